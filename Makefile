@@ -1,0 +1,35 @@
+# Pollywog. `make help` lists the targets. The commands stand here; npm's scripts call make.
+.DEFAULT_GOAL := help
+PORT ?= 8080
+bin := node_modules/.bin
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+serve: build ## install, build, and run the server on $(PORT)
+	node dist/server.js -p $(PORT)
+
+build: node_modules ## compile src/ into dist/
+	@$(bin)/tsc -p tsconfig.json
+
+test: build build-tests ## run every test, a real browser's included
+	node --test --test-reporter=spec $$(find build/test -name '*.test.js')
+
+build-tests: node_modules
+	@$(bin)/tsc -p test/tsconfig.json
+
+check: node_modules ## what CI runs: format, lint, types, tests
+	$(bin)/biome check --error-on-warnings
+	$(MAKE) --no-print-directory test
+
+format: node_modules ## put every file into its form
+	$(bin)/biome check --write
+
+clean: ## remove what was built and installed
+	rm -rf dist build .cache node_modules
+
+node_modules: package.json package-lock.json
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch node_modules
+
+.PHONY: help serve build build-tests test check format clean

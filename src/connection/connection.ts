@@ -1,0 +1,90 @@
+/** The connection record: all there is to know of one client. */
+import type { Endpoint } from '../protocol/endpoint.ts';
+import type { Handler } from './handler.ts';
+import { newQueue, type OutgoingQueue } from './queue.ts';
+import type { Server } from './server.ts';
+import type { Socket } from './socket.ts';
+import type { Wire } from './wire.ts';
+
+/** 'open' until someone ends it; 'ending' while what is queued leaves and the peer's end is awaited; then 'gone'. */
+export type Phase = 'open' | 'ending' | 'gone';
+
+export interface Connection {
+  readonly kind: 'connection';
+  /** The lowest that was free: see table.ts. */
+  readonly id: number;
+  readonly server: Server;
+  readonly socket: Socket;
+  phase: Phase;
+  /** What is spoken, and, once that is WebSocket, its protocol state and whoever its messages are for. */
+  wire: Wire;
+  endpoint: Endpoint | undefined;
+  handler: Handler | undefined;
+
+  /** Input that is not worked through: `[inputStart, inputEnd)` of `input`; the wire has seen the first `inputSeen`. */
+  input: Buffer | undefined;
+  inputStart: number;
+  inputEnd: number;
+  inputSeen: number;
+  /** It is in the poll's list for this turn. */
+  isReady: boolean;
+  /** It had its share of the turn, or owes too much: the rest of its input waits, and it is not read from. */
+  isHeldBack: boolean;
+  isReading: boolean;
+  /** The peer's FIN came. */
+  hasPeerEnded: boolean;
+
+  readonly queue: OutgoingQueue;
+  /** It is in the outbox's list for this turn. */
+  isDirty: boolean;
+  /** Our FIN was sent. */
+  isShutDown: boolean;
+
+  /** Times, in whole milliseconds of the server's clock (`server.now`). */
+  readonly acceptedAt: number;
+  /** Any byte came, or any byte went that was stuck: it lives. */
+  heardAt: number;
+  messageAt: number;
+  /** When the ping that is unanswered was sent; 0 when there is none. */
+  pingedAt: number;
+  /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
+  endingAt: number;
+
+  bytesIn: number;
+  bytesOut: number;
+  messagesIn: number;
+  messagesOut: number;
+}
+
+export function newConnection(server: Server, id: number, socket: Socket, wire: Wire): Connection {
+  return {
+    kind: 'connection',
+    id,
+    server,
+    socket,
+    phase: 'open',
+    wire,
+    endpoint: undefined,
+    handler: undefined,
+    input: undefined,
+    inputStart: 0,
+    inputEnd: 0,
+    inputSeen: 0,
+    isReady: false,
+    isHeldBack: false,
+    isReading: true,
+    hasPeerEnded: false,
+    queue: newQueue(),
+    isDirty: false,
+    isShutDown: false,
+    acceptedAt: server.now,
+    heardAt: server.now,
+    messageAt: server.now,
+    pingedAt: 0,
+    endingAt: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    messagesIn: 0,
+    messagesOut: 0,
+  };
+}

@@ -1,0 +1,22 @@
+/** What the messages of a connection mean is its handler's business: chosen by subprotocol, else by path, else by default. */
+import type { Message } from '../protocol/message.ts';
+import type { Connection } from './connection.ts';
+
+/**
+ * A handler runs inside the turn: it must return soon, and it never writes to a socket. What it sends (`send.ts`) is
+ * queued, and leaves when the turn ends.
+ */
+export interface Handler {
+  /** Its subprotocol, and the path it is reached by. */
+  readonly name: string;
+  /** The handshake is done. */
+  opened?(connection: Connection): void;
+  /** A whole message came. It is lent for this call: copy what is to be kept. */
+  message(connection: Connection, message: Message): void;
+  /**
+   * The connection is over, for whatever reason; called once for each that was opened.
+   * @param code the close code received or, where we failed the connection, sent; 1005 for a close frame without one,
+   *   1006 where the connection ended without a close frame
+   */
+  closed?(connection: Connection, code: number, reason: string): void;
+}

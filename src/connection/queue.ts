@@ -1,0 +1,113 @@
+/**
+ * What is to be sent to one connection, in order, as ranges of chunks. Most turns need one range: a range that starts
+ * where the last one ended merely extends it.
+ */
+import { type Chunk, newLastingChunk } from './arena.ts';
+
+export interface Range {
+  chunk: Chunk;
+  start: number;
+  end: number;
+}
+
+export interface OutgoingQueue {
+  /** The newest range; `undefined` when the queue is empty. */
+  chunk: Chunk | undefined;
+  start: number;
+  end: number;
+  /** The ranges before it, oldest first. */
+  earlier: Range[] | undefined;
+  /** What the system was given and has not sent yet; it comes before all others. */
+  inFlight: readonly Range[] | undefined;
+  inFlightSize: number;
+  /** Bytes in all of these. */
+  size: number;
+}
+
+export function newQueue(): OutgoingQueue {
+  return {
+    chunk: undefined,
+    start: 0,
+    end: 0,
+    earlier: undefined,
+    inFlight: undefined,
+    inFlightSize: 0,
+    size: 0,
+  };
+}
+
+export function appendRange(queue: OutgoingQueue, chunk: Chunk, start: number, end: number): void {
+  queue.size += end - start;
+  if (queue.chunk === chunk && queue.end === start) {
+    queue.end = end;
+    return;
+  }
+  if (queue.chunk !== undefined) {
+    queue.earlier ??= [];
+    queue.earlier.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
+  }
+  queue.chunk = chunk;
+  queue.start = start;
+  queue.end = end;
+}
+
+/** Empties the queue, but for what is in flight. */
+export function clearQueue(queue: OutgoingQueue): void {
+  queue.chunk = undefined;
+  queue.earlier = undefined;
+  queue.size = queue.inFlightSize;
+}
+
+/** The system could not take all of `ranges` at once: their chunks are pinned until it has. */
+export function putInFlight(queue: OutgoingQueue, ranges: readonly Range[]): void {
+  queue.inFlight = ranges;
+  queue.inFlightSize = 0;
+  for (const { chunk, start, end } of ranges) {
+    chunk.pins++;
+    queue.inFlightSize += end - start;
+  }
+  queue.size += queue.inFlightSize;
+}
+
+/** The system is done with them: sent, or given up. */
+export function landInFlight(queue: OutgoingQueue): void {
+  if (queue.inFlight === undefined) return;
+  for (const { chunk } of queue.inFlight) chunk.pins--;
+  queue.size -= queue.inFlightSize;
+  queue.inFlight = undefined;
+  queue.inFlightSize = 0;
+}
+
+/** All ranges, oldest first. */
+export function queuedRanges(queue: OutgoingQueue): Range[] {
+  const ranges = queue.earlier?.slice() ?? [];
+  if (queue.chunk !== undefined) ranges.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
+  return ranges;
+}
+
+const keptSize = 16 * 1024;
+
+/**
+ * The turn ends and the socket takes nothing: moves what lies in the turn's chunks into memory of the queue's own, in
+ * which later turns go on. A chunk that was made for one large frame is kept as it is, shared by all who are to get it.
+ */
+export function keepBeyondTurn(queue: OutgoingQueue): void {
+  const ranges = queuedRanges(queue);
+  if (ranges.every(range => range.chunk.outlivesTurn)) return;
+  clearQueue(queue);
+  for (const range of ranges) {
+    if (range.chunk.outlivesTurn) appendRange(queue, range.chunk, range.start, range.end);
+    else copyRange(queue, range);
+  }
+}
+
+function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range): void {
+  const size = end - start;
+  let kept = queue.chunk;
+  if (kept === undefined || kept.used !== queue.end || kept.end - kept.used < size) {
+    kept = newLastingChunk(Math.max(size, keptSize));
+  }
+  const at = kept.used;
+  kept.used += chunk.bytes.copy(kept.bytes, at, start, end);
+  appendRange(queue, kept, at, kept.used);
+}

@@ -1,0 +1,40 @@
+/** What all connections share. */
+import type { Configuration } from '../options/configuration.ts';
+import type { Connection } from './connection.ts';
+import type { Handler } from './handler.ts';
+import type { Table } from './table.ts';
+
+/** A place that connections come from. It has an id, as a listening socket has an fd. */
+export interface Listener {
+  readonly kind: 'listener';
+  readonly id: number;
+  /** As a client would write it: `ws://127.0.0.1:8080`, `unix:/run/pollywog.sock`. */
+  readonly url: string;
+  /** The TCP port; `undefined` on a Unix socket. */
+  readonly port: number | undefined;
+  close(): void;
+}
+
+export interface Counters {
+  turns: number;
+  accepted: number;
+  /** Handshakes and requests that were answered with an error. */
+  refused: number;
+  messagesIn: number;
+  /** Given up (1013) for being more than `maxBuffered` behind. */
+  fellBehind: number;
+}
+
+export interface Server {
+  readonly configuration: Configuration;
+  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly table: Table<Connection | Listener>;
+  readonly counters: Counters;
+  /** Of the entries in the table, those that are connections. */
+  connections: number;
+  /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
+  now: number;
+  /** No longer listening, everyone was told: the loop ends with the last connection, or at `drainDeadline`. */
+  isDraining: boolean;
+  drainDeadline: number;
+}

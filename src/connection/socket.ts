@@ -1,0 +1,28 @@
+/**
+ * What the rest of the server needs of a socket. `loop/` has the two kinds there are; tests have their own.
+ */
+import type { Connection } from './connection.ts';
+import type { Range } from './queue.ts';
+
+export interface Socket {
+  /** Begins to read, on behalf of this connection. */
+  start(connection: Connection): void;
+  /** An earlier write is not through: nothing may be written until `drained` was told. */
+  readonly isBusy: boolean;
+  /**
+   * Gives the ranges to the system, in order. The bytes must stay as they are while `isBusy`.
+   * @returns a negative system error number where the connection is lost; 0 otherwise
+   */
+  write(ranges: readonly Range[]): number;
+  /** The same for one range, which nearly all writes are. */
+  writeOne(bytes: Buffer, start: number, end: number): number;
+  /** Stops and starts reading. */
+  pause(): void;
+  resume(): void;
+  /** Ends our direction, after what was written (FIN). */
+  shutdown(): void;
+  /** Gives the descriptor back. Nothing is heard of the socket any more. */
+  destroy(): void;
+  /** The peer's address as `127.0.0.1:50312`, `[::1]:50312` or `unix`. */
+  address(): string;
+}

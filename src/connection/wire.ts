@@ -1,0 +1,20 @@
+/** What is spoken on a connection: HTTP at first, WebSocket after its handshake. The loop knows no more than this of any. */
+import type { Connection } from './connection.ts';
+
+export interface Wire {
+  readonly name: string;
+  /**
+   * Works through `bytes[start, end)`, which it may change. It stops where something is incomplete, or where the
+   * connection has had its share of the turn (`connection.isHeldBack`).
+   * @returns where it stopped; the rest is given again, with what came after it
+   */
+  receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
+  /** Whether what came begins with something that is to be answered before all messages (a control frame). */
+  isUrgent(connection: Connection, bytes: Buffer, start: number): boolean;
+  /** Says goodbye in the wire's own words, and ends the connection in good order. */
+  close(connection: Connection, code: number, reason: string): void;
+  /** Nothing more comes: the peer ended its direction, or the connection broke (`error`). Called once at most. */
+  lost(connection: Connection, error: string | undefined): void;
+  /** Looks at `server.now` whether something is overdue. Called now and then, not while the connection is ending. */
+  checkDeadlines(connection: Connection): void;
+}

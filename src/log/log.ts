@@ -1,0 +1,50 @@
+/** The log: one line an event on stderr, as text for people or as JSON for programs. */
+import { writeSync } from 'node:fs';
+
+const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
+export type LogLevel = keyof typeof levels;
+export type LogFormat = 'text' | 'json';
+
+/** What happened to whom: the connection's id, its address, a code … In the order they are to be read. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+let threshold: number = levels.info;
+let format: LogFormat = 'text';
+
+export function configureLog(level: LogLevel, lineFormat: LogFormat): void {
+  threshold = levels[level];
+  format = lineFormat;
+}
+
+/** Whether lines of this level are written: ask before composing a costly one. */
+export function isLogged(level: LogLevel): boolean {
+  return levels[level] <= threshold;
+}
+
+/** @param event a few words, always the same for the same event, so that it can be searched for */
+export function log(level: LogLevel, event: string, fields: LogFields = {}): void {
+  if (!isLogged(level)) return;
+  const line = format === 'json' ? jsonLine(level, event, fields) : textLine(level, event, fields);
+  try {
+    writeSync(2, line);
+  } catch {
+    // Whoever read our stderr is gone or does not keep up. The server does not die of its log.
+  }
+}
+
+function jsonLine(level: LogLevel, event: string, fields: LogFields): string {
+  return `${JSON.stringify({ time: new Date().toISOString(), level, event, ...fields })}\n`;
+}
+
+function textLine(level: LogLevel, event: string, fields: LogFields): string {
+  let line = `${new Date().toISOString()} ${level.padEnd(5)} ${event}`;
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) line += ` ${name}=${textValue(value)}`;
+  }
+  return `${line}\n`;
+}
+
+/** Quoted where it could be mistaken for something else: what peers send must not be able to forge a line. */
+function textValue(value: string | number | boolean): string {
+  return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,22 @@
+/** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
+import type { Server } from '../connection/server.ts';
+import { log } from '../log/log.ts';
+import { CloseCode } from '../protocol/codes.ts';
+import { comeToTurn } from './poll.ts';
+import { clock } from './serverLoop.ts';
+
+/** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
+export function drain(server: Server, why: string): void {
+  if (server.isDraining) return;
+  server.isDraining = true;
+  server.now = clock();
+  const { drainTimeout } = server.configuration;
+  server.drainDeadline = drainTimeout > 0 ? server.now + drainTimeout : 0;
+  log('info', 'draining', { why, connections: server.connections });
+  for (const entry of server.table.entries) {
+    if (entry?.kind === 'listener') entry.close();
+    else if (entry?.phase === 'open')
+      entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away');
+  }
+  comeToTurn();
+}

@@ -1,0 +1,114 @@
+/** Where connections come from. */
+import { existsSync, unlinkSync } from 'node:fs';
+import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
+import type { Listener, Server } from '../connection/server.ts';
+import { addEntry, nextId, removeEntry } from '../connection/table.ts';
+import { log } from '../log/log.ts';
+import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
+import { showAddress } from './addresses.ts';
+import { BareSocket, canUseBareSockets } from './bareSocket.ts';
+import { socketAccepted } from './poll.ts';
+import { PublicSocket } from './publicSocket.ts';
+
+/** Listens, and puts the listener into the table. @throws Error, a sentence, where that is not possible */
+export async function openListener(server: Server, address: ListenAddress): Promise<Listener> {
+  // Half open: a peer that has sent everything may still be told something.
+  const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  net.on('connection', stream => socketAccepted(new PublicSocket(stream)));
+  await bind(net, address);
+  if (server.configuration.sockets === 'auto') acceptBare(net);
+  net.on('error', error => log('warn', 'accept failed', { error: error.message }));
+  const bound = net.address() as AddressInfo | string;
+  const url = typeof bound === 'string' ? `unix:${bound}` : `ws://${showAddress(bound.address, bound.port)}`;
+  const listener: Listener = {
+    kind: 'listener',
+    id: nextId(server.table),
+    url,
+    port: typeof bound === 'string' ? undefined : bound.port,
+    close() {
+      net.close();
+      removeEntry(server.table, listener.id);
+    },
+  };
+  addEntry(server.table, listener);
+  return listener;
+}
+
+/** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
+function acceptBare(net: NetServer): void {
+  type Accept = (this: unknown, error: number, handle: unknown) => void;
+  const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
+  const accept = handle?.onconnection;
+  if (handle === undefined || typeof accept !== 'function') return;
+  handle.onconnection = function (error, accepted) {
+    if (error === 0 && canUseBareSockets(accepted)) socketAccepted(new BareSocket(accepted));
+    else accept.call(this, error, accepted);
+  };
+}
+
+async function bind(net: NetServer, address: ListenAddress): Promise<void> {
+  try {
+    if (address.transport === 'unix') {
+      await removeStaleSocket(address.path);
+      await listen(net, { path: address.path });
+    } else {
+      await listenTcp(net, address.host, address.port);
+    }
+  } catch (error) {
+    throw new Error(explain(error as NodeJS.ErrnoException, address));
+  }
+}
+
+const backlog = 4096;
+
+async function listenTcp(net: NetServer, host: string, port: number): Promise<void> {
+  try {
+    await listen(net, { host, port, backlog });
+  } catch (error) {
+    // `::` is every interface, of IPv4 too; a system without IPv6 has the latter alone.
+    if (host !== '::' || (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
+    await listen(net, { host: '0.0.0.0', port, backlog });
+  }
+}
+
+function listen(net: NetServer, options: object): Promise<void> {
+  return new Promise((resolve, reject) => {
+    net.once('error', reject);
+    net.listen(options, () => {
+      net.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** A socket file that nobody listens at is what a killed server leaves behind. */
+async function removeStaleSocket(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  const isLive = await new Promise<boolean>(resolve => {
+    const probe = createConnection(path);
+    probe
+      .once('connect', () => resolve(true))
+      .once('error', error => {
+        resolve((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED');
+      });
+    probe.once('connect', () => probe.destroy());
+  });
+  if (!isLive) unlinkSync(path);
+}
+
+/** What, why, and what to do. */
+function explain(error: NodeJS.ErrnoException, address: ListenAddress): string {
+  const where = showListenAddress(address);
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with --port or --listen`;
+    case 'EACCES':
+      return `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
+    case 'EADDRNOTAVAIL':
+      return `cannot listen on ${where}: this machine has no such address`;
+    case 'ENOTFOUND':
+      return `cannot listen on ${where}: there is no host of this name`;
+    default:
+      return `cannot listen on ${where}: ${error.message}`;
+  }
+}

@@ -1,0 +1,81 @@
+/** A socket as Node documents it: `net.Socket`. See bareSocket.ts for the other kind. */
+import type { Socket as NetSocket } from 'node:net';
+import type { Connection } from '../connection/connection.ts';
+import type { Range } from '../connection/queue.ts';
+import type { Socket } from '../connection/socket.ts';
+import { showPeer } from './addresses.ts';
+import { writeDone } from './flush.ts';
+import { bytesArrived, peerEnded } from './poll.ts';
+
+export class PublicSocket implements Socket {
+  isBusy = false;
+  private connection: Connection | undefined;
+  private readonly stream: NetSocket;
+
+  /** @param stream paused, and allowed to be half open */
+  constructor(stream: NetSocket) {
+    this.stream = stream;
+    stream.setNoDelay(true);
+    stream.on('error', (error: NodeJS.ErrnoException) => this.ended(error.code ?? error.message));
+    stream.on('end', () => this.ended(undefined));
+    stream.on('data', bytes => {
+      if (this.connection !== undefined) bytesArrived(this.connection, bytes, bytes.length);
+    });
+    stream.pause();
+  }
+
+  start(connection: Connection): void {
+    this.connection = connection;
+    this.stream.resume();
+    if (this.stream.destroyed) this.ended('ECONNRESET');
+  }
+
+  private ended(error: string | undefined): void {
+    if (this.connection !== undefined) peerEnded(this.connection, error);
+  }
+
+  writeOne(bytes: Buffer, start: number, end: number): number {
+    this.stream.write(bytes.subarray(start, end), this.written);
+    this.isBusy = this.stream.writableLength > 0;
+    return 0;
+  }
+
+  write(ranges: readonly Range[]): number {
+    this.stream.cork();
+    for (const { chunk, start, end } of ranges)
+      this.stream.write(chunk.bytes.subarray(start, end), this.written);
+    this.stream.uncork();
+    this.isBusy = this.stream.writableLength > 0;
+    return 0;
+  }
+
+  private readonly written = (error?: Error | null): void => {
+    if (!this.isBusy || this.connection === undefined) return;
+    if (error == null && this.stream.writableLength > 0) return;
+    this.isBusy = false;
+    writeDone(
+      this.connection,
+      error == null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'EPIPE'),
+    );
+  };
+
+  pause(): void {
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.stream.resume();
+  }
+
+  shutdown(): void {
+    this.stream.end();
+  }
+
+  destroy(): void {
+    this.stream.destroy();
+  }
+
+  address(): string {
+    return showPeer(this.stream.remoteAddress, this.stream.remotePort);
+  }
+}

@@ -1,0 +1,87 @@
+/** The kinds of values that name a place: where to listen, and whose pages may connect. */
+import { type Kind, port } from './values.ts';
+
+export interface TcpAddress {
+  readonly transport: 'tcp';
+  /** A host name or an IP address, IPv6 without brackets. `::` is every interface, of IPv4 too. */
+  readonly host: string;
+  /** 0 leaves the choice to the system. */
+  readonly port: number;
+}
+
+export interface UnixAddress {
+  readonly transport: 'unix';
+  /** Absolute. */
+  readonly path: string;
+}
+
+export type ListenAddress = TcpAddress | UnixAddress;
+
+/** What fits the smallest `sockaddr_un` (macOS: 104 bytes, Linux: 108) with its final NUL; longer ones may be cut. */
+const longestUnixPath = 103;
+
+/** RFC 1035 §2.3.4: a name takes 255 bytes on the wire, so 253 characters. */
+const longestHostName = 253;
+
+/** An IP address in its usual spelling, or a host name; undefined for anything else. IPv6 may stand in brackets. */
+function parseHost(raw: unknown): string | undefined {
+  if (typeof raw !== 'string' || raw.length > longestHostName) return undefined;
+  const [, address, zone] = /^\[?([0-9a-f:.]*:[0-9a-f:.]*)(%[\w.-]+)?\]?$/i.exec(raw) ?? [];
+  if (address !== undefined) {
+    const paired = raw.startsWith('[') === raw.endsWith(']');
+    return paired && URL.canParse(`http://[${address}]`) ? address + (zone ?? '') : undefined;
+  }
+  if (!/^\w([\w.-]*\w)?$/.test(raw) || !URL.canParse(`http://${raw}`)) return undefined;
+  // A URL's host is rewritten when it is a number in disguise: 127.1, 0x7f000001, 010.0.0.1.
+  return new URL(`http://${raw}`).hostname === raw.toLowerCase() ? raw : undefined;
+}
+
+function parseListenUrl(raw: unknown): ListenAddress | undefined {
+  if (typeof raw !== 'string') return undefined;
+  const [, path] = /^unix:(?:\/\/)?(\/[^/\0][^\0]*)$/.exec(raw) ?? [];
+  if (path !== undefined) {
+    return Buffer.byteLength(path) <= longestUnixPath ? { transport: 'unix', path } : undefined;
+  }
+  const [, hostPart, portPart] = /^tcp:\/\/(\[.*\]|[^:[\]]*):([0-9]+)\/?$/.exec(raw) ?? [];
+  const tcpHost = parseHost(hostPart);
+  const tcpPort = port.parse(portPart);
+  if (tcpHost === undefined || tcpPort === undefined) return undefined;
+  return { transport: 'tcp', host: tcpHost, port: tcpPort };
+}
+
+/** The URL that `listenUrl` reads back as `address`. */
+export function showListenAddress(address: ListenAddress): string {
+  if (address.transport === 'unix') return `unix:${address.path}`;
+  const bracketed = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return `tcp://${bracketed}:${address.port}`;
+}
+
+/** RFC 6454 §6.2: an origin is a scheme, a host and a port other than the scheme's own; nothing follows. */
+function parseOrigin(raw: unknown): string | undefined {
+  if (typeof raw !== 'string' || !/^https?:\/\/[^/?#@*\s\\]+\/?$/i.test(raw) || !URL.canParse(raw))
+    return undefined;
+  return new URL(raw).origin;
+}
+
+/** The host of a listener. */
+export const host: Kind<string> = {
+  placeholder: 'ADDR',
+  wants: 'an address such as 127.0.0.1, ::1 or localhost',
+  parse: parseHost,
+  show: value => value,
+};
+
+export const listenUrl: Kind<ListenAddress> = {
+  placeholder: 'URL',
+  wants: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${longestUnixPath} bytes)`,
+  parse: parseListenUrl,
+  show: showListenAddress,
+};
+
+/** An origin as browsers send it in the `Origin` field: lower case, no default port, no final slash. */
+export const origin: Kind<string> = {
+  placeholder: 'URL',
+  wants: 'an origin such as https://example.com, without path or wildcard',
+  parse: parseOrigin,
+  show: value => value,
+};

@@ -1,0 +1,109 @@
+import { type ListenAddress, showListenAddress } from './addresses.ts';
+import { readArguments } from './arguments.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { UsageError, unfitValue } from './error.ts';
+import { type Given, type Option, type OptionName, type Options, table, type Values } from './table.ts';
+import { choice } from './values.ts';
+
+/**
+ * How the server is to run. Sizes are in bytes, Infinity when switched off, so that a comparison needs no exception.
+ * Times are in milliseconds; a time or a count that is switched off is 0. Times fit setTimeout.
+ */
+export interface Configuration {
+  /** What to do; with `help` and `version` the rest is as if nothing else had been given. */
+  readonly action: 'serve' | 'help' | 'version';
+  /** At least one, no two alike but for port 0, which picks a free port each time. */
+  readonly listeners: readonly ListenAddress[];
+  /** Name of the handler of connections that ask for no subprotocol: one of those given to `readConfiguration`. */
+  readonly defaultHandler: string;
+  /** Whether a broadcast goes to its sender as well. */
+  readonly includeSender: boolean;
+  /** What the `Origin` field may say, as browsers write it; empty: anything, or nothing. */
+  readonly origins: readonly string[];
+  readonly maxMessage: number;
+  readonly maxConnections: number;
+  readonly maxBuffered: number;
+  readonly maxHeader: number;
+  readonly handshakeTimeout: number;
+  readonly pingInterval: number;
+  readonly pongTimeout: number;
+  readonly idleTimeout: number;
+  readonly closeTimeout: number;
+  readonly drainTimeout: number;
+  /** permessage-deflate: not at all, each message on its own, or with the context taken over (RFC 7692 §7.1.1). */
+  readonly compress: 'off' | 'on' | 'takeover';
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+  readonly logFormat: 'text' | 'json';
+  /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
+  readonly sockets: 'auto' | 'public';
+}
+
+/**
+ * Reads the command line (without node and script) and the environment, in this precedence; then come the defaults.
+ * `handlers` are the names that `--default` may have. Throws UsageError.
+ */
+export function readConfiguration(
+  argv: readonly string[],
+  env: Environment,
+  handlers: readonly string[],
+): Configuration {
+  // Only the caller knows which handlers there are.
+  const options = {
+    ...table,
+    default: { ...table.default, kind: choice(handlers, table.default.kind.placeholder) },
+  };
+  const flags = readArguments(argv, options);
+  // Whatever else is wrong, these two answer.
+  if (flags.has('help')) return configurationOf('help', options, []);
+  if (flags.has('version')) return configurationOf('version', options, []);
+  return configurationOf('serve', options, [flags, readEnvironment(env)]);
+}
+
+function configurationOf(
+  action: Configuration['action'],
+  options: Options,
+  sources: readonly ReadonlyMap<OptionName, Given>[],
+): Configuration {
+  const given = (name: OptionName) => sources.find(source => source.has(name))?.get(name);
+  const read = ([name, option]: [string, Option]) => [name, readOption(option, given(name as OptionName))];
+  const values = Object.fromEntries(Object.entries(options).map(read)) as Values;
+
+  const { port, host, listen, default: defaultHandler, noSelf, origin, help, version, ...rest } = values;
+  const wantsPorts = listen.length === 0 || given('port') !== undefined || given('host') !== undefined;
+  return {
+    ...rest,
+    action,
+    listeners: distinct([...(wantsPorts ? combine(host, port) : []), ...listen]),
+    defaultHandler,
+    includeSender: !noSelf,
+    origins: origin,
+  };
+}
+
+/** The value of `option` as `given` has it, or its default. Throws UsageError. */
+function readOption(option: Option, given: Given | undefined): unknown {
+  if (given === undefined) return option.default;
+  const { label, raw } = given;
+  const readOne = (one: unknown) => {
+    const value = option.kind.parse(one);
+    if (value !== undefined) return value;
+    throw unfitValue(label, option.kind.wants, one);
+  };
+  if (option.repeatable === undefined) return readOne(raw);
+  return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];
+}
+
+function combine(hosts: readonly string[], ports: readonly number[]): ListenAddress[] {
+  return hosts.flatMap(host => ports.map(port => ({ transport: 'tcp', host, port }) as const));
+}
+
+/** The second of two alike would fail to bind, with a reason that points at some other program. */
+function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[] {
+  const seen = new Set<string>();
+  for (const listener of listeners) {
+    const url = showListenAddress(listener);
+    if (seen.has(url)) throw new UsageError(`${url} is to be listened on twice; keep one`);
+    if (listener.transport === 'unix' || listener.port !== 0) seen.add(url);
+  }
+  return listeners;
+}

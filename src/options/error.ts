@@ -1,0 +1,21 @@
+/** What is wrong with how the program was started: one sentence for stderr, exit code 2. */
+export class UsageError extends Error {
+  constructor(sentence: string) {
+    super(sentence);
+    this.name = 'UsageError';
+  }
+}
+
+const longestQuote = 80;
+
+/** The error for `raw` as the value of what is called `label`, which wants something else. */
+export function unfitValue(label: string, wants: string, raw: unknown): UsageError {
+  const instead = raw === undefined || raw === '' ? 'but none is given' : `not ${quoted(raw)}`;
+  return new UsageError(`${label} wants ${wants}, ${instead}`);
+}
+
+/** `value` as it may stand in a message: quoted, control characters escaped, cut when long. */
+export function quoted(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > longestQuote ? `${text.slice(0, longestQuote)}...` : text;
+}

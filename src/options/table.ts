@@ -1,0 +1,201 @@
+/** The one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
+import { defaults } from '../protocol/bounds.ts';
+import { host, listenUrl, origin } from './addresses.ts';
+import { choice, count, duration, flag, type Kind, port, size } from './values.ts';
+
+export interface Option {
+  readonly kind: Kind<unknown>;
+  /** The letter of its short flag. */
+  readonly short?: string;
+  /** Whether it may be given several times; its value is a list then, and so is its default. */
+  readonly repeatable?: true;
+  /** The value when nothing gives one, as `kind.parse` would return it. */
+  readonly default: unknown;
+  /** The heading it stands under in `--help`. */
+  readonly group: 'Listening' | 'Sessions' | 'Limits' | 'Timeouts' | 'Running';
+  /** What `--help` says of it: one short line, the default is added. */
+  readonly help: string;
+}
+
+/** Keys are the names in the configuration file; see `flagName` and `environmentName` for the others. */
+export const table = {
+  port: {
+    kind: port,
+    short: 'p',
+    repeatable: true,
+    default: [8080],
+    group: 'Listening',
+    help: 'port to listen on; 0 picks a free one',
+  },
+  host: {
+    kind: host,
+    repeatable: true,
+    default: ['::'],
+    group: 'Listening',
+    help: 'address to listen on; :: is all of them',
+  },
+  listen: {
+    kind: listenUrl,
+    repeatable: true,
+    default: [],
+    group: 'Listening',
+    help: 'tcp://HOST:PORT or unix:/PATH to listen on',
+  },
+  default: {
+    kind: choice(['echo'], 'NAME'),
+    default: 'echo',
+    group: 'Sessions',
+    help: 'handler for clients that ask for none',
+  },
+  noSelf: {
+    kind: flag,
+    default: false,
+    group: 'Sessions',
+    help: 'a broadcast leaves its sender out',
+  },
+  origin: {
+    kind: origin,
+    repeatable: true,
+    default: [],
+    group: 'Sessions',
+    help: 'admit pages of this origin only',
+  },
+  maxMessage: {
+    kind: size,
+    default: defaults.maxMessage,
+    group: 'Limits',
+    help: 'largest message, inflated',
+  },
+  maxConnections: {
+    kind: count,
+    default: defaults.maxConnections,
+    group: 'Limits',
+    help: 'connections at once',
+  },
+  maxBuffered: {
+    kind: size,
+    default: defaults.maxBuffered,
+    group: 'Limits',
+    help: 'unsent bytes before a slow client goes',
+  },
+  maxHeader: {
+    kind: size,
+    default: defaults.maxHeader,
+    group: 'Limits',
+    help: 'largest HTTP request head',
+  },
+  handshakeTimeout: {
+    kind: duration,
+    default: defaults.handshakeTimeout,
+    group: 'Timeouts',
+    help: 'from accept to the end of the handshake',
+  },
+  pingInterval: {
+    kind: duration,
+    default: defaults.pingInterval,
+    group: 'Timeouts',
+    help: 'silence before a ping is sent',
+  },
+  pongTimeout: {
+    kind: duration,
+    default: defaults.pongTimeout,
+    group: 'Timeouts',
+    help: 'wait for the answer to a ping',
+  },
+  idleTimeout: {
+    kind: duration,
+    default: defaults.idleTimeout,
+    group: 'Timeouts',
+    help: 'longest time without a message',
+  },
+  closeTimeout: {
+    kind: duration,
+    default: defaults.closeTimeout,
+    group: 'Timeouts',
+    help: 'wait for the other side to close',
+  },
+  drainTimeout: {
+    kind: duration,
+    default: defaults.drainTimeout,
+    group: 'Timeouts',
+    help: 'wait for clients to leave at SIGTERM',
+  },
+  compress: {
+    kind: choice(['off', 'on', 'takeover'], 'WORD'),
+    default: 'on',
+    group: 'Running',
+    help: 'off, on or takeover',
+  },
+  logLevel: {
+    kind: choice(['error', 'warn', 'info', 'debug'], 'WORD'),
+    default: 'info',
+    group: 'Running',
+    help: 'error, warn, info or debug',
+  },
+  logFormat: {
+    kind: choice(['text', 'json'], 'WORD'),
+    default: 'text',
+    group: 'Running',
+    help: 'text or json',
+  },
+  sockets: {
+    kind: choice(['auto', 'public'], 'WORD'),
+    default: 'auto',
+    group: 'Running',
+    help: 'auto, or public: documented API, slower',
+  },
+  help: {
+    kind: flag,
+    short: 'h',
+    default: false,
+    group: 'Running',
+    help: 'print this',
+  },
+  version: {
+    kind: flag,
+    short: 'v',
+    default: false,
+    group: 'Running',
+    help: 'print the version',
+  },
+} as const satisfies Record<string, Option>;
+
+export type OptionName = keyof typeof table;
+
+/** The table, or one like it. */
+export type Options = Readonly<Record<OptionName, Option>>;
+
+type ValueOf<O extends Option> =
+  O['kind'] extends Kind<infer T> ? (O extends { repeatable: true } ? readonly T[] : T) : never;
+
+/** One value for each option, of the type its kind reads. */
+export type Values = { readonly [Name in OptionName]: ValueOf<(typeof table)[Name]> };
+
+/** What one source (flags, environment, file) says of an option, not read yet. */
+export interface Given {
+  /** How messages call it: `--port`, `POLLYWOG_PORT`. */
+  readonly label: string;
+  /** A word, true for a flag, or a JSON value; a list where the option is repeatable. */
+  readonly raw: unknown;
+}
+
+export const optionEntries = Object.entries(table) as readonly (readonly [OptionName, Option])[];
+
+/** A flag takes no value. */
+export function isFlag(option: Option): boolean {
+  return option.kind.placeholder === '';
+}
+
+/** `maxMessage` is `--max-message`. */
+export function flagName(name: OptionName): string {
+  return `--${hyphenated(name)}`;
+}
+
+/** `maxMessage` is `POLLYWOG_MAX_MESSAGE`. */
+export function environmentName(name: OptionName): string {
+  return `POLLYWOG_${hyphenated(name).replaceAll('-', '_').toUpperCase()}`;
+}
+
+function hyphenated(name: OptionName): string {
+  return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+}

@@ -1,0 +1,115 @@
+/** The kinds of values an option can have. Each reads a word (flag, environment) or a JSON value alike. */
+
+export interface Kind<T> {
+  /** What stands for the value in `--help`; empty for a flag, which takes none. */
+  readonly placeholder: string;
+  /** What a value must be, to follow the word "wants". */
+  readonly wants: string;
+  /** The value that `raw`, a string or a JSON value, stands for; undefined when it is unfit. */
+  parse(raw: unknown): T | undefined;
+  /** A value as the user would write it; `parse` reads it back. */
+  show(value: T): string;
+}
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const second = 1000;
+const minute = 60 * second;
+const hour = 60 * minute;
+
+/** setTimeout takes 31 bits of milliseconds, 24.8 days, and fires at once for anything longer. */
+const longestDuration = 24 * 24 * hour;
+
+/** Units in lower case, those to show first; the empty one is that of a plain number. */
+type Units = ReadonlyMap<string, number>;
+
+const sizeUnits: Units = new Map([
+  ...Object.entries({ gb: GiB, mb: MiB, kb: KiB, b: 1 }),
+  ...Object.entries({ gib: GiB, mib: MiB, kib: KiB, g: GiB, m: MiB, k: KiB, '': 1 }),
+]);
+const durationUnits: Units = new Map(Object.entries({ h: hour, m: minute, s: second, ms: 1, '': second }));
+
+/** A word, or a JSON number as one: both are read by the same rules. */
+function wordOf(raw: unknown): string | undefined {
+  if (typeof raw === 'string') return raw;
+  if (typeof raw === 'number' && Number.isSafeInteger(raw)) return String(raw);
+  return undefined;
+}
+
+/** Decimal digits only: no sign, no exponent, no hexadecimal, no leading zero (an octal port, elsewhere). */
+function parseWholeNumber(raw: unknown, largest: number): number | undefined {
+  const word = wordOf(raw);
+  if (word === undefined || !/^(0|[1-9][0-9]*)$/.test(word)) return undefined;
+  const number = Number(word);
+  return number <= largest ? number : undefined;
+}
+
+function parseMeasure(raw: unknown, units: Units, largest: number): number | undefined {
+  const [, digits, unit] = /^([0-9]+)([a-z]*)$/i.exec(wordOf(raw) ?? '') ?? [];
+  const number = parseWholeNumber(digits, largest);
+  const factor = units.get((unit ?? '').toLowerCase());
+  if (number === undefined || factor === undefined) return undefined;
+  return number * factor <= largest ? number * factor : undefined;
+}
+
+function showMeasure(value: number, units: Units): string {
+  for (const [unit, factor] of units) {
+    if (value > 0 && value % factor === 0) return `${value / factor}${unit}`;
+  }
+  return '0';
+}
+
+/** A TCP port; 0 leaves the choice to the system. */
+export const port: Kind<number> = {
+  placeholder: 'N',
+  wants: 'a number from 0 to 65535',
+  parse: raw => parseWholeNumber(raw, 65_535),
+  show: String,
+};
+
+/** A number of things; 0 switches the limit off and stays 0. */
+export const count: Kind<number> = {
+  placeholder: 'N',
+  wants: 'a whole number such as 1000',
+  parse: raw => parseWholeNumber(raw, Number.MAX_SAFE_INTEGER),
+  show: String,
+};
+
+/** A limit in bytes, KB and KiB both being 1024; 0 switches it off and becomes Infinity. */
+export const size: Kind<number> = {
+  placeholder: 'SIZE',
+  wants: 'a size such as 16MB or 512KB',
+  parse(raw) {
+    const bytes = parseMeasure(raw, sizeUnits, Number.MAX_SAFE_INTEGER);
+    return bytes === 0 ? Number.POSITIVE_INFINITY : bytes;
+  },
+  show: bytes => showMeasure(bytes, sizeUnits).toUpperCase(),
+};
+
+/** A time in milliseconds, written in seconds when it has no unit; 0 switches the limit off and stays 0. */
+export const duration: Kind<number> = {
+  placeholder: 'TIME',
+  wants: 'a time such as 30s, 500ms or 2m (at most 24 days)',
+  parse: raw => parseMeasure(raw, durationUnits, longestDuration),
+  show: milliseconds => showMeasure(milliseconds, durationUnits),
+};
+
+/** Given or not; in JSON true or false. */
+export const flag: Kind<boolean> = {
+  placeholder: '',
+  wants: 'true or false',
+  parse: raw => (typeof raw === 'boolean' ? raw : undefined),
+  show: String,
+};
+
+/** One of `words`, to the letter. */
+export function choice<const Word extends string>(words: readonly Word[], placeholder: string): Kind<Word> {
+  const last = words.at(-1) ?? '';
+  return {
+    placeholder,
+    wants: words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${last}` : last,
+    parse: raw => words.find(word => word === raw),
+    show: word => word,
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * Every bound on what a peer can make us hold, with where its number comes from. Those in `defaults` can be set by an
+ * option; the others follow from the wire or from how the loop is built. Sizes are in bytes, times in milliseconds.
+ * 0 switches off a bound that has an option.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** RFC 6455 §5.5: a control frame carries at most 125 bytes. */
+export const maxControlPayload = 125;
+
+/** RFC 6455 §5.5.1: the close code takes two of a control frame's 125 bytes. */
+export const maxCloseReason = maxControlPayload - 2;
+
+/** The longest header: 2 bytes, a 64-bit length, a masking key (RFC 6455 §5.2). */
+export const maxFrameHeader = 14;
+
+/** Fields of one HTTP head. Apache's LimitRequestFields is 100, Node's maxHeadersCount 2000. */
+export const maxHeaderFields = 100;
+
+/** The longest HTTP head where `maxHeader` is switched off: it is read as one piece, so there has to be an end. */
+export const longestHeader = 1 * MiB;
+
+/**
+ * Fragments of one message, empty ones above all: bytes alone do not bound their count. A 16 MiB message in 64-byte
+ * fragments has 262,144; ws bounds its buffered chunks likewise (1,048,576).
+ */
+export const maxFragments = 1_048_576;
+
+export const defaults = {
+  /** Largest message, and largest frame. As `permessage-deflate` can multiply by 1,000, it holds while inflating, too. */
+  maxMessage: 16 * MiB,
+  /** Largest HTTP head. Node's own HTTP server and nginx (4 buffers of 8 KiB) take 16 to 32 KiB. */
+  maxHeader: 16 * KiB,
+  /** Unsent bytes a connection may owe before a broadcast gives it up (1013). redis gives its pub/sub clients 8 to 32 MB. */
+  maxBuffered: 1 * MiB,
+  /** Connections at once; 0: as many as the system's descriptors allow. */
+  maxConnections: 0,
+  /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
+  handshakeTimeout: 10_000,
+  /** Silence after which a ping is sent. Proxies drop at 30 s (HAProxy, AWS ALB at 60 s). */
+  pingInterval: 25_000,
+  /** From an unanswered ping to giving the connection up. websockets (Python) takes 20 s for either. */
+  pongTimeout: 20_000,
+  /** Without any message (pings do not count); 0: never. */
+  idleTimeout: 0,
+  /** From our close frame to the end of the TCP connection. ws takes 30 s, websockets (Python) 10 s. */
+  closeTimeout: 10_000,
+  /** From SIGTERM to the end, whoever is still there. */
+  drainTimeout: 10_000,
+} as const;
+
+/**
+ * What one connection may use of a turn before the others get theirs: each message, each recipient of it and each 256
+ * bytes of it count one. About a millisecond's work.
+ */
+export const turnShare = 8192;
+
+/** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
+export const heldBackOutput = 256 * KiB;
+
+/** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
+export const refusalRoom = 64;

@@ -1,0 +1,60 @@
+/** The numbers of RFC 6455, and the one error that carries them. */
+
+/** Opcodes, RFC 6455 §11.8. A set high bit (8 and up) marks a control frame (§5.5). */
+export const Opcode = {
+  Continuation: 0x0,
+  Text: 0x1,
+  Binary: 0x2,
+  Close: 0x8,
+  Ping: 0x9,
+  Pong: 0xa,
+} as const;
+
+/** Close codes by their registered names, RFC 6455 §7.4.1 and IANA's registry. */
+export const CloseCode = {
+  NormalClosure: 1000,
+  GoingAway: 1001,
+  ProtocolError: 1002,
+  UnsupportedData: 1003,
+  /** Never on the wire: the peer's close frame had no code. */
+  NoStatusReceived: 1005,
+  /** Never on the wire: the connection ended without a close frame. */
+  AbnormalClosure: 1006,
+  InvalidPayload: 1007,
+  PolicyViolation: 1008,
+  MessageTooBig: 1009,
+  MandatoryExtension: 1010,
+  InternalError: 1011,
+  ServiceRestart: 1012,
+  TryAgainLater: 1013,
+} as const;
+
+/**
+ * Whether a peer may put `code` into a close frame.
+ * RFC 6455 §7.4.2: 0 to 999 are not used, 1000 to 2999 belong to the protocol and its registry
+ * (of which 1004, 1005, 1006 and 1015 must not be sent), 3000 to 4999 to libraries and applications.
+ */
+export function isSendableCloseCode(code: number): boolean {
+  return (
+    (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) ||
+    (code >= 3000 && code <= 4999)
+  );
+}
+
+/**
+ * What a peer did against the rules. Thrown by everything in `protocol/`, caught in one place, which fails the
+ * connection: with an HTTP response while `code` is an HTTP status (below 1000), with a close frame otherwise.
+ */
+export class ProtocolError extends Error {
+  /** A close code (1000 and up), or the HTTP status (below 1000) of a handshake that is refused. */
+  readonly code: number;
+  /** Header fields that the refusing HTTP response must carry. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: number, reason: string, headers: Readonly<Record<string, string>> = {}) {
+    super(reason);
+    this.name = 'ProtocolError';
+    this.code = code;
+    this.headers = headers;
+  }
+}

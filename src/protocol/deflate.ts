@@ -1,0 +1,103 @@
+/**
+ * permessage-deflate, RFC 7692: a message's payload as raw DEFLATE, less the four bytes every flush ends in.
+ *
+ * One message is one call into zlib, made and finished within the turn. Context takeover (§7.1.1) means no more than that
+ * a message may refer back to the bytes of those before it: so what is kept between messages is those bytes, at most a
+ * window of them, and given to zlib as a preset dictionary. A connection that has said nothing keeps nothing, and none
+ * keeps zlib's own quarter of a megabyte.
+ */
+import { kMaxLength } from 'node:buffer';
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { CloseCode, ProtocolError } from './codes.ts';
+
+/** One direction's state, for what we receive. */
+export interface Inflater {
+  /** What the peer's next message may refer back to: empty without context takeover. */
+  window: Buffer;
+  readonly keepsContext: boolean;
+  readonly windowBits: number;
+}
+
+/** One direction's state, for what we send. */
+export interface Deflater {
+  window: Buffer;
+  readonly keepsContext: boolean;
+  readonly windowBits: number;
+}
+
+const noWindow = Buffer.alloc(0);
+
+/** @param windowBits 8 to 15, as negotiated for this direction */
+export function newDeflateState(keepsContext: boolean, windowBits: number): Inflater & Deflater {
+  return { window: noWindow, keepsContext, windowBits };
+}
+
+/** RFC 7692 §7.2.2: appended before inflating, and removed after deflating (§7.2.1). */
+const emptyBlock = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+
+/** zlib writes its output in chunks; larger ones for larger messages, lest a message be put together from thousands. */
+function chunkSize(expected: number): number {
+  return Math.min(Math.max(1024, expected), 256 * 1024);
+}
+
+/**
+ * Inflates the first `length` bytes of `compressed`, which has room for four more.
+ * @returns bytes that are the caller's
+ * @throws ProtocolError 1009 as soon as more than `maxLength` bytes have come out, 1007 for what is no DEFLATE data
+ */
+export function inflateMessage(
+  inflater: Inflater,
+  compressed: Buffer,
+  length: number,
+  maxLength: number,
+): Buffer {
+  emptyBlock.copy(compressed, length);
+  let inflated: Buffer;
+  try {
+    inflated = inflateRawSync(compressed.subarray(0, length + emptyBlock.length), {
+      // What a peer may not use it cannot refer to: the whole window serves for any that was negotiated.
+      windowBits: 15,
+      finishFlush: constants.Z_SYNC_FLUSH,
+      chunkSize: chunkSize(length * 4),
+      maxOutputLength: Math.min(Math.max(1, maxLength), kMaxLength),
+      ...(inflater.window.length > 0 ? { dictionary: inflater.window } : {}),
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
+      throw new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxLength} bytes here`);
+    }
+    throw new ProtocolError(CloseCode.InvalidPayload, 'a compressed message that is not valid DEFLATE data');
+  }
+  remember(inflater, inflated);
+  return inflated;
+}
+
+/**
+ * @returns the payload of a compressed message (RSV1 set), the caller's
+ */
+export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer {
+  const payload = bytes.subarray(start, end);
+  const deflated = deflateRawSync(payload, {
+    // zlib makes no raw stream with a window of 2^8; with 2^9 it refers back 250 bytes at most (it keeps 262 ahead), so
+    // what it writes is right for a window of 256, too.
+    windowBits: Math.max(9, deflater.windowBits),
+    level: 3,
+    finishFlush: constants.Z_SYNC_FLUSH,
+    chunkSize: chunkSize(payload.length),
+    ...(deflater.window.length > 0 ? { dictionary: deflater.window } : {}),
+  });
+  remember(deflater, payload);
+  return deflated.subarray(0, deflated.length - emptyBlock.length);
+}
+
+/** Keeps the end of everything that went by: `2^windowBits` bytes are all that can be referred to. */
+function remember(state: Inflater | Deflater, bytes: Uint8Array): void {
+  if (!state.keepsContext) return;
+  const size = 2 ** state.windowBits;
+  if (bytes.length >= size) {
+    state.window = Buffer.from(bytes.subarray(bytes.length - size));
+  } else {
+    const kept = state.window.subarray(Math.max(0, state.window.length + bytes.length - size));
+    state.window = Buffer.concat([kept, bytes]);
+  }
+}

@@ -1,0 +1,1 @@
+export const welcomePage = '<!doctype html><title>Pollywog</title>';

@@ -1,0 +1,122 @@
+/**
+ * The WebSocket wire: `readSocketData` makes messages of a connection's bytes, and hands them to `processData`.
+ *
+ *     bytes → receive (protocol/endpoint.ts): frame headers → unmasking → ping, pong, close → fragments → whole messages
+ *           → processData (session/)
+ */
+import type { Connection } from '../connection/connection.ts';
+import { dropConnection, endConnection, tally } from '../connection/outbox.ts';
+import { sendControl } from '../connection/send.ts';
+import type { Wire } from '../connection/wire.ts';
+import { log } from '../log/log.ts';
+import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
+import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { type EndpointEvents, receive, startClosing } from '../protocol/endpoint.ts';
+import { processData } from '../session/processData.ts';
+
+/** What the connection that is being read has used of its share of the turn, in the units of `turnShare`. */
+let shareUsed = 0;
+
+/**
+ * Reads what came on one connection: unframes, unmasks, answers pings and closes, puts fragments together, and gives
+ * each whole message to `processData`.
+ * @returns where it stopped in `bytes[start, end)`, which are unmasked in place
+ */
+export function readSocketData(connection: Connection, bytes: Buffer, start: number, end: number): number {
+  if (connection.endpoint === undefined) return end;
+  shareUsed = 0;
+  connection.isHeldBack = false;
+  return receive(connection.endpoint, events, connection, bytes, start, end);
+}
+
+const events: EndpointEvents<Connection> = {
+  message(connection, message) {
+    const appended = tally.appended;
+    // A message costs something, each of its recipients as much again, and its bytes, too.
+    shareUsed += 1 + (message.end - message.start) / 256;
+    processData(connection, message);
+    shareUsed += tally.appended - appended;
+    connection.isHeldBack = shareUsed > turnShare || connection.queue.size > heldBackOutput;
+    return !connection.isHeldBack;
+  },
+
+  pong(connection) {
+    connection.pingedAt = 0;
+  },
+
+  sendControl(connection, opcode, bytes, start, end) {
+    sendControl(connection, opcode, bytes, start, end);
+  },
+
+  closed(connection, code, reason) {
+    notifyClosed(connection, code, reason);
+    // RFC 6455 §7.1.1: the server closes the TCP connection first.
+    endConnection(connection);
+  },
+};
+
+/** Tells the handler, once. */
+function notifyClosed(connection: Connection, code: number, reason: string): void {
+  const handler = connection.handler;
+  connection.handler = undefined;
+  log('debug', 'closed', { id: connection.id, code, reason });
+  handler?.closed?.(connection, code, reason);
+}
+
+const noPayload = Buffer.alloc(0);
+
+export const websocket: Wire = {
+  name: 'websocket',
+
+  receive: readSocketData,
+
+  isUrgent(connection, bytes, start) {
+    // Opcodes from 8 on are control frames; inside a frame, the byte is payload.
+    const incoming = connection.endpoint?.incoming;
+    return (bytes[start]! & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
+  },
+
+  close(connection, code, reason) {
+    if (connection.endpoint === undefined || connection.endpoint.state !== 'OPEN') return;
+    startClosing(connection.endpoint, events, connection, code, reason);
+    connection.endingAt = connection.server.now;
+  },
+
+  lost(connection, error) {
+    const endpoint = connection.endpoint;
+    if (endpoint === undefined || endpoint.state === 'CLOSED') return;
+    endpoint.state = 'CLOSED';
+    // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
+    notifyClosed(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
+    endConnection(connection);
+  },
+
+  checkDeadlines(connection) {
+    const { endpoint, server } = connection;
+    const { pingInterval, pongTimeout, idleTimeout, closeTimeout } = server.configuration;
+    const { now } = server;
+    if (endpoint === undefined) return;
+    if (endpoint.state === 'CLOSING') {
+      if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
+        giveUp(connection, 'the closing handshake was not answered');
+      }
+    } else if (idleTimeout > 0 && now - connection.messageAt >= idleTimeout) {
+      websocket.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
+    } else if (connection.heardAt > connection.pingedAt && connection.pingedAt > 0) {
+      // Any byte counts as life, not the pong alone.
+      connection.pingedAt = 0;
+    } else if (connection.pingedAt > 0) {
+      if (pongTimeout > 0 && now - connection.pingedAt >= pongTimeout)
+        giveUp(connection, 'no answer to a ping');
+    } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
+      connection.pingedAt = now;
+      sendControl(connection, Opcode.Ping, noPayload, 0, 0);
+    }
+  },
+};
+
+/** The peer does not answer: nobody is there to be told. */
+function giveUp(connection: Connection, why: string): void {
+  websocket.lost(connection, why);
+  dropConnection(connection);
+}

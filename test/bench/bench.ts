@@ -1,0 +1,142 @@
+/**
+ * The benchmark: node build/test/bench/bench.js [--rounds N] [--seconds S] [--only ROW,...] [--servers NAME,...] [--json]
+ *
+ * Each sample is a fresh server process under a load process of its own. The figure is what the server's process has used
+ * of the CPU, divided by what it did, so that the load's own cost does not count. The servers take turns, so that whatever
+ * else the machine does meets all of them. Linux only (/proc); run it from the project's top.
+ */
+import { execFile } from 'node:child_process';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import type { Sample, Target } from './jobs.ts';
+import { cellKey, format, json, markdown } from './report.ts';
+import { type Row, rows } from './rows.ts';
+import { type Contender, contenders } from './servers/contenders.ts';
+import { start } from './servers/start.ts';
+
+const warmUp = 1;
+
+const here = fileURLToPath(import.meta.url);
+const loadScript = join(here, '..', 'load', `load${extname(here)}`);
+
+interface Options {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly json: boolean;
+  readonly rows: readonly Row[];
+  readonly contenders: readonly Contender[];
+}
+
+/** Throws on what it does not know, with a sentence. */
+function readOptions(argv: string[]): Options {
+  const { values } = parseArgs({
+    args: argv,
+    options: {
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '2.5' },
+      only: { type: 'string' },
+      servers: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  const seconds = Number(values.seconds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number from 1 up');
+  if (!(seconds >= 0.1 && seconds <= 60)) throw new Error('--seconds takes a number from 0.1 to 60');
+  return {
+    rounds,
+    seconds,
+    json: values.json,
+    rows: choose('--only', values.only, rows),
+    contenders: choose('--servers', values.servers, contenders),
+  };
+}
+
+function choose<Item extends { key: string }>(
+  option: string,
+  list: string | undefined,
+  all: readonly Item[],
+) {
+  if (list === undefined) return all;
+  const keys = list.split(',');
+  const known = all.map(item => item.key);
+  const unknown = keys.find(key => !known.includes(key));
+  if (unknown !== undefined) throw new Error(`${option}: there is no "${unknown}", but ${known.join(', ')}`);
+  return all.filter(item => keys.includes(item.key));
+}
+
+/** One sample of one server: starts it, loads it, ends it. */
+async function sample(row: Row, contender: Contender, seconds: number): Promise<Sample> {
+  const server = await start(contender, row.service);
+  const { port, pid } = server;
+  const target: Target = { port, pid, raw: contender.raw, warmUp, seconds };
+  const load = [loadScript, JSON.stringify(target), JSON.stringify(row.job)];
+  try {
+    const { stdout } = await promisify(execFile)(process.execPath, load, {
+      timeout: 60_000 + seconds * 3000,
+    });
+    return JSON.parse(stdout);
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    const why = [stderr || message, server.lastWords()].join('\n').trim();
+    throw new Error(`${contender.key}, ${row.key}: ${why}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Says on stderr which of the chosen servers cannot run. */
+function prepare(chosen: readonly Contender[]): Map<string, string> {
+  const versions = new Map<string, string>();
+  for (const { key, title, prepare } of chosen) {
+    const ready = prepare();
+    if ('version' in ready) versions.set(key, ready.version);
+    else console.error(`without ${title}: ${ready.missing}`);
+  }
+  return versions;
+}
+
+async function bench(options: Options): Promise<void> {
+  const versions = prepare(options.contenders);
+  const runnable = options.contenders.filter(contender => versions.has(contender.key));
+  const samples = new Map<string, Sample[]>();
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const row of options.rows) {
+      for (const contender of runnable.filter(({ raw }) => row.raw || !raw)) {
+        const result = await sample(row, contender, options.seconds);
+        const cell = cellKey(row, contender);
+        samples.set(cell, [...(samples.get(cell) ?? []), result]);
+        const { figure, perSecond, cores } = result;
+        const load = `${Math.round(perSecond)}/s, ${cores.toFixed(2)} cores`;
+        console.error(`${round}/${options.rounds} ${row.key} ${contender.key}: ${format(figure)} (${load})`);
+      }
+    }
+  }
+  const { rounds, seconds } = options;
+  const date = new Date().toISOString().slice(0, 10);
+  const results = {
+    date,
+    rounds,
+    seconds,
+    rows: options.rows,
+    contenders: options.contenders,
+    versions,
+    samples,
+  };
+  process.stdout.write(options.json ? json(results) : markdown(results));
+}
+
+function complain(error: unknown, exitCode: number): never {
+  console.error(`bench: ${(error as Error).message}`);
+  process.exit(exitCode);
+}
+
+let options: Options;
+try {
+  options = readOptions(process.argv.slice(2));
+} catch (error) {
+  complain(error, 2);
+}
+if (process.platform !== 'linux') complain(new Error('it reads /proc, which only Linux has'), 1);
+await bench(options).catch(error => complain(error, 1));

@@ -1,0 +1,42 @@
+import type { BroadcastJob, Sample, Target } from '../jobs.ts';
+import { type Connection, dialMany, expectBytes, fail, failOnSilence } from './dial.ts';
+import { clientFrames, serverFrames } from './frames.ts';
+import { measure } from './measure.ts';
+
+/** The sender is one of the recipients. The first round is compared byte for byte, every later one by its length. */
+export async function loadBroadcast(target: Target, job: BroadcastJob): Promise<Sample> {
+  const request = clientFrames(job.size, job.inFlight);
+  const delivery = serverFrames(job.size, job.inFlight);
+  /** Since the first round, by all connections together, and what the rounds begun so far make due. */
+  let received = 0;
+  let due = 0;
+  let dueEach = 0;
+  failOnSilence(5, () =>
+    due === 0 ? 'not everybody has the first round' : `${due - received} bytes of a round were still due`,
+  );
+
+  const connections = await dialMany(target, job.connections);
+  const sender = connections[0]!.socket;
+  const firstRound = connections.map(connection => expectBytes(connection, delivery));
+  sender.write(request);
+  await Promise.all(firstRound);
+
+  const nextRound = () => {
+    dueEach += delivery.length;
+    due += delivery.length * connections.length;
+    sender.write(request);
+  };
+  const keepCounting = (connection: Connection) => {
+    let got = 0;
+    connection.receive = length => {
+      got += length;
+      received += length;
+      // As nobody may have too much, all of it is there only if everybody has enough.
+      if (got > dueEach) fail(new Error(`received ${got} bytes where ${dueEach} were due`));
+      if (received === due) nextRound();
+    };
+  };
+  connections.forEach(keepCounting);
+  nextRound();
+  return measure(target, () => (received / delivery.length) * job.inFlight);
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Sample } from './jobs.ts';
+import { cellKey, format, json, markdown, median, type Results } from './report.ts';
+import { rows } from './rows.ts';
+import { contenders } from './servers/contenders.ts';
+
+const samplesOf = (...figures: number[]): Sample[] =>
+  figures.map(figure => ({ figure, perSecond: 1000, cores: 1 }));
+
+const results: Results = {
+  date: '2000-01-02',
+  rounds: 3,
+  seconds: 2,
+  rows: [rows[0]!],
+  contenders,
+  versions: new Map([
+    ['net', '20'],
+    ['ws', '8.0.0'],
+    ['pollywog', '0.1.0'],
+  ]),
+  samples: new Map([
+    [cellKey(rows[0]!, { key: 'net' }), samplesOf(5.21, 5.19, 5.2)],
+    [cellKey(rows[0]!, { key: 'ws' }), samplesOf(9, 8, 11.4)],
+    [cellKey(rows[0]!, { key: 'pollywog' }), samplesOf(0.3, 4.5, 0.9)],
+  ]),
+};
+
+test('the table has the medians, an empty cell for a server that did not run, and the ratio of the medians', () => {
+  const lines = markdown(results).split('\n');
+  assert.equal(lines[0], '| work | raw net | ws | uWebSockets.js | pollywog | pollywog/ws |');
+  assert.equal(lines[1], '|---|--:|--:|--:|--:|--:|');
+  assert.equal(lines[2], `| ${rows[0]!.title} | 5.2 | 9.0 |  | 0.90 | 0.10 |`);
+});
+
+test('below it stand the versions of those that ran, and the spread', () => {
+  const text = markdown(results);
+  assert.match(text, /3 interleaved rounds of 2 s\. ws 8\.0\.0, pollywog 0\.1\.0, Node [\d.]+, 2000-01-02\./);
+  assert.ok(text.includes(`| ${rows[0]!.title} | 5.2 | 8.0..11 |  | 0.30..4.5 |\n`));
+});
+
+test('without pollywog or ws there is no ratio, and a single round has no spread', () => {
+  const alone = contenders.filter(({ key }) => key === 'ws');
+  const text = markdown({ ...results, rounds: 1, contenders: alone });
+  assert.ok(text.startsWith('| work | ws |\n|---|--:|\n'));
+  assert.ok(!text.includes('Lowest'));
+});
+
+test('the JSON has every sample', () => {
+  const { rows: written, versions } = JSON.parse(json(results));
+  assert.equal(written[0].servers.ws.median, 9);
+  assert.deepEqual(written[0].servers.ws.samples, samplesOf(9, 8, 11.4));
+  assert.equal(versions.node, process.versions.node);
+});
+
+test('a median of none, of an odd and of an even count', () => {
+  assert.equal(median([]), undefined);
+  assert.equal(median([10, 2, 3]), 3);
+  assert.equal(median([10, 2, 3, 4]), 3.5);
+});
+
+test('a figure has two significant digits', () => {
+  assert.deepEqual([0, 0.1712, 0.98, 5.24, 21.6, 188].map(format), ['0', '0.17', '0.98', '5.2', '22', '188']);
+});
+
+test('rows and servers have names of their own', () => {
+  for (const list of [rows, contenders]) assert.equal(new Set(list.map(item => item.key)).size, list.length);
+});

@@ -1,0 +1,98 @@
+/** The results, as Markdown for the README and as JSON. */
+import type { Sample } from './jobs.ts';
+import type { Row } from './rows.ts';
+import type { Contender } from './servers/contenders.ts';
+
+export interface Results {
+  /** YYYY-MM-DD */
+  readonly date: string;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly rows: readonly Row[];
+  readonly contenders: readonly Contender[];
+  /** By the contender's key; one that could not run has none. */
+  readonly versions: ReadonlyMap<string, string>;
+  /** One sample a round, by `cellKey`. */
+  readonly samples: ReadonlyMap<string, readonly Sample[]>;
+}
+
+export function cellKey(row: Pick<Row, 'key'>, contender: Pick<Contender, 'key'>): string {
+  return `${row.key} ${contender.key}`;
+}
+
+export function markdown(results: Results): string {
+  const titles = results.contenders.map(contender => contender.title);
+  const ratio = ['ws', 'pollywog'].every(key => results.contenders.some(contender => contender.key === key));
+  const medians = results.rows.map(row => {
+    const cells = results.contenders.map(contender => median(figures(results, row, contender)));
+    const byKey = new Map(results.contenders.map((contender, i) => [contender.key, cells[i]]));
+    const quotient = (byKey.get('pollywog') ?? Number.NaN) / (byKey.get('ws') ?? Number.NaN);
+    const last = ratio ? [Number.isNaN(quotient) ? '' : quotient.toFixed(2)] : [];
+    return [row.title, ...cells.map(cell => (cell === undefined ? '' : format(cell))), ...last];
+  });
+  const spreads = results.rows.map(row => [
+    row.title,
+    ...results.contenders.map(contender => spread(figures(results, row, contender))),
+  ]);
+  const versions = results.contenders.flatMap(({ key, title }) => {
+    const version = results.versions.get(key);
+    return version === undefined || key === 'net' ? [] : [`${title} ${version}`];
+  });
+  const { date, rounds, seconds } = results;
+  const parts = [
+    table(['work', ...titles, ...(ratio ? ['pollywog/ws'] : [])], medians),
+    `The server's own CPU µs a message (user and system, all threads), unless the row says otherwise; the smaller the ` +
+      `better. Median of ${rounds} interleaved round${rounds === 1 ? '' : 's'} of ${seconds} s. ` +
+      `${[...versions, `Node ${process.versions.node}`].join(', ')}, ${date}.`,
+  ];
+  if (rounds > 1) parts.push('Lowest to highest:', table(['work', ...titles], spreads));
+  return `${parts.join('\n\n')}\n`;
+}
+
+export function json(results: Results): string {
+  const rows = results.rows.map(row => ({
+    key: row.key,
+    title: row.title,
+    servers: Object.fromEntries(
+      results.contenders.flatMap(contender => {
+        const samples = results.samples.get(cellKey(row, contender));
+        if (samples === undefined) return [];
+        return [[contender.key, { median: median(figures(results, row, contender)), samples }]];
+      }),
+    ),
+  }));
+  const { date, rounds, seconds } = results;
+  const versions = { ...Object.fromEntries(results.versions), node: process.versions.node };
+  return `${JSON.stringify({ date, rounds, seconds, versions, rows }, null, 2)}\n`;
+}
+
+/** undefined for no figures; of an even count, the mean of the two in the middle. */
+export function median(values: readonly number[]): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[sorted.length >> 1];
+  const lower = sorted[(sorted.length - 1) >> 1];
+  return upper === undefined || lower === undefined ? undefined : (lower + upper) / 2;
+}
+
+/** Two significant digits: more than that is noise. */
+export function format(figure: number): string {
+  if (figure === 0) return '0';
+  const decimals = Math.max(0, 1 - Math.floor(Math.log10(Math.abs(figure))));
+  return figure.toFixed(decimals);
+}
+
+function spread(values: readonly number[]): string {
+  if (values.length === 0) return '';
+  const [low, high] = [format(Math.min(...values)), format(Math.max(...values))];
+  return low === high ? low : `${low}..${high}`;
+}
+
+function figures(results: Results, row: Row, contender: Contender): number[] {
+  return (results.samples.get(cellKey(row, contender)) ?? []).map(sample => sample.figure);
+}
+
+function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const rule = `|---|${'--:|'.repeat(head.length - 1)}`;
+  return [line(head), rule, ...body.map(line)].join('\n');
+}

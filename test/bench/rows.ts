@@ -1,0 +1,76 @@
+import type { Job } from './jobs.ts';
+
+/** What a server does with a message: send it back, or send it to every connection. */
+export type Service = 'echo' | 'broadcast';
+
+export interface Row {
+  /** Its name for `--only`. */
+  readonly key: string;
+  /** Its first cell. The unit is the server's CPU µs a message unless it says otherwise. */
+  readonly title: string;
+  readonly service: Service;
+  /** Whether a server that speaks no WebSocket can stand in it, as the floor. */
+  readonly raw: boolean;
+  readonly job: Job;
+}
+
+const KiB = 1024;
+
+export const rows: readonly Row[] = [
+  {
+    key: 'echo',
+    title: 'echo 32 B, 64 connections, 1 in flight',
+    service: 'echo',
+    raw: true,
+    job: { kind: 'echo', connections: 64, size: 32, inFlight: 1 },
+  },
+  {
+    key: 'echo-16',
+    title: 'the same, 16 in flight',
+    service: 'echo',
+    raw: true,
+    job: { kind: 'echo', connections: 64, size: 32, inFlight: 16 },
+  },
+  {
+    key: 'echo-1k',
+    title: 'echo 1 KiB, 64 connections, 16 in flight',
+    service: 'echo',
+    raw: true,
+    job: { kind: 'echo', connections: 64, size: KiB, inFlight: 16 },
+  },
+  {
+    key: 'echo-64k',
+    title: 'echo 64 KiB, 16 connections, 1 in flight',
+    service: 'echo',
+    raw: true,
+    job: { kind: 'echo', connections: 16, size: 64 * KiB, inFlight: 1 },
+  },
+  {
+    key: 'broadcast',
+    title: 'broadcast 64 B to 1,000, one message at a time, each delivery',
+    service: 'broadcast',
+    raw: false,
+    job: { kind: 'broadcast', connections: 1000, size: 64, inFlight: 1 },
+  },
+  {
+    key: 'broadcast-16',
+    title: 'the same, 16 messages in one write',
+    service: 'broadcast',
+    raw: false,
+    job: { kind: 'broadcast', connections: 1000, size: 64, inFlight: 16 },
+  },
+  {
+    key: 'handshake',
+    title: 'handshake: connect, upgrade, reset; 32 at a time',
+    service: 'echo',
+    raw: false,
+    job: { kind: 'handshake', parallel: 32 },
+  },
+  {
+    key: 'idle',
+    title: 'memory of an idle connection, KiB (5,000 of them)',
+    service: 'echo',
+    raw: true,
+    job: { kind: 'idle', warmUp: 1000, connections: 5000 },
+  },
+];

@@ -1,0 +1,111 @@
+/** The servers that are compared, in the order of their columns. Each is a process of its own that prints its port. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { extname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Service } from '../rows.ts';
+
+export interface Contender {
+  /** Its name for `--servers`. */
+  readonly key: string;
+  /** Its column. */
+  readonly title: string;
+  /** It speaks no WebSocket: the load sends it no handshake and expects its own bytes back. */
+  readonly raw: boolean;
+  /** Whether it can run here, and as which version; if not, one sentence why. May install it. */
+  prepare(): { readonly version: string } | { readonly missing: string };
+  /** The arguments that make `node` this server. */
+  arguments(service: Service): string[];
+}
+
+/** A script of this folder, compiled or not, as this one is. */
+const here = fileURLToPath(import.meta.url);
+const script = (name: string) => join(here, '..', `${name}${extname(here)}`);
+
+const uwsPackage = '@trufflesuite/uws-js-unofficial';
+const uwsWanted = `${uwsPackage}@20.30.0-unofficial.0`;
+const uwsPrefix = resolve('.cache/uws');
+const uwsFolder = join(uwsPrefix, 'node_modules', uwsPackage);
+const { platform, arch, versions } = process;
+const uwsBinary = join(uwsFolder, 'binaries', `uws_${platform}_${arch}_${versions.modules}.node`);
+
+const pollywogServer = resolve('dist/server.js');
+
+export const contenders: readonly Contender[] = [
+  {
+    key: 'net',
+    title: 'raw net',
+    raw: true,
+    prepare: () => ({ version: versions.node }),
+    arguments: () => [script('net')],
+  },
+  {
+    key: 'ws',
+    title: 'ws',
+    raw: false,
+    prepare: () => ({ version: `${versionIn('node_modules/ws')} ${bufferutil()} its optional bufferutil` }),
+    arguments: service => [script('ws'), service],
+  },
+  {
+    key: 'uws',
+    title: 'uWebSockets.js',
+    raw: false,
+    prepare() {
+      const problem = (existsSync(uwsBinary) ? '' : installUws()) || tryToLoad(uwsBinary);
+      return problem ? { missing: problem } : { version: versionIn(uwsFolder).replace(/-unofficial.*/, '') };
+    },
+    arguments: service => [script('uws'), service, uwsBinary],
+  },
+  {
+    key: 'pollywog',
+    title: 'pollywog',
+    raw: false,
+    prepare() {
+      if (!existsSync(pollywogServer)) return { missing: 'dist/server.js is not there (make build)' };
+      return { version: versionIn('.') };
+    },
+    arguments: service => [pollywogServer, '-p', '0', '--log-format', 'json', '--default', service],
+  },
+];
+
+function versionIn(folder: string): string {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version;
+}
+
+/** With this native addon `ws` masks and unmasks long messages in C, a multiple faster, so the report has to say. */
+function bufferutil(): 'with' | 'without' {
+  try {
+    createRequire(resolve('node_modules/ws/package.json')).resolve('bufferutil');
+    return 'with';
+  } catch {
+    return 'without';
+  }
+}
+
+/** Into .cache/, so that it is nobody's dependency. Returns what went wrong, or ''. */
+function installUws(): string {
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--fetch-retries=0'];
+  // Without scripts and optional packages: all that is wanted is the binary inside.
+  const only = ['--no-save', '--ignore-scripts', '--omit=optional'];
+  const result = spawnSync('npm', ['install', ...quiet, ...only, '--prefix', uwsPrefix, uwsWanted], {
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  if (result.status === 0)
+    return existsSync(uwsBinary) ? '' : `it has no binary for ${platform} ${arch} here`;
+  return `npm could not install it: ${result.error?.message ?? firstLine(result.stderr)}`;
+}
+
+/** Tries in another process, which a binary built for another system may take down. */
+function tryToLoad(binary: string): string {
+  const result = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', binary], {
+    encoding: 'utf8',
+  });
+  if (result.status === 0) return '';
+  return `it cannot be loaded: ${/^Error: (.*)/m.exec(result.stderr)?.[1] ?? firstLine(result.stderr)}`;
+}
+
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] || 'no reason given';
+}

@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { portIn } from './start.ts';
+
+test('only a line that is JSON and has a port is a ready line', () => {
+  assert.equal(portIn('{"level":"info","event":"ready","port":8080,"pid":7}'), 8080);
+  for (const line of [
+    '',
+    'listening on 8080',
+    '{"port":0}',
+    '{"port":"8080"}',
+    '{"port":',
+    '{"event":"x"}',
+    '8080',
+  ]) {
+    assert.equal(portIn(line), undefined, line);
+  }
+});

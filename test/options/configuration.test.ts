@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
+import type { Environment } from '../../src/options/environment.ts';
+import { UsageError } from '../../src/options/error.ts';
+import { environmentName, flagName, optionEntries } from '../../src/options/table.ts';
+import { defaults } from '../../src/protocol/bounds.ts';
+
+const handlers = ['echo', 'chat', 'tpacket'];
+
+function read(argv: readonly string[] = [], env: Environment = {}): Configuration {
+  return readConfiguration(argv, env, handlers);
+}
+
+function refuses(argv: readonly string[], sentence: string, env: Environment = {}): void {
+  assert.throws(() => read(argv, env), { name: 'UsageError', message: sentence });
+}
+
+function tcp(host: string, port: number) {
+  return { transport: 'tcp', host, port };
+}
+
+test('with nothing given, the defaults', () => {
+  assert.deepEqual(read(), {
+    ...defaults,
+    action: 'serve',
+    listeners: [tcp('::', 8080)],
+    defaultHandler: 'echo',
+    includeSender: true,
+    origins: [],
+    compress: 'on',
+    logLevel: 'info',
+    logFormat: 'text',
+    sockets: 'auto',
+  });
+});
+
+describe('flags', () => {
+  test('--no-self leaves the sender out', () => {
+    assert.equal(read(['--no-self']).includeSender, false);
+    assert.equal(read(['--no-self', '-p', '1']).includeSender, false);
+  });
+
+  test('--help and --version win over the rest', () => {
+    assert.equal(read(['-h']).action, 'help');
+    assert.equal(read(['--version', '--port', 'x', '--help']).action, 'help');
+    assert.equal(read(['-v']).action, 'version');
+    assert.deepEqual(read(['-v', '-p', '1'], { POLLYWOG_PROT: 'x' }), { ...read(), action: 'version' });
+  });
+
+  test('take no value', () => {
+    refuses(['--no-self=3'], '--no-self takes no value; leave "3" out');
+    refuses(['--no-self='], '--no-self takes no value; leave "" out');
+    refuses(['--help=false'], '--help takes no value; leave "false" out');
+    refuses(['-h1'], '--help takes no value; leave "1" out');
+    refuses(['-v=1'], '--version takes no value; leave "1" out');
+    for (const word of ['true', 'false', 'foo']) {
+      for (const flag of ['--no-self', '--help', '-h', '-v']) {
+        refuses([flag, word], `pollywog takes no such word: "${word}"; see --help`);
+      }
+    }
+  });
+
+  test('are given once', () => {
+    refuses(['--no-self', '--no-self'], '--no-self is given twice; keep one');
+    refuses(['-h', '--help'], '--help is given twice; keep one');
+  });
+
+  test('have no variable', () => {
+    assert.throws(() => read([], { POLLYWOG_NO_SELF: '1' }), UsageError);
+    assert.throws(() => read([], { POLLYWOG_HELP: '1' }), UsageError);
+  });
+});
+
+describe('listeners', () => {
+  test('are hosts times ports, then URLs', () => {
+    const argv = ['-p', '1', '-p2', '-p=3', '--host', '::1', '--host=127.0.0.1', '--listen', 'unix:/a'];
+    assert.deepEqual(read(argv).listeners, [
+      ...[tcp('::1', 1), tcp('::1', 2), tcp('::1', 3)],
+      ...[tcp('127.0.0.1', 1), tcp('127.0.0.1', 2), tcp('127.0.0.1', 3)],
+      { transport: 'unix', path: '/a' },
+    ]);
+  });
+
+  test('with a URL only, no default port is opened', () => {
+    const unix = { transport: 'unix', path: '/a' };
+    assert.deepEqual(read(['--listen', 'unix:/a']).listeners, [unix]);
+    assert.deepEqual(read(['--listen', 'unix:/a', '-p', '1']).listeners, [tcp('::', 1), unix]);
+    assert.deepEqual(read(['--listen', 'unix:/a', '--host', '::1']).listeners, [tcp('::1', 8080), unix]);
+    assert.deepEqual(read(['--listen', 'unix:/a'], { PORT: '1' }).listeners, [tcp('::', 1), unix]);
+  });
+
+  test('may not be alike, but for port 0', () => {
+    refuses(['-p', '1', '-p', '1'], 'tcp://[::]:1 is to be listened on twice; keep one');
+    refuses(['-p8080', '--listen=tcp://[::]:8080'], 'tcp://[::]:8080 is to be listened on twice; keep one');
+    refuses(['--listen=unix:/a', '--listen=unix:///a'], 'unix:/a is to be listened on twice; keep one');
+    assert.equal(read(['-p0', '-p0']).listeners.length, 2);
+  });
+
+  test('PORT comes after POLLYWOG_PORT and -p', () => {
+    assert.deepEqual(read([], { PORT: '1' }).listeners, [tcp('::', 1)]);
+    assert.deepEqual(read([], { PORT: '1', POLLYWOG_PORT: '2' }).listeners, [tcp('::', 2)]);
+    assert.deepEqual(read([], { PORT: '1', POLLYWOG_PORT: '' }).listeners, [tcp('::', 1)]);
+    assert.deepEqual(read(['-p', '3'], { PORT: '1', POLLYWOG_PORT: '2' }).listeners, [tcp('::', 3)]);
+    assert.deepEqual(read([], { PORT: '' }).listeners, [tcp('::', 8080)]);
+    refuses([], 'PORT wants a number from 0 to 65535, not "tcp://10.0.0.1:80"', {
+      PORT: 'tcp://10.0.0.1:80',
+    });
+  });
+});
+
+describe('what is unknown', () => {
+  test('names the nearest option', () => {
+    refuses(['--pot', '80'], 'unknown option --pot; did you mean --port?');
+    refuses(['--pot=80'], 'unknown option --pot; did you mean --port?');
+    refuses(['-port', '80'], 'unknown option -port; did you mean --port?');
+    refuses(['--self'], 'unknown option --self; see --help');
+    refuses(['--no-slef'], 'unknown option --no-slef; did you mean --no-self?');
+    refuses(['--no-port'], 'unknown option --no-port; see --help');
+    refuses(['--maxmessage=1'], 'unknown option --maxmessage; did you mean --max-message?');
+  });
+
+  test('is refused however it is written', () => {
+    const words = [
+      '--__proto__',
+      '--__proto__=1',
+      '--constructor',
+      '--toString',
+      '--__proto__.port',
+      '--port.x',
+    ];
+    const more = [
+      '-x',
+      '-hv',
+      '-ph',
+      '-1',
+      '-P',
+      '---port',
+      '--=x',
+      '-=x',
+      '-p80x',
+      '-p80=1',
+      '-é',
+      '--PORT.',
+    ];
+    for (const word of [...words, ...more]) {
+      assert.throws(() => read([word, '80']), { name: 'UsageError', message: /^unknown option / }, word);
+    }
+    assert.equal(({} as Record<string, unknown>)['port'], undefined);
+  });
+
+  test('is told from a value that is odd', () => {
+    refuses(['--log-level=a\nb=c'], '--log-level wants error, warn, info or debug, not "a\\nb=c"');
+    refuses(['-p=a\nb'], '--port wants a number from 0 to 65535, not "a\\nb"');
+  });
+
+  test('is quoted when it is not plain, and cut when it is long', () => {
+    refuses(['--a\u001b[2J'], 'unknown option "--a\\u001b[2J"; see --help');
+    refuses([`--${'a'.repeat(100_000)}`], `unknown option "--${'a'.repeat(77)}...; see --help`);
+  });
+
+  test('no words without a hyphen', () => {
+    refuses(['foo'], 'pollywog takes no such word: "foo"; see --help');
+    refuses(['-p', '1', '2'], 'pollywog takes no such word: "2"; see --help');
+    refuses(['1e3'], 'pollywog takes no such word: "1e3"; see --help');
+    refuses(['-'], 'pollywog takes no such word: "-"; see --help');
+    refuses([''], 'pollywog takes no such word: ""; see --help');
+    refuses(['--', '--help'], 'pollywog takes no such word: "--help"; see --help');
+    refuses(['--', '-p', '1'], 'pollywog takes no such word: "-p"; see --help');
+    assert.deepEqual(read(['-p', '1', '--']).listeners, [tcp('::', 1)]);
+  });
+
+  test('no variables of our prefix, unless empty', () => {
+    refuses([], 'unknown environment variable POLLYWOG_PROT; did you mean POLLYWOG_PORT?', {
+      POLLYWOG_PROT: '1',
+    });
+    refuses([], 'unknown environment variable POLLYWOG_X; see --help, or unset it', { POLLYWOG_X: '1' });
+    refuses([], 'unknown environment variable POLLYWOG_; see --help, or unset it', { POLLYWOG_: '1' });
+    assert.deepEqual(read([], { POLLYWOG_X: '', POLLYWOG: '1', OTHER_PORT: '1', PATH: '/' }), read());
+  });
+});
+
+test('no command line or environment does anything but configure or throw UsageError', () => {
+  const words = [
+    ...optionEntries.map(([name]) => flagName(name)),
+    '-p',
+    '-h',
+    '--',
+    '-',
+    '=',
+    '1',
+    'true',
+    '0x1',
+    '',
+  ];
+  const word = fc.oneof(
+    fc.constantFrom(...words),
+    fc.string(),
+    fc.string().map(end => `--port${end}`),
+  );
+  const variables = fc.constantFrom(
+    ...optionEntries.map(([name]) => environmentName(name)),
+    'PORT',
+    '__proto__',
+  );
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 6 }), fc.dictionary(variables, fc.string()), (argv, env) => {
+      try {
+        assert.notEqual(read(argv, env).listeners.length, 0);
+      } catch (error) {
+        assert.ok(error instanceof UsageError, String(error));
+      }
+    }),
+  );
+});

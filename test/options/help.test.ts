@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readConfiguration } from '../../src/options/configuration.ts';
+import { helpText } from '../../src/options/help.ts';
+import { flagName, optionEntries } from '../../src/options/table.ts';
+
+const lines = helpText().split('\n');
+
+test('help fits one screen', () => {
+  assert.ok(lines.length <= 40, `${lines.length} lines`);
+  for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
+});
+
+test('help names every option with its letter and its default', () => {
+  for (const [name, { short, kind, repeatable, default: fallback }] of optionEntries) {
+    const line = lines.find(candidate => candidate.slice(6).split(' ')[0] === flagName(name));
+    assert.ok(line, name);
+    assert.equal(line.slice(2, 5), short ? `-${short},` : '   ', name);
+    if (kind.placeholder === '') continue;
+    assert.ok(line.includes(` ${kind.placeholder}${repeatable ? '... ' : ' '}`), name);
+    for (const value of repeatable ? (fallback as unknown[]) : [fallback]) {
+      assert.ok(line.endsWith(` [${kind.show(value)}]`), name);
+    }
+  }
+});
+
+test('every example runs', () => {
+  const examples = lines.slice(lines.indexOf('Examples:') + 1);
+  assert.notEqual(examples.length, 0);
+  for (const example of examples) {
+    const [variables = '', words = ''] = example.trim().split(/ ?pollywog ?(?!\.)/, 2);
+    const env = Object.fromEntries(variables.split(' ').map(pair => pair.split('=', 2)));
+    assert.equal(
+      readConfiguration(words.split(' ').filter(Boolean), env, ['echo', 'tpacket']).action,
+      'serve',
+      example,
+    );
+  }
+});

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
+import type { Environment } from '../../src/options/environment.ts';
+import { environmentName, flagName, isFlag, optionEntries } from '../../src/options/table.ts';
+
+const handlers = ['echo', 'chat', 'tpacket'];
+
+function read(argv: readonly string[] = [], env: Environment = {}): Configuration {
+  return readConfiguration(argv, env, handlers);
+}
+
+function refuses(argv: readonly string[], sentence: string, env: Environment = {}): void {
+  assert.throws(() => read(argv, env), { name: 'UsageError', message: sentence });
+}
+
+function tcp(host: string, port: number) {
+  return { transport: 'tcp', host, port };
+}
+
+/** For each option that takes a value: two fit ones, where they show and as what, and one that is unfit. */
+const valued: Record<
+  string,
+  {
+    field: keyof Configuration;
+    first: [string, unknown];
+    second: [string, unknown];
+    unfit: string;
+    wants: string;
+  }
+> = {
+  port: {
+    field: 'listeners',
+    first: ['9000', [tcp('::', 9000)]],
+    second: ['0', [tcp('::', 0)]],
+    unfit: '99999',
+    wants: 'a number from 0 to 65535',
+  },
+  host: {
+    field: 'listeners',
+    first: ['127.0.0.1', [tcp('127.0.0.1', 8080)]],
+    second: ['[::1]', [tcp('::1', 8080)]],
+    unfit: '300.0.0.1',
+    wants: 'an address such as 127.0.0.1, ::1 or localhost',
+  },
+  listen: {
+    field: 'listeners',
+    first: ['tcp://[::1]:81', [tcp('::1', 81)]],
+    second: ['unix:/run/p.sock', [{ transport: 'unix', path: '/run/p.sock' }]],
+    unfit: 'http://a:80',
+    wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
+  },
+  default: {
+    field: 'defaultHandler',
+    first: ['chat', 'chat'],
+    second: ['tpacket', 'tpacket'],
+    unfit: 'cat',
+    wants: 'echo, chat or tpacket',
+  },
+  origin: {
+    field: 'origins',
+    first: ['https://example.com/', ['https://example.com']],
+    second: ['http://localhost:3000', ['http://localhost:3000']],
+    unfit: 'example.com',
+    wants: 'an origin such as https://example.com, without path or wildcard',
+  },
+  ...bounded('size', ['maxMessage', 'maxBuffered', 'maxHeader']),
+  ...bounded('count', ['maxConnections']),
+  ...bounded('time', [
+    'handshakeTimeout',
+    'pingInterval',
+    'pongTimeout',
+    'idleTimeout',
+    'closeTimeout',
+    'drainTimeout',
+  ]),
+  ...chosen('compress', ['takeover', 'off'], 'off, on or takeover'),
+  ...chosen('logLevel', ['error', 'debug'], 'error, warn, info or debug'),
+  ...chosen('logFormat', ['json', 'json'], 'text or json'),
+  ...chosen('sockets', ['public', 'public'], 'auto or public'),
+};
+
+function bounded(kind: 'size' | 'count' | 'time', fields: (keyof Configuration)[]): typeof valued {
+  const samples = {
+    size: {
+      first: ['512KB', 524_288],
+      second: ['0', Number.POSITIVE_INFINITY],
+      wants: 'a size such as 16MB or 512KB',
+    },
+    count: { first: ['7', 7], second: ['0', 0], wants: 'a whole number such as 1000' },
+    time: {
+      first: ['90s', 90_000],
+      second: ['0', 0],
+      wants: 'a time such as 30s, 500ms or 2m (at most 24 days)',
+    },
+  } satisfies Record<string, { first: [string, unknown]; second: [string, unknown]; wants: string }>;
+  return Object.fromEntries(fields.map(field => [field, { field, unfit: 'lots', ...samples[kind] }]));
+}
+
+function chosen(field: keyof Configuration, [first, second]: [string, string], wants: string): typeof valued {
+  return { [field]: { field, first: [first, first], second: [second, second], unfit: 'none', wants } };
+}
+
+test('the cases cover the table', () => {
+  const names = optionEntries.filter(([, option]) => !isFlag(option)).map(([name]) => name);
+  assert.deepEqual(names.toSorted(), Object.keys(valued).toSorted());
+});
+
+for (const [name, option] of optionEntries) {
+  const sample = valued[name];
+  if (sample === undefined) continue;
+  const flag = flagName(name);
+  const variable = environmentName(name);
+  const { field, unfit, wants } = sample;
+  const [firstWord, firstValue] = sample.first;
+  const [secondWord, secondValue] = sample.second;
+
+  describe(flag, () => {
+    test('is read from the command line, in either form', () => {
+      assert.deepEqual(read([flag, firstWord])[field], firstValue);
+      assert.deepEqual(read([`${flag}=${firstWord}`])[field], firstValue);
+      assert.deepEqual(read([flag, secondWord])[field], secondValue);
+    });
+
+    test('is read from the environment', () => {
+      assert.deepEqual(read([], { [variable]: firstWord })[field], firstValue);
+      assert.deepEqual(read([], { [variable]: secondWord })[field], secondValue);
+      assert.deepEqual(read([], { [variable]: '' }), read());
+    });
+
+    test('the command line comes before the environment', () => {
+      assert.deepEqual(read([flag, secondWord], { [variable]: firstWord })[field], secondValue);
+      assert.deepEqual(read([flag, secondWord], { [variable]: unfit })[field], secondValue);
+    });
+
+    test('an unfit value is refused wherever it comes from', () => {
+      refuses([flag, unfit], `${flag} wants ${wants}, not "${unfit}"`);
+      refuses([`${flag}=${unfit}`], `${flag} wants ${wants}, not "${unfit}"`);
+      refuses([], `${variable} wants ${wants}, not "${unfit}"`, { [variable]: unfit });
+    });
+
+    test('a missing value is refused', () => {
+      refuses([flag], `${flag} wants ${wants}, but none is given`);
+      refuses([flag, '--'], `${flag} wants ${wants}, but none is given`);
+      refuses([`${flag}=`], `${flag} wants ${wants}, but none is given`);
+      refuses([flag, ''], `${flag} wants ${wants}, but none is given`);
+      refuses([flag, '-1'], `${flag} wants ${wants}, not "-1"`);
+      refuses([flag, '--no-self'], `${flag} wants ${wants}, not "--no-self"`);
+    });
+
+    test(option.repeatable ? 'may be repeated' : 'may be given once', () => {
+      const twice = [flag, firstWord, flag, secondWord];
+      if (option.repeatable) {
+        const both = [...(firstValue as unknown[]), ...(secondValue as unknown[])];
+        assert.deepEqual(read(twice)[field], both);
+        assert.deepEqual(read([], { [variable]: `${firstWord}, ${secondWord}` })[field], both);
+        refuses([], `${variable} wants ${wants}, but none is given`, { [variable]: `${firstWord},` });
+      } else {
+        refuses(twice, `${flag} is given twice; keep one`);
+      }
+    });
+  });
+}
+
+test('each default is one that could be given', () => {
+  for (const [name, { kind, repeatable, default: fallback }] of optionEntries) {
+    if (kind.placeholder === '') continue;
+    for (const value of repeatable ? (fallback as unknown[]) : [fallback]) {
+      assert.deepEqual(kind.parse(kind.show(value)), value, name);
+    }
+  }
+});

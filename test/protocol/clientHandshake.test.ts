@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { Buffer } from 'node:buffer';
+import { describe, test } from 'node:test';
+import {
+  finishHandshake,
+  type HandshakeRequest,
+  startHandshake,
+} from '../../src/protocol/clientHandshake.ts';
+import { CloseCode, ProtocolError } from '../../src/protocol/codes.ts';
+import { acceptHandshake } from '../../src/protocol/handshake.ts';
+import { parseRequestHead, parseResponseHead } from '../../src/protocol/http.ts';
+
+/** RFC 6455 §1.3: its key is this, in base64. */
+const nonce = Buffer.from('the sample nonce');
+
+const plain: HandshakeRequest = {
+  host: 'server.example.com',
+  path: '/chat',
+  subprotocols: [],
+  headers: {},
+  origin: undefined,
+  compression: 'off',
+};
+
+const chat: HandshakeRequest = {
+  ...plain,
+  subprotocols: ['chat', 'superchat'],
+  headers: { Cookie: 'a=b' },
+  origin: 'http://example.com',
+  compression: 'takeover',
+};
+
+describe('startHandshake', () => {
+  test('writes what RFC 6455 §4.1 demands', () => {
+    assert.equal(
+      startHandshake(chat, nonce).toString('latin1'),
+      [
+        'GET /chat HTTP/1.1',
+        'Host: server.example.com',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        'Sec-WebSocket-Version: 13',
+        'Origin: http://example.com',
+        'Sec-WebSocket-Protocol: chat, superchat',
+        'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits',
+        'Cookie: a=b',
+        '\r\n',
+      ].join('\r\n'),
+    );
+    assert.doesNotMatch(startHandshake(plain, nonce).toString('latin1'), /Origin|Protocol|Extensions/);
+  });
+
+  const invalid: [name: string, request: Partial<HandshakeRequest>, reason: RegExp][] = [
+    ['host', { host: 'a b' }, /not a host/],
+    ['path without slash', { path: 'chat' }, /path/],
+    ['path with a fragment', { path: '/a#b' }, /path/],
+    ['path with a line break', { path: '/ HTTP/1.1\r\nA: b' }, /path/],
+    ['subprotocol', { subprotocols: ['a b'] }, /subprotocols/],
+    ['repeated subprotocol', { subprotocols: ['a', 'a'] }, /subprotocols/],
+    ['header name', { headers: { 'a b': 'c' } }, /"a b"/],
+    ['header value', { headers: { a: 'b\r\nc: d' } }, /header a has/],
+    ['header beyond latin1', { headers: { a: '\u0142' } }, /header a has/],
+    ['origin', { origin: 'a\nb' }, /header Origin has/],
+    ['header of our own', { headers: { hOST: 'a' } }, /"hOST"/],
+    ['header of the handshake', { headers: { 'Sec-WebSocket-Accept': 'a' } }, /Accept"/],
+  ];
+  for (const [name, change, reason] of invalid) {
+    test(`refuses to write a wrong ${name}`, () => {
+      assert.throws(() => startHandshake({ ...plain, ...change }, nonce), {
+        name: 'TypeError',
+        message: reason,
+      });
+    });
+  }
+
+  test('refuses a nonce that is not 16 bytes', () => {
+    assert.throws(() => startHandshake(plain, new Uint8Array(15)), TypeError);
+  });
+});
+
+describe('finishHandshake', () => {
+  const finish = (lines: readonly string[], request: HandshakeRequest) => {
+    const bytes = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+    return finishHandshake(parseResponseHead(bytes, 0, bytes.length, 0)!.head, request, nonce);
+  };
+  const status = 'HTTP/1.1 101 Switching Protocols';
+  const upgrade = 'Upgrade: websocket';
+  const connection = 'Connection: Upgrade';
+  const proof = 'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=';
+  const good = [status, upgrade, connection, proof];
+
+  test('agrees', () => {
+    assert.deepEqual(finish(good, chat), { subprotocol: undefined, deflate: undefined });
+    assert.deepEqual(finish([status, 'upgrade: WebSocket', 'connection: a, UPGRADE', proof], plain), {
+      subprotocol: undefined,
+      deflate: undefined,
+    });
+    const full = [
+      ...good,
+      'Sec-WebSocket-Protocol: superchat',
+      'Sec-WebSocket-Extensions: permessage-deflate',
+    ];
+    assert.equal(finish(full, chat).subprotocol, 'superchat');
+    assert.equal(finish(full, chat).deflate?.serverMaxWindowBits, 15);
+  });
+
+  test('agrees with our own server', () => {
+    for (const compression of ['off', 'on', 'takeover'] as const) {
+      const request = { ...chat, compression };
+      const sent = startHandshake(request, nonce);
+      const policy = { subprotocols: new Set(['superchat']), origins: ['http://example.com'], compression };
+      const accepted = acceptHandshake(parseRequestHead(sent, 0, sent.length, 0)!.head, policy);
+      const answer = parseResponseHead(accepted.response, 0, accepted.response.length, 0)!;
+      const { subprotocol, deflate } = accepted;
+      assert.deepEqual(finishHandshake(answer.head, request, nonce), { subprotocol, deflate });
+      assert.equal(subprotocol, 'superchat');
+      assert.equal(deflate === undefined, compression === 'off');
+    }
+  });
+
+  const { ProtocolError: wrong } = CloseCode;
+  const refusals: [
+    name: string,
+    lines: string[],
+    code: number,
+    reason: RegExp,
+    request?: HandshakeRequest,
+  ][] = [
+    ['403', ['HTTP/1.1 403 Forbidden'], 403, /refused: 403 Forbidden$/],
+    ['200', ['HTTP/1.1 200'], 200, /refused: 200$/],
+    ['HTTP/1.0', ['HTTP/1.0 101 A', upgrade, connection, proof], wrong, /HTTP\/1.0/],
+    ['no Upgrade', [status, connection, proof], wrong, /Upgrade is not/],
+    ['another Upgrade', [status, 'Upgrade: h2c, websocket', connection, proof], wrong, /Upgrade is not/],
+    ['no Connection', [status, upgrade, proof], wrong, /Connection/],
+    ['another Connection', [status, upgrade, 'Connection: close', proof], wrong, /Connection/],
+    ['no Accept', [status, upgrade, connection], wrong, /Accept/],
+    ['another Accept', [status, upgrade, connection, proof.replace('s3', 'S3')], wrong, /Accept/],
+    ['two Accepts', [...good, proof], wrong, /Accept/],
+    ['subprotocol unasked', [...good, 'Sec-WebSocket-Protocol: chat'], wrong, /Protocol/, plain],
+    ['another subprotocol', [...good, 'Sec-WebSocket-Protocol: Chat'], wrong, /Protocol/],
+    ['two subprotocols', [...good, 'Sec-WebSocket-Protocol: chat, superchat'], wrong, /Protocol/],
+    [
+      'extension unasked',
+      [...good, 'Sec-WebSocket-Extensions: permessage-deflate'],
+      wrong,
+      /not offered/,
+      plain,
+    ],
+    ['unknown extension', [...good, 'Sec-WebSocket-Extensions: foo'], wrong, /not offered/],
+    ['malformed extension', [...good, 'Sec-WebSocket-Extensions: ;'], wrong, /malformed/],
+  ];
+  for (const [name, lines, code, reason, request = chat] of refusals) {
+    test(`refuses ${name}`, () => {
+      assert.throws(
+        () => finish(lines, request),
+        error => {
+          assert.ok(error instanceof ProtocolError, String(error));
+          assert.equal(error.code, code, error.message);
+          assert.match(error.message, reason);
+          return true;
+        },
+      );
+    });
+  }
+});

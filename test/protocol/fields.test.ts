@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hasToken, isHost } from '../../src/protocol/fields.ts';
+
+test('hasToken, isHost', () => {
+  for (const list of ['upgrade', 'Upgrade', 'keep-alive, Upgrade', ' a ,\tUPGRADE\t', ',upgrade']) {
+    assert.ok(hasToken(list, 'upgrade'), list);
+  }
+  for (const list of [undefined, '', 'upgrades', 'keep-alive upgrade', 'upgrade;q=1', '\xa0upgrade']) {
+    assert.ok(!hasToken(list, 'upgrade'), list);
+  }
+  for (const host of ['a', 'a.b-c_d', 'a:80', 'a:', '127.0.0.1:1', '[::1]', '[::ffff:1.2.3.4]:65535']) {
+    assert.ok(isHost(host), host);
+  }
+  for (const host of ['', ':80', 'a b', 'a, b', 'a:b', 'a:123456', '[::1', '::1', 'a/b', 'a@b', 'é']) {
+    assert.ok(!isHost(host), host);
+  }
+});

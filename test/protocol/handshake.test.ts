@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { Buffer } from 'node:buffer';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { ProtocolError } from '../../src/protocol/codes.ts';
+import {
+  acceptHandshake,
+  acceptKey,
+  asksForWebSocket,
+  type HandshakePolicy,
+} from '../../src/protocol/handshake.ts';
+import { type Head, parseRequestHead } from '../../src/protocol/http.ts';
+
+const policy: HandshakePolicy = {
+  subprotocols: new Set(['chat', 'superchat']),
+  origins: [],
+  compression: 'off',
+};
+
+/** RFC 6455 §1.3's request, by lines to change; a name with undefined leaves the line out, a list repeats it. */
+const rfcFields = {
+  Host: 'server.example.com',
+  Upgrade: 'websocket',
+  Connection: 'Upgrade',
+  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  'Sec-WebSocket-Version': '13',
+};
+
+type Changes = Record<string, string | string[] | undefined>;
+
+function request(changes: Changes = {}, line = 'GET /chat?room=1 HTTP/1.1'): Head {
+  let text = `${line}\r\n`;
+  for (const [name, values] of Object.entries({ ...rfcFields, ...changes })) {
+    for (const value of values === undefined ? [] : [values].flat()) text += `${name}: ${value}\r\n`;
+  }
+  const bytes = Buffer.from(`${text}\r\n`, 'latin1');
+  return parseRequestHead(bytes, 0, bytes.length, 16 * 1024)!.head;
+}
+
+const accept = (changes: Changes = {}, its: Partial<HandshakePolicy> = {}) =>
+  acceptHandshake(request(changes), { ...policy, ...its });
+
+test("acceptKey: the RFC's example (§1.3)", () => {
+  assert.equal(acceptKey('dGhlIHNhbXBsZSBub25jZQ=='), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
+});
+
+describe('acceptHandshake', () => {
+  test("answers the RFC's example (§1.3)", () => {
+    const { response, ...rest } = accept({
+      'Sec-WebSocket-Protocol': 'chat, superchat',
+      Origin: 'http://example.com',
+    });
+    assert.equal(
+      response.toString('latin1'),
+      [
+        'HTTP/1.1 101 Switching Protocols',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+        'Sec-WebSocket-Protocol: chat',
+        '\r\n',
+      ].join('\r\n'),
+    );
+    assert.deepEqual(rest, { path: '/chat', query: 'room=1', subprotocol: 'chat', deflate: undefined });
+  });
+
+  const variants: [name: string, changes: Changes][] = [
+    ['Firefox', { Connection: 'keep-alive, Upgrade' }],
+    ['any case', { Upgrade: 'WebSocket', Connection: 'UPGRADE' }],
+    ['repeated Connection', { Connection: ['keep-alive', 'upgrade'] }],
+    ['several upgrades', { Upgrade: 'h2c, websocket' }],
+    ['empty body', { 'Content-Length': '0' }],
+    ['key with bits behind the last', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZR==' }],
+    ['any origin', { Origin: 'null' }],
+  ];
+  for (const [name, changes] of variants) {
+    test(`accepts ${name}`, () => {
+      assert.match(accept(changes).response.toString(), /^HTTP\/1.1 101 [\s\S]*\r\n\r\n$/);
+    });
+  }
+
+  const webSocket = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
+  const version = { ...webSocket, 'Sec-WebSocket-Version': '13' };
+  const refusals: [name: string, head: Head, status: number, reason: RegExp, headers?: object][] = [
+    ['HTTP/1.0', request({}, 'GET / HTTP/1.0'), 505, /takes HTTP\/1.1/],
+    ['POST', request({}, 'POST / HTTP/1.1'), 405, /not a POST/, { Allow: 'GET' }],
+    ['HEAD', request({}, 'HEAD / HTTP/1.1'), 405, /not a HEAD/, { Allow: 'GET' }],
+    ['a body', request({ 'Content-Length': '3' }), 400, /no body/],
+    ['a chunked body', request({ 'Transfer-Encoding': 'chunked' }), 400, /no body/],
+    ['no Upgrade', request({ Upgrade: undefined }), 426, /Upgrade: websocket/, webSocket],
+    ['another Upgrade', request({ Upgrade: 'h2c' }), 426, /Upgrade: websocket/, webSocket],
+    ['half an Upgrade', request({ Upgrade: 'websockets' }), 426, /Upgrade: websocket/, webSocket],
+    ['no Connection', request({ Connection: undefined }), 400, /Connection/],
+    ['another Connection', request({ Connection: 'keep-alive' }), 400, /Connection/],
+    ['no version', request({ 'Sec-WebSocket-Version': undefined }), 426, /not 13/, version],
+    ['version 8', request({ 'Sec-WebSocket-Version': '8' }), 426, /not 13/, version],
+    ['version 013', request({ 'Sec-WebSocket-Version': '013' }), 426, /not 13/, version],
+    ['two versions', request({ 'Sec-WebSocket-Version': ['13', '13'] }), 426, /not 13/, version],
+    ['no key', request({ 'Sec-WebSocket-Key': undefined }), 400, /base64/],
+    [
+      'two keys',
+      request({ 'Sec-WebSocket-Key': Array(2).fill(rfcFields['Sec-WebSocket-Key']) }),
+      400,
+      /base64/,
+    ],
+    ['key of 15 bytes', request({ 'Sec-WebSocket-Key': Buffer.alloc(15).toString('base64') }), 400, /base64/],
+    ['key of 17 bytes', request({ 'Sec-WebSocket-Key': Buffer.alloc(17).toString('base64') }), 400, /base64/],
+    ['unpadded key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ' }), 400, /base64/],
+    ['base64url key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBs-SBub25jZQ==' }), 400, /base64/],
+    ['repeated subprotocol', request({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 400, /different tokens/],
+    ['empty subprotocol', request({ 'Sec-WebSocket-Protocol': '' }), 400, /different tokens/],
+    ['empty element', request({ 'Sec-WebSocket-Protocol': 'chat,,a' }), 400, /different tokens/],
+    ['subprotocol with a space', request({ 'Sec-WebSocket-Protocol': 'ch at' }), 400, /different tokens/],
+    [
+      'malformed extensions',
+      request({ 'Sec-WebSocket-Extensions': 'a;' }),
+      400,
+      /Extensions header is malformed/,
+    ],
+  ];
+  for (const [name, head, status, reason, headers = {}] of refusals) {
+    test(`refuses ${name} with ${status}`, () => {
+      assert.throws(
+        () => acceptHandshake(head, policy),
+        error => {
+          assert.ok(error instanceof ProtocolError);
+          assert.equal(error.code, status, error.message);
+          assert.match(error.message, reason);
+          assert.deepEqual({ ...error.headers }, headers);
+          return true;
+        },
+      );
+    });
+  }
+
+  const subprotocols: [offered: string | string[], chosen: string | undefined][] = [
+    ['superchat, chat', 'superchat'],
+    ['foo,chat', 'chat'],
+    [['foo', 'superchat'], 'superchat'],
+    ['Chat', undefined],
+    ['foo', undefined],
+  ];
+  for (const [offered, chosen] of subprotocols) {
+    test(`of the subprotocols ${offered} chooses ${chosen}`, () => {
+      const { subprotocol, response } = accept({ 'Sec-WebSocket-Protocol': offered });
+      assert.equal(subprotocol, chosen);
+      assert.equal(/Sec-WebSocket-Protocol: (.*)\r\n/.exec(response.toString())?.[1], chosen);
+    });
+  }
+
+  test('negotiates compression', () => {
+    const offer = { 'Sec-WebSocket-Extensions': ['foo', 'permessage-deflate; server_max_window_bits=10'] };
+    const { deflate, response } = accept(offer, { compression: 'takeover' });
+    assert.equal(deflate?.serverMaxWindowBits, 10);
+    assert.match(
+      response.toString(),
+      /\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n/,
+    );
+    assert.doesNotMatch(accept(offer).response.toString(), /Extensions/);
+    assert.equal(accept(offer).deflate, undefined);
+  });
+
+  const origins: [entry: string, allowed: string[], refused: string[]][] = [
+    [
+      'https://example.com',
+      ['https://example.com', 'HTTPS://Example.COM'],
+      [
+        'http://example.com',
+        'https://example.com:444',
+        'https://a.example.com',
+        'https://example.com.evil.org',
+        'null',
+        '',
+      ],
+    ],
+    ['http://localhost:3000', ['http://localhost:3000'], ['http://localhost', 'http://localhost:30001']],
+    [
+      '*.Example.com',
+      ['https://a.example.com', 'http://a.b.example.com:8080'],
+      [
+        'https://example.com',
+        'https://evilexample.com',
+        'https://a.example.com.evil.org',
+        'https://evil.org/.example.com',
+        'https://evil.org?.example.com',
+        'https://evil@.example.com',
+        '.example.com',
+      ],
+    ],
+    ['null', ['null'], ['https://example.com', 'file://']],
+  ];
+  for (const [entry, allowed, refused] of origins) {
+    test(`origins: ${entry}`, () => {
+      const its = { origins: ['https://other.example', entry] };
+      for (const origin of allowed) assert.ok(accept({ Origin: origin }, its).response, origin);
+      for (const origin of [...refused, [...allowed, 'https://other.example'], [allowed[0]!, allowed[0]!]]) {
+        assert.throws(
+          () => accept({ Origin: origin }, its),
+          error => error instanceof ProtocolError && error.code === 403,
+          String(origin),
+        );
+      }
+    });
+  }
+
+  test('a request without Origin is no browser, and passes', () => {
+    assert.ok(accept({}, { origins: ['https://example.com'] }).response);
+  });
+
+  test('whatever the values, it answers or throws ProtocolError, and the response is one head', () => {
+    const value = fc.oneof(
+      fc.constantFrom(
+        'websocket',
+        'Upgrade',
+        '13',
+        rfcFields['Sec-WebSocket-Key'],
+        'permessage-deflate',
+        'chat',
+        '*',
+      ),
+      fc.string({ unit: fc.constantFrom(...' ,;="\\a1\t\xa0\xff') }),
+    );
+    const names = [...Object.keys(rfcFields), 'Origin', 'Sec-WebSocket-Protocol', 'Sec-WebSocket-Extensions'];
+    const changes = fc.dictionary(fc.constantFrom(...names.slice(1)), value, {
+      maxKeys: 2,
+      noNullPrototype: true,
+    });
+    fc.assert(
+      fc.property(changes, changed => {
+        try {
+          const { response } = accept(changed, {
+            compression: 'on',
+            origins: changed['Origin'] ? ['*.a'] : [],
+          });
+          assert.equal(response.indexOf('\r\n\r\n'), response.length - 4);
+        } catch (error) {
+          assert.ok(error instanceof ProtocolError, String(error));
+        }
+      }),
+      { seed: 6455, numRuns: 3000 },
+    );
+  });
+});
+
+test('asksForWebSocket: Upgrade, or a key that a proxy has passed on', () => {
+  assert.ok(asksForWebSocket(request()));
+  assert.ok(asksForWebSocket(request({ Upgrade: 'foo, WebSocket', 'Sec-WebSocket-Key': undefined })));
+  assert.ok(asksForWebSocket(request({ Upgrade: undefined, Connection: 'close' }, 'GET / HTTP/1.0')));
+  assert.ok(!asksForWebSocket(request({ Upgrade: 'h2c', 'Sec-WebSocket-Key': undefined })));
+  assert.ok(!asksForWebSocket(request({ Upgrade: undefined, 'Sec-WebSocket-Key': undefined })));
+});
