@@ -1,6 +1,8 @@
 # Pollywog. `make help` lists the targets. The commands stand here; npm's scripts call make.
 .DEFAULT_GOAL := help
 PORT ?= 8080
+ROUNDS ?= 3
+SECONDS ?= 600
 bin := node_modules/.bin
 
 help: ## what can be made
@@ -22,6 +24,12 @@ check: node_modules ## what CI runs: format, lint, types, tests
 	$(bin)/biome check --error-on-warnings
 	$(MAKE) --no-print-directory test
 
+bench: build build-tests ## measure, side by side with net, ws and uWebSockets.js (ROUNDS=3)
+	node build/test/bench/bench.js --rounds $(ROUNDS)
+
+fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
+	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
 format: node_modules ## put every file into its form
 	$(bin)/biome check --write
 
@@ -32,4 +40,4 @@ node_modules: package.json package-lock.json
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check format clean
+.PHONY: help serve build build-tests test check bench fuzz format clean

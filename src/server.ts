@@ -23,10 +23,10 @@ async function main(): Promise<number> {
   if (configuration.action === 'version') return print(version());
   configureLog(configuration.logLevel, configuration.logFormat);
   const server = newServer(configuration);
+  drainOnSignals(server);
   for (const address of configuration.listeners) {
     announce(await openListener(server, address), configuration);
   }
-  drainOnSignals(server);
   await serverLoop(server, newHttpWire(server));
   log('info', 'stopped');
   return 0;
@@ -71,6 +71,9 @@ function version(): string {
   const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
   return (JSON.parse(file) as { version: string }).version;
 }
+
+// Whoever reads our output may go away: that is no reason to stop serving.
+process.stdout.on('error', () => {});
 
 try {
   process.exitCode = await main();

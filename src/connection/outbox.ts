@@ -34,9 +34,66 @@ export function markDirty(connection: Connection): void {
 
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
+  if (burst !== undefined) settleBurst();
+  append(connection, chunk, start, end);
+}
+
+function append(connection: Connection, chunk: Chunk, start: number, end: number): void {
   tally.appended++;
   appendRange(connection.queue, chunk, start, end);
   markDirty(connection);
+}
+
+/**
+ * A burst: frames for the same connections, written one after the other. Each connection's queue gets them as one range,
+ * when the turn ends or something else is queued, for anyone: so the order is what it would have been frame by frame.
+ */
+interface Burst {
+  readonly members: readonly Connection[];
+  readonly except: Connection | undefined;
+  readonly chunk: Chunk;
+  readonly start: number;
+  end: number;
+  frames: number;
+  /** Says whether a member is to get it, and sees to those that are not. */
+  readonly mayGet: (member: Connection) => boolean;
+}
+
+let burst: Burst | undefined;
+
+/** Queues the frame `[start, end)` of the chunk for all members but `except`, sooner or later in this turn. */
+export function queueForAll(
+  members: readonly Connection[],
+  except: Connection | undefined,
+  chunk: Chunk,
+  start: number,
+  end: number,
+  mayGet: (member: Connection) => boolean,
+): void {
+  if (burst !== undefined) {
+    const continues = burst.chunk === chunk && burst.end === start;
+    if (continues && burst.members === members && burst.except === except) {
+      burst.end = end;
+      burst.frames++;
+      return;
+    }
+    settleBurst();
+  }
+  burst = { members, except, chunk, start, end, frames: 1, mayGet };
+  askForTurn();
+}
+
+/** Queues the frames that wait, for each of their connections. */
+export function settleBurst(): void {
+  if (burst === undefined) return;
+  const { members, except, chunk, start, end, frames, mayGet } = burst;
+  burst = undefined;
+  for (let i = 0; i < members.length; i++) {
+    const member = members[i]!;
+    if (member === except || !mayGet(member)) continue;
+    member.messagesOut += frames;
+    append(member, chunk, start, end);
+  }
 }
 
 /** Ends the connection in good order: what is queued leaves, then our FIN; what still comes is discarded. */

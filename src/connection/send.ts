@@ -1,10 +1,11 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
+import { log } from '../log/log.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { type Deflater, deflateMessage } from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { queueRange } from './outbox.ts';
+import { queueForAll, queueRange } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
 const FIN = 0x80;
@@ -74,42 +75,47 @@ export function sendControl(
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 
-/** One message for many connections: each form of it is written when the first connection needs it, and then shared. */
-export interface Broadcast {
-  readonly isText: boolean;
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  plain: Range | undefined;
-  /** Compressed, by window bits. Those who keep a context each get one of their own. */
-  readonly deflated: (Range | undefined)[];
-}
-
-/** The bytes `[start, end)` are borrowed until the last `sendBroadcast`, within the same call. */
-export function newBroadcast(isText: boolean, bytes: Uint8Array, start: number, end: number): Broadcast {
-  return { isText, bytes, start, end, plain: undefined, deflated: [] };
-}
-
-export function sendBroadcast(connection: Connection, broadcast: Broadcast): void {
-  const endpoint = connection.endpoint;
-  if (endpoint === undefined || endpoint.state !== 'OPEN') return;
-  if (connection.socket.isBusy && connection.queue.size > connection.server.configuration.maxBuffered) {
-    fellBehind(connection);
+/**
+ * Sends one message to many connections. It is serialised once, and compressed once for those that want it so; those that
+ * keep a compression context each get a form of their own.
+ * @param members a list that is replaced, not changed, when someone comes or leaves
+ */
+export function sendToAll(
+  members: readonly Connection[],
+  except: Connection | undefined,
+  isText: boolean,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (end - start < compressFrom) {
+    const { chunk, start: from, end: to } = frameRange(isText, bytes, start, end);
+    queueForAll(members, except, chunk, from, to, mayGet);
     return;
   }
-  const { isText, bytes, start, end } = broadcast;
-  const deflater = endpoint.deflater;
-  let range: Range;
-  if (deflater === undefined || end - start < compressFrom) {
-    range = broadcast.plain ??= frameRange(isText, bytes, start, end);
-  } else if (deflater.keepsContext) {
-    sendMessage(connection, isText, bytes, start, end);
-    return;
-  } else {
-    range = broadcast.deflated[deflater.windowBits] ??= deflatedRange(deflater, isText, bytes, start, end);
+  let plain: Range | undefined;
+  const deflated: (Range | undefined)[] = [];
+  for (const member of members) {
+    if (member === except || !mayGet(member)) continue;
+    const deflater = member.endpoint?.deflater;
+    if (deflater?.keepsContext) {
+      sendMessage(member, isText, bytes, start, end);
+      continue;
+    }
+    let range: Range;
+    if (deflater === undefined) range = plain ??= frameRange(isText, bytes, start, end);
+    else range = deflated[deflater.windowBits] ??= deflatedRange(deflater, isText, bytes, start, end);
+    member.messagesOut++;
+    queueRange(member, range.chunk, range.start, range.end);
   }
-  connection.messagesOut++;
-  queueRange(connection, range.chunk, range.start, range.end);
+}
+
+/** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
+function mayGet(member: Connection): boolean {
+  if (member.endpoint?.state !== 'OPEN') return false;
+  if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
+  fellBehind(member);
+  return false;
 }
 
 function frameRange(isText: boolean, bytes: Uint8Array, start: number, end: number, rsv1 = 0): Range {
@@ -133,6 +139,8 @@ function deflatedRange(
  * the frame that the system has begun to send is finished, and then the reason is given.
  */
 function fellBehind(connection: Connection): void {
+  const { id, queue } = connection;
+  log('warn', 'fell behind', { id, bytes: queue.size });
   connection.server.counters.fellBehind++;
   clearQueue(connection.queue);
   connection.wire.close(connection, CloseCode.TryAgainLater, 'too far behind');

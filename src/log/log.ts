@@ -33,7 +33,7 @@ export function log(level: LogLevel, event: string, fields: LogFields = {}): voi
 }
 
 function jsonLine(level: LogLevel, event: string, fields: LogFields): string {
-  return `${JSON.stringify({ time: new Date().toISOString(), level, event, ...fields })}\n`;
+  return `${quote({ time: new Date().toISOString(), level, event, ...fields })}\n`;
 }
 
 function textLine(level: LogLevel, event: string, fields: LogFields): string {
@@ -46,5 +46,11 @@ function textLine(level: LogLevel, event: string, fields: LogFields): string {
 
 /** Quoted where it could be mistaken for something else: what peers send must not be able to forge a line. */
 function textValue(value: string | number | boolean): string {
-  return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? quote(value) : String(value);
+}
+
+/** JSON, with those characters escaped as well that a terminal may take for commands or line ends. */
+function quote(value: unknown): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped);
 }

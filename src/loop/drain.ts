@@ -3,7 +3,7 @@ import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { comeToTurn } from './poll.ts';
-import { clock } from './serverLoop.ts';
+import { clock, closeListeners } from './serverLoop.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
 export function drain(server: Server, why: string): void {
@@ -13,9 +13,9 @@ export function drain(server: Server, why: string): void {
   const { drainTimeout } = server.configuration;
   server.drainDeadline = drainTimeout > 0 ? server.now + drainTimeout : 0;
   log('info', 'draining', { why, connections: server.connections });
+  closeListeners(server);
   for (const entry of server.table.entries) {
-    if (entry?.kind === 'listener') entry.close();
-    else if (entry?.phase === 'open')
+    if (entry?.kind === 'connection' && entry.phase === 'open')
       entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away');
   }
   comeToTurn();

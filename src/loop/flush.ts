@@ -3,12 +3,13 @@
 import { getSystemErrorName } from 'node:util';
 import { recycleArena } from '../connection/arena.ts';
 import type { Connection } from '../connection/connection.ts';
-import { dirty, dropConnection, markDirty } from '../connection/outbox.ts';
+import { dirty, dropConnection, markDirty, settleBurst } from '../connection/outbox.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from '../connection/queue.ts';
 import { heldBackOutput } from '../protocol/bounds.ts';
 import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
+  settleBurst();
   for (let i = 0; i < dirty.length; i++) {
     const connection = dirty[i]!;
     connection.isDirty = false;
@@ -25,14 +26,32 @@ function flushConnection(connection: Connection): void {
     clearQueue(queue);
     return;
   }
-  if (socket.isBusy) {
-    keepBeyondTurn(queue);
-    return;
-  }
-  if (queue.size > 0 && !writeQueue(connection)) return;
+  if (socket.isBusy) keepBeyondTurn(queue);
+  else if (queue.size > 0 && !writeQueue(connection)) return;
   if (connection.phase === 'ending' && queue.size === 0) endWriting(connection);
-  // What waited for others, or for this flush, goes on in the next turn.
-  if (connection.isHeldBack && queue.size <= heldBackOutput) markReadable(connection);
+  holdBack(connection);
+}
+
+/** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
+function holdBack(connection: Connection): void {
+  if (connection.queue.size > heldBackOutput) {
+    connection.isHeldBack = true;
+    setReading(connection, false);
+  } else if (connection.isHeldBack) {
+    if (connection.input !== undefined) {
+      markReadable(connection);
+    } else {
+      connection.isHeldBack = false;
+      setReading(connection, true);
+    }
+  }
+}
+
+export function setReading(connection: Connection, isReading: boolean): void {
+  if (connection.isReading === isReading) return;
+  connection.isReading = isReading;
+  if (isReading) connection.socket.resume();
+  else connection.socket.pause();
 }
 
 /** @returns false where the connection is lost */

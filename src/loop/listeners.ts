@@ -1,5 +1,5 @@
 /** Where connections come from. */
-import { existsSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import type { Listener, Server } from '../connection/server.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
@@ -83,7 +83,10 @@ function listen(net: NetServer, options: object): Promise<void> {
 
 /** A socket file that nobody listens at is what a killed server leaves behind. */
 async function removeStaleSocket(path: string): Promise<void> {
-  if (!existsSync(path)) return;
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket())
+    throw new Error('there is a file of this name, and it is no socket; choose another path');
   const isLive = await new Promise<boolean>(resolve => {
     const probe = createConnection(path);
     probe

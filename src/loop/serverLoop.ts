@@ -13,7 +13,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { refusalRoom } from '../protocol/bounds.ts';
 import { turnMemory } from '../protocol/mask.ts';
-import { flush } from './flush.ts';
+import { flush, setReading } from './flush.ts';
 import { arrivals, comeToTurn, poll, recycleInput } from './poll.ts';
 import { checkDeadlines } from './timers.ts';
 
@@ -34,6 +34,12 @@ export async function serverLoop(server: Server, firstWire: Wire): Promise<void>
     flush();
     freeConnections(server);
   }
+  closeListeners(server);
+}
+
+/** Nobody new is let in. */
+export function closeListeners(server: Server): void {
+  for (const entry of server.table.entries) if (entry?.kind === 'listener') entry.close();
 }
 
 /** Whole milliseconds, from 1 on. */
@@ -118,11 +124,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   } else {
     connection.inputStart = at;
   }
-  if (connection.isHeldBack === connection.isReading) {
-    connection.isReading = !connection.isHeldBack;
-    if (connection.isReading) connection.socket.resume();
-    else connection.socket.pause();
-  }
+  setReading(connection, !connection.isHeldBack);
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
   else if (connection.hasPeerEnded) connection.wire.lost(connection, undefined);

@@ -9,8 +9,9 @@ let isDue = false;
 
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
 function tickOf({ configuration }: Server): number {
-  const { handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout } = configuration;
-  const timeouts = [handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout, 4000];
+  const { handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout, drainTimeout } =
+    configuration;
+  const timeouts = [handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout, drainTimeout, 4000];
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }
 
@@ -30,7 +31,7 @@ export function checkDeadlines(server: Server): void {
       timer = undefined;
       isDue = true;
       comeToTurn();
-    }, tickOf(server));
+    }, tickOf(server)).unref();
   }
 }
 

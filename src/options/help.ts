@@ -3,7 +3,7 @@ import { flagName, type Option, type OptionName, optionEntries } from './table.t
 const examples = `Examples:
   pollywog -p 8080 --host 127.0.0.1
   pollywog --listen unix:/run/pollywog.sock --origin https://example.com
-  pollywog --default tpacket -p 25021 --no-self
+  pollywog --default broadcast --no-self --ping-interval 1m
   PORT=8080 POLLYWOG_LOG_FORMAT=json pollywog`;
 
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.

@@ -32,8 +32,20 @@ export function newDeflateState(keepsContext: boolean, windowBits: number): Infl
   return { window: noWindow, keepsContext, windowBits };
 }
 
-/** RFC 7692 §7.2.2: appended before inflating, and removed after deflating (§7.2.1). */
-const emptyBlock = Buffer.from([0x00, 0x00, 0xff, 0xff]);
+/** RFC 7692 §7.2.1: what every flush ends in is removed from what is sent. */
+const flushEnd = 4;
+
+/**
+ * RFC 7692 §7.2.2: appended to what is received, before it is inflated: what the sender removed, and then an empty last
+ * block, by whose absence zlib can tell that a message was cut short.
+ */
+const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
+
+/** The room that a buffer given to `inflateMessage` has behind the message. */
+export const inflateRoom = inflateEnd.length;
+
+/** A message may be made of several DEFLATE streams (RFC 7692 §7.2.3.4); nobody needs many. */
+const maxStreams = 16;
 
 /** zlib writes its output in chunks; larger ones for larger messages, lest a message be put together from thousands. */
 function chunkSize(expected: number): number {
@@ -41,7 +53,7 @@ function chunkSize(expected: number): number {
 }
 
 /**
- * Inflates the first `length` bytes of `compressed`, which has room for four more.
+ * Inflates the first `length` bytes of `compressed`, which has `inflateRoom` more.
  * @returns bytes that are the caller's
  * @throws ProtocolError 1009 as soon as more than `maxLength` bytes have come out, 1007 for what is no DEFLATE data
  */
@@ -51,25 +63,52 @@ export function inflateMessage(
   length: number,
   maxLength: number,
 ): Buffer {
-  emptyBlock.copy(compressed, length);
-  let inflated: Buffer;
+  // §7.2.3.6 makes an empty message one byte; some senders make it none, which can mean nothing else.
+  if (length === 0) return noWindow;
+  inflateEnd.copy(compressed, length);
+  const end = length + inflateEnd.length;
+  let inflated: Buffer = noWindow;
+  for (let at = 0, streams = 0; at < end; streams++) {
+    if (streams === maxStreams) throw notDeflate();
+    const room = maxLength - inflated.length;
+    const { buffer, engine } = inflateStream(inflater.window, compressed.subarray(at, end), room, maxLength);
+    // A last block inside the message ends a stream; the next one may refer back to it.
+    at += engine.bytesWritten;
+    if (buffer.length > 0) {
+      inflated = inflated.length === 0 ? buffer : Buffer.concat([inflated, buffer]);
+      if (inflater.keepsContext || at < end) remember(inflater, buffer);
+    }
+  }
+  if (!inflater.keepsContext) inflater.window = noWindow;
+  return inflated;
+}
+
+/** With `info`, zlib's calls also tell how much they have read. */
+interface Inflated {
+  buffer: Buffer;
+  engine: { bytesWritten: number };
+}
+
+function inflateStream(window: Buffer, bytes: Buffer, room: number, maxLength: number): Inflated {
   try {
-    inflated = inflateRawSync(compressed.subarray(0, length + emptyBlock.length), {
+    return inflateRawSync(bytes, {
       // What a peer may not use it cannot refer to: the whole window serves for any that was negotiated.
       windowBits: 15,
-      finishFlush: constants.Z_SYNC_FLUSH,
-      chunkSize: chunkSize(length * 4),
-      maxOutputLength: Math.min(Math.max(1, maxLength), kMaxLength),
-      ...(inflater.window.length > 0 ? { dictionary: inflater.window } : {}),
-    });
+      chunkSize: chunkSize(bytes.length * 4),
+      maxOutputLength: Math.min(Math.max(1, room), kMaxLength),
+      info: true,
+      ...(window.length > 0 ? { dictionary: window } : {}),
+    }) as unknown as Inflated;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
       throw new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxLength} bytes here`);
     }
-    throw new ProtocolError(CloseCode.InvalidPayload, 'a compressed message that is not valid DEFLATE data');
+    throw notDeflate();
   }
-  remember(inflater, inflated);
-  return inflated;
+}
+
+function notDeflate(): ProtocolError {
+  return new ProtocolError(CloseCode.InvalidPayload, 'a compressed message that is not valid DEFLATE data');
 }
 
 /**
@@ -86,13 +125,12 @@ export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: num
     chunkSize: chunkSize(payload.length),
     ...(deflater.window.length > 0 ? { dictionary: deflater.window } : {}),
   });
-  remember(deflater, payload);
-  return deflated.subarray(0, deflated.length - emptyBlock.length);
+  if (deflater.keepsContext) remember(deflater, payload);
+  return deflated.subarray(0, deflated.length - flushEnd);
 }
 
 /** Keeps the end of everything that went by: `2^windowBits` bytes are all that can be referred to. */
 function remember(state: Inflater | Deflater, bytes: Uint8Array): void {
-  if (!state.keepsContext) return;
   const size = 2 ** state.windowBits;
   if (bytes.length >= size) {
     state.window = Buffer.from(bytes.subarray(bytes.length - size));

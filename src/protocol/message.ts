@@ -4,7 +4,7 @@
  */
 import { maxFragments } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
-import { type Inflater, inflateMessage } from './deflate.ts';
+import { type Inflater, inflateMessage, inflateRoom } from './deflate.ts';
 import type { FrameHeader } from './frame.ts';
 import { advanceKey, unmask } from './mask.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from './utf8.ts';
@@ -48,9 +48,6 @@ export interface IncomingMessage {
 }
 
 const nothing = Buffer.alloc(0);
-
-/** The four bytes that RFC 7692 §7.2.2 has the receiver append; `buffer` keeps room for them. */
-const inflateTail = 4;
 
 /** @throws ProtocolError 1002 or 1009, by the header alone */
 export function beginMessage(header: FrameHeader, maxMessage: number): IncomingMessage {
@@ -144,10 +141,10 @@ export function checkTextEnd(state: number): void {
  * and never what a header merely announces.
  */
 function makeRoom(incoming: IncomingMessage, count: number): void {
-  const needed = incoming.length + count + inflateTail;
+  const needed = incoming.length + count + inflateRoom;
   if (needed <= incoming.buffer.length) return;
   const known = incoming.isLastFrame
-    ? incoming.length + incoming.missing + inflateTail
+    ? incoming.length + incoming.missing + inflateRoom
     : Number.MAX_SAFE_INTEGER;
   const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(known, needed * 2)));
   incoming.buffer.copy(grown, 0, 0, incoming.length);

@@ -1,6 +1,6 @@
 /** Connections that are spoken to together. */
 import type { Connection } from '../connection/connection.ts';
-import { newBroadcast, sendBroadcast } from '../connection/send.ts';
+import { sendToAll } from '../connection/send.ts';
 import type { Message } from '../protocol/message.ts';
 
 export interface Group {
@@ -22,11 +22,8 @@ export function leave(group: Group, connection: Connection): void {
   if (group.members.delete(connection)) group.list = undefined;
 }
 
-/** Sends the message to all members, in the order they came; it is serialised once. */
+/** Sends the message to all members, in the order they came. */
 export function publish(group: Group, message: Message, except?: Connection): void {
-  const broadcast = newBroadcast(message.isText, message.bytes, message.start, message.end);
   group.list ??= [...group.members];
-  for (const member of group.list) {
-    if (member !== except) sendBroadcast(member, broadcast);
-  }
+  sendToAll(group.list, except, message.isText, message.bytes, message.start, message.end);
 }

@@ -3,9 +3,9 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 import { welcomePage } from './welcome.ts';
 
-/** Scripts and styles of the page itself, and connections to where it came from: nothing else. */
+/** The page's own styles, and connections to where it came from: nothing else. */
 const contentSecurityPolicy =
-  "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const pages: ReadonlyMap<string, () => { type: string; body: string }> = new Map([
   ['/', () => ({ type: 'text/html; charset=utf-8', body: welcomePage })],

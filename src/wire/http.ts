@@ -16,6 +16,7 @@ import { newEndpoint } from '../protocol/endpoint.ts';
 import type { DeflateParameters } from '../protocol/extensions.ts';
 import { acceptHandshake, asksForWebSocket, type HandshakePolicy } from '../protocol/handshake.ts';
 import { encodeResponse, type Head, parseRequestHead } from '../protocol/http.ts';
+import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
 import { websocket } from './websocket.ts';
 
@@ -40,7 +41,7 @@ export function newHttpWire(server: Server): Wire {
     const accepted = acceptHandshake(head, policy);
     queueResponse(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
-    becomeWebSocket(connection, handler, accepted.deflate);
+    becomeWebSocket(connection, accepted.deflate);
     if (isLogged('debug')) {
       log('debug', 'opened', {
         id: connection.id,
@@ -49,7 +50,7 @@ export function newHttpWire(server: Server): Wire {
         path: accepted.path,
       });
     }
-    handler.opened?.(connection);
+    openSession(connection, handler);
   }
 
   const wire: Wire = {
@@ -98,11 +99,7 @@ function chooseHandler(server: Server, subprotocol: string | undefined, path: st
   return handler;
 }
 
-function becomeWebSocket(
-  connection: Connection,
-  handler: Handler,
-  deflate: DeflateParameters | undefined,
-): void {
+function becomeWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,
@@ -110,8 +107,6 @@ function becomeWebSocket(
     deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
   );
   connection.wire = websocket;
-  connection.handler = handler;
-  connection.messageAt = connection.server.now;
 }
 
 /** Tells why, in the words of HTTP, and ends the connection. */

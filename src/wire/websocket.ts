@@ -8,11 +8,10 @@ import type { Connection } from '../connection/connection.ts';
 import { dropConnection, endConnection, tally } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import type { Wire } from '../connection/wire.ts';
-import { log } from '../log/log.ts';
 import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { type EndpointEvents, receive, startClosing } from '../protocol/endpoint.ts';
-import { processData } from '../session/processData.ts';
+import { closeSession, processData } from '../session/processData.ts';
 
 /** What the connection that is being read has used of its share of the turn, in the units of `turnShare`. */
 let shareUsed = 0;
@@ -49,19 +48,11 @@ const events: EndpointEvents<Connection> = {
   },
 
   closed(connection, code, reason) {
-    notifyClosed(connection, code, reason);
+    closeSession(connection, code, reason);
     // RFC 6455 §7.1.1: the server closes the TCP connection first.
     endConnection(connection);
   },
 };
-
-/** Tells the handler, once. */
-function notifyClosed(connection: Connection, code: number, reason: string): void {
-  const handler = connection.handler;
-  connection.handler = undefined;
-  log('debug', 'closed', { id: connection.id, code, reason });
-  handler?.closed?.(connection, code, reason);
-}
 
 const noPayload = Buffer.alloc(0);
 
@@ -87,7 +78,7 @@ export const websocket: Wire = {
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     endpoint.state = 'CLOSED';
     // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
-    notifyClosed(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
+    closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
     endConnection(connection);
   },
 
