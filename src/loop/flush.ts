@@ -43,6 +43,7 @@ function holdBack(connection: Connection): void {
     } else {
       connection.isHeldBack = false;
       setReading(connection, true);
+      if (connection.hasPeerEnded) connection.wire.lost(connection, undefined);
     }
   }
 }

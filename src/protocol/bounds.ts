@@ -19,6 +19,9 @@ export const maxFrameHeader = 14;
 /** Fields of one HTTP head. Apache's LimitRequestFields is 100, Node's maxHeadersCount 2000. */
 export const maxHeaderFields = 100;
 
+/** The longest message where `maxMessage` is switched off: what Node 20 can hold in one piece, less what inflating adds. */
+export const longestMessage = 4 * 1024 * MiB - KiB;
+
 /** The longest HTTP head where `maxHeader` is switched off: it is read as one piece, so there has to be an end. */
 export const longestHeader = 1 * MiB;
 

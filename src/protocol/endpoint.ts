@@ -5,7 +5,7 @@
  * Nothing here reads, writes or waits. Whoever owns the connection gives the bytes to `receive` and takes what comes of
  * them through an `EndpointEvents`.
  */
-import { maxCloseReason } from './bounds.ts';
+import { longestMessage, maxCloseReason } from './bounds.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from './codes.ts';
 import type { Deflater, Inflater } from './deflate.ts';
 import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
@@ -29,7 +29,7 @@ export type EndpointState = 'OPEN' | 'CLOSING' | 'CLOSED';
 export interface Endpoint {
   readonly role: Role;
   state: EndpointState;
-  /** Bytes; Infinity for no bound. */
+  /** Bytes. */
   readonly maxMessage: number;
   /** Both set where permessage-deflate was negotiated. */
   readonly inflater: Inflater | undefined;
@@ -47,7 +47,7 @@ export interface EndpointEvents<Owner> {
   message(owner: Owner, message: Message): boolean;
   /** A pong came, with this payload, lent for this call only. */
   pong(owner: Owner, bytes: Uint8Array, start: number, end: number): void;
-  /** Send this control frame now. */
+  /** Send this control frame now. The state is still OPEN, for the last time if it is a close frame. */
   sendControl(owner: Owner, opcode: number, bytes: Uint8Array, start: number, end: number): void;
   /**
    * The WebSocket connection is CLOSED: the peer's close frame came (its code, 1005 if it named none, and its reason), or
@@ -62,7 +62,8 @@ export function newEndpoint(
   inflater?: Inflater,
   deflater?: Deflater,
 ): Endpoint {
-  return { role, state: 'OPEN', maxMessage, inflater, deflater, incoming: undefined };
+  const most = Math.min(maxMessage, longestMessage);
+  return { role, state: 'OPEN', maxMessage: most, inflater, deflater, incoming: undefined };
 }
 
 /** One of each serves every connection: they are filled anew before each use, and used up before the next. */
@@ -221,9 +222,9 @@ export function startClosing<Owner>(
   reason: string,
 ): void {
   if (endpoint.state !== 'OPEN') return;
-  endpoint.state = 'CLOSING';
   const payload = closePayload(code, reason);
   events.sendControl(owner, Opcode.Close, payload, 0, payload.length);
+  endpoint.state = 'CLOSING';
 }
 
 /** Fails the connection (RFC 6455 §7.1.7): says why, if that can still be said, and is CLOSED. */

@@ -24,7 +24,7 @@ export interface FrameHeader {
   /** Only ever set where permessage-deflate was negotiated. */
   rsv1: boolean;
   opcode: number;
-  /** Bytes of payload, 0 to 2^53 - 1. */
+  /** Bytes of payload, 0 to 2^63 - 1; from 2^53 on as near as a number comes. */
   length: number;
   /** The masking key as a little-endian 32-bit integer; 0 where the frame is not masked. */
   key: number;

@@ -5,7 +5,7 @@
  *           → processData (session/)
  */
 import type { Connection } from '../connection/connection.ts';
-import { dropConnection, endConnection, tally } from '../connection/outbox.ts';
+import { dropConnection, endConnection, settleBurst, tally } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import type { Wire } from '../connection/wire.ts';
 import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
@@ -44,7 +44,9 @@ const events: EndpointEvents<Connection> = {
   },
 
   sendControl(connection, opcode, bytes, start, end) {
-    sendControl(connection, opcode, bytes, start, end);
+    // What was said to all before comes before it; and may find that this connection is to be closed for another reason.
+    settleBurst();
+    if (connection.endpoint?.state === 'OPEN') sendControl(connection, opcode, bytes, start, end);
   },
 
   closed(connection, code, reason) {
