@@ -13,6 +13,8 @@ serve: build ## install, build, and run the server on $(PORT)
 
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
+	@$(bin)/tsc -p src/web/page
+	@cp src/web/page/*.html src/web/page/*.css dist/web/page/
 
 test: build build-tests ## run every test, a real browser's included
 	node --test --test-reporter=spec $$(find build/test -name '*.test.js')

@@ -10,8 +10,13 @@ import { clock, serverLoop } from './loop/serverLoop.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
+import { type Chat, newChat } from './session/chat.ts';
 import { handlerNames, makeHandlers } from './session/handlers.ts';
+import { closeStore, openStore, type StoreOptions } from './storage/store.ts';
+import { newFirstWire } from './wire/first.ts';
 import { newHttpWire } from './wire/http.ts';
+import { newLinesWire } from './wire/lines.ts';
+import { newPacketsWire } from './wire/packets.ts';
 
 /** Exit codes: 0 done, 1 failed, 2 usage. */
 const failed = 1;
@@ -22,20 +27,26 @@ async function main(): Promise<number> {
   if (configuration.action === 'help') return print(helpText());
   if (configuration.action === 'version') return print(version());
   configureLog(configuration.logLevel, configuration.logFormat);
-  const server = newServer(configuration);
+  const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
+  const chat = newChat(configuration.history, store);
+  const server = newServer(configuration, chat);
+  const http = newHttpWire(server);
+  const packets = newPacketsWire(chat);
+  const lines = newLinesWire(chat, http);
   drainOnSignals(server);
   for (const address of configuration.listeners) {
     announce(await openListener(server, address), configuration);
   }
-  await serverLoop(server, newHttpWire(server));
+  await serverLoop(server, newFirstWire([packets, http, lines], http, lines));
+  if (store !== undefined) closeStore(store);
   log('info', 'stopped');
   return 0;
 }
 
-function newServer(configuration: Configuration): Server {
+function newServer(configuration: Configuration, chat: Chat): Server {
   return {
     configuration,
-    handlers: makeHandlers(configuration),
+    handlers: makeHandlers(configuration, chat),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
     connections: 0,
@@ -43,6 +54,11 @@ function newServer(configuration: Configuration): Server {
     isDraining: false,
     drainDeadline: 0,
   };
+}
+
+function storeOptions(configuration: Configuration): StoreOptions {
+  const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep } = configuration;
+  return { directory, fsync, rotateAt, keep };
 }
 
 /** One line a listener on stdout, for whoever waits for it: that it listens, where, and who. */

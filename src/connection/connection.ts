@@ -20,6 +20,12 @@ export interface Connection {
   wire: Wire;
   endpoint: Endpoint | undefined;
   handler: Handler | undefined;
+  /** 0 handshake, 1 magic, 2 nick, 3 packets: only the packet sub-protocol has a ladder; others are at 3 at once. */
+  trustLevel: number;
+  /** When this level was reached. */
+  levelAt: number;
+  /** Whatever its handler keeps with it. */
+  data: unknown;
 
   /** Input that is not worked through: `[inputStart, inputEnd)` of `input`; the wire has seen the first `inputSeen`. */
   input: Buffer | undefined;
@@ -66,6 +72,9 @@ export function newConnection(server: Server, id: number, socket: Socket, wire: 
     wire,
     endpoint: undefined,
     handler: undefined,
+    trustLevel: 0,
+    levelAt: server.now,
+    data: undefined,
     input: undefined,
     inputStart: 0,
     inputEnd: 0,

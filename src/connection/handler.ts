@@ -9,6 +9,8 @@ import type { Connection } from './connection.ts';
 export interface Handler {
   /** Its subprotocol, and the path it is reached by. */
   readonly name: string;
+  /** Bytes of a message, where less than `--max-message` is enough. */
+  readonly maxMessage?: number;
   /** The handshake is done. */
   opened?(connection: Connection): void;
   /** A whole message came. It is lent for this call: copy what is to be kept. */
@@ -19,4 +21,6 @@ export interface Handler {
    *   1006 where the connection ended without a close frame
    */
   closed?(connection: Connection, code: number, reason: string): void;
+  /** All that came in this turn is processed, and nothing is sent yet. */
+  turnEnds?(): void;
 }

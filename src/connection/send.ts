@@ -38,7 +38,7 @@ function queueFrame(
   queueRange(connection, chunk, chunk.used - size, chunk.used);
 }
 
-/** Sends one message: the bytes `[start, end)`, which are copied. A text's must be UTF-8. */
+/** Sends one message: the bytes `[start, end)`, which are copied, framed where the wire has frames. A text's must be UTF-8. */
 export function sendMessage(
   connection: Connection,
   isText: boolean,
@@ -46,9 +46,14 @@ export function sendMessage(
   start: number,
   end: number,
 ): void {
+  if (!isOpen(connection)) return;
   const endpoint = connection.endpoint;
-  if (endpoint === undefined || endpoint.state !== 'OPEN') return;
   connection.messagesOut++;
+  if (endpoint === undefined) {
+    const { chunk, start: from, end: to } = writeBytes(bytes, start, end);
+    queueRange(connection, chunk, from, to);
+    return;
+  }
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
   if (endpoint.deflater !== undefined && end - start >= compressFrom) {
     const deflated = deflateMessage(endpoint.deflater, bytes, start, end);
@@ -56,6 +61,20 @@ export function sendMessage(
   } else {
     queueFrame(connection, first, bytes, start, end);
   }
+}
+
+/** Whether messages can still be sent. */
+function isOpen({ endpoint, phase }: Connection): boolean {
+  return endpoint === undefined ? phase === 'open' : endpoint.state === 'OPEN';
+}
+
+/** Bytes as they are, for wires that have no frames. */
+function writeBytes(bytes: Uint8Array, start: number, end: number): Range {
+  const chunk = reserve(end - start);
+  const at = chunk.used;
+  chunk.bytes.set(bytes.subarray(start, end), at);
+  chunk.used += end - start;
+  return { chunk, start: at, end: chunk.used };
 }
 
 /** Sends a string as a text message. */
@@ -78,7 +97,7 @@ export function sendControl(
 /**
  * Sends one message to many connections. It is serialised once, and compressed once for those that want it so; those that
  * keep a compression context each get a form of their own.
- * @param members a list that is replaced, not changed, when someone comes or leaves
+ * @param members of one kind, framed or not; a list that is replaced, not changed, when someone comes or leaves
  */
 export function sendToAll(
   members: readonly Connection[],
@@ -88,8 +107,10 @@ export function sendToAll(
   start: number,
   end: number,
 ): void {
-  if (end - start < compressFrom) {
-    const { chunk, start: from, end: to } = frameRange(isText, bytes, start, end);
+  const isFramed = members[0]?.endpoint !== undefined;
+  if (!isFramed || end - start < compressFrom) {
+    const range = isFramed ? frameRange(isText, bytes, start, end) : writeBytes(bytes, start, end);
+    const { chunk, start: from, end: to } = range;
     queueForAll(members, except, chunk, from, to, mayGet);
     return;
   }
@@ -112,7 +133,7 @@ export function sendToAll(
 
 /** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
 function mayGet(member: Connection): boolean {
-  if (member.endpoint?.state !== 'OPEN') return false;
+  if (!isOpen(member)) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
   fellBehind(member);
   return false;

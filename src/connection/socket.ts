@@ -19,6 +19,8 @@ export interface Socket {
   /** Stops and starts reading. */
   pause(): void;
   resume(): void;
+  /** Has the system find out that a silent peer is gone: it asks after so many milliseconds of silence (0: never). */
+  keepAlive(after: number): void;
   /** Ends our direction, after what was written (FIN). */
   shutdown(): void;
   /** Gives the descriptor back. Nothing is heard of the socket any more. */

@@ -4,6 +4,13 @@ import type { Connection } from './connection.ts';
 export interface Wire {
   readonly name: string;
   /**
+   * Whether a connection that begins with `bytes[start, end)`, at least one byte, is this wire's; `undefined` while it
+   * may still turn out to be.
+   */
+  matches?(bytes: Buffer, start: number, end: number): boolean | undefined;
+  /** A connection was found to be this wire's, by its first bytes or because it waits to be spoken to. */
+  begin?(connection: Connection): void;
+  /**
    * Works through `bytes[start, end)`, which it may change. It stops where something is incomplete, or where the
    * connection has had its share of the turn (`connection.isHeldBack`).
    * @returns where it stopped; the rest is given again, with what came after it

@@ -37,6 +37,7 @@ export interface BareHandle {
   close(): void;
   /** TCP only. */
   setNoDelay?(on: boolean): number;
+  setKeepAlive?(on: boolean, seconds: number): number;
   getpeername?(into: object): number;
 }
 
@@ -182,6 +183,10 @@ export class BareSocket implements Socket {
 
   resume(): void {
     this.handle.readStart();
+  }
+
+  keepAlive(after: number): void {
+    if (after > 0) this.handle.setKeepAlive?.(true, Math.ceil(after / 1000));
   }
 
   shutdown(): void {

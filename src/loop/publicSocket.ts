@@ -67,6 +67,10 @@ export class PublicSocket implements Socket {
     this.stream.resume();
   }
 
+  keepAlive(after: number): void {
+    if (after > 0) this.stream.setKeepAlive(true, after);
+  }
+
   shutdown(): void {
     this.stream.end();
   }

@@ -31,6 +31,7 @@ export async function serverLoop(server: Server, firstWire: Wire): Promise<void>
     readConnections();
     endConnections();
     checkDeadlines(server);
+    for (const handler of server.handlers.values()) handler.turnEnds?.();
     flush();
     freeConnections(server);
   }

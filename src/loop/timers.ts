@@ -1,17 +1,19 @@
 /** One timer for all deadlines. While there are connections, it has the turn look at them now and then. */
 
+import type { Connection } from '../connection/connection.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
+import { CloseCode } from '../protocol/codes.ts';
 import { comeToTurn } from './poll.ts';
 
 let timer: NodeJS.Timeout | undefined;
 let isDue = false;
 
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
-function tickOf({ configuration }: Server): number {
-  const { handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout, drainTimeout } =
-    configuration;
-  const timeouts = [handshakeTimeout, pingInterval, pongTimeout, idleTimeout, closeTimeout, drainTimeout, 4000];
+function tickOf({ configuration: its }: Server): number {
+  const opening = [its.handshakeTimeout, its.greetAfter];
+  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout];
+  const timeouts = [...opening, ...open, its.closeTimeout, its.drainTimeout, 4000];
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }
 
@@ -20,9 +22,7 @@ export function checkDeadlines(server: Server): void {
   if (isDue) {
     isDue = false;
     for (const entry of server.table.entries) {
-      if (entry?.kind !== 'connection' || entry.phase === 'gone') continue;
-      if (entry.phase === 'open') entry.wire.checkDeadlines(entry);
-      else if (isOverdue(server, entry.endingAt)) dropConnection(entry);
+      if (entry?.kind === 'connection') checkConnection(server, entry);
     }
     if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
   }
@@ -35,8 +35,17 @@ export function checkDeadlines(server: Server): void {
   }
 }
 
-function isOverdue({ now, configuration: { closeTimeout } }: Server, since: number): boolean {
-  return closeTimeout > 0 && now - since >= closeTimeout;
+function checkConnection({ now, configuration }: Server, connection: Connection): void {
+  const { idleTimeout, closeTimeout } = configuration;
+  const { phase, wire } = connection;
+  if (phase === 'ending') {
+    if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
+  } else if (phase === 'open') {
+    if (idleTimeout > 0 && now - connection.messageAt >= idleTimeout) {
+      wire.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
+    }
+    wire.checkDeadlines(connection);
+  }
 }
 
 function dropAll(server: Server): void {

@@ -24,6 +24,13 @@ export interface Configuration {
   readonly maxConnections: number;
   readonly maxBuffered: number;
   readonly maxHeader: number;
+  /** Where rooms keep their history; empty: in memory alone. */
+  readonly data: string;
+  readonly fsync: 'always' | 'everysec' | 'no';
+  readonly history: { readonly messages: number; readonly bytes: number };
+  readonly historyRotate: number;
+  readonly historyKeep: number;
+  readonly greetAfter: number;
   readonly handshakeTimeout: number;
   readonly pingInterval: number;
   readonly pongTimeout: number;

@@ -3,13 +3,13 @@ import { flagName, type Option, type OptionName, optionEntries } from './table.t
 const examples = `Examples:
   pollywog -p 8080 --host 127.0.0.1
   pollywog --listen unix:/run/pollywog.sock --origin https://example.com
-  pollywog --default broadcast --no-self --ping-interval 1m
+  pollywog --default tpacket -p 25021 --data /var/lib/pollywog
   PORT=8080 POLLYWOG_LOG_FORMAT=json pollywog`;
 
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
 ...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.`;
 
-/** The answer to `--help`: one screen of 80 columns and 40 lines, without a final newline. */
+/** The answer to `--help`: one screen of 80 columns and 46 lines, without a final newline. */
 export function helpText(): string {
   const usages = optionEntries.map(([name, option]) => usage(name, option));
   const column = Math.max(...usages.map(line => line.length)) + 2;

@@ -1,7 +1,7 @@
 /** The one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
-import { defaults } from '../protocol/bounds.ts';
+import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
-import { choice, count, duration, flag, type Kind, port, size } from './values.ts';
+import { choice, count, directory, duration, flag, historyBound, type Kind, port, size } from './values.ts';
 
 export interface Option {
   readonly kind: Kind<unknown>;
@@ -12,7 +12,7 @@ export interface Option {
   /** The value when nothing gives one, as `kind.parse` would return it. */
   readonly default: unknown;
   /** The heading it stands under in `--help`. */
-  readonly group: 'Listening' | 'Sessions' | 'Limits' | 'Timeouts' | 'Running';
+  readonly group: 'Listening' | 'Sessions' | 'Chat' | 'Limits' | 'Timeouts' | 'Running';
   /** What `--help` says of it: one short line, the default is added. */
   readonly help: string;
 }
@@ -60,6 +60,36 @@ export const table = {
     group: 'Sessions',
     help: 'admit pages of this origin only',
   },
+  data: {
+    kind: directory,
+    default: '',
+    group: 'Chat',
+    help: 'keep what is said, in files here',
+  },
+  fsync: {
+    kind: choice(['always', 'everysec', 'no'], 'WORD'),
+    default: 'everysec',
+    group: 'Chat',
+    help: 'always, everysec or no',
+  },
+  history: {
+    kind: historyBound,
+    default: { messages: 100, bytes: maxHistoryBytes },
+    group: 'Chat',
+    help: 'what a room tells newcomers: 100, or 64KB',
+  },
+  historyRotate: {
+    kind: size,
+    default: 16 * 1024 * 1024,
+    group: 'Chat',
+    help: "size at which a room's file is put aside",
+  },
+  historyKeep: {
+    kind: count,
+    default: 4,
+    group: 'Chat',
+    help: 'files put aside that are kept',
+  },
   maxMessage: {
     kind: size,
     default: defaults.maxMessage,
@@ -89,6 +119,12 @@ export const table = {
     default: defaults.handshakeTimeout,
     group: 'Timeouts',
     help: 'from accept to the end of the handshake',
+  },
+  greetAfter: {
+    kind: duration,
+    default: defaults.greetAfter,
+    group: 'Timeouts',
+    help: 'silence before a terminal is greeted',
   },
   pingInterval: {
     kind: duration,

@@ -1,4 +1,5 @@
 /** The kinds of values an option can have. Each reads a word (flag, environment) or a JSON value alike. */
+import { maxHistoryBytes } from '../protocol/bounds.ts';
 
 export interface Kind<T> {
   /** What stands for the value in `--help`; empty for a flag, which takes none. */
@@ -93,6 +94,32 @@ export const duration: Kind<number> = {
   wants: 'a time such as 30s, 500ms or 2m (at most 24 days)',
   parse: raw => parseMeasure(raw, durationUnits, longestDuration),
   show: milliseconds => showMeasure(milliseconds, durationUnits),
+};
+
+const noDirectory = 'memory';
+
+/** A folder; `memory`, which is empty, for none. */
+export const directory: Kind<string> = {
+  placeholder: 'DIR',
+  wants: 'the path of a folder, or memory',
+  parse(raw) {
+    if (typeof raw !== 'string' || raw === '' || raw.includes('\0')) return undefined;
+    return raw === noDirectory ? '' : raw;
+  },
+  show: path => (path === '' ? noDirectory : path),
+};
+
+/** What is remembered: a number of messages, or so many bytes of them; 0 is nothing. */
+export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
+  placeholder: 'N|SIZE',
+  wants: 'a number of messages such as 100, or a size such as 64KB',
+  parse(raw) {
+    const messages = count.parse(raw);
+    if (messages !== undefined) return { messages, bytes: maxHistoryBytes };
+    const bytes = size.parse(raw);
+    return bytes === undefined ? undefined : { messages: Number.MAX_SAFE_INTEGER, bytes };
+  },
+  show: ({ messages, bytes }) => (messages < Number.MAX_SAFE_INTEGER ? String(messages) : size.show(bytes)),
 };
 
 /** Given or not; in JSON true or false. */

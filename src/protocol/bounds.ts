@@ -22,6 +22,12 @@ export const maxHeaderFields = 100;
 /** The longest message where `maxMessage` is switched off: what Node 20 can hold in one piece, less what inflating adds. */
 export const longestMessage = 4 * 1024 * MiB - KiB;
 
+/**
+ * How much longer than itself a message may be when compressed: what does not compress grows a little, at most by an
+ * eighth (zlib's `deflateBound`, for the least memory). What it inflates to is bounded anyhow.
+ */
+export const deflateGrowth = 1.13;
+
 /** The longest HTTP head where `maxHeader` is switched off: it is read as one piece, so there has to be an end. */
 export const longestHeader = 1 * MiB;
 
@@ -42,6 +48,8 @@ export const defaults = {
   maxConnections: 0,
   /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
   handshakeTimeout: 10_000,
+  /** Silence after which a new connection is taken for a terminal, and spoken to. */
+  greetAfter: 2000,
   /** Silence after which a ping is sent. Proxies drop at 30 s (HAProxy, AWS ALB at 60 s). */
   pingInterval: 25_000,
   /** From an unanswered ping to giving the connection up. websockets (Python) takes 20 s for either. */
@@ -65,3 +73,24 @@ export const heldBackOutput = 256 * KiB;
 
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
+
+/** To type a nick in a terminal; milliseconds. */
+export const typingTimeout = 60_000;
+
+/** The first line of a connection, while it is not known whether it is HTTP. */
+export const maxFirstLine = 512;
+
+/** The blob of a packet, and so a chat's message. Discord and Slack take 4,000 and 40,000 characters. */
+export const maxPacketBlob = 64 * KiB;
+
+/** A WebSocket message of packets. */
+export const maxPacketMessage = 1 * MiB;
+
+/** Characters (code points) of a nick or a room's name. */
+export const maxNameLength = 32;
+
+/** What a room remembers in memory is bounded in bytes, too, whatever `--history` says of their number. */
+export const maxHistoryBytes = 1 * MiB;
+
+/** Rooms that nobody is in, but whose messages are remembered (in memory, where there is no `--data`). */
+export const maxEmptyRooms = 256;

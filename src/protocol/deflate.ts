@@ -76,6 +76,8 @@ export function inflateMessage(
     at += engine.bytesWritten;
     if (buffer.length > 0) {
       inflated = inflated.length === 0 ? buffer : Buffer.concat([inflated, buffer]);
+      // zlib takes no bound of 0.
+      if (inflated.length > maxLength) throw tooLarge(maxLength);
       if (inflater.keepsContext || at < end) remember(inflater, buffer);
     }
   }
@@ -101,10 +103,14 @@ function inflateStream(window: Buffer, bytes: Buffer, room: number, maxLength: n
     }) as unknown as Inflated;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') {
-      throw new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxLength} bytes here`);
+      throw tooLarge(maxLength);
     }
     throw notDeflate();
   }
+}
+
+function tooLarge(maxLength: number): ProtocolError {
+  return new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxLength} bytes here`);
 }
 
 function notDeflate(): ProtocolError {

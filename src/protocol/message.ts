@@ -2,7 +2,7 @@
  * The middle layer: a message, put together from its fragments (RFC 6455 §5.4) and from however many pieces the network
  * cut those into. Each piece is unmasked and its text checked when it arrives, and copied once.
  */
-import { maxFragments } from './bounds.ts';
+import { deflateGrowth, longestMessage, maxFragments } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { type Inflater, inflateMessage, inflateRoom } from './deflate.ts';
 import type { FrameHeader } from './frame.ts';
@@ -80,7 +80,8 @@ export function continueMessage(incoming: IncomingMessage, header: FrameHeader, 
 }
 
 function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
-  checkSize(incoming.length + header.length, maxMessage);
+  const size = incoming.length + header.length;
+  checkSize(incoming.isCompressed ? size / deflateGrowth : size, maxMessage);
   if (++incoming.fragments > maxFragments) {
     throw new ProtocolError(CloseCode.MessageTooBig, `a message of more than ${maxFragments} fragments`);
   }
@@ -145,7 +146,7 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
   if (needed <= incoming.buffer.length) return;
   const known = incoming.isLastFrame
     ? incoming.length + incoming.missing + inflateRoom
-    : Number.MAX_SAFE_INTEGER;
+    : longestMessage + inflateRoom;
   const grown = Buffer.allocUnsafe(Math.max(needed, Math.min(known, needed * 2)));
   incoming.buffer.copy(grown, 0, 0, incoming.length);
   incoming.buffer = grown;

@@ -22,8 +22,13 @@ export function leave(group: Group, connection: Connection): void {
   if (group.members.delete(connection)) group.list = undefined;
 }
 
-/** Sends the message to all members, in the order they came. */
-export function publish(group: Group, message: Message, except?: Connection): void {
+/** In the order they came. */
+export function membersOf(group: Group): readonly Connection[] {
   group.list ??= [...group.members];
-  sendToAll(group.list, except, message.isText, message.bytes, message.start, message.end);
+  return group.list;
+}
+
+/** Sends the message to all members. */
+export function publish(group: Group, { isText, bytes, start, end }: Message, except?: Connection): void {
+  sendToAll(membersOf(group), except, isText, bytes, start, end);
 }

@@ -2,16 +2,19 @@
 import type { Handler } from '../connection/handler.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { newBroadcastHandler } from './broadcast.ts';
+import type { Chat } from './chat.ts';
 import { echo } from './echo.ts';
+import { newTpacketHandler } from './tpacket.ts';
 
-const makers: Readonly<Record<string, (configuration: Configuration) => Handler>> = {
+const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
   echo: () => echo,
   broadcast: ({ includeSender }) => newBroadcastHandler(includeSender),
+  tpacket: (_, chat) => newTpacketHandler(chat),
 };
 
 /** What `--default` may name. */
 export const handlerNames: readonly string[] = Object.keys(makers);
 
-export function makeHandlers(configuration: Configuration): ReadonlyMap<string, Handler> {
-  return new Map(Object.entries(makers).map(([name, make]) => [name, make(configuration)]));
+export function makeHandlers(configuration: Configuration, chat: Chat): ReadonlyMap<string, Handler> {
+  return new Map(Object.entries(makers).map(([name, make]) => [name, make(configuration, chat)]));
 }

@@ -8,6 +8,7 @@ import type { Message } from '../protocol/message.ts';
 /** The handshake is done: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler): void {
   connection.handler = handler;
+  connection.trustLevel = 3;
   connection.messageAt = connection.server.now;
   try {
     handler.opened?.(connection);
@@ -18,16 +19,22 @@ export function openSession(connection: Connection, handler: Handler): void {
 
 /** A whole message came: what it means is for the connection's handler to say. */
 export function processData(connection: Connection, message: Message): void {
-  const { server, handler } = connection;
-  connection.messagesIn++;
-  connection.messageAt = server.now;
-  server.counters.messagesIn++;
+  const { handler } = connection;
+  countMessage(connection);
   if (handler === undefined) return;
   try {
     handler.message(connection, message);
   } catch (error) {
     handlerThrew(connection, handler, error);
   }
+}
+
+/** A message came: the connection is not idle. */
+export function countMessage(connection: Connection): void {
+  const { server } = connection;
+  connection.messagesIn++;
+  connection.messageAt = server.now;
+  server.counters.messagesIn++;
 }
 
 /** It is over, and the handler is told so, once. */

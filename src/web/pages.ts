@@ -1,16 +1,50 @@
-/** What a browser gets that asks for a page. */
+/** What a browser gets that asks for a page: the chat (`page/`), and a sign of life. */
+import { readdirSync, readFileSync } from 'node:fs';
+import * as nodeModule from 'node:module';
+import { extname } from 'node:path';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
-import { welcomePage } from './welcome.ts';
 
-/** The page's own styles, and connections to where it came from: nothing else. */
+/** Only what comes from here is loaded, run or connected to; nobody puts the page into a frame. */
 const contentSecurityPolicy =
-  "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const pages: ReadonlyMap<string, () => { type: string; body: string }> = new Map([
-  ['/', () => ({ type: 'text/html; charset=utf-8', body: welcomePage })],
-  ['/healthz', () => ({ type: 'text/plain; charset=utf-8', body: 'ok\n' })],
-]);
+interface Page {
+  readonly type: string;
+  readonly body: Buffer;
+}
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.ts': 'text/javascript; charset=utf-8',
+};
+
+/** All files of the page, by the path they are served at; they are few and small, and read once. */
+function loadPages(): ReadonlyMap<string, Page> {
+  const pages = new Map<string, Page>();
+  pages.set('/healthz', { type: 'text/plain; charset=utf-8', body: Buffer.from('ok\n') });
+  const folder = new URL('./page/', import.meta.url);
+  for (const name of readdirSync(folder)) {
+    const type = types[extname(name)];
+    if (type === undefined) continue;
+    const file = readFileSync(new URL(name, folder));
+    if (name === 'index.html') pages.set('/', { type, body: file });
+    else if (name.endsWith('.ts')) addSource(pages, name, { type, body: file });
+    else pages.set(`/${name}`, { type, body: file });
+  }
+  return pages;
+}
+
+/** Where the server itself runs from its sources, the page does, too: a Node that can strip types does it for both. */
+function addSource(pages: Map<string, Page>, name: string, { type, body }: Page): void {
+  const { stripTypeScriptTypes } = nodeModule as { stripTypeScriptTypes?: (source: string) => string };
+  const script = { type, body: Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? '') };
+  pages.set(`/${name}`, script).set(`/${name.replace(/ts$/, 'js')}`, script);
+}
+
+const pages = loadPages();
 
 /**
  * Answers a request that is no handshake.
@@ -29,10 +63,10 @@ export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>):
   if (head.method !== 'GET' && head.method !== 'HEAD') {
     throw new ProtocolError(405, 'a page can only be read', { Allow: 'GET, HEAD' });
   }
-  const { type, body } = page();
+  const { type, body } = page;
   const headers = {
     'Content-Type': type,
-    'Content-Length': String(Buffer.byteLength(body)),
+    'Content-Length': String(body.length),
     'Content-Security-Policy': contentSecurityPolicy,
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',

@@ -10,6 +10,7 @@ import { dropConnection, endConnection, queueRange } from '../connection/outbox.
 import type { Server } from '../connection/server.ts';
 import type { Wire } from '../connection/wire.ts';
 import { isLogged, log } from '../log/log.ts';
+import { maxFirstLine } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newDeflateState } from '../protocol/deflate.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
@@ -41,7 +42,7 @@ export function newHttpWire(server: Server): Wire {
     const accepted = acceptHandshake(head, policy);
     queueResponse(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
-    becomeWebSocket(connection, accepted.deflate);
+    becomeWebSocket(connection, handler, accepted.deflate);
     if (isLogged('debug')) {
       log('debug', 'opened', {
         id: connection.id,
@@ -69,15 +70,10 @@ export function newHttpWire(server: Server): Wire {
       }
     },
 
+    matches: looksLikeHttp,
     isUrgent: () => false,
-
-    close(connection) {
-      endConnection(connection);
-    },
-
-    lost(connection) {
-      endConnection(connection);
-    },
+    close: endConnection,
+    lost: endConnection,
 
     checkDeadlines(connection) {
       const { handshakeTimeout } = server.configuration;
@@ -87,6 +83,19 @@ export function newHttpWire(server: Server): Wire {
     },
   };
   return wire;
+}
+
+/**
+ * A method that HTTP has and a space, or a first line that ends in a version. What is not text is HTTP's, too, which says
+ * what is wrong with it.
+ */
+function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
+  const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
+  if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(head)) return true;
+  if (head.length === maxFirstLine || /^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
+  const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
+  if (line === undefined) return undefined;
+  return / HTTP\/\d\S*\r?$/i.test(line);
 }
 
 /** The subprotocol decides, else the first segment of the path, else `--default`. */
@@ -99,10 +108,14 @@ function chooseHandler(server: Server, subprotocol: string | undefined, path: st
   return handler;
 }
 
-function becomeWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
+function becomeWebSocket(
+  connection: Connection,
+  handler: Handler,
+  deflate: DeflateParameters | undefined,
+): void {
   connection.endpoint = newEndpoint(
     'server',
-    connection.server.configuration.maxMessage,
+    Math.min(connection.server.configuration.maxMessage, handler.maxMessage ?? Infinity),
     deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits),
     deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
   );

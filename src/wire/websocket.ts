@@ -5,16 +5,13 @@
  *           → processData (session/)
  */
 import type { Connection } from '../connection/connection.ts';
-import { dropConnection, endConnection, settleBurst, tally } from '../connection/outbox.ts';
+import { dropConnection, endConnection, settleBurst } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import type { Wire } from '../connection/wire.ts';
-import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { type EndpointEvents, receive, startClosing } from '../protocol/endpoint.ts';
 import { closeSession, processData } from '../session/processData.ts';
-
-/** What the connection that is being read has used of its share of the turn, in the units of `turnShare`. */
-let shareUsed = 0;
+import { beginShare, spendShare } from './share.ts';
 
 /**
  * Reads what came on one connection: unframes, unmasks, answers pings and closes, puts fragments together, and gives
@@ -23,20 +20,15 @@ let shareUsed = 0;
  */
 export function readSocketData(connection: Connection, bytes: Buffer, start: number, end: number): number {
   if (connection.endpoint === undefined) return end;
-  shareUsed = 0;
-  connection.isHeldBack = false;
+  beginShare(connection);
   return receive(connection.endpoint, events, connection, bytes, start, end);
 }
 
 const events: EndpointEvents<Connection> = {
   message(connection, message) {
-    const appended = tally.appended;
-    // A message costs something, each of its recipients as much again, and its bytes, too.
-    shareUsed += 1 + (message.end - message.start) / 256;
+    const size = message.end - message.start;
     processData(connection, message);
-    shareUsed += tally.appended - appended;
-    connection.isHeldBack = shareUsed > turnShare || connection.queue.size > heldBackOutput;
-    return !connection.isHeldBack;
+    return spendShare(connection, size);
   },
 
   pong(connection) {
@@ -86,16 +78,20 @@ export const websocket: Wire = {
 
   checkDeadlines(connection) {
     const { endpoint, server } = connection;
-    const { pingInterval, pongTimeout, idleTimeout, closeTimeout } = server.configuration;
+    const { handshakeTimeout, pingInterval, pongTimeout, closeTimeout } = server.configuration;
     const { now } = server;
     if (endpoint === undefined) return;
     if (endpoint.state === 'CLOSING') {
       if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
         giveUp(connection, 'the closing handshake was not answered');
       }
-    } else if (idleTimeout > 0 && now - connection.messageAt >= idleTimeout) {
-      websocket.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
-    } else if (connection.heardAt > connection.pingedAt && connection.pingedAt > 0) {
+    } else if (isLevelOverdue(connection, handshakeTimeout)) {
+      websocket.close(
+        connection,
+        CloseCode.PolicyViolation,
+        `no magic and nick within ${handshakeTimeout / 1000} s`,
+      );
+    } else if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
       // Any byte counts as life, not the pong alone.
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
@@ -107,6 +103,11 @@ export const websocket: Wire = {
     }
   },
 };
+
+/** A level of trust is to be left within the time that the handshake has. */
+function isLevelOverdue({ trustLevel, levelAt, server }: Connection, timeout: number): boolean {
+  return trustLevel < 3 && timeout > 0 && server.now - levelAt >= timeout;
+}
 
 /** The peer does not answer: nobody is there to be told. */
 function giveUp(connection: Connection, why: string): void {

@@ -5,7 +5,7 @@ import { type Configuration, readConfiguration } from '../../src/options/configu
 import type { Environment } from '../../src/options/environment.ts';
 import { UsageError } from '../../src/options/error.ts';
 import { environmentName, flagName, optionEntries } from '../../src/options/table.ts';
-import { defaults } from '../../src/protocol/bounds.ts';
+import { defaults, maxHistoryBytes } from '../../src/protocol/bounds.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
 
@@ -29,6 +29,11 @@ test('with nothing given, the defaults', () => {
     defaultHandler: 'echo',
     includeSender: true,
     origins: [],
+    data: '',
+    fsync: 'everysec',
+    history: { messages: 100, bytes: maxHistoryBytes },
+    historyRotate: 16_777_216,
+    historyKeep: 4,
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { environmentName, flagName, isFlag, optionEntries } from '../../src/options/table.ts';
+import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
 
@@ -64,10 +65,26 @@ const valued: Record<
     unfit: 'example.com',
     wants: 'an origin such as https://example.com, without path or wildcard',
   },
-  ...bounded('size', ['maxMessage', 'maxBuffered', 'maxHeader']),
-  ...bounded('count', ['maxConnections']),
+  data: {
+    field: 'data',
+    first: ['/var/lib/pollywog', '/var/lib/pollywog'],
+    second: ['memory', ''],
+    unfit: 'a\0b',
+    wants: 'the path of a folder, or memory',
+  },
+  ...chosen('fsync', ['always', 'no'], 'always, everysec or no'),
+  history: {
+    field: 'history',
+    first: ['10', { messages: 10, bytes: maxHistoryBytes }],
+    second: ['64KB', { messages: Number.MAX_SAFE_INTEGER, bytes: 65_536 }],
+    unfit: 'lots',
+    wants: 'a number of messages such as 100, or a size such as 64KB',
+  },
+  ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxHeader']),
+  ...bounded('count', ['historyKeep', 'maxConnections']),
   ...bounded('time', [
     'handshakeTimeout',
+    'greetAfter',
     'pingInterval',
     'pongTimeout',
     'idleTimeout',
@@ -134,9 +151,9 @@ for (const [name, option] of optionEntries) {
     });
 
     test('an unfit value is refused wherever it comes from', () => {
-      refuses([flag, unfit], `${flag} wants ${wants}, not "${unfit}"`);
-      refuses([`${flag}=${unfit}`], `${flag} wants ${wants}, not "${unfit}"`);
-      refuses([], `${variable} wants ${wants}, not "${unfit}"`, { [variable]: unfit });
+      refuses([flag, unfit], `${flag} wants ${wants}, not ${JSON.stringify(unfit)}`);
+      refuses([`${flag}=${unfit}`], `${flag} wants ${wants}, not ${JSON.stringify(unfit)}`);
+      refuses([], `${variable} wants ${wants}, not ${JSON.stringify(unfit)}`, { [variable]: unfit });
     });
 
     test('a missing value is refused', () => {

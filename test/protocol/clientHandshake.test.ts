@@ -82,7 +82,7 @@ describe('startHandshake', () => {
 describe('finishHandshake', () => {
   const finish = (lines: readonly string[], request: HandshakeRequest) => {
     const bytes = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
-    return finishHandshake(parseResponseHead(bytes, 0, bytes.length, 0)!.head, request, nonce);
+    return finishHandshake(parseResponseHead(bytes, 0, bytes.length, Infinity)!.head, request, nonce);
   };
   const status = 'HTTP/1.1 101 Switching Protocols';
   const upgrade = 'Upgrade: websocket';
@@ -110,8 +110,8 @@ describe('finishHandshake', () => {
       const request = { ...chat, compression };
       const sent = startHandshake(request, nonce);
       const policy = { subprotocols: new Set(['superchat']), origins: ['http://example.com'], compression };
-      const accepted = acceptHandshake(parseRequestHead(sent, 0, sent.length, 0)!.head, policy);
-      const answer = parseResponseHead(accepted.response, 0, accepted.response.length, 0)!;
+      const accepted = acceptHandshake(parseRequestHead(sent, 0, sent.length, Infinity)!.head, policy);
+      const answer = parseResponseHead(accepted.response, 0, accepted.response.length, Infinity)!;
       const { subprotocol, deflate } = accepted;
       assert.deepEqual(finishHandshake(answer.head, request, nonce), { subprotocol, deflate });
       assert.equal(subprotocol, 'superchat');

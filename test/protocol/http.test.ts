@@ -210,9 +210,9 @@ describe('parseRequestHead', () => {
     assert.equal(parseRequestHead(bytes(endless), 0, 63, 64), undefined);
     assertRefused(() => parseRequestHead(bytes(endless), 0, 64, 64), 414, /longer than 64 bytes/);
     // 0: no bound but the one that keeps a scan short.
-    assert.equal(parse(field(`b: ${'c'.repeat(100_000)}`), 0).headers.get('b')?.length, 100_000);
+    assert.equal(parse(field(`b: ${'c'.repeat(100_000)}`), Infinity).headers.get('b')?.length, 100_000);
     const flood = bytes(`GET / HTTP/1.1\r\nb: ${'c'.repeat(1024 * 1024)}`);
-    assertRefused(() => parseRequestHead(flood, 0, flood.length, 0), 431, /longer than 1048576/);
+    assertRefused(() => parseRequestHead(flood, 0, flood.length, Infinity), 431, /longer than 1048576/);
   });
 
   test('cut anywhere, a head is incomplete and then the same', () => {

@@ -1,0 +1,79 @@
+/**
+ * Packets, and the ladder of trust that a connection climbs with them: 1 it knows the magic, 2 it has a nick, 3 it may do
+ * everything else. (Level 0 is the handshake.)
+ */
+import type { Connection } from '../connection/connection.ts';
+import { CloseCode, ProtocolError } from '../protocol/codes.ts';
+import { Command, magic, type Packet } from '../protocol/packet.ts';
+import { addUser, type Chat, enterRoom, findRoom, say, tell, type User, type Voice } from './chat.ts';
+import { readName } from './names.ts';
+
+const magicBytes = Buffer.from(magic);
+
+/**
+ * A packet came: what it means at this connection's level of trust.
+ * @throws ProtocolError 1008 where the peer cannot be talking this protocol
+ */
+export function receivePacket(chat: Chat, connection: Connection, voice: Voice, packet: Packet): void {
+  if (connection.trustLevel === 3) processPacket(chat, connection.data as User, packet);
+  else if (connection.trustLevel === 2) takeNick(chat, connection, voice, packet);
+  else checkMagic(connection, packet);
+}
+
+/** Level 1: the first packet says the magic, and is not answered. */
+function checkMagic(connection: Connection, { cmd, bytes, start, end }: Packet): void {
+  if (cmd !== Command.Nop || !magicBytes.equals(bytes.subarray(start, end))) {
+    throw new ProtocolError(CloseCode.PolicyViolation, 'the first packet is not the magic one');
+  }
+  climb(connection);
+}
+
+/** Level 2: the blob is the nick. Whoever is refused may try again. */
+function takeNick(
+  chat: Chat,
+  connection: Connection,
+  voice: Voice,
+  { cmd, uid, bytes, start, end }: Packet,
+): void {
+  if (cmd === Command.Nop && start === end) return;
+  const refuse = (why: string) => tell({ connection }, voice.refused(uid, why));
+  if (cmd > Command.SetUserNick || cmd < 0) return refuse('choose a nick first');
+  const name = readName(bytes.subarray(start, end), 'nick');
+  if (typeof name === 'string') return refuse(name);
+  const user = addUser(chat, connection, voice, name);
+  if (user === undefined) return refuse(`the nick ${name.text} is taken`);
+  connection.data = user;
+  climb(connection);
+  tell(user, voice.granted(uid));
+}
+
+function climb(connection: Connection): void {
+  connection.trustLevel++;
+  connection.levelAt = connection.server.now;
+}
+
+/** Level 3: one command, from someone who has a nick. */
+export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): void {
+  const refuse = (why: string) => tell(user, user.voice.refused(uid, why));
+  switch (cmd) {
+    case Command.Nop:
+      return;
+    case Command.SetUserNick:
+      return refuse(`your nick is ${user.nick.text} already`);
+    case Command.SetRoom: {
+      if (user.room !== undefined) return refuse(`you are in ${user.room.name.text} already`);
+      const name = readName(bytes.subarray(start, end), 'room');
+      if (typeof name === 'string') return refuse(name);
+      const room = findRoom(chat, name);
+      if (typeof room === 'string') return refuse(room);
+      tell(user, user.voice.granted(uid));
+      return enterRoom(chat, user, room);
+    }
+    case Command.NewMsg: {
+      const why = say(chat, user, uid, bytes.subarray(start, end));
+      return why === undefined ? undefined : refuse(why);
+    }
+    default:
+      return refuse(`there is no command ${cmd} for clients`);
+  }
+}

@@ -1,0 +1,77 @@
+/** The calls by which bytes reach the disk, and what to say where it refuses. */
+import { closeSync, constants, fdatasyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+
+/** A record, so that a test can have a disk that fails. */
+export interface Disk {
+  /** One `write(2)` at the file's end. @returns how many bytes were written */
+  write(descriptor: number, bytes: Uint8Array): number;
+  truncate(descriptor: number, size: number): void;
+  /** Waits until the disk has all that was written to this file, or all names of this directory. */
+  sync(path: string): void;
+  /** The same, elsewhere than on this thread. */
+  syncInBackground(path: string): Promise<void>;
+}
+
+// By name, not by the descriptor that is written to: that one may be closed at any moment.
+const toSync = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+export const realDisk: Disk = {
+  write: (descriptor, bytes) => writeSync(descriptor, bytes),
+  truncate: ftruncateSync,
+  sync(path) {
+    const descriptor = openSync(path, toSync);
+    try {
+      fdatasyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+  },
+  async syncInBackground(path) {
+    const handle = await open(path, toSync);
+    try {
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+  },
+};
+
+export function errorCode(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+/** @param deed such as `append to` @returns what failed, why, and what to do; the cause is `error` */
+export function storageError(deed: string, path: string, error: unknown): Error {
+  return new Error(`cannot ${deed} ${path}: ${reason(error)}`, { cause: error });
+}
+
+function reason(error: unknown): string {
+  switch (errorCode(error)) {
+    case 'ENOSPC':
+      return 'the disk is full; free some space';
+    case 'EDQUOT':
+      return 'the quota is used up; free some space, or raise it';
+    case 'EROFS':
+      return 'the file system is read-only; remount it, or choose another directory with --data';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied; let this user read and write it, or choose another directory with --data';
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return 'there is a file where a directory should be; choose another with --data';
+    case 'ENOENT':
+      return 'the directory is gone; make it again';
+    case 'EISDIR':
+      return 'it is a directory and should be a file; move it away';
+    case 'ELOOP':
+      return 'it is a symbolic link and should be a file; move it away';
+    case 'EMFILE':
+    case 'ENFILE':
+      return 'too many files are open; raise the limit (ulimit -n)';
+    case 'EIO':
+      return 'the disk reports an error; look after it, and choose another directory with --data';
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}

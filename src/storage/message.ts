@@ -1,0 +1,35 @@
+/** A message as one line of a file: a JSON object, for `tail` and `jq` to read as well. */
+
+export interface StoredMessage {
+  /** ISO 8601. */
+  readonly time: string;
+  readonly uid: number;
+  readonly nick: string;
+  readonly text: string;
+}
+
+/** A byte of text takes at most six of its line: `\u0000`. */
+export const longestEscape = 6;
+
+/** With its newline. What a terminal may take for commands is escaped: the text comes from anybody. */
+export function toLine({ time, uid, nick, text }: StoredMessage): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return `${JSON.stringify({ time, uid, nick, text }).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped)}\n`;
+}
+
+const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+
+/** @param line with or without a carriage return at its end @returns undefined where it is not a message */
+export function parseLine(line: Buffer): StoredMessage | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(line.toString());
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { time, uid, nick, text } = value as Record<keyof StoredMessage, unknown>;
+  if (typeof time !== 'string' || !isoTime.test(time) || !Number.isSafeInteger(uid)) return undefined;
+  if (typeof nick !== 'string' || typeof text !== 'string') return undefined;
+  return { time, uid: uid as number, nick, text };
+}

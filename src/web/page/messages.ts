@@ -1,0 +1,159 @@
+/** The conversation on the page: lines grouped by who said them, dividers between its parts, and where one has scrolled. */
+import type { Line, Room } from './room.ts';
+
+export interface MessageList {
+  /** Shows the room as it is now, soon: once for all changes of a frame. */
+  show(room: Room): void;
+  /** Whether the newest line is in sight, and is kept in sight. */
+  isAtEnd(): boolean;
+  toEnd(): void;
+}
+
+export interface MessageListEvents {
+  scrolled(): void;
+  /** What to do with a refused line. */
+  tryAgain(line: Line): void;
+  discard(line: Line): void;
+}
+
+/** Milliseconds between two lines of one person that still belong together. */
+const groupGap = 5 * 60_000;
+/** Pixels from the end that still count as the end. */
+const endSlack = 48;
+
+const timeOfDay = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const dayName = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
+
+/** @param frame what scrolls @param list in it, of which the lines become items */
+export function newMessageList(
+  frame: HTMLElement,
+  list: HTMLElement,
+  events: MessageListEvents,
+): MessageList {
+  const items = new WeakMap<Line, HTMLLIElement>();
+  let room: Room | undefined;
+  let isDue = false;
+  let isAtEnd = true;
+
+  const toEnd = (): void => {
+    isAtEnd = true;
+    frame.scrollTop = frame.scrollHeight;
+  };
+
+  const render = (): void => {
+    isDue = false;
+    if (room === undefined) return;
+    let place = list.firstElementChild;
+    let previous: Line | undefined;
+    for (const line of [...room.said, ...room.unconfirmed]) {
+      const item = items.get(line) ?? newItem(line);
+      items.set(line, item);
+      update(item, line, previous, events);
+      if (item === place) place = place.nextElementSibling;
+      else list.insertBefore(item, place);
+      previous = line;
+    }
+    while (place !== null) {
+      const gone = place;
+      place = place.nextElementSibling;
+      gone.remove();
+    }
+    if (isAtEnd) toEnd();
+  };
+
+  // To be scrolled with the keyboard, too.
+  frame.tabIndex = 0;
+  frame.addEventListener('scroll', () => {
+    isAtEnd = frame.scrollHeight - frame.scrollTop - frame.clientHeight < endSlack;
+    events.scrolled();
+  });
+  // A phone's keyboard and a growing draft take room from below.
+  new ResizeObserver(() => isAtEnd && toEnd()).observe(frame);
+
+  return {
+    show(shown) {
+      room = shown;
+      if (!isDue) requestAnimationFrame(render);
+      isDue = true;
+    },
+    isAtEnd: () => isAtEnd,
+    toEnd,
+  };
+}
+
+/** A hue for a nick, the same on every page. */
+export function hueOf(nick: string): string {
+  let hash = 7;
+  for (const character of nick) hash = (Math.imul(hash, 31) + character.codePointAt(0)!) >>> 0;
+  // The golden ratio's angle keeps similar nicks apart.
+  return String(Math.round((hash * 137.508) % 360));
+}
+
+/** @param children as text where they are strings: nothing that a person wrote is ever taken for HTML */
+export function element<Name extends keyof HTMLElementTagNameMap>(
+  name: Name,
+  className: string,
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[Name] {
+  const made = document.createElement(name);
+  made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function newItem(line: Line): HTMLLIElement {
+  const nick = element('bdi', 'nick', line.nick);
+  const text = element('p', 'text');
+  text.dir = 'auto';
+  const item = element('li', '', element('div', 'by', nick, element('time', '')), text);
+  item.style.setProperty('--hue', hueOf(line.nick));
+  return item;
+}
+
+/** So that of many lines only those are touched that changed. */
+const shownAs = new WeakMap<HTMLLIElement, string>();
+
+function update(
+  item: HTMLLIElement,
+  line: Line,
+  previous: Line | undefined,
+  events: MessageListEvents,
+): void {
+  const divider = dividerBefore(line, previous);
+  const isSameGroup =
+    divider === '' && line.nick === previous?.nick && (line.time ?? 0) - (previous.time ?? 0) < groupGap;
+  const className = `${line.state}${line.isOwn ? ' own' : ''}${isSameGroup ? '' : ' first'}`;
+  const note = line.uid === undefined ? 'waits for the connection' : 'on its way';
+  const shown = [className, note, divider, line.time, line.text, line.reason].join('|');
+  if (shownAs.get(item) === shown) return;
+  shownAs.set(item, shown);
+  item.className = className;
+  item.dataset['divider'] = divider;
+  item.querySelector('.text')!.textContent = line.text;
+  const time = item.querySelector('time')!;
+  time.textContent = line.time === undefined ? '' : timeOfDay.format(line.time);
+  if (line.time !== undefined) time.dateTime = new Date(line.time).toISOString();
+  item.querySelector('.note')?.remove();
+  if (line.state === 'waiting') item.append(element('small', 'note', note));
+  if (line.state === 'refused') item.append(refusal(line, events));
+}
+
+function refusal(line: Line, events: MessageListEvents): HTMLElement {
+  const again = element('button', 'plain', 'Try again');
+  const remove = element('button', 'plain', 'Remove');
+  again.onclick = () => events.tryAgain(line);
+  remove.onclick = () => events.discard(line);
+  return element('small', 'note', `Not sent: ${line.reason}. `, again, ' ', remove);
+}
+
+/** What stands above a line that begins another part of the conversation; empty where it goes on. */
+function dividerBefore(line: Line, previous: Line | undefined): string {
+  if (line.time === undefined) {
+    if (line.state === previous?.state) return '';
+    return line.state === 'missed' ? 'While you were away' : 'Earlier';
+  }
+  if (previous === undefined) return '';
+  if (previous.time === undefined) return `Since ${timeOfDay.format(line.time)}`;
+  const day = dayName.format(line.time);
+  return day === dayName.format(previous.time) ? '' : day;
+}

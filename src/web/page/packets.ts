@@ -1,0 +1,64 @@
+/** The packet sub-protocol as a browser speaks it: a header of 24 bytes, little-endian, and a blob of UTF-8. */
+
+export const Command = {
+  SetUserNick: 1,
+  SetRoom: 2,
+  RespOk: 3,
+  RespError: 4,
+  NewUser: 5,
+  DelUser: 6,
+  NewMsg: 7,
+  LoggedMsg: 8,
+} as const;
+
+export interface Packet {
+  readonly command: number;
+  /** Of the request that is answered; -1 where nothing was asked. */
+  readonly uid: number;
+  /** The user whom the packet is about; -1 in an error. */
+  readonly p1: number;
+  readonly blob: string;
+}
+
+const headerSize = 24;
+/** The characters `Ej8@` as a little-endian number. */
+const frameMark = 0x40386a45;
+const magicCommand = 0;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** @param uid comes back in the answer; an int32 */
+export function encodePacket(command: number, uid: number, text: string): Uint8Array<ArrayBuffer> {
+  const blob = encoder.encode(text);
+  const bytes = new Uint8Array(headerSize + blob.length);
+  const fields = [frameMark, uid, bytes.length, command, 0, 0];
+  const view = new DataView(bytes.buffer);
+  for (const [index, value] of fields.entries()) view.setInt32(index * 4, value, true);
+  bytes.set(blob, headerSize);
+  return bytes;
+}
+
+/** What has to come first on a connection. Nothing answers it. */
+export const magicPacket = encodePacket(magicCommand, 0, 'magic string :)');
+
+/**
+ * The packets of one message, which stand back to back.
+ * @throws RangeError where the bytes are no whole packets
+ */
+export function decodePackets(bytes: ArrayBuffer): Packet[] {
+  const view = new DataView(bytes);
+  const packets: Packet[] = [];
+  for (let at = 0; at < bytes.byteLength; ) {
+    // Reading past the end throws a RangeError of its own.
+    const field = (index: number) => view.getInt32(at + index * 4, true);
+    const size = field(2);
+    if (field(0) !== frameMark || size < headerSize || size > bytes.byteLength - at) {
+      throw new RangeError(`no packet at byte ${at}`);
+    }
+    const blob = decoder.decode(new Uint8Array(bytes, at + headerSize, size - headerSize));
+    packets.push({ uid: field(1), command: field(3), p1: field(4), blob });
+    at += size;
+  }
+  return packets;
+}

@@ -1,0 +1,127 @@
+/** One person in one room: gets in, gets in again after every loss, and passes on what is said. */
+import { type Connection, connect } from './connection.ts';
+import { Command, encodePacket, magicPacket, type Packet } from './packets.ts';
+
+/** Tries to get a nick back that our own lost connection may still hold: a server takes up to a minute to notice. */
+const nickTries = 8;
+
+export interface SessionEvents {
+  connecting(): void;
+  /** @param retryAt as Date.now() counts */
+  lost(retryAt: number): void;
+  /** In the room, for the first time or again. @param logged what the room remembers, each as `nick: text` */
+  entered(logged: readonly string[]): void;
+  /** @param people nicks by user; live: later changes are in it */
+  roster(people: ReadonlyMap<number, string>): void;
+  heard(nick: string, text: string): void;
+  /** What `say` sent under this uid was refused. */
+  refused(uid: number, sentence: string): void;
+  /** The session has ended: it could not get in. */
+  turnedAway(field: 'nick' | 'room', sentence: string): void;
+}
+
+export interface Session {
+  /** Only between `entered` and `lost`. @returns the uid by which it may be refused */
+  say(text: string): number;
+  wake(): void;
+  end(): void;
+}
+
+/** @param wasHere whether the nick may still be held by a connection of ours */
+export function startSession(nick: string, room: string, wasHere: boolean, events: SessionEvents): Session {
+  let people = new Map<number, string>();
+  let logged: string[] = [];
+  /** What comes while we enter, behind the history. */
+  let held: Packet[] = [];
+  let isIn = false;
+  let isReturning = wasHere;
+  let nickFailures = 0;
+  let lastUid = 0;
+  let answers = new Map<number, (error: string | undefined) => void>();
+
+  const send = (command: number, blob: string): number => {
+    link.send(encodePacket(command, ++lastUid, blob));
+    return lastUid;
+  };
+  const ask = (command: number, blob: string, answered: (error: string | undefined) => void): void => {
+    answers.set(send(command, blob), answered);
+  };
+
+  const turnAway = (field: 'nick' | 'room', sentence: string): void => {
+    link.end();
+    events.turnedAway(field, sentence);
+  };
+
+  const nickAnswered = (error: string | undefined): void => {
+    if (error === undefined) {
+      ask(Command.SetRoom, room, sentence => sentence !== undefined && turnAway('room', sentence));
+      askWhetherAlive(finishEntering);
+    } else if (isReturning && ++nickFailures < nickTries) {
+      link.retry();
+    } else {
+      turnAway('nick', error);
+    }
+  };
+
+  /**
+   * The history has no end of its own, and a NOP is not answered. A second nick is: it is refused, which does no harm,
+   * and the answer comes behind everything that was to come before.
+   */
+  const askWhetherAlive = (answered: () => void): void => ask(Command.SetUserNick, nick, answered);
+
+  const finishEntering = (): void => {
+    isIn = isReturning = true;
+    nickFailures = 0;
+    link.settle();
+    events.roster(people);
+    events.entered(logged);
+    for (const packet of held) receive(packet);
+    held = [];
+  };
+
+  const receive = (packet: Packet): void => {
+    const { command, uid, p1, blob } = packet;
+    const answered = answers.get(uid);
+    if (command === Command.RespOk || command === Command.RespError) {
+      answers.delete(uid);
+      const sentence = blob === '' ? 'the server refused it' : blob;
+      const error = command === Command.RespError ? sentence : undefined;
+      if (answered !== undefined) answered(error);
+      else if (error !== undefined) events.refused(uid, error);
+    } else if (command === Command.LoggedMsg) {
+      logged.push(blob);
+    } else if (!isIn && command !== Command.NewUser) {
+      held.push(packet);
+    } else if (command === Command.NewMsg) {
+      events.heard(people.get(p1) ?? 'someone', blob);
+    } else if (command === Command.NewUser || command === Command.DelUser) {
+      if (command === Command.NewUser) people.set(p1, blob);
+      else people.delete(p1);
+      if (isIn) events.roster(people);
+    }
+  };
+
+  const url = new URL('tpacket', location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.search = url.hash = '';
+  const link: Connection = connect(url, {
+    connecting: events.connecting,
+    opened() {
+      people = new Map();
+      answers = new Map();
+      logged = [];
+      held = [];
+      isIn = false;
+      link.send(magicPacket);
+      ask(Command.SetUserNick, nick, nickAnswered);
+    },
+    received: receive,
+    silent: () => isIn && askWhetherAlive(() => {}),
+    lost(retryAt) {
+      isIn = false;
+      events.lost(retryAt);
+    },
+  });
+
+  return { say: text => send(Command.NewMsg, text), wake: link.wake, end: link.end };
+}

@@ -1,0 +1,149 @@
+/** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
+import type { Connection } from '../connection/connection.ts';
+import { endConnection } from '../connection/outbox.ts';
+import type { Wire } from '../connection/wire.ts';
+import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
+import {
+  addUser,
+  type Chat,
+  enterRoom,
+  findRoom,
+  leaveRoom,
+  removeUser,
+  say,
+  tell,
+  type User,
+} from '../session/chat.ts';
+import { lineVoice } from '../session/lineVoice.ts';
+import { readName } from '../session/names.ts';
+import { countMessage } from '../session/processData.ts';
+import { beginShare, spendShare } from './share.ts';
+
+/** Where everyone starts. */
+const firstRoom = 'lobby';
+
+const help = `* /join ROOM  go to another room
+* /who        who is in this one
+* /quit       leave (Ctrl-C does, too)
+* all other lines are said; // begins one that starts with a slash`;
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** @param http what the connection turns out to speak after all, if it was merely slow */
+export function newLinesWire(chat: Chat, http: Wire): Wire {
+  function show(connection: Connection, text: string): void {
+    tell({ connection }, Buffer.from(`${text}\n`));
+  }
+
+  function takeLine(connection: Connection, line: Buffer): void {
+    const user = connection.data as User | undefined;
+    if (user === undefined) takeNick(connection, line);
+    else if (line.length === 0) return;
+    else if (line[0] === 0x2f && line[1] !== 0x2f) obey(user, line.toString('utf8'));
+    else {
+      const why = say(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
+      if (why !== undefined) show(connection, `! ${why}`);
+    }
+  }
+
+  function takeNick(connection: Connection, line: Buffer): void {
+    const name = readName(line, 'nick');
+    if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
+    const user = addUser(chat, connection, lineVoice, name);
+    if (user === undefined) return show(connection, `! the nick ${name.text} is taken; which other?`);
+    connection.data = user;
+    connection.trustLevel = 3;
+    show(connection, `* welcome, ${name.text}; /help lists what you can do`);
+    goTo(user, firstRoom);
+  }
+
+  function goTo(user: User, roomName: string): void {
+    const { connection } = user;
+    const name = readName(Buffer.from(roomName), 'room');
+    if (typeof name === 'string') return show(connection, `! ${name}`);
+    if (user.room?.name.key === name.key) return show(connection, `! you are in ${name.text} already`);
+    const room = findRoom(chat, name);
+    if (typeof room === 'string') return show(connection, `! ${room}`);
+    leaveRoom(chat, user);
+    show(connection, `* this is ${room.name.text}`);
+    enterRoom(chat, user, room);
+  }
+
+  function obey(user: User, line: string): void {
+    const [command = '', ...words] = line.trim().split(/\s+/);
+    const { connection, room } = user;
+    if (command === '/join') goTo(user, words.join(' '));
+    else if (command === '/who') {
+      const nicks = [...(room?.users ?? [])].map(({ nick }) => nick.text);
+      show(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
+    } else if (command === '/quit') lines.close(connection, 0, 'goodbye');
+    else if (command === '/help') show(connection, help);
+    else show(connection, `! there is no ${command}; /help lists what there is`);
+  }
+
+  function leave(connection: Connection): void {
+    const user = connection.data as User | undefined;
+    connection.data = undefined;
+    if (user !== undefined) removeUser(chat, user);
+    endConnection(connection);
+  }
+
+  const lines: Wire = {
+    name: 'lines',
+
+    /** A line that HTTP does not claim, of text. */
+    matches(bytes, start, end) {
+      if (bytes[start]! < 0x20 && bytes[start] !== CR && bytes[start] !== LF) return false;
+      return bytes.subarray(start, end).includes(LF) ? true : undefined;
+    },
+
+    begin(connection) {
+      connection.trustLevel = 2;
+      connection.levelAt = connection.server.now;
+      connection.socket.keepAlive(connection.server.configuration.pingInterval);
+      show(connection, '* this is Pollywog, a chat; which nick do you want?');
+    },
+
+    receive(connection, bytes, start, end) {
+      beginShare(connection);
+      let at = start;
+      while (connection.phase === 'open') {
+        if (connection.data === undefined && http.matches?.(bytes, at, end) === true) {
+          connection.wire = http;
+          return at;
+        }
+        const next = bytes.subarray(at, end).indexOf(LF);
+        if (next < 0) {
+          if (end - at <= maxPacketBlob) return at;
+          lines.close(connection, 0, `a line is at most ${maxPacketBlob} bytes`);
+          break;
+        }
+        const stop = at + next;
+        const line = bytes.subarray(at, stop > at && bytes[stop - 1] === CR ? stop - 1 : stop);
+        at = stop + 1;
+        countMessage(connection);
+        takeLine(connection, line);
+        if (!spendShare(connection, line.length)) return at;
+      }
+      return end;
+    },
+
+    isUrgent: () => false,
+
+    close(connection, _code, reason) {
+      if (connection.phase !== 'open') return;
+      show(connection, `* ${reason}`);
+      leave(connection);
+    },
+
+    lost: leave,
+
+    checkDeadlines(connection) {
+      const { now } = connection.server;
+      if (connection.trustLevel === 3 || now - connection.levelAt < typingTimeout) return;
+      lines.close(connection, 0, `no nick within ${typingTimeout / 1000} s; goodbye`);
+    },
+  };
+  return lines;
+}

@@ -1,0 +1,89 @@
+/** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
+import type { Connection } from '../connection/connection.ts';
+import { endConnection } from '../connection/outbox.ts';
+import type { Wire } from '../connection/wire.ts';
+import { log } from '../log/log.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { newPacket, packetSignature, readPacket } from '../protocol/packet.ts';
+import { type Chat, removeUser, tell, type User } from '../session/chat.ts';
+import { newPacketVoice } from '../session/packetVoice.ts';
+import { countMessage } from '../session/processData.ts';
+import { receivePacket } from '../session/processPacket.ts';
+import { beginShare, spendShare } from './share.ts';
+
+/** Requests have a uid; what refuses a connection as a whole answers none. */
+const noRequest = -1;
+
+export function newPacketsWire(chat: Chat): Wire {
+  const voice = newPacketVoice();
+  const packet = newPacket();
+
+  function refuse(connection: Connection, why: string): void {
+    log('info', 'refused', { id: connection.id, address: connection.socket.address(), reason: why });
+    connection.server.counters.refused++;
+    tell({ connection }, voice.refused(noRequest, why));
+    leave(connection);
+  }
+
+  function leave(connection: Connection): void {
+    const user = connection.data as User | undefined;
+    connection.data = undefined;
+    if (user !== undefined) removeUser(chat, user);
+    endConnection(connection);
+  }
+
+  return {
+    name: 'packets',
+
+    matches(bytes, start, end) {
+      const known = Math.min(end - start, packetSignature.length);
+      if (packetSignature.compare(bytes, start, start + known, 0, known) !== 0) return false;
+      return known === packetSignature.length ? true : undefined;
+    },
+
+    begin(connection) {
+      connection.trustLevel = 1;
+      connection.levelAt = connection.server.now;
+      connection.socket.keepAlive(connection.server.configuration.pingInterval);
+    },
+
+    receive(connection, bytes, start, end) {
+      beginShare(connection);
+      let at = start;
+      try {
+        while (connection.phase === 'open') {
+          const size = readPacket(packet, bytes, at, end);
+          if (size === 0) break;
+          at += size;
+          countMessage(connection);
+          receivePacket(chat, connection, voice, packet);
+          if (!spendShare(connection, size)) break;
+        }
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        refuse(connection, error.message);
+        return end;
+      }
+      return at;
+    },
+
+    isUrgent: () => false,
+
+    close(connection, _code, reason) {
+      if (connection.phase !== 'open') return;
+      tell({ connection }, voice.refused(noRequest, reason));
+      leave(connection);
+    },
+
+    lost: leave,
+
+    checkDeadlines(connection) {
+      const { now, configuration } = connection.server;
+      const { handshakeTimeout } = configuration;
+      if (connection.trustLevel === 3 || handshakeTimeout === 0) return;
+      if (now - connection.levelAt >= handshakeTimeout) {
+        refuse(connection, `no magic and nick within ${handshakeTimeout / 1000} s`);
+      }
+    },
+  };
+}

@@ -1,0 +1,8 @@
+import { test } from 'node:test';
+import { fuzzRound } from './round.ts';
+
+const rounds = 200;
+
+test(`${rounds} rounds of the fuzzer, always the same, find nothing`, async () => {
+  for (let seed = 1; seed <= rounds; seed++) await fuzzRound(seed);
+});

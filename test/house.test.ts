@@ -1,0 +1,186 @@
+/** The house keeps its order: who may import whom, and what lies where. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+/** From the ground up: a folder imports from itself and from those before it. */
+const floors = [
+  'protocol',
+  'log',
+  'storage',
+  'options',
+  'connection',
+  'session',
+  'web',
+  'wire',
+  'control',
+  'loop',
+];
+
+/** All that lies at the top of the tree, dotfiles aside. */
+const topLevel = [
+  ...['package.json', 'package-lock.json', 'tsconfig.json', 'biome.json', 'Makefile'],
+  ...['README.md', 'LICENSE', 'CHANGELOG.md', 'src', 'test'],
+];
+
+/** What pure code may have of Node. */
+const pureModules = ['node:buffer', 'node:crypto', 'node:zlib'];
+const clocksAndDoors =
+  /\b(Date|performance|setTimeout|setInterval|setImmediate|process|console|fetch)\b\s*[.(]/;
+
+// Tests run from build/test/.
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const source = join(root, 'src');
+
+interface SourceFile {
+  /** As `loop/poll.ts`. */
+  readonly name: string;
+  readonly text: string;
+  /** What it imports, ours as `loop/poll.ts`. */
+  readonly imports: readonly string[];
+  /** Those of them that are there when it runs: types are erased. */
+  readonly needed: readonly string[];
+}
+
+function readSources(): SourceFile[] {
+  const names = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter(name =>
+    name.endsWith('.ts'),
+  );
+  return names.map(name => {
+    const text = readFileSync(join(source, name), 'utf8');
+    const statements = [
+      ...text.matchAll(/^(?:import|export)\s(type\s)?(?:[\w*{][^;:='"`]*\sfrom\s)?'([^']+)'/gm),
+    ];
+    const named = (specifier: string) =>
+      specifier.startsWith('.') ? relative(source, resolve(source, dirname(name), specifier)) : specifier;
+    const imports = statements.map(([, , specifier = '']) => named(specifier));
+    const needed = statements
+      .filter(([, type]) => type === undefined)
+      .map(([, , specifier = '']) => named(specifier));
+    for (const [, specifier = ''] of text.matchAll(/\bimport\('([^']+)'\)/g)) imports.push(named(specifier));
+    return { name, text, imports, needed };
+  });
+}
+
+const sources = readSources();
+const folderOf = (name: string) => (name.includes('/') ? name.slice(0, name.indexOf('/')) : '');
+const isOurs = (name: string) => name.endsWith('.ts');
+
+function noneOf(offences: readonly string[]): void {
+  assert.equal(offences.length, 0, `\n  ${offences.join('\n  ')}`);
+}
+
+test('the sources are found, and their imports exist', () => {
+  assert.ok(sources.length > 20);
+  const known = new Set(sources.map(({ name }) => name));
+  const loop = sources.find(({ name }) => name === 'loop/serverLoop.ts');
+  assert.ok(loop?.imports.includes('loop/poll.ts') && loop.imports.includes('connection/table.ts'));
+  noneOf(
+    sources.flatMap(({ name, imports }) =>
+      imports.filter(one => isOurs(one) && !known.has(one)).map(one => `${name} imports ${one}`),
+    ),
+  );
+});
+
+test('every folder has its floor, and imports only from there down', () => {
+  const height = (name: string) => {
+    const folder = folderOf(name);
+    // What lies in src/ itself are the entries, on top of everything.
+    return folder === '' ? floors.length : floors.indexOf(folder);
+  };
+  noneOf(sources.filter(({ name }) => height(name) < 0).map(({ name }) => `${name} lies on no known floor`));
+  noneOf(
+    sources.flatMap(({ name, imports }) =>
+      imports
+        .filter(one => isOurs(one) && height(one) > height(name))
+        .map(one => `${name} imports ${one}, which is above it`),
+    ),
+  );
+});
+
+// Two records may name each other's types: a connection its wire, which is given connections.
+test('no file needs itself, by way of others, when it is loaded', () => {
+  const importsOf = new Map(sources.map(({ name, needed }) => [name, needed.filter(isOurs)]));
+  const done = new Set<string>();
+  const cycles: string[] = [];
+  const visit = (name: string, path: readonly string[]): void => {
+    if (path.includes(name)) cycles.push([...path.slice(path.indexOf(name)), name].join(' → '));
+    if (done.has(name)) return;
+    done.add(name);
+    for (const next of importsOf.get(name) ?? []) visit(next, [...path, name]);
+  };
+  for (const { name } of sources) visit(name, []);
+  noneOf(cycles);
+});
+
+test('protocol/ is pure: no I/O, no clock', () => {
+  const files = sources.filter(({ name }) => folderOf(name) === 'protocol');
+  assert.ok(files.length > 5);
+  noneOf(
+    files.flatMap(({ name, imports }) =>
+      imports.filter(one => !isOurs(one) && !pureModules.includes(one)).map(one => `${name} imports ${one}`),
+    ),
+  );
+  noneOf(
+    files.flatMap(({ name, text }) =>
+      withoutComments(text)
+        .split('\n')
+        .filter(line => clocksAndDoors.test(line))
+        .map(line => `${name}: ${line.trim()}`),
+    ),
+  );
+});
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*.*?\*\//gs, '').replace(/(^|\s)\/\/.*$/gm, '');
+}
+
+test('only loop/ knows sockets', () => {
+  const users = sources.filter(({ imports }) =>
+    imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
+  );
+  assert.ok(users.length > 0);
+  // The client mode is an entry of its own, and connects.
+  noneOf(users.map(({ name }) => name).filter(name => folderOf(name) !== 'loop' && name !== 'client.ts'));
+});
+
+test('a file is short enough to be read in one sitting', () => {
+  const lines = ({ text }: SourceFile) => text.split('\n').length - 1;
+  noneOf(sources.filter(file => lines(file) > 300).map(file => `${file.name} has ${lines(file)} lines`));
+});
+
+test('nothing is called utils, helpers or manager', () => {
+  const tracked = [...trackedFiles(), ...sources.map(({ name }) => `src/${name}`)];
+  noneOf(tracked.filter(path => /(^|\/)[^/]*(utils?|helpers?|manager)[^/]*(?=\/|\.[a-z]+$)/i.test(path)));
+});
+
+test('minimist is all that has to be installed to run', () => {
+  const about = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  assert.deepEqual(Object.keys(about.dependencies), ['minimist']);
+  const packages = new Set(
+    sources.flatMap(({ imports }) => imports.filter(one => !isOurs(one) && !one.startsWith('node:'))),
+  );
+  packages.delete('minimist');
+  const optional = Object.keys(about.peerDependencies ?? {});
+  noneOf(
+    [...packages].filter(
+      name => !optional.includes(name) || about.peerDependenciesMeta?.[name]?.optional !== true,
+    ),
+  );
+});
+
+test('the top of the tree holds only what belongs there', () => {
+  const names = new Set(trackedFiles().map(path => path.split('/', 1)[0]!));
+  noneOf([...names].filter(name => !name.startsWith('.') && !topLevel.includes(name)));
+});
+
+/** What git knows; in a copy without git, what lies there but was not made by us. */
+function trackedFiles(): string[] {
+  if (!existsSync(join(root, '.git'))) {
+    return readdirSync(root).filter(name => !['node_modules', 'dist', 'build'].includes(name));
+  }
+  return execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' }).trim().split('\n');
+}

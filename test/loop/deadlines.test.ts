@@ -1,0 +1,179 @@
+/** What is overdue ends, and what lives stays. Nothing here measures time: a deadline that never comes is the failure. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw, connectTcp, exchange, handshakeRequest, tryRaw } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+async function everything(socket: Awaited<ReturnType<typeof connectTcp>>): Promise<string> {
+  let text = '';
+  for await (const bytes of socket) text += (bytes as Buffer).toString('latin1');
+  return text;
+}
+
+for (const sockets of ['auto', 'public']) {
+  const serve = async (options: string[], use: (server: ServerProcess) => Promise<void>) => {
+    const server = await startServer('--sockets', sockets, ...options);
+    try {
+      await use(server);
+    } finally {
+      await server.kill();
+    }
+  };
+  const on = `(--sockets ${sockets})`;
+
+  test(`a silent peer is pinged; whoever answers, in whatever way, stays; who does not is given up ${on}`, async () => {
+    await serve(['--ping-interval', '100ms', '--pong-timeout', '300ms'], async ({ port }) => {
+      const [ponger, talker, dead] = await Promise.all(
+        [1, 2, 3].map(() => connectRaw(port, { path: '/echo' })),
+      );
+      let deadIsGone = false;
+      const deadEnded = dead!.ended.then(how => {
+        deadIsGone = true;
+        return how;
+      });
+      let pings = 0;
+      // Both outlive the dead one by some pings.
+      for (let more = 4; more > 0; more -= deadIsGone ? 1 : 0) {
+        const ping = await ponger!.nextFrame();
+        assert.deepEqual([ping?.opcode, ping?.payload.length], [opcode.ping, 0]);
+        ponger!.send(frame(opcode.pong));
+        pings++;
+        const other = await talker!.nextFrame();
+        assert.equal(other?.opcode, opcode.ping);
+        // Not a pong, not a message, but a byte: the beginning of a frame, and then the rest of it.
+        talker!.send(
+          pings % 2 === 1
+            ? frame(opcode.binary, 'ab', { key: Buffer.alloc(4), fin: false }).subarray(0, 7)
+            : Buffer.from('b'),
+        );
+        if (pings % 2 === 0) talker!.send(frame(opcode.continuation));
+        if (pings % 2 === 0) assert.equal((await talker!.nextFrame())?.opcode, opcode.binary);
+      }
+      assert.equal(await deadEnded, 'FIN');
+      assert.deepEqual(
+        (await dead!.remainingFrames()).map(one => one.opcode),
+        [opcode.ping],
+        'it is pinged once, and not told more',
+      );
+      for (const client of [ponger, talker, dead]) client!.destroy();
+    });
+  });
+
+  test(`a handshake that is not whole in time gets 408, one not even begun the bare end ${on}`, async () => {
+    await serve(['--handshake-timeout', '200ms'], async ({ port }) => {
+      const open = await connectRaw(port, { path: '/echo' });
+      const [half, none] = await Promise.all([connectTcp(port), connectTcp(port)]);
+      half.write(handshakeRequest().slice(0, -3));
+      const [told, nothing] = await Promise.all([everything(half), everything(none)]);
+      assert.match(told, /^HTTP\/1\.1 408 .*\r\n\r\nno whole request within 0\.2 s\n$/s);
+      assert.equal(nothing, '');
+      await roundTrip(open);
+      open.destroy();
+    });
+  });
+
+  test(`a header that trickles in gets no more time for that ${on}`, async () => {
+    await serve(['--handshake-timeout', '300ms'], async ({ port }) => {
+      const socket = await connectTcp(port);
+      const probe = await connectRaw(port, { path: '/echo' });
+      const answered = everything(socket);
+      let isOver = false;
+      void answered.then(() => {
+        isOver = true;
+      });
+      const head = Buffer.from(`GET / HTTP/1.1\r\nX-Slow: ${'x'.repeat(1_000_000)}`);
+      for (let at = 0; !isOver && at < head.length; at++) {
+        if (socket.writable) socket.write(head.subarray(at, at + 1));
+        await roundTrip(probe);
+      }
+      assert.match(await answered, /^HTTP\/1\.1 (408|431) /);
+      probe.destroy();
+    });
+  });
+
+  test(`a connection without messages is sent away with 1001, pings or not ${on}`, async () => {
+    await serve(['--idle-timeout', '300ms', '--ping-interval', '50ms'], async ({ port }) => {
+      const client = await connectRaw(port, { path: '/echo' });
+      for (;;) {
+        const next = await client.nextFrame();
+        if (next?.opcode === opcode.ping) {
+          client.send(frame(opcode.pong), frame(opcode.ping));
+        } else if (next?.opcode !== opcode.pong) {
+          assert.equal(next?.opcode, opcode.close);
+          assert.equal(next.payload.readUInt16BE(), 1001);
+          assert.equal(next.payload.toString('latin1', 2), 'no message for 0.3 s');
+          break;
+        }
+      }
+      client.send(closeFrame(1001));
+      assert.equal(await client.ended, 'FIN');
+      await client.end();
+    });
+  });
+
+  test(`a close frame that is not answered in time ends in the end of TCP ${on}`, async () => {
+    await serve(['--idle-timeout', '100ms', '--close-timeout', '200ms'], async ({ port }) => {
+      const client = await connectRaw(port, { path: '/echo' });
+      assert.equal((await client.nextFrame())?.opcode, opcode.close);
+      assert.deepEqual(await client.remainingFrames(), []);
+      client.destroy();
+    });
+  });
+
+  test(`a peer that never ends its direction is not waited for beyond the close timeout ${on}`, async () => {
+    await serve(['--close-timeout', '200ms'], async ({ port }) => {
+      const client = await connectRaw(port, { path: '/echo' });
+      client.send(closeFrame(1000));
+      assert.equal(await client.ended, 'FIN');
+      // The server has let go when what is sent to it comes back as a reset.
+      client.socket.resume();
+      const broken = new Promise(resolve => client.socket.once('close', resolve));
+      const keepSending = () => {
+        if (client.socket.writable) client.socket.write(Buffer.alloc(100), keepSending);
+      };
+      keepSending();
+      await broken;
+    });
+  });
+
+  test(`one connection too many gets 503 and a sentence, but pages are served ${on}`, async () => {
+    await serve(['--max-connections', '2'], async server => {
+      const { port } = server;
+      const [one, two] = [
+        await connectRaw(port, { path: '/echo' }),
+        await connectRaw(port, { path: '/echo' }),
+      ];
+      const refused = (await exchange(port, handshakeRequest())).toString('latin1');
+      assert.match(refused, /^HTTP\/1\.1 503 .*\r\n\r\nthere are 2 connections already; try again later\n$/s);
+      assert.match(
+        (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+        /^HTTP\/1\.1 200 .*ok\n$/s,
+      );
+      await Promise.all([roundTrip(one), roundTrip(two)]);
+      await one.end();
+      // The place is free once the server has seen the end.
+      let next = await tryRaw(port, { path: '/echo' });
+      while (next.status === 503) next = await tryRaw(port, { path: '/echo' });
+      await roundTrip(next);
+      await untilLogged(server, 'refused');
+      assert.ok(server.logged().some(line => line['event'] === 'refused' && line['status'] === 503));
+      for (const client of [two, next]) client.destroy();
+    });
+  });
+
+  test(`--max-header bounds the head ${on}`, async () => {
+    await serve(['--max-header', '500'], async ({ port }) => {
+      const withCookie = (length: number) => handshakeRequest({ headers: { Cookie: 'c'.repeat(length) } });
+      const room = 500 - withCookie(0).length;
+      const status = async (length: number) => {
+        const client = await tryRaw(port, { headers: { Cookie: 'c'.repeat(length) } });
+        client.destroy();
+        return client.status;
+      };
+      assert.deepEqual(await Promise.all([room, room + 1].map(status)), [101, 431]);
+    });
+  });
+}

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { ProtocolError } from '../../src/protocol/codes.ts';
+import { deflateMessage, inflateMessage, newDeflateState } from '../../src/protocol/deflate.ts';
+import { newRandom } from '../support/random.ts';
+import { newZlibPeer } from '../support/zlibPeer.ts';
+
+const MiB = 1024 * 1024;
+
+/** A payload in a buffer with room behind it, as message.ts keeps it. */
+function inflate(
+  state: ReturnType<typeof newDeflateState>,
+  payload: Uint8Array,
+  maxLength = 16 * MiB,
+): Buffer {
+  const buffer = Buffer.concat([payload, Buffer.alloc(16, 0xee)]);
+  return Buffer.from(inflateMessage(state, buffer, payload.length, maxLength));
+}
+
+const fresh = (keeps = false, windowBits = 15) => newDeflateState(keeps, windowBits);
+const hex = (digits: string) => Buffer.from(digits.replaceAll(' ', ''), 'hex');
+const compress = (state: ReturnType<typeof newDeflateState>, plain: Uint8Array) =>
+  deflateMessage(state, plain, 0, plain.length);
+/** What a stream of zlib's made of the same bytes would be flushed as, less the tail. */
+const zlibCompress = (plain: Uint8Array) =>
+  deflateRawSync(plain, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+function assertRefused(run: () => unknown, code: number): void {
+  assert.throws(run, (error: unknown) => {
+    assert.ok(error instanceof ProtocolError, String(error));
+    assert.equal(error.code, code);
+    return true;
+  });
+}
+
+/** Messages like a chat's, which repeat themselves, some long, some that no one could compress. */
+function chatter(seed: number, count: number, longest: number): Buffer[] {
+  const random = newRandom(seed);
+  const words = [
+    '{"type":"message","nick":"',
+    'pollywog',
+    '","text":"',
+    'hello',
+    'world',
+    '"}',
+    '日本語',
+    '\n',
+  ];
+  return Array.from({ length: count }, () => {
+    const length = random.oneIn(8) ? random.below(longest) : random.below(300);
+    if (random.oneIn(6)) return random.bytes(length);
+    let text = '';
+    while (text.length < length) text += random.pick(words) + random.below(50);
+    return Buffer.from(text);
+  });
+}
+
+describe('the examples of RFC 7692', () => {
+  test('§7.2.3.1: a message', () => {
+    assert.equal(inflate(fresh(), hex('f2 48 cd c9 c9 07 00')).toString(), 'Hello');
+  });
+
+  test('§7.2.3.2: the second message refers to the first, where context is taken over', () => {
+    const state = fresh(true);
+    assert.equal(inflate(state, hex('f2 48 cd c9 c9 07 00')).toString(), 'Hello');
+    assert.equal(inflate(state, hex('f2 00 11 00 00')).toString(), 'Hello');
+    assertRefused(() => inflate(fresh(), hex('f2 00 11 00 00')), 1007);
+  });
+
+  test('§7.2.3.3: a block without compression', () => {
+    assert.equal(inflate(fresh(), hex('00 05 00 fa ff 48 65 6c 6c 6f 00')).toString(), 'Hello');
+  });
+
+  test('§7.2.3.4: a block with BFINAL set', () => {
+    assert.equal(inflate(fresh(), hex('f3 48 cd c9 c9 07 00 00')).toString(), 'Hello');
+  });
+
+  test('§7.2.3.5: two blocks', () => {
+    assert.equal(inflate(fresh(), hex('f2 48 05 00 00 00 ff ff ca c9 c9 07 00')).toString(), 'Hello');
+  });
+
+  test('§7.2.3.6: an empty message', () => {
+    assert.equal(inflate(fresh(), hex('00')).length, 0);
+    assert.equal(inflate(fresh(true), hex('00')).length, 0);
+  });
+});
+
+for (const keeps of [true, false]) {
+  describe(`messages ${keeps ? 'with' : 'without'} context takeover`, () => {
+    test('of a zlib stream are inflated, one after the other', async () => {
+      const peer = newZlibPeer();
+      const state = fresh(keeps);
+      for (const plain of chatter(1, 150, 100_000)) {
+        const payload = keeps ? await peer.compress(plain) : zlibCompress(plain);
+        assert.deepEqual(inflate(state, payload), plain);
+        assert.ok(state.window.length <= (keeps ? 2 ** 15 : 0), 'no more than a window is kept');
+      }
+      peer.close();
+    });
+
+    for (let windowBits = 8; windowBits <= 15; windowBits++) {
+      test(`that we compress for ${windowBits} window bits are inflated by zlib with no larger window`, async () => {
+        const peer = newZlibPeer({ windowBits });
+        const state = fresh(keeps, windowBits);
+        for (const plain of chatter(windowBits, 60, 5000)) {
+          const payload = compress(state, plain);
+          assert.deepEqual(await peer.inflate(payload), plain);
+          assert.ok(state.window.length <= (keeps ? 2 ** windowBits : 0), 'no more than a window is kept');
+        }
+        peer.close();
+      });
+
+      test(`that a peer compresses within ${windowBits} window bits are inflated`, async () => {
+        const peer = newZlibPeer({ windowBits });
+        const state = fresh(keeps, windowBits);
+        for (const plain of chatter(windowBits, 60, 5000)) {
+          const payload = keeps ? await peer.compress(plain) : zlibCompress(plain);
+          assert.deepEqual(inflate(state, payload), plain);
+        }
+        peer.close();
+      });
+    }
+  });
+}
+
+for (const keeps of [true, false]) {
+  test(`what follows a block with BFINAL set is inflated, too, and may refer to it, ${keeps ? 'with' : 'without'} context takeover`, () => {
+    const state = fresh(keeps);
+    const payload = Buffer.concat([
+      deflateRawSync(Buffer.from('Hello ')),
+      zlibCompress(Buffer.from('World')),
+    ]);
+    assert.equal(inflate(state, payload).toString(), 'Hello World');
+    const referring = Buffer.concat([deflateRawSync(Buffer.from('Hello')), hex('f2 00 11 00 00')]);
+    assert.equal(inflate(state, referring).toString(), 'HelloHello');
+    assert.equal(state.window.toString(), keeps ? 'Hello WorldHelloHello' : '');
+    if (!keeps) assertRefused(() => inflate(state, hex('f2 00 11 00 00')), 1007);
+  });
+}
+
+test('a window that is smaller than negotiated would be noticed', async () => {
+  const plain = Buffer.concat([newRandom(3).bytes(700), newRandom(3).bytes(700)]);
+  const peer = newZlibPeer({ windowBits: 9 });
+  await assert.rejects(peer.inflate(compress(fresh(false, 10), plain)), { code: 'Z_DATA_ERROR' });
+});
+
+test('with context takeover a message that was sent before costs a few bytes', () => {
+  const plain = newRandom(5).bytes(300);
+  const keeping = fresh(true);
+  const first = compress(keeping, plain);
+  assert.ok(first.length > 300);
+  assert.ok(compress(keeping, plain).length < 30);
+  const forgetting = fresh(false);
+  compress(forgetting, plain);
+  assert.deepEqual(compress(forgetting, plain), compress(fresh(), plain));
+});
+
+test('compresses the bytes between start and end only', () => {
+  const bytes = Buffer.from('(Hello)');
+  assert.equal(inflate(fresh(), deflateMessage(fresh(), bytes, 1, 6)).toString(), 'Hello');
+  assert.equal(inflate(fresh(), deflateMessage(fresh(), bytes, 3, 3)).length, 0);
+});
+
+test('what is kept is a copy: the bytes of the message may be used again', () => {
+  const plain = newRandom(7).bytes(600);
+  for (const windowBits of [9, 15]) {
+    const kept = plain.subarray(-(2 ** windowBits));
+    const [sender, receiver] = [fresh(true, windowBits), fresh(true, windowBits)];
+    const sent = Buffer.from(plain);
+    const payload = compress(sender, sent);
+    sent.fill(0);
+    assert.deepEqual(sender.window, kept);
+    inflateMessage(receiver, Buffer.concat([payload, Buffer.alloc(16)]), payload.length, MiB).fill(0);
+    assert.deepEqual(receiver.window, kept);
+  }
+});
+
+describe('the bound on what a message inflates to', () => {
+  test('holds to the byte', () => {
+    for (const length of [1, 1000, 100_000]) {
+      const payload = zlibCompress(Buffer.alloc(length, 0x2a));
+      assert.equal(inflate(fresh(), payload, length).length, length);
+      if (length > 1) assertRefused(() => inflate(fresh(), payload, length - 1), 1009);
+    }
+  });
+
+  test('holds over all the streams that a message is made of', () => {
+    const payload = Buffer.concat([deflateRawSync(Buffer.alloc(1000)), zlibCompress(Buffer.from('x'))]);
+    assertRefused(() => inflate(fresh(), payload, 1000), 1009);
+    assertRefused(() => inflate(fresh(true), payload, 1000), 1009);
+    assert.equal(inflate(fresh(), payload, 1001).length, 1001);
+  });
+
+  test('a bomb of half a gigabyte is refused, and takes no memory', () => {
+    const block = deflateRawSync(Buffer.alloc(MiB), { finishFlush: constants.Z_FULL_FLUSH });
+    const bomb = Buffer.concat(Array.from({ length: 512 }, () => block));
+    const before = process.resourceUsage().maxRSS;
+    assertRefused(() => inflate(fresh(), bomb, MiB), 1009);
+    const grownKiB = process.resourceUsage().maxRSS - before;
+    assert.ok(grownKiB < 64 * 1024, `${grownKiB} KiB`);
+  });
+
+  test('Infinity is no bound', () => {
+    const plain = Buffer.alloc(3 * MiB, 0x2a);
+    assert.deepEqual(inflate(fresh(), zlibCompress(plain), Number.POSITIVE_INFINITY), plain);
+  });
+});
+
+describe('what is no DEFLATE data', () => {
+  const broken: readonly [what: string, payload: Buffer][] = [
+    ['a block of the reserved type', hex('ff ff ff')],
+    ['a stored block with lengths that differ', hex('00 05 00 00 00 48 65 6c 6c 6f 00')],
+    ['a reference to before the beginning', hex('f2 00 11 00 00')],
+    ['a stored block that is cut short', hex('00 05 00 fa ff 48 65 6c')],
+    ['noise', newRandom(1).bytes(100)],
+  ];
+  for (const [what, payload] of broken) {
+    test(`is refused with 1007: ${what}`, () => assertRefused(() => inflate(fresh(), payload), 1007));
+  }
+
+  test('a message that is cut short anywhere is refused, not passed on in part', () => {
+    const plain = Buffer.from('Hello world, hello world, and this is the rest of it');
+    const payload = zlibCompress(plain);
+    for (let length = 1; length < payload.length; length++) {
+      assertRefused(() => inflate(fresh(), payload.subarray(0, length)), 1007);
+    }
+  });
+
+  test('more final blocks than anyone needs are refused: each costs a call into zlib', () => {
+    const block = deflateRawSync(Buffer.from('a'));
+    const payload = Buffer.concat([...Array.from({ length: 5000 }, () => block), hex('00')]);
+    assertRefused(() => inflate(fresh(), payload), 1007);
+  });
+
+  test('leaves the context as it was', () => {
+    const state = fresh(true);
+    inflate(state, hex('f2 48 cd c9 c9 07 00'));
+    assertRefused(() => inflate(state, hex('ff ff ff')), 1007);
+    assert.equal(inflate(state, hex('f2 00 11 00 00')).toString(), 'Hello');
+  });
+});
+
+test('our own messages end as the RFC asks: with the tail they are whole for zlib, without a final block', () => {
+  for (const plain of chatter(9, 40, 5000)) {
+    const whole = Buffer.concat([compress(fresh(), plain), hex('00 00 ff ff'), hex('03 00')]);
+    assert.deepEqual(inflateRawSync(whole), plain);
+  }
+});

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { longestMessage } from '../../src/protocol/bounds.ts';
+import { Opcode } from '../../src/protocol/codes.ts';
+import { type EndpointEvents, failConnection, receive, startClosing } from '../../src/protocol/endpoint.ts';
+import type { Role } from '../../src/protocol/frame.ts';
+import { turnMemory } from '../../src/protocol/mask.ts';
+import {
+  type EndpointSetup,
+  type EventRecord,
+  newRecord,
+  plainServer,
+  recorder,
+  setUpEndpoint,
+} from '../support/endpointRun.ts';
+import { closePayload, type FrameOptions, frame, opcode } from '../support/rawFrame.ts';
+
+/** One end, and a peer that sends it frames as its role demands. */
+function newEnd(setup: Partial<EndpointSetup> = {}) {
+  const full = { ...plainServer, ...setup };
+  const endpoint = setUpEndpoint(full);
+  const record = newRecord(endpoint);
+  const peerKey = full.role === 'server' ? {} : { key: null };
+  return {
+    endpoint,
+    record,
+    /** Gives the bytes to the endpoint. @returns how many it worked through */
+    give: (bytes: Buffer) => receive(endpoint, recorder, record, bytes, 0, bytes.length),
+    peer: (kind: keyof typeof opcode, payload: string | Buffer = '', options: FrameOptions = {}) =>
+      frame(opcode[kind], payload, { ...peerKey, ...options }),
+    /** What was written down since the last call. */
+    events: () => record.lines.splice(0),
+  };
+}
+
+for (const role of ['server', 'client'] as Role[]) {
+  describe(`an endpoint that is a ${role}`, () => {
+    test('gives whole messages, and answers pings, in the order they came', () => {
+      const { give, peer, events } = newEnd({ role });
+      const bytes = Buffer.concat([
+        peer('text', 'one'),
+        peer('ping', 'two'),
+        peer('binary', Buffer.from([3, 0xff])),
+        peer('pong', 'four'),
+      ]);
+      assert.equal(give(bytes), bytes.length);
+      assert.deepEqual(events(), ['text "one"', 'sends pong "two"', 'binary 03ff', 'pong "four"']);
+    });
+
+    test('leaves the beginning of a header, to be given again', () => {
+      const { give, peer, events } = newEnd({ role });
+      const whole = peer('text', 'x'.repeat(200));
+      const header = role === 'server' ? 8 : 4;
+      for (let length = 0; length < header; length++) assert.equal(give(whole.subarray(0, length)), 0);
+      const two = Buffer.concat([peer('text', 'first'), whole.subarray(0, 3)]);
+      assert.equal(give(two), two.length - 3);
+      assert.deepEqual(events(), ['text "first"']);
+    });
+
+    test('leaves a control frame that is not whole, payload and all, as it came', () => {
+      const { give, peer, events } = newEnd({ role });
+      const ping = peer('ping', 'x'.repeat(125));
+      const partly = Buffer.from(ping.subarray(0, ping.length - 1));
+      assert.equal(give(partly), 0);
+      assert.deepEqual(partly, ping.subarray(0, ping.length - 1));
+      assert.equal(give(ping), ping.length);
+      assert.equal(events().length, 1);
+    });
+
+    test('takes what there is of a payload, and is in the middle of a frame then', () => {
+      const { give, peer, events, endpoint } = newEnd({ role });
+      const whole = peer('text', 'Hello');
+      const cut = whole.length - 3;
+      assert.equal(give(Buffer.from(whole.subarray(0, cut))), cut);
+      assert.equal(endpoint.incoming?.missing, 3);
+      assert.equal(give(Buffer.from(whole.subarray(cut))), 3);
+      assert.equal(endpoint.incoming, undefined);
+      assert.deepEqual(events(), ['text "Hello"']);
+    });
+
+    test('stops after a message where the owner says so, and goes on from there', () => {
+      const { give, peer, events, record } = newEnd({ role });
+      const first = peer('text', 'first');
+      const rest = [peer('text', 'sec', { fin: false }), peer('continuation', 'ond'), peer('ping')];
+      const bytes = Buffer.concat([first, ...rest]);
+      record.goesOn = false;
+      assert.equal(give(bytes), first.length);
+      assert.deepEqual(events(), ['text "first"']);
+      const behind = bytes.subarray(first.length);
+      assert.equal(give(behind), behind.length - rest[2]!.length);
+      assert.deepEqual(events(), ['text "second"']);
+      assert.equal(give(rest[2]!), rest[2]!.length);
+      assert.deepEqual(events(), ['sends pong ""']);
+    });
+
+    test('answers a ping between the fragments of a message', () => {
+      const { give, peer, events } = newEnd({ role });
+      give(peer('text', 'Hel', { fin: false }));
+      give(peer('ping', 'now'));
+      assert.deepEqual(events(), ['sends pong "now"']);
+      give(peer('continuation', 'lo'));
+      assert.deepEqual(events(), ['text "Hello"']);
+    });
+
+    test('answers a ping while OPEN only', () => {
+      const { endpoint, record, give, peer, events } = newEnd({ role });
+      startClosing(endpoint, recorder, record, 1000, '');
+      events();
+      give(peer('ping'));
+      give(peer('pong'));
+      assert.deepEqual(events(), ['pong ""']);
+      failConnection(endpoint, recorder, record, 1006, 'gone');
+      events();
+      const late = Buffer.concat([peer('ping'), peer('pong'), peer('text', 'late')]);
+      assert.equal(give(late), late.length, 'what comes late is taken and dropped');
+      assert.deepEqual(events(), []);
+    });
+
+    test('fails by the header alone, while the payload is still to come', () => {
+      const { endpoint, give, peer, events } = newEnd({ role, maxMessage: 1000 });
+      give(peer('binary', '', { announcedLength: 1001 }));
+      assert.match(events().join(), /^sends close 1009 ".+",closed 1009 ".+"$/);
+      assert.equal(endpoint.state, 'CLOSED');
+    });
+
+    test('fails by the header where a message is announced that no memory can hold, bound or no bound', () => {
+      for (const announcedLength of [longestMessage + 1, 2 ** 32, 2 ** 53, 2 ** 62]) {
+        const { give, peer, events } = newEnd({ role, maxMessage: Number.POSITIVE_INFINITY });
+        give(peer('binary', '', { announcedLength }));
+        assert.match(events().join(), /^sends close 1009 ".+",closed 1009 ".+"$/);
+      }
+    });
+
+    test('gives what came before the fault, and nothing behind it', () => {
+      const { give, peer, events } = newEnd({ role });
+      const bytes = Buffer.concat([
+        peer('text', 'good'),
+        peer('text', 'bad', { rsv: 1 }),
+        peer('text', 'lost'),
+      ]);
+      assert.equal(give(bytes), bytes.length);
+      assert.match(events().join(), /^text "good",sends close 1002 ".+",closed 1002 ".+"$/);
+    });
+
+    test('drops an unfinished message where the connection fails', () => {
+      const { endpoint, record, give, peer } = newEnd({ role });
+      give(peer('text', 'begun', { fin: false }));
+      failConnection(endpoint, recorder, record, 1011, '');
+      assert.equal(endpoint.incoming, undefined);
+    });
+  });
+}
+
+test('an endpoint works where WebAssembly reaches as elsewhere, at any place', () => {
+  for (const offset of [0, 1, 1000, 65_535]) {
+    const { endpoint, record, events, peer } = newEnd();
+    const bytes = Buffer.concat([peer('text', 'Hällo'.repeat(50)), peer('ping', 'now')]);
+    bytes.copy(turnMemory, offset);
+    assert.equal(
+      receive(endpoint, recorder, record, turnMemory, offset, offset + bytes.length),
+      offset + bytes.length,
+    );
+    assert.match(events().join(), /^text .*,sends pong "now"$/);
+  }
+});
+
+test('a whole message is lent from where it lies; one in fragments is not', () => {
+  const { endpoint, record, peer } = newEnd();
+  const lent: boolean[] = [];
+  const bytes = Buffer.concat([
+    peer('text', 'whole'),
+    peer('text', 'frag', { fin: false }),
+    peer('continuation', 'ments'),
+  ]);
+  const events: EndpointEvents<EventRecord> = {
+    ...recorder,
+    message(_, message) {
+      lent.push(message.bytes === bytes);
+      return true;
+    },
+  };
+  receive(endpoint, events, record, bytes, 0, bytes.length);
+  assert.deepEqual(lent, [true, false]);
+});
+
+test("an owner's own error is not taken for the peer's", () => {
+  const { endpoint, record, peer, events: written } = newEnd();
+  const events: EndpointEvents<EventRecord> = {
+    ...recorder,
+    message() {
+      throw new RangeError('a fault of ours');
+    },
+  };
+  const bytes = peer('text', 'Hello');
+  assert.throws(() => receive(endpoint, events, record, bytes, 0, bytes.length), RangeError);
+  assert.deepEqual(written(), []);
+});
+
+test('an owner may close, or fail, from within a message', () => {
+  for (const [end, state, expected] of [
+    [startClosing, 'CLOSING', ['text "one"', 'sends close 1001 "enough"']],
+    [failConnection, 'CLOSED', ['text "one"', 'sends close 1001 "enough"', 'closed 1001 "enough"']],
+  ] as const) {
+    const { endpoint, record, peer, events: written } = newEnd();
+    const events: EndpointEvents<EventRecord> = {
+      ...recorder,
+      message(owner, message) {
+        recorder.message(owner, message);
+        end(endpoint, events, owner, 1001, 'enough');
+        return true;
+      },
+    };
+    const bytes = Buffer.concat([peer('text', 'one'), peer('text', 'two'), peer('ping')]);
+    assert.equal(receive(endpoint, events, record, bytes, 0, bytes.length), bytes.length);
+    assert.equal(endpoint.state, state);
+    assert.deepEqual(written(), expected);
+  }
+});
+
+test('a server and a client that are given what the other sends understand each other', () => {
+  const sent: Buffer[] = [];
+  const { endpoint, record, events } = newEnd({ role: 'client' });
+  const server = newEnd();
+  const sending: EndpointEvents<EventRecord> = {
+    ...recorder,
+    sendControl(_, kind, bytes, start, end) {
+      sent.push(frame(kind, Buffer.from(bytes.subarray(start, end)), { key: null }));
+    },
+  };
+  const ping = server.peer('ping', 'to and fro');
+  receive(server.endpoint, sending, server.record, ping, 0, ping.length);
+  const close = frame(Opcode.Close, closePayload(1000, 'done'));
+  receive(server.endpoint, sending, server.record, close, 0, close.length);
+  const bytes = Buffer.concat(sent);
+  assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
+  assert.deepEqual(events(), ['pong "to and fro"', 'sends close 1000 ""', 'closed 1000 ""']);
+  assert.deepEqual(server.events(), ['closed 1000 "done"']);
+});

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { maxFragments } from '../../src/protocol/bounds.ts';
+import { ProtocolError } from '../../src/protocol/codes.ts';
+import { receive } from '../../src/protocol/endpoint.ts';
+import { type FrameHeader, newFrameHeader } from '../../src/protocol/frame.ts';
+import {
+  addPayload,
+  beginMessage,
+  checkSize,
+  continueMessage,
+  finishMessage,
+  type IncomingMessage,
+  type Message,
+  messageBytes,
+  messageText,
+} from '../../src/protocol/message.ts';
+import { newRecord, plainServer, recorder, setUpEndpoint } from '../support/endpointRun.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const noBound = Number.POSITIVE_INFINITY;
+const header = (fields: Partial<FrameHeader>): FrameHeader => ({ ...newFrameHeader(), ...fields });
+const text = (fields: Partial<FrameHeader>) => header({ opcode: 1, ...fields });
+
+function add(incoming: IncomingMessage, bytes: string | Uint8Array): void {
+  const payload = Buffer.from(bytes);
+  assert.equal(addPayload(incoming, payload, 0, payload.length, false), payload.length);
+}
+
+function finish(incoming: IncomingMessage, maxMessage = noBound): Message {
+  const message: Message = { isText: false, bytes: Buffer.alloc(0), start: 7, end: 0 };
+  finishMessage(incoming, undefined, maxMessage, message);
+  return message;
+}
+
+function assertRefused(run: () => unknown, code: number): void {
+  assert.throws(run, (error: unknown) => {
+    assert.ok(error instanceof ProtocolError, String(error));
+    assert.equal(error.code, code);
+    return true;
+  });
+}
+
+describe('a message in fragments', () => {
+  test('is put together from fragments, and those from pieces', () => {
+    const incoming = beginMessage(text({ length: 4 }), noBound);
+    add(incoming, 'on');
+    add(incoming, 'e ');
+    continueMessage(incoming, header({ length: 0 }), noBound);
+    continueMessage(incoming, header({ fin: true, length: 3 }), noBound);
+    add(incoming, 'two');
+    assert.equal(incoming.missing, 0);
+    const message = finish(incoming);
+    assert.equal(message.isText, true);
+    assert.equal(messageText(message), 'one two');
+    assert.deepEqual(messageBytes(message), Buffer.from('one two'));
+  });
+
+  test('takes no more of the bytes than its frame has', () => {
+    const incoming = beginMessage(text({ length: 3 }), noBound);
+    assert.equal(addPayload(incoming, Buffer.from('..onetwo'), 2, 8, false), 5);
+    assert.equal(incoming.length, 3);
+  });
+
+  test('unmasks each frame with its own key, turned as far as the pieces came', () => {
+    const plain = Buffer.from('masked in pieces');
+    const [key, other] = [Buffer.from('a1b2c3d4', 'hex'), Buffer.from('00ff00ff', 'hex')];
+    const masked = plain.map((byte, i) => byte ^ key[i % 4]!);
+    const incoming = beginMessage(text({ length: plain.length, key: key.readInt32LE() }), noBound);
+    for (let at = 0, size = 1; at < plain.length; at += size++) {
+      const piece = Buffer.from(masked.subarray(at, at + size));
+      addPayload(incoming, piece, 0, piece.length, true);
+    }
+    const next = header({ fin: true, length: plain.length, key: other.readInt32LE() });
+    continueMessage(incoming, next, noBound);
+    const second = Buffer.from(plain.map((byte, i) => byte ^ other[i % 4]!));
+    addPayload(incoming, second, 0, second.length, true);
+    assert.equal(messageText(finish(incoming)), 'masked in pieces'.repeat(2));
+  });
+
+  test('is not a continuation of nothing, and no other begins within it', () => {
+    assertRefused(() => beginMessage(header({ opcode: 0 }), noBound), 1002);
+    const incoming = beginMessage(text({ length: 0 }), noBound);
+    for (const opcode of [1, 2]) {
+      assertRefused(() => continueMessage(incoming, header({ opcode }), noBound), 1002);
+    }
+  });
+
+  test('a copy of its bytes stays when the bytes are used again', () => {
+    const bytes = Buffer.from('[kept]');
+    const message: Message = { isText: true, bytes, start: 1, end: 5 };
+    const copy = messageBytes(message);
+    bytes.fill(0);
+    assert.equal(copy.toString(), 'kept');
+  });
+});
+
+describe('the bounds of a message', () => {
+  test('are those of all its fragments together, by the header', () => {
+    assertRefused(() => beginMessage(text({ length: 101 }), 100), 1009);
+    const incoming = beginMessage(text({ length: 60 }), 100);
+    add(incoming, 'x'.repeat(60));
+    continueMessage(incoming, header({ length: 40 }), 100);
+    add(incoming, 'x'.repeat(40));
+    continueMessage(incoming, header({ length: 0 }), 100);
+    assertRefused(() => continueMessage(incoming, header({ length: 1 }), 100), 1009);
+  });
+
+  test('checkSize lets as much pass as is allowed', () => {
+    checkSize(100, 100);
+    checkSize(2 ** 53, noBound);
+    assertRefused(() => checkSize(101, 100), 1009);
+  });
+
+  test('memory is taken for what came, not for what a header announces', () => {
+    const incoming = beginMessage(header({ opcode: 2, fin: true, length: 2 ** 40 }), noBound);
+    assert.equal(incoming.buffer.length, 0);
+    for (let came = 0; came < 100_000; ) {
+      const piece = Buffer.alloc(1 + (came % 1400));
+      addPayload(incoming, piece, 0, piece.length, false);
+      came += piece.length;
+      assert.equal(incoming.length, came);
+      assert.ok(incoming.buffer.length <= 2 * came + 16, `${incoming.buffer.length} for ${came}`);
+    }
+  });
+
+  test('a whole last frame takes no more memory than it needs', () => {
+    const incoming = beginMessage(header({ opcode: 2, fin: true, length: 100_000 }), noBound);
+    for (let came = 0; came < 100_000; came += 1000) add(incoming, Buffer.alloc(1000));
+    assert.ok(incoming.buffer.length <= 100_016, `${incoming.buffer.length}`);
+  });
+
+  test('many small pieces are copied a few times only', () => {
+    const incoming = beginMessage(header({ opcode: 2, length: 64 * 1024 }), noBound);
+    const buffers = new Set<Buffer>();
+    for (let came = 0; came < 64 * 1024; came += 16) {
+      add(incoming, Buffer.alloc(16));
+      buffers.add(incoming.buffer);
+    }
+    assert.ok(buffers.size <= 16, `${buffers.size}`);
+  });
+
+  test(`${maxFragments} fragments are taken, and one more is not, however empty`, () => {
+    const endpoint = setUpEndpoint(plainServer);
+    const record = newRecord(endpoint);
+    const key = Buffer.alloc(4);
+    const give = (bytes: Buffer) =>
+      assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
+    give(frame(opcode.text, '', { fin: false, key }));
+    const many = 2 ** 15 - 1;
+    const batch = Buffer.concat(
+      Array.from({ length: many }, () => frame(opcode.continuation, '', { fin: false, key })),
+    );
+    let sent = 1;
+    for (; sent + many < maxFragments; sent += many) give(batch);
+    assert.deepEqual(record.lines, []);
+    give(batch.subarray(0, (maxFragments - sent) * 6));
+    assert.deepEqual(record.lines, []);
+    give(batch.subarray(0, 6));
+    assert.match(record.lines.join(), /^sends close 1009 ".*fragments",closed 1009/);
+  });
+});
+
+describe('the text of a message', () => {
+  test('is refused at the first bad byte, in whatever piece that is', () => {
+    const incoming = beginMessage(text({ length: 100 }), noBound);
+    add(incoming, Buffer.from('e282', 'hex'));
+    assertRefused(() => add(incoming, Buffer.from('28', 'hex')), 1007);
+  });
+
+  test('is refused where the message ends inside a character', () => {
+    const incoming = beginMessage(text({ fin: true, length: 2 }), noBound);
+    add(incoming, Buffer.from('e282', 'hex'));
+    assertRefused(() => finish(incoming), 1007);
+  });
+
+  test('is not looked at in binary', () => {
+    const incoming = beginMessage(header({ opcode: 2, fin: true, length: 2 }), noBound);
+    add(incoming, Buffer.from('ff80', 'hex'));
+    assert.deepEqual(messageBytes(finish(incoming)), Buffer.from('ff80', 'hex'));
+  });
+});

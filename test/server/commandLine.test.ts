@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { assertServes } from '../support/echoProbe.ts';
+import { serverScript, startServerFor } from '../support/serverProcess.ts';
+
+/** Runs a server that is expected to end by itself. */
+function run(...commandLine: string[]): { status: number | null; stdout: string; stderr: string } {
+  // The limit is for a server that starts after all, and would serve forever.
+  return spawnSync(process.execPath, [serverScript, ...commandLine], { encoding: 'utf8', timeout: 20_000 });
+}
+
+const usageErrors: [string[], RegExp][] = [
+  [['--prot', '1'], /^pollywog: unknown option --prot; did you mean --port\?\n$/],
+  [['--max-conections=3'], /^pollywog: unknown option --max-conections; did you mean --max-connections\?\n$/],
+  [['--quite-different'], /^pollywog: unknown option --quite-different; see --help\n$/],
+  [['-p', '70000'], /^pollywog: --port wants a number from 0 to 65535, not "70000"\n$/],
+  [['-p'], /^pollywog: --port wants a number from 0 to 65535, but none is given\n$/],
+  [['--ping-interval', 'soon'], /^pollywog: --ping-interval wants a time .*, not "soon"\n$/],
+  [['stray'], /^pollywog: pollywog takes no such word: "stray"; see --help\n$/],
+  [['--default', 'chess'], /^pollywog: --default wants .*, not "chess"\n$/],
+];
+for (const [words, sentence] of usageErrors) {
+  test(`pollywog ${words.join(' ')} ends with 2 and one sentence`, () => {
+    const { status, stdout, stderr } = run(...words);
+    assert.deepEqual([status, stdout], [2, '']);
+    assert.match(stderr, sentence);
+  });
+}
+
+test('--version prints the version of package.json, --help the options', () => {
+  const about = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  assert.deepEqual(
+    [run('--version'), run('-v', '--port', '1')].map(({ status, stdout, stderr }) => [
+      status,
+      stdout,
+      stderr,
+    ]),
+    [
+      [0, `${about.version}\n`, ''],
+      [0, `${about.version}\n`, ''],
+    ],
+  );
+  const help = run('--help');
+  assert.equal(help.status, 0);
+  for (const option of ['--port', '--listen', '--drain-timeout']) assert.ok(help.stdout.includes(option));
+});
+
+test('a port in use ends it with 1 and a sentence that says what to do', async t => {
+  const first = await startServerFor(t);
+  const { status, stdout, stderr } = run('-p', `${first.port}`, '--host', '127.0.0.1');
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(
+    stderr,
+    new RegExp(`^pollywog: cannot listen on tcp://127.0.0.1:${first.port}: it is in use; .*--port.*\n$`),
+  );
+  await assertServes(first.port);
+  assert.equal(await first.stop(), 0);
+});
+
+test('an address that is not this machine’s ends it with 1 and a sentence', () => {
+  // TEST-NET-1, RFC 5737: no machine's own.
+  const { status, stderr } = run('-p', '0', '--host', '192.0.2.1');
+  assert.equal(status, 1);
+  assert.match(
+    stderr,
+    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine has no such address\n$/,
+  );
+});

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw, connectTcp, handshakeRequest } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
+
+for (const sockets of ['auto', 'public']) {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    test(`${signal} sends 1001 to everyone, and ends with 0 when they have gone (--sockets ${sockets})`, async t => {
+      const server = await startServerFor(
+        t,
+        '--sockets',
+        sockets,
+        '--drain-timeout',
+        '0',
+        '--close-timeout',
+        '0',
+      );
+      const clients = await Promise.all(
+        Array.from({ length: 5 }, () => connectRaw(server.port, { path: '/echo' })),
+      );
+      await Promise.all(clients.map(client => roundTrip(client)));
+      server.child.kill(signal);
+      for (const client of clients) {
+        const close = await client.nextFrame();
+        assert.deepEqual([close?.opcode, codeOf(close?.payload)], [opcode.close, 1001]);
+        client.send(closeFrame(1001));
+        assert.equal(await client.ended, 'FIN');
+        await client.end();
+      }
+      assert.equal(await server.exited, 0);
+    });
+  }
+
+  test(`those who never answer are not waited for beyond the drain timeout (--sockets ${sockets})`, async t => {
+    const server = await startServerFor(
+      t,
+      '--sockets',
+      sockets,
+      '--drain-timeout',
+      '300ms',
+      '--close-timeout',
+      '0',
+    );
+    const silent = await connectRaw(server.port);
+    const half = await connectTcp(server.port);
+    half.write(handshakeRequest().slice(0, 40));
+    half.resume();
+    const mute = await connectTcp(server.port);
+    mute.resume();
+    await roundTrip(silent);
+    server.child.kill('SIGTERM');
+    assert.equal(codeOf((await silent.nextFrame())?.payload), 1001);
+    assert.equal(await server.exited, 0);
+    silent.destroy();
+    half.destroy();
+    mute.destroy();
+  });
+
+  test(`whoever is in the middle of a handshake is shown out, and who comes later not let in (--sockets ${sockets})`, async t => {
+    const server = await startServerFor(
+      t,
+      '--sockets',
+      sockets,
+      '--drain-timeout',
+      '0',
+      '--close-timeout',
+      '0',
+    );
+    const half = await connectTcp(server.port);
+    half.write(handshakeRequest().slice(0, 40));
+    const staying = await connectRaw(server.port);
+    await roundTrip(staying);
+    server.child.kill('SIGTERM');
+    assert.equal(codeOf((await staying.nextFrame())?.payload), 1001);
+    half.resume();
+    if (!half.readableEnded) await once(half, 'end');
+    half.end();
+    await assert.rejects(connectTcp(server.port), { code: 'ECONNREFUSED' });
+    staying.send(frame(opcode.text, 'too late'), closeFrame(1001));
+    assert.deepEqual(await staying.remainingFrames(), [], 'no message is answered any more');
+    await staying.end();
+    assert.equal(await server.exited, 0);
+  });
+}
+
+test('a second signal ends it at once, with 1', async t => {
+  const server = await startServerFor(t, '--drain-timeout', '0', '--close-timeout', '0');
+  const silent = await connectRaw(server.port);
+  server.child.kill('SIGTERM');
+  await untilLogged(server, 'draining');
+  server.child.kill('SIGTERM');
+  assert.equal(await server.exited, 1);
+  silent.destroy();
+});
+
+test('with nobody there it ends at once', async t => {
+  const server = await startServerFor(t, '--drain-timeout', '0', '--close-timeout', '0');
+  assert.equal(await server.stop(), 0);
+  assert.deepEqual(
+    server.logged().map(({ event }) => event),
+    ['draining', 'stopped'],
+  );
+});
+
+test('a signal right behind the first ready line already drains', async t => {
+  for (let i = 0; i < 5; i++) {
+    const server = await startServerFor(t, '-p', '0', '-p', '0', '-p', '0', '-p', '0');
+    assert.equal(await server.stop(), 0);
+  }
+});

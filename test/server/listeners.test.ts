@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+import { assertServes } from '../support/echoProbe.ts';
+import { connectRaw, handshakeRequest } from '../support/rawClient.ts';
+import { serverScript } from '../support/serverProcess.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-test-'));
+after(() => rmSync(folder, { recursive: true }));
+
+interface Started {
+  readonly lines: readonly string[];
+  end(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** Starts a server and waits for as many ready lines as it is to have. */
+async function start(lineCount: number, ...commandLine: string[]): Promise<Started> {
+  const child = spawn(process.execPath, [serverScript, ...commandLine], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const killChild = () => child.kill('SIGKILL');
+  process.once('exit', killChild);
+  const exited = once(child, 'close');
+  const lines: string[] = [];
+  for await (const line of createInterface(child.stdout)) {
+    lines.push(line);
+    if (lines.length === lineCount) break;
+  }
+  assert.equal(lines.length, lineCount, `it said only ${JSON.stringify(lines)}`);
+  return {
+    lines,
+    async end(signal = 'SIGTERM') {
+      child.kill(signal);
+      const [code] = await exited;
+      process.off('exit', killChild);
+      return code;
+    },
+  };
+}
+
+const quiet = ['--log-level', 'error'];
+const portOf = (line: string) => Number(/:(\d+) \(pid/.exec(line)?.[1]);
+
+/** A handshake over a Unix socket. @returns the status line */
+async function statusAt(path: string): Promise<string> {
+  const socket = connect({ path });
+  socket.write(handshakeRequest());
+  const [bytes] = await once(socket, 'data');
+  socket.destroy();
+  return bytes.toString('latin1').split('\r\n')[0];
+}
+
+test('each listener has its ready line: as text, where and who', async () => {
+  const server = await start(2, '-p', '0', '-p', '0', '--host', '127.0.0.1', ...quiet);
+  const ports = server.lines.map(line => {
+    assert.match(line, /^pollywog listens on ws:\/\/127\.0\.0\.1:\d+ \(pid \d+\)$/);
+    return portOf(line);
+  });
+  assert.notEqual(ports[0], ports[1]);
+  for (const port of ports) await assertServes(port);
+  assert.equal(await server.end(), 0);
+});
+
+test('each listener has its ready line: as JSON, a Unix socket’s without a port', async () => {
+  const path = join(folder, 'ready.sock');
+  const server = await start(
+    2,
+    '-p',
+    '0',
+    '--host',
+    '127.0.0.1',
+    '--listen',
+    `unix:${path}`,
+    '--log-format',
+    'json',
+    ...quiet,
+  );
+  const [tcp, unix] = server.lines.map(line => JSON.parse(line));
+  assert.deepEqual(Object.keys(tcp), ['event', 'url', 'port', 'pid']);
+  assert.deepEqual([tcp.event, tcp.url], ['listening', `ws://127.0.0.1:${tcp.port}`]);
+  assert.deepEqual(unix, { event: 'listening', url: `unix:${path}`, pid: tcp.pid });
+  await assertServes(tcp.port);
+  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(await server.end(), 0);
+  assert.equal(existsSync(path), false, 'it takes its socket away with it');
+});
+
+test('--host and --listen tcp:// take IPv6', async () => {
+  const server = await start(2, '-p', '0', '--host', '::1', '--listen', 'tcp://[::1]:0', ...quiet);
+  for (const line of server.lines) {
+    assert.match(line, /^pollywog listens on ws:\/\/\[::1\]:\d+ /);
+    const client = await connectRaw(portOf(line), { host: '::1' });
+    await client.end();
+  }
+  assert.equal(await server.end(), 0);
+});
+
+test('without --host it listens on every interface, IPv4 and IPv6', async () => {
+  const server = await start(1, '-p', '0', ...quiet);
+  for (const host of ['127.0.0.1', '::1']) await (await connectRaw(portOf(server.lines[0]!), { host })).end();
+  assert.equal(await server.end(), 0);
+});
+
+test('a socket file that a killed server left behind is replaced; one that lives is not', async () => {
+  const path = join(folder, 'stale.sock');
+  const listen = ['--listen', `unix:${path}`, ...quiet];
+  const killed = await start(1, ...listen);
+  await killed.end('SIGKILL');
+  assert.ok(statSync(path).isSocket());
+
+  const server = await start(1, ...listen);
+  assert.equal(server.lines[0]?.startsWith(`pollywog listens on unix:${path} `), true);
+  const second = spawnSync(process.execPath, [serverScript, ...listen], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  assert.deepEqual([second.status, second.stdout], [1, '']);
+  assert.match(second.stderr, /^pollywog: cannot listen on unix:\S+: it is in use; .*\n$/);
+  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(await server.end(), 0);
+});
+
+test('a file that is no socket is left as it is', () => {
+  const path = join(folder, 'notes.txt');
+  writeFileSync(path, 'dear diary');
+  const ended = spawnSync(process.execPath, [serverScript, '--listen', `unix:${path}`], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  assert.equal(ended.status, 1);
+  assert.match(ended.stderr, /^pollywog: cannot listen on unix:\S+: .*no socket.*\n$/);
+  assert.equal(readFileSync(path, 'utf8'), 'dear diary');
+});

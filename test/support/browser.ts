@@ -1,0 +1,84 @@
+/** A real browser, without a window, that can reach this machine alone. */
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { findChromium } from './install.ts';
+
+/** Its profile is a new folder, which goes when it closes. @throws Error, a sentence, where there is no Chromium */
+export async function launchBrowser(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: findChromium(),
+    args: [
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--no-proxy-server',
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
+    ],
+  });
+}
+
+/** The end of a WebSocket, as a page is told of it. */
+export type Ending = [code: number, reason: string, wasClean: boolean];
+
+/** A WebSocket in a page. */
+export interface PageClient {
+  readonly socket: WebSocket;
+  /** The next message that came or comes. @throws Error where the socket closes instead */
+  next(): Promise<string | ArrayBuffer>;
+  readonly closed: Promise<Ending>;
+}
+
+declare global {
+  /** In a page that `openPage` opened: connects to the server of the page, and resolves when that is open or closed. */
+  function dial(path: string, protocols?: string[]): Promise<PageClient>;
+}
+
+/** Opens the server's own page, in which `dial` may be called. */
+export async function openPage(browser: Browser, port: number): Promise<Page> {
+  const page = await browser.newPage();
+  await page.addInitScript(installDial);
+  const response = await page.goto(`http://127.0.0.1:${port}/`);
+  if (response?.status() !== 200) throw new Error(`GET / was answered with ${response?.status()}`);
+  return page;
+}
+
+/** Runs in the page, so it uses nothing of this file. */
+function installDial(): void {
+  globalThis.dial = async (path, protocols = []) => {
+    const socket = new WebSocket(`ws://${location.host}${path}`, protocols);
+    socket.binaryType = 'arraybuffer';
+    const received: (string | ArrayBuffer)[] = [];
+    let ending: Ending | undefined;
+    let wake = () => {};
+    const closed = new Promise<Ending>(resolve => {
+      socket.addEventListener('close', ({ code, reason, wasClean }) => {
+        ending = [code, reason, wasClean];
+        resolve(ending);
+        wake();
+      });
+    });
+    socket.addEventListener('message', ({ data }) => {
+      received.push(data);
+      wake();
+    });
+    const opened = new Promise(resolve => socket.addEventListener('open', resolve));
+    await Promise.race([opened, closed]);
+    return {
+      socket,
+      closed,
+      async next() {
+        while (received.length === 0) {
+          if (ending !== undefined) throw new Error(`closed instead: ${ending}`);
+          await new Promise<void>(resolve => {
+            wake = resolve;
+          });
+        }
+        return received.shift()!;
+      },
+    };
+  };
+}

@@ -1,0 +1,126 @@
+/** Connections without a network: a socket that keeps what it was given, and takes no more when told so. */
+import { type Connection, newConnection } from '../../src/connection/connection.ts';
+import type { Handler } from '../../src/connection/handler.ts';
+import type { Range } from '../../src/connection/queue.ts';
+import type { Server } from '../../src/connection/server.ts';
+import type { Socket } from '../../src/connection/socket.ts';
+import { addEntry, newTable, nextId } from '../../src/connection/table.ts';
+import { readConfiguration } from '../../src/options/configuration.ts';
+import { type Deflater, newDeflateState } from '../../src/protocol/deflate.ts';
+import { newEndpoint } from '../../src/protocol/endpoint.ts';
+import { websocket } from '../../src/wire/websocket.ts';
+
+export class FakeSocket implements Socket {
+  isBusy = false;
+  /** While set, a write is begun but does not get through: its bytes are looked at when `drain` is called. */
+  isStuck = false;
+  /** What the next write returns. */
+  nextError = 0;
+  isPaused = false;
+  isShutDown = false;
+  isDestroyed = false;
+  /** One entry a write: what one system call took. */
+  readonly writes: Buffer[] = [];
+  private inFlight: readonly { bytes: Buffer; start: number; end: number }[] = [];
+
+  start(): void {}
+
+  write(ranges: readonly Range[]): number {
+    return this.begin(ranges.map(({ chunk, start, end }) => ({ bytes: chunk.bytes, start, end })));
+  }
+
+  writeOne(bytes: Buffer, start: number, end: number): number {
+    return this.begin([{ bytes, start, end }]);
+  }
+
+  private begin(ranges: readonly { bytes: Buffer; start: number; end: number }[]): number {
+    if (this.isBusy) throw new Error('written to while busy');
+    const error = this.nextError;
+    this.nextError = 0;
+    if (error !== 0) return error;
+    this.inFlight = ranges;
+    if (this.isStuck) this.isBusy = true;
+    else this.take();
+    return 0;
+  }
+
+  /** The system takes what it was given, as it is now. */
+  drain(): void {
+    this.take();
+    this.isBusy = false;
+  }
+
+  private take(): void {
+    this.writes.push(Buffer.concat(this.inFlight.map(({ bytes, start, end }) => bytes.subarray(start, end))));
+    this.inFlight = [];
+  }
+
+  /** All that got through, in order. */
+  written(): Buffer {
+    return Buffer.concat(this.writes);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  keepAlive(): void {}
+
+  shutdown(): void {
+    this.isShutDown = true;
+  }
+
+  destroy(): void {
+    this.isDestroyed = true;
+  }
+
+  address(): string {
+    return '127.0.0.1:1';
+  }
+}
+
+/** @param options as on the command line */
+export function newFakeServer(...options: string[]): Server {
+  return {
+    configuration: readConfiguration(options, {}, ['echo', 'broadcast']),
+    handlers: new Map(),
+    table: newTable(),
+    counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
+    connections: 0,
+    now: 1,
+    isDraining: false,
+    drainDeadline: 0,
+  };
+}
+
+export interface FakeConnection {
+  readonly connection: Connection;
+  readonly socket: FakeSocket;
+}
+
+/** A WebSocket connection after its handshake. */
+export function openFakeConnection(
+  server: Server,
+  handler: Handler | undefined,
+  deflater?: Deflater,
+): FakeConnection {
+  const socket = new FakeSocket();
+  const connection = newConnection(server, nextId(server.table), socket, websocket);
+  addEntry(server.table, connection);
+  server.connections++;
+  connection.handler = handler;
+  const inflater = deflater === undefined ? undefined : newDeflateState(deflater.keepsContext, 15);
+  connection.endpoint = newEndpoint('server', server.configuration.maxMessage, inflater, deflater);
+  return { connection, socket };
+}
+
+/** What is queued and not written yet, as bytes. */
+export function queuedBytes({ queue }: Connection): Buffer {
+  const ranges: Range[] = [...(queue.inFlight ?? []), ...(queue.earlier ?? [])];
+  if (queue.chunk !== undefined) ranges.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
+  return Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end)));
+}

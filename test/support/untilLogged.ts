@@ -1,0 +1,8 @@
+import { once } from 'node:events';
+import type { ServerProcess } from './serverProcess.ts';
+
+/** Waits until the server has logged `event` at least `count` times: its log comes by another way than its answers. */
+export async function untilLogged(server: ServerProcess, event: string, count = 1): Promise<void> {
+  const sign = `"event":${JSON.stringify(event)}`;
+  while (server.stderr().split(sign).length <= count) await once(server.child.stderr!, 'data');
+}
