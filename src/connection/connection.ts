@@ -43,6 +43,8 @@ export interface Connection {
   readonly queue: OutgoingQueue;
   /** It is in the outbox's list for this turn. */
   isDirty: boolean;
+  /** It is too far behind in what is sent to all, and about to be closed for it. */
+  hasFallenBehind: boolean;
   /** Our FIN was sent. */
   isShutDown: boolean;
 
@@ -85,6 +87,7 @@ export function newConnection(server: Server, id: number, socket: Socket, wire: 
     hasPeerEnded: false,
     queue: newQueue(),
     isDirty: false,
+    hasFallenBehind: false,
     isShutDown: false,
     acceptedAt: server.now,
     heardAt: server.now,

@@ -5,7 +5,7 @@ import { type Deflater, deflateMessage } from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { queueForAll, queueRange } from './outbox.ts';
+import { queueForAll, queueRange, settleBurst } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
 const FIN = 0x80;
@@ -131,11 +131,16 @@ export function sendToAll(
   }
 }
 
+/** Connections that are too far behind to be sent anything more; they are closed before the turn ends. */
+const fallen: Connection[] = [];
+
 /** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
 function mayGet(member: Connection): boolean {
-  if (!isOpen(member)) return false;
+  if (!isOpen(member) || member.hasFallenBehind) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
-  fellBehind(member);
+  // Not now: its leaving may be told to those who are being told something else.
+  member.hasFallenBehind = true;
+  fallen.push(member);
   return false;
 }
 
@@ -155,14 +160,25 @@ function deflatedRange(
   return frameRange(isText, deflated, 0, deflated.length, RSV1);
 }
 
+/** Everything is queued when this returns, and whoever is too far behind for it has been closed. */
+export function settleSending(): void {
+  settleBurst();
+  for (let member = fallen.pop(); member !== undefined; member = fallen.pop()) {
+    closeFallen(member);
+    // That may have been told to others, some of whom are too far behind for it.
+    settleBurst();
+  }
+}
+
 /**
  * The peer reads too slowly for what is said to it. What waits for it is dropped, so that memory is free at once: only
  * the frame that the system has begun to send is finished, and then the reason is given.
  */
-function fellBehind(connection: Connection): void {
-  const { id, queue } = connection;
+function closeFallen(connection: Connection): void {
+  if (!isOpen(connection)) return;
+  const { id, queue, server } = connection;
   log('warn', 'fell behind', { id, bytes: queue.size });
-  connection.server.counters.fellBehind++;
-  clearQueue(connection.queue);
+  server.counters.fellBehind++;
+  clearQueue(queue);
   connection.wire.close(connection, CloseCode.TryAgainLater, 'too far behind');
 }

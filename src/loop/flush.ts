@@ -3,13 +3,14 @@
 import { getSystemErrorName } from 'node:util';
 import { recycleArena } from '../connection/arena.ts';
 import type { Connection } from '../connection/connection.ts';
-import { dirty, dropConnection, markDirty, settleBurst } from '../connection/outbox.ts';
+import { dirty, dropConnection, markDirty } from '../connection/outbox.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from '../connection/queue.ts';
+import { settleSending } from '../connection/send.ts';
 import { heldBackOutput } from '../protocol/bounds.ts';
 import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
-  settleBurst();
+  settleSending();
   for (let i = 0; i < dirty.length; i++) {
     const connection = dirty[i]!;
     connection.isDirty = false;

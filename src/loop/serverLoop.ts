@@ -13,6 +13,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { refusalRoom } from '../protocol/bounds.ts';
 import { turnMemory } from '../protocol/mask.ts';
+import { endTurn } from '../session/processData.ts';
 import { flush, setReading } from './flush.ts';
 import { arrivals, comeToTurn, poll, recycleInput } from './poll.ts';
 import { checkDeadlines } from './timers.ts';
@@ -31,7 +32,7 @@ export async function serverLoop(server: Server, firstWire: Wire): Promise<void>
     readConnections();
     endConnections();
     checkDeadlines(server);
-    for (const handler of server.handlers.values()) handler.turnEnds?.();
+    endTurn(server);
     flush();
     freeConnections(server);
   }

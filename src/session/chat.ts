@@ -3,11 +3,12 @@
  * things in packets or in lines.
  */
 import type { Connection } from '../connection/connection.ts';
-import { requestTurn } from '../connection/outbox.ts';
+import { requestTurn, tally } from '../connection/outbox.ts';
 import { sendMessage, sendToAll } from '../connection/send.ts';
 import { log } from '../log/log.ts';
-import { maxEmptyRooms } from '../protocol/bounds.ts';
+import { maxEmptyRooms, maxPacketBlob } from '../protocol/bounds.ts';
 import { checkUtf8, utf8Start } from '../protocol/utf8.ts';
+import { explainDisk } from '../storage/disk.ts';
 import { appendMessages, closeRoom, openRoom, type RoomFile } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
 import { syncStore } from '../storage/sync.ts';
@@ -61,6 +62,8 @@ export interface Room {
   readonly history: History;
   file: RoomFile | undefined;
   waiting: Waiting[];
+  /** The disk would not have the last that was said. */
+  isUnwritable: boolean;
 }
 
 export interface Chat {
@@ -111,13 +114,14 @@ export function findRoom(chat: Chat, name: Name): Room | string {
     history: newHistory(chat.historyBound),
     file: undefined,
     waiting: [],
+    isUnwritable: false,
   };
   if (chat.store !== undefined && room.file === undefined) {
     try {
       recall(room, chat.store);
     } catch (error) {
       log('error', 'history unreadable', { room: name.text, error: (error as Error).message });
-      return `the room's history cannot be read: ${(error as Error).message}`;
+      return `the room's history cannot be read: ${reason(error)}`;
     }
   }
   chat.rooms.set(name.key, room);
@@ -127,7 +131,11 @@ export function findRoom(chat: Chat, name: Name): Room | string {
 function recall(room: Room, store: Store): void {
   const { file, messages } = openRoom(store, room.name.key, room.history.bound);
   room.file = file;
-  for (const { nick, text } of messages) remember(room.history, Buffer.from(`${nick}: ${text}`));
+  for (const { nick, text } of messages) {
+    const line = Buffer.from(`${nick}: ${text}`);
+    // A file may have been edited: no client has to take more than could have been said.
+    if (line.length <= maxPacketBlob) remember(room.history, line);
+  }
 }
 
 /** The newcomer gets the roster, itself included, and then the history; the others are told of it after that. */
@@ -135,6 +143,8 @@ export function enterRoom(chat: Chat, user: User, room: Room): void {
   // What was said before someone came, is history to them.
   writeWaiting(chat);
   const { voice } = user;
+  // Someone may have left it, and it been forgotten, since it was found.
+  chat.rooms.set(room.name.key, room);
   room.users.add(user);
   user.room = room;
   for (const other of room.users) tell(user, voice.came(other));
@@ -197,11 +207,14 @@ function emptied(chat: Chat, room: Room): void {
 export function say(chat: Chat, user: User, request: number, text: Uint8Array): string | undefined {
   const { room } = user;
   if (room === undefined) return 'enter a room first';
+  if (text.length > maxPacketBlob) return `a message is at most ${maxPacketBlob} bytes`;
   if (checkUtf8(utf8Start, text, 0, text.length) !== utf8Start) return 'a message is UTF-8';
   if (room.file === undefined) {
     heard(room, user, text);
     return undefined;
   }
+  // It will be queued for everyone when the turn ends, and is charged now to whoever said it.
+  tally.appended += room.users.size;
   room.waiting.push({ user, request, time: new Date().toISOString(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);
@@ -221,16 +234,15 @@ function heard(room: Room, user: User, text: Uint8Array): void {
  */
 export function writeWaiting(chat: Chat): void {
   if (chat.unwritten.size === 0 || chat.store === undefined) return;
-  const written: Room[] = [];
-  for (const room of chat.unwritten) {
-    if (tryTo(room, () => appendWaiting(room))) written.push(room);
-  }
-  chat.unwritten.clear();
   const { store } = chat;
+  const written = [...chat.unwritten].filter(room => tryTo([room], () => appendWaiting(room)));
+  chat.unwritten.clear();
+  if (!tryTo(written, () => syncStore(store))) return;
   for (const room of written) {
-    if (!tryTo(room, () => syncStore(store))) continue;
     const { waiting } = room;
     room.waiting = [];
+    if (room.isUnwritable) log('info', 'history written again', { room: room.name.text });
+    room.isUnwritable = false;
     for (const { user, text } of waiting) heard(room, user, text);
   }
 }
@@ -247,17 +259,30 @@ function appendWaiting({ file, waiting }: Room): void {
 }
 
 /** @returns false where the disk would not; then the senders know why */
-function tryTo(room: Room, write: () => void): boolean {
+function tryTo(rooms: readonly Room[], write: () => void): boolean {
   try {
     write();
     return true;
   } catch (error) {
-    const why = (error as Error).message;
-    log('error', 'history not written', { room: room.name.text, messages: room.waiting.length, error: why });
-    for (const { user, request } of room.waiting) {
-      tell(user, user.voice.refused(request, `not said, as it could not be written down: ${why}`));
+    for (const room of rooms) {
+      // Once, not for every message that is refused until there is room again.
+      if (!room.isUnwritable)
+        log('error', 'history not written', { room: room.name.text, error: (error as Error).message });
+      room.isUnwritable = true;
     }
-    room.waiting = [];
+    for (const room of rooms)
+      refuseWaiting(room, `not said, as it could not be written down: ${reason(error)}`);
     return false;
   }
+}
+
+/** For people who do not see the server's files: why the disk would not, without the path. */
+function reason(error: unknown): string {
+  return explainDisk((error as Error).cause) ?? 'the disk would not';
+}
+
+function refuseWaiting(room: Room, why: string): void {
+  const { waiting } = room;
+  room.waiting = [];
+  for (const { user, request } of waiting) tell(user, user.voice.refused(request, why));
 }

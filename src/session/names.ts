@@ -12,6 +12,9 @@ export interface Name {
 /** Controls, formats (zero width, text direction), surrogates, private and unassigned characters, line separators. */
 const unseen = /[\p{C}\p{Zl}\p{Zp}]/u;
 
+/** Fillers and selectors: they may stand in a name (an emoji has some), but make no other name of it. U+2800 is blank. */
+const invisible = /[\p{Default_Ignorable_Code_Point}\u2800]/gu;
+
 /** Of those, what joins the parts of one emoji is seen. */
 const emojiJoin =
   /(?<=\p{Extended_Pictographic}\uFE0F?\p{Emoji_Modifier}?)\u200D(?=\p{Extended_Pictographic})/gu;
@@ -43,6 +46,11 @@ function tooLong(what: string): string {
  * Letters of different alphabets that look alike stay different.
  */
 function fold(text: string): string {
+  // Twice, as what is left when something was taken out may compose once more.
+  return foldOnce(foldOnce(text));
+}
+
+function foldOnce(text: string): string {
   const cased = text.normalize('NFKC').toUpperCase().toLowerCase();
-  return cased.normalize('NFKC').replace(/\s+/gu, ' ').trim();
+  return cased.normalize('NFKC').replace(invisible, '').replace(/\s+/gu, ' ').trim();
 }

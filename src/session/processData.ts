@@ -1,6 +1,7 @@
 /** The connection's life, as its handler sees it: opened, one message after the other, closed. */
 import type { Connection } from '../connection/connection.ts';
 import type { Handler } from '../connection/handler.ts';
+import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Message } from '../protocol/message.ts';
@@ -46,6 +47,17 @@ export function closeSession(connection: Connection, code: number, reason: strin
     handler?.closed?.(connection, code, reason);
   } catch (error) {
     if (handler !== undefined) handlerThrew(connection, handler, error);
+  }
+}
+
+/** All that came in this turn is processed. */
+export function endTurn({ handlers }: Server): void {
+  for (const handler of handlers.values()) {
+    try {
+      handler.turnEnds?.();
+    } catch (error) {
+      log('error', 'handler threw', { handler: handler.name, stack: (error as Error).stack });
+    }
   }
 }
 

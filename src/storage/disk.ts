@@ -38,15 +38,17 @@ export const realDisk: Disk = {
 };
 
 export function errorCode(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
+  return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
 /** @param deed such as `append to` @returns what failed, why, and what to do; the cause is `error` */
 export function storageError(deed: string, path: string, error: unknown): Error {
-  return new Error(`cannot ${deed} ${path}: ${reason(error)}`, { cause: error });
+  const why = explainDisk(error) ?? (error instanceof Error ? error.message : String(error));
+  return new Error(`cannot ${deed} ${path}: ${why}`, { cause: error });
 }
 
-function reason(error: unknown): string {
+/** Why the disk would not, and what to do, without naming the file; `undefined` for the rarer reasons. */
+export function explainDisk(error: unknown): string | undefined {
   switch (errorCode(error)) {
     case 'ENOSPC':
       return 'the disk is full; free some space';
@@ -72,6 +74,6 @@ function reason(error: unknown): string {
     case 'EIO':
       return 'the disk reports an error; look after it, and choose another directory with --data';
     default:
-      return error instanceof Error ? error.message : String(error);
+      return undefined;
   }
 }

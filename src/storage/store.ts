@@ -6,12 +6,6 @@ import { parseRotatedName } from './fileNames.ts';
 import { closeRoom, type RoomFile } from './room.ts';
 import { noteUnsynced, syncAll, syncInBackground } from './sync.ts';
 
-// All that those above need of this folder.
-export type { StoredMessage } from './message.ts';
-export type { Remember } from './recall.ts';
-export { appendMessages, closeRoom, openRoom, type RoomFile } from './room.ts';
-export { syncStore } from './sync.ts';
-
 /** When the disk is waited for: at the end of each turn, in the background once a second, or never. */
 export type Fsync = 'always' | 'everysec' | 'no';
 

@@ -92,9 +92,9 @@ export function newHttpWire(server: Server): Wire {
 function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
   const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
   if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(head)) return true;
-  if (head.length === maxFirstLine || /^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
+  if (/^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
   const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
-  if (line === undefined) return undefined;
+  if (line === undefined) return head.length === maxFirstLine ? true : undefined;
   return / HTTP\/\d\S*\r?$/i.test(line);
 }
 

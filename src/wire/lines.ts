@@ -114,8 +114,8 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
           return at;
         }
         const next = bytes.subarray(at, end).indexOf(LF);
-        if (next < 0) {
-          if (end - at <= maxPacketBlob) return at;
+        if (next < 0 && end - at <= maxPacketBlob) return at;
+        if (next < 0 || next > maxPacketBlob) {
           lines.close(connection, 0, `a line is at most ${maxPacketBlob} bytes`);
           break;
         }
@@ -137,7 +137,15 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
       leave(connection);
     },
 
-    lost: leave,
+    lost(connection, error) {
+      const { input, inputStart, inputEnd } = connection;
+      // The last line may lack its end: `printf 'hello' | nc`.
+      if (error === undefined && input !== undefined && connection.phase === 'open') {
+        connection.input = undefined;
+        takeLine(connection, input.subarray(inputStart, inputEnd));
+      }
+      leave(connection);
+    },
 
     checkDeadlines(connection) {
       const { now } = connection.server;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
 import type { Connection } from '../../src/connection/connection.ts';
 import { settleBurst } from '../../src/connection/outbox.ts';
-import { sendControl, sendMessage, sendText, sendToAll } from '../../src/connection/send.ts';
+import { sendControl, sendMessage, sendText, sendToAll, settleSending } from '../../src/connection/send.ts';
 import { newDeflateState } from '../../src/protocol/deflate.ts';
 import { turnMemory } from '../../src/protocol/mask.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
@@ -15,7 +15,7 @@ const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>
 
 function tellAll(members: readonly Connection[], bytes: Uint8Array, except?: Connection): void {
   sendToAll(members, except, true, bytes, 0, bytes.length);
-  settleBurst();
+  settleSending();
 }
 
 function framesOf(bytes: Buffer): RawFrame[] {

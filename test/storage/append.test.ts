@@ -4,7 +4,7 @@ import { readdirSync, renameSync, truncateSync, unlinkSync, writeSync } from 'no
 import { test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/store.ts';
+import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -135,6 +135,28 @@ test('who empties the file by hand finds it short afterwards, even if the disk f
   isBroken = true;
   assert.throws(() => appendMessages(file, messages(1)), /only 5 of/);
   assert.equal(content(store, 'lobby.jsonl'), '');
+  isBroken = false;
+  appendMessages(file, messages(1));
+  assert.equal(content(store, 'lobby.jsonl'), messages(1).map(toLine).join(''));
+});
+
+test('cutting back does not lengthen a file that was emptied by hand', t => {
+  let isBroken = true;
+  const disk = diskWith({
+    write: (descriptor, bytes) =>
+      isBroken ? writeSync(descriptor, bytes, 0, 5) : realDisk.write(descriptor, bytes),
+    truncate(descriptor, size) {
+      if (isBroken) throw systemError('EIO');
+      realDisk.truncate(descriptor, size);
+    },
+  });
+  const store = scratchStore(t, { disk });
+  const { file } = openRoom(store, 'lobby', everything);
+  isBroken = false;
+  appendMessages(file, messages(9));
+  isBroken = true;
+  assert.throws(() => appendMessages(file, messages(1)), /only 5 of/);
+  truncateSync(file.path, 0);
   isBroken = false;
   appendMessages(file, messages(1));
   assert.equal(content(store, 'lobby.jsonl'), messages(1).map(toLine).join(''));

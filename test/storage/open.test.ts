@@ -1,21 +1,11 @@
 /** Any state of the directory opens, and what is whole is read. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type StoredMessage, toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom, openStore } from '../../src/storage/store.ts';
+import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -27,7 +17,6 @@ import {
   scratchDirectory,
   scratchStore,
   texts,
-  withoutRoot,
 } from './scratch.ts';
 
 const lines = (stored: readonly StoredMessage[]) => stored.map(toLine).join('');
@@ -36,26 +25,6 @@ test('a directory that is missing is made, for this user alone', t => {
   const directory = join(scratchDirectory(t), 'new', 'data');
   scratchStore(t, { directory });
   assert.equal(statSync(directory).mode & 0o777, 0o700);
-});
-
-test('a directory that cannot be used is refused with a sentence', t => {
-  const directory = scratchDirectory(t);
-  writeFileSync(join(directory, 'file'), '');
-  for (const path of [join(directory, 'file'), join(directory, 'file', 'data')]) {
-    assert.throws(
-      () => openStore({ directory: path, fsync: 'no' }),
-      /^Error: cannot keep rooms in .*: there is a file where a directory should be; choose another/,
-    );
-  }
-  mkdirSync(join(directory, 'closed'), { mode: 0o500 });
-  for (const path of ['closed', 'closed/data']) {
-    withoutRoot(() =>
-      assert.throws(
-        () => openStore({ directory: join(directory, path), fsync: 'no' }),
-        /permission denied; let this user/,
-      ),
-    );
-  }
 });
 
 test('a room nobody spoke in has no file', t => {
@@ -260,42 +229,6 @@ test('a torn line of many megabytes is cut off', t => {
   assert.deepEqual(texts(openRoom(store, 'lobby', everything).messages), ['before']);
   assert.ok(reads.longest <= 2 ** 16, `${reads.longest} bytes were read at once`);
   assert.equal(content(store, 'lobby.jsonl'), lines([message('before')]));
-});
-
-test('what is no regular file is refused, and left alone', t => {
-  const store = scratchStore(t);
-  const at = (name: string) => join(store.directory, `${name}.jsonl`);
-  mkdirSync(at('directory'));
-  assert.throws(
-    () => openRoom(store, 'directory', everything),
-    /it is a directory and should be a file; move it away/,
-  );
-  writeFileSync(join(store.directory, 'elsewhere'), 'mine');
-  symlinkSync(join(store.directory, 'elsewhere'), at('link'));
-  assert.throws(
-    () => openRoom(store, 'link', everything),
-    /it is a symbolic link and should be a file; move it away/,
-  );
-  symlinkSync(join(store.directory, 'nowhere'), at('dangling'));
-  assert.throws(() => openRoom(store, 'dangling', everything), /it is a symbolic link/);
-  execFileSync('mkfifo', [at('pipe')]);
-  assert.throws(() => openRoom(store, 'pipe', everything), /it is not a regular file; move it away/);
-  assert.equal(content(store, 'elsewhere'), 'mine');
-  assert.equal(store.rooms.size, 0);
-});
-
-test('a file that this user cannot read is refused with a sentence', t => {
-  const directory = scratchDirectory(t);
-  if (process.geteuid?.() === 0) chownSync(directory, 65534, 65534);
-  const store = scratchStore(t, { directory });
-  writeFileSync(join(directory, 'lobby.jsonl'), lines(messages(1)));
-  chmodSync(join(directory, 'lobby.jsonl'), 0);
-  withoutRoot(() =>
-    assert.throws(
-      () => openRoom(store, 'lobby', everything),
-      /^Error: cannot open \S+lobby.jsonl: permission denied; let this user/,
-    ),
-  );
 });
 
 test('a room is opened once, and again after it is closed', t => {

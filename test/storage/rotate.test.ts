@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/store.ts';
+import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -35,6 +35,23 @@ test('what is appended in one call stays in one file', t => {
   appendMessages(file, messages(9));
   assert.deepEqual(names(store), ['lobby.1.jsonl', 'lobby.jsonl']);
   assert.equal(content(store, 'lobby.jsonl'), messages(9).map(toLine).join(''));
+});
+
+test('an empty file is not set aside', t => {
+  const store = scratchStore(t, { rotateAt: 1 });
+  writeFileSync(join(store.directory, 'lobby.jsonl'), '');
+  appendMessages(openRoom(store, 'lobby', everything).file, messages(1));
+  assert.deepEqual(names(store), ['lobby.jsonl']);
+});
+
+test('who moves the full file away by hand gets a new one', t => {
+  const store = scratchStore(t, { rotateAt: lineSize });
+  const { file } = openRoom(store, 'lobby', everything);
+  appendMessages(file, messages(1));
+  renameSync(file.path, join(store.directory, 'mine'));
+  appendMessages(file, messages(1, 1));
+  assert.deepEqual(names(store), ['lobby.jsonl', 'mine']);
+  assert.equal(content(store, 'lobby.jsonl'), toLine(message('message 1')));
 });
 
 test('so many are kept, and the oldest go', t => {

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Disk, realDisk } from '../../src/storage/disk.ts';
 import { rotatedName } from '../../src/storage/fileNames.ts';
-import { closeStore, openStore, type Store, type StoredMessage } from '../../src/storage/store.ts';
+import type { StoredMessage } from '../../src/storage/message.ts';
+import { closeStore, openStore, type Store } from '../../src/storage/store.ts';
 
 export function scratchDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'pollywog-rooms-'));

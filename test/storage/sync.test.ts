@@ -5,15 +5,9 @@ import { basename } from 'node:path';
 import { test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
-import {
-  appendMessages,
-  closeRoom,
-  closeStore,
-  openRoom,
-  openStore,
-  syncStore,
-} from '../../src/storage/store.ts';
-import { syncInBackground } from '../../src/storage/sync.ts';
+import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
+import { closeStore, openStore } from '../../src/storage/store.ts';
+import { syncInBackground, syncStore } from '../../src/storage/sync.ts';
 import {
   captureLog,
   content,
@@ -131,7 +125,7 @@ test('everysec: nothing at the end of the turn, everything a second later', asyn
 });
 
 test('everysec, on a real disk: one descriptor, one file after the other, rooms closed or not', async t => {
-  const store = scratchStore(t, { fsync: 'everysec', rotateAt: 300, keep: 2 });
+  const store = scratchStore(t, { fsync: 'everysec', rotateAt: 1, keep: 2 });
   const before = readdirSync('/proc/self/fd').length;
   for (let room = 0; room < 20; room++) {
     const { file } = openRoom(store, `room${room}`, everything);
@@ -146,20 +140,23 @@ test('everysec, on a real disk: one descriptor, one file after the other, rooms 
 
 test('everysec: what is appended while its file is synced is synced again', async t => {
   const gate = newGate();
+  const started = newGate();
   let syncs = 0;
   const disk = diskWith({
     async syncInBackground(path) {
       if (!path.endsWith('.jsonl')) return;
       syncs++;
+      started.open();
       await gate.opened;
     },
   });
   const store = scratchStore(t, { fsync: 'everysec', disk });
   const { file } = openRoom(store, 'lobby', everything);
   appendMessages(file, messages(1));
-  store.unsynced.delete(store.directory);
+  appendMessages(openRoom(store, 'other', everything).file, messages(1));
   const pass = syncInBackground(store);
-  // A second tick while the first is at it.
+  await started.opened;
+  // Another tick while the first file is at it.
   await syncInBackground(store);
   assert.equal(syncs, 1);
   appendMessages(file, messages(1));
@@ -167,7 +164,7 @@ test('everysec: what is appended while its file is synced is synced again', asyn
   await pass;
   assert.deepEqual([...store.unsynced], [file.path]);
   await syncInBackground(store);
-  assert.equal(syncs, 2);
+  assert.equal(syncs, 3);
   assert.equal(store.unsynced.size, 0);
 });
 

@@ -255,7 +255,7 @@ export async function hearAll(client: ChatClient): Promise<string[]> {
   const heard: string[] = [];
   for (;;) {
     const packet = await client.next();
-    assert.ok(packet !== undefined, `${client.name}: ${await client.ended}`);
+    if (packet === undefined) throw new Error(`${client.name} was ended: ${await client.ended}`);
     if (packet.uid === uid && packet.cmd === Command.RespError) return heard;
     heard.push(shown(packet));
   }

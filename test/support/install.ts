@@ -39,7 +39,9 @@ export function findPythonWithWebsockets(): string {
   if (hasWebsockets()) return python;
   installPackage('python3-websockets');
   if (hasWebsockets()) return python;
-  throw new Error("this test needs Python's websockets for /usr/bin/python3: apt-get install python3-websockets");
+  throw new Error(
+    "this test needs Python's websockets for /usr/bin/python3: apt-get install python3-websockets",
+  );
 }
 
 function hasWebsockets(): boolean {

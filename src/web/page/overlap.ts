@@ -27,7 +27,7 @@ export function findOverlap(shown: readonly string[], logged: readonly string[])
     while (at < end && shown[at] === logged[at - first]) at++;
     const length = at - start;
     const isSure = at === shown.length || length >= surelyTheSame;
-    if (!isSure || length < longest) continue;
+    if (length === 0 || !isSure || length < longest) continue;
     longest = length;
     overlap = { before: Math.max(0, -first), from: at - first };
   }

@@ -2,8 +2,8 @@
 import { type Connection, connect } from './connection.ts';
 import { Command, encodePacket, magicPacket, type Packet } from './packets.ts';
 
-/** Tries to get a nick back that our own lost connection may still hold: a server takes up to a minute to notice. */
-const nickTries = 8;
+/** A nick may still be held by our own lost connection, until the server takes note: milliseconds to allow for it. */
+const nickPatience = 90_000;
 
 export interface SessionEvents {
   connecting(): void;
@@ -35,7 +35,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
   let held: Packet[] = [];
   let isIn = false;
   let isReturning = wasHere;
-  let nickFailures = 0;
+  let heldSince: number | undefined;
   let lastUid = 0;
   let answers = new Map<number, (error: string | undefined) => void>();
 
@@ -56,11 +56,11 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     if (error === undefined) {
       ask(Command.SetRoom, room, sentence => sentence !== undefined && turnAway('room', sentence));
       askWhetherAlive(finishEntering);
-    } else if (isReturning && ++nickFailures < nickTries) {
-      link.retry();
-    } else {
-      turnAway('nick', error);
+      return;
     }
+    heldSince ??= Date.now();
+    if (isReturning && Date.now() - heldSince < nickPatience) link.retry();
+    else turnAway('nick', error);
   };
 
   /**
@@ -71,7 +71,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
 
   const finishEntering = (): void => {
     isIn = isReturning = true;
-    nickFailures = 0;
+    heldSince = undefined;
     link.settle();
     events.roster(people);
     events.entered(logged);

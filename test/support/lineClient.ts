@@ -1,0 +1,81 @@
+/** The chat's user at a terminal: a TCP socket that sends text and reads lines. */
+import type { Socket } from 'node:net';
+import { connectTcp } from './rawClient.ts';
+
+export interface LineClient {
+  readonly socket: Socket;
+  /** Sends the text, whose line ends it has to have itself. */
+  send(text: string | Uint8Array): void;
+  /** The next line that came or comes, without its end; undefined when the server has ended its direction. */
+  line(): Promise<string | undefined>;
+  /** The lines before the first one that is `text`. @throws Error where the stream ends before it */
+  linesUntil(text: string): Promise<string[]>;
+  /** All lines from here to the end of the stream. */
+  rest(): Promise<string[]>;
+}
+
+export async function connectLines(port: number): Promise<LineClient> {
+  const socket = await connectTcp(port);
+  const lines: string[] = [];
+  let partial: Buffer = Buffer.alloc(0);
+  let isOver = false;
+  let wake = () => {};
+  const over = () => {
+    isOver = true;
+    wake();
+  };
+  socket.on('data', bytes => {
+    const all = Buffer.concat([partial, bytes]);
+    const end = all.lastIndexOf(0x0a) + 1;
+    partial = all.subarray(end);
+    if (end > 0) lines.push(...all.toString('utf8', 0, end - 1).split('\n'));
+    wake();
+  });
+  for (const event of ['end', 'error', 'close']) socket.on(event, over);
+
+  const client: LineClient = {
+    socket,
+    send(text) {
+      socket.write(text);
+    },
+    async line() {
+      while (lines.length === 0 && !isOver) {
+        await new Promise<void>(resolve => {
+          wake = resolve;
+        });
+      }
+      return lines.shift();
+    },
+    async linesUntil(text) {
+      const before: string[] = [];
+      for (;;) {
+        const line = await client.line();
+        if (line === text) return before;
+        if (line === undefined) throw new Error(`the end came before "${text}", after: ${before.join('\n')}`);
+        before.push(line);
+      }
+    },
+    async rest() {
+      const all: string[] = [];
+      for (let line = await client.line(); line !== undefined; line = await client.line()) all.push(line);
+      return all;
+    },
+  };
+  return client;
+}
+
+/** Connects, with a nick that is known from the start, and reads up to being in the lobby. */
+export async function connectTerminal(port: number, nick: string): Promise<LineClient> {
+  const client = await connectLines(port);
+  client.send(`${nick}\n`);
+  await client.linesUntil(`* ${nick} is here`);
+  return client;
+}
+
+/** The lines that were said to this client up to now: it asks who is there, and reads up to the answer. */
+export async function linesSoFar(client: LineClient, command = '/help\n'): Promise<string[]> {
+  client.send(command);
+  const before = await client.linesUntil('* /join ROOM  go to another room');
+  for (let i = 0; i < 3; i++) await client.line();
+  return before;
+}

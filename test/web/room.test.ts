@@ -1,0 +1,154 @@
+/** Nothing that was typed is lost, and nothing is shown twice: a page and a server whose connection breaks at any point. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { due, hear, join, keep, newRoom, type Room, recall, refuse, write } from '../../src/web/page/room.ts';
+
+const nick = 'Ada';
+
+const shownIn = (room: Room): string[] =>
+  [...room.said, ...room.unconfirmed].map(line => `${line.nick}: ${line.text}`);
+
+/** A server that remembers everything, and the way to it and back. */
+interface Wire {
+  readonly conversation: string[];
+  /** What the page sent that the server has not read, and what the server told that the page has not heard. */
+  sent: string[];
+  told: string[];
+}
+
+function send(room: Room, wire: Wire): void {
+  for (const line of due(room)) {
+    line.uid = ++uid;
+    line.tries++;
+    wire.sent.push(line.text);
+  }
+}
+let uid = 0;
+
+function serve(wire: Wire): void {
+  const text = wire.sent.shift();
+  if (text !== undefined) say(wire, `${nick}: ${text}`);
+}
+
+function say(wire: Wire, entry: string): void {
+  wire.conversation.push(entry);
+  wire.told.push(entry);
+}
+
+function listen(room: Room, wire: Wire): void {
+  const entry = wire.told.shift();
+  if (entry === undefined) return;
+  const colon = entry.indexOf(': ');
+  hear(room, entry.slice(0, colon), entry.slice(colon + 2));
+}
+
+/** @param isRead whether the server still gets to read what was sent */
+function breakAndReturn(room: Room, wire: Wire, isRead: boolean): void {
+  while (isRead && wire.sent.length > 0) serve(wire);
+  wire.sent = [];
+  recall(room);
+  wire.told = [];
+  // The tries are bounded for lines that break the connection; the weather here is worse than that.
+  for (const line of room.unconfirmed) line.tries = Math.min(line.tries, 1);
+  join(room, wire.conversation);
+  send(room, wire);
+}
+
+// Few texts, so that many lines are the same.
+const text = fc.constantFrom('ok', 'yes', 'no: really');
+const step = fc.record({
+  does: fc.constantFrom('write', 'other', 'serve', 'listen', 'listen', 'break', 'break late'),
+  text,
+});
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** @param reload replaces the room, as a tab does that is loaded again; only where lines differ can it find its place */
+function play(before: readonly string[], steps: readonly Step[], reload?: () => Room): void {
+  const wire: Wire = { conversation: before.map(one => `Bo: ${one}`), sent: [], told: [] };
+  let room = reload?.() ?? newRoom('pond', nick);
+  join(room, wire.conversation);
+  const typed: string[] = [];
+  for (const [index, one] of steps.entries()) {
+    const words = `${one.text}${reload === undefined ? '' : ` ${index}`}`;
+    if (one.does === 'write') {
+      typed.push(words);
+      write(room, words);
+      send(room, wire);
+    } else if (one.does === 'other') say(wire, `Bo: ${words}`);
+    else if (one.does === 'serve') serve(wire);
+    else if (one.does === 'listen') listen(room, wire);
+    else {
+      room = reload?.() ?? room;
+      breakAndReturn(room, wire, one.does === 'break late');
+    }
+    // As the page does whenever something of its own changes.
+    if (one.does !== 'other') keep(room);
+  }
+  while (wire.sent.length > 0) serve(wire);
+  while (wire.told.length > 0) listen(room, wire);
+  assert.deepEqual(shownIn(room), wire.conversation);
+  assert.equal(room.unconfirmed.length, 0);
+  const own = wire.conversation.filter(entry => entry.startsWith(nick)).map(entry => entry.slice(5));
+  assert.deepEqual(own, typed);
+}
+
+test('what is shown in the end is the conversation, and every typed line is in it once', () => {
+  const parts = [fc.array(text, { maxLength: 5 }), fc.array(step, { maxLength: 60 })] as const;
+  fc.assert(
+    fc.property(...parts, (before, steps) => play(before, steps)),
+    { numRuns: 500 },
+  );
+});
+
+test('and so it is where the page is loaded again each time', () => {
+  const kept = new Map<string, string>();
+  const sessionStorage = {
+    getItem: (name: string) => kept.get(name) ?? null,
+    setItem: (name: string, value: string) => kept.set(name, value),
+  };
+  Object.defineProperty(globalThis, 'sessionStorage', { value: sessionStorage, configurable: true });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), steps => {
+      kept.clear();
+      play(['first', 'second'], steps, () => newRoom('pond', nick));
+    }),
+    { numRuns: 500 },
+  );
+  Reflect.deleteProperty(globalThis, 'sessionStorage');
+});
+
+test('a refused line stays, says why, and is not sent again by itself', () => {
+  const room = newRoom('pond', nick);
+  join(room, []);
+  const line = write(room, 'too loud');
+  line.uid = 7;
+  refuse(room, 7, 'hush');
+  assert.deepEqual([line.state, line.reason, due(room).length], ['refused', 'hush', 0]);
+  recall(room);
+  join(room, []);
+  assert.deepEqual([room.unconfirmed, due(room)], [[line], []]);
+});
+
+test('a line that was sent three times in vain is given up, and kept', () => {
+  const room = newRoom('pond', nick);
+  join(room, []);
+  const line = write(room, 'poison');
+  for (let tries = 0; tries < 3; tries++) {
+    assert.deepEqual(due(room), [line]);
+    line.tries++;
+    line.uid = tries;
+    recall(room);
+    join(room, []);
+  }
+  assert.deepEqual(due(room), []);
+  assert.equal(line.state, 'refused');
+});
+
+test('a history without end does not grow the page without end', () => {
+  const room = newRoom('pond', nick);
+  join(room, []);
+  for (let line = 0; line < 3000; line++) hear(room, 'Bo', `${line}`);
+  assert.equal(room.said.length, 1000);
+  assert.equal(room.said.at(-1)?.text, '2999');
+});
