@@ -55,6 +55,8 @@ export interface Connection {
   messageAt: number;
   /** When the ping that is unanswered was sent; 0 when there is none. */
   pingedAt: number;
+  /** What the socket had not sent then: whoever takes some of it lives, though the ping waits behind the rest. */
+  unsentAtPing: number;
   /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
   endingAt: number;
 
@@ -93,6 +95,7 @@ export function newConnection(server: Server, id: number, socket: Socket, wire: 
     heardAt: server.now,
     messageAt: server.now,
     pingedAt: 0,
+    unsentAtPing: 0,
     endingAt: 0,
     bytesIn: 0,
     bytesOut: 0,

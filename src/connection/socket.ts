@@ -9,6 +9,8 @@ export interface Socket {
   start(connection: Connection): void;
   /** An earlier write is not through: nothing may be written until `drained` was told. */
   readonly isBusy: boolean;
+  /** Bytes of that write which the system still has, as near as can be told. */
+  unsent(): number;
   /**
    * Gives the ranges to the system, in order. The bytes must stay as they are while `isBusy`.
    * @returns a negative system error number where the connection is lost; 0 otherwise

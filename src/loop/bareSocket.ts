@@ -28,6 +28,7 @@ interface WriteRequest {
 export interface BareHandle {
   socket: BareSocket;
   onread: (this: BareHandle) => void;
+  readonly writeQueueSize: number;
   useUserBuffer(bytes: Uint8Array): void;
   readStart(): number;
   readStop(): number;
@@ -147,6 +148,10 @@ export class BareSocket implements Socket {
   start(connection: Connection): void {
     this.connection = connection;
     this.handle.readStart();
+  }
+
+  unsent(): number {
+    return this.handle.writeQueueSize;
   }
 
   writeOne(bytes: Buffer, start: number, end: number): number {

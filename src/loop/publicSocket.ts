@@ -34,6 +34,10 @@ export class PublicSocket implements Socket {
     if (this.connection !== undefined) peerEnded(this.connection, error);
   }
 
+  unsent(): number {
+    return this.stream.writableLength;
+  }
+
   writeOne(bytes: Buffer, start: number, end: number): number {
     this.stream.write(bytes.subarray(start, end), this.written);
     this.isBusy = this.stream.writableLength > 0;

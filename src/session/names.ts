@@ -32,6 +32,9 @@ export function readName(bytes: Uint8Array, what: string): Name | string {
   if (length > maxNameLength) return tooLong(what);
   if (unseen.test(text.replace(emojiJoin, ''))) return `a ${what} has no control or invisible characters`;
   if (text.trim() !== text) return `a ${what} does not begin or end with a space`;
+  // In the history a nick stands before a colon: `nick: text`.
+  if (text.includes(': ') || text.endsWith(':'))
+    return `a ${what} has no colon before a space, or at its end`;
   const key = fold(text);
   if (/^[\p{M}\s]*$/u.test(key)) return `a ${what} has a visible character`;
   return { text, key };

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 
@@ -12,7 +13,11 @@ const contentSecurityPolicy =
 interface Page {
   readonly type: string;
   readonly body: Buffer;
+  /** The same, compressed once and for all. */
+  readonly gzipped: Buffer;
 }
+
+const newPage = (type: string, body: Buffer): Page => ({ type, body, gzipped: gzipSync(body, { level: 9 }) });
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -24,15 +29,15 @@ const types: Readonly<Record<string, string>> = {
 /** All files of the page, by the path they are served at; they are few and small, and read once. */
 function loadPages(): ReadonlyMap<string, Page> {
   const pages = new Map<string, Page>();
-  pages.set('/healthz', { type: 'text/plain; charset=utf-8', body: Buffer.from('ok\n') });
+  pages.set('/healthz', newPage('text/plain; charset=utf-8', Buffer.from('ok\n')));
   const folder = new URL('./page/', import.meta.url);
   for (const name of readdirSync(folder)) {
     const type = types[extname(name)];
     if (type === undefined) continue;
     const file = readFileSync(new URL(name, folder));
-    if (name === 'index.html') pages.set('/', { type, body: file });
-    else if (name.endsWith('.ts')) addSource(pages, name, { type, body: file });
-    else pages.set(`/${name}`, { type, body: file });
+    if (name === 'index.html') pages.set('/', newPage(type, file));
+    else if (name.endsWith('.ts')) addSource(pages, name, newPage(type, file));
+    else pages.set(`/${name}`, newPage(type, file));
   }
   return pages;
 }
@@ -40,7 +45,7 @@ function loadPages(): ReadonlyMap<string, Page> {
 /** Where the server itself runs from its sources, the page does, too: a Node that can strip types does it for both. */
 function addSource(pages: Map<string, Page>, name: string, { type, body }: Page): void {
   const { stripTypeScriptTypes } = nodeModule as { stripTypeScriptTypes?: (source: string) => string };
-  const script = { type, body: Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? '') };
+  const script = newPage(type, Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? ''));
   pages.set(`/${name}`, script).set(`/${name.replace(/ts$/, 'js')}`, script);
 }
 
@@ -63,9 +68,15 @@ export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>):
   if (head.method !== 'GET' && head.method !== 'HEAD') {
     throw new ProtocolError(405, 'a page can only be read', { Allow: 'GET, HEAD' });
   }
-  const { type, body } = page;
+  // RFC 9110 §12.5.3: only for whoever can read it, and what refuses it says so with a quality of 0.
+  const isGzipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(
+    head.headers.get('accept-encoding') ?? '',
+  );
+  const body = isGzipped ? page.gzipped : page.body;
   const headers = {
-    'Content-Type': type,
+    'Content-Type': page.type,
+    ...(isGzipped ? { 'Content-Encoding': 'gzip' } : {}),
+    Vary: 'Accept-Encoding',
     'Content-Length': String(body.length),
     'Content-Security-Policy': contentSecurityPolicy,
     'X-Content-Type-Options': 'nosniff',

@@ -95,10 +95,12 @@ export const websocket: Wire = {
       // Any byte counts as life, not the pong alone.
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
-      if (pongTimeout > 0 && now - connection.pingedAt >= pongTimeout)
-        giveUp(connection, 'no answer to a ping');
+      if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
+      if (connection.socket.unsent() < connection.unsentAtPing) connection.heardAt = now;
+      else giveUp(connection, 'no answer to a ping');
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;
+      connection.unsentAtPing = connection.socket.unsent();
       sendControl(connection, Opcode.Ping, noPayload, 0, 0);
     }
   },

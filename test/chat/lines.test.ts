@@ -56,6 +56,8 @@ test('nc, packets over TCP and WebSocket in one room on one port hear each other
   await expectHeard(web, 'DEL_USER uid=-1 p1=4098 p2=0 "raw"');
   nc.stdin.write('/quit\n');
   assert.equal(await line(), '* goodbye');
+  // nc keeps its own direction open for as long as somebody may type.
+  nc.stdin.end();
   assert.equal(await line(), undefined);
   await expectHeard(web, 'DEL_USER uid=-1 p1=4096 p2=0 "newt"');
   assert.deepEqual(await hearAll(web), []);
@@ -87,11 +89,11 @@ test('commands go to another room, tell who is there, and say what they do not k
   assert.deepEqual(await linesSoFar(toad), [
     '* this is the pond',
     '* toad is here',
-    '! you are in The  Pond already',
+    '! you are in The Pond already',
     '! a room has at least one character',
     '! there is no /dance; /help lists what there is',
     '* 1 in the pond: toad',
-  ].map(line => (line.includes('The  Pond') ? '! you are in The Pond already' : line)));
+  ]);
   assert.deepEqual(await linesSoFar(newt), ['* toad left']);
   newt.send('/join the pond\n');
   assert.deepEqual(await linesSoFar(newt), [

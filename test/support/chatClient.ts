@@ -103,7 +103,11 @@ export function binary(payload: Uint8Array): Buffer {
 }
 
 /** Connects; the ladder is still to be climbed. @throws Error where the handshake is refused */
-export async function connectChat(port: number, name: string, options: ChatOptions = {}): Promise<ChatClient> {
+export async function connectChat(
+  port: number,
+  name: string,
+  options: ChatOptions = {},
+): Promise<ChatClient> {
   const { wire = 'websocket', path = '/tpacket', first = [], transcript } = options;
   const isFramed = wire === 'websocket';
   const socket = await connectTcp(port);
@@ -223,7 +227,11 @@ export function sayNick(client: ChatClient, nick: string, uid = nickRequest): vo
 }
 
 /** Connects, and climbs the ladder. @throws Error where the nick is refused */
-export async function connectUser(port: number, nick: string, options: ChatOptions = {}): Promise<ChatClient> {
+export async function connectUser(
+  port: number,
+  nick: string,
+  options: ChatOptions = {},
+): Promise<ChatClient> {
   const client = await connectChat(port, nick, options);
   sayNick(client, nick);
   await expectHeard(client, `RESP_OK uid=${nickRequest} p1=0 p2=0`);
@@ -266,7 +274,8 @@ export async function hearUntil(client: ChatClient, text: string): Promise<strin
   const heard: string[] = [];
   for (;;) {
     const packet = await client.next();
-    if (packet === undefined) throw new Error(`${client.name} was ended (${await client.ended}) before: ${text}`);
+    if (packet === undefined)
+      throw new Error(`${client.name} was ended (${await client.ended}) before: ${text}`);
     const said = shown(packet);
     if (said === text) return heard;
     heard.push(said);

@@ -68,6 +68,10 @@ export class FakeSocket implements Socket {
     this.isPaused = false;
   }
 
+  unsent(): number {
+    return this.inFlight.reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
   keepAlive(): void {}
 
   shutdown(): void {

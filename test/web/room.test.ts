@@ -1,10 +1,20 @@
 /** Nothing that was typed is lost, and nothing is shown twice: a page and a server whose connection breaks at any point. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { due, hear, join, keep, newRoom, type Room, recall, refuse, write } from '../../src/web/page/room.ts';
 
 const nick = 'Ada';
+
+/** What a tab keeps across reloads. */
+const kept = new Map<string, string>();
+Object.assign(globalThis, {
+  sessionStorage: {
+    getItem: (name: string) => kept.get(name) ?? null,
+    setItem: (name: string, value: string) => kept.set(name, value),
+  },
+});
+beforeEach(() => kept.clear());
 
 const shownIn = (room: Room): string[] =>
   [...room.said, ...room.unconfirmed].map(line => `${line.nick}: ${line.text}`);
@@ -65,6 +75,7 @@ type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 
 /** @param reload replaces the room, as a tab does that is loaded again; only where lines differ can it find its place */
 function play(before: readonly string[], steps: readonly Step[], reload?: () => Room): void {
+  kept.clear();
   const wire: Wire = { conversation: before.map(one => `Bo: ${one}`), sent: [], told: [] };
   let room = reload?.() ?? newRoom('pond', nick);
   join(room, wire.conversation);
@@ -102,20 +113,24 @@ test('what is shown in the end is the conversation, and every typed line is in i
 });
 
 test('and so it is where the page is loaded again each time', () => {
-  const kept = new Map<string, string>();
-  const sessionStorage = {
-    getItem: (name: string) => kept.get(name) ?? null,
-    setItem: (name: string, value: string) => kept.set(name, value),
-  };
-  Object.defineProperty(globalThis, 'sessionStorage', { value: sessionStorage, configurable: true });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), steps => {
-      kept.clear();
       play(['first', 'second'], steps, () => newRoom('pond', nick));
     }),
     { numRuns: 500 },
   );
-  Reflect.deleteProperty(globalThis, 'sessionStorage');
+});
+
+test('after a reload, what was said long ago does not pass for what was just typed', () => {
+  const history = ['Ada: hi', 'Bo: hi'];
+  const room = newRoom('pond', nick);
+  join(room, history);
+  const lost = write(room, 'hi');
+  lost.tries = 1;
+  keep(room);
+  const again = newRoom('pond', nick);
+  join(again, history);
+  assert.deepEqual([shownIn(again), due(again).length], [[...history, 'Ada: hi'], 1]);
 });
 
 test('a refused line stays, says why, and is not sent again by itself', () => {
@@ -125,9 +140,10 @@ test('a refused line stays, says why, and is not sent again by itself', () => {
   line.uid = 7;
   refuse(room, 7, 'hush');
   assert.deepEqual([line.state, line.reason, due(room).length], ['refused', 'hush', 0]);
-  recall(room);
   join(room, []);
   assert.deepEqual([room.unconfirmed, due(room)], [[line], []]);
+  line.state = 'waiting';
+  assert.deepEqual(due(room), [line], 'until it is told to be');
 });
 
 test('a line that was sent three times in vain is given up, and kept', () => {

@@ -22,6 +22,8 @@ const pill = byId<HTMLButtonElement>('pill');
 let session: Session | undefined;
 let room: Room | undefined;
 let isIn = false;
+/** Which the server may not yet know to be free again. */
+let lastNick = remembered<Seat>('seat')?.nick;
 /** Lines of others that came while the newest was not in sight. */
 let unread = 0;
 
@@ -47,6 +49,7 @@ const composer = newComposer(byId<HTMLFormElement>('composer'), byId<HTMLTextAre
   sendDue();
 });
 
+/** @param wasHere whether the nick was ours a moment ago */
 function enter(nick: string, roomName: string, wasHere: boolean): void {
   session?.end();
   isIn = false;
@@ -109,6 +112,7 @@ function changed(): void {
 }
 
 function showChat(here: Room): void {
+  lastNick = here.nick;
   remember('seat', { nick: here.nick, room: here.name } satisfies Seat);
   // The nick stays out of it: whoever is given this address has another.
   history.replaceState(null, '', `?room=${encodeURIComponent(here.name)}`);
@@ -155,18 +159,21 @@ function countUnread(): void {
 }
 
 /** Enters with what the fields say. */
-function knock(wasHere: boolean): void {
+function knock(): void {
   // As the server gives them back.
   const nick = fields.nick.value.trim().normalize('NFC');
   const name = fields.room.value.trim().normalize('NFC');
-  if (nick !== '' && name !== '') enter(nick, name, wasHere);
+  // Who knocks twice is not in each other's way.
+  const isKnocking = session !== undefined && room?.nick === nick && room.name === name;
+  if (isKnocking) session?.wake();
+  else if (nick !== '' && name !== '') enter(nick, name, nick === lastNick);
   if (name === '') showProblem('room', 'which room shall it be?');
   if (nick === '') showProblem('nick', 'what shall the others call you?');
 }
 
 door.addEventListener('submit', event => {
   event.preventDefault();
-  knock(false);
+  knock();
 });
 byId('leave').onclick = () => {
   showDoor();
@@ -193,5 +200,5 @@ const roomName = address.get('room') ?? seat?.room ?? 'lobby';
 fields.nick.value = nick.trim().slice(0, fields.nick.maxLength);
 fields.room.value = roomName.trim().slice(0, fields.room.maxLength);
 const isBack = nick === seat?.nick && roomName === seat.room;
-if (isBack || (address.has('nick') && address.has('room'))) knock(isBack);
+if (isBack || (address.has('nick') && address.has('room'))) knock();
 else fields.nick.focus();

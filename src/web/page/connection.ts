@@ -81,7 +81,10 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
       isAwaited = false;
       after(silence, events.silent);
       try {
-        for (const packet of decodePackets(event.data as ArrayBuffer)) events.received(packet);
+        for (const packet of decodePackets(event.data as ArrayBuffer)) {
+          // One packet may end it for those behind it.
+          if (socket === opening) events.received(packet);
+        }
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         retry();

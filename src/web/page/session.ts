@@ -2,8 +2,12 @@
 import { type Connection, connect } from './connection.ts';
 import { Command, encodePacket, magicPacket, type Packet } from './packets.ts';
 
-/** A nick may still be held by our own lost connection, until the server takes note: milliseconds to allow for it. */
-const nickPatience = 90_000;
+/**
+ * A nick may still be held by our own last connection. How long to allow for it, in milliseconds: one that was closed is
+ * soon forgotten, but that one was lost a server finds out by its pings.
+ */
+const closedPatience = 5_000;
+const lostPatience = 90_000;
 
 export interface SessionEvents {
   connecting(): void;
@@ -34,7 +38,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
   /** What comes while we enter, behind the history. */
   let held: Packet[] = [];
   let isIn = false;
-  let isReturning = wasHere;
+  let nickPatience = wasHere ? closedPatience : 0;
   let heldSince: number | undefined;
   let lastUid = 0;
   let answers = new Map<number, (error: string | undefined) => void>();
@@ -59,7 +63,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       return;
     }
     heldSince ??= Date.now();
-    if (isReturning && Date.now() - heldSince < nickPatience) link.retry();
+    if (Date.now() - heldSince < nickPatience) link.retry();
     else turnAway('nick', error);
   };
 
@@ -70,7 +74,8 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
   const askWhetherAlive = (answered: () => void): void => ask(Command.SetUserNick, nick, answered);
 
   const finishEntering = (): void => {
-    isIn = isReturning = true;
+    isIn = true;
+    nickPatience = lostPatience;
     heldSince = undefined;
     link.settle();
     events.roster(people);

@@ -1,0 +1,256 @@
+/** The chat with `--data`: what is heard is written, what cannot be written is not heard, and it outlives the server. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Command } from '../../src/protocol/packet.ts';
+import { type ChatClient, connectMember, expectHeard, hearAll, packetBytes, said } from '../support/chatClient.ts';
+import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
+import { messagesIn, writtenIn } from '../support/roomFiles.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+
+function folder(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
+  t.after(() => {
+    spawnSync('umount', ['--lazy', directory], { stdio: 'ignore' });
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return directory;
+}
+
+/** The texts of the LOGGED_MSGs that a newcomer gets. */
+async function historyFor(port: number, nick: string, room: string): Promise<string[]> {
+  const client = await connectMember(port, nick, room);
+  const heard = await hearAll(client);
+  await client.leave();
+  return heard
+    .filter(text => text.startsWith('LOGGED_MSG '))
+    .map(text => JSON.parse(text.slice(text.indexOf('"'))) as string);
+}
+
+async function sayAll(client: ChatClient, texts: readonly string[]): Promise<void> {
+  client.sendBytes(Buffer.concat(texts.map(text => packetBytes(Command.NewMsg, text))));
+  for (const text of texts) assert.match(await client.hear(), new RegExp(` ${JSON.stringify(text)}$`));
+}
+
+const numbered = (count: number, first = 0) => Array.from({ length: count }, (_, i) => `message ${first + i}`);
+
+test('a newcomer is told the last hundred messages, and so it is after the server was started again', async t => {
+  const directory = folder(t);
+  const server = await startServerFor(t, '--data', directory);
+  const alice = await connectMember(server.port, 'alice', 'pond');
+  await alice.hear();
+  await sayAll(alice, numbered(150));
+  const expected = numbered(100, 50).map(text => `alice: ${text}`);
+  assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), expected);
+  await alice.leave();
+  assert.deepEqual(await historyFor(server.port, 'bob', 'POND'), expected, 'the room was left by everyone meanwhile');
+  assert.equal(await server.stop(), 0);
+  const again = await startServerFor(t, '--data', directory);
+  assert.deepEqual(await historyFor(again.port, 'bob', 'Pond'), expected);
+  assert.deepEqual(
+    messagesIn(directory, 'pond').map(({ uid, nick, text }) => `${uid} ${nick} ${text}`),
+    numbered(150).map(text => `4096 alice ${text}`),
+  );
+});
+
+test('--history 64KB is told in bytes, with and without --data', async t => {
+  for (const data of [[], ['--data', folder(t)]]) {
+    const server = await startServerFor(t, '--history', '64KB', ...data);
+    const alice = await connectMember(server.port, 'a', 'pond');
+    await alice.hear();
+    const texts = numbered(100).map(text => text.padEnd(1021, '.'));
+    await sayAll(alice, texts);
+    // 1,024 bytes with the nick.
+    assert.deepEqual(
+      await historyFor(server.port, 'bob', 'pond'),
+      texts.slice(36).map(text => `a: ${text}`),
+    );
+    if (data.length === 0) continue;
+    await server.kill();
+    const again = await startServerFor(t, '--history', '64KB', ...data);
+    assert.deepEqual(
+      await historyFor(again.port, 'bob', 'pond'),
+      texts.slice(36).map(text => `a: ${text}`),
+    );
+  }
+});
+
+test('--history 0 tells nothing, and writes all the same', async t => {
+  const directory = folder(t);
+  const { port } = await startServerFor(t, '--history', '0', '--data', directory);
+  const alice = await connectMember(port, 'alice', 'pond');
+  await alice.hear();
+  await sayAll(alice, numbered(3));
+  assert.deepEqual(await historyFor(port, 'bob', 'pond'), []);
+  assert.equal(messagesIn(directory, 'pond').length, 3);
+});
+
+test('without --data a room is remembered in memory, and not beyond the server', async t => {
+  const server = await startServerFor(t);
+  const alice = await connectMember(server.port, 'alice', 'pond');
+  await alice.hear();
+  await sayAll(alice, numbered(3));
+  await alice.leave();
+  assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), ['alice: message 0', 'alice: message 1', 'alice: message 2']);
+  await server.kill();
+  const again = await startServerFor(t);
+  assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), []);
+});
+
+test('with --fsync always everything is heard and written, in bursts of several rooms as well', async t => {
+  const directory = folder(t);
+  const { port } = await startServerFor(t, '--data', directory, '--fsync', 'always');
+  const rooms = await Promise.all(
+    numbered(5).map(async room => {
+      const client = await connectMember(port, `in ${room}`, room);
+      await client.hear();
+      return client;
+    }),
+  );
+  for (let round = 0; round < 10; round++) {
+    await Promise.all(rooms.map(client => sayAll(client, numbered(20, round * 20))));
+  }
+  for (let i = 0; i < rooms.length; i++) {
+    const texts = messagesIn(directory, `message%20${i}`).map(({ text }) => text);
+    assert.deepEqual(texts, numbered(200));
+  }
+});
+
+test('a torn last line and lines that are no messages cost themselves alone', async t => {
+  const directory = folder(t);
+  const line = (text: string) => JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text });
+  const lines = [
+    line('one'),
+    'this is no message',
+    '{"time":"2030-01-02T03:04:05.678Z","uid":"4096","nick":"x","text":"wrong uid"}',
+    line('two'),
+    '',
+    '\0\0\0\0\0\0',
+    '[]',
+    line('three'),
+    line('torn').slice(0, 40),
+  ];
+  writeFileSync(join(directory, 'pond.jsonl'), lines.join('\n'));
+  const server = await startServerFor(t, '--data', directory);
+  assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), ['old: one', 'old: two', 'old: three']);
+  const alice = await connectMember(server.port, 'alice', 'pond');
+  while ((await alice.hear()).startsWith('NEW_USER')) {}
+  for (let i = 1; i < 3; i++) await alice.hear();
+  await sayAll(alice, ['four']);
+  await server.kill();
+  assert.match(writtenIn(directory, 'pond'), /"text":"three"\}\n\{"time":"[^"]*","uid":\d+,"nick":"alice","text":"four"\}\n$/);
+  const again = await startServerFor(t, '--data', directory);
+  assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), ['old: one', 'old: two', 'old: three', 'alice: four']);
+});
+
+test('a file that says more than a packet carries does not lock its room', async t => {
+  const directory = folder(t);
+  const line = (nick: string, text: string) =>
+    `${JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick, text })}\n`;
+  const lines = [line('old', 'before'), line('old', 'x'.repeat(100_000)), line('n'.repeat(1000), 'long nick'), line('evil\nnick\x1b', 'y'), line('old', 'after')];
+  writeFileSync(join(directory, 'pond.jsonl'), lines.join(''));
+  const server = await startServerFor(t, '--data', directory);
+  const told = await historyFor(server.port, 'bob', 'pond');
+  assert.equal(told[0], 'old: before');
+  assert.equal(told.at(-1), 'old: after');
+  const newt = await connectTerminal(server.port, 'newt');
+  newt.send('/join pond\n');
+  const lines2 = await linesSoFar(newt);
+  assert.equal(lines2.at(-1), 'old: after');
+  for (const shownLine of lines2) assert.doesNotMatch(shownLine, /[\x00-\x1f]/);
+  assert.deepEqual(
+    server.logged().filter(({ level }) => level === 'error'),
+    [],
+  );
+});
+
+test('what the disk has no room for is refused, heard by nobody, and the rest goes on: a tmpfs of 64 KiB', async t => {
+  const directory = folder(t);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) {
+    return t.skip('mounting is not permitted; test/storage/fullDisk.test.ts has the same with a stub of a disk');
+  }
+  const server = await startServerFor(t, '--data', directory);
+  const { port } = server;
+  const ballast = join(directory, 'ballast');
+  writeFileSync(ballast, Buffer.alloc(40_000));
+  const alice = await connectMember(port, 'alice', 'pond');
+  const bob = await connectMember(port, 'bob', 'pond', { wire: 'tcp' });
+  const newt = await connectTerminal(port, 'newt');
+  newt.send('/join pond\n');
+  await newt.linesUntil('* newt is here');
+  await hearAll(alice);
+  await hearAll(bob);
+  await sayAll(alice, ['there is room']);
+  await expectHeard(bob, said(4096, 'there is room'));
+  const long = 'x'.repeat(30_000);
+  alice.send(Command.NewMsg, long, { uid: 77 });
+  assert.match(await alice.hear(), /^RESP_ERROR uid=77 p1=-1 p2=0 "not said, as it could not be written down: [^/]*"$/);
+  newt.send(`${long}\n`);
+  assert.equal(await newt.line(), 'alice: there is room');
+  assert.match((await newt.line()) ?? '', /^! not said, as it could not be written down: [^/]*$/);
+  for (const client of [alice, bob]) assert.deepEqual(await hearAll(client), []);
+  assert.deepEqual(await historyFor(port, 'carol', 'pond'), ['alice: there is room']);
+  await hearAll(alice);
+  await hearAll(bob);
+  // Another room, for which there is no file yet, and a short message in this one still go as far as there is room.
+  writeFileSync(join(directory, 'ballast'), Buffer.alloc(60_000));
+  const dave = await connectMember(port, 'dave', 'lake');
+  await dave.hear();
+  dave.send(Command.NewMsg, 'y'.repeat(20_000), { uid: 78 });
+  assert.match(await dave.hear(), /^RESP_ERROR uid=78 p1=-1/);
+
+  rmSync(ballast);
+  await sayAll(alice, ['there is room again']);
+  await expectHeard(bob, said(4096, 'there is room again'));
+  dave.send(Command.NewMsg, 'here, too');
+  assert.match(await dave.hear(), /^NEW_MSG .* "here, too"$/);
+  assert.deepEqual(
+    messagesIn(directory, 'pond').map(({ text }) => text),
+    ['there is room', 'there is room again'],
+  );
+  const { room } = await server.untilLogged(({ event }) => event === 'history not written');
+  assert.equal(room, 'pond');
+});
+
+test('a folder that is gone is told to the sender, and the server goes on', async t => {
+  const directory = folder(t);
+  const inner = join(directory, 'rooms');
+  const { port } = await startServerFor(t, '--data', inner);
+  rmSync(inner, { recursive: true });
+  const alice = await connectMember(port, 'alice', 'pond');
+  await alice.hear();
+  alice.send(Command.NewMsg, 'hello?', { uid: 5 });
+  assert.match(await alice.hear(), /^RESP_ERROR uid=5 p1=-1 p2=0 "not said/);
+  assert.deepEqual(await hearAll(alice), []);
+  assert.deepEqual(readdirSync(directory), []);
+});
+
+test('a room whose file cannot be read is refused with a sentence, and the user may go elsewhere', async t => {
+  const directory = folder(t);
+  writeFileSync(join(directory, 'elsewhere'), 'secret');
+  spawnSync('ln', ['-s', join(directory, 'elsewhere'), join(directory, 'pond.jsonl')]);
+  spawnSync('mkdir', [join(directory, 'lake.jsonl')]);
+  const { port } = await startServerFor(t, '--data', directory);
+  const alice = await connectMember(port, 'alice', 'puddle');
+  await alice.leave();
+  const bob = await connectMember(port, 'bob', 'sea');
+  await bob.hear();
+  for (const room of ['pond', 'lake']) {
+    const carol = await connectMember(port, `carol in ${room}`, room).catch((error: Error) => error);
+    assert.ok(carol instanceof Error);
+    assert.match(carol.message, /RESP_ERROR uid=2 p1=-1 p2=0 \\?"the room's history cannot be read/);
+    // Her connection is still there, and has the nick.
+    const dave = await connectMember(port, `dave in ${room}`, 'puddle');
+    await dave.leave();
+    const again = await connectTerminal(port, `newt ${room}`);
+    again.send(`/join ${room}\n/who\n`);
+    const lines = await linesSoFar(again);
+    assert.match(lines.find(line => line.startsWith('!')) ?? '', /^! the room's history cannot be read/);
+    assert.match(lines.at(-1) ?? '', / in lobby: /);
+  }
+  assert.equal(readFileSync(join(directory, 'elsewhere'), 'utf8'), 'secret');
+  await sayAll(bob, ['still here']);
+});
