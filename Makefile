@@ -39,7 +39,7 @@ clean: ## remove what was built and installed
 	rm -rf dist build .cache node_modules
 
 node_modules: package.json package-lock.json
-	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
 .PHONY: help serve build build-tests test check bench fuzz format clean

@@ -70,7 +70,7 @@ function choose<Item extends { key: string }>(
 async function sample(row: Row, contender: Contender, seconds: number): Promise<Sample> {
   const server = await start(contender, row.service);
   const { port, pid } = server;
-  const target: Target = { port, pid, raw: contender.raw, warmUp, seconds };
+  const target: Target = { port, pid, raw: contender.raw, packets: contender.packets, warmUp, seconds };
   const load = [loadScript, JSON.stringify(target), JSON.stringify(row.job)];
   try {
     const { stdout } = await promisify(execFile)(process.execPath, load, {

@@ -6,6 +6,8 @@ export interface Target {
   readonly pid: number;
   /** A plain TCP echo: no opening handshake, and bytes come back as they went. */
   readonly raw: boolean;
+  /** It has the packet sub-protocol: members of a chat climb its ladder. To others the load sends what is to come back. */
+  readonly packets: boolean;
   /** Unmeasured seconds before a sample, for the server's compiler and heap. */
   readonly warmUp: number;
   /** Length of a sample. CPU time comes in ticks of 10 ms: 2 s and more make one tick half a percent. */
@@ -28,6 +30,15 @@ export interface BroadcastJob {
   readonly inFlight: number;
 }
 
+/** A room: one member says `inFlight` messages in one write; once every member has them all, it goes on. */
+export interface ChatJob {
+  readonly kind: 'chat';
+  readonly members: number;
+  /** Bytes of a message's text. */
+  readonly size: number;
+  readonly inFlight: number;
+}
+
 /** Connect, upgrade, reset, and again, `parallel` at a time. */
 export interface HandshakeJob {
   readonly kind: 'handshake';
@@ -41,7 +52,7 @@ export interface IdleJob {
   readonly connections: number;
 }
 
-export type Job = EchoJob | BroadcastJob | HandshakeJob | IdleJob;
+export type Job = EchoJob | BroadcastJob | ChatJob | HandshakeJob | IdleJob;
 
 export interface Sample {
   /** The row's figure: CPU µs a message, a delivery or a handshake; or KiB a connection. */

@@ -1,7 +1,10 @@
 import type { Job } from './jobs.ts';
 
-/** What a server does with a message: send it back, or send it to every connection. */
-export type Service = 'echo' | 'broadcast';
+/**
+ * What a server does with a message: send it back, or send it to every connection. A chat is a broadcast with names, rooms
+ * and a history, in packets; with `chat-data` also on disk. Servers that have none broadcast the same bytes.
+ */
+export type Service = 'echo' | 'broadcast' | 'chat' | 'chat-data';
 
 export interface Row {
   /** Its name for `--only`. */
@@ -59,6 +62,7 @@ export const rows: readonly Row[] = [
     raw: false,
     job: { kind: 'broadcast', connections: 1000, size: 64, inFlight: 16 },
   },
+  ...[10, 100, 1000].flatMap(members => [chatRow(members, 'chat'), chatRow(members, 'chat-data')]),
   {
     key: 'handshake',
     title: 'handshake: connect, upgrade, reset; 32 at a time',
@@ -74,3 +78,15 @@ export const rows: readonly Row[] = [
     job: { kind: 'idle', warmUp: 1000, connections: 5000 },
   },
 ];
+
+/** 16 messages in one write, as in a lively room; the figure is a delivery's. */
+function chatRow(members: number, service: 'chat' | 'chat-data'): Row {
+  const disk = service === 'chat-data' ? '-data' : '';
+  return {
+    key: `chat-${members}${disk}`,
+    title: `chat room of ${members}, 64 B, 16 messages in one write, each delivery${disk && ', written to disk'}`,
+    service,
+    raw: false,
+    job: { kind: 'chat', members, size: 64, inFlight: 16 },
+  };
+}

@@ -69,7 +69,9 @@ test(`${members} in one room, ${stalled} of whom do not read`, async t => {
   let highest = 0;
   while (rounds < maxRounds && fallen() < stalled) {
     for (let i = 0; i < messagesARound; i++) {
-      const text = String(rounds * messagesARound + i).padStart(8, '0').padEnd(messageSize, 'x');
+      const text = String(rounds * messagesARound + i)
+        .padStart(8, '0')
+        .padEnd(messageSize, 'x');
       speaker.send(Command.NewMsg, text);
     }
     rounds++;
@@ -81,8 +83,14 @@ test(`${members} in one room, ${stalled} of whom do not read`, async t => {
     highest = Math.max(highest, residentMemory(server.pid));
   }
   const total = rounds * messagesARound;
-  const inOrder = counters.filter(({ wrong, received }) => wrong === undefined && received === total * delivered);
-  assert.equal(inOrder.length, members - stalled, JSON.stringify(counters.find(({ wrong }) => wrong !== undefined)));
+  const inOrder = counters.filter(
+    ({ wrong, received }) => wrong === undefined && received === total * delivered,
+  );
+  assert.equal(
+    inOrder.length,
+    members - stalled,
+    JSON.stringify(counters.find(({ wrong }) => wrong !== undefined)),
+  );
 
   // Those who stalled and are still members catch up, and the others are told why they are not.
   let caughtUp = 0;
@@ -93,7 +101,10 @@ test(`${members} in one room, ${stalled} of whom do not read`, async t => {
     const client = clients[members - stalled + i]!;
     await model.until(() => model.messages.length === total);
     const heard = model.messages.map(text => text.slice(text.indexOf(' ') + 1, text.indexOf(' ') + 9));
-    assert.deepEqual(heard, heard.map((_, number) => String(number).padStart(8, '0')));
+    assert.deepEqual(
+      heard,
+      heard.map((_, number) => String(number).padStart(8, '0')),
+    );
     assert.equal(model.fault(), undefined);
     if (heard.length === total) caughtUp++;
     else {

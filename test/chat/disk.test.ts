@@ -6,7 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Command } from '../../src/protocol/packet.ts';
-import { type ChatClient, connectMember, expectHeard, hearAll, packetBytes, said } from '../support/chatClient.ts';
+import {
+  type ChatClient,
+  connectMember,
+  expectHeard,
+  hearAll,
+  packetBytes,
+  said,
+} from '../support/chatClient.ts';
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { messagesIn, writtenIn } from '../support/roomFiles.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -35,7 +42,8 @@ async function sayAll(client: ChatClient, texts: readonly string[]): Promise<voi
   for (const text of texts) assert.match(await client.hear(), new RegExp(` ${JSON.stringify(text)}$`));
 }
 
-const numbered = (count: number, first = 0) => Array.from({ length: count }, (_, i) => `message ${first + i}`);
+const numbered = (count: number, first = 0) =>
+  Array.from({ length: count }, (_, i) => `message ${first + i}`);
 
 test('a newcomer is told the last hundred messages, and so it is after the server was started again', async t => {
   const directory = folder(t);
@@ -46,7 +54,11 @@ test('a newcomer is told the last hundred messages, and so it is after the serve
   const expected = numbered(100, 50).map(text => `alice: ${text}`);
   assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), expected);
   await alice.leave();
-  assert.deepEqual(await historyFor(server.port, 'bob', 'POND'), expected, 'the room was left by everyone meanwhile');
+  assert.deepEqual(
+    await historyFor(server.port, 'bob', 'POND'),
+    expected,
+    'the room was left by everyone meanwhile',
+  );
   assert.equal(await server.stop(), 0);
   const again = await startServerFor(t, '--data', directory);
   assert.deepEqual(await historyFor(again.port, 'bob', 'Pond'), expected);
@@ -94,7 +106,11 @@ test('without --data a room is remembered in memory, and not beyond the server',
   await alice.hear();
   await sayAll(alice, numbered(3));
   await alice.leave();
-  assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), ['alice: message 0', 'alice: message 1', 'alice: message 2']);
+  assert.deepEqual(await historyFor(server.port, 'bob', 'pond'), [
+    'alice: message 0',
+    'alice: message 1',
+    'alice: message 2',
+  ]);
   await server.kill();
   const again = await startServerFor(t);
   assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), []);
@@ -121,7 +137,8 @@ test('with --fsync always everything is heard and written, in bursts of several 
 
 test('a torn last line and lines that are no messages cost themselves alone', async t => {
   const directory = folder(t);
-  const line = (text: string) => JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text });
+  const line = (text: string) =>
+    JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text });
   const lines = [
     line('one'),
     'this is no message',
@@ -141,16 +158,30 @@ test('a torn last line and lines that are no messages cost themselves alone', as
   for (let i = 1; i < 3; i++) await alice.hear();
   await sayAll(alice, ['four']);
   await server.kill();
-  assert.match(writtenIn(directory, 'pond'), /"text":"three"\}\n\{"time":"[^"]*","uid":\d+,"nick":"alice","text":"four"\}\n$/);
+  assert.match(
+    writtenIn(directory, 'pond'),
+    /"text":"three"\}\n\{"time":"[^"]*","uid":\d+,"nick":"alice","text":"four"\}\n$/,
+  );
   const again = await startServerFor(t, '--data', directory);
-  assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), ['old: one', 'old: two', 'old: three', 'alice: four']);
+  assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), [
+    'old: one',
+    'old: two',
+    'old: three',
+    'alice: four',
+  ]);
 });
 
 test('a file that says more than a packet carries does not lock its room', async t => {
   const directory = folder(t);
   const line = (nick: string, text: string) =>
     `${JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick, text })}\n`;
-  const lines = [line('old', 'before'), line('old', 'x'.repeat(100_000)), line('n'.repeat(1000), 'long nick'), line('evil\nnick\x1b', 'y'), line('old', 'after')];
+  const lines = [
+    line('old', 'before'),
+    line('old', 'x'.repeat(100_000)),
+    line('n'.repeat(1000), 'long nick'),
+    line('evil\nnick\x1b', 'y'),
+    line('old', 'after'),
+  ];
   writeFileSync(join(directory, 'pond.jsonl'), lines.join(''));
   const server = await startServerFor(t, '--data', directory);
   const told = await historyFor(server.port, 'bob', 'pond');
@@ -170,7 +201,9 @@ test('a file that says more than a packet carries does not lock its room', async
 test('what the disk has no room for is refused, heard by nobody, and the rest goes on: a tmpfs of 64 KiB', async t => {
   const directory = folder(t);
   if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) {
-    return t.skip('mounting is not permitted; test/storage/fullDisk.test.ts has the same with a stub of a disk');
+    return t.skip(
+      'mounting is not permitted; test/storage/fullDisk.test.ts has the same with a stub of a disk',
+    );
   }
   const server = await startServerFor(t, '--data', directory);
   const { port } = server;
@@ -187,7 +220,10 @@ test('what the disk has no room for is refused, heard by nobody, and the rest go
   await expectHeard(bob, said(4096, 'there is room'));
   const long = 'x'.repeat(30_000);
   alice.send(Command.NewMsg, long, { uid: 77 });
-  assert.match(await alice.hear(), /^RESP_ERROR uid=77 p1=-1 p2=0 "not said, as it could not be written down: [^/]*"$/);
+  assert.match(
+    await alice.hear(),
+    /^RESP_ERROR uid=77 p1=-1 p2=0 "not said, as it could not be written down: [^/]*"$/,
+  );
   newt.send(`${long}\n`);
   assert.equal(await newt.line(), 'alice: there is room');
   assert.match((await newt.line()) ?? '', /^! not said, as it could not be written down: [^/]*$/);

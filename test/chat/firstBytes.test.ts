@@ -1,12 +1,21 @@
 /** Whatever a connection begins with: it is spoken to, or ended by the deadline, and the server goes on. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connectTcp } from '../support/rawClient.ts';
 import { newRandom } from '../support/random.ts';
+import { connectTcp } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { baselineOf, untilBack } from '../support/untilBack.ts';
 
-const options = ['--greet-after', '200ms', '--handshake-timeout', '400ms', '--close-timeout', '300ms', '--log-level', 'warn'];
+const options = [
+  '--greet-after',
+  '200ms',
+  '--handshake-timeout',
+  '400ms',
+  '--close-timeout',
+  '300ms',
+  '--log-level',
+  'warn',
+];
 
 /** What the server says to such a connection, until it ends it or asks for a nick. */
 async function answerTo(port: number, pieces: readonly Buffer[]): Promise<string> {
@@ -70,8 +79,14 @@ test('the beginning of a packet, and then something else or nothing', async t =>
   assert.match(kindOf(await answerTo(port, [Buffer.from('Ej8')])), /^HTTP\/1\.1 408$/);
   assert.equal(kindOf(await answerTo(port, [Buffer.from('Ej8'), Buffer.from('\n')])), 'lines');
   assert.equal(kindOf(await answerTo(port, [Buffer.from('Ej8@')])), 'packets');
-  assert.equal(kindOf(await answerTo(port, [Buffer.from('Ej8'), Buffer.from('@'), Buffer.alloc(20)])), 'packets');
-  assert.equal(kindOf(await answerTo(port, [Buffer.from('GET'), Buffer.from(' / HTTP/1.1\r\n')])), 'HTTP/1.1 408');
+  assert.equal(
+    kindOf(await answerTo(port, [Buffer.from('Ej8'), Buffer.from('@'), Buffer.alloc(20)])),
+    'packets',
+  );
+  assert.equal(
+    kindOf(await answerTo(port, [Buffer.from('GET'), Buffer.from(' / HTTP/1.1\r\n')])),
+    'HTTP/1.1 408',
+  );
 });
 
 test('random starts, cut anywhere, never hang beyond the deadline', async t => {
@@ -80,7 +95,17 @@ test('random starts, cut anywhere, never hang beyond the deadline', async t => {
   const seed = Date.now() | 0;
   t.diagnostic(`seed ${seed}`);
   const random = newRandom(seed);
-  const starts = ['', 'Ej8@', 'E', 'GET ', 'GET / HTTP/1.1\r\n', '\r\n', 'nick\n', '\xff\xfb\x01', '\x16\x03\x01'];
+  const starts = [
+    '',
+    'Ej8@',
+    'E',
+    'GET ',
+    'GET / HTTP/1.1\r\n',
+    '\r\n',
+    'nick\n',
+    '\xff\xfb\x01',
+    '\x16\x03\x01',
+  ];
   const kinds = new Map<string, number>();
   for (let round = 0; round < 4; round++) {
     const inputs = Array.from({ length: 250 }, () => {

@@ -130,7 +130,13 @@ test('each kind of packet has the bytes that the original has', async t => {
   const hex = (packet: { bytes: Buffer } | undefined) => packet?.bytes.toString('hex');
   // Ej8@, uid, size, cmd, p1, p2, blob: what the original client sends.
   const magic =
-    '456a3840' + '00000000' + '26000000' + '00000000' + '00000000' + '00000000' + '6d6167696320737472696e67203a29';
+    '456a3840' +
+    '00000000' +
+    '26000000' +
+    '00000000' +
+    '00000000' +
+    '00000000' +
+    '6d6167696320737472696e67203a29';
   const setNick = '456a3840' + '01000000' + '1b000000' + '01000000' + '00000000' + '00000000' + '7acfbb';
   const setRoom = '456a3840' + '02000000' + '19000000' + '02000000' + '00000000' + '00000000' + '72';
   const newMsg = '456a3840' + '03000000' + '1a000000' + '07000000' + '00000000' + '00000000' + '6869';
@@ -152,10 +158,15 @@ test('each kind of packet has the bytes that the original has', async t => {
 
   const bob = await connectChat(port, 'bob', { path: '/' });
   bob.sendBytes(magicPacket);
-  for (const bytes of [setNick.replace('7acfbb', '626f62'), setRoom]) bob.sendBytes(Buffer.from(bytes, 'hex'));
+  for (const bytes of [setNick.replace('7acfbb', '626f62'), setRoom])
+    bob.sendBytes(Buffer.from(bytes, 'hex'));
   for (let i = 0; i < 4; i++) await bob.next();
   const line = Buffer.from('zϻ: hi').toString('hex');
-  assert.equal(hex(await bob.next()), `456a3840ffffffff1f000000080000000000000000000000${line}`, 'LOGGED_MSG');
+  assert.equal(
+    hex(await bob.next()),
+    `456a3840ffffffff1f000000080000000000000000000000${line}`,
+    'LOGGED_MSG',
+  );
   await ann.next();
   await bob.leave();
   assert.equal(
@@ -181,8 +192,11 @@ test('over plain TCP, and byte by byte, the same is said', async t => {
       await new Promise(setImmediate);
     }
     const heard: string[] = [];
-    while (!heard.at(-1)?.endsWith('"two"') || heard.at(-1)?.startsWith('LOGGED')) heard.push(await alice.hear());
-    const numbered = heard.filter(text => !text.startsWith('LOGGED')).map(text => text.replace(/p1=4\d+/, 'p1=4096'));
+    while (!heard.at(-1)?.endsWith('"two"') || heard.at(-1)?.startsWith('LOGGED'))
+      heard.push(await alice.hear());
+    const numbered = heard
+      .filter(text => !text.startsWith('LOGGED'))
+      .map(text => text.replace(/p1=4\d+/, 'p1=4096'));
     assert.deepEqual(numbered, [
       'RESP_OK uid=1 p1=0 p2=0',
       'RESP_OK uid=2 p1=0 p2=0',

@@ -79,7 +79,11 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
         '1008 a packet that its message cuts short',
       ] as const,
   ),
-  ['a wrong signature', Buffer.from('hello, is this a chat? Is it?'), '1008 this is no packet: its signature is not Ej8@'],
+  [
+    'a wrong signature',
+    Buffer.from('hello, is this a chat? Is it?'),
+    '1008 this is no packet: its signature is not Ej8@',
+  ],
   ['a message of more than 1 MiB', Buffer.alloc(MiB + 1), '1009'],
 ];
 
@@ -92,7 +96,8 @@ test('what is no packet ends its connection with the reason, and is noticed by n
     // What stands before it in the same message is done.
     if (end !== '1009') eve.sendBytes(Buffer.concat([packetBytes(99, '', { uid: 1 }), bytes]));
     else eve.sendBytes(bytes);
-    if (end !== '1009') await expectHeard(eve, 'RESP_ERROR uid=1 p1=-1 p2=0 "there is no command 99 for clients"');
+    if (end !== '1009')
+      await expectHeard(eve, 'RESP_ERROR uid=1 p1=-1 p2=0 "there is no command 99 for clients"');
     const heard = await eve.hear();
     assert.ok(heard.startsWith(`(${end}`), `${name}: ${heard}`);
     await witness.check();
@@ -117,10 +122,19 @@ test('over TCP, the same sizes end the connection as soon as they are seen', asy
 test('a hundred packets in one message are a hundred packets', async t => {
   const { port } = await startServerFor(t);
   const alice = await connectChat(port, 'alice');
-  const all = [magicPacket, packetBytes(Command.SetUserNick, 'alice', { uid: 1 }), packetBytes(Command.SetRoom, 'r', { uid: 2 })];
+  const all = [
+    magicPacket,
+    packetBytes(Command.SetUserNick, 'alice', { uid: 1 }),
+    packetBytes(Command.SetRoom, 'r', { uid: 2 }),
+  ];
   for (let i = all.length; i < 100; i++) all.push(packetBytes(Command.NewMsg, `message ${i}`));
   alice.sendBytes(Buffer.concat(all));
-  await expectHeard(alice, 'RESP_OK uid=1 p1=0 p2=0', 'RESP_OK uid=2 p1=0 p2=0', 'NEW_USER uid=-1 p1=4096 p2=0 "alice"');
+  await expectHeard(
+    alice,
+    'RESP_OK uid=1 p1=0 p2=0',
+    'RESP_OK uid=2 p1=0 p2=0',
+    'NEW_USER uid=-1 p1=4096 p2=0 "alice"',
+  );
   for (let i = 3; i < 100; i++) await expectHeard(alice, said(4096, `message ${i}`));
   assert.deepEqual(await hearAll(alice), []);
 });
@@ -167,7 +181,26 @@ function nestedFolder(t: TestContext): { outer: string; data: string } {
 test('rooms with names like paths have their files inside the folder, each its own', async t => {
   const { outer, data } = nestedFolder(t);
   const server = await startServerFor(t, '--data', data);
-  const rooms = ['../../etc/passwd', '..', '.', '/etc/passwd', '/', '..\\..\\x', '-rf', 'a/b', 'A.jsonl', 'con', '*', '%2e%2e', '~root', '$(id)', 'lobby.1', '🐸', 'x'.repeat(32), '🐸'.repeat(32)];
+  const rooms = [
+    '../../etc/passwd',
+    '..',
+    '.',
+    '/etc/passwd',
+    '/',
+    '..\\..\\x',
+    '-rf',
+    'a/b',
+    'A.jsonl',
+    'con',
+    '*',
+    '%2e%2e',
+    '~root',
+    '$(id)',
+    'lobby.1',
+    '🐸',
+    'x'.repeat(32),
+    '🐸'.repeat(32),
+  ];
   for (const room of rooms) {
     const eve = await connectMember(server.port, 'eve', room);
     await eve.hear();
@@ -217,7 +250,9 @@ for (const data of [false, true]) {
     await Promise.all(Array.from({ length: 20 }, (_, i) => visit(`visitor ${i}`)));
     await witness.check();
     const grown = residentMemory(server.pid) - memory;
-    t.diagnostic(`${data ? 'with' : 'without'} --data: ${(grown / MiB).toFixed(1)} MiB more after ${rooms} rooms`);
+    t.diagnostic(
+      `${data ? 'with' : 'without'} --data: ${(grown / MiB).toFixed(1)} MiB more after ${rooms} rooms`,
+    );
     assert.ok(grown < 100 * MiB);
     assert.ok(openDescriptors(server.pid) <= descriptors + 2, 'no room keeps a file open');
     noFaults(server);

@@ -40,7 +40,15 @@ export async function killNine(times: number, seed: number): Promise<KillReport>
       const fsync = random.pick(['no', 'everysec', 'always']);
       // Small files, of which all are kept, so that kills hit rotations, too.
       const rotation = ['--history-rotate', '20KB', '--history-keep', '0'];
-      const server = await startServer('--data', directory, '--fsync', fsync, ...rotation, '--log-level', 'warn');
+      const server = await startServer(
+        '--data',
+        directory,
+        '--fsync',
+        fsync,
+        ...rotation,
+        '--log-level',
+        'warn',
+      );
       try {
         await checkHistory(server.port, directory);
         const clients = await join6(server.port);
@@ -81,7 +89,12 @@ async function join6(port: number): Promise<ChatClient[]> {
 }
 
 /** Bursts of messages from everyone, until the server is gone. */
-async function talk(clients: ChatClient[], round: string, random: Random, isOver: () => boolean): Promise<void> {
+async function talk(
+  clients: ChatClient[],
+  round: string,
+  random: Random,
+  isOver: () => boolean,
+): Promise<void> {
   for (let number = 0; !isOver(); ) {
     for (const { name, socket } of clients) {
       const packets: Buffer[] = [];
@@ -100,7 +113,9 @@ async function talk(clients: ChatClient[], round: string, random: Random, isOver
 /** @returns how many messages the round has written */
 function checkRound(directory: string, models: OriginalModel[], round: string, seed: number): number {
   const all = messagesIn(directory, 'pond');
-  const texts = all.filter(({ text }) => text.startsWith(`${round},`)).map(({ uid, text }) => `${uid}: ${text}`);
+  const texts = all
+    .filter(({ text }) => text.startsWith(`${round},`))
+    .map(({ uid, text }) => `${uid}: ${text}`);
   assert.equal(new Set(texts).size, texts.length, `nothing is written twice (seed ${seed}, ${round})`);
   for (const model of models) {
     assert.equal(model.fault(), undefined, `seed ${seed}, ${round}`);
@@ -123,7 +138,10 @@ async function checkHistory(port: number, directory: string): Promise<void> {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { times: { type: 'string', default: '100' }, seed: { type: 'string', default: `${Date.now() | 0}` } },
+    options: {
+      times: { type: 'string', default: '100' },
+      seed: { type: 'string', default: `${Date.now() | 0}` },
+    },
   });
   const [times, seed] = [Number(values.times), Number(values.seed)];
   if (!Number.isInteger(times) || times < 1 || !Number.isInteger(seed)) {

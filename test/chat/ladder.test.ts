@@ -21,7 +21,8 @@ const wires = ['websocket', 'tcp'] as const;
 
 /** A violation ends the connection: over WebSocket with the code 1008, over TCP with a RESP_ERROR; either says why. */
 async function assertEnded(client: ChatClient, wire: (typeof wires)[number], why: string): Promise<void> {
-  const last = wire === 'tcp' ? [`RESP_ERROR uid=-1 p1=-1 p2=0 ${JSON.stringify(why)}`, '(FIN)'] : [`(1008 ${why})`];
+  const last =
+    wire === 'tcp' ? [`RESP_ERROR uid=-1 p1=-1 p2=0 ${JSON.stringify(why)}`, '(FIN)'] : [`(1008 ${why})`];
   await expectHeard(client, ...last);
 }
 
@@ -58,7 +59,10 @@ for (const wire of wires) {
       const silent = await connectChat(port, 'silent', { wire });
       await assertEnded(silent, wire, why);
     }
-    const nameless = await connectChat(port, 'nameless', { wire, first: wire === 'tcp' ? [magicPacket] : [] });
+    const nameless = await connectChat(port, 'nameless', {
+      wire,
+      first: wire === 'tcp' ? [magicPacket] : [],
+    });
     if (wire === 'websocket') nameless.sendBytes(magicPacket);
     await assertEnded(nameless, wire, why);
     const refused = await connectChat(port, 'refused', { wire });

@@ -247,8 +247,14 @@ test('HTTP and WebSocket after the greeting still work', async t => {
 
 test('HTTP beside it is served as ever, and without greetings no one is greeted', async t => {
   const { port } = await startServerFor(t, '--greet-after', '0', '--handshake-timeout', '300ms');
-  assert.match((await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(), / 200 [\s\S]*ok\n$/);
-  assert.match((await exchange(port, 'FETCH /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(), /^HTTP\/1\.1 [45]/);
+  assert.match(
+    (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+    / 200 [\s\S]*ok\n$/,
+  );
+  assert.match(
+    (await exchange(port, 'FETCH /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+    /^HTTP\/1\.1 [45]/,
+  );
   const silent = await connectLines(port);
   assert.deepEqual(await silent.rest(), []);
   const echo = await connectRaw(port, { path: '/echo' });

@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Command } from '../../src/protocol/packet.ts';
-import { binary, type ChatClient, connectChat, connectMember, magicPacket, packetBytes } from '../support/chatClient.ts';
+import {
+  binary,
+  type ChatClient,
+  connectChat,
+  connectMember,
+  magicPacket,
+  packetBytes,
+} from '../support/chatClient.ts';
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { newRandom } from '../support/random.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -44,10 +51,15 @@ for (const data of [false, true]) {
         magicPacket,
         packetBytes(Command.SetUserNick, nick),
         packetBytes(Command.SetRoom, 'pond'),
-        ...Array.from({ length: random.below(3) }, (_, i) => packetBytes(Command.NewMsg, `${nick} first ${i}`)),
+        ...Array.from({ length: random.below(3) }, (_, i) =>
+          packetBytes(Command.NewMsg, `${nick} first ${i}`),
+        ),
       ];
       const all = Buffer.concat(first);
-      const client = await connectChat(server.port, nick, { wire, first: [wire === 'tcp' ? all : binary(all)] });
+      const client = await connectChat(server.port, nick, {
+        wire,
+        first: [wire === 'tcp' ? all : binary(all)],
+      });
       const member = { client, model: watch(client), sent: [] };
       members.push(member);
       watched.push(member);
@@ -90,7 +102,11 @@ for (const data of [false, true]) {
       assert.deepEqual([...model.users.values()].sort(), present.map(({ client: { name } }) => name).sort());
       assert.deepEqual(model.refusals, []);
       const all = eagle.model.messages;
-      assert.deepEqual(model.messages, all.slice(all.length - model.messages.length), `${client.name}, seed ${seed}`);
+      assert.deepEqual(
+        model.messages,
+        all.slice(all.length - model.messages.length),
+        `${client.name}, seed ${seed}`,
+      );
     }
     for (const { client, sent } of present) {
       const heard = eagle.model.messages.map(message => message.slice(message.indexOf(' ') + 1));

@@ -71,6 +71,6 @@ test('whatever comes and goes, the table is what the naive one is', () => {
         for (let id = 0; id < 41; id++) assert.equal(table.entries[id], taken.get(id));
       });
     }),
-    { numRuns: 300 },
+    { seed: 6455, numRuns: 300 },
   );
 });

@@ -217,5 +217,6 @@ test('no command line or environment does anything but configure or throw UsageE
         assert.ok(error instanceof UsageError, String(error));
       }
     }),
+    { seed: 6455 },
   );
 });

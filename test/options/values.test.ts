@@ -254,9 +254,13 @@ test('sizes and times are shown in their largest whole unit', () => {
 });
 
 test('every number within range is read back from what it is shown as', () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 50 }), n => size.parse(size.show(n)) === n));
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2 ** 50 }), n => size.parse(size.show(n)) === n),
+    { seed: 6455 },
+  );
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 576 * 3_600_000 }), n => duration.parse(duration.show(n)) === n),
+    { seed: 6455 },
   );
 });
 
@@ -265,5 +269,6 @@ test('nothing makes a parser throw', () => {
     fc.property(fc.oneof(fc.jsonValue(), fc.string({ unit: 'binary' }), fc.webUrl(), fc.ipV6()), raw => {
       for (const { kind } of Object.values(cases)) kind.parse(raw);
     }),
+    { seed: 6455 },
   );
 });

@@ -61,7 +61,7 @@ test('and for any bytes, offset and key', () => {
   const bytes = fc.uint8Array({ maxLength: 3000 });
   fc.assert(
     fc.property(bytes, fc.nat(64), int32, (masked, offset, key) => assertUnmasks(masked, offset, key)),
-    { numRuns: 300 },
+    { seed: 6455, numRuns: 300 },
   );
 });
 
@@ -102,6 +102,7 @@ test('a payload unmasked in pieces, the key advanced by each, is the same as in 
       }
       assert.deepEqual(inPieces, whole);
     }),
+    { seed: 6455 },
   );
 });
 

@@ -78,7 +78,9 @@ test('names that only look alike to some stay different: other letters, other ac
 });
 
 test('what nobody sees does not make another name: it is refused, or the name is the same', () => {
-  const ignorable = [0x34f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x180b, 0x180f, 0x2065, 0x3164, 0xfe00, 0xfe0f, 0xffa0, 0xe0100];
+  const ignorable = [
+    0x34f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x180b, 0x180f, 0x2065, 0x3164, 0xfe00, 0xfe0f, 0xffa0, 0xe0100,
+  ];
   for (const code of ignorable) {
     const character = String.fromCodePoint(code);
     for (const text of [`alice${character}`, `ali${character}ce`, `${character}alice`]) {
@@ -90,7 +92,19 @@ test('what nobody sees does not make another name: it is refused, or the name is
 });
 
 test('a name has something to be seen', () => {
-  const blanks = ['', ' ', '\u3000', '\u0301', '\u0301\u0302', '\u20dd', '\ufe0f', '\u115f', '\u3164', '\uffa0', '\u2800'];
+  const blanks = [
+    '',
+    ' ',
+    '\u3000',
+    '\u0301',
+    '\u0301\u0302',
+    '\u20dd',
+    '\ufe0f',
+    '\u115f',
+    '\u3164',
+    '\uffa0',
+    '\u2800',
+  ];
   for (const text of blanks) refusal(text);
 });
 
@@ -108,11 +122,23 @@ test('controls, invisible characters, unassigned and private ones are refused, e
 });
 
 test('what joins emoji joins nothing else', () => {
-  for (const text of ['a\u200db', '👩\u200d', '\u200d💻', '👩\u200d\u200d💻', '👩\u200da', 'a\u200d💻']) refusal(text);
+  for (const text of ['a\u200db', '👩\u200d', '\u200d💻', '👩\u200d\u200d💻', '👩\u200da', 'a\u200d💻'])
+    refusal(text);
 });
 
 test('bytes that are no UTF-8 are refused: surrogates, overlong forms, cut ones', () => {
-  for (const hex of ['eda080', 'edb080', 'eda080edb080', 'c080', 'c1bf', 'e08080', 'f0808080', 'f4908080', 'ff', 'e282']) {
+  for (const hex of [
+    'eda080',
+    'edb080',
+    'eda080edb080',
+    'c080',
+    'c1bf',
+    'e08080',
+    'f0808080',
+    'f4908080',
+    'ff',
+    'e282',
+  ]) {
     assert.equal(refusal(Buffer.from(hex, 'hex')), 'a nick is UTF-8', hex);
   }
 });
@@ -138,7 +164,7 @@ test('the key of any name is a name with the same key, and no longer than a file
       if (typeof folded !== 'string') assert.equal(folded.key, name.key);
       assert.equal(keyOf(name.text.toUpperCase().slice(0, 32)).length > 0, true);
     }),
-    { numRuns: 3000 },
+    { seed: 6455, numRuns: 3000 },
   );
 });
 
@@ -149,6 +175,6 @@ test('any bytes give a name or a sentence', () => {
       if (typeof name === 'string') assert.match(name, /^a room (is|has|does) /);
       else assert.ok(name.key.length > 0 && name.key.length <= 32 * 18);
     }),
-    { numRuns: 3000 },
+    { seed: 6455, numRuns: 3000 },
   );
 });

@@ -112,7 +112,7 @@ test('property: whatever lengths the messages have, the last ones come back', t 
       closeRoom(again.file);
       assert.deepEqual(texts(again.messages), expected);
     }),
-    { numRuns: 150 },
+    { seed: 6455, numRuns: 150 },
   );
 });
 

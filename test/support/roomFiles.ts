@@ -12,7 +12,9 @@ export interface WrittenMessage {
 /** The whole of it, oldest first: `pond.1.jsonl`, `pond.2.jsonl` ..., `pond.jsonl`. A line without its end counts, too. */
 export function writtenIn(directory: string, room: string): string {
   const numbers = readdirSync(directory)
-    .map(name => (name.startsWith(`${room}.`) ? /^\.(\d+)\.jsonl$/.exec(name.slice(room.length))?.[1] : undefined))
+    .map(name =>
+      name.startsWith(`${room}.`) ? /^\.(\d+)\.jsonl$/.exec(name.slice(room.length))?.[1] : undefined,
+    )
     .filter(number => number !== undefined)
     .map(Number)
     .sort((a, b) => a - b);

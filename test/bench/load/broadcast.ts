@@ -3,10 +3,26 @@ import { type Connection, dialMany, expectBytes, fail, failOnSilence } from './d
 import { clientFrames, serverFrames } from './frames.ts';
 import { measure } from './measure.ts';
 
+export function loadBroadcast(target: Target, job: BroadcastJob): Promise<Sample> {
+  return loadRounds(target, job.inFlight, () => dialMany(target, job.connections), {
+    request: clientFrames(job.size, job.inFlight),
+    delivery: serverFrames(job.size, job.inFlight),
+  });
+}
+
+/** One round: what the first connection sends, `inFlight` messages, and what each connection is to get for it. */
+export interface Round {
+  readonly request: Buffer;
+  readonly delivery: Buffer;
+}
+
 /** The sender is one of the recipients. The first round is compared byte for byte, every later one by its length. */
-export async function loadBroadcast(target: Target, job: BroadcastJob): Promise<Sample> {
-  const request = clientFrames(job.size, job.inFlight);
-  const delivery = serverFrames(job.size, job.inFlight);
+export async function loadRounds(
+  target: Target,
+  inFlight: number,
+  open: () => Promise<Connection[]>,
+  { request, delivery }: Round,
+): Promise<Sample> {
   /** Since the first round, by all connections together, and what the rounds begun so far make due. */
   let received = 0;
   let due = 0;
@@ -15,7 +31,7 @@ export async function loadBroadcast(target: Target, job: BroadcastJob): Promise<
     due === 0 ? 'not everybody has the first round' : `${due - received} bytes of a round were still due`,
   );
 
-  const connections = await dialMany(target, job.connections);
+  const connections = await open();
   const sender = connections[0]!.socket;
   const firstRound = connections.map(connection => expectBytes(connection, delivery));
   sender.write(request);
@@ -38,5 +54,5 @@ export async function loadBroadcast(target: Target, job: BroadcastJob): Promise<
   };
   connections.forEach(keepCounting);
   nextRound();
-  return measure(target, () => (received / delivery.length) * job.inFlight);
+  return measure(target, () => (received / delivery.length) * inFlight);
 }

@@ -5,20 +5,30 @@ const maskingKey = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 
 /** `count` binary messages of `size` bytes as a client sends them, masked, back to back. */
 export function clientFrames(size: number, count: number): Buffer {
-  const payload = pattern(size).map((byte, at) => byte ^ maskingKey[at & 3]!);
-  return repeat(Buffer.concat([header(size, 0x80), maskingKey, payload]), count);
+  return repeat(clientFrame(pattern(size)), count);
 }
 
 /** The same messages as a server sends them, unmasked. */
 export function serverFrames(size: number, count: number): Buffer {
-  return repeat(Buffer.concat([header(size, 0), pattern(size)]), count);
+  return repeat(serverFrame(pattern(size)), count);
 }
 
-function pattern(size: number): Buffer {
+/** A binary message as a client sends it. */
+export function clientFrame(payload: Buffer): Buffer {
+  const masked = payload.map((byte, at) => byte ^ maskingKey[at & 3]!);
+  return Buffer.concat([header(payload.length, 0x80), maskingKey, masked]);
+}
+
+/** The same as a server sends it. */
+export function serverFrame(payload: Buffer): Buffer {
+  return Buffer.concat([header(payload.length, 0), payload]);
+}
+
+export function pattern(size: number): Buffer {
   return Buffer.alloc(size, 'abcdefghijklmnopqrstuvwxyz');
 }
 
-function repeat(frame: Buffer, count: number): Buffer {
+export function repeat(frame: Buffer, count: number): Buffer {
   return Buffer.alloc(frame.length * count, frame);
 }
 

@@ -1,7 +1,8 @@
 /** The servers that are compared, in the order of their columns. Each is a process of its own that prints its port. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Service } from '../rows.ts';
@@ -13,6 +14,8 @@ export interface Contender {
   readonly title: string;
   /** It speaks no WebSocket: the load sends it no handshake and expects its own bytes back. */
   readonly raw: boolean;
+  /** It has the packet sub-protocol; in a chat's row the others broadcast. */
+  readonly packets: boolean;
   /** Whether it can run here, and as which version; if not, one sentence why. May install it. */
   prepare(): { readonly version: string } | { readonly missing: string };
   /** The arguments that make `node` this server. */
@@ -37,6 +40,7 @@ export const contenders: readonly Contender[] = [
     key: 'net',
     title: 'raw net',
     raw: true,
+    packets: false,
     prepare: () => ({ version: versions.node }),
     arguments: () => [script('net')],
   },
@@ -44,30 +48,50 @@ export const contenders: readonly Contender[] = [
     key: 'ws',
     title: 'ws',
     raw: false,
+    packets: false,
     prepare: () => ({ version: `${versionIn('node_modules/ws')} ${bufferutil()} its optional bufferutil` }),
-    arguments: service => [script('ws'), service],
+    arguments: service => [script('ws'), withoutChat(service)],
   },
   {
     key: 'uws',
     title: 'uWebSockets.js',
     raw: false,
+    packets: false,
     prepare() {
       const problem = (existsSync(uwsBinary) ? '' : installUws()) || tryToLoad(uwsBinary);
       return problem ? { missing: problem } : { version: versionIn(uwsFolder).replace(/-unofficial.*/, '') };
     },
-    arguments: service => [script('uws'), service, uwsBinary],
+    arguments: service => [script('uws'), withoutChat(service), uwsBinary],
   },
   {
     key: 'pollywog',
     title: 'pollywog',
     raw: false,
+    packets: true,
     prepare() {
       if (!existsSync(pollywogServer)) return { missing: 'dist/server.js is not there (make build)' };
       return { version: versionIn('.') };
     },
-    arguments: service => [pollywogServer, '-p', '0', '--log-format', 'json', '--default', service],
+    arguments: service => [pollywogServer, '-p', '0', '--log-format', 'json', ...pollywogOptions(service)],
   },
 ];
+
+function withoutChat(service: Service): 'echo' | 'broadcast' {
+  return service === 'echo' ? 'echo' : 'broadcast';
+}
+
+function pollywogOptions(service: Service): string[] {
+  if (service === 'chat') return ['--default', 'tpacket'];
+  if (service === 'chat-data') return ['--default', 'tpacket', '--data', freshFolder()];
+  return ['--default', service];
+}
+
+/** Gone when the bench ends. */
+function freshFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-bench-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 function versionIn(folder: string): string {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version;
