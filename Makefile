@@ -3,6 +3,7 @@
 PORT ?= 8080
 ROUNDS ?= 3
 SECONDS ?= 600
+TIMES ?= 100
 bin := node_modules/.bin
 
 help: ## what can be made
@@ -32,6 +33,9 @@ bench: build build-tests ## measure, side by side with net, ws and uWebSockets.j
 fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+kill: build build-tests ## kill -9 the chat under load, TIMES=100, and look what the histories have
+	node build/test/chat/killNine.js --times $(TIMES)
+
 format: node_modules ## put every file into its form
 	$(bin)/biome check --write
 
@@ -42,4 +46,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench fuzz format clean
+.PHONY: help serve build build-tests test check bench fuzz kill format clean

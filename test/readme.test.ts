@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { helpText } from '../src/options/help.ts';
+import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/bounds.ts';
+
+const root = new URL('../../', import.meta.url);
+const readme = readFileSync(new URL('README.md', root), 'utf8');
+const makefile = readFileSync(new URL('Makefile', root), 'utf8');
+
+describe('the README', () => {
+  test('shows the options as --help does', () => {
+    assert.ok(readme.includes(`\`\`\`\n${helpText()}\n\`\`\``), 'README.md: put in what --help prints');
+  });
+
+  test('links to files that are there', () => {
+    const links = [...readme.matchAll(/\]\(((?:src|test)\/[^)]+)\)/g)].map(([, path]) => path!);
+    assert.ok(links.length > 10);
+    for (const path of links) assert.ok(existsSync(new URL(path, root)), path);
+  });
+
+  test('names make targets that there are', () => {
+    const targets = new Set([...makefile.matchAll(/^([a-z-]+):/gm)].map(([, name]) => name));
+    const named = [...readme.matchAll(/\bmake ([a-z-]+)/g)].map(([, name]) => name!);
+    for (const name of named.filter(name => name !== 'a')) assert.ok(targets.has(name), `make ${name}`);
+  });
+
+  test('states the bounds as they are', () => {
+    assert.equal(defaults.maxMessage, 16 * 1024 * 1024);
+    assert.ok(readme.includes('16 MiB | `--max-message`'));
+    assert.ok(readme.includes(`${maxFragments.toLocaleString('en')} |`));
+    assert.ok(readme.includes(`${turnShare.toLocaleString('en')} messages`));
+    assert.ok(readme.includes(`${heldBackOutput / 1024} KiB | |`));
+    assert.ok(readme.includes(`${defaults.pingInterval / 1000} s, ${defaults.pongTimeout / 1000} s |`));
+  });
+});
