@@ -163,7 +163,10 @@ export function leaveRoom(chat: Chat, user: User): void {
   user.room = undefined;
   room.users.delete(user);
   const group = room.groups.get(user.voice);
-  if (group !== undefined) leave(group, user.connection);
+  if (group !== undefined) {
+    leave(group, user.connection);
+    if (group.members.size === 0) room.groups.delete(user.voice);
+  }
   tellRoom(room, voice => voice.left(user));
   if (room.users.size === 0) emptied(chat, room);
 }
@@ -213,8 +216,9 @@ export function say(chat: Chat, user: User, request: number, text: Uint8Array): 
     heard(room, user, text);
     return undefined;
   }
-  // It will be queued for everyone when the turn ends, and is charged now to whoever said it.
-  tally.appended += room.users.size;
+  // It will be queued for everyone when the turn ends, and is charged now to whoever said it. What is said one after the
+  // other is queued together, unless different voices say it in turn.
+  if (room.waiting.length === 0 || room.groups.size > 1) tally.appended += room.users.size;
   room.waiting.push({ user, request, time: new Date().toISOString(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);

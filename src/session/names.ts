@@ -54,6 +54,6 @@ function fold(text: string): string {
 }
 
 function foldOnce(text: string): string {
-  const cased = text.normalize('NFKC').toUpperCase().toLowerCase();
+  const cased = text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase();
   return cased.normalize('NFKC').replace(invisible, '').replace(/\s+/gu, ' ').trim();
 }

@@ -45,7 +45,7 @@ function countMessages({ name, socket }: ChatClient, numbers: Buffer): Counter {
   return counter;
 }
 
-test(`${members} in one room, ${stalled} of whom do not read`, async t => {
+test(`${members} in one room, ${stalled} of whom do not read`, { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, '--log-level', 'warn', '--max-buffered', '256KB');
   const clients: ChatClient[] = [];
   let begun = 0;

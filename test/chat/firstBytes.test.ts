@@ -45,7 +45,7 @@ function kindOf(answer: string): string {
   return answer === '' ? 'ended' : `unknown: ${JSON.stringify(answer)}`;
 }
 
-test('every first byte, and then silence', async t => {
+test('every first byte, and then silence', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
@@ -60,7 +60,7 @@ test('every first byte, and then silence', async t => {
   await untilBack(baseline);
 });
 
-test('each byte at the beginning of a line', async t => {
+test('each byte at the beginning of a line', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
@@ -74,7 +74,7 @@ test('each byte at the beginning of a line', async t => {
   await untilBack(baseline);
 });
 
-test('the beginning of a packet, and then something else or nothing', async t => {
+test('the beginning of a packet, and then something else or nothing', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t, ...options);
   assert.match(kindOf(await answerTo(port, [Buffer.from('Ej8')])), /^HTTP\/1\.1 408$/);
   assert.equal(kindOf(await answerTo(port, [Buffer.from('Ej8'), Buffer.from('\n')])), 'lines');
@@ -89,7 +89,7 @@ test('the beginning of a packet, and then something else or nothing', async t =>
   );
 });
 
-test('random starts, cut anywhere, never hang beyond the deadline', async t => {
+test('random starts, cut anywhere, never hang beyond the deadline', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const seed = Date.now() | 0;

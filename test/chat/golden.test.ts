@@ -154,7 +154,7 @@ test('each kind of packet has the bytes that the original has', async t => {
   assert.equal(hex(await ann.next()), '456a3840ffffffff1a000000070000000010000000000000' + '6869', 'NEW_MSG');
   ann.send(Command.NewUser, '', { uid: 0x01020304 });
   const refused = Buffer.from('there is no command 5 for clients').toString('hex');
-  assert.equal(hex(await ann.next()), `456a38400403020139000000` + `04000000ffffffff00000000${refused}`);
+  assert.equal(hex(await ann.next()), `456a3840040302013900000004000000ffffffff00000000${refused}`);
 
   const bob = await connectChat(port, 'bob', { path: '/' });
   bob.sendBytes(magicPacket);

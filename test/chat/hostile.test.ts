@@ -87,7 +87,9 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
   ['a message of more than 1 MiB', Buffer.alloc(MiB + 1), '1009'],
 ];
 
-test('what is no packet ends its connection with the reason, and is noticed by nobody else', async t => {
+test('what is no packet ends its connection with the reason, and is noticed by nobody else', {
+  timeout: 60_000,
+}, async t => {
   const server = await startServerFor(t);
   const witness = await newWitness(server.port);
   for (const [name, bytes, end] of violations) {
@@ -105,7 +107,7 @@ test('what is no packet ends its connection with the reason, and is noticed by n
   noFaults(server);
 });
 
-test('over TCP, the same sizes end the connection as soon as they are seen', async t => {
+test('over TCP, the same sizes end the connection as soon as they are seen', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t);
   const witness = await newWitness(server.port);
   for (const size of [0, 23, -1, -(2 ** 31), 24 + maxBlob + 1, 2 ** 31 - 1]) {
@@ -119,7 +121,7 @@ test('over TCP, the same sizes end the connection as soon as they are seen', asy
   noFaults(server);
 });
 
-test('a hundred packets in one message are a hundred packets', async t => {
+test('a hundred packets in one message are a hundred packets', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t);
   const alice = await connectChat(port, 'alice');
   const all = [
@@ -139,7 +141,7 @@ test('a hundred packets in one message are a hundred packets', async t => {
   assert.deepEqual(await hearAll(alice), []);
 });
 
-test('a million NOPs are nothing, and others are served meanwhile', async t => {
+test('a million NOPs are nothing, and others are served meanwhile', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t);
   const witness = await newWitness(server.port);
   const eve = await connectMember(server.port, 'eve', 'cellar');
@@ -154,7 +156,7 @@ test('a million NOPs are nothing, and others are served meanwhile', async t => {
   noFaults(server);
 });
 
-test('the longest text goes to everyone as it is', async t => {
+test('the longest text goes to everyone as it is', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t);
   const { client: witness } = await newWitness(port);
   const eve = await connectMember(port, 'e'.repeat(32), 'lobby');
@@ -178,7 +180,9 @@ function nestedFolder(t: TestContext): { outer: string; data: string } {
   return { outer, data };
 }
 
-test('rooms with names like paths have their files inside the folder, each its own', async t => {
+test('rooms with names like paths have their files inside the folder, each its own', {
+  timeout: 60_000,
+}, async t => {
   const { outer, data } = nestedFolder(t);
   const server = await startServerFor(t, '--data', data);
   const rooms = [
@@ -225,7 +229,9 @@ test('rooms with names like paths have their files inside the folder, each its o
 const rooms = 10_000;
 
 for (const data of [false, true]) {
-  test(`${rooms} rooms, entered one after the other, leave little behind ${data ? '(with --data)' : ''}`, async t => {
+  test(`${rooms} rooms, entered one after the other, leave little behind ${data ? '(with --data)' : ''}`, {
+    timeout: 60_000,
+  }, async t => {
     const options = data ? ['--data', nestedFolder(t).data] : [];
     const server = await startServerFor(t, ...options, '--log-level', 'warn');
     const witness = await newWitness(server.port);

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { killNine } from './killNine.ts';
 
-test('killed at any moment, the server has written what anyone has heard (make it longer: killNine.ts --times 100)', async t => {
+test('killed at any moment, the server has written what anyone has heard (make it longer: killNine.ts --times 100)', {
+  timeout: 60_000,
+}, async t => {
   const seed = Date.now() | 0;
   const { heard, writtenOnly } = await killNine(5, seed);
   t.diagnostic(`seed ${seed}: ${heard} messages were heard, ${writtenOnly} written and not heard`);

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { maxEmptyRooms } from '../../src/protocol/bounds.ts';
 import { Command } from '../../src/protocol/packet.ts';
 import { connectMember, expectHeard, hearAll, hearUntil, said, shown } from '../support/chatClient.ts';
 import { roundTrip } from '../support/echoProbe.ts';
@@ -264,9 +265,12 @@ test('HTTP beside it is served as ever, and without greetings no one is greeted'
 test('who goes back to the room that was left longest ago meets those who go there, too', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
-  // One more room with something said in it than are remembered without anyone in them.
-  const rooms = 257;
-  for (let i = 0; i < rooms; i++) newt.send(`/join r${i}\nI was here\n`);
+  // As many as are remembered without anyone in them, less the one that newt stays in, and one of eft's.
+  for (let i = 0; i < maxEmptyRooms; i++) newt.send(`/join r${i}\nI was here\n`);
+  await linesSoFar(newt);
+  const eft = await connectTerminal(port, 'eft');
+  eft.send('/join extra\nI was here\n/quit\n');
+  await eft.rest();
   newt.send('/join r0\n');
   await linesSoFar(newt);
   const toad = await connectTerminal(port, 'toad');

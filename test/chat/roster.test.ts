@@ -27,7 +27,9 @@ interface Member {
 }
 
 for (const data of [false, true]) {
-  test(`${people} clients that come, talk and leave in bursts are told of each other in order ${data ? '(with --data)' : ''}`, async t => {
+  test(`${people} clients that come, talk and leave in bursts are told of each other in order ${data ? '(with --data)' : ''}`, {
+    timeout: 60_000,
+  }, async t => {
     const directory = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
     t.after(() => rmSync(directory, { recursive: true, force: true }));
     const server = await startServerFor(t, ...(data ? ['--data', directory] : []));

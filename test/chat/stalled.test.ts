@@ -7,7 +7,9 @@ import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 
 for (const size of [2000, 300]) {
-  test(`members over TCP who talk without listening leave after what they said, ${size} bytes a message`, async t => {
+  test(`members over TCP who talk without listening leave after what they said, ${size} bytes a message`, {
+    timeout: 60_000,
+  }, async t => {
     const server = await startServerFor(t, '--max-buffered', '64KB', '--log-level', 'warn');
     const deaf = [];
     for (const nick of ['deaf1', 'deaf2', 'deaf3']) {
@@ -16,18 +18,21 @@ for (const size of [2000, 300]) {
       deaf.push(client);
     }
     const witnesses: OriginalModel[] = [];
+    const present = () => witnesses[0]!.users;
     for (const wire of ['tcp', 'websocket', 'tcp'] as const) {
       const client = await connectMember(server.port, `witness ${witnesses.length}`, 'pond', { wire });
       witnesses.push(watch(client));
     }
+    for (const model of witnesses)
+      await model.until(() => model.users.size === deaf.length + witnesses.length);
     const speaker = await connectMember(server.port, 'speaker', 'pond');
     speaker.onPacket = () => {};
+    await witnesses[0]!.until(() => present().size === deaf.length + witnesses.length + 1);
     const text = packetBytes(Command.NewMsg, 'x'.repeat(size));
     const burst = Buffer.concat(Array.from({ length: Math.ceil(30_000 / size) }, () => text));
-    const present = () => witnesses[0]!.users;
     // Each writes for as long as the server reads, and hears itself and the others; the server stops reading from those
     // who do not read, so someone else speaks as well.
-    while (present().size > witnesses.length + 1 || present().size === 0) {
+    while (present().size > witnesses.length + 1 && witnesses.every(model => model.fault() === undefined)) {
       const before = witnesses[0]!.count();
       for (const { socket } of deaf) {
         if (socket.writable && socket.writableLength < 1_000_000) socket.write(burst);
@@ -48,7 +53,7 @@ for (const size of [2000, 300]) {
   });
 }
 
-test('members who do not read, in their hundreds, all go at once', async t => {
+test('members who do not read, in their hundreds, all go at once', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, '--max-buffered', '64KB', '--log-level', 'warn');
   const total = 300;
   const deaf = await Promise.all(

@@ -51,6 +51,7 @@ test('names that differ only in case, width, composition or spacing are the same
     ['alice', 'ａｌｉｃｅ'],
     ['Zoë', 'Zoe\u0308'],
     ['straße', 'STRASSE'],
+    ['straße', 'STRAẞE'],
     ['ΣΙΣΥΦΟΣ', 'σισυφος'],
     ['σισυφοσ', 'σισυφος'],
     ['ﬁsh', 'fish'],
