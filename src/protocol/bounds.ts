@@ -93,4 +93,4 @@ export const maxNameLength = 32;
 export const maxHistoryBytes = 1 * MiB;
 
 /** Rooms that nobody is in, but whose messages are remembered (in memory, where there is no `--data`). */
-export const maxEmptyRooms = 256;
+export const maxEmptyRooms = 64;
