@@ -18,6 +18,7 @@ build: node_modules ## compile src/ into dist/
 	@cp src/web/page/*.html src/web/page/*.css dist/web/page/
 
 test: build build-tests ## run every test, a real browser's included
+	@node build/test/support/install.js
 	node --test --test-timeout=120000 --test-reporter=spec $$(find build/test -name '*.test.js')
 
 build-tests: node_modules

@@ -1,25 +1,64 @@
-/** Real clients that tests need: found, or installed from Debian, or asked for. A test that lacks one fails. */
+/**
+ * Real clients that tests need. `make test` runs this first: what is missing is installed, where this is root on Debian;
+ * otherwise one sentence says what to install, and nothing is tested. No test is left out for want of a tool.
+ */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
-const installTimeout = 10 * 60_000;
+interface Tool {
+  readonly name: string;
+  /** Debian's package that has it. */
+  readonly package: string;
+  readonly isThere: () => boolean;
+}
 
-/** @returns the path of a Chromium. @throws Error, a sentence, where there is none and none can be installed */
+const python = '/usr/bin/python3';
+
+const tools: readonly Tool[] = [
+  { name: 'Chromium', package: 'chromium', isThere: () => chromiumOnPath() !== undefined },
+  {
+    name: "Python's websockets, for /usr/bin/python3",
+    package: 'python3-websockets',
+    isThere: hasWebsockets,
+  },
+  { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },
+  { name: 'nc', package: 'netcat-openbsd', isThere: () => onPath(['nc']) !== undefined },
+  { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
+  { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
+];
+
+/** @returns the path of a Chromium. @throws Error, a sentence, where there is none */
 export function findChromium(): string {
-  const named = process.env['CHROMIUM'];
-  if (named !== undefined && named !== '') return named;
   const found = chromiumOnPath();
-  if (found !== undefined) return found;
-  installPackage('chromium');
-  const installed = chromiumOnPath();
-  if (installed !== undefined) return installed;
-  throw new Error('the browser tests need Chromium: apt-get install chromium, or set CHROMIUM to its path');
+  if (found === undefined) throw new Error(wanted([tools[0]!]));
+  return found;
 }
 
 function chromiumOnPath(): string | undefined {
+  const named = process.env['CHROMIUM'];
+  if (named !== undefined && named !== '') return named;
+  return onPath(['chromium', 'chromium-browser', 'google-chrome']);
+}
+
+/** @returns the path of a Python that has `websockets`. @throws Error, a sentence, where there is none */
+export function findPythonWithWebsockets(): string {
+  if (!hasWebsockets()) throw new Error(wanted([tools[1]!]));
+  return python;
+}
+
+function hasWebsockets(): boolean {
+  try {
+    execFileSync(python, ['-c', 'import websockets'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function onPath(names: readonly string[]): string | undefined {
   const folders = ['/usr/bin', ...(process.env['PATH'] ?? '').split(delimiter)];
-  const names = ['chromium', 'chromium-browser', 'google-chrome'];
   return folders
     .flatMap(folder => names.map(name => join(folder, name)))
     .find(path => {
@@ -32,39 +71,35 @@ function chromiumOnPath(): string | undefined {
     });
 }
 
-const python = '/usr/bin/python3';
-
-/** @returns the path of a Python that has `websockets`. @throws Error, a sentence, as above */
-export function findPythonWithWebsockets(): string {
-  if (hasWebsockets()) return python;
-  installPackage('python3-websockets');
-  if (hasWebsockets()) return python;
-  throw new Error(
-    "this test needs Python's websockets for /usr/bin/python3: apt-get install python3-websockets",
-  );
+function wanted(missing: readonly Tool[]): string {
+  const names = missing.map(({ name }) => name).join(', ');
+  const packages = missing.map(tool => tool.package).join(' ');
+  return `the tests need ${names}: apt-get install ${packages}`;
 }
 
-function hasWebsockets(): boolean {
+function installMissing(): void {
+  const isMissing = ({ isThere }: Tool) => !isThere();
+  let missing = tools.filter(isMissing);
+  if (missing.length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+    const packages = missing.map(tool => tool.package);
+    console.log(`installing what the tests need: ${packages.join(' ')}`);
+    aptGet('update');
+    aptGet('install', '-y', '--no-install-recommends', ...packages);
+    missing = tools.filter(isMissing);
+  }
+  if (missing.length === 0) return;
+  console.error(wanted(missing));
+  process.exitCode = 1;
+}
+
+/** What it could not do is seen by looking again. */
+function aptGet(...words: string[]): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   try {
-    execFileSync(python, ['-c', 'import websockets'], { stdio: 'ignore' });
-    return true;
+    execFileSync('/usr/bin/apt-get', ['-qq', ...words], { stdio: ['ignore', 'ignore', 'inherit'], env });
   } catch {
-    return false;
+    console.error(`apt-get ${words[0]} failed`);
   }
 }
 
-/** Where this is root and on Debian; elsewhere, and where it fails, the caller finds that nothing has changed. */
-function installPackage(name: string): void {
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) return;
-  const options = {
-    stdio: 'ignore',
-    timeout: installTimeout,
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-  } as const;
-  try {
-    execFileSync('/usr/bin/apt-get', ['update'], options);
-    execFileSync('/usr/bin/apt-get', ['install', '-y', '--no-install-recommends', name], options);
-  } catch {
-    // What is missing is told by whoever looks again.
-  }
-}
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) installMissing();
