@@ -15,7 +15,9 @@ serve: build ## install, build, and run the server on $(PORT)
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
 	@$(bin)/tsc -p src/web/page
-	@cp src/web/page/*.html src/web/page/*.css dist/web/page/
+	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/index.html dist/web/page/
+	@$(bin)/esbuild src/web/page/chat.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
+		--outdir=dist/web/page --log-level=warning
 
 test: build build-tests ## run every test, a real browser's included
 	@node build/test/support/install.js
