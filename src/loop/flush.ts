@@ -11,12 +11,16 @@ import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
   settleSending();
-  for (let i = 0; i < dirty.length; i++) {
-    const connection = dirty[i]!;
-    connection.isDirty = false;
-    flushConnection(connection);
+  while (dirty.length > 0) {
+    for (let i = 0; i < dirty.length; i++) {
+      const connection = dirty[i]!;
+      connection.isDirty = false;
+      flushConnection(connection);
+    }
+    dirty.length = 0;
+    // A connection that turned out to be over may have been the reason to tell others something.
+    settleSending();
   }
-  dirty.length = 0;
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
   recycleArena();
 }

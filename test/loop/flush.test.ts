@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { doomed, endConnection } from '../../src/connection/outbox.ts';
+import { doomed, endConnection, markDirty } from '../../src/connection/outbox.ts';
 import { sendText, sendToAll } from '../../src/connection/send.ts';
 import { flush, writeDone } from '../../src/loop/flush.ts';
 import { arrivals } from '../../src/loop/poll.ts';
@@ -50,6 +50,25 @@ test('our end follows what is queued, and the connection goes when the peer has 
   writeDone(connection, undefined);
   flush();
   assert.deepEqual(doomed.splice(0), [connection]);
+});
+
+test('what others are told when the flush itself finds someone gone leaves in the same turn', () => {
+  const [gone, witness] = [open(), open()];
+  const farewell = Buffer.from('someone left');
+  gone.connection.handler = {
+    name: 'farewell',
+    message() {},
+    closed: () => sendToAll([witness.connection], undefined, true, farewell, 0, farewell.length),
+  };
+  gone.connection.isHeldBack = true;
+  gone.connection.hasPeerEnded = true;
+  markDirty(gone.connection);
+  flush();
+  // The arena is used again from here on: what was not written by now would be overwritten.
+  sendText(witness.connection, 'the next turn');
+  flush();
+  assert.deepEqual(witness.socket.written(), Buffer.concat([asSent('someone left'), asSent('the next turn')]));
+  assert.deepEqual(doomed.splice(0), [gone.connection]);
 });
 
 test('a write that fails loses its connection, and no other', () => {
