@@ -12,6 +12,7 @@ const floors = [
   'log',
   'storage',
   'options',
+  'client',
   'connection',
   'session',
   'web',
@@ -138,13 +139,25 @@ function withoutComments(text: string): string {
   return text.replace(/\/\*.*?\*\//gs, '').replace(/(^|\s)\/\/.*$/gm, '');
 }
 
-test('only loop/ knows sockets', () => {
+test('only the client itself knows client/, which knows nothing of the server', () => {
+  const isClients = (name: string) => folderOf(name) === 'client' || name === 'client.ts';
+  const known = ['client', 'options', 'protocol'];
+  noneOf(
+    sources.flatMap(({ name, imports }) =>
+      imports
+        .filter(isOurs)
+        .filter(one => (isClients(name) ? !known.includes(folderOf(one)) : isClients(one)))
+        .map(one => `${name} imports ${one}`),
+    ),
+  );
+});
+
+test('only loop/ and client/ know sockets', () => {
   const users = sources.filter(({ imports }) =>
     imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
   );
   assert.ok(users.length > 0);
-  // The client mode is an entry of its own, and connects.
-  noneOf(users.map(({ name }) => name).filter(name => folderOf(name) !== 'loop' && name !== 'client.ts'));
+  noneOf(users.map(({ name }) => name).filter(name => !['loop', 'client'].includes(folderOf(name))));
 });
 
 test('a file is short enough to be read in one sitting', () => {

@@ -30,7 +30,7 @@ export function newLastingChunk(size: number): Chunk {
   return newChunk(Buffer.allocUnsafeSlow(size), 0, size, true);
 }
 
-/** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins one at most. */
+/** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins what one turn had for it. */
 const spareSize = 64 * 1024;
 
 const free: Chunk[] = [];

@@ -1,5 +1,6 @@
 /** The connection record: all there is to know of one client. */
 import type { Endpoint } from '../protocol/endpoint.ts';
+import type { Message } from '../protocol/message.ts';
 import type { Handler } from './handler.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Server } from './server.ts';
@@ -24,6 +25,8 @@ export interface Connection {
   trustLevel: number;
   /** When this level was reached. */
   levelAt: number;
+  /** What its handler has not worked through of the last message; no other is given to it before. */
+  unfinished: Message | undefined;
   /** Whatever its handler keeps with it. */
   data: unknown;
 
@@ -78,6 +81,7 @@ export function newConnection(server: Server, id: number, socket: Socket, wire: 
     handler: undefined,
     trustLevel: 0,
     levelAt: server.now,
+    unfinished: undefined,
     data: undefined,
     input: undefined,
     inputStart: 0,

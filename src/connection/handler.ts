@@ -9,11 +9,12 @@ import type { Connection } from './connection.ts';
 export interface Handler {
   /** Its subprotocol, and the path it is reached by. */
   readonly name: string;
-  /** Bytes of a message, where less than `--max-message` is enough. */
-  readonly maxMessage?: number;
   /** The handshake is done. */
   opened?(connection: Connection): void;
-  /** A whole message came. It is lent for this call: copy what is to be kept. */
+  /**
+   * A whole message came. It is lent for this call: copy what is to be kept. If it carries more work than the connection
+   * has a share of the turn for (`spendShare`), leave the rest to the next turn (`leaveUnfinished`).
+   */
   message(connection: Connection, message: Message): void;
   /**
    * The connection is over, for whatever reason; called once for each that was opened.

@@ -1,7 +1,8 @@
 /**
  * What the turn has to do before it ends: the connections with something to send, and those that are over. Everyone but
- * the flush only adds to these lists.
+ * the loop's last stages only adds to these lists.
  */
+import { work } from '../protocol/work.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { appendRange } from './queue.ts';
@@ -11,18 +12,29 @@ export const dirty: Connection[] = [];
 /** Connections to be freed when the turn ends. */
 export const doomed: Connection[] = [];
 
-/** Appended ranges since the start: a measure of the work that a message made. */
-export const tally = { appended: 0 };
-
 let askForTurn = () => {};
+
+/** Whether something is to be done in a turn that comes. */
+export function hasWork(): boolean {
+  return isTurnWanted || dirty.length > 0 || doomed.length > 0 || burst !== undefined;
+}
 
 /** Whoever runs the loop is told here when there is work for a turn. */
 export function onWork(ask: () => void): void {
   askForTurn = ask;
 }
 
+/** Something is to be done in a turn that comes, by whoever calls this. */
 export function requestTurn(): void {
+  isTurnWanted = true;
   askForTurn();
+}
+
+let isTurnWanted = false;
+
+/** The turn that was wanted begins. */
+export function beginWork(): void {
+  isTurnWanted = false;
 }
 
 /** The flush is to look at this connection. */
@@ -39,7 +51,7 @@ export function queueRange(connection: Connection, chunk: Chunk, start: number, 
 }
 
 function append(connection: Connection, chunk: Chunk, start: number, end: number): void {
-  tally.appended++;
+  work.done++;
   appendRange(connection.queue, chunk, start, end);
   markDirty(connection);
 }

@@ -10,7 +10,7 @@ import { turnMemory } from '../protocol/mask.ts';
 
 const KiB = 1024;
 
-/** The most that one read takes, and so the most of one connection that a turn sees. */
+/** The most that one read takes. Of one connection a turn sees no more than the input holds. */
 export const landingSize = 256 * KiB;
 export const inputStart = landingSize;
 export const inputEnd = inputStart + 768 * KiB;

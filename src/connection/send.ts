@@ -1,11 +1,11 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
 import { log } from '../log/log.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { type Deflater, deflateMessage } from '../protocol/deflate.ts';
+import { deflateMessage, newDeflateState, noteDeflated } from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { queueForAll, queueRange, settleBurst } from './outbox.ts';
+import { markDirty, queueForAll, queueRange, settleBurst } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
 const FIN = 0x80;
@@ -65,7 +65,7 @@ export function sendMessage(
 
 /** Whether messages can still be sent. */
 function isOpen({ endpoint, phase }: Connection): boolean {
-  return endpoint === undefined ? phase === 'open' : endpoint.state === 'OPEN';
+  return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
 }
 
 /** Bytes as they are, for wires that have no frames. */
@@ -95,8 +95,8 @@ export function sendControl(
 }
 
 /**
- * Sends one message to many connections. It is serialised once, and compressed once for those that want it so; those that
- * keep a compression context each get a form of their own.
+ * Sends one message to many connections. It is serialised once, and compressed once for those that want it so: without
+ * reference to what each of them got before, though some could have that.
  * @param members of one kind, framed or not; a list that is replaced, not changed, when someone comes or leaves
  */
 export function sendToAll(
@@ -119,13 +119,14 @@ export function sendToAll(
   for (const member of members) {
     if (member === except || !mayGet(member)) continue;
     const deflater = member.endpoint?.deflater;
-    if (deflater?.keepsContext) {
-      sendMessage(member, isText, bytes, start, end);
-      continue;
-    }
     let range: Range;
-    if (deflater === undefined) range = plain ??= frameRange(isText, bytes, start, end);
-    else range = deflated[deflater.windowBits] ??= deflatedRange(deflater, isText, bytes, start, end);
+    if (deflater === undefined) {
+      range = plain ??= frameRange(isText, bytes, start, end);
+    } else {
+      const { windowBits } = deflater;
+      range = deflated[windowBits] ??= deflatedRange(windowBits, isText, bytes, start, end);
+      noteDeflated(deflater, bytes, start, end);
+    }
     member.messagesOut++;
     queueRange(member, range.chunk, range.start, range.end);
   }
@@ -141,6 +142,7 @@ function mayGet(member: Connection): boolean {
   // Not now: its leaving may be told to those who are being told something else.
   member.hasFallenBehind = true;
   fallen.push(member);
+  markDirty(member);
   return false;
 }
 
@@ -150,13 +152,13 @@ function frameRange(isText: boolean, bytes: Uint8Array, start: number, end: numb
 }
 
 function deflatedRange(
-  deflater: Deflater,
+  windowBits: number,
   isText: boolean,
   bytes: Uint8Array,
   start: number,
   end: number,
 ): Range {
-  const deflated = deflateMessage(deflater, bytes, start, end);
+  const deflated = deflateMessage(newDeflateState(false, windowBits), bytes, start, end);
   return frameRange(isText, deflated, 0, deflated.length, RSV1);
 }
 

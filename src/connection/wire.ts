@@ -1,4 +1,4 @@
-/** What is spoken on a connection: HTTP at first, WebSocket after its handshake. The loop knows no more than this of any. */
+/** What is spoken on a connection: HTTP, WebSocket after its handshake, packets, lines. The loop knows no more of any. */
 import type { Connection } from './connection.ts';
 
 export interface Wire {

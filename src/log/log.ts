@@ -1,5 +1,4 @@
 /** The log: one line an event on stderr, as text for people or as JSON for programs. */
-import { writeSync } from 'node:fs';
 
 const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 export type LogLevel = keyof typeof levels;
@@ -25,12 +24,24 @@ export function isLogged(level: LogLevel): boolean {
 export function log(level: LogLevel, event: string, fields: LogFields = {}): void {
   if (!isLogged(level)) return;
   const line = format === 'json' ? jsonLine(level, event, fields) : textLine(level, event, fields);
-  try {
-    writeSync(2, line);
-  } catch {
-    // Whoever read our stderr is gone or does not keep up. The server does not die of its log.
+  // To a pipe this does not wait: whoever reads it and does not keep up holds nobody up, but may lose lines.
+  if (process.stderr.writableLength > maxUnread) {
+    linesLost++;
+    return;
   }
+  process.stderr.write(line);
+  if (linesLost === 0) return;
+  const lost = linesLost;
+  linesLost = 0;
+  log('warn', 'lines lost', { count: lost });
 }
+
+/** Bytes that wait for whoever reads the log. */
+const maxUnread = 1024 * 1024;
+let linesLost = 0;
+
+// If nobody reads it any more, the server goes on all the same.
+process.stderr.on('error', () => {});
 
 function jsonLine(level: LogLevel, event: string, fields: LogFields): string {
   return `${quote({ time: new Date().toISOString(), level, event, ...fields })}\n`;

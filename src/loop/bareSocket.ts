@@ -206,8 +206,9 @@ export class BareSocket implements Socket {
   }
 
   address(): string {
-    const peer: { address?: string; port?: number } = {};
-    this.handle.getpeername?.(peer);
+    if (this.handle.getpeername === undefined) return showPeer(undefined, undefined);
+    const peer = { address: 'gone', port: 0 };
+    this.handle.getpeername(peer);
     return showPeer(peer.address, peer.port);
   }
 }

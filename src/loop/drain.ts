@@ -2,6 +2,7 @@
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import { guard } from './guard.ts';
 import { comeToTurn } from './poll.ts';
 import { clock, closeListeners } from './serverLoop.ts';
 
@@ -16,7 +17,7 @@ export function drain(server: Server, why: string): void {
   closeListeners(server);
   for (const entry of server.table.entries) {
     if (entry?.kind === 'connection' && entry.phase === 'open')
-      entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away');
+      guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
   comeToTurn();
 }

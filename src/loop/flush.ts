@@ -11,16 +11,13 @@ import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
   settleSending();
-  while (dirty.length > 0) {
-    for (let i = 0; i < dirty.length; i++) {
-      const connection = dirty[i]!;
-      connection.isDirty = false;
-      flushConnection(connection);
-    }
-    dirty.length = 0;
-    // A connection that turned out to be over may have been the reason to tell others something.
-    settleSending();
+  // From here on no handler is called, and nothing is queued.
+  for (let i = 0; i < dirty.length; i++) {
+    const connection = dirty[i]!;
+    connection.isDirty = false;
+    flushConnection(connection);
   }
+  dirty.length = 0;
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
   recycleArena();
 }
@@ -43,12 +40,12 @@ function holdBack(connection: Connection): void {
     connection.isHeldBack = true;
     setReading(connection, false);
   } else if (connection.isHeldBack) {
-    if (connection.input !== undefined) {
+    if (connection.input !== undefined || connection.unfinished !== undefined) {
       markReadable(connection);
     } else {
       connection.isHeldBack = false;
       setReading(connection, true);
-      if (connection.hasPeerEnded) connection.wire.lost(connection, undefined);
+      if (connection.hasPeerEnded) peerEnded(connection, undefined);
     }
   }
 }

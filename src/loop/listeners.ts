@@ -106,7 +106,9 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress): string {
     case 'EADDRINUSE':
       return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with --port or --listen`;
     case 'EACCES':
-      return `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
+      return address.transport === 'unix'
+        ? `cannot listen on ${where}: permission denied; choose a folder that this user may write to`
+        : `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
     case 'EADDRNOTAVAIL':
       return `cannot listen on ${where}: this machine has no such address`;
     case 'ENOTFOUND':

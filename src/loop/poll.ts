@@ -3,7 +3,7 @@
  * `setImmediate` after them lets the turn begin, in which all of it is worked through.
  */
 import type { Connection } from '../connection/connection.ts';
-import { dirty, doomed } from '../connection/outbox.ts';
+import { hasWork } from '../connection/outbox.ts';
 import { inputEnd, inputStart, landingSize } from '../connection/regions.ts';
 import type { Socket } from '../connection/socket.ts';
 import { turnMemory } from '../protocol/mask.ts';
@@ -28,14 +28,15 @@ let isTurnComing = false;
 export function poll(): Promise<void> {
   return new Promise(resolve => {
     beginTurn = resolve;
-    // What was left over does not wait for the system; but the system is asked first.
-    if (arrivals.readable.length > 0 || dirty.length > 0 || doomed.length > 0) comeToTurn();
+    // What is left over from the turn does not wait for the system; but the system is asked first.
+    const { readable, ended, accepted } = arrivals;
+    if (readable.length + ended.length + accepted.length > 0 || hasWork()) comeToTurn();
   });
 }
 
-/** Sees to it that a turn comes, when the system was polled. */
+/** Sees to it that a turn comes, when the system was polled. During a turn it is `poll` that will look what is left. */
 export function comeToTurn(): void {
-  if (isTurnComing) return;
+  if (isTurnComing || beginTurn === undefined) return;
   isTurnComing = true;
   setImmediate(turnComes);
 }

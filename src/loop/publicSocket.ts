@@ -7,6 +7,8 @@ import { showPeer } from './addresses.ts';
 import { writeDone } from './flush.ts';
 import { bytesArrived, peerEnded } from './poll.ts';
 
+const pieceSize = 256 * 1024;
+
 export class PublicSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
@@ -39,15 +41,21 @@ export class PublicSocket implements Socket {
   }
 
   writeOne(bytes: Buffer, start: number, end: number): number {
-    this.stream.write(bytes.subarray(start, end), this.written);
+    this.writePieces(bytes, start, end);
     this.isBusy = this.stream.writableLength > 0;
     return 0;
   }
 
+  /** In pieces, by which it can be seen how far a slow peer has come. */
+  private writePieces(bytes: Buffer, start: number, end: number): void {
+    for (let at = start; at < end; at += pieceSize) {
+      this.stream.write(bytes.subarray(at, Math.min(end, at + pieceSize)), this.written);
+    }
+  }
+
   write(ranges: readonly Range[]): number {
     this.stream.cork();
-    for (const { chunk, start, end } of ranges)
-      this.stream.write(chunk.bytes.subarray(start, end), this.written);
+    for (const { chunk, start, end } of ranges) this.writePieces(chunk.bytes, start, end);
     this.stream.uncork();
     this.isBusy = this.stream.writableLength > 0;
     return 0;

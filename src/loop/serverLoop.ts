@@ -4,18 +4,19 @@
  * Within a turn, what is urgent (control frames) is read first, then what is new, then what others were let go before.
  */
 import { type Connection, newConnection } from '../connection/connection.ts';
-import { doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
+import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Server } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { addEntry, freeClosedIds, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
-import { log } from '../log/log.ts';
-import { refusalRoom } from '../protocol/bounds.ts';
+import { heldBackShare, refusalRoom } from '../protocol/bounds.ts';
 import { turnMemory } from '../protocol/mask.ts';
+import { work } from '../protocol/work.ts';
 import { endTurn } from '../session/processData.ts';
 import { flush, setReading } from './flush.ts';
-import { arrivals, comeToTurn, poll, recycleInput } from './poll.ts';
+import { dropFaulty, guard } from './guard.ts';
+import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
 import { checkDeadlines } from './timers.ts';
 
 /**
@@ -26,6 +27,7 @@ export async function serverLoop(server: Server, firstWire: Wire): Promise<void>
   onWork(comeToTurn);
   while (!(server.isDraining && server.connections === 0)) {
     await poll();
+    beginWork();
     server.now = clock();
     server.counters.turns++;
     acceptConnections(server, firstWire);
@@ -84,32 +86,46 @@ function readConnections(): void {
   }
   readable.length = 0;
   for (let i = 0; i < fresh.length; i++) readConnection(fresh[i]!);
-  for (let i = 0; i < heldBack.length; i++) readConnection(heldBack[i]!);
+  const heldBackEnd = work.done + heldBackShare;
+  for (let i = 0; i < heldBack.length; i++) {
+    // Those that are left out come first in the next turn.
+    if (work.done < heldBackEnd) readConnection(heldBack[i]!);
+    else readAgain(heldBack[i]!);
+  }
   fresh.length = 0;
   heldBack.length = 0;
   recycleInput();
 }
 
+function readAgain(connection: Connection): void {
+  connection.isReady = false;
+  markReadable(connection);
+}
+
+/** A connection may have a message to finish, and nothing more. */
+const noInput = Buffer.alloc(0);
+
 /** Hands a connection's input to its wire; where that changes on the way (HTTP to WebSocket), the rest to the new one. */
 function readConnection(connection: Connection): void {
-  const { input, inputEnd } = connection;
   connection.isReady = false;
-  if (input === undefined || connection.phase === 'gone') return;
+  if (connection.phase === 'gone') return;
+  const input = connection.input ?? noInput;
+  const start = connection.input === undefined ? 0 : connection.inputStart;
+  const end = connection.input === undefined ? 0 : connection.inputEnd;
   connection.heardAt = connection.server.now;
-  let at = connection.inputStart;
+  let at = start;
   try {
     while (connection.phase === 'open') {
       const { wire } = connection;
-      at = wire.receive(connection, input, at, inputEnd);
-      if (connection.wire === wire || at === inputEnd) break;
+      at = wire.receive(connection, input, at, end);
+      if (connection.wire === wire || at === end) break;
       connection.inputSeen = 0;
     }
   } catch (error) {
-    // A fault of ours, which costs this connection and no other.
-    log('error', 'internal error', { id: connection.id, stack: (error as Error).stack });
-    dropConnection(connection);
+    dropFaulty(connection, error);
   }
-  keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
+  if (connection.phase !== 'open') connection.unfinished = undefined;
+  keepRest(connection, input, connection.phase === 'open' ? at : end, end);
 }
 
 /** What was not worked through stays with the connection: the turn's memory is used again. */
@@ -118,7 +134,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   connection.inputSeen = rest;
   if (rest === 0) {
     connection.input = undefined;
-    connection.isHeldBack = false;
+    connection.isHeldBack = connection.unfinished !== undefined;
   } else if (input === turnMemory) {
     connection.input = Buffer.from(input.subarray(at, end));
     connection.inputStart = 0;
@@ -129,7 +145,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   setReading(connection, !connection.isHeldBack);
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
-  else if (connection.hasPeerEnded) connection.wire.lost(connection, undefined);
+  else if (connection.hasPeerEnded) guard(connection, () => connection.wire.lost(connection, undefined));
 }
 
 /** Peers that will send nothing more. */
@@ -141,7 +157,7 @@ function endConnections(): void {
     connection.hasPeerEnded = true;
     // What it sent before is worked through first, unless it cannot be answered anyhow.
     if (connection.isHeldBack && error === undefined) continue;
-    connection.wire.lost(connection, error);
+    guard(connection, () => connection.wire.lost(connection, error));
     if (error === undefined) markDirty(connection);
     else dropConnection(connection);
   }
@@ -151,7 +167,7 @@ function endConnections(): void {
 function freeConnections(server: Server): void {
   for (let i = 0; i < doomed.length; i++) {
     const connection = doomed[i]!;
-    connection.wire.lost(connection, undefined);
+    guard(connection, () => connection.wire.lost(connection, 'ended by the server'));
     connection.input = undefined;
     clearQueue(connection.queue);
     connection.socket.destroy();

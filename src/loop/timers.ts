@@ -4,6 +4,7 @@ import type { Connection } from '../connection/connection.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import { guard } from './guard.ts';
 import { comeToTurn } from './poll.ts';
 
 let timer: NodeJS.Timeout | undefined;
@@ -22,7 +23,7 @@ export function checkDeadlines(server: Server): void {
   if (isDue) {
     isDue = false;
     for (const entry of server.table.entries) {
-      if (entry?.kind === 'connection') checkConnection(server, entry);
+      if (entry?.kind === 'connection') guard(entry, () => checkConnection(server, entry));
     }
     if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
   }

@@ -1,37 +1,43 @@
 import minimist from 'minimist';
 import { quoted, UsageError, unfitValue } from './error.ts';
 import { nearest } from './nearest.ts';
-import { flagName, type Given, isFlag, type OptionName, type Options, optionEntries } from './table.ts';
+import { flagName, type Given, isFlag, type OptionTable } from './option.ts';
 
-const byWord: ReadonlyMap<string, OptionName> = new Map([
-  ...optionEntries.map(([name]) => [flagName(name), name] as const),
-  ...optionEntries.flatMap(([name, { short }]) => (short ? [[`-${short}`, name] as const] : [])),
-]);
+/** A command line, split but its values not read yet. */
+export interface Arguments<Name extends string> {
+  readonly given: ReadonlyMap<Name, Given>;
+  /** What belongs to no option, in order. */
+  readonly words: readonly string[];
+}
 
 /** A word of the command line that names an option. */
-interface OptionWord {
-  readonly name: OptionName;
+interface OptionWord<Name extends string> {
+  readonly name: Name;
   /** The value in the word itself: `--port=80`, `-p80`, `-p=80`. */
   readonly value: string | undefined;
 }
 
 /**
- * The command line, split but its values not read yet. Throws UsageError.
+ * Splits a command line (without node and script) by a program's table of options. Throws UsageError.
  *
  * minimist forgives much (unknown names, `--no-x` for any x, clusters, `--constructor`), so each word that starts with a
  * hyphen is held against the table first, and minimist gets only options that take a value, by their long names. Going
  * word by word is safe, as minimist never takes a word that starts with a hyphen for the value of the one before it.
  */
-export function readArguments(argv: readonly string[], options: Options): Map<OptionName, Given> {
+export function readArguments<Name extends string>(
+  argv: readonly string[],
+  options: OptionTable<Name>,
+): Arguments<Name> {
+  const byWord = wordsOf(options);
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
-  const given = new Map<OptionName, Given>();
+  const given = new Map<Name, Given>();
   const checked: string[] = [];
   for (const [at, word] of argv.slice(0, end).entries()) {
     if (!startsOption(word)) {
       checked.push(word);
       continue;
     }
-    const { name, value } = readOptionWord(word, at + 1 < end ? argv[at + 1] : undefined, options);
+    const { name, value } = readOptionWord(word, at + 1 < end ? argv[at + 1] : undefined, options, byWord);
     const label = flagName(name);
     if (given.has(name) && !options[name].repeatable)
       throw new UsageError(`${label} is given twice; keep one`);
@@ -41,15 +47,22 @@ export function readArguments(argv: readonly string[], options: Options): Map<Op
 
   const split = minimist([...checked, ...argv.slice(end)], {
     // As strings: minimist makes numbers of what looks like one. `_` is what belongs to no option.
-    string: [...optionEntries.map(([name]) => longName(name)), '_'],
+    string: [...Object.keys(options).map(longName), '_'],
   });
-  const stray = split._[0];
-  if (stray !== undefined) throw new UsageError(`pollywog takes no such word: ${quoted(stray)}; see --help`);
   for (const [name, { label, raw }] of given) given.set(name, { label, raw: split[longName(name)] ?? raw });
-  return given;
+  return { given, words: split._ };
 }
 
-function longName(name: OptionName): string {
+/** By long flag and by short one: which option it is. */
+function wordsOf<Name extends string>(options: OptionTable<Name>): ReadonlyMap<string, Name> {
+  const entries = Object.entries(options) as [Name, OptionTable[string]][];
+  return new Map([
+    ...entries.map(([name]) => [flagName(name), name] as const),
+    ...entries.flatMap(([name, { short }]) => (short ? [[`-${short}`, name] as const] : [])),
+  ]);
+}
+
+function longName(name: string): string {
   return flagName(name).slice(2);
 }
 
@@ -58,10 +71,15 @@ function startsOption(word: string): boolean {
 }
 
 /** What `word` names, if that has what it needs: a value in the word or in `next`, or none where it takes none. */
-function readOptionWord(word: string, next: string | undefined, options: Options): OptionWord {
-  const [, written = '', equals, digits] = /^(--[^=]+|-[a-z])(?:=(.*)|([0-9]+))?$/is.exec(word) ?? [];
+function readOptionWord<Name extends string>(
+  word: string,
+  next: string | undefined,
+  options: OptionTable<Name>,
+  byWord: ReadonlyMap<string, Name>,
+): OptionWord<Name> {
+  const [, written = '', equals, digits] = /^(--[^=]+|-[a-z0-9])(?:=(.*)|([0-9]+))?$/is.exec(word) ?? [];
   const name = byWord.get(written);
-  if (name === undefined) throw unknownOption(word);
+  if (name === undefined) throw unknownOption(word, options);
   const value = equals ?? digits;
   if (isFlag(options[name])) {
     if (value !== undefined)
@@ -72,12 +90,9 @@ function readOptionWord(word: string, next: string | undefined, options: Options
   return { name, value };
 }
 
-function unknownOption(word: string): UsageError {
+function unknownOption(word: string, options: OptionTable): UsageError {
   const [name = word] = word.split('=', 1);
   const shown = /^[!-~]{1,40}$/.test(name) ? name : quoted(name);
-  const likely = nearest(
-    name.replace(/^-+/, ''),
-    optionEntries.map(([known]) => longName(known)),
-  );
+  const likely = nearest(name.replace(/^-+/, ''), Object.keys(options).map(longName));
   return new UsageError(`unknown option ${shown}; ${likely ? `did you mean --${likely}?` : 'see --help'}`);
 }

@@ -1,8 +1,9 @@
 import { type ListenAddress, showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, readEnvironment } from './environment.ts';
-import { UsageError, unfitValue } from './error.ts';
-import { type Given, type Option, type OptionName, type Options, table, type Values } from './table.ts';
+import { quoted, UsageError } from './error.ts';
+import { type Given, readValues } from './option.ts';
+import { type OptionName, type Options, table, type Values } from './table.ts';
 import { choice } from './values.ts';
 
 /**
@@ -59,7 +60,9 @@ export function readConfiguration(
     ...table,
     default: { ...table.default, kind: choice(handlers, table.default.kind.placeholder) },
   };
-  const flags = readArguments(argv, options);
+  const { given: flags, words } = readArguments(argv, options);
+  const [stray] = words;
+  if (stray !== undefined) throw new UsageError(`pollywog takes no such word: ${quoted(stray)}; see --help`);
   // Whatever else is wrong, these two answer.
   if (flags.has('help')) return configurationOf('help', options, []);
   if (flags.has('version')) return configurationOf('version', options, []);
@@ -72,9 +75,7 @@ function configurationOf(
   sources: readonly ReadonlyMap<OptionName, Given>[],
 ): Configuration {
   const given = (name: OptionName) => sources.find(source => source.has(name))?.get(name);
-  const read = ([name, option]: [string, Option]) => [name, readOption(option, given(name as OptionName))];
-  const values = Object.fromEntries(Object.entries(options).map(read)) as Values;
-
+  const values = readValues(options, sources) as Values;
   const { port, host, listen, default: defaultHandler, noSelf, origin, help, version, ...rest } = values;
   const wantsPorts = listen.length === 0 || given('port') !== undefined || given('host') !== undefined;
   return {
@@ -85,19 +86,6 @@ function configurationOf(
     includeSender: !noSelf,
     origins: origin,
   };
-}
-
-/** The value of `option` as `given` has it, or its default. Throws UsageError. */
-function readOption(option: Option, given: Given | undefined): unknown {
-  if (given === undefined) return option.default;
-  const { label, raw } = given;
-  const readOne = (one: unknown) => {
-    const value = option.kind.parse(one);
-    if (value !== undefined) return value;
-    throw unfitValue(label, option.kind.wants, one);
-  };
-  if (option.repeatable === undefined) return readOne(raw);
-  return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];
 }
 
 function combine(hosts: readonly string[], ports: readonly number[]): ListenAddress[] {

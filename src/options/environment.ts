@@ -1,6 +1,7 @@
 import { quoted, UsageError } from './error.ts';
 import { nearest } from './nearest.ts';
-import { environmentName, type Given, isFlag, type OptionName, optionEntries } from './table.ts';
+import { type Given, isFlag } from './option.ts';
+import { environmentName, type OptionName, optionEntries } from './table.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,4 +1,14 @@
-import { flagName, type Option, type OptionName, optionEntries } from './table.ts';
+import { flagName, type Option, type OptionTable } from './option.ts';
+import { table } from './table.ts';
+
+/** What `--help` of a program says. */
+export interface HelpPage {
+  /** How it is called, such as `pollywog [OPTION]...`. */
+  readonly usage: string;
+  readonly options: OptionTable;
+  /** What follows the options: paragraphs, with an empty line between them. */
+  readonly paragraphs: readonly string[];
+}
 
 const examples = `Examples:
   pollywog -p 8080 --host 127.0.0.1
@@ -9,21 +19,28 @@ const examples = `Examples:
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
 ...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.`;
 
-/** The answer to `--help`: one screen of 80 columns and 46 lines, without a final newline. */
+/** The server's answer to `--help`: one screen of 80 columns and 46 lines, without a final newline. */
 export function helpText(): string {
-  const usages = optionEntries.map(([name, option]) => usage(name, option));
-  const column = Math.max(...usages.map(line => line.length)) + 2;
-  const lines = ['Usage: pollywog [OPTION]...', ''];
-  let group = '';
-  for (const [at, [, option]] of optionEntries.entries()) {
-    if (option.group !== group) lines.push(`${option.group}:`);
-    group = option.group;
-    lines.push(usages[at]!.padEnd(column) + option.help + shownDefault(option));
-  }
-  return [...lines, '', notes, '', examples].join('\n');
+  return showHelp({ usage: 'pollywog [OPTION]...', options: table, paragraphs: [notes, examples] });
 }
 
-function usage(name: OptionName, { short, kind, repeatable }: Option): string {
+/** The page as text, its options in the order of their table, without a final newline. */
+export function showHelp({ usage, options, paragraphs }: HelpPage): string {
+  const entries = Object.entries(options).map(
+    ([name, option]) => [optionUsage(name, option), option] as const,
+  );
+  const column = Math.max(...entries.map(([line]) => line.length)) + 2;
+  const lines = [`Usage: ${usage}`, ''];
+  let group = '';
+  for (const [line, option] of entries) {
+    if (option.group !== group) lines.push(`${option.group}:`);
+    group = option.group;
+    lines.push(line.padEnd(column) + option.help + shownDefault(option));
+  }
+  return [...lines, ...paragraphs.flatMap(paragraph => ['', paragraph])].join('\n');
+}
+
+function optionUsage(name: string, { short, kind, repeatable }: Option): string {
   const flags = `  ${short === undefined ? '   ' : `-${short},`} ${flagName(name)}`;
   return kind.placeholder === '' ? flags : `${flags} ${kind.placeholder}${repeatable ? '...' : ''}`;
 }
@@ -31,5 +48,6 @@ function usage(name: OptionName, { short, kind, repeatable }: Option): string {
 function shownDefault(option: Option): string {
   if (option.kind.placeholder === '') return '';
   const values: readonly unknown[] = Array.isArray(option.default) ? option.default : [option.default];
-  return values.length === 0 ? '' : ` [${values.map(value => option.kind.show(value)).join(', ')}]`;
+  const shown = values.map(value => option.kind.show(value)).join(', ');
+  return shown === '' ? '' : ` [${shown}]`;
 }

@@ -1,21 +1,10 @@
-/** The one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
+/** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
-import { choice, count, directory, duration, flag, historyBound, type Kind, port, size } from './values.ts';
+import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
+import { choice, count, directory, duration, flag, historyBound, port, size } from './values.ts';
 
-export interface Option {
-  readonly kind: Kind<unknown>;
-  /** The letter of its short flag. */
-  readonly short?: string;
-  /** Whether it may be given several times; its value is a list then, and so is its default. */
-  readonly repeatable?: true;
-  /** The value when nothing gives one, as `kind.parse` would return it. */
-  readonly default: unknown;
-  /** The heading it stands under in `--help`. */
-  readonly group: 'Listening' | 'Sessions' | 'Chat' | 'Limits' | 'Timeouts' | 'Running';
-  /** What `--help` says of it: one short line, the default is added. */
-  readonly help: string;
-}
+export { flagName, isFlag } from './option.ts';
 
 /** Keys are the names in the configuration file; see `flagName` and `environmentName` for the others. */
 export const table = {
@@ -194,44 +183,18 @@ export const table = {
     group: 'Running',
     help: 'print the version',
   },
-} as const satisfies Record<string, Option>;
+} as const satisfies OptionTable;
 
 export type OptionName = keyof typeof table;
 
 /** The table, or one like it. */
-export type Options = Readonly<Record<OptionName, Option>>;
+export type Options = OptionTable<OptionName>;
 
-type ValueOf<O extends Option> =
-  O['kind'] extends Kind<infer T> ? (O extends { repeatable: true } ? readonly T[] : T) : never;
-
-/** One value for each option, of the type its kind reads. */
-export type Values = { readonly [Name in OptionName]: ValueOf<(typeof table)[Name]> };
-
-/** What one source (flags, environment, file) says of an option, not read yet. */
-export interface Given {
-  /** How messages call it: `--port`, `POLLYWOG_PORT`. */
-  readonly label: string;
-  /** A word, true for a flag, or a JSON value; a list where the option is repeatable. */
-  readonly raw: unknown;
-}
+export type Values = ValuesOf<typeof table>;
 
 export const optionEntries = Object.entries(table) as readonly (readonly [OptionName, Option])[];
-
-/** A flag takes no value. */
-export function isFlag(option: Option): boolean {
-  return option.kind.placeholder === '';
-}
-
-/** `maxMessage` is `--max-message`. */
-export function flagName(name: OptionName): string {
-  return `--${hyphenated(name)}`;
-}
 
 /** `maxMessage` is `POLLYWOG_MAX_MESSAGE`. */
 export function environmentName(name: OptionName): string {
   return `POLLYWOG_${hyphenated(name).replaceAll('-', '_').toUpperCase()}`;
-}
-
-function hyphenated(name: OptionName): string {
-  return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
 }

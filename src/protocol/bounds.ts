@@ -64,9 +64,12 @@ export const defaults = {
 
 /**
  * What one connection may use of a turn before the others get theirs: each message, each recipient of it and each 256
- * bytes of it count one. About a millisecond's work.
+ * bytes of it count one, what goes through zlib more (see deflate.ts). About a millisecond's work.
  */
 export const turnShare = 8192;
+
+/** What those who had their share of the last turn may use of the next, all together: about ten milliseconds. */
+export const heldBackShare = 8 * turnShare;
 
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
@@ -83,11 +86,11 @@ export const maxFirstLine = 512;
 /** The blob of a packet, and so a chat's message. Discord and Slack take 4,000 and 40,000 characters. */
 export const maxPacketBlob = 64 * KiB;
 
-/** A WebSocket message of packets. */
-export const maxPacketMessage = 1 * MiB;
-
 /** Characters (code points) of a nick or a room's name. */
 export const maxNameLength = 32;
+
+/** The same in bytes: UTF-8 takes at most four for one. */
+export const maxNameBytes = 4 * maxNameLength;
 
 /** What a room remembers in memory is bounded in bytes, too, whatever `--history` says of their number. */
 export const maxHistoryBytes = 1 * MiB;

@@ -34,12 +34,16 @@ export interface Endpoint {
   /** Both set where permessage-deflate was negotiated. */
   readonly inflater: Inflater | undefined;
   readonly deflater: Deflater | undefined;
+  /** The peer broke a rule, and was told so. */
+  hasFailed: boolean;
   /** The message of which some is missing, if there is one. */
   incoming: IncomingMessage | undefined;
 }
 
 /** What comes of received bytes, for the `owner` of the endpoint (a connection, a test's record). */
 export interface EndpointEvents<Owner> {
+  /** Whether messages that come after our close frame are wanted: what the peer had sent before it saw that. */
+  readonly hearsWhileClosing?: boolean;
   /**
    * A whole message came. It is lent for this call only.
    * @returns whether to go on: false stops `receive` after this message
@@ -63,7 +67,7 @@ export function newEndpoint(
   deflater?: Deflater,
 ): Endpoint {
   const most = Math.min(maxMessage, longestMessage);
-  return { role, state: 'OPEN', maxMessage: most, inflater, deflater, incoming: undefined };
+  return { role, state: 'OPEN', maxMessage: most, inflater, deflater, hasFailed: false, incoming: undefined };
 }
 
 /** One of each serves every connection: they are filled anew before each use, and used up before the next. */
@@ -154,8 +158,8 @@ function deliver<Owner>(
 }
 
 function deliverMessage<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
-  // Once we have said that we are closing, no one here answers any more.
-  if (endpoint.state !== 'OPEN') return true;
+  // Once we have said that we are closing, no one here answers any more; but someone may still want to hear.
+  if (endpoint.state !== 'OPEN' && events.hearsWhileClosing !== true) return true;
   return events.message(owner, message);
 }
 
@@ -168,7 +172,8 @@ function receiveControl<Owner>(
   end: number,
 ): void {
   if (header.opcode === Opcode.Ping) {
-    // RFC 6455 §5.5.2: a pong, with the ping's payload, unless a close frame was received. None after ours was sent.
+    // RFC 6455 §5.5.2: a pong, with the ping's payload, unless a close frame was received. After our own close frame
+    // nothing is sent either: its peer is about to answer that, and does not wait for anything else.
     if (endpoint.state === 'OPEN') events.sendControl(owner, Opcode.Pong, bytes, start, end);
   } else if (header.opcode === Opcode.Pong) {
     events.pong(owner, bytes, start, end);
@@ -238,6 +243,7 @@ export function failConnection<Owner>(
   if (endpoint.state === 'CLOSED') return;
   startClosing(endpoint, events, owner, code, reason);
   endpoint.state = 'CLOSED';
+  endpoint.hasFailed = true;
   endpoint.incoming = undefined;
   events.closed(owner, code, reason);
 }

@@ -2,7 +2,7 @@
  * Masking, RFC 6455 §5.3: octet i of the payload is XORed with octet i modulo 4 of the masking key. The same operation
  * masks and unmasks.
  *
- * It touches every byte a client sends, so it is done sixteen bytes at a time by 190 bytes of WebAssembly
+ * It touches every byte a client sends, so it is done sixteen bytes at a time by some 200 bytes of WebAssembly
  * (`unmask.wat` beside this file is their source) for whatever lies in `turnMemory`, the one block that WebAssembly can
  * reach; that is where the loop reads into. Bytes elsewhere are done in plain JavaScript, with the same result.
  */

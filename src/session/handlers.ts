@@ -2,8 +2,8 @@
 import type { Handler } from '../connection/handler.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { newBroadcastHandler } from './broadcast.ts';
-import type { Chat } from './chat.ts';
 import { echo } from './echo.ts';
+import type { Chat } from './room.ts';
 import { newTpacketHandler } from './tpacket.ts';
 
 const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {

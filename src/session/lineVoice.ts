@@ -1,5 +1,5 @@
 /** The chat, said in lines for a terminal: what people say as `nick: text`, all else after a `*`, or a `!`. */
-import type { Voice } from './chat.ts';
+import type { Voice } from './room.ts';
 
 const line = (text: string) => Buffer.from(`${text}\n`);
 

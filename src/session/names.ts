@@ -1,6 +1,6 @@
 /** Nicks and the names of rooms: what is fit for one, and which of them are the same. */
 import { isUtf8 } from 'node:buffer';
-import { maxNameLength } from '../protocol/bounds.ts';
+import { maxNameBytes, maxNameLength } from '../protocol/bounds.ts';
 
 export interface Name {
   /** As it is shown: in Unicode's composed form (NFC). */
@@ -24,7 +24,7 @@ const emojiJoin =
  * @returns the name; or a string, the sentence that says why it is not fit
  */
 export function readName(bytes: Uint8Array, what: string): Name | string {
-  if (bytes.length > maxNameLength * 4) return tooLong(what);
+  if (bytes.length > maxNameBytes) return tooLong(what);
   if (!isUtf8(bytes)) return `a ${what} is UTF-8`;
   const text = Buffer.from(bytes).toString('utf8').normalize('NFC');
   const length = [...text].length;

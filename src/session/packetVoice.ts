@@ -1,7 +1,7 @@
 /** The chat, said in packets. */
 import { maxPacketBlob } from '../protocol/bounds.ts';
 import { Command, packetHeaderSize, writePacket } from '../protocol/packet.ts';
-import type { Voice } from './chat.ts';
+import type { Voice } from './room.ts';
 
 /** Each packet is written here, and copied from here: nothing is kept in it. */
 const scratch = Buffer.allocUnsafe(packetHeaderSize + maxPacketBlob + 256);

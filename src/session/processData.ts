@@ -4,7 +4,7 @@ import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import type { Message } from '../protocol/message.ts';
+import { type Message, messageBytes } from '../protocol/message.ts';
 
 /** The handshake is done: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler): void {
@@ -18,10 +18,42 @@ export function openSession(connection: Connection, handler: Handler): void {
   }
 }
 
-/** A whole message came: what it means is for the connection's handler to say. */
-export function processData(connection: Connection, message: Message): void {
-  const { handler } = connection;
+/**
+ * A whole message came: what it means is for the connection's handler to say.
+ * @returns whether it is done with it; if not, the connection is held back, and `finishData` goes on
+ */
+export function processData(connection: Connection, message: Message): boolean {
   countMessage(connection);
+  handle(connection, message);
+  return connection.unfinished === undefined;
+}
+
+/** The message whose rest a handler is given again. */
+let resumed: Message | undefined;
+
+/** Goes on with the message that its handler has not finished, if there is one. @returns whether it is done with it */
+export function finishData(connection: Connection): boolean {
+  if (connection.unfinished === undefined) return true;
+  resumed = connection.unfinished;
+  connection.unfinished = undefined;
+  handle(connection, resumed);
+  return connection.unfinished === undefined;
+}
+
+/** For a handler in the midst of `message`: from `at` on, it is to be given again in the connection's next turn. */
+export function leaveUnfinished(connection: Connection, message: Message, at: number): void {
+  if (message === resumed) {
+    // These bytes are its own already.
+    message.start = at;
+    connection.unfinished = message;
+  } else {
+    const bytes = messageBytes({ ...message, start: at });
+    connection.unfinished = { isText: message.isText, bytes, start: 0, end: bytes.length };
+  }
+}
+
+function handle(connection: Connection, message: Message): void {
+  const { handler } = connection;
   if (handler === undefined) return;
   try {
     handler.message(connection, message);

@@ -5,8 +5,10 @@
 import type { Connection } from '../connection/connection.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { Command, magic, type Packet } from '../protocol/packet.ts';
-import { addUser, type Chat, enterRoom, findRoom, say, tell, type User, type Voice } from './chat.ts';
+import { addUser, enterRoom, findRoom } from './chat.ts';
 import { readName } from './names.ts';
+import { type Chat, tell, type User, type Voice } from './room.ts';
+import { say } from './say.ts';
 
 const magicBytes = Buffer.from(magic);
 

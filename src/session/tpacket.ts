@@ -1,10 +1,13 @@
 import type { Handler } from '../connection/handler.ts';
-import { maxPacketMessage } from '../protocol/bounds.ts';
+import { spendShare } from '../connection/share.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { newPacket, readPacket } from '../protocol/packet.ts';
-import { type Chat, removeUser, type User, writeWaiting } from './chat.ts';
+import { removeUser } from './chat.ts';
 import { newPacketVoice } from './packetVoice.ts';
+import { leaveUnfinished } from './processData.ts';
 import { receivePacket } from './processPacket.ts';
+import type { Chat, User } from './room.ts';
+import { writeWaiting } from './say.ts';
 
 /** The packet sub-protocol over WebSocket: the chat. Anything that is no packet ends the connection with 1008. */
 export function newTpacketHandler(chat: Chat): Handler {
@@ -12,14 +15,13 @@ export function newTpacketHandler(chat: Chat): Handler {
   const packet = newPacket();
   return {
     name: 'tpacket',
-    maxMessage: maxPacketMessage,
-
     opened(connection) {
       connection.trustLevel = 1;
       connection.levelAt = connection.server.now;
     },
 
-    message(connection, { isText, bytes, start, end }) {
+    message(connection, message) {
+      const { isText, bytes, start, end } = message;
       try {
         if (isText) throw new ProtocolError(CloseCode.UnsupportedData, 'packets are binary');
         for (let at = start; at < end; ) {
@@ -28,6 +30,7 @@ export function newTpacketHandler(chat: Chat): Handler {
             throw new ProtocolError(CloseCode.PolicyViolation, 'a packet that its message cuts short');
           receivePacket(chat, connection, voice, packet);
           at += size;
+          if (at < end && !spendShare(connection, size)) return leaveUnfinished(connection, message, at);
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;

@@ -81,9 +81,15 @@ export function closeRoom(file: RoomFile): void {
 }
 
 function close(file: RoomFile): void {
-  if (file.descriptor !== undefined) closeSync(file.descriptor);
+  const { descriptor } = file;
   file.descriptor = undefined;
   file.tornAt = undefined;
+  try {
+    if (descriptor !== undefined) closeSync(descriptor);
+  } catch (error) {
+    // Some file systems tell of a failed write only now; the descriptor is free all the same.
+    log('warn', 'a file did not close well', { file: file.path, error: String(error) });
+  }
 }
 
 // Not through a link, and without waiting for the other end of what turns out to be a pipe.

@@ -2,16 +2,23 @@
 import type { Connection } from '../connection/connection.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import type { Wire } from '../connection/wire.ts';
+import { CloseCode } from '../protocol/codes.ts';
 
 /**
  * @param wires those that may claim a connection by its first bytes, the most particular first
- * @param otherwise whose it is when none of them claims it, or the handshake's time is over
+ * @param otherwise HTTP, which looks itself whether there are too many connections; whose it is when none of them claims it, or the handshake's time is over
  * @param greeter whose it is when the peer waits to be spoken to, after `greetAfter`
  */
 export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: Wire): Wire {
   function choose(connection: Connection, wire: Wire): void {
+    const { connections, configuration } = connection.server;
+    const { maxConnections } = configuration;
     connection.wire = wire;
-    wire.begin?.(connection);
+    if (maxConnections > 0 && connections > maxConnections && wire !== otherwise) {
+      wire.close(connection, CloseCode.TryAgainLater, `there are ${maxConnections} connections already`);
+    } else {
+      wire.begin?.(connection);
+    }
   }
 
   return {

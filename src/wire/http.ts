@@ -1,6 +1,6 @@
 /**
- * The HTTP wire: what every connection begins with. A handshake turns it into a WebSocket; anything else gets one answer,
- * and the connection ends.
+ * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, and the connection
+ * ends.
  */
 
 import { reserve } from '../connection/arena.ts';
@@ -21,7 +21,6 @@ import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
 import { websocket } from './websocket.ts';
 
-/** What is spoken on a connection that has said nothing yet. */
 export function newHttpWire(server: Server): Wire {
   const { origins, compress, maxHeader, maxConnections } = server.configuration;
   const policy: HandshakePolicy = {
@@ -42,7 +41,7 @@ export function newHttpWire(server: Server): Wire {
     const accepted = acceptHandshake(head, policy);
     queueResponse(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
-    becomeWebSocket(connection, handler, accepted.deflate);
+    becomeWebSocket(connection, accepted.deflate);
     if (isLogged('debug')) {
       log('debug', 'opened', {
         id: connection.id,
@@ -58,14 +57,16 @@ export function newHttpWire(server: Server): Wire {
     name: 'http',
 
     receive(connection, bytes, start, end) {
+      let method = '';
       try {
         const request = parseRequestHead(bytes, start, end, maxHeader, connection.inputSeen);
+        method = request?.head.method ?? '';
         if (request === undefined) return start;
         answer(connection, request.head);
         return request.end;
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        refuse(connection, error);
+        refuse(connection, error, method);
         return end;
       }
     },
@@ -108,14 +109,10 @@ function chooseHandler(server: Server, subprotocol: string | undefined, path: st
   return handler;
 }
 
-function becomeWebSocket(
-  connection: Connection,
-  handler: Handler,
-  deflate: DeflateParameters | undefined,
-): void {
+function becomeWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
   connection.endpoint = newEndpoint(
     'server',
-    Math.min(connection.server.configuration.maxMessage, handler.maxMessage ?? Infinity),
+    connection.server.configuration.maxMessage,
     deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits),
     deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
   );
@@ -123,7 +120,7 @@ function becomeWebSocket(
 }
 
 /** Tells why, in the words of HTTP, and ends the connection. */
-function refuse(connection: Connection, error: ProtocolError): void {
+function refuse(connection: Connection, error: ProtocolError, method = ''): void {
   connection.server.counters.refused++;
   log('info', 'refused', {
     id: connection.id,
@@ -131,8 +128,14 @@ function refuse(connection: Connection, error: ProtocolError): void {
     status: error.code,
     reason: error.message,
   });
-  const headers = { 'Content-Type': 'text/plain; charset=utf-8', ...error.headers };
-  queueResponse(connection, encodeResponse(error.code, headers, `${error.message}\n`));
+  const sentence = `${error.message}\n`;
+  const headers = {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': String(Buffer.byteLength(sentence)),
+    ...error.headers,
+  };
+  // RFC 9110 §9.3.2: the answer to a HEAD has no content.
+  queueResponse(connection, encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence));
   endConnection(connection);
 }
 

@@ -1,23 +1,15 @@
 /** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
 import type { Connection } from '../connection/connection.ts';
 import { endConnection } from '../connection/outbox.ts';
+import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
-import {
-  addUser,
-  type Chat,
-  enterRoom,
-  findRoom,
-  leaveRoom,
-  removeUser,
-  say,
-  tell,
-  type User,
-} from '../session/chat.ts';
+import { addUser, enterRoom, findRoom, leaveRoom, removeUser } from '../session/chat.ts';
 import { lineVoice } from '../session/lineVoice.ts';
 import { readName } from '../session/names.ts';
 import { countMessage } from '../session/processData.ts';
-import { beginShare, spendShare } from './share.ts';
+import { type Chat, tell, type User } from '../session/room.ts';
+import { say } from '../session/say.ts';
 
 /** Where everyone starts. */
 const firstRoom = 'lobby';

@@ -1,15 +1,16 @@
 /** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
 import type { Connection } from '../connection/connection.ts';
 import { endConnection } from '../connection/outbox.ts';
+import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/packet.ts';
-import { type Chat, removeUser, tell, type User } from '../session/chat.ts';
+import { removeUser } from '../session/chat.ts';
 import { newPacketVoice } from '../session/packetVoice.ts';
 import { countMessage } from '../session/processData.ts';
 import { receivePacket } from '../session/processPacket.ts';
-import { beginShare, spendShare } from './share.ts';
+import { type Chat, tell, type User } from '../session/room.ts';
 
 /** Requests have a uid; what refuses a connection as a whole answers none. */
 const noRequest = -1;

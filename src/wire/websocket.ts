@@ -5,13 +5,13 @@
  *           → processData (session/)
  */
 import type { Connection } from '../connection/connection.ts';
-import { dropConnection, endConnection, settleBurst } from '../connection/outbox.ts';
+import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
+import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { type EndpointEvents, receive, startClosing } from '../protocol/endpoint.ts';
-import { closeSession, processData } from '../session/processData.ts';
-import { beginShare, spendShare } from './share.ts';
+import { closeSession, finishData, processData } from '../session/processData.ts';
 
 /**
  * Reads what came on one connection: unframes, unmasks, answers pings and closes, puts fragments together, and gives
@@ -21,25 +21,23 @@ import { beginShare, spendShare } from './share.ts';
 export function readSocketData(connection: Connection, bytes: Buffer, start: number, end: number): number {
   if (connection.endpoint === undefined) return end;
   beginShare(connection);
+  // Once we have said that we are closing, nobody answers to the rest of a message either.
+  if (connection.endpoint.state !== 'OPEN') connection.unfinished = undefined;
+  if (!finishData(connection)) return start;
   return receive(connection.endpoint, events, connection, bytes, start, end);
 }
 
 const events: EndpointEvents<Connection> = {
   message(connection, message) {
     const size = message.end - message.start;
-    processData(connection, message);
-    return spendShare(connection, size);
+    return processData(connection, message) && spendShare(connection, size) && connection.phase === 'open';
   },
 
   pong(connection) {
     connection.pingedAt = 0;
   },
 
-  sendControl(connection, opcode, bytes, start, end) {
-    // What was said to all before comes before it; and may find that this connection is to be closed for another reason.
-    settleBurst();
-    if (connection.endpoint?.state === 'OPEN') sendControl(connection, opcode, bytes, start, end);
-  },
+  sendControl,
 
   closed(connection, code, reason) {
     closeSession(connection, code, reason);

@@ -84,7 +84,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
     Buffer.from('hello, is this a chat? Is it?'),
     '1008 this is no packet: its signature is not Ej8@',
   ],
-  ['a message of more than 1 MiB', Buffer.alloc(MiB + 1), '1009'],
+  ['a message of more than 16 MiB', Buffer.alloc(16 * MiB + 1), '1009'],
 ];
 
 test('what is no packet ends its connection with the reason, and is noticed by nobody else', {

@@ -139,12 +139,20 @@ test('a burst to many is one range for each of them, and keeps its place among w
   assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);
 });
 
-test('members who keep their context get a broadcast compressed with that', () => {
-  const keeper = open(newDeflateState(true, 15));
+test('a broadcast is compressed once for those who keep their context, too, and what follows refers back to it', () => {
+  const keepers = [open(newDeflateState(true, 15)), open(newDeflateState(true, 15))];
   const noise = randomBytes(2000);
-  for (let i = 0; i < 2; i++) tellAll([keeper], noise);
-  const [first, second] = framesOf(queuedBytes(keeper));
+  tellAll(keepers, noise);
+  sendMessage(keepers[0]!, false, noise, 0, noise.length);
+  const [first, second] = framesOf(queuedBytes(keepers[0]!));
+  const [other] = framesOf(queuedBytes(keepers[1]!));
+  assert.deepEqual(other!.payload, first!.payload);
   assert.ok(second!.payload.length < first!.payload.length / 10, 'the second refers back to the first');
+  // What the receiver has in its window by then makes the second whole again.
+  const tail = Buffer.from([0, 0, 0xff, 0xff]);
+  const payloads = [first!, second!].flatMap(({ payload }) => [payload, tail]);
+  const all = inflateRawSync(Buffer.concat(payloads), { finishFlush: constants.Z_SYNC_FLUSH });
+  assert.deepEqual(all, Buffer.concat([noise, noise]));
 });
 
 for (const size of [600, 6000])

@@ -77,13 +77,7 @@ export function systemError(code: string): Error {
 /** What is logged from here to the end of the test; it is not written. */
 export function captureLog(t: TestContext): string[] {
   const lines: string[] = [];
-  const { writeSync } = fs;
-  t.mock.method(fs, 'writeSync', (...[descriptor, bytes, ...rest]: [number, never]) => {
-    if (descriptor !== 2) return writeSync(descriptor, bytes, ...rest);
-    lines.push(String(bytes));
-    return 0;
-  });
-  syncBuiltinESMExports();
+  t.mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0);
   t.after(restoreCalls(t));
   return lines;
 }

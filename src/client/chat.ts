@@ -1,0 +1,143 @@
+/** The chat for the terminal, spoken in packets: `ada: hello`, `* ada is here`, `! why not`. */
+import { Buffer } from 'node:buffer';
+import { maxPacketBlob } from '../protocol/bounds.ts';
+import type { Message } from '../protocol/message.ts';
+import {
+  Command,
+  magic,
+  newPacket,
+  type Packet,
+  packetHeaderSize,
+  readPacket,
+  writePacket,
+} from '../protocol/packet.ts';
+import type { Dialect } from './dialect.ts';
+import { Exit, ending, printable } from './ending.ts';
+import type { Output } from './output.ts';
+import { closeSession, type Session, sendMessage } from './session.ts';
+
+/** Users whose nicks are remembered: a server that names more of them does so to fill our memory. */
+const maxUsers = 65_536;
+
+/** What was asked for last, and whether it was granted. */
+type Stage = 'nick' | 'room' | 'in';
+
+/** The uids of our requests: answers name them. */
+const nickRequest = 1;
+const roomRequest = 2;
+const saidRequest = 3;
+
+/**
+ * @param isTyped whether someone types: they may try another nick, and have their own words on the screen already
+ */
+export function newChatDialect(
+  wanted: { nick: string; room: string },
+  output: Output,
+  isTyped: boolean,
+): Dialect {
+  const packet = newPacket();
+  const nicks = new Map<number, string>();
+  let nick = wanted.nick;
+  let stage: Stage = 'nick';
+  let hasBeenIn = false;
+  /** Of what this very user says. */
+  let ownUid: number | undefined;
+
+  const nickOf = (uid: number) => nicks.get(uid) ?? `user ${uid}`;
+  const askForNick = (session: Session, text: string) => {
+    nick = text.normalize('NFC');
+    sendPacket(session, Command.SetUserNick, nickRequest, Buffer.from(nick));
+  };
+
+  const hearAnswer = (session: Session, { cmd, uid }: Packet, blob: string): number => {
+    if (cmd === Command.RespError) {
+      const why = blob === '' ? 'the server refused' : blob;
+      if (stage === 'in' || (isTyped && stage === 'nick')) {
+        output.notice(`! ${why}${stage === 'nick' ? '; type another nick' : ''}`);
+      } else {
+        // A server that has not noticed yet that the last connection is gone still has our nick there.
+        closeSession(session, { code: 1000, reason: '' }, ending(Exit.Closed, why, hasBeenIn));
+      }
+    } else if (stage === 'nick' && uid === nickRequest) {
+      stage = 'room';
+      sendPacket(session, Command.SetRoom, roomRequest, Buffer.from(wanted.room));
+    } else if (stage === 'room' && uid === roomRequest) {
+      stage = 'in';
+      hasBeenIn = true;
+      session.wake();
+    }
+    return 0;
+  };
+
+  const hearPacket = (session: Session): number => {
+    const { cmd, p1, bytes, start, end } = packet;
+    const blob = Buffer.from(bytes.subarray(start, end)).toString('utf8');
+    switch (cmd) {
+      case Command.RespOk:
+      case Command.RespError:
+        return hearAnswer(session, packet, blob);
+      case Command.NewUser:
+        if (nicks.size < maxUsers) nicks.set(p1, oneLine(blob));
+        if (blob === nick) ownUid = p1;
+        return print(`* ${oneLine(blob)} is here`);
+      case Command.DelUser:
+        nicks.delete(p1);
+        return print(`* ${oneLine(blob)} left`);
+      case Command.NewMsg:
+        return isTyped && p1 === ownUid ? 0 : print(`${nickOf(p1)}: ${setIn(blob)}`);
+      case Command.LoggedMsg:
+        return print(setIn(blob));
+      default:
+        return 0;
+    }
+  };
+
+  const print = (line: string) => {
+    output.line(line);
+    return 1;
+  };
+
+  return {
+    opened(session) {
+      nicks.clear();
+      stage = 'nick';
+      sendPacket(session, Command.Nop, 0, Buffer.from(magic));
+      askForNick(session, nick);
+    },
+    isReady: () => isTyped || stage === 'in',
+    say(session, line) {
+      if (stage === 'nick') askForNick(session, line.toString('utf8'));
+      else if (stage === 'room') output.notice('! not in the room yet');
+      else if (line.length > maxPacketBlob) output.notice(`! a line has at most ${maxPacketBlob} bytes`);
+      else if (line.length > 0) sendPacket(session, Command.NewMsg, saidRequest, line);
+    },
+    hear(session, { isText, bytes, start, end }: Message) {
+      let lines = 0;
+      for (let at = start; at < end; ) {
+        const size = isText ? 0 : readPacket(packet, bytes, at, end);
+        if (size === 0) {
+          output.notice('! the server sent what is no packet');
+          return lines;
+        }
+        lines += hearPacket(session);
+        at += size;
+      }
+      return lines;
+    },
+  };
+}
+
+function sendPacket(session: Session, cmd: number, uid: number, blob: Buffer): void {
+  const bytes = Buffer.allocUnsafe(packetHeaderSize + blob.length);
+  writePacket(bytes, 0, cmd, uid, 0, 0, blob);
+  sendMessage(session, false, bytes);
+}
+
+function oneLine(text: string): string {
+  return printable(text.replace(/[\n\t]/g, ' '));
+}
+
+/** Further lines are set in, so that no one can be made to say what they did not. */
+function setIn(text: string): string {
+  return printable(text.replace(/\r?\n/g, '\n    '));
+}

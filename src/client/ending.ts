@@ -1,0 +1,41 @@
+/** How the client's work ends: what the shell is told, and what is said on stderr. */
+
+/** Exit codes; `--help` lists them. */
+export const Exit = {
+  Done: 0,
+  Failed: 1,
+  Usage: 2,
+  /** Nothing listens at the address. */
+  NoServer: 3,
+  /** The server answered the handshake with another status than 101. */
+  Refused: 4,
+  /** Closed with another code than 1000, 1001 or 1005, or lost (1006). */
+  Closed: 5,
+  TimedOut: 6,
+  /** The server broke the protocol, or a bound such as --max-message. */
+  ProtocolError: 7,
+} as const;
+
+export interface Ending {
+  readonly exit: number;
+  /** For stderr, printable; empty where there is nothing to say. */
+  readonly sentence: string;
+  /** Whether dialing again may go better. */
+  readonly isPassing: boolean;
+}
+
+export const done: Ending = { exit: Exit.Done, sentence: '', isPassing: false };
+
+export function ending(exit: number, sentence: string, isPassing = false): Ending {
+  return { exit, sentence: printable(sentence), isPassing };
+}
+
+/** What a server sent, as it may be shown in a terminal: nothing in it is taken for a command. */
+export function printable(text: string): string {
+  return text.replace(/(?![\n\t])[\x00-\x1f\x7f-\x9f]/g, '\u00b7');
+}
+
+/** Milliseconds as people read them: `500ms`, `2s`. */
+export function shownTime(milliseconds: number): string {
+  return milliseconds < 1000 ? `${Math.round(milliseconds)}ms` : `${Math.round(milliseconds / 100) / 10}s`;
+}

@@ -1,0 +1,37 @@
+/** A client's frames, masked. */
+import { Buffer } from 'node:buffer';
+import { randomFillSync } from 'node:crypto';
+import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
+import { unmask } from '../protocol/mask.ts';
+
+export const FIN = 0x80;
+export const RSV1 = 0x40;
+
+const keySize = 4;
+
+/** RFC 6455 §10.3: keys that nobody can foresee. A call for each would cost more than the frame. */
+const keys = Buffer.alloc(1024 * keySize);
+let usedKeys = keys.length;
+
+/** RFC 6455 §5.3: a fresh key for every frame. */
+function freshKey(): number {
+  if (usedKeys === keys.length) {
+    randomFillSync(keys);
+    usedKeys = 0;
+  }
+  usedKeys += keySize;
+  return keys.readInt32LE(usedKeys - keySize);
+}
+
+/**
+ * @param first FIN, RSV1 and opcode, as on the wire
+ * @returns the frame with `bytes[start, end)` as its payload, which were copied; the caller's
+ */
+export function maskedFrame(first: number, bytes: Uint8Array, start: number, end: number): Buffer {
+  const key = freshKey();
+  const frame = Buffer.allocUnsafe(frameHeaderSize(end - start) + keySize + end - start);
+  const payload = writeFrameHeader(frame, 0, first, end - start, key);
+  frame.set(bytes.subarray(start, end), payload);
+  unmask(frame, payload, frame.length, key);
+  return frame;
+}

@@ -1,0 +1,252 @@
+/** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
+import { Buffer } from 'node:buffer';
+import type { Socket } from 'node:net';
+import { defaults } from '../protocol/bounds.ts';
+import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { type Deflater, deflateMessage, newDeflateState } from '../protocol/deflate.ts';
+import {
+  type Endpoint,
+  type EndpointEvents,
+  newEndpoint,
+  receive,
+  startClosing,
+} from '../protocol/endpoint.ts';
+import type { Message } from '../protocol/message.ts';
+import type { Configuration } from './configuration.ts';
+import type { Link } from './dial.ts';
+import { done, type Ending, Exit, ending, shownTime } from './ending.ts';
+import { FIN, maskedFrame, RSV1 } from './frames.ts';
+import { type FrameTrace, newFrameTrace, showFrame, traceFrames } from './trace.ts';
+
+/** Who listens to a session. */
+export interface Listener {
+  /** A message came; it is lent for this call. @returns whether it was awaited */
+  message(message: Message): boolean;
+  /** Everything that came was heard. @returns whether more may come now; if not, `resume` says when */
+  settled(): boolean;
+  /** Something for `--verbose`. */
+  trace(lines: readonly string[]): void;
+}
+
+export interface Session {
+  readonly socket: Socket;
+  readonly endpoint: Endpoint;
+  readonly configuration: Configuration;
+  readonly listener: Listener;
+  readonly frames: FrameTrace;
+  /** The beginning of a frame. */
+  rest: Buffer;
+  /** The code of our close frame; 0 before it is sent. */
+  closeCode: number;
+  /** Whether this side began to close. */
+  isLeaving: boolean;
+  /** What this side has to say of the end, if it chose it; else it follows from how the server closes. */
+  verdict: Ending | undefined;
+  /** Whether something came since the last ping. */
+  isAlive: boolean;
+  pings: NodeJS.Timeout | undefined;
+  deadline: NodeJS.Timeout | undefined;
+  /** Called, once, when something changed: see `untilChange`. */
+  wake: () => void;
+  readonly ended: Promise<Ending>;
+  end: (ending: Ending) => void;
+}
+
+/** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
+const compressFrom = 1024;
+
+/** RFC 6455 §7.1.1: the server closes the TCP connection first; a client waits for that a while. */
+const lingerTime = 1000;
+
+const doneCodes: readonly number[] = [
+  CloseCode.NormalClosure,
+  CloseCode.GoingAway,
+  CloseCode.NoStatusReceived,
+];
+
+/** Those that say that the server will be there again. */
+const passingCodes: readonly number[] = [
+  CloseCode.GoingAway,
+  CloseCode.InternalError,
+  CloseCode.ServiceRestart,
+  CloseCode.TryAgainLater,
+];
+
+const events: EndpointEvents<Session> = {
+  hearsWhileClosing: true,
+  message(session, message) {
+    if (session.listener.message(message)) session.deadline?.refresh();
+    return true;
+  },
+  pong() {},
+  sendControl(session, opcode, bytes, start, end) {
+    if (opcode === Opcode.Close && end - start >= 2)
+      session.closeCode = (bytes[start]! << 8) | bytes[start + 1]!;
+    sendFrame(session, FIN | opcode, bytes, start, end);
+  },
+  closed(session, code, reason) {
+    session.verdict ??= verdictOf(session, code, reason);
+    session.socket.end();
+    clearTimeout(session.deadline);
+    session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
+    session.wake();
+  },
+};
+
+/** What a close frame says of the end. */
+function verdictOf({ endpoint, closeCode, isLeaving }: Session, code: number, reason: string): Ending {
+  const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
+  if (endpoint.hasFailed) return ending(Exit.ProtocolError, `the connection failed: ${shown}`);
+  const isPassing = !isLeaving && passingCodes.includes(code);
+  // RFC 6455 §5.5.1: the answer to our close frame typically echoes its code.
+  const isDone = doneCodes.includes(code) || (isLeaving && code === closeCode);
+  return isDone ? { ...done, isPassing } : ending(Exit.Closed, `closed ${shown}`, isPassing);
+}
+
+/** Takes a link over; what came behind its handshake is heard in a later turn. */
+export function openSession(link: Link, configuration: Configuration, listener: Listener): Session {
+  const { socket, agreement } = link;
+  const { deflate } = agreement;
+  let end: Session['end'] = () => {};
+  const ended = new Promise<Ending>(resolve => {
+    end = resolve;
+  });
+  const inflater = deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
+  const deflater = deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
+  const session: Session = {
+    ...{ socket, configuration, listener, ended, end },
+    endpoint: newEndpoint('client', configuration.maxMessage, inflater, deflater),
+    frames: newFrameTrace(),
+    ...{ rest: Buffer.alloc(0), closeCode: 0, isLeaving: false, verdict: undefined, isAlive: true },
+    ...{ pings: undefined, deadline: undefined, wake: () => {} },
+  };
+  let fault = '';
+  socket.on('error', error => {
+    fault = ` (${error.message})`;
+  });
+  socket.on('data', (chunk: Buffer) => receiveChunk(session, chunk));
+  socket.on('drain', () => session.wake());
+  socket.on('close', () => {
+    clearInterval(session.pings);
+    clearTimeout(session.deadline);
+    session.endpoint.state = 'CLOSED';
+    session.wake();
+    // RFC 6455 §7.1.5: without a close frame, the code is 1006.
+    const lost = `closed ${CloseCode.AbnormalClosure}: the connection was lost${fault}`;
+    session.end(session.verdict ?? ending(Exit.Closed, lost, !session.isLeaving));
+  });
+  if (link.rest.length > 0) socket.unshift(link.rest);
+  socket.resume();
+  if (configuration.ping > 0) session.pings = setInterval(() => ping(session), configuration.ping);
+  return session;
+}
+
+function receiveChunk(session: Session, chunk: Buffer): void {
+  const { endpoint, listener, configuration } = session;
+  if (endpoint.state === 'CLOSED') return;
+  session.isAlive = true;
+  if (configuration.verbose) listener.trace(traceFrames(session.frames, chunk));
+  const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
+  const stopped = receive(endpoint, events, session, bytes, 0, bytes.length);
+  session.rest = Buffer.from(bytes.subarray(stopped));
+  if (!listener.settled() && isConnected(session)) session.socket.pause();
+}
+
+/** The listener can hear more. */
+export function resume(session: Session): void {
+  session.socket.resume();
+}
+
+function isConnected({ endpoint }: Session): boolean {
+  return endpoint.state !== 'CLOSED';
+}
+
+/** Whether messages can be sent. */
+export function isOpen({ endpoint }: Session): boolean {
+  return endpoint.state === 'OPEN';
+}
+
+/** Whether what was sent waits for the network: time to send no more, until something changed. */
+export function isFull({ socket }: Session): boolean {
+  return socket.writableNeedDrain;
+}
+
+/** Resolves when the next thing changed: room to send, the end, or what a listener wakes the session for. */
+export function untilChange(session: Session): Promise<void> {
+  return new Promise(resolve => {
+    session.wake = resolve;
+  });
+}
+
+function sendFrame(session: Session, first: number, bytes: Uint8Array, start: number, end: number): void {
+  const { socket, listener, configuration } = session;
+  if (!socket.writable) return;
+  socket.write(maskedFrame(first, bytes, start, end));
+  if (!configuration.verbose) return;
+  const header = {
+    fin: (first & FIN) !== 0,
+    rsv1: (first & RSV1) !== 0,
+    opcode: first & 15,
+    length: end - start,
+  };
+  listener.trace([showFrame('>', header)]);
+}
+
+/** Sends one message; its bytes are copied, and a text's are UTF-8. Does nothing unless OPEN. */
+export function sendMessage(session: Session, isText: boolean, bytes: Uint8Array): void {
+  if (!isOpen(session)) return;
+  const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
+  const { deflater } = session.endpoint;
+  const payload = deflater === undefined || bytes.length < compressFrom ? bytes : compress(deflater, bytes);
+  sendFrame(session, payload === bytes ? first : first | RSV1, payload, 0, payload.length);
+}
+
+function compress(deflater: Deflater, bytes: Uint8Array): Uint8Array {
+  return deflateMessage(deflater, bytes, 0, bytes.length);
+}
+
+/** Sends a fragment of a binary message (RFC 6455 §5.4), so that none has to be held whole. */
+export function sendFragment(session: Session, isFirst: boolean, isLast: boolean, bytes: Uint8Array): void {
+  if (!isOpen(session)) return;
+  const opcode = isFirst ? Opcode.Binary : Opcode.Continuation;
+  sendFrame(session, (isLast ? FIN : 0) | opcode, bytes, 0, bytes.length);
+}
+
+/** RFC 6455 §5.5.2: a ping is a question whether the other side is still there. */
+function ping(session: Session): void {
+  const { configuration, socket } = session;
+  if (!isOpen(session)) return;
+  // Whoever is held back by our own output cannot show that it is alive.
+  if (!session.isAlive && !socket.isPaused()) {
+    const late = `no sign of life within ${shownTime(configuration.ping)} of a ping (--ping)`;
+    session.verdict = ending(Exit.TimedOut, late, true);
+    socket.destroy();
+    return;
+  }
+  session.isAlive = false;
+  sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
+}
+
+/**
+ * Starts the closing handshake, once. What still comes is heard.
+ * @param verdict what to say of the end, whatever the server answers
+ */
+export function closeSession(
+  session: Session,
+  { code, reason }: { readonly code: number; readonly reason: string },
+  verdict?: Ending,
+): void {
+  if (!isOpen(session)) return;
+  session.verdict = verdict;
+  session.isLeaving = true;
+  startClosing(session.endpoint, events, session, code, reason);
+  const giveUp = () => {
+    // While our own output holds the server back, it has not been given its time.
+    if (session.socket.isPaused()) return void session.deadline?.refresh();
+    const late = `the server did not close within ${shownTime(defaults.closeTimeout)} of being told to`;
+    session.verdict ??= ending(Exit.TimedOut, late);
+    session.socket.destroy();
+  };
+  session.deadline = setTimeout(giveUp, defaults.closeTimeout);
+  session.wake();
+}

@@ -1,0 +1,154 @@
+/** The client's table of options. */
+import { origin } from '../options/addresses.ts';
+import type { OptionTable } from '../options/option.ts';
+import { choice, count, duration, flag, size } from '../options/values.ts';
+import { defaults } from '../protocol/bounds.ts';
+import { closing, headerField, text, token, wait } from './values.ts';
+
+export const table = {
+  subprotocol: {
+    kind: token,
+    short: 's',
+    repeatable: true,
+    default: [],
+    group: 'Connecting',
+    help: 'ask for it; the first is liked best',
+  },
+  header: {
+    kind: headerField,
+    short: 'H',
+    repeatable: true,
+    default: [],
+    group: 'Connecting',
+    help: "send 'Name: value' with the request",
+  },
+  origin: {
+    kind: origin,
+    short: 'o',
+    default: '',
+    group: 'Connecting',
+    help: 'send this Origin, as browsers do',
+  },
+  insecure: {
+    kind: flag,
+    short: 'k',
+    default: false,
+    group: 'Connecting',
+    help: 'wss: take any certificate',
+  },
+  compress: {
+    kind: choice(['on', 'off'], 'WORD'),
+    default: 'on',
+    group: 'Connecting',
+    help: 'on or off: offer permessage-deflate',
+  },
+  timeout: {
+    kind: duration,
+    default: defaults.handshakeTimeout,
+    group: 'Connecting',
+    help: 'from dialing to the end of the handshake',
+  },
+  ping: {
+    kind: duration,
+    default: 0,
+    group: 'Connecting',
+    help: 'ping so often; no sign of life: give up',
+  },
+  reconnect: {
+    kind: flag,
+    default: false,
+    group: 'Connecting',
+    help: 'dial again when refused or lost',
+  },
+  maxMessage: {
+    kind: size,
+    default: defaults.maxMessage,
+    group: 'Connecting',
+    help: 'largest message, and line of stdin',
+  },
+  send: {
+    kind: text,
+    short: 'x',
+    repeatable: true,
+    default: [],
+    group: 'Messages',
+    help: 'send this, once open, and not stdin',
+  },
+  null: {
+    kind: flag,
+    default: false,
+    group: 'Messages',
+    help: 'messages end in NUL, not in a newline',
+  },
+  json: {
+    kind: flag,
+    default: false,
+    group: 'Messages',
+    help: 'each line is a JSON string',
+  },
+  binary: {
+    kind: flag,
+    default: false,
+    group: 'Messages',
+    help: 'all of stdin is one binary message',
+  },
+  count: {
+    kind: count,
+    short: 'n',
+    default: 0,
+    group: 'Messages',
+    help: 'leave when so many messages came',
+  },
+  one: {
+    kind: flag,
+    short: '1',
+    default: false,
+    group: 'Messages',
+    help: 'the same as --count 1',
+  },
+  wait: {
+    kind: wait,
+    short: 'w',
+    default: 0,
+    group: 'Messages',
+    help: 'after the last was sent, before closing',
+  },
+  close: {
+    kind: closing,
+    default: { code: 1000, reason: '' },
+    group: 'Messages',
+    help: 'what to close with',
+  },
+  nick: {
+    kind: text,
+    default: '',
+    group: 'Chat',
+    help: 'join the chat (subprotocol tpacket) as NICK',
+  },
+  room: {
+    kind: text,
+    default: 'lobby',
+    group: 'Chat',
+    help: 'the room to enter',
+  },
+  verbose: {
+    kind: flag,
+    short: 'v',
+    default: false,
+    group: 'Running',
+    help: 'handshake and frames on stderr',
+  },
+  help: {
+    kind: flag,
+    short: 'h',
+    default: false,
+    group: 'Running',
+    help: 'print this',
+  },
+  version: {
+    kind: flag,
+    default: false,
+    group: 'Running',
+    help: 'print the version',
+  },
+} as const satisfies OptionTable;

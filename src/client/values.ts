@@ -1,0 +1,53 @@
+/** The kinds of values that only the client's options have. */
+import { Buffer } from 'node:buffer';
+import { duration, type Kind } from '../options/values.ts';
+import { maxCloseReason } from '../protocol/bounds.ts';
+import { isSendableCloseCode } from '../protocol/codes.ts';
+import { isToken } from '../protocol/fields.ts';
+
+/** Any text, the empty one, too. */
+export const text: Kind<string> = {
+  placeholder: 'TEXT',
+  wants: 'a text',
+  parse: raw => (typeof raw === 'string' ? raw : undefined),
+  show: value => value,
+};
+
+/** RFC 6455 §4.1, 10: a subprotocol's name is a token. */
+export const token: Kind<string> = {
+  placeholder: 'NAME',
+  wants: 'a name without spaces or commas',
+  parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
+  show: value => value,
+};
+
+export const headerField: Kind<{ readonly name: string; readonly value: string }> = {
+  placeholder: 'FIELD',
+  wants: "a header field such as 'Name: value'",
+  parse(raw) {
+    const [, name = '', value = ''] = typeof raw === 'string' ? (/^([^:]+):[ \t]*(.*)$/.exec(raw) ?? []) : [];
+    return isToken(name) ? { name, value: value.trimEnd() } : undefined;
+  },
+  show: ({ name, value }) => `${name}: ${value}`,
+};
+
+export const wait: Kind<number> = {
+  placeholder: 'TIME',
+  wants: `${duration.wants.replace(' (', ', or forever (')}`,
+  parse: raw => (raw === 'forever' ? Number.POSITIVE_INFINITY : duration.parse(raw)),
+  show: value => (value === Number.POSITIVE_INFINITY ? 'forever' : duration.show(value)),
+};
+
+/** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */
+export const closing: Kind<{ readonly code: number; readonly reason: string }> = {
+  placeholder: 'CODE[:REASON]',
+  wants: `a close code, 1000 to 1014 or 3000 to 4999, and maybe a reason of at most ${maxCloseReason} bytes`,
+  parse(raw) {
+    const [, digits, reason = ''] = typeof raw === 'string' ? (/^(\d{4})(?::(.*))?$/.exec(raw) ?? []) : [];
+    const code = Number(digits);
+    return isSendableCloseCode(code) && Buffer.byteLength(reason) <= maxCloseReason
+      ? { code, reason }
+      : undefined;
+  },
+  show: ({ code, reason }) => (reason === '' ? String(code) : `${code}:${reason}`),
+};

@@ -1,0 +1,23 @@
+/** A connection's share of the turn: no one may use the turn up while others wait. */
+import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
+import { work } from '../protocol/work.ts';
+import type { Connection } from './connection.ts';
+
+/** How far the work had gone when the connection that is being read began. */
+let begunAt = 0;
+
+/** Reading begins. */
+export function beginShare(connection: Connection): void {
+  begunAt = work.done;
+  connection.isHeldBack = false;
+}
+
+/**
+ * A message, or a packet of one, of so many bytes was processed. What it brought about is in `work` already.
+ * @returns whether the next one may be read; if not, the connection is held back
+ */
+export function spendShare(connection: Connection, bytes: number): boolean {
+  work.done += 1 + (bytes >>> 8);
+  connection.isHeldBack = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
+  return !connection.isHeldBack;
+}

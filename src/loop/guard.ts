@@ -1,0 +1,18 @@
+/** A fault of ours costs the connection that brought it out, and no other. */
+import type { Connection } from '../connection/connection.ts';
+import { dropConnection } from '../connection/outbox.ts';
+import { log } from '../log/log.ts';
+
+/** Does something on behalf of a connection. */
+export function guard(connection: Connection, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+}
+
+export function dropFaulty(connection: Connection, error: unknown): void {
+  log('error', 'internal error', { id: connection.id, stack: (error as Error).stack });
+  dropConnection(connection);
+}

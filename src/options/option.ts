@@ -1,0 +1,70 @@
+/** What an option is: both programs' tables are made of these, and read by the same rules. */
+import { unfitValue } from './error.ts';
+import type { Kind } from './values.ts';
+
+export interface Option {
+  readonly kind: Kind<unknown>;
+  /** The letter, or digit, of its short flag. */
+  readonly short?: string;
+  /** Whether it may be given several times; its value is a list then, and so is its default. */
+  readonly repeatable?: true;
+  /** The value when nothing gives one, as `kind.parse` would return it. */
+  readonly default: unknown;
+  /** The heading it stands under in `--help`. */
+  readonly group: string;
+  /** What `--help` says of it: one short line, the default is added. */
+  readonly help: string;
+}
+
+/** A program's options, by their names. */
+export type OptionTable<Name extends string = string> = Readonly<Record<Name, Option>>;
+
+type ValueOf<O extends Option> =
+  O['kind'] extends Kind<infer T> ? (O extends { repeatable: true } ? readonly T[] : T) : never;
+
+/** One value for each option of a table, of the type its kind reads. */
+export type ValuesOf<Table extends OptionTable> = { readonly [Name in keyof Table]: ValueOf<Table[Name]> };
+
+/** What one source (flags, environment, file) says of an option, not read yet. */
+export interface Given {
+  /** How messages call it: `--port`, `POLLYWOG_PORT`. */
+  readonly label: string;
+  /** A word, true for a flag, or a JSON value; a list where the option is repeatable. */
+  readonly raw: unknown;
+}
+
+/** A flag takes no value. */
+export function isFlag(option: Option): boolean {
+  return option.kind.placeholder === '';
+}
+
+/** `maxMessage` is `--max-message`. */
+export function flagName(name: string): string {
+  return `--${hyphenated(name)}`;
+}
+
+export function hyphenated(name: string): string {
+  return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+}
+
+/** The values of all options in `table`: as the first of `sources` that has one gives it, or the default. Throws UsageError. */
+export function readValues<Table extends OptionTable>(
+  table: Table,
+  sources: readonly ReadonlyMap<string, Given>[],
+): ValuesOf<Table> {
+  const given = (name: string) => sources.find(source => source.has(name))?.get(name);
+  const read = ([name, option]: [string, Option]) => [name, readOption(option, given(name))];
+  return Object.fromEntries(Object.entries(table).map(read)) as ValuesOf<Table>;
+}
+
+function readOption(option: Option, given: Given | undefined): unknown {
+  if (given === undefined) return option.default;
+  const { label, raw } = given;
+  const readOne = (one: unknown) => {
+    const value = option.kind.parse(one);
+    if (value !== undefined) return value;
+    throw unfitValue(label, option.kind.wants, one);
+  };
+  if (option.repeatable === undefined) return readOne(raw);
+  return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];
+}

@@ -1,0 +1,83 @@
+/**
+ * Rooms and the people in them. Who speaks how is not known here: each user has a voice, which says things in packets or
+ * in lines.
+ */
+import type { Connection } from '../connection/connection.ts';
+import { sendMessage, sendToAll } from '../connection/send.ts';
+import type { RoomFile } from '../storage/room.ts';
+import type { Store } from '../storage/store.ts';
+import { type Group, membersOf } from './group.ts';
+import type { History, HistoryBound } from './history.ts';
+import type { Name } from './names.ts';
+
+/** How a user is told things. The bytes are good until the next call of any voice. */
+export interface Voice {
+  /** Whether users hear what they say themselves, as a confirmation. */
+  readonly hearsItself: boolean;
+  /** A request was granted, or refused and why. `request` is what the request was known by. */
+  granted(request: number): Uint8Array;
+  refused(request: number, why: string): Uint8Array;
+  came(user: User): Uint8Array;
+  left(user: User): Uint8Array;
+  said(user: User, text: Uint8Array): Uint8Array;
+  /** `line` is `nick: text`, from before. */
+  logged(line: Buffer): Uint8Array;
+}
+
+export interface User {
+  readonly uid: number;
+  readonly nick: Name;
+  readonly connection: Connection;
+  readonly voice: Voice;
+  room: Room | undefined;
+}
+
+/** A message on its way: to be written to disk first, then to be told. */
+interface Waiting {
+  readonly user: User;
+  readonly request: number;
+  readonly time: string;
+  readonly text: Buffer;
+}
+
+export interface Room {
+  readonly name: Name;
+  /** In the order they came. */
+  readonly users: Set<User>;
+  /** The same people's connections, by voice: those with the same one are sent the same bytes. */
+  readonly groups: Map<Voice, Group>;
+  readonly history: History;
+  file: RoomFile | undefined;
+  waiting: Waiting[];
+  /** The disk would not have the last that was said. */
+  isUnwritable: boolean;
+}
+
+export interface Chat {
+  /** By the key of their names. */
+  readonly users: Map<string, User>;
+  readonly rooms: Map<string, Room>;
+  /** Rooms that nobody is in, but that remember something; the one that was left last at the end. */
+  readonly emptyRooms: Map<string, Room>;
+  readonly historyBound: HistoryBound;
+  readonly store: Store | undefined;
+  nextUid: number;
+  /** Rooms in which something waits to be written. */
+  readonly unwritten: Set<Room>;
+}
+
+/** Tells one user something that its voice says. */
+export function tell(user: { connection: Connection }, bytes: Uint8Array): void {
+  sendMessage(user.connection, false, bytes, 0, bytes.length);
+}
+
+/** Tells everyone in the room: each voice says it once, however many have it. */
+export function tellRoom(room: Room, say: (voice: Voice) => Uint8Array, speaker?: User): void {
+  for (const [voice, group] of room.groups) {
+    const members = membersOf(group);
+    if (members.length === 0) continue;
+    const bytes = say(voice);
+    const except = voice === speaker?.voice && !voice.hearsItself ? speaker.connection : undefined;
+    sendToAll(members, except, false, bytes, 0, bytes.length);
+  }
+}

@@ -1,0 +1,105 @@
+/** What is said in a room: written down first, where there is a store, and then told. */
+import { requestTurn } from '../connection/outbox.ts';
+import { log } from '../log/log.ts';
+import { maxPacketBlob } from '../protocol/bounds.ts';
+import { checkUtf8, utf8Start } from '../protocol/utf8.ts';
+import { work } from '../protocol/work.ts';
+import { explainDisk } from '../storage/disk.ts';
+import { appendMessages } from '../storage/room.ts';
+import { syncStore } from '../storage/sync.ts';
+import { remember } from './history.ts';
+import { type Chat, type Room, tell, tellRoom, type User } from './room.ts';
+
+/**
+ * Says something in the user's room. With a store, it is told when it is written: before this turn's flush.
+ * @param request what the user knows this by, for the case that it is refused
+ * @param text on loan
+ * @returns why not; `undefined` where it is said
+ */
+export function say(chat: Chat, user: User, request: number, text: Uint8Array): string | undefined {
+  const { room } = user;
+  if (room === undefined) return 'enter a room first';
+  if (text.length > maxPacketBlob) return `a message is at most ${maxPacketBlob} bytes`;
+  if (checkUtf8(utf8Start, text, 0, text.length) !== utf8Start) return 'a message is UTF-8';
+  if (room.file === undefined) {
+    heard(room, user, text);
+    return undefined;
+  }
+  // It will be queued for everyone when the turn ends, and is charged now to whoever said it. What is said one after the
+  // other is queued together, unless different voices say it in turn.
+  if (room.waiting.length === 0 || room.groups.size > 1) work.done += room.users.size;
+  room.waiting.push({ user, request, time: new Date().toISOString(), text: Buffer.from(text) });
+  if (room.waiting.length === 1) {
+    chat.unwritten.add(room);
+    requestTurn();
+  }
+  return undefined;
+}
+
+function heard(room: Room, user: User, text: Uint8Array): void {
+  tellRoom(room, voice => voice.said(user, text), user);
+  remember(room.history, Buffer.concat([Buffer.from(`${user.nick.text}: `), text]));
+}
+
+/** A write to disk, and an fsync all the more, takes as long as so many messages. */
+const writeCost = 128;
+
+/**
+ * Writes what waits, one write a room, and then tells it. What cannot be written is not told: its sender is, instead.
+ * So whatever anyone has seen is in the history, even if the process is killed at that moment.
+ */
+export function writeWaiting(chat: Chat): void {
+  if (chat.unwritten.size === 0 || chat.store === undefined) return;
+  const { store } = chat;
+  work.done += chat.unwritten.size * writeCost;
+  const written = [...chat.unwritten].filter(room => tryTo([room], () => appendWaiting(room)));
+  chat.unwritten.clear();
+  if (!tryTo(written, () => syncStore(store))) return;
+  for (const room of written) {
+    const { waiting } = room;
+    room.waiting = [];
+    if (room.isUnwritable) log('info', 'history written again', { room: room.name.text });
+    room.isUnwritable = false;
+    for (const { user, text } of waiting) heard(room, user, text);
+  }
+}
+
+function appendWaiting({ file, waiting }: Room): void {
+  if (file === undefined) return;
+  const messages = waiting.map(({ user, time, text }) => ({
+    time,
+    uid: user.uid,
+    nick: user.nick.text,
+    text: text.toString('utf8'),
+  }));
+  appendMessages(file, messages);
+}
+
+/** @returns false where the disk would not; then the senders know why */
+function tryTo(rooms: readonly Room[], write: () => void): boolean {
+  try {
+    write();
+    return true;
+  } catch (error) {
+    for (const room of rooms) {
+      // Once, not for every message that is refused until there is room again.
+      if (!room.isUnwritable)
+        log('error', 'history not written', { room: room.name.text, error: (error as Error).message });
+      room.isUnwritable = true;
+    }
+    for (const room of rooms)
+      refuseWaiting(room, `not said, as it could not be written down: ${reason(error)}`);
+    return false;
+  }
+}
+
+/** For people who do not see the server's files: why the disk would not, without the path. */
+export function reason(error: unknown): string {
+  return explainDisk((error as Error).cause) ?? 'the disk would not';
+}
+
+function refuseWaiting(room: Room, why: string): void {
+  const { waiting } = room;
+  room.waiting = [];
+  for (const { user, request } of waiting) tell(user, user.voice.refused(request, why));
+}
