@@ -37,7 +37,7 @@ export function log(level: LogLevel, event: string, fields: LogFields = {}): voi
 }
 
 /** Bytes that wait for whoever reads the log. */
-const maxUnread = 1024 * 1024;
+const maxUnread = 16 * 1024 * 1024;
 let linesLost = 0;
 
 // If nobody reads it any more, the server goes on all the same.
