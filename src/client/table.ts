@@ -3,7 +3,7 @@ import { origin } from '../options/addresses.ts';
 import type { OptionTable } from '../options/option.ts';
 import { choice, count, duration, flag, size } from '../options/values.ts';
 import { defaults } from '../protocol/bounds.ts';
-import { closing, headerField, text, token, wait } from './values.ts';
+import { chatName, closing, headerField, text, token, wait } from './values.ts';
 
 export const table = {
   subprotocol: {
@@ -120,13 +120,13 @@ export const table = {
     help: 'what to close with',
   },
   nick: {
-    kind: text,
+    kind: chatName,
     default: '',
     group: 'Chat',
-    help: 'join the chat (subprotocol tpacket) as NICK',
+    help: 'join the chat (subprotocol tpacket) by this name',
   },
   room: {
-    kind: text,
+    kind: chatName,
     default: 'lobby',
     group: 'Chat',
     help: 'the room to enter',

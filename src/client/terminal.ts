@@ -33,6 +33,13 @@ export function openTerminal(): Terminal {
     isOver = true;
     if (isPrompting) screen.write('\n');
   });
+  const hidePrompt = () => {
+    moveCursor(screen, 0, -editor.getCursorPos().rows);
+    cursorTo(screen, 0);
+    clearScreenDown(screen);
+    // The editor would go up as many rows as its line had when last drawn; it begins at the cursor now.
+    (editor as { prevRows?: number }).prevRows = 0;
+  };
   const terminal: Terminal = {
     lines: batches(typed),
     prompt() {
@@ -41,22 +48,13 @@ export function openTerminal(): Terminal {
     },
     above(write) {
       if (!isPrompting || isOver) return write();
-      // The editor goes as many rows up as its line has before it draws it again: so they are given back to it.
-      const { rows } = editor.getCursorPos();
-      moveCursor(screen, 0, -rows);
-      cursorTo(screen, 0);
-      clearScreenDown(screen);
+      hidePrompt();
       write();
-      screen.write('\n'.repeat(rows));
       editor.prompt(true);
     },
     close() {
       if (isOver) return;
-      if (isPrompting) {
-        moveCursor(screen, 0, -editor.getCursorPos().rows);
-        cursorTo(screen, 0);
-        clearScreenDown(screen);
-      }
+      if (isPrompting) hidePrompt();
       isPrompting = false;
       editor.close();
     },

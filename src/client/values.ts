@@ -13,6 +13,14 @@ export const text: Kind<string> = {
   show: value => value,
 };
 
+/** A nick, or a room: the server says which are fit. */
+export const chatName: Kind<string> = {
+  placeholder: 'NAME',
+  wants: 'a name',
+  parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
+  show: value => value,
+};
+
 /** RFC 6455 §4.1, 10: a subprotocol's name is a token. */
 export const token: Kind<string> = {
   placeholder: 'NAME',

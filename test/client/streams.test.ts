@@ -8,7 +8,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findPythonWithWebsockets } from '../support/install.ts';
 import { startServerFor } from '../support/serverProcess.ts';
-import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
+import { clientScript, runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const count = 100_000;
 const numbered = Array.from({ length: count }, (_, index) => `line ${index} ${'é'.repeat(index % 7)}\n`).join(
@@ -215,7 +215,6 @@ test('a reader that goes away ends it quietly', limit, async t => {
     more();
   });
   const command = `"$0" "$1" "$2" -w forever < /dev/null | head -n 2`;
-  const { clientScript } = await import('./clientProcess.ts');
   const run = new Promise<[string, string]>((resolve, reject) => {
     execFile('/bin/sh', ['-c', command, process.execPath, clientScript, url], (error, stdout, stderr) =>
       error ? reject(error) : resolve([stdout, stderr]),

@@ -1,0 +1,212 @@
+/** What the options say to the server, and how long the client stays. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { FrameReader, frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
+
+const limit = { timeout: 60_000 };
+
+describe('the request', limit, () => {
+  test('has the headers, the origin and the subprotocols it was told to', async t => {
+    let headers: NodeJS.Dict<string | string[]> = {};
+    const url = await startWs(t, (_, sent) => {
+      headers = sent;
+    });
+    const words = ['-H', 'X-One: 1', '-H', 'Cookie: a=b', '-H', 'cookie:c=d', '--header=Host: example.com'];
+    const more = ['-o', 'https://example.com', '-s', 'first', '-s', 'second', '--compress', 'off'];
+    assert.equal((await runClient(t, [...words, ...more, url])).status, 0);
+    assert.equal(headers['x-one'], '1');
+    assert.equal(headers['cookie'], 'a=b; c=d');
+    assert.equal(headers['host'], 'example.com');
+    assert.equal(headers['origin'], 'https://example.com');
+    assert.equal(headers['sec-websocket-protocol'], 'first, second');
+    assert.equal(headers['sec-websocket-extensions'], undefined);
+  });
+
+  test('offers compression, and carries the user of the URL', async t => {
+    let headers: NodeJS.Dict<string | string[]> = {};
+    const url = await startWs(t, (_, sent) => {
+      headers = sent;
+    });
+    await runClient(t, [url.replace('//', '//ada:pass%20word@')]);
+    assert.match(String(headers['sec-websocket-extensions']), /^permessage-deflate/);
+    assert.equal(headers['authorization'], `Basic ${Buffer.from('ada:pass word').toString('base64')}`);
+  });
+
+  test('goes to a Unix socket, in each spelling', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'pollywog-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'socket');
+    await startServerFor(t, '--listen', `unix:${path}`);
+    for (const url of [`ws+unix:${path}:/echo`, `ws+unix://${path}:/echo`, `unix:${path}`]) {
+      const { status, stdout } = await runClient(t, [url], 'hello');
+      assert.deepEqual([status, stdout.toString()], [0, 'hello\n'], url);
+    }
+  });
+
+  test('that is answered without a subprotocol says so', async t => {
+    const url = await startWs(t, () => {}, { handleProtocols: () => false });
+    const { status, stderr } = await runClient(t, [url, '-s', 'mine']);
+    assert.deepEqual([status, stderr], [0, 'pollywog-client: the server chose none of the subprotocols\n']);
+  });
+});
+
+test('frames are masked, each with a fresh key', limit, async t => {
+  const keys = new Set<string>();
+  const reader = new FrameReader();
+  const texts: string[] = [];
+  const url = await startRaw(t, ({ socket, response }) => {
+    socket.on('data', chunk => {
+      // The key is behind a header of two bytes, as all of these frames are short.
+      for (reader.add(chunk); ; ) {
+        const head = Buffer.from(reader.rest().subarray(0, 6));
+        const next = reader.next();
+        if (next === undefined) return;
+        assert.ok(next.isMasked);
+        keys.add(head.subarray(2).toString('hex'));
+        if (next.opcode === opcode.close) socket.end(frame(opcode.close, next.payload, { key: null }));
+        else texts.push(next.payload.toString());
+      }
+    });
+    socket.write(response);
+  });
+  const lines = Array.from({ length: 3000 }, (_, index) => `line ${index}`);
+  assert.equal((await runClient(t, [url], `${lines.join('\n')}\n`)).status, 0);
+  assert.deepEqual(texts, lines);
+  // Of 3,001 random keys of 32 bits two are alike once in a thousand times, three or more pairs never.
+  assert.ok(keys.size >= 2999, `${keys.size} keys for 3001 frames`);
+});
+
+describe('how long it stays', limit, () => {
+  const sendThree = (t: Parameters<typeof startWs>[0]) =>
+    startWs(t, socket => {
+      for (const text of ['one', 'two', 'three']) socket.send(text);
+    });
+
+  test('-1 leaves after one message, -n 2 after two, and prints no more', async t => {
+    const url = await sendThree(t);
+    for (const [words, lines] of [
+      [['-1'], 'one\n'],
+      [['-n', '2'], 'one\ntwo\n'],
+    ] as const) {
+      const client = startClient(t, url, ...words);
+      const { status, stdout } = await client.result;
+      assert.deepEqual([status, stdout.toString()], [0, lines]);
+    }
+  });
+
+  test('-w is how long -n waits: exit 6', async t => {
+    const { status, stderr } = await runClient(t, [await sendThree(t), '-n', '4', '-w', '300ms']);
+    assert.deepEqual([status, stderr], [6, 'pollywog-client: 3 of 4 messages came within 300ms (--wait)\n']);
+  });
+
+  test('a server that closes before that many came: exit 5', async t => {
+    const url = await startWs(t, socket => {
+      socket.send('one');
+      socket.close(1000);
+    });
+    const { status, stderr } = await runClient(t, [url, '-n', '2']);
+    assert.deepEqual([status, stderr], [5, 'pollywog-client: closed after 1 of 2 messages\n']);
+  });
+
+  test('-w alone waits, then closes with 0', async t => {
+    const url = await startWs(t, socket =>
+      socket.on('message', () => setTimeout(() => socket.send('late'), 20)),
+    );
+    const { status, stdout } = await runClient(t, [url, '-x', 'hello', '-w', '1s']);
+    assert.deepEqual([status, stdout.toString()], [0, 'late\n']);
+  });
+
+  test('-x sends its texts, in order, and leaves stdin alone', async t => {
+    const { port } = await startServerFor(t);
+    const words = ['-x', 'one', '--send=-two', '-x', '', `ws://127.0.0.1:${port}/echo`];
+    const { status, stdout } = await runClient(t, words, 'not this\n');
+    assert.deepEqual([status, stdout.toString()], [0, 'one\n-two\n\n']);
+  });
+});
+
+describe('--ping', limit, () => {
+  test('pings, and is content with pongs', async t => {
+    const url = await startWs(t, socket => {
+      let pings = 0;
+      socket.on('ping', () => {
+        if (++pings === 3) socket.send('three pings');
+      });
+    });
+    const client = startClient(t, url, '--ping', '20ms', '-1');
+    assert.deepEqual([(await client.result).status, client.stdout()], [0, 'three pings\n']);
+  });
+
+  test('gives up on a server that shows no sign of life: exit 6', async t => {
+    const url = await startRaw(t, ({ socket, response }) => {
+      socket.write(response);
+      socket.resume();
+    });
+    const client = startClient(t, url, '--ping', '20ms');
+    assert.deepEqual([(await client.result).status], [6]);
+    assert.equal(client.stderr(), 'pollywog-client: no sign of life within 20ms of a ping (--ping)\n');
+  });
+});
+
+test('-v shows the handshake and the frames on stderr, wherever the bytes are cut', limit, async t => {
+  const url = await startRaw(t, ({ socket, response }) => {
+    const bytes = Buffer.concat([
+      Buffer.from(response),
+      frame(opcode.text, 'x'.repeat(300), { key: null, fin: false }),
+      frame(opcode.ping, 'now', { key: null }),
+      frame(opcode.continuation, 'end', { key: null }),
+      frame(opcode.close, Buffer.from([3, 232]), { key: null }),
+    ]);
+    socket.setNoDelay();
+    socket.on('end', () => socket.end());
+    const next = async () => {
+      for (const byte of bytes) {
+        socket.write(Buffer.from([byte]));
+        await new Promise(resolve => setImmediate(resolve));
+      }
+    };
+    void next();
+  });
+  const { status, stdout, stderr } = await runClient(t, [url, '-v', '-w', 'forever']);
+  assert.deepEqual([status, stdout.length], [0, 304]);
+  assert.match(stderr, /^> GET \/ HTTP\/1\.1\n> Host: .*\n< HTTP\/1\.1 101 Switching Protocols\n/s);
+  const frames = stderr.split('\n').filter(line => /bytes/.test(line));
+  assert.deepEqual(
+    frames.filter(line => line.startsWith('<')),
+    ['< text, 300 bytes, more follows', '< ping, 3 bytes', '< continuation, 3 bytes', '< close, 2 bytes'],
+  );
+  assert.deepEqual(
+    frames.filter(line => line.startsWith('>')),
+    ['> pong, 3 bytes', '> close, 2 bytes'],
+  );
+});
+
+test('large messages are compressed where that was agreed on', limit, async t => {
+  const url = await startWs(
+    t,
+    socket => socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary })),
+    { perMessageDeflate: { threshold: 0 } },
+  );
+  const text = 'compressible '.repeat(10_000);
+  const { stdout, stderr } = await runClient(t, [url, '-v'], text);
+  assert.equal(stdout.toString(), `${text}\n`);
+  assert.match(stderr, /^> text, \d{3,4} bytes, compressed$/m);
+  assert.match(stderr, /^< text, \d{3,4} bytes, compressed$/m);
+});
+
+test('a large stdin goes on while answers come back: neither waits for the other', limit, async t => {
+  const { port } = await startServerFor(t);
+  const client = startClient(t, `ws://127.0.0.1:${port}/echo`);
+  const line = `${'y'.repeat(1000)}\n`;
+  for (let sent = 0; sent < 20_000; sent++) {
+    if (!client.child.stdin.write(line)) await once(client.child.stdin, 'drain');
+  }
+  client.child.stdin.end();
+  const { status, stdout } = await client.result;
+  assert.deepEqual([status, stdout.length], [0, 20_000 * line.length]);
+});
