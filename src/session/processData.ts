@@ -37,6 +37,7 @@ export function finishData(connection: Connection): boolean {
   resumed = connection.unfinished;
   connection.unfinished = undefined;
   handle(connection, resumed);
+  resumed = undefined;
   return connection.unfinished === undefined;
 }
 

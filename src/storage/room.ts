@@ -161,6 +161,8 @@ function write(file: RoomFile, descriptor: number, size: number, lines: Buffer):
   try {
     const written = file.store.disk.write(descriptor, lines);
     if (written < lines.length) {
+      // A disk that takes a part says only of the next write why it does not take the rest.
+      file.store.disk.write(descriptor, lines.subarray(written));
       throw new Error(`only ${written} of ${lines.length} bytes were written; is the disk full?`);
     }
   } catch (error) {
