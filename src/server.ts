@@ -47,6 +47,7 @@ async function main(): Promise<number> {
 function newServer(configuration: Configuration, chat: Chat): Server {
   return {
     configuration,
+    reloadables: [],
     handlers: makeHandlers(configuration, chat),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },

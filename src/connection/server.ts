@@ -25,8 +25,20 @@ export interface Counters {
   fellBehind: number;
 }
 
+/** Something that is read anew on `reload`: certificates, handlers … */
+export interface Reloadable {
+  /**
+   * Reads and checks what is to be, and changes nothing yet.
+   * @returns what puts it in place, and tells, a sentence each, what changed
+   * @throws Error, a sentence: then nothing changes anywhere
+   */
+  prepare(next: Configuration): Promise<() => readonly string[]>;
+}
+
 export interface Server {
-  readonly configuration: Configuration;
+  /** Replaced as a whole on `reload`: whoever uses it reads it anew each time. */
+  configuration: Configuration;
+  readonly reloadables: Reloadable[];
   readonly handlers: ReadonlyMap<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;

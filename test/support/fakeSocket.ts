@@ -96,6 +96,7 @@ export function newFakeServer(...options: string[]): Server {
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
     connections: 0,
     now: 1,
+    reloadables: [],
     isDraining: false,
     drainDeadline: 0,
   };
