@@ -31,7 +31,7 @@ async function main(): Promise<number> {
   const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);
-  const http = newHttpWire(server);
+  const http = newHttpWire(server, []);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
   drainOnSignals(server);

@@ -68,6 +68,12 @@ function isOpen({ endpoint, phase }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
 }
 
+/** Sends bytes as they are, which are copied: what a wire itself has to say, beside all messages. */
+export function sendBytes(connection: Connection, bytes: Uint8Array): void {
+  const { chunk, start, end } = writeBytes(bytes, 0, bytes.length);
+  queueRange(connection, chunk, start, end);
+}
+
 /** Bytes as they are, for wires that have no frames. */
 function writeBytes(bytes: Uint8Array, start: number, end: number): Range {
   const chunk = reserve(end - start);

@@ -19,6 +19,9 @@ export const maxFrameHeader = 14;
 /** Fields of one HTTP head. Apache's LimitRequestFields is 100, Node's maxHeadersCount 2000. */
 export const maxHeaderFields = 100;
 
+/** A line between the chunks of an HTTP body: a size, its extensions, a trailer field. Apache's LimitRequestLine is 8190. */
+export const maxChunkLine = 1 * KiB;
+
 /** The longest message where `maxMessage` is switched off: what Node 20 can hold in one piece, less what inflating adds. */
 export const longestMessage = 4 * 1024 * MiB - KiB;
 

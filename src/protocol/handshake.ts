@@ -9,7 +9,7 @@ import type { Head } from './http.ts';
 /** What the server is willing to agree to. */
 export interface HandshakePolicy {
   /** The subprotocols it has, case-sensitive. */
-  readonly subprotocols: ReadonlySet<string>;
+  readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
   /**
    * The origins whose pages may connect; empty: all. An entry is an origin as browsers send it (`https://example.com`,
    * `http://localhost:3000`), `*.example.com` for every host below example.com whatever its scheme and port, or `null`,
@@ -132,7 +132,10 @@ function checkOrigin(origin: string | undefined, allowed: readonly string[]): vo
 }
 
 /** The first of the client's list that the server has; undefined if there is none, which is no error. */
-function chooseSubprotocol(value: string | undefined, known: ReadonlySet<string>): string | undefined {
+function chooseSubprotocol(
+  value: string | undefined,
+  known: HandshakePolicy['subprotocols'],
+): string | undefined {
   if (value === undefined) return undefined;
   const wanted = splitList(value);
   // RFC 6455 §4.1, 10: tokens, none empty, each only once.

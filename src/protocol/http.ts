@@ -217,6 +217,7 @@ function readBodyLength(headers: Headers, version: Head['version']): number {
 
 const reasonPhrases: Readonly<Record<number, string>> = {
   200: 'OK',
+  202: 'Accepted',
   204: 'No Content',
   301: 'Moved Permanently',
   302: 'Found',
@@ -227,8 +228,11 @@ const reasonPhrases: Readonly<Record<number, string>> = {
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
+  409: 'Conflict',
+  410: 'Gone',
   413: 'Content Too Large',
   414: 'URI Too Long',
+  415: 'Unsupported Media Type',
   426: 'Upgrade Required',
   429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',

@@ -1,45 +1,66 @@
 /**
- * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, and the connection
- * ends.
+ * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, of a route or a page,
+ * and the connection ends.
  */
-
-import { reserve } from '../connection/arena.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { Handler } from '../connection/handler.ts';
-import { dropConnection, endConnection, queueRange } from '../connection/outbox.ts';
+import { dropConnection, endConnection } from '../connection/outbox.ts';
+import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
 import type { Wire } from '../connection/wire.ts';
 import { isLogged, log } from '../log/log.ts';
+import { type Body, bodyContent, newBody, readBody } from '../protocol/body.ts';
 import { maxFirstLine } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newDeflateState } from '../protocol/deflate.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
 import type { DeflateParameters } from '../protocol/extensions.ts';
-import { acceptHandshake, asksForWebSocket, type HandshakePolicy } from '../protocol/handshake.ts';
-import { encodeResponse, type Head, parseRequestHead } from '../protocol/http.ts';
+import { hasToken } from '../protocol/fields.ts';
+import { acceptHandshake, asksForWebSocket } from '../protocol/handshake.ts';
+import { type Head, parseRequestHead } from '../protocol/http.ts';
 import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
+import { type Route, refusal, respond } from './route.ts';
 import { websocket } from './websocket.ts';
 
-export function newHttpWire(server: Server): Wire {
-  const { origins, compress, maxHeader, maxConnections } = server.configuration;
-  const policy: HandshakePolicy = {
-    subprotocols: new Set(server.handlers.keys()),
-    origins,
-    compression: compress,
-  };
+/** A request for a route, from its head until it is answered. */
+interface Request {
+  readonly head: Head;
+  readonly route: Route;
+  readonly body: Body;
+}
 
-  function answer(connection: Connection, head: Head): void {
-    if (!asksForWebSocket(head)) {
-      queueResponse(connection, answerPage(head, server.handlers));
-      endConnection(connection);
-      return;
+/** @param routes asked in this order; what none of them takes is a page */
+export function newHttpWire(server: Server, routes: readonly Route[]): Wire {
+  function receive(connection: Connection, bytes: Buffer, start: number, end: number): number {
+    const request = connection.data as Request | undefined;
+    // What comes behind a whole request is nobody's: the connection ends with the answer.
+    if (request !== undefined)
+      return request.body.isWhole ? end : readOn(connection, request, bytes, start, end);
+    const { maxHeader } = server.configuration;
+    const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputSeen);
+    if (parsed === undefined) return start;
+    const { head } = parsed;
+    const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
+    try {
+      if (asksForWebSocket(head)) shakeHands(connection, head);
+      else if (route === undefined) respond(connection, answerPage(head, server.handlers));
+      else return begin(connection, head, route, bytes, parsed.end, end);
+    } catch (error) {
+      throwOn(connection, error, head.method);
+      return end;
     }
+    return parsed.end;
+  }
+
+  function shakeHands(connection: Connection, head: Head): void {
+    const { origins, compress, maxConnections } = server.configuration;
     if (maxConnections > 0 && server.connections > maxConnections) {
       throw new ProtocolError(503, `there are ${maxConnections} connections already; try again later`);
     }
-    const accepted = acceptHandshake(head, policy);
-    queueResponse(connection, accepted.response);
+    const subprotocols = server.handlers;
+    const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
+    sendBytes(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     becomeWebSocket(connection, accepted.deflate);
     if (isLogged('debug')) {
@@ -53,20 +74,14 @@ export function newHttpWire(server: Server): Wire {
     openSession(connection, handler);
   }
 
-  const wire: Wire = {
+  return {
     name: 'http',
 
     receive(connection, bytes, start, end) {
-      let method = '';
       try {
-        const request = parseRequestHead(bytes, start, end, maxHeader, connection.inputSeen);
-        method = request?.head.method ?? '';
-        if (request === undefined) return start;
-        answer(connection, request.head);
-        return request.end;
+        return receive(connection, bytes, start, end);
       } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        refuse(connection, error, method);
+        throwOn(connection, error, '');
         return end;
       }
     },
@@ -74,16 +89,64 @@ export function newHttpWire(server: Server): Wire {
     matches: looksLikeHttp,
     isUrgent: () => false,
     close: endConnection,
-    lost: endConnection,
+
+    lost(connection, error) {
+      const request = connection.data as Request | undefined;
+      // Whoever ends its direction when it has asked, may still wait for the answer.
+      if (request?.body.isWhole) request.route.lost?.(connection, error);
+      else endConnection(connection);
+    },
 
     checkDeadlines(connection) {
       const { handshakeTimeout } = server.configuration;
+      const request = connection.data as Request | undefined;
+      if (request?.body.isWhole) {
+        request.route.checkDeadlines?.(connection);
+        return;
+      }
       if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
-      if (connection.input === undefined) dropConnection(connection);
+      if (connection.input === undefined && request === undefined) dropConnection(connection);
       else refuse(connection, new ProtocolError(408, `no whole request within ${handshakeTimeout / 1000} s`));
     },
   };
-  return wire;
+}
+
+/** The head of a request for a route is there. */
+function begin(
+  connection: Connection,
+  head: Head,
+  route: Route,
+  bytes: Buffer,
+  at: number,
+  end: number,
+): number {
+  const request = { head, route, body: newBody(head, route.admit(head, connection)) };
+  connection.data = request;
+  // RFC 9110 §10.1.1: whoever asks first whether its body is wanted is told so, if it has not sent it already.
+  if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
+    sendBytes(connection, goOn);
+  return readOn(connection, request, bytes, at, end);
+}
+
+const goOn = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
+
+/** More of the body, and once it is whole, the answer. */
+function readOn(connection: Connection, request: Request, bytes: Buffer, start: number, end: number): number {
+  const { head, route, body } = request;
+  try {
+    const at = readBody(body, bytes, start, end);
+    if (!body.isWhole) return at;
+    route.answer(connection, head, bodyContent(body));
+  } catch (error) {
+    throwOn(connection, error, head.method);
+  }
+  return end;
+}
+
+/** A refusal is told; anything else is a fault of ours. */
+function throwOn(connection: Connection, error: unknown, method: string): void {
+  if (!(error instanceof ProtocolError)) throw error;
+  refuse(connection, error, method);
 }
 
 /**
@@ -128,19 +191,5 @@ function refuse(connection: Connection, error: ProtocolError, method = ''): void
     status: error.code,
     reason: error.message,
   });
-  const sentence = `${error.message}\n`;
-  const headers = {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': String(Buffer.byteLength(sentence)),
-    ...error.headers,
-  };
-  // RFC 9110 §9.3.2: the answer to a HEAD has no content.
-  queueResponse(connection, encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence));
-  endConnection(connection);
-}
-
-function queueResponse(connection: Connection, response: Buffer): void {
-  const chunk = reserve(response.length);
-  chunk.used += response.copy(chunk.bytes, chunk.used);
-  queueRange(connection, chunk, chunk.used - response.length, chunk.used);
+  respond(connection, refusal(error, method));
 }

@@ -1,0 +1,101 @@
+/** Bodies of HTTP requests (RFC 9112 §6, §7.1) as pure code: as many bytes as the head said, or chunk by chunk. */
+import { Buffer } from 'node:buffer';
+import { maxChunkLine } from './bounds.ts';
+import { ProtocolError } from './codes.ts';
+import type { Head } from './http.ts';
+
+export interface Body {
+  /** Most bytes of content. */
+  readonly limit: number;
+  readonly isChunked: boolean;
+  /** What came so far; copies. */
+  readonly pieces: Buffer[];
+  size: number;
+  /** Bytes that are still to come: of the body, or of the chunk that is being read. */
+  missing: number;
+  /** Of a chunked body: what is read next. */
+  part: 'size' | 'content' | 'line end' | 'trailer';
+  isWhole: boolean;
+}
+
+/**
+ * @param limit most bytes of content
+ * @throws ProtocolError 413 where the head says that there are more: nothing of it has to be awaited then
+ */
+export function newBody({ bodyLength }: Head, limit: number): Body {
+  const isChunked = bodyLength === Number.POSITIVE_INFINITY;
+  if (!isChunked && bodyLength > limit) throw tooLarge(limit);
+  return {
+    limit,
+    isChunked,
+    pieces: [],
+    size: 0,
+    missing: isChunked ? 0 : bodyLength,
+    part: 'size',
+    isWhole: bodyLength === 0,
+  };
+}
+
+function tooLarge(limit: number): ProtocolError {
+  return new ProtocolError(413, `the body is longer than ${limit} bytes`);
+}
+
+/**
+ * Reads on in `bytes[start, end)`; what is content is copied.
+ * @returns where it stopped: behind the body when `isWhole`, else before a line that is incomplete
+ * @throws ProtocolError 400 or 413
+ */
+export function readBody(body: Body, bytes: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && !body.isWhole) {
+    if (!body.isChunked) {
+      at = takeContent(body, bytes, at, end);
+      body.isWhole = body.missing === 0;
+    } else if (body.part === 'content') {
+      at = takeContent(body, bytes, at, end);
+      if (body.missing === 0) body.part = 'line end';
+    } else {
+      const lineEnd = bytes.subarray(at, Math.min(end, at + maxChunkLine)).indexOf('\r\n');
+      if (lineEnd < 0 && end - at < maxChunkLine) return at;
+      if (lineEnd < 0) throw new ProtocolError(400, 'a line between the chunks of the body is too long');
+      takeLine(body, bytes.toString('latin1', at, at + lineEnd));
+      at += lineEnd + 2;
+    }
+  }
+  return at;
+}
+
+function takeContent(body: Body, bytes: Buffer, at: number, end: number): number {
+  const next = Math.min(end, at + body.missing);
+  body.pieces.push(Buffer.from(bytes.subarray(at, next)));
+  body.missing -= next - at;
+  body.size += next - at;
+  return next;
+}
+
+function takeLine(body: Body, line: string): void {
+  if (body.part === 'size') {
+    // RFC 9112 §7.1.1: what stands behind a semicolon is an extension, to be ignored by whoever does not know it.
+    const [, digits] = /^([\da-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
+    if (digits === undefined) throw new ProtocolError(400, 'the size of a chunk is not a number');
+    body.missing = Number.parseInt(digits, 16);
+    if (body.size + body.missing > body.limit) throw tooLarge(body.limit);
+    body.part = body.missing === 0 ? 'trailer' : 'content';
+  } else if (body.part === 'line end') {
+    if (line !== '') throw new ProtocolError(400, 'a chunk is longer than its size says');
+    body.part = 'size';
+  } else if (line === '') {
+    body.isWhole = true;
+  } else if (++body.missing > maxTrailerFields) {
+    // RFC 9112 §7.1.2: trailer fields may be discarded.
+    throw new ProtocolError(431, `more than ${maxTrailerFields} trailer fields`);
+  }
+}
+
+/** Nobody here wants any; `missing` counts them. */
+const maxTrailerFields = 16;
+
+/** The content, once the body is whole. */
+export function bodyContent({ pieces }: Body): Buffer {
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+}

@@ -1,0 +1,47 @@
+/** What is answered over HTTP beside the pages: by the head of the request, which may have a body, now or later. */
+import type { Connection } from '../connection/connection.ts';
+import { endConnection } from '../connection/outbox.ts';
+import { sendBytes } from '../connection/send.ts';
+import type { ProtocolError } from '../protocol/codes.ts';
+import { encodeResponse, type Head } from '../protocol/http.ts';
+
+export interface Route {
+  /** Whether requests with this head are its. */
+  takes(head: Head): boolean;
+  /**
+   * The head is there, the body is not: looks whether the request is welcome.
+   * @returns the most bytes of body that it may have
+   * @throws ProtocolError, whose code is the HTTP status of the refusal
+   */
+  admit(head: Head, connection: Connection): number;
+  /**
+   * The whole request is there. It is answered by `respond`, or with `sendBytes` and at last `endConnection`: at once, or
+   * later, if `connection.phase` is still 'open' then.
+   * @param body the route's own from now on
+   * @throws ProtocolError as `admit`
+   */
+  answer(connection: Connection, head: Head, body: Buffer): void;
+  /** The peer has ended its direction, or is gone (`error`), and was not answered yet. It may still be. */
+  lost?(connection: Connection, error: string | undefined): void;
+  /** Not answered yet: looks at `server.now` whether it is overdue. */
+  checkDeadlines?(connection: Connection): void;
+}
+
+/** The one answer to a request; the connection ends with it. */
+export function respond(connection: Connection, response: Buffer): void {
+  if (connection.phase !== 'open') return;
+  sendBytes(connection, response);
+  endConnection(connection);
+}
+
+/** A refusal as it is told: a sentence. */
+export function refusal(error: ProtocolError, method: string): Buffer {
+  const sentence = `${error.message}\n`;
+  const headers = {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': String(Buffer.byteLength(sentence)),
+    ...error.headers,
+  };
+  // RFC 9110 §9.3.2: the answer to a HEAD has no content.
+  return encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence);
+}
