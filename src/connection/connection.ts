@@ -10,6 +10,14 @@ import type { Wire } from './wire.ts';
 /** 'open' until someone ends it; 'ending' while what is queued leaves and the peer's end is awaited; then 'gone'. */
 export type Phase = 'open' | 'ending' | 'gone';
 
+/** Someone who sent a ping, and waits for its pong. */
+export interface Ping {
+  /** A pong came; its payload is on loan. */
+  hear(payload: Uint8Array): void;
+  /** None comes any more. */
+  lost(): void;
+}
+
 export interface Connection {
   readonly kind: 'connection';
   /** The lowest that was free: see table.ts. */
@@ -58,6 +66,8 @@ export interface Connection {
   messageAt: number;
   /** When the ping that is unanswered was sent; 0 when there is none. */
   pingedAt: number;
+  /** Who waits for a pong of their own. */
+  pings: readonly Ping[] | undefined;
   /** What the socket had not sent then: whoever takes some of it lives, though the ping waits behind the rest. */
   unsentAtPing: number;
   /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
@@ -99,6 +109,7 @@ export function newConnection(server: Server, id: number, socket: Socket, wire: 
     heardAt: server.now,
     messageAt: server.now,
     pingedAt: 0,
+    pings: undefined,
     unsentAtPing: 0,
     endingAt: 0,
     bytesIn: 0,

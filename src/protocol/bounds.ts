@@ -74,6 +74,12 @@ export const turnShare = 8192;
 /** What those who had their share of the last turn may use of the next, all together: about ten milliseconds. */
 export const heldBackShare = 8 * turnShare;
 
+/** What commands may use of a turn, all together: about two milliseconds. */
+export const observerShare = 2 * turnShare;
+
+/** The body of a command's request over HTTP. nginx's client_max_body_size is 1 MiB. */
+export const maxCommandBody = 1 * MiB;
+
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 

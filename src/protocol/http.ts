@@ -239,21 +239,24 @@ const reasonPhrases: Readonly<Record<number, string>> = {
   500: 'Internal Server Error',
   501: 'Not Implemented',
   503: 'Service Unavailable',
+  504: 'Gateway Timeout',
   505: 'HTTP Version Not Supported',
 };
 
 /**
  * A whole response: a refusal, or a small page. It gets a Content-Length and `Connection: close`, unless `headers` has
  * them in this spelling, as it does for the answer to a HEAD. A text is sent as UTF-8. The result is the caller's.
+ * @param body undefined: it follows, as `headers` say
  */
 export function encodeResponse(
   status: number,
   headers: Readonly<Record<string, string>>,
-  body: string | Uint8Array,
+  body: string | Uint8Array | undefined,
 ): Buffer {
-  const content = typeof body === 'string' ? Buffer.from(body) : body;
+  const content = typeof body === 'string' ? Buffer.from(body) : (body ?? Buffer.alloc(0));
   // RFC 9110 §8.6: a 204 has no Content-Length, and a 304 that of the page which it does not carry.
-  const length = status === 204 || status === 304 ? {} : { 'Content-Length': String(content.length) };
+  const hasLength = status !== 204 && status !== 304 && body !== undefined;
+  const length = hasLength ? { 'Content-Length': String(content.length) } : {};
   const all = { ...length, Connection: 'close', ...headers };
   let head = `HTTP/1.1 ${status} ${reasonPhrases[status] ?? ''}\r\n`;
   for (const [name, value] of Object.entries(all)) {

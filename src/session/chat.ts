@@ -7,7 +7,7 @@ import type { Store } from '../storage/store.ts';
 import { join, leave, newGroup } from './group.ts';
 import { type HistoryBound, isEmptyHistory, newHistory, remember, remembered } from './history.ts';
 import type { Name } from './names.ts';
-import { type Chat, type Room, tell, tellRoom, type User, type Voice } from './room.ts';
+import { type Chat, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
 import { reason, writeWaiting } from './say.ts';
 
 /** Uids begin here and are never used again. */
@@ -27,10 +27,17 @@ export function newChat(historyBound: HistoryBound, store: Store | undefined): C
 
 /** @returns `undefined` where the nick is taken */
 export function addUser(chat: Chat, connection: Connection, voice: Voice, nick: Name): User | undefined {
-  if (chat.users.has(nick.key)) return undefined;
+  if (chat.users.has(nick.key) || nick.key === serverNick) return undefined;
   const user: User = { uid: chat.nextUid++, nick, connection, voice, room: undefined };
   chat.users.set(nick.key, user);
   return user;
+}
+
+/** The user that speaks on this connection, if one does. */
+export function userOf(chat: Chat, connection: Connection): User | undefined {
+  const user = connection.data as Partial<User> | undefined;
+  const found = user?.nick === undefined ? undefined : chat.users.get(user.nick.key);
+  return found === user ? found : undefined;
 }
 
 /** The user is gone: others in the room are told. */
@@ -71,6 +78,18 @@ function recall(room: Room, store: Store): void {
     if (Buffer.byteLength(text) <= maxPacketBlob && Buffer.byteLength(nick) <= maxNameBytes)
       remember(room.history, line);
   }
+}
+
+/**
+ * Looks at a room, whether or not someone is there.
+ * @returns what `look` returns; or a sentence where its history cannot be had
+ */
+export function visitRoom<Result>(chat: Chat, name: Name, look: (room: Room) => Result): Result | string {
+  const room = findRoom(chat, name);
+  if (typeof room === 'string') return room;
+  const result = look(room);
+  if (room.users.size === 0) emptied(chat, room);
+  return result;
 }
 
 /** The newcomer gets the roster, itself included, and then the history; the others are told of it after that. */

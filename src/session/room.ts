@@ -32,10 +32,17 @@ export interface User {
   room: Room | undefined;
 }
 
+/** Who says something: a user, whose request it is; or the server, on behalf of whoever runs it. */
+export type Speaker =
+  | { readonly user: User; readonly request: number }
+  | { readonly user: undefined; refused(why: string): void };
+
+/** What the server is called when it says something. Nobody else can be. */
+export const serverNick = 'server';
+
 /** A message on its way: to be written to disk first, then to be told. */
 interface Waiting {
-  readonly user: User;
-  readonly request: number;
+  readonly speaker: Speaker;
   readonly time: string;
   readonly text: Buffer;
 }

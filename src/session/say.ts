@@ -8,7 +8,7 @@ import { explainDisk } from '../storage/disk.ts';
 import { appendMessages } from '../storage/room.ts';
 import { syncStore } from '../storage/sync.ts';
 import { remember } from './history.ts';
-import { type Chat, type Room, tell, tellRoom, type User } from './room.ts';
+import { type Chat, type Room, type Speaker, serverNick, tell, tellRoom, type User } from './room.ts';
 
 /**
  * Says something in the user's room. With a store, it is told when it is written: before this turn's flush.
@@ -21,24 +21,43 @@ export function say(chat: Chat, user: User, request: number, text: Uint8Array): 
   if (room === undefined) return 'enter a room first';
   if (text.length > maxPacketBlob) return `a message is at most ${maxPacketBlob} bytes`;
   if (checkUtf8(utf8Start, text, 0, text.length) !== utf8Start) return 'a message is UTF-8';
-  if (room.file === undefined) {
-    heard(room, user, text);
-    return undefined;
-  }
+  utter(chat, room, { user, request }, text);
+  return undefined;
+}
+
+/**
+ * Says something in the room on behalf of the server; it is told, and written, when this returns.
+ * @param text UTF-8, on loan
+ * @returns why not; `undefined` where it is said
+ */
+export function announce(chat: Chat, room: Room, text: Uint8Array): string | undefined {
+  if (text.length > maxPacketBlob) return `a message is at most ${maxPacketBlob} bytes`;
+  let why: string | undefined;
+  const refused = (sentence: string) => {
+    why = sentence;
+  };
+  utter(chat, room, { user: undefined, refused }, text);
+  writeWaiting(chat);
+  return why;
+}
+
+function utter(chat: Chat, room: Room, speaker: Speaker, text: Uint8Array): void {
+  if (room.file === undefined) return heard(room, speaker.user, text);
   // It will be queued for everyone when the turn ends, and is charged now to whoever said it. What is said one after the
   // other is queued together, unless different voices say it in turn.
   if (room.waiting.length === 0 || room.groups.size > 1) work.done += room.users.size;
-  room.waiting.push({ user, request, time: new Date().toISOString(), text: Buffer.from(text) });
+  room.waiting.push({ speaker, time: new Date().toISOString(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);
     requestTurn();
   }
-  return undefined;
 }
 
-function heard(room: Room, user: User, text: Uint8Array): void {
-  tellRoom(room, voice => voice.said(user, text), user);
-  remember(room.history, Buffer.concat([Buffer.from(`${user.nick.text}: `), text]));
+function heard(room: Room, user: User | undefined, text: Uint8Array): void {
+  const line = Buffer.concat([Buffer.from(`${user?.nick.text ?? serverNick}: `), text]);
+  if (user === undefined) tellRoom(room, voice => voice.logged(line));
+  else tellRoom(room, voice => voice.said(user, text), user);
+  remember(room.history, line);
 }
 
 /** A write to disk, and an fsync all the more, takes as long as so many messages. */
@@ -60,16 +79,16 @@ export function writeWaiting(chat: Chat): void {
     room.waiting = [];
     if (room.isUnwritable) log('info', 'history written again', { room: room.name.text });
     room.isUnwritable = false;
-    for (const { user, text } of waiting) heard(room, user, text);
+    for (const { speaker, text } of waiting) heard(room, speaker.user, text);
   }
 }
 
 function appendWaiting({ file, waiting }: Room): void {
   if (file === undefined) return;
-  const messages = waiting.map(({ user, time, text }) => ({
+  const messages = waiting.map(({ speaker: { user }, time, text }) => ({
     time,
-    uid: user.uid,
-    nick: user.nick.text,
+    uid: user?.uid ?? 0,
+    nick: user?.nick.text ?? serverNick,
     text: text.toString('utf8'),
   }));
   appendMessages(file, messages);
@@ -101,5 +120,8 @@ export function reason(error: unknown): string {
 function refuseWaiting(room: Room, why: string): void {
   const { waiting } = room;
   room.waiting = [];
-  for (const { user, request } of waiting) tell(user, user.voice.refused(request, why));
+  for (const { speaker } of waiting) {
+    if (speaker.user === undefined) speaker.refused(why);
+    else tell(speaker.user, speaker.user.voice.refused(speaker.request, why));
+  }
 }

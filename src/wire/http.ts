@@ -30,8 +30,11 @@ interface Request {
   readonly body: Body;
 }
 
-/** @param routes asked in this order; what none of them takes is a page */
-export function newHttpWire(server: Server, routes: readonly Route[]): Wire {
+/**
+ * @param routes asked in this order; what none of them takes is a page
+ * @param name of the wire, where it is another one with other routes
+ */
+export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
   function receive(connection: Connection, bytes: Buffer, start: number, end: number): number {
     const request = connection.data as Request | undefined;
     // What comes behind a whole request is nobody's: the connection ends with the answer.
@@ -75,7 +78,7 @@ export function newHttpWire(server: Server, routes: readonly Route[]): Wire {
   }
 
   return {
-    name: 'http',
+    name,
 
     receive(connection, bytes, start, end) {
       try {
@@ -88,7 +91,11 @@ export function newHttpWire(server: Server, routes: readonly Route[]): Wire {
 
     matches: looksLikeHttp,
     isUrgent: () => false,
-    close: endConnection,
+    close(connection, _code, reason) {
+      // Who waits for an answer gets one.
+      if (connection.data !== undefined) refuse(connection, new ProtocolError(503, reason));
+      else endConnection(connection);
+    },
 
     lost(connection, error) {
       const request = connection.data as Request | undefined;

@@ -33,18 +33,26 @@ const events: EndpointEvents<Connection> = {
     return processData(connection, message) && spendShare(connection, size) && connection.phase === 'open';
   },
 
-  pong(connection) {
+  pong(connection, bytes, start, end) {
     connection.pingedAt = 0;
+    if (connection.pings === undefined) return;
+    const payload = bytes.subarray(start, end);
+    for (const ping of connection.pings) ping.hear(payload);
   },
 
   sendControl,
 
   closed(connection, code, reason) {
+    losePings(connection);
     closeSession(connection, code, reason);
     // RFC 6455 §7.1.1: the server closes the TCP connection first.
     endConnection(connection);
   },
 };
+
+function losePings(connection: Connection): void {
+  for (const ping of connection.pings ?? []) ping.lost();
+}
 
 const noPayload = Buffer.alloc(0);
 
@@ -69,6 +77,7 @@ export const websocket: Wire = {
     const endpoint = connection.endpoint;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     endpoint.state = 'CLOSED';
+    losePings(connection);
     // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
     endConnection(connection);

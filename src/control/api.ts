@@ -1,0 +1,125 @@
+/**
+ * The door over HTTP: `POST /api/COMMAND`, with what it takes as JSON or as a form. On the control socket, which only its
+ * owner can reach, nobody is asked who they are; elsewhere a bearer token is wanted (RFC 6750 §2.1), and while none is set
+ * there is no such door.
+ *
+ * No page of another origin gets in: it has no token, and a browser lets it send none without asking first (CORS), to
+ * which the answer is no.
+ */
+import { isUtf8 } from 'node:buffer';
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Connection } from '../connection/connection.ts';
+import { UsageError } from '../options/error.ts';
+import { maxCommandBody } from '../protocol/bounds.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { hasToken } from '../protocol/fields.ts';
+import { encodeResponse, type Head } from '../protocol/http.ts';
+import { type Route, respond } from '../wire/route.ts';
+import { findCommand, readNamed } from './call.ts';
+import type { Call, Control } from './command.ts';
+import { type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
+import { submit } from './observer.ts';
+import { openApi } from './openApi.ts';
+
+/** The door itself, and what lies behind it. */
+const prefix = '/api';
+
+/** Whoever comes by this door may do anything: who they are was asked already, or need not be. */
+export function newOwnersDoor(control: Control): Route {
+  return newDoor(control, () => {});
+}
+
+/** @param token of now; undefined while there is none */
+export function newTokenDoor(control: Control, token: () => string | undefined): Route {
+  const door = newDoor(control, ({ headers }) => {
+    // RFC 7235 §2.1: the scheme's name is in any case.
+    const given = /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
+    if (given === undefined || !isEqual(given, token() ?? '')) throw unauthorized();
+  });
+  return { ...door, takes: head => token() !== undefined && door.takes(head) };
+}
+
+function unauthorized(): ProtocolError {
+  const reason = 'this needs a token: send the field "Authorization: Bearer TOKEN"';
+  return new ProtocolError(401, reason, { 'WWW-Authenticate': 'Bearer realm="pollywog"' });
+}
+
+/** In the same time, wherever they differ, and however long they are. */
+function isEqual(given: string, token: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return token !== '' && timingSafeEqual(digest(given), digest(token));
+}
+
+/** Of the requests that are being answered. */
+const answers = new WeakMap<Connection, HttpAnswer>();
+
+function newDoor(control: Control, check: (head: Head) => void): Route {
+  return {
+    takes: ({ path }) => path === prefix || path.startsWith(`${prefix}/`),
+
+    admit(head) {
+      check(head);
+      return maxCommandBody;
+    },
+
+    answer(connection, head, body) {
+      if (head.path === prefix || head.path === `${prefix}/`) {
+        return respond(connection, describe(head, control.version));
+      }
+      if (head.method !== 'POST')
+        throw new ProtocolError(405, 'a command is sent by POST', { Allow: 'POST' });
+      const answer = newHttpAnswer(connection, hasToken(head.headers.get('accept'), 'text/plain'));
+      answers.set(connection, answer);
+      try {
+        submit(control, readCall(head, body), answer);
+      } catch (error) {
+        if (!(error instanceof UsageError) && !(error instanceof ProtocolError)) throw error;
+        answer.end(error);
+      }
+    },
+
+    lost(connection, error) {
+      const answer = answers.get(connection);
+      // Whoever only ended its direction may still wait for an answer, if that comes to an end by itself.
+      if (error !== undefined || answer === undefined || answer.isStreaming) answer?.leave();
+    },
+  };
+}
+
+function describe({ method }: Head, version: string): Buffer {
+  if (method !== 'GET' && method !== 'HEAD') {
+    throw new ProtocolError(405, 'the description is only read', { Allow: 'GET, HEAD' });
+  }
+  const text = `${JSON.stringify(openApi(version), undefined, 2)}\n`;
+  const headers = { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) };
+  return encodeResponse(200, headers, method === 'HEAD' ? '' : text);
+}
+
+/** @throws UsageError, or ProtocolError 400, 404 or 415 */
+function readCall({ path, headers }: Head, body: Buffer): Call {
+  const command = findCommand(path.slice(prefix.length + 1));
+  const [type = ''] = (headers.get('content-type') ?? '').toLowerCase().split(';', 1);
+  if (body.length === 0) return readNamed(command, {});
+  if (!isUtf8(body)) throw new ProtocolError(400, 'the body is not UTF-8');
+  const text = body.toString('utf8');
+  if (type.trim() === 'application/x-www-form-urlencoded') {
+    return readNamed(command, Object.fromEntries(new URLSearchParams(text)));
+  }
+  if (type.trim() !== 'application/json') {
+    throw new ProtocolError(415, 'the body is application/json or application/x-www-form-urlencoded');
+  }
+  return readNamed(command, parseObject(text));
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ProtocolError(400, 'the body is not a JSON object');
+  }
+  return value as Readonly<Record<string, unknown>>;
+}

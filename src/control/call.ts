@@ -1,0 +1,95 @@
+/** Calls of commands: as words, from a shell or a line; or by the parameters' names, from JSON or a form. */
+import { quoted, UsageError, unfitValue } from '../options/error.ts';
+import { nearest } from '../options/nearest.ts';
+import { hyphenated } from '../options/option.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import type { Call, Command, Parameter, Values } from './command.ts';
+import { commands } from './commands.ts';
+
+/** @throws ProtocolError 404 with the nearest name, if there is one */
+export function findCommand(name: string): Command {
+  const found = commands.get(name);
+  if (found !== undefined) return found;
+  const likely = nearest(name, commands.keys());
+  const advice = likely === undefined ? 'help lists what there is' : `did you mean ${likely}?`;
+  throw new ProtocolError(404, `there is no command ${quoted(name)}; ${advice}`);
+}
+
+/** `send ID|@NICK TEXT`, as help and error sentences have it. */
+export function usage({ name, parameters }: Command): string {
+  const shown = Object.values(parameters).map(({ kind, optional }) =>
+    optional ? `[${kind.placeholder}]` : kind.placeholder,
+  );
+  return [name, ...shown].join(' ');
+}
+
+/**
+ * Reads the words behind a command's name.
+ * @param bytes in place of the parameter that may be bytes
+ * @throws UsageError
+ */
+export function readWords(command: Command, words: readonly string[], bytes?: Buffer): Call {
+  const given: Record<string, unknown> = {};
+  let at = 0;
+  for (const [name, parameter] of Object.entries(command.parameters)) {
+    if (bytes !== undefined && parameter.orBytes) continue;
+    if (at < words.length) given[name] = parameter.rest ? words.slice(at).join(' ') : words[at];
+    at = parameter.rest ? Math.max(at, words.length) : at + 1;
+  }
+  const stray = words[at];
+  if (stray !== undefined) throw new UsageError(`${quoted(stray)} is too much; it is: ${usage(command)}`);
+  return { command, values: readValues(command, given, bytes) };
+}
+
+/**
+ * Reads values by the names of the parameters; `binary` has bytes, in base64.
+ * @throws UsageError
+ */
+export function readNamed(command: Command, given: Readonly<Record<string, unknown>>): Call {
+  const { binary, ...named } = given;
+  for (const name of Object.keys(named)) {
+    if (Object.hasOwn(command.parameters, name)) continue;
+    const likely = nearest(name, Object.keys(command.parameters));
+    const advice = likely === undefined ? `it is: ${usage(command)}` : `did you mean ${likely}?`;
+    throw new UsageError(`${command.name} takes no ${quoted(name)}; ${advice}`);
+  }
+  const bytes = binary === undefined ? undefined : readBase64(binary);
+  return { command, values: readValues(command, named, bytes) };
+}
+
+function readBase64(text: unknown): Buffer {
+  if (typeof text === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(text)) return Buffer.from(text, 'base64');
+  throw unfitValue('binary', 'bytes in base64', text);
+}
+
+function readValues(
+  command: Command,
+  given: Readonly<Record<string, unknown>>,
+  bytes: Buffer | undefined,
+): Values {
+  const values: Record<string, unknown> = {};
+  let isForBytes = false;
+  for (const [name, parameter] of Object.entries(command.parameters)) {
+    if (bytes !== undefined && parameter.orBytes) {
+      isForBytes = true;
+      if (given[name] !== undefined) throw new UsageError(`${name} or bytes: give one of the two`);
+    } else {
+      values[name] = readValue(command, name, parameter, given[name]);
+    }
+  }
+  if (bytes === undefined) return values;
+  if (!isForBytes) throw new UsageError(`${command.name} takes no bytes; it is: ${usage(command)}`);
+  return { ...values, bytes };
+}
+
+function readValue(command: Command, name: string, { kind, optional }: Parameter, raw: unknown): unknown {
+  if (raw === undefined || (optional && raw === '')) {
+    if (optional) return undefined;
+    throw new UsageError(
+      `${command.name} wants ${kind.wants} (${hyphenated(name)}); it is: ${usage(command)}`,
+    );
+  }
+  const value = kind.parse(raw);
+  if (value === undefined) throw unfitValue(hyphenated(name), kind.wants, raw);
+  return value;
+}

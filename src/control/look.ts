@@ -1,0 +1,112 @@
+/** Commands that look: who is there, and what was said. */
+import type { Connection } from '../connection/connection.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { userOf, visitRoom } from '../session/chat.ts';
+import { remembered } from '../session/history.ts';
+import type { Name } from '../session/names.ts';
+import type { Chat, Room } from '../session/room.ts';
+import type { Command, Control } from './command.ts';
+import { showSize, showTime } from './show.ts';
+import { isListed, room as roomName } from './values.ts';
+
+/** Seconds, to the millisecond. */
+const seconds = (milliseconds: number) => milliseconds / 1000;
+const showSeconds = (value: number) => showTime(value * 1000);
+
+function describe({ server, chat }: Control, connection: Connection): Record<string, unknown> {
+  const { acceptedAt, messageAt, handler, wire, queue } = connection;
+  const user = userOf(chat, connection);
+  return {
+    id: connection.id,
+    wire: wire.name,
+    handler: handler?.name ?? null,
+    address: connection.socket.address(),
+    nick: user?.nick.text ?? null,
+    room: user?.room?.name.text ?? null,
+    age: seconds(server.now - acceptedAt),
+    idle: seconds(server.now - messageAt),
+    bytesIn: connection.bytesIn,
+    bytesOut: connection.bytesOut,
+    messagesIn: connection.messagesIn,
+    messagesOut: connection.messagesOut,
+    queued: queue.size,
+  };
+}
+
+export const list: Command = {
+  name: 'list',
+  parameters: {},
+  help: 'the connections there are',
+  columns: {
+    id: { width: -4 },
+    wire: { width: 9 },
+    handler: { width: 9 },
+    address: { width: 21 },
+    nick: { width: 10 },
+    room: { width: 10 },
+    age: { width: -6, show: showSeconds },
+    idle: { width: -6, show: showSeconds },
+    messagesIn: { width: -10 },
+    messagesOut: { width: -11 },
+    bytesIn: { width: -7, show: showSize },
+    bytesOut: { width: -8, show: showSize },
+    queued: { width: -6, show: showSize },
+  },
+  *run(control) {
+    const { entries } = control.server.table;
+    // By index: connections come and go while this waits for its next turn.
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries[at];
+      if (entry?.kind === 'connection' && isListed(entry)) yield describe(control, entry);
+    }
+  },
+};
+
+export const rooms: Command = {
+  name: 'rooms',
+  parameters: {},
+  help: 'the rooms of the chat, and how many are in them',
+  columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
+  *run({ chat }) {
+    for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
+      const { lines, first } = one.history;
+      yield { room: one.name.text, users: one.users.size, remembered: lines.length - first };
+    }
+  },
+};
+
+export const presence: Command = {
+  name: 'presence',
+  parameters: { room: { kind: roomName } },
+  help: 'who is in a room',
+  columns: { nick: { width: 20 }, uid: { width: -6 }, id: { width: -4 }, address: { width: 21 } },
+  *run({ chat }, { room: name }) {
+    const room = chat.rooms.get((name as Name).key);
+    for (const { nick, uid, connection } of room?.users ?? []) {
+      yield { nick: nick.text, uid, id: connection.id, address: connection.socket.address() };
+    }
+  },
+};
+
+export const history: Command = {
+  name: 'history',
+  parameters: { room: { kind: roomName } },
+  help: 'what a room remembers',
+  columns: { nick: { width: 12 }, text: { width: 0 } },
+  run({ chat }, { room: name }) {
+    return linesOf(chat, name as Name)[Symbol.iterator]();
+  },
+};
+
+function linesOf(chat: Chat, name: Name): { nick: string; text: string }[] {
+  const read = ({ history }: Room) => [...remembered(history)].map(line => splitLine(line.toString('utf8')));
+  const lines = visitRoom(chat, name, read);
+  if (typeof lines === 'string') throw new ProtocolError(500, lines);
+  return lines;
+}
+
+/** A nick has no colon before a space. */
+function splitLine(line: string): { nick: string; text: string } {
+  const colon = line.indexOf(': ');
+  return { nick: line.slice(0, colon), text: line.slice(colon + 2) };
+}

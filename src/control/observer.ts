@@ -1,0 +1,117 @@
+/**
+ * The observer: the part of the turn in which commands are run. It has a share of its own, so that neither a long list nor
+ * a thousand commands at once hold the connections up, nor the connections them.
+ */
+import { requestTurn } from '../connection/outbox.ts';
+import { log } from '../log/log.ts';
+import { UsageError } from '../options/error.ts';
+import { observerShare } from '../protocol/bounds.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { work } from '../protocol/work.ts';
+import type { Answer, Call, Command, Control } from './command.ts';
+import { showHeading, showRow, showValue } from './show.ts';
+
+/** A piece of work; what is left of it is the next one. */
+type Task = () => Task | undefined;
+
+const tasks: Task[] = [];
+/** Those before it are done. */
+let first = 0;
+
+/** Runs the call in a turn that comes. What is called for first begins first. */
+export function submit(control: Control, call: Call, answer: Answer): void {
+  addTask(() => start(control, call, answer));
+}
+
+function addTask(task: Task): void {
+  tasks.push(task);
+  requestTurn();
+}
+
+/** A command costs as much as so many messages, and a row as one. */
+const commandCost = 64;
+
+/** The stage of the turn. */
+export function observe(): void {
+  if (tasks.length === 0) return;
+  const end = work.done + observerShare;
+  while (first < tasks.length && work.done < end) {
+    work.done += commandCost;
+    const rest = tasks[first++]!();
+    if (rest !== undefined) tasks.push(rest);
+  }
+  if (first < tasks.length) requestTurn();
+  if (first * 2 > tasks.length) {
+    tasks.splice(0, first);
+    first = 0;
+  }
+}
+
+function start(control: Control, { command, values }: Call, answer: Answer): Task | undefined {
+  if (answer.isGone) return undefined;
+  try {
+    return say(command, command.run(control, values, answer), answer);
+  } catch (error) {
+    fail(command, answer, error);
+    return undefined;
+  }
+}
+
+function say(command: Command, result: unknown, answer: Answer): Task | undefined {
+  if (result === undefined) return undefined;
+  if (result instanceof Promise) {
+    result.then(
+      value => addTask(() => say(command, value, answer)),
+      error => fail(command, answer, error),
+    );
+    return undefined;
+  }
+  if (command.columns !== undefined) {
+    answer.write(answer.isJson ? '[' : `${showHeading(command.columns)}\n`);
+    return () => sayRows(command, result as Iterator<Row>, answer, true);
+  }
+  answer.write(answer.isJson ? `${JSON.stringify(result)}\n` : showValue(result));
+  answer.end();
+  return undefined;
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+const rowsAtOnce = 128;
+
+/** Some of the rows, and then what is left to do. */
+function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
+  if (answer.isGone) return undefined;
+  let text = '';
+  let isStart = isFirst;
+  try {
+    for (let count = 0; count < rowsAtOnce; count++) {
+      const { done, value } = rows.next();
+      if (done) {
+        answer.write(answer.isJson ? `${text}]\n` : text);
+        answer.end();
+        return undefined;
+      }
+      work.done++;
+      text += answer.isJson
+        ? `${isStart ? '' : ',\n'}${JSON.stringify(value)}`
+        : `${showRow(command.columns!, value)}\n`;
+      isStart = false;
+    }
+  } catch (error) {
+    fail(command, answer, error);
+    return undefined;
+  }
+  answer.write(text);
+  return () => sayRows(command, rows, answer, false);
+}
+
+/** What whoever called did wrong, they are told; what we did, the log is. */
+function fail(command: Command, answer: Answer, error: unknown): void {
+  if (error instanceof ProtocolError || error instanceof UsageError) {
+    answer.end(error);
+  } else {
+    log('error', 'command failed', { command: command.name, stack: (error as Error).stack });
+    answer.end(new ProtocolError(500, 'internal error; the log has more'));
+  }
+}

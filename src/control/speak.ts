@@ -1,0 +1,97 @@
+/** Commands that say something to those who are connected. */
+import type { Connection } from '../connection/connection.ts';
+import { sendMessage, sendToAll } from '../connection/send.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { userOf, visitRoom } from '../session/chat.ts';
+import type { Name } from '../session/names.ts';
+import { serverNick, tell, type Voice } from '../session/room.ts';
+import { announce } from '../session/say.ts';
+import type { Command, Values } from './command.ts';
+import { findConnection, message, room as roomName, type Target, target } from './values.ts';
+
+/** What is to be said: a text, or bytes. */
+interface Said {
+  readonly isText: boolean;
+  readonly bytes: Buffer;
+}
+
+function readSaid({ text, bytes }: Values): Said {
+  return bytes === undefined
+    ? { isText: true, bytes: Buffer.from(text as string) }
+    : { isText: false, bytes };
+}
+
+/** As someone in the chat sees it. */
+const fromServer = ({ bytes }: Said) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
+
+/** Whether messages can be sent there now: not while it is still shaking hands, nor once it is closing. */
+function canHear({ phase, endpoint, handler }: Connection): boolean {
+  return phase === 'open' && handler !== undefined && (endpoint === undefined || endpoint.state === 'OPEN');
+}
+
+export const send: Command = {
+  name: 'send',
+  parameters: { to: { kind: target }, text: { kind: message, rest: true, orBytes: true } },
+  help: 'say something to one connection',
+  run(control, values) {
+    const said = readSaid(values);
+    const connection = findConnection(control, values['to'] as Target);
+    const user = userOf(control.chat, connection);
+    if (user !== undefined) {
+      if (!said.isText)
+        throw new ProtocolError(409, `${user.nick.text} is in the chat, which has texts only`);
+      tell(user, user.voice.logged(fromServer(said)));
+    } else if (canHear(connection) && connection.handler?.name !== 'tpacket') {
+      sendMessage(connection, said.isText, said.bytes, 0, said.bytes.length);
+    } else {
+      throw new ProtocolError(409, `connection ${connection.id} is not ready for messages`);
+    }
+    return { sent: 1 };
+  },
+};
+
+export const broadcast: Command = {
+  name: 'broadcast',
+  parameters: { text: { kind: message, rest: true, orBytes: true } },
+  help: 'say something to everyone',
+  run(control, values) {
+    const said = readSaid(values);
+    const listeners: Connection[] = [];
+    const chatters = new Map<Voice, Connection[]>();
+    for (const entry of control.server.table.entries) {
+      if (entry?.kind !== 'connection') continue;
+      const user = userOf(control.chat, entry);
+      if (user === undefined) {
+        if (canHear(entry) && entry.handler?.name !== 'tpacket') listeners.push(entry);
+      } else if (said.isText && entry.phase === 'open') {
+        const members = chatters.get(user.voice);
+        if (members === undefined) chatters.set(user.voice, [entry]);
+        else members.push(entry);
+      }
+    }
+    const { isText, bytes } = said;
+    sendToAll(listeners, undefined, isText, bytes, 0, bytes.length);
+    let sent = listeners.length;
+    for (const [voice, members] of chatters) {
+      const line = voice.logged(fromServer(said));
+      sendToAll(members, undefined, false, line, 0, line.length);
+      sent += members.length;
+    }
+    return { sent };
+  },
+};
+
+export const publish: Command = {
+  name: 'publish',
+  parameters: { room: { kind: roomName }, text: { kind: message, rest: true } },
+  help: 'say something in a room of the chat, which remembers it',
+  run({ chat }, { room: name, text }) {
+    const sent = visitRoom(chat, name as Name, room => {
+      const why = announce(chat, room, Buffer.from(text as string));
+      if (why !== undefined) throw new ProtocolError(409, why);
+      return { sent: room.users.size };
+    });
+    if (typeof sent === 'string') throw new ProtocolError(500, sent);
+    return sent;
+  },
+};

@@ -1,0 +1,97 @@
+/** The kinds of values that commands take. */
+import type { Connection } from '../connection/connection.ts';
+import type { Kind } from '../options/values.ts';
+import { maxCloseReason } from '../protocol/bounds.ts';
+import { isSendableCloseCode, ProtocolError } from '../protocol/codes.ts';
+import { type Name, readName } from '../session/names.ts';
+import type { Control } from './command.ts';
+
+/** A connection: by its id, or as `@nick` by who speaks on it. */
+export type Target = number | Name;
+
+export const target: Kind<Target> = {
+  placeholder: 'ID|@NICK',
+  wants: 'the id of a connection such as 7, or the nick of one such as @ada',
+  parse(raw) {
+    if (typeof raw === 'string' && raw.startsWith('@')) {
+      const name = readName(Buffer.from(raw.slice(1)), 'nick');
+      return typeof name === 'string' ? undefined : name;
+    }
+    return id.parse(raw);
+  },
+  show: value => (typeof value === 'number' ? String(value) : `@${value.text}`),
+};
+
+export const id: Kind<number> = {
+  placeholder: 'ID',
+  wants: 'the id of a connection such as 7',
+  parse: raw => (/^\d{1,9}$/.test(String(raw)) ? Number(raw) : undefined),
+  show: String,
+};
+
+export const room: Kind<Name> = {
+  placeholder: 'ROOM',
+  wants: 'the name of a room',
+  parse(raw) {
+    const name = typeof raw === 'string' ? readName(Buffer.from(raw), 'room') : '';
+    return typeof name === 'string' ? undefined : name;
+  },
+  show: ({ text }) => text,
+};
+
+/** What is said: any text, the empty one, too. */
+export const message: Kind<string> = {
+  placeholder: 'TEXT',
+  wants: 'a text',
+  parse: raw => (typeof raw === 'string' ? raw : undefined),
+  show: value => value,
+};
+
+export const word = (placeholder: string, wants: string): Kind<string> => ({
+  placeholder,
+  wants,
+  parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
+  show: value => value,
+});
+
+/** The value of an option: JSON has numbers and truths, too. */
+export const setting: Kind<string> = {
+  placeholder: 'VALUE',
+  wants: 'a value',
+  parse: raw => (['string', 'number', 'boolean'].includes(typeof raw) ? String(raw) : undefined),
+  show: value => value,
+};
+
+export const closeCode: Kind<number> = {
+  placeholder: 'CODE',
+  wants: 'a close code, 1000 to 1014 or 3000 to 4999',
+  parse: raw => (/^\d{4}$/.test(String(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
+  show: String,
+};
+
+export const closeReason: Kind<string> = {
+  placeholder: 'REASON',
+  wants: `a reason of at most ${maxCloseReason} bytes`,
+  parse: raw => (typeof raw === 'string' && Buffer.byteLength(raw) <= maxCloseReason ? raw : undefined),
+  show: value => value,
+};
+
+/** The name of the wire that commands come in by: their connections are not the ones commands are about. */
+export const controlWire = 'control';
+
+/** Whether commands are about this one. */
+export function isListed({ wire, phase }: Connection): boolean {
+  return wire.name !== controlWire && phase !== 'gone';
+}
+
+/** @throws ProtocolError 404 */
+export function findConnection({ server, chat }: Control, wanted: Target): Connection {
+  if (typeof wanted !== 'number') {
+    const user = chat.users.get(wanted.key);
+    if (user === undefined) throw new ProtocolError(404, `nobody is called ${wanted.text}`);
+    return user.connection;
+  }
+  const found = server.table.entries[wanted];
+  if (found?.kind === 'connection' && isListed(found)) return found;
+  throw new ProtocolError(404, `there is no connection ${wanted}`);
+}
