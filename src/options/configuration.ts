@@ -2,6 +2,7 @@ import { type ListenAddress, showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
+import { chooseFile, readFile } from './file.ts';
 import { type Given, readValues } from './option.ts';
 import { type OptionName, type Options, table, type Values } from './table.ts';
 import { choice } from './values.ts';
@@ -44,29 +45,47 @@ export interface Configuration {
   readonly logFormat: 'text' | 'json';
   /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
   readonly sockets: 'auto' | 'public';
+  readonly daemon: boolean;
+  /** Paths, or `auto` or `none`. */
+  readonly pidFile: string;
+  readonly logFile: string;
+  /** All of this, option by option. */
+  readonly values: Values;
+  /** The options among them that were set while the server ran, and are so until the next reload. */
+  readonly setByHand: ReadonlySet<OptionName>;
+  /** What was read; undefined where there is none. */
+  readonly configFile: string | undefined;
 }
 
 /**
- * Reads the command line (without node and script) and the environment, in this precedence; then come the defaults.
- * `handlers` are the names that `--default` may have. Throws UsageError.
+ * Reads the command line (without node and script), the environment and the configuration file, in this precedence; then
+ * come the defaults. Throws UsageError.
+ * @param handlers the names that `--default` may have
+ * @param usualFiles where a configuration file is looked for if none is named
  */
 export function readConfiguration(
   argv: readonly string[],
   env: Environment,
   handlers: readonly string[],
+  usualFiles: readonly string[] = [],
 ): Configuration {
-  // Only the caller knows which handlers there are.
-  const options = {
-    ...table,
-    default: { ...table.default, kind: choice(handlers, table.default.kind.placeholder) },
-  };
+  const options = optionsFor(handlers);
   const { given: flags, words } = readArguments(argv, options);
   const [stray] = words;
   if (stray !== undefined) throw new UsageError(`pollywog takes no such word: ${quoted(stray)}; see --help`);
   // Whatever else is wrong, these two answer.
   if (flags.has('help')) return configurationOf('help', options, []);
   if (flags.has('version')) return configurationOf('version', options, []);
-  return configurationOf('serve', options, [flags, readEnvironment(env)]);
+  const first = [flags, readEnvironment(env)];
+  const { config } = readValues({ config: table.config }, first);
+  const file = chooseFile(config, usualFiles);
+  if (file === undefined) return configurationOf('serve', options, first);
+  return { ...configurationOf('serve', options, [...first, readFile(file)]), configFile: file };
+}
+
+/** Only the caller knows which handlers there are. */
+export function optionsFor(handlers: readonly string[]): Options {
+  return { ...table, default: { ...table.default, kind: choice(handlers, table.default.kind.placeholder) } };
 }
 
 function configurationOf(
@@ -74,17 +93,42 @@ function configurationOf(
   options: Options,
   sources: readonly ReadonlyMap<OptionName, Given>[],
 ): Configuration {
-  const given = (name: OptionName) => sources.find(source => source.has(name))?.get(name);
+  const isGiven = (name: OptionName) => sources.some(source => source.has(name));
   const values = readValues(options, sources) as Values;
-  const { port, host, listen, default: defaultHandler, noSelf, origin, help, version, ...rest } = values;
-  const wantsPorts = listen.length === 0 || given('port') !== undefined || given('host') !== undefined;
+  const { port, host, listen } = values;
+  const wantsPorts = listen.length === 0 || isGiven('port') || isGiven('host');
+  const listeners = distinct([...(wantsPorts ? combine(host, port) : []), ...listen]);
+  return withValues({ action, listeners, configFile: undefined }, values, new Set());
+}
+
+/** What is not an option's value is as in `old`: where it listens, above all. */
+export function withValues(
+  { action, listeners, configFile }: Pick<Configuration, 'action' | 'listeners' | 'configFile'>,
+  values: Values,
+  setByHand: ReadonlySet<OptionName>,
+): Configuration {
+  const {
+    port,
+    host,
+    listen,
+    default: defaultHandler,
+    noSelf,
+    origin,
+    config,
+    help,
+    version,
+    ...rest
+  } = values;
   return {
     ...rest,
     action,
-    listeners: distinct([...(wantsPorts ? combine(host, port) : []), ...listen]),
+    listeners,
     defaultHandler,
     includeSender: !noSelf,
     origins: origin,
+    values,
+    setByHand,
+    configFile,
   };
 }
 

@@ -1,36 +1,62 @@
 import { quoted, UsageError } from './error.ts';
 import { nearest } from './nearest.ts';
-import { type Given, isFlag } from './option.ts';
+import { type Given, isFlag, type Option } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const prefix = 'POLLYWOG_';
 
+/** What only a command line can ask for. */
+const actions: readonly string[] = ['help', 'version'];
+
 const variables = new Map(
   optionEntries
-    .filter(([, option]) => !isFlag(option))
-    .map(([name, { repeatable }]) => [environmentName(name), { name, repeatable }] as const),
+    .filter(([name]) => !actions.includes(name))
+    .map(([name, option]) => [environmentName(name), { name, ...option }] as const),
 );
 
 /**
  * What the environment says, its values not read yet; an empty variable counts as unset. Lists are split on commas.
  * Throws UsageError for a name with our prefix that is none of ours.
  */
-export function readEnvironment(env: Environment): Map<OptionName, Given> {
-  for (const [variable, word] of Object.entries(env)) {
-    if (variable.startsWith(prefix) && word && !variables.has(variable)) throw unknownVariable(variable);
+export function readEnvironment(environment: Environment): Map<OptionName, Given> {
+  const set = Object.entries(environment).filter(([variable, word]) => word && !isService(variable, word));
+  const env: Environment = Object.fromEntries(set);
+  for (const [variable] of set) {
+    if (variable.startsWith(prefix) && !variables.has(variable)) throw unknownVariable(variable);
   }
   const given = new Map<OptionName, Given>();
   // PORT is what hosting services set; our own name for it comes after, and wins.
-  const serviceVariables = [['PORT', { name: 'port', repeatable: true }]] as const;
-  for (const [variable, { name, repeatable }] of [...serviceVariables, ...variables]) {
+  const hosting = [['PORT', variables.get('POLLYWOG_PORT')!]] as const;
+  for (const [variable, option] of [...hosting, ...variables]) {
     const word = env[variable];
     if (!word) continue;
-    const raw = repeatable ? word.split(',').map(part => part.trim()) : word;
-    given.set(name, { label: variable, raw });
+    given.set(option.name, { label: variable, raw: rawValue(option, word) });
   }
   return given;
+}
+
+function rawValue(option: Option, word: string): unknown {
+  if (isFlag(option)) return flagWords.get(word) ?? word;
+  return option.repeatable ? word.split(',').map(part => part.trim()) : word;
+}
+
+const flagWords: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+]);
+
+/**
+ * Kubernetes tells each container of every service by variables that begin with the service's name. Those of one called
+ * pollywog, or pollywog-something, begin as ours do, and are no options: `POLLYWOG_PORT=tcp://10.0.0.1:8080`.
+ */
+function isService(variable: string, word: string): boolean {
+  if (/^POLLYWOG(_\w+)?_SERVICE_(HOST|PORT(_\w+)?)$/.test(variable)) return true;
+  if (/^POLLYWOG(_\w+)?_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/.test(variable)) return true;
+  return /^POLLYWOG(_\w+)?_PORT$/.test(variable) && /^(tcp|udp|sctp):\/\/[\d.:a-f[\]]+:\d+$/.test(word);
 }
 
 function unknownVariable(variable: string): UsageError {

@@ -19,7 +19,7 @@ const examples = `Examples:
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
 ...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.`;
 
-/** The server's answer to `--help`: one screen of 80 columns and 46 lines, without a final newline. */
+/** The server's answer to `--help`: 80 columns wide, without a final newline. */
 export function helpText(): string {
   return showHelp({ usage: 'pollywog [OPTION]...', options: table, paragraphs: [notes, examples] });
 }

@@ -10,6 +10,8 @@ export interface Option {
   readonly repeatable?: true;
   /** The value when nothing gives one, as `kind.parse` would return it. */
   readonly default: unknown;
+  /** Whether it is as it was at the start until the next one: a reload leaves it alone. */
+  readonly needsRestart?: true;
   /** The heading it stands under in `--help`. */
   readonly group: string;
   /** What `--help` says of it: one short line, the default is added. */

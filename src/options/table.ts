@@ -2,17 +2,21 @@
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
-import { choice, count, directory, duration, flag, historyBound, port, size } from './values.ts';
+import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
 
-/** Keys are the names in the configuration file; see `flagName` and `environmentName` for the others. */
+/**
+ * `maxMessage` is `--max-message` on the command line, `max-message` in the configuration file and `POLLYWOG_MAX_MESSAGE`
+ * in the environment.
+ */
 export const table = {
   port: {
     kind: port,
     short: 'p',
     repeatable: true,
     default: [8080],
+    needsRestart: true,
     group: 'Listening',
     help: 'port to listen on; 0 picks a free one',
   },
@@ -20,6 +24,7 @@ export const table = {
     kind: host,
     repeatable: true,
     default: ['::'],
+    needsRestart: true,
     group: 'Listening',
     help: 'address to listen on; :: is all of them',
   },
@@ -27,6 +32,7 @@ export const table = {
     kind: listenUrl,
     repeatable: true,
     default: [],
+    needsRestart: true,
     group: 'Listening',
     help: 'tcp://HOST:PORT or unix:/PATH to listen on',
   },
@@ -52,12 +58,14 @@ export const table = {
   data: {
     kind: directory,
     default: '',
+    needsRestart: true,
     group: 'Chat',
     help: 'keep what is said, in files here',
   },
   fsync: {
     kind: choice(['always', 'everysec', 'no'], 'WORD'),
     default: 'everysec',
+    needsRestart: true,
     group: 'Chat',
     help: 'always, everysec or no',
   },
@@ -70,12 +78,14 @@ export const table = {
   historyRotate: {
     kind: size,
     default: 16 * 1024 * 1024,
+    needsRestart: true,
     group: 'Chat',
     help: "size at which a room's file is put aside",
   },
   historyKeep: {
     kind: count,
     default: 4,
+    needsRestart: true,
     group: 'Chat',
     help: 'files put aside that are kept',
   },
@@ -145,6 +155,33 @@ export const table = {
     group: 'Timeouts',
     help: 'wait for clients to leave at SIGTERM',
   },
+  config: {
+    kind: file,
+    default: 'auto',
+    needsRestart: true,
+    group: 'Process',
+    help: 'configuration file; none for no file',
+  },
+  daemon: {
+    kind: flag,
+    default: false,
+    needsRestart: true,
+    group: 'Process',
+    help: 'run in the background, once it listens',
+  },
+  pidFile: {
+    kind: file,
+    default: 'auto',
+    needsRestart: true,
+    group: 'Process',
+    help: 'file that has its process id',
+  },
+  logFile: {
+    kind: file,
+    default: 'auto',
+    group: 'Process',
+    help: 'file to log to instead of stderr',
+  },
   compress: {
     kind: choice(['off', 'on', 'takeover'], 'WORD'),
     default: 'on',
@@ -166,6 +203,7 @@ export const table = {
   sockets: {
     kind: choice(['auto', 'public'], 'WORD'),
     default: 'auto',
+    needsRestart: true,
     group: 'Running',
     help: 'auto, or public: documented API, slower',
   },

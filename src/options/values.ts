@@ -109,6 +109,14 @@ export const directory: Kind<string> = {
   show: path => (path === '' ? noDirectory : path),
 };
 
+/** A file; `auto` for the usual one, `none` for no file. One that is called so is `./auto`. */
+export const file: Kind<string> = {
+  placeholder: 'FILE',
+  wants: 'the path of a file, auto or none',
+  parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
+  show: path => path,
+};
+
 /** What is remembered: a number of messages, or so many bytes of them; 0 is nothing. */
 export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
   placeholder: 'N|SIZE',

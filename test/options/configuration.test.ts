@@ -22,7 +22,9 @@ function tcp(host: string, port: number) {
 }
 
 test('with nothing given, the defaults', () => {
-  assert.deepEqual(read(), {
+  const { values, ...rest } = read();
+  for (const [name, { default: fallback }] of optionEntries) assert.deepEqual(values[name], fallback, name);
+  assert.deepEqual(rest, {
     ...defaults,
     action: 'serve',
     listeners: [tcp('::', 8080)],
@@ -38,6 +40,11 @@ test('with nothing given, the defaults', () => {
     logLevel: 'info',
     logFormat: 'text',
     sockets: 'auto',
+    daemon: false,
+    pidFile: 'auto',
+    logFile: 'auto',
+    configFile: undefined,
+    setByHand: new Set(),
   });
 });
 
@@ -72,8 +79,16 @@ describe('flags', () => {
     refuses(['-h', '--help'], '--help is given twice; keep one');
   });
 
-  test('have no variable', () => {
-    assert.throws(() => read([], { POLLYWOG_NO_SELF: '1' }), UsageError);
+  test('have a variable that is true or false', () => {
+    for (const word of ['1', 'true']) assert.equal(read([], { POLLYWOG_NO_SELF: word }).includeSender, false);
+    for (const word of ['0', 'false', ''])
+      assert.equal(read([], { POLLYWOG_NO_SELF: word }).includeSender, true);
+    assert.equal(read(['--no-self'], { POLLYWOG_NO_SELF: 'false' }).includeSender, false);
+    refuses([], 'POLLYWOG_NO_SELF wants true or false, not "yes"', { POLLYWOG_NO_SELF: 'yes' });
+  });
+
+  test('have none where they are to be answered at once', () => {
+    assert.throws(() => read([], { POLLYWOG_VERSION: '1' }), UsageError);
     assert.throws(() => read([], { POLLYWOG_HELP: '1' }), UsageError);
   });
 });
@@ -112,6 +127,35 @@ describe('listeners', () => {
     refuses([], 'PORT wants a number from 0 to 65535, not "tcp://10.0.0.1:80"', {
       PORT: 'tcp://10.0.0.1:80',
     });
+  });
+});
+
+describe('what Kubernetes says of services', () => {
+  test('is not ours, though it begins as ours does', () => {
+    const service = {
+      POLLYWOG_SERVICE_HOST: '10.0.0.1',
+      POLLYWOG_SERVICE_PORT: '8080',
+      POLLYWOG_SERVICE_PORT_HTTP: '8080',
+      POLLYWOG_PORT: 'tcp://10.0.0.1:8080',
+      POLLYWOG_PORT_8080_TCP: 'tcp://10.0.0.1:8080',
+      POLLYWOG_PORT_8080_TCP_PROTO: 'tcp',
+      POLLYWOG_PORT_8080_TCP_PORT: '8080',
+      POLLYWOG_PORT_8080_TCP_ADDR: '10.0.0.1',
+      POLLYWOG_REDIS_SERVICE_HOST: '10.0.0.2',
+      POLLYWOG_REDIS_PORT: 'tcp://10.0.0.2:6379',
+      POLLYWOG_REDIS_PORT_6379_TCP_ADDR: '10.0.0.2',
+    };
+    assert.deepEqual(read([], service), read());
+    assert.deepEqual(read([], { ...service, PORT: '9000' }).listeners, [tcp('::', 9000)]);
+    assert.deepEqual(read([], { POLLYWOG_PORT: 'tcp://[fd00::1]:8080' }), read());
+  });
+
+  test('has exactly that form', () => {
+    for (const word of ['tcp://10.0.0.1', 'http://10.0.0.1:80', 'tcp://10.0.0.1:80/', ' tcp://10.0.0.1:80']) {
+      assert.throws(() => read([], { POLLYWOG_PORT: word }), /^UsageError: POLLYWOG_PORT wants a number/);
+    }
+    assert.throws(() => read([], { POLLYWOG_PROT: 'tcp://10.0.0.1:80' }), /did you mean POLLYWOG_PORT/);
+    assert.throws(() => read([], { POLLYWOG_SERVICE_HOSTS: '1' }), /unknown environment variable/);
   });
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isAbsolute } from 'node:path';
 import { test } from 'node:test';
 import { defaultControlPath, places } from '../../src/options/places.ts';
 
@@ -43,5 +44,5 @@ test('without them, and where they are not absolute, those in the home directory
 });
 
 test('without a home directory, and without uids, they are absolute all the same', () => {
-  assert.match(defaultControlPath({}, undefined), /^[/\\\w].*control\.sock$/);
+  assert.ok(isAbsolute(defaultControlPath({}, undefined)));
 });

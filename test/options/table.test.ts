@@ -91,6 +91,16 @@ const valued: Record<
     'closeTimeout',
     'drainTimeout',
   ]),
+  config: {
+    field: 'configFile',
+    // What is in files: see file.test.ts.
+    first: ['none', undefined],
+    second: ['none', undefined],
+    unfit: 'a\0b',
+    wants: 'the path of a file, auto or none',
+  },
+  ...filed('pidFile'),
+  ...filed('logFile'),
   ...chosen('compress', ['takeover', 'off'], 'off, on or takeover'),
   ...chosen('logLevel', ['error', 'debug'], 'error, warn, info or debug'),
   ...chosen('logFormat', ['json', 'json'], 'text or json'),
@@ -116,6 +126,11 @@ function bounded(kind: 'size' | 'count' | 'time', fields: (keyof Configuration)[
 
 function chosen(field: keyof Configuration, [first, second]: [string, string], wants: string): typeof valued {
   return { [field]: { field, first: [first, first], second: [second, second], unfit: 'none', wants } };
+}
+
+function filed(field: keyof Configuration): typeof valued {
+  const wants = 'the path of a file, auto or none';
+  return { [field]: { field, first: ['/a/b', '/a/b'], second: ['none', 'none'], unfit: 'a\0b', wants } };
 }
 
 test('the cases cover the table', () => {

@@ -1,0 +1,92 @@
+/**
+ * JSON (RFC 8259) that says where it is wrong. `JSON.parse` is not used for the whole, as Node 20 tells no position for many
+ * errors, and takes a key that stands there twice.
+ */
+
+/** `message` says what is wrong there; line and column count from 1, the latter in characters. */
+export class JsonError extends Error {
+  readonly line: number;
+  readonly column: number;
+
+  constructor(message: string, text: string, at: number) {
+    super(message);
+    this.name = 'JsonError';
+    const before = text.slice(0, at).split('\n');
+    this.line = before.length;
+    this.column = [...before.at(-1)!].length + 1;
+  }
+}
+
+const space = /[ \t\n\r]*/y;
+const string = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
+const scalar = /(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.+-])/y;
+
+/** Lists in lists in lists … : no option has as many. */
+const deepest = 20;
+
+/** The value that `text` is. @throws JsonError */
+export function readJson(text: string): unknown {
+  let at = 0;
+
+  /** What `pattern` finds here, which is passed; undefined where it does not fit. */
+  function take(pattern: RegExp): string | undefined {
+    pattern.lastIndex = at;
+    const [found] = pattern.exec(text) ?? [];
+    at += found?.length ?? 0;
+    return found;
+  }
+
+  function skip(character: string): boolean {
+    take(space);
+    if (text[at] !== character) return false;
+    at++;
+    return true;
+  }
+
+  function unexpected(wanted: string): JsonError {
+    take(space);
+    const [found] = text.slice(at);
+    const instead = found === undefined ? 'the file ends' : `there is ${JSON.stringify(found)}`;
+    return new JsonError(`${wanted} is missing, ${instead}`, text, at);
+  }
+
+  function readValue(depth: number): unknown {
+    if (depth > deepest) throw new JsonError('lists are nested too deeply', text, at);
+    if (skip('{')) return readObject(depth);
+    if (skip('[')) return readList(depth);
+    const token = take(string) ?? take(scalar);
+    if (token === undefined) throw unexpected('a value');
+    return JSON.parse(token);
+  }
+
+  function readObject(depth: number): object {
+    const entries = new Map<string, unknown>();
+    if (skip('}')) return {};
+    do {
+      take(space);
+      const keyAt = at;
+      const token = take(string);
+      if (token === undefined) throw unexpected('a name in double quotes');
+      const key = JSON.parse(token) as string;
+      if (entries.has(key)) throw new JsonError(`${token} stands there twice; keep one`, text, keyAt);
+      if (!skip(':')) throw unexpected('a colon');
+      entries.set(key, readValue(depth + 1));
+    } while (skip(','));
+    if (!skip('}')) throw unexpected('a comma or a closing brace');
+    return Object.fromEntries(entries);
+  }
+
+  function readList(depth: number): unknown[] {
+    const values: unknown[] = [];
+    if (skip(']')) return values;
+    do values.push(readValue(depth + 1));
+    while (skip(','));
+    if (!skip(']')) throw unexpected('a comma or a closing bracket');
+    return values;
+  }
+
+  const value = readValue(0);
+  take(space);
+  if (at < text.length) throw unexpected('the end of the file');
+  return value;
+}

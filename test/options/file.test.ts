@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
+import type { Environment } from '../../src/options/environment.ts';
+import { defaultFile } from '../../src/options/file.ts';
+import { hyphenated } from '../../src/options/option.ts';
+import { optionEntries } from '../../src/options/table.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-file-'));
+after(() => rmSync(folder, { recursive: true }));
+const path = join(folder, 'pollywog.json');
+
+function read(argv: readonly string[] = [], env: Environment = {}, usual: string[] = []): Configuration {
+  return readConfiguration(argv, env, ['echo', 'tpacket'], usual);
+}
+
+/** With this in the file. */
+function readText(text: string, argv: readonly string[] = [], env: Environment = {}): Configuration {
+  writeFileSync(path, text);
+  return read(['--config', path, ...argv], env);
+}
+
+function readSettings(settings: unknown, argv: readonly string[] = [], env: Environment = {}): Configuration {
+  return readText(JSON.stringify(settings), argv, env);
+}
+
+function refuses(text: string, sentence: string): void {
+  assert.throws(() => readText(text), { name: 'UsageError', message: sentence });
+}
+
+describe('the file', () => {
+  test('has options by their long names, values as words or numbers, lists or one of them, true and false', () => {
+    const configuration = readSettings({
+      port: [8080, '8081'],
+      host: '::1',
+      'max-message': '1MB',
+      'idle-timeout': 90,
+      'no-self': true,
+      origin: ['https://a.example', 'https://b.example/'],
+      default: 'tpacket',
+    });
+    assert.deepEqual(
+      configuration.listeners.map(one => one.transport === 'tcp' && `${one.host} ${one.port}`),
+      ['::1 8080', '::1 8081'],
+    );
+    assert.equal(configuration.maxMessage, 1024 * 1024);
+    assert.equal(configuration.idleTimeout, 90_000);
+    assert.equal(configuration.includeSender, false);
+    assert.deepEqual(configuration.origins, ['https://a.example', 'https://b.example']);
+    assert.equal(configuration.defaultHandler, 'tpacket');
+    assert.equal(configuration.configFile, path);
+  });
+
+  test('may be empty of options, and begin with a byte order mark', () => {
+    for (const text of ['{}', '\ufeff{}', ' {\r\n}\r\n']) {
+      assert.deepEqual(readText(text), { ...read(), configFile: path, values: readText('{}').values });
+    }
+  });
+
+  test('comes after flags and environment, and before the defaults', () => {
+    const settings = { 'max-message': '1MB', 'max-header': '2KB', 'max-buffered': '3KB' };
+    const env = { POLLYWOG_MAX_MESSAGE: '4MB', POLLYWOG_MAX_HEADER: '5KB' };
+    const { maxMessage, maxHeader, maxBuffered, pingInterval } = readSettings(
+      settings,
+      ['--max-message=7'],
+      env,
+    );
+    assert.deepEqual([maxMessage, maxHeader, maxBuffered, pingInterval], [7, 5120, 3072, 25_000]);
+    const noSelf = (value: boolean) => readSettings({ 'no-self': value }, [], { POLLYWOG_NO_SELF: 'false' });
+    assert.equal(noSelf(true).includeSender, true);
+  });
+
+  test('has listeners in place of the default port', () => {
+    assert.deepEqual(readSettings({ listen: 'unix:/a' }).listeners, [{ transport: 'unix', path: '/a' }]);
+    assert.equal(readSettings({ listen: 'unix:/a', port: 1 }).listeners.length, 2);
+    assert.equal(readSettings({ listen: [], origin: [] }).listeners.length, 1);
+  });
+});
+
+describe('which file is read', () => {
+  const other = join(folder, 'other.json');
+
+  test('the first of the usual ones that exists, unless one is named', () => {
+    writeFileSync(path, '{"max-message": 1}');
+    writeFileSync(other, '{"max-message": 2}');
+    const missing = join(folder, 'missing.json');
+    assert.equal(read([], {}, [missing, other, path]).configFile, other);
+    assert.equal(read([], {}, [missing]).configFile, undefined);
+    assert.equal(read(['--config', path], {}, [other]).maxMessage, 1);
+    assert.equal(read([], { POLLYWOG_CONFIG: path }, [other]).maxMessage, 1);
+    assert.equal(read(['--config', other], { POLLYWOG_CONFIG: path }).maxMessage, 2);
+    assert.equal(read(['--config', 'auto'], { POLLYWOG_CONFIG: path }, [other]).maxMessage, 2);
+    assert.equal(read(['--config', 'none'], {}, [other]).configFile, undefined);
+  });
+
+  test('one that is named and is not there, or cannot be read, is an error', () => {
+    const missing = join(folder, 'missing.json');
+    const sentence = (why: string, name: string) =>
+      `cannot read the configuration file ${JSON.stringify(name)}: ${why}`;
+    const refusesFile = (name: string, why: string) =>
+      assert.throws(() => read(['--config', name]), { name: 'UsageError', message: sentence(why, name) });
+    refusesFile(missing, 'there is none of this name');
+    refusesFile(folder, 'it is no file; choose another');
+    refusesFile('/dev/zero', 'it is no file; choose another');
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    refusesFile(pipe, 'it is no file; choose another');
+    writeFileSync(other, '');
+    truncateSync(other, 1024 * 1024 + 1);
+    refusesFile(other, 'it is larger than 1 MiB; choose another');
+  });
+});
+
+describe('what is wrong', () => {
+  test('in its form, is told with line and column', () => {
+    refuses(
+      '{\n  "port": 80,\n}',
+      `${path} is no JSON: line 3, column 1: a name in double quotes is missing, there is "}"`,
+    );
+    for (const text of ['[]', '"port"', 'null', '8080']) {
+      refuses(text, `${path} has no options: it is to be an object such as {"port": 8080}`);
+    }
+  });
+
+  test('with a name, is told with the nearest that there is', () => {
+    refuses('{"prot": 80}', `${path}: unknown option "prot"; did you mean "port"?`);
+    refuses('{"maxMessage": 80}', `${path}: unknown option "maxMessage"; did you mean "max-message"?`);
+    refuses('{"--port": 80}', `${path}: unknown option "--port"; did you mean "port"?`);
+    refuses('{"__proto__": 80}', `${path}: unknown option "__proto__"; see --help`);
+    refuses('{"": 80}', `${path}: unknown option ""; see --help`);
+    for (const name of ['help', 'version', 'config']) {
+      refuses(`{"${name}": true}`, `${path}: "${name}" cannot stand in the file; take it out`);
+    }
+  });
+
+  test('with a value, is told with what is wanted', () => {
+    refuses('{"port": 70000}', `port in ${path} wants a number from 0 to 65535, not 70000`);
+    refuses('{"port": []}', `port in ${path} wants a number from 0 to 65535, but none is given`);
+    refuses('{"port": [1, null]}', `port in ${path} wants a number from 0 to 65535, not null`);
+    refuses('{"port": 80.5}', `port in ${path} wants a number from 0 to 65535, not 80.5`);
+    refuses('{"no-self": "true"}', `no-self in ${path} wants true or false, not "true"`);
+    refuses('{"max-message": [1]}', `max-message in ${path} wants a size such as 16MB or 512KB, not [1]`);
+    refuses('{"log-level": {"a": 1}}', `log-level in ${path} wants error, warn, info or debug, not {"a":1}`);
+    refuses('{"default": "chess"}', `default in ${path} wants echo or tpacket, not "chess"`);
+  });
+});
+
+test('the default file has every option, in order, and changes nothing', () => {
+  const text = defaultFile();
+  const expected = optionEntries.map(([name]) => hyphenated(name));
+  assert.deepEqual(
+    Object.keys(JSON.parse(text)),
+    expected.filter(name => !['help', 'version', 'config'].includes(name)),
+  );
+  const { configFile, values, ...rest } = readText(text);
+  const { configFile: _, values: defaultValues, ...defaultRest } = read();
+  assert.deepEqual(rest, defaultRest);
+  assert.deepEqual({ ...values, config: 'auto' }, defaultValues);
+});
