@@ -1,4 +1,5 @@
-/** The log: one line an event on stderr, as text for people or as JSON for programs. */
+/** The log: one line an event, as text for people or as JSON for programs. */
+import { writeLine } from './sink.ts';
 
 const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 export type LogLevel = keyof typeof levels;
@@ -24,24 +25,17 @@ export function isLogged(level: LogLevel): boolean {
 export function log(level: LogLevel, event: string, fields: LogFields = {}): void {
   if (!isLogged(level)) return;
   const line = format === 'json' ? jsonLine(level, event, fields) : textLine(level, event, fields);
-  // To a pipe this does not wait: whoever reads it and does not keep up holds nobody up, but may lose lines.
-  if (process.stderr.writableLength > maxUnread) {
+  if (!writeLine(line)) {
     linesLost++;
     return;
   }
-  process.stderr.write(line);
   if (linesLost === 0) return;
   const lost = linesLost;
   linesLost = 0;
   log('warn', 'lines lost', { count: lost });
 }
 
-/** Bytes that wait for whoever reads the log. */
-const maxUnread = 16 * 1024 * 1024;
 let linesLost = 0;
-
-// If nobody reads it any more, the server goes on all the same.
-process.stderr.on('error', () => {});
 
 function jsonLine(level: LogLevel, event: string, fields: LogFields): string {
   return `${quote({ time: new Date().toISOString(), level, event, ...fields })}\n`;

@@ -37,7 +37,8 @@ export function readEnvironment(environment: Environment): Map<OptionName, Given
   return given;
 }
 
-function rawValue(option: Option, word: string): unknown {
+/** What a word outside the command line stands for, where flags have a value and lists are one word. */
+export function rawValue(option: Option, word: string): unknown {
   if (isFlag(option)) return flagWords.get(word) ?? word;
   return option.repeatable ? word.split(',').map(part => part.trim()) : word;
 }

@@ -45,6 +45,11 @@ export function flagName(name: string): string {
   return `--${hyphenated(name)}`;
 }
 
+/** A value, or a list of them, as the user would write it. */
+export function showValue({ kind }: Option, value: unknown): string {
+  return Array.isArray(value) ? value.map(one => kind.show(one)).join(',') : kind.show(value);
+}
+
 export function hyphenated(name: string): string {
   return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
 }
@@ -59,7 +64,8 @@ export function readValues<Table extends OptionTable>(
   return Object.fromEntries(Object.entries(table).map(read)) as ValuesOf<Table>;
 }
 
-function readOption(option: Option, given: Given | undefined): unknown {
+/** One option's value, as given, or its default. Throws UsageError. */
+export function readOption(option: Option, given: Given | undefined): unknown {
   if (given === undefined) return option.default;
   const { label, raw } = given;
   const readOne = (one: unknown) => {

@@ -1,6 +1,7 @@
 /** Where things are when nobody says where: root's in the system's folders, a user's in those of the XDG base directories. */
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 
 export interface Places {
@@ -29,6 +30,18 @@ export function places(env: Environment, uid: number | undefined): Places {
       '/etc/pollywog.json',
     ],
   };
+}
+
+/** Where the log goes: `stderr`, `none`, or a file's path. A daemon has no terminal to write to. */
+export function logPlace({ logFile, daemon }: Configuration, usual: Places): string {
+  if (logFile !== 'auto') return logFile;
+  return daemon ? usual.logFile : 'stderr';
+}
+
+/** The file that keeps a second server from starting; `undefined` where there is to be none. */
+export function pidPlace({ pidFile, daemon }: Configuration, usual: Places): string | undefined {
+  if (pidFile === 'auto') return daemon ? usual.pidFile : undefined;
+  return pidFile === 'none' ? undefined : pidFile;
 }
 
 /**

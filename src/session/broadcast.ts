@@ -1,8 +1,8 @@
 import type { Handler } from '../connection/handler.ts';
 import { join, leave, newGroup, publish } from './group.ts';
 
-/** Every message goes to all connections of this handler: to its sender, too, if `includeSender`. */
-export function newBroadcastHandler(includeSender: boolean): Handler {
+/** Every message goes to all connections of this handler: not to its sender with `--no-self`. */
+export function newBroadcastHandler(): Handler {
   const everyone = newGroup();
   return {
     name: 'broadcast',
@@ -10,6 +10,7 @@ export function newBroadcastHandler(includeSender: boolean): Handler {
       join(everyone, connection);
     },
     message(connection, message) {
+      const { includeSender } = connection.server.configuration;
       publish(everyone, message, includeSender ? undefined : connection);
     },
     closed(connection) {

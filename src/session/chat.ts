@@ -5,7 +5,7 @@ import { maxEmptyRooms, maxNameBytes, maxPacketBlob } from '../protocol/bounds.t
 import { closeRoom, openRoom } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
 import { join, leave, newGroup } from './group.ts';
-import { type HistoryBound, isEmptyHistory, newHistory, remember, remembered } from './history.ts';
+import { type HistoryBound, isEmptyHistory, newHistory, remember, remembered, setBound } from './history.ts';
 import type { Name } from './names.ts';
 import { type Chat, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
 import { reason, writeWaiting } from './say.ts';
@@ -23,6 +23,12 @@ export function newChat(historyBound: HistoryBound, store: Store | undefined): C
     nextUid: firstUid,
     unwritten: new Set(),
   };
+}
+
+/** From now on, rooms remember so much. */
+export function boundHistories(chat: Chat, bound: HistoryBound): void {
+  chat.historyBound = bound;
+  for (const room of [...chat.rooms.values(), ...chat.emptyRooms.values()]) setBound(room.history, bound);
 }
 
 /** @returns `undefined` where the nick is taken */

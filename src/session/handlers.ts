@@ -8,7 +8,7 @@ import { newTpacketHandler } from './tpacket.ts';
 
 const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
   echo: () => echo,
-  broadcast: ({ includeSender }) => newBroadcastHandler(includeSender),
+  broadcast: () => newBroadcastHandler(),
   tpacket: (_, chat) => newTpacketHandler(chat),
 };
 

@@ -8,23 +8,37 @@ export interface HistoryBound {
 }
 
 export interface History {
-  readonly bound: HistoryBound;
+  bound: HistoryBound;
   /** Those from `first` on are remembered. */
   lines: Buffer[];
   first: number;
   bytes: number;
 }
 
-export function newHistory({ messages, bytes }: HistoryBound): History {
-  return { bound: { messages, bytes: Math.min(bytes, maxHistoryBytes) }, lines: [], first: 0, bytes: 0 };
+export function newHistory(bound: HistoryBound): History {
+  return { bound: withinMemory(bound), lines: [], first: 0, bytes: 0 };
+}
+
+function withinMemory({ messages, bytes }: HistoryBound): HistoryBound {
+  return { messages, bytes: Math.min(bytes, maxHistoryBytes) };
+}
+
+/** What is too much for the new bound is forgotten; what was forgotten before does not come back. */
+export function setBound(history: History, bound: HistoryBound): void {
+  history.bound = withinMemory(bound);
+  forget(history);
 }
 
 /** The line is the history's from now on. */
 export function remember(history: History, line: Buffer): void {
-  const { bound, lines } = history;
-  if (bound.messages === 0) return;
-  lines.push(line);
+  if (history.bound.messages === 0) return;
+  history.lines.push(line);
   history.bytes += line.length;
+  forget(history);
+}
+
+function forget(history: History): void {
+  const { bound, lines } = history;
   while (lines.length - history.first > bound.messages || history.bytes > bound.bytes) {
     history.bytes -= lines[history.first]!.length;
     lines[history.first++] = nothing;

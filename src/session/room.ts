@@ -66,7 +66,7 @@ export interface Chat {
   readonly rooms: Map<string, Room>;
   /** Rooms that nobody is in, but that remember something; the one that was left last at the end. */
   readonly emptyRooms: Map<string, Room>;
-  readonly historyBound: HistoryBound;
+  historyBound: HistoryBound;
   readonly store: Store | undefined;
   nextUid: number;
   /** Rooms in which something waits to be written. */

@@ -54,8 +54,10 @@ test('an empty group may be spoken to', () => {
 
 for (const includeSender of [true, false]) {
   test(`the broadcast handler ${includeSender ? 'answers' : 'leaves out'} the sender`, () => {
-    const handler = newBroadcastHandler(includeSender);
-    const [sender, other, gone] = [open(), open(), open()];
+    const handler = newBroadcastHandler();
+    const server = newFakeServer(...(includeSender ? [] : ['--no-self']));
+    const openHere = () => openFakeConnection(server, handler).connection;
+    const [sender, other, gone] = [openHere(), openHere(), openHere()];
     for (const connection of [sender, other, gone]) handler.opened?.(connection);
     handler.closed?.(gone, 1000, '');
     handler.message(sender, text('hi'));
@@ -67,7 +69,7 @@ for (const includeSender of [true, false]) {
 }
 
 test('a member that is failed right behind its message still gets that message first', () => {
-  const handler = newBroadcastHandler(true);
+  const handler = newBroadcastHandler();
   const { connection } = openFakeConnection(newFakeServer(), handler);
   handler.opened?.(connection);
   const bytes = Buffer.concat([frame(opcode.text, 'hi'), frame(0xb, '')]);
