@@ -1,16 +1,25 @@
 #!/usr/bin/env node
 /** The server: options → configuration → listeners → serverLoop. */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Listener, Server } from './connection/server.ts';
 import { newTable } from './connection/table.ts';
+import { findStarter, startDaemon } from './control/daemon.ts';
+import { notify } from './control/notify.ts';
+import { holdPidFile } from './control/pidFile.ts';
+import { reloadAndLog } from './control/reload.ts';
 import { configureLog, log } from './log/log.ts';
+import { checkLog, logTo } from './log/sink.ts';
 import { drain } from './loop/drain.ts';
 import { openListener } from './loop/listeners.ts';
 import { clock, serverLoop } from './loop/serverLoop.ts';
+import { checkConfiguration } from './options/check.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { UsageError } from './options/error.ts';
+import { defaultFile } from './options/file.ts';
 import { helpText } from './options/help.ts';
-import { newChat } from './session/chat.ts';
+import { logPlace, pidPlace, places } from './options/places.ts';
+import { boundHistories, newChat } from './session/chat.ts';
 import { handlerNames, makeHandlers } from './session/handlers.ts';
 import type { Chat } from './session/room.ts';
 import { closeStore, openStore, type StoreOptions } from './storage/store.ts';
@@ -23,31 +32,65 @@ import { newPacketsWire } from './wire/packets.ts';
 const failed = 1;
 const usage = 2;
 
+const usual = places(process.env, process.getuid?.());
+/** Who waits for this process to listen, if it is a daemon. */
+const starter = findStarter();
+
 async function main(): Promise<number> {
-  const configuration = readConfiguration(process.argv.slice(2), process.env, handlerNames);
+  const [word, file] = process.argv.slice(2);
+  if (word === 'defaultconfig') return print(defaultFile());
+  if (word === 'checkconfig') {
+    return print(checkConfiguration(file, process.env, handlerNames, usual.configFiles));
+  }
+  const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText());
   if (configuration.action === 'version') return print(version());
+  makeUsualFolders(configuration);
+  if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
+  logTo(logPlace(configuration, usual));
   configureLog(configuration.logLevel, configuration.logFormat);
+  const pidFile = pidPlace(configuration, usual);
+  if (pidFile !== undefined) holdPidFile(pidFile);
   const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);
   const http = newHttpWire(server, []);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
-  drainOnSignals(server);
-  for (const address of configuration.listeners) {
-    announce(await openListener(server, address), configuration);
-  }
+  obeySignals(server);
+  const listeners: Listener[] = [];
+  for (const address of configuration.listeners) listeners.push(await openListener(server, address));
+  await announce(listeners, configuration);
   await serverLoop(server, newFirstWire([packets, http, lines], http, lines));
   if (store !== undefined) closeStore(store);
   log('info', 'stopped');
   return 0;
 }
 
+/** The configuration, from where it comes at the start and at every reload. */
+function readAgain(): Configuration {
+  return readConfiguration(process.argv.slice(2), process.env, handlerNames, usual.configFiles);
+}
+
+/** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
+function makeUsualFolders(configuration: Configuration): void {
+  for (const place of [logPlace(configuration, usual), pidPlace(configuration, usual)]) {
+    if (place !== usual.logFile && place !== usual.pidFile) continue;
+    try {
+      mkdirSync(dirname(place), { recursive: true, mode: 0o700 });
+    } catch {
+      // Opening the file will say why not.
+    }
+  }
+}
+
 function newServer(configuration: Configuration, chat: Chat): Server {
   return {
     configuration,
-    reloadables: [],
+    reloadables: [
+      { prepare: async next => reopenLog(next) },
+      { prepare: async next => () => boundHistories(chat, next.history) },
+    ],
     handlers: makeHandlers(configuration, chat),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
@@ -63,21 +106,40 @@ function storeOptions(configuration: Configuration): StoreOptions {
   return { directory, fsync, rotateAt, keep };
 }
 
-/** One line a listener on stdout, for whoever waits for it: that it listens, where, and who. */
-function announce({ url, port }: Listener, { logFormat }: Configuration): void {
-  const { pid } = process;
-  if (logFormat === 'json') print(JSON.stringify({ event: 'listening', url, port, pid }));
-  else print(`pollywog listens on ${url} (pid ${pid})`);
+/** Once all is checked, the file is opened anew: it may have been put aside, as logrotate does. */
+function reopenLog(next: Configuration): () => readonly string[] {
+  const place = logPlace(next, usual);
+  checkLog(place);
+  return () => {
+    logTo(place);
+    configureLog(next.logLevel, next.logFormat);
+    return [];
+  };
 }
 
-function drainOnSignals(server: Server): void {
+/** One line a listener on stdout, for whoever waits for it: that it listens, where, and who. */
+async function announce(listeners: readonly Listener[], { logFormat }: Configuration): Promise<void> {
+  const { pid } = process;
+  const lines = listeners.map(({ url, port }) =>
+    logFormat === 'json'
+      ? JSON.stringify({ event: 'listening', url, port, pid })
+      : `pollywog listens on ${url} (pid ${pid})`,
+  );
+  notify('READY=1', `STATUS=listens on ${listeners.map(({ url }) => url).join(', ')}`);
+  if (starter === undefined) print(lines.join('\n'));
+  else await starter.ready(lines);
+}
+
+function obeySignals(server: Server): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // The second one is meant: it does not wait.
       if (server.isDraining) process.exit(failed);
+      notify('STOPPING=1');
       drain(server, signal);
     });
   }
+  process.on('SIGHUP', () => void reloadAndLog(server, readAgain));
 }
 
 function print(text: string): 0 {
@@ -96,6 +158,9 @@ process.stdout.on('error', () => {});
 try {
   process.exitCode = await main();
 } catch (error) {
-  process.stderr.write(`pollywog: ${(error as Error).message}\n`);
-  process.exit(error instanceof UsageError ? usage : failed);
+  const { message } = error as Error;
+  const exitCode = error instanceof UsageError ? usage : failed;
+  process.stderr.write(`pollywog: ${message}\n`);
+  await starter?.failed(message, exitCode);
+  process.exit(exitCode);
 }

@@ -7,6 +7,7 @@ import { UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { hyphenated, readOption, showValue } from '../options/option.ts';
 import { type OptionName, optionEntries, type Values } from '../options/table.ts';
+import { notify, notifyReloading } from './notify.ts';
 
 /** A sentence each: `max-message 16MB → 1MB`. */
 export interface Changes {
@@ -34,10 +35,14 @@ let waiting: Promise<Changes> | undefined;
  * @throws Error, a sentence; then nothing has changed
  */
 export function reload(server: Server, readAgain: () => Configuration): Promise<Changes> {
-  waiting ??= oneAtATime(() => {
+  waiting ??= oneAtATime(async () => {
     waiting = undefined;
-    const { values } = readAgain();
-    return replace(server, values, new Set());
+    notifyReloading();
+    try {
+      return await replace(server, readAgain().values, new Set());
+    } finally {
+      notify('READY=1');
+    }
   });
   return waiting;
 }
@@ -49,7 +54,7 @@ export function reload(server: Server, readAgain: () => Configuration): Promise<
  * @throws UsageError where there is no such option, it cannot have this value, or not before a restart
  */
 export function change(server: Server, name: string, word: string): Promise<Changes> {
-  return oneAtATime(() => {
+  return oneAtATime(async () => {
     const option = findLive(name);
     const kindOf = optionsFor([...server.handlers.keys()])[option];
     const value = readOption(kindOf, { label: name, raw: rawValue(kindOf, word) });

@@ -18,13 +18,14 @@ export async function openListener(server: Server, address: ListenAddress): Prom
   await bind(net, address);
   if (server.configuration.sockets === 'auto') acceptBare(net);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
-  const bound = net.address() as AddressInfo | string;
-  const url = typeof bound === 'string' ? `unix:${bound}` : `ws://${showAddress(bound.address, bound.port)}`;
+  const bound = net.address() as AddressInfo | string | null;
+  const isTcp = typeof bound === 'object' && bound !== null;
+  const url = isTcp ? `ws://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
   const listener: Listener = {
     kind: 'listener',
     id: nextId(server.table),
     url,
-    port: typeof bound === 'string' ? undefined : bound.port,
+    port: isTcp ? bound.port : undefined,
     close() {
       net.close();
       removeEntry(server.table, listener.id);
@@ -51,6 +52,8 @@ async function bind(net: NetServer, address: ListenAddress): Promise<void> {
     if (address.transport === 'unix') {
       await removeStaleSocket(address.path);
       await listen(net, { path: address.path });
+    } else if (address.transport === 'inherited') {
+      await listen(net, { fd: address.fd, backlog });
     } else {
       await listenTcp(net, address.host, address.port);
     }
@@ -102,6 +105,9 @@ async function removeStaleSocket(path: string): Promise<void> {
 /** What, why, and what to do. */
 function explain(error: NodeJS.ErrnoException, address: ListenAddress): string {
   const where = showListenAddress(address);
+  if (address.transport === 'inherited') {
+    return `cannot listen on ${where}: ${error.message}; it is to be a socket that listens, left open by whoever started this`;
+  }
   switch (error.code) {
     case 'EADDRINUSE':
       return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with --port or --listen`;

@@ -15,10 +15,20 @@ export interface UnixAddress {
   readonly path: string;
 }
 
-export type ListenAddress = TcpAddress | UnixAddress;
+/** A socket that listens already: whoever started this process left it open. */
+export interface InheritedAddress {
+  readonly transport: 'inherited';
+  /** From 3 on; those before are stdin, stdout and stderr. */
+  readonly fd: number;
+}
+
+export type ListenAddress = TcpAddress | UnixAddress | InheritedAddress;
 
 /** What fits the smallest `sockaddr_un` (macOS: 104 bytes, Linux: 108) with its final NUL; longer ones may be cut. */
 const longestUnixPath = 103;
+
+/** sd_listen_fds(3): SD_LISTEN_FDS_START. */
+export const firstInherited = 3;
 
 /** RFC 1035 §2.3.4: a name takes 255 bytes on the wire, so 253 characters. */
 const longestHostName = 253;
@@ -42,6 +52,9 @@ function parseListenUrl(raw: unknown): ListenAddress | undefined {
   if (path !== undefined) {
     return Buffer.byteLength(path) <= longestUnixPath ? { transport: 'unix', path } : undefined;
   }
+  const [, fd] = /^fd:([0-9]{1,9})$/.exec(raw) ?? [];
+  if (fd !== undefined)
+    return Number(fd) < firstInherited ? undefined : { transport: 'inherited', fd: Number(fd) };
   const [, hostPart, portPart] = /^tcp:\/\/(\[.*\]|[^:[\]]*):([0-9]+)\/?$/.exec(raw) ?? [];
   const tcpHost = parseHost(hostPart);
   const tcpPort = port.parse(portPart);
@@ -52,6 +65,7 @@ function parseListenUrl(raw: unknown): ListenAddress | undefined {
 /** The URL that `listenUrl` reads back as `address`. */
 export function showListenAddress(address: ListenAddress): string {
   if (address.transport === 'unix') return `unix:${address.path}`;
+  if (address.transport === 'inherited') return `fd:${address.fd}`;
   const bracketed = address.host.includes(':') ? `[${address.host}]` : address.host;
   return `tcp://${bracketed}:${address.port}`;
 }

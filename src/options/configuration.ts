@@ -1,6 +1,6 @@
 import { type ListenAddress, showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
-import { type Environment, readEnvironment } from './environment.ts';
+import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
 import { type Given, readValues } from './option.ts';
@@ -76,11 +76,11 @@ export function readConfiguration(
   // Whatever else is wrong, these two answer.
   if (flags.has('help')) return configurationOf('help', options, []);
   if (flags.has('version')) return configurationOf('version', options, []);
-  const first = [flags, readEnvironment(env)];
-  const { config } = readValues({ config: table.config }, first);
-  const file = chooseFile(config, usualFiles);
-  if (file === undefined) return configurationOf('serve', options, first);
-  return { ...configurationOf('serve', options, [...first, readFile(file)]), configFile: file };
+  const sources = [flags, readEnvironment(env)];
+  const { config } = readValues({ config: table.config }, sources);
+  const configFile = chooseFile(config, usualFiles);
+  if (configFile !== undefined) sources.push(readFile(configFile));
+  return { ...configurationOf('serve', options, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
 /** Only the caller knows which handlers there are. */
@@ -92,12 +92,14 @@ function configurationOf(
   action: Configuration['action'],
   options: Options,
   sources: readonly ReadonlyMap<OptionName, Given>[],
+  inherited: readonly ListenAddress[] = [],
 ): Configuration {
   const isGiven = (name: OptionName) => sources.some(source => source.has(name));
   const values = readValues(options, sources) as Values;
   const { port, host, listen } = values;
-  const wantsPorts = listen.length === 0 || isGiven('port') || isGiven('host');
-  const listeners = distinct([...(wantsPorts ? combine(host, port) : []), ...listen]);
+  const places = [...inherited, ...listen];
+  const wantsPorts = places.length === 0 || isGiven('port') || isGiven('host');
+  const listeners = distinct([...(wantsPorts ? combine(host, port) : []), ...places]);
   return withValues({ action, listeners, configFile: undefined }, values, new Set());
 }
 
@@ -142,7 +144,7 @@ function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[]
   for (const listener of listeners) {
     const url = showListenAddress(listener);
     if (seen.has(url)) throw new UsageError(`${url} is to be listened on twice; keep one`);
-    if (listener.transport === 'unix' || listener.port !== 0) seen.add(url);
+    if (listener.transport !== 'tcp' || listener.port !== 0) seen.add(url);
   }
   return listeners;
 }

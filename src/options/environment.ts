@@ -1,4 +1,5 @@
-import { quoted, UsageError } from './error.ts';
+import { firstInherited, type InheritedAddress } from './addresses.ts';
+import { quoted, UsageError, unfitValue } from './error.ts';
 import { nearest } from './nearest.ts';
 import { type Given, isFlag, type Option } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';
@@ -68,4 +69,18 @@ function unknownVariable(variable: string): UsageError {
   );
   const advice = likely ? `did you mean ${prefix}${likely}?` : 'see --help, or unset it';
   return new UsageError(`unknown environment variable ${shown}; ${advice}`);
+}
+
+/**
+ * Sockets that systemd listens at for us (sd_listen_fds(3)): `LISTEN_FDS` of them, from descriptor 3 on, if they are meant
+ * for this process and not for the one that started it. Throws UsageError.
+ */
+export function inheritedSockets(env: Environment, pid: number): InheritedAddress[] {
+  if (env['LISTEN_PID'] !== String(pid)) return [];
+  const number = env['LISTEN_FDS'] ?? '';
+  if (!/^[0-9]{1,3}$/.test(number)) throw unfitValue('LISTEN_FDS', 'a number of sockets', number);
+  return Array.from({ length: Number(number) }, (_, at) => ({
+    transport: 'inherited',
+    fd: firstInherited + at,
+  }));
 }

@@ -25,10 +25,11 @@ export function newChat(historyBound: HistoryBound, store: Store | undefined): C
   };
 }
 
-/** From now on, rooms remember so much. */
-export function boundHistories(chat: Chat, bound: HistoryBound): void {
+/** From now on, rooms remember so much. @returns nothing that the configuration does not say */
+export function boundHistories(chat: Chat, bound: HistoryBound): readonly string[] {
   chat.historyBound = bound;
   for (const room of [...chat.rooms.values(), ...chat.emptyRooms.values()]) setBound(room.history, bound);
+  return [];
 }
 
 /** @returns `undefined` where the nick is taken */

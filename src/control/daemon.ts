@@ -1,0 +1,70 @@
+/**
+ * The server in the background: the process that was started starts itself once more, in a session of its own, and
+ * stays until that one listens, or says why it does not. The second one's stderr is the log file from the beginning, so
+ * that even what Node says when it dies is there.
+ */
+import { spawn } from 'node:child_process';
+import { openLog } from '../log/sink.ts';
+
+/** What the daemon tells the process that started it. */
+type Word =
+  | { readonly kind: 'ready'; readonly lines: readonly string[] }
+  | { readonly kind: 'failed'; readonly sentence: string; readonly exitCode: number };
+
+export interface Starter {
+  /** It has done its part, and leaves. */
+  ready(lines: readonly string[]): Promise<void>;
+  failed(sentence: string, exitCode: number): Promise<void>;
+}
+
+/** In the daemon's environment: the process that started it. What it starts itself is no daemon by that. */
+const startedBy = 'DAEMON_OF_POLLYWOG_PROCESS';
+
+/**
+ * Starts the daemon, with this process's own command line.
+ * @param logPlace a file, or `none`
+ * @returns the exit code, when everything is said
+ */
+export async function startDaemon(logPlace: string): Promise<number> {
+  const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    detached: true,
+    stdio: ['ignore', 'ignore', logPlace === 'none' ? 'ignore' : openLog(logPlace), 'ipc'],
+    env: { ...process.env, [startedBy]: String(process.pid) },
+  });
+  const word = await new Promise<Word>(resolve => {
+    const ended = (how: string) =>
+      resolve({ kind: 'failed', sentence: `the daemon ${how}; see ${logPlace}`, exitCode: 1 });
+    child.once('message', message => resolve(message as Word));
+    child.once('error', error => ended(`cannot be started: ${error.message}`));
+    child.once('exit', (code, signal) => ended(`ended (${signal ?? code}) before it listened`));
+  });
+  if (child.connected) child.disconnect();
+  child.unref();
+  if (word.kind === 'ready') {
+    for (const line of word.lines) process.stdout.write(`${line}\n`);
+    return 0;
+  }
+  process.stderr.write(`pollywog: ${word.sentence}\n`);
+  return word.exitCode;
+}
+
+/** In the daemon: whoever waits for it. If that one is ended before, the daemon is not wanted either. */
+export function findStarter(): Starter | undefined {
+  const isDaemon = process.env[startedBy] === String(process.ppid) && process.send !== undefined;
+  delete process.env[startedBy];
+  if (!isDaemon) return undefined;
+  const abandoned = () => process.exit(1);
+  process.once('disconnect', abandoned);
+  const tell = (word: Word) =>
+    new Promise<void>(resolve => {
+      process.off('disconnect', abandoned);
+      process.send?.(word, () => {
+        if (process.connected) process.disconnect();
+        resolve();
+      });
+    });
+  return {
+    ready: lines => tell({ kind: 'ready', lines }),
+    failed: (sentence, exitCode) => tell({ kind: 'failed', sentence, exitCode }),
+  };
+}

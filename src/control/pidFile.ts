@@ -1,0 +1,86 @@
+/**
+ * The file that has the server's process id, and that only one server can hold.
+ *
+ * What holds it is the system's lock on the open file, flock(2), as in any daemon: two that start at the same moment cannot
+ * both have it, it is gone with its process, however that ended, and a number that was left behind, or is some other
+ * process's by now, fools nobody, as the number is not what is looked at. Node has no flock, but its descriptors can be
+ * lent: the command flock(1) locks the one it is given, and the lock stays with the open file, which is ours.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+
+/** Where the command finds the descriptor it is lent. */
+const lent = 3;
+
+/**
+ * Takes the file, and writes this process's id into it. It is given back, and removed, when the process exits.
+ * @throws Error, a sentence, where another server has it, or it cannot be had
+ */
+export function holdPidFile(path: string): void {
+  let file = openPidFile(path);
+  while (!isHeldAs(file, path)) {
+    // Between opening and locking, whoever had it removed it: there is another by now, or none.
+    closeSync(file);
+    file = openPidFile(path);
+  }
+  ftruncateSync(file);
+  writeSync(file, `${process.pid}\n`, 0);
+  process.once('exit', () => {
+    if (isFileAt(file, path)) unlinkSync(path);
+  });
+}
+
+function isHeldAs(file: number, path: string): boolean {
+  // Nobody is to lose a file by a slip.
+  if (!/^\d*\s*$/.test(beginning(file))) {
+    throw new Error(`there is something else than a process id in ${path}; choose another --pid-file`);
+  }
+  if (lock(file, path)) return isFileAt(file, path);
+  const pid = beginning(file).trim() || 'not known';
+  throw new Error(
+    `pollywog runs already (pid ${pid}, ${path}); stop that one first, or give this one another --pid-file`,
+  );
+}
+
+function beginning(file: number): string {
+  const bytes = Buffer.alloc(40);
+  return bytes.toString('latin1', 0, readSync(file, bytes, 0, bytes.length, 0));
+}
+
+function openPidFile(path: string): number {
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  try {
+    const file = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o644);
+    if (!fstatSync(file).isFile()) throw new Error('it is no file');
+    return file;
+  } catch (error) {
+    throw new Error(`cannot write ${path}: ${(error as Error).message}; choose another --pid-file`);
+  }
+}
+
+/** @returns false where someone else has it locked */
+function lock(file: number, path: string): boolean {
+  const { status, error } = spawnSync('flock', ['-n', String(lent)], {
+    stdio: ['ignore', 'ignore', 'ignore', file],
+  });
+  if (status === 0) return true;
+  if (status === 1) return false;
+  const why = error === undefined ? `flock ended with ${status}` : 'there is no command flock (util-linux)';
+  throw new Error(`cannot lock ${path}: ${why}; --pid-file none does without`);
+}
+
+function isFileAt(file: number, path: string): boolean {
+  const here = fstatSync(file);
+  const there = statSync(path, { throwIfNoEntry: false });
+  return there !== undefined && there.ino === here.ino && there.dev === here.dev;
+}
