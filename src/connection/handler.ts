@@ -1,4 +1,5 @@
 /** What the messages of a connection mean is its handler's business: chosen by subprotocol, else by path, else by default. */
+import type { Head } from '../protocol/http.ts';
 import type { Message } from '../protocol/message.ts';
 import type { Connection } from './connection.ts';
 
@@ -9,11 +10,12 @@ import type { Connection } from './connection.ts';
 export interface Handler {
   /** Its subprotocol, and the path it is reached by. */
   readonly name: string;
-  /** The handshake is done. */
-  opened?(connection: Connection): void;
+  /** The handshake is done; `request` is the head that it was asked for with. */
+  opened?(connection: Connection, request?: Head): void;
   /**
    * A whole message came. It is lent for this call: copy what is to be kept. If it carries more work than the connection
-   * has a share of the turn for (`spendShare`), leave the rest to the next turn (`leaveUnfinished`).
+   * has a share of the turn for (`spendShare`), leave the rest to the next turn (`leaveUnfinished`). If no other is to
+   * come before something else has happened, hold the connection back (`hold.ts`).
    */
   message(connection: Connection, message: Message): void;
   /**

@@ -4,13 +4,14 @@
  * Within a turn, what is urgent (control frames) is read first, then what is new, then what others were let go before.
  */
 import { type Connection, newConnection } from '../connection/connection.ts';
+import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Server } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { addEntry, freeClosedIds, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
-import { heldBackShare, refusalRoom } from '../protocol/bounds.ts';
+import { heldBackShare, heldInput, refusalRoom } from '../protocol/bounds.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
 import { endTurn } from '../session/processData.ts';
@@ -134,7 +135,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   connection.inputSeen = rest;
   if (rest === 0) {
     connection.input = undefined;
-    connection.isHeldBack = connection.unfinished !== undefined;
+    connection.isHeldBack = connection.unfinished !== undefined && !isHeld(connection);
   } else if (input === turnMemory) {
     connection.input = Buffer.from(input.subarray(at, end));
     connection.inputStart = 0;
@@ -142,10 +143,12 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   } else {
     connection.inputStart = at;
   }
-  setReading(connection, !connection.isHeldBack);
+  const waits = hasHeldInput(connection);
+  setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
-  else if (connection.hasPeerEnded) guard(connection, () => connection.wire.lost(connection, undefined));
+  else if (connection.hasPeerEnded && !waits)
+    guard(connection, () => connection.wire.lost(connection, undefined));
 }
 
 /** Peers that will send nothing more. */
@@ -156,7 +159,7 @@ function endConnections(): void {
     if (connection.phase === 'gone') continue;
     connection.hasPeerEnded = true;
     // What it sent before is worked through first, unless it cannot be answered anyhow.
-    if (connection.isHeldBack && error === undefined) continue;
+    if ((connection.isHeldBack || hasHeldInput(connection)) && error === undefined) continue;
     guard(connection, () => connection.wire.lost(connection, error));
     if (error === undefined) markDirty(connection);
     else dropConnection(connection);

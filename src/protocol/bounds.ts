@@ -83,6 +83,9 @@ export const maxCommandBody = 1 * MiB;
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 
+/** Input that waits for a busy handler, at which its connection is not read from any more; one read may go beyond it. */
+export const heldInput = 16 * KiB;
+
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
 

@@ -38,6 +38,8 @@ export interface Endpoint {
   hasFailed: boolean;
   /** The message of which some is missing, if there is one. */
   incoming: IncomingMessage | undefined;
+  /** Unset while its owner wants no message: `receive` stops before the next frame of one. */
+  takesMessages: boolean;
 }
 
 /** What comes of received bytes, for the `owner` of the endpoint (a connection, a test's record). */
@@ -67,7 +69,16 @@ export function newEndpoint(
   deflater?: Deflater,
 ): Endpoint {
   const most = Math.min(maxMessage, longestMessage);
-  return { role, state: 'OPEN', maxMessage: most, inflater, deflater, hasFailed: false, incoming: undefined };
+  return {
+    role,
+    state: 'OPEN',
+    maxMessage: most,
+    inflater,
+    deflater,
+    hasFailed: false,
+    incoming: undefined,
+    takesMessages: true,
+  };
 }
 
 /** One of each serves every connection: they are filled anew before each use, and used up before the next. */
@@ -77,7 +88,8 @@ const message: Message = { isText: false, bytes: new Uint8Array(0), start: 0, en
 /**
  * Works through `bytes[start, end)`, which are given away: payloads are unmasked in place.
  * @returns where it stopped. What is left is either the beginning of a header or control frame (at most 130 bytes; to be
- *   given again, with what follows it), or what came after a message that the owner wanted to stop at.
+ *   given again, with what follows it), or what came after a message that the owner wanted to stop at, or a message that
+ *   it does not take now.
  */
 export function receive<Owner>(
   endpoint: Endpoint,
@@ -91,6 +103,7 @@ export function receive<Owner>(
   try {
     while (at < end && endpoint.state !== 'CLOSED') {
       const incoming = endpoint.incoming;
+      if (!endpoint.takesMessages && !isControlNext(incoming, bytes[at]!)) return at;
       if (incoming !== undefined && incoming.missing > 0) {
         at = addPayload(incoming, bytes, at, end, endpoint.role === 'server');
         if (!isWhole(incoming)) continue;
@@ -128,6 +141,11 @@ export function receive<Owner>(
   }
   // RFC 6455 §1.4: after the close frame, what still comes is discarded.
   return endpoint.state === 'CLOSED' ? end : at;
+}
+
+/** Whether a control frame begins here: opcodes from 8 on are; inside a frame, the byte is payload. */
+export function isControlNext(incoming: IncomingMessage | undefined, first: number): boolean {
+  return (first & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
 }
 
 function readWholeMessage(endpoint: Endpoint, bytes: Uint8Array, start: number, end: number): void {

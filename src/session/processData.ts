@@ -4,15 +4,16 @@ import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import type { Head } from '../protocol/http.ts';
 import { type Message, messageBytes } from '../protocol/message.ts';
 
-/** The handshake is done: from now on `handler` has the connection. */
-export function openSession(connection: Connection, handler: Handler): void {
+/** The handshake is done, `request` its head: from now on `handler` has the connection. */
+export function openSession(connection: Connection, handler: Handler, request?: Head): void {
   connection.handler = handler;
   connection.trustLevel = 3;
   connection.messageAt = connection.server.now;
   try {
-    handler.opened?.(connection);
+    handler.opened?.(connection, request);
   } catch (error) {
     handlerThrew(connection, handler, error);
   }

@@ -74,7 +74,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         path: accepted.path,
       });
     }
-    openSession(connection, handler);
+    openSession(connection, handler, head);
   }
 
   return {

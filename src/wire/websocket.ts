@@ -5,12 +5,13 @@
  *           → processData (session/)
  */
 import type { Connection } from '../connection/connection.ts';
+import { isHeld, resume } from '../connection/hold.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { type EndpointEvents, receive, startClosing } from '../protocol/endpoint.ts';
+import { type EndpointEvents, isControlNext, receive, startClosing } from '../protocol/endpoint.ts';
 import { closeSession, finishData, processData } from '../session/processData.ts';
 
 /**
@@ -23,7 +24,7 @@ export function readSocketData(connection: Connection, bytes: Buffer, start: num
   beginShare(connection);
   // Once we have said that we are closing, nobody answers to the rest of a message either.
   if (connection.endpoint.state !== 'OPEN') connection.unfinished = undefined;
-  if (!finishData(connection)) return start;
+  if (!isHeld(connection) && !finishData(connection)) return start;
   return receive(connection.endpoint, events, connection, bytes, start, end);
 }
 
@@ -62,15 +63,15 @@ export const websocket: Wire = {
   receive: readSocketData,
 
   isUrgent(connection, bytes, start) {
-    // Opcodes from 8 on are control frames; inside a frame, the byte is payload.
-    const incoming = connection.endpoint?.incoming;
-    return (bytes[start]! & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
+    return isControlNext(connection.endpoint?.incoming, bytes[start]!);
   },
 
   close(connection, code, reason) {
     if (connection.endpoint === undefined || connection.endpoint.state !== 'OPEN') return;
     startClosing(connection.endpoint, events, connection, code, reason);
     connection.endingAt = connection.server.now;
+    // The answer may lie behind messages that nobody wants any more.
+    resume(connection);
   },
 
   lost(connection, error) {
@@ -103,7 +104,9 @@ export const websocket: Wire = {
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
       if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
-      if (connection.socket.unsent() < connection.unsentAtPing) connection.heardAt = now;
+      // That whom we hold back is not heard is our doing.
+      if (isHeld(connection) || connection.socket.unsent() < connection.unsentAtPing)
+        connection.heardAt = now;
       else giveUp(connection, 'no answer to a ping');
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;

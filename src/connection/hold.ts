@@ -1,0 +1,33 @@
+/**
+ * Holding a connection back: its handler is busy with what it got, and wants no other message before it is done.
+ *
+ * Meanwhile the peer's control frames are answered as long as no message lies before them, its end is noticed, and it is
+ * read from until `heldInput` bytes wait; then the system's buffers fill up, and the peer has to wait. As its pongs may
+ * lie behind messages, too, it is still pinged, but not given up for want of an answer.
+ */
+import type { Connection } from './connection.ts';
+import { markDirty } from './outbox.ts';
+
+/** From now on the connection's messages wait, those that came along with the last one included. */
+export function holdBack({ endpoint }: Connection): void {
+  if (endpoint !== undefined) endpoint.takesMessages = false;
+}
+
+export function isHeld({ endpoint }: Connection): boolean {
+  return endpoint !== undefined && !endpoint.takesMessages;
+}
+
+/** The connection's messages go on, from its next turn. Does nothing where it is not held. */
+export function resume(connection: Connection): void {
+  const { endpoint } = connection;
+  if (endpoint === undefined || endpoint.takesMessages) return;
+  endpoint.takesMessages = true;
+  // What had its share of a turn goes on when the flush has looked at it; so does this.
+  connection.isHeldBack = true;
+  markDirty(connection);
+}
+
+/** Whether something of the peer's waits for the handler: then its end (FIN) waits behind that. */
+export function hasHeldInput(connection: Connection): boolean {
+  return isHeld(connection) && (connection.input !== undefined || connection.unfinished !== undefined);
+}
