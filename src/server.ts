@@ -4,13 +4,21 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Listener, Server } from './connection/server.ts';
 import { newTable } from './connection/table.ts';
+import type { Wire } from './connection/wire.ts';
+import { newOwnersDoor, newTokenDoor } from './control/api.ts';
+import { findCommand } from './control/call.ts';
+import type { Control } from './control/command.ts';
 import { findStarter, startDaemon } from './control/daemon.ts';
+import { commandHelp, commandLines } from './control/help.ts';
 import { notify } from './control/notify.ts';
 import { holdPidFile } from './control/pidFile.ts';
-import { reloadAndLog } from './control/reload.ts';
+import { recall, wordsOf } from './control/recall.ts';
+import { reload, reloadAndLog } from './control/reload.ts';
+import { takeStdin } from './control/stdin.ts';
+import { readToken } from './control/token.ts';
 import { configureLog, log } from './log/log.ts';
 import { checkLog, logTo } from './log/sink.ts';
-import { drain } from './loop/drain.ts';
+import { drain, stop } from './loop/drain.ts';
 import { openListener } from './loop/listeners.ts';
 import { clock, serverLoop } from './loop/serverLoop.ts';
 import { checkConfiguration } from './options/check.ts';
@@ -18,7 +26,7 @@ import { type Configuration, readConfiguration } from './options/configuration.t
 import { UsageError } from './options/error.ts';
 import { defaultFile } from './options/file.ts';
 import { helpText } from './options/help.ts';
-import { logPlace, pidPlace, places } from './options/places.ts';
+import { controlPlace, logPlace, pidPlace, places } from './options/places.ts';
 import { boundHistories, newChat } from './session/chat.ts';
 import { handlerNames, makeHandlers } from './session/handlers.ts';
 import type { Chat } from './session/room.ts';
@@ -37,13 +45,22 @@ const usual = places(process.env, process.getuid?.());
 const starter = findStarter();
 
 async function main(): Promise<number> {
-  const [word, file] = process.argv.slice(2);
+  const argv = process.argv.slice(2);
+  const [word, file] = wordsOf(argv);
+  if (word === undefined) return serve();
+  // These ask nobody.
+  if (word === 'help')
+    return print(file === undefined ? helpText(commandLines()) : commandHelp(findCommand(file)));
   if (word === 'defaultconfig') return print(defaultFile());
   if (word === 'checkconfig') {
     return print(checkConfiguration(file, process.env, handlerNames, usual.configFiles));
   }
+  return recall(argv, process.env, usual);
+}
+
+async function serve(): Promise<number> {
   const configuration = readAgain();
-  if (configuration.action === 'help') return print(helpText());
+  if (configuration.action === 'help') return print(helpText(commandLines()));
   if (configuration.action === 'version') return print(version());
   makeUsualFolders(configuration);
   if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
@@ -54,14 +71,20 @@ async function main(): Promise<number> {
   const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);
-  const http = newHttpWire(server, []);
+  const control = newControl(server, chat);
+  const http = newHttpWire(server, [newTokenDoor(control, keepToken(server))]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
+  const firstWire = newFirstWire([packets, http, lines], http, lines);
   obeySignals(server);
   const listeners: Listener[] = [];
-  for (const address of configuration.listeners) listeners.push(await openListener(server, address));
+  for (const address of configuration.listeners) {
+    listeners.push(await openListener(server, address, firstWire));
+  }
+  await openControl(server, newHttpWire(server, [newOwnersDoor(control)], 'control'));
+  if (configuration.stdin) void takeStdin(control);
   await announce(listeners, configuration);
-  await serverLoop(server, newFirstWire([packets, http, lines], http, lines));
+  await serverLoop(server);
   if (store !== undefined) closeStore(store);
   log('info', 'stopped');
   return 0;
@@ -70,6 +93,48 @@ async function main(): Promise<number> {
 /** The configuration, from where it comes at the start and at every reload. */
 function readAgain(): Configuration {
   return readConfiguration(process.argv.slice(2), process.env, handlerNames, usual.configFiles);
+}
+
+function newControl(server: Server, chat: Chat): Control {
+  return {
+    server,
+    chat,
+    version: version(),
+    startedAt: Date.now(),
+    places: usual,
+    reload: () => reload(server, readAgain),
+    drain: () => drain(server, 'command'),
+    stop: () => stop(server, 'command'),
+  };
+}
+
+/** The token of now: its file is read at the start, and at every reload. */
+function keepToken(server: Server): () => string | undefined {
+  let token = readToken(server.configuration.apiToken);
+  server.reloadables.push({
+    async prepare(next) {
+      const read = readToken(next.apiToken);
+      return () => {
+        token = read;
+        return [];
+      };
+    },
+  });
+  return () => token;
+}
+
+/** Two servers may run side by side: then the second one can do without its usual place, but not without a named one. */
+async function openControl(server: Server, wire: Wire): Promise<void> {
+  const { control } = server.configuration;
+  const path = controlPlace(server.configuration, usual);
+  if (path === undefined) return;
+  try {
+    if (control === 'auto') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    await openListener(server, { transport: 'unix', path }, wire, true);
+  } catch (error) {
+    if (control !== 'auto') throw error;
+    log('warn', 'no commands', { reason: (error as Error).message });
+  }
 }
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
+import { commandLines } from '../src/control/help.ts';
 import { helpText } from '../src/options/help.ts';
 import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/bounds.ts';
 
@@ -10,7 +11,10 @@ const makefile = readFileSync(new URL('Makefile', root), 'utf8');
 
 describe('the README', () => {
   test('shows the options as --help does', () => {
-    assert.ok(readme.includes(`\`\`\`\n${helpText()}\n\`\`\``), 'README.md: put in what --help prints');
+    assert.ok(
+      readme.includes(`\`\`\`\n${helpText(commandLines())}\n\`\`\``),
+      'README.md: put in what --help prints',
+    );
   });
 
   test('links to files that are there', () => {

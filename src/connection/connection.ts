@@ -24,6 +24,8 @@ export interface Connection {
   readonly id: number;
   readonly server: Server;
   readonly socket: Socket;
+  /** Commands come in by it. */
+  readonly isControl: boolean;
   phase: Phase;
   /** What is spoken, and, once that is WebSocket, its protocol state and whoever its messages are for. */
   wire: Wire;
@@ -79,12 +81,19 @@ export interface Connection {
   messagesOut: number;
 }
 
-export function newConnection(server: Server, id: number, socket: Socket, wire: Wire): Connection {
+export function newConnection(
+  server: Server,
+  id: number,
+  socket: Socket,
+  wire: Wire,
+  isControl = false,
+): Connection {
   return {
     kind: 'connection',
     id,
     server,
     socket,
+    isControl,
     phase: 'open',
     wire,
     endpoint: undefined,

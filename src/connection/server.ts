@@ -3,6 +3,7 @@ import type { Configuration } from '../options/configuration.ts';
 import type { Connection } from './connection.ts';
 import type { Handler } from './handler.ts';
 import type { Table } from './table.ts';
+import type { Wire } from './wire.ts';
 
 /** A place that connections come from. It has an id, as a listening socket has an fd. */
 export interface Listener {
@@ -12,6 +13,10 @@ export interface Listener {
   readonly url: string;
   /** The TCP port; `undefined` on a Unix socket. */
   readonly port: number | undefined;
+  /** What is spoken on its connections before they have said anything. */
+  readonly firstWire: Wire;
+  /** Commands come in here: its connections are not counted among the others, and it stays until the end. */
+  readonly isControl: boolean;
   close(): void;
 }
 
@@ -42,7 +47,7 @@ export interface Server {
   readonly handlers: ReadonlyMap<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
-  /** Of the entries in the table, those that are connections. */
+  /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
   /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
   now: number;

@@ -18,6 +18,7 @@ import { type Route, respond } from '../wire/route.ts';
 import { findCommand, readNamed } from './call.ts';
 import type { Call, Control } from './command.ts';
 import { type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
+import { parseObject } from './line.ts';
 import { submit } from './observer.ts';
 import { openApi } from './openApi.ts';
 
@@ -78,6 +79,11 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
       }
     },
 
+    close(connection, reason) {
+      const answer = answers.get(connection);
+      answer?.end(answer.isStreaming ? undefined : new ProtocolError(503, reason));
+    },
+
     lost(connection, error) {
       const answer = answers.get(connection);
       // Whoever only ended its direction may still wait for an answer, if that comes to an end by itself.
@@ -109,17 +115,4 @@ function readCall({ path, headers }: Head, body: Buffer): Call {
     throw new ProtocolError(415, 'the body is application/json or application/x-www-form-urlencoded');
   }
   return readNamed(command, parseObject(text));
-}
-
-function parseObject(text: string): Readonly<Record<string, unknown>> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ProtocolError(400, 'the body is not a JSON object');
-  }
-  return value as Readonly<Record<string, unknown>>;
 }

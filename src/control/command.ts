@@ -3,8 +3,10 @@
  * the same words and gets the same answer.
  */
 import type { Server } from '../connection/server.ts';
+import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
 import type { Chat } from '../session/room.ts';
+import type { Changes } from './reload.ts';
 
 /** What commands work on, and what they may have done to the server as a whole. */
 export interface Control {
@@ -13,6 +15,10 @@ export interface Control {
   readonly version: string;
   /** By the system's clock, in milliseconds. */
   readonly startedAt: number;
+  /** Where things are when nobody says where. */
+  readonly places: Places;
+  /** Reads the configuration again. @throws Error, a sentence; then nothing has changed */
+  reload(): Promise<Changes>;
   /** Everyone is told, and the server ends when the last one has left. */
   drain(): void;
   /** Everyone is told, and the server ends at once. */

@@ -2,7 +2,7 @@
 import { info } from './about.ts';
 import type { Command } from './command.ts';
 import { history, list, presence, rooms } from './look.ts';
-import { disconnect, drain, stop } from './manage.ts';
+import { disconnect, drain, get, reload, set, stop } from './manage.ts';
 import { ping } from './ping.ts';
 import { broadcast, publish, send } from './speak.ts';
 
@@ -10,7 +10,7 @@ const all: readonly Command[] = [
   ...[list, rooms, presence, history, info],
   ...[send, publish, broadcast],
   ...[ping, disconnect],
-  ...[drain, stop],
+  ...[set, get, reload, drain, stop],
 ];
 
 export const commands: ReadonlyMap<string, Command> = new Map(all.map(command => [command.name, command]));

@@ -65,7 +65,7 @@ export const list: Command = {
 export const rooms: Command = {
   name: 'rooms',
   parameters: {},
-  help: 'the rooms of the chat, and how many are in them',
+  help: 'the rooms of the chat',
   columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
   *run({ chat }) {
     for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {

@@ -1,7 +1,10 @@
 /** Commands that change something: a connection's life, or the server's. */
-import { CloseCode } from '../protocol/codes.ts';
+import { quoted, UsageError } from '../options/error.ts';
+import { nearest } from '../options/nearest.ts';
+import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
-import { closeCode, closeReason, findConnection, type Target, target } from './values.ts';
+import { change, settings } from './reload.ts';
+import { closeCode, closeReason, findConnection, setting, type Target, target, word } from './values.ts';
 
 export const disconnect: Command = {
   name: 'disconnect',
@@ -10,7 +13,7 @@ export const disconnect: Command = {
     code: { kind: closeCode, optional: true },
     reason: { kind: closeReason, optional: true, rest: true },
   },
-  help: 'close a connection, 1000 if no code is given',
+  help: 'close a connection (1000)',
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
     const how = (code as number | undefined) ?? CloseCode.NormalClosure;
@@ -19,10 +22,58 @@ export const disconnect: Command = {
   },
 };
 
+export const set: Command = {
+  name: 'set',
+  parameters: {
+    name: { kind: word('NAME', 'the name of an option such as max-message') },
+    value: { kind: setting, rest: true },
+  },
+  help: 'change an option until the next reload',
+  run({ server }, { name, value }) {
+    return change(server, name as string, value as string);
+  },
+};
+
+export const get: Command = {
+  name: 'get',
+  parameters: { name: { kind: word('NAME', 'the name of an option such as max-message'), optional: true } },
+  help: 'the options as they are now',
+  columns: { name: { width: 18 }, value: { width: 12 }, set: { width: 8 } },
+  *run({ server }, { name }) {
+    const all = settings(server);
+    const wanted = all.filter(one => name === undefined || one.name === name);
+    if (wanted.length === 0) throw unknownOption(name as string, all);
+    for (const { name, value, isLive, isSetByHand } of wanted) {
+      yield { name, value, set: isSetByHand ? 'by hand' : isLive ? 'any time' : 'at start' };
+    }
+  },
+};
+
+function unknownOption(name: string, all: readonly { name: string }[]): UsageError {
+  const likely = nearest(
+    name,
+    all.map(one => one.name),
+  );
+  return new UsageError(`there is no option ${quoted(name)}${likely ? `; did you mean ${likely}?` : ''}`);
+}
+
+export const reload: Command = {
+  name: 'reload',
+  parameters: {},
+  help: 'read the configuration again',
+  async run(control) {
+    try {
+      return await control.reload();
+    } catch (error) {
+      throw new ProtocolError(409, (error as Error).message);
+    }
+  },
+};
+
 export const drain: Command = {
   name: 'drain',
   parameters: {},
-  help: 'let nobody in, tell everyone, end when the last has left',
+  help: 'end when the last one has left',
   run(control, _, answer) {
     answer.afterwards(control.drain);
     return { draining: control.server.connections };

@@ -11,7 +11,7 @@ let nextPing = 1;
 export const ping: Command = {
   name: 'ping',
   parameters: { id: { kind: target } },
-  help: 'ping a connection, wait for the pong, tell the time',
+  help: 'wait for a pong, and tell the time',
   run(control, { id }) {
     const connection = findConnection(control, id as Target);
     const { endpoint } = connection;

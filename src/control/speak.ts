@@ -84,7 +84,7 @@ export const broadcast: Command = {
 export const publish: Command = {
   name: 'publish',
   parameters: { room: { kind: roomName }, text: { kind: message, rest: true } },
-  help: 'say something in a room of the chat, which remembers it',
+  help: 'say something in a room of the chat',
   run({ chat }, { room: name, text }) {
     const sent = visitRoom(chat, name as Name, room => {
       const why = announce(chat, room, Buffer.from(text as string));

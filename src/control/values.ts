@@ -76,12 +76,9 @@ export const closeReason: Kind<string> = {
   show: value => value,
 };
 
-/** The name of the wire that commands come in by: their connections are not the ones commands are about. */
-export const controlWire = 'control';
-
-/** Whether commands are about this one. */
-export function isListed({ wire, phase }: Connection): boolean {
-  return wire.name !== controlWire && phase !== 'gone';
+/** Whether commands are about this one: not about those that they come in by. */
+export function isListed({ isControl, phase }: Connection): boolean {
+  return !isControl && phase !== 'gone';
 }
 
 /** @throws ProtocolError 404 */

@@ -16,8 +16,17 @@ export function drain(server: Server, why: string): void {
   log('info', 'draining', { why, connections: server.connections });
   closeListeners(server);
   for (const entry of server.table.entries) {
-    if (entry?.kind === 'connection' && entry.phase === 'open')
+    // Whoever gives commands may still do so.
+    if (entry?.kind === 'connection' && entry.phase === 'open' && !entry.isControl)
       guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
   comeToTurn();
+}
+
+/** Ends the server now: everyone is told, but nobody waited for. */
+export function stop(server: Server, why: string): void {
+  drain(server, why);
+  // In a turn after this one, whose flush tells them.
+  server.drainDeadline = server.now + 1;
+  setTimeout(comeToTurn, 2);
 }

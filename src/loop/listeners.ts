@@ -3,6 +3,7 @@ import { lstatSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import type { Listener, Server } from '../connection/server.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
+import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
 import { showAddress } from './addresses.ts';
@@ -10,13 +11,21 @@ import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
 
-/** Listens, and puts the listener into the table. @throws Error, a sentence, where that is not possible */
-export async function openListener(server: Server, address: ListenAddress): Promise<Listener> {
+/**
+ * Listens, and puts the listener into the table.
+ * @param isControl commands come in here: a Unix socket is its user's alone then
+ * @throws Error, a sentence, where that is not possible
+ */
+export async function openListener(
+  server: Server,
+  address: ListenAddress,
+  firstWire: Wire,
+  isControl = false,
+): Promise<Listener> {
   // Half open: a peer that has sent everything may still be told something.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  net.on('connection', stream => socketAccepted(new PublicSocket(stream)));
-  await bind(net, address);
-  if (server.configuration.sockets === 'auto') acceptBare(net);
+  net.on('connection', stream => socketAccepted(new PublicSocket(stream), listener));
+  await bind(net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
   const isTcp = typeof bound === 'object' && bound !== null;
@@ -26,32 +35,35 @@ export async function openListener(server: Server, address: ListenAddress): Prom
     id: nextId(server.table),
     url,
     port: isTcp ? bound.port : undefined,
+    firstWire,
+    isControl,
     close() {
       net.close();
       removeEntry(server.table, listener.id);
     },
   };
+  if (server.configuration.sockets === 'auto') acceptBare(net, listener);
   addEntry(server.table, listener);
   return listener;
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
-function acceptBare(net: NetServer): void {
+function acceptBare(net: NetServer, listener: Listener): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
   const accept = handle?.onconnection;
   if (handle === undefined || typeof accept !== 'function') return;
   handle.onconnection = function (error, accepted) {
-    if (error === 0 && canUseBareSockets(accepted)) socketAccepted(new BareSocket(accepted));
+    if (error === 0 && canUseBareSockets(accepted)) socketAccepted(new BareSocket(accepted), listener);
     else accept.call(this, error, accepted);
   };
 }
 
-async function bind(net: NetServer, address: ListenAddress): Promise<void> {
+async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean): Promise<void> {
   try {
     if (address.transport === 'unix') {
       await removeStaleSocket(address.path);
-      await listen(net, { path: address.path });
+      await listenUnix(net, address.path, isPrivate);
     } else if (address.transport === 'inherited') {
       await listen(net, { fd: address.fd, backlog });
     } else {
@@ -63,6 +75,14 @@ async function bind(net: NetServer, address: ListenAddress): Promise<void> {
 }
 
 const backlog = 4096;
+
+/** A private socket is its user's from the moment it is there: Node binds, and so makes the file, before `listen` returns. */
+async function listenUnix(net: NetServer, path: string, isPrivate: boolean): Promise<void> {
+  const mask = isPrivate ? process.umask(0o177) : process.umask();
+  const listening = listen(net, { path });
+  process.umask(mask);
+  await listening;
+}
 
 async function listenTcp(net: NetServer, host: string, port: number): Promise<void> {
   try {

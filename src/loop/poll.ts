@@ -5,6 +5,7 @@
 import type { Connection } from '../connection/connection.ts';
 import { hasWork } from '../connection/outbox.ts';
 import { inputEnd, inputStart, landingSize } from '../connection/regions.ts';
+import type { Listener } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { turnMemory } from '../protocol/mask.ts';
 
@@ -15,7 +16,7 @@ export const arrivals = {
   /** Connections that will send nothing more, and the system's name for the error, if it was one. */
   ended: [] as { connection: Connection; error: string | undefined }[],
   /** What the listeners accepted: the turn makes connections of them. */
-  accepted: [] as Socket[],
+  accepted: [] as { socket: Socket; listener: Listener }[],
 };
 
 /** Where the next input goes in the turn's memory. */
@@ -111,7 +112,7 @@ export function peerEnded(connection: Connection, error: string | undefined): vo
   comeToTurn();
 }
 
-export function socketAccepted(socket: Socket): void {
-  arrivals.accepted.push(socket);
+export function socketAccepted(socket: Socket, listener: Listener): void {
+  arrivals.accepted.push({ socket, listener });
   comeToTurn();
 }

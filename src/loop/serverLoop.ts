@@ -1,17 +1,20 @@
 /**
  * The loop. One turn: poll → accept → read → process → timers → flush → free what closed.
  *
- * Within a turn, what is urgent (control frames) is read first, then what is new, then what others were let go before.
+ * The order of work within a turn, each with a bound of its own (protocol/bounds.ts): what is urgent (control frames, and
+ * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the
+ * turn begins, then those of connections that had their share of the last one.
  */
 import { type Connection, newConnection } from '../connection/connection.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
-import type { Server } from '../connection/server.ts';
+import type { Listener, Server } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { addEntry, freeClosedIds, nextId, removeEntry } from '../connection/table.ts';
-import type { Wire } from '../connection/wire.ts';
+import { observe } from '../control/observer.ts';
 import { heldBackShare, heldInput, refusalRoom } from '../protocol/bounds.ts';
+import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
 import { endTurn } from '../session/processData.ts';
@@ -20,31 +23,42 @@ import { dropFaulty, guard } from './guard.ts';
 import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
 import { checkDeadlines } from './timers.ts';
 
-/**
- * Serves until the server is draining and its last connection is gone.
- * @param firstWire what is spoken on a connection that has said nothing yet
- */
-export async function serverLoop(server: Server, firstWire: Wire): Promise<void> {
+/** Serves until the server is draining and its last connection is gone. */
+export async function serverLoop(server: Server): Promise<void> {
   onWork(comeToTurn);
   while (!(server.isDraining && server.connections === 0)) {
     await poll();
     beginWork();
     server.now = clock();
     server.counters.turns++;
-    acceptConnections(server, firstWire);
-    readConnections();
+    acceptConnections(server);
+    readUrgent();
+    observe();
+    readMessages();
     endConnections();
     checkDeadlines(server);
     endTurn(server);
     flush();
     freeConnections(server);
   }
-  closeListeners(server);
+  endControl(server);
 }
 
-/** Nobody new is let in. */
+/** All that is left came with commands. They get an answer, or the end of one. */
+function endControl(server: Server): void {
+  const { entries } = server.table;
+  for (const entry of entries) {
+    if (entry?.kind === 'listener') entry.close();
+    else if (entry?.phase === 'open')
+      guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
+  }
+  flush();
+  for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
+}
+
+/** Nobody new is let in, but for whoever has a command. */
 export function closeListeners(server: Server): void {
-  for (const entry of server.table.entries) if (entry?.kind === 'listener') entry.close();
+  for (const entry of server.table.entries) if (entry?.kind === 'listener' && !entry.isControl) entry.close();
 }
 
 /** Whole milliseconds, from 1 on. */
@@ -52,30 +66,32 @@ export function clock(): number {
   return Math.floor(performance.now()) + 1;
 }
 
-function acceptConnections(server: Server, firstWire: Wire): void {
+function acceptConnections(server: Server): void {
   const { accepted } = arrivals;
-  for (const socket of accepted) acceptConnection(server, firstWire, socket);
+  for (const { socket, listener } of accepted) acceptConnection(server, socket, listener);
   accepted.length = 0;
 }
 
-function acceptConnection(server: Server, firstWire: Wire, socket: Socket): void {
+function acceptConnection(server: Server, socket: Socket, { firstWire, isControl }: Listener): void {
   const { maxConnections } = server.configuration;
-  server.counters.accepted++;
-  if (server.isDraining || (maxConnections > 0 && server.connections >= maxConnections + refusalRoom)) {
+  const isFull = maxConnections > 0 && server.connections >= maxConnections + refusalRoom;
+  if (!isControl) server.counters.accepted++;
+  if (!isControl && (server.isDraining || isFull)) {
     socket.destroy();
     return;
   }
-  const connection = newConnection(server, nextId(server.table), socket, firstWire);
+  const connection = newConnection(server, nextId(server.table), socket, firstWire, isControl);
   addEntry(server.table, connection);
-  server.connections++;
+  if (!isControl) server.connections++;
   socket.start(connection);
 }
 
-/** Room for the three lists that one turn's connections are sorted into. */
+/** What is not urgent waits for the commands: those whose share of this turn begins, and those who had theirs. */
 const fresh: Connection[] = [];
 const heldBack: Connection[] = [];
 
-function readConnections(): void {
+/** Reads what is to be answered before all else. */
+function readUrgent(): void {
   const { readable } = arrivals;
   const count = readable.length;
   for (let i = 0; i < count; i++) {
@@ -86,6 +102,9 @@ function readConnections(): void {
     else fresh.push(connection);
   }
   readable.length = 0;
+}
+
+function readMessages(): void {
   for (let i = 0; i < fresh.length; i++) readConnection(fresh[i]!);
   const heldBackEnd = work.done + heldBackShare;
   for (let i = 0; i < heldBack.length; i++) {
@@ -175,7 +194,7 @@ function freeConnections(server: Server): void {
     clearQueue(connection.queue);
     connection.socket.destroy();
     removeEntry(server.table, connection.id);
-    server.connections--;
+    if (!connection.isControl) server.connections--;
   }
   doomed.length = 0;
   freeClosedIds(server.table);

@@ -25,8 +25,8 @@ export function checkDeadlines(server: Server): void {
     for (const entry of server.table.entries) {
       if (entry?.kind === 'connection') guard(entry, () => checkConnection(server, entry));
     }
-    if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
   }
+  if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
   if (timer === undefined && server.connections > 0) {
     timer = setTimeout(() => {
       timer = undefined;
@@ -50,5 +50,6 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
 }
 
 function dropAll(server: Server): void {
-  for (const entry of server.table.entries) if (entry?.kind === 'connection') dropConnection(entry);
+  for (const entry of server.table.entries)
+    if (entry?.kind === 'connection' && !entry.isControl) dropConnection(entry);
 }

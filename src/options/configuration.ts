@@ -45,6 +45,11 @@ export interface Configuration {
   readonly logFormat: 'text' | 'json';
   /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
   readonly sockets: 'auto' | 'public';
+  /** Paths, or `auto` or `none`. */
+  readonly control: string;
+  readonly apiToken: string;
+  readonly spool: string;
+  readonly stdin: boolean;
   readonly daemon: boolean;
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;

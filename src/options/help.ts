@@ -19,9 +19,16 @@ const examples = `Examples:
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
 ...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.`;
 
-/** The server's answer to `--help`: 80 columns wide, without a final newline. */
-export function helpText(): string {
-  return showHelp({ usage: 'pollywog [OPTION]...', options: table, paragraphs: [notes, examples] });
+const usage = `pollywog [OPTION]...         starts a server
+       pollywog COMMAND [WORD]...   has one that runs do something`;
+
+/**
+ * The server's answer to `--help`, without a final newline.
+ * @param commands a line each
+ */
+export function helpText(commands: readonly string[]): string {
+  const listed = ['Commands:', ...commands].join('\n');
+  return showHelp({ usage, options: table, paragraphs: [listed, notes, examples] });
 }
 
 /** The page as text, its options in the order of their table, without a final newline. */

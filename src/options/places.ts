@@ -1,6 +1,6 @@
 /** Where things are when nobody says where: root's in the system's folders, a user's in those of the XDG base directories. */
 import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 
@@ -36,6 +36,12 @@ export function places(env: Environment, uid: number | undefined): Places {
 export function logPlace({ logFile, daemon }: Configuration, usual: Places): string {
   if (logFile !== 'auto') return logFile;
   return daemon ? usual.logFile : 'stderr';
+}
+
+/** Where commands come in; `undefined` where they do not. */
+export function controlPlace({ control }: Pick<Configuration, 'control'>, usual: Places): string | undefined {
+  if (control === 'auto') return usual.controlPath;
+  return control === 'none' ? undefined : resolve(control);
 }
 
 /** The file that keeps a second server from starting; `undefined` where there is to be none. */

@@ -155,6 +155,33 @@ export const table = {
     group: 'Timeouts',
     help: 'wait for clients to leave at SIGTERM',
   },
+  control: {
+    kind: file,
+    default: 'auto',
+    needsRestart: true,
+    group: 'Commands',
+    help: 'socket that commands come in by',
+  },
+  apiToken: {
+    kind: file,
+    default: 'none',
+    group: 'Commands',
+    help: 'token for commands over HTTP, at /api',
+  },
+  spool: {
+    kind: file,
+    default: 'none',
+    needsRestart: true,
+    group: 'Commands',
+    help: 'folder that commands come in by, as *.cmd',
+  },
+  stdin: {
+    kind: flag,
+    default: false,
+    needsRestart: true,
+    group: 'Commands',
+    help: 'take commands from stdin, a line each',
+  },
   config: {
     kind: file,
     default: 'auto',

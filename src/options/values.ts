@@ -117,6 +117,14 @@ export const file: Kind<string> = {
   show: path => path,
 };
 
+/** A file to be read as it is; `-` is stdin. Empty: none. */
+export const bytesFile: Kind<string> = {
+  placeholder: 'FILE',
+  wants: 'the path of a file, or -',
+  parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
+  show: path => path,
+};
+
 /** What is remembered: a number of messages, or so many bytes of them; 0 is nothing. */
 export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
   placeholder: 'N|SIZE',

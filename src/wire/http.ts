@@ -90,10 +90,12 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     },
 
     matches: looksLikeHttp,
-    isUrgent: () => false,
+    isUrgent: ({ isControl }) => isControl,
     close(connection, _code, reason) {
-      // Who waits for an answer gets one.
-      if (connection.data !== undefined) refuse(connection, new ProtocolError(503, reason));
+      const request = connection.data as Request | undefined;
+      // Whoever waits for an answer gets one.
+      if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
+      else if (request !== undefined) refuse(connection, new ProtocolError(503, reason));
       else endConnection(connection);
     },
 

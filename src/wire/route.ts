@@ -23,6 +23,8 @@ export interface Route {
   answer(connection: Connection, head: Head, body: Buffer): void;
   /** The peer has ended its direction, or is gone (`error`), and was not answered yet. It may still be. */
   lost?(connection: Connection, error: string | undefined): void;
+  /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */
+  close?(connection: Connection, reason: string): void;
   /** Not answered yet: looks at `server.now` whether it is overdue. */
   checkDeadlines?(connection: Connection): void;
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { commandLines } from '../../src/control/help.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
 
-const lines = helpText().split('\n');
+const lines = helpText(commandLines()).split('\n');
 
 test('help is no wider than a screen', () => {
   assert.ok(lines.length <= 120, `${lines.length} lines`);

@@ -18,7 +18,8 @@ const usageErrors: [string[], RegExp][] = [
   [['-p', '70000'], /^pollywog: --port wants a number from 0 to 65535, not "70000"\n$/],
   [['-p'], /^pollywog: --port wants a number from 0 to 65535, but none is given\n$/],
   [['--ping-interval', 'soon'], /^pollywog: --ping-interval wants a time .*, not "soon"\n$/],
-  [['stray'], /^pollywog: pollywog takes no such word: "stray"; see --help\n$/],
+  [['stray'], /^pollywog: there is no command "stray"; help lists what there is\n$/],
+  [['brodcast', 'x'], /^pollywog: there is no command "brodcast"; did you mean broadcast\?\n$/],
   [['--default', 'chess'], /^pollywog: --default wants .*, not "chess"\n$/],
 ];
 for (const [words, sentence] of usageErrors) {

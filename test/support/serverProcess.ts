@@ -36,7 +36,7 @@ process.once('SIGTERM', () => process.exit(1));
  * @throws Error with what it said on stderr, where it ends before it is ready
  */
 export async function startServer(...options: string[]): Promise<ServerProcess> {
-  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json'];
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];
   return startServerWith([...standard, ...options]);
 }
 

@@ -1,0 +1,60 @@
+/** A command as one line: in words, as in a shell; or as a JSON object, of what it takes by name. */
+import { readArguments } from '../options/arguments.ts';
+import { UsageError } from '../options/error.ts';
+import { readValues } from '../options/option.ts';
+import { bytesFile, flag } from '../options/values.ts';
+import { findCommand, readNamed, readWords } from './call.ts';
+import type { Call } from './command.ts';
+import { splitWords } from './words.ts';
+
+/** What may stand among the words, wherever a command is given in words. */
+export const wordOptions = {
+  json: { kind: flag, default: false, group: 'Commands', help: 'print JSON' },
+  binary: {
+    kind: bytesFile,
+    default: '',
+    group: 'Commands',
+    help: 'bytes to send instead of TEXT; - is stdin',
+  },
+} as const;
+
+export interface Line {
+  readonly call: Call;
+  readonly isJson: boolean;
+}
+
+/**
+ * @param readBytes reads the file that `--binary` names
+ * @throws UsageError, or ProtocolError 404
+ */
+export function readLine(line: string, readBytes: (file: string) => Buffer): Line {
+  if (line.trimStart().startsWith('{')) return readObject(line);
+  const { given, words } = readArguments(splitWords(line), wordOptions);
+  const [name = '', ...rest] = words;
+  const command = findCommand(name);
+  const { json, binary } = readValues(wordOptions, [given]);
+  const bytes = binary === '' ? undefined : readBytes(binary);
+  return { call: readWords(command, rest, bytes), isJson: json };
+}
+
+/** `{"command": "send", "to": 7, "text": "hi"}`; with `"json": true`, what it says is JSON. */
+function readObject(line: string): Line {
+  const { command, json, ...named } = parseObject(line);
+  if (typeof command !== 'string') throw new UsageError('the JSON object names no "command"');
+  if (json !== undefined && typeof json !== 'boolean') throw new UsageError('"json" is true or false');
+  return { call: readNamed(findCommand(command), named), isJson: json === true };
+}
+
+/** @throws UsageError where the text is anything else */
+export function parseObject(text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Readonly<Record<string, unknown>>;
+  }
+  throw new UsageError('this is no JSON object');
+}

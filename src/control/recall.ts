@@ -1,0 +1,153 @@
+/**
+ * The recall: the same program, called with a command, has the server that runs do it. What comes over the control socket
+ * is HTTP, as it is at the other door: `curl --unix-socket` may do the same.
+ */
+import { readFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { readArguments } from '../options/arguments.ts';
+import { type Environment, readEnvironment } from '../options/environment.ts';
+import { UsageError } from '../options/error.ts';
+import { chooseFile, readFile } from '../options/file.ts';
+import { flagName, type OptionTable, readValues } from '../options/option.ts';
+import { controlPlace, type Places } from '../options/places.ts';
+import { table } from '../options/table.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { findCommand, readWords } from './call.ts';
+import type { Call } from './command.ts';
+import { commandHelp } from './help.ts';
+import { wordOptions } from './line.ts';
+
+/** Exit codes, as every door has them: 0 done, 1 failed, 2 usage, 3 no server. */
+export const Exit = { Done: 0, Failed: 1, Usage: 2, NoServer: 3 } as const;
+
+/** The options of a command line with a command; `control` and `config` tell where the server is. */
+const own = {
+  control: table.control,
+  config: table.config,
+  ...wordOptions,
+  help: table.help,
+} as const satisfies OptionTable;
+
+/** The words of a command line (without node and script) that are no options: where there are any, it has a command. */
+export function wordsOf(argv: readonly string[]): readonly string[] {
+  return readArguments(argv, { ...table, ...own }).words;
+}
+
+/**
+ * Has the command done, and prints what it says.
+ * @returns the exit code
+ * @throws UsageError
+ */
+export async function recall(argv: readonly string[], env: Environment, usual: Places): Promise<number> {
+  const { given, words } = readArguments(argv, { ...table, ...own });
+  const stray = [...given.keys()].find(name => !Object.hasOwn(own, name));
+  const [name = '', ...rest] = words;
+  const command = find(name);
+  if (stray !== undefined) {
+    throw new UsageError(`${flagName(stray)} is an option of the server, not of ${name}; leave it out`);
+  }
+  if (given.has('help')) return print(commandHelp(command));
+  const { json, binary } = readValues(own, [given]);
+  const bytes = binary === '' ? undefined : readBytes(binary);
+  const call = readWords(command, rest.at(-1) === '-' && bytes === undefined ? fromStdin(rest) : rest, bytes);
+  return ask(controlOf(given, env, usual), call, json);
+}
+
+/** What is no command is wrong usage here. */
+function find(name: string): Call['command'] {
+  try {
+    return findCommand(name);
+  } catch (error) {
+    throw error instanceof ProtocolError ? new UsageError(error.message) : error;
+  }
+}
+
+function fromStdin(words: readonly string[]): string[] {
+  return [...words.slice(0, -1), readBytes('-').toString('utf8').replace(/\n$/, '')];
+}
+
+function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path === '-' ? 0 : path);
+  } catch (error) {
+    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`);
+  }
+}
+
+function controlOf(given: Parameters<typeof readValues>[1][number], env: Environment, usual: Places): string {
+  const where = { control: table.control, config: table.config };
+  const sources = [given, readEnvironment(env)];
+  const configFile = chooseFile(readValues(where, sources).config, usual.configFiles);
+  const isTold = sources.some(source => source.has('control'));
+  if (configFile !== undefined && !isTold) sources.push(readFile(configFile));
+  const path = controlPlace(readValues(where, sources), usual);
+  if (path === undefined) throw new UsageError('the server takes no commands (--control none)');
+  return path;
+}
+
+/** Done by the server at `path`. */
+function ask(path: string, call: Call, isJson: boolean): Promise<number> {
+  const body = JSON.stringify(toNamed(call));
+  const headers = {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    Accept: isJson ? 'application/json' : 'text/plain',
+  };
+  return new Promise(resolve => {
+    // Whoever interrupts what goes on until it is interrupted, is done.
+    process.once('SIGINT', () => process.exit(Exit.Done));
+    const asking = request({ socketPath: path, path: `/api/${call.command.name}`, method: 'POST', headers });
+    asking.on('error', error => resolve(explain(error, path)));
+    asking.on('response', response => resolve(show(response)));
+    asking.end(body);
+  });
+}
+
+/** By the names of the parameters, each as its kind reads it. */
+function toNamed({ command, values: { bytes, ...values } }: Call): Readonly<Record<string, unknown>> {
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const named = given.map(([name, value]) => [name, command.parameters[name]?.kind.show(value)]);
+  return { ...Object.fromEntries(named), binary: bytes?.toString('base64') };
+}
+
+async function show(response: IncomingMessage): Promise<number> {
+  const isDone = response.statusCode === 200;
+  let error = '';
+  try {
+    for await (const piece of response) {
+      if (!isDone) error += piece;
+      else if (!process.stdout.write(piece))
+        await new Promise(resume => process.stdout.once('drain', resume));
+    }
+  } catch {
+    return fail('the server ended before it had said everything', Exit.Failed);
+  }
+  if (isDone) return Exit.Done;
+  return fail(sentenceOf(error), response.statusCode === 400 ? Exit.Usage : Exit.Failed);
+}
+
+function sentenceOf(text: string): string {
+  return text.startsWith('{') ? String((JSON.parse(text) as { error: unknown }).error) : text.trimEnd();
+}
+
+function explain(error: NodeJS.ErrnoException, path: string): number {
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
+    return fail(
+      `no server takes commands at ${path}; start one, or tell where with --control`,
+      Exit.NoServer,
+    );
+  }
+  const why =
+    error.code === 'EACCES' ? 'permission denied; it is for the user that the server runs as' : error.message;
+  return fail(`cannot reach the server at ${path}: ${why}`, Exit.Failed);
+}
+
+function fail(sentence: string, exitCode: number): number {
+  process.stderr.write(`pollywog: ${sentence}\n`);
+  return exitCode;
+}
+
+function print(text: string): number {
+  process.stdout.write(`${text}\n`);
+  return Exit.Done;
+}

@@ -1,0 +1,26 @@
+/** The secret that lets commands in over HTTP. */
+import { readFileSync, statSync } from 'node:fs';
+import { quoted, UsageError } from '../options/error.ts';
+import { minTokenLength } from '../protocol/bounds.ts';
+
+/**
+ * @param path of the file that has it, and nothing else; `none`: there is none
+ * @throws UsageError where it cannot be read, or is no good
+ */
+export function readToken(path: string): string | undefined {
+  if (path === 'none') return undefined;
+  let text: string;
+  try {
+    if (!statSync(path).isFile()) throw new Error('it is no file');
+    text = readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new UsageError(`cannot read the token in ${quoted(path)}: ${(error as Error).message}`);
+  }
+  // RFC 6750 §2.1: what a bearer token is made of.
+  if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {
+    throw new UsageError(
+      `the token in ${quoted(path)} is to be one word of at least ${minTokenLength} letters, digits or -._~+/; make one with: openssl rand -hex 32`,
+    );
+  }
+  return text;
+}
