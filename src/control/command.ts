@@ -59,6 +59,8 @@ export interface Answer {
 /** A column of a table: how its values are shown as text, and how wide it is at least; negative: right-aligned. */
 export interface Column {
   readonly width: number;
+  /** Where it is not the value's name. */
+  readonly title?: string;
   readonly show?: (value: never) => string;
 }
 

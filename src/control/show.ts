@@ -11,7 +11,7 @@ export function printableLine(text: string): string {
 type Columns = Readonly<Record<string, Column>>;
 
 export function showHeading(columns: Columns): string {
-  return showLine(columns, name => name);
+  return showLine(columns, (name, { title }) => title ?? name);
 }
 
 /** One row, without the line's end. */
