@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Listener, Server } from './connection/server.ts';
 import { newTable } from './connection/table.ts';
+import { traceConnection } from './connection/trace.ts';
 import type { Wire } from './connection/wire.ts';
 import { newOwnersDoor, newTokenDoor } from './control/api.ts';
 import { findCommand } from './control/call.ts';
@@ -68,6 +69,7 @@ async function serve(): Promise<number> {
   configureLog(configuration.logLevel, configuration.logFormat);
   const pidFile = pidPlace(configuration, usual);
   if (pidFile !== undefined) holdPidFile(pidFile);
+  if (configuration.trace) traceConnection('all');
   const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);

@@ -1,7 +1,9 @@
 /** The connection record: all there is to know of one client. */
 import type { Endpoint } from '../protocol/endpoint.ts';
 import type { Message } from '../protocol/message.ts';
+import type { Ending } from './ending.ts';
 import type { Handler } from './handler.ts';
+import { makeRoomForFrames } from './lastFrames.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Server } from './server.ts';
 import type { Socket } from './socket.ts';
@@ -27,10 +29,18 @@ export interface Connection {
   /** Commands come in by it. */
   readonly isControl: boolean;
   phase: Phase;
+  /** Why it ends, as far as that is known. */
+  ending: Ending | undefined;
+  /** The peer's address, as long as there was one: nobody can be asked for it when the connection is gone. */
+  readonly address: string;
+  /** How many of its last frames are remembered: see lastFrames.ts. */
+  frames: number;
   /** What is spoken, and, once that is WebSocket, its protocol state and whoever its messages are for. */
   wire: Wire;
   endpoint: Endpoint | undefined;
   handler: Handler | undefined;
+  /** The name of the handler it has or had. */
+  handlerName: string | undefined;
   /** 0 handshake, 1 magic, 2 nick, 3 packets: only the packet sub-protocol has a ladder; others are at 3 at once. */
   trustLevel: number;
   /** When this level was reached. */
@@ -88,6 +98,7 @@ export function newConnection(
   wire: Wire,
   isControl = false,
 ): Connection {
+  makeRoomForFrames(id);
   return {
     kind: 'connection',
     id,
@@ -95,9 +106,13 @@ export function newConnection(
     socket,
     isControl,
     phase: 'open',
+    ending: undefined,
+    address: socket.address(),
+    frames: 0,
     wire,
     endpoint: undefined,
     handler: undefined,
+    handlerName: undefined,
     trustLevel: 0,
     levelAt: server.now,
     unfinished: undefined,

@@ -5,7 +5,9 @@
 import { work } from '../protocol/work.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
+import { prepareFrames, rememberPrepared, rememberSent } from './lastFrames.ts';
 import { appendRange } from './queue.ts';
+import { isTracing, traceSent } from './trace.ts';
 
 /** Connections that the flush will look at, each once. */
 export const dirty: Connection[] = [];
@@ -47,6 +49,7 @@ export function markDirty(connection: Connection): void {
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
   if (burst !== undefined) settleBurst();
+  rememberSent(connection, chunk.bytes, start, end);
   append(connection, chunk, start, end);
 }
 
@@ -100,10 +103,14 @@ export function settleBurst(): void {
   if (burst === undefined) return;
   const { members, except, chunk, start, end, frames, mayGet } = burst;
   burst = undefined;
+  const isFramed = members[0]?.endpoint !== undefined;
+  prepareFrames(members[0]?.server.now ?? 0, isFramed, chunk.bytes, start, end);
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
     if (member === except || !mayGet(member)) continue;
     member.messagesOut += frames;
+    rememberPrepared(member);
+    if (isTracing) traceSent(member, isFramed, chunk.bytes, start, end);
     append(member, chunk, start, end);
   }
 }

@@ -1,10 +1,12 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
 import { log } from '../log/log.ts';
+import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { deflateMessage, newDeflateState, noteDeflated } from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
+import { noteRule } from './ending.ts';
 import { markDirty, queueForAll, queueRange, settleBurst } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
@@ -185,7 +187,13 @@ export function settleSending(): void {
 function closeFallen(connection: Connection): void {
   if (!isOpen(connection)) return;
   const { id, queue, server } = connection;
+  const limit = size.show(server.configuration.maxBuffered);
   log('warn', 'fell behind', { id, bytes: queue.size });
+  noteRule(
+    connection,
+    `it read too slowly: ${queue.size} bytes waited for it, of ${limit} that may`,
+    'maxBuffered',
+  );
   server.counters.fellBehind++;
   clearQueue(queue);
   connection.wire.close(connection, CloseCode.TryAgainLater, 'too far behind');

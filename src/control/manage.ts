@@ -1,4 +1,5 @@
 /** Commands that change something: a connection's life, or the server's. */
+import { noteEnding } from '../connection/ending.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
@@ -17,6 +18,7 @@ export const disconnect: Command = {
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
     const how = (code as number | undefined) ?? CloseCode.NormalClosure;
+    noteEnding(connection, 'server', 'the command disconnect closed it');
     connection.wire.close(connection, how, (reason as string | undefined) ?? '');
     return { closed: connection.id };
   },

@@ -131,6 +131,9 @@ function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
   return lastView;
 }
 
+/** Filled anew for each that is asked for. */
+const peer = { address: '', family: '', port: 0 };
+
 export class BareSocket implements Socket {
   isBusy = false;
   connection: Connection | undefined;
@@ -207,7 +210,8 @@ export class BareSocket implements Socket {
 
   address(): string {
     if (this.handle.getpeername === undefined) return showPeer(undefined, undefined);
-    const peer = { address: 'gone', port: 0 };
+    peer.address = 'gone';
+    peer.port = 0;
     this.handle.getpeername(peer);
     return showPeer(peer.address, peer.port);
   }

@@ -1,4 +1,5 @@
 /** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
+import { noteEnding } from '../connection/ending.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
@@ -17,8 +18,9 @@ export function drain(server: Server, why: string): void {
   closeListeners(server);
   for (const entry of server.table.entries) {
     // Whoever gives commands may still do so.
-    if (entry?.kind === 'connection' && entry.phase === 'open' && !entry.isControl)
-      guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
+    if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
+    noteEnding(entry, 'server', `the server was told to end (${why})`);
+    guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
   comeToTurn();
 }

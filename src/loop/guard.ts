@@ -1,5 +1,6 @@
 /** A fault of ours costs the connection that brought it out, and no other. */
 import type { Connection } from '../connection/connection.ts';
+import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import { log } from '../log/log.ts';
 
@@ -13,6 +14,7 @@ export function guard(connection: Connection, act: () => void): void {
 }
 
 export function dropFaulty(connection: Connection, error: unknown): void {
+  noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
   log('error', 'internal error', { id: connection.id, stack: (error as Error).stack });
   dropConnection(connection);
 }

@@ -44,6 +44,7 @@ export async function openListener(
   };
   if (server.configuration.sockets === 'auto') acceptBare(net, listener);
   addEntry(server.table, listener);
+  log('info', 'listening', { id: listener.id, url });
   return listener;
 }
 

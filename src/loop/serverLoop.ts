@@ -6,6 +6,8 @@
  * turn begins, then those of connections that had their share of the last one.
  */
 import { type Connection, newConnection } from '../connection/connection.ts';
+import { recordEnded } from '../connection/ended.ts';
+import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
@@ -13,6 +15,7 @@ import type { Listener, Server } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { addEntry, freeClosedIds, nextId, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
+import { isLogged, log } from '../log/log.ts';
 import { heldBackShare, heldInput, refusalRoom } from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
@@ -77,12 +80,15 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   const isFull = maxConnections > 0 && server.connections >= maxConnections + refusalRoom;
   if (!isControl) server.counters.accepted++;
   if (!isControl && (server.isDraining || isFull)) {
+    // There are as many as are told why, or nobody is any more.
+    if (isLogged('debug')) log('debug', 'turned away', { address: socket.address() });
     socket.destroy();
     return;
   }
   const connection = newConnection(server, nextId(server.table), socket, firstWire, isControl);
   addEntry(server.table, connection);
   if (!isControl) server.connections++;
+  if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
   socket.start(connection);
 }
 
@@ -166,8 +172,14 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
-  else if (connection.hasPeerEnded && !waits)
-    guard(connection, () => connection.wire.lost(connection, undefined));
+  else if (connection.hasPeerEnded && !waits) lose(connection, undefined);
+}
+
+/** The peer will send nothing more, and what it sent is worked through, or there was an error. */
+function lose(connection: Connection, error: string | undefined): void {
+  // A connection that is ending has its reason already.
+  if (connection.phase === 'open') noteLost(connection, error);
+  guard(connection, () => connection.wire.lost(connection, error));
 }
 
 /** Peers that will send nothing more. */
@@ -179,7 +191,7 @@ function endConnections(): void {
     connection.hasPeerEnded = true;
     // What it sent before is worked through first, unless it cannot be answered anyhow.
     if ((connection.isHeldBack || hasHeldInput(connection)) && error === undefined) continue;
-    guard(connection, () => connection.wire.lost(connection, error));
+    lose(connection, error);
     if (error === undefined) markDirty(connection);
     else dropConnection(connection);
   }
@@ -190,6 +202,7 @@ function freeConnections(server: Server): void {
   for (let i = 0; i < doomed.length; i++) {
     const connection = doomed[i]!;
     guard(connection, () => connection.wire.lost(connection, 'ended by the server'));
+    recordEnded(connection);
     connection.input = undefined;
     clearQueue(connection.queue);
     connection.socket.destroy();

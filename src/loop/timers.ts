@@ -1,6 +1,7 @@
 /** One timer for all deadlines. While there are connections, it has the turn look at them now and then. */
 
 import type { Connection } from '../connection/connection.ts';
+import { noteDeadline, noteOverdue } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
 import { CloseCode } from '../protocol/codes.ts';
@@ -40,9 +41,13 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
   const { idleTimeout, closeTimeout } = configuration;
   const { phase, wire } = connection;
   if (phase === 'ending') {
-    if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
+    if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
+      noteOverdue(connection, 'the client did not end the TCP connection', 'closeTimeout');
+      dropConnection(connection);
+    }
   } else if (phase === 'open') {
     if (idleTimeout > 0 && now - connection.messageAt >= idleTimeout) {
+      noteDeadline(connection, 'no message', 'idleTimeout');
       wire.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
     }
     wire.checkDeadlines(connection);
@@ -50,6 +55,9 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
 }
 
 function dropAll(server: Server): void {
-  for (const entry of server.table.entries)
-    if (entry?.kind === 'connection' && !entry.isControl) dropConnection(entry);
+  for (const entry of server.table.entries) {
+    if (entry?.kind !== 'connection' || entry.isControl) continue;
+    noteOverdue(entry, 'it was not over', 'drainTimeout');
+    dropConnection(entry);
+  }
 }

@@ -43,6 +43,8 @@ export interface Configuration {
   readonly compress: 'off' | 'on' | 'takeover';
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly logFormat: 'text' | 'json';
+  /** Every frame of every connection is an event, from the start. */
+  readonly trace: boolean;
   /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
   readonly sockets: 'auto' | 'public';
   /** Paths, or `auto` or `none`. */

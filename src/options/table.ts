@@ -227,6 +227,12 @@ export const table = {
     group: 'Running',
     help: 'text or json',
   },
+  trace: {
+    kind: flag,
+    default: false,
+    group: 'Running',
+    help: 'log every frame',
+  },
   sockets: {
     kind: choice(['auto', 'public'], 'WORD'),
     default: 'auto',

@@ -110,5 +110,8 @@ export const maxNameBytes = 4 * maxNameLength;
 /** What a room remembers in memory is bounded in bytes, too, whatever `--history` says of their number. */
 export const maxHistoryBytes = 1 * MiB;
 
+/** Ended connections of which it is known why. With their last frames they take a megabyte. */
+export const maxEnded = 1000;
+
 /** Rooms that nobody is in, but whose messages are remembered (in memory, where there is no `--data`). */
 export const maxEmptyRooms = 64;

@@ -44,6 +44,18 @@ export interface Endpoint {
 
 /** What comes of received bytes, for the `owner` of the endpoint (a connection, a test's record). */
 export interface EndpointEvents<Owner> {
+  /**
+   * A frame begins at `bytes[start]`, and its header is as the protocol wants it: `[payload, end)` are what is there of
+   * its payload, still masked. Header and bytes are lent. Optional: for whoever wants to see frames as they come.
+   */
+  frame?(
+    owner: Owner,
+    header: FrameHeader,
+    bytes: Uint8Array,
+    start: number,
+    payload: number,
+    end: number,
+  ): void;
   /** Whether messages that come after our close frame are wanted: what the peer had sent before it saw that. */
   readonly hearsWhileClosing?: boolean;
   /**
@@ -114,8 +126,9 @@ export function receive<Owner>(
       if (size === 0) return at;
       const payload = at + size;
       const next = payload + header.length;
+      if (header.opcode >= 8 && next > end) return at;
+      events.frame?.(owner, header, bytes, at, payload, Math.min(next, end));
       if (header.opcode >= 8) {
-        if (next > end) return at;
         if (header.key !== 0) unmask(bytes, payload, next, header.key);
         receiveControl(endpoint, events, owner, bytes, payload, next);
         at = next;

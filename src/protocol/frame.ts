@@ -122,6 +122,19 @@ export function frameHeaderSize(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
+/** Where the payload of the frame at `bytes[start]` begins, or its masking key, if it has one. Its header is valid. */
+export function payloadStart(bytes: Uint8Array, start: number): number {
+  const length = bytes[start + 1]! & 0x7f;
+  return start + (length < 126 ? 2 : length === 126 ? 4 : 10);
+}
+
+/** Where such a frame ends; the four bytes of a masking key are not counted. */
+export function frameEnd(bytes: Uint8Array, start: number): number {
+  const payload = payloadStart(bytes, start);
+  if (payload === start + 2) return payload + (bytes[start + 1]! & 0x7f);
+  return payload + (payload === start + 4 ? readLength16(bytes, start + 2) : readLength64(bytes, start + 2));
+}
+
 /**
  * Writes a header at `bytes[at]`.
  * @param first FIN, RSV1 and opcode, as on the wire (0x81: a whole text message)

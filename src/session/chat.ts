@@ -1,6 +1,6 @@
 /** The chat: who is there, and where. */
 import type { Connection } from '../connection/connection.ts';
-import { log } from '../log/log.ts';
+import { isLogged, log } from '../log/log.ts';
 import { maxEmptyRooms, maxNameBytes, maxPacketBlob } from '../protocol/bounds.ts';
 import { closeRoom, openRoom } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
@@ -114,6 +114,11 @@ export function enterRoom(chat: Chat, user: User, room: Room): void {
   const group = room.groups.get(voice) ?? newGroup();
   room.groups.set(voice, group);
   join(group, user.connection);
+  logUser('entered', user, room);
+}
+
+function logUser(event: 'entered' | 'left', { connection, nick }: User, room: Room): void {
+  if (isLogged('debug')) log('debug', event, { id: connection.id, nick: nick.text, room: room.name.text });
 }
 
 export function leaveRoom(chat: Chat, user: User): void {
@@ -129,6 +134,7 @@ export function leaveRoom(chat: Chat, user: User): void {
     if (group.members.size === 0) room.groups.delete(user.voice);
   }
   tellRoom(room, voice => voice.left(user));
+  logUser('left', user, room);
   if (room.users.size === 0) emptied(chat, room);
 }
 

@@ -1,5 +1,6 @@
 /** The connection's life, as its handler sees it: opened, one message after the other, closed. */
 import type { Connection } from '../connection/connection.ts';
+import { noteClosed, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
@@ -10,6 +11,7 @@ import { type Message, messageBytes } from '../protocol/message.ts';
 /** The handshake is done, `request` its head: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
   connection.handler = handler;
+  connection.handlerName = handler.name;
   connection.trustLevel = 3;
   connection.messageAt = connection.server.now;
   try {
@@ -76,7 +78,7 @@ export function countMessage(connection: Connection): void {
 export function closeSession(connection: Connection, code: number, reason: string): void {
   const { handler } = connection;
   connection.handler = undefined;
-  log('debug', 'closed', { id: connection.id, code, reason });
+  noteClosed(connection, code, reason);
   try {
     handler?.closed?.(connection, code, reason);
   } catch (error) {
@@ -98,5 +100,6 @@ export function endTurn({ handlers }: Server): void {
 /** A handler's fault ends the connection that brought it out, and no other. The peer is not told of our insides. */
 function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
   log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: (error as Error).stack });
+  noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);
   connection.wire.close(connection, CloseCode.InternalError, 'internal error');
 }

@@ -1,5 +1,6 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
 import type { Connection } from '../connection/connection.ts';
+import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode } from '../protocol/codes.ts';
@@ -15,6 +16,7 @@ export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: W
     const { maxConnections } = configuration;
     connection.wire = wire;
     if (maxConnections > 0 && connections > maxConnections && wire !== otherwise) {
+      noteRule(connection, `there are ${maxConnections} connections already`, 'maxConnections');
       wire.close(connection, CloseCode.TryAgainLater, `there are ${maxConnections} connections already`);
     } else {
       wire.begin?.(connection);
@@ -49,8 +51,10 @@ export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: W
       const isSilent = connection.input === undefined;
       if (handshakeTimeout > 0 && waited >= handshakeTimeout) {
         // Whoever said something is told why it was not enough.
-        if (isSilent) dropConnection(connection);
-        else choose(connection, otherwise);
+        if (isSilent) {
+          noteDeadline(connection, 'nothing came', 'handshakeTimeout');
+          dropConnection(connection);
+        } else choose(connection, otherwise);
       } else if (isSilent && greetAfter > 0 && waited >= greetAfter) {
         choose(connection, greeter);
       }

@@ -3,12 +3,15 @@
  * and the connection ends.
  */
 import type { Connection } from '../connection/connection.ts';
+import { noteDeadline, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
 import type { Wire } from '../connection/wire.ts';
 import { isLogged, log } from '../log/log.ts';
+import { flagName } from '../options/option.ts';
+import type { OptionName } from '../options/table.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/body.ts';
 import { maxFirstLine } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -50,7 +53,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       else if (route === undefined) respond(connection, answerPage(head, server.handlers));
       else return begin(connection, head, route, bytes, parsed.end, end);
     } catch (error) {
-      throwOn(connection, error, head.method);
+      throwOn(connection, error, head);
       return end;
     }
     return parsed.end;
@@ -69,7 +72,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     if (isLogged('debug')) {
       log('debug', 'opened', {
         id: connection.id,
-        address: connection.socket.address(),
+        wire: websocket.name,
+        address: connection.address,
         handler: handler.name,
         path: accepted.path,
       });
@@ -84,7 +88,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       try {
         return receive(connection, bytes, start, end);
       } catch (error) {
-        throwOn(connection, error, '');
+        throwOn(connection, error);
         return end;
       }
     },
@@ -114,8 +118,12 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         return;
       }
       if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
-      if (connection.input === undefined && request === undefined) dropConnection(connection);
-      else refuse(connection, new ProtocolError(408, `no whole request within ${handshakeTimeout / 1000} s`));
+      if (connection.input === undefined && request === undefined) {
+        noteDeadline(connection, 'nothing came', 'handshakeTimeout');
+        dropConnection(connection);
+      } else {
+        refuse(connection, new ProtocolError(408, `no whole request within ${handshakeTimeout / 1000} s`));
+      }
     },
   };
 }
@@ -147,15 +155,15 @@ function readOn(connection: Connection, request: Request, bytes: Buffer, start: 
     if (!body.isWhole) return at;
     route.answer(connection, head, bodyContent(body));
   } catch (error) {
-    throwOn(connection, error, head.method);
+    throwOn(connection, error, head);
   }
   return end;
 }
 
 /** A refusal is told; anything else is a fault of ours. */
-function throwOn(connection: Connection, error: unknown, method: string): void {
+function throwOn(connection: Connection, error: unknown, head?: Head): void {
   if (!(error instanceof ProtocolError)) throw error;
-  refuse(connection, error, method);
+  refuse(connection, error, head);
 }
 
 /**
@@ -191,14 +199,39 @@ function becomeWebSocket(connection: Connection, deflate: DeflateParameters | un
   connection.wire = websocket;
 }
 
+/** The option that a refusal comes from, to follow it. */
+function ruleOf({ code, message }: ProtocolError): string {
+  const option: OptionName | undefined = / is longer than /.test(message) ? 'maxHeader' : rules[code];
+  return option === undefined ? '' : ` (${flagName(option)})`;
+}
+
+const rules: Readonly<Record<number, OptionName>> = {
+  403: 'origin',
+  408: 'handshakeTimeout',
+  503: 'maxConnections',
+};
+
+/** Characters of a path in the log: refusing a long one must not cost a long line. */
+const maxShownPath = 128;
+
 /** Tells why, in the words of HTTP, and ends the connection. */
-function refuse(connection: Connection, error: ProtocolError, method = ''): void {
-  connection.server.counters.refused++;
-  log('info', 'refused', {
-    id: connection.id,
-    address: connection.socket.address(),
-    status: error.code,
-    reason: error.message,
+function refuse(connection: Connection, error: ProtocolError, head?: Head): void {
+  const { id, address, server } = connection;
+  const { code: status, message: reason } = error;
+  server.counters.refused++;
+  // Browsers ask for pages that nobody has (favicon.ico), and bots for many more: nobody has to hear of it.
+  const isOrdinary = head !== undefined && !asksForWebSocket(head) && (status === 404 || status === 405);
+  log(isOrdinary ? 'debug' : 'info', 'refused', {
+    id,
+    address,
+    status,
+    reason,
+    path: head?.path.slice(0, maxShownPath),
   });
-  respond(connection, refusal(error, method));
+  const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
+  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${ruleOf(error)}`, {
+    status,
+    isOrdinary,
+  });
+  respond(connection, refusal(error, head?.method ?? ''));
 }

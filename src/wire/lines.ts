@@ -1,8 +1,11 @@
 /** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
 import type { Connection } from '../connection/connection.ts';
+import { noteClosing, noteEnding } from '../connection/ending.ts';
+import { rememberBytes } from '../connection/lastFrames.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
+import { isLogged, log } from '../log/log.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
 import { addUser, enterRoom, findRoom, leaveRoom, removeUser } from '../session/chat.ts';
 import { lineVoice } from '../session/lineVoice.ts';
@@ -69,8 +72,10 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     else if (command === '/who') {
       const nicks = [...(room?.users ?? [])].map(({ nick }) => nick.text);
       show(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
-    } else if (command === '/quit') lines.close(connection, 0, 'goodbye');
-    else if (command === '/help') show(connection, help);
+    } else if (command === '/quit') {
+      noteEnding(connection, 'client', 'the client said /quit');
+      lines.close(connection, 0, 'goodbye');
+    } else if (command === '/help') show(connection, help);
     else show(connection, `! there is no ${command}; /help lists what there is`);
   }
 
@@ -93,6 +98,8 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     begin(connection) {
       connection.trustLevel = 2;
       connection.levelAt = connection.server.now;
+      if (isLogged('debug'))
+        log('debug', 'opened', { id: connection.id, wire: 'lines', address: connection.address });
       connection.socket.keepAlive(connection.server.configuration.pingInterval);
       show(connection, '* this is Pollywog, a chat; which nick do you want?');
     },
@@ -113,6 +120,8 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
         }
         const stop = at + next;
         const line = bytes.subarray(at, stop > at && bytes[stop - 1] === CR ? stop - 1 : stop);
+        // Only what is known to be no request: that may hold what is nobody's business.
+        rememberBytes(connection, bytes, at, stop + 1);
         at = stop + 1;
         countMessage(connection);
         takeLine(connection, line);
@@ -125,6 +134,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
 
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
+      noteClosing(connection, reason);
       show(connection, `* ${reason}`);
       leave(connection);
     },

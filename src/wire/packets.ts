@@ -1,9 +1,11 @@
 /** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
 import type { Connection } from '../connection/connection.ts';
+import { noteClosing, noteDeadline, noteEnding } from '../connection/ending.ts';
+import { rememberBytes } from '../connection/lastFrames.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
-import { log } from '../log/log.ts';
+import { isLogged, log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/packet.ts';
 import { removeUser } from '../session/chat.ts';
@@ -20,7 +22,8 @@ export function newPacketsWire(chat: Chat): Wire {
   const packet = newPacket();
 
   function refuse(connection: Connection, why: string): void {
-    log('info', 'refused', { id: connection.id, address: connection.socket.address(), reason: why });
+    log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
+    noteEnding(connection, 'server', `we refused what it sent: ${why}`);
     connection.server.counters.refused++;
     tell({ connection }, voice.refused(noRequest, why));
     leave(connection);
@@ -45,10 +48,13 @@ export function newPacketsWire(chat: Chat): Wire {
     begin(connection) {
       connection.trustLevel = 1;
       connection.levelAt = connection.server.now;
+      if (isLogged('debug'))
+        log('debug', 'opened', { id: connection.id, wire: 'packets', address: connection.address });
       connection.socket.keepAlive(connection.server.configuration.pingInterval);
     },
 
     receive(connection, bytes, start, end) {
+      rememberBytes(connection, bytes, start + connection.inputSeen, end);
       beginShare(connection);
       let at = start;
       try {
@@ -72,6 +78,7 @@ export function newPacketsWire(chat: Chat): Wire {
 
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
+      noteClosing(connection, reason);
       tell({ connection }, voice.refused(noRequest, reason));
       leave(connection);
     },
@@ -83,6 +90,7 @@ export function newPacketsWire(chat: Chat): Wire {
       const { handshakeTimeout } = configuration;
       if (connection.trustLevel === 3 || handshakeTimeout === 0) return;
       if (now - connection.levelAt >= handshakeTimeout) {
+        noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
         refuse(connection, `no magic and nick within ${handshakeTimeout / 1000} s`);
       }
     },

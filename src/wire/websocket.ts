@@ -5,7 +5,16 @@
  *           → processData (session/)
  */
 import type { Connection } from '../connection/connection.ts';
+import {
+  noteCloseReceived,
+  noteCloseSent,
+  noteClosing,
+  noteDeadline,
+  noteFailed,
+  noteOverdue,
+} from '../connection/ending.ts';
 import { isHeld, resume } from '../connection/hold.ts';
+import { beginReading, endReading, rememberReceived } from '../connection/lastFrames.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
@@ -25,7 +34,10 @@ export function readSocketData(connection: Connection, bytes: Buffer, start: num
   // Once we have said that we are closing, nobody answers to the rest of a message either.
   if (connection.endpoint.state !== 'OPEN') connection.unfinished = undefined;
   if (!isHeld(connection) && !finishData(connection)) return start;
-  return receive(connection.endpoint, events, connection, bytes, start, end);
+  beginReading(connection);
+  const at = receive(connection.endpoint, events, connection, bytes, start, end);
+  endReading();
+  return at;
 }
 
 const events: EndpointEvents<Connection> = {
@@ -41,10 +53,17 @@ const events: EndpointEvents<Connection> = {
     for (const ping of connection.pings) ping.hear(payload);
   },
 
-  sendControl,
+  frame: rememberReceived,
+
+  sendControl(connection, opcode, bytes, start, end) {
+    if (opcode === Opcode.Close) noteCloseSent(connection, bytes.subarray(start, end));
+    sendControl(connection, opcode, bytes, start, end);
+  },
 
   closed(connection, code, reason) {
     losePings(connection);
+    if (connection.endpoint?.hasFailed) noteFailed(connection, code, reason);
+    else noteCloseReceived(connection, code, reason);
     closeSession(connection, code, reason);
     // RFC 6455 §7.1.1: the server closes the TCP connection first.
     endConnection(connection);
@@ -68,6 +87,7 @@ export const websocket: Wire = {
 
   close(connection, code, reason) {
     if (connection.endpoint === undefined || connection.endpoint.state !== 'OPEN') return;
+    noteClosing(connection, reason);
     startClosing(connection.endpoint, events, connection, code, reason);
     connection.endingAt = connection.server.now;
     // The answer may lie behind messages that nobody wants any more.
@@ -91,9 +111,11 @@ export const websocket: Wire = {
     if (endpoint === undefined) return;
     if (endpoint.state === 'CLOSING') {
       if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
+        noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
         giveUp(connection, 'the closing handshake was not answered');
       }
     } else if (isLevelOverdue(connection, handshakeTimeout)) {
+      noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
       websocket.close(
         connection,
         CloseCode.PolicyViolation,
@@ -105,9 +127,12 @@ export const websocket: Wire = {
     } else if (connection.pingedAt > 0) {
       if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
       // That whom we hold back is not heard is our doing.
-      if (isHeld(connection) || connection.socket.unsent() < connection.unsentAtPing)
+      if (isHeld(connection) || connection.socket.unsent() < connection.unsentAtPing) {
         connection.heardAt = now;
-      else giveUp(connection, 'no answer to a ping');
+      } else {
+        noteDeadline(connection, 'no answer to a ping', 'pongTimeout');
+        giveUp(connection, 'no answer to a ping');
+      }
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;
       connection.unsentAtPing = connection.socket.unsent();

@@ -39,6 +39,7 @@ test('with nothing given, the defaults', () => {
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',
+    trace: false,
     sockets: 'auto',
     control: 'auto',
     apiToken: 'none',
