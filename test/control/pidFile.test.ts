@@ -1,0 +1,127 @@
+/** Each holder is a process of its own: a lock is a process's. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, test } from 'node:test';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-pid-'));
+after(() => rmSync(folder, { recursive: true }));
+const module = new URL('../../src/control/pidFile.js', import.meta.url).href;
+
+/** Takes the file, says `held` or why not, and ends when its stdin does. */
+const script = `import { holdPidFile } from ${JSON.stringify(module)};
+try { holdPidFile(process.argv[1]); console.log('held'); } catch (error) { console.log(error.message); }
+process.stdin.resume().on('end', () => process.exit());`;
+
+interface Holder {
+  readonly child: ChildProcess;
+  readonly said: string;
+  end(signal?: NodeJS.Signals): Promise<void>;
+}
+
+async function hold(path: string): Promise<Holder> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, path], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  const [said] = await once(createInterface(child.stdout!), 'line');
+  return {
+    child,
+    said,
+    async end(signal) {
+      if (signal === undefined) child.stdin!.end();
+      else child.kill(signal);
+      await exited;
+    },
+  };
+}
+
+test('it has the process id, for one process only, and is removed at its end', async () => {
+  const path = join(folder, 'a.pid');
+  const first = await hold(path);
+  assert.equal(first.said, 'held');
+  assert.equal(readFileSync(path, 'utf8'), `${first.child.pid}\n`);
+  const second = await hold(path);
+  assert.equal(
+    second.said,
+    `pollywog runs already (pid ${first.child.pid}, ${path}); stop that one first, or give this one another --pid-file`,
+  );
+  await second.end();
+  assert.ok(existsSync(path), 'only who holds it removes it');
+  await first.end();
+  assert.equal(existsSync(path), false);
+});
+
+test('one that a killed process left behind is taken over, whoever has its number now', async () => {
+  const path = join(folder, 'b.pid');
+  const killed = await hold(path);
+  await killed.end('SIGKILL');
+  // As if the system had given the number to another process: this one, which lives.
+  writeFileSync(path, `${process.pid}\n`);
+  const next = await hold(path);
+  assert.equal(next.said, 'held');
+  assert.equal(readFileSync(path, 'utf8'), `${next.child.pid}\n`);
+  await next.end();
+});
+
+test('of many that start at the same moment, beside a stale file, one has it', async () => {
+  const path = join(folder, 'c.pid');
+  for (let round = 0; round < 3; round++) {
+    writeFileSync(path, '1\n');
+    const all = await Promise.all(Array.from({ length: 8 }, () => hold(path)));
+    const winners = all.filter(({ said }) => said === 'held');
+    assert.equal(winners.length, 1);
+    assert.equal(readFileSync(path, 'utf8'), `${winners[0]!.child.pid}\n`);
+    await Promise.all(all.map(holder => holder.end()));
+    assert.equal(existsSync(path), false);
+  }
+});
+
+test('while one ends and others begin, there are never two', async () => {
+  const path = join(folder, 'd.pid');
+  let holder = await hold(path);
+  for (let round = 0; round < 5; round++) {
+    const [, ...next] = await Promise.all([holder.end(), hold(path), hold(path), hold(path)]);
+    const winners = next.filter(({ said }) => said === 'held');
+    assert.ok(winners.length <= 1);
+    await Promise.all(next.filter(({ said }) => said !== 'held').map(loser => loser.end()));
+    holder = winners[0] ?? (await hold(path));
+    assert.equal(holder.said, 'held');
+    assert.equal(readFileSync(path, 'utf8'), `${holder.child.pid}\n`);
+  }
+  await holder.end();
+});
+
+test('a file of something else is left as it is', async () => {
+  const path = join(folder, 'diary');
+  writeFileSync(path, 'dear diary');
+  const link = join(folder, 'link');
+  symlinkSync(path, link);
+  for (const [place, sentence] of [
+    [path, /there is something else than a process id in/],
+    [link, /cannot write .*; choose another --pid-file/],
+    [folder, /cannot write .*; choose another --pid-file/],
+    [join(folder, 'missing', 'a.pid'), /cannot write .*; choose another --pid-file/],
+  ] as const) {
+    const holder = await hold(place);
+    assert.match(holder.said, sentence);
+    await holder.end();
+  }
+  assert.equal(readFileSync(path, 'utf8'), 'dear diary');
+});
+
+test('without the command flock it says what is missing', () => {
+  const { stdout } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '-e', script, join(folder, 'e.pid')],
+    { encoding: 'utf8', env: { PATH: folder } },
+  );
+  assert.match(
+    stdout,
+    /^cannot lock .*: there is no command flock \(util-linux\); --pid-file none does without\n$/,
+  );
+});

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { checkLog, logTo, writeLine } from '../../src/log/sink.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-sink-'));
+after(() => {
+  logTo('stderr');
+  rmSync(folder, { recursive: true });
+});
+const path = join(folder, 'a.log');
+
+test('a file is made for its user and group, and appended to', () => {
+  logTo(path);
+  assert.equal(writeLine('one\n'), true);
+  assert.equal(statSync(path).mode & 0o777, 0o640);
+  logTo('none');
+  assert.equal(writeLine('nowhere\n'), true);
+  logTo(path);
+  writeLine('two\n');
+  assert.equal(readFileSync(path, 'utf8'), 'one\ntwo\n');
+});
+
+test('one that was put aside is written to until it is opened anew', () => {
+  logTo(path);
+  renameSync(path, `${path}.1`);
+  writeLine('before\n');
+  logTo(path);
+  writeLine('after\n');
+  assert.match(readFileSync(`${path}.1`, 'utf8'), /before\n$/);
+  assert.equal(readFileSync(path, 'utf8'), 'after\n');
+});
+
+test('one that cannot be had leaves the log where it was', () => {
+  const other = join(folder, 'b.log');
+  logTo(other);
+  const refused: [string, RegExp][] = [
+    [join(folder, 'missing', 'a.log'), /there is no such folder; choose another with --log-file$/],
+    [folder, /it is a folder/],
+  ];
+  for (const [place, sentence] of refused) {
+    assert.throws(() => logTo(place), { message: sentence });
+    assert.throws(() => checkLog(place), { message: sentence });
+  }
+  writeLine('still here\n');
+  assert.equal(readFileSync(other, 'utf8'), 'still here\n');
+});
+
+test('a full disk loses lines, and says so', () => {
+  logTo('/dev/full');
+  assert.equal(writeLine('lost\n'), false);
+});
