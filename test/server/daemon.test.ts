@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { assertServes } from '../support/echoProbe.ts';
+import { serverScript } from '../support/serverProcess.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-daemon-'));
+const pidFile = join(folder, 'a.pid');
+const logFile = join(folder, 'a.log');
+const places = ['--pid-file', pidFile, '--log-file', logFile];
+
+const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+const pidNow = () => Number(read(pidFile));
+
+after(() => {
+  // Whatever a test that failed has left.
+  if (pidNow() > 0) process.kill(pidNow(), 'SIGKILL');
+  rmSync(folder, { recursive: true });
+});
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The process that is started comes to its end by itself, which is what is waited for here. */
+function daemon(...options: string[]): Ended {
+  const words = [serverScript, '--daemon', ...places, '--host', '127.0.0.1', ...options];
+  return spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 60_000 });
+}
+
+/** Sends the signal, and waits until the daemon has removed its file, which is the last it does. */
+async function end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  const pid = pidNow();
+  process.kill(pid, signal);
+  while (isAlive(pid)) await new Promise(setImmediate);
+}
+
+function isAlive(pid: number): boolean {
+  // Who is ended, but not waited for yet by its new parent, is a zombie (Z).
+  const [, state] = /^\d+ \(.*\) (\w)/s.exec(read(`/proc/${pid}/stat`)) ?? [];
+  return state !== undefined && state !== 'Z';
+}
+
+test('it listens when the process that started it ends, in a session of its own, without a terminal', async () => {
+  const { status, stdout, stderr } = daemon('-p', '0', '-p', '0');
+  assert.deepEqual([status, stderr], [0, '']);
+  const lines = stdout.trimEnd().split('\n');
+  const pid = pidNow();
+  assert.equal(lines.length, 2);
+  for (const line of lines) {
+    const [, port, told] = /^pollywog listens on ws:\/\/127\.0\.0\.1:(\d+) \(pid (\d+)\)$/.exec(line) ?? [];
+    assert.equal(Number(told), pid);
+    await assertServes(Number(port));
+  }
+  // proc(5): pid (comm) state ppid pgrp session tty_nr
+  const [, , , , session, terminal] = read(`/proc/${pid}/stat`)
+    .replace(/\(.*\)/s, '')
+    .split(/\s+/);
+  assert.deepEqual([Number(session), Number(terminal)], [pid, 0]);
+  await end();
+  assert.equal(existsSync(pidFile), false);
+  assert.match(read(logFile), / draining why=SIGTERM .*\n.* stopped\n$/);
+});
+
+test('a second one says that it runs already, and leaves the first alone', async () => {
+  const first = daemon('-p', '0');
+  assert.equal(first.status, 0);
+  const pid = pidNow();
+  const { status, stdout, stderr } = daemon('-p', '0');
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, new RegExp(`^pollywog: pollywog runs already \\(pid ${pid}, ${pidFile}\\); .*\n$`));
+  const inForeground = spawnSync(process.execPath, [serverScript, '-p', '0', '--pid-file', pidFile], {
+    encoding: 'utf8',
+  });
+  assert.equal(inForeground.status, 1);
+  assert.match(inForeground.stderr, /runs already/);
+  assert.equal(pidNow(), pid);
+  await assertServes(Number(/:(\d+) /.exec(first.stdout)?.[1]));
+  await end('SIGKILL');
+  assert.ok(existsSync(pidFile), 'left behind');
+  assert.equal(daemon('-p', '0').status, 0, 'which is no hindrance');
+  await end();
+});
+
+test('of two that start at the same moment, one runs', async () => {
+  const start = () => {
+    const child = spawn(process.execPath, [serverScript, '--daemon', ...places, '-p', '0'], {
+      stdio: 'ignore',
+    });
+    return once(child, 'exit').then(([code]) => code as number);
+  };
+  assert.deepEqual((await Promise.all([start(), start()])).toSorted(), [0, 1]);
+  await end();
+});
+
+test('what keeps it from listening is told by the process that started it', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as { port: number };
+  const inUse = daemon('-p', String(port));
+  taken.close();
+  assert.deepEqual([inUse.status, inUse.stdout], [1, '']);
+  assert.match(
+    inUse.stderr,
+    new RegExp(`^pollywog: cannot listen on tcp://127.0.0.1:${port}: it is in use; .*\n$`),
+  );
+  assert.equal(existsSync(pidFile), false);
+
+  const file = join(folder, 'broken.json');
+  writeFileSync(file, '{"prot": 1}');
+  const broken = daemon('--config', file);
+  assert.deepEqual([broken.status, broken.stdout], [2, '']);
+  assert.match(broken.stderr, /^pollywog: .*: unknown option "prot"; did you mean "port"\?\n$/);
+
+  for (const [options, sentence] of [
+    [['--log-file', join(folder, 'missing', 'a.log')], /cannot log to .*: there is no such folder; choose/],
+    [['--pid-file', folder], /cannot write .*; choose another --pid-file/],
+    [['--data', file], /cannot keep rooms in/],
+  ] as const) {
+    const command = [serverScript, '--daemon', '-p', '0', ...options];
+    for (const [at, place] of places.entries()) {
+      if (at % 2 === 0 && !options.some(option => option === place)) command.push(place, places[at + 1]!);
+    }
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8', timeout: 60_000 });
+    assert.equal(status, 1, stderr);
+    assert.match(stderr, sentence);
+  }
+});
+
+test('one that dies before it listens is not waited for', () => {
+  const script = join(folder, 'dies.mjs');
+  writeFileSync(script, "if (process.send !== undefined) process.kill(process.pid, 'SIGKILL');");
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--import', script, serverScript, '--daemon', ...places, '-p', '0'],
+    { encoding: 'utf8', timeout: 60_000 },
+  );
+  assert.deepEqual(
+    [status, stderr],
+    [1, `pollywog: the daemon ended (SIGKILL) before it listened; see ${logFile}\n`],
+  );
+});
+
+test('the file and the environment may ask for it, and it reads both anew', async () => {
+  const file = join(folder, 'daemon.json');
+  const settings = { port: 0, host: '127.0.0.1', 'pid-file': pidFile, 'log-file': logFile };
+  writeFileSync(file, JSON.stringify({ ...settings, daemon: true }));
+  const command = [serverScript, '--config', file];
+  const { status, stdout } = spawnSync(process.execPath, command, { encoding: 'utf8', timeout: 60_000 });
+  assert.equal(status, 0);
+  const port = Number(/:(\d+) /.exec(stdout)?.[1]);
+  writeFileSync(file, JSON.stringify({ ...settings, daemon: true, 'max-message': '1KB' }));
+  process.kill(pidNow(), 'SIGHUP');
+  while (!read(logFile).includes('reloaded changed="max-message 16MB → 1KB"')) await assertServes(port);
+  await end();
+
+  writeFileSync(file, JSON.stringify({ ...settings, daemon: true }));
+  const env = { ...process.env, POLLYWOG_DAEMON: 'false', POLLYWOG_PORT: '-1' };
+  assert.equal(spawnSync(process.execPath, command, { env, timeout: 60_000 }).status, 2);
+});
+
+test('a user’s daemon has its files in the user’s folders, which are made', async () => {
+  const home = mkdtempSync(join(folder, 'home-'));
+  const state = join(home, '.local', 'state');
+  // Root's are the system's: who is root becomes someone else.
+  const isRoot = process.getuid?.() === 0;
+  const user = isRoot ? { uid: 65534, gid: 65534 } : {};
+  if (isRoot) {
+    chmodSync(folder, 0o755);
+    chownSync(home, 65534, 65534);
+  }
+  // This checkout may be where only its owner can read.
+  const root = new URL('../../../', import.meta.url);
+  for (const part of ['dist', 'package.json', 'node_modules/minimist']) {
+    cpSync(new URL(part, root), join(folder, 'copy', part), { recursive: true });
+  }
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [join(folder, 'copy/dist/server.js'), '--daemon', '-p', '0', '--host', '127.0.0.1'],
+    { encoding: 'utf8', timeout: 60_000, env: { PATH: process.env['PATH'], HOME: home }, cwd: home, ...user },
+  );
+  assert.deepEqual([status, stderr], [0, '']);
+  const pid = Number(read(join(state, 'pollywog.pid')));
+  assert.ok(stdout.includes(`(pid ${pid})`));
+  process.kill(pid, 'SIGTERM');
+  while (isAlive(pid)) await new Promise(setImmediate);
+  assert.match(read(join(state, 'pollywog.log')), / stopped\n$/);
+});
