@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
+import { handshakeRequest } from '../support/rawClient.ts';
 import { serverScript } from '../support/serverProcess.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pollywog-systemd-'));
@@ -16,24 +17,34 @@ after(() => rmSync(folder, { recursive: true }));
 
 interface Started {
   readonly child: ChildProcess;
-  /** Its lines on stdout. */
-  next(): Promise<string>;
+  /** Its next ready line. */
+  next(): Promise<{ readonly url: string; readonly port?: number }>;
+  readonly exited: Promise<number | null>;
   stop(): Promise<number | null>;
 }
 
-/** @param pid what LISTEN_PID is to be: `$$` is the server's own */
-function start(
-  sockets: readonly Server[],
-  pid: string,
-  env: NodeJS.ProcessEnv,
-  ...options: string[]
-): Started {
-  const script = `export LISTEN_PID=${pid}; exec "$@"`;
+/**
+ * Listens at the places that come before `--` (a port of 127.0.0.1, or a path), puts them where descriptors 3 and on are, and
+ * becomes what comes after it. `{pid}` in the environment is its process id, and so that of the server.
+ */
+const activator = `import os, socket, sys
+end = sys.argv.index('--')
+for at, place in enumerate(sys.argv[1:end]):
+    s = socket.socket(socket.AF_UNIX if '/' in place else socket.AF_INET)
+    s.bind(place if '/' in place else ('127.0.0.1', int(place)))
+    s.listen()
+    os.dup2(s.fileno(), 100 + at)
+for at in range(end - 1):
+    os.dup2(100 + at, 3 + at)
+env = {name: value.replace('{pid}', str(os.getpid())) for name, value in os.environ.items()}
+os.execvpe(sys.argv[end + 1], sys.argv[end + 1:], env)
+`;
+
+function start(places: readonly string[], env: NodeJS.ProcessEnv, ...options: string[]): Started {
   const command = [process.execPath, serverScript, '--log-format', 'json', ...options];
-  const fds = sockets.map(socket => (socket as unknown as { _handle: { fd: number } })._handle.fd);
-  const child = spawn('sh', ['-c', script, 'sh', ...command], {
-    stdio: ['ignore', 'pipe', 'pipe', ...fds],
-    env: { ...process.env, LISTEN_FDS: String(sockets.length), ...env },
+  const child = spawn('/usr/bin/python3', ['-c', activator, ...places, '--', ...command], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
   });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
@@ -44,9 +55,10 @@ function start(
   const lines = createInterface(child.stdout!)[Symbol.asyncIterator]();
   return {
     child,
+    exited,
     async next() {
       const { value } = await lines.next();
-      return value;
+      return JSON.parse(value);
     },
     stop() {
       child.kill('SIGTERM');
@@ -55,54 +67,64 @@ function start(
   };
 }
 
-async function listen(place: object): Promise<Server> {
-  const server = createServer().listen(place);
-  await once(server, 'listening');
-  after(() => server.close());
-  return server;
-}
-
-const portOf = (server: Server) => (server.address() as { port: number }).port;
+const loopback = ['--host', '127.0.0.1'];
 
 test('sockets that were passed are listened at, and the usual port is not', async () => {
-  const tcp = await listen({ port: 0, host: '127.0.0.1' });
-  const unix = await listen({ path: join(folder, 'a.sock') });
-  const server = start([tcp, unix], '$$', {});
-  assert.equal(JSON.parse(await server.next()).url, `ws://127.0.0.1:${portOf(tcp)}`);
-  assert.equal(JSON.parse(await server.next()).url, 'fd:4');
-  await assertServes(portOf(tcp));
+  const path = join(folder, 'a.sock');
+  const server = start(['0', path], { LISTEN_FDS: '2', LISTEN_PID: '{pid}' });
+  const [tcp, unix] = [await server.next(), await server.next()];
+  assert.equal(tcp.url, `ws://127.0.0.1:${tcp.port}`);
+  assert.deepEqual([unix.url, unix.port], ['fd:4', undefined]);
+  await assertServes(tcp.port!);
+  const socket = connect(path);
+  socket.write(handshakeRequest());
+  assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 101 /);
+  socket.destroy();
   assert.equal(await server.stop(), 0);
+  assert.ok(existsSync(path), 'it is systemd that made it, and that removes it');
 });
 
 test('besides them, it listens where it is told to', async () => {
-  const tcp = await listen({ port: 0, host: '127.0.0.1' });
-  const server = start([tcp], '$$', {}, '-p', '0', '--host', '127.0.0.1');
-  const ports = [JSON.parse(await server.next()).port, JSON.parse(await server.next()).port];
-  assert.ok(ports.includes(portOf(tcp)) && ports[0] !== ports[1]);
-  for (const port of ports) await assertServes(port);
+  const env = { LISTEN_FDS: '1', LISTEN_PID: '{pid}' };
+  const server = start([join(folder, 'b.sock')], env, '-p', '0', ...loopback);
+  const ready = [await server.next(), await server.next()];
+  const told = ready.find(({ port }) => port !== undefined);
+  assert.ok(ready.some(({ url }) => url === 'fd:3') && told !== undefined);
+  await assertServes(told.port!);
   assert.equal(await server.stop(), 0);
 });
 
 test('those that are meant for another process are left alone', async () => {
-  const tcp = await listen({ port: 0, host: '127.0.0.1' });
-  const server = start([tcp], '1', {}, '-p', '0', '--host', '127.0.0.1');
-  assert.notEqual(JSON.parse(await server.next()).port, portOf(tcp));
+  const env = { LISTEN_FDS: '1', LISTEN_PID: '1' };
+  const server = start([join(folder, 'c.sock')], env, '-p', '0', ...loopback);
+  assert.match((await server.next()).url, /^ws:/);
   assert.equal(await server.stop(), 0);
 });
 
-test('--listen fd:3 takes one that anybody passes; one that does not listen is refused', async () => {
-  const tcp = await listen({ port: 0, host: '127.0.0.1' });
-  const server = start([tcp], '', {}, '--listen', 'fd:3');
-  assert.equal(JSON.parse(await server.next()).port, portOf(tcp));
+test('--listen fd:3 takes one that anybody passes; one that is no such socket is refused', async () => {
+  const server = start(['0'], {}, '--listen', 'fd:3');
+  await assertServes((await server.next()).port!);
   assert.equal(await server.stop(), 0);
 
-  const none = start([], '', {}, '--listen', 'fd:77');
-  const [said] = await once(none.child.stderr!.setEncoding('utf8'), 'data');
-  assert.match(
-    said,
-    /^pollywog: cannot listen on fd:77: .*; it is to be a socket that listens, left open by whoever/,
-  );
-  assert.equal(await none.stop(), 1);
+  for (const [env, options] of [
+    [{}, ['--listen', 'fd:77']],
+    [{ LISTEN_FDS: '5', LISTEN_PID: '{pid}' }, []],
+  ] as const) {
+    const none = start([], env, ...options);
+    const [said] = await once(none.child.stderr!.setEncoding('utf8'), 'data');
+    assert.match(
+      said,
+      /^pollywog: cannot listen on fd:\d+: .*; it is to be a socket that listens, left open by/,
+    );
+    assert.equal(await none.exited, 1);
+  }
+});
+
+test('what is no number of sockets is refused', async () => {
+  const server = start([], { LISTEN_FDS: 'two', LISTEN_PID: '{pid}' });
+  const [said] = await once(server.child.stderr!.setEncoding('utf8'), 'data');
+  assert.equal(said, 'pollywog: LISTEN_FDS wants a number of sockets, not "two"\n');
+  assert.equal(await server.exited, 2);
 });
 
 /** Prints each datagram that comes to the socket, as one line. */
@@ -127,8 +149,8 @@ test('systemd is told when it is ready, reloads and stops', async t => {
     }
   };
   await untilTold(/^bound$/);
-  const server = start([], '', { NOTIFY_SOCKET: path }, '-p', '0', '--host', '127.0.0.1');
-  const { url } = JSON.parse(await server.next());
+  const server = start([], { NOTIFY_SOCKET: path }, '-p', '0', ...loopback);
+  const { url } = await server.next();
   assert.equal(await untilTold(/^READY=1/), `READY=1 STATUS=listens on ${url}`);
   const before = process.hrtime.bigint() / 1000n;
   server.child.kill('SIGHUP');
@@ -137,5 +159,5 @@ test('systemd is told when it is ready, reloads and stops', async t => {
   await untilTold(/^READY=1$/);
   server.child.kill('SIGTERM');
   await untilTold(/^STOPPING=1$/);
-  assert.equal(await server.stop(), 0);
+  assert.equal(await server.exited, 0);
 });

@@ -26,6 +26,10 @@ const tools: readonly Tool[] = [
   { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },
   { name: 'nc', package: 'netcat-openbsd', isThere: () => onPath(['nc']) !== undefined },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
+  { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
+  { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
+  { name: 'man', package: 'man-db', isThere: () => onPath(['man']) !== undefined },
+  { name: 'groff', package: 'groff', isThere: () => onPath(['groff']) !== undefined },
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
 ];
 
