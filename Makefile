@@ -4,7 +4,12 @@ PORT ?= 8080
 ROUNDS ?= 3
 SECONDS ?= 600
 TIMES ?= 100
+PREFIX ?= /usr/local
 bin := node_modules/.bin
+# Where `make install` puts things; DESTDIR is for packagers.
+into = $(DESTDIR)$(PREFIX)
+man = $(into)/share/man
+units = $(into)/lib/systemd/system
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -39,6 +44,33 @@ fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its see
 kill: build build-tests ## kill -9 the chat under load, TIMES=100, and look what the histories have
 	node build/test/chat/killNine.js --times $(TIMES)
 
+manuals: build
+	@mkdir -p dist/man
+	@node dist/server.js --help | node dist/install/manual.js src/install/pollywog.1.txt > dist/man/pollywog.1
+	@node dist/client.js --help | node dist/install/manual.js src/install/pollywog-client.1.txt > dist/man/pollywog-client.1
+	@node dist/install/manual.js src/install/pollywog.json.5.txt > dist/man/pollywog.json.5
+
+install: uninstall manuals ## install programs, manual pages and systemd's units under PREFIX=/usr/local
+	@install -d $(into)/bin $(into)/lib/pollywog/node_modules $(man)/man1 $(man)/man5 $(units)
+	@cp -R dist package.json LICENSE $(into)/lib/pollywog/
+	@rm -rf $(into)/lib/pollywog/dist/man $(into)/lib/pollywog/dist/install
+	@cp -R node_modules/minimist $(into)/lib/pollywog/node_modules/
+	@chmod -R u+w,go-w,a+rX $(into)/lib/pollywog
+	@chmod 755 $(into)/lib/pollywog/dist/server.js $(into)/lib/pollywog/dist/client.js
+	@ln -s ../lib/pollywog/dist/server.js $(into)/bin/pollywog
+	@ln -s ../lib/pollywog/dist/client.js $(into)/bin/pollywog-client
+	@install -m 644 dist/man/*.1 $(man)/man1/
+	@install -m 644 dist/man/*.5 $(man)/man5/
+	@sed 's|@PREFIX@|$(PREFIX)|' src/install/pollywog.service > $(units)/pollywog.service
+	@install -m 644 src/install/pollywog.socket $(units)/
+	@chmod 644 $(units)/pollywog.service
+
+uninstall: ## remove what `make install` put there
+	@rm -rf $(into)/lib/pollywog
+	@rm -f $(into)/bin/pollywog $(into)/bin/pollywog-client
+	@rm -f $(man)/man1/pollywog.1 $(man)/man1/pollywog-client.1 $(man)/man5/pollywog.json.5
+	@rm -f $(units)/pollywog.service $(units)/pollywog.socket
+
 format: node_modules ## put every file into its form
 	$(bin)/biome check --write
 
@@ -49,4 +81,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench fuzz kill format clean
+.PHONY: help serve build build-tests test check bench fuzz kill manuals install uninstall format clean

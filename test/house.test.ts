@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 /** From the ground up: a folder imports from itself and from those before it. */
 const floors = [
+  'install',
   'protocol',
   'log',
   'storage',

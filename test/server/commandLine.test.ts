@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
@@ -68,4 +70,19 @@ test('an address that is not this machine’s ends it with 1 and a sentence', ()
     stderr,
     /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine has no such address\n$/,
   );
+});
+
+test('defaultconfig prints a file that checkconfig finds good', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-words-'));
+  const file = join(folder, 'pollywog.json');
+  const printed = run('defaultconfig');
+  assert.equal(printed.status, 0);
+  writeFileSync(file, printed.stdout);
+  const good = run('checkconfig', file);
+  assert.deepEqual([good.status, good.stdout, good.stderr], [0, `${file} is good\n`, '']);
+  writeFileSync(file, printed.stdout.replace('"port"', '"prot"'));
+  const { status, stdout, stderr } = run('checkconfig', file);
+  assert.deepEqual([status, stdout], [2, '']);
+  assert.equal(stderr, `pollywog: ${file}: unknown option "prot"; did you mean "port"?\n`);
+  rmSync(folder, { recursive: true });
 });

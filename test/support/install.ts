@@ -29,7 +29,6 @@ const tools: readonly Tool[] = [
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
   { name: 'man', package: 'man-db', isThere: () => onPath(['man']) !== undefined },
-  { name: 'groff', package: 'groff', isThere: () => onPath(['groff']) !== undefined },
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
 ];
 

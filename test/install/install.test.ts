@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { assertServes } from '../support/echoProbe.ts';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-install-'));
+after(() => rmSync(folder, { recursive: true }));
+
+/** Other tests run what is built just now: it is not to be built again under their feet. */
+const make = (...words: string[]) =>
+  execFileSync('make', ['-s', '-o', 'build', '-o', 'node_modules', ...words], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+
+/** As a packager does: it will be in /usr, and is put together elsewhere. */
+const staged = join(folder, 'staged');
+const usr = join(staged, 'usr');
+/** As for oneself. */
+const own = join(folder, 'own');
+
+before(() => {
+  make('install', `DESTDIR=${staged}`, 'PREFIX=/usr');
+  make('install', `PREFIX=${own}`);
+});
+
+const run = (command: string, ...words: string[]) =>
+  spawnSync(command, words, { encoding: 'utf8', timeout: 60_000, cwd: folder });
+
+test('everything is where it belongs, and nothing else', () => {
+  const files = readdirSync(staged, { recursive: true, encoding: 'utf8' })
+    .filter(name => !statSync(join(staged, name)).isDirectory() && !/dist\/|minimist\//.test(name))
+    .toSorted();
+  assert.deepEqual(files, [
+    'usr/bin/pollywog',
+    'usr/bin/pollywog-client',
+    'usr/lib/pollywog/LICENSE',
+    'usr/lib/pollywog/package.json',
+    'usr/lib/systemd/system/pollywog.service',
+    'usr/lib/systemd/system/pollywog.socket',
+    'usr/share/man/man1/pollywog-client.1',
+    'usr/share/man/man1/pollywog.1',
+    'usr/share/man/man5/pollywog.json.5',
+  ]);
+  assert.deepEqual(readdirSync(join(usr, 'lib/pollywog/node_modules')), ['minimist']);
+});
+
+test('the programs run from there, by their names', async () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of ['pollywog', 'pollywog-client']) {
+    const { stdout, status } = run(join(usr, 'bin', name), '--version');
+    assert.deepEqual([status, stdout], [0, `${version}\n`]);
+  }
+  const server = spawn(join(usr, 'bin/pollywog'), ['-p', '0', '--host', '127.0.0.1'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const kill = () => server.kill('SIGKILL');
+  process.once('exit', kill);
+  const exited = once(server, 'exit');
+  const [line] = await once(createInterface(server.stdout), 'line');
+  const [, port] = /:(\d+) \(pid/.exec(line) ?? [];
+  await assertServes(Number(port));
+  assert.match(await (await fetch(`http://127.0.0.1:${port}/`)).text(), /<title>/);
+  const client = run(join(usr, 'bin/pollywog-client'), `ws://127.0.0.1:${port}/echo`, '-x', 'hello', '-1');
+  assert.deepEqual([client.status, client.stdout], [0, 'hello\n']);
+  server.kill('SIGTERM');
+  assert.equal((await exited)[0], 0);
+  process.off('exit', kill);
+});
+
+test('systemd finds nothing wrong with the units', () => {
+  const units = join(own, 'lib/systemd/system');
+  for (const unit of ['pollywog.service', 'pollywog.socket']) {
+    const { stdout, stderr, status } = run('systemd-analyze', 'verify', '--man=no', join(units, unit));
+    assert.deepEqual([status, stdout, stderr], [0, '', ''], unit);
+  }
+  assert.match(
+    readFileSync(join(units, 'pollywog.service'), 'utf8'),
+    new RegExp(`ExecStart=${own}/bin/pollywog\n`),
+  );
+});
+
+test('man shows the manual pages, without a warning', () => {
+  for (const [page, words] of [
+    ['man1/pollywog.1', ['--max-message', 'SIGNALS', 'defaultconfig']],
+    ['man1/pollywog-client.1', ['--nick', '128 and more']],
+    ['man5/pollywog.json.5', ['"max-message": "1MB"']],
+  ] as const) {
+    const env = { ...process.env, LC_ALL: 'C', MANWIDTH: '100' };
+    const path = join(usr, 'share/man', page);
+    const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', path], {
+      encoding: 'utf8',
+      env,
+    });
+    assert.deepEqual([status, stderr], [0, '']);
+    // Lines are filled with spaces.
+    for (const word of words) assert.ok(stdout.replace(/\s+/g, ' ').includes(word), `${page}: ${word}`);
+  }
+});
+
+test('what was installed again is whole; what is uninstalled is gone', () => {
+  make('install', `PREFIX=${own}`);
+  assert.equal(run(join(own, 'bin/pollywog'), '--version').status, 0);
+  make('uninstall', `PREFIX=${own}`);
+  const left = readdirSync(own, { recursive: true, encoding: 'utf8' });
+  assert.deepEqual(
+    left.filter(name => !statSync(join(own, name)).isDirectory()),
+    [],
+  );
+  assert.ok(!existsSync(join(own, 'lib/pollywog')));
+});
