@@ -45,22 +45,34 @@ function blocks(text: string): string[][] {
   return parts.map(part => part.split('\n').filter(line => line !== '')).filter(lines => lines.length > 0);
 }
 
+/** How it is called: `pollywog [OPTION]...`, and behind that, where there are several ways, what each does. */
 function synopsis(help: string): string[] {
   const [usage = []] = blocks(help);
-  return ['.SH SYNOPSIS', ...usage.map(line => `.B ${plain(line.replace(/^Usage: /, ''))}`)];
+  const calls = usage.map(line => `  ${line.replace(/^Usage: /, '').trimStart()}`);
+  return ['.SH SYNOPSIS', ...calls.flatMap(call => item(call) ?? `.B ${plain(call.trimStart())}`)];
 }
 
-/** OPTIONS, with the notes behind them, and EXAMPLES. */
+/** OPTIONS, with the notes behind them; then what has a heading of its own, such as EXAMPLES. */
 function optionSections(help: string): string[] {
   const [, options = [], ...rest] = blocks(help);
-  const isExamples = (lines: readonly string[]) => lines[0] === 'Examples:';
-  const examples = rest.filter(isExamples).flatMap(lines => lines.slice(1));
+  const headed = rest.filter(lines => headingOf(lines) !== undefined);
+  const notes = rest.filter(lines => headingOf(lines) === undefined);
   return [
     ...['.SH OPTIONS', ...optionBlock(options)],
     // Behind a list, a paragraph would be taken for a part of its last item.
-    ...['.SS Notes', ...rest.filter(lines => !isExamples(lines)).flatMap(block)],
-    ...(examples.length === 0 ? [] : ['.SH EXAMPLES', ...example(examples.map(line => line.trimStart()))]),
+    ...['.SS Notes', ...notes.flatMap(block)],
+    ...headed.flatMap(lines => [`.SH ${headingOf(lines)}`, ...listOf(lines.slice(1))]),
   ];
+}
+
+/** `Examples:` on a line of its own. */
+function headingOf([first = '']: readonly string[]): string | undefined {
+  return /^(\w+):$/.exec(first)?.[1]?.toUpperCase();
+}
+
+function listOf(lines: readonly string[]): string[] {
+  const items = lines.map(item);
+  return items.every(one => one !== undefined) ? items.flat() : example(lines.map(line => line.trimStart()));
 }
 
 /** @param name such as `pollywog` @param section such as `1` @param version of the program */

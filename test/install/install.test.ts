@@ -58,7 +58,7 @@ test('the programs run from there, by their names', async () => {
     const { stdout, status } = run(join(usr, 'bin', name), '--version');
     assert.deepEqual([status, stdout], [0, `${version}\n`]);
   }
-  const server = spawn(join(usr, 'bin/pollywog'), ['-p', '0', '--host', '127.0.0.1'], {
+  const server = spawn(join(usr, 'bin/pollywog'), ['-p', '0', '--host', '127.0.0.1', '--control', 'none'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const kill = () => server.kill('SIGKILL');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import { commandLines } from '../../src/control/help.ts';
 import { manual } from '../../src/install/manual.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
@@ -23,21 +24,35 @@ DESCRIPTION
 @options
 `;
 
+const help = `Usage: pond [X]   one way
+       pond Y     another
+
+Deep:
+  -d, --deep N...  how deep [3]
+
+Commands:
+  dive [N]  go down
+
+A note.
+
+Examples:
+  pond -d 2
+  HOW=so pond`;
+
 test('a page has its sections in order, and nothing that roff would take for its own', () => {
-  const page = manual(
-    'pond',
-    '7',
-    '1.2.3',
-    text,
-    'Usage: pond [X]\n\nDeep:\n  -d, --deep N...  how deep [3]\n\nA note.',
-  );
+  const page = manual('pond', '7', '1.2.3', text, help);
   assert.equal(
     page,
     `.TH POND 7 "" "Pollywog 1.2.3"
 .SH NAME
 pond \\- where pollywogs live
 .SH SYNOPSIS
+.TP
 .B pond [X]
+one way
+.TP
+.B pond Y
+another
 .SH DESCRIPTION
 .PP
 \\&.dots and 'quotes' in front, a \\e and a \\-\\-hyphen.
@@ -63,12 +78,24 @@ how deep [3]
 .SS Notes
 .PP
 A note.
+.SH COMMANDS
+.TP
+.B dive [N]
+go down
+.SH EXAMPLES
+.PP
+.in +4n
+.EX
+pond \\-d 2
+HOW=so pond
+.EE
+.in
 `,
   );
 });
 
 test('every option stands in the page, which man reads without a warning', () => {
-  const page = manual('pollywog', '1', '0', '@synopsis\n\n@options', helpText());
+  const page = manual('pollywog', '1', '0', '@synopsis\n\n@options', helpText(commandLines()));
   const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', '-'], {
     input: page,
     encoding: 'utf8',

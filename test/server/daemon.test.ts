@@ -22,6 +22,8 @@ const folder = mkdtempSync(join(tmpdir(), 'pollywog-daemon-'));
 const pidFile = join(folder, 'a.pid');
 const logFile = join(folder, 'a.log');
 const places = ['--pid-file', pidFile, '--log-file', logFile];
+// Commands are not the matter here, and would come in where a real server's do.
+process.env['POLLYWOG_CONTROL'] = 'none';
 
 const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 const pidNow = () => Number(read(pidFile));

@@ -41,7 +41,7 @@ os.execvpe(sys.argv[end + 1], sys.argv[end + 1:], env)
 `;
 
 function start(places: readonly string[], env: NodeJS.ProcessEnv, ...options: string[]): Started {
-  const command = [process.execPath, serverScript, '--log-format', 'json', ...options];
+  const command = [process.execPath, serverScript, '--log-format', 'json', '--control', 'none', ...options];
   const child = spawn('/usr/bin/python3', ['-c', activator, ...places, '--', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
