@@ -29,8 +29,9 @@ export function tracedConnections(): 'all' | readonly number[] {
   return isEveryone ? 'all' : [...traced];
 }
 
-function isTraced({ id }: Connection): boolean {
-  return isEveryone || traced.has(id);
+/** Never one that commands come in by: whoever watches would see themselves being told. */
+function isTraced({ id, isControl }: Connection): boolean {
+  return !isControl && (isEveryone || traced.has(id));
 }
 
 /** The connection is gone. */

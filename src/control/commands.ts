@@ -5,11 +5,12 @@ import { history, list, presence, rooms } from './look.ts';
 import { disconnect, drain, get, reload, set, stop } from './manage.ts';
 import { ping } from './ping.ts';
 import { broadcast, publish, send } from './speak.ts';
+import { trace, watch, why } from './tell.ts';
 
 const all: readonly Command[] = [
   ...[list, rooms, presence, history, info],
   ...[send, publish, broadcast],
-  ...[ping, disconnect],
+  ...[ping, disconnect, why, trace, watch],
   ...[set, get, reload, drain, stop],
 ];
 

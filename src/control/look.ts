@@ -20,7 +20,7 @@ function describe({ server, chat }: Control, connection: Connection): Record<str
     id: connection.id,
     wire: wire.name,
     handler: handler?.name ?? null,
-    address: connection.socket.address(),
+    address: connection.address,
     nick: user?.nick.text ?? null,
     room: user?.room?.name.text ?? null,
     age: seconds(server.now - acceptedAt),
@@ -83,7 +83,7 @@ export const presence: Command = {
   *run({ chat }, { room: name }) {
     const room = chat.rooms.get((name as Name).key);
     for (const { nick, uid, connection } of room?.users ?? []) {
-      yield { nick: nick.text, uid, id: connection.id, address: connection.socket.address() };
+      yield { nick: nick.text, uid, id: connection.id, address: connection.address };
     }
   },
 };

@@ -80,6 +80,9 @@ export const observerShare = 2 * turnShare;
 /** The body of a command's request over HTTP. nginx's client_max_body_size is 1 MiB. */
 export const maxCommandBody = 1 * MiB;
 
+/** Unsent bytes of what is told to someone who watches; what does not fit is lost, and they are told how much. */
+export const maxUnwatched = 1 * MiB;
+
 /** Characters of a token for commands over HTTP: 16 of 64 kinds are 96 bits, more than can be tried. */
 export const minTokenLength = 16;
 
