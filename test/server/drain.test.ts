@@ -104,7 +104,7 @@ test('with nobody there it ends at once', async t => {
   assert.equal(await server.stop(), 0);
   assert.deepEqual(
     server.logged().map(({ event }) => event),
-    ['draining', 'stopped'],
+    ['listening', 'draining', 'stopped'],
   );
 });
 
