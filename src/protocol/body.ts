@@ -8,8 +8,8 @@ export interface Body {
   /** Most bytes of content. */
   readonly limit: number;
   readonly isChunked: boolean;
-  /** What came so far; copies. */
-  readonly pieces: Buffer[];
+  /** What came so far: the first `size` bytes, copies. It grows with them, not with what was announced. */
+  content: Buffer;
   size: number;
   /** Bytes that are still to come: of the body, or of the chunk that is being read. */
   missing: number;
@@ -28,7 +28,7 @@ export function newBody({ bodyLength }: Head, limit: number): Body {
   return {
     limit,
     isChunked,
-    pieces: [],
+    content: Buffer.alloc(0),
     size: 0,
     missing: isChunked ? 0 : bodyLength,
     part: 'size',
@@ -67,9 +67,15 @@ export function readBody(body: Body, bytes: Buffer, start: number, end: number):
 
 function takeContent(body: Body, bytes: Buffer, at: number, end: number): number {
   const next = Math.min(end, at + body.missing);
-  body.pieces.push(Buffer.from(bytes.subarray(at, next)));
+  const size = body.size + next - at;
+  if (size > body.content.length) {
+    const grown = Buffer.allocUnsafeSlow(Math.max(size, 2 * body.content.length));
+    body.content.copy(grown, 0, 0, body.size);
+    body.content = grown;
+  }
+  bytes.copy(body.content, body.size, at, next);
   body.missing -= next - at;
-  body.size += next - at;
+  body.size = size;
   return next;
 }
 
@@ -96,6 +102,6 @@ function takeLine(body: Body, line: string): void {
 const maxTrailerFields = 16;
 
 /** The content, once the body is whole. */
-export function bodyContent({ pieces }: Body): Buffer {
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+export function bodyContent({ content, size }: Body): Buffer {
+  return content.subarray(0, size);
 }

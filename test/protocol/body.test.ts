@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import { type Body, bodyContent, newBody, readBody } from '../../src/protocol/body.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { parseRequestHead } from '../../src/protocol/http.ts';
+import { type Head, parseRequestHead } from '../../src/protocol/http.ts';
 
 const limit = 20;
 
@@ -44,6 +44,17 @@ describe('a body', () => {
       for (let cut = 0; cut <= sent.length; cut++) assert.deepEqual(read(field, sent, cut), [content, rest]);
     });
   }
+
+  test('grows with what came, not with what was announced, nor with the number of its chunks', () => {
+    const body = newBody({ bodyLength: 1 << 30 } as Head, 1 << 30);
+    readBody(body, Buffer.from('abc'), 0, 3);
+    assert.ok(body.content.length < 100);
+    const inBytes = newBody({ bodyLength: Number.POSITIVE_INFINITY } as Head, 100_000);
+    const chunks = Buffer.from(`${'1\r\nx\r\n'.repeat(100_000)}0\r\n\r\n`);
+    readBody(inBytes, chunks, 0, chunks.length);
+    assert.ok(inBytes.isWhole && inBytes.content.length < 200_000);
+    assert.equal(bodyContent(inBytes).toString(), 'x'.repeat(100_000));
+  });
 
   const refused: [string, string, string, number][] = [
     ['longer than is welcome', `Content-Length: ${limit + 1}`, '', 413],
