@@ -58,7 +58,9 @@ export function readNamed(command: Command, given: Readonly<Record<string, unkno
 }
 
 function readBase64(text: unknown): Buffer {
-  if (typeof text === 'string' && /^[A-Za-z0-9+/]*={0,2}$/.test(text)) return Buffer.from(text, 'base64');
+  // RFC 4648 §4: four characters for three bytes, to the end.
+  if (typeof text === 'string' && text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    return Buffer.from(text, 'base64');
   throw unfitValue('binary', 'bytes in base64', text);
 }
 

@@ -1,6 +1,7 @@
 /** A command as one line: in words, as in a shell; or as a JSON object, of what it takes by name. */
 import { readArguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
+import { JsonError, readJson } from '../options/json.ts';
 import { readValues } from '../options/option.ts';
 import { bytesFile, flag } from '../options/values.ts';
 import { findCommand, readNamed, readWords } from './call.ts';
@@ -17,6 +18,11 @@ export const wordOptions = {
     help: 'bytes to send instead of TEXT; - is stdin',
   },
 } as const;
+
+/** Why the file that `--binary` names was not read. */
+export function unreadable(path: string, error: unknown): UsageError {
+  return new UsageError(`cannot read ${path}: ${(error as Error).message}`);
+}
 
 export interface Line {
   readonly call: Call;
@@ -45,13 +51,16 @@ function readObject(line: string): Line {
   return { call: readNamed(findCommand(command), named), isJson: json === true };
 }
 
-/** @throws UsageError where the text is anything else */
+/** @throws UsageError where the text is anything else, or has a name twice: two readers could take it for two things */
 export function parseObject(text: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
+    value = readJson(text);
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error;
+    throw new UsageError(
+      `this is no JSON object: ${error.message} (line ${error.line}, column ${error.column})`,
+    );
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     return value as Readonly<Record<string, unknown>>;

@@ -22,10 +22,13 @@ export const target: Kind<Target> = {
   show: value => (typeof value === 'number' ? String(value) : `@${value.text}`),
 };
 
+/** JSON may have a number as one. */
+const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '');
+
 export const id: Kind<number> = {
   placeholder: 'ID',
   wants: 'the id of a connection such as 7',
-  parse: raw => (/^\d{1,9}$/.test(String(raw)) ? Number(raw) : undefined),
+  parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
   show: String,
 };
 
@@ -65,7 +68,7 @@ export const setting: Kind<string> = {
 export const closeCode: Kind<number> = {
   placeholder: 'CODE',
   wants: 'a close code, 1000 to 1014 or 3000 to 4999',
-  parse: raw => (/^\d{4}$/.test(String(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
+  parse: raw => (/^\d{4}$/.test(wordOf(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
   show: String,
 };
 

@@ -46,7 +46,7 @@ export function readJson(text: string): unknown {
   function unexpected(wanted: string): JsonError {
     take(space);
     const [found] = text.slice(at);
-    const instead = found === undefined ? 'the file ends' : `there is ${JSON.stringify(found)}`;
+    const instead = found === undefined ? 'it ends' : `there is ${JSON.stringify(found)}`;
     return new JsonError(`${wanted} is missing, ${instead}`, text, at);
   }
 
@@ -87,6 +87,6 @@ export function readJson(text: string): unknown {
 
   const value = readValue(0);
   take(space);
-  if (at < text.length) throw unexpected('the end of the file');
+  if (at < text.length) throw unexpected('the end');
   return value;
 }

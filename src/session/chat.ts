@@ -32,9 +32,10 @@ export function boundHistories(chat: Chat, bound: HistoryBound): readonly string
   return [];
 }
 
-/** @returns `undefined` where the nick is taken */
-export function addUser(chat: Chat, connection: Connection, voice: Voice, nick: Name): User | undefined {
-  if (chat.users.has(nick.key) || nick.key === serverNick) return undefined;
+/** @returns a sentence where the nick cannot be had */
+export function addUser(chat: Chat, connection: Connection, voice: Voice, nick: Name): User | string {
+  if (nick.key === serverNick) return `the nick ${nick.text} is for the server alone`;
+  if (chat.users.has(nick.key)) return `the nick ${nick.text} is taken`;
   const user: User = { uid: chat.nextUid++, nick, connection, voice, room: undefined };
   chat.users.set(nick.key, user);
   return user;
@@ -94,9 +95,11 @@ function recall(room: Room, store: Store): void {
 export function visitRoom<Result>(chat: Chat, name: Name, look: (room: Room) => Result): Result | string {
   const room = findRoom(chat, name);
   if (typeof room === 'string') return room;
-  const result = look(room);
-  if (room.users.size === 0) emptied(chat, room);
-  return result;
+  try {
+    return look(room);
+  } finally {
+    if (room.users.size === 0) emptied(chat, room);
+  }
 }
 
 /** The newcomer gets the roster, itself included, and then the history; the others are told of it after that. */

@@ -43,7 +43,7 @@ function takeNick(
   const name = readName(bytes.subarray(start, end), 'nick');
   if (typeof name === 'string') return refuse(name);
   const user = addUser(chat, connection, voice, name);
-  if (user === undefined) return refuse(`the nick ${name.text} is taken`);
+  if (typeof user === 'string') return refuse(user);
   connection.data = user;
   climb(connection);
   tell(user, voice.granted(uid));

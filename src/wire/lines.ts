@@ -46,7 +46,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     const name = readName(line, 'nick');
     if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
     const user = addUser(chat, connection, lineVoice, name);
-    if (user === undefined) return show(connection, `! the nick ${name.text} is taken; which other?`);
+    if (typeof user === 'string') return show(connection, `! ${user}; which other?`);
     connection.data = user;
     connection.trustLevel = 3;
     show(connection, `* welcome, ${name.text}; /help lists what you can do`);

@@ -13,9 +13,9 @@ function where(text: string): string {
 }
 
 const wrong: [string, string][] = [
-  ['', '1:1 a value is missing, the file ends'],
-  [' \n\n  ', '3:3 a value is missing, the file ends'],
-  ['{', '1:2 a name in double quotes is missing, the file ends'],
+  ['', '1:1 a value is missing, it ends'],
+  [' \n\n  ', '3:3 a value is missing, it ends'],
+  ['{', '1:2 a name in double quotes is missing, it ends'],
   ['{\n  "port": 80,\n}', '3:1 a name in double quotes is missing, there is "}"'],
   ['{\n  port: 80}', '2:3 a name in double quotes is missing, there is "p"'],
   ["{'port': 80}", '1:2 a name in double quotes is missing, there is "\'"'],
@@ -23,9 +23,9 @@ const wrong: [string, string][] = [
   ['{"port": }', '1:10 a value is missing, there is "}"'],
   ['{"port": 080}', '1:10 a value is missing, there is "0"'],
   ['{"port": 80 "host": 1}', '1:13 a comma or a closing brace is missing, there is "\\""'],
-  ['{"port": [80', '1:13 a comma or a closing bracket is missing, the file ends'],
+  ['{"port": [80', '1:13 a comma or a closing bracket is missing, it ends'],
   ['{"port": [80,]}', '1:14 a value is missing, there is "]"'],
-  ['{} // why', '1:4 the end of the file is missing, there is "/"'],
+  ['{} // why', '1:4 the end is missing, there is "/"'],
   ['"a\nb"', '1:1 a value is missing, there is "\\""'],
   ['{"ü😀": nope}', '1:8 a value is missing, there is "n"'],
   ['{"port": 1,\r\n "port": 2}', '2:2 "port" stands there twice; keep one'],
