@@ -7,13 +7,12 @@ import { newTable } from './connection/table.ts';
 import { traceConnection } from './connection/trace.ts';
 import type { Wire } from './connection/wire.ts';
 import { newOwnersDoor, newTokenDoor } from './control/api.ts';
-import { findCommand } from './control/call.ts';
 import type { Control } from './control/command.ts';
 import { findStarter, startDaemon } from './control/daemon.ts';
 import { commandHelp, commandLines } from './control/help.ts';
 import { notify } from './control/notify.ts';
 import { holdPidFile } from './control/pidFile.ts';
-import { recall, wordsOf } from './control/recall.ts';
+import { knownCommand, recall, wordsOf } from './control/recall.ts';
 import { reload, reloadAndLog } from './control/reload.ts';
 import { takeStdin } from './control/stdin.ts';
 import { readToken } from './control/token.ts';
@@ -51,7 +50,7 @@ async function main(): Promise<number> {
   if (word === undefined) return serve();
   // These ask nobody.
   if (word === 'help')
-    return print(file === undefined ? helpText(commandLines()) : commandHelp(findCommand(file)));
+    return print(file === undefined ? helpText(commandLines()) : commandHelp(knownCommand(file)));
   if (word === 'defaultconfig') return print(defaultFile());
   if (word === 'checkconfig') {
     return print(checkConfiguration(file, process.env, handlerNames, usual.configFiles));
@@ -88,6 +87,8 @@ async function serve(): Promise<number> {
   await announce(listeners, configuration);
   await serverLoop(server);
   if (store !== undefined) closeStore(store);
+  // Who has no more commands to wait for ends, though stdin has not.
+  if (configuration.stdin) process.stdin.destroy();
   log('info', 'stopped');
   return 0;
 }

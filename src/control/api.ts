@@ -69,7 +69,8 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
       }
       if (head.method !== 'POST')
         throw new ProtocolError(405, 'a command is sent by POST', { Allow: 'POST' });
-      const answer = newHttpAnswer(connection, hasToken(head.headers.get('accept'), 'text/plain'));
+      const isText = hasToken(head.headers.get('accept'), 'text/plain');
+      const answer = newHttpAnswer(connection, isText, head.version === '1.1');
       answers.set(connection, answer);
       try {
         submit(control, readCall(head, body), answer);
@@ -81,13 +82,13 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
 
     close(connection, reason) {
       const answer = answers.get(connection);
-      answer?.end(answer.isStreaming ? undefined : new ProtocolError(503, reason));
+      answer?.end(answer.isEndless ? undefined : new ProtocolError(503, reason));
     },
 
     lost(connection, error) {
       const answer = answers.get(connection);
       // Whoever only ended its direction may still wait for an answer, if that comes to an end by itself.
-      if (error !== undefined || answer === undefined || answer.isStreaming) answer?.leave();
+      if (error !== undefined || answer === undefined || answer.isEndless) answer?.leave();
     },
   };
 }

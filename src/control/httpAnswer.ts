@@ -7,11 +7,12 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse } from '../protocol/http.ts';
 import { respond } from '../wire/route.ts';
 import type { Answer } from './command.ts';
+import { printableLine, showJson } from './show.ts';
 
 export interface HttpAnswer extends Answer {
   isGone: boolean;
-  /** Its head was sent. */
-  isStreaming: boolean;
+  /** It goes on until something ends it: what was said until then is the whole. */
+  isEndless: boolean;
   /** Its peer is gone. */
   leave(): void;
 }
@@ -21,9 +22,14 @@ const streamFrom = 64 * 1024;
 
 const lastChunk = Buffer.from('0\r\n\r\n');
 
-/** @param isText as people read it; otherwise JSON */
-export function newHttpAnswer(connection: Connection, isText: boolean): HttpAnswer {
+/**
+ * @param isText as people read it; otherwise JSON
+ * @param takesChunks whether whoever asked knows them: HTTP/1.0 does not (RFC 9112 §6.1), and takes the end of the
+ *   connection for the end of the answer
+ */
+export function newHttpAnswer(connection: Connection, isText: boolean, takesChunks: boolean): HttpAnswer {
   let text = '';
+  let isStreaming = false;
   const leavers: (() => void)[] = [];
   const followers: (() => void)[] = [];
   const headers = {
@@ -33,20 +39,20 @@ export function newHttpAnswer(connection: Connection, isText: boolean): HttpAnsw
   };
 
   function sendChunk(): void {
-    if (!answer.isStreaming) sendBytes(connection, encodeStreamHead(headers));
-    answer.isStreaming = true;
+    if (!isStreaming) sendBytes(connection, encodeStreamHead(headers, takesChunks));
+    isStreaming = true;
     const bytes = Buffer.from(text);
     text = '';
     if (bytes.length === 0) return;
-    sendBytes(connection, Buffer.from(`${bytes.length.toString(16)}\r\n`));
+    if (takesChunks) sendBytes(connection, Buffer.from(`${bytes.length.toString(16)}\r\n`));
     sendBytes(connection, bytes);
-    sendBytes(connection, Buffer.from('\r\n'));
+    if (takesChunks) sendBytes(connection, Buffer.from('\r\n'));
   }
 
   const answer: HttpAnswer = {
     isJson: !isText,
     isGone: false,
-    isStreaming: false,
+    isEndless: false,
 
     write(more) {
       if (answer.isGone) return;
@@ -55,7 +61,9 @@ export function newHttpAnswer(connection: Connection, isText: boolean): HttpAnsw
     },
 
     flush() {
-      if (!answer.isGone) sendChunk();
+      if (answer.isGone) return;
+      answer.isEndless = true;
+      sendChunk();
     },
 
     unsent: () => connection.queue.size,
@@ -63,14 +71,14 @@ export function newHttpAnswer(connection: Connection, isText: boolean): HttpAnsw
     end(error) {
       if (answer.isGone) return;
       answer.isGone = true;
-      if (!answer.isStreaming) {
+      if (!isStreaming) {
         respond(
           connection,
           error === undefined ? encodeResponse(200, headers, text) : encodeError(error, isText, headers),
         );
       } else if (error === undefined) {
         sendChunk();
-        sendBytes(connection, lastChunk);
+        if (takesChunks) sendBytes(connection, lastChunk);
         endConnection(connection);
       } else {
         // What was sent must not look like the whole.
@@ -93,13 +101,14 @@ export function newHttpAnswer(connection: Connection, isText: boolean): HttpAnsw
 }
 
 /** RFC 9112 §7.1: how long it is, nobody knows yet. */
-function encodeStreamHead(headers: Readonly<Record<string, string>>): Buffer {
-  return encodeResponse(200, { ...headers, 'Transfer-Encoding': 'chunked' }, undefined);
+function encodeStreamHead(headers: Readonly<Record<string, string>>, takesChunks: boolean): Buffer {
+  const coding = takesChunks ? { 'Transfer-Encoding': 'chunked' } : {};
+  return encodeResponse(200, { ...headers, ...coding }, undefined);
 }
 
 function encodeError(error: Error, isText: boolean, headers: Readonly<Record<string, string>>): Buffer {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
   const its = error instanceof ProtocolError ? error.headers : {};
-  const body = isText ? `${error.message}\n` : `${JSON.stringify({ error: error.message })}\n`;
+  const body = isText ? `${printableLine(error.message)}\n` : `${showJson({ error: error.message })}\n`;
   return encodeResponse(status, { ...headers, ...its }, body);
 }

@@ -9,7 +9,7 @@ import { observerShare } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { work } from '../protocol/work.ts';
 import type { Answer, Call, Command, Control } from './command.ts';
-import { showHeading, showRow, showValue } from './show.ts';
+import { showHeading, showJson, showRow, showValue } from './show.ts';
 
 /** A piece of work; what is left of it is the next one. */
 type Task = () => Task | undefined;
@@ -67,10 +67,9 @@ function say(command: Command, result: unknown, answer: Answer): Task | undefine
     return undefined;
   }
   if (command.columns !== undefined) {
-    answer.write(answer.isJson ? '[' : `${showHeading(command.columns)}\n`);
     return () => sayRows(command, result as Iterator<Row>, answer, true);
   }
-  answer.write(answer.isJson ? `${JSON.stringify(result)}\n` : showValue(result));
+  answer.write(answer.isJson ? `${showJson(result)}\n` : showValue(result));
   answer.end();
   return undefined;
 }
@@ -82,7 +81,8 @@ const rowsAtOnce = 128;
 /** Some of the rows, and then what is left to do. */
 function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
   if (answer.isGone) return undefined;
-  let text = '';
+  // What is wrong with the call shows at the first row: then nothing else was said.
+  let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(command.columns!)}\n`;
   let isStart = isFirst;
   try {
     for (let count = 0; count < rowsAtOnce; count++) {
@@ -94,7 +94,7 @@ function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst:
       }
       work.done++;
       text += answer.isJson
-        ? `${isStart ? '' : ',\n'}${JSON.stringify(value)}`
+        ? `${isStart ? '' : ',\n'}${showJson(value)}`
         : `${showRow(command.columns!, value)}\n`;
       isStart = false;
     }

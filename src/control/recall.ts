@@ -13,9 +13,10 @@ import { controlPlace, type Places } from '../options/places.ts';
 import { table } from '../options/table.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { findCommand, readWords } from './call.ts';
-import type { Call } from './command.ts';
+import type { Call, Command } from './command.ts';
 import { commandHelp } from './help.ts';
-import { wordOptions } from './line.ts';
+import { unreadable, wordOptions } from './line.ts';
+import { printableLine } from './show.ts';
 
 /** Exit codes, as every door has them: 0 done, 1 failed, 2 usage, 3 no server. */
 export const Exit = { Done: 0, Failed: 1, Usage: 2, NoServer: 3 } as const;
@@ -42,19 +43,22 @@ export async function recall(argv: readonly string[], env: Environment, usual: P
   const { given, words } = readArguments(argv, { ...table, ...own });
   const stray = [...given.keys()].find(name => !Object.hasOwn(own, name));
   const [name = '', ...rest] = words;
-  const command = find(name);
+  const command = knownCommand(name);
   if (stray !== undefined) {
     throw new UsageError(`${flagName(stray)} is an option of the server, not of ${name}; leave it out`);
   }
-  if (given.has('help')) return print(commandHelp(command));
+  if (given.has('help')) {
+    await print(`${commandHelp(command)}\n`);
+    return Exit.Done;
+  }
   const { json, binary } = readValues(own, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
   const call = readWords(command, rest.at(-1) === '-' && bytes === undefined ? fromStdin(rest) : rest, bytes);
   return ask(controlOf(given, env, usual), call, json);
 }
 
-/** What is no command is wrong usage here. */
-function find(name: string): Call['command'] {
+/** What is no command is wrong usage here. @throws UsageError */
+export function knownCommand(name: string): Command {
   try {
     return findCommand(name);
   } catch (error) {
@@ -66,11 +70,12 @@ function fromStdin(words: readonly string[]): string[] {
   return [...words.slice(0, -1), readBytes('-').toString('utf8').replace(/\n$/, '')];
 }
 
+/** A file, or stdin. The whole command waits for it, so it may be a pipe. */
 function readBytes(path: string): Buffer {
   try {
     return readFileSync(path === '-' ? 0 : path);
   } catch (error) {
-    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`);
+    throw unreadable(path, error);
   }
 }
 
@@ -116,8 +121,7 @@ async function show(response: IncomingMessage): Promise<number> {
   try {
     for await (const piece of response) {
       if (!isDone) error += piece;
-      else if (!process.stdout.write(piece))
-        await new Promise(resume => process.stdout.once('drain', resume));
+      else if (!(await print(piece))) break;
     }
   } catch {
     return fail('the server ended before it had said everything', Exit.Failed);
@@ -137,17 +141,24 @@ function explain(error: NodeJS.ErrnoException, path: string): number {
       Exit.NoServer,
     );
   }
+  if (error.code === 'ECONNRESET') return fail('the server ended before it had answered', Exit.Failed);
   const why =
     error.code === 'EACCES' ? 'permission denied; it is for the user that the server runs as' : error.message;
   return fail(`cannot reach the server at ${path}: ${why}`, Exit.Failed);
 }
 
 function fail(sentence: string, exitCode: number): number {
-  process.stderr.write(`pollywog: ${sentence}\n`);
+  process.stderr.write(`pollywog: ${printableLine(sentence)}\n`);
   return exitCode;
 }
 
-function print(text: string): number {
-  process.stdout.write(`${text}\n`);
-  return Exit.Done;
+/** @returns false where nobody reads it any more, as `head` does not when it has its lines: that is no failure */
+async function print(text: string | Buffer): Promise<boolean> {
+  const { stdout } = process;
+  if (!stdout.destroyed && !stdout.write(text) && !stdout.destroyed) {
+    await new Promise<void>(resume => {
+      stdout.once('drain', resume).once('close', resume);
+    });
+  }
+  return !stdout.destroyed;
 }

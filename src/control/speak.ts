@@ -1,6 +1,7 @@
 /** Commands that say something to those who are connected. */
 import type { Connection } from '../connection/connection.ts';
 import { sendMessage, sendToAll } from '../connection/send.ts';
+import { maxPacketBlob } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { userOf, visitRoom } from '../session/chat.ts';
 import type { Name } from '../session/names.ts';
@@ -24,9 +25,21 @@ function readSaid({ text, bytes }: Values): Said {
 /** As someone in the chat sees it. */
 const fromServer = ({ bytes }: Said) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
 
-/** Whether messages can be sent there now: not while it is still shaking hands, nor once it is closing. */
-function canHear({ phase, endpoint, handler }: Connection): boolean {
-  return phase === 'open' && handler !== undefined && (endpoint === undefined || endpoint.state === 'OPEN');
+/** Whether messages can be sent there as they are: not while it shakes hands, nor once it closes; the chat has packets. */
+function canHear(connection: Connection): boolean {
+  const { handler } = connection;
+  return isOpen(connection) && handler !== undefined && handler.name !== 'tpacket';
+}
+
+function isOpen({ phase, endpoint }: Connection): boolean {
+  return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
+}
+
+/** @throws ProtocolError where it is nothing that the chat has */
+function checkForChat({ isText, bytes }: Said): void {
+  if (!isText) throw new ProtocolError(409, 'the chat has texts only, no bytes');
+  if (bytes.length > maxPacketBlob)
+    throw new ProtocolError(409, `a message is at most ${maxPacketBlob} bytes`);
 }
 
 export const send: Command = {
@@ -37,11 +50,10 @@ export const send: Command = {
     const said = readSaid(values);
     const connection = findConnection(control, values['to'] as Target);
     const user = userOf(control.chat, connection);
-    if (user !== undefined) {
-      if (!said.isText)
-        throw new ProtocolError(409, `${user.nick.text} is in the chat, which has texts only`);
+    if (user !== undefined && isOpen(connection)) {
+      checkForChat(said);
       tell(user, user.voice.logged(fromServer(said)));
-    } else if (canHear(connection) && connection.handler?.name !== 'tpacket') {
+    } else if (user === undefined && canHear(connection)) {
       sendMessage(connection, said.isText, said.bytes, 0, said.bytes.length);
     } else {
       throw new ProtocolError(409, `connection ${connection.id} is not ready for messages`);
@@ -62,13 +74,14 @@ export const broadcast: Command = {
       if (entry?.kind !== 'connection') continue;
       const user = userOf(control.chat, entry);
       if (user === undefined) {
-        if (canHear(entry) && entry.handler?.name !== 'tpacket') listeners.push(entry);
-      } else if (said.isText && entry.phase === 'open') {
+        if (canHear(entry)) listeners.push(entry);
+      } else if (said.isText && isOpen(entry)) {
         const members = chatters.get(user.voice);
         if (members === undefined) chatters.set(user.voice, [entry]);
         else members.push(entry);
       }
     }
+    if (chatters.size > 0) checkForChat(said);
     const { isText, bytes } = said;
     sendToAll(listeners, undefined, isText, bytes, 0, bytes.length);
     let sent = listeners.length;

@@ -1,7 +1,8 @@
 /** The secret that lets commands in over HTTP. */
 import { readFileSync, statSync } from 'node:fs';
+import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
-import { minTokenLength } from '../protocol/bounds.ts';
+import { longestTokenFile, minTokenLength } from '../protocol/bounds.ts';
 
 /**
  * @param path of the file that has it, and nothing else; `none`: there is none
@@ -11,7 +12,11 @@ export function readToken(path: string): string | undefined {
   if (path === 'none') return undefined;
   let text: string;
   try {
-    if (!statSync(path).isFile()) throw new Error('it is no file');
+    const found = statSync(path);
+    if (!found.isFile()) throw new Error('it is no file');
+    if (found.size > longestTokenFile) throw new Error('it is too long for a token');
+    // Not refused: a secret that a container is given is often like this, and nobody else is there.
+    if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });
     text = readFileSync(path, 'utf8').trim();
   } catch (error) {
     throw new UsageError(`cannot read the token in ${quoted(path)}: ${(error as Error).message}`);

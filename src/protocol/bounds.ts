@@ -86,6 +86,9 @@ export const maxUnwatched = 1 * MiB;
 /** Characters of a token for commands over HTTP: 16 of 64 kinds are 96 bits, more than can be tried. */
 export const minTokenLength = 16;
 
+/** The file that has it. */
+export const longestTokenFile = 4 * KiB;
+
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 

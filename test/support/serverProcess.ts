@@ -50,19 +50,23 @@ export async function startServerFor(
   return server;
 }
 
-/** The same with the whole command line given, which has to have `--log-format json`. */
+/**
+ * The same with the whole command line given, which has to have `--log-format json`.
+ * @param stdin 'pipe': the test writes to `child.stdin`
+ */
 export async function startServerWith(
   commandLine: readonly string[],
   environment: NodeJS.ProcessEnv = process.env,
+  stdin: 'ignore' | 'pipe' = 'ignore',
 ): Promise<ServerProcess> {
   const child = spawn(process.execPath, [serverScript, ...commandLine], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
     env: environment,
   });
   const killChild = () => child.kill('SIGKILL');
   process.once('exit', killChild);
   let errors = '';
-  child.stderr.setEncoding('utf8').on('data', text => {
+  child.stderr!.setEncoding('utf8').on('data', text => {
     errors += text;
   });
   const exited = once(child, 'close').then(([code]) => {
@@ -81,8 +85,9 @@ export async function startServerWith(
       for (;;) {
         const found = jsonLines(errors).find(fits);
         if (found !== undefined) return found;
-        if (child.stderr.closed) throw new Error(`the server ended without logging this; it said: ${errors}`);
-        await Promise.race([once(child.stderr, 'data'), exited]);
+        if (child.stderr!.closed)
+          throw new Error(`the server ended without logging this; it said: ${errors}`);
+        await Promise.race([once(child.stderr!, 'data'), exited]);
       }
     },
     exited,
@@ -101,10 +106,13 @@ export async function startServerWith(
 async function readyLine(child: ChildProcess, errors: () => string): Promise<{ url: string; port: number }> {
   // Lines are read to the end, so that the server never blocks on a full pipe.
   const lines = createInterface(child.stdout!);
+  let isReady = false;
   return new Promise((resolve, reject) => {
     lines.on('line', line => {
+      if (isReady) return;
       const [ready] = jsonLines(`${line}\n`);
       if (ready?.['event'] === 'listening') {
+        isReady = true;
         resolve({ url: String(ready['url']), port: Number(ready['port']) });
       }
     });

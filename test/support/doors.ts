@@ -1,0 +1,165 @@
+/** The doors that commands come in by: each takes a command's words, and tells what came of it in the same form. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { commands } from '../../src/control/commands.ts';
+import { type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
+
+/** What came of a command. */
+export interface Told {
+  /** As the recall ends: 0 done, 1 failed, 2 usage, 3 no server; undefined where a door tells no such thing. */
+  readonly exit: number | undefined;
+  readonly stdout: string;
+  /** Without what the server logs. */
+  readonly stderr: string;
+}
+
+export interface Door {
+  readonly name: string;
+  /** @param bytes for `--binary` */
+  call(server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told>;
+}
+
+/** A server with all its doors open. */
+export interface OpenServer extends ServerProcess {
+  readonly folder: string;
+  readonly control: string;
+  readonly token: string;
+  readonly tokenFile: string;
+  /** All that it said on stdout since it was ready. */
+  stdout(): string;
+}
+
+export const secret = 'correct-horse.battery~staple_0123456789';
+
+/** It ends with the test at the latest. */
+export async function openServer(
+  test: { after(hook: () => Promise<void>): void },
+  ...options: string[]
+): Promise<OpenServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-doors-'));
+  const control = join(folder, 'control.sock');
+  const tokenFile = join(folder, 'token');
+  writeFileSync(tokenFile, `${secret}\n`, { mode: 0o600 });
+  const places = ['--control', control, '--api-token', tokenFile, '--stdin', '--config', 'none'];
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', ...places];
+  const server = await startServerWith([...standard, ...options], process.env, 'pipe');
+  test.after(async () => {
+    await server.kill();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  let said = '';
+  server.child.stdout!.on('data', text => {
+    said += text;
+  });
+  return { ...server, folder, control, token: secret, tokenFile, stdout: () => said };
+}
+
+/** The program itself, from a shell. */
+export async function run(words: readonly string[], stdin: string | Buffer = ''): Promise<Told> {
+  const child = spawn(process.execPath, [serverScript, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', text => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  // It need not read it.
+  child.stdin.on('error', () => {});
+  child.stdin.end(stdin);
+  const [exit] = await once(child, 'close');
+  return { exit, stdout, stderr };
+}
+
+const recall: Door = {
+  name: 'the recall',
+  call({ control, folder }, words, bytes) {
+    return run(['--control', control, ...binaryOption(folder, bytes), ...words]);
+  },
+};
+
+function binaryOption(folder: string, bytes: Buffer | undefined): string[] {
+  if (bytes === undefined) return [];
+  const path = join(folder, 'bytes');
+  writeFileSync(path, bytes);
+  return ['--binary', path];
+}
+
+/** A word as it may stand in a line. */
+export const inQuotes = (word: string) =>
+  `"${[...word].map(one => (/[\w@ ]/.test(one) ? one : `\\u{${one.codePointAt(0)!.toString(16)}}`)).join('')}"`;
+
+const stdin: Door = {
+  name: 'stdin',
+  async call(server, words, bytes) {
+    const { child, folder } = server;
+    const lines = [...binaryOption(folder, bytes), ...words].map(inQuotes).join(' ');
+    const from = [server.stdout().length, server.stderr().length] as const;
+    // Commands are done in order: when these two are answered, the one before them was.
+    child.stdin!.write(`${lines}\n{"command": "get", "name": "greet-after", "json": true}\nno-command\n`);
+    const outMark = '[{"name":"greet-after"';
+    const errorMark = 'pollywog: there is no command "no-command"';
+    const heard = () => [server.stdout().slice(from[0]), server.stderr().slice(from[1])] as const;
+    for (;;) {
+      const [out, error] = heard();
+      if (out.includes(outMark) && error.includes(errorMark)) {
+        const sentences = error.slice(0, error.indexOf(errorMark)).split('\n');
+        const stderr = sentences.filter(line => line.startsWith('pollywog: ')).join('\n');
+        return {
+          exit: undefined,
+          stdout: out.slice(0, out.indexOf(outMark)),
+          stderr: stderr && `${stderr}\n`,
+        };
+      }
+      await Promise.race([once(child.stdout!, 'data'), once(child.stderr!, 'data')]);
+    }
+  },
+};
+
+/** A command's words, by the names of its parameters. */
+function named(words: readonly string[], bytes: Buffer | undefined): Record<string, string> {
+  const values = words.slice(1);
+  const entries: [string, string][] = bytes === undefined ? [] : [['binary', bytes.toString('base64')]];
+  for (const [name, { rest, orBytes }] of Object.entries(commands.get(words[0]!)?.parameters ?? {})) {
+    if (bytes !== undefined && orBytes) continue;
+    const value = rest ? values.splice(0).join(' ') : values.shift();
+    if (value !== undefined && !(rest && value === '' && words.at(-1) !== '')) entries.push([name, value]);
+  }
+  return Object.fromEntries([...entries, ...values.map((value, index) => [`more${index}`, value])]);
+}
+
+function overHttp(name: string, type: string, encode: (values: Record<string, string>) => string): Door {
+  return {
+    name,
+    async call({ port, token }, words, bytes) {
+      const plain = words.filter(word => word !== '--json');
+      const isJson = plain.length < words.length;
+      const response = await fetch(`http://127.0.0.1:${port}/api/${encodeURIComponent(plain[0] ?? '')}`, {
+        method: 'POST',
+        headers: {
+          Authorization: `Bearer ${token}`,
+          'Content-Type': type,
+          Accept: isJson ? 'application/json' : 'text/plain',
+        },
+        body: encode(named(plain, bytes)),
+      });
+      const text = await response.text();
+      if (response.status === 200) return { exit: 0, stdout: text, stderr: '' };
+      const sentence = isJson ? `${JSON.parse(text).error}\n` : text;
+      return { exit: response.status === 400 ? 2 : 1, stdout: '', stderr: `pollywog: ${sentence}` };
+    },
+  };
+}
+
+/** Every door there is: what is tested of one is tested of all. */
+export const doors: readonly Door[] = [
+  recall,
+  stdin,
+  overHttp('HTTP, as JSON', 'application/json', JSON.stringify),
+  overHttp('HTTP, as a form', 'application/x-www-form-urlencoded', values =>
+    new URLSearchParams(values).toString(),
+  ),
+];
