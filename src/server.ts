@@ -14,6 +14,7 @@ import { notify } from './control/notify.ts';
 import { holdPidFile } from './control/pidFile.ts';
 import { knownCommand, recall, wordsOf } from './control/recall.ts';
 import { reload, reloadAndLog } from './control/reload.ts';
+import { openSpool } from './control/spool.ts';
 import { takeStdin } from './control/stdin.ts';
 import { readToken } from './control/token.ts';
 import { configureLog, log } from './log/log.ts';
@@ -84,8 +85,10 @@ async function serve(): Promise<number> {
   }
   await openControl(server, newHttpWire(server, [newOwnersDoor(control)], 'control'));
   if (configuration.stdin) void takeStdin(control);
+  const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
   await announce(listeners, configuration);
   await serverLoop(server);
+  await spool?.close();
   if (store !== undefined) closeStore(store);
   // Who has no more commands to wait for ends, though stdin has not.
   if (configuration.stdin) process.stdin.destroy();

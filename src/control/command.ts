@@ -74,6 +74,8 @@ export interface Command {
   readonly streams?: true;
   /** Of a command that gives rows. */
   readonly columns?: Readonly<Record<string, Column>>;
+  /** It goes on until whoever called goes away: not for doors where nobody can. */
+  readonly streams?: true;
   /**
    * Does it.
    * @returns what it says: a sentence, a record, or rows, one after the other, so that others get their turn between them;

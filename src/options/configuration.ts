@@ -50,6 +50,7 @@ export interface Configuration {
   /** Paths, or `auto` or `none`. */
   readonly control: string;
   readonly apiToken: string;
+  /** A folder; empty: none. */
   readonly spool: string;
   readonly stdin: boolean;
   readonly daemon: boolean;

@@ -56,7 +56,7 @@ export const table = {
     help: 'admit pages of this origin only',
   },
   data: {
-    kind: directory,
+    kind: directory('memory'),
     default: '',
     needsRestart: true,
     group: 'Chat',
@@ -169,8 +169,8 @@ export const table = {
     help: 'token for commands over HTTP, at /api',
   },
   spool: {
-    kind: file,
-    default: 'none',
+    kind: directory('none'),
+    default: '',
     needsRestart: true,
     group: 'Commands',
     help: 'folder that commands come in by, as *.cmd',

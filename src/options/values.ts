@@ -96,18 +96,18 @@ export const duration: Kind<number> = {
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
 
-const noDirectory = 'memory';
-
-/** A folder; `memory`, which is empty, for none. */
-export const directory: Kind<string> = {
-  placeholder: 'DIR',
-  wants: 'the path of a folder, or memory',
-  parse(raw) {
-    if (typeof raw !== 'string' || raw === '' || raw.includes('\0')) return undefined;
-    return raw === noDirectory ? '' : raw;
-  },
-  show: path => (path === '' ? noDirectory : path),
-};
+/** A folder. @param none the word for having none, which becomes empty */
+export function directory(none: string): Kind<string> {
+  return {
+    placeholder: 'DIR',
+    wants: `the path of a folder, or ${none}`,
+    parse(raw) {
+      if (typeof raw !== 'string' || raw === '' || raw.includes('\0')) return undefined;
+      return raw === none ? '' : raw;
+    },
+    show: path => (path === '' ? none : path),
+  };
+}
 
 /** A file; `auto` for the usual one, `none` for no file. One that is called so is `./auto`. */
 export const file: Kind<string> = {

@@ -89,6 +89,24 @@ export const minTokenLength = 16;
 /** The file that has it. */
 export const longestTokenFile = 4 * KiB;
 
+/** A file with commands, in the spool's folder: as much as the body of a request. */
+export const maxSpoolFile = maxCommandBody;
+
+/** One line of it: as a line of the chat. What is longer is given by `--binary`. */
+export const maxCommandLine = 64 * KiB;
+
+/** What the commands of one such file may say, all together: a list of 100,000 connections takes about 10 MB. */
+export const maxSpoolOutput = 16 * MiB;
+
+/** Names of such files that are looked at together; the rest has its turn after them. */
+export const maxSpoolNames = 1024;
+
+/** How long one line of such a file may take; milliseconds. A ping waits 20 s for its pong. */
+export const spoolPatience = 60_000;
+
+/** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
+export const spoolRescan = 5000;
+
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 

@@ -43,7 +43,7 @@ test('with nothing given, the defaults', () => {
     sockets: 'auto',
     control: 'auto',
     apiToken: 'none',
-    spool: 'none',
+    spool: '',
     stdin: false,
     daemon: false,
     pidFile: 'auto',

@@ -1,0 +1,210 @@
+/**
+ * The door of scripts: a file that is renamed to `*.cmd` in the spool's folder is run, a line a command, and answered by a
+ * file. One file at a time, in the order of their names, and one line at a time: so of a thousand files each line has its
+ * own turn at the observer, and everything the disk has to do is done elsewhere than on this thread.
+ */
+import { watch } from 'node:fs';
+import { join } from 'node:path';
+import { log } from '../log/log.ts';
+import { maxSpoolFile, spoolRescan } from '../protocol/bounds.ts';
+import { errorCode } from '../storage/disk.ts';
+import type { Control } from './command.ts';
+import { answer, keepTaken, listFiles, putAside, running, settle, take, waiting } from './spoolFolder.ts';
+import { newRun, type Run, runLines } from './spoolLines.ts';
+import { allOf } from './spoolOutput.ts';
+import { checkFolder, isUnchanged, openFolder, readPlainFile } from './spoolSafety.ts';
+
+export interface Spool {
+  /** Resolves when nothing is being run any more. What waits is left for the next server. */
+  close(): Promise<void>;
+}
+
+/** The door's own state. */
+interface Door {
+  readonly control: Control;
+  readonly folder: string;
+  readonly ending: AbortController;
+  /** Something may have come since this was last seen false. */
+  isWoken: boolean;
+  /** Ends the nap, if there is one. */
+  wake(): void;
+  /** What was complained about last: the same is not said again and again. */
+  complaint: string;
+  /** Files that were found unfit, a few of them. */
+  readonly refused: Set<string>;
+}
+
+/**
+ * Puts aside what an earlier server left half done, and then takes what comes, until it is closed.
+ * @param path of the folder, which is made if it is not there
+ * @throws Error, a sentence, where it cannot be used, or is not safe
+ */
+export async function openSpool(control: Control, path: string): Promise<Spool> {
+  const folder = await openFolder(path);
+  const door: Door = {
+    control,
+    folder,
+    ending: new AbortController(),
+    isWoken: false,
+    wake() {},
+    complaint: '',
+    refused: new Set(),
+  };
+  await recover(door);
+  const stopWatching = watchFolder(door);
+  const done = work(door);
+  return {
+    async close() {
+      door.ending.abort();
+      stopWatching();
+      rouse(door);
+      await done;
+    },
+  };
+}
+
+/** What was running when an earlier server ended is not run again: nobody knows how far it came. */
+async function recover({ folder }: Door): Promise<void> {
+  for (;;) {
+    const left = await listFiles(folder, running, () => {});
+    if (left.length === 0) return;
+    for (const name of left) {
+      if (await settle(folder, name)) continue;
+      const reason = 'the server ended while this was running; it may have been run in part';
+      await putAside(folder, name, [Buffer.from(`${reason}\n`)]);
+      log('warn', 'spool file failed', { name, reason });
+    }
+  }
+}
+
+/** @returns what ends it */
+function watchFolder(door: Door): () => void {
+  try {
+    const watcher = watch(door.folder, { persistent: false }, (_, file) => {
+      if (file?.endsWith(waiting)) rouse(door);
+    });
+    watcher.on('error', () => watcher.close());
+    return () => watcher.close();
+  } catch (error) {
+    log('warn', 'spool not watched', { reason: (error as Error).message, lookedAtEvery: spoolRescan });
+    return () => {};
+  }
+}
+
+function rouse(door: Door): void {
+  door.isWoken = true;
+  door.wake();
+}
+
+/** Until something comes, or it is time to look whether something did. */
+async function nap(door: Door): Promise<void> {
+  if (!door.isWoken) {
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, spoolRescan).unref();
+      door.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+  door.isWoken = false;
+}
+
+async function work(door: Door): Promise<void> {
+  let left: readonly string[] = [];
+  while (!door.ending.signal.aborted) {
+    try {
+      left = await takeWhatIsThere(door, left);
+      door.complaint = '';
+    } catch (error) {
+      complain(door, (error as Error).message);
+      left = [];
+    }
+    if (left.length === 0) await nap(door);
+  }
+}
+
+/**
+ * A look at a folder may miss what comes meanwhile, and yet see what came after that. What two looks in a row agree on, from
+ * the first name on, is complete: whatever was there before one of these, and has an earlier name, was there before the
+ * second look began.
+ * @param before what the last look saw, and was not taken
+ * @returns the same for the next one
+ * @throws Error where the folder is not as it should be
+ */
+async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<readonly string[]> {
+  if (!mayTake(door)) return [];
+  await checkFolder(door.folder);
+  const there = await listFiles(door.folder, waiting, file => refuse(door, file));
+  const differs = there.findIndex((name, index) => name !== before[index]);
+  const ready = differs < 0 ? there : there.slice(0, differs);
+  for (const name of ready) {
+    if (!mayTake(door)) return [];
+    if (await take(door.folder, name)) await runFile(door, name);
+  }
+  // Where all of it was taken, there may be more by now.
+  if (ready.length > 0) door.isWoken = true;
+  return there.slice(ready.length);
+}
+
+/** While the server drains, nothing more is begun. */
+function mayTake({ control, ending }: Door): boolean {
+  return !control.server.isDraining && !ending.signal.aborted;
+}
+
+async function runFile(door: Door, name: string): Promise<void> {
+  const { control, folder, ending } = door;
+  const run = newRun(control, folder, ending.signal);
+  const began = performance.now();
+  try {
+    await runWhole(run, name);
+    const milliseconds = Math.round(performance.now() - began);
+    log('info', 'spool file done', { name, commands: run.commands, milliseconds });
+  } catch (error) {
+    await fail(door, run, name, (error as Error).message);
+  }
+  for (const then of run.followers) then();
+}
+
+async function runWhole(run: Run, name: string): Promise<void> {
+  const path = join(run.folder, name + running);
+  await keepTaken(run.folder);
+  const file = await readPlainFile(path, maxSpoolFile);
+  if (file.bytes.length === 0) throw new Error(`it is empty; ${advice}`);
+  await runLines(run, file.bytes);
+  if (!(await isUnchanged(path, file))) throw new Error(`it was written to while it was run; ${advice}`);
+  await answer(run.folder, name, allOf(run.output));
+}
+
+const advice = 'write it under another name, and rename it when it is whole';
+
+/** Nothing else is taken before it is put aside. */
+async function fail(door: Door, run: Run, name: string, reason: string): Promise<void> {
+  log('warn', 'spool file failed', { name, commands: run.commands, reason });
+  const said = allOf(run.output, `${reason}\n`);
+  for (;;) {
+    try {
+      return await putAside(door.folder, name, said);
+    } catch (error) {
+      complain(door, (error as Error).message);
+      // Somebody took it away; or, when the server is started again, it is put aside.
+      if (errorCode(error) === 'ENOENT' || door.ending.signal.aborted) return;
+      await nap(door);
+    }
+  }
+}
+
+function complain(door: Door, reason: string): void {
+  if (reason !== door.complaint) log('error', 'spool trouble', { reason });
+  door.complaint = reason;
+}
+
+const mostRefused = 100;
+
+/** Once for each, but it is not held against those who come after very many. */
+function refuse({ refused }: Door, file: string): void {
+  if (refused.has(file) || refused.size >= mostRefused) return;
+  refused.add(file);
+  const reason = 'only plain files are taken, whose names are of letters, digits, ., _ and -';
+  log('warn', 'spool file ignored', { file, reason });
+}

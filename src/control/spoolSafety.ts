@@ -1,0 +1,94 @@
+/**
+ * Whoever may write to the spool's folder commands the server. So it must not be everyone; and of what lies there, only
+ * plain files are read: nothing that leads elsewhere, and nothing that could keep whoever opens it waiting.
+ */
+import { constants, type Stats } from 'node:fs';
+import { lstat, mkdir, open, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode } from '../storage/disk.ts';
+import { showSize } from './show.ts';
+
+/** Where what failed is put. */
+export function failedFolder(folder: string): string {
+  return join(folder, 'failed');
+}
+
+/**
+ * Makes the folder and the one for failures, where they are not there, and sees to it that they are safe.
+ * @returns its path, without links
+ * @throws Error, a sentence
+ */
+export async function openFolder(path: string): Promise<string> {
+  try {
+    await makeFolder(path);
+    const folder = await realpath(path);
+    await makeFolder(failedFolder(folder));
+    await checkFolder(folder);
+    return folder;
+  } catch (error) {
+    throw new Error(`cannot take commands from ${path}: ${(error as Error).message}`);
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+/** @throws Error, a sentence, where one of the two is not safe */
+export async function checkFolder(folder: string): Promise<void> {
+  for (const path of [folder, failedFolder(folder)]) {
+    const stats = await lstat(path);
+    if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
+    const own = process.getuid?.() ?? stats.uid;
+    if (stats.uid !== own && stats.uid !== 0) {
+      throw new Error(
+        `${path} belongs to another user (uid ${stats.uid}); give it to the server's with chown`,
+      );
+    }
+    if ((stats.mode & 0o002) !== 0) {
+      throw new Error(`everyone may write to ${path}, and so command the server; chmod o-w takes that away`);
+    }
+  }
+}
+
+export interface PlainFile {
+  readonly bytes: Buffer;
+  /** Changes whenever somebody writes to the file. */
+  readonly stamp: string;
+}
+
+const toRead = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * Reads the whole file.
+ * @param largest in bytes
+ * @throws Error, the end of a sentence, where it cannot be read, or is no such file
+ */
+export async function readPlainFile(path: string, largest: number): Promise<PlainFile> {
+  const handle = await open(path, toRead).catch(error => {
+    throw errorCode(error) === 'ELOOP' ? new Error('it is a symbolic link') : error;
+  });
+  try {
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new Error('it is no plain file');
+    if (stats.nlink > 1) throw new Error('it has other names as well (hard links)');
+    if (stats.size > largest) throw new Error(`it has more than ${showSize(largest)}`);
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(stats.size), 0, stats.size, 0);
+    return { bytes: buffer.subarray(0, bytesRead), stamp: stampOf(stats) };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether nobody has written to the file since it was read. */
+export async function isUnchanged(path: string, { stamp }: PlainFile): Promise<boolean> {
+  return stampOf(await lstat(path)) === stamp;
+}
+
+function stampOf({ ino, size, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${mtimeMs}`;
+}
