@@ -4,15 +4,26 @@
  * own turn at the observer, and everything the disk has to do is done elsewhere than on this thread.
  */
 import { watch } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
 import { maxSpoolFile, spoolRescan } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
 import type { Control } from './command.ts';
-import { answer, keepTaken, listFiles, putAside, running, settle, take, waiting } from './spoolFolder.ts';
+import {
+  answer,
+  type Folders,
+  forget,
+  isAnswered,
+  listFiles,
+  openToSync,
+  putAside,
+  suffix,
+  take,
+} from './spoolFolder.ts';
 import { newRun, type Run, runLines } from './spoolLines.ts';
 import { allOf } from './spoolOutput.ts';
-import { checkFolder, isUnchanged, openFolder, readPlainFile } from './spoolSafety.ts';
+import { checkFolders, isUnchanged, openFolders, readPlainFile } from './spoolSafety.ts';
 
 export interface Spool {
   /** Resolves when nothing is being run any more. What waits is left for the next server. */
@@ -22,7 +33,7 @@ export interface Spool {
 /** The door's own state. */
 interface Door {
   readonly control: Control;
-  readonly folder: string;
+  readonly folders: Folders;
   readonly ending: AbortController;
   /** Something may have come since this was last seen false. */
   isWoken: boolean;
@@ -40,10 +51,9 @@ interface Door {
  * @throws Error, a sentence, where it cannot be used, or is not safe
  */
 export async function openSpool(control: Control, path: string): Promise<Spool> {
-  const folder = await openFolder(path);
   const door: Door = {
     control,
-    folder,
+    folders: await openFolders(path),
     ending: new AbortController(),
     isWoken: false,
     wake() {},
@@ -64,15 +74,14 @@ export async function openSpool(control: Control, path: string): Promise<Spool> 
 }
 
 /** What was running when an earlier server ended is not run again: nobody knows how far it came. */
-async function recover({ folder }: Door): Promise<void> {
-  for (;;) {
-    const left = await listFiles(folder, running, () => {});
-    if (left.length === 0) return;
-    for (const name of left) {
-      if (await settle(folder, name)) continue;
-      const reason = 'the server ended while this was running; it may have been run in part';
-      await putAside(folder, name, [Buffer.from(`${reason}\n`)]);
+async function recover({ folders }: Door): Promise<void> {
+  const reason = 'the server ended while this was running; it may have been run in part';
+  for (const name of await listFiles(folders.running, () => {})) {
+    if (await isAnswered(folders, name)) {
+      await forget(folders, name);
+    } else {
       log('warn', 'spool file failed', { name, reason });
+      await putAside(folders, name, [Buffer.from(`${reason}\n`)]);
     }
   }
 }
@@ -80,8 +89,8 @@ async function recover({ folder }: Door): Promise<void> {
 /** @returns what ends it */
 function watchFolder(door: Door): () => void {
   try {
-    const watcher = watch(door.folder, { persistent: false }, (_, file) => {
-      if (file?.endsWith(waiting)) rouse(door);
+    const watcher = watch(door.folders.spool, { persistent: false }, (_, file) => {
+      if (file?.endsWith(suffix)) rouse(door);
     });
     watcher.on('error', () => watcher.close());
     return () => watcher.close();
@@ -134,16 +143,23 @@ async function work(door: Door): Promise<void> {
  */
 async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<readonly string[]> {
   if (!mayTake(door)) return [];
-  await checkFolder(door.folder);
-  const there = await listFiles(door.folder, waiting, file => refuse(door, file));
+  const { folders } = door;
+  await checkFolders(folders);
+  const there = await listFiles(folders.spool, file => refuse(door, file));
   const differs = there.findIndex((name, index) => name !== before[index]);
   const ready = differs < 0 ? there : there.slice(0, differs);
-  for (const name of ready) {
-    if (!mayTake(door)) return [];
-    if (await take(door.folder, name)) await runFile(door, name);
+  if (ready.length === 0) return there;
+  // Where all of it is taken, there may be more by then.
+  door.isWoken = true;
+  const toSync = await openToSync(folders);
+  try {
+    for (const name of ready) {
+      if (!mayTake(door)) return [];
+      if (await take(folders, name)) await runFile(door, name, toSync);
+    }
+  } finally {
+    await toSync.close();
   }
-  // Where all of it was taken, there may be more by now.
-  if (ready.length > 0) door.isWoken = true;
   return there.slice(ready.length);
 }
 
@@ -152,11 +168,13 @@ function mayTake({ control, ending }: Door): boolean {
   return !control.server.isDraining && !ending.signal.aborted;
 }
 
-async function runFile(door: Door, name: string): Promise<void> {
-  const { control, folder, ending } = door;
-  const run = newRun(control, folder, ending.signal);
+async function runFile(door: Door, name: string, toSync: FileHandle): Promise<void> {
+  const { control, folders, ending } = door;
+  const run = newRun(control, folders, ending.signal);
   const began = performance.now();
   try {
+    // Before the first line: after a power cut, it is not to be run again.
+    await toSync.datasync();
     await runWhole(run, name);
     const milliseconds = Math.round(performance.now() - began);
     log('info', 'spool file done', { name, commands: run.commands, milliseconds });
@@ -167,13 +185,12 @@ async function runFile(door: Door, name: string): Promise<void> {
 }
 
 async function runWhole(run: Run, name: string): Promise<void> {
-  const path = join(run.folder, name + running);
-  await keepTaken(run.folder);
+  const path = join(run.folders.running, name + suffix);
   const file = await readPlainFile(path, maxSpoolFile);
   if (file.bytes.length === 0) throw new Error(`it is empty; ${advice}`);
   await runLines(run, file.bytes);
   if (!(await isUnchanged(path, file))) throw new Error(`it was written to while it was run; ${advice}`);
-  await answer(run.folder, name, allOf(run.output));
+  await answer(run.folders, name, allOf(run.output));
 }
 
 const advice = 'write it under another name, and rename it when it is whole';
@@ -184,7 +201,7 @@ async function fail(door: Door, run: Run, name: string, reason: string): Promise
   const said = allOf(run.output, `${reason}\n`);
   for (;;) {
     try {
-      return await putAside(door.folder, name, said);
+      return await putAside(door.folders, name, said);
     } catch (error) {
       complain(door, (error as Error).message);
       // Somebody took it away; or, when the server is started again, it is put aside.

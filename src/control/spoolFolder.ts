@@ -1,21 +1,27 @@
 /**
- * The files of the spool. A script's `NAME.cmd` is renamed to `NAME.cmd.running`, run, answered by `NAME.out`, and removed;
- * what fails goes to `failed/`. Each step is one rename or removal, so at every moment a file's name says how far it has
- * come, whenever the process ends: nothing is run twice, and nothing is lost.
+ * The files of the spool. A script's `NAME.cmd` is renamed into `running/`, run, answered by `NAME.out` and removed; what
+ * fails goes to `failed/`. Each step is one rename or removal, so at every moment its place says how far a file has come,
+ * whenever the process ends: nothing is run twice, and nothing is lost.
  *
- * Against the end of the process that is enough: the system keeps what it was told. Against a power cut it is not, so the
- * new name is on the disk before the first line is run. The answers are not waited for: a power cut may cost the last ones.
+ * Against the end of the process that is enough: the system keeps what it was told. Against a power cut it is not, so it is
+ * on the disk that the file was taken, before its first line is run. The answers are not waited for: a power cut may cost
+ * the last ones.
  */
-import { lstat, opendir, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, lstat, open, opendir, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
 import { maxSpoolNames } from '../protocol/bounds.ts';
-import { errorCode, realDisk } from '../storage/disk.ts';
-import { failedFolder } from './spoolSafety.ts';
+import { errorCode } from '../storage/disk.ts';
 
-/** Behind the name of a file that waits, and of one that is run. */
-export const waiting = '.cmd';
-export const running = '.cmd.running';
+/** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
+export interface Folders {
+  readonly spool: string;
+  readonly running: string;
+  readonly failed: string;
+}
+
+/** The end of the name of a file with commands. */
+export const suffix = '.cmd';
 
 /** What a script may call its files: no blanks, nothing hidden, nothing that looks like an option. */
 export const fitName = /^\w[\w.-]{0,199}$/;
@@ -24,14 +30,10 @@ export const fitName = /^\w[\w.-]{0,199}$/;
 const namesAtOnce = 256;
 
 /**
- * The files there that end in `suffix`, without it, in the order of their names; of very many, the first.
- * @param refuse is told of each file that ends so and cannot be meant
+ * The files with commands that are there, without their suffix, in the order of their names; of very many, the first.
+ * @param refuse is told of each file that is called so, and cannot be meant
  */
-export async function listFiles(
-  folder: string,
-  suffix: string,
-  refuse: (file: string) => void,
-): Promise<string[]> {
+export async function listFiles(folder: string, refuse: (file: string) => void): Promise<string[]> {
   let names: string[] = [];
   for await (const entry of await opendir(folder, { bufferSize: namesAtOnce })) {
     if (!entry.name.endsWith(suffix)) continue;
@@ -49,13 +51,13 @@ function firstOf(names: string[]): string[] {
 /**
  * Takes the file: from here on it is not run again, however this process ends.
  * @returns false where it is not there any more
- * @throws Error where it cannot be had; then it has not been touched
+ * @throws Error where it cannot be had; then it stays where it is
  */
-export async function take(folder: string, name: string): Promise<boolean> {
-  // An answer beside a running file is always the answer to it: see `settle`.
-  await unlink(join(folder, `${name}.out`)).catch(unless('ENOENT', 'EISDIR'));
+export async function take({ spool, running }: Folders, name: string): Promise<boolean> {
+  // So whatever is the answer to a file in `running` is the answer to this one: see `isAnswered`.
+  await unlink(join(spool, `${name}.out`)).catch(unless('ENOENT', 'EISDIR'));
   try {
-    await rename(join(folder, name + waiting), join(folder, name + running));
+    await rename(join(spool, name + suffix), join(running, name + suffix));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return false;
     throw error;
@@ -63,58 +65,77 @@ export async function take(folder: string, name: string): Promise<boolean> {
   return true;
 }
 
-/** Waits until the disk has it that the file was taken. */
-export async function keepTaken(folder: string): Promise<void> {
-  await realDisk.syncInBackground(folder);
+/** What `sync` is called on, so that the disk has it which files were taken. Its opener closes it. */
+export function openToSync({ spool }: Folders): Promise<FileHandle> {
+  return open(spool, 'r');
 }
 
-/** Leaves the answer to a running file, which has been run to its end. @throws Error where it could not be written */
-export async function answer(folder: string, name: string, output: readonly Buffer[]): Promise<void> {
-  await put(folder, `${name}.out`, output);
-  await rm(join(folder, name + running), { force: true });
+/** Leaves the answer to a file that has been run to its end. @throws Error where it could not be written */
+export async function answer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
+  await put(folders, `${name}.out`, output, folders.spool);
+  await forget(folders, name);
+}
+
+/** A file that was taken goes. */
+export async function forget({ running }: Folders, name: string): Promise<void> {
+  await unlink(join(running, name + suffix)).catch(unless('ENOENT'));
+}
+
+/** Whether a file that is found in `running` had been run to its end, but for going. */
+export async function isAnswered({ spool }: Folders, name: string): Promise<boolean> {
+  const found = await lstat(join(spool, `${name}.out`)).catch(unless('ENOENT'));
+  return found?.isFile() === true;
 }
 
 /**
- * Puts a running file aside, with what was said up to there, and why no more.
+ * Puts a file that was taken aside, with what was said up to there, and why no more.
  * @throws Error where it cannot be moved; that its answer cannot be written is only logged
  */
-export async function putAside(folder: string, name: string, output: readonly Buffer[]): Promise<void> {
-  const failed = failedFolder(folder);
+export async function putAside(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
+  const { running, failed } = folders;
   const free = await freeName(failed, name);
   try {
-    await put(failed, `${free}.out`, output);
+    await put(folders, `${free}.out`, output, failed);
   } catch (error) {
     log('warn', 'spool answer lost', { name, reason: (error as Error).message });
   }
-  await rename(join(folder, name + running), join(failed, free + waiting));
+  await rename(join(running, name + suffix), join(failed, free + suffix));
 }
 
 /** What failed before under the same name is kept. */
 async function freeName(failed: string, name: string): Promise<string> {
   let free = name;
-  while (await isThere(join(failed, free + waiting))) free = `${name}.${Date.now()}`;
+  while (await isThere(join(failed, free + suffix))) free = `${name}.${Date.now()}`;
   return free;
 }
 
-/** Never half of it under its own name, and never through a link that somebody put there. */
-async function put(folder: string, file: string, bytes: readonly Buffer[]): Promise<void> {
-  const draft = join(folder, `.${file}.new`);
-  await rm(draft, { force: true });
+/** Never half of it under its name, and never through a link that somebody put there. */
+async function put(
+  { running }: Folders,
+  file: string,
+  bytes: readonly Buffer[],
+  into: string,
+): Promise<void> {
+  const draft = join(running, file);
   try {
-    await writeFile(draft, bytes, { flag: 'wx', mode: 0o640 });
-    await rename(draft, join(folder, file));
+    await writeNew(draft, bytes);
+    await rename(draft, join(into, file));
   } catch (error) {
     await unlink(draft).catch(() => {});
     throw error;
   }
 }
 
-/** Whether a file that was found running, when this process began, has its answer; then it was done, and goes. */
-export async function settle(folder: string, name: string): Promise<boolean> {
-  const answer = await lstat(join(folder, `${name}.out`)).catch(unless('ENOENT'));
-  if (!answer?.isFile()) return false;
-  await rm(join(folder, name + running), { force: true });
-  return true;
+async function writeNew(path: string, bytes: readonly Buffer[]): Promise<void> {
+  const how = { flag: 'wx', mode: 0o640 } as const;
+  try {
+    await writeFile(path, bytes, how);
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    // Left behind by a server that was killed.
+    await unlink(path);
+    await writeFile(path, bytes, how);
+  }
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -8,14 +8,14 @@ import type { Answer, Control } from './command.ts';
 import { type Line, readLine } from './line.ts';
 import { submit } from './observer.ts';
 import { showSize } from './show.ts';
-import { fitName } from './spoolFolder.ts';
+import { type Folders, fitName } from './spoolFolder.ts';
 import { addText, newOutput, type Output } from './spoolOutput.ts';
 import { readPlainFile } from './spoolSafety.ts';
 
 /** A file that is being run. */
 export interface Run {
   readonly control: Control;
-  readonly folder: string;
+  readonly folders: Folders;
   /** Aborted when the server ends: then nobody runs commands any more. */
   readonly ending: AbortSignal;
   /** What the commands said. */
@@ -26,8 +26,8 @@ export interface Run {
   commands: number;
 }
 
-export function newRun(control: Control, folder: string, ending: AbortSignal): Run {
-  return { control, folder, ending, output: newOutput(), followers: [], commands: 0 };
+export function newRun(control: Control, folders: Folders, ending: AbortSignal): Run {
+  return { control, folders, ending, output: newOutput(), followers: [], commands: 0 };
 }
 
 /** Lines without a command that are passed over before others have their turn. */
@@ -67,7 +67,7 @@ async function obey(run: Run, line: string): Promise<void> {
     throw new UsageError(`it has more than ${showSize(maxCommandLine)}; give what is long with --binary`);
   }
   run.commands++;
-  const read = await readWithBytes(run.folder, line);
+  const read = await readWithBytes(run.folders, line);
   const { name, streams } = read.call.command;
   if (streams) {
     throw new UsageError(
@@ -78,7 +78,7 @@ async function obey(run: Run, line: string): Promise<void> {
 }
 
 /** The line is read twice, as the file that it names is not read at once. */
-async function readWithBytes(folder: string, line: string): Promise<Line> {
+async function readWithBytes({ spool }: Folders, line: string): Promise<Line> {
   let named: string | undefined;
   const read = readLine(line, file => {
     named = file;
@@ -89,7 +89,7 @@ async function readWithBytes(folder: string, line: string): Promise<Line> {
     throw new UsageError(`--binary names a file in the spool's folder here, not ${quoted(named)}`);
   }
   try {
-    const { bytes } = await readPlainFile(join(folder, named), maxCommandBody);
+    const { bytes } = await readPlainFile(join(spool, named), maxCommandBody);
     return readLine(line, () => bytes);
   } catch (error) {
     throw new UsageError(`cannot read ${named}: ${(error as Error).message}`);

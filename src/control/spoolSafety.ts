@@ -7,24 +7,21 @@ import { lstat, mkdir, open, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../storage/disk.ts';
 import { showSize } from './show.ts';
-
-/** Where what failed is put. */
-export function failedFolder(folder: string): string {
-  return join(folder, 'failed');
-}
+import type { Folders } from './spoolFolder.ts';
 
 /**
- * Makes the folder and the one for failures, where they are not there, and sees to it that they are safe.
- * @returns its path, without links
+ * Makes the spool's folders, where they are not there, and sees to it that they are safe.
  * @throws Error, a sentence
  */
-export async function openFolder(path: string): Promise<string> {
+export async function openFolders(path: string): Promise<Folders> {
   try {
     await makeFolder(path);
-    const folder = await realpath(path);
-    await makeFolder(failedFolder(folder));
-    await checkFolder(folder);
-    return folder;
+    const spool = await realpath(path);
+    const folders = { spool, running: join(spool, 'running'), failed: join(spool, 'failed') };
+    await makeFolder(folders.running);
+    await makeFolder(folders.failed);
+    await checkFolders(folders);
+    return folders;
   } catch (error) {
     throw new Error(`cannot take commands from ${path}: ${(error as Error).message}`);
   }
@@ -38,9 +35,9 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** @throws Error, a sentence, where one of the two is not safe */
-export async function checkFolder(folder: string): Promise<void> {
-  for (const path of [folder, failedFolder(folder)]) {
+/** @throws Error, a sentence, where one of them is not safe */
+export async function checkFolders(folders: Folders): Promise<void> {
+  for (const path of Object.values(folders)) {
     const stats = await lstat(path);
     if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
     const own = process.getuid?.() ?? stats.uid;
