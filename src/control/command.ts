@@ -70,8 +70,6 @@ export interface Command {
   readonly parameters: Readonly<Record<string, Parameter>>;
   /** One short line. */
   readonly help: string;
-  /** It goes on until nobody listens any more. */
-  readonly streams?: true;
   /** Of a command that gives rows. */
   readonly columns?: Readonly<Record<string, Column>>;
   /** It goes on until whoever called goes away: not for doors where nobody can. */
