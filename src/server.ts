@@ -36,6 +36,7 @@ import { newFirstWire } from './wire/first.ts';
 import { newHttpWire } from './wire/http.ts';
 import { newLinesWire } from './wire/lines.ts';
 import { newPacketsWire } from './wire/packets.ts';
+import { newPollRoute } from './wire/poll.ts';
 
 /** Exit codes: 0 done, 1 failed, 2 usage. */
 const failed = 1;
@@ -74,7 +75,7 @@ async function serve(): Promise<number> {
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);
   const control = newControl(server, chat);
-  const http = newHttpWire(server, [newTokenDoor(control, keepToken(server))]);
+  const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
   const firstWire = newFirstWire([packets, http, lines], http, lines);
@@ -166,6 +167,7 @@ function newServer(configuration: Configuration, chat: Chat): Server {
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
     connections: 0,
+    polling: { clients: 0, requests: 0 },
     now: clock(),
     isDraining: false,
     drainDeadline: 0,

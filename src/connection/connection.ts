@@ -7,6 +7,7 @@ import { makeRoomForFrames } from './lastFrames.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Server } from './server.ts';
 import type { Socket } from './socket.ts';
+import { addEntry, nextId } from './table.ts';
 import type { Wire } from './wire.ts';
 
 /** 'open' until someone ends it; 'ending' while what is queued leaves and the peer's end is awaited; then 'gone'. */
@@ -141,4 +142,13 @@ export function newConnection(
     messagesIn: 0,
     messagesOut: 0,
   };
+}
+
+/** A connection for this socket, which is the socket's from now on, in the table. */
+export function addConnection(server: Server, socket: Socket, wire: Wire, isControl = false): Connection {
+  const connection = newConnection(server, nextId(server.table), socket, wire, isControl);
+  addEntry(server.table, connection);
+  if (!isControl) server.connections++;
+  socket.start(connection);
+  return connection;
 }

@@ -49,6 +49,8 @@ export interface Server {
   readonly counters: Counters;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
+  /** Clients that come by HTTP: connections without a socket, and the requests by which they get and give messages. */
+  readonly polling: { clients: number; requests: number };
   /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
   now: number;
   /** No longer listening, everyone was told: the loop ends with the last connection, or at `drainDeadline`. */

@@ -2,6 +2,7 @@
 import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
 import { work } from '../protocol/work.ts';
 import type { Connection } from './connection.ts';
+import { markDirty } from './outbox.ts';
 
 /** How far the work had gone when the connection that is being read began. */
 let begunAt = 0;
@@ -20,4 +21,19 @@ export function spendShare(connection: Connection, bytes: number): boolean {
   work.done += 1 + (bytes >>> 8);
   connection.isHeldBack = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
   return !connection.isHeldBack;
+}
+
+/**
+ * Gives a connection input that did not come by its socket: it is read in the next turn, as that of one that was held back.
+ * Until it is worked through the connection counts as not read from; then `socket.resume` is called.
+ * @param bytes the connection's from now on; it has no other input
+ */
+export function readLater(connection: Connection, bytes: Buffer): void {
+  connection.bytesIn += bytes.length;
+  connection.input = bytes;
+  connection.inputStart = 0;
+  connection.inputEnd = bytes.length;
+  connection.isHeldBack = true;
+  connection.isReading = false;
+  markDirty(connection);
 }

@@ -11,7 +11,8 @@ import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
   settleSending();
-  // From here on no handler is called, and nothing is queued.
+  // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
+  // these come behind them in this list.
   for (let i = 0; i < dirty.length; i++) {
     const connection = dirty[i]!;
     connection.isDirty = false;

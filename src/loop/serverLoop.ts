@@ -5,7 +5,8 @@
  * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the
  * turn begins, then those of connections that had their share of the last one.
  */
-import { type Connection, newConnection } from '../connection/connection.ts';
+import { isOverrun } from '../connection/admission.ts';
+import { addConnection, type Connection } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
 import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
@@ -13,10 +14,10 @@ import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connect
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
-import { addEntry, freeClosedIds, nextId, removeEntry } from '../connection/table.ts';
+import { freeClosedIds, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
 import { isLogged, log } from '../log/log.ts';
-import { heldBackShare, heldInput, refusalRoom } from '../protocol/bounds.ts';
+import { heldBackShare, heldInput } from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
@@ -76,20 +77,15 @@ function acceptConnections(server: Server): void {
 }
 
 function acceptConnection(server: Server, socket: Socket, { firstWire, isControl }: Listener): void {
-  const { maxConnections } = server.configuration;
-  const isFull = maxConnections > 0 && server.connections >= maxConnections + refusalRoom;
   if (!isControl) server.counters.accepted++;
-  if (!isControl && (server.isDraining || isFull)) {
+  if (!isControl && (server.isDraining || isOverrun(server))) {
     // There are as many as are told why, or nobody is any more.
     if (isLogged('debug')) log('debug', 'turned away', { address: socket.address() });
     socket.destroy();
     return;
   }
-  const connection = newConnection(server, nextId(server.table), socket, firstWire, isControl);
-  addEntry(server.table, connection);
-  if (!isControl) server.connections++;
+  const connection = addConnection(server, socket, firstWire, isControl);
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
-  socket.start(connection);
 }
 
 /** What is not urgent waits for the commands: those whose share of this turn begins, and those who had theirs. */

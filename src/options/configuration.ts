@@ -38,6 +38,7 @@ export interface Configuration {
   readonly pongTimeout: number;
   readonly idleTimeout: number;
   readonly closeTimeout: number;
+  readonly pollTimeout: number;
   readonly drainTimeout: number;
   /** permessage-deflate: not at all, each message on its own, or with the context taken over (RFC 7692 §7.1.1). */
   readonly compress: 'off' | 'on' | 'takeover';

@@ -149,6 +149,12 @@ export const table = {
     group: 'Timeouts',
     help: 'wait for the other side to close',
   },
+  pollTimeout: {
+    kind: duration,
+    default: defaults.pollTimeout,
+    group: 'Timeouts',
+    help: 'silence that ends a client without WebSocket',
+  },
   drainTimeout: {
     kind: duration,
     default: defaults.drainTimeout,

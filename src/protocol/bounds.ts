@@ -61,6 +61,8 @@ export const defaults = {
   idleTimeout: 0,
   /** From our close frame to the end of the TCP connection. ws takes 30 s, websockets (Python) 10 s. */
   closeTimeout: 10_000,
+  /** Without any request of a client that comes by HTTP: then it is gone. socket.io's clients have 45 s (ping and timeout). */
+  pollTimeout: 60_000,
   /** From SIGTERM to the end, whoever is still there. */
   drainTimeout: 10_000,
 } as const;
@@ -112,6 +114,17 @@ export const heldBackOutput = 256 * KiB;
 
 /** Input that waits for a busy handler, at which its connection is not read from any more; one read may go beyond it. */
 export const heldInput = 16 * KiB;
+/**
+ * What a client that comes by HTTP is given before it has acknowledged some of it, as JSON: the buffer that a system has
+ * for a socket. Linux lets one grow to 4 MiB.
+ */
+export const pollWindow = 256 * KiB;
+
+/** Lines of JSON that come in one request: they are read in one piece, so it has to be a small one. */
+export const maxPostedLines = 256 * KiB;
+
+/** A stream of events is ended after this time, so that its client comes back and says how far it came; milliseconds. */
+export const longestStream = 5 * 60_000;
 
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;

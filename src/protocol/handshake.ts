@@ -117,8 +117,10 @@ function checkRequest(head: Head): void {
  * RFC 6455 §10.2: pages of other sites are refused with 403. A request without Origin passes: it is no browser's
  * (§4.2.1, 7), and as a program could send any Origin it likes (§10.1), to demand one would keep out scripts and nobody
  * else.
+ * @param allowed as in `HandshakePolicy.origins`
+ * @throws ProtocolError 403
  */
-function checkOrigin(origin: string | undefined, allowed: readonly string[]): void {
+export function checkOrigin(origin: string | undefined, allowed: readonly string[]): void {
   if (origin === undefined || allowed.length === 0) return;
   // RFC 6455 §4.2.2, 4: compared in lower case.
   const lower = origin.toLowerCase();

@@ -217,6 +217,7 @@ function readBodyLength(headers: Headers, version: Head['version']): number {
 
 const reasonPhrases: Readonly<Record<number, string>> = {
   200: 'OK',
+  201: 'Created',
   202: 'Accepted',
   204: 'No Content',
   301: 'Moved Permanently',

@@ -1,4 +1,5 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
+import { isOneTooMany } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
@@ -12,10 +13,9 @@ import { CloseCode } from '../protocol/codes.ts';
  */
 export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: Wire): Wire {
   function choose(connection: Connection, wire: Wire): void {
-    const { connections, configuration } = connection.server;
-    const { maxConnections } = configuration;
+    const { maxConnections } = connection.server.configuration;
     connection.wire = wire;
-    if (maxConnections > 0 && connections > maxConnections && wire !== otherwise) {
+    if (wire !== otherwise && isOneTooMany(connection.server)) {
       noteRule(connection, `there are ${maxConnections} connections already`, 'maxConnections');
       wire.close(connection, CloseCode.TryAgainLater, `there are ${maxConnections} connections already`);
     } else {

@@ -2,6 +2,7 @@
  * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, of a route or a page,
  * and the connection ends.
  */
+import { checkRoom } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
@@ -60,10 +61,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
   }
 
   function shakeHands(connection: Connection, head: Head): void {
-    const { origins, compress, maxConnections } = server.configuration;
-    if (maxConnections > 0 && server.connections > maxConnections) {
-      throw new ProtocolError(503, `there are ${maxConnections} connections already; try again later`);
-    }
+    const { origins, compress } = server.configuration;
+    checkRoom(server);
     const subprotocols = server.handlers;
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     sendBytes(connection, accepted.response);
@@ -180,7 +179,7 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
 }
 
 /** The subprotocol decides, else the first segment of the path, else `--default`. */
-function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
+export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
   const segment = path.split('/', 2)[1] ?? '';
   const handler =

@@ -21,7 +21,10 @@ export interface Route {
    * @throws ProtocolError as `admit`
    */
   answer(connection: Connection, head: Head, body: Buffer): void;
-  /** The peer has ended its direction, or is gone (`error`), and was not answered yet. It may still be. */
+  /**
+   * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
+   * be. Called for every request in the end, with an `error`.
+   */
   lost?(connection: Connection, error: string | undefined): void;
   /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */
   close?(connection: Connection, reason: string): void;

@@ -142,7 +142,7 @@ export const websocket: Wire = {
 };
 
 /** A level of trust is to be left within the time that the handshake has. */
-function isLevelOverdue({ trustLevel, levelAt, server }: Connection, timeout: number): boolean {
+export function isLevelOverdue({ trustLevel, levelAt, server }: Connection, timeout: number): boolean {
   return trustLevel < 3 && timeout > 0 && server.now - levelAt >= timeout;
 }
 

@@ -89,6 +89,7 @@ const valued: Record<
     'pongTimeout',
     'idleTimeout',
     'closeTimeout',
+    'pollTimeout',
     'drainTimeout',
   ]),
   config: {

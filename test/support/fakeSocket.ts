@@ -95,6 +95,7 @@ export function newFakeServer(...options: string[]): Server {
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
     connections: 0,
+    polling: { clients: 0, requests: 0 },
     now: 1,
     reloadables: [],
     isDraining: false,

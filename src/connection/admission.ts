@@ -1,0 +1,23 @@
+/** Whether there is room for one more. `maxConnections` is 0 where there is no limit. */
+import { refusalRoom } from '../protocol/bounds.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import type { Server } from './server.ts';
+
+/** For someone who is counted already, and is to become a client. */
+export function isOneTooMany({ connections, polling, configuration: { maxConnections } }: Server): boolean {
+  // The requests of a client are not clients.
+  return maxConnections > 0 && connections - polling.requests > maxConnections;
+}
+
+/** The same, refused over HTTP. @throws ProtocolError 503 */
+export function checkRoom(server: Server): void {
+  const { maxConnections } = server.configuration;
+  if (!isOneTooMany(server)) return;
+  throw new ProtocolError(503, `there are ${maxConnections} connections already; try again later`);
+}
+
+/** Whether there are so many that one more would not even be told that it is refused. */
+export function isOverrun({ connections, polling, configuration: { maxConnections } }: Server): boolean {
+  // A client that comes by HTTP is there twice while a request of it waits, and once more while the next one comes.
+  return maxConnections > 0 && connections >= maxConnections + refusalRoom + 2 * polling.clients;
+}

@@ -1,0 +1,124 @@
+/**
+ * Messages of clients without WebSocket, as pure code: JSON where they come and go over HTTP, frames inside. What is sent
+ * is numbered from 1 on; an answer to a poll is
+ *
+ *     {"messages":[{"seq":1,"text":"hello"},{"seq":2,"binary":"AAEC"}],"closed":{"code":1001,"reason":"…"}}
+ *
+ * with `closed` behind the last message of all only. `binary` is base64.
+ */
+import { Buffer, isUtf8 } from 'node:buffer';
+import { maxFrameHeader, maxPostedLines } from './bounds.ts';
+import { CloseCode, Opcode, ProtocolError } from './codes.ts';
+import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
+
+/** Something for the client, as JSON. */
+export interface Numbered {
+  readonly seq: number;
+  readonly json: string;
+}
+
+/** What clients may do after their last message, and why. */
+export function showClosing(code: number, reason: string): string {
+  return JSON.stringify({ code, reason });
+}
+
+export function showAnswer(messages: readonly Numbered[], closing: string | undefined): string {
+  const list = messages.map(({ json }) => json).join(',');
+  return `{"messages":[${list}]${closing === undefined ? '' : `,"closed":${closing}`}}\n`;
+}
+
+/** The message as an event of a stream (HTML Living Standard §9.2.5): JSON has no line end that would cut it. */
+export function showEvent({ seq, json }: Numbered): string {
+  return `id: ${seq}\ndata: ${json}\n\n`;
+}
+
+const header = newFrameHeader();
+
+/**
+ * Reads whole frames, as a server writes them where nothing is compressed.
+ * @param said is given each message, numbered from `seq` on
+ * @param closed is given the content of a close frame
+ */
+export function readSent(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  seq: number,
+  said: (message: Numbered) => void,
+  closed: (closing: string) => void,
+): void {
+  let next = seq;
+  for (let at = start; at < end; ) {
+    const from = at + readFrameHeader(header, 'client', false, bytes, at, end);
+    const to = from + header.length;
+    if (header.opcode === Opcode.Text) {
+      const text = JSON.stringify(bytes.toString('utf8', from, to));
+      said({ seq: next, json: `{"seq":${next++},"text":${text}}` });
+    } else if (header.opcode === Opcode.Binary) {
+      said({ seq: next, json: `{"seq":${next++},"binary":"${bytes.toString('base64', from, to)}"}` });
+    } else if (header.opcode === Opcode.Close) {
+      const code = to - from < 2 ? CloseCode.NoStatusReceived : bytes.readUInt16BE(from);
+      closed(showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to)));
+    }
+    at = to;
+  }
+}
+
+/** Messages in one request, each as the frame of a client. */
+export type Posted = readonly Buffer[];
+
+/** Whether a request with this Content-Type has a message a line. */
+export function areLines(type: string | undefined): boolean {
+  return mediaType(type) === 'application/x-ndjson';
+}
+
+function mediaType(type = ''): string {
+  return type.split(';', 1)[0]!.trim().toLowerCase();
+}
+
+/**
+ * The messages in the body of a request: one of bytes (application/octet-stream), one a line, as JSON
+ * (application/x-ndjson), or, whatever else it says, one of text: `curl -d` says what HTML forms do, and means nothing.
+ * @throws ProtocolError 400, 413
+ */
+export function readPosted(type: string | undefined, body: Buffer): Posted {
+  if (areLines(type)) return readLines(body);
+  if (mediaType(type) === 'application/octet-stream') return [clientFrame(Opcode.Binary, body)];
+  if (!isUtf8(body)) {
+    throw new ProtocolError(400, 'text is UTF-8; bytes are sent with Content-Type: application/octet-stream');
+  }
+  return [clientFrame(Opcode.Text, body)];
+}
+
+function readLines(body: Buffer): Buffer[] {
+  if (body.length > maxPostedLines)
+    throw new ProtocolError(413, `lines of JSON are at most ${maxPostedLines} bytes a request`);
+  if (!isUtf8(body)) throw new ProtocolError(400, 'JSON is UTF-8');
+  const lines = body.toString('utf8').split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  return lines.map((line, index) => {
+    const frame = readLine(line);
+    if (frame !== undefined) return frame;
+    throw new ProtocolError(400, `line ${index + 1} is not of the form {"text":"…"} or {"binary":"base64"}`);
+  });
+}
+
+function readLine(line: string): Buffer | undefined {
+  try {
+    const { text, binary } = JSON.parse(line) as Record<string, unknown>;
+    // Half a surrogate pair has no UTF-8.
+    if (typeof text === 'string' && binary === undefined && !/\p{Surrogate}/u.test(text))
+      return clientFrame(Opcode.Text, Buffer.from(text));
+    const isBase64 =
+      typeof binary === 'string' && /^(?:[a-z\d+/]{4})*(?:[a-z\d+/]{2,3}={0,2})?$/i.test(binary);
+    if (isBase64 && text === undefined) return clientFrame(Opcode.Binary, Buffer.from(binary, 'base64'));
+  } catch {}
+  return undefined;
+}
+
+/** Masked with the key 0, which changes nothing. */
+function clientFrame(opcode: number, payload: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(maxFrameHeader);
+  const end = writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);
+  return Buffer.concat([bytes.subarray(0, end), payload]);
+}
