@@ -153,7 +153,7 @@ export const table = {
     kind: duration,
     default: defaults.pollTimeout,
     group: 'Timeouts',
-    help: 'silence that ends a client without WebSocket',
+    help: 'silence that ends a session over HTTP',
   },
   drainTimeout: {
     kind: duration,

@@ -28,6 +28,7 @@ import { respond } from './route.ts';
 export type Fields = Readonly<Record<string, string>>;
 
 const eventStream: Fields = {
+  Connection: 'close',
   'Content-Type': 'text/event-stream',
   // nginx is asked to pass on what it gets, when it gets it.
   'X-Accel-Buffering': 'no',
