@@ -16,7 +16,7 @@ const maxTransfer = 30 * 1024;
 
 /** What a browser says of every attempt at a server that is not there; nothing can keep it from that. */
 const noServer =
-  /^WebSocket connection to '.*\/tpacket' failed: .*(ERR_|Connection closed|Error in connection)/;
+  /^WebSocket connection to '.*\/tpacket' failed: .*(ERR_|Connection closed|Error in connection)|^Failed to load resource: net::ERR_/;
 
 describe('the chat page', () => {
   const screenshots = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));

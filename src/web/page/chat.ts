@@ -65,13 +65,13 @@ function enter(nick: string, roomName: string, wasHere: boolean): void {
       status.lost(retryAt);
       messages.show(here);
     },
-    entered(logged) {
+    entered(logged, way) {
       isIn = true;
       const isFirst = !here.hasBeenEntered;
       if (isFirst) showChat(here);
       const missed = join(here, logged).filter(line => !line.isOwn);
       if (!isFirst) noteUnread(missed.length);
-      status.entered();
+      status.entered(way);
       sendDue();
     },
     roster: people => roster.show(people, nick),
@@ -132,7 +132,7 @@ function showDoor(): void {
   isIn = false;
   remember('seat', undefined);
   roster.close();
-  status.entered();
+  status.entered('');
   door.hidden = false;
   chat.hidden = true;
   document.title = 'Pollywog';

@@ -1,11 +1,14 @@
-/** One WebSocket to the server, made anew whenever it is lost. */
+/** One WebSocket to the server, made anew whenever it is lost; where there can be none, HTTP requests that do the same. */
 import { decodePackets, type Packet } from './packets.ts';
+import { type Link, openPolling } from './polling.ts';
 
 /** Times in milliseconds. The wait doubles from the shortest to the longest. */
 const shortestWait = 500;
 const longestWait = 15_000;
 /** For an answer, or for a connection to open. */
 const patience = 10_000;
+/** For a WebSocket to open: then the other way is tried. */
+const openPatience = 4_000;
 /** After so much silence it is asked whether anyone is still there. Proxies tend to drop a connection at 60 s. */
 const silence = 30_000;
 
@@ -30,11 +33,21 @@ export interface Connection {
   settle(): void;
   /** For good. No event comes after it. */
   end(): void;
+  /** How: empty for a WebSocket, else in words. */
+  way(): string;
 }
 
-export function connect(url: URL, events: ConnectionEvents): Connection {
-  let socket: WebSocket | undefined;
+/** @param page the address of the page */
+export function connect(page: string, events: ConnectionEvents): Connection {
+  const url = new URL('tpacket', page);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.search = url.hash = '';
+  const pollingUrl = new URL('poll/', page);
+  let socket: Link | undefined;
   let failures = 0;
+  /** Each try begins with a WebSocket. If nothing comes by it, it is tried over HTTP. */
+  let isPolling = false;
+  let isUseful = false;
   let isAwaited = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -45,7 +58,7 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
 
   const awaitAnswer = (): void => {
     // What was sent first is answered first, so later ones must not lengthen the wait.
-    if (!isAwaited) after(patience, retry);
+    if (!isAwaited) after(patience, failed);
     isAwaited = true;
   };
 
@@ -56,29 +69,56 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
     dropped?.close();
   };
 
+  /** It could not be opened, or was lost. */
+  const failed = (): void => {
+    drop();
+    if (isPolling || isUseful) return retry();
+    isPolling = true;
+    openLink();
+  };
+
   const retry = (): void => {
     drop();
+    isPolling = false;
     // Many pages lose the same server at once: they should not all come back at once.
     const wait = shortestWait * 2 ** failures++ * (0.75 + Math.random() / 2);
     const bounded = Math.max(shortestWait, Math.min(wait, longestWait));
-    after(bounded, open);
+    after(bounded, openLink);
     events.lost(Date.now() + bounded);
   };
 
-  const open = (): void => {
+  const openLink = (): void => {
+    try {
+      useLink(isPolling ? openPolling(pollingUrl, 'tpacket') : openSocket());
+    } catch {
+      // Some have no WebSocket at all.
+      failed();
+    }
+  };
+
+  const openSocket = (): Link => {
     const opening = new WebSocket(url, 'tpacket');
-    socket = opening;
     opening.binaryType = 'arraybuffer';
-    isAwaited = false;
-    awaitAnswer();
+    return opening;
+  };
+
+  const useLink = (opening: Link): void => {
+    socket = opening;
+    isUseful = false;
+    after(isPolling ? patience : openPatience, failed);
+    isAwaited = true;
     const ifCurrent = (action: (event: Event) => void) => (event: Event) => {
       if (socket === opening) action(event);
     };
-    opening.onopen = ifCurrent(() => events.opened());
-    opening.onclose = ifCurrent(retry);
+    opening.onopen = ifCurrent(() => {
+      isAwaited = false;
+      events.opened();
+    });
+    opening.onclose = ifCurrent(failed);
     opening.onmessage = event => {
       if (socket !== opening) return;
       isAwaited = false;
+      isUseful = true;
       after(silence, events.silent);
       try {
         for (const packet of decodePackets(event.data as ArrayBuffer)) {
@@ -93,7 +133,7 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
     events.connecting();
   };
 
-  open();
+  openLink();
   return {
     send(bytes) {
       socket?.send(bytes);
@@ -102,7 +142,7 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
     wake() {
       if (socket === undefined) {
         clearTimeout(timer);
-        open();
+        openLink();
       } else if (!isAwaited) {
         events.silent();
       }
@@ -112,5 +152,6 @@ export function connect(url: URL, events: ConnectionEvents): Connection {
       failures = 0;
     },
     end: drop,
+    way: () => (isPolling ? 'by long polling' : ''),
   };
 }

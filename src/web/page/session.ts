@@ -13,8 +13,12 @@ export interface SessionEvents {
   connecting(): void;
   /** @param retryAt as Date.now() counts */
   lost(retryAt: number): void;
-  /** In the room, for the first time or again. @param logged what the room remembers, each as `nick: text` */
-  entered(logged: readonly string[]): void;
+  /**
+   * In the room, for the first time or again.
+   * @param logged what the room remembers, each as `nick: text`
+   * @param way how we are connected, where that is not as usual: `by long polling`
+   */
+  entered(logged: readonly string[], way: string): void;
   /** @param people nicks by user; live: later changes are in it */
   roster(people: ReadonlyMap<number, string>): void;
   heard(nick: string, text: string): void;
@@ -79,7 +83,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     heldSince = undefined;
     link.settle();
     events.roster(people);
-    events.entered(logged);
+    events.entered(logged, link.way());
     for (const packet of held) receive(packet);
     held = [];
   };
@@ -106,10 +110,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     }
   };
 
-  const url = new URL('tpacket', location.href);
-  url.protocol = url.protocol.replace('http', 'ws');
-  url.search = url.hash = '';
-  const link: Connection = connect(url, {
+  const link: Connection = connect(location.href, {
     connecting: events.connecting,
     opened() {
       people = new Map();

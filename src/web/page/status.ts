@@ -4,7 +4,8 @@ export interface Status {
   connecting(): void;
   /** @param retryAt as Date.now() counts */
   lost(retryAt: number): void;
-  entered(): void;
+  /** @param way how, where that is worth a word */
+  entered(way: string): void;
 }
 
 /** @param tryNow connects without waiting for the rest of the wait */
@@ -38,10 +39,10 @@ export function newStatus(tryNow: () => void): Status {
       isLost = true;
       count(retryAt);
     },
-    entered() {
-      clearInterval(countdown);
+    entered(way) {
+      say(`Connected ${way}.`, '');
       isLost = false;
-      for (const place of places) place.hidden = true;
+      for (const place of places) place.hidden = way === '';
     },
   };
 }
