@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
+import { readmeBlock } from '../support/readmeBlock.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 
 /** Ends a case that hangs; no measure of speed. */
@@ -169,6 +170,48 @@ describe('the chat page without WebSockets', () => {
     await say(ada, 'by socket');
     await untilLines(ada, 'by socket');
     assert.equal(await status(ada).isVisible(), false);
+  });
+
+  test('what the README shows is enough for a stream of events', patience, async () => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(`http://127.0.0.1:${server.port}/`);
+    const heard = page.waitForEvent('console');
+    await page.evaluate(`(async () => { ${readmeBlock('Without WebSockets', 'js')} })()`);
+    assert.equal((await heard).text(), '{"seq":1,"text":"hello"}');
+  });
+
+  test('an EventSource loses nothing of more than one stream carries', patience, async () => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(`http://127.0.0.1:${server.port}/`);
+    const total = 3000;
+    const { seqs, streams } = await page.evaluate(async count => {
+      const { session } = await (await fetch('/poll/broadcast', { method: 'POST' })).json();
+      const address = `/poll/s/${session}`;
+      const events = new EventSource(address);
+      const heard: number[] = [];
+      let opened = 0;
+      events.onopen = () => {
+        opened++;
+      };
+      const all = new Promise(resolve => {
+        events.onmessage = ({ data }) => heard.push(JSON.parse(data).seq) === count && resolve(undefined);
+      });
+      const text = 'x'.repeat(400);
+      for (let said = 0; said < count; said += 100) {
+        const body = `${JSON.stringify({ text })}\n`.repeat(100);
+        const headers = { 'Content-Type': 'application/x-ndjson' };
+        const answer = await fetch(`${address}?seq=${said + 1}`, { method: 'POST', headers, body });
+        if (answer.status !== 200) throw new Error(await answer.text());
+      }
+      await all;
+      events.close();
+      return { seqs: heard, streams: opened };
+    }, total);
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: total }, (_, index) => index + 1),
+    );
+    assert.ok(streams > 3, `${streams} streams`);
   });
 
   test('no script failed in all of this', t => {
