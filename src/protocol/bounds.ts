@@ -120,8 +120,8 @@ export const heldInput = 16 * KiB;
  */
 export const pollWindow = 256 * KiB;
 
-/** Lines of JSON that come in one request: they are read in one piece, so it has to be a small one. */
-export const maxPostedLines = 256 * KiB;
+/** Lines of JSON that come in one request: they are read in one piece, so it has to be a small one (some milliseconds). */
+export const maxPostedLines = 64 * KiB;
 
 /** A stream of events is ended after this time, so that its client comes back and says how far it came; milliseconds. */
 export const longestStream = 5 * 60_000;

@@ -11,52 +11,57 @@ import { maxFrameHeader, maxPostedLines } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
 
-/** Something for the client, as JSON. */
+/** A message to the client. */
 export interface Numbered {
   readonly seq: number;
-  readonly json: string;
+  /** As `showContent` shows it: shared by all who are sent the same. */
+  readonly content: string;
 }
 
-/** What clients may do after their last message, and why. */
+export function showContent(isText: boolean, bytes: Buffer, start: number, end: number): string {
+  if (isText) return `"text":${JSON.stringify(bytes.toString('utf8', start, end))}`;
+  return `"binary":"${bytes.toString('base64', start, end)}"`;
+}
+
+function showMessage({ seq, content }: Numbered): string {
+  return `{"seq":${seq},${content}}`;
+}
+
+/** The end, and why, behind the last message. */
 export function showClosing(code: number, reason: string): string {
   return JSON.stringify({ code, reason });
 }
 
 export function showAnswer(messages: readonly Numbered[], closing: string | undefined): string {
-  const list = messages.map(({ json }) => json).join(',');
+  const list = messages.map(showMessage).join(',');
   return `{"messages":[${list}]${closing === undefined ? '' : `,"closed":${closing}`}}\n`;
 }
 
 /** The message as an event of a stream (HTML Living Standard §9.2.5): JSON has no line end that would cut it. */
-export function showEvent({ seq, json }: Numbered): string {
-  return `id: ${seq}\ndata: ${json}\n\n`;
+export function showEvent(message: Numbered): string {
+  return `id: ${message.seq}\ndata: ${showMessage(message)}\n\n`;
 }
 
 const header = newFrameHeader();
 
 /**
  * Reads whole frames, as a server writes them where nothing is compressed.
- * @param said is given each message, numbered from `seq` on
+ * @param said is told where the payload of each message lies
  * @param closed is given the content of a close frame
  */
 export function readSent(
   bytes: Buffer,
   start: number,
   end: number,
-  seq: number,
-  said: (message: Numbered) => void,
+  said: (isText: boolean, from: number, to: number) => void,
   closed: (closing: string) => void,
 ): void {
-  let next = seq;
   for (let at = start; at < end; ) {
     const from = at + readFrameHeader(header, 'client', false, bytes, at, end);
     const to = from + header.length;
-    if (header.opcode === Opcode.Text) {
-      const text = JSON.stringify(bytes.toString('utf8', from, to));
-      said({ seq: next, json: `{"seq":${next++},"text":${text}}` });
-    } else if (header.opcode === Opcode.Binary) {
-      said({ seq: next, json: `{"seq":${next++},"binary":"${bytes.toString('base64', from, to)}"}` });
-    } else if (header.opcode === Opcode.Close) {
+    const { opcode } = header;
+    if (opcode === Opcode.Text || opcode === Opcode.Binary) said(opcode === Opcode.Text, from, to);
+    else if (opcode === Opcode.Close) {
       const code = to - from < 2 ? CloseCode.NoStatusReceived : bytes.readUInt16BE(from);
       closed(showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to)));
     }

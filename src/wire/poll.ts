@@ -21,9 +21,10 @@ import { checkOrigin } from '../protocol/handshake.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 import { areLines, readPosted } from '../protocol/polling.ts';
 import { closeSession, openSession } from '../session/processData.ts';
+import type { Fields } from './carrier.ts';
 import { chooseHandler } from './http.ts';
 import { poll, sse } from './polled.ts';
-import { type Fields, PolledSocket } from './polledSocket.ts';
+import { PolledSocket } from './polledSocket.ts';
 import { type Route, refusal, respond } from './route.ts';
 
 /** 192 random bits, as base64url. */

@@ -8,47 +8,12 @@
 import type { Connection } from '../connection/connection.ts';
 import { dropConnection, endConnection, markDirty } from '../connection/outbox.ts';
 import { landInFlight, type Range } from '../connection/queue.ts';
-import { sendBytes } from '../connection/send.ts';
 import { readLater } from '../connection/share.ts';
 import type { Socket } from '../connection/socket.ts';
 import { heldBackOutput, longestStream, pollWindow } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import { encodeResponse } from '../protocol/http.ts';
-import {
-  type Numbered,
-  type Posted,
-  readSent,
-  showAnswer,
-  showClosing,
-  showEvent,
-} from '../protocol/polling.ts';
-import { respond } from './route.ts';
-
-/** The fields that all answers have, beside others. */
-export type Fields = Readonly<Record<string, string>>;
-
-const eventStream: Fields = {
-  Connection: 'close',
-  'Content-Type': 'text/event-stream',
-  // nginx is asked to pass on what it gets, when it gets it.
-  'X-Accel-Buffering': 'no',
-};
-
-/** How long a browser waits until it comes again to a stream that ended; milliseconds. */
-const comeAgain = 250;
-
-/** Events that say nothing: that someone is there. */
-const comment = Buffer.from(':\n\n');
-
-/** A request that waits for messages. */
-export interface Carrier {
-  readonly connection: Connection;
-  readonly fields: Fields;
-  /** Goes on with one message after the other, as events; else the first messages are its answer. */
-  readonly isStream: boolean;
-  /** When a stream was written to last. */
-  wroteAt: number;
-}
+import { type Numbered, type Posted, readSent, showClosing } from '../protocol/polling.ts';
+import { answerPoll, beat, beginStream, type Carrier, contentOf, sendEvents, sizeOf } from './carrier.ts';
 
 /** A request that brings messages, and has to wait until those before it are worked through. */
 interface Delivery {
@@ -68,7 +33,7 @@ export class PolledSocket implements Socket {
   seenAt: number;
   /** The client's messages up to this number were taken. */
   takenSeq = 0;
-  /** Messages that are not acknowledged, oldest first, and the length of their JSON. */
+  /** Messages that are not acknowledged, oldest first, and how large they are. */
   private messages: Numbered[] = [];
   private size = 0;
   /** The last number that was given to a message, and the last that was given to a request. */
@@ -115,12 +80,14 @@ export class PolledSocket implements Socket {
   }
 
   private keep(bytes: Buffer, start: number, end: number): void {
-    const said = (message: Numbered) => {
+    const { turns } = this.connection.server.counters;
+    const said = (isText: boolean, from: number, to: number) => {
+      const content = contentOf(turns, isText, bytes, from, to);
+      const message = { seq: ++this.lastSeq, content };
       this.messages.push(message);
-      this.size += message.json.length;
-      this.lastSeq = message.seq;
+      this.size += sizeOf(message);
     };
-    readSent(bytes, start, end, this.lastSeq + 1, said, closing => {
+    readSent(bytes, start, end, said, closing => {
       this.closing = closing;
     });
     this.isBusy = this.size >= pollWindow;
@@ -134,7 +101,7 @@ export class PolledSocket implements Socket {
     if (seq > this.carriedSeq) throw new ProtocolError(400, `no message ${seq} was sent yet`);
     const first = this.messages[0]?.seq ?? 0;
     if (first === 0 || seq < first) return;
-    for (const { json } of this.messages.splice(0, seq - first + 1)) this.size -= json.length;
+    for (const message of this.messages.splice(0, seq - first + 1)) this.size -= sizeOf(message);
     if (!this.isBusy || this.size >= pollWindow) return;
     this.isBusy = false;
     landInFlight(this.connection.queue);
@@ -147,8 +114,7 @@ export class PolledSocket implements Socket {
     this.carrier = carrier;
     if (carrier.isStream) {
       this.carriedSeq = this.lastSeq - this.messages.length;
-      sendBytes(carrier.connection, encodeResponse(200, { ...carrier.fields, ...eventStream }, undefined));
-      sendBytes(carrier.connection, Buffer.from(`retry: ${comeAgain}\n\n`));
+      beginStream(carrier);
     }
     this.carry();
   }
@@ -159,7 +125,7 @@ export class PolledSocket implements Socket {
     this.carrier = undefined;
     if (carrier === undefined) return;
     if (carrier.isStream) endConnection(carrier.connection);
-    else respond(carrier.connection, answer(carrier, [], undefined));
+    else answerPoll(carrier, [], undefined);
   }
 
   /** Gives what is there to the request that waits, if one does. */
@@ -171,23 +137,18 @@ export class PolledSocket implements Socket {
     } else if (messages.length > 0 || closing !== undefined) {
       this.carriedSeq = this.lastSeq;
       this.carrier = undefined;
-      respond(carrier.connection, answer(carrier, messages, closing));
+      answerPoll(carrier, messages, closing);
       this.told();
     }
   }
 
   private stream(carrier: Carrier): void {
-    const { connection } = carrier;
-    const { messages } = this;
-    const events = messages.slice(messages.length - (this.lastSeq - this.carriedSeq)).map(showEvent);
+    const { messages, closing } = this;
+    sendEvents(carrier, messages.slice(messages.length - (this.lastSeq - this.carriedSeq)), closing);
     this.carriedSeq = this.lastSeq;
-    if (this.closing !== undefined) events.push(`event: closed\ndata: ${this.closing}\n\n`);
-    if (events.length > 0) {
-      sendBytes(connection, Buffer.from(events.join('')));
-      carrier.wroteAt = connection.server.now;
-    }
     // A stream carries nothing back: by coming again its client says how far it came.
-    if (this.closing !== undefined || this.isBusy || connection.queue.size > heldBackOutput) this.release();
+    const isFull = this.isBusy || carrier.connection.queue.size > heldBackOutput;
+    if (closing !== undefined || isFull) this.release();
     this.told();
   }
 
@@ -216,10 +177,7 @@ export class PolledSocket implements Socket {
       delivery.giveUp();
     } else if (carrier?.connection === request) {
       if (carrier.isStream ? isDue(request.acceptedAt, longestStream) : hasWaited) this.release();
-      else if (carrier.isStream && isDue(carrier.wroteAt, configuration.pingInterval)) {
-        carrier.wroteAt = now;
-        sendBytes(request, comment);
-      }
+      else if (carrier.isStream && isDue(carrier.wroteAt, configuration.pingInterval)) beat(carrier);
     }
   }
 
@@ -260,9 +218,4 @@ export class PolledSocket implements Socket {
     this.carry();
     this.resume();
   }
-}
-
-function answer({ fields }: Carrier, messages: readonly Numbered[], closing: string | undefined): Buffer {
-  const headers = { 'Content-Type': 'application/json', ...fields };
-  return encodeResponse(200, headers, showAnswer(messages, closing));
 }
