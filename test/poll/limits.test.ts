@@ -117,14 +117,18 @@ describe('a session over HTTP', () => {
       await post(port, talker, `${round}`);
       for (const { messages } of await Promise.all(polls)) assert.equal(messages[0]?.text, `${round}`);
     }
+    const streams = await Promise.all(sessions.map(session => openStream(port, session)));
+    await Promise.all(streams.map(stream => stream.until('retry')));
+    // There is room for one more, and only for one.
     const socket = await connectRaw(port);
     const refused = await ask(port, 'POST', '/poll/echo');
     assert.equal(refused.status, 503);
     assert.match(refused.body, /100 connections already/);
     assert.equal((await tryRaw(port)).status, 503);
-    socket.destroy();
     await ask(port, 'DELETE', talker);
     await openPolled(port, 'echo');
+    for (const stream of streams) stream.socket.destroy();
+    socket.destroy();
   });
 
   test('has the time of a handshake to say who it is', patience, async t => {
