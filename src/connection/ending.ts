@@ -92,7 +92,13 @@ export function noteDeadline(connection: Connection, what: string, option: Deadl
   noteEnding(connection, 'server', overdue(connection, what, option));
 }
 
-type Deadline = 'handshakeTimeout' | 'pongTimeout' | 'idleTimeout' | 'closeTimeout' | 'drainTimeout';
+type Deadline =
+  | 'handshakeTimeout'
+  | 'pongTimeout'
+  | 'idleTimeout'
+  | 'closeTimeout'
+  | 'pollTimeout'
+  | 'drainTimeout';
 
 function overdue({ server }: Connection, what: string, option: Deadline): string {
   return `${what} within ${duration.show(server.configuration[option])} (${flagName(option)})`;

@@ -24,15 +24,17 @@ export function spendShare(connection: Connection, bytes: number): boolean {
 }
 
 /**
- * Gives a connection input that did not come by its socket: it is read in the next turn, as that of one that was held back.
- * Until it is worked through the connection counts as not read from; then `socket.resume` is called.
- * @param bytes the connection's from now on; it has no other input
+ * Gives a connection input that did not come by its socket, behind what else there is: it is read in the next turn, as that
+ * of one that was held back. Until then the connection counts as not read from; afterwards `socket.resume` is called.
+ * @param bytes the connection's from now on
  */
 export function readLater(connection: Connection, bytes: Buffer): void {
+  const { input, inputStart, inputEnd } = connection;
+  const all = input === undefined ? bytes : Buffer.concat([input.subarray(inputStart, inputEnd), bytes]);
   connection.bytesIn += bytes.length;
-  connection.input = bytes;
+  connection.input = all;
   connection.inputStart = 0;
-  connection.inputEnd = bytes.length;
+  connection.inputEnd = all.length;
   connection.isHeldBack = true;
   connection.isReading = false;
   markDirty(connection);

@@ -3,6 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { sendControl } from '../connection/send.ts';
 import { defaults } from '../protocol/bounds.ts';
 import { Opcode, ProtocolError } from '../protocol/codes.ts';
+import { websocket } from '../wire/websocket.ts';
 import type { Command } from './command.ts';
 import { findConnection, type Target, target } from './values.ts';
 
@@ -15,7 +16,8 @@ export const ping: Command = {
   run(control, { id }) {
     const connection = findConnection(control, id as Target);
     const { endpoint } = connection;
-    if (endpoint === undefined) throw new ProtocolError(409, `connection ${connection.id} has no pings`);
+    if (endpoint === undefined || connection.wire !== websocket)
+      throw new ProtocolError(409, `connection ${connection.id} has no pings`);
     if (endpoint.state !== 'OPEN') throw new ProtocolError(409, `connection ${connection.id} is closing`);
     return roundTrip(connection);
   },

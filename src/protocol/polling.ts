@@ -11,6 +11,14 @@ import { maxFrameHeader, maxPostedLines } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
 
+/** The path of a session, its token being the first group. */
+export const sessionPath = /^\/poll\/s\/([\w-]*)$/;
+
+/** A path as others may see it: whoever has the token has the session. */
+export function withoutToken(path: string): string {
+  return path.replace(/^(\/poll\/s\/).+/, '$1…');
+}
+
 /** A message to the client. */
 export interface Numbered {
   readonly seq: number;

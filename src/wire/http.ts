@@ -22,6 +22,7 @@ import type { DeflateParameters } from '../protocol/extensions.ts';
 import { hasToken } from '../protocol/fields.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/handshake.ts';
 import { type Head, parseRequestHead } from '../protocol/http.ts';
+import { withoutToken } from '../protocol/polling.ts';
 import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
 import { type Route, refusal, respond } from './route.ts';
@@ -225,7 +226,7 @@ function refuse(connection: Connection, error: ProtocolError, head?: Head): void
     address,
     status,
     reason,
-    path: head?.path.slice(0, maxShownPath),
+    path: head && withoutToken(head.path).slice(0, maxShownPath),
   });
   const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
   noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${ruleOf(error)}`, {

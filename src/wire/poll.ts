@@ -10,7 +10,8 @@
 import { randomBytes } from 'node:crypto';
 import { checkRoom } from '../connection/admission.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
-import { dropConnection, endConnection } from '../connection/outbox.ts';
+import { noteEnding } from '../connection/ending.ts';
+import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
 import { isLogged, log } from '../log/log.ts';
 import { maxPostedLines } from '../protocol/bounds.ts';
@@ -19,7 +20,7 @@ import { admittedFields, preflightFields } from '../protocol/crossOrigin.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
 import { checkOrigin } from '../protocol/handshake.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
-import { areLines, readPosted } from '../protocol/polling.ts';
+import { areLines, readPosted, sessionPath } from '../protocol/polling.ts';
 import { closeSession, openSession } from '../session/processData.ts';
 import type { Fields } from './carrier.ts';
 import { chooseHandler } from './http.ts';
@@ -29,7 +30,6 @@ import { type Route, refusal, respond } from './route.ts';
 
 /** 192 random bits, as base64url. */
 const tokenBytes = 24;
-const sessionPath = /^\/poll\/s\/([\w-]*)$/;
 
 const preflight = preflightFields('GET, POST, DELETE', 'Content-Type, Last-Event-ID');
 
@@ -74,6 +74,8 @@ export function newPollRoute(server: Server): Route {
       requests.set(request, socket);
       server.polling.requests = requests.size;
       socket.seenAt = server.now;
+      const whose = `it was a request of the session that is connection ${socket.connection.id}`;
+      noteEnding(request, 'client', whose, { isOrdinary: true });
       socket.acknowledge(numberIn(head, 'ack') ?? 0);
       if (head.method === 'GET') wait(request, head, socket, fields);
       else if (head.method === 'POST') take(request, head, body, socket, fields);
@@ -81,13 +83,14 @@ export function newPollRoute(server: Server): Route {
     }
   }
 
-  function open(request: Connection, { path, query }: Head, fields: Fields): void {
+  function open(request: Connection, head: Head, fields: Fields): void {
+    const { path, query } = head;
     if (server.isDraining) throw new ProtocolError(503, 'the server is going away');
     checkRoom(server);
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
     const token = randomBytes(tokenBytes).toString('base64url');
-    const socket = new PolledSocket(request.socket.address(), server.now, () => {
+    const socket = new PolledSocket(request.address, server.now, () => {
       sessions.delete(token);
       server.polling.clients--;
     });
@@ -96,10 +99,15 @@ export function newPollRoute(server: Server): Route {
     const connection = addConnection(server, socket, poll);
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
     if (isLogged('debug'))
-      log('debug', 'opened', { id: connection.id, address: socket.address(), handler: handler.name });
+      log('debug', 'opened', {
+        id: connection.id,
+        wire: poll.name,
+        address: connection.address,
+        handler: handler.name,
+      });
     const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };
     respond(request, encodeResponse(201, headers, `{"session":"${token}"}\n`));
-    openSession(connection, handler);
+    openSession(connection, handler, head);
   }
 
   /** A poll, or a stream. */
@@ -134,6 +142,7 @@ export function newPollRoute(server: Server): Route {
 
   function end(request: Connection, { connection }: PolledSocket, fields: Fields): void {
     if (connection.endpoint?.state === 'OPEN') {
+      noteEnding(connection, 'client', 'the client ended its session');
       connection.endpoint.state = 'CLOSED';
       closeSession(connection, CloseCode.NormalClosure, '');
     }
@@ -162,9 +171,10 @@ export function newPollRoute(server: Server): Route {
       socket?.requestLost(request, error !== undefined);
     },
 
-    close(request) {
+    close(request, reason) {
       const socket = requests.get(request);
-      if (socket?.carrier?.connection !== request) endConnection(request);
+      if (socket?.carrier?.connection !== request)
+        respond(request, refusal(new ProtocolError(503, reason), ''));
       // When all are told to go, the session does so by this very request.
       else if (!server.isDraining) socket.release();
     },

@@ -3,6 +3,7 @@
  * requests (polledSocket.ts). `poll` and `sse` differ in the requests by which messages get to the client.
  */
 import type { Connection } from '../connection/connection.ts';
+import { noteDeadline } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode } from '../protocol/codes.ts';
@@ -49,12 +50,14 @@ function checkDeadlines(connection: Connection): void {
   const socket = connection.socket as PolledSocket;
   if (socket.carrier !== undefined || socket.delivery !== undefined) socket.seenAt = now;
   if (pollTimeout > 0 && now - socket.seenAt >= pollTimeout) {
+    noteDeadline(connection, 'no request', 'pollTimeout');
     lost(connection, `no request for ${pollTimeout / 1000} s`);
     dropConnection(connection);
   } else if (endpoint?.state === 'CLOSING') {
     // It may still ask for what it has missed.
     if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
   } else if (isLevelOverdue(connection, handshakeTimeout)) {
+    noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
     close(connection, CloseCode.PolicyViolation, `no magic and nick within ${handshakeTimeout / 1000} s`);
   }
 }

@@ -13,8 +13,11 @@ describe('a session over HTTP', () => {
   test('is gone after a silence, and its handler knows', patience, async t => {
     const server = await startServerFor(t, '--poll-timeout', '200ms', '--log-level', 'debug');
     const session = await openPolled(server.port, 'echo');
-    const { reason } = await server.untilLogged(({ event }) => event === 'closed');
-    assert.equal(reason, 'no request for 0.2 s');
+    const { code, reason, why } = await server.untilLogged(entry => entry['code'] !== undefined);
+    assert.deepEqual(
+      [code, reason, why],
+      [1006, 'no request for 0.2 s', 'no request within 200ms (--poll-timeout)'],
+    );
     assert.equal((await ask(server.port, 'GET', session)).status, 404);
   });
 
@@ -124,7 +127,9 @@ describe('a session over HTTP', () => {
     const refused = await ask(port, 'POST', '/poll/echo');
     assert.equal(refused.status, 503);
     assert.match(refused.body, /100 connections already/);
-    assert.equal((await tryRaw(port)).status, 503);
+    const late = await tryRaw(port);
+    assert.equal(late.status, 503);
+    late.destroy();
     await ask(port, 'DELETE', talker);
     await openPolled(port, 'echo');
     for (const stream of streams) stream.socket.destroy();
