@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -23,9 +31,10 @@ interface Holder {
   end(signal?: NodeJS.Signals): Promise<void>;
 }
 
-async function hold(path: string): Promise<Holder> {
+async function hold(path: string, env: NodeJS.ProcessEnv = process.env): Promise<Holder> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, path], {
     stdio: ['pipe', 'pipe', 'inherit'],
+    env,
   });
   const exited = once(child, 'exit');
   const [said] = await once(createInterface(child.stdout!), 'line');
@@ -93,6 +102,25 @@ test('while one ends and others begin, there are never two', async () => {
     assert.equal(holder.said, 'held');
     assert.equal(readFileSync(path, 'utf8'), `${holder.child.pid}\n`);
   }
+  await holder.end();
+});
+
+test('one that is removed by whoever had it, between being opened and being locked, is made anew', async () => {
+  const path = join(folder, 'f.pid');
+  const bin = join(folder, 'bin');
+  mkdirSync(bin);
+  // The first lock is taken when the file has just lost its name.
+  const command = `#!/bin/sh
+mkdir '${bin}/once' 2>/dev/null && rm '${path}'
+PATH='${process.env['PATH']}' exec flock "$@"
+`;
+  writeFileSync(join(bin, 'flock'), command, { mode: 0o755 });
+  const holder = await hold(path, { ...process.env, PATH: `${bin}:${process.env['PATH']}` });
+  assert.equal(holder.said, 'held');
+  assert.equal(readFileSync(path, 'utf8'), `${holder.child.pid}\n`);
+  const second = await hold(path);
+  assert.match(second.said, /runs already/);
+  await second.end();
   await holder.end();
 });
 
