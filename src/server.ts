@@ -22,6 +22,8 @@ import { checkLog, logTo } from './log/sink.ts';
 import { drain, stop } from './loop/drain.ts';
 import { openListener } from './loop/listeners.ts';
 import { clock, serverLoop } from './loop/serverLoop.ts';
+import { startModules } from './modules/modules.ts';
+import { catchStrays } from './modules/strays.ts';
 import { checkConfiguration } from './options/check.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { UsageError } from './options/error.ts';
@@ -74,11 +76,16 @@ async function serve(): Promise<number> {
   const store = configuration.data === '' ? undefined : openStore(storeOptions(configuration));
   const chat = newChat(configuration.history, store);
   const server = newServer(configuration, chat);
+  const modules = await startModules(server);
+  checkDefault(server);
+  if (configuration.handlers !== '') catchStrays(() => modules.slots.values());
   const control = newControl(server, chat);
   const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
-  const firstWire = newFirstWire([packets, http, lines], http, lines);
+  // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
+  const wires = () => [packets, ...modules.wires, http, lines];
+  const firstWire = newFirstWire(wires, http, () => modules.greeter ?? lines);
   obeySignals(server);
   const listeners: Listener[] = [];
   for (const address of configuration.listeners) {
@@ -172,6 +179,13 @@ function newServer(configuration: Configuration, chat: Chat): Server {
     isDraining: false,
     drainDeadline: 0,
   };
+}
+
+/** Which handlers there are is known when all are loaded. */
+function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
+  if (handlers.has(defaultHandler)) return;
+  const known = [...handlers.keys()].join(', ');
+  throw new UsageError(`--default wants one of ${known}, not "${defaultHandler}"`);
 }
 
 function storeOptions(configuration: Configuration): StoreOptions {

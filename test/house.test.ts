@@ -16,6 +16,7 @@ const floors = [
   'client',
   'connection',
   'session',
+  'modules',
   'web',
   'wire',
   'control',

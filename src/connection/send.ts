@@ -65,6 +65,17 @@ export function sendMessage(
   }
 }
 
+/** The same for what was not asked for: whoever is too far behind is closed instead, as in what is sent to all. */
+export function sendUnasked(
+  connection: Connection,
+  isText: boolean,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (mayGet(connection)) sendMessage(connection, isText, bytes, start, end);
+}
+
 /** Whether messages can still be sent. */
 function isOpen({ endpoint, phase }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');

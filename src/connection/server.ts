@@ -44,7 +44,8 @@ export interface Server {
   /** Replaced as a whole on `reload`: whoever uses it reads it anew each time. */
   configuration: Configuration;
   readonly reloadables: Reloadable[];
-  readonly handlers: ReadonlyMap<string, Handler>;
+  /** By the names of their subprotocols. They may come and go while the server runs. */
+  readonly handlers: Map<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */

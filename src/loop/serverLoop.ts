@@ -13,6 +13,7 @@ import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
+import { reportSlow, stopTiming } from '../connection/slow.ts';
 import type { Socket } from '../connection/socket.ts';
 import { freeClosedIds, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
@@ -44,6 +45,7 @@ export async function serverLoop(server: Server): Promise<void> {
     endTurn(server);
     flush();
     freeConnections(server);
+    reportSlow(server.now, server.configuration.slowTurn);
   }
   endControl(server);
 }
@@ -146,6 +148,7 @@ function readConnection(connection: Connection): void {
   } catch (error) {
     dropFaulty(connection, error);
   }
+  stopTiming();
   if (connection.phase !== 'open') connection.unfinished = undefined;
   keepRest(connection, input, connection.phase === 'open' ? at : end, end);
 }

@@ -5,7 +5,7 @@ import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
 import { type Given, readValues } from './option.ts';
 import { type OptionName, type Options, table, type Values } from './table.ts';
-import { choice } from './values.ts';
+import { choice, handlerName, type Kind } from './values.ts';
 
 /**
  * How the server is to run. Sizes are in bytes, Infinity when switched off, so that a comparison needs no exception.
@@ -26,6 +26,14 @@ export interface Configuration {
   readonly maxConnections: number;
   readonly maxBuffered: number;
   readonly maxHeader: number;
+  /** The folder of the user's modules; empty: none. */
+  readonly handlers: string;
+  /** Whether a module is loaded again when its file changes. */
+  readonly watch: boolean;
+  readonly loadTimeout: number;
+  readonly probation: number;
+  readonly answerTimeout: number;
+  readonly slowTurn: number;
   /** Where rooms keep their history; empty: in memory alone. */
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';
@@ -69,7 +77,7 @@ export interface Configuration {
 /**
  * Reads the command line (without node and script), the environment and the configuration file, in this precedence; then
  * come the defaults. Throws UsageError.
- * @param handlers the names that `--default` may have
+ * @param handlers the names that `--default` may have; where modules are to be loaded, it may have any
  * @param usualFiles where a configuration file is looked for if none is named
  */
 export function readConfiguration(
@@ -89,12 +97,19 @@ export function readConfiguration(
   const { config } = readValues({ config: table.config }, sources);
   const configFile = chooseFile(config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
-  return { ...configurationOf('serve', options, sources, inheritedSockets(env, process.pid)), configFile };
+  // Of modules, nobody knows before they are loaded.
+  const hasModules = sources.some(source => source.has('handlers'));
+  const known = hasModules ? withDefault(handlerName) : options;
+  return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
 /** Only the caller knows which handlers there are. */
 export function optionsFor(handlers: readonly string[]): Options {
-  return { ...table, default: { ...table.default, kind: choice(handlers, table.default.kind.placeholder) } };
+  return withDefault(choice(handlers, table.default.kind.placeholder));
+}
+
+function withDefault(kind: Kind<string>): Options {
+  return { ...table, default: { ...table.default, kind } };
 }
 
 function configurationOf(

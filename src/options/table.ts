@@ -2,7 +2,18 @@
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
-import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
+import {
+  choice,
+  count,
+  directory,
+  duration,
+  file,
+  flag,
+  historyBound,
+  modulesFolder,
+  port,
+  size,
+} from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
 
@@ -54,6 +65,44 @@ export const table = {
     default: [],
     group: 'Sessions',
     help: 'admit pages of this origin only',
+  },
+  handlers: {
+    kind: modulesFolder,
+    default: '',
+    group: 'Handlers of your own',
+    needsRestart: true,
+    help: 'load the modules in this folder',
+  },
+  watch: {
+    kind: flag,
+    default: false,
+    group: 'Handlers of your own',
+    needsRestart: true,
+    help: 'load a module again when its file changes',
+  },
+  loadTimeout: {
+    kind: duration,
+    default: defaults.loadTimeout,
+    group: 'Handlers of your own',
+    help: 'longest time to load a module',
+  },
+  probation: {
+    kind: duration,
+    default: defaults.probation,
+    group: 'Handlers of your own',
+    help: 'a new version that throws is taken back',
+  },
+  answerTimeout: {
+    kind: duration,
+    default: defaults.answerTimeout,
+    group: 'Handlers of your own',
+    help: 'longest wait for a promise of a module',
+  },
+  slowTurn: {
+    kind: duration,
+    default: defaults.slowTurn,
+    group: 'Handlers of your own',
+    help: 'name a module that holds all others up',
   },
   data: {
     kind: directory('memory'),

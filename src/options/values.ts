@@ -1,5 +1,6 @@
 /** The kinds of values an option can have. Each reads a word (flag, environment) or a JSON value alike. */
 import { maxHistoryBytes } from '../protocol/bounds.ts';
+import { isToken } from '../protocol/fields.ts';
 
 export interface Kind<T> {
   /** What stands for the value in `--help`; empty for a flag, which takes none. */
@@ -108,6 +109,14 @@ export function directory(none: string): Kind<string> {
     show: path => (path === '' ? none : path),
   };
 }
+
+/** What a handler may be called, where it is not known yet which there are: a token (RFC 6455 §4.1, 10). */
+export const handlerName: Kind<string> = {
+  placeholder: 'NAME',
+  wants: 'the name of a handler',
+  parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
+  show: name => name,
+};
 
 /** A file; `auto` for the usual one, `none` for no file. One that is called so is `./auto`. */
 export const file: Kind<string> = {

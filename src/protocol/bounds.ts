@@ -63,6 +63,14 @@ export const defaults = {
   closeTimeout: 10_000,
   /** Without any request of a client that comes by HTTP: then it is gone. socket.io's clients have 45 s (ping and timeout). */
   pollTimeout: 60_000,
+  /** To load a module of the user's, in a process of its own. Most take a few milliseconds. */
+  loadTimeout: 5000,
+  /** How long the version before is kept, to take over again from one that throws. */
+  probation: 10_000,
+  /** What a handler waits for may take so long: nginx's proxy_read_timeout. */
+  answerTimeout: 60_000,
+  /** A turn that a handler makes longer than this is said to be slow. Node's own advice is a few milliseconds. */
+  slowTurn: 200,
   /** From SIGTERM to the end, whoever is still there. */
   drainTimeout: 10_000,
 } as const;
@@ -152,3 +160,12 @@ export const maxEnded = 1000;
 
 /** Rooms that nobody is in, but whose messages are remembered (in memory, where there is no `--data`). */
 export const maxEmptyRooms = 64;
+
+/** What a wire of the user's leaves of its input until more comes: as long as our own longest line. */
+export const maxWireRest = 64 * KiB;
+
+/** What is told of an error that a module threw, in characters. */
+export const maxReason = 2000;
+
+/** The heap of the process that a module is first loaded in, in MiB. */
+export const maxLoadHeap = 512;

@@ -38,6 +38,18 @@ export interface ResponseHead {
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH']);
 const longestMethod = 7;
 
+/**
+ * Whether `bytes[start, end)` begin with a method that HTTP has, and a space; `undefined` while they may still turn out to.
+ */
+export function beginsAsRequest(bytes: Buffer, start: number, end: number): boolean | undefined {
+  const word = bytes
+    .toString('latin1', start, Math.min(end, start + longestMethod + 3))
+    .replace(/^\r\n?/, '');
+  const space = word.indexOf(' ');
+  if (space >= 0) return methods.has(word.slice(0, space));
+  return [...methods].some(method => method.startsWith(word)) ? undefined : false;
+}
+
 const HTAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;

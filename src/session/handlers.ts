@@ -15,6 +15,6 @@ const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat)
 /** What `--default` may name. */
 export const handlerNames: readonly string[] = Object.keys(makers);
 
-export function makeHandlers(configuration: Configuration, chat: Chat): ReadonlyMap<string, Handler> {
+export function makeHandlers(configuration: Configuration, chat: Chat): Map<string, Handler> {
   return new Map(Object.entries(makers).map(([name, make]) => [name, make(configuration, chat)]));
 }

@@ -98,8 +98,10 @@ export function endTurn({ handlers }: Server): void {
 }
 
 /** A handler's fault ends the connection that brought it out, and no other. The peer is not told of our insides. */
-function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
-  log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: (error as Error).stack });
+export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
+  // Anything can be thrown.
+  const stack = error instanceof Error ? error.stack : String(error);
+  log('error', 'handler threw', { id: connection.id, handler: handler.name, stack });
   noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);
   connection.wire.close(connection, CloseCode.InternalError, 'internal error');
 }

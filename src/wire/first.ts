@@ -7,11 +7,12 @@ import type { Wire } from '../connection/wire.ts';
 import { CloseCode } from '../protocol/codes.ts';
 
 /**
- * @param wires those that may claim a connection by its first bytes, the most particular first
+ * @param wires those that may claim a connection by its first bytes, the most particular first; asked for each time, as
+ *   they may come and go
  * @param otherwise HTTP, which looks itself whether there are too many connections; whose it is when none of them claims it, or the handshake's time is over
- * @param greeter whose it is when the peer waits to be spoken to, after `greetAfter`
+ * @param greeter likewise, whose it is when the peer waits to be spoken to, after `greetAfter`
  */
-export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: Wire): Wire {
+export function newFirstWire(wires: () => readonly Wire[], otherwise: Wire, greeter: () => Wire): Wire {
   function choose(connection: Connection, wire: Wire): void {
     const { maxConnections } = connection.server.configuration;
     connection.wire = wire;
@@ -27,7 +28,7 @@ export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: W
     name: 'unknown',
 
     receive(connection, bytes, start, end) {
-      for (const wire of wires) {
+      for (const wire of wires()) {
         const claim = wire.matches?.(bytes, start, end);
         // It may still become this one: the next ones are not asked before that is known.
         if (claim === undefined) return start;
@@ -56,7 +57,7 @@ export function newFirstWire(wires: readonly Wire[], otherwise: Wire, greeter: W
           dropConnection(connection);
         } else choose(connection, otherwise);
       } else if (isSilent && greetAfter > 0 && waited >= greetAfter) {
-        choose(connection, greeter);
+        choose(connection, greeter());
       }
     },
   };

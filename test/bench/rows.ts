@@ -1,10 +1,11 @@
 import type { Job } from './jobs.ts';
 
 /**
- * What a server does with a message: send it back, or send it to every connection. A chat is a broadcast with names, rooms
+ * What a server does with a message: send it back (with `module`, by a handler of the user's, where there is such a
+ * thing), or send it to every connection. A chat is a broadcast with names, rooms
  * and a history, in packets; with `chat-data` also on disk. Servers that have none broadcast the same bytes.
  */
-export type Service = 'echo' | 'broadcast' | 'chat' | 'chat-data';
+export type Service = 'echo' | 'module' | 'broadcast' | 'chat' | 'chat-data';
 
 export interface Row {
   /** Its name for `--only`. */
@@ -32,6 +33,20 @@ export const rows: readonly Row[] = [
     title: 'the same, 16 in flight',
     service: 'echo',
     raw: true,
+    job: { kind: 'echo', connections: 64, size: 32, inFlight: 16 },
+  },
+  {
+    key: 'module',
+    title: 'echo 32 B by a module of one’s own, 64 connections, 1 in flight',
+    service: 'module',
+    raw: false,
+    job: { kind: 'echo', connections: 64, size: 32, inFlight: 1 },
+  },
+  {
+    key: 'module-16',
+    title: 'the same, 16 in flight',
+    service: 'module',
+    raw: false,
     job: { kind: 'echo', connections: 64, size: 32, inFlight: 16 },
   },
   {

@@ -31,6 +31,8 @@ test('with nothing given, the defaults', () => {
     defaultHandler: 'echo',
     includeSender: true,
     origins: [],
+    handlers: '',
+    watch: false,
     data: '',
     fsync: 'everysec',
     history: { messages: 100, bytes: maxHistoryBytes },
@@ -96,6 +98,16 @@ describe('flags', () => {
     assert.throws(() => read([], { POLLYWOG_VERSION: '1' }), UsageError);
     assert.throws(() => read([], { POLLYWOG_HELP: '1' }), UsageError);
   });
+});
+
+test('--default names a handler that there is; with modules, any name, as nobody knows theirs yet', () => {
+  refuses(['--default', 'quiz'], '--default wants echo, chat or tpacket, not "quiz"');
+  assert.equal(read(['--default', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
+  assert.equal(read(['--default', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
+  refuses(
+    ['--default', 'a quiz', '--handlers', 'here'],
+    '--default wants the name of a handler, not "a quiz"',
+  );
 });
 
 describe('listeners', () => {

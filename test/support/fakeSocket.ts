@@ -8,6 +8,7 @@ import { addEntry, newTable, nextId } from '../../src/connection/table.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { type Deflater, newDeflateState } from '../../src/protocol/deflate.ts';
 import { newEndpoint } from '../../src/protocol/endpoint.ts';
+import type { Head } from '../../src/protocol/http.ts';
 import { websocket } from '../../src/wire/websocket.ts';
 
 export class FakeSocket implements Socket {
@@ -102,6 +103,17 @@ export function newFakeServer(...options: string[]): Server {
     drainDeadline: 0,
   };
 }
+
+/** The head of a handshake that asks for nothing in particular. */
+export const plainRequest: Head = {
+  method: 'GET',
+  target: '/',
+  path: '/',
+  query: '',
+  version: '1.1',
+  headers: new Map(),
+  bodyLength: 0,
+};
 
 export interface FakeConnection {
   readonly connection: Connection;

@@ -26,6 +26,9 @@ export interface Contender {
 const here = fileURLToPath(import.meta.url);
 const script = (name: string) => join(here, '..', `${name}${extname(here)}`);
 
+/** Compiled: the server runs JavaScript. */
+const modules = resolve('build/test/bench/modules');
+
 const uwsPackage = '@trufflesuite/uws-js-unofficial';
 const uwsWanted = `${uwsPackage}@20.30.0-unofficial.0`;
 const uwsPrefix = resolve('.cache/uws');
@@ -77,10 +80,11 @@ export const contenders: readonly Contender[] = [
 ];
 
 function withoutChat(service: Service): 'echo' | 'broadcast' {
-  return service === 'echo' ? 'echo' : 'broadcast';
+  return service === 'echo' || service === 'module' ? 'echo' : 'broadcast';
 }
 
 function pollywogOptions(service: Service): string[] {
+  if (service === 'module') return ['--handlers', modules, '--default', 'relay'];
   if (service === 'chat') return ['--default', 'tpacket'];
   if (service === 'chat-data') return ['--default', 'tpacket', '--data', freshFolder()];
   return ['--default', service];

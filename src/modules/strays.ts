@@ -1,0 +1,29 @@
+/**
+ * Errors that no call of ours can catch, as they come out of a module's own timers and promises. Node ends the process for
+ * those; but a module's fault is no reason to lose everyone's connections.
+ */
+
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { log } from '../log/log.ts';
+import { noteError, type Slot } from './slot.ts';
+import { rollBack, stackOf } from './swap.ts';
+
+export function catchStrays(slots: () => Iterable<Slot>): void {
+  process.on('uncaughtException', (error: unknown, origin) => {
+    const stack = stackOf(error);
+    const culprit = [...slots()].find(({ file }) => stack.includes(pathToFileURL(resolve(file)).href));
+    if (culprit === undefined) {
+      // What a promise was rejected with need not say where it came from. We leave none unheeded ourselves.
+      if (origin === 'unhandledRejection') return log('error', 'handler threw', { stack });
+      // As without us.
+      process.stderr.write(`${stack}\n`);
+      process.exit(1);
+    }
+    noteError(culprit, error);
+    log('error', 'handler threw', { handler: culprit.name, stack });
+    const { current, file } = culprit;
+    if (stack.includes(`${pathToFileURL(resolve(file)).href}?v=${current.number}:`))
+      rollBack(culprit, current, error);
+  });
+}

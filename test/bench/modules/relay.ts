@@ -1,0 +1,10 @@
+/** Echo as a module of one's own, to be held against the built-in one. */
+import type { Handler } from '../../../src/modules/interface.ts';
+
+const relay: Handler = {
+  message(connection, message) {
+    connection.send(message);
+  },
+};
+
+export default relay;

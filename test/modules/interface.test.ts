@@ -1,0 +1,309 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { configureLog } from '../../src/log/log.ts';
+import { callHandler } from '../../src/modules/calls.ts';
+import { endTurn } from '../../src/session/processData.ts';
+import { websocket } from '../../src/wire/websocket.ts';
+import { connect, loadAll, newFolder, settle } from '../support/modules.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+
+configureLog('error', 'text');
+
+/** A server with one module, `mod`. */
+async function load(t: Parameters<typeof newFolder>[0], source: string, ...options: string[]) {
+  return loadAll(newFolder(t, { 'mod.mjs': source }), ...options);
+}
+
+describe('a message', () => {
+  test('is read as text, as bytes, or not at all', async t => {
+    const server = await load(
+      t,
+      `export function message(connection, message) {
+        const { isText, size } = message;
+        connection.send([isText, size, message.text(), message.copy().toString('hex'), message.bytes().length].join());
+        connection.send(message);
+        connection.send(message.copy());
+      }`,
+    );
+    const client = connect(server, 'mod');
+    client.say('hé', Buffer.from([0xc3, 0xa9]));
+    assert.deepEqual(client.heard(), [
+      'true,3,hé,68c3a9,3',
+      'hé',
+      '<68c3a9>',
+      'false,2,é,c3a9,2',
+      '<c3a9>',
+      '<c3a9>',
+    ]);
+  });
+
+  test('is gone after the call; its copies are not', async t => {
+    const server = await load(
+      t,
+      `let kept;
+      export function message(connection, message) {
+        if (kept === undefined) kept = { message, copy: message.copy() };
+        else connection.send(kept.copy.toString());
+        if (message.text() === 'third') kept.message.text();
+      }`,
+      '--probation',
+      '0',
+    );
+    const client = connect(server, 'mod');
+    client.say('first', 'second', 'third');
+    const [second, third, close] = client.heard();
+    assert.deepEqual([second, third], ['first', 'first']);
+    // The same record is lent again and again: it is the third one's now, or nobody's.
+    assert.equal(close, undefined);
+    const other = connect(server, 'mod');
+    server.handlers
+      .get('mod')
+      ?.message(other.connection, { isText: true, bytes: Buffer.from('x'), start: 0, end: 1 });
+    assert.deepEqual(other.heard(), ['first']);
+  });
+
+  test('cannot be sent unless it is text, bytes or a message', async t => {
+    const server = await load(t, 'export function message(connection) { connection.send({}); }');
+    const client = connect(server, 'mod');
+    client.say('x');
+    assert.deepEqual(client.heard(), ['close 1011 internal error']);
+  });
+});
+
+describe('a connection', () => {
+  test('tells who it is, and how it was asked for', async t => {
+    const server = await load(
+      t,
+      `export function opened(connection) {
+        const { id, address, path, query, subprotocol, headers, isOpen, data } = connection;
+        connection.send(JSON.stringify([id, address, path, query, subprotocol, headers.get('x-who'), isOpen, typeof data]));
+      }
+      export function message() {}`,
+    );
+    const headers = new Map([
+      ['x-who', 'ada'],
+      ['sec-websocket-protocol', 'echo, mod'],
+    ]);
+    const client = connect(server, 'mod', { path: '/mod/a%20b', query: 'c=d', headers });
+    assert.deepEqual(
+      client.heard().map(text => JSON.parse(text)),
+      [[0, '127.0.0.1:1', '/mod/a%20b', 'c=d', 'mod', 'ada', true, 'undefined']],
+    );
+    const plain = JSON.parse(connect(server, 'mod').heard()[0] ?? '');
+    assert.deepEqual([plain[0], plain[4]], [1, null]);
+  });
+
+  test('is closed with a code and a reason; not with a code that is not for it', async t => {
+    const server = await load(
+      t,
+      `export function message(connection, message) {
+        const [code, reason] = message.text().split(' ');
+        connection.close(code === '' ? undefined : Number(code), reason);
+        connection.send('unheard');
+      }`,
+    );
+    for (const [said, heard] of [
+      ['', 'close 1000 '],
+      ['3001 bye', 'close 3001 bye'],
+      ['1006 bye', 'close 1011 internal error'],
+      ['1011', 'close 1011 internal error'],
+      ['NaN', 'close 1011 internal error'],
+    ] as const) {
+      const client = connect(server, 'mod');
+      client.say(said);
+      assert.deepEqual(client.heard(), [heard]);
+    }
+  });
+
+  test('is told of its end, with what it had; what is sent then goes nowhere', async t => {
+    const server = await load(
+      t,
+      `export function opened(connection) { connection.data = 'mine'; connection.join('all'); }
+      export function message() {}
+      export function closed(connection, code, reason, server) {
+        server.state = [connection.data, connection.isOpen, code, reason, server.members('all')];
+        connection.send('unheard');
+      }
+      export function command(words, server) { return [server.state, server.connections.size, server.members('all')]; }`,
+    );
+    const client = connect(server, 'mod');
+    websocket.lost(client.connection, 'ECONNRESET');
+    assert.deepEqual(await callHandler(server, 'mod', []), [['mine', false, 1006, 'ECONNRESET', 1], 0, 0]);
+    assert.deepEqual(client.heard(), []);
+  });
+
+  test('that throws is closed, and no other', async t => {
+    const server = await load(
+      t,
+      'export function message(connection, message) { if (message.size > 1) throw 1; connection.send(message); }',
+    );
+    const [one, two] = [connect(server, 'mod'), connect(server, 'mod')];
+    one.say('no');
+    two.say('y');
+    assert.deepEqual([one.heard(), two.heard()], [['close 1011 internal error'], ['y']]);
+  });
+
+  test('that is told things it did not ask for, and does not read, is closed', async t => {
+    const server = await load(
+      t,
+      `export function message(connection, message, server) {
+        for (const other of server.connections) if (other !== connection) other.send('x'.repeat(600));
+        connection.send('done');
+      }`,
+      '--max-buffered',
+      '1KB',
+    );
+    const [speaker, slow] = [connect(server, 'mod'), connect(server, 'mod')];
+    (slow.connection.socket as unknown as { isBusy: boolean }).isBusy = true;
+    speaker.say('1', '2', '3', '4');
+    assert.equal(slow.heard().length, 2);
+    assert.equal(slow.connection.hasFallenBehind, true);
+    assert.equal(speaker.heard().length, 4);
+  });
+});
+
+test('groups are spoken to together, the sender left out if so wished', async t => {
+  const server = await load(
+    t,
+    `export function message(connection, message, server) {
+      const [verb, group] = message.text().split(' ');
+      if (verb === 'join') connection.join(group);
+      else if (verb === 'leave') connection.leave(group);
+      else if (verb === 'all') server.publish(group, message);
+      else if (verb === 'others') server.publish(group, message.copy(), connection);
+      else connection.send(String(server.members(group)));
+    }`,
+    '--probation',
+    '0',
+  );
+  const { settleSending } = await import('../../src/connection/send.ts');
+  const [a, b, c] = [connect(server, 'mod'), connect(server, 'mod'), connect(server, 'mod')];
+  a.say('join g', 'join g');
+  b.say('join g');
+  c.say('join h');
+  a.say('all g', 'others g', 'count g', 'count nobody', 'all nobody');
+  settleSending();
+  const other = `<${Buffer.from('others g').toString('hex')}>`;
+  assert.deepEqual([a.heard(), b.heard(), c.heard()], [['all g', '2', '0'], ['all g', other], []]);
+  b.say('leave g', 'leave g', 'leave never');
+  websocket.lost(a.connection, undefined);
+  c.say('count g');
+  assert.deepEqual(c.heard(), ['0']);
+});
+
+describe('a command', () => {
+  const source = `export const names = ['one', 'two'];
+    export function message() {}
+    export async function command([word, ...rest], server) {
+      if (word === 'throw') throw new Error('as you wish');
+      if (word === 'never') await new Promise(() => {});
+      return { word, rest };
+    }`;
+
+  test('is answered, whichever name it was called by', async t => {
+    const server = await load(t, source);
+    for (const name of ['one', 'two', 'mod']) {
+      assert.deepEqual(await callHandler(server, name, ['a', 'b', 'c']), { word: 'a', rest: ['b', 'c'] });
+    }
+  });
+
+  test('that cannot be answered is refused with a sentence', async t => {
+    const folder = newFolder(t, { 'mod.mjs': source, 'dumb.mjs': 'export function message() {}' });
+    const server = await loadAll(folder, '--answer-timeout', '10ms');
+    const refused = (name: string, word: string, message: string) =>
+      assert.rejects(callHandler(server, name, [word]), { message });
+    await refused('nobody', '', 'there is no module nobody; there are dumb, mod');
+    await refused('dumb', '', 'dumb takes no commands');
+    await refused('mod', 'throw', 'mod: Error: as you wish');
+    await refused('mod', 'never', 'mod: Error: no answer within 0.01 s');
+  });
+});
+
+test('ticks come at their interval, one after the other, and may throw', async t => {
+  const server = await load(
+    t,
+    `export default {
+      tickEvery: 1,
+      state: () => ({ ticks: 0, atOnce: 0, most: 0 }),
+      async tick({ state }) {
+        state.most = Math.max(state.most, ++state.atOnce);
+        await new Promise(resolve => setTimeout(resolve, 5));
+        state.atOnce--;
+        if (++state.ticks === 2) throw new Error('in a tick');
+      },
+      message() {},
+      command: (_, { state }) => state,
+    };`,
+  );
+  const ticks = async () => (await callHandler(server, 'mod', [])) as { ticks: number; most: number };
+  while ((await ticks()).ticks < 4) {
+    endTurn(server);
+    await new Promise(resolve => setTimeout(resolve, 1));
+  }
+  assert.equal((await ticks()).most, 1);
+});
+
+test('the log has the name of the module in each line, and nothing forged', async t => {
+  const folder = newFolder(t, {
+    'mod.mjs': `export function message(connection, message, { log }) {
+      log.warn('said\\nerror something', { text: message.text(), handler: 'forged', level: 'error', 'a b': 1, odd: { toString: () => 'odd' } });
+      connection.send('done');
+    }`,
+  });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  const client = await connectRaw(server.port, { path: '/mod' });
+  client.send(frame(opcode.text, 'a\nb'));
+  await client.nextFrame();
+  const line = await server.untilLogged(({ level }) => level === 'warn');
+  assert.deepEqual(
+    { ...line, time: '' },
+    { time: '', level: 'warn', event: 'said error something', handler: 'mod', text: 'a\nb', odd: 'odd' },
+  );
+});
+
+test('one that holds everyone up is named, with the time it took', async t => {
+  const folder = newFolder(t, {
+    'busy.mjs': `export function message(connection, message) {
+      const end = performance.now() + Number(message.text());
+      while (performance.now() < end);
+      connection.send(message);
+    }`,
+    'quick.mjs': 'export function message(connection, message) { connection.send(message); }',
+  });
+  const server = await startServerFor(t, '--handlers', folder.path, '--slow-turn', '40ms');
+  const [quick, busy] = [
+    await connectRaw(server.port, { path: '/quick' }),
+    await connectRaw(server.port, { path: '/busy' }),
+  ];
+  for (const client of [quick, busy]) {
+    client.send(frame(opcode.text, '60'));
+    await client.nextFrame();
+  }
+  const line = await server.untilLogged(({ event }) => event === 'slow handler');
+  assert.equal(line['handler'], 'busy');
+  assert.equal(typeof line['id'], 'number');
+  assert.ok(Number(line['ms']) >= 60 && Number(line['turn']) >= Number(line['ms']));
+});
+
+test('what a module throws behind our back ends neither the server nor anyone else', async t => {
+  const folder = newFolder(t, {
+    'mod.mjs': `export function message(connection, message) {
+      const word = message.text();
+      if (word === 'later') setTimeout(() => { throw new Error('later'); });
+      else if (word === 'reject') Promise.reject(new Error('reject'));
+      else if (word === 'odd') Promise.reject('odd');
+      else connection.send(message);
+    }`,
+  });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  const client = await connectRaw(server.port, { path: '/mod' });
+  for (const word of ['later', 'reject', 'odd']) {
+    client.send(frame(opcode.text, word));
+    await server.untilLogged(({ event, stack }) => event === 'handler threw' && String(stack).includes(word));
+    client.send(frame(opcode.text, 'still here?'));
+    assert.equal((await client.nextFrame())?.payload.toString(), 'still here?');
+  }
+  await settle();
+});

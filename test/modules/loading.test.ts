@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { configureLog } from '../../src/log/log.ts';
+import { moduleStates } from '../../src/modules/calls.ts';
+import { runsTypeScript } from '../../src/modules/load.ts';
+import { loadAll, newFolder, reload } from '../support/modules.ts';
+import { serverScript, startServerFor } from '../support/serverProcess.ts';
+
+configureLog('error', 'text');
+const fine = 'export function message() {}\n';
+
+describe('names', () => {
+  test("are the module's own, or the file's", async t => {
+    const folder = newFolder(t, {
+      'one.mjs': fine,
+      'two.mjs': `export const name = 'deux';\n${fine}`,
+      'three.mjs': `export default { names: ['trois', 'drei'], message() {} };`,
+      'four.v4.mjs': fine,
+    });
+    const server = await loadAll(folder);
+    assert.deepEqual([...server.handlers.keys()].toSorted(), ['deux', 'drei', 'echo', 'one', 'trois']);
+    assert.equal(server.handlers.get('trois'), server.handlers.get('drei'));
+  });
+
+  test('belong to no file that is for others, or for something else', async t => {
+    const folder = newFolder(t, {
+      'one.mjs': `import { word } from './_words.mjs'; export default { names: [word], message() {} };`,
+      '_words.mjs': `export const word = 'shared';`,
+      '.hidden.mjs': 'nonsense(',
+      'one.test.mjs': 'nonsense(',
+      'types.d.ts': 'nonsense(',
+      'README.md': 'nonsense(',
+      'folder/two.mjs': 'nonsense(',
+    });
+    assert.deepEqual([...(await loadAll(folder)).handlers.keys()], ['echo', 'shared']);
+  });
+
+  test('are had by one module each', async t => {
+    const folder = newFolder(t, {
+      'a.mjs': `export const name = 'same';\n${fine}`,
+      'b.mjs': `export const name = 'same';\n${fine}`,
+    });
+    const at = (name: string) => join(folder.path, name);
+    await assert.rejects(loadAll(folder), {
+      message: `${at('b.mjs')} is not loaded: the handler same is ${at('a.mjs')} already`,
+    });
+    folder.remove('b.mjs');
+    folder.write('a.js', fine);
+    await assert.rejects(loadAll(folder), {
+      message: `${at('a.js')} and ${at('a.mjs')} would both be called a; rename one`,
+    });
+  });
+});
+
+/** Each kind of broken module, and what is said of it behind its path. */
+const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
+  'a syntax error': ['\nexport function message() { x( }', /, line 2, is not loaded: it threw SyntaxError: /],
+  'an error': ['\n\nthrow new Error("ow");', /, line 3, is not loaded: it threw Error: ow$/],
+  'something thrown that is no error': ['throw null', / is not loaded: it threw null$/],
+  'an end of the process': ['process.exit(0)', / is not loaded: it ended the process \(exit code 0\) while/],
+  'a loop without an end': ['while (true);', / is not loaded: it did not come to an end within 1 s$/],
+  'an await without an end': [
+    'await new Promise(() => {})',
+    / is not loaded: it ended the process \(exit code 13/,
+  ],
+  'a process that is killed': [
+    'process.kill(process.pid, 9)',
+    / is not loaded: it ended the process \(SIGKILL\)/,
+  ],
+  'an import of nothing': [
+    'import x from "./nope.mjs"',
+    / is not loaded: it threw Error: Cannot find module/,
+  ],
+  'no exports': ['', / is not loaded: it exports neither message\(connection, message\) nor a wire;/],
+  'a message that is no function': [
+    'export const message = 1',
+    / exports message, which is to be a function, as n/,
+  ],
+  'names that are none': [
+    `export const names = 'a';\n${fine}`,
+    / exports names that are no list of strings$/,
+  ],
+  'a name that is none': [
+    `export const name = 'a b';\n${fine}`,
+    / is called "a b", but a subprotocol is letters/,
+  ],
+  "a name of the server's": [
+    `export const name = 'echo';\n${fine}`,
+    /the handler echo is the server's own already$/,
+  ],
+  'a state that throws': [
+    `export function state() { nope(); }\n${fine}`,
+    / its state threw ReferenceError: nope is/,
+  ],
+  'an odd interval': [
+    `export const tickEvery = -1;\n${fine}`,
+    / exports a tickEvery that is not a number of milli/,
+  ],
+  'an empty wire': ['export const wire = {}', / exports a wire without receive\(connection, bytes\)$/],
+  'a wire for nobody': [
+    'export const wire = { receive() {} }',
+    / with neither matches\(firstBytes\) nor greet/,
+  ],
+};
+
+describe('a module with', () => {
+  for (const [what, [source, sentence]] of Object.entries(broken)) {
+    const fails = (attempt: Promise<unknown>) =>
+      assert.rejects(attempt, ({ message }: Error) => {
+        assert.match(message, sentence);
+        return !message.includes('\n');
+      });
+
+    test(`${what} is not loaded`, async t => {
+      const folder = newFolder(t, { 'bad.mjs': source });
+      await fails(loadAll(folder, '--load-timeout', '1s'));
+    });
+
+    // A state is only made where there is none.
+    if (what === 'a state that throws') continue;
+    test(`${what} replaces no other, nor is anything else changed`, async t => {
+      const folder = newFolder(t, { 'mod.mjs': fine });
+      const server = await loadAll(folder, '--load-timeout', '1s');
+      const [before] = moduleStates(server);
+      folder.write('mod.mjs', source);
+      folder.write('new.mjs', fine);
+      await fails(reload(server));
+      assert.deepEqual([...server.handlers.keys()], ['echo', 'mod']);
+      const [after, ...others] = moduleStates(server);
+      assert.deepEqual(others, []);
+      assert.deepEqual([after?.version, after?.loadedAt], [before?.version, before?.loadedAt]);
+    });
+  }
+});
+
+describe('a reload', () => {
+  test('loads what is new, what has changed, and nothing else; what is gone is gone', async t => {
+    const folder = newFolder(t, { 'a.mjs': fine, 'b.mjs': fine, 'c.mjs': fine });
+    const server = await loadAll(folder, '--probation', '0');
+    assert.deepEqual(await reload(server), []);
+    folder.write('b.mjs', `export const name = 'bee';\n${fine}`);
+    folder.write('d.mjs', fine);
+    folder.remove('c.mjs');
+    const at = (name: string) => join(folder.path, name);
+    assert.deepEqual(await reload(server), [
+      `${at('b.mjs')} has taken over 0 connections`,
+      `${at('d.mjs')} is loaded`,
+      `${at('c.mjs')} is gone, and 0 connections with it`,
+    ]);
+    assert.deepEqual([...server.handlers.keys()].toSorted(), ['a', 'bee', 'd', 'echo']);
+    assert.deepEqual(
+      moduleStates(server).map(({ name, names, file, state }) => [name, names, file, state]),
+      [
+        ['a', ['a'], at('a.mjs'), 'running'],
+        ['b', ['bee'], at('b.mjs'), 'running'],
+        ['d', ['d'], at('d.mjs'), 'running'],
+      ],
+    );
+  });
+
+  test('may find the file under another extension', async t => {
+    const folder = newFolder(t, { 'a.mjs': fine });
+    const server = await loadAll(folder);
+    folder.remove('a.mjs');
+    folder.write('a.js', `export default { message() {} };`);
+    assert.deepEqual(await reload(server), [`${join(folder.path, 'a.js')} has taken over 0 connections`]);
+  });
+
+  test('that is refused is remembered', async t => {
+    const folder = newFolder(t, { 'a.mjs': fine });
+    const server = await loadAll(folder);
+    folder.write('a.mjs', 'x(');
+    await assert.rejects(reload(server));
+    const [state] = moduleStates(server);
+    assert.equal(state?.state, 'refused');
+    assert.match(state?.reason ?? '', /is not loaded: it threw SyntaxError/);
+    folder.write('a.mjs', `${fine}// better`);
+    await reload(server);
+    assert.deepEqual(
+      [moduleStates(server)[0]?.state, moduleStates(server)[0]?.reason],
+      ['on probation', undefined],
+    );
+  });
+});
+
+describe('TypeScript', () => {
+  test('is loaded where this Node runs it; where not, the sentence says so', async t => {
+    const folder = newFolder(t, {
+      'typed.ts': 'export default { message(_: unknown): void {} };',
+    });
+    if (runsTypeScript()) assert.ok((await loadAll(folder)).handlers.has('typed'));
+    else
+      await assert.rejects(
+        loadAll(folder),
+        / is TypeScript, which this Node \([\d.]+\) does not run; use Node /,
+      );
+  });
+});
+
+describe('the server', () => {
+  test('does not start with a broken module: exit code 1 and a sentence', async t => {
+    const folder = newFolder(t, { 'bad.mjs': '\nlet x = ;' });
+    assert.deepEqual(await run('--handlers', folder.path), {
+      code: 1,
+      errors: `pollywog: ${join(folder.path, 'bad.mjs')}, line 2, is not loaded: it threw SyntaxError: Unexpected token ';'\n`,
+    });
+  });
+
+  test('does not start without the folder, or with a default that nobody is: exit code 2', async t => {
+    const missing = await run('--handlers', '/nowhere/at/all');
+    assert.deepEqual(missing, {
+      code: 2,
+      errors: 'pollywog: --handlers wants a folder that can be read, not "/nowhere/at/all": there is none\n',
+    });
+    const folder = newFolder(t, { 'quiz.mjs': fine });
+    const odd = await run('--handlers', folder.path, '--default', 'quizz');
+    assert.deepEqual([odd.code, odd.errors.includes('--default wants one of echo, ')], [2, true]);
+  });
+
+  test('takes the process that tries a module with it, even when it is killed itself', async t => {
+    const folder = newFolder(t);
+    const server = await startServerFor(t, '--handlers', folder.path, '--watch', '--load-timeout', '2s');
+    folder.write('endless.mjs', 'while (true);');
+    const child = await untilChildOf(server.pid);
+    await server.kill();
+    await untilGone(child);
+  });
+});
+
+async function run(...options: string[]): Promise<{ code: number; errors: string }> {
+  const child = spawn(process.execPath, [serverScript, '-p', '0', ...options], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  const [code] = await once(child, 'close');
+  return { code, errors };
+}
+
+/** The first process that was started by this one: Linux's /proc. */
+async function untilChildOf(pid: number): Promise<number> {
+  for (;;) {
+    for (const name of readdirSync('/proc')) {
+      if (/^\d+$/.test(name) && parentOf(Number(name)) === pid) return Number(name);
+    }
+    await new Promise(setImmediate);
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+async function untilGone(pid: number): Promise<void> {
+  const isThere = () => {
+    const stat = parentOf(pid) === undefined ? '' : readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // Z: it is dead, and only waits for whoever is to hear of it.
+    return stat !== '' && !/\) Z /.test(stat);
+  };
+  while (isThere()) await new Promise(resolve => setTimeout(resolve, 20));
+}

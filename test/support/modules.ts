@@ -1,0 +1,109 @@
+/** Folders of modules, and a server without sockets that has loaded them. */
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Connection } from '../../src/connection/connection.ts';
+import type { Server } from '../../src/connection/server.ts';
+import { startModules } from '../../src/modules/modules.ts';
+import type { Head } from '../../src/protocol/http.ts';
+import { echo } from '../../src/session/echo.ts';
+import { openSession } from '../../src/session/processData.ts';
+import { readSocketData } from '../../src/wire/websocket.ts';
+import { newFakeServer, openFakeConnection, plainRequest, queuedBytes } from './fakeSocket.ts';
+import { FrameReader, frame, opcode } from './rawFrame.ts';
+
+interface Test {
+  after(hook: () => void): void;
+}
+
+export interface Folder {
+  readonly path: string;
+  /** Writes a file in one step, so that whoever watches never sees half of it. */
+  write(name: string, source: string): void;
+  remove(name: string): void;
+}
+
+/** Gone when the test is over. */
+export function newFolder(test: Test, files: Readonly<Record<string, string>> = {}): Folder {
+  const path = mkdtempSync(join(tmpdir(), 'pollywog-modules-'));
+  const aside = mkdtempSync(join(tmpdir(), 'pollywog-aside-'));
+  test.after(() => {
+    for (const folder of [path, aside]) rmSync(folder, { recursive: true, force: true });
+  });
+  const folder: Folder = {
+    path,
+    write(name, source) {
+      mkdirSync(join(path, name, '..'), { recursive: true });
+      writeFileSync(join(aside, 'file'), source);
+      renameSync(join(aside, 'file'), join(path, name));
+    },
+    remove: name => rmSync(join(path, name)),
+  };
+  for (const [name, source] of Object.entries(files)) folder.write(name, source);
+  return folder;
+}
+
+/** A server that has loaded the folder's modules, and has a handler of its own, `echo`. @param options further ones, as on the command line */
+export async function loadAll(folder: Folder, ...options: string[]): Promise<Server> {
+  const server = newFakeServer('--handlers', folder.path, ...options);
+  server.handlers.set('echo', echo);
+  await startModules(server);
+  return server;
+}
+
+/** What `reload` does. @returns what it would tell @throws what it would tell, and then nothing has changed */
+export async function reload(server: Server): Promise<readonly string[]> {
+  const commits = await Promise.all(
+    server.reloadables.map(reloadable => reloadable.prepare(server.configuration)),
+  );
+  return commits.flatMap(commit => commit());
+}
+
+export interface Client {
+  readonly connection: Connection;
+  /** Sends text messages, all at once. */
+  say(...texts: (string | Buffer)[]): void;
+  /** What came since it was last asked: texts as they are, closes as `close CODE REASON`, binary as `<hex>`. */
+  heard(): string[];
+}
+
+/** A connection of the handler of this name. */
+export function connect(server: Server, name: string, request: Partial<Head> = {}): Client {
+  const handler = server.handlers.get(name);
+  if (handler === undefined) throw new Error(`there is no handler ${name}`);
+  const { connection } = openFakeConnection(server, undefined);
+  openSession(connection, handler, { ...plainRequest, ...request });
+  let seen = 0;
+  return {
+    connection,
+    say(...texts) {
+      const frames = texts.map(text => frame(typeof text === 'string' ? opcode.text : opcode.binary, text));
+      const { input, inputStart, inputEnd } = connection;
+      const waiting = input?.subarray(inputStart, inputEnd) ?? Buffer.alloc(0);
+      const bytes = Buffer.concat([waiting, ...frames]);
+      connection.inputStart = readSocketData(connection, bytes, 0, bytes.length);
+      connection.inputEnd = bytes.length;
+      connection.input = bytes;
+    },
+    heard() {
+      const bytes = queuedBytes(connection);
+      const reader = new FrameReader();
+      reader.add(bytes.subarray(seen));
+      seen = bytes.length;
+      const all: string[] = [];
+      for (let next = reader.next(); next !== undefined; next = reader.next()) {
+        const { payload } = next;
+        if (next.opcode === opcode.text) all.push(payload.toString());
+        else if (next.opcode === opcode.close)
+          all.push(`close ${payload.readUInt16BE(0)} ${payload.subarray(2)}`);
+        else all.push(`<${payload.toString('hex')}>`);
+      }
+      return all;
+    },
+  };
+}
+
+/** Lets promises that are settled be noticed. */
+export function settle(): Promise<void> {
+  return new Promise(setImmediate);
+}
