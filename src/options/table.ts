@@ -1,19 +1,9 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
+import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
-import {
-  choice,
-  count,
-  directory,
-  duration,
-  file,
-  flag,
-  historyBound,
-  modulesFolder,
-  port,
-  size,
-} from './values.ts';
+import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
 
@@ -66,44 +56,7 @@ export const table = {
     group: 'Sessions',
     help: 'admit pages of this origin only',
   },
-  handlers: {
-    kind: modulesFolder,
-    default: '',
-    group: 'Handlers of your own',
-    needsRestart: true,
-    help: 'load the modules in this folder',
-  },
-  watch: {
-    kind: flag,
-    default: false,
-    group: 'Handlers of your own',
-    needsRestart: true,
-    help: 'load a module again when its file changes',
-  },
-  loadTimeout: {
-    kind: duration,
-    default: defaults.loadTimeout,
-    group: 'Handlers of your own',
-    help: 'longest time to load a module',
-  },
-  probation: {
-    kind: duration,
-    default: defaults.probation,
-    group: 'Handlers of your own',
-    help: 'a new version that throws is taken back',
-  },
-  answerTimeout: {
-    kind: duration,
-    default: defaults.answerTimeout,
-    group: 'Handlers of your own',
-    help: 'longest wait for a promise of a module',
-  },
-  slowTurn: {
-    kind: duration,
-    default: defaults.slowTurn,
-    group: 'Handlers of your own',
-    help: 'name a module that holds all others up',
-  },
+  ...moduleOptions,
   data: {
     kind: directory('memory'),
     default: '',
