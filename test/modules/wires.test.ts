@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { connectLines, connectTerminal, type LineClient } from '../support/lineClient.ts';
+import { loadAll, newFolder } from '../support/modules.ts';
+import { connectRaw, exchange } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+
+/** Where the examples lie: this file runs from build/test/modules/. */
+const examples = fileURLToPath(new URL('../../../test/examples', import.meta.url));
+
+/** Says each line when the answer to the last one is there. @returns the answers, without line ends */
+async function converse(client: LineClient, ...lines: string[]): Promise<string[]> {
+  const answers: string[] = [];
+  for (const line of lines) {
+    client.send(`${line}\r\n`);
+    answers.push((await client.line())?.trimEnd() ?? '(end)');
+  }
+  return answers;
+}
+
+async function greeted(server: ServerProcess): Promise<LineClient> {
+  const client = await connectLines(server.port);
+  assert.equal(await client.line(), '220 pollywog\r');
+  return client;
+}
+
+test('FTP, WebSocket, a page and the chat are spoken on one port at the same time', async t => {
+  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '100ms');
+  const [ftp, chat, echo] = [
+    await greeted(server),
+    await connectTerminal(server.port, 'ada'),
+    await connectRaw(server.port, { path: '/echo' }),
+  ];
+  assert.deepEqual(await converse(ftp, 'PWD', 'USER ada', 'PASS secret', 'SYST', 'PWD', 'LIST'), [
+    '530 log in first',
+    '331 password for ada, please',
+    '230 welcome, ada',
+    '215 UNIX Type: L8',
+    '257 "/" is where you are',
+    '502 there is no LIST here',
+  ]);
+  echo.send(frame(opcode.text, 'hello'));
+  assert.equal((await echo.nextFrame())?.payload.toString(), 'hello');
+  const page = await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.match(page.toString(), /^HTTP\/1\.1 200 /);
+  chat.send('/who\n');
+  assert.equal(await chat.line(), '* 1 in lobby: ada');
+  assert.deepEqual(await converse(ftp, 'quit'), ['221 goodbye']);
+  assert.deepEqual(await ftp.rest(), []);
+  await server.untilLogged(({ event, user }) => event === 'ftp ended' && user === 'ada');
+  for (const { socket } of [chat, echo]) socket.destroy();
+});
+
+test('who speaks first is known by that, in pieces or several lines at once', async t => {
+  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '0');
+  const client = await connectLines(server.port);
+  for (const piece of ['U', 'SER', ' ad', 'a\r', '\nPASS x\r\nPW', 'D\r\nQUIT\r\nNOOP\r\n']) {
+    client.send(piece);
+    await new Promise(setImmediate);
+  }
+  assert.deepEqual(await client.rest(), [
+    '331 password for ada, please\r',
+    '230 welcome, ada\r',
+    '257 "/" is where you are\r',
+    '221 goodbye\r',
+  ]);
+});
+
+test('a drain lets the wire say goodbye', async t => {
+  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '50ms');
+  const client = await greeted(server);
+  server.child.kill('SIGTERM');
+  assert.deepEqual(await client.rest(), ['421 the server is going away\r']);
+  client.socket.destroy();
+  assert.equal(await server.exited, 0);
+});
+
+/** A wire that claims everything it is asked about, and says what it was given. */
+const greedy = `export const wire = {
+  matches: () => true,
+  receive(connection, bytes) {
+    if (bytes[0] === 0x21) throw new Error('bang');
+    if (bytes[0] === 0x3f) return 0;
+    if (bytes[0] === 0x25) return Promise.resolve();
+    connection.send('got ' + bytes.toString('hex') + '\\n');
+  },
+};`;
+
+test('HTTP, WebSocket and packets are never taken away; what else HTTP would complain of is', async t => {
+  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  client.destroy();
+  for (const method of ['GET', 'POST', 'OPTIONS']) {
+    const request = `${method} /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`;
+    assert.match((await exchange(server.port, request)).toString(), /^HTTP\/1\.1 \d/);
+  }
+  // A packet of no size.
+  const packet = Buffer.concat([Buffer.from('Ej8@'), Buffer.alloc(20)]);
+  assert.equal((await exchange(server.port, packet)).toString('latin1', 0, 4), 'Ej8@');
+  for (const bytes of [Buffer.from([0x10, 0x00, 0xff]), Buffer.from('BREW / HTTP/1.1\r\n')]) {
+    const other = await connectLines(server.port);
+    other.send(bytes);
+    assert.equal(await other.line(), `got ${bytes.toString('hex')}`);
+    other.socket.destroy();
+  }
+});
+
+test('a wire that throws, waits, or uses nothing up, loses its connection, and no other', async t => {
+  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  const other = await connectLines(server.port);
+  for (const [bytes, why] of [
+    ['!', 'bang'],
+    ['%', 'not \\[object Promise\\]'],
+    [`?${'x'.repeat(100_000)}`, 'receive left more than 65536 bytes'],
+  ] as const) {
+    const client = await connectLines(server.port);
+    client.send(bytes);
+    assert.deepEqual(await client.rest(), []);
+    client.socket.destroy();
+    await server.untilLogged(
+      ({ event, stack }) => event === 'wire threw' && new RegExp(why).test(String(stack)),
+    );
+  }
+  other.send('ok');
+  assert.equal(await other.line(), 'got 6f6b');
+  other.socket.destroy();
+});
+
+test('one module greets, not two', async t => {
+  const wire = 'export const wire = { greet() {}, receive() {} };';
+  const folder = newFolder(t, { 'a.mjs': wire, 'b.mjs': wire });
+  const at = (name: string) => join(folder.path, name);
+  await assert.rejects(loadAll(folder), {
+    message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} greets already`,
+  });
+});
+
+test('a wire is swapped under its connections, and rolled back when it throws', async t => {
+  const version = (name: string, more = '') => `export const wire = {
+    matches: bytes => bytes[0] === 0x7e,
+    receive(connection) { connection.data = (connection.data ?? 0) + 1; connection.send('${name} ' + connection.data + '\\n'); ${more} },
+  };`;
+  const folder = newFolder(t, { 'count.mjs': version('one') });
+  const server = await startServerFor(t, '--handlers', folder.path, '--watch');
+  const client = await connectLines(server.port);
+  assert.deepEqual(await converse(client, '~'), ['one 1']);
+  folder.write('count.mjs', version('two'));
+  await server.untilLogged(({ event }) => event === 'handler swapped');
+  assert.deepEqual(await converse(client, '~'), ['two 2']);
+  folder.write('count.mjs', version('three', 'throw new Error();'));
+  await server.untilLogged(({ event, version: number }) => event === 'handler swapped' && number === 3);
+  assert.deepEqual(await converse(client, '~', '~'), ['two 4', 'two 5']);
+  await server.untilLogged(({ event }) => event === 'handler rolled back');
+  client.socket.destroy();
+});
