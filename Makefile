@@ -45,6 +45,10 @@ fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its see
 kill: build build-tests ## kill -9 the chat under load, TIMES=100, and look what the histories have
 	node build/test/chat/killNine.js --times $(TIMES)
 
+swaps: TIMES = 200
+swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
+	node build/test/modules/swarm.js --times $(TIMES)
+
 manuals: build
 	@mkdir -p dist/man
 	@node dist/server.js --help | node dist/install/manual.js src/install/pollywog.1.txt > dist/man/pollywog.1
@@ -82,4 +86,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench fuzz kill manuals install uninstall format clean
+.PHONY: help serve build build-tests test check bench fuzz kill swaps manuals install uninstall format clean

@@ -15,17 +15,18 @@ export function keepBack(effect: () => void): void {
   kept?.push(effect);
 }
 
-/** Calls, and then lets all effects happen; or throws what it throws, and there are none. */
+/** Calls, and then lets all effects happen, or, within another such call, with its own; or throws what it throws, and there are none. */
 export function withoutEffects<T>(act: () => T): T {
-  kept = [];
-  let effects: (() => void)[];
+  const outer = kept;
+  const effects: (() => void)[] = [];
+  kept = effects;
   let result: T;
   try {
     result = act();
   } finally {
-    effects = kept;
-    kept = undefined;
+    kept = outer;
   }
-  for (const effect of effects) effect();
+  if (outer !== undefined) outer.push(...effects);
+  else for (const effect of effects) effect();
   return result;
 }

@@ -5,8 +5,8 @@ import { quoted, UsageError } from '../options/error.ts';
 import type { ModuleFile } from './load.ts';
 
 /**
- * The modules in the folder, by name: its JavaScript and TypeScript files, but for types, tests, and those that begin
- * with `_` or `.`, which others may import.
+ * The modules in the folder, by name: its JavaScript and TypeScript files, but for those with a second dot (types, tests),
+ * and those that begin with `_` or `.`, which others may import.
  * @throws UsageError where it cannot be read, or two would have one name
  */
 export function listModules(folder: string): ModuleFile[] {

@@ -80,7 +80,7 @@ export interface Server<Data = unknown, State = unknown> {
  * @typeParam State what it keeps besides
  */
 export interface Handler<Data = unknown, State = unknown> {
-  /** If neither is given, the file's name without what follows the first dot. */
+  /** If neither is given, the file's name without its extension. */
   readonly name?: string;
   readonly names?: readonly string[];
   /** Makes the state that the module begins with. */

@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { show, swarm } from './swarm.ts';
+
+// `make swaps` is the long form: 200 versions, 20 of them broken.
+test('1,000 clients notice nothing of 20 swaps, with each kind of broken version among them', async () => {
+  const outcome = await swarm(1000, 25, 5);
+  assert.deepEqual(outcome.faults, [], show(outcome));
+  assert.equal(outcome.broken, 5);
+  assert.ok(outcome.messages > outcome.clients * 10, show(outcome));
+  // Node keeps every version's source and code; what a version was given must not be kept with it.
+  assert.ok(outcome.heapAfter - outcome.heapBefore < 8 * 1024 * 1024, show(outcome));
+});

@@ -1,0 +1,186 @@
+/**
+ * Many clients echo through a module while it is swapped, again and again, some of the versions broken:
+ * node build/test/modules/swarm.js --times 200 (`make swaps`). Nothing is lost, doubled or out of order.
+ */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { connectRaw, type RawClient } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+
+export interface Outcome {
+  readonly clients: number;
+  readonly swaps: number;
+  readonly broken: number;
+  readonly messages: number;
+  /** Sentences: what was lost, doubled, out of order or said by nobody. */
+  readonly faults: readonly string[];
+  /** Live bytes of the server's heap, collected, before and after. */
+  readonly heapBefore: number;
+  readonly heapAfter: number;
+}
+
+/** Echoes with its version and the connection's count, which is handed on; tells its heap when asked to. */
+const good = (version: number) => `
+  import { setFlagsFromString } from 'node:v8';
+  import { runInNewContext } from 'node:vm';
+  export function message(connection, message) {
+    if (message.text() === 'heap') {
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc');
+      for (let i = 0; i < 4; i++) collect();
+      connection.send(String(process.memoryUsage().heapUsed));
+      return;
+    }
+    connection.data = (connection.data ?? 0) + 1;
+    connection.send('v${version} ' + connection.data + ' ' + message.text());
+  }`;
+
+/** The five kinds of broken versions, and what the log says when each was dealt with. */
+const bad: readonly { readonly source: string; readonly event: string }[] = [
+  { source: 'export function message( {', event: 'handler not loaded' },
+  { source: 'throw new Error("while loading");', event: 'handler not loaded' },
+  { source: 'process.exit(0);', event: 'handler not loaded' },
+  { source: 'while (true);', event: 'handler not loaded' },
+  {
+    source: `export function message(connection, message) {
+      connection.send('from a broken version');
+      throw new Error('at the first message');
+    }`,
+    event: 'handler rolled back',
+  },
+];
+
+interface Sender {
+  readonly client: RawClient;
+  sent: number;
+  heard: number;
+}
+
+/**
+ * @param times how many versions there are
+ * @param brokenEvery so many versions, one is broken
+ */
+export async function swarm(clients: number, times: number, brokenEvery = 10): Promise<Outcome> {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-swarm-'));
+  const write = (source: string) => {
+    writeFileSync(join(folder, '_next'), source);
+    renameSync(join(folder, '_next'), join(folder, 'swarm.mjs'));
+  };
+  write(good(0));
+  const options = ['--watch', '--load-timeout', '10s', '--probation', '2s'];
+  const server = await startServer('--handlers', folder, ...options);
+  const faults: string[] = [];
+  const senders: Sender[] = [];
+  let isOver = false;
+  try {
+    const observer = await connectRaw(server.port, { path: '/swarm' });
+    while (senders.length < clients) {
+      const wanted = Math.min(50, clients - senders.length);
+      const batch = Array.from({ length: wanted }, () => connectRaw(server.port, { path: '/swarm' }));
+      for (const client of await Promise.all(batch)) senders.push({ client, sent: 0, heard: 0 });
+    }
+    const run = senders.map(sender => echo(sender, () => isOver, faults));
+    const heapBefore = await heapOf(observer);
+    const broken = await swapAll(server, write, times, brokenEvery);
+    isOver = true;
+    await Promise.all(run);
+    const heapAfter = await heapOf(observer);
+    const messages = senders.reduce((sum, { heard }) => sum + heard, 0);
+    return { clients, swaps: times - broken, broken, messages, faults, heapBefore, heapAfter };
+  } finally {
+    isOver = true;
+    for (const { client } of senders) client.destroy();
+    await server.kill();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Sends the next message a little after the answer to the last one: as many clients as there are keep the server busy. */
+async function echo(sender: Sender, isOver: () => boolean, faults: string[]): Promise<void> {
+  const { client } = sender;
+  while (!isOver() && faults.length < 10) {
+    sender.sent++;
+    client.send(frame(opcode.text, `m${sender.sent}`));
+    const answer = await client.nextFrame();
+    const said = answer?.payload.toString() ?? '(the end)';
+    const [, count, text] = /^v\d+ (\d+) (.*)$/.exec(said) ?? [];
+    if (count !== String(sender.sent) || text !== `m${sender.sent}`) {
+      faults.push(`message ${sender.sent} was answered with ${said}`);
+      return;
+    }
+    sender.heard++;
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+  // What comes unasked would be doubled.
+  if (client.pending.length > 0) faults.push(`unasked: ${client.pending[0]?.payload}`);
+}
+
+/** @returns how many of them were broken */
+async function swapAll(
+  server: ServerProcess,
+  write: (source: string) => void,
+  times: number,
+  brokenEvery: number,
+): Promise<number> {
+  const seen = { 'handler swapped': 0, 'handler not loaded': 0, 'handler rolled back': 0 } as Record<
+    string,
+    number
+  >;
+  // The log is long: it is counted as it comes.
+  let rest = '';
+  let wake = () => {};
+  server.child.stderr!.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      for (const event of Object.keys(seen)) if (line.includes(`"event":"${event}"`)) seen[event]!++;
+    }
+    wake();
+  });
+  const until = async (event: string, count: number) => {
+    const refused = seen['handler not loaded']!;
+    while (seen[event]! < count) {
+      if (event !== 'handler not loaded' && seen['handler not loaded']! > refused)
+        throw new Error(`a version was not loaded: ${server.stderr().slice(-1000)}`);
+      await new Promise<void>(resolve => {
+        wake = resolve;
+      });
+    }
+  };
+  let broken = 0;
+  for (let version = 1; version <= times; version++) {
+    const kind = version % brokenEvery === 0 ? bad[broken++ % bad.length]! : undefined;
+    const event = kind?.event ?? 'handler swapped';
+    const before = seen[event]!;
+    write(kind === undefined ? good(version) : `${kind.source}\n// ${version}`);
+    await until(event, before + 1);
+  }
+  return broken;
+}
+
+async function heapOf(observer: RawClient): Promise<number> {
+  observer.send(frame(opcode.text, 'heap'));
+  return Number((await observer.nextFrame())?.payload.toString());
+}
+
+export function show({ clients, swaps, broken, messages, faults, heapBefore, heapAfter }: Outcome): string {
+  const grown = (heapAfter - heapBefore) / 1024;
+  return [
+    `${clients} clients, ${swaps} swaps, ${broken} broken versions, ${messages} messages, ${faults.length} faults`,
+    `heap ${Math.round(heapBefore / 1024)} KiB → ${Math.round(heapAfter / 1024)} KiB: ${(grown / swaps).toFixed(1)} KiB a swap`,
+    ...faults,
+  ].join('\n');
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const { values } = parseArgs({
+    options: { times: { type: 'string', default: '200' }, clients: { type: 'string', default: '1000' } },
+  });
+  const outcome = await swarm(Number(values.clients), Number(values.times));
+  console.log(show(outcome));
+  process.exitCode = outcome.faults.length === 0 ? 0 : 1;
+}
