@@ -39,12 +39,18 @@ const good = (version: number) => `
     connection.send('v${version} ' + connection.data + ' ' + message.text());
   }`;
 
+/** What the log says of a version that does not reach the server. */
+const refusal = 'handler not loaded';
+
+/** Swaps before the heap is looked at for the first time. */
+const warmUp = 10;
+
 /** The five kinds of broken versions, and what the log says when each was dealt with. */
 const bad: readonly { readonly source: string; readonly event: string }[] = [
-  { source: 'export function message( {', event: 'handler not loaded' },
-  { source: 'throw new Error("while loading");', event: 'handler not loaded' },
-  { source: 'process.exit(0);', event: 'handler not loaded' },
-  { source: 'while (true);', event: 'handler not loaded' },
+  { source: 'export function message( {', event: refusal },
+  { source: 'throw new Error("while loading");', event: refusal },
+  { source: 'process.exit(0);', event: refusal },
+  { source: 'while (true);', event: refusal },
   {
     source: `export function message(connection, message) {
       connection.send('from a broken version');
@@ -84,8 +90,11 @@ export async function swarm(clients: number, times: number, brokenEvery = 10): P
       for (const client of await Promise.all(batch)) senders.push({ client, sent: 0, heard: 0 });
     }
     const run = senders.map(sender => echo(sender, () => isOver, faults));
+    const log = countLog(server);
+    // What the first ones need, the later ones have.
+    await swapAll(log, write, warmUp, Number.POSITIVE_INFINITY);
     const heapBefore = await heapOf(observer);
-    const broken = await swapAll(server, write, times, brokenEvery);
+    const broken = await swapAll(log, write, times, brokenEvery);
     isOver = true;
     await Promise.all(run);
     const heapAfter = await heapOf(observer);
@@ -119,45 +128,54 @@ async function echo(sender: Sender, isOver: () => boolean, faults: string[]): Pr
   if (client.pending.length > 0) faults.push(`unasked: ${client.pending[0]?.payload}`);
 }
 
-/** @returns how many of them were broken */
-async function swapAll(
-  server: ServerProcess,
-  write: (source: string) => void,
-  times: number,
-  brokenEvery: number,
-): Promise<number> {
-  const seen = { 'handler swapped': 0, 'handler not loaded': 0, 'handler rolled back': 0 } as Record<
-    string,
-    number
-  >;
-  // The log is long: it is counted as it comes.
+/** The log is long: it is counted as it comes. */
+interface LogCount {
+  readonly seen: Map<string, number>;
+  /** Waits until there were so many. @throws Error where a version is not loaded, and that is not what is waited for */
+  until(event: string, count: number): Promise<void>;
+}
+
+function countLog(server: ServerProcess): LogCount {
+  const seen = new Map([refusal, 'handler swapped', 'handler rolled back'].map(event => [event, 0]));
   let rest = '';
   let wake = () => {};
   server.child.stderr!.on('data', (text: string) => {
     const lines = (rest + text).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {
-      for (const event of Object.keys(seen)) if (line.includes(`"event":"${event}"`)) seen[event]!++;
+      for (const [event, count] of seen) if (line.includes(`"event":"${event}"`)) seen.set(event, count + 1);
     }
     wake();
   });
-  const until = async (event: string, count: number) => {
-    const refused = seen['handler not loaded']!;
-    while (seen[event]! < count) {
-      if (event !== 'handler not loaded' && seen['handler not loaded']! > refused)
-        throw new Error(`a version was not loaded: ${server.stderr().slice(-1000)}`);
-      await new Promise<void>(resolve => {
-        wake = resolve;
-      });
-    }
+  return {
+    seen,
+    async until(event, count) {
+      const refused = seen.get(refusal)!;
+      while (seen.get(event)! < count) {
+        if (event !== refusal && seen.get(refusal)! > refused)
+          throw new Error(`a version was not loaded: ${server.stderr().slice(-1000)}`);
+        await new Promise<void>(resolve => {
+          wake = resolve;
+        });
+      }
+    },
   };
+}
+
+/** @returns how many of them were broken */
+async function swapAll(
+  log: LogCount,
+  write: (source: string) => void,
+  times: number,
+  brokenEvery: number,
+): Promise<number> {
   let broken = 0;
   for (let version = 1; version <= times; version++) {
     const kind = version % brokenEvery === 0 ? bad[broken++ % bad.length]! : undefined;
     const event = kind?.event ?? 'handler swapped';
-    const before = seen[event]!;
+    const before = log.seen.get(event)!;
     write(kind === undefined ? good(version) : `${kind.source}\n// ${version}`);
-    await until(event, before + 1);
+    await log.until(event, before + 1);
   }
   return broken;
 }
