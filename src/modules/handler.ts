@@ -1,5 +1,6 @@
 /** What the rest of the server knows of a module: a handler like any other, which calls the version in charge. */
 import type { Connection } from '../connection/connection.ts';
+import { noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import { holdBack, resume } from '../connection/hold.ts';
 import { startTiming, stopTiming } from '../connection/slow.ts';
@@ -159,6 +160,7 @@ function giveUpWaiting(slot: Slot): void {
     const why = `a promise was not settled within ${answerTimeout / 1000} s`;
     noteError(slot, new Error(why));
     log('error', 'handler gave no answer', { id: connection.id, handler: slot.name, reason: why });
+    noteEnding(connection, 'server', `the handler ${slot.name} gave no answer: ${why}`);
     connection.wire.close(connection, CloseCode.InternalError, 'internal error');
   }
 }

@@ -1,4 +1,5 @@
 /** The user's modules: loaded when the server starts, and again on `reload`, or when their files change. */
+import { noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
 import type { Wire } from '../connection/wire.ts';
@@ -201,8 +202,9 @@ function remove({ slots, server }: Modules, slot: Slot): string {
   dropNames(slot);
   for (const entry of server.table.entries) {
     if (entry?.kind !== 'connection') continue;
-    if (entry.handler === slot.handler || wired.has(entry))
-      entry.wire.close(entry, CloseCode.GoingAway, 'this is not served any more');
+    if (entry.handler !== slot.handler && !wired.has(entry)) continue;
+    noteEnding(entry, 'server', `the module ${name} was removed`);
+    entry.wire.close(entry, CloseCode.GoingAway, 'this is not served any more');
   }
   clearInterval(slot.timer);
   slot.isRemoved = true;

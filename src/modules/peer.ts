@@ -1,5 +1,6 @@
 /** A connection as a handler of the user's sees it: one object for as long as it lasts. */
 import type { Connection } from '../connection/connection.ts';
+import { noteEnding } from '../connection/ending.ts';
 import { CloseCode, isSendableCloseCode } from '../protocol/codes.ts';
 import { splitList } from '../protocol/fields.ts';
 import type { Head } from '../protocol/http.ts';
@@ -85,7 +86,13 @@ export class Peer implements user.Connection {
       throw new RangeError(`a module may close with 1000, or 3000 to 4999, not ${code}`);
     const connection = this.#connection;
     const closeNow = () => {
-      if (connection.handler === this.#slot.handler) connection.wire.close(connection, code, String(reason));
+      if (connection.handler !== this.#slot.handler) return;
+      noteEnding(
+        connection,
+        'server',
+        `the handler ${this.#slot.name} closed it with ${code}${reason && `: ${reason}`}`,
+      );
+      connection.wire.close(connection, code, String(reason));
     };
     if (isTrial()) keepBack(closeNow);
     else closeNow();

@@ -1,5 +1,6 @@
 /** A wire of the user's: one like any other to the loop, which calls the version in charge. */
 import type { Connection } from '../connection/connection.ts';
+import { noteClosing, noteEnding } from '../connection/ending.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
@@ -23,6 +24,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       return call(of, connection.id, ({ wire }) => act(wire!, of.log));
     } catch (error) {
       log('error', 'wire threw', { id: connection.id, handler: name, stack: stackOf(error) });
+      noteEnding(connection, 'server', `a fault of ours: the wire ${name} threw, as the log has it`);
       leave(connection);
       return undefined;
     }
@@ -66,7 +68,10 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
     },
 
     begin(connection) {
-      const peer = new WirePeer(connection, () => leave(connection));
+      const peer = new WirePeer(connection, () => {
+        noteEnding(connection, 'server', `the wire ${name} ended it`);
+        leave(connection);
+      });
       connection.data = peer;
       slot().wired.add(connection);
       connection.levelAt = connection.server.now;
@@ -91,6 +96,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
 
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
+      noteClosing(connection, reason);
       const peer = connection.data as WirePeer | undefined;
       if (peer !== undefined) ask(connection, wire => wire.goodbye?.(peer, reason));
       leave(connection);

@@ -1,11 +1,11 @@
 /** The part of the table of options that modules of the user's have. */
 import { defaults } from '../protocol/bounds.ts';
 import type { OptionTable } from './option.ts';
-import { duration, flag, modulesFolder } from './values.ts';
+import { directory, duration, flag } from './values.ts';
 
 export const moduleOptions = {
   handlers: {
-    kind: modulesFolder,
+    kind: directory('none'),
     default: '',
     group: 'Handlers of your own',
     needsRestart: true,
