@@ -1,4 +1,6 @@
 /** The command that tells about the server as a whole. */
+import { moduleStates } from '../modules/calls.ts';
+import { controlPlace, logPlace, pidPlace } from '../options/places.ts';
 import type { Command } from './command.ts';
 import { showSize, showTime } from './show.ts';
 
@@ -6,7 +8,7 @@ export const info: Command = {
   name: 'info',
   parameters: {},
   help: 'version, uptime, counters, memory, limits',
-  run({ server, version, startedAt }, _, answer) {
+  run({ server, version, startedAt, places }, _, answer) {
     const { counters, configuration, table } = server;
     const { rss, heapUsed } = process.memoryUsage();
     const uptime = (Date.now() - startedAt) / 1000;
@@ -23,6 +25,15 @@ export const info: Command = {
       connections: server.connections,
       counters: { ...counters },
       memory: { rss: size(rss), heap: size(heapUsed) },
+      places: {
+        control: controlPlace(configuration, places) ?? null,
+        configuration: configuration.configFile ?? null,
+        log: logPlace(configuration, places),
+        pidFile: pidPlace(configuration, places) ?? null,
+        data: configuration.data || null,
+        spool: configuration.spool || null,
+      },
+      modules: moduleStates(server),
       limits: {
         connections: limit(configuration.maxConnections),
         message: limit(configuration.maxMessage),

@@ -33,12 +33,16 @@ export function readWords(command: Command, words: readonly string[], bytes?: Bu
   let at = 0;
   for (const [name, parameter] of Object.entries(command.parameters)) {
     if (bytes !== undefined && parameter.orBytes) continue;
-    if (at < words.length) given[name] = parameter.rest ? words.slice(at).join(' ') : words[at];
+    if (at < words.length) given[name] = parameter.rest ? restOf(words.slice(at), parameter) : words[at];
     at = parameter.rest ? Math.max(at, words.length) : at + 1;
   }
   const stray = words[at];
   if (stray !== undefined) throw new UsageError(`${quoted(stray)} is too much; it is: ${usage(command)}`);
   return { command, values: readValues(command, given, bytes) };
+}
+
+function restOf(words: readonly string[], { rest }: Parameter): unknown {
+  return rest === 'list' ? words : words.join(' ');
 }
 
 /**

@@ -28,8 +28,8 @@ export interface Control {
 export interface Parameter {
   readonly kind: Kind<unknown>;
   readonly optional?: true;
-  /** It takes all words that are left, with a space between them. */
-  readonly rest?: true;
+  /** It takes all words that are left: with a space between them, or as a list. */
+  readonly rest?: true | 'list';
   /** In place of it, bytes may be given (`--binary`). */
   readonly orBytes?: true;
 }

@@ -2,7 +2,7 @@
 import { info } from './about.ts';
 import type { Command } from './command.ts';
 import { history, list, presence, rooms } from './look.ts';
-import { disconnect, drain, get, reload, set, stop } from './manage.ts';
+import { call, disconnect, drain, get, reload, set, stop } from './manage.ts';
 import { ping } from './ping.ts';
 import { broadcast, publish, send } from './speak.ts';
 import { trace, watch, why } from './tell.ts';
@@ -10,7 +10,7 @@ import { trace, watch, why } from './tell.ts';
 const all: readonly Command[] = [
   ...[list, rooms, presence, history, info],
   ...[send, publish, broadcast],
-  ...[ping, disconnect, why, trace, watch],
+  ...[ping, disconnect, why, trace, watch, call],
   ...[set, get, reload, drain, stop],
 ];
 

@@ -1,11 +1,21 @@
 /** Commands that change something: a connection's life, or the server's. */
 import { noteEnding } from '../connection/ending.ts';
+import { callHandler } from '../modules/calls.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
 import { change, settings } from './reload.ts';
-import { closeCode, closeReason, findConnection, setting, type Target, target, word } from './values.ts';
+import {
+  closeCode,
+  closeReason,
+  findConnection,
+  setting,
+  type Target,
+  target,
+  word,
+  wordList,
+} from './values.ts';
 
 export const disconnect: Command = {
   name: 'disconnect',
@@ -21,6 +31,22 @@ export const disconnect: Command = {
     noteEnding(connection, 'server', 'the command disconnect closed it');
     connection.wire.close(connection, how, (reason as string | undefined) ?? '');
     return { closed: connection.id };
+  },
+};
+
+export const call: Command = {
+  name: 'call',
+  parameters: {
+    name: { kind: word('NAME', 'the name of a handler of your own') },
+    arguments: { kind: wordList, optional: true, rest: 'list' },
+  },
+  help: 'give a command to a handler of your own',
+  async run({ server }, { name, arguments: words }) {
+    try {
+      return (await callHandler(server, name as string, (words as string[] | undefined) ?? [])) ?? null;
+    } catch (error) {
+      throw new ProtocolError(409, (error as Error).message);
+    }
   },
 };
 

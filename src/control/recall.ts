@@ -111,7 +111,10 @@ function ask(path: string, call: Call, isJson: boolean): Promise<number> {
 /** By the names of the parameters, each as its kind reads it. */
 function toNamed({ command, values: { bytes, ...values } }: Call): Readonly<Record<string, unknown>> {
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  const named = given.map(([name, value]) => [name, command.parameters[name]?.kind.show(value)]);
+  const named = given.map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value : command.parameters[name]?.kind.show(value),
+  ]);
   return { ...Object.fromEntries(named), binary: bytes?.toString('base64') };
 }
 

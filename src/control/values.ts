@@ -57,6 +57,17 @@ export const word = (placeholder: string, wants: string): Kind<string> => ({
   show: value => value,
 });
 
+/** What a handler's own command is given. */
+export const wordList: Kind<readonly string[]> = {
+  placeholder: 'ARG...',
+  wants: 'words',
+  parse: raw =>
+    typeof raw === 'string' ? [raw] : Array.isArray(raw) && raw.every(isString) ? raw : undefined,
+  show: words => words.join(' '),
+};
+
+const isString = (value: unknown) => typeof value === 'string';
+
 /** The value of an option: JSON has numbers and truths, too. */
 export const setting: Kind<string> = {
   placeholder: 'VALUE',
