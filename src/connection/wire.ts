@@ -18,6 +18,8 @@ export interface Wire {
   receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Whether what came begins with something that is to be answered before all messages (a control frame). */
   isUrgent(connection: Connection, bytes: Buffer, start: number): boolean;
+  /** The same as `receive`, but stops before the first that is not urgent. Without it, all is, what follows included. */
+  receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Says goodbye in the wire's own words, and ends the connection in good order. */
   close(connection: Connection, code: number, reason: string): void;
   /** Nothing more comes: the peer ended its direction, or the connection broke (`error`). Called once at most. */

@@ -18,7 +18,7 @@ import type { Socket } from '../connection/socket.ts';
 import { freeClosedIds, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
 import { isLogged, log } from '../log/log.ts';
-import { heldBackShare, heldInput } from '../protocol/bounds.ts';
+import { heldBackShare, heldInput, urgentShare } from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
@@ -94,18 +94,42 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
 const fresh: Connection[] = [];
 const heldBack: Connection[] = [];
 
-/** Reads what is to be answered before all else. */
+/** Reads what is to be answered before all else, and of that no more than its share of the turn. */
 function readUrgent(): void {
   const { readable } = arrivals;
   const count = readable.length;
+  const urgentEnd = work.done + urgentShare;
   for (let i = 0; i < count; i++) {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
     if (connection.isHeldBack) heldBack.push(connection);
-    else if (input === undefined || wire.isUrgent(connection, input, inputStart)) readConnection(connection);
+    else if (input === undefined) readConnection(connection);
+    else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart)) readUrgently(connection);
     else fresh.push(connection);
   }
   readable.length = 0;
+}
+
+/** Reads what is urgent of a connection's input; what follows that is a message, and has to wait for its stage. */
+function readUrgently(connection: Connection): void {
+  const { input, inputStart, inputEnd, wire } = connection;
+  if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {
+    return readConnection(connection);
+  }
+  connection.heardAt = connection.server.now;
+  let at = inputEnd;
+  try {
+    at = wire.receiveUrgent(connection, input, inputStart, inputEnd);
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+  if (at < inputEnd && connection.phase === 'open' && !connection.isHeldBack) {
+    connection.inputStart = at;
+    fresh.push(connection);
+  } else {
+    connection.isReady = false;
+    keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
+  }
 }
 
 function readMessages(): void {

@@ -84,6 +84,9 @@ export const turnShare = 8192;
 /** What those who had their share of the last turn may use of the next, all together: about ten milliseconds. */
 export const heldBackShare = 8 * turnShare;
 
+/** What may be answered before all else (control frames) in a turn; what goes beyond it comes with the messages. */
+export const urgentShare = 4 * turnShare;
+
 /** What commands may use of a turn, all together: about two milliseconds. */
 export const observerShare = 2 * turnShare;
 

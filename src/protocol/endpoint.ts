@@ -63,6 +63,8 @@ export interface EndpointEvents<Owner> {
    * @returns whether to go on: false stops `receive` after this message
    */
   message(owner: Owner, message: Message): boolean;
+  /** A control frame was worked through. @returns whether to go on, as after a message */
+  mayGoOn?(owner: Owner): boolean;
   /** A pong came, with this payload, lent for this call only. */
   pong(owner: Owner, bytes: Uint8Array, start: number, end: number): void;
   /** Send this control frame now. The state is still OPEN, for the last time if it is a close frame. */
@@ -132,6 +134,7 @@ export function receive<Owner>(
         if (header.key !== 0) unmask(bytes, payload, next, header.key);
         receiveControl(endpoint, events, owner, bytes, payload, next);
         at = next;
+        if (events.mayGoOn?.(owner) === false) break;
       } else if (incoming !== undefined) {
         continueMessage(incoming, header, endpoint.maxMessage);
         at = payload;

@@ -53,6 +53,8 @@ const events: EndpointEvents<Connection> = {
     for (const ping of connection.pings) ping.hear(payload);
   },
 
+  mayGoOn: connection => spendShare(connection, 0),
+
   frame: rememberReceived,
 
   sendControl(connection, opcode, bytes, start, end) {
@@ -80,6 +82,17 @@ export const websocket: Wire = {
   name: 'websocket',
 
   receive: readSocketData,
+
+  receiveUrgent(connection, bytes, start, end) {
+    const { endpoint } = connection;
+    if (endpoint === undefined || !endpoint.takesMessages)
+      return readSocketData(connection, bytes, start, end);
+    // For so long, as if its handler were busy.
+    endpoint.takesMessages = false;
+    const at = readSocketData(connection, bytes, start, end);
+    endpoint.takesMessages = true;
+    return at;
+  },
 
   isUrgent(connection, bytes, start) {
     return isControlNext(connection.endpoint?.incoming, bytes[start]!);

@@ -1,0 +1,115 @@
+/** The turn's order of work: control frames, then commands, then messages, each with a bound. Looked at in the trace. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
+
+const key = Buffer.from([1, 2, 3, 4]);
+
+/** What `act` sends lies there, all of it, when the server looks again: so it is one turn's. */
+async function inOneTurn(server: ServerProcess, act: () => Promise<void>): Promise<void> {
+  process.kill(server.pid, 'SIGSTOP');
+  await act();
+  process.kill(server.pid, 'SIGCONT');
+}
+
+/** Sends, and waits until the system has taken all of it. */
+function sendTo(socket: Socket, bytes: Buffer | string): Promise<void> {
+  return new Promise(resolve => void socket.write(bytes, () => resolve()));
+}
+
+/** The frames that the server read or queued, in that order: `<ping`, `>pong`, `<text "b"`. */
+function traced(server: ServerProcess): string[] {
+  return server
+    .logged()
+    .filter(({ event }) => event === 'frame')
+    .map(entry => `${entry['way']}${entry['opcode'] ?? ''} ${entry['text'] ?? ''}`.trim());
+}
+
+test('control frames come first, then commands, then messages, whatever came first', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'order-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const control = join(folder, 'control');
+  const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
+  const server = await startServerWith([...options, '--trace']);
+  t.after(() => server.kill());
+  const talker = await connectRaw(server.port, { path: '/echo' });
+  const pinger = await connectRaw(server.port, { path: '/echo' });
+  const listener = await connectRaw(server.port, { path: '/broadcast' });
+  const commander = connect(control);
+  await once(commander, 'connect');
+  for (const client of [talker, pinger, listener]) await roundTrip(client);
+  const body = JSON.stringify({ text: 'commanded' });
+  const head = `Host: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
+  // So much of it that the connection is known to be a command's before the turn.
+  await sendTo(commander, 'POST /api/broadcast HTTP/1.1\r\n');
+  const before = traced(server).length;
+  await inOneTurn(server, async () => {
+    await sendTo(talker.socket, frame(opcode.text, 'said', { key }));
+    await sendTo(commander, `${head}\r\n\r\n${body}`);
+    await sendTo(pinger.socket, frame(opcode.ping, 'p', { key }));
+  });
+  await server.untilLogged(({ event, text }) => event === 'frame' && text === 'said');
+  const order = traced(server).slice(before);
+  const at = (what: string) => order.findIndex(line => line.includes(what));
+  assert.ok(at('ping') >= 0 && at('commanded') >= 0 && at('said') >= 0, order.join('\n'));
+  assert.ok(at('ping') < at('commanded'), order.join('\n'));
+  assert.ok(at('commanded') < at('said'), order.join('\n'));
+  for (const { socket } of [talker, pinger, listener]) socket.destroy();
+  commander.destroy();
+});
+
+test('a message behind a ping waits for the stage of messages', async t => {
+  const server = await startServerFor(t, '--trace');
+  const first = await connectRaw(server.port, { path: '/echo' });
+  const second = await connectRaw(server.port, { path: '/echo' });
+  for (const client of [first, second]) await roundTrip(client);
+  const before = traced(server).length;
+  await inOneTurn(server, async () => {
+    const both = Buffer.concat([frame(opcode.ping, '1', { key }), frame(opcode.text, 'behind', { key })]);
+    await sendTo(first.socket, both);
+    await sendTo(second.socket, frame(opcode.ping, '2', { key }));
+  });
+  await server.untilLogged(({ event, text }) => event === 'frame' && text === 'behind');
+  const order = traced(server).slice(before);
+  const message = order.findIndex(line => line.includes('behind'));
+  const pings = order.flatMap((line, index) => (line.startsWith('<ping') ? [index] : []));
+  assert.equal(pings.length, 2, order.join('\n'));
+  assert.ok(
+    pings.every(ping => ping < message),
+    order.join('\n'),
+  );
+  for (const { socket } of [first, second]) socket.destroy();
+});
+
+test('a flood of pings is answered in shares: a message of someone else does not wait for its end', async t => {
+  const server = await startServerFor(t, '--trace');
+  const flooder = await connectRaw(server.port, { path: '/echo' });
+  const other = await connectRaw(server.port, { path: '/echo' });
+  for (const client of [flooder, other]) await roundTrip(client);
+  const before = traced(server).length;
+  const count = 16_000;
+  const ping = frame(opcode.ping, '', { key });
+  await inOneTurn(server, async () => {
+    // As much as the system takes; the rest comes when it is read.
+    flooder.socket.write(Buffer.alloc(count * ping.length, ping));
+    await sendTo(other.socket, frame(opcode.text, 'patient', { key }));
+  });
+  await server.untilLogged(({ event, text }) => event === 'frame' && text === 'patient');
+  const order = traced(server).slice(before);
+  const answered = order.slice(
+    0,
+    order.findIndex(line => line.includes('patient')),
+  );
+  const pings = answered.filter(line => line.startsWith('<ping')).length;
+  t.diagnostic(`${pings} of ${count} pings came before the message`);
+  assert.ok(pings < count / 2, `${pings} pings before the message`);
+  for (const { socket } of [flooder, other]) socket.destroy();
+});
