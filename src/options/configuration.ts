@@ -4,6 +4,7 @@ import { type Environment, inheritedSockets, readEnvironment } from './environme
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
 import { type Given, readValues } from './option.ts';
+import type { ProgramEntry } from './program.ts';
 import { type OptionName, type Options, table, type Values } from './table.ts';
 import { choice, handlerName, type Kind } from './values.ts';
 
@@ -22,6 +23,13 @@ export interface Configuration {
   readonly includeSender: boolean;
   /** What the `Origin` field may say, as browsers write it; empty: anything, or nothing. */
   readonly origins: readonly string[];
+  /** Handlers that are programs: a process a connection, and one for all. No two names are alike. */
+  readonly exec: readonly ProgramEntry[];
+  readonly execShared: readonly ProgramEntry[];
+  /** Names of the environment variables that they get, if we have them. */
+  readonly execEnv: readonly string[];
+  readonly execMax: number;
+  readonly execGrace: number;
   readonly maxMessage: number;
   readonly maxConnections: number;
   readonly maxBuffered: number;
@@ -97,19 +105,33 @@ export function readConfiguration(
   const { config } = readValues({ config: table.config }, sources);
   const configFile = chooseFile(config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
+  const names = [...handlers, ...programNames(handlers, sources)];
   // Of modules, nobody knows before they are loaded.
   const hasModules = sources.some(source => source.has('handlers'));
-  const known = hasModules ? withDefault(handlerName) : options;
+  const known = hasModules ? withDefault(handlerName) : optionsFor(names);
   return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
-/** Only the caller knows which handlers there are. */
+/** Only the caller knows which handlers there are for `--default` to name. */
 export function optionsFor(handlers: readonly string[]): Options {
   return withDefault(choice(handlers, table.default.kind.placeholder));
 }
 
 function withDefault(kind: Kind<string>): Options {
   return { ...table, default: { ...table.default, kind } };
+}
+
+/** The programs' names are handlers' names, too. Throws UsageError where two are alike. */
+function programNames(
+  handlers: readonly string[],
+  sources: readonly ReadonlyMap<OptionName, Given>[],
+): readonly string[] {
+  const { exec, execShared } = readValues({ exec: table.exec, execShared: table.execShared }, sources);
+  const names = [...exec, ...execShared].map(({ name }) => name);
+  const taken = names.find((name, at) => handlers.includes(name) || names.indexOf(name) !== at);
+  if (taken !== undefined)
+    throw new UsageError(`there is a handler ${quoted(taken)} already; give the program another name`);
+  return names;
 }
 
 function configurationOf(

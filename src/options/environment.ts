@@ -18,7 +18,8 @@ const variables = new Map(
 );
 
 /**
- * What the environment says, its values not read yet; an empty variable counts as unset. Lists are split on commas.
+ * What the environment says, its values not read yet; an empty variable counts as unset. Lists are split on commas, or as
+ * their kind says.
  * Throws UsageError for a name with our prefix that is none of ours.
  */
 export function readEnvironment(environment: Environment): Map<OptionName, Given> {
@@ -41,7 +42,7 @@ export function readEnvironment(environment: Environment): Map<OptionName, Given
 /** What a word outside the command line stands for, where flags have a value and lists are one word. */
 export function rawValue(option: Option, word: string): unknown {
   if (isFlag(option)) return flagWords.get(word) ?? word;
-  return option.repeatable ? word.split(',').map(part => part.trim()) : word;
+  return option.repeatable ? word.split(option.kind.separator ?? ',').map(part => part.trim()) : word;
 }
 
 const flagWords: ReadonlyMap<string, boolean> = new Map([

@@ -7,6 +7,8 @@ export interface Kind<T> {
   readonly placeholder: string;
   /** What a value must be, to follow the word "wants". */
   readonly wants: string;
+  /** What stands between several values in one environment variable; a comma, if not given. */
+  readonly separator?: string;
   /** The value that `raw`, a string or a JSON value, stands for; undefined when it is unfit. */
   parse(raw: unknown): T | undefined;
   /** A value as the user would write it; `parse` reads it back. */

@@ -73,6 +73,10 @@ export const defaults = {
   slowTurn: 200,
   /** From SIGTERM to the end, whoever is still there. */
   drainTimeout: 10_000,
+  /** Programs that run for one connection each (`--exec`). Apache's MaxRequestWorkers is 256 to 400, websocketd has no bound. */
+  execMax: 100,
+  /** From the end of its stdin to SIGTERM for a program, and from that to SIGKILL. websocketd takes some 0.1 to 0.5 s. */
+  execGrace: 5000,
 } as const;
 
 /**

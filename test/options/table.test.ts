@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
-import { environmentName, flagName, isFlag, optionEntries } from '../../src/options/table.ts';
+import { environmentName, flagName, isFlag, optionEntries, table } from '../../src/options/table.ts';
 import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
@@ -79,6 +79,15 @@ const valued: Record<
     unfit: 'a\0b',
     wants: 'the path of a folder, or memory',
   },
+  exec: program('exec'),
+  execShared: program('execShared'),
+  execEnv: {
+    field: 'execEnv',
+    first: ['LANG', ['LANG']],
+    second: ['_x1', ['_x1']],
+    unfit: 'A=1',
+    wants: 'the name of an environment variable such as LANG',
+  },
   ...chosen('fsync', ['always', 'no'], 'always, everysec or no'),
   history: {
     field: 'history',
@@ -88,7 +97,7 @@ const valued: Record<
     wants: 'a number of messages such as 100, or a size such as 64KB',
   },
   ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxHeader']),
-  ...bounded('count', ['historyKeep', 'maxConnections']),
+  ...bounded('count', ['historyKeep', 'maxConnections', 'execMax']),
   ...bounded('time', [
     'handshakeTimeout',
     'greetAfter',
@@ -102,6 +111,7 @@ const valued: Record<
     'closeTimeout',
     'pollTimeout',
     'drainTimeout',
+    'execGrace',
   ]),
   config: {
     field: 'configFile',
@@ -127,6 +137,18 @@ const valued: Record<
   ...chosen('logFormat', ['json', 'json'], 'text or json'),
   ...chosen('sockets', ['public', 'public'], 'auto or public'),
 };
+
+function program(field: 'exec' | 'execShared'): (typeof valued)[string] {
+  const cat = { name: 'cat', format: 'line', words: ['/bin/cat'], command: '/bin/cat' };
+  const words = ['tee', '-a', 'a, b'];
+  return {
+    field,
+    first: ['cat=/bin/cat', [cat]],
+    second: ["t.2:json=tee -a 'a, b'", [{ name: 't.2', format: 'json', words, command: "tee -a 'a, b'" }]],
+    unfit: 'cat',
+    wants: table[field].kind.wants,
+  };
+}
 
 function bounded(kind: 'size' | 'count' | 'time', fields: (keyof Configuration)[]): typeof valued {
   const samples = {
@@ -206,8 +228,11 @@ for (const [name, option] of optionEntries) {
       if (option.repeatable) {
         const both = [...(firstValue as unknown[]), ...(secondValue as unknown[])];
         assert.deepEqual(read(twice)[field], both);
-        assert.deepEqual(read([], { [variable]: `${firstWord}, ${secondWord}` })[field], both);
-        refuses([], `${variable} wants ${wants}, but none is given`, { [variable]: `${firstWord},` });
+        const separator = option.kind.separator ?? ', ';
+        const all = [firstWord, secondWord].join(separator);
+        assert.deepEqual(read([], { [variable]: all })[field], both);
+        const unfinished = firstWord + separator;
+        refuses([], `${variable} wants ${wants}, but none is given`, { [variable]: unfinished });
       } else {
         refuses(twice, `${flag} is given twice; keep one`);
       }

@@ -1,0 +1,75 @@
+/** The kinds of values that name a program, and what is to reach it. */
+import type { Kind } from './values.ts';
+
+/** How messages are told apart on a program's stdin and stdout. */
+export const programFormats = ['line', 'null', 'length', 'json'] as const;
+export type ProgramFormat = (typeof programFormats)[number];
+
+/** A handler that is a program of the user's. */
+export interface ProgramEntry {
+  /** Subprotocol, and first segment of the path. */
+  readonly name: string;
+  readonly format: ProgramFormat;
+  /** The program and its arguments, at least one word. */
+  readonly words: readonly string[];
+  /** The same as the user wrote it. */
+  readonly command: string;
+}
+
+/** What a shell would take for more than a character of a word. */
+const shellCharacters = /[|&;<>()$`*?[\]{}~#!]/;
+
+/**
+ * Splits a command as a shell would, quotes and backslashes included, but expands nothing. What a shell would expand or
+ * obey has to be quoted: so nothing is passed on as it stands that was meant otherwise.
+ * @returns `undefined` where a quote is left open, or something is not quoted that a shell would see more in
+ */
+export function splitCommand(command: string): readonly string[] | undefined {
+  const words: string[] = [];
+  const token = /\s+|'([^']*)'|"((?:[^"\\$`]|\\.)*)"|\\(.)|([^\s'"\\])/gsy;
+  let word: string | undefined;
+  while (token.lastIndex < command.length) {
+    const found = token.exec(command);
+    if (found === null) return undefined;
+    const [whole, single, double, escaped, bare] = found;
+    if (whole.trim() === '') {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+      continue;
+    }
+    if (bare !== undefined && shellCharacters.test(bare)) return undefined;
+    // In double quotes a backslash stands for itself, but before these four.
+    word = (word ?? '') + (single ?? double?.replace(/\\(["\\$`])/g, '$1') ?? escaped ?? bare);
+  }
+  if (word !== undefined) words.push(word);
+  return words;
+}
+
+function parseProgram(raw: unknown): ProgramEntry | undefined {
+  if (typeof raw !== 'string' || raw.includes('\0')) return undefined;
+  const [, name, word = 'line', written] = /^([\w.~-]+)(?::([a-z]+))?=(.+)$/s.exec(raw) ?? [];
+  const format = programFormats.find(known => known === word);
+  if (name === undefined || format === undefined || /^\.+$/.test(name)) return undefined;
+  const command = written!.trim();
+  const words = splitCommand(command);
+  return words?.[0] ? { name, format, words, command } : undefined;
+}
+
+/** A program as a handler. */
+export const program: Kind<ProgramEntry> = {
+  placeholder: 'NAME=CMD',
+  wants:
+    'NAME=COMMAND or NAME:FORMAT=COMMAND, with line, null, length or json for FORMAT, and plain words for COMMAND (what a shell would expand or obey is quoted, or the command is sh -c)',
+  // Commands may have commas.
+  separator: '\n',
+  parse: parseProgram,
+  show: ({ name, format, command }) => `${name}:${format}=${command}`,
+};
+
+/** The name of an environment variable. */
+export const variableName: Kind<string> = {
+  placeholder: 'NAME',
+  wants: 'the name of an environment variable such as LANG',
+  parse: raw => (typeof raw === 'string' && /^[A-Za-z_]\w*$/.test(raw) ? raw : undefined),
+  show: name => name,
+};

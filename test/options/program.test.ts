@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { readConfiguration } from '../../src/options/configuration.ts';
+import { program, splitCommand, variableName } from '../../src/options/program.ts';
+
+describe('a command is split as a shell would', () => {
+  const cases: readonly (readonly [string, readonly string[]])[] = [
+    ['cat', ['cat']],
+    ['  grep   -v\tx\n', ['grep', '-v', 'x']],
+    [`sh -c 'while read -r l; do echo "$l"; done'`, ['sh', '-c', 'while read -r l; do echo "$l"; done']],
+    [`a "b 'c' d" 'e "f" g'`, ['a', "b 'c' d", 'e "f" g']],
+    [`a"b"'c'\\ d`, ['abc d']],
+    [`"" ''`, ['', '']],
+    [`"\\$HOME \\"q\\" \\\\ \\n"`, ['$HOME "q" \\ \\n']],
+    ['\\$x \\| \\*', ['$x', '|', '*']],
+    [`'$x|*' "*|;"`, ['$x|*', '*|;']],
+    ['a=b --c=d,e', ['a=b', '--c=d,e']],
+    ['grüße ☃', ['grüße', '☃']],
+  ];
+  for (const [command, words] of cases) test(command, () => assert.deepEqual(splitCommand(command), words));
+});
+
+test('what a shell would expand or obey is refused unless it is quoted', () => {
+  const commands = [
+    'a | b',
+    'a; b',
+    'a & b',
+    'a > b',
+    'a < b',
+    'echo $x',
+    'echo `x`',
+    '(a)',
+    'ls *.c',
+    'a ?',
+  ];
+  for (const command of [...commands, 'echo "$x"', 'echo "`x`"', 'ls ~', 'a # b', '{a,b}', 'a [b]', 'a !b'])
+    assert.equal(splitCommand(command), undefined, command);
+});
+
+test('an open quote is refused', () => {
+  for (const command of ["a 'b", 'a "b', 'a \\', `a "b\\"`]) assert.equal(splitCommand(command), undefined);
+});
+
+test('words that are quoted come back as they were', () => {
+  const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'binary' })), words => {
+      assert.deepEqual(splitCommand(words.map(quote).join(' ')), words);
+    }),
+    { seed: 6455 },
+  );
+});
+
+test('a program has a name, a format and a command', () => {
+  const words = ['cat', '-u'];
+  assert.deepEqual(program.parse('a=cat -u'), { name: 'a', format: 'line', words, command: 'cat -u' });
+  assert.deepEqual(program.parse('a:null= cat -u '), { name: 'a', format: 'null', words, command: 'cat -u' });
+  assert.equal(program.parse('a.b_c~d-1:length=cat')?.name, 'a.b_c~d-1');
+  assert.deepEqual(program.parse('a=env x=y')?.words, ['env', 'x=y']);
+  for (const raw of [
+    '',
+    'a',
+    'a=',
+    'a= ',
+    "a=''",
+    '=cat',
+    'a b=cat',
+    'a/b=cat',
+    '..=cat',
+    'a:=cat',
+    'a:xml=cat',
+  ])
+    assert.equal(program.parse(raw), undefined, raw);
+  for (const raw of ['a=cat\0', 'a=cat | b', 1, null, {}, true]) assert.equal(program.parse(raw), undefined);
+  for (const raw of ['a=cat -u', 'a:json=sh -c "a \\$b"'])
+    assert.deepEqual(program.parse(program.show(program.parse(raw)!)), program.parse(raw));
+});
+
+test('a variable has a name', () => {
+  for (const name of ['LANG', '_', 'a1']) assert.equal(variableName.parse(name), name);
+  for (const raw of ['', '1a', 'A=1', 'A B', 'A-B', 1, null])
+    assert.equal(variableName.parse(raw), undefined);
+});
+
+test('--default may name a program, and no two handlers have one name', () => {
+  const read = (...argv: string[]) => readConfiguration(argv, {}, ['echo', 'chat']);
+  assert.equal(read('--exec', 'x=cat', '--default', 'x').defaultHandler, 'x');
+  assert.equal(read('--exec-shared', 'x=cat', '--default', 'x').defaultHandler, 'x');
+  assert.throws(() => read('--default', 'x'), {
+    name: 'UsageError',
+    message: /^--default wants echo or chat,/,
+  });
+  assert.throws(() => read('--exec', 'x=cat', '--default', 'y'), { message: /wants echo, chat or x,/ });
+  const taken = { name: 'UsageError', message: /^there is a handler "\w+" already; / };
+  assert.throws(() => read('--exec', 'echo=cat'), taken);
+  assert.throws(() => read('--exec', 'x=cat', '--exec', 'x=cat'), taken);
+  assert.throws(() => read('--exec', 'x=cat', '--exec-shared', 'x=cat'), taken);
+});
+
+test('commands in the environment stand on lines of their own: they may have commas', () => {
+  const env = { POLLYWOG_EXEC: 'a=tee a,b\nb=cat', POLLYWOG_EXEC_ENV: 'LANG, HOME' };
+  const { exec, execEnv } = readConfiguration([], env, ['echo']);
+  assert.deepEqual(
+    exec.map(({ name, words }) => [name, ...words]),
+    [
+      ['a', 'tee', 'a,b'],
+      ['b', 'cat'],
+    ],
+  );
+  assert.deepEqual(execEnv, ['LANG', 'HOME']);
+});
