@@ -95,7 +95,9 @@ async function serve(): Promise<number> {
   if (configuration.stdin) void takeStdin(control);
   const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
   await announce(listeners, configuration);
+  for (const handler of server.handlers.values()) handler.started?.(server);
   await serverLoop(server);
+  await Promise.all([...server.handlers.values()].map(handler => handler.stopped?.()));
   await spool?.close();
   if (store !== undefined) closeStore(store);
   // Who has no more commands to wait for ends, though stdin has not.

@@ -2,6 +2,7 @@
 import type { Head } from '../protocol/http.ts';
 import type { Message } from '../protocol/message.ts';
 import type { Connection } from './connection.ts';
+import type { Server } from './server.ts';
 
 /**
  * A handler runs inside the turn: it must return soon, and it never writes to a socket. What it sends (`send.ts`) is
@@ -26,4 +27,8 @@ export interface Handler {
   closed?(connection: Connection, code: number, reason: string): void;
   /** All that came in this turn is processed, and nothing is sent yet. */
   turnEnds?(): void;
+  /** The server listens; the first turn is still to come. */
+  started?(server: Server): void;
+  /** The server ends: the last turn is over, and all connections are. Resolves when nothing of the handler's is left. */
+  stopped?(): Promise<void>;
 }

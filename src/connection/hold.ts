@@ -8,9 +8,12 @@
 import type { Connection } from './connection.ts';
 import { markDirty } from './outbox.ts';
 
-/** From now on the connection's messages wait, those that came along with the last one included. */
+/**
+ * From now on the connection's messages wait, those that came along with the last one included. Does nothing where it is
+ * closed, or being closed: they are not given to anyone any more.
+ */
 export function holdBack({ endpoint }: Connection): void {
-  if (endpoint !== undefined) endpoint.takesMessages = false;
+  if (endpoint?.state === 'OPEN') endpoint.takesMessages = false;
 }
 
 export function isHeld({ endpoint }: Connection): boolean {

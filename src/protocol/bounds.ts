@@ -141,6 +141,25 @@ export const maxPostedLines = 64 * KiB;
 /** A stream of events is ended after this time, so that its client comes back and says how far it came; milliseconds. */
 export const longestStream = 5 * 60_000;
 
+/** Ids in one answer of a shared program. */
+export const maxRecipients = 10_000;
+
+/** Programs started in one turn: each takes about a millisecond in which nothing else is done. */
+export const startsPerTurn = 4;
+
+/** What a program still writes when its connection is gone is read, up to so much, so that it can come to its end. */
+export const maxUnheard = 1 * MiB;
+
+/** Of a program's stderr: characters of a line, and lines in a second, that reach the log. */
+export const maxErrorLine = 1000;
+export const maxErrorLines = 100;
+
+/**
+ * A shared program that ended is started again after this time, the next time after twice as long, and so on up to the
+ * last; from the first again once it has run for as long as that. systemd and supervisord try a few times and give up.
+ */
+export const restartAfter = { first: 100, last: 30_000 } as const;
+
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
 

@@ -1,0 +1,81 @@
+/**
+ * A JSON object a line, for any bytes: `{"text":"hello"}`, `{"base64":"AAE="}`, `{"close":1000,"reason":""}`; with an
+ * `"id"` where the program is shared, in answers a list of them or `"*"`, too. `{"id":7,"open":{…}}` says who came.
+ */
+import { isUtf8 } from 'node:buffer';
+import { messageText } from '../protocol/message.ts';
+import type { Format, Said } from './format.ts';
+import { checkRecipients, closeSaid, messageSaid } from './said.ts';
+
+const LF = 0x0a;
+
+/** Room for what is not the message. */
+const frameRoom = 64 * 1024;
+
+export function newJsonFormat(isShared: boolean): Format {
+  const line = (id: number, fields: object) =>
+    Buffer.from(`${JSON.stringify(isShared ? { id, ...fields } : fields)}\n`);
+
+  return {
+    delimiter: LF,
+    headerSize: 0,
+    // `é` is two bytes, and `\u00e9` six.
+    longest: size => 3 * size + frameRoom,
+
+    message(message, id) {
+      if (message.isText) return line(id, { text: messageText(message) });
+      const { bytes, start, end } = message;
+      return line(id, { base64: Buffer.from(bytes.subarray(start, end)).toString('base64') });
+    },
+
+    opened: (id, variables) => line(id, { open: variables }),
+    closed: (id, code, reason) => line(id, { close: code, reason }),
+
+    read(bytes, start, end) {
+      const { id, text, base64, close, reason, ...others } = parseObject(bytes.subarray(start, end));
+      const to = isShared ? readIds(id) : [];
+      const [unknown] = Object.keys(others);
+      if (unknown !== undefined)
+        throw new Error(`a member ${JSON.stringify(unknown.slice(0, 40))}, which there is not`);
+      if ([text, base64, close].filter(member => member !== undefined).length !== 1) {
+        throw new Error('an object without one of "text", "base64" and "close", or with several');
+      }
+      if (typeof text === 'string') return wholeMessage(to, true, Buffer.from(text));
+      if (typeof base64 === 'string') return wholeMessage(to, false, decodeBase64(base64));
+      if (typeof close === 'number' && (reason === undefined || typeof reason === 'string')) {
+        return closeSaid(to, close, reason);
+      }
+      throw new Error('a member of the wrong type');
+    },
+  };
+}
+
+function wholeMessage(to: Said['to'], isText: boolean, bytes: Buffer): Said {
+  return messageSaid(to, isText, bytes, 0, bytes.length);
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  if (!isUtf8(bytes)) throw new Error('a line that is not UTF-8');
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString());
+  } catch {
+    throw new Error('a line that is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Error('a line that is not a JSON object');
+  }
+  return value as Record<string, unknown>;
+}
+
+function readIds(id: unknown): Said['to'] {
+  if (id === '*') return 'all';
+  return checkRecipients(Array.isArray(id) ? id : [id]);
+}
+
+/** Node's own decoder passes over what is no base64. */
+function decodeBase64(text: string): Buffer {
+  if (!/^[A-Za-z\d+/]*={0,2}$/.test(text) || text.length % 4 !== 0)
+    throw new Error('"base64" that is not base64');
+  return Buffer.from(text, 'base64');
+}

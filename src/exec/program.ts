@@ -1,0 +1,197 @@
+/** A program that runs: started, written to, ended with all that it has started itself. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { type LogFields, log } from '../log/log.ts';
+import type { ProgramEntry } from '../options/program.ts';
+import { heldBackOutput, maxUnheard } from '../protocol/bounds.ts';
+import { logErrorLines } from './errorLines.ts';
+import type { Variables } from './format.ts';
+import { newRecords, type Records } from './records.ts';
+import { forgetGroup, noteGroup } from './warden.ts';
+
+export interface Program {
+  readonly name: string;
+  readonly pid: number;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** What it wrote and nobody has read. */
+  readonly records: Records;
+  /** Whose it is, for the log. */
+  readonly fields: LogFields;
+  readonly grace: number;
+  readonly events: ProgramEvents;
+  /** The code or signal that it ended with; `undefined` while it runs. */
+  exit: number | NodeJS.Signals | undefined;
+  /** Nothing more comes from its stdout. */
+  isSilent: boolean;
+  /** It was asked to end, or its first process has ended: the time of the rest of them runs. */
+  isEnding: boolean;
+  /** None of its process group is left, or could be ended. */
+  isGroupGone: boolean;
+  isGone: boolean;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export interface ProgramEvents {
+  /** There is something to be read from `stdout`, or it ended, or the program did. */
+  stirs(): void;
+  /** What was written to it is read. */
+  drained(): void;
+  /** Nothing of it is left. */
+  gone(): void;
+}
+
+type Child = ChildProcessByStdio<Writable, Readable, Readable>;
+
+/**
+ * Starts a program, as the leader of a process group of its own.
+ * @param environment all of it
+ * @param grace milliseconds from the end of stdin to SIGTERM, and from that to SIGKILL; 0: neither is sent
+ * @param id the connection's, for the log
+ * @returns `undefined` where it could not be started; the log has why
+ */
+export function startProgram(
+  { name, words }: ProgramEntry,
+  environment: Variables,
+  grace: number,
+  id: number | undefined,
+  events: ProgramEvents,
+): Program | undefined {
+  const notStarted = (error: Error) =>
+    log('error', 'program not started', { program: name, id, error: error.message });
+  let child: Child;
+  try {
+    child = spawn(words[0]!, words.slice(1), {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: environment,
+      detached: true,
+    });
+  } catch (error) {
+    // Such as E2BIG, for a head too long to be an environment.
+    notStarted(error as Error);
+    return undefined;
+  }
+  child.on('error', notStarted);
+  if (child.pid === undefined) return undefined;
+  return newProgram(child, name, child.pid, grace, id, events);
+}
+
+function newProgram(
+  child: Child,
+  name: string,
+  pid: number,
+  grace: number,
+  id: number | undefined,
+  events: ProgramEvents,
+): Program {
+  const { stdin, stdout, stderr } = child;
+  const fields = { program: name, id, pid };
+  const program: Program = {
+    ...{ name, pid, stdin, stdout, stderr, fields, grace, events },
+    records: newRecords(),
+    exit: undefined,
+    isSilent: false,
+    isEnding: false,
+    isGroupGone: false,
+    isGone: false,
+    timer: undefined,
+  };
+  noteGroup(pid, grace);
+  logErrorLines(stderr, fields);
+  // It may end, or close its stdin, at any time; what is written then is lost, as in any pipe.
+  stdin
+    .on('error', () => {})
+    .on('drain', events.drained)
+    .on('close', events.drained);
+  stdout.on('error', () => {}).on('readable', events.stirs);
+  stdout.on('close', () => {
+    program.isSilent = true;
+    lookIfGone(program);
+    events.stirs();
+  });
+  child.on('exit', (code, signal) => {
+    program.exit = signal ?? code ?? 0;
+    log(program.exit === 0 ? 'debug' : 'info', 'program ended', { ...fields, with: program.exit });
+    endProgram(program);
+    lookIfGone(program);
+    events.stirs();
+  });
+  log('debug', 'program started', fields);
+  return program;
+}
+
+/** Whether it should be given nothing more before it has read what it was given. */
+export function isFull({ stdin }: Program): boolean {
+  return stdin.writable && stdin.writableLength > heldBackOutput;
+}
+
+/** Writes a record, which is given away. All of one turn's leave together, when that is over. */
+export function writeRecord(program: Program, record: Buffer): void {
+  const { stdin } = program;
+  if (!stdin.writable) return;
+  if (stdin.writableCorked === 0) {
+    stdin.cork();
+    process.nextTick(() => stdin.uncork());
+  }
+  stdin.write(record);
+}
+
+/** Ends it and all of its group, in order: its stdin ends; if that is not enough, SIGTERM; if not even that, SIGKILL. */
+export function endProgram(program: Program): void {
+  if (program.isEnding) return;
+  const { stdin, grace } = program;
+  program.isEnding = true;
+  stdin.end();
+  if (grace === 0) return;
+  program.timer = setTimeout(() => {
+    signalGroup(program, 'SIGTERM');
+    program.timer = setTimeout(() => {
+      signalGroup(program, 'SIGKILL');
+      program.isGroupGone = true;
+      // Whoever left the group may still have them open.
+      program.stdout.destroy();
+      program.stderr.destroy();
+      lookIfGone(program);
+    }, grace);
+    lookIfGone(program);
+  }, grace);
+}
+
+function signalGroup(program: Program, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (program.isGroupGone) return;
+  log('info', 'program told to end', { ...program.fields, by: signal });
+  if (!kill(program, signal)) program.isGroupGone = true;
+}
+
+/** @returns false where the group is gone */
+function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
+  try {
+    process.kill(-pid, signal);
+    return true;
+  } catch (error) {
+    // Of another user's: it is there.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** A group has the leader's pid as long as anyone is in it, so that no other process can have that. */
+function lookIfGone(program: Program): void {
+  if (program.exit === undefined || program.isGone) return;
+  program.isGroupGone ||= program.grace === 0 || !kill(program, 0);
+  if (!program.isGroupGone || !program.isSilent) return;
+  clearTimeout(program.timer);
+  forgetGroup(program.pid);
+  program.isGone = true;
+  program.events.gone();
+}
+
+/** Nobody is there any more to hear what it says: it may say a little more, and then finds its stdout closed. */
+export function discardOutput({ stdout }: Program): void {
+  let unheard = 0;
+  stdout.removeAllListeners('readable');
+  stdout.on('data', (bytes: Buffer) => {
+    unheard += bytes.length;
+    if (unheard > maxUnheard) stdout.destroy();
+  });
+}
