@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Format, newFormat, type Said } from '../../src/exec/format.ts';
+import { addChunk, lastRecord, newRecords, nextRecord } from '../../src/exec/records.ts';
+import type { ProgramFormat } from '../../src/options/program.ts';
+import { closePayload } from '../support/rawFrame.ts';
+
+const limit = 100;
+const roomy = { line: 64 * 1024, null: 64 * 1024, length: 0, json: 64 * 1024 };
+
+function message(payload: string | Uint8Array) {
+  const bytes = Buffer.concat([Buffer.from('..'), Buffer.from(payload as string), Buffer.from('..')]);
+  return { isText: typeof payload === 'string', bytes, start: 2, end: bytes.length - 2 };
+}
+
+/** What is read of `written`, cut into pieces of `size`; what is wrong in words. */
+function readAll(
+  format: Format,
+  written: Buffer,
+  size = written.length,
+  longest = format.longest(limit),
+): unknown[] {
+  const records = newRecords();
+  const read: unknown[] = [];
+  const take = (find: typeof nextRecord) => {
+    while (find(records, format, longest)) {
+      try {
+        const { recordStart, recordEnd } = records;
+        read.push(show(format.read(records.bytes, recordStart, recordEnd)));
+      } catch (error) {
+        read.push(`! ${(error as Error).message}`);
+      }
+    }
+  };
+  try {
+    for (let at = 0; at < written.length; at += size) {
+      addChunk(records, Buffer.from(written.subarray(at, at + size)));
+      take(nextRecord);
+    }
+    take(lastRecord);
+  } catch (error) {
+    read.push(`!! ${(error as Error).message}`);
+  }
+  return read;
+}
+
+function show({ what, to, bytes, start, end, code, reason }: Said): unknown {
+  if (what === 'close') return { to, code, reason };
+  const payload = Buffer.from(bytes.subarray(start, end));
+  return what === 'text' ? { to, text: payload.toString() } : { to, hex: payload.toString('hex') };
+}
+
+const one = (text: string) => ({ to: [], text });
+
+describe('line', () => {
+  const format = newFormat('line', false);
+  test('a message is a line; what would be several, or binary, is refused', () => {
+    assert.equal(format.message(message('grüße, ☃\r'), 1).toString(), 'grüße, ☃\r\n');
+    assert.equal(format.message(message(''), 1).toString(), '\n');
+    assert.throws(() => format.message(message('a\nb'), 1), { code: 1007 });
+    assert.throws(() => format.message(message('a\n'), 1), { code: 1007 });
+    assert.throws(() => format.message(message(Buffer.from('a')), 1), { code: 1003 });
+  });
+  test('a line is a message, the last one without its end, too; CR LF ends a line as well', () => {
+    assert.deepEqual(
+      readAll(format, Buffer.from('a\nb c\r\n\n\0\nlast')),
+      ['a', 'b c', '', '\0', 'last'].map(one),
+    );
+  });
+  test('what is not UTF-8 is told', () => {
+    assert.deepEqual(readAll(format, Buffer.from('a\n\xff\nb\n', 'latin1')), [
+      one('a'),
+      '! a text that is not UTF-8',
+      one('b'),
+    ]);
+  });
+});
+
+describe('line, shared', () => {
+  const format = newFormat('line', true);
+  test('a message has the id before it, and nothing a client sends looks like another’s', () => {
+    assert.equal(format.message(message('8 hi'), 7).toString(), '7 8 hi\n');
+    assert.throws(() => format.message(message('a\n8 b'), 7), { code: 1007 });
+  });
+  test('answers go to one, to several or to all', () => {
+    assert.deepEqual(readAll(format, Buffer.from('7 hi you\n7,9,11 a\n* b\n7 \n7\n*\r\n')), [
+      { to: [7], text: 'hi you' },
+      { to: [7, 9, 11], text: 'a' },
+      { to: 'all', text: 'b' },
+      { to: [7], text: '' },
+      { to: [7], text: '' },
+      { to: 'all', text: '' },
+    ]);
+  });
+  test('what does not begin with ids is told', () => {
+    const why = '! a text that does not begin with ids and a space';
+    for (const line of ['', 'hi', ' 7', '7: hi', '-1 hi', '7,,8 x', '7, 8', '** x', '99999999999 x', '0x7 a'])
+      assert.deepEqual(readAll(format, Buffer.from(`${line}\n`)), [why], line);
+    const ids = Array.from({ length: 10_001 }, () => '7').join(',');
+    assert.deepEqual(readAll(format, Buffer.from(`${ids} a\n`)), ['! more than 10000 recipients']);
+  });
+});
+
+describe('null', () => {
+  const format = newFormat('null', false);
+  test('texts of several lines go both ways', () => {
+    assert.equal(format.message(message('a\nb\r\n'), 1).toString(), 'a\nb\r\n\0');
+    assert.deepEqual(readAll(format, Buffer.from('a\nb\r\0\0c\r')), ['a\nb\r', '', 'c\r'].map(one));
+  });
+  test('a NUL in a message is refused, and binary', () => {
+    assert.throws(() => format.message(message('a\0b'), 1), { code: 1007 });
+    assert.throws(() => format.message(message(Buffer.from('a')), 1), { code: 1003 });
+  });
+  test('shared, with ids', () => {
+    const shared = newFormat('null', true);
+    assert.equal(shared.message(message('a\nb'), 4_294_967_295).toString(), '4294967295 a\nb\0');
+    assert.deepEqual(readAll(shared, Buffer.from('1,2 a\nb\0')), [{ to: [1, 2], text: 'a\nb' }]);
+  });
+});
+
+describe('length', () => {
+  const format = newFormat('length', false);
+  const shared = newFormat('length', true);
+  const record = (kind: number, payload: string | Buffer, id?: number) => {
+    const header = Buffer.alloc(id === undefined ? 5 : 9);
+    header.writeUInt32BE(Buffer.from(payload as string).length);
+    if (id !== undefined) header.writeUInt32BE(id, 4);
+    header[header.length - 1] = kind;
+    return Buffer.concat([header, Buffer.from(payload as string)]);
+  };
+  test('messages of either kind, whatever is in them', () => {
+    assert.equal(format.message(message('a\n\0'), 9).toString('hex'), '0000000301610a00');
+    assert.equal(format.message(message(Buffer.from([0, 10, 255])), 9).toString('hex'), '0000000302000aff');
+    assert.equal(shared.message(message('a'), 258).toString('hex'), '00000001000001020161');
+    assert.deepEqual(
+      readAll(format, Buffer.concat([record(1, 'a\n\0ü'), record(2, Buffer.from([0, 255])), record(1, '')])),
+      [one('a\n\0ü'), { to: [], hex: '00ff' }, one('')],
+    );
+    assert.deepEqual(readAll(shared, Buffer.concat([record(1, 'a', 7), record(2, 'b', 0)])), [
+      { to: [7], text: 'a' },
+      { to: 'all', hex: '62' },
+    ]);
+  });
+  test('who came and left is told', () => {
+    assert.deepEqual(shared.opened?.(7, { A: 'ü' }), record(0, '{"A":"ü"}', 7));
+    assert.deepEqual(shared.closed?.(7, 1001, 'bye ☃'), record(8, closePayload(1001, 'bye ☃'), 7));
+  });
+  test('a connection is closed, with a code or without', () => {
+    const records = [
+      record(8, '', 7),
+      record(8, closePayload(4001), 7),
+      record(8, closePayload(1000, 'so'), 0),
+    ];
+    assert.deepEqual(readAll(shared, Buffer.concat(records)), [
+      { to: [7], code: 1000, reason: '' },
+      { to: [7], code: 4001, reason: '' },
+      { to: 'all', code: 1000, reason: 'so' },
+    ]);
+  });
+  test('what there is not is told', () => {
+    const records = [
+      record(9, 'a'),
+      record(0, 'a'),
+      record(8, 'a'),
+      record(8, closePayload(1006)),
+      record(1, Buffer.from([0xc3])),
+    ];
+    assert.deepEqual(readAll(format, Buffer.concat(records)), [
+      '! a record of the kind 9, which there is not',
+      '! a record of the kind 0, which there is not',
+      '! half a close code',
+      '! close code 1006, which must not be sent',
+      '! a text that is not UTF-8',
+    ]);
+    assert.deepEqual(readAll(format, record(1, 'abc').subarray(0, 7)), ['!! a record that is cut short']);
+  });
+});
+
+describe('json', () => {
+  const format = newFormat('json', false);
+  const shared = newFormat('json', true);
+  const lines = (...values: unknown[]) =>
+    Buffer.from(values.map(value => `${JSON.stringify(value)}\n`).join(''));
+  test('messages of either kind, whatever is in them', () => {
+    assert.deepEqual(format.message(message('a\n\0"ü'), 9), lines({ text: 'a\n\0"ü' }));
+    assert.deepEqual(format.message(message(Buffer.from([0, 255])), 9), lines({ base64: 'AP8=' }));
+    assert.deepEqual(shared.message(message('a'), 7), lines({ id: 7, text: 'a' }));
+    assert.deepEqual(
+      readAll(format, lines({ text: 'a\n\0ü' }, { base64: 'AP8=' }, { text: '' }, { id: 3, text: 'x' })),
+      [one('a\n\0ü'), { to: [], hex: '00ff' }, one(''), one('x')],
+    );
+  });
+  test('who came and left is told', () => {
+    assert.deepEqual(shared.opened?.(7, { A: 'b' }), lines({ id: 7, open: { A: 'b' } }));
+    assert.deepEqual(shared.closed?.(7, 1001, 'x'), lines({ id: 7, close: 1001, reason: 'x' }));
+  });
+  test('answers go to one, to several or to all, and may close', () => {
+    const said = lines(
+      { id: 7, text: 'a' },
+      { id: [7, 8], text: 'b' },
+      { id: '*', base64: '' },
+      { id: 7, close: 4000, reason: 'c' },
+    );
+    assert.deepEqual(readAll(shared, said), [
+      { to: [7], text: 'a' },
+      { to: [7, 8], text: 'b' },
+      { to: 'all', hex: '' },
+      { to: [7], code: 4000, reason: 'c' },
+    ]);
+    assert.deepEqual(readAll(format, lines({ close: 1000 })), [{ to: [], code: 1000, reason: '' }]);
+  });
+  test('half a character does not become a text that no one may send', () => {
+    assert.deepEqual(readAll(format, Buffer.from('{"text":"\\ud800"}\n')), [one('\ufffd')]);
+  });
+  test('what there is not is told', () => {
+    const oneOf = '! an object without one of "text", "base64" and "close", or with several';
+    const wrong: [string, string][] = [
+      ['', '! a line that is not JSON'],
+      ['{"text":"a"', '! a line that is not JSON'],
+      ['[]', '! a line that is not a JSON object'],
+      ['null', '! a line that is not a JSON object'],
+      ['7', '! a line that is not a JSON object'],
+      ['{}', oneOf],
+      ['{"text":"a","close":1000}', oneOf],
+      ['{"text":7}', '! a member of the wrong type'],
+      ['{"close":"1000"}', '! a member of the wrong type'],
+      ['{"close":1000,"reason":7}', '! a member of the wrong type'],
+      ['{"close":1006}', '! close code 1006, which must not be sent'],
+      ['{"close":1e9}', '! close code 1000000000, which must not be sent'],
+      ['{"base64":"a"}', '! "base64" that is not base64'],
+      ['{"base64":"a_-="}', '! "base64" that is not base64'],
+      ['{"text":"a","to":1}', '! a member "to", which there is not'],
+    ];
+    for (const [line, why] of wrong) assert.deepEqual(readAll(format, Buffer.from(`${line}\n`)), [why], line);
+    for (const id of ['', ',"id":"7"', ',"id":1.5', ',"id":[1,null]', ',"id":{}'])
+      assert.deepEqual(
+        readAll(shared, Buffer.from(`{"text":"a"${id}}\n`)),
+        ['! an id that is no whole number'],
+        id,
+      );
+  });
+});
+
+const samples: [ProgramFormat, boolean][] = [
+  ['line', true],
+  ['null', true],
+  ['length', true],
+  ['json', true],
+  ['line', false],
+  ['length', false],
+];
+for (const [name, isShared] of samples) {
+  test(`${name}${isShared ? ', shared' : ''}: the same however it is cut`, () => {
+    const format = newFormat(name, isShared);
+    const texts = ['', 'a', 'x'.repeat(99), 'ü☃', 'end'];
+    const written = Buffer.concat(texts.map(text => format.message(message(text), 7)));
+    const due = texts.map(text => ({ to: isShared ? [7] : [], text }));
+    for (let size = 1; size <= written.length; size++) assert.deepEqual(readAll(format, written, size), due);
+  });
+
+  test(`${name}${isShared ? ', shared' : ''}: what has no end is given up when it is too long`, () => {
+    const format = newFormat(name, isShared);
+    const endless = Buffer.alloc(roomy[name] + 4 * limit, 'x');
+    if (format.delimiter === undefined) endless.writeUInt32BE(limit + 1, 0);
+    for (const size of [1000, endless.length]) {
+      const [why, ...more] = readAll(format, endless, size);
+      assert.match(String(why), /^!! more than \d+ bytes without an end$/);
+      assert.deepEqual(more, []);
+    }
+  });
+}

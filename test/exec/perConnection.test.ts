@@ -1,0 +1,304 @@
+/** `--exec`: what a program is told, and what becomes of what it says. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { chmodSync } from 'node:fs';
+import * as file from 'node:test';
+import { test } from 'node:test';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw, tryRaw } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { serverScript, startServerFor } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+import { newFolder, nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
+
+const folder = newFolder(file);
+const sh = (script: string) => quoteWords('sh', '-c', script);
+const python = (script: string) => quoteWords('/usr/bin/python3', '-c', script);
+
+test('10,000 messages come back in order, whatever the format', async t => {
+  const formats = ['line', 'null', 'length', 'json'];
+  const server = await startServerFor(t, ...formats.flatMap(name => ['--exec', `${name}:${name}=cat`]));
+  for (const name of formats) {
+    const client = await connectRaw(server.port, { path: `/${name}` });
+    const texts = Array.from({ length: 10_000 }, (_, i) => `message ${i} ${'ü'.repeat(i % 50)}`);
+    client.send(Buffer.concat(texts.map(text => frame(opcode.text, text))));
+    for (const text of texts) assert.equal(await nextShown(client), text);
+    client.destroy();
+  }
+});
+
+test('any bytes go through length and json, in messages from none to a MiB', async t => {
+  const server = await startServerFor(t, '--exec', 'length:length=cat', '--exec', 'json:json=cat');
+  for (const path of ['/length', '/json']) {
+    const client = await connectRaw(server.port, { path });
+    for (const size of [0, 1, 255, 256, 65_536, 1_048_576]) {
+      const payload = Buffer.from(Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 0xff));
+      client.send(frame(opcode.binary, payload));
+      const answer = await client.nextFrame();
+      assert.equal(answer?.opcode, opcode.binary);
+      assert.ok(answer.payload.equals(payload), `${path} ${size}`);
+      client.send(frame(opcode.text, 'a\n\r\0"\\☃'));
+      assert.equal(await nextShown(client), 'a\n\r\0"\\☃');
+    }
+    client.destroy();
+  }
+});
+
+for (const [path, payload, code] of [
+  ['line', 'a\nb', 1007],
+  ['null', 'a\0b', 1007],
+  ['line', Buffer.from('a'), 1003],
+  ['null', Buffer.from('a'), 1003],
+] as const) {
+  test(`${path} refuses ${JSON.stringify(payload.toString())} with ${code}, and the program ends`, async t => {
+    const server = await startServerFor(t, '--log-level', 'debug', '--exec', `${path}:${path}=cat`);
+    const client = await connectRaw(server.port, { path: `/${path}` });
+    client.send(frame(typeof payload === 'string' ? opcode.text : opcode.binary, payload));
+    assert.match(await nextShown(client), new RegExp(`^close ${code} messages here are (lines|texts)`));
+    await server.untilLogged(({ event, ...its }) => event === 'program ended' && its['with'] === 0);
+    client.destroy();
+  });
+}
+
+test('the environment is what CGI has, PATH, and what was named; nothing else', async t => {
+  process.env['POLLY_SECRET'] = 'no';
+  process.env['POLLY_NAMED'] = 'yes';
+  t.after(() => {
+    delete process.env['POLLY_SECRET'];
+    delete process.env['POLLY_NAMED'];
+  });
+  const script = 'import json, os; print(json.dumps(dict(os.environ)))';
+  const server = await startServerFor(t, '--exec', `env=${python(script)}`, '--exec-env', 'POLLY_NAMED');
+  const client = await connectRaw(server.port, {
+    path: '/env/b%20%C3%BC/c?x=%201',
+    headers: {
+      Host: 'example.com:81',
+      Authorization: 'Basic x',
+      'Proxy-Authorization': 'x',
+      Proxy: 'http://evil',
+      X_Forwarded_For: 'spoofed',
+      'X-Forwarded-For': '10.0.0.1',
+      Cookie: 'a=1; b="2"',
+      'X-Note': 'ü',
+    },
+  });
+  const { REMOTE_PORT, CONNECTION_ID, LC_CTYPE, ...environment } = JSON.parse(await nextShown(client));
+  assert.deepEqual(environment, {
+    PATH: process.env['PATH'],
+    POLLY_NAMED: 'yes',
+    GATEWAY_INTERFACE: 'CGI/1.1',
+    SERVER_SOFTWARE: 'pollywog',
+    SERVER_PROTOCOL: 'HTTP/1.1',
+    SERVER_NAME: 'example.com',
+    SERVER_PORT: '81',
+    REQUEST_METHOD: 'GET',
+    REQUEST_URI: '/env/b%20%C3%BC/c?x=%201',
+    SCRIPT_NAME: '/env',
+    PATH_INFO: '/b ü/c',
+    QUERY_STRING: 'x=%201',
+    REMOTE_ADDR: '127.0.0.1',
+    HTTP_HOST: 'example.com:81',
+    HTTP_UPGRADE: 'websocket',
+    HTTP_CONNECTION: 'Upgrade',
+    HTTP_SEC_WEBSOCKET_KEY: 'dGhlIHNhbXBsZSBub25jZQ==',
+    HTTP_SEC_WEBSOCKET_VERSION: '13',
+    HTTP_X_FORWARDED_FOR: '10.0.0.1',
+    HTTP_COOKIE: 'a=1; b="2"',
+    HTTP_X_NOTE: 'ü',
+  });
+  assert.equal(Number(REMOTE_PORT), client.socket.localPort);
+  assert.match(CONNECTION_ID, /^\d+$/);
+  // Python's own doing, where there is no locale.
+  assert.ok(LC_CTYPE === undefined || LC_CTYPE === 'C.UTF-8');
+  client.destroy();
+});
+
+test('a path that cannot be decoded, or not stand in an environment, is passed on as it came', async t => {
+  const server = await startServerFor(
+    t,
+    '--exec',
+    `env=${sh('echo "$SCRIPT_NAME $PATH_INFO"')}`,
+    '--default',
+    'env',
+  );
+  for (const [path, due] of [
+    ['/env/%zz', '/env /%zz'],
+    ['/env/%00a', '/env /%00a'],
+    ['/env', '/env '],
+    ['/envy/%41', ' /envy/A'],
+    ['/', ' /'],
+  ] as const) {
+    const client = await connectRaw(server.port, { path });
+    assert.equal(await nextShown(client), due);
+    client.destroy();
+  }
+});
+
+for (const [script, due] of [
+  ['printf "one\\ntwo"; exit 0', ['one', 'two', 'close 1000 the program ended']],
+  ['echo sorry; exit 3', ['sorry', 'close 1011 the program failed']],
+  ['echo sorry; kill -9 $$', ['sorry', 'close 1011 the program failed']],
+  ['seq 100000 | tail -1; seq 50000 | tail -2', ['100000', '49999', '50000', 'close 1000 the program ended']],
+  ['(sleep 0.2; echo late) & echo early', ['early', 'late', 'close 1000 the program ended']],
+  ['exec <&-; echo deaf', ['deaf', 'close 1000 the program ended']],
+] as const) {
+  test(`when the program ends, what it said is delivered and the connection closed: ${script}`, async t => {
+    const server = await startServerFor(t, '--exec', `x=${sh(script)}`);
+    const client = await connectRaw(server.port, { path: '/x' });
+    client.send(frame(opcode.text, 'something that nobody may read'));
+    for (const line of due) assert.equal(await nextShown(client), line);
+    client.send(closeFrame(1000));
+    assert.equal(await nextShown(client), 'end');
+    client.destroy();
+  });
+}
+
+for (const [name, words, why] of [
+  ['a line that is not UTF-8', 'x=printf "ok\\n\\377\\n"', 'a text that is not UTF-8'],
+  [
+    'a line without end',
+    `x=${sh('echo ok; exec tr "\\0" x </dev/zero')}`,
+    /^more than \d+ bytes without an end$/,
+  ],
+  [
+    'a length that is too long',
+    'x:length=printf "\\0\\0\\0\\002\\001ok\\177\\0\\0\\0\\001"',
+    /^more than \d+ bytes/,
+  ],
+  [
+    'a record that is cut short',
+    'x:length=printf "\\0\\0\\0\\002\\001ok\\0\\0\\0\\003\\001"',
+    'a record that is cut short',
+  ],
+  ['no JSON', `x:json=${sh(`echo '{"text":"ok"}'; echo ok`)}`, 'a line that is not JSON'],
+] as const) {
+  test(`a program that says ${name} fails its own connection, and no other`, async t => {
+    const server = await startServerFor(t, '--exec', words, '--max-message', '64KB');
+    const other = await connectRaw(server.port, { path: '/echo' });
+    const client = await connectRaw(server.port, { path: '/x' });
+    for (const due of ['ok', 'close 1011 the program failed']) assert.equal(await nextShown(client), due);
+    const said = await server.untilLogged(({ event }) => event === 'program misspoke');
+    if (typeof why === 'string') assert.equal(said['why'], why);
+    else assert.match(String(said['why']), why);
+    await roundTrip(other);
+    client.destroy();
+    other.destroy();
+  });
+}
+
+test('a program may close its connection with a code and a reason', async t => {
+  const script = `read -r line; echo '{"close":4001,"reason":"no more"}'; cat >/dev/null`;
+  const server = await startServerFor(t, '--exec', `x:json=${sh(script)}`);
+  const client = await connectRaw(server.port, { path: '/x' });
+  client.send(frame(opcode.text, 'hi'));
+  assert.equal(await nextShown(client), 'close 4001 no more');
+  client.destroy();
+});
+
+test('stderr goes to the log, line by line, cut where it is long, and no line is forged', async t => {
+  const script = `import sys
+sys.stderr.write("first\\nsecond\\r\\n" + "x" * 5000 + "\\n\\x1b[31m{}\\nlast")`;
+  const server = await startServerFor(t, '--exec', `x=${python(script)}`);
+  const client = await connectRaw(server.port, { path: '/x' });
+  await server.untilLogged(({ line }) => line === 'last');
+  const lines = server.logged().filter(({ event }) => event === 'program says');
+  assert.deepEqual(
+    lines.map(({ line }) => line),
+    ['first', 'second', `${'x'.repeat(1000)}…`, '\x1b[31m{}', 'last'],
+  );
+  for (const { program, id, pid } of lines)
+    assert.deepEqual([program, typeof id, typeof pid], ['x', 'number', 'number']);
+  client.destroy();
+});
+
+test('a flood on stderr is cut down, and how much was lost is told', async t => {
+  const script = 'import sys\nfor i in range(200000): print(i, file=sys.stderr)\nprint("done")';
+  const server = await startServerFor(t, '--exec', `x=${python(script)}`);
+  const client = await connectRaw(server.port, { path: '/x' });
+  for (const due of ['done', 'close 1000 the program ended']) assert.equal(await nextShown(client), due);
+  const counts = (event: string) => server.logged().filter(entry => entry['event'] === event);
+  const told = () => counts('lines left out').reduce((sum, { count }) => sum + Number(count), 0);
+  await untilSo(() => told() + counts('program says').length === 200_000);
+  assert.ok(told() > 100_000, `${told()} were left out`);
+  client.destroy();
+});
+
+test('a program that is not there, or not to be run, is found out at the start', async () => {
+  const text = writeProgram(folder, 'notes.txt', 'dear diary');
+  chmodSync(text, 0o644);
+  for (const [word, where] of [
+    ['no-such-program', 'on the PATH'],
+    ['/no/such/program', 'or it may not be run'],
+    [text, 'or it may not be run'],
+    [folder, 'or it may not be run'],
+  ] as const) {
+    const commandLine = [serverScript, '-p', '0', '--exec', `x=${quoteWords(word)} arg`];
+    const { status, stderr } = spawnSync(process.execPath, commandLine, {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(
+      stderr,
+      `pollywog: the program ${JSON.stringify(word)} of the handler x is not there, ${where}\n`,
+    );
+    assert.equal(status, 2);
+  }
+});
+
+for (const [what, spoil, error] of [
+  ['may not be run any more', (path: string) => chmodSync(path, 0o644), 'EACCES'],
+  [
+    'has no interpreter',
+    (path: string) => writeProgram(folder, path.slice(folder.length + 1), '#!/no/such\n'),
+    'ENOENT',
+  ],
+] as const) {
+  test(`a program that ${what} when it is to be started closes with 1011, and the log has why`, async t => {
+    const path = writeProgram(folder, `spoilt-${error}`, '#!/bin/sh\nexec cat\n');
+    const server = await startServerFor(t, '--exec', `x=${quoteWords(path)}`, '--exec-max', '1');
+    spoil(path);
+    // Twice: it does not count as one that runs.
+    for (let round = 1; round <= 2; round++) {
+      const client = await connectRaw(server.port, { path: '/x' });
+      client.send(frame(opcode.text, 'hi'));
+      assert.equal(await nextShown(client), 'close 1011 the program could not be started');
+      await untilLogged(server, 'program not started', round);
+      client.destroy();
+    }
+    const said = await server.untilLogged(({ event }) => event === 'program not started');
+    assert.match(String(said['error']), new RegExp(error));
+  });
+}
+
+test('a head too long to be an environment closes with 1011', async t => {
+  const server = await startServerFor(t, '--exec', 'x=cat', '--max-header', '1MB');
+  const client = await tryRaw(server.port, { path: '/x', headers: { 'X-Long': 'x'.repeat(200_000) } });
+  assert.equal(await nextShown(client), 'close 1011 the program could not be started');
+  client.destroy();
+});
+
+test('beyond --exec-max it is 1013, until one has ended', async t => {
+  const server = await startServerFor(
+    t,
+    '--log-level',
+    'debug',
+    '--exec',
+    'x=cat',
+    '--exec',
+    'y=cat',
+    '--exec-max',
+    '2',
+  );
+  const first = await connectRaw(server.port, { path: '/x' });
+  const second = await connectRaw(server.port, { path: '/y' });
+  await roundTrip(first);
+  await roundTrip(second);
+  const third = await connectRaw(server.port, { path: '/y' });
+  assert.equal(await nextShown(third), 'close 1013 too many programs run already; try again later');
+  third.destroy();
+  first.send(closeFrame(1000));
+  await untilLogged(server, 'program ended');
+  const fourth = await connectRaw(server.port, { path: '/y' });
+  await roundTrip(fourth);
+  for (const client of [first, second, fourth]) client.destroy();
+});

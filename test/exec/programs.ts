@@ -1,0 +1,72 @@
+/** Servers with programs for handlers, and what is left of those. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RawClient } from '../support/rawClient.ts';
+import type { RawFrame } from '../support/rawFrame.ts';
+import { opcode } from '../support/rawFrame.ts';
+
+/** A folder for the time of a test file. */
+export function newFolder(file: { after(hook: () => void): void }): string {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-exec-'));
+  file.after(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+/** Puts a program there. @returns its path */
+export function writeProgram(folder: string, name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text, { mode: 0o755 });
+  return path;
+}
+
+/** A command with the words as they are. */
+export function quoteWords(...words: string[]): string {
+  return words.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
+}
+
+/** As a test would like to compare it: a text as it is, bytes in hexadecimal, a close as its code and reason. */
+export function shown(frame: RawFrame | undefined): string {
+  if (frame === undefined) return 'end';
+  const { payload } = frame;
+  if (frame.opcode === opcode.text) return payload.toString();
+  if (frame.opcode === opcode.binary) return `0x${payload.toString('hex')}`;
+  if (frame.opcode === opcode.close) return `close ${payload.readUInt16BE(0)} ${payload.toString('utf8', 2)}`;
+  return `opcode ${frame.opcode}`;
+}
+
+export async function nextShown(client: RawClient): Promise<string> {
+  return shown(await client.nextFrame());
+}
+
+/** A process, as Linux shows it. */
+export interface ProcessState {
+  readonly pid: number;
+  readonly parent: number;
+  readonly group: number;
+  /** `R`, `S`, `Z` … */
+  readonly state: string;
+}
+
+export function processes(): ProcessState[] {
+  const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name));
+  return pids.flatMap(pid => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      const [state = '', parent, group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return [{ pid: Number(pid), parent: Number(parent), group: Number(group), state }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+export function isAlive(pid: number): boolean {
+  return processes().some(one => one.pid === pid && one.state !== 'Z');
+}
+
+/** Waits until something is so that nobody tells of. Where it never is, the test's own timeout says so. */
+export async function untilSo(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(20);
+}
