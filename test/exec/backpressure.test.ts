@@ -1,0 +1,176 @@
+/** Whoever does not read has the other side wait, and nobody else; memory stays bounded, and nothing is lost. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as file from 'node:test';
+import { test } from 'node:test';
+import { connectCounting } from '../support/countingClient.ts';
+import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { MiB, residentMemory } from '../support/processState.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+import { newFolder, nextShown, quoteWords } from './programs.ts';
+
+const folder = newFolder(file);
+const sh = (script: string) => quoteWords('sh', '-c', script);
+const go = join(folder, 'go');
+/** Reads nothing until it is told to, by a file. */
+const sleeper = (then: string) => `while [ ! -e ${go}-$QUERY_STRING ]; do sleep 0.05; done; ${then}`;
+
+for (const sockets of ['auto', 'public']) {
+  const on = `(--sockets ${sockets})`;
+
+  test(`a program that does not read has its client wait; then it gets all of it, in order ${on}`, async t => {
+    // The answer comes when it has 64 MiB, not when its stdin ends.
+    const script = sleeper('head -c 67108864 | md5sum');
+    const server = await startServerFor(t, '--exec', `x:line=${sh(script)}`, '--sockets', sockets);
+    const other = await connectRaw(server.port, { path: '/echo' });
+    await roundTrip(other);
+    const before = residentMemory(server.pid);
+
+    const client = await connectRaw(server.port, { path: `/x?${sockets}` });
+    const line = 'x'.repeat(999);
+    const count = 64 * 1024;
+    const batch = Buffer.concat(Array.from({ length: 256 }, () => frame(opcode.text, line)));
+    for (let sent = 0; sent < count; sent += 256) client.send(batch);
+    const waiting = await untilStill(other, () => client.socket.writableLength);
+    const grown = residentMemory(server.pid) - before;
+    t.diagnostic(
+      `${(waiting / MiB).toFixed(1)} of 64 MiB were not taken; memory grew by ${(grown / MiB).toFixed(1)} MiB`,
+    );
+    assert.ok(waiting > 32 * MiB, 'the server stopped reading');
+    assert.ok(grown < 32 * MiB, `its memory grew by ${grown} bytes`);
+
+    writeFileSync(`${go}-${sockets}`, '');
+    await until(other, () => client.socket.writableLength === 0);
+    const digest = createHash('md5');
+    for (let i = 0; i < count; i += 256) digest.update(`${line}\n`.repeat(256));
+    // 1,000 bytes a line, and the program wants 1,024.
+    client.send(frame(opcode.text, 'y'.repeat(count * 24 - 1)));
+    digest.update(`${'y'.repeat(count * 24 - 1)}\n`);
+    assert.equal(await nextShown(client), `${digest.digest('hex')}  -`);
+    client.destroy();
+    other.destroy();
+  });
+
+  test(`a client that does not read has its program wait; then it gets every byte in order ${on}`, async t => {
+    // A MiB of lines, 64 times.
+    const script = `import sys
+line = b'x' * 1023 + b'\\n'
+for i in range(64 * 1024): sys.stdout.buffer.write(line)
+sys.stdout.flush()
+sys.stderr.write('written\\n')`;
+    const server = await startServerFor(
+      t,
+      ...[
+        '--exec',
+        `x=${quoteWords('/usr/bin/python3', '-c', script)}`,
+        '--sockets',
+        sockets,
+        '--compress',
+        'off',
+      ],
+    );
+    const other = await connectRaw(server.port, { path: '/echo' });
+    await roundTrip(other);
+    const before = residentMemory(server.pid);
+    const client = await connectCounting(server.port, '/x');
+    client.due = frame(opcode.text, Buffer.alloc(1023, 'x'), { key: null });
+    client.socket.pause();
+    await untilStill(other, () => client.socket.bytesRead);
+    const grown = residentMemory(server.pid) - before;
+    t.diagnostic(`memory grew by ${(grown / MiB).toFixed(1)} MiB`);
+    assert.ok(grown < 24 * MiB, `its memory grew by ${grown} bytes`);
+    assert.equal(
+      server.logged().some(({ line }) => line === 'written'),
+      false,
+      'the program waits',
+    );
+    client.socket.resume();
+    const total = 64 * 1024 * client.due.length;
+    await until(other, () => client.received >= total || client.isOver);
+    assert.deepEqual(
+      [client.received >= total, client.wrongAt === undefined || client.wrongAt >= total],
+      [true, true],
+    );
+    client.socket.destroy();
+    other.destroy();
+  });
+
+  test(`a flood of short lines from a program does not keep others from being served ${on}`, async t => {
+    const server = await startServerFor(t, '--exec', 'yes=yes', '--sockets', sockets);
+    const flooded = await connectCounting(server.port, '/yes');
+    flooded.due = frame(opcode.text, 'y', { key: null });
+    const other = await connectRaw(server.port, { path: '/echo' });
+    const before = residentMemory(server.pid);
+    let answered = 0;
+    while (flooded.received < 3_000_000) {
+      await roundTrip(other);
+      answered++;
+    }
+    t.diagnostic(`${answered} round trips while a million lines came`);
+    assert.ok(answered >= 20, `${answered}`);
+    assert.equal(flooded.wrongAt, undefined);
+    assert.ok(residentMemory(server.pid) - before < 48 * MiB);
+    flooded.socket.destroy();
+    other.destroy();
+  });
+}
+
+test('while its program does not read, a client is pinged and answered, and its close noticed', async t => {
+  const server = await startServerFor(
+    t,
+    ...['--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug', '--ping-interval', '100ms'],
+    ...['--pong-timeout', '300ms'],
+  );
+  const client = await connectRaw(server.port, { path: '/x?never' });
+  const filling = Buffer.concat(Array.from({ length: 1000 }, () => frame(opcode.text, 'x'.repeat(1000))));
+  client.send(filling);
+  // Some frames more wait for the program: these pings of ours are behind them. The server's own come all the same.
+  for (let i = 0; i < 12; i++) assert.equal((await client.nextFrame())?.opcode, opcode.ping);
+  assert.equal(client.socket.readableEnded, false);
+  client.destroy();
+  await untilLogged(server, 'program ended');
+});
+
+test('a client that fills its program and leaves in order takes the program with it, once that has read', async t => {
+  const script = `${sleeper('wc -l >&2')}`;
+  const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '1h');
+  const other = await connectRaw(server.port, { path: '/echo' });
+  const client = await connectRaw(server.port, { path: '/x?wc' });
+  for (let i = 0; i < 1000; i++) client.send(frame(opcode.text, 'x'.repeat(1000)));
+  client.send(closeFrame(1000));
+  client.socket.end();
+  await untilStill(other, () => client.socket.writableLength);
+  writeFileSync(`${go}-wc`, '');
+  const said = await server.untilLogged(({ event }) => event === 'program says');
+  assert.equal(String(said['line']).trim(), '1000', 'nothing is lost');
+  await client.ended;
+  other.destroy();
+});
+
+test('a program that closes its stdin, and goes on, loses what it is sent, and its client waits for nothing', async t => {
+  const server = await startServerFor(t, '--exec', `x=${sh('exec <&-; echo deaf; sleep 1000')}`);
+  const client = await connectRaw(server.port, { path: '/x' });
+  assert.equal(await nextShown(client), 'deaf');
+  for (let i = 0; i < 2000; i++) client.send(frame(opcode.text, 'x'.repeat(1000)));
+  client.send(frame(opcode.ping, 'here'));
+  assert.equal((await client.nextFrame())?.payload.toString(), 'here');
+  client.destroy();
+});
+
+test('half a message does not keep a held connection from its end', async t => {
+  const server = await startServerFor(t, '--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug');
+  const client = await connectRaw(server.port, { path: '/x?half' });
+  const filling = Buffer.concat(Array.from({ length: 1000 }, () => frame(opcode.text, 'x'.repeat(1000))));
+  client.send(filling, frame(opcode.text, 'begun').subarray(0, 4));
+  client.socket.end();
+  writeFileSync(`${go}-half`, '');
+  client.socket.resume();
+  await once(client.socket, 'close');
+  await untilLogged(server, 'program ended');
+});

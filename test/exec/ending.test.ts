@@ -1,0 +1,250 @@
+/** Nothing is left behind: no process, no zombie, no descriptor, whoever ends first and however. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { roundTrip } from '../support/echoProbe.ts';
+import { openDescriptors } from '../support/processState.ts';
+import { connectRaw, type RawClient } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+import { isAlive, nextShown, processes, quoteWords, untilSo } from './programs.ts';
+
+const sh = (script: string) => quoteWords('sh', '-c', script);
+/** Tells its pid and that of a grandchild; neither ends for want of input, nor for a SIGTERM. */
+const stubborn = `trap '' TERM HUP INT; (exec sleep 1000) & echo $$ $!; wait; sleep 1000`;
+
+async function pidsOf(client: RawClient): Promise<number[]> {
+  return (await nextShown(client)).split(' ').map(Number);
+}
+
+const childrenOf = (server: ServerProcess) => processes().filter(({ parent }) => parent === server.pid);
+const isWarden = (server: ServerProcess, group: number) =>
+  childrenOf(server).some(({ pid }) => pid === group);
+
+function told(server: ServerProcess): unknown[] {
+  const signals = server.logged().filter(({ event }) => event === 'program told to end');
+  return signals.map(({ by }) => by);
+}
+
+test('a program that ends with its stdin is sent no signal', async t => {
+  const script = 'cat >/dev/null; echo bye >&2; exit 7';
+  const server = await startServerFor(t, '--exec', `x=${sh(script)}`);
+  const client = await connectRaw(server.port, { path: '/x' });
+  client.send(closeFrame(1000));
+  const ended = await server.untilLogged(({ event }) => event === 'program ended');
+  assert.equal(ended['with'], 7);
+  await server.untilLogged(({ line }) => line === 'bye');
+  assert.deepEqual(told(server), []);
+  client.destroy();
+});
+
+test('a program may say a MiB more to nobody and come to its end; one that goes on finds its stdout closed', async t => {
+  const server = await startServerFor(
+    t,
+    ...['--exec', `little=${sh('cat >/dev/null; head -c 500000 /dev/zero; exit 7')}`],
+    ...['--exec', 'much=yes', '--exec-grace', '1h', '--log-level', 'debug'],
+  );
+  const little = await connectRaw(server.port, { path: '/little' });
+  little.send(closeFrame(1000));
+  assert.equal((await server.untilLogged(({ event }) => event === 'program ended'))['with'], 7);
+  const much = await connectRaw(server.port, { path: '/much' });
+  assert.equal(await nextShown(much), 'y');
+  much.destroy();
+  const ended = await server.untilLogged(
+    ({ event, program }) => event === 'program ended' && program === 'much',
+  );
+  // A reset, as what was written to it was not read; else it were SIGPIPE.
+  assert.ok(ended['with'] === 1 || ended['with'] === 'SIGPIPE', `${ended['with']}`);
+});
+
+for (const [how, end] of [
+  ['closes', (client: RawClient) => client.send(closeFrame(1000))],
+  ['goes away', (client: RawClient) => client.destroy()],
+] as const) {
+  test(`SIGTERM, and then SIGKILL, goes to all that a program has started when its client ${how}`, async t => {
+    const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '200ms');
+    const before = openDescriptors(server.pid);
+    const client = await connectRaw(server.port, { path: '/x' });
+    const pids = await pidsOf(client);
+    assert.equal(pids.length, 2);
+    assert.ok(pids.every(isAlive));
+    end(client);
+    await untilSo(() => !pids.some(isAlive));
+    assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL']);
+    client.destroy();
+    // The warden has one.
+    await untilSo(() => openDescriptors(server.pid) <= before + 1);
+  });
+}
+
+test('a grandchild that stays when its program ends is ended, and the connection is not kept waiting', async t => {
+  const script = '(trap "" HUP; exec sleep 1000) >/dev/null 2>&1 </dev/null & echo $!; exit 0';
+  const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
+  const client = await connectRaw(server.port, { path: '/x' });
+  const [pid] = await pidsOf(client);
+  assert.equal(await nextShown(client), 'close 1000 the program ended');
+  await untilSo(() => !isAlive(pid!));
+  assert.deepEqual(told(server), ['SIGTERM']);
+  client.destroy();
+});
+
+test('who leaves the group is not ended with it, but keeps nobody waiting for output', async t => {
+  const script = 'setsid sleep 1000 & echo $!; exit 0';
+  const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
+  const client = await connectRaw(server.port, { path: '/x' });
+  const [pid] = await pidsOf(client);
+  assert.equal(await nextShown(client), 'close 1000 the program ended');
+  assert.ok(isAlive(pid!));
+  process.kill(pid!, 'SIGKILL');
+  client.destroy();
+});
+
+test('a program that is killed closes its own connection with 1011', async t => {
+  const server = await startServerFor(t, '--exec', `x=${sh('echo $$; exec cat')}`);
+  const [client, other] = [
+    await connectRaw(server.port, { path: '/x' }),
+    await connectRaw(server.port, { path: '/x' }),
+  ];
+  const [pid] = await pidsOf(client);
+  await pidsOf(other);
+  process.kill(pid!, 'SIGKILL');
+  assert.equal(await nextShown(client), 'close 1011 the program failed');
+  await roundTrip(other);
+  client.destroy();
+  other.destroy();
+});
+
+test('SIGTERM to the server ends programs in order, before it ends itself', async t => {
+  const script = 'echo $$; cat >/dev/null; sleep 0.3; echo saved >&2';
+  const server = await startServerFor(
+    t,
+    ...[
+      '--exec',
+      `x=${sh(script)}`,
+      '--exec-shared',
+      `y=${sh(script)}`,
+      '--exec-shared',
+      `z=${sh(stubborn)}`,
+    ],
+    ...['--exec-grace', '1s'],
+  );
+  const client = await connectRaw(server.port, { path: '/x' });
+  const [pid] = await pidsOf(client);
+  const children = childrenOf(server).map(child => child.pid);
+  assert.ok(children.includes(pid!) && children.length >= 3, `${children}`);
+  server.child.kill('SIGTERM');
+  assert.match(await nextShown(client), /^close 1001 /);
+  client.send(closeFrame(1001));
+  assert.equal(await server.exited, 0);
+  assert.deepEqual(children.filter(isAlive), []);
+  assert.equal(server.logged().filter(({ line }) => line === 'saved').length, 2);
+  assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL'], 'the stubborn one alone');
+  client.destroy();
+});
+
+for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
+  test(`${signal} to the server leaves nothing behind, not even what ignores the end of its stdin and SIGTERM`, async t => {
+    const server = await startServerFor(
+      t,
+      ...[
+        '--exec',
+        `stubborn=${sh(stubborn)}`,
+        '--exec',
+        'cat=cat',
+        '--exec-shared',
+        `shared=${sh(stubborn)}`,
+      ],
+      ...['--exec-grace', '1s'],
+    );
+    const clients = await Promise.all(
+      ['/stubborn', '/cat', '/stubborn'].map(path => connectRaw(server.port, { path })),
+    );
+    const [first, cat, second] = clients as [RawClient, RawClient, RawClient];
+    const pids = [...(await pidsOf(first)), ...(await pidsOf(second))];
+    await roundTrip(cat);
+    const groups = new Set(childrenOf(server).map(child => child.pid));
+    const all = processes().filter(({ group }) => groups.has(group));
+    // Three with a child each, cat, the warden; but no one is told of shared's.
+    assert.ok(all.length >= 8 && pids.every(pid => all.some(one => one.pid === pid)), `${all.length}`);
+    if (signal === 'SIGKILL') server.child.kill('SIGKILL');
+    else {
+      server.child.kill('SIGTERM');
+      await untilLogged(server, 'draining');
+      server.child.kill('SIGTERM');
+    }
+    assert.equal(await server.exited, signal === 'SIGKILL' ? null : 1);
+    await untilSo(() => !all.some(({ pid }) => isAlive(pid)));
+    for (const client of clients) client.destroy();
+  });
+}
+
+test('a warden that was killed is replaced, and the new one knows all that runs', async t => {
+  const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '1s');
+  const first = await connectRaw(server.port, { path: '/x' });
+  const pids = await pidsOf(first);
+  const warden = childrenOf(server).find(({ pid }) => !pids.includes(pid));
+  assert.ok(warden !== undefined && isWarden(server, warden.group));
+  process.kill(warden.pid, 'SIGKILL');
+  await untilSo(() => !isAlive(warden.pid));
+  // It is missed when the next program starts.
+  await untilSo(() => !childrenOf(server).some(({ pid }) => pid === warden.pid));
+  const second = await connectRaw(server.port, { path: '/x' });
+  pids.push(...(await pidsOf(second)));
+  server.child.kill('SIGKILL');
+  await server.exited;
+  await untilSo(() => !pids.some(isAlive));
+  first.destroy();
+  second.destroy();
+});
+
+test('200 programs: each its own order, and then no zombie and no descriptor is left', async t => {
+  const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '200');
+  const warming = await connectRaw(server.port, { path: '/x' });
+  await roundTrip(warming);
+  await warming.end();
+  const probe = await connectRaw(server.port, { path: '/echo' });
+  await untilSo(() => childrenOf(server).length === 1);
+  await roundTrip(probe);
+  const before = openDescriptors(server.pid);
+  for (let round = 0; round < 2; round++) {
+    const clients = await Promise.all(
+      Array.from({ length: 200 }, () => connectRaw(server.port, { path: '/x' })),
+    );
+    await Promise.all(
+      clients.map(async (client, number) => {
+        for (let i = 0; i < 20; i++) client.send(frame(opcode.text, `${number} ${i}`));
+        for (let i = 0; i < 20; i++) assert.equal(await nextShown(client), `${number} ${i}`);
+      }),
+    );
+    assert.equal(childrenOf(server).length, 201, 'and the warden');
+    for (const [number, client] of clients.entries()) {
+      if (number % 2 === 0) client.destroy();
+      else client.send(closeFrame(1000));
+    }
+    // Zombies would be among them.
+    await untilSo(() => childrenOf(server).length === 1);
+    for (const client of clients) client.destroy();
+    await untilSo(() => openDescriptors(server.pid) <= before);
+  }
+  await roundTrip(probe);
+  assert.deepEqual(
+    server.logged().filter(({ level }) => level === 'error'),
+    [],
+  );
+  probe.destroy();
+});
+
+test('who leaves before its program is started leaves nothing behind', async t => {
+  const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '0');
+  const clients = await Promise.all(
+    Array.from({ length: 100 }, () => connectRaw(server.port, { path: '/x' })),
+  );
+  for (const client of clients) client.destroy();
+  await untilSo(
+    () => childrenOf(server).every(({ state }) => state !== 'Z') && childrenOf(server).length <= 1,
+  );
+  const last = await connectRaw(server.port, { path: '/x' });
+  await roundTrip(last);
+  assert.equal(await server.stop(), 0);
+  last.destroy();
+});
