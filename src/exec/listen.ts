@@ -3,7 +3,7 @@
  * is, until the system's buffers are full and the program has to wait.
  */
 import { requestTurn } from '../connection/outbox.ts';
-import { heldBackShare, turnShare } from '../protocol/bounds.ts';
+import { heldBackShare, programShare } from '../protocol/bounds.ts';
 import { work } from '../protocol/work.ts';
 import type { Format, Said } from './format.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
@@ -65,7 +65,7 @@ export function hearAll(audiences: Audiences): void {
 /** @returns whether all is heard that there is */
 function hear(audience: Audience): boolean {
   const { program } = audience;
-  const enough = work.done + turnShare;
+  const enough = work.done + programShare;
   while (!audience.isOver) {
     if (!audience.isReady()) return false;
     if (work.done >= enough) {

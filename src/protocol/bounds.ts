@@ -147,6 +147,12 @@ export const maxRecipients = 10_000;
 /** Programs started in one turn: each takes about a millisecond in which nothing else is done. */
 export const startsPerTurn = 4;
 
+/**
+ * What a program may say in one turn, in the units of `turnShare`: 1,024 messages, or 256 KiB. So its clients are written
+ * to in between, and only those that are slow fall behind.
+ */
+export const programShare = 1024;
+
 /** What a program still writes when its connection is gone is read, up to so much, so that it can come to its end. */
 export const maxUnheard = 1 * MiB;
 
