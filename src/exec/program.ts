@@ -30,7 +30,10 @@ export interface Program {
   /** None of its process group is left, or could be ended. */
   isGroupGone: boolean;
   isGone: boolean;
+  /** To the next step of its end. */
   timer: NodeJS.Timeout | undefined;
+  /** Its first process has ended, and the others are looked for again and again. */
+  watch: NodeJS.Timeout | undefined;
 }
 
 export interface ProgramEvents {
@@ -96,6 +99,7 @@ function newProgram(
     isGroupGone: false,
     isGone: false,
     timer: undefined,
+    watch: undefined,
   };
   noteGroup(pid, grace);
   logErrorLines(stderr, fields);
@@ -175,12 +179,17 @@ function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
+/** The system tells nobody when the last of a group has ended. */
+const lookInterval = 50;
+
 /** A group has the leader's pid as long as anyone is in it, so that no other process can have that. */
 function lookIfGone(program: Program): void {
   if (program.exit === undefined || program.isGone) return;
   program.isGroupGone ||= program.grace === 0 || !kill(program, 0);
+  if (!program.isGroupGone) program.watch ??= setInterval(() => lookIfGone(program), lookInterval);
   if (!program.isGroupGone || !program.isSilent) return;
   clearTimeout(program.timer);
+  clearInterval(program.watch);
   forgetGroup(program.pid);
   program.isGone = true;
   program.events.gone();

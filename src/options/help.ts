@@ -18,7 +18,7 @@ const examples = `Examples:
 
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
 ...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.
-NAME=CMD, or NAME:FORMAT=CMD: line (the default), null, length or json.`;
+CMD: NAME=COMMAND, or NAME:FORMAT=COMMAND with line, null, length or json.`;
 
 const usage = `pollywog [OPTION]...         starts a server
        pollywog COMMAND [WORD]...   has one that runs do something`;

@@ -1,5 +1,7 @@
-/** The kinds of values that name a program, and what is to reach it. */
-import type { Kind } from './values.ts';
+/** Options for handlers that are programs, and the kinds of values that those have. */
+import { defaults } from '../protocol/bounds.ts';
+import type { OptionTable } from './option.ts';
+import { count, duration, type Kind } from './values.ts';
 
 /** How messages are told apart on a program's stdin and stdout. */
 export const programFormats = ['line', 'null', 'length', 'json'] as const;
@@ -57,7 +59,7 @@ function parseProgram(raw: unknown): ProgramEntry | undefined {
 
 /** A program as a handler. */
 export const program: Kind<ProgramEntry> = {
-  placeholder: 'NAME=CMD',
+  placeholder: 'CMD',
   wants:
     'NAME=COMMAND or NAME:FORMAT=COMMAND, with line, null, length or json for FORMAT, and plain words for COMMAND (what a shell would expand or obey is quoted, or the command is sh -c)',
   // Commands may have commas.
@@ -73,3 +75,42 @@ export const variableName: Kind<string> = {
   parse: raw => (typeof raw === 'string' && /^[A-Za-z_]\w*$/.test(raw) ? raw : undefined),
   show: name => name,
 };
+
+/** Their group in the table. */
+export const programOptions = {
+  exec: {
+    kind: program,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Programs',
+    help: 'handler NAME=COMMAND, a process each',
+  },
+  execShared: {
+    kind: program,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Programs',
+    help: 'handler NAME=COMMAND, one for all',
+  },
+  execEnv: {
+    kind: variableName,
+    repeatable: true,
+    default: [],
+    group: 'Programs',
+    help: 'variable that programs get, too',
+  },
+  execMax: {
+    kind: count,
+    default: defaults.execMax,
+    group: 'Programs',
+    help: 'processes of --exec at once',
+  },
+  execGrace: {
+    kind: duration,
+    default: defaults.execGrace,
+    group: 'Programs',
+    help: 'from EOF to SIGTERM, from that to SIGKILL',
+  },
+} as const satisfies OptionTable;

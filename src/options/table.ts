@@ -3,7 +3,7 @@ import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, origin } from './addresses.ts';
 import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
-import { program, variableName } from './program.ts';
+import { programOptions } from './program.ts';
 import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
@@ -92,41 +92,7 @@ export const table = {
     group: 'Chat',
     help: 'files put aside that are kept',
   },
-  exec: {
-    kind: program,
-    repeatable: true,
-    default: [],
-    needsRestart: true,
-    group: 'Programs',
-    help: 'NAME is CMD, a process a connection',
-  },
-  execShared: {
-    kind: program,
-    repeatable: true,
-    default: [],
-    needsRestart: true,
-    group: 'Programs',
-    help: 'NAME is CMD, one process for all',
-  },
-  execEnv: {
-    kind: variableName,
-    repeatable: true,
-    default: [],
-    group: 'Programs',
-    help: 'variable that programs get, too',
-  },
-  execMax: {
-    kind: count,
-    default: defaults.execMax,
-    group: 'Programs',
-    help: 'processes of --exec at once',
-  },
-  execGrace: {
-    kind: duration,
-    default: defaults.execGrace,
-    group: 'Programs',
-    help: 'from EOF to SIGTERM, from that to SIGKILL',
-  },
+  ...programOptions,
   maxMessage: {
     kind: size,
     default: defaults.maxMessage,

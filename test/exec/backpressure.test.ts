@@ -125,7 +125,7 @@ test('while its program does not read, a client is pinged and answered, and its 
   const server = await startServerFor(
     t,
     ...['--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug', '--ping-interval', '100ms'],
-    ...['--pong-timeout', '300ms'],
+    ...['--pong-timeout', '300ms', '--exec-grace', '200ms'],
   );
   const client = await connectRaw(server.port, { path: '/x?never' });
   const filling = Buffer.concat(Array.from({ length: 1000 }, () => frame(opcode.text, 'x'.repeat(1000))));

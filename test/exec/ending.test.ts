@@ -69,6 +69,7 @@ for (const [how, end] of [
     assert.equal(pids.length, 2);
     assert.ok(pids.every(isAlive));
     end(client);
+    await server.untilLogged(({ by }) => by === 'SIGKILL');
     await untilSo(() => !pids.some(isAlive));
     assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL']);
     client.destroy();
@@ -83,6 +84,7 @@ test('a grandchild that stays when its program ends is ended, and the connection
   const client = await connectRaw(server.port, { path: '/x' });
   const [pid] = await pidsOf(client);
   assert.equal(await nextShown(client), 'close 1000 the program ended');
+  await server.untilLogged(({ by }) => by === 'SIGTERM');
   await untilSo(() => !isAlive(pid!));
   assert.deepEqual(told(server), ['SIGTERM']);
   client.destroy();
@@ -135,6 +137,7 @@ test('SIGTERM to the server ends programs in order, before it ends itself', asyn
   server.child.kill('SIGTERM');
   assert.match(await nextShown(client), /^close 1001 /);
   client.send(closeFrame(1001));
+  client.socket.end();
   assert.equal(await server.exited, 0);
   assert.deepEqual(children.filter(isAlive), []);
   assert.equal(server.logged().filter(({ line }) => line === 'saved').length, 2);
@@ -245,6 +248,6 @@ test('who leaves before its program is started leaves nothing behind', async t =
   );
   const last = await connectRaw(server.port, { path: '/x' });
   await roundTrip(last);
-  assert.equal(await server.stop(), 0);
   last.destroy();
+  assert.equal(await server.stop(), 0);
 });

@@ -231,9 +231,10 @@ test('who comes while it owes more than --max-buffered is sent away', async t =>
     '100ms',
   );
   const client = await connectRaw(server.port, { path: '/x' });
-  for (let i = 0; i < 6; i++) client.send(frame(opcode.text, 'x'.repeat(100_000)));
+  // The system takes two of them or so.
+  for (let i = 0; i < 4; i++) client.send(frame(opcode.text, 'x'.repeat(100_000)));
   client.send(frame(opcode.ping, ''));
-  await client.nextFrame();
+  assert.equal((await client.nextFrame())?.opcode, opcode.pong);
   const late = await connectRaw(server.port, { path: '/x' });
   assert.match(await nextShown(late), /^close 1013 the program cannot take anyone now/);
   late.destroy();
