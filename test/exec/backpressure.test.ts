@@ -163,6 +163,21 @@ test('a program that closes its stdin, and goes on, loses what it is sent, and i
   client.destroy();
 });
 
+test('one that closes its stdin while its client waits has that go on', async t => {
+  const script = sleeper('exec <&-; echo closed; exec sleep 1000');
+  const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
+  const other = await connectRaw(server.port, { path: '/echo' });
+  const client = await connectRaw(server.port, { path: '/x?closes' });
+  for (let i = 0; i < 8000; i++) client.send(frame(opcode.text, 'x'.repeat(1000)));
+  client.send(frame(opcode.ping, 'here'));
+  assert.ok((await untilStill(other, () => client.socket.writableLength)) > 0);
+  writeFileSync(`${go}-closes`, '');
+  assert.equal(await nextShown(client), 'closed');
+  assert.equal((await client.nextFrame())?.payload.toString(), 'here');
+  client.destroy();
+  other.destroy();
+});
+
 test('half a message does not keep a held connection from its end', async t => {
   const server = await startServerFor(t, '--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug');
   const client = await connectRaw(server.port, { path: '/x?half' });
