@@ -141,6 +141,9 @@ export function writeRecord(program: Program, record: Buffer): void {
   stdin.write(record);
 }
 
+/** How often we look, in milliseconds, for what the system tells nobody: that the last of a group has ended. */
+const lookInterval = 50;
+
 /** Ends it and all of its group, in order: its stdin ends; if that is not enough, SIGTERM; if not even that, SIGKILL. */
 export function endProgram(program: Program): void {
   if (program.isEnding) return;
@@ -153,19 +156,25 @@ export function endProgram(program: Program): void {
     program.timer = setTimeout(() => {
       signalGroup(program, 'SIGKILL');
       program.isGroupGone = true;
-      // Whoever left the group may still have them open.
-      program.stdout.destroy();
       program.stderr.destroy();
+      cutOff(program);
       lookIfGone(program);
     }, grace);
     lookIfGone(program);
   }, grace);
 }
 
+/** Whoever left the group may still have stdout open. But what was said before may wait for a client that is slow. */
+function cutOff(program: Program, seen = -1): void {
+  const { bytesRead, readableLength } = program.stdout as Readable & { bytesRead: number };
+  if (bytesRead === seen && readableLength === 0) program.stdout.destroy();
+  else program.timer = setTimeout(() => cutOff(program, bytesRead), lookInterval);
+}
+
 function signalGroup(program: Program, signal: 'SIGTERM' | 'SIGKILL'): void {
   if (program.isGroupGone) return;
-  log('info', 'program told to end', { ...program.fields, by: signal });
-  if (!kill(program, signal)) program.isGroupGone = true;
+  if (kill(program, signal)) log('info', 'program told to end', { ...program.fields, by: signal });
+  else program.isGroupGone = true;
 }
 
 /** @returns false where the group is gone */
@@ -178,9 +187,6 @@ function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
-
-/** The system tells nobody when the last of a group has ended. */
-const lookInterval = 50;
 
 /** A group has the leader's pid as long as anyone is in it, so that no other process can have that. */
 function lookIfGone(program: Program): void {

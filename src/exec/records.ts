@@ -47,6 +47,14 @@ export function addChunk(records: Records, chunk: Buffer): void {
  */
 export function nextRecord(records: Records, { delimiter, headerSize }: Format, longest: number): boolean {
   const { bytes, start, end } = records;
+  if (start === end) {
+    // All is read: nothing is to be kept for long.
+    records.bytes = nothing;
+    records.start = 0;
+    records.end = 0;
+    records.searched = 0;
+    return false;
+  }
   let stop: number;
   if (delimiter === undefined) {
     if (end - start < headerSize) return false;

@@ -121,6 +121,46 @@ sys.stderr.write('written\\n')`;
   });
 }
 
+test('a slow client gets all that a program said before it ended, however long ago', async t => {
+  // Writes until nobody takes any more, tells how much that was, and ends.
+  const script = `import os, sys, time
+os.set_blocking(1, False)
+written = stuck = 0
+while stuck < 20:
+    try:
+        written += os.write(1, b'x' * 1023 + b'\\n')
+        stuck = 0
+    except BlockingIOError:
+        stuck += 1
+        time.sleep(0.02)
+sys.stderr.write(str(written))`;
+  const program = quoteWords('/usr/bin/python3', '-c', script);
+  const server = await startServerFor(
+    t,
+    '--exec',
+    `x=${program}`,
+    '--exec-grace',
+    '1ms',
+    '--log-level',
+    'debug',
+  );
+  const other = await connectRaw(server.port, { path: '/echo' });
+  const client = await connectRaw(server.port, { path: '/x' });
+  client.socket.pause();
+  const { line } = await server.untilLogged(({ event }) => event === 'program says');
+  await untilLogged(server, 'program ended');
+  await untilStill(other, () => client.socket.bytesRead);
+  client.socket.resume();
+  let received = 0;
+  let next = await client.nextFrame();
+  for (; next?.opcode === opcode.text; next = await client.nextFrame()) received += next.payload.length + 1;
+  assert.equal(next?.payload.readUInt16BE(0), 1000);
+  // The last line may have no end.
+  assert.ok(received === Number(line) || received === Number(line) + 1, `${received} of ${line}`);
+  client.destroy();
+  other.destroy();
+});
+
 test('while its program does not read, a client is pinged and answered, and its close noticed', async t => {
   const server = await startServerFor(
     t,
