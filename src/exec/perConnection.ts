@@ -140,6 +140,7 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         close(session, error.code, error.message);
+        return;
       }
       if (isFull(program)) holdBack(connection);
     },

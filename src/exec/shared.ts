@@ -158,6 +158,7 @@ export function newSharedProgramHandler(entry: ProgramEntry): Handler {
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         connection.wire.close(connection, error.code, error.message);
+        return;
       }
       if (!isFull(program)) return;
       holdBack(connection);
