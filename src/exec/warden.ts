@@ -26,12 +26,18 @@ end() {
   done
   groups=$left
 }
-end 0
-[ "$groups" = ' ' ] && exit
-sleep "$1"
+patience() {
+  seconds=$1
+  end 0
+  while [ "$groups" != ' ' ] && [ "$seconds" -gt 0 ]; do
+    sleep 1
+    seconds=$((seconds - 1))
+    end 0
+  done
+}
+patience "$1"
 end TERM
-[ "$groups" = ' ' ] && exit
-sleep "$1"
+patience "$1"
 end KILL`;
 
 /** The groups that there are. */

@@ -181,6 +181,24 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
   });
 }
 
+test('the warden goes when all others have gone, whatever time they had', async t => {
+  const server = await startServerFor(
+    t,
+    '--exec',
+    `x=${sh('echo $$; cat >/dev/null; sleep 0.5')}`,
+    '--exec-grace',
+    '1h',
+  );
+  const client = await connectRaw(server.port, { path: '/x' });
+  const [pid] = await pidsOf(client);
+  const children = childrenOf(server).map(child => child.pid);
+  assert.equal(children.length, 2);
+  await server.kill();
+  assert.ok(isAlive(pid!));
+  await untilSo(() => !children.some(isAlive));
+  client.destroy();
+});
+
 test('a warden that was killed is replaced, and the new one knows all that runs', async t => {
   const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '1s');
   const first = await connectRaw(server.port, { path: '/x' });
