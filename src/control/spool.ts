@@ -6,8 +6,9 @@
 import { watch } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { log } from '../log/log.ts';
-import { maxSpoolFile, spoolRescan } from '../protocol/bounds.ts';
+import { maxSpoolFile, spoolPace, spoolRescan } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
 import type { Control } from './command.ts';
 import {
@@ -80,8 +81,8 @@ async function recover({ folders }: Door): Promise<void> {
     if (await isAnswered(folders, name)) {
       await forget(folders, name);
     } else {
-      log('warn', 'spool file failed', { name, reason });
       await putAside(folders, name, [Buffer.from(`${reason}\n`)]);
+      log('warn', 'spool file failed', { name, reason });
     }
   }
 }
@@ -182,6 +183,7 @@ async function runFile(door: Door, name: string, toSync: FileHandle): Promise<vo
     await fail(door, run, name, (error as Error).message);
   }
   for (const then of run.followers) then();
+  await wait(Math.max(0, began + spoolPace - performance.now()));
 }
 
 async function runWhole(run: Run, name: string): Promise<void> {
@@ -197,17 +199,19 @@ const advice = 'write it under another name, and rename it when it is whole';
 
 /** Nothing else is taken before it is put aside. */
 async function fail(door: Door, run: Run, name: string, reason: string): Promise<void> {
-  log('warn', 'spool file failed', { name, commands: run.commands, reason });
   const said = allOf(run.output, `${reason}\n`);
-  for (;;) {
-    try {
-      return await putAside(door.folders, name, said);
-    } catch (error) {
-      complain(door, (error as Error).message);
-      // Somebody took it away; or, when the server is started again, it is put aside.
-      if (errorCode(error) === 'ENOENT' || door.ending.signal.aborted) return;
-      await nap(door);
-    }
+  while (!(await isPutAside(door, name, said))) await nap(door);
+  log('warn', 'spool file failed', { name, commands: run.commands, reason });
+}
+
+/** Or need not be: somebody took it away; or the server ends, and sees to it when it is started again. */
+async function isPutAside(door: Door, name: string, said: readonly Buffer[]): Promise<boolean> {
+  try {
+    await putAside(door.folders, name, said);
+    return true;
+  } catch (error) {
+    complain(door, (error as Error).message);
+    return errorCode(error) === 'ENOENT' || door.ending.signal.aborted;
   }
 }
 

@@ -1,36 +1,44 @@
 /**
- * What a full spool costs the others: node build/test/bench/spool.js [--files N] [--rounds N]
+ * What a full spool costs the others: node build/test/bench/spool.js [--files N] [--rounds N] [--every MS]
  *
- * One client sends a message to the echo as soon as the last one is back. Its round trips are timed while nothing else
- * happens, and while the server runs N files with a command each, which were all put there at once by another process.
+ * One client sends a message to the echo some time after the last one is back, or at once (0). Its round trips are timed
+ * while nothing else happens, and while the server runs N files with a command each, which another process has put there
+ * in one go.
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 
-const warmUp = 5000;
-const idleTrips = 150_000;
+const warmUp = 1000;
+const idleSeconds = 5;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { files: { type: 'string', default: '1000' }, rounds: { type: 'string', default: '3' } },
+    options: {
+      files: { type: 'string', default: '1000' },
+      rounds: { type: 'string', default: '3' },
+      every: { type: 'string', default: '1' },
+    },
   });
   const files = Number(values.files);
+  const every = Number(values.every);
   const folder = mkdtempSync(join(tmpdir(), 'pollywog-spool-'));
   const spool = join(folder, 'spool');
   const server = await startServer('--spool', spool);
   try {
     const client = await connectRaw(server.port, { path: '/echo' });
-    await tripTimes(client, count => count < warmUp);
+    await tripTimes(client, every, count => count < warmUp);
     for (let round = 1; round <= Number(values.rounds); round++) {
-      const idle = await tripTimes(client, count => count < idleTrips);
+      const until = performance.now() + idleSeconds * 1000;
+      const idle = await tripTimes(client, every, () => performance.now() < until);
       const began = performance.now();
-      const busy = await whileSpooling(server, client, folder, files);
+      const busy = await whileSpooling(server, client, every, folder, files);
       const seconds = (performance.now() - began) / 1000;
       console.log(`round ${round}: ${files} files in ${seconds.toFixed(1)} s`);
       console.log(`  idle    ${show(idle)}`);
@@ -47,6 +55,7 @@ async function main(): Promise<void> {
 async function whileSpooling(
   server: ServerProcess,
   client: RawClient,
+  every: number,
   folder: string,
   files: number,
 ): Promise<number[]> {
@@ -59,7 +68,7 @@ async function whileSpooling(
   };
   server.child.stderr!.on('data', count);
   const moved = promisify(execFile)('sh', ['-c', `mv ${drafts}/*.cmd ${join(folder, 'spool')}/`]);
-  const times = await tripTimes(client, () => done < files);
+  const times = await tripTimes(client, every, () => done < files);
   server.child.stderr!.off('data', count);
   await moved;
   rmSync(drafts, { recursive: true });
@@ -71,12 +80,17 @@ function name(index: number): string {
 }
 
 /** Milliseconds, in rising order. */
-async function tripTimes(client: RawClient, goesOn: (count: number) => boolean): Promise<number[]> {
+async function tripTimes(
+  client: RawClient,
+  every: number,
+  goesOn: (count: number) => boolean,
+): Promise<number[]> {
   const times: number[] = [];
   while (goesOn(times.length)) {
     const began = performance.now();
     await roundTrip(client);
     times.push(performance.now() - began);
+    if (every > 0) await wait(every);
   }
   return times.sort((a, b) => a - b);
 }
