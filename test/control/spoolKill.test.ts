@@ -1,0 +1,95 @@
+/** The server is killed while it works through its spool: nothing is run twice, and nothing is lost. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { newRandom } from '../support/random.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import type { ServerProcess } from '../support/serverProcess.ts';
+import { newSpoolFolder, type SpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+const total = 1000;
+const killings = 10;
+const names = Array.from({ length: total }, (_, index) => String(index).padStart(4, '0'));
+
+/** What became of the files: each is in one place. */
+function places(spool: SpoolFolder): Record<'done' | 'failed' | 'waiting', string[]> {
+  return { done: spool.names('.out'), failed: spool.names('.cmd', 'failed'), waiting: spool.names('.cmd') };
+}
+
+test('a thousand files in one go, and ten times SIGKILL on the way', async t => {
+  const spool = newSpoolFolder(t);
+  const data = `${spool.path}.data`;
+  mkdirSync(spool.path, { mode: 0o700 });
+  for (const name of names) spool.put(name, `broadcast ${name}\npublish lobby ${name}\n`);
+  const random = newRandom(20);
+  const heard: string[] = [];
+  let found = 0;
+  for (let round = 0; round <= killings; round++) {
+    const server = await startSpooling(t, spool, '--data', data);
+    const listening = listen(server, heard);
+    const left = spool.names('.cmd').length;
+    if (round === killings) {
+      await untilThrough(server, spool, names.at(-1)!);
+      assert.equal(await server.stop(), 0);
+    } else {
+      await untilLogged(server, 'spool file done', Math.min(left, 1 + (round % 3) * 40));
+      for (let i = random.below(200); i > 0; i--) await new Promise(setImmediate);
+      await server.kill();
+    }
+    await listening;
+    found += server.logged().filter(({ reason }) => /^the server ended/.test(String(reason))).length;
+    const { done, failed, waiting } = places(spool);
+    const running = spool.names('.cmd', 'running').filter(name => !done.includes(name));
+    assert.deepEqual([...new Set([...done, ...failed, ...running, ...waiting])].sort(), names);
+  }
+  const { done, failed, waiting } = places(spool);
+  assert.deepEqual([...done, ...failed].sort(), names, 'each is in one place');
+  assert.deepEqual(waiting, []);
+  assert.deepEqual(spool.names('', 'running'), []);
+  assert.equal(failed.length, found);
+  assert.ok(failed.length <= killings);
+  // A client hears each at most once, and in order.
+  assert.ok(heard.length > 0);
+  assert.deepEqual(heard, [...new Set(heard)].sort());
+  // The room remembers what was said, whoever was killed: what is done, once; what failed, at most once.
+  const lines = readFileSync(join(data, 'lobby.jsonl'), 'utf8').trimEnd().split('\n');
+  const said = lines.map(line => (JSON.parse(line) as { text: string }).text);
+  assert.deepEqual(said, [...new Set(said)].sort());
+  const unsaid = names.filter(name => !said.includes(name));
+  assert.deepEqual(
+    unsaid.filter(name => !failed.includes(name)),
+    [],
+  );
+});
+
+/** Adds what a client hears until the server is gone. */
+async function listen(server: ServerProcess, heard: string[]): Promise<void> {
+  const client = await connectRaw(server.port);
+  for (const { opcode, payload } of await client.remainingFrames()) {
+    if (opcode === 1) heard.push(payload.toString());
+  }
+  client.destroy();
+}
+
+test('what is found half done is put aside, and what was done is forgotten', async t => {
+  const spool = newSpoolFolder(t);
+  mkdirSync(join(spool.path, 'running'), { recursive: true, mode: 0o700 });
+  const place = (file: string, content: string) => writeFileSync(join(spool.path, file), content);
+  place('running/half.cmd', 'stop\n');
+  place('running/half.out', 'a draft');
+  place('running/done.cmd', 'stop\n');
+  place('done.out', 'stopping: 1\n');
+  spool.put('half', 'rooms\n');
+  const server = await startSpooling(t, spool);
+  const reason = 'the server ended while this was running; it may have been run in part';
+  assert.equal((await untilThrough(server, spool, 'half')).failed, true);
+  assert.equal(spool.read('failed/half.out'), `${reason}\n`);
+  assert.equal(spool.read('failed/half.cmd'), 'stop\n');
+  assert.equal(spool.read('done.out'), 'stopping: 1\n');
+  assert.deepEqual(spool.names('.cmd', 'running'), []);
+  // The next one of this name is another one.
+  await untilLogged(server, 'spool file done');
+  assert.match(spool.read('half.out'), /^room /);
+});

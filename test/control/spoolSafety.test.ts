@@ -1,0 +1,189 @@
+/** What lies in the spool's folder by mistake, or by malice. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
+
+test('a folder that is not there is made, for its owner alone', async t => {
+  const spool = newSpoolFolder(t);
+  await startSpooling(t, spool);
+  for (const folder of ['', 'running', 'failed']) {
+    assert.equal(statSync(join(spool.path, folder)).mode & 0o7777, 0o700);
+  }
+});
+
+test('a server does not start with a folder through which others may command it', async t => {
+  const cases: readonly [(path: string) => void, RegExp][] = [
+    [
+      path => {
+        mkdirSync(path);
+        chmodSync(path, 0o1777);
+      },
+      /everyone may write to \S+, and so command the server; chmod o-w takes that away/,
+    ],
+    [
+      path => {
+        mkdirSync(join(path, 'failed'), { recursive: true });
+        chmodSync(join(path, 'failed'), 0o777);
+      },
+      /everyone may write to \S+failed, and so command the server/,
+    ],
+    [
+      path => {
+        mkdirSync(path);
+        symlinkSync('/tmp', join(path, 'running'));
+      },
+      /running is no folder; move it away/,
+    ],
+    [path => writeFileSync(path, ''), /spool is no folder|ENOTDIR/],
+    [path => mkdirSync(`${path}.other`), /cannot take commands from \S+: ENOENT/],
+  ];
+  for (const [index, [prepare, sentence]] of cases.entries()) {
+    const spool = newSpoolFolder(t);
+    prepare(spool.path);
+    const path = index === cases.length - 1 ? join(spool.path, 'deep') : spool.path;
+    await assert.rejects(startSpooling(t, { ...spool, path }), sentence);
+  }
+});
+
+test("a folder of another user's is refused", {
+  skip: process.getuid?.() !== 0 && 'only root gives files away',
+}, async t => {
+  const spool = newSpoolFolder(t);
+  mkdirSync(spool.path);
+  chownSync(spool.path, 65_534, 65_534);
+  await assert.rejects(startSpooling(t, spool), /belongs to another user \(uid 65534\)/);
+});
+
+test('links, pipes, folders and odd names do nothing, and hold nobody up', async t => {
+  const spool = newSpoolFolder(t);
+  mkdirSync(spool.path, { mode: 0o700 });
+  const at = (file: string) => join(spool.path, file);
+  writeFileSync(at('commands'), 'stop\n');
+  symlinkSync(at('commands'), at('0link.cmd'));
+  symlinkSync('/dev/zero', at('0device.cmd'));
+  symlinkSync(at('nowhere'), at('0broken.cmd'));
+  execFileSync('mkfifo', [at('0pipe.cmd')]);
+  mkdirSync(at('0folder.cmd'));
+  const odd = ['.hidden', '-dash', 'a b', 'a\nb', 'ü', 'x'.repeat(201), ''].map(name => `${name}.cmd`);
+  for (const file of odd) writeFileSync(at(file), 'stop\n');
+  // What is not renamed yet, or has another name altogether.
+  for (const file of ['a.tmp', 'a.cmd.tmp', 'a.CMD', 'acmd']) writeFileSync(at(file), 'stop\n');
+  linkSync(at('commands'), at('1hard.cmd'));
+  spool.put('2', 'rooms\n');
+  const server = await startSpooling(t, spool);
+  assert.equal((await untilThrough(server, spool, '2')).failed, false);
+  assert.deepEqual(await untilThrough(server, spool, '1hard'), {
+    failed: true,
+    said: 'it has other names as well (hard links)\n',
+  });
+  for (const file of [
+    ...odd,
+    '0link.cmd',
+    '0device.cmd',
+    '0broken.cmd',
+    '0pipe.cmd',
+    '0folder.cmd',
+    'a.tmp',
+  ]) {
+    assert.ok(lstatSync(at(file)), file);
+  }
+  const ignored = server.logged().filter(({ event }) => event === 'spool file ignored');
+  assert.deepEqual(
+    ignored.map(({ file }) => file).sort(),
+    [...odd, '0link.cmd', '0device.cmd', '0broken.cmd', '0pipe.cmd', '0folder.cmd'].sort(),
+  );
+  // A pipe as bytes to send, too.
+  execFileSync('mkfifo', [at('pipe')]);
+  symlinkSync('/etc/passwd', at('link'));
+  spool.put('3', 'broadcast --binary pipe\n');
+  spool.put('4', 'broadcast --binary link\n');
+  assert.match((await untilThrough(server, spool, '3')).said, /cannot read pipe: it is no plain file/);
+  assert.match((await untilThrough(server, spool, '4')).said, /cannot read link: it is a symbolic link/);
+});
+
+test('an answer is never written through a link', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(t, spool);
+  const at = (file: string) => join(spool.path, file);
+  writeFileSync(at('precious'), 'as it was');
+  for (const file of ['1.out', 'running/1.out', 'failed/2.out', 'running/2.out']) {
+    symlinkSync(at('precious'), at(file));
+  }
+  spool.put('1', 'rooms\n');
+  spool.put('2', 'nonsense\n');
+  assert.match((await untilThrough(server, spool, '1')).said, /^room /);
+  assert.match((await untilThrough(server, spool, '2')).said, /there is no command/);
+  assert.equal(spool.read('precious'), 'as it was');
+  for (const file of ['1.out', 'failed/2.out']) assert.ok(lstatSync(at(file)).isFile(), file);
+});
+
+test('where the answer cannot be written, that is the reason', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(t, spool);
+  mkdirSync(join(spool.path, '1.out'));
+  spool.put('1', 'rooms\n');
+  assert.match((await untilThrough(server, spool, '1')).said, /^room .*\nEISDIR: /);
+});
+
+test('a folder that is not safe any more is left alone until it is', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(t, spool);
+  chmodSync(spool.path, 0o777);
+  spool.put('1', 'rooms\n');
+  const { reason } = await server.untilLogged(({ event }) => event === 'spool trouble');
+  assert.match(String(reason), /everyone may write to/);
+  assert.ok(spool.has('1.cmd'));
+  chmodSync(spool.path, 0o700);
+  assert.equal((await untilThrough(server, spool, '1')).failed, false);
+});
+
+test('a folder that is put in the place of the first one is found, if not at once', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(t, spool);
+  renameSync(spool.path, `${spool.path}.old`);
+  mkdirSync(spool.path, { mode: 0o700 });
+  for (const folder of ['running', 'failed']) mkdirSync(join(spool.path, folder), { mode: 0o700 });
+  spool.put('1', 'rooms\n');
+  assert.equal((await untilThrough(server, spool, '1')).failed, false);
+});
+
+test('a full disk: what was run is put aside with a word in the log, and is not run again', async t => {
+  const spool = newSpoolFolder(t);
+  mkdirSync(spool.path, { mode: 0o700 });
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', spool.path]).status !== 0) {
+    t.skip('this user may not mount a small file system');
+    return;
+  }
+  t.after(() => void spawnSync('umount', ['--lazy', spool.path]));
+  const data = `${spool.path}.data`;
+  const server = await startSpooling(t, spool, '--data', data);
+  writeFileSync(join(spool.path, '1.tmp'), 'publish lobby once\ninfo\n');
+  assert.throws(() => writeFileSync(join(spool.path, 'filler'), Buffer.alloc(1024 * 1024)), /ENOSPC/);
+  renameSync(join(spool.path, '1.tmp'), join(spool.path, '1.cmd'));
+  const { reason } = await server.untilLogged(({ event }) => event === 'spool file failed');
+  assert.match(String(reason), /^ENOSPC: no space left on device/);
+  assert.ok(server.logged().some(({ event, name }) => event === 'spool answer lost' && name === '1'));
+  assert.ok(spool.has('failed/1.cmd'));
+  assert.deepEqual(spool.names('', 'running'), []);
+  await server.stop();
+  rmSync(join(spool.path, 'filler'));
+  const next = await startSpooling(t, spool, '--data', data);
+  spool.put('2', 'rooms\n');
+  await untilThrough(next, spool, '2');
+  assert.equal(readFileSync(join(data, 'lobby.jsonl'), 'utf8').split('"once"').length, 2);
+});

@@ -1,0 +1,76 @@
+/** A spool's folder, as a script sees it. */
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ServerProcess, startServer } from './serverProcess.ts';
+
+interface Ending {
+  after(hook: () => void | Promise<void>): void;
+}
+
+export interface SpoolFolder {
+  readonly path: string;
+  /** Writes the file under another name, and renames it: the way it is meant. */
+  put(name: string, content: string | Uint8Array): void;
+  /** The content of a file there, such as `001.out` or `failed/001.cmd`. */
+  read(file: string): string;
+  has(file: string): boolean;
+  /** Of the files there that end so, what stands before, in order. */
+  names(suffix: string, folder?: string): string[];
+}
+
+/** An empty folder, which goes when the test ends. */
+export function newSpoolFolder(test: Ending): SpoolFolder {
+  const parent = mkdtempSync(join(tmpdir(), 'pollywog-spool-'));
+  test.after(() => rmSync(parent, { recursive: true, force: true }));
+  return spoolFolder(join(parent, 'spool'));
+}
+
+export function spoolFolder(path: string): SpoolFolder {
+  return {
+    path,
+    put(name, content) {
+      const draft = join(path, `${name}.tmp`);
+      writeFileSync(draft, content);
+      renameSync(draft, join(path, `${name}.cmd`));
+    },
+    read: file => readFileSync(join(path, file), 'utf8'),
+    has: file => existsSync(join(path, file)),
+    names(suffix, folder = '') {
+      const all = readdirSync(join(path, folder)).filter(file => file.endsWith(suffix));
+      return all.map(file => file.slice(0, -suffix.length)).sort();
+    },
+  };
+}
+
+/** A server that takes commands from there, ended at the latest when the test is over. */
+export async function startSpooling(
+  test: Ending,
+  { path }: SpoolFolder,
+  ...options: string[]
+): Promise<ServerProcess> {
+  const server = await startServer('--spool', path, ...options);
+  test.after(() => server.kill());
+  return server;
+}
+
+/** Waits until the file is through. @returns whether it failed, and what was said */
+export async function untilThrough(
+  server: ServerProcess,
+  spool: SpoolFolder,
+  name: string,
+): Promise<{ failed: boolean; said: string }> {
+  const { event } = await server.untilLogged(
+    entry => /^spool file (done|failed)$/.test(String(entry['event'])) && entry['name'] === name,
+  );
+  const failed = event === 'spool file failed';
+  return { failed, said: spool.read(failed ? `failed/${name}.out` : `${name}.out`) };
+}
