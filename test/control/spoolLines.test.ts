@@ -88,8 +88,8 @@ test('when the server ends, what runs is not waited for, and what is left is not
   await assert.rejects(done, /^Error: line 1: the server ended while this was running/);
   assert.equal(begun, 1);
   addCommand(t, 'end', answer => {
-    second.ending.abort();
     answer.end();
+    second.ending.abort();
   });
   const second = start('end\nponder\n');
   await turn();
