@@ -12,6 +12,7 @@ import { maxSpoolFile, spoolPace, spoolRescan } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
 import type { Control } from './command.ts';
 import {
+  agreed,
   answer,
   type Folders,
   forget,
@@ -135,9 +136,6 @@ async function work(door: Door): Promise<void> {
 }
 
 /**
- * A look at a folder may miss what comes meanwhile, and yet see what came after that. What two looks in a row agree on, from
- * the first name on, is complete: whatever was there before one of these, and has an earlier name, was there before the
- * second look began.
  * @param before what the last look saw, and was not taken
  * @returns the same for the next one
  * @throws Error where the folder is not as it should be
@@ -147,8 +145,7 @@ async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<r
   const { folders } = door;
   await checkFolders(folders);
   const there = await listFiles(folders.spool, file => refuse(door, file));
-  const differs = there.findIndex((name, index) => name !== before[index]);
-  const ready = differs < 0 ? there : there.slice(0, differs);
+  const ready = agreed(before, there);
   if (ready.length === 0) return there;
   // Where all of it is taken, there may be more by then.
   door.isWoken = true;

@@ -49,6 +49,16 @@ function firstOf(names: string[]): string[] {
 }
 
 /**
+ * What is ready to be taken. A look at a folder may miss what comes meanwhile, and yet see what came after that. What two
+ * looks in a row agree on, from the first name on, is complete: whatever was there before one of these, and has an earlier
+ * name, was there before the second look began.
+ */
+export function agreed(before: readonly string[], there: readonly string[]): readonly string[] {
+  const differs = there.findIndex((name, index) => name !== before[index]);
+  return differs < 0 ? there : there.slice(0, differs);
+}
+
+/**
  * Takes the file: from here on it is not run again, however this process ends.
  * @returns false where it is not there any more
  * @throws Error where it cannot be had; then it stays where it is

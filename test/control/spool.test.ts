@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { agreed } from '../../src/control/spoolFolder.ts';
 import { maxCommandLine, maxSpoolFile } from '../../src/protocol/bounds.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -88,6 +89,22 @@ test('what is put there while others are run comes in order, too', async t => {
   assert.deepEqual(await texts(client, 400), numbers);
   await untilThrough(server, spool, '399');
   assert.deepEqual(spool.names('.out'), numbers);
+});
+
+test('what only one of two looks saw is not taken, nor what comes after it', () => {
+  const cases = [
+    ['', 'a b', ''],
+    ['a b', 'a b', 'a b'],
+    ['a b', 'a b c', 'a b'],
+    ['a c', 'a b c', 'a'],
+    ['b c', 'a b c', ''],
+    ['a b c', 'b c', ''],
+    ['a b c', '', ''],
+  ] as const;
+  const names = (text: string) => text.split(' ').filter(Boolean);
+  for (const [before, there, ready] of cases) {
+    assert.deepEqual(agreed(names(before), names(there)), names(ready), `${before} / ${there}`);
+  }
 });
 
 test('a ping keeps the next line waiting, and so does one that is not answered', async t => {

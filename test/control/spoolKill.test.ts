@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { newRandom } from '../support/random.ts';
 import { connectRaw } from '../support/rawClient.ts';
-import type { ServerProcess } from '../support/serverProcess.ts';
 import { newSpoolFolder, type SpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
@@ -27,8 +26,8 @@ test('a thousand files in one go, and ten times SIGKILL on the way', async t => 
   const heard: string[] = [];
   let found = 0;
   for (let round = 0; round <= killings; round++) {
-    const server = await startSpooling(t, spool, '--data', data);
-    const listening = listen(server, heard);
+    const server = await startSpooling(t, spool, '--data', data, '--drain-timeout', '1s');
+    const client = await connectRaw(server.port);
     const left = spool.names('.cmd').length;
     if (round === killings) {
       await untilThrough(server, spool, names.at(-1)!);
@@ -38,7 +37,9 @@ test('a thousand files in one go, and ten times SIGKILL on the way', async t => 
       for (let i = random.below(200); i > 0; i--) await new Promise(setImmediate);
       await server.kill();
     }
-    await listening;
+    const frames = await client.remainingFrames();
+    client.destroy();
+    for (const { opcode, payload } of frames) if (opcode === 1) heard.push(payload.toString());
     found += server.logged().filter(({ reason }) => /^the server ended/.test(String(reason))).length;
     const { done, failed, waiting } = places(spool);
     const running = spool.names('.cmd', 'running').filter(name => !done.includes(name));
@@ -63,15 +64,6 @@ test('a thousand files in one go, and ten times SIGKILL on the way', async t => 
     [],
   );
 });
-
-/** Adds what a client hears until the server is gone. */
-async function listen(server: ServerProcess, heard: string[]): Promise<void> {
-  const client = await connectRaw(server.port);
-  for (const { opcode, payload } of await client.remainingFrames()) {
-    if (opcode === 1) heard.push(payload.toString());
-  }
-  client.destroy();
-}
 
 test('what is found half done is put aside, and what was done is forgotten', async t => {
   const spool = newSpoolFolder(t);
