@@ -224,6 +224,32 @@ describe('the server', () => {
     assert.deepEqual([odd.code, odd.errors.includes('--default wants one of echo, ')], [2, true]);
   });
 
+  test('reloads at SIGHUP, all or nothing, and says what came of it', async t => {
+    const folder = newFolder(t, { 'mod.mjs': fine, 'other.mjs': fine });
+    const server = await startServerFor(t, '--handlers', folder.path, '--default', 'other');
+    const at = (name: string) => join(folder.path, name);
+    folder.write('mod.mjs', 'export function message( {');
+    folder.write('other.mjs', `${fine}// changed`);
+    server.child.kill('SIGHUP');
+    const { reason } = await server.untilLogged(({ event }) => event === 'reload failed');
+    assert.match(String(reason), /mod\.mjs, line 1, is not loaded: it threw SyntaxError/);
+    assert.ok(!server.logged().some(({ event }) => event === 'handler swapped'));
+
+    folder.remove('mod.mjs');
+    server.child.kill('SIGHUP');
+    const { changed } = await server.untilLogged(({ event }) => event === 'reloaded');
+    assert.equal(
+      changed,
+      `${at('other.mjs')} has taken over 0 connections; ${at('mod.mjs')} is gone, and 0 connections with it`,
+    );
+
+    folder.remove('other.mjs');
+    server.child.kill('SIGHUP');
+    const isSo = (entry: Record<string, unknown>) =>
+      String(entry['reason']).startsWith('--default names other, ');
+    await server.untilLogged(isSo);
+  });
+
   test('takes the process that tries a module with it, even when it is killed itself', async t => {
     const folder = newFolder(t);
     const server = await startServerFor(t, '--handlers', folder.path, '--watch', '--load-timeout', '2s');
