@@ -11,9 +11,12 @@ import { markDirty } from './outbox.ts';
 /**
  * From now on the connection's messages wait, those that came along with the last one included. Does nothing where it is
  * closed, or being closed: they are not given to anyone any more.
+ * @param untilAnswered whether a close frame waits as well: what is still to be said to the last message comes first
  */
-export function holdBack({ endpoint }: Connection): void {
-  if (endpoint?.state === 'OPEN') endpoint.takesMessages = false;
+export function holdBack({ endpoint }: Connection, untilAnswered = false): void {
+  if (endpoint?.state !== 'OPEN') return;
+  endpoint.takesMessages = false;
+  endpoint.takesClose = !untilAnswered;
 }
 
 export function isHeld({ endpoint }: Connection): boolean {
@@ -25,6 +28,7 @@ export function resume(connection: Connection): void {
   const { endpoint } = connection;
   if (endpoint === undefined || endpoint.takesMessages) return;
   endpoint.takesMessages = true;
+  endpoint.takesClose = true;
   // What had its share of a turn goes on when the flush has looked at it; so does this.
   connection.isHeldBack = true;
   markDirty(connection);

@@ -123,7 +123,8 @@ function wait(
   const version = slot.current;
   const pending = { since: slot.owner.now, connection };
   slot.pending.set(peer, pending);
-  holdBack(connection);
+  // Whoever says goodbye behind a message still gets the answer to that.
+  holdBack(connection, true);
   // Once the connection is over, or was given up, nobody waits any more.
   const isOver = () => slot.pending.get(peer) !== pending;
   const goOn = () => {

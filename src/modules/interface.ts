@@ -94,7 +94,7 @@ export interface Handler<Data = unknown, State = unknown> {
   /** This version is never called again: end timers and the like. */
   stopped?(): void;
   opened?(connection: Connection<Data>, server: Server<Data, State>): void | Promise<void>;
-  /** While its promise is not settled, the connection's next messages wait; those of others do not. */
+  /** While its promise is not settled, the connection's next messages, and its close, wait; those of others do not. */
   message(connection: Connection<Data>, message: Message, server: Server<Data, State>): void | Promise<void>;
   /** @param code the close code received, or sent; 1005: a close frame without one; 1006: none */
   closed?(connection: Connection<Data>, code: number, reason: string, server: Server<Data, State>): void;

@@ -40,6 +40,8 @@ export interface Endpoint {
   incoming: IncomingMessage | undefined;
   /** Unset while its owner wants no message: `receive` stops before the next frame of one. */
   takesMessages: boolean;
+  /** Unset while it does not take a close frame either, as it has something to say before that. */
+  takesClose: boolean;
 }
 
 /** What comes of received bytes, for the `owner` of the endpoint (a connection, a test's record). */
@@ -92,6 +94,7 @@ export function newEndpoint(
     hasFailed: false,
     incoming: undefined,
     takesMessages: true,
+    takesClose: true,
   };
 }
 
@@ -117,7 +120,7 @@ export function receive<Owner>(
   try {
     while (at < end && endpoint.state !== 'CLOSED') {
       const incoming = endpoint.incoming;
-      if (!endpoint.takesMessages && !isControlNext(incoming, bytes[at]!)) return at;
+      if (!endpoint.takesMessages && !isTakenNext(endpoint, bytes[at]!)) return at;
       if (incoming !== undefined && incoming.missing > 0) {
         at = addPayload(incoming, bytes, at, end, endpoint.role === 'server');
         if (!isWhole(incoming)) continue;
@@ -162,6 +165,11 @@ export function receive<Owner>(
 /** Whether a control frame begins here: opcodes from 8 on are; inside a frame, the byte is payload. */
 export function isControlNext(incoming: IncomingMessage | undefined, first: number): boolean {
   return (first & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
+}
+
+/** Whether what begins here is taken though messages are not. */
+function isTakenNext({ incoming, takesClose }: Endpoint, first: number): boolean {
+  return isControlNext(incoming, first) && (takesClose || (first & 0x0f) !== Opcode.Close);
 }
 
 function readWholeMessage(endpoint: Endpoint, bytes: Uint8Array, start: number, end: number): void {

@@ -4,6 +4,7 @@ import { configureLog } from '../../src/log/log.ts';
 import { callHandler, moduleStates } from '../../src/modules/calls.ts';
 import { websocket } from '../../src/wire/websocket.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../support/modules.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
 configureLog('error', 'text');
 
@@ -257,6 +258,18 @@ describe('while a promise is pending', () => {
     assert.deepEqual([a.heard(), b.heard()], [[], ['xx']]);
     await release();
     assert.deepEqual(a.heard(), ['22']);
+  });
+
+  test('a close that comes behind the message waits for the answer; a ping does not', async t => {
+    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }));
+    const client = connect(server, 'mod');
+    client.say('1');
+    client.send(frame(opcode.ping, 'p'), closeFrame(1000));
+    assert.deepEqual(client.heard(), [`<${Buffer.from('p').toString('hex')}>`]);
+    await callHandler(server, 'mod', []);
+    await settle();
+    client.say();
+    assert.deepEqual(client.heard(), ['11', 'close 1000 ']);
   });
 
   test('a rejection is as an error', async t => {

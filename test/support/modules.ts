@@ -63,6 +63,8 @@ export interface Client {
   readonly connection: Connection;
   /** Sends text messages, all at once. */
   say(...texts: (string | Buffer)[]): void;
+  /** Sends frames, behind what still waits. */
+  send(...frames: Buffer[]): void;
   /** What came since it was last asked: texts as they are, closes as `close CODE REASON`, binary as `<hex>`. */
   heard(): string[];
 }
@@ -77,7 +79,9 @@ export function connect(server: Server, name: string, request: Partial<Head> = {
   return {
     connection,
     say(...texts) {
-      const frames = texts.map(text => frame(typeof text === 'string' ? opcode.text : opcode.binary, text));
+      this.send(...texts.map(text => frame(typeof text === 'string' ? opcode.text : opcode.binary, text)));
+    },
+    send(...frames) {
       const { input, inputStart, inputEnd } = connection;
       const waiting = input?.subarray(inputStart, inputEnd) ?? Buffer.alloc(0);
       const bytes = Buffer.concat([waiting, ...frames]);
