@@ -22,6 +22,7 @@ import { checkLog, logTo } from './log/sink.ts';
 import { drain, stop } from './loop/drain.ts';
 import { openListener } from './loop/listeners.ts';
 import { clock, serverLoop } from './loop/serverLoop.ts';
+import { openTls } from './loop/tls.ts';
 import { startModules } from './modules/modules.ts';
 import { catchStrays } from './modules/strays.ts';
 import { checkConfiguration } from './options/check.ts';
@@ -83,9 +84,10 @@ async function serve(): Promise<number> {
   const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
+  const secure = await openTls(server);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
   const wires = () => [packets, ...modules.wires, http, lines];
-  const firstWire = newFirstWire(wires, http, () => modules.greeter ?? lines);
+  const firstWire = newFirstWire(wires, http, () => modules.greeter ?? lines, secure);
   obeySignals(server);
   const listeners: Listener[] = [];
   for (const address of configuration.listeners) {

@@ -1,6 +1,7 @@
-/** Whether there is room for one more. `maxConnections` is 0 where there is no limit. */
+/** Whether a connection is welcome: whether there is room for one more (`maxConnections` is 0 where there is no limit), and by what it speaks. */
 import { refusalRoom } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import type { Connection } from './connection.ts';
 import type { Server } from './server.ts';
 
 /** For someone who is counted already, and is to become a client. */
@@ -20,4 +21,19 @@ export function checkRoom(server: Server): void {
 export function isOverrun({ connections, polling, configuration: { maxConnections } }: Server): boolean {
   // A client that comes by HTTP is there twice while a request of it waits, and once more while the next one comes.
   return maxConnections > 0 && connections >= maxConnections + refusalRoom + 2 * polling.clients;
+}
+
+/** Why a connection is not served at all, if it is not; the code is an HTTP status. */
+export function whyNotAdmitted({ isControl, security, server }: Connection): ProtocolError | undefined {
+  // The socket of the server's owner is its own.
+  if (isControl) return undefined;
+  if (security === undefined) {
+    if (!server.configuration.tlsOnly) return undefined;
+    // RFC 2817 §4.2: 426 names the protocol that is wanted.
+    return new ProtocolError(426, 'this server speaks TLS only: connect with https:// or wss://', {
+      Upgrade: 'TLS/1.2, HTTP/1.1',
+      Connection: 'Upgrade, close',
+    });
+  }
+  return security.fault === undefined ? undefined : new ProtocolError(403, security.fault);
 }

@@ -5,6 +5,7 @@ import type { Ending } from './ending.ts';
 import type { Handler } from './handler.ts';
 import { makeRoomForFrames } from './lastFrames.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
+import type { Security } from './security.ts';
 import type { Server } from './server.ts';
 import type { Socket } from './socket.ts';
 import { addEntry, nextId } from './table.ts';
@@ -26,14 +27,22 @@ export interface Connection {
   /** The lowest that was free: see table.ts. */
   readonly id: number;
   readonly server: Server;
-  readonly socket: Socket;
+  /** Replaced where TLS begins. */
+  socket: Socket;
   /** Commands come in by it. */
   readonly isControl: boolean;
+  /** Of TLS; `undefined` on a plain connection, and until the handshake of TLS is done. */
+  security: Security | undefined;
   phase: Phase;
   /** Why it ends, as far as that is known. */
   ending: Ending | undefined;
-  /** The peer's address, as long as there was one: nobody can be asked for it when the connection is gone. */
-  readonly address: string;
+  /**
+   * The client's address, as logs, lists and handlers show it: `127.0.0.1:50312`, `[::1]:50312`, `unix`. It is the
+   * socket's, or what a trusted proxy says: `203.0.113.7`. Kept, as nobody can be asked when the connection is gone.
+   */
+  address: string;
+  /** A PROXY header came: another one would be the client's own. */
+  isProxied: boolean;
   /** How many of its last frames are remembered: see lastFrames.ts. */
   frames: number;
   /** What is spoken, and, once that is WebSocket, its protocol state and whoever its messages are for. */
@@ -106,9 +115,11 @@ export function newConnection(
     server,
     socket,
     isControl,
+    security: undefined,
     phase: 'open',
     ending: undefined,
     address: socket.address(),
+    isProxied: false,
     frames: 0,
     wire,
     endpoint: undefined,

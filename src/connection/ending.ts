@@ -156,7 +156,8 @@ export function noteClosed(connection: Connection, code: number, reason: string)
 /** The peer ended TCP, or the system lost the connection (`errno`). */
 export function noteLost(connection: Connection, errno: string | undefined): void {
   if (errno !== undefined) {
-    const meaning = errors[errno] ?? 'the system lost the connection';
+    const meaning =
+      errors[errno] ?? (/^E[A-Z]+$/.test(errno) ? 'the system lost the connection' : 'TLS failed');
     // Who never said anything need not be explained.
     noteEnding(connection, 'network', `${errno}: ${meaning}`, {
       errno,
@@ -179,6 +180,7 @@ function howLeft(connection: Connection): string {
     return `the client's side ended TCP without a close frame${where}: it was killed, or a proxy between cut it`;
   }
   if (hasSaidNothing(connection)) return 'the client left without saying anything';
+  if (wire.name === 'tls handshake') return 'the client left in the midst of the handshake of TLS';
   if (wire.name === 'http' || wire.name === 'unknown') return 'the client left before its request was whole';
   return 'the client ended the TCP connection';
 }

@@ -7,7 +7,9 @@ export interface Wire {
    * Whether a connection that begins with `bytes[start, end)`, at least one byte, is this wire's; `undefined` while it
    * may still turn out to be.
    */
-  matches?(bytes: Buffer, start: number, end: number): boolean | undefined;
+  matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
+  /** What comes inside or behind it begins anew: whether the connection is welcome is seen by that. */
+  readonly isEnvelope?: true;
   /** A connection was found to be this wire's, by its first bytes or because it waits to be spoken to. */
   begin?(connection: Connection): void;
   /**

@@ -1,6 +1,7 @@
 /** What a program is told of the request, and of the world: as CGI has it, RFC 3875 §4.1. */
 import { isUtf8 } from 'node:buffer';
 import type { Connection } from '../connection/connection.ts';
+import { hostOf } from '../connection/peer.ts';
 import type { Head } from '../protocol/http.ts';
 import type { Variables } from './format.ts';
 
@@ -15,7 +16,9 @@ export function requestVariables(connection: Connection, request: Head, name: st
   const { headers, path, query } = request;
   const isNamed = path === `/${name}` || path.startsWith(`/${name}/`);
   const scriptName = isNamed ? `/${name}` : '';
-  const [, address, port] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(connection.socket.address()) ?? [];
+  const { address, security } = connection;
+  // What a proxy says has no port.
+  const [, port] = /(?:^[\d.]+|\]):(\d+)$/.exec(address) ?? [];
   const [, serverName, serverPort] = /^(.*?)(?::(\d*))?$/.exec(headers.get('host') ?? '') ?? [];
   const variables: Record<string, string> = {
     GATEWAY_INTERFACE: 'CGI/1.1',
@@ -29,8 +32,10 @@ export function requestVariables(connection: Connection, request: Head, name: st
     PATH_INFO: decodePath(path.slice(scriptName.length)),
     QUERY_STRING: query,
     // Empty on a Unix socket.
-    REMOTE_ADDR: address ?? '',
+    REMOTE_ADDR: address === 'unix' ? '' : hostOf(address),
     REMOTE_PORT: port ?? '',
+    // As Apache's mod_ssl calls them.
+    ...(security === undefined ? {} : { HTTPS: 'on', SSL_CLIENT_S_DN: security.subject ?? '' }),
     // As the log has it.
     CONNECTION_ID: String(connection.id),
   };

@@ -7,13 +7,14 @@
  * there and shaped as expected; where it is not, or on request (`--sockets public`), publicSocket.ts does the same with
  * what Node documents.
  */
+import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Connection } from '../connection/connection.ts';
+import { showPeer } from '../connection/peer.ts';
 import type { Range } from '../connection/queue.ts';
 import { landingSize } from '../connection/regions.ts';
 import type { Socket } from '../connection/socket.ts';
 import { turnMemory } from '../protocol/mask.ts';
-import { showPeer } from './addresses.ts';
 import { writeDone } from './flush.ts';
 import { bytesArrived, peerEnded } from './poll.ts';
 
@@ -151,6 +152,21 @@ export class BareSocket implements Socket {
   start(connection: Connection): void {
     this.connection = connection;
     this.handle.readStart();
+  }
+
+  /**
+   * Makes what Node documents of the handle, and is done with it. The streams' memory is for TLS alone, which reads from
+   * the handle itself: `net.Socket` does not know of the landing.
+   * @param unread is read from it again before all else
+   */
+  release(unread: Buffer): NetSocket {
+    this.connection = undefined;
+    // Where a handle is read from already, Node's streams take that for an error.
+    this.handle.readStop();
+    const options = { handle: this.handle, allowHalfOpen: true, manualStart: true };
+    const stream = new NetSocket(options as SocketConstructorOpts);
+    stream.unshift(unread);
+    return stream;
   }
 
   unsent(): number {

@@ -1,12 +1,12 @@
 /** Where connections come from. */
 import { lstatSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
+import { showAddress } from '../connection/peer.ts';
 import type { Listener, Server } from '../connection/server.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
-import { showAddress } from './addresses.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -29,7 +29,8 @@ export async function openListener(
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
   const isTcp = typeof bound === 'object' && bound !== null;
-  const url = isTcp ? `ws://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
+  const scheme = server.configuration.tlsOnly ? 'wss' : 'ws';
+  const url = isTcp ? `${scheme}://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
   const listener: Listener = {
     kind: 'listener',
     id: nextId(server.table),

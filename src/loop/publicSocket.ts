@@ -1,74 +1,141 @@
-/** A socket as Node documents it: `net.Socket`. See bareSocket.ts for the other kind. */
+/** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See bareSocket.ts for the other kind. */
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../connection/connection.ts';
+import { showPeer } from '../connection/peer.ts';
 import type { Range } from '../connection/queue.ts';
 import type { Socket } from '../connection/socket.ts';
-import { showPeer } from './addresses.ts';
 import { writeDone } from './flush.ts';
 import { bytesArrived, peerEnded } from './poll.ts';
 
-const pieceSize = 256 * 1024;
+/**
+ * The stream is given so much at a time, so that it can be seen how far a slow peer has come. A TLSSocket enciphers all
+ * that it is given at once: so nobody else waits for long, and no more than this is there twice.
+ */
+const pieceSize = 64 * 1024;
 
 export class PublicSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
+  /** What the stream is still to be given. */
+  private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
+  private waitingSize = 0;
+  private isOver = false;
 
   /** @param stream paused, and allowed to be half open */
   constructor(stream: NetSocket) {
     this.stream = stream;
     stream.setNoDelay(true);
-    stream.on('error', (error: NodeJS.ErrnoException) => this.ended(error.code ?? error.message));
-    stream.on('end', () => this.ended(undefined));
-    stream.on('data', bytes => {
-      if (this.connection !== undefined) bytesArrived(this.connection, bytes, bytes.length);
-    });
+    stream.on('error', this.failed);
+    stream.on('end', this.ended);
+    stream.on('close', this.closed);
+    stream.on('data', this.arrived);
     stream.pause();
   }
 
   start(connection: Connection): void {
     this.connection = connection;
     this.stream.resume();
-    if (this.stream.destroyed) this.ended('ECONNRESET');
+    if (this.stream.destroyed) this.closed();
   }
 
-  private ended(error: string | undefined): void {
+  /**
+   * Gives the stream back as it was, and is done with it.
+   * @param unread is read from it again before all else
+   */
+  release(unread: Buffer): NetSocket {
+    const { stream } = this;
+    this.connection = undefined;
+    stream
+      .off('error', this.failed)
+      .off('end', this.ended)
+      .off('close', this.closed)
+      .off('data', this.arrived);
+    stream.pause();
+    stream.unshift(unread);
+    return stream;
+  }
+
+  private readonly arrived = (bytes: Buffer): void => {
+    if (this.connection !== undefined) bytesArrived(this.connection, bytes, bytes.length);
+  };
+
+  private readonly ended = (): void => this.over(undefined);
+
+  /** The connection is lost. OpenSSL's errors have a `reason`, in words. */
+  readonly failed = (error: NodeJS.ErrnoException & { reason?: string }): void =>
+    this.over(error.reason ?? error.code ?? error.message);
+
+  /** Without an end or an error before it, someone else has closed it. */
+  private readonly closed = (): void => {
+    if (!this.isOver) this.over('ECONNRESET');
+  };
+
+  private over(error: string | undefined): void {
+    this.isOver = true;
     if (this.connection !== undefined) peerEnded(this.connection, error);
   }
 
   unsent(): number {
-    return this.stream.writableLength;
+    return this.stream.writableLength + this.waitingSize;
   }
 
   writeOne(bytes: Buffer, start: number, end: number): number {
-    this.writePieces(bytes, start, end);
-    this.isBusy = this.stream.writableLength > 0;
-    return 0;
-  }
-
-  /** In pieces, by which it can be seen how far a slow peer has come. */
-  private writePieces(bytes: Buffer, start: number, end: number): void {
-    for (let at = start; at < end; at += pieceSize) {
-      this.stream.write(bytes.subarray(at, Math.min(end, at + pieceSize)), this.written);
+    if (end - start <= pieceSize) {
+      this.stream.write(bytes.subarray(start, end), this.written);
+    } else {
+      this.wait(bytes, start, end);
+      this.writePiece();
     }
+    this.isBusy = this.unsent() > 0;
+    return 0;
   }
 
   write(ranges: readonly Range[]): number {
-    this.stream.cork();
-    for (const { chunk, start, end } of ranges) this.writePieces(chunk.bytes, start, end);
-    this.stream.uncork();
-    this.isBusy = this.stream.writableLength > 0;
+    for (const { chunk, start, end } of ranges) this.wait(chunk.bytes, start, end);
+    this.writePiece();
+    this.isBusy = this.unsent() > 0;
     return 0;
   }
 
+  private wait(bytes: Buffer, start: number, end: number): void {
+    this.waiting.push({ bytes, start, end });
+    this.waitingSize += end - start;
+  }
+
+  /** What waits, up to the size of a piece, in one write of the system's. */
+  private writePiece(): void {
+    const { stream, waiting } = this;
+    let room = Math.min(pieceSize, this.waitingSize);
+    let used = 0;
+    this.waitingSize -= room;
+    stream.cork();
+    while (room > 0) {
+      const range = waiting[used]!;
+      const { bytes, start } = range;
+      const end = Math.min(range.end, start + room);
+      room -= end - start;
+      range.start = end;
+      if (end === range.end) used++;
+      stream.write(bytes.subarray(start, end), room === 0 ? this.written : undefined);
+    }
+    stream.uncork();
+    waiting.splice(0, used);
+  }
+
   private readonly written = (error?: Error | null): void => {
-    if (!this.isBusy || this.connection === undefined) return;
-    if (error == null && this.stream.writableLength > 0) return;
+    const { connection } = this;
+    if (!this.isBusy || connection === undefined) return;
+    if (error == null && this.waitingSize > 0) {
+      // Whoever takes a piece is alive.
+      connection.heardAt = connection.server.now;
+      this.writePiece();
+      return;
+    }
     this.isBusy = false;
-    writeDone(
-      this.connection,
-      error == null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'EPIPE'),
-    );
+    this.waiting.length = 0;
+    this.waitingSize = 0;
+    writeDone(connection, error == null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'EPIPE'));
   };
 
   pause(): void {
@@ -88,6 +155,7 @@ export class PublicSocket implements Socket {
   }
 
   destroy(): void {
+    this.connection = undefined;
     this.stream.destroy();
   }
 

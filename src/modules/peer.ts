@@ -33,7 +33,7 @@ export class Peer implements user.Connection {
   }
 
   get address(): string {
-    return this.#connection.socket.address();
+    return this.#connection.address;
   }
 
   get path(): string {

@@ -19,7 +19,7 @@ export class WirePeer implements user.WireConnection {
   }
 
   get address(): string {
-    return this.#connection.socket.address();
+    return this.#connection.address;
   }
 
   get isOpen(): boolean {

@@ -1,4 +1,5 @@
 /** The kinds of values that name a place: where to listen, and whose pages may connect. */
+import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
 import { type Kind, port } from './values.ts';
 
 export interface TcpAddress {
@@ -76,6 +77,26 @@ function parseOrigin(raw: unknown): string | undefined {
     return undefined;
   return new URL(raw).origin;
 }
+
+/** Peers that are told by their addresses. */
+export interface Peers {
+  /** As it was written. */
+  readonly text: string;
+  /** `undefined`: those on Unix sockets. */
+  readonly network: Network | undefined;
+}
+
+/** A network, an address, or all who come over a Unix socket. */
+export const peers: Kind<Peers> = {
+  placeholder: 'CIDR',
+  wants: 'an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, or unix',
+  parse(raw) {
+    if (raw === 'unix') return { text: raw, network: undefined };
+    const network = typeof raw === 'string' ? parseNetwork(raw) : undefined;
+    return network && { text: raw as string, network };
+  },
+  show: ({ text }) => text,
+};
 
 /** The host of a listener. */
 export const host: Kind<string> = {

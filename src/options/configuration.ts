@@ -1,4 +1,4 @@
-import { type ListenAddress, showListenAddress } from './addresses.ts';
+import { type ListenAddress, type Peers, showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
@@ -58,6 +58,15 @@ export interface Configuration {
   readonly drainTimeout: number;
   /** permessage-deflate: not at all, each message on its own, or with the context taken over (RFC 7692 §7.1.1). */
   readonly compress: 'off' | 'on' | 'takeover';
+  /** Files of certificates and of their keys, pair by pair; of authorities that client certificates are signed by. */
+  readonly tlsCert: readonly string[];
+  readonly tlsKey: readonly string[];
+  readonly tlsCa: readonly string[];
+  readonly tlsClient: 'off' | 'ask' | 'require';
+  /** Plain connections are refused. */
+  readonly tlsOnly: boolean;
+  /** Whose word is taken for the address of someone else. */
+  readonly trustProxy: readonly Peers[];
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly logFormat: 'text' | 'json';
   /** Every frame of every connection is an event, from the start. */

@@ -1,9 +1,10 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
-import { host, listenUrl, origin } from './addresses.ts';
+import { host, listenUrl, origin, peers } from './addresses.ts';
 import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
 import { programOptions } from './program.ts';
+import { tlsOptions } from './tls.ts';
 import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
@@ -38,6 +39,14 @@ export const table = {
     group: 'Listening',
     help: 'tcp://HOST:PORT or unix:/PATH to listen on',
   },
+  trustProxy: {
+    kind: peers,
+    repeatable: true,
+    default: [],
+    group: 'Listening',
+    help: 'believe PROXY and X-Forwarded-For of these',
+  },
+  ...tlsOptions,
   default: {
     kind: choice(['echo'], 'NAME'),
     default: 'echo',

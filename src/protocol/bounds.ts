@@ -178,6 +178,12 @@ export const typingTimeout = 60_000;
 /** The first line of a connection, while it is not known whether it is HTTP. */
 export const maxFirstLine = 512;
 
+/**
+ * What follows the first 16 bytes of a binary PROXY header: addresses, 216 bytes at most, and extensions. HAProxy's take
+ * some hundred bytes with the client's certificate's names among them; one page is what it reads itself.
+ */
+export const maxProxyHeader = 4 * KiB;
+
 /** The blob of a packet, and so a chat's message. Discord and Slack take 4,000 and 40,000 characters. */
 export const maxPacketBlob = 64 * KiB;
 

@@ -1,35 +1,42 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
-import { isOneTooMany } from '../connection/admission.ts';
+import { isOneTooMany, whyNotAdmitted } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import { newProxyWire } from './proxy.ts';
+import { newTlsWire, type Secure } from './tls.ts';
 
 /**
  * @param wires those that may claim a connection by its first bytes, the most particular first; asked for each time, as
  *   they may come and go
- * @param otherwise HTTP, which looks itself whether there are too many connections; whose it is when none of them claims it, or the handshake's time is over
+ * @param otherwise HTTP, which looks itself whether the connection is admitted; whose it is when none of them claims it, or the handshake's time is over
  * @param greeter likewise, whose it is when the peer waits to be spoken to, after `greetAfter`
  */
-export function newFirstWire(wires: () => readonly Wire[], otherwise: Wire, greeter: () => Wire): Wire {
+export function newFirstWire(
+  wires: () => readonly Wire[],
+  otherwise: Wire,
+  greeter: () => Wire,
+  secure: Secure,
+): Wire {
   function choose(connection: Connection, wire: Wire): void {
-    const { maxConnections } = connection.server.configuration;
     connection.wire = wire;
-    if (wire !== otherwise && isOneTooMany(connection.server)) {
-      noteRule(connection, `there are ${maxConnections} connections already`, 'maxConnections');
-      wire.close(connection, CloseCode.TryAgainLater, `there are ${maxConnections} connections already`);
-    } else {
+    const why = wire === otherwise || wire.isEnvelope ? undefined : whyNot(connection);
+    if (why === undefined) {
       wire.begin?.(connection);
+    } else {
+      noteRule(connection, why.reason, why.option);
+      wire.close(connection, why.code, why.reason);
     }
   }
 
-  return {
+  const first: Wire = {
     name: 'unknown',
 
     receive(connection, bytes, start, end) {
-      for (const wire of wires()) {
-        const claim = wire.matches?.(bytes, start, end);
+      for (const wire of [...envelopes, ...wires()]) {
+        const claim = wire.matches?.(bytes, start, end, connection);
         // It may still become this one: the next ones are not asked before that is known.
         if (claim === undefined) return start;
         if (claim) {
@@ -48,17 +55,37 @@ export function newFirstWire(wires: () => readonly Wire[], otherwise: Wire, gree
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
       const { handshakeTimeout, greetAfter } = configuration;
-      const waited = now - connection.acceptedAt;
       const isSilent = connection.input === undefined;
-      if (handshakeTimeout > 0 && waited >= handshakeTimeout) {
+      if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
         // Whoever said something is told why it was not enough.
         if (isSilent) {
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);
         } else choose(connection, otherwise);
-      } else if (isSilent && greetAfter > 0 && waited >= greetAfter) {
+      } else if (isSilent && greetAfter > 0 && now - connection.levelAt >= greetAfter) {
         choose(connection, greeter());
       }
     },
   };
+  const envelopes = [newProxyWire(first), newTlsWire(secure, first)];
+  return first;
+}
+
+interface Refusal {
+  readonly code: number;
+  readonly reason: string;
+  readonly option: 'maxConnections' | 'tlsOnly' | 'tlsClient';
+}
+
+/** In the words of wires that have no HTTP statuses. */
+function whyNot(connection: Connection): Refusal | undefined {
+  const { server } = connection;
+  if (isOneTooMany(server)) {
+    const { maxConnections } = server.configuration;
+    const reason = `there are ${maxConnections} connections already`;
+    return { code: CloseCode.TryAgainLater, reason, option: 'maxConnections' };
+  }
+  const refusal = whyNotAdmitted(connection);
+  const option = connection.security === undefined ? 'tlsOnly' : 'tlsClient';
+  return refusal && { code: CloseCode.PolicyViolation, reason: refusal.message, option };
 }

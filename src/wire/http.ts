@@ -2,7 +2,7 @@
  * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, of a route or a page,
  * and the connection ends.
  */
-import { checkRoom } from '../connection/admission.ts';
+import { checkRoom, whyNotAdmitted } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
@@ -25,6 +25,7 @@ import { type Head, parseRequestHead } from '../protocol/http.ts';
 import { withoutToken } from '../protocol/polling.ts';
 import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
+import { believeForwarded } from './forwarded.ts';
 import { type Route, refusal, respond } from './route.ts';
 import { websocket } from './websocket.ts';
 
@@ -51,6 +52,9 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const { head } = parsed;
     const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
     try {
+      believeForwarded(connection, head);
+      const why = whyNotAdmitted(connection);
+      if (why !== undefined) throw why;
       if (asksForWebSocket(head)) shakeHands(connection, head);
       else if (route === undefined) respond(connection, answerPage(head, server.handlers));
       else return begin(connection, head, route, bytes, parsed.end, end);
@@ -76,6 +80,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         address: connection.address,
         handler: handler.name,
         path: accepted.path,
+        tls: connection.security?.protocol,
+        subject: connection.security?.subject,
       });
     }
     openSession(connection, handler, head);
@@ -201,9 +207,16 @@ function becomeWebSocket(connection: Connection, deflate: DeflateParameters | un
 
 /** The option that a refusal comes from, to follow it. */
 function ruleOf({ code, message }: ProtocolError): string {
-  const option: OptionName | undefined = / is longer than /.test(message) ? 'maxHeader' : rules[code];
+  const option = sentences.find(([sentence]) => sentence.test(message))?.[1] ?? rules[code];
   return option === undefined ? '' : ` (${flagName(option)})`;
 }
+
+const sentences: readonly (readonly [RegExp, OptionName])[] = [
+  [/ is longer than /, 'maxHeader'],
+  [/ TLS only/, 'tlsOnly'],
+  [/ client certificate /, 'tlsClient'],
+  [/ PROXY header /, 'trustProxy'],
+];
 
 const rules: Readonly<Record<number, OptionName>> = {
   403: 'origin',
@@ -215,7 +228,7 @@ const rules: Readonly<Record<number, OptionName>> = {
 const maxShownPath = 128;
 
 /** Tells why, in the words of HTTP, and ends the connection. */
-function refuse(connection: Connection, error: ProtocolError, head?: Head): void {
+export function refuse(connection: Connection, error: ProtocolError, head?: Head): void {
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   server.counters.refused++;

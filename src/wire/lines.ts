@@ -108,7 +108,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
       beginShare(connection);
       let at = start;
       while (connection.phase === 'open') {
-        if (connection.data === undefined && http.matches?.(bytes, at, end) === true) {
+        if (connection.data === undefined && http.matches?.(bytes, at, end, connection) === true) {
           connection.wire = http;
           return at;
         }

@@ -97,6 +97,7 @@ export function newPollRoute(server: Server): Route {
     sessions.set(token, socket);
     server.polling.clients++;
     const connection = addConnection(server, socket, poll);
+    connection.security = request.security;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
     if (isLogged('debug'))
       log('debug', 'opened', {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { environmentName, flagName, isFlag, optionEntries, table } from '../../src/options/table.ts';
@@ -72,6 +73,15 @@ const valued: Record<
     unfit: 'example.com',
     wants: 'an origin such as https://example.com, without path or wildcard',
   },
+  trustProxy: {
+    field: 'trustProxy',
+    first: ['unix', [peers.parse('unix')]],
+    second: ['10.0.0.0/8', [peers.parse('10.0.0.0/8')]],
+    unfit: '10.0.0.0/33',
+    wants: 'an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, or unix',
+  },
+  ...files('tlsCert', 'tlsKey', 'tlsCa'),
+  ...chosen('tlsClient', ['ask', 'require'], 'off, ask or require'),
   data: {
     field: 'data',
     first: ['/var/lib/pollywog', '/var/lib/pollywog'],
@@ -165,6 +175,17 @@ function bounded(kind: 'size' | 'count' | 'time', fields: (keyof Configuration)[
     },
   } satisfies Record<string, { first: [string, unknown]; second: [string, unknown]; wants: string }>;
   return Object.fromEntries(fields.map(field => [field, { field, unfit: 'lots', ...samples[kind] }]));
+}
+
+function files(...fields: (keyof Configuration)[]): typeof valued {
+  const [first, second]: [string, unknown][] = [
+    ['a.pem', ['a.pem']],
+    ['/b', ['/b']],
+  ];
+  const wants = 'the path of a file';
+  return Object.fromEntries(
+    fields.map(field => [field, { field, first: first!, second: second!, unfit: 'a\0b', wants }]),
+  );
 }
 
 function chosen(field: keyof Configuration, [first, second]: [string, string], wants: string): typeof valued {

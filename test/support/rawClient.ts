@@ -1,6 +1,7 @@
 /** A WebSocket client that is nothing but a TCP socket: it sends the bytes it is given and shows what came back. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from 'node:tls';
 import { FrameReader, type RawFrame } from './rawFrame.ts';
 
 /** How the server ended its direction: in order (FIN), or with a reset, which may eat what was sent before. */
@@ -36,6 +37,10 @@ export interface ConnectOptions {
   readonly headers?: Readonly<Record<string, string | null>>;
   /** 127.0.0.1 if not given. */
   readonly host?: string;
+  /** By TLS, and how. */
+  readonly tls?: ConnectionOptions;
+  /** Sent before all else, in the clear. */
+  readonly before?: Uint8Array;
 }
 
 const handshakeHeaders = {
@@ -61,6 +66,22 @@ export async function connectTcp(port: number, host = '127.0.0.1'): Promise<Sock
   return socket;
 }
 
+/**
+ * Connects by TLS, whatever the certificate; half open, likewise.
+ * @param before sent first, in the clear
+ */
+export async function connectTls(
+  port: number,
+  options: ConnectionOptions = {},
+  before?: Uint8Array,
+): Promise<TLSSocket> {
+  const tcp = await connectTcp(port, options.host);
+  if (before !== undefined) tcp.write(before);
+  const socket = connectSecurely({ rejectUnauthorized: false, ...options, socket: tcp });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
 /** Sends `bytes` and gives all that comes back until the server ends its direction. */
 export async function exchange(port: number, bytes: string | Uint8Array): Promise<Buffer> {
   const socket = await connectTcp(port);
@@ -83,7 +104,10 @@ export async function connectRaw(port: number, options: ConnectOptions = {}): Pr
 
 /** The same whatever the answer is. */
 export async function tryRaw(port: number, options: ConnectOptions = {}): Promise<RawClient> {
-  const socket = await connectTcp(port, options.host);
+  const { host, tls, before } = options;
+  const socket =
+    tls === undefined ? await connectTcp(port, host) : await connectTls(port, { host, ...tls }, before);
+  if (tls === undefined && before !== undefined) socket.write(before);
   const reader = new FrameReader();
   const pending: RawFrame[] = [];
   let wake = () => {};

@@ -1,0 +1,40 @@
+/** Addresses of peers as text, and whose word for someone else's address is taken. */
+import { isInNetwork, parseIp } from '../protocol/ipAddress.ts';
+import type { Connection } from './connection.ts';
+
+/** Whether the peer, as far as it is known by now, is among `--trust-proxy`. */
+export function isTrusted({ address, server }: Connection): boolean {
+  const { trustProxy } = server.configuration;
+  if (trustProxy.length === 0) return false;
+  const ip = parseIp(hostOf(address));
+  return trustProxy.some(({ network }) =>
+    network === undefined ? address === 'unix' : ip !== undefined && isInNetwork(ip, network),
+  );
+}
+
+/** `127.0.0.1` of `127.0.0.1:50312`, and so on; an address without a port as it is. */
+export function hostOf(address: string): string {
+  const [, bracketed, ipv4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(address) ?? [];
+  return bracketed ?? ipv4 ?? address;
+}
+
+/** An address and port as people write them; IPv4 that came over an IPv6 socket as IPv4. */
+export function showAddress(address: string, port: number): string {
+  const plain = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+  return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
+}
+
+/** The peer of a socket; a Unix socket's has no address. */
+export function showPeer(address: string | undefined, port: number | undefined): string {
+  return address === undefined || port === undefined ? 'unix' : inOnePiece(showAddress(address, port));
+}
+
+/**
+ * Each connection keeps its address: it is copied into one piece, as the pieces that it was put together from, or what it
+ * was cut from, would be kept with it, which takes ten times as much. What is no ASCII is lost.
+ */
+export function inOnePiece(address: string): string {
+  return scratch.toString('latin1', 0, scratch.write(address, 'latin1'));
+}
+
+const scratch = Buffer.alloc(128);

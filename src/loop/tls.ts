@@ -1,0 +1,179 @@
+/** TLS between a connection and its socket: the certificates, their reload, and the handshake. */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
+import type { Connection } from '../connection/connection.ts';
+import type { Security } from '../connection/security.ts';
+import type { Server } from '../connection/server.ts';
+import type { Configuration } from '../options/configuration.ts';
+import { UsageError } from '../options/error.ts';
+import { checkTls } from '../options/tls.ts';
+import type { Secure } from '../wire/tls.ts';
+import { BareSocket } from './bareSocket.ts';
+import { PublicSocket } from './publicSocket.ts';
+
+/** A certificate and its key, ready for use. */
+interface Identity {
+  readonly certificate: X509Certificate;
+  readonly context: SecureContext;
+}
+
+/**
+ * Reads what certificates are configured; they are read again on reload. Connections that are open keep theirs.
+ * @throws UsageError, which names the file that cannot be used
+ */
+export async function openTls(server: Server): Promise<Secure> {
+  let identities = await readIdentities(server.configuration);
+  server.reloadables.push({
+    async prepare(next) {
+      const read = await readIdentities(next);
+      return () => {
+        const changes = changesOf(identities, read);
+        identities = read;
+        return changes;
+      };
+    },
+  });
+
+  return (connection, hello) => {
+    const { socket } = connection;
+    if (identities.length === 0) return false;
+    // These are all the sockets there are.
+    if (!(socket instanceof BareSocket || socket instanceof PublicSocket)) return false;
+    const stream = new TLSSocket(socket.release(Buffer.from(hello)), optionsFor(connection, identities));
+    // Errors of the handshake are told here only, those of Node's `tls.Server` are told as it does.
+    const secured = new PublicSocket(stream);
+    stream.on('_tlsError', secured.failed);
+    stream.once('secure', () => {
+      connection.security = securityOf(stream, server.configuration.tlsClient);
+    });
+    connection.socket = secured;
+    secured.start(connection);
+    return true;
+  };
+}
+
+function optionsFor({ server }: Connection, identities: readonly Identity[]): TLSSocketOptions {
+  const { tlsClient } = server.configuration;
+  return {
+    isServer: true,
+    secureContext: identities[0]!.context,
+    // RFC 6455 is about HTTP/1.1; RFC 7301 lets us say so.
+    ALPNProtocols: ['http/1.1'],
+    requestCert: tlsClient !== 'off',
+    // What is wrong with it, `securityOf` finds out, and the wire tells in its own words, as nginx does.
+    rejectUnauthorized: false,
+    ...(identities.length > 1
+      ? { SNICallback: (name, done) => done(null, contextFor(name, identities)) }
+      : {}),
+  };
+}
+
+/** The first whose certificate is for this name (RFC 6066 §3). */
+function contextFor(serverName: string, identities: readonly Identity[]): SecureContext {
+  const fitting = identities.find(({ certificate }) => certificate.checkHost(serverName) !== undefined);
+  return (fitting ?? identities[0]!).context;
+}
+
+/** The handshake is done. */
+function securityOf(stream: TLSSocket, tlsClient: Configuration['tlsClient']): Security {
+  const serverName = typeof stream.servername === 'string' ? stream.servername : undefined;
+  const protocol = stream.getProtocol() ?? 'TLS';
+  const certificate = stream.getPeerX509Certificate();
+  if (certificate === undefined) {
+    const fault =
+      tlsClient === 'require' ? 'a client certificate is required, and none was shown' : undefined;
+    return { protocol, serverName, subject: undefined, fault };
+  }
+  const error = verifyError(stream);
+  if (error === undefined) return { protocol, serverName, subject: namesIn(certificate), fault: undefined };
+  const fault = `the client certificate is not trusted: ${error}`;
+  return { protocol, serverName, subject: undefined, fault };
+}
+
+/** `CN=ada, O=Pond` */
+function namesIn({ subject }: X509Certificate): string {
+  return subject.split('\n').join(', ');
+}
+
+/** Node has OpenSSL look at the certificate, but ends no connection for what it finds; its `tls.Server` asks here, too. */
+function verifyError(stream: TLSSocket): string | undefined {
+  type Handle = { verifyError?(): Error | null };
+  const handle = (stream as unknown as { _handle?: Handle | null })._handle;
+  if (typeof handle?.verifyError !== 'function') return 'it cannot be verified with this version of Node';
+  return handle.verifyError()?.message;
+}
+
+async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
+  const { tlsCert, tlsKey, tlsCa } = configuration;
+  checkTls(configuration);
+  const authorities = await Promise.all(tlsCa.map(file => readPem('--tls-ca', file)));
+  for (const [at, authority] of authorities.entries()) parse('--tls-ca', tlsCa[at]!, authority);
+  return Promise.all(tlsCert.map((cert, at) => readIdentity(cert, tlsKey[at]!, authorities)));
+}
+
+async function readIdentity(
+  certFile: string,
+  keyFile: string,
+  authorities: readonly Buffer[],
+): Promise<Identity> {
+  const [cert, key] = await Promise.all([readPem('--tls-cert', certFile), readPem('--tls-key', keyFile)]);
+  const certificate = parse('--tls-cert', certFile, cert);
+  checkKey(keyFile, key);
+  try {
+    const context = createSecureContext({
+      cert,
+      key,
+      ...(authorities.length > 0 ? { ca: [...authorities] } : {}),
+      minVersion: 'TLSv1.2',
+      // Where client certificates are asked for, OpenSSL resumes sessions of the same context only.
+      sessionIdContext: 'pollywog',
+    });
+    return { certificate, context };
+  } catch (error) {
+    const { message, code } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH' || code === 'ERR_OSSL_X509_KEY_TYPE_MISMATCH') {
+      throw new UsageError(`--tls-key ${keyFile} is not the key of --tls-cert ${certFile}`);
+    }
+    throw new UsageError(`--tls-cert ${certFile} and --tls-key ${keyFile} cannot be used: ${message}`);
+  }
+}
+
+async function readPem(option: string, file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new UsageError(`${option} ${file} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function checkKey(file: string, pem: Buffer): void {
+  try {
+    createPrivateKey(pem);
+  } catch {
+    const why = pem.includes('ENCRYPTED')
+      ? 'is encrypted, and nobody is asked for the passphrase; decrypt it with openssl pkey'
+      : 'has no private key in the PEM format';
+    throw new UsageError(`--tls-key ${file} ${why}`);
+  }
+}
+
+/** The first certificate of a file. */
+function parse(option: string, file: string, pem: Buffer): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    throw new UsageError(`${option} ${file} has no certificate in the PEM format`);
+  }
+}
+
+/** A sentence for each certificate that is new, and for each that is not used any more. */
+function changesOf(before: readonly Identity[], after: readonly Identity[]): string[] {
+  const missingIn = (list: readonly Identity[]) => (one: Identity) =>
+    list.every(other => other.certificate.fingerprint256 !== one.certificate.fingerprint256);
+  const show = ({ certificate }: Identity) => `${namesIn(certificate)} (until ${certificate.validTo})`;
+  return [
+    ...after.filter(missingIn(before)).map(one => `a new certificate: ${show(one)}`),
+    ...before.filter(missingIn(after)).map(one => `no longer a certificate: ${show(one)}`),
+  ];
+}

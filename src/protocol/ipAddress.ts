@@ -1,0 +1,80 @@
+/**
+ * IP addresses and networks as values. An address is 16 bytes: IPv4's are mapped into IPv6 (RFC 4291 §2.5.5.2), so that
+ * one that came over an IPv6 socket is the same one.
+ */
+
+export interface Network {
+  readonly address: Uint8Array;
+  /** How many of the address's 128 bits have to be alike. */
+  readonly bits: number;
+}
+
+/** All IPv4 addresses. */
+export const mappedIpv4: Network = {
+  address: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0),
+  bits: 96,
+};
+
+const addressBits = 128;
+/** @returns the 16 bytes; `undefined` for what is no address. A zone (`fe80::1%eth0`) is left out of account */
+export function parseIp(text: string): Uint8Array | undefined {
+  const plain = text.replace(/%[\w.-]+$/, '');
+  const bytes = plain.includes(':') ? parseIpv6(plain) : mapped(parseIpv4(plain));
+  return bytes === undefined ? undefined : Uint8Array.from(bytes);
+}
+
+/** An address, or one and the length of its network's prefix: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632 §3.1). */
+export function parseNetwork(text: string): Network | undefined {
+  const [, host = '', prefix] = /^([^/]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
+  const address = parseIp(host);
+  if (address === undefined) return undefined;
+  const before = host.includes(':') ? 0 : mappedIpv4.bits;
+  const bits = prefix === undefined ? addressBits : before + Number(prefix);
+  return bits <= addressBits ? { address, bits } : undefined;
+}
+
+export function isInNetwork(ip: Uint8Array, { address, bits }: Network): boolean {
+  const whole = bits >> 3;
+  for (let i = 0; i < whole; i++) if (ip[i] !== address[i]) return false;
+  const rest = bits & 7;
+  return rest === 0 || ((ip[whole]! ^ address[whole]!) & (0xff << (8 - rest)) & 0xff) === 0;
+}
+
+/** RFC 3986 §3.2.2, `IPv4address`: no leading zeros, which some take for octal. */
+function parseIpv4(text: string): number[] | undefined {
+  const parts = text.split('.');
+  const isFit = (part: string) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255;
+  return parts.length === 4 && parts.every(isFit) ? parts.map(Number) : undefined;
+}
+
+function mapped(ipv4: number[] | undefined): number[] | undefined {
+  return ipv4 && [...mappedIpv4.address.subarray(0, 12), ...ipv4];
+}
+
+/** RFC 4291 §2.2: eight groups; `::`, once, for as many of zeros as are missing; the last two may be written as IPv4. */
+function parseIpv6(text: string): number[] | undefined {
+  const halves = text.split('::');
+  if (halves.length > 2) return undefined;
+  const [head, tail] = halves.map((half, at) => parseGroups(half, at === halves.length - 1));
+  if (head === undefined) return undefined;
+  if (halves.length === 1) return head.length === 16 ? head : undefined;
+  if (tail === undefined || head.length + tail.length > 14) return undefined;
+  return [...head, ...new Array<number>(16 - head.length - tail.length).fill(0), ...tail];
+}
+
+function parseGroups(text: string, isLast: boolean): number[] | undefined {
+  if (text === '') return [];
+  const bytes: number[] = [];
+  const groups = text.split(':');
+  for (const [at, group] of groups.entries()) {
+    if (/^[0-9a-f]{1,4}$/i.test(group)) {
+      const value = Number.parseInt(group, 16);
+      bytes.push(value >> 8, value & 0xff);
+    } else {
+      const ipv4 = isLast && at === groups.length - 1 ? parseIpv4(group) : undefined;
+      if (ipv4 === undefined) return undefined;
+      bytes.push(...ipv4);
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,115 @@
+/**
+ * The header by which a proxy says for whom it speaks, before all else on a connection: the PROXY protocol, versions 1
+ * (text) and 2 (binary). Sections are those of HAProxy's proxy-protocol.txt.
+ */
+import { maxProxyHeader } from './bounds.ts';
+import { ProtocolError } from './codes.ts';
+import { isInNetwork, mappedIpv4, parseIp } from './ipAddress.ts';
+
+export interface ProxyHeader {
+  /**
+   * Whom the proxy speaks for: an IP address and a port, both `undefined` for a Unix socket; `undefined` as a whole where
+   * it speaks for itself, or does not know.
+   */
+  readonly source: { readonly address: string | undefined; readonly port: number | undefined } | undefined;
+  /** Where the header ends. */
+  readonly end: number;
+}
+
+/** §2.1: `PROXY`, and one space; what follows tells a header from a line that someone types. */
+const textBeginnings = ['PROXY TCP4 ', 'PROXY TCP6 ', 'PROXY UNKNOWN'].map(text => Buffer.from(text));
+
+/** §2.2: twelve bytes that no other protocol begins with. */
+const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+
+/** §2.1: the longest line of version 1, its CRLF included. */
+const longestLine = 107;
+
+/** Signature, version and command, family and transport, length (§2.2). */
+const binaryHead = 16;
+
+/** §2.2: bytes of the addresses of each family, over a stream. */
+const inet = { family: 0x11, size: 12, addressBytes: 4 };
+const inet6 = { family: 0x21, size: 36, addressBytes: 16 };
+const unix = { family: 0x31, size: 216 };
+
+/** Whether `bytes[start, end)` begin with a header; `undefined` while they may still turn out to. */
+export function beginsProxyHeader(bytes: Buffer, start: number, end: number): boolean | undefined {
+  let mayBe: boolean | undefined = false;
+  for (const beginning of [signature, ...textBeginnings]) {
+    const known = Math.min(end - start, beginning.length);
+    if (beginning.compare(bytes, start, start + known, 0, known) !== 0) continue;
+    if (known === beginning.length) return true;
+    mayBe = undefined;
+  }
+  return mayBe;
+}
+
+/**
+ * Reads the header that `bytes[start, end)` begin with, as `beginsProxyHeader` said.
+ * @returns `undefined` while it is incomplete
+ * @throws ProtocolError with 400: nothing of such a connection is to be believed
+ */
+export function readProxyHeader(bytes: Buffer, start: number, end: number): ProxyHeader | undefined {
+  return bytes[start] === signature[0] ? readBinary(bytes, start, end) : readLine(bytes, start, end);
+}
+
+function malformed(what: string): ProtocolError {
+  return new ProtocolError(400, `the PROXY header is malformed: ${what}`);
+}
+
+/** §2.1: `PROXY`, the protocol, two addresses, two ports, one space between each, and CRLF. */
+function readLine(bytes: Buffer, start: number, end: number): ProxyHeader | undefined {
+  const text = bytes.toString('latin1', start, Math.min(end, start + longestLine));
+  const lineEnd = text.indexOf('\n');
+  if (lineEnd < 0) {
+    if (text.length < longestLine) return undefined;
+    throw malformed(`its line has no end within ${longestLine} bytes`);
+  }
+  if (text[lineEnd - 1] !== '\r') throw malformed('its line does not end in CRLF');
+  const line = text.slice(0, lineEnd - 1);
+  const after = start + lineEnd + 1;
+  // §2.1: of `UNKNOWN` the receiver must ignore the rest of the line.
+  if (/^PROXY UNKNOWN(?: |$)/.test(line)) return { source: undefined, end: after };
+  const [, family, source = '', destination = '', port, ownPort] =
+    /^PROXY TCP([46]) ([\da-f.:]+) ([\da-f.:]+) (0|[1-9]\d{0,4}) (0|[1-9]\d{0,4})$/i.exec(line) ?? [];
+  const isFit = (text: string) => text.includes(':') === (family === '6') && parseIp(text) !== undefined;
+  if (!isFit(source) || !isFit(destination)) throw malformed('its addresses are none of its family');
+  if (Number(port) > 65_535 || Number(ownPort) > 65_535) throw malformed('a port is at most 65535');
+  return { source: { address: source, port: Number(port) }, end: after };
+}
+
+function readBinary(bytes: Buffer, start: number, end: number): ProxyHeader | undefined {
+  if (end - start < binaryHead) return undefined;
+  const version = bytes[start + 12]! >> 4;
+  const command = bytes[start + 12]! & 0x0f;
+  const family = bytes[start + 13]!;
+  const size = bytes.readUInt16BE(start + 14);
+  // §2.2: other versions and commands are to be refused, not guessed at.
+  if (version !== 2) throw malformed(`its version is ${version}, not 2`);
+  if (command > 1) throw malformed(`there is no command ${command}`);
+  if (size > maxProxyHeader) throw malformed(`it has ${size} bytes, at most ${maxProxyHeader} are taken`);
+  const addresses = start + binaryHead;
+  const after = addresses + size;
+  if (end < after) return undefined;
+  // §2.2: LOCAL is the proxy's own connection, a health check; UNSPEC what it has no words for.
+  if (command === 0 || family === 0) return { source: undefined, end: after };
+  // What follows the addresses are extensions (§2.2.1 and on), of which none is needed.
+  for (const { family: known, size: needed, addressBytes } of [inet, inet6]) {
+    if (family !== known) continue;
+    if (size < needed) throw malformed(`its addresses take ${needed} bytes, not ${size}`);
+    const ip = bytes.subarray(addresses, addresses + addressBytes);
+    const port = bytes.readUInt16BE(addresses + 2 * addressBytes);
+    return { source: { address: addressBytes === 4 ? ip.join('.') : showIpv6(ip), port }, end: after };
+  }
+  if (family !== unix.family) throw malformed(`it is about no stream of a known family (${family})`);
+  if (size < unix.size) throw malformed(`its addresses take ${unix.size} bytes, not ${size}`);
+  return { source: { address: undefined, port: undefined }, end: after };
+}
+
+/** As RFC 5952 wants it: without leading zeros, the longest run of zeros as `::`; mapped IPv4 as IPv4. */
+function showIpv6(ip: Buffer): string {
+  if (isInNetwork(ip, mappedIpv4)) return ip.subarray(12).join('.');
+  const groups = Array.from({ length: 8 }, (_, at) => ip.readUInt16BE(2 * at).toString(16));
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+}

@@ -1,0 +1,24 @@
+/** For whom a proxy says it speaks, in the head of a request. */
+import type { Connection } from '../connection/connection.ts';
+import { hostOf, inOnePiece, isTrusted } from '../connection/peer.ts';
+import { splitList } from '../protocol/fields.ts';
+import type { Head } from '../protocol/http.ts';
+import { parseIp } from '../protocol/ipAddress.ts';
+
+/**
+ * Each proxy adds the address that it was connected from to the end of `X-Forwarded-For`. So from the end on, what a
+ * trusted proxy has added is true, and the first that is no trusted proxy itself is the client; all before it may be made
+ * up.
+ */
+export function believeForwarded(connection: Connection, { headers }: Head): void {
+  const forwarded = headers.get('x-forwarded-for');
+  if (forwarded === undefined) return;
+  const hops = splitList(forwarded);
+  for (let at = hops.length - 1; at >= 0; at--) {
+    if (!isTrusted(connection)) return;
+    const host = hostOf(hops[at]!);
+    // Some add a port, some write `unknown`.
+    if (parseIp(host) === undefined) return;
+    connection.address = inOnePiece(hops[at]!);
+  }
+}
