@@ -1,0 +1,240 @@
+/** Handshakes that come to nothing: each is logged once with its reason, and ended by the deadline at the latest. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { connect as connectSecurely } from 'node:tls';
+import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { newRandom } from '../support/random.ts';
+import { connectTcp, connectTls } from '../support/rawClient.ts';
+import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
+import { baselineOf, grownSince, untilBack } from '../support/untilBack.ts';
+
+const identity = makeCertificate('localhost');
+const limit = { timeout: 120_000 };
+const MiB = 1024 * 1024;
+
+/** A hello as Node's client sends it. */
+async function recordHello(): Promise<Buffer> {
+  const { createServer } = await import('node:net');
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const client = connectSecurely({
+    port,
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ALPNProtocols: ['http/1.1'],
+  });
+  client.on('error', () => {});
+  const [socket] = (await once(server, 'connection')) as [Socket];
+  const [hello] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  client.destroy();
+  server.close();
+  return hello;
+}
+
+/** All that comes back, in hexadecimal, and how it ended. */
+async function outcome(socket: Socket): Promise<string> {
+  let got = '';
+  try {
+    for await (const bytes of socket) got += (bytes as Buffer).toString('hex');
+  } catch (error) {
+    got += (error as NodeJS.ErrnoException).code;
+  }
+  return got;
+}
+
+const reasonsOf = (server: ServerProcess) =>
+  server
+    .logged()
+    .filter(({ event }) => event === 'refused')
+    .map(({ reason }) => String(reason));
+
+for (const sockets of ['auto', 'public']) {
+  describe(`handshakes of TLS that fail, --sockets ${sockets}`, limit, () => {
+    let server: ServerProcess;
+    let hello: Buffer;
+    before(async () => {
+      hello = await recordHello();
+      server = await startServer(
+        '--sockets',
+        sockets,
+        '--handshake-timeout',
+        '700ms',
+        ...tlsOptions(identity),
+      );
+    });
+    after(() => server.kill());
+
+    /** Sends the pieces one after the other. @returns what came back, and the reason in the log */
+    async function tryHandshake(pieces: readonly Buffer[], isEnded: boolean): Promise<[string, string]> {
+      const socket = await connectTcp(server.port);
+      const { port } = socket.address() as { port: number };
+      const got = outcome(socket);
+      socket.on('error', () => {});
+      for (const piece of pieces) {
+        socket.write(piece);
+        await new Promise(setImmediate);
+      }
+      if (isEnded) socket.end();
+      const { reason } = await server.untilLogged(
+        ({ event, address }) => event === 'refused' && address === `127.0.0.1:${port}`,
+      );
+      socket.end();
+      const answer = await got;
+      const lines = server.logged().filter(({ address }) => address === `127.0.0.1:${port}`);
+      assert.equal(lines.length, 1, 'logged once');
+      return [answer, String(reason)];
+    }
+
+    test('garbage after the beginning of a hello', async () => {
+      const [answer, reason] = await tryHandshake(
+        [Buffer.from('160301003200', 'hex'), Buffer.alloc(60, 7)],
+        false,
+      );
+      assert.match(answer, /^15030[13]0002/, 'an alert');
+      assert.match(reason, /^the handshake of TLS failed: [a-z ]+$/);
+    });
+
+    test('garbage after a whole hello', async () => {
+      const [, reason] = await tryHandshake([hello, Buffer.alloc(3000, 'x')], false);
+      assert.match(reason, /^the handshake of TLS failed: [a-z ]+$/);
+    });
+
+    test('a hello that is cut short, and the end', async () => {
+      for (const size of [2, 5, 6, 100, hello.length - 1]) {
+        const [, reason] = await tryHandshake([hello.subarray(0, size)], true);
+        assert.match(reason, /^the handshake of TLS failed: /);
+      }
+    });
+
+    test('a hello, and then silence, is ended by the deadline', async () => {
+      for (const piece of [hello, hello.subarray(0, 50)]) {
+        const [, reason] = await tryHandshake([piece], false);
+        assert.equal(reason, 'no handshake of TLS within 0.7 s');
+      }
+    });
+
+    test('a reset in the midst of it', async () => {
+      const socket = await connectTcp(server.port);
+      const { port } = socket.address() as { port: number };
+      socket.write(hello);
+      await once(socket, 'data');
+      socket.resetAndDestroy();
+      const { reason } = await server.untilLogged(({ address }) => address === `127.0.0.1:${port}`);
+      assert.equal(reason, 'the handshake of TLS failed: ECONNRESET');
+    });
+
+    test('a version that is too old, a protocol that is another, a client that distrusts', async () => {
+      const cases = [
+        [
+          { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' },
+          /unsupported protocol/,
+        ],
+        [{ ALPNProtocols: ['h2'] }, /no application protocol/],
+        [{ rejectUnauthorized: true }, /./],
+      ] as const;
+      for (const [options, expected] of cases) {
+        const before = reasonsOf(server).length;
+        const attempt = connectTls(server.port, { maxVersion: 'TLSv1.2', ...options } as object);
+        if (expected.source === '.') {
+          await assert.rejects(attempt);
+          continue;
+        }
+        await assert.rejects(attempt);
+        while (reasonsOf(server).length === before) await once(server.child.stderr!, 'data');
+        assert.match(reasonsOf(server)[before]!, expected);
+      }
+    });
+
+    test('a hello byte by byte is taken all the same', async () => {
+      const dripping = connect(server.port, '127.0.0.1');
+      await once(dripping, 'connect');
+      const { Duplex } = await import('node:stream');
+      // What TLS wants to send goes out by single bytes, each by itself.
+      const byByte = new Duplex({
+        read() {
+          dripping.resume();
+        },
+        async write(bytes: Buffer, _encoding, done) {
+          for (const byte of bytes) {
+            dripping.write(Buffer.of(byte));
+            await new Promise(setImmediate);
+          }
+          done();
+        },
+      });
+      dripping.on('data', bytes => byByte.push(bytes)).on('end', () => byByte.push(null));
+      const client = connectSecurely({ socket: byByte, rejectUnauthorized: false });
+      await once(client, 'secureConnect');
+      client.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+      const [answer] = (await once(client, 'data')) as [Buffer];
+      assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+      client.destroy();
+      dripping.destroy();
+    });
+
+    test('damaged hellos, cut anywhere, never hang, and nothing of them is left', async t => {
+      const baseline = await baselineOf(server);
+      const seed = Date.now() | 0;
+      t.diagnostic(`seed ${seed}`);
+      const random = newRandom(seed);
+      for (let round = 0; round < 4; round++) {
+        await Promise.all(
+          Array.from({ length: 100 }, async () => {
+            const bytes = Buffer.from(hello);
+            for (let left = 1 + random.below(8); left > 0; left--) {
+              bytes[2 + random.below(bytes.length - 2)] = random.below(256);
+            }
+            const rest = random.bytes(random.below(10_000));
+            const cut = random.below(bytes.length);
+            const socket = await connectTcp(server.port);
+            socket.on('error', () => {});
+            const ended = outcome(socket);
+            socket.write(bytes.subarray(0, cut));
+            await new Promise(setImmediate);
+            socket.write(Buffer.concat([bytes.subarray(cut), rest]));
+            await ended;
+            socket.destroy();
+          }),
+        );
+      }
+      await untilBack(baseline);
+    });
+  });
+
+  test(`1,000 connections come and go, and leave nothing behind, --sockets ${sockets}`, limit, async t => {
+    const server = await startServerFor(t, '--sockets', sockets, ...tlsOptions(identity));
+    const comeAndGo = async (total: number) => {
+      let left = total;
+      const one = async () => {
+        while (left-- > 0) {
+          const client = await connectTls(server.port);
+          client.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+          assert.match(await (await import('node:stream/consumers')).text(client), /^HTTP\/1\.1 200 /);
+          client.destroy();
+        }
+      };
+      await Promise.all(Array.from({ length: 50 }, one));
+    };
+    // What a first thousand leaves to the allocators is not lost: the next one uses it again.
+    await comeAndGo(1000);
+    const baseline = await baselineOf(server);
+    await comeAndGo(1000);
+    await untilBack(baseline);
+    t.diagnostic(`grown by ${Math.round(grownSince(baseline) / 1024)} KiB`);
+    assert.ok(grownSince(baseline) < 24 * MiB, `${grownSince(baseline)} bytes more`);
+  });
+}
+
+test('without a certificate a hello gets an alert and the end', limit, async t => {
+  const server = await startServerFor(t);
+  const socket = await connectTcp(server.port);
+  socket.write(await recordHello());
+  assert.equal(await outcome(socket), '15030100020228');
+  assert.deepEqual(reasonsOf(server), ['it begins with TLS, and no certificate is configured (--tls-cert)']);
+  await assert.rejects(connectTls(server.port), /handshake failure/);
+});

@@ -1,0 +1,78 @@
+/** Certificates are read again on reload: whoever comes next gets the new ones, whoever is there goes on. In this process. */
+import assert from 'node:assert/strict';
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openListener } from '../../src/loop/listeners.ts';
+import { closeListeners, serverLoop } from '../../src/loop/serverLoop.ts';
+import { openTls } from '../../src/loop/tls.ts';
+import { newChat } from '../../src/session/chat.ts';
+import { makeHandlers } from '../../src/session/handlers.ts';
+import { newFirstWire } from '../../src/wire/first.ts';
+import { newHttpWire } from '../../src/wire/http.ts';
+import { newLinesWire } from '../../src/wire/lines.ts';
+import { certificateFolder, type Identity, makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { roundTrip } from '../support/echoProbe.ts';
+import { newFakeServer } from '../support/fakeSocket.ts';
+import { connectRaw, connectTls } from '../support/rawClient.ts';
+
+async function shown(port: number): Promise<string> {
+  const socket = await connectTls(port);
+  const { CN } = socket.getPeerCertificate().subject;
+  socket.destroy();
+  return String(CN);
+}
+
+test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
+  const used: Identity = {
+    cert: join(certificateFolder, 'used.crt'),
+    key: join(certificateFolder, 'used.key'),
+  };
+  const put = ({ cert, key }: Identity) => {
+    copyFileSync(cert, used.cert);
+    copyFileSync(key, used.key);
+  };
+  const [before, after] = [makeCertificate('before'), makeCertificate('after')];
+  put(before);
+  const fake = newFakeServer('--log-level', 'error', ...tlsOptions(used));
+  const chat = newChat(fake.configuration.history, undefined);
+  const server = { ...fake, handlers: makeHandlers(fake.configuration, chat) };
+  const http = newHttpWire(server, []);
+  const lines = newLinesWire(chat, http);
+  const secure = await openTls(server);
+  const firstWire = newFirstWire(() => [http, lines], http, () => lines, secure);
+  const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
+  const over = serverLoop(server);
+  const [reloadable] = server.reloadables;
+  const reload = async () => (await reloadable!.prepare(server.configuration))();
+
+  const old = await connectRaw(port!, { path: '/echo', tls: {} });
+  await roundTrip(old);
+  assert.deepEqual(await reload(), [], 'nothing has changed');
+  put(after);
+  assert.equal(await shown(port!), 'before', 'not before the reload');
+  const [added, removed] = await reload();
+  assert.match(added!, /^a new certificate: O=Pond, CN=after \(until /);
+  assert.match(removed!, /^no longer a certificate: O=Pond, CN=before /);
+  assert.equal(await shown(port!), 'after');
+  await roundTrip(old, 'still there');
+
+  // What is prepared is not in place before it is committed.
+  put(before);
+  const commit = await reloadable!.prepare(server.configuration);
+  assert.equal(await shown(port!), 'after');
+  commit();
+  assert.equal(await shown(port!), 'before');
+
+  writeFileSync(used.key, 'half of a k');
+  await assert.rejects(reload(), /--tls-key \S+used\.key has no private key/);
+  copyFileSync(after.key, used.key);
+  await assert.rejects(reload(), /is not the key of --tls-cert/);
+  assert.equal(await shown(port!), 'before', 'nothing changes where anything is wrong');
+  await roundTrip(old, 'still there');
+
+  old.destroy();
+  t.after(() => over);
+  server.isDraining = true;
+  closeListeners(server);
+});

@@ -1,0 +1,227 @@
+/** Everything that is spoken on a port is spoken over TLS as well, on the same port, on both kinds of sockets. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
+import { runClient } from '../client/clientProcess.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw, connectTcp, connectTls, handshakeRequest } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+
+const identity = makeCertificate('localhost');
+const limit = { timeout: 60_000 };
+const key = Buffer.from([1, 2, 3, 4]);
+
+/** Different everywhere, so that a shift shows. */
+function pattern(size: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(Math.imul(at, 2_654_435_761) >>> 0, at);
+  return bytes;
+}
+
+for (const sockets of ['auto', 'public']) {
+  describe(`TLS, --sockets ${sockets}`, limit, () => {
+    let server: ServerProcess;
+    before(async () => {
+      server = await startServer('--sockets', sockets, '--greet-after', '300ms', ...tlsOptions(identity));
+    });
+    after(async () => {
+      assert.deepEqual(
+        server.logged().filter(({ level }) => level === 'error'),
+        [],
+      );
+      assert.equal(await server.stop(), 0);
+    });
+
+    test('curl gets the page by https and by http', () => {
+      for (const scheme of ['https', 'http']) {
+        const url = `${scheme}://127.0.0.1:${server.port}/`;
+        assert.match(execFileSync('curl', ['-sk', '--fail', url], { encoding: 'utf8' }), /^<!doctype html>/i);
+      }
+    });
+
+    test('ws over wss', async () => {
+      const client = new WebSocket(`wss://localhost:${server.port}/echo`, { rejectUnauthorized: false });
+      await once(client, 'open');
+      client.send('grüß dich');
+      const [data] = (await once(client, 'message')) as [Buffer];
+      assert.equal(data.toString(), 'grüß dich');
+      client.close(1000, 'enough');
+      const [code] = await once(client, 'close');
+      assert.equal(code, 1000);
+    });
+
+    test('our own client over wss', async t => {
+      const done = await runClient(t, [`wss://127.0.0.1:${server.port}/echo`, '-k'], 'one\ntwo\n');
+      assert.deepEqual([done.status, done.stdout.toString(), done.stderr], [0, 'one\ntwo\n', '']);
+    });
+
+    test('the chat for a terminal by openssl s_client, which is greeted', async () => {
+      const client = spawn('openssl', ['s_client', '-quiet', '-connect', `127.0.0.1:${server.port}`]);
+      let said = '';
+      client.stdout.setEncoding('utf8').on('data', chunk => {
+        said += chunk;
+      });
+      while (!said.includes('which nick do you want?\n')) await once(client.stdout, 'data');
+      client.stdin.write('ada\n/quit\n');
+      await once(client, 'close');
+      assert.match(said, /\* welcome, ada;.*\n\* this is lobby\n\* ada is here\n\* goodbye\n$/s);
+    });
+
+    test('plain and TLS side by side', async () => {
+      const plain = await connectRaw(server.port, { path: '/echo' });
+      const secure = await connectRaw(server.port, { path: '/echo', tls: {} });
+      for (let round = 0; round < 100; round++) await Promise.all([roundTrip(plain), roundTrip(secure)]);
+      await Promise.all([plain.end(), secure.end()]);
+    });
+
+    test('a session is answered the same wherever records and segments cut it', async () => {
+      const sent = Buffer.concat([
+        Buffer.from(handshakeRequest({ path: '/echo' })),
+        frame(opcode.text, 'hello', { key }),
+        frame(opcode.ping, '?', { key }),
+        closeFrame(1000),
+      ]);
+      const answers: string[] = [];
+      const answerTo = async (cut: number) => {
+        const socket = await connectTls(server.port);
+        socket.write(sent.subarray(0, cut));
+        await new Promise(setImmediate);
+        socket.write(sent.subarray(cut));
+        return text(socket);
+      };
+      // A few at a time: who comes to speak too late is greeted.
+      for (let from = 1; from < sent.length; from += 10) {
+        const cuts = Array.from({ length: Math.min(10, sent.length - from) }, (_, at) => from + at);
+        answers.push(...(await Promise.all(cuts.map(answerTo))));
+      }
+      assert.match(answers[0]!, /^HTTP\/1\.1 101 /);
+      for (const [cut, answer] of answers.entries()) assert.equal(answer, answers[0], `cut at ${cut + 1}`);
+    });
+
+    test('16 MiB go there and back', async () => {
+      const client = await connectRaw(server.port, { path: '/echo', tls: {} });
+      const large = pattern(16 * 1024 * 1024);
+      client.send(frame(opcode.binary, large), frame(opcode.text, 'and then'));
+      assert.ok((await client.nextFrame())!.payload.equals(large));
+      assert.equal((await client.nextFrame())!.payload.toString(), 'and then');
+      client.send(closeFrame(1000));
+      await client.remainingFrames();
+      assert.equal(await client.ended, 'FIN');
+    });
+
+    test('whoever ends its direction before it reads gets all answers, and then the end', async () => {
+      const client = await connectRaw(server.port, { path: '/echo', tls: {} });
+      client.socket.pause();
+      const large = pattern(3_000_000);
+      client.send(frame(opcode.binary, large), frame(opcode.binary, large));
+      client.socket.end();
+      client.socket.resume();
+      const frames = await client.remainingFrames();
+      assert.equal(await client.ended, 'FIN');
+      assert.equal(frames.length, 2);
+      for (const { payload } of frames) assert.ok(payload.equals(large));
+    });
+
+    test('many small messages at once, to many, arrive in order and as they were', async () => {
+      const clients = await Promise.all(
+        Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/broadcast', tls: {} })),
+      );
+      const messages = Array.from({ length: 500 }, (_, at) => `${at} `.repeat(1 + (at % 40)));
+      for (const message of messages) clients[0]!.send(frame(opcode.text, message, { key }));
+      for (const client of clients) {
+        for (const message of messages) assert.equal((await client.nextFrame())!.payload.toString(), message);
+        client.destroy();
+      }
+    });
+
+    test('one who does not read falls behind, and what is kept for it is bounded', async () => {
+      const deaf = await connectRaw(server.port, { path: '/broadcast', tls: {} });
+      deaf.socket.pause();
+      const speaker = await connectRaw(server.port, { path: '/broadcast', tls: {} });
+      const message = frame(opcode.binary, Buffer.alloc(60_000), { key });
+      const isGone = () => server.logged().some(({ event }) => event === 'fell behind');
+      let said = 0;
+      for (; !isGone(); said++) {
+        speaker.send(message);
+        await speaker.nextFrame();
+      }
+      // The system's buffers and Node's on either side hold some of it.
+      assert.ok(said * 60_000 < 40_000_000, `after ${said} messages`);
+      deaf.destroy();
+      speaker.destroy();
+    });
+
+    test('a connection that is reset while it is written to harms no one else', async () => {
+      const other = await connectRaw(server.port, { path: '/echo', tls: {} });
+      for (let round = 0; round < 30; round++) {
+        const client = await connectRaw(server.port, { path: '/echo', tls: {} });
+        client.send(frame(opcode.binary, Buffer.alloc(1_000_000), { key }));
+        await roundTrip(other);
+        // What it has not read makes a reset of it.
+        client.socket.pause();
+        client.destroy();
+        await roundTrip(other);
+      }
+      other.destroy();
+    });
+
+    test('TLS inside TLS is not spoken', async () => {
+      const socket = await connectTls(server.port);
+      socket.write(Buffer.from('1603010005', 'hex'));
+      assert.match(await text(socket), /^HTTP\/1\.1 400 /);
+    });
+  });
+}
+
+test('a page from https, in a browser, talks by wss', limit, async t => {
+  const server = await startServer(...tlsOptions(identity));
+  const browser = await launchBrowser();
+  t.after(async () => {
+    await browser.close();
+    await server.kill();
+  });
+  const page = await browser.newPage({ ignoreHTTPSErrors: true });
+  await page.goto(`https://127.0.0.1:${server.port}/`);
+  const answer = await page.evaluate(
+    () =>
+      new Promise(resolve => {
+        const socket = new WebSocket(`wss://${location.host}/echo`);
+        socket.onopen = () => socket.send('from a page');
+        socket.onmessage = ({ data }) => resolve(data);
+        socket.onclose = ({ code }) => resolve(code);
+      }),
+  );
+  assert.equal(answer, 'from a page');
+  await page.goto(`https://127.0.0.1:${server.port}/?nick=ada&room=pond`);
+  await page.getByText('ada').first().waitFor();
+});
+
+test('--tls-only: what is plain is told so, in its own words', limit, async t => {
+  const server = await startServer('--tls-only', '--greet-after', '200ms', ...tlsOptions(identity));
+  t.after(() => server.kill());
+  assert.equal(server.url, `wss://127.0.0.1:${server.port}`);
+  const sentence = 'this server speaks TLS only: connect with https:// or wss://';
+  const plain: [string, RegExp][] = [
+    ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', /^HTTP\/1\.1 426 /],
+    [handshakeRequest(), /^HTTP\/1\.1 426 .*Upgrade: TLS\/1\.2, HTTP\/1\.1\r\n/s],
+    ['ada\n', /^\* /],
+    ['Ej8@', /^Ej8@/],
+    ['', /^\* /],
+  ];
+  for (const [bytes, answer] of plain) {
+    const socket = await connectTcp(server.port);
+    socket.write(bytes);
+    const got = await text(socket);
+    assert.match(got, answer);
+    assert.ok(got.includes(sentence), got);
+  }
+  const client = await connectRaw(server.port, { path: '/echo', tls: {} });
+  await roundTrip(client);
+  client.destroy();
+});
