@@ -70,7 +70,9 @@ function choose<Item extends { key: string }>(
 async function sample(row: Row, contender: Contender, seconds: number): Promise<Sample> {
   const server = await start(contender, row.service);
   const { port, pid } = server;
-  const target: Target = { port, pid, raw: contender.raw, packets: contender.packets, warmUp, seconds };
+  const { raw, packets } = contender;
+  const tls = row.service === 'echo-tls';
+  const target: Target = { port, pid, raw, tls, packets, warmUp, seconds };
   const load = [loadScript, JSON.stringify(target), JSON.stringify(row.job)];
   try {
     const { stdout } = await promisify(execFile)(process.execPath, load, {
@@ -103,7 +105,8 @@ async function bench(options: Options): Promise<void> {
   const samples = new Map<string, Sample[]>();
   for (let round = 1; round <= options.rounds; round++) {
     for (const row of options.rows) {
-      for (const contender of runnable.filter(({ raw }) => row.raw || !raw)) {
+      const stands = ({ raw, key }: Contender) => (row.raw || !raw) && (row.only?.includes(key) ?? true);
+      for (const contender of runnable.filter(stands)) {
         const result = await sample(row, contender, options.seconds);
         const cell = cellKey(row, contender);
         samples.set(cell, [...(samples.get(cell) ?? []), result]);

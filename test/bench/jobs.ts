@@ -6,6 +6,8 @@ export interface Target {
   readonly pid: number;
   /** A plain TCP echo: no opening handshake, and bytes come back as they went. */
   readonly raw: boolean;
+  /** By TLS, whatever the certificate. */
+  readonly tls: boolean;
   /** It has the packet sub-protocol: members of a chat climb its ladder. To others the load sends what is to come back. */
   readonly packets: boolean;
   /** Unmeasured seconds before a sample, for the server's compiler and heap. */

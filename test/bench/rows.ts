@@ -5,7 +5,7 @@ import type { Job } from './jobs.ts';
  * thing), or send it to every connection. A chat is a broadcast with names, rooms
  * and a history, in packets; with `chat-data` also on disk. Servers that have none broadcast the same bytes.
  */
-export type Service = 'echo' | 'module' | 'broadcast' | 'chat' | 'chat-data';
+export type Service = 'echo' | 'echo-tls' | 'module' | 'broadcast' | 'chat' | 'chat-data';
 
 export interface Row {
   /** Its name for `--only`. */
@@ -15,6 +15,8 @@ export interface Row {
   readonly service: Service;
   /** Whether a server that speaks no WebSocket can stand in it, as the floor. */
   readonly raw: boolean;
+  /** Those that can stand in it, by their keys, where not all can. */
+  readonly only?: readonly string[];
   readonly job: Job;
 }
 
@@ -62,6 +64,15 @@ export const rows: readonly Row[] = [
     service: 'echo',
     raw: true,
     job: { kind: 'echo', connections: 16, size: 64 * KiB, inFlight: 1 },
+  },
+  {
+    key: 'echo-tls',
+    title: 'echo 32 B over TLS, 64 connections, 1 in flight',
+    service: 'echo-tls',
+    raw: false,
+    // The binary of uWebSockets.js wants a port of its own for TLS; this is about what stands on Node's.
+    only: ['ws', 'pollywog'],
+    job: { kind: 'echo', connections: 64, size: 32, inFlight: 1 },
   },
   {
     key: 'broadcast',

@@ -1,5 +1,6 @@
 /** Connections of the load. They share one read buffer, and most reads are only counted: the load must stay cheap. */
 import { connect, type Socket } from 'node:net';
+import { connect as connectSecurely } from 'node:tls';
 import type { Target } from '../jobs.ts';
 
 /** Called with each read. `bytes` is the shared buffer, of which the first `length` are new, until it returns. */
@@ -29,19 +30,21 @@ let progress = 0;
 /** Opens one connection, handshake included unless the target is raw. Whatever goes wrong on it ends the process. */
 export function dial(target: Target): Promise<Connection> {
   return new Promise(resolve => {
-    const socket = connect({
+    const options = {
       host: '127.0.0.1',
       port: target.port,
       noDelay: true,
+      rejectUnauthorized: false,
       onread: {
         buffer: readBuffer,
-        callback(length, bytes) {
+        callback(length: number, bytes: Uint8Array) {
           progress++;
           connection.receive(length, bytes);
           return true;
         },
       },
-    });
+    };
+    const socket = target.tls ? connectSecurely(options) : connect(options);
     let answer = '';
     const connection: Connection = {
       socket,

@@ -17,7 +17,7 @@ const broadcast: Job = { kind: 'broadcast', connections: 3, size: 100, inFlight:
 
 /** Runs a load against a server in this process. Rejects with the load's `stderr` if it fails. */
 async function run(port: number, raw: boolean, job: Job): Promise<Sample> {
-  const target: Target = { port, pid: process.pid, raw, packets: false, warmUp: 0, seconds: 0.1 };
+  const target: Target = { port, pid: process.pid, raw, tls: false, packets: false, warmUp: 0, seconds: 0.1 };
   const { stdout } = await promisify(execFile)(process.execPath, [
     script,
     JSON.stringify(target),

@@ -53,7 +53,10 @@ export const contenders: readonly Contender[] = [
     raw: false,
     packets: false,
     prepare: () => ({ version: `${versionIn('node_modules/ws')} ${bufferutil()} its optional bufferutil` }),
-    arguments: service => [script('ws'), withoutChat(service)],
+    arguments: service => [
+      ...[script('ws'), withoutChat(service)],
+      ...(service === 'echo-tls' ? [madeCertificate().cert, madeCertificate().key] : []),
+    ],
   },
   {
     key: 'uws',
@@ -80,14 +83,32 @@ export const contenders: readonly Contender[] = [
 ];
 
 function withoutChat(service: Service): 'echo' | 'broadcast' {
-  return service === 'echo' || service === 'module' ? 'echo' : 'broadcast';
+  return service.startsWith('echo') || service === 'module' ? 'echo' : 'broadcast';
 }
 
 function pollywogOptions(service: Service): string[] {
   if (service === 'module') return ['--handlers', modules, '--default', 'relay'];
   if (service === 'chat') return ['--default', 'tpacket'];
   if (service === 'chat-data') return ['--default', 'tpacket', '--data', freshFolder()];
+  if (service === 'echo-tls') {
+    const { cert, key } = madeCertificate();
+    return ['--default', 'echo', '--tls-cert', cert, '--tls-key', key];
+  }
   return ['--default', service];
+}
+
+let certificate: { cert: string; key: string } | undefined;
+
+/** One for all who speak TLS. */
+function madeCertificate(): { cert: string; key: string } {
+  if (certificate !== undefined) return certificate;
+  const folder = freshFolder();
+  certificate = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
+  const files = ['-subj', '/CN=localhost', '-keyout', certificate.key, '-out', certificate.cert];
+  const { status, error } = spawnSync('openssl', ['req', ...kind, ...files]);
+  if (status !== 0) throw new Error(`openssl makes no certificate: ${error?.message ?? `status ${status}`}`);
+  return certificate;
 }
 
 /** Gone when the bench ends. */

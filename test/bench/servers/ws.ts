@@ -1,9 +1,17 @@
-/** npm's `ws`, as its own documentation shows echo and broadcast: `node ws.js echo|broadcast`. */
+/** npm's `ws`, as its own documentation shows echo and broadcast: `node ws.js echo|broadcast [CERTIFICATE KEY]`. */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 
-const broadcast = process.argv[2] === 'broadcast';
-const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false });
+const [, , service, cert, key] = process.argv;
+const broadcast = service === 'broadcast';
+const http =
+  cert === undefined || key === undefined
+    ? createServer()
+    : createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) });
+const server = new WebSocketServer({ server: http, perMessageDeflate: false });
 
 server.on('connection', connection => {
   connection.on('error', () => connection.terminate());
@@ -12,7 +20,7 @@ server.on('connection', connection => {
     else for (const client of server.clients) client.send(data, { binary: isBinary });
   });
 });
-server.on('listening', () => {
-  const { port } = server.address() as AddressInfo;
+http.listen(0, '127.0.0.1', () => {
+  const { port } = http.address() as AddressInfo;
   console.log(JSON.stringify({ port, pid: process.pid }));
 });
