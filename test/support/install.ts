@@ -23,6 +23,10 @@ const tools: readonly Tool[] = [
     package: 'python3-websockets',
     isThere: hasWebsockets,
   },
+  // Of Apache the program alone, without a service that would be started.
+  { name: 'Apache', package: 'apache2-bin', isThere: () => existsSync('/usr/sbin/apache2') },
+  { name: 'HAProxy', package: 'haproxy', isThere: () => existsSync('/usr/sbin/haproxy') },
+  { name: 'nginx', package: 'nginx-light', isThere: () => existsSync('/usr/sbin/nginx') },
   { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },
   { name: 'nc', package: 'netcat-openbsd', isThere: () => onPath(['nc']) !== undefined },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },

@@ -1,0 +1,143 @@
+/** The README's recipes for proxies, run as they stand there but for the ports: the chat, through each of them. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { connect as connectSecurely } from 'node:tls';
+import { WebSocket } from 'ws';
+import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+
+const limit = { timeout: 60_000 };
+const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+
+interface Proxy {
+  readonly name: 'nginx' | 'haproxy' | 'apache';
+  /** What makes a whole configuration of the recipe. */
+  frame(recipe: string, folder: string, port: number): string;
+  command(file: string): string[];
+}
+
+const proxies: readonly Proxy[] = [
+  {
+    name: 'nginx',
+    frame: (recipe, folder) => `
+      daemon off; pid ${folder}/pid; error_log stderr; worker_processes 1; events {}
+      http { access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
+        fastcgi_temp_path ${folder}/fcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
+        ${recipe} }`,
+    command: file => ['/usr/sbin/nginx', '-c', file, '-e', 'stderr'],
+  },
+  { name: 'haproxy', frame: recipe => recipe, command: file => ['/usr/sbin/haproxy', '-db', '-f', file] },
+  {
+    name: 'apache',
+    frame: (recipe, folder, port) => `
+      ServerName localhost\nServerRoot ${folder}\nPidFile ${folder}/pid\nErrorLog ${folder}/log\nListen ${port}
+      ${process.getuid?.() === 0 ? 'User www-data\nGroup www-data' : ''}
+      ${['mpm_event', 'authz_core', 'proxy', 'proxy_http']
+        .map(name => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`)
+        .join('\n')}
+      ${recipe}`,
+    command: file => ['/usr/sbin/apache2', '-X', '-f', file],
+  },
+];
+
+/** One that was free a moment ago: these programs cannot be told to choose one. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** The recipe with other ports. */
+function recipeFor(name: string, port: number, serverPort: number): string {
+  const [, recipe] = new RegExp(`\`\`\`${name}\n(.*?)\`\`\``, 's').exec(readme) ?? [];
+  assert.ok(recipe, `the README has a recipe for ${name}`);
+  const ported = recipe.replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
+  return ported.replace(/(listen |bind :|VirtualHost \*:)80\b/, `$1${port}`);
+}
+
+/** Until a request gets through: Apache listens, reads its configuration again, and listens anew. */
+async function untilServing(port: number, hasEnded: () => boolean, said: () => string): Promise<void> {
+  for (;;) {
+    if (hasEnded()) throw new Error(`the proxy ended: ${said()}`);
+    const isServing = await fetch(`http://127.0.0.1:${port}/healthz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (isServing) return;
+  }
+}
+
+/** Says something by a WebSocket through the proxy, from an address of its own. */
+async function echoThrough(port: number, from: string, isSecure = false): Promise<string> {
+  const connectTo = isSecure
+    ? () =>
+        connectSecurely({ host: '127.0.0.1', port, localAddress: from, rejectUnauthorized: false } as object)
+    : () => connect({ host: '127.0.0.1', port, localAddress: from });
+  const client = new WebSocket(`${isSecure ? 'wss' : 'ws'}://127.0.0.1:${port}/echo`, {
+    createConnection: connectTo as never,
+    perMessageDeflate: false,
+  });
+  await once(client, 'open');
+  client.send('ribbit');
+  const [answer] = (await once(client, 'message')) as [Buffer];
+  client.close();
+  await once(client, 'close');
+  return answer.toString();
+}
+
+for (const { name, frame, command } of proxies) {
+  test(`${name}: WebSockets and the page, and the client's address`, limit, async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'pollywog-proxy-'));
+    const options = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
+    const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
+    const port = await freePort();
+    const file = join(folder, 'proxy.conf');
+    writeFileSync(file, `${frame(recipeFor(name, port, server.port), folder, port)}\n`);
+    const [program = '', ...words] = command(file);
+    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const gone = once(child, 'close');
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', chunk => {
+      said += chunk;
+    });
+    t.after(async () => {
+      child.kill('SIGTERM');
+      await gone;
+      rmSync(folder, { recursive: true });
+    });
+    await untilServing(
+      port,
+      () => child.exitCode !== null,
+      () => said,
+    );
+
+    assert.equal(await echoThrough(port, '127.0.0.2'), 'ribbit');
+    const { address } = await server.untilLogged(({ event }) => event === 'opened');
+    assert.match(String(address), name === 'haproxy' ? /^127\.0\.0\.2:\d+$/ : /^127\.0\.0\.2$/);
+    const page = await fetch(`http://127.0.0.1:${port}/`);
+    assert.equal(page.status, 200);
+    assert.match(await page.text(), /^<!doctype html>/i);
+    if (name === 'haproxy') assert.equal(await echoThrough(port, '127.0.0.3', true), 'ribbit');
+  });
+}
+
+test('the README makes a certificate that serves', limit, async t => {
+  const [, recipe] = /```sh\n(openssl req .*?)\nnode dist\/server\.js --tls-cert/s.exec(readme) ?? [];
+  assert.ok(recipe, 'the README has it');
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-recipe-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const made = spawn('sh', ['-c', recipe], { cwd: folder, stdio: 'ignore' });
+  assert.deepEqual(await once(made, 'close'), [0, null]);
+  const identity = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const server = await startServerFor(t, ...tlsOptions(identity));
+  assert.equal(await echoThrough(server.port, '127.0.0.1', true), 'ribbit');
+});
