@@ -9,7 +9,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Connection } from '../connection/connection.ts';
-import { UsageError } from '../options/error.ts';
+import { quoted, UsageError } from '../options/error.ts';
 import { maxCommandBody } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/fields.ts';
@@ -110,10 +110,20 @@ function readCall({ path, headers }: Head, body: Buffer): Call {
   if (!isUtf8(body)) throw new ProtocolError(400, 'the body is not UTF-8');
   const text = body.toString('utf8');
   if (type.trim() === 'application/x-www-form-urlencoded') {
-    return readNamed(command, Object.fromEntries(new URLSearchParams(text)));
+    return readNamed(command, parseForm(text));
   }
   if (type.trim() !== 'application/json') {
     throw new ProtocolError(415, 'the body is application/json or application/x-www-form-urlencoded');
   }
   return readNamed(command, parseObject(text));
+}
+
+/** @throws UsageError where a name stands there twice: two readers could take it for two things */
+function parseForm(text: string): Readonly<Record<string, string>> {
+  const values = new Map<string, string>();
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (values.has(name)) throw new UsageError(`${quoted(name)} stands there twice; keep one`);
+    values.set(name, value);
+  }
+  return Object.fromEntries(values);
 }
