@@ -1,0 +1,79 @@
+/** The file that has the token: what is wrong with it is said at the start, and at a reload before anything changes. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { doors, openServer, run } from '../support/doors.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-token-'));
+after(() => rmSync(folder, { recursive: true }));
+const path = join(folder, 'token');
+
+describe('a token', () => {
+  const unfit: [string, string | Buffer | undefined, RegExp][] = [
+    ['that is not there', undefined, /cannot read the token .*ENOENT/],
+    ['that is empty', '', /one word of at least 16 letters/],
+    ['that is short', 'only-15-letters', /one word of at least 16 letters/],
+    ['that has a space', 'correct horse battery staple', /one word of at least 16 letters/],
+    ['that is two lines', 'correct-horse-battery\nstaple-staple-staple\n', /one word of at least 16 letters/],
+    ['that is no text', Buffer.alloc(32, 0xff), /one word of at least 16 letters/],
+    ['that is huge', Buffer.alloc(1 << 20, 'a'), /too long for a token/],
+  ];
+  for (const [what, content, sentence] of unfit) {
+    test(`${what}: the server does not start, and says what to do`, async () => {
+      rmSync(path, { force: true });
+      if (content !== undefined) writeFileSync(path, content, { mode: 0o600 });
+      const told = await run(['-p', '0', '--control', 'none', '--config', 'none', '--api-token', path]);
+      assert.equal(told.exit, 2, told.stderr);
+      assert.match(told.stderr, sentence);
+      assert.equal(told.stderr.split('\n').length, 2);
+    });
+  }
+
+  test('a folder is none, nor is a device that never ends', async () => {
+    for (const one of [folder, '/dev/zero']) {
+      const told = await run(['-p', '0', '--control', 'none', '--config', 'none', '--api-token', one]);
+      assert.equal(told.exit, 2);
+      assert.match(told.stderr, /it is no file/);
+    }
+  });
+
+  test('is read again on reload; where the file is no good then, the one of before stays', async t => {
+    const server = await openServer(t);
+    const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+    const exitWith = async (token: string) => (await overHttp.call({ ...server, token }, ['list'])).exit;
+    const next = 'another-token-of-good-length';
+    assert.deepEqual([await exitWith(server.token), await exitWith(next)], [0, 1]);
+
+    writeFileSync(server.tokenFile, next);
+    assert.deepEqual([await exitWith(server.token), await exitWith(next)], [0, 1]);
+    assert.equal((await run(['--control', server.control, 'reload'])).exit, 0);
+    assert.deepEqual([await exitWith(server.token), await exitWith(next)], [1, 0]);
+
+    truncateSync(server.tokenFile);
+    const told = await run(['--control', server.control, 'reload']);
+    assert.equal(told.exit, 1);
+    assert.match(told.stderr, /^pollywog: the token in .* is to be one word/);
+    assert.equal(await exitWith(next), 0);
+
+    // While there is none, the door is shut.
+    assert.equal((await run(['--control', server.control, 'set', 'api-token', 'none'])).exit, 0);
+    assert.equal(await exitWith(next), 1);
+    const missing = await fetch(`http://127.0.0.1:${server.port}/api/list`, { method: 'POST' });
+    assert.equal(
+      missing.status,
+      (await fetch(`http://127.0.0.1:${server.port}/x`, { method: 'POST' })).status,
+    );
+  });
+
+  test('that everyone may read is taken, and the log has a warning', async t => {
+    writeFileSync(path, 'correct-horse-battery-staple');
+    chmodSync(path, 0o644);
+    const server = await openServer(t);
+    assert.ok(!server.stderr().includes('everyone may read'));
+    await run(['--control', server.control, 'set', 'api-token', path]);
+    const { level } = await server.untilLogged(({ event }) => event === 'everyone may read the token');
+    assert.equal(level, 'warn');
+  });
+});
