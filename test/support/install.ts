@@ -29,6 +29,9 @@ const tools: readonly Tool[] = [
   { name: 'nginx', package: 'nginx-light', isThere: () => existsSync('/usr/sbin/nginx') },
   { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },
   { name: 'nc', package: 'netcat-openbsd', isThere: () => onPath(['nc']) !== undefined },
+  { name: 'perl', package: 'perl', isThere: hasPerl },
+  { name: 'PHP', package: 'php-cli', isThere: () => onPath(['php']) !== undefined },
+  { name: 'python3', package: 'python3', isThere: () => onPath(['python3']) !== undefined },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
@@ -58,6 +61,16 @@ export function findPythonWithWebsockets(): string {
 function hasWebsockets(): boolean {
   try {
     execFileSync(python, ['-c', 'import websockets'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** With its library: `perl-base` has not all of it. */
+function hasPerl(): boolean {
+  try {
+    execFileSync('perl', ['-MHTTP::Tiny', '-MJSON::PP', '-e', '1'], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
