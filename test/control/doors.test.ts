@@ -1,5 +1,8 @@
 /** For each command, through each door: the same words, the same answer. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
 import { Command } from '../../src/protocol/packet.ts';
 import { type ChatClient, connectMember, hearUntil } from '../support/chatClient.ts';
@@ -7,6 +10,7 @@ import { type Door, doors, type OpenServer, openServer, type Told } from '../sup
 import { connectTerminal, type LineClient } from '../support/lineClient.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
+import { serverScript } from '../support/serverProcess.ts';
 
 /** A server, and who is there: a WebSocket that echoes, one to be sent away, and two in the chat. */
 interface World {
@@ -131,6 +135,13 @@ const cases: readonly Case[] = [
       return [payload?.readUInt16BE(0), payload?.toString('utf8', 2)];
     },
   },
+  { words: ['why', '777'], exit: 1, says: /^no connection # is among the last/ },
+  { words: ['why', ids.echo], says: /^id: #\nwhy: it has not ended\n/ },
+  { words: ['why', '@ada'], exit: 2, says: /^id wants the id of a connection/ },
+  { words: ['trace', ids.echo], says: 'traced:\n#\n' },
+  { words: ['trace', 'all'], says: 'traced: all\n' },
+  { words: ['trace', 'off'], says: 'traced: -\n' },
+  { words: ['trace', '77'], exit: 1, says: 'there is no connection #\n' },
   { words: ['set', 'max-message', '1MB'], says: /^changed:\n max-message #B → #B\nneedsRestart: -\n$/ },
   { words: ['get', 'max-message'], says: 'name value set\nmax-message #B by hand\n' },
   {
@@ -214,6 +225,44 @@ describe('every command, by every door', () => {
       });
     }
   }
+});
+
+describe('watch goes on until nobody listens any more', () => {
+  test('the recall: until it is interrupted, which is no failure', async t => {
+    const server = await openServer(t);
+    const child = spawn(process.execPath, [serverScript, '--control', server.control, 'watch']);
+    const untilSeen = async (event: string) => {
+      for await (const line of createInterface(child.stdout)) if (line.includes(event)) return;
+      assert.fail(`${event} was not seen`);
+    };
+    const seen = untilSeen('opened');
+    // It listens from some moment on: connections come until it has seen one.
+    const isSeen = seen.then(() => true);
+    while (!(await Promise.race([isSeen, connectRaw(server.port).then(client => client.destroy())])));
+    child.kill('SIGINT');
+    const [exit] = await once(child, 'close');
+    assert.equal(exit, 0);
+  });
+
+  test('HTTP: until the client is gone; the server\u2019s end is its end, in good order', async t => {
+    const server = await openServer(t);
+    const watched = await fetch(`http://127.0.0.1:${server.port}/api/watch`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${server.token}` },
+    });
+    (await connectRaw(server.port)).destroy();
+    await doors[0]!.call(server, ['stop']);
+    const lines = (await watched.text()).trim().split('\n');
+    const events = lines.map(line => JSON.parse(line).event);
+    assert.ok(events.includes('opened') && events.includes('draining'), String(events));
+    assert.equal(await server.exited, 0);
+  });
+
+  test('the spool refuses it', async t => {
+    const server = await openServer(t);
+    const told = await doors.at(-1)!.call(server, ['watch']);
+    assert.match(told.stderr, /^pollywog: watch goes on until it is interrupted/);
+  });
 });
 
 test('what is said to others is what was given, whichever door it came in by', async t => {

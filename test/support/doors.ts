@@ -1,9 +1,10 @@
 /** The doors that commands come in by: each takes a command's words, and tells what came of it in the same form. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { commands } from '../../src/control/commands.ts';
 import { type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
 
@@ -43,8 +44,16 @@ export async function openServer(
   const control = join(folder, 'control.sock');
   const tokenFile = join(folder, 'token');
   writeFileSync(tokenFile, `${secret}\n`, { mode: 0o600 });
-  const places = ['--control', control, '--api-token', tokenFile, '--stdin', '--config', 'none'];
-  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', ...places];
+  const places = [
+    '--control',
+    control,
+    '--api-token',
+    tokenFile,
+    '--stdin',
+    '--spool',
+    join(folder, 'spool'),
+  ];
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none', ...places];
   const server = await startServerWith([...standard, ...options], process.env, 'pipe');
   test.after(async () => {
     await server.kill();
@@ -154,6 +163,25 @@ function overHttp(name: string, type: string, encode: (values: Record<string, st
   };
 }
 
+let spooled = 0;
+
+const spool: Door = {
+  name: 'the spool',
+  async call({ folder }, words, bytes) {
+    const name = `file-${++spooled}`;
+    const place = (...path: string[]) => join(folder, 'spool', ...path);
+    if (bytes !== undefined) writeFileSync(place('bytes'), bytes);
+    const all = bytes === undefined ? words : ['--binary', 'bytes', ...words];
+    writeFileSync(place(`${name}.tmp`), `${all.map(inQuotes).join(' ')}\n`);
+    renameSync(place(`${name}.tmp`), place(`${name}.cmd`));
+    const [done, failed] = [place(`${name}.out`), place('failed', `${name}.out`)];
+    while (!existsSync(done) && !existsSync(failed)) await setTimeout(5);
+    if (existsSync(done)) return { exit: 0, stdout: readFileSync(done, 'utf8'), stderr: '' };
+    const sentence = readFileSync(failed, 'utf8').replace(/^line 1: /, '');
+    return { exit: undefined, stdout: '', stderr: `pollywog: ${sentence}` };
+  },
+};
+
 /** Every door there is: what is tested of one is tested of all. */
 export const doors: readonly Door[] = [
   recall,
@@ -162,4 +190,5 @@ export const doors: readonly Door[] = [
   overHttp('HTTP, as a form', 'application/x-www-form-urlencoded', values =>
     new URLSearchParams(values).toString(),
   ),
+  spool,
 ];
