@@ -306,6 +306,21 @@ describe('with the token', () => {
     assert.equal(status((await once(socket, 'data'))[0]), 200);
     socket.destroy();
 
+    // Longer than what is sent in one piece.
+    const long = 'x'.repeat(60_000);
+    for (let i = 0; i < 2; i++)
+      await exchange(
+        server.port,
+        post('/api/publish', authorized + json, JSON.stringify({ room: 'pond', text: long })),
+      );
+    const body = '{"room": "pond"}';
+    const fields = `${authorized}${json}Content-Length: ${body.length}\r\n\r\n${body}`;
+    const said = `[{"nick":"server","text":"${long}"},\n{"nick":"server","text":"${long}"}]\n`;
+    const inOnePiece = await exchange(server.port, `POST /api/history HTTP/1.0\r\n${fields}`);
+    assert.equal(content(inOnePiece), said);
+    assert.doesNotMatch(inOnePiece.toString('latin1', 0, 1000), /chunked/);
+    const inChunks = await exchange(server.port, `POST /api/history HTTP/1.1\r\nHost: x\r\n${fields}`);
+    assert.match(inChunks.toString(), /\r\nTransfer-Encoding: chunked\r\n.*\r\n0\r\n\r\n$/s);
     const old = await exchange(
       server.port,
       `POST /api/list HTTP/1.0\r\n${authorized}Content-Length: 0\r\n\r\n`,
