@@ -14,7 +14,8 @@ const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf
 const [, section = ''] = /\n## Commands\n(.*?)\n## /s.exec(readme) ?? [];
 const examples = [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
   language,
-  code,
+  // The server that an example starts is there already.
+  code: code.replace(/^node dist\/server\.js .*&\n/, ''),
 }));
 
 /** They are run here: `token` lies here, and `pollywog` is on the path. */
@@ -69,7 +70,8 @@ before(async () => {
     .replace(' token', ` ${join(folder, 'token')}`)
     .split(' ');
   const usual = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'];
-  server = await startServerWith([...usual, '--control', control, ...options]);
+  const doors = ['--control', control, '--spool', join(folder, 'spool')];
+  server = await startServerWith([...usual, ...doors, ...options]);
   listener = await connectRaw(server.port);
   ada = await connectMember(server.port, 'ada', 'pond', { path: '/tpacket' });
   await hearUntil(ada, 'NEW_USER uid=-1 p1=4096 p2=0 "ada"');
@@ -116,6 +118,16 @@ describe('the examples of the README', () => {
       code => code.includes('/api/list'),
       ['sh', 'php', 'perl', 'python'],
       async said => assert.match(said, /^ *3\b.* 127\.0\.0\.1:\d+ +ada\b/m),
+    ],
+    [
+      'from a folder',
+      code => code.includes('spool/x.tmp'),
+      ['sh'],
+      async said => {
+        assert.equal(said, 'sent: 2\n');
+        assert.equal((await listener.nextFrame())?.payload.toString(), 'hello');
+        assert.match(await ada.hear(), /server: hello/);
+      },
     ],
     [
       'push from PHP',
