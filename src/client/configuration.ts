@@ -5,6 +5,7 @@ import { readValues, type ValuesOf } from '../options/option.ts';
 import { type HandshakeRequest, startHandshake } from '../protocol/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
 import { table } from './table.ts';
+import { closing } from './values.ts';
 
 type Values = ValuesOf<typeof table>;
 
@@ -32,14 +33,19 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
   if (given.has('help')) return 'help';
   if (given.has('version')) return 'version';
   const values = readValues(table, [given]);
-  const [url, stray] = words;
+  const { close: asked } = values;
+  // `--close 4000 bye`: the reason may be a word of its own.
+  const isReason = (word: string) => given.has('close') && parseAddress(word) === undefined;
+  const [word, ...others] = asked.reason === '' ? words.filter(isReason) : [];
+  const close = word === undefined ? asked : readReason(asked.code, word);
+  const [url, stray] = word === undefined ? words : [...words.filter(one => !isReason(one)), ...others];
   if (url === undefined) throw unfitValue('the first word', addressForm, url);
   if (stray !== undefined) throw new UsageError(`one URL is enough; leave ${quoted(stray)} out`);
   const address = parseAddress(url);
   if (address === undefined) throw unfitValue('the URL', addressForm, url);
   if (given.has('one') && given.has('count')) throw new UsageError('--one is --count 1; keep one of them');
   if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs a --nick to enter it with');
-  const { insecure, timeout, ping, reconnect, maxMessage, send, wait, close, verbose } = values;
+  const { insecure, timeout, ping, reconnect, maxMessage, send, wait, verbose } = values;
   const configuration: Configuration = {
     ...{ insecure, timeout, ping, reconnect, maxMessage, send, wait, close, verbose },
     address,
@@ -50,6 +56,12 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
   };
   checkTogether(configuration);
   return configuration;
+}
+
+function readReason(code: number, reason: string): Values['close'] {
+  const read = closing.parse(`${code}:${reason}`);
+  if (read === undefined) throw unfitValue('--close', closing.wants, reason);
+  return read;
 }
 
 function makeRequest(address: Address, values: Values): HandshakeRequest {

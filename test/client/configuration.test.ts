@@ -81,6 +81,11 @@ test('what is given', () => {
   assert.equal(read('-w', '2').wait, 2000);
   assert.equal(read('-w', 'forever').wait, Number.POSITIVE_INFINITY);
   assert.deepEqual(read('--close', '4000:a:b').close, { code: 4000, reason: 'a:b' });
+  // The reason may be a word of its own, before the URL or behind it.
+  assert.deepEqual(read('--close', '4000', 'so long').close, { code: 4000, reason: 'so long' });
+  assert.throws(() => read('--close', '4000', 'so', 'long'), UsageError);
+  assert.throws(() => read('--close', '4000:so', 'long'), UsageError);
+  assert.throws(() => read('--close', '4000', 'x'.repeat(124)), UsageError);
   assert.deepEqual(read('-x', 'a', '-x', '').send, ['a', '']);
   assert.deepEqual(read('--nick', 'ada').chat, { nick: 'ada', room: 'lobby' });
   assert.deepEqual(read('--nick', 'ada').request.subprotocols, ['tpacket']);
