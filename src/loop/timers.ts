@@ -46,7 +46,8 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
       dropConnection(connection);
     }
   } else if (phase === 'open') {
-    if (idleTimeout > 0 && now - connection.messageAt >= idleTimeout) {
+    // Whoever has a command done says no more than that.
+    if (idleTimeout > 0 && !connection.isControl && now - connection.messageAt >= idleTimeout) {
       noteDeadline(connection, 'no message', 'idleTimeout');
       wire.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
     }

@@ -244,6 +244,25 @@ describe('watch goes on until nobody listens any more', () => {
     assert.equal(exit, 0);
   });
 
+  test('the recall is no client that has to say something now and then', async t => {
+    const server = await openServer(t, '--idle-timeout', '100ms');
+    const child = spawn(process.execPath, [serverScript, '--control', server.control, 'watch', '--json']);
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const first = lines.next().then(() => true);
+    while (!(await Promise.race([first, connectRaw(server.port).then(client => client.destroy())])));
+    const client = await connectRaw(server.port);
+    assert.equal((await client.nextFrame())?.payload.readUInt16BE(), 1001, 'who came later has to go');
+    client.destroy();
+    let why: string | undefined;
+    while (why?.includes('--idle-timeout') !== true) {
+      const { value, done } = await lines.next();
+      assert.ok(!done, 'it is over');
+      why = (JSON.parse(value) as { why?: string }).why;
+    }
+    child.kill('SIGINT');
+    await once(child, 'close');
+  });
+
   test('HTTP: until the client is gone; the server\u2019s end is its end, in good order', async t => {
     const server = await openServer(t);
     const watched = await fetch(`http://127.0.0.1:${server.port}/api/watch`, {
