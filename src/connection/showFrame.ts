@@ -1,6 +1,7 @@
 /** A frame as people and programs are shown it: which way it went, its header, and the beginning of its payload. */
 import { StringDecoder } from 'node:string_decoder';
-import { type LogFields, quote } from '../log/log.ts';
+import type { LogFields } from '../log/log.ts';
+import { printableJson } from '../log/printable.ts';
 import { Opcode } from '../protocol/codes.ts';
 
 /** As curl has it, for us: `<` came from the peer, `>` goes to it. */
@@ -53,7 +54,7 @@ export function showFrame(frame: ShownFrame): string {
   const { code, text, hex } = showHead(frame);
   const parts = [
     ...(code === undefined ? [] : [String(code)]),
-    ...(text === undefined || text === '' ? [] : [quote(text)]),
+    ...(text === undefined || text === '' ? [] : [printableJson(text)]),
     ...(hex === undefined || hex === '' ? [] : [hex]),
   ];
   if (parts.length === 0) return line;

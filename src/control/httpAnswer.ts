@@ -2,12 +2,12 @@
 import type { Connection } from '../connection/connection.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendBytes } from '../connection/send.ts';
+import { printableJson, printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse } from '../protocol/http.ts';
 import { respond } from '../wire/route.ts';
 import type { Answer } from './command.ts';
-import { printableLine, showJson } from './show.ts';
 
 export interface HttpAnswer extends Answer {
   isGone: boolean;
@@ -109,6 +109,6 @@ function encodeStreamHead(headers: Readonly<Record<string, string>>, takesChunks
 function encodeError(error: Error, isText: boolean, headers: Readonly<Record<string, string>>): Buffer {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
   const its = error instanceof ProtocolError ? error.headers : {};
-  const body = isText ? `${printableLine(error.message)}\n` : `${showJson({ error: error.message })}\n`;
+  const body = isText ? `${printableLine(error.message)}\n` : `${printableJson({ error: error.message })}\n`;
   return encodeResponse(status, { ...headers, ...its }, body);
 }

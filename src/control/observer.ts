@@ -3,13 +3,14 @@
  * a thousand commands at once hold the connections up, nor the connections them.
  */
 import { requestTurn } from '../connection/outbox.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
+import { printableJson } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { observerShare } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { work } from '../protocol/work.ts';
 import type { Answer, Call, Command, Control } from './command.ts';
-import { showHeading, showJson, showRow, showValue } from './show.ts';
+import { showHeading, showRow, showValue } from './show.ts';
 
 /** A piece of work; what is left of it is the next one. */
 type Task = () => Task | undefined;
@@ -69,7 +70,7 @@ function say(command: Command, result: unknown, answer: Answer): Task | undefine
   if (command.columns !== undefined) {
     return () => sayRows(command, result as Iterator<Row>, answer, true);
   }
-  answer.write(answer.isJson ? `${showJson(result)}\n` : showValue(result));
+  answer.write(answer.isJson ? `${printableJson(result)}\n` : showValue(result));
   answer.end();
   return undefined;
 }
@@ -94,7 +95,7 @@ function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst:
       }
       work.done += commandCost;
       text += answer.isJson
-        ? `${isStart ? '' : ',\n'}${showJson(value)}`
+        ? `${isStart ? '' : ',\n'}${printableJson(value)}`
         : `${showRow(command.columns!, value)}\n`;
       isStart = false;
     }
@@ -111,7 +112,7 @@ function fail(command: Command, answer: Answer, error: unknown): void {
   if (error instanceof ProtocolError || error instanceof UsageError) {
     answer.end(error);
   } else {
-    log('error', 'command failed', { command: command.name, stack: (error as Error).stack });
+    log('error', 'command failed', { command: command.name, stack: stackOf(error) });
     answer.end(new ProtocolError(500, 'internal error; the log has more'));
   }
 }

@@ -1,25 +1,6 @@
 /** What commands say, as text for people and as JSON for programs. */
+import { printableLine } from '../log/printable.ts';
 import type { Column } from './command.ts';
-
-/** As it may stand in a terminal, on one line: nothing in it is taken for a command. */
-export function printableLine(text: string): string {
-  if (!unfit.test(text)) return text;
-  return text
-    .replace(/[\x00-\x1f]/g, character => JSON.stringify(character).slice(1, -1))
-    .replace(unsafe, escaped);
-}
-
-/** What JSON leaves as it is, and terminals do not: DEL, the C1 controls, line separators, changes of direction. */
-const unsafe = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
-
-const unfit = new RegExp(`[\\x00-\\x1f]|${unsafe.source}`);
-
-const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-
-/** As JSON, which may stand in a terminal, too. */
-export function showJson(value: unknown): string {
-  return JSON.stringify(value).replace(unsafe, escaped);
-}
 
 type Columns = Readonly<Record<string, Column>>;
 

@@ -1,11 +1,11 @@
 /** The door of whoever sits in front of the server: a line of stdin is a command. */
 import { readFileSync, statSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { printableLine } from '../log/printable.ts';
 import { maxCommandBody } from '../protocol/bounds.ts';
 import type { Answer, Control } from './command.ts';
 import { readLine, unreadable } from './line.ts';
 import { submit } from './observer.ts';
-import { printableLine } from './show.ts';
 
 /** Takes commands from stdin, one after the other, until it ends; the server does not end with it. */
 export async function takeStdin(control: Control): Promise<void> {

@@ -2,6 +2,7 @@
  * The log: one line an event, to where --log-file says and to whoever watches, as text for people or as JSON for
  * programs. All that happens is told here, once; what happens to a connection has its `id`.
  */
+import { printableJson } from './printable.ts';
 import { writeLine } from './sink.ts';
 
 const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
@@ -107,7 +108,7 @@ function lostLine({ format, lost }: Watcher): string {
 }
 
 function jsonLine(time: string, level: LogLevel, event: string, fields: LogFields): string {
-  return `${quote({ time, level, event, ...fields })}\n`;
+  return `${printableJson({ time, level, event, ...fields })}\n`;
 }
 
 function textLine(time: string, level: LogLevel, event: string, fields: LogFields, shown?: string): string {
@@ -121,11 +122,10 @@ function textLine(time: string, level: LogLevel, event: string, fields: LogField
 
 /** Quoted where it could be mistaken for something else: what peers send must not be able to forge a line. */
 function textValue(value: string | number | boolean): string {
-  return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? quote(value) : String(value);
+  return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? printableJson(value) : String(value);
 }
 
-/** JSON, with those characters escaped as well that a terminal may take for commands or line ends. */
-export function quote(value: unknown): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return JSON.stringify(value).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped);
+/** Where something that was thrown came from, for the log. Anything can be thrown. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
 }

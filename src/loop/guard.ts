@@ -2,7 +2,7 @@
 import type { Connection } from '../connection/connection.ts';
 import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 
 /** Does something on behalf of a connection. */
 export function guard(connection: Connection, act: () => void): void {
@@ -15,6 +15,6 @@ export function guard(connection: Connection, act: () => void): void {
 
 export function dropFaulty(connection: Connection, error: unknown): void {
   noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
-  log('error', 'internal error', { id: connection.id, stack: (error as Error).stack });
+  log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
   dropConnection(connection);
 }

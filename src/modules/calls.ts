@@ -2,11 +2,11 @@
 
 import type { Server } from '../connection/server.ts';
 import { reportSlow } from '../connection/slow.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { call, isPromise } from './handler.ts';
 import { slotsOf } from './modules.ts';
 import { reasonOf } from './slot.ts';
-import { rollBack, stackOf } from './swap.ts';
+import { rollBack } from './swap.ts';
 
 /** What `info` tells of a module. */
 export interface ModuleState {

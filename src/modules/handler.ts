@@ -4,7 +4,7 @@ import { noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import { holdBack, resume } from '../connection/hold.ts';
 import { startTiming, stopTiming } from '../connection/slow.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Message } from '../protocol/message.ts';
 import { handlerThrew } from '../session/processData.ts';
@@ -12,7 +12,7 @@ import { setAsking } from './asking.ts';
 import { LentMessage } from './lent.ts';
 import { Peer } from './peer.ts';
 import { noteError, type Slot, type Version } from './slot.ts';
-import { attempt, rollBack, stackOf, stopIfOver } from './swap.ts';
+import { attempt, rollBack, stopIfOver } from './swap.ts';
 
 /** @param slot is asked for when the handler is called: it has the handler itself */
 export function newModuleHandler(name: string, slot: () => Slot): Handler {

@@ -1,6 +1,7 @@
 /** What a module sees of the server: its state, its connections and groups, and its log. */
 import { sendToAll } from '../connection/send.ts';
 import { type LogLevel, log } from '../log/log.ts';
+import { printableLine } from '../log/printable.ts';
 import { membersOf } from '../session/group.ts';
 import { isTrial, keepBack } from './effects.ts';
 import type * as user from './interface.ts';
@@ -53,16 +54,12 @@ export function newModuleLog(handler: string): user.Log {
         ([name]) => /^\w+$/.test(name) && !ourFields.includes(name),
       );
       const shown = theirs.map(([name, value]) => [name, shownValue(value)]);
-      log(level, printable(event), { handler, ...Object.fromEntries(shown) });
+      log(level, printableLine(String(event)), { handler, ...Object.fromEntries(shown) });
     };
   return { error: line('error'), warn: line('warn'), info: line('info'), debug: line('debug') };
 }
 
 const ourFields = ['time', 'level', 'event', 'handler'];
-
-function printable(event: unknown): string {
-  return String(event).replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, ' ');
-}
 
 function shownValue(value: unknown): string | number | boolean | undefined {
   const isPlain = value === undefined || ['string', 'number', 'boolean'].includes(typeof value);

@@ -5,9 +5,9 @@
 
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { noteError, type Slot } from './slot.ts';
-import { rollBack, stackOf } from './swap.ts';
+import { rollBack } from './swap.ts';
 
 export function catchStrays(slots: () => Iterable<Slot>): void {
   process.on('uncaughtException', (error: unknown, origin) => {

@@ -1,6 +1,6 @@
 /** One version takes over from another, and, while it is on probation, may have to give back what it took. */
 import { requestTurn } from '../connection/outbox.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { withoutEffects } from './effects.ts';
 import type * as user from './interface.ts';
 import { noteError, reasonOf, type Slot, type Version } from './slot.ts';
@@ -101,10 +101,6 @@ export function rollBack(slot: Slot, version: Version, error: unknown): void {
   const to = before.version.number;
   log('error', 'handler rolled back', { handler: slot.name, version: number, to, stack: stackOf(error) });
   stop(slot, version);
-}
-
-export function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? reasonOf(error)) : String(error);
 }
 
 /** Newcomers find the module by the names of its current version. */

@@ -4,7 +4,7 @@ import { noteClosing, noteEnding } from '../connection/ending.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { maxFirstLine, maxWireRest, typingTimeout } from '../protocol/bounds.ts';
 import { beginsAsRequest } from '../protocol/http.ts';
 import { countMessage } from '../session/processData.ts';
@@ -12,7 +12,7 @@ import { setAsking } from './asking.ts';
 import { call } from './handler.ts';
 import type * as user from './interface.ts';
 import type { Slot } from './slot.ts';
-import { stackOf, stopIfOver } from './swap.ts';
+import { stopIfOver } from './swap.ts';
 import { WirePeer } from './wirePeer.ts';
 
 /** @param slot is asked for when the wire is called: it has the wire itself */

@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { noteClosed, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
-import { log } from '../log/log.ts';
+import { log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http.ts';
 import { type Message, messageBytes } from '../protocol/message.ts';
@@ -92,16 +92,14 @@ export function endTurn({ handlers }: Server): void {
     try {
       handler.turnEnds?.();
     } catch (error) {
-      log('error', 'handler threw', { handler: handler.name, stack: (error as Error).stack });
+      log('error', 'handler threw', { handler: handler.name, stack: stackOf(error) });
     }
   }
 }
 
 /** A handler's fault ends the connection that brought it out, and no other. The peer is not told of our insides. */
 export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
-  // Anything can be thrown.
-  const stack = error instanceof Error ? error.stack : String(error);
-  log('error', 'handler threw', { id: connection.id, handler: handler.name, stack });
+  log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: stackOf(error) });
   noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);
   connection.wire.close(connection, CloseCode.InternalError, 'internal error');
 }

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import {
-  printableLine,
-  showHeading,
-  showJson,
-  showRow,
-  showSize,
-  showTime,
-  showValue,
-} from '../../src/control/show.ts';
+import { showHeading, showRow, showSize, showTime, showValue } from '../../src/control/show.ts';
+import { printableJson, printableLine } from '../../src/log/printable.ts';
 
 /** What a terminal obeys, or what makes a line look like another: C0, DEL, C1, separators, changes of direction. */
 const dangerous = /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;
@@ -27,8 +20,8 @@ describe('what is shown', () => {
         assert.doesNotMatch(printableLine(text), dangerous);
         assert.doesNotMatch(showRow({ a: { width: 3 } }, { a: text }), dangerous);
         assert.doesNotMatch(showValue({ a: text }).slice(0, -1), dangerous);
-        assert.doesNotMatch(showJson([text]), dangerous);
-        assert.deepEqual(JSON.parse(showJson([text])), [text]);
+        assert.doesNotMatch(printableJson([text]), dangerous);
+        assert.deepEqual(JSON.parse(printableJson([text])), [text]);
       }),
       { seed: 7, numRuns: 1000 },
     );

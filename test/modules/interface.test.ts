@@ -259,7 +259,7 @@ test('the log has the name of the module in each line, and nothing forged', asyn
   const line = await server.untilLogged(({ level }) => level === 'warn');
   assert.deepEqual(
     { ...line, time: '' },
-    { time: '', level: 'warn', event: 'said error something', handler: 'mod', text: 'a\nb', odd: 'odd' },
+    { time: '', level: 'warn', event: 'said\\nerror something', handler: 'mod', text: 'a\nb', odd: 'odd' },
   );
 });
 

@@ -16,7 +16,7 @@ function logged(format: 'text' | 'json', level: string, calls: string): string {
 }
 
 const hostile =
-  'bye\n2030-01-01T00:00:00.000Z error forged id=1\r\x1b[2J\x7f\x85\x9b2J\u2028\u2029 level="error" end';
+  'bye\n2030-01-01T00:00:00.000Z error forged id=1\r\x1b[2J\x7f\x85\x9b2J\u2028\u2029\u202e level="error" end';
 
 for (const format of ['text', 'json'] as const) {
   test(`in ${format}, no value can begin a new line or command the terminal`, () => {
@@ -28,7 +28,7 @@ for (const format of ['text', 'json'] as const) {
     assert.equal(out.split('\n').length, 2);
     assert.ok(out.endsWith('\n'));
     const line = out.slice(0, -1);
-    assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f\u2028\u2029]/);
+    assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202e]/);
     if (format === 'json') assert.equal(JSON.parse(line).reason, hostile);
   });
 }
