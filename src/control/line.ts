@@ -4,9 +4,9 @@ import { UsageError } from '../options/error.ts';
 import { JsonError, readJson } from '../options/json.ts';
 import { readValues } from '../options/option.ts';
 import { bytesFile, flag } from '../options/values.ts';
+import { splitWords } from '../options/words.ts';
 import { findCommand, readNamed, readWords } from './call.ts';
 import type { Call } from './command.ts';
-import { splitWords } from './words.ts';
 
 /** What may stand among the words, wherever a command is given in words. */
 export const wordOptions = {

@@ -1,7 +1,9 @@
 /** Options for handlers that are programs, and the kinds of values that those have. */
 import { defaults } from '../protocol/bounds.ts';
+import { UsageError } from './error.ts';
 import type { OptionTable } from './option.ts';
 import { count, duration, type Kind } from './values.ts';
+import { splitWords } from './words.ts';
 
 /** How messages are told apart on a program's stdin and stdout. */
 export const programFormats = ['line', 'null', 'length', 'json'] as const;
@@ -27,24 +29,22 @@ const shellCharacters = /[|&;<>()$`*?[\]{}~#!]/;
  * @returns `undefined` where a quote is left open, or something is not quoted that a shell would see more in
  */
 export function splitCommand(command: string): readonly string[] | undefined {
-  const words: string[] = [];
-  const token = /\s+|'([^']*)'|"((?:[^"\\$`]|\\.)*)"|\\(.)|([^\s'"\\])/gsy;
-  let word: string | undefined;
-  while (token.lastIndex < command.length) {
-    const found = token.exec(command);
-    if (found === null) return undefined;
-    const [whole, single, double, escaped, bare] = found;
-    if (whole.trim() === '') {
-      if (word !== undefined) words.push(word);
-      word = undefined;
-      continue;
-    }
-    if (bare !== undefined && shellCharacters.test(bare)) return undefined;
-    // In double quotes a backslash stands for itself, but before these four.
-    word = (word ?? '') + (single ?? double?.replace(/\\(["\\$`])/g, '$1') ?? escaped ?? bare);
+  try {
+    return splitWords(command, readDouble, text => refuse(text, shellCharacters));
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
   }
-  if (word !== undefined) words.push(word);
-  return words;
+}
+
+/** In double quotes a backslash stands for itself, but before these four. */
+function readDouble(text: string): string {
+  refuse(text.replace(/\\./gs, ''), /[$`]/);
+  return text.replace(/\\(["\\$`])/g, '$1');
+}
+
+function refuse(text: string, unfit: RegExp): void {
+  if (unfit.test(text)) throw new UsageError('a shell would see more in it');
 }
 
 function parseProgram(raw: unknown): ProgramEntry | undefined {

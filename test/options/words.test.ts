@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { splitWords } from '../../src/control/words.ts';
+import { splitWords } from '../../src/options/words.ts';
 
 describe('a line is split', () => {
   const lines: [string, string[]][] = [
