@@ -2,6 +2,7 @@
 import { quoted, UsageError, unfitValue } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { hyphenated } from '../options/option.ts';
+import { decodeBase64 } from '../protocol/base64.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command, Parameter, Values } from './command.ts';
 import { commands } from './commands.ts';
@@ -62,10 +63,9 @@ export function readNamed(command: Command, given: Readonly<Record<string, unkno
 }
 
 function readBase64(text: unknown): Buffer {
-  // RFC 4648 §4: four characters for three bytes, to the end.
-  if (typeof text === 'string' && text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text))
-    return Buffer.from(text, 'base64');
-  throw unfitValue('binary', 'bytes in base64', text);
+  const bytes = decodeBase64(text);
+  if (bytes === undefined) throw unfitValue('binary', 'bytes in base64', text);
+  return bytes;
 }
 
 function readValues(

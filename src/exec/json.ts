@@ -3,6 +3,7 @@
  * `"id"` where the program is shared, in answers a list of them or `"*"`, too. `{"id":7,"open":{…}}` says who came.
  */
 import { isUtf8 } from 'node:buffer';
+import { decodeBase64 } from '../protocol/base64.ts';
 import { messageText } from '../protocol/message.ts';
 import type { Format, Said } from './format.ts';
 import { checkRecipients, closeSaid, messageSaid } from './said.ts';
@@ -41,7 +42,7 @@ export function newJsonFormat(isShared: boolean): Format {
         throw new Error('an object without one of "text", "base64" and "close", or with several');
       }
       if (typeof text === 'string') return wholeMessage(to, true, Buffer.from(text));
-      if (typeof base64 === 'string') return wholeMessage(to, false, decodeBase64(base64));
+      if (typeof base64 === 'string') return wholeMessage(to, false, readBase64(base64));
       if (typeof close === 'number' && (reason === undefined || typeof reason === 'string')) {
         return closeSaid(to, close, reason);
       }
@@ -73,9 +74,8 @@ function readIds(id: unknown): Said['to'] {
   return checkRecipients(Array.isArray(id) ? id : [id]);
 }
 
-/** Node's own decoder passes over what is no base64. */
-function decodeBase64(text: string): Buffer {
-  if (!/^[A-Za-z\d+/]*={0,2}$/.test(text) || text.length % 4 !== 0)
-    throw new Error('"base64" that is not base64');
-  return Buffer.from(text, 'base64');
+function readBase64(text: string): Buffer {
+  const bytes = decodeBase64(text);
+  if (bytes === undefined) throw new Error('"base64" that is not base64');
+  return bytes;
 }

@@ -7,6 +7,7 @@
  * with `closed` behind the last message of all only. `binary` is base64.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
+import { decodeBase64 } from './base64.ts';
 import { maxFrameHeader, maxPostedLines } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
@@ -122,9 +123,8 @@ function readLine(line: string): Buffer | undefined {
     // Half a surrogate pair has no UTF-8.
     if (typeof text === 'string' && binary === undefined && !/\p{Surrogate}/u.test(text))
       return clientFrame(Opcode.Text, Buffer.from(text));
-    const isBase64 =
-      typeof binary === 'string' && /^(?:[a-z\d+/]{4})*(?:[a-z\d+/]{2,3}={0,2})?$/i.test(binary);
-    if (isBase64 && text === undefined) return clientFrame(Opcode.Binary, Buffer.from(binary, 'base64'));
+    const bytes = decodeBase64(binary);
+    if (bytes !== undefined && text === undefined) return clientFrame(Opcode.Binary, bytes);
   } catch {}
   return undefined;
 }
