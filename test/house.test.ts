@@ -15,6 +15,7 @@ const floors = [
   'options',
   'client',
   'connection',
+  'process',
   'exec',
   'session',
   'modules',

@@ -1,8 +1,9 @@
 /** What all connections share. */
 import type { Configuration } from '../options/configuration.ts';
+import { clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import type { Handler } from './handler.ts';
-import type { Table } from './table.ts';
+import { newTable, type Table } from './table.ts';
 import type { Wire } from './wire.ts';
 
 /** A place that connections come from. It has an id, as a listening socket has an fd. */
@@ -57,4 +58,20 @@ export interface Server {
   /** No longer listening, everyone was told: the loop ends with the last connection, or at `drainDeadline`. */
   isDraining: boolean;
   drainDeadline: number;
+}
+
+/** One that nobody is connected to, and that has no handlers yet. */
+export function newServer(configuration: Configuration): Server {
+  return {
+    configuration,
+    reloadables: [],
+    handlers: new Map(),
+    table: newTable(),
+    counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
+    connections: 0,
+    polling: { clients: 0, requests: 0 },
+    now: clock(),
+    isDraining: false,
+    drainDeadline: 0,
+  };
 }

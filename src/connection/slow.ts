@@ -3,6 +3,7 @@
  * connection has in a turn; who it was is only said of a turn that took too long.
  */
 import { log } from '../log/log.ts';
+import { exactClock } from './clock.ts';
 
 /** Whose work is being timed; empty: nobody's. */
 let running = '';
@@ -46,8 +47,7 @@ export function stopTiming(): void {
  */
 export function reportSlow(begun: number, bound: number): void {
   if (total === 0) return;
-  // The server's clock starts at 1: see `clock`.
-  const took = performance.now() + 1 - begun;
+  const took = exactClock() - begun;
   if (bound > 0 && took >= bound && total >= took / 2) {
     const { who: handler, id } = longest;
     log('warn', 'slow handler', { handler, id, ms: Math.round(longest.took), turn: Math.round(took) });

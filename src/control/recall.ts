@@ -7,7 +7,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { printableLine } from '../log/printable.ts';
 import { readArguments } from '../options/arguments.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
-import { UsageError } from '../options/error.ts';
+import { Exit, UsageError } from '../options/error.ts';
 import { chooseFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
 import { controlPlace, type Places } from '../options/places.ts';
@@ -17,9 +17,6 @@ import { findCommand, readWords } from './call.ts';
 import type { Call, Command } from './command.ts';
 import { commandHelp } from './help.ts';
 import { unreadable, wordOptions } from './line.ts';
-
-/** Exit codes, as every door has them: 0 done, 1 failed, 2 usage, 3 no server. */
-export const Exit = { Done: 0, Failed: 1, Usage: 2, NoServer: 3 } as const;
 
 /** The options of a command line with a command; `control` and `config` tell where the server is. */
 const own = {

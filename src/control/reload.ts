@@ -7,7 +7,7 @@ import { UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { hyphenated, readOption, showValue } from '../options/option.ts';
 import { type OptionName, optionEntries, type Values } from '../options/table.ts';
-import { notify, notifyReloading } from './notify.ts';
+import { notify, notifyReloading } from '../process/notify.ts';
 
 /** A sentence each: `max-message 16MB → 1MB`. */
 export interface Changes {

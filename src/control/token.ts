@@ -1,5 +1,6 @@
 /** The secret that lets commands in over HTTP. */
 import { readFileSync, statSync } from 'node:fs';
+import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { longestTokenFile, minTokenLength } from '../protocol/bounds.ts';
@@ -28,4 +29,23 @@ export function readToken(path: string): string | undefined {
     );
   }
   return text;
+}
+
+/**
+ * Reads the token's file, and again on every reload.
+ * @returns the token of now; undefined while there is none
+ * @throws UsageError as `readToken`
+ */
+export function keepToken({ configuration, reloadables }: Server): () => string | undefined {
+  let token = readToken(configuration.apiToken);
+  reloadables.push({
+    async prepare(next) {
+      const read = readToken(next.apiToken);
+      return () => {
+        token = read;
+        return [];
+      };
+    },
+  });
+  return () => token;
 }

@@ -1,11 +1,11 @@
 /** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
+import { clock } from '../connection/clock.ts';
 import { noteEnding } from '../connection/ending.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { guard } from './guard.ts';
 import { comeToTurn } from './poll.ts';
-import { clock, closeListeners } from './serverLoop.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
 export function drain(server: Server, why: string): void {
@@ -23,6 +23,11 @@ export function drain(server: Server, why: string): void {
     guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
   comeToTurn();
+}
+
+/** Nobody new is let in, but for whoever has a command. */
+export function closeListeners(server: Server): void {
+  for (const entry of server.table.entries) if (entry?.kind === 'listener' && !entry.isControl) entry.close();
 }
 
 /** Ends the server now: everyone is told, but nobody waited for. */

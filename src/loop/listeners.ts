@@ -1,12 +1,14 @@
 /** Where connections come from. */
-import { lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
+import { dirname } from 'node:path';
 import { showAddress } from '../connection/peer.ts';
 import type { Listener, Server } from '../connection/server.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
+import { controlPlace, type Places } from '../options/places.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -47,6 +49,24 @@ export async function openListener(
   addEntry(server.table, listener);
   log('info', 'listening', { id: listener.id, url });
   return listener;
+}
+
+/**
+ * Listens for commands, where they are to come in. Two servers may run side by side: then the second one can do without its
+ * usual place, but not without a named one.
+ * @throws Error, a sentence, where a named place cannot be had
+ */
+export async function openControl(server: Server, usual: Places, wire: Wire): Promise<void> {
+  const isUsual = server.configuration.control === 'auto';
+  const path = controlPlace(server.configuration, usual);
+  if (path === undefined) return;
+  try {
+    if (isUsual) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    await openListener(server, { transport: 'unix', path }, wire, true);
+  } catch (error) {
+    if (!isUsual) throw error;
+    log('warn', 'no commands', { reason: (error as Error).message });
+  }
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */

@@ -6,6 +6,7 @@
  * turn begins, then those of connections that had their share of the last one.
  */
 import { isOverrun } from '../connection/admission.ts';
+import { clock } from '../connection/clock.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
 import { noteLost } from '../connection/ending.ts';
@@ -60,16 +61,6 @@ function endControl(server: Server): void {
   }
   flush();
   for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
-}
-
-/** Nobody new is let in, but for whoever has a command. */
-export function closeListeners(server: Server): void {
-  for (const entry of server.table.entries) if (entry?.kind === 'listener' && !entry.isControl) entry.close();
-}
-
-/** Whole milliseconds, from 1 on. */
-export function clock(): number {
-  return Math.floor(performance.now()) + 1;
 }
 
 function acceptConnections(server: Server): void {

@@ -1,5 +1,6 @@
 /** How the rest of the server asks modules: commands for them, and what there is to say about each. */
 
+import { exactClock } from '../connection/clock.ts';
 import type { Server } from '../connection/server.ts';
 import { reportSlow } from '../connection/slow.ts';
 import { log, stackOf } from '../log/log.ts';
@@ -55,8 +56,7 @@ export async function callHandler(server: Server, name: string, words: readonly 
   }
   const { current, owner } = slot;
   if (current.handler?.command === undefined) throw new Error(`${slot.name} takes no commands`);
-  // The server's clock begins at 1.
-  const begun = performance.now() + 1;
+  const begun = exactClock();
   try {
     const answer = call(slot, undefined, ({ handler }) => handler?.command?.(words, slot.server));
     reportSlow(begun, owner.configuration.slowTurn);

@@ -10,6 +10,7 @@ import { newModuleHandler } from './handler.ts';
 import { digestOf, loadVersion, type ModuleFile } from './load.ts';
 import { newModuleLog, newModuleServer } from './server.ts';
 import { reasonOf, type Slot, type Version } from './slot.ts';
+import { catchStrays } from './strays.ts';
 import { begin, dropNames, stop, takeOver } from './swap.ts';
 import { watchFolder } from './watch.ts';
 import { newModuleWire } from './wire.ts';
@@ -40,6 +41,7 @@ export async function startModules(server: Server): Promise<Modules> {
   const modules: Modules = { server, folder, slots: new Map(), builtIn, wires: [], greeter: undefined };
   modulesOf.set(server, modules);
   if (folder === '') return modules;
+  catchStrays(() => modules.slots.values());
   const commit = await prepareModules(modules);
   commit();
   if (modules.slots.size === 0) log('warn', 'no handlers', { folder });

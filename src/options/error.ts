@@ -1,3 +1,6 @@
+/** Exit codes of the server and of commands: 0 done, 1 failed, 2 usage, 3 no server that runs. */
+export const Exit = { Done: 0, Failed: 1, Usage: 2, NoServer: 3 } as const;
+
 /** What is wrong with how the program was started: one sentence for stderr, exit code 2. */
 export class UsageError extends Error {
   constructor(sentence: string) {

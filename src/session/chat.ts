@@ -1,9 +1,10 @@
 /** The chat: who is there, and where. */
 import type { Connection } from '../connection/connection.ts';
+import type { Server } from '../connection/server.ts';
 import { isLogged, log } from '../log/log.ts';
 import { maxEmptyRooms, maxNameBytes, maxPacketBlob } from '../protocol/bounds.ts';
 import { closeRoom, openRoom } from '../storage/room.ts';
-import type { Store } from '../storage/store.ts';
+import { closeStore, openStore, type Store } from '../storage/store.ts';
 import { join, leave, newGroup } from './group.ts';
 import { type HistoryBound, isEmptyHistory, newHistory, remember, remembered, setBound } from './history.ts';
 import type { Name } from './names.ts';
@@ -25,11 +26,31 @@ export function newChat(historyBound: HistoryBound, store: Store | undefined): C
   };
 }
 
-/** From now on, rooms remember so much. @returns nothing that the configuration does not say */
-export function boundHistories(chat: Chat, bound: HistoryBound): readonly string[] {
+/** The chat as it is configured, with its rooms' histories, if it has any on disk. @throws Error, a sentence */
+export function openChat({ configuration, reloadables }: Server): Chat {
+  const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
+  const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep });
+  const chat = newChat(history, store);
+  reloadables.push({
+    async prepare(next) {
+      return () => {
+        boundHistories(chat, next.history);
+        return [];
+      };
+    },
+  });
+  return chat;
+}
+
+/** All that was said is on the disk when this returns. @throws Error, a sentence, where that is not possible */
+export function closeChat({ store }: Chat): void {
+  if (store !== undefined) closeStore(store);
+}
+
+/** From now on, rooms remember so much. */
+function boundHistories(chat: Chat, bound: HistoryBound): void {
   chat.historyBound = bound;
   for (const room of [...chat.rooms.values(), ...chat.emptyRooms.values()]) setBound(room.history, bound);
-  return [];
 }
 
 /** @returns a sentence where the nick cannot be had */

@@ -1,7 +1,9 @@
 /** The handlers there are. A new one is a file beside this and a line here. */
 import type { Handler } from '../connection/handler.ts';
+import type { Server } from '../connection/server.ts';
 import { makeProgramHandlers } from '../exec/programs.ts';
 import type { Configuration } from '../options/configuration.ts';
+import { quoted, UsageError } from '../options/error.ts';
 import { newBroadcastHandler } from './broadcast.ts';
 import { echo } from './echo.ts';
 import type { Chat } from './room.ts';
@@ -16,7 +18,25 @@ const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat)
 /** What `--default` may name, besides the user's programs. */
 export const handlerNames: readonly string[] = Object.keys(makers);
 
-export function makeHandlers(configuration: Configuration, chat: Chat): Map<string, Handler> {
+/** @throws UsageError where a program of the user's is not there, or not to be run */
+export function addHandlers({ configuration, handlers }: Server, chat: Chat): void {
   const ours = Object.values(makers).map(make => make(configuration, chat));
-  return new Map([...ours, ...makeProgramHandlers(configuration)].map(handler => [handler.name, handler]));
+  for (const handler of [...ours, ...makeProgramHandlers(configuration)]) handlers.set(handler.name, handler);
+}
+
+/** Which handlers there are is known when all are loaded. @throws UsageError where `--default` names none of them */
+export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
+  if (handlers.has(defaultHandler)) return;
+  const known = [...handlers.keys()].join(', ');
+  throw new UsageError(`--default wants one of ${known}, not ${quoted(defaultHandler)}`);
+}
+
+/** The server listens. */
+export function startHandlers(server: Server): void {
+  for (const handler of server.handlers.values()) handler.started?.(server);
+}
+
+/** The server has ended. Resolves when nothing of theirs is left. */
+export async function stopHandlers({ handlers }: Server): Promise<void> {
+  await Promise.all([...handlers.values()].map(handler => handler.stopped?.()));
 }

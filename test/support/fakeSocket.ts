@@ -2,9 +2,9 @@
 import { type Connection, newConnection } from '../../src/connection/connection.ts';
 import type { Handler } from '../../src/connection/handler.ts';
 import type { Range } from '../../src/connection/queue.ts';
-import type { Server } from '../../src/connection/server.ts';
+import { newServer, type Server } from '../../src/connection/server.ts';
 import type { Socket } from '../../src/connection/socket.ts';
-import { addEntry, newTable, nextId } from '../../src/connection/table.ts';
+import { addEntry, nextId } from '../../src/connection/table.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { type Deflater, newDeflateState } from '../../src/protocol/deflate.ts';
 import { newEndpoint } from '../../src/protocol/endpoint.ts';
@@ -90,18 +90,7 @@ export class FakeSocket implements Socket {
 
 /** @param options as on the command line */
 export function newFakeServer(...options: string[]): Server {
-  return {
-    configuration: readConfiguration(options, {}, ['echo', 'broadcast']),
-    handlers: new Map(),
-    table: newTable(),
-    counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
-    connections: 0,
-    polling: { clients: 0, requests: 0 },
-    now: 1,
-    reloadables: [],
-    isDraining: false,
-    drainDeadline: 0,
-  };
+  return { ...newServer(readConfiguration(options, {}, ['echo', 'broadcast'])), now: 1 };
 }
 
 /** The head of a handshake that asks for nothing in particular. */

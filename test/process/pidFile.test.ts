@@ -18,7 +18,7 @@ import { after, test } from 'node:test';
 
 const folder = mkdtempSync(join(tmpdir(), 'pollywog-pid-'));
 after(() => rmSync(folder, { recursive: true }));
-const module = new URL('../../src/control/pidFile.js', import.meta.url).href;
+const module = new URL('../../src/process/pidFile.js', import.meta.url).href;
 
 /** Takes the file, says `held` or why not, and ends when its stdin does. */
 const script = `import { holdPidFile } from ${JSON.stringify(module)};

@@ -4,7 +4,9 @@
  * that even what Node says when it dies is there.
  */
 import { spawn } from 'node:child_process';
+import { printableLine } from '../log/printable.ts';
 import { openLog } from '../log/sink.ts';
+import { Exit } from '../options/error.ts';
 
 /** What the daemon tells the process that started it. */
 type Word =
@@ -33,7 +35,7 @@ export async function startDaemon(logPlace: string): Promise<number> {
   });
   const word = await new Promise<Word>(resolve => {
     const ended = (how: string) =>
-      resolve({ kind: 'failed', sentence: `the daemon ${how}; see ${logPlace}`, exitCode: 1 });
+      resolve({ kind: 'failed', sentence: `the daemon ${how}; see ${logPlace}`, exitCode: Exit.Failed });
     child.once('message', message => resolve(message as Word));
     child.once('error', error => ended(`cannot be started: ${error.message}`));
     child.once('exit', (code, signal) => ended(`ended (${signal ?? code}) before it listened`));
@@ -42,9 +44,9 @@ export async function startDaemon(logPlace: string): Promise<number> {
   child.unref();
   if (word.kind === 'ready') {
     for (const line of word.lines) process.stdout.write(`${line}\n`);
-    return 0;
+    return Exit.Done;
   }
-  process.stderr.write(`pollywog: ${word.sentence}\n`);
+  process.stderr.write(`pollywog: ${printableLine(word.sentence)}\n`);
   return word.exitCode;
 }
 
@@ -53,7 +55,7 @@ export function findStarter(): Starter | undefined {
   const isDaemon = process.env[startedBy] === String(process.ppid) && process.send !== undefined;
   delete process.env[startedBy];
   if (!isDaemon) return undefined;
-  const abandoned = () => process.exit(1);
+  const abandoned = () => process.exit(Exit.Failed);
   process.once('disconnect', abandoned);
   const tell = (word: Word) =>
     new Promise<void>(resolve => {
