@@ -17,7 +17,7 @@ import { openControl, openListener } from './loop/listeners.ts';
 import { serverLoop } from './loop/serverLoop.ts';
 import { obeySignals } from './loop/signals.ts';
 import { openTls } from './loop/tls.ts';
-import { startModules } from './modules/modules.ts';
+import { startModules, stopModules } from './modules/modules.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
@@ -85,11 +85,14 @@ async function serve(): Promise<number> {
   startHandlers(server);
   await serverLoop(server);
   await stopHandlers(server);
+  stopModules(modules);
   await spool?.close();
   closeChat(chat);
   // Who has no more commands to wait for ends, though stdin has not.
   if (configuration.stdin) process.stdin.destroy();
   log('info', 'stopped');
+  // What a module has begun and does not end is no reason to go on.
+  if (modules.slots.size > 0) process.exit(Exit.Done);
   return Exit.Done;
 }
 

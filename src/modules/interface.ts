@@ -91,7 +91,7 @@ export interface Handler<Data = unknown, State = unknown> {
    *   may have to go on with the old
    */
   swap?(old: unknown, server: Server<Data, State>): State | void;
-  /** This version is never called again: end timers and the like. */
+  /** This version is never called again, as another has taken over or the server ends: end timers and the like. */
   stopped?(): void;
   opened?(connection: Connection<Data>, server: Server<Data, State>): void | Promise<void>;
   /** While its promise is not settled, the connection's next messages, and its close, wait; those of others do not. */

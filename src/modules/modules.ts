@@ -11,7 +11,7 @@ import { digestOf, loadVersion, type ModuleFile } from './load.ts';
 import { newModuleLog, newModuleServer } from './server.ts';
 import { reasonOf, type Slot, type Version } from './slot.ts';
 import { catchStrays } from './strays.ts';
-import { begin, dropNames, stop, takeOver } from './swap.ts';
+import { begin, dropNames, stopAll, stopIfOver, takeOver } from './swap.ts';
 import { watchFolder } from './watch.ts';
 import { newModuleWire } from './wire.ts';
 
@@ -48,6 +48,11 @@ export async function startModules(server: Server): Promise<Modules> {
   server.reloadables.push({ prepare: next => prepareModules(modules, undefined, next.defaultHandler) });
   if (watch) watchFolder(folder, names => reloadSome(modules, names));
   return modules;
+}
+
+/** The server has ended: nobody is called any more. */
+export function stopModules({ slots }: Modules): void {
+  for (const slot of slots.values()) stopAll(slot);
 }
 
 const modulesOf = new WeakMap<Server, Modules>();
@@ -210,7 +215,7 @@ function remove({ slots, server }: Modules, slot: Slot): string {
   }
   clearInterval(slot.timer);
   slot.isRemoved = true;
-  if (count === 0) stop(slot, slot.current);
+  stopIfOver(slot);
   log('info', 'handler removed', { handler: name, connections: count });
   return `${file} is gone, and ${count} connections with it`;
 }

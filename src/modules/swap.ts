@@ -49,9 +49,22 @@ function nextState(version: Version, old: unknown, server: user.Server): unknown
   return old === undefined ? handler?.state?.() : old;
 }
 
+/** Unless the version gave back before what it took, or all were stopped. */
 function endProbation(slot: Slot, version: Version, old: Version): void {
+  if (version.before === undefined) return;
   version.before = undefined;
-  if (!version.isTakenBack) stop(slot, old);
+  stop(slot, old);
+}
+
+/** The version in charge is not called any more, nor are those that could have taken over again. */
+export function stopAll(slot: Slot): void {
+  clearInterval(slot.timer);
+  for (let version: Version | undefined = slot.current; version !== undefined; ) {
+    const before: Version | undefined = version.before?.version;
+    version.before = undefined;
+    stop(slot, version);
+    version = before;
+  }
 }
 
 /** Of a module that was removed, the last connection is gone. */

@@ -307,3 +307,17 @@ test('what a module throws behind our back ends neither the server nor anyone el
   }
   await settle();
 });
+
+test('the server ends: the module is told, and nothing that it leaves behind keeps the server', async t => {
+  const folder = newFolder(t, {
+    'mod.mjs': `setInterval(() => {}, 1000);
+    export function message() {}
+    export function stopped() { process.stderr.write(JSON.stringify({ event: 'module told' }) + '\\n'); }`,
+  });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  assert.equal(await server.stop(), 0);
+  assert.deepEqual(
+    server.logged().filter(({ event }) => event === 'module told' || event === 'stopped'),
+    [{ event: 'module told' }, server.logged().at(-1)],
+  );
+});
