@@ -54,13 +54,15 @@ const pages = loadPages();
 /**
  * Answers a request that is no handshake.
  * @param endpoints the names that WebSocket clients connect to, for whoever comes to one without asking for WebSocket
+ * @param isSecure it came by TLS
  * @throws ProtocolError 404, 405 or 426
  */
-export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>): Buffer {
+export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, isSecure: boolean): Buffer {
   const page = pages.get(head.path);
   if (page === undefined) {
     if (endpoints.has(head.path.split('/', 2)[1] ?? '')) {
-      const reason = 'this is a WebSocket endpoint: connect with ws:// instead of http://';
+      const s = isSecure ? 's' : '';
+      const reason = `this is a WebSocket endpoint: connect with ws${s}:// instead of http${s}://`;
       throw new ProtocolError(426, reason, { Upgrade: 'websocket', Connection: 'Upgrade, close' });
     }
     throw new ProtocolError(404, 'there is no such page');

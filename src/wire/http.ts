@@ -56,7 +56,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       const why = whyNotAdmitted(connection);
       if (why !== undefined) throw why;
       if (asksForWebSocket(head)) shakeHands(connection, head);
-      else if (route === undefined) respond(connection, answerPage(head, server.handlers));
+      else if (route === undefined)
+        respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
       else return begin(connection, head, route, bytes, parsed.end, end);
     } catch (error) {
       throwOn(connection, error, head);

@@ -45,6 +45,13 @@ for (const sockets of ['auto', 'public']) {
       }
     });
 
+    test('whoever asks for a WebSocket endpoint as a page is told the scheme that fits', async () => {
+      const ask = (scheme: string) =>
+        execFileSync('curl', ['-sk', `${scheme}://127.0.0.1:${server.port}/echo`], { encoding: 'utf8' });
+      assert.match(ask('https'), /connect with wss:\/\/ instead of https:\/\//);
+      assert.match(ask('http'), /connect with ws:\/\/ instead of http:\/\//);
+    });
+
     test('ws over wss', async () => {
       const client = new WebSocket(`wss://localhost:${server.port}/echo`, { rejectUnauthorized: false });
       await once(client, 'open');
