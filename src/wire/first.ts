@@ -54,15 +54,17 @@ export function newFirstWire(
 
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
-      const { handshakeTimeout, greetAfter } = configuration;
+      const { handshakeTimeout, greetAfter, tlsOnly } = configuration;
       const isSilent = connection.input === undefined;
+      // A hello of TLS may come late, and a greeting in plain text would spoil it: where TLS is all there is, it is awaited.
+      const mayGreet = greetAfter > 0 && (connection.security !== undefined || !tlsOnly);
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
         // Whoever said something is told why it was not enough.
         if (isSilent) {
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);
         } else choose(connection, otherwise);
-      } else if (isSilent && greetAfter > 0 && now - connection.levelAt >= greetAfter) {
+      } else if (isSilent && mayGreet && now - connection.levelAt >= greetAfter) {
         choose(connection, greeter());
       }
     },

@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { connect as connectSecurely } from 'node:tls';
 import { WebSocket } from 'ws';
 import { runClient } from '../client/clientProcess.ts';
 import { launchBrowser } from '../support/browser.ts';
@@ -11,7 +12,7 @@ import { makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, connectTcp, connectTls, handshakeRequest } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
 
 const identity = makeCertificate('localhost');
 const limit = { timeout: 60_000 };
@@ -219,7 +220,6 @@ test('--tls-only: what is plain is told so, in its own words', limit, async t =>
     [handshakeRequest(), /^HTTP\/1\.1 426 .*Upgrade: TLS\/1\.2, HTTP\/1\.1\r\n/s],
     ['ada\n', /^\* /],
     ['Ej8@', /^Ej8@/],
-    ['', /^\* /],
   ];
   for (const [bytes, answer] of plain) {
     const socket = await connectTcp(server.port);
@@ -231,4 +231,18 @@ test('--tls-only: what is plain is told so, in its own words', limit, async t =>
   const client = await connectRaw(server.port, { path: '/echo', tls: {} });
   await roundTrip(client);
   client.destroy();
+});
+
+test('--tls-only: who comes late with its hello is not greeted before, in plain text', limit, async t => {
+  const server = await startServerFor(t, '--tls-only', '--greet-after', '100ms', ...tlsOptions(identity));
+  const late = await connectTcp(server.port);
+  // It is greeted for the silence inside, so the other one, which came before it, was not for its own.
+  const early = await connectTls(server.port);
+  assert.match(String((await once(early, 'data'))[0]), /^\* this is Pollywog/);
+  assert.equal(late.bytesRead, 0);
+  const secure = connectSecurely({ socket: late, rejectUnauthorized: false });
+  await once(secure, 'secureConnect');
+  assert.match(String((await once(secure, 'data'))[0]), /^\* this is Pollywog/);
+  early.destroy();
+  secure.destroy();
 });
