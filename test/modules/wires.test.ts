@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { connectLines, connectTerminal, type LineClient } from '../support/lineClient.ts';
 import { loadAll, newFolder } from '../support/modules.ts';
-import { connectRaw, exchange } from '../support/rawClient.ts';
+import { connectRaw, connectTls, exchange } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 
@@ -107,6 +109,23 @@ test('HTTP, WebSocket and packets are never taken away; what else HTTP would com
     assert.equal(await other.line(), `got ${bytes.toString('hex')}`);
     other.socket.destroy();
   }
+});
+
+test('TLS is never taken away, and what is inside is given to a wire as it is', async t => {
+  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const identity = makeCertificate('localhost');
+  const server = await startServerFor(t, '--handlers', folder.path, ...tlsOptions(identity));
+  const client = await connectRaw(server.port, { path: '/echo', tls: {} });
+  client.destroy();
+  for (const bytes of [Buffer.from([0x10, 0x00, 0xff]), Buffer.from('BREW / HTTP/1.1\r\n')]) {
+    const other = await connectTls(server.port);
+    other.write(bytes);
+    assert.equal(String((await once(other, 'data'))[0]), `got ${bytes.toString('hex')}\n`);
+    other.destroy();
+  }
+  // Without a certificate it is refused as TLS.
+  const plain = await startServerFor(t, '--handlers', folder.path);
+  assert.equal((await exchange(plain.port, Buffer.of(0x16, 3, 1))).toString('hex'), '15030100020228');
 });
 
 test('a wire that throws, waits, or uses nothing up, loses its connection, and no other', async t => {
