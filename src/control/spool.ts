@@ -79,8 +79,8 @@ export async function openSpool(control: Control, path: string): Promise<Spool> 
 async function recover({ folders }: Door): Promise<void> {
   const reason = 'the server ended while this was running; it may have been run in part';
   for (const name of await listFiles(folders.running, () => {})) {
-    if (await isAnswered(folders, name)) {
-      await forget(folders, name);
+    if (isAnswered(folders, name)) {
+      forget(folders, name);
     } else {
       await putAside(folders, name, [Buffer.from(`${reason}\n`)]);
       log('warn', 'spool file failed', { name, reason });
@@ -153,7 +153,7 @@ async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<r
   try {
     for (const name of ready) {
       if (!mayTake(door)) return [];
-      if (await take(folders, name)) await runFile(door, name, toSync);
+      if (take(folders, name)) await runFile(door, name, toSync);
     }
   } finally {
     await toSync.close();
@@ -188,7 +188,7 @@ async function runWhole(run: Run, name: string): Promise<void> {
   const file = await readPlainFile(path, maxSpoolFile);
   if (file.bytes.length === 0) throw new Error(`it is empty; ${advice}`);
   await runLines(run, file.bytes);
-  if (!(await isUnchanged(path, file))) throw new Error(`it was written to while it was run; ${advice}`);
+  if (!isUnchanged(path, file)) throw new Error(`it was written to while it was run; ${advice}`);
   await answer(run.folders, name, allOf(run.output));
 }
 

@@ -7,11 +7,14 @@
  * on the disk that the file was taken, before its first line is run. The answers are not waited for: a power cut may cost
  * the last ones.
  */
-import { type FileHandle, lstat, open, opendir, rename, unlink, writeFile } from 'node:fs/promises';
+import { closeSync, lstatSync, open as openDescriptor, renameSync, unlinkSync } from 'node:fs';
+import { type FileHandle, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { log } from '../log/log.ts';
 import { maxSpoolNames } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
+import { nextStep, writeInSteps } from './spoolSteps.ts';
 
 /** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
 export interface Folders {
@@ -26,8 +29,8 @@ export const suffix = '.cmd';
 /** What a script may call its files: no blanks, nothing hidden, nothing that looks like an option. */
 export const fitName = /^\w[\w.-]{0,199}$/;
 
-/** How many names at a time come from the system. */
-const namesAtOnce = 256;
+/** How many names at a time come from the system; between them, others have their turn. */
+const namesAtOnce = 32;
 
 /**
  * The files with commands that are there, without their suffix, in the order of their names; of very many, the first.
@@ -63,11 +66,11 @@ export function agreed(before: readonly string[], there: readonly string[]): rea
  * @returns false where it is not there any more
  * @throws Error where it cannot be had; then it stays where it is
  */
-export async function take({ spool, running }: Folders, name: string): Promise<boolean> {
+export function take({ spool, running }: Folders, name: string): boolean {
   // So whatever is the answer to a file in `running` is the answer to this one: see `isAnswered`.
-  await unlink(join(spool, `${name}.out`)).catch(unless('ENOENT', 'EISDIR'));
+  if (isPlain(join(spool, `${name}.out`)) !== undefined) remove(join(spool, `${name}.out`), 'EISDIR');
   try {
-    await rename(join(spool, name + suffix), join(running, name + suffix));
+    renameSync(join(spool, name + suffix), join(running, name + suffix));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return false;
     throw error;
@@ -83,18 +86,17 @@ export function openToSync({ spool }: Folders): Promise<FileHandle> {
 /** Leaves the answer to a file that has been run to its end. @throws Error where it could not be written */
 export async function answer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   await put(folders, `${name}.out`, output, folders.spool);
-  await forget(folders, name);
+  forget(folders, name);
 }
 
 /** A file that was taken goes. */
-export async function forget({ running }: Folders, name: string): Promise<void> {
-  await unlink(join(running, name + suffix)).catch(unless('ENOENT'));
+export function forget({ running }: Folders, name: string): void {
+  remove(join(running, name + suffix));
 }
 
 /** Whether a file that is found in `running` had been run to its end, but for going. */
-export async function isAnswered({ spool }: Folders, name: string): Promise<boolean> {
-  const found = await lstat(join(spool, `${name}.out`)).catch(unless('ENOENT'));
-  return found?.isFile() === true;
+export function isAnswered({ spool }: Folders, name: string): boolean {
+  return isPlain(join(spool, `${name}.out`)) === true;
 }
 
 /**
@@ -103,19 +105,19 @@ export async function isAnswered({ spool }: Folders, name: string): Promise<bool
  */
 export async function putAside(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   const { running, failed } = folders;
-  const free = await freeName(failed, name);
+  const free = freeName(failed, name);
   try {
     await put(folders, `${free}.out`, output, failed);
   } catch (error) {
     log('warn', 'spool answer lost', { name, reason: (error as Error).message });
   }
-  await rename(join(running, name + suffix), join(failed, free + suffix));
+  renameSync(join(running, name + suffix), join(failed, free + suffix));
 }
 
 /** What failed before under the same name is kept. */
-async function freeName(failed: string, name: string): Promise<string> {
+function freeName(failed: string, name: string): string {
   let free = name;
-  while (await isThere(join(failed, free + suffix))) free = `${name}.${Date.now()}`;
+  while (isPlain(join(failed, free + suffix)) !== undefined) free = `${name}.${Date.now()}`;
   return free;
 }
 
@@ -127,34 +129,47 @@ async function put(
   into: string,
 ): Promise<void> {
   const draft = join(running, file);
+  const descriptor = await openNew(draft);
   try {
-    await writeNew(draft, bytes);
-    await rename(draft, join(into, file));
+    try {
+      await writeInSteps(descriptor, bytes);
+    } finally {
+      closeSync(descriptor);
+    }
+    await nextStep();
+    renameSync(draft, join(into, file));
   } catch (error) {
-    await unlink(draft).catch(() => {});
+    try {
+      unlinkSync(draft);
+    } catch {}
     throw error;
   }
 }
 
-async function writeNew(path: string, bytes: readonly Buffer[]): Promise<void> {
-  const how = { flag: 'wx', mode: 0o640 } as const;
+/** Elsewhere: where many files have come and gone, a file system may look for long where to put a new one. */
+async function openNew(path: string): Promise<number> {
   try {
-    await writeFile(path, bytes, how);
+    return await openElsewhere(path, 'wx', 0o640);
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
     // Left behind by a server that was killed.
-    await unlink(path);
-    await writeFile(path, bytes, how);
+    unlinkSync(path);
+    return openElsewhere(path, 'wx', 0o640);
   }
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return (await lstat(path).catch(unless('ENOENT'))) !== undefined;
+const openElsewhere = promisify(openDescriptor);
+
+/** Whether what is there is a plain file; undefined where nothing is. */
+function isPlain(path: string): boolean | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile();
 }
 
-/** What to do with an error: these are as good as done. */
-function unless(...codes: readonly string[]): (error: unknown) => undefined {
-  return error => {
-    if (!codes.includes(errorCode(error) ?? '')) throw error;
-  };
+/** What is not there is as good as removed, and so is what gives one of these errors. */
+function remove(path: string, ...codes: readonly string[]): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!['ENOENT', ...codes].includes(errorCode(error) ?? '')) throw error;
+  }
 }

@@ -2,12 +2,13 @@
  * Whoever may write to the spool's folder commands the server. So it must not be everyone; and of what lies there, only
  * plain files are read: nothing that leads elsewhere, and nothing that could keep whoever opens it waiting.
  */
-import { constants, type Stats } from 'node:fs';
-import { lstat, mkdir, open, realpath } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { lstat, mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../storage/disk.ts';
 import { showSize } from './show.ts';
 import type { Folders } from './spoolFolder.ts';
+import { nextStep, stepLength } from './spoolSteps.ts';
 
 /**
  * Makes the spool's folders, where they are not there, and sees to it that they are safe.
@@ -61,29 +62,42 @@ export interface PlainFile {
 const toRead = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * Reads the whole file.
+ * Reads the whole file; a short one at once, a long one a step at a time.
  * @param largest in bytes
  * @throws Error, the end of a sentence, where it cannot be read, or is no such file
  */
 export async function readPlainFile(path: string, largest: number): Promise<PlainFile> {
-  const handle = await open(path, toRead).catch(error => {
-    throw errorCode(error) === 'ELOOP' ? new Error('it is a symbolic link') : error;
-  });
+  const descriptor = openToRead(path);
   try {
-    const stats = await handle.stat();
+    const stats = fstatSync(descriptor);
     if (!stats.isFile()) throw new Error('it is no plain file');
     if (stats.nlink > 1) throw new Error('it has other names as well (hard links)');
     if (stats.size > largest) throw new Error(`it has more than ${showSize(largest)}`);
-    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(stats.size), 0, stats.size, 0);
-    return { bytes: buffer.subarray(0, bytesRead), stamp: stampOf(stats) };
+    const bytes = Buffer.allocUnsafe(stats.size);
+    for (let at = 0; at < bytes.length; ) {
+      if (at > 0) await nextStep();
+      const read = readSync(descriptor, bytes, at, Math.min(stepLength, bytes.length - at), at);
+      // It was cut short meanwhile.
+      if (read === 0) return { bytes: bytes.subarray(0, at), stamp: stampOf(stats) };
+      at += read;
+    }
+    return { bytes, stamp: stampOf(stats) };
   } finally {
-    await handle.close();
+    closeSync(descriptor);
+  }
+}
+
+function openToRead(path: string): number {
+  try {
+    return openSync(path, toRead);
+  } catch (error) {
+    throw errorCode(error) === 'ELOOP' ? new Error('it is a symbolic link') : error;
   }
 }
 
 /** Whether nobody has written to the file since it was read. */
-export async function isUnchanged(path: string, { stamp }: PlainFile): Promise<boolean> {
-  return stampOf(await lstat(path)) === stamp;
+export function isUnchanged(path: string, { stamp }: PlainFile): boolean {
+  return stampOf(lstatSync(path)) === stamp;
 }
 
 function stampOf({ ino, size, mtimeMs }: Stats): string {
