@@ -23,6 +23,25 @@ describe('the README', () => {
     for (const path of links) assert.ok(existsSync(new URL(path, root)), path);
   });
 
+  test('links to sections that are there', () => {
+    const anchors = new Set(
+      [...readme.matchAll(/^##+ (.+)$/gm)].map(([, title]) =>
+        title!
+          .toLowerCase()
+          .replace(/[^\w -]/g, '')
+          .replaceAll(' ', '-'),
+      ),
+    );
+    const links = [...readme.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor!);
+    assert.ok(links.length > 20);
+    for (const anchor of links) assert.ok(anchors.has(anchor), anchor);
+  });
+
+  test('has each of its sections once', () => {
+    const titles = [...readme.matchAll(/^##+ (.+)$/gm)].map(([, title]) => title);
+    assert.deepEqual(titles, [...new Set(titles)]);
+  });
+
   test('names make targets that there are', () => {
     const targets = new Set([...makefile.matchAll(/^([a-z-]+):/gm)].map(([, name]) => name));
     const named = [...readme.matchAll(/\bmake ([a-z-]+)/g)].map(([, name]) => name!);

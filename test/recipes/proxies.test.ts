@@ -131,7 +131,7 @@ for (const { name, frame, command } of proxies) {
 }
 
 test('the README makes a certificate that serves', limit, async t => {
-  const [, recipe] = /```sh\n(openssl req .*?)\nnode dist\/server\.js --tls-cert/s.exec(readme) ?? [];
+  const [, recipe] = /```sh\n(openssl req .*?)\npollywog --tls-cert/s.exec(readme) ?? [];
   assert.ok(recipe, 'the README has it');
   const folder = mkdtempSync(join(tmpdir(), 'pollywog-recipe-'));
   t.after(() => rmSync(folder, { recursive: true }));
