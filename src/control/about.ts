@@ -14,7 +14,7 @@ export const info: Command = {
     const uptime = (Date.now() - startedAt) / 1000;
     const listeners = table.entries.flatMap(entry => (entry?.kind === 'listener' ? [entry.url] : []));
     const limit = (value: number) => (value === 0 || value === Number.POSITIVE_INFINITY ? null : value);
-    const size = (bytes: number) => (answer.isJson ? bytes : showSize(bytes));
+    const size = (bytes: number | null) => (answer.isJson || bytes === null ? bytes : showSize(bytes));
     return {
       version,
       pid: process.pid,
@@ -36,9 +36,9 @@ export const info: Command = {
       modules: moduleStates(server),
       limits: {
         connections: limit(configuration.maxConnections),
-        message: limit(configuration.maxMessage),
-        buffered: limit(configuration.maxBuffered),
-        header: limit(configuration.maxHeader),
+        message: size(limit(configuration.maxMessage)),
+        buffered: size(limit(configuration.maxBuffered)),
+        header: size(limit(configuration.maxHeader)),
       },
     };
   },

@@ -3,9 +3,8 @@ import { checkConfiguration } from '../options/check.ts';
 import type { Environment } from '../options/environment.ts';
 import { Exit } from '../options/error.ts';
 import { defaultFile } from '../options/file.ts';
-import { helpText } from '../options/help.ts';
 import type { Places } from '../options/places.ts';
-import { commandHelp, commandLines } from './help.ts';
+import { commandHelp, commandsHelp, ownWordHelp } from './help.ts';
 import { knownCommand, recall, wordsOf } from './recall.ts';
 
 /**
@@ -25,7 +24,9 @@ export async function obeyCommandLine(
     case undefined:
       return undefined;
     case 'help':
-      return print(name === undefined ? helpText(commandLines()) : commandHelp(knownCommand(name)));
+      return print(
+        name === undefined ? commandsHelp() : (ownWordHelp(name) ?? commandHelp(knownCommand(name))),
+      );
     case 'defaultconfig':
       return print(defaultFile());
     case 'checkconfig':

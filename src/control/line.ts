@@ -1,6 +1,7 @@
 /** A command as one line: in words, as in a shell; or as a JSON object, of what it takes by name. */
 import { readArguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
+import { whyUnreadable } from '../options/file.ts';
 import { JsonError, readJson } from '../options/json.ts';
 import { readValues } from '../options/option.ts';
 import { bytesFile, flag } from '../options/values.ts';
@@ -21,7 +22,7 @@ export const wordOptions = {
 
 /** Why the file that `--binary` names was not read. */
 export function unreadable(path: string, error: unknown): UsageError {
-  return new UsageError(`cannot read ${path}: ${(error as Error).message}`);
+  return new UsageError(`cannot read ${path}: ${whyUnreadable(error)}`);
 }
 
 export interface Line {

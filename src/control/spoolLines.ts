@@ -3,6 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { quoted, UsageError } from '../options/error.ts';
+import { whyUnreadable } from '../options/file.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolPatience } from '../protocol/bounds.ts';
 import type { Answer, Control } from './command.ts';
 import { type Line, readLine } from './line.ts';
@@ -92,7 +93,7 @@ async function readWithBytes({ spool }: Folders, line: string): Promise<Line> {
     const { bytes } = await readPlainFile(join(spool, named), maxCommandBody);
     return readLine(line, () => bytes);
   } catch (error) {
-    throw new UsageError(`cannot read ${named}: ${(error as Error).message}`);
+    throw new UsageError(`cannot read ${named}: ${whyUnreadable(error)}`);
   }
 }
 

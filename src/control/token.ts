@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
+import { whyUnreadable } from '../options/file.ts';
 import { longestTokenFile, minTokenLength } from '../protocol/bounds.ts';
 
 /**
@@ -20,7 +21,7 @@ export function readToken(path: string): string | undefined {
     if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });
     text = readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new UsageError(`cannot read the token in ${quoted(path)}: ${(error as Error).message}`);
+    throw new UsageError(`cannot read the token in ${quoted(path)}: ${whyUnreadable(error)}`);
   }
   // RFC 6750 §2.1: what a bearer token is made of.
   if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {

@@ -92,7 +92,7 @@ async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean):
       await listenTcp(net, address.host, address.port);
     }
   } catch (error) {
-    throw new Error(explain(error as NodeJS.ErrnoException, address));
+    throw new Error(explain(error as NodeJS.ErrnoException, address, isPrivate));
   }
 }
 
@@ -145,14 +145,14 @@ async function removeStaleSocket(path: string): Promise<void> {
 }
 
 /** What, why, and what to do. */
-function explain(error: NodeJS.ErrnoException, address: ListenAddress): string {
+function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate: boolean): string {
   const where = showListenAddress(address);
   if (address.transport === 'inherited') {
     return `cannot listen on ${where}: ${error.message}; it is to be a socket that listens, left open by whoever started this`;
   }
   switch (error.code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with --port or --listen`;
+      return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with ${chosenWith(address, isPrivate)}`;
     case 'EACCES':
       return address.transport === 'unix'
         ? `cannot listen on ${where}: permission denied; choose a folder that this user may write to`
@@ -164,4 +164,10 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress): string {
     default:
       return `cannot listen on ${where}: ${error.message}`;
   }
+}
+
+/** The socket that commands come in by is the only private one. */
+function chosenWith({ transport }: ListenAddress, isPrivate: boolean): string {
+  if (isPrivate) return '--control';
+  return transport === 'unix' ? '--listen' : '--port or --listen';
 }

@@ -7,6 +7,7 @@ import type { Security } from '../connection/security.ts';
 import type { Server } from '../connection/server.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
+import { whyUnreadable } from '../options/file.ts';
 import { checkTls } from '../options/tls.ts';
 import type { Secure } from '../wire/tls.ts';
 import { BareSocket } from './bareSocket.ts';
@@ -143,7 +144,7 @@ async function readPem(option: string, file: string): Promise<Buffer> {
   try {
     return await readFile(file);
   } catch (error) {
-    throw new UsageError(`${option} ${file} cannot be read: ${(error as Error).message}`);
+    throw new UsageError(`${option} ${file} cannot be read: ${whyUnreadable(error)}`);
   }
 }
 

@@ -167,7 +167,8 @@ function put({ server, slots }: Modules, { file, version, state }: Planned): str
     const made = newSlot(server, name, shown, version);
     begin(made, state);
     slots.set(name, made);
-    log('info', 'handler loaded', { handler: name, names: version.names.join(' ') });
+    const names = version.names.join(' ') || 'none, but a wire';
+    log('info', 'handler loaded', { handler: name, names });
     return `${shown} is loaded`;
   }
   slot.file = shown;

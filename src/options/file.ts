@@ -55,11 +55,12 @@ function readText(path: string): string {
       closeSync(file);
     }
   } catch (error) {
-    throw new UsageError(`cannot read the configuration file ${quoted(path)}: ${reason(error)}`);
+    throw new UsageError(`cannot read the configuration file ${quoted(path)}: ${whyUnreadable(error)}`);
   }
 }
 
-function reason(error: unknown): string {
+/** Why a file could not be read, and what to do. */
+export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is none of this name';
   if (code === 'EACCES') return 'permission denied; let this user read it';

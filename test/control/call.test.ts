@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { findCommand, readNamed, readWords, usage } from '../../src/control/call.ts';
 import { commands } from '../../src/control/commands.ts';
-import { commandHelp, commandLines } from '../../src/control/help.ts';
+import { commandHelp, commandLines, commandsHelp, ownWordHelp } from '../../src/control/help.ts';
 import { readLine } from '../../src/control/line.ts';
 import { openApi } from '../../src/control/openApi.ts';
 
@@ -187,6 +187,17 @@ describe('the names of commands', () => {
         assert.ok(commandHelp(command).includes(kind.wants));
       assert.equal(paths[`/api/${command.name}`]?.post.operationId, command.name);
     }
+  });
+
+  test('those that ask no server are in the help, too', () => {
+    const page = commandsHelp().split('\n');
+    for (const line of page) assert.ok(line.length <= 80, line);
+    for (const line of commandLines()) assert.ok(page.includes(line), line);
+    for (const name of ['help', 'defaultconfig', 'checkconfig']) {
+      assert.ok(commandLines().some(line => line.startsWith(`  ${name} `)));
+      assert.match(ownWordHelp(name) ?? '', new RegExp(`^Usage: pollywog ${name}`));
+    }
+    assert.equal(ownWordHelp('list'), undefined);
   });
 
   test('only the last parameter takes the rest, and none that must be given follows one that need not', () => {

@@ -39,7 +39,10 @@ describe('where no server is', () => {
       [['help', 'lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
       [['send', 'x', 'y'], /^pollywog: to wants the id/],
       [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
-      [['broadcast', '--binary', join(folder, 'missing')], /^pollywog: cannot read .*missing: ENOENT/],
+      [
+        ['broadcast', '--binary', join(folder, 'missing')],
+        /^pollywog: cannot read .*missing: there is none of this name/,
+      ],
       [['list', '--control', 'none'], /^pollywog: .*--control/],
     ];
     for (const [words, sentence] of wrong) {

@@ -121,7 +121,16 @@ test('a socket file that a killed server left behind is replaced; one that lives
     timeout: 20_000,
   });
   assert.deepEqual([second.status, second.stdout], [1, '']);
-  assert.match(second.stderr, /^pollywog: cannot listen on unix:\S+: it is in use; .*\n$/);
+  assert.match(second.stderr, /^pollywog: cannot listen on unix:\S+: it is in use; .* --listen\n$/);
+  const control = spawnSync(
+    process.execPath,
+    [serverScript, '-p', '0', '--control', path, '--config', 'none'],
+    {
+      encoding: 'utf8',
+      timeout: 20_000,
+    },
+  );
+  assert.match(control.stderr, /: it is in use; .* --control\n$/);
   assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(await server.end(), 0);
 });
