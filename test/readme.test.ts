@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { commandLines } from '../src/control/help.ts';
 import { helpText } from '../src/options/help.ts';
@@ -21,6 +21,27 @@ describe('the README', () => {
     const links = [...readme.matchAll(/\]\(((?:src|test)\/[^)]+)\)/g)].map(([, path]) => path!);
     assert.ok(links.length > 10);
     for (const path of links) assert.ok(existsSync(new URL(path, root)), path);
+  });
+
+  test('tours the folders of src/, and names functions that there are', () => {
+    const folders = [...readme.matchAll(/^\| `(\w+)\/` \|/gm)].map(([, name]) => name!);
+    assert.deepEqual(
+      folders.toSorted(),
+      readdirSync(new URL('src/', root), { withFileTypes: true })
+        .filter(entry => entry.isDirectory())
+        .map(({ name }) => name)
+        .toSorted(),
+    );
+    const [, stages = ''] = /\| stage \|.*?\n(.*?)\n\n/s.exec(readme) ?? [];
+    const named = stages
+      .split('\n')
+      .flatMap(row => row.split('|')[2]?.match(/(?<=`)[a-z]\w+(?=`(?!\]))/g) ?? []);
+    assert.ok(named.length > 10);
+    const source = readdirSync(new URL('src/', root), { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.ts'))
+      .map(name => readFileSync(new URL(`src/${name}`, root), 'utf8'))
+      .join('');
+    for (const name of named) assert.match(source, new RegExp(`\\bfunction ${name}\\b`), name);
   });
 
   test('links to sections that are there', () => {
