@@ -122,7 +122,7 @@ export const maxSpoolNames = 1024;
 export const spoolPatience = 60_000;
 
 /** From the beginning of one such file to that of the next, at least; milliseconds: the disk's work is the machine's, too. */
-export const spoolPace = Number(process.env['PACE'] ?? 10);
+export const spoolPace = 10;
 
 /** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
 export const spoolRescan = 5000;
