@@ -1,5 +1,5 @@
 /**
- * The loop. One turn: poll → accept → read → process → timers → flush → free what closed.
+ * The loop. One turn: poll → accept → read what is urgent → commands → messages → timers → flush → free what closed.
  *
  * The order of work within a turn, each with a bound of its own (protocol/bounds.ts): what is urgent (control frames, and
  * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the

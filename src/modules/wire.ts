@@ -7,7 +7,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log, stackOf } from '../log/log.ts';
 import { maxFirstLine, maxWireRest, typingTimeout } from '../protocol/bounds.ts';
 import { beginsAsRequest } from '../protocol/http.ts';
-import { countMessage } from '../session/processData.ts';
+import { countMessage, openWithoutHandler } from '../session/processData.ts';
 import { setAsking } from './asking.ts';
 import { call } from './handler.ts';
 import type * as user from './interface.ts';
@@ -74,8 +74,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       });
       connection.data = peer;
       slot().wired.add(connection);
-      connection.levelAt = connection.server.now;
-      connection.socket.keepAlive(connection.server.configuration.pingInterval);
+      openWithoutHandler(connection, 0);
       if (connection.input === undefined) ask(connection, (wire, lines) => wire.greet?.(peer, lines));
     },
 

@@ -69,8 +69,11 @@ export function userOf(chat: Chat, connection: Connection): User | undefined {
   return found === user ? found : undefined;
 }
 
-/** The user is gone: others in the room are told. */
-export function removeUser(chat: Chat, user: User): void {
+/** Whoever speaks on this connection of the chat's, if someone does yet, is gone: others in the room are told. */
+export function leaveChat(chat: Chat, connection: Connection): void {
+  const user = userOf(chat, connection);
+  connection.data = undefined;
+  if (user === undefined) return;
   leaveRoom(chat, user);
   chat.users.delete(user.nick.key);
 }

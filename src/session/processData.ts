@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { noteClosed, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
-import { log, stackOf } from '../log/log.ts';
+import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http.ts';
 import { type Message, messageBytes } from '../protocol/message.ts';
@@ -14,11 +14,31 @@ export function openSession(connection: Connection, handler: Handler, request?: 
   connection.handlerName = handler.name;
   connection.trustLevel = 3;
   connection.messageAt = connection.server.now;
+  logOpened(connection, request);
   try {
     handler.opened?.(connection, request);
   } catch (error) {
     handlerThrew(connection, handler, error);
   }
+}
+
+/** On a wire that does without handlers: the connection begins there, on the lowest level of trust that the wire has. */
+export function openWithoutHandler(connection: Connection, trustLevel: number): void {
+  const { server, socket } = connection;
+  connection.trustLevel = trustLevel;
+  connection.levelAt = server.now;
+  // It has no pings: the system finds out when its peer is gone.
+  socket.keepAlive(server.configuration.pingInterval);
+  logOpened(connection);
+}
+
+function logOpened(connection: Connection, request?: Head): void {
+  if (!isLogged('debug')) return;
+  const { id, wire, address, handlerName, security } = connection;
+  log('debug', 'opened', {
+    ...{ id, wire: wire.name, address, handler: handlerName, path: request?.path },
+    ...{ tls: security?.protocol, subject: security?.subject },
+  });
 }
 
 /**

@@ -2,11 +2,11 @@ import type { Handler } from '../connection/handler.ts';
 import { spendShare } from '../connection/share.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { newPacket, readPacket } from '../protocol/packet.ts';
-import { removeUser } from './chat.ts';
+import { leaveChat } from './chat.ts';
 import { newPacketVoice } from './packetVoice.ts';
 import { leaveUnfinished } from './processData.ts';
 import { receivePacket } from './processPacket.ts';
-import type { Chat, User } from './room.ts';
+import type { Chat } from './room.ts';
 import { writeWaiting } from './say.ts';
 
 /** The packet sub-protocol over WebSocket: the chat. Anything that is no packet ends the connection with 1008. */
@@ -38,11 +38,7 @@ export function newTpacketHandler(chat: Chat): Handler {
       }
     },
 
-    closed(connection) {
-      const user = connection.data as User | undefined;
-      connection.data = undefined;
-      if (user !== undefined) removeUser(chat, user);
-    },
+    closed: connection => leaveChat(chat, connection),
 
     turnEnds() {
       writeWaiting(chat);

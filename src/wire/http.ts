@@ -10,7 +10,7 @@ import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
 import type { Wire } from '../connection/wire.ts';
-import { isLogged, log } from '../log/log.ts';
+import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
 import type { OptionName } from '../options/table.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/body.ts';
@@ -74,17 +74,6 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     sendBytes(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     becomeWebSocket(connection, accepted.deflate);
-    if (isLogged('debug')) {
-      log('debug', 'opened', {
-        id: connection.id,
-        wire: websocket.name,
-        address: connection.address,
-        handler: handler.name,
-        path: accepted.path,
-        tls: connection.security?.protocol,
-        subject: connection.security?.subject,
-      });
-    }
     openSession(connection, handler, head);
   }
 

@@ -5,12 +5,11 @@ import { rememberBytes } from '../connection/lastFrames.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
-import { isLogged, log } from '../log/log.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
-import { addUser, enterRoom, findRoom, leaveRoom, removeUser } from '../session/chat.ts';
+import { addUser, enterRoom, findRoom, leaveChat, leaveRoom } from '../session/chat.ts';
 import { lineVoice } from '../session/lineVoice.ts';
 import { readName } from '../session/names.ts';
-import { countMessage } from '../session/processData.ts';
+import { countMessage, openWithoutHandler } from '../session/processData.ts';
 import { type Chat, tell, type User } from '../session/room.ts';
 import { say } from '../session/say.ts';
 
@@ -80,9 +79,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
   }
 
   function leave(connection: Connection): void {
-    const user = connection.data as User | undefined;
-    connection.data = undefined;
-    if (user !== undefined) removeUser(chat, user);
+    leaveChat(chat, connection);
     endConnection(connection);
   }
 
@@ -96,11 +93,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     },
 
     begin(connection) {
-      connection.trustLevel = 2;
-      connection.levelAt = connection.server.now;
-      if (isLogged('debug'))
-        log('debug', 'opened', { id: connection.id, wire: 'lines', address: connection.address });
-      connection.socket.keepAlive(connection.server.configuration.pingInterval);
+      openWithoutHandler(connection, 2);
       show(connection, '* this is Pollywog, a chat; which nick do you want?');
     },
 

@@ -5,14 +5,14 @@ import { rememberBytes } from '../connection/lastFrames.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
-import { isLogged, log } from '../log/log.ts';
+import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/packet.ts';
-import { removeUser } from '../session/chat.ts';
+import { leaveChat } from '../session/chat.ts';
 import { newPacketVoice } from '../session/packetVoice.ts';
-import { countMessage } from '../session/processData.ts';
+import { countMessage, openWithoutHandler } from '../session/processData.ts';
 import { receivePacket } from '../session/processPacket.ts';
-import { type Chat, tell, type User } from '../session/room.ts';
+import { type Chat, tell } from '../session/room.ts';
 
 /** Requests have a uid; what refuses a connection as a whole answers none. */
 const noRequest = -1;
@@ -30,9 +30,7 @@ export function newPacketsWire(chat: Chat): Wire {
   }
 
   function leave(connection: Connection): void {
-    const user = connection.data as User | undefined;
-    connection.data = undefined;
-    if (user !== undefined) removeUser(chat, user);
+    leaveChat(chat, connection);
     endConnection(connection);
   }
 
@@ -46,11 +44,7 @@ export function newPacketsWire(chat: Chat): Wire {
     },
 
     begin(connection) {
-      connection.trustLevel = 1;
-      connection.levelAt = connection.server.now;
-      if (isLogged('debug'))
-        log('debug', 'opened', { id: connection.id, wire: 'packets', address: connection.address });
-      connection.socket.keepAlive(connection.server.configuration.pingInterval);
+      openWithoutHandler(connection, 1);
     },
 
     receive(connection, bytes, start, end) {

@@ -13,7 +13,6 @@ import { addConnection, type Connection } from '../connection/connection.ts';
 import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
-import { isLogged, log } from '../log/log.ts';
 import { maxPostedLines } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/crossOrigin.ts';
@@ -99,13 +98,6 @@ export function newPollRoute(server: Server): Route {
     const connection = addConnection(server, socket, poll);
     connection.security = request.security;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
-    if (isLogged('debug'))
-      log('debug', 'opened', {
-        id: connection.id,
-        wire: poll.name,
-        address: connection.address,
-        handler: handler.name,
-      });
     const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };
     respond(request, encodeResponse(201, headers, `{"session":"${token}"}\n`));
     openSession(connection, handler, head);
