@@ -88,7 +88,7 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
     lost(connection, error) {
       const answer = answers.get(connection);
       // Whoever only ended its direction may still wait for an answer, if that comes to an end by itself.
-      if (error !== undefined || answer === undefined || answer.isEndless) answer?.leave();
+      if (answer !== undefined && (error !== undefined || answer.isEndless)) answer.leave();
     },
   };
 }

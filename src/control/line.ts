@@ -2,7 +2,7 @@
 import { readArguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
-import { JsonError, readJson } from '../options/json.ts';
+import { isObject, JsonError, readJson } from '../options/json.ts';
 import { readValues } from '../options/option.ts';
 import { bytesFile, flag } from '../options/values.ts';
 import { splitWords } from '../options/words.ts';
@@ -63,8 +63,6 @@ export function parseObject(text: string): Readonly<Record<string, unknown>> {
       `this is no JSON object: ${error.message} (line ${error.line}, column ${error.column})`,
     );
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return value as Readonly<Record<string, unknown>>;
-  }
+  if (isObject(value)) return value;
   throw new UsageError('this is no JSON object');
 }

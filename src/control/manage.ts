@@ -1,8 +1,6 @@
 /** Commands that change something: a connection's life, or the server's. */
 import { noteEnding } from '../connection/ending.ts';
 import { callHandler } from '../modules/calls.ts';
-import { quoted, UsageError } from '../options/error.ts';
-import { nearest } from '../options/nearest.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
 import { change, settings } from './reload.ts';
@@ -67,23 +65,12 @@ export const get: Command = {
   parameters: { name: { kind: word('NAME', 'the name of an option such as max-message'), optional: true } },
   help: 'the options as they are now',
   columns: { name: { width: 18 }, value: { width: 12 }, set: { width: 8 } },
-  *run({ server }, { name }) {
-    const all = settings(server);
-    const wanted = all.filter(one => name === undefined || one.name === name);
-    if (wanted.length === 0) throw unknownOption(name as string, all);
-    for (const { name, value, isLive, isSetByHand } of wanted) {
+  *run({ server }, { name: wanted }) {
+    for (const { name, value, isLive, isSetByHand } of settings(server, wanted as string | undefined)) {
       yield { name, value, set: isSetByHand ? 'by hand' : isLive ? 'any time' : 'at start' };
     }
   },
 };
-
-function unknownOption(name: string, all: readonly { name: string }[]): UsageError {
-  const likely = nearest(
-    name,
-    all.map(one => one.name),
-  );
-  return new UsageError(`there is no option ${quoted(name)}${likely ? `; did you mean ${likely}?` : ''}`);
-}
 
 export const reload: Command = {
   name: 'reload',

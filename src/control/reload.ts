@@ -3,7 +3,7 @@ import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
 import { rawValue } from '../options/environment.ts';
-import { UsageError } from '../options/error.ts';
+import { quoted, UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { hyphenated, readOption, showValue } from '../options/option.ts';
 import { type OptionName, optionEntries, type Values } from '../options/table.ts';
@@ -63,9 +63,13 @@ export function change(server: Server, name: string, word: string): Promise<Chan
   });
 }
 
-/** Every option as it is now, in the order of the table. */
-export function settings({ configuration: { values, setByHand } }: Server): Setting[] {
-  return configurable.map(([name, option]) => ({
+/**
+ * Every option as it is now, in the order of the table; or the one of this long name.
+ * @throws UsageError where there is none of this name
+ */
+export function settings({ configuration: { values, setByHand } }: Server, wanted?: string): Setting[] {
+  const entries = wanted === undefined ? configurable : [findOption(wanted)];
+  return entries.map(([name, option]) => ({
     name: hyphenated(name),
     value: showValue(option, values[name]),
     isLive: option.needsRestart === undefined,
@@ -76,18 +80,16 @@ export function settings({ configuration: { values, setByHand } }: Server): Sett
 /** These are no options of a server that runs. */
 const configurable = optionEntries.filter(([name]) => name !== 'help' && name !== 'version');
 
-function findLive(name: string): OptionName {
+function findOption(name: string): (typeof configurable)[number] {
   const found = configurable.find(([known]) => hyphenated(known) === name);
-  if (found === undefined) {
-    const likely = nearest(
-      name,
-      configurable.map(([known]) => hyphenated(known)),
-    );
-    throw new UsageError(
-      `there is no option ${JSON.stringify(name)}${likely ? `; did you mean ${likely}?` : ''}`,
-    );
-  }
-  const [option, { needsRestart }] = found;
+  if (found !== undefined) return found;
+  const known = configurable.map(([one]) => hyphenated(one));
+  const likely = nearest(name, known);
+  throw new UsageError(`there is no option ${quoted(name)}${likely ? `; did you mean ${likely}?` : ''}`);
+}
+
+function findLive(name: string): OptionName {
+  const [option, { needsRestart }] = findOption(name);
   if (needsRestart)
     throw new UsageError(`${name} cannot be changed while the server runs; it takes a restart`);
   return option;

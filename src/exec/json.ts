@@ -3,6 +3,7 @@
  * `"id"` where the program is shared, in answers a list of them or `"*"`, too. `{"id":7,"open":{…}}` says who came.
  */
 import { isUtf8 } from 'node:buffer';
+import { isObject } from '../options/json.ts';
 import { decodeBase64 } from '../protocol/base64.ts';
 import { messageText } from '../protocol/message.ts';
 import type { Format, Said } from './format.ts';
@@ -55,7 +56,7 @@ function wholeMessage(to: Said['to'], isText: boolean, bytes: Buffer): Said {
   return messageSaid(to, isText, bytes, 0, bytes.length);
 }
 
-function parseObject(bytes: Buffer): Record<string, unknown> {
+function parseObject(bytes: Buffer): Readonly<Record<string, unknown>> {
   if (!isUtf8(bytes)) throw new Error('a line that is not UTF-8');
   let value: unknown;
   try {
@@ -63,10 +64,8 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   } catch {
     throw new Error('a line that is not JSON');
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error('a line that is not a JSON object');
-  }
-  return value as Record<string, unknown>;
+  if (!isObject(value)) throw new Error('a line that is not a JSON object');
+  return value;
 }
 
 function readIds(id: unknown): Said['to'] {

@@ -1,7 +1,7 @@
 /** The configuration file: JSON, with options by their long names, and values as on the command line. */
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { quoted, UsageError } from './error.ts';
-import { JsonError, readJson } from './json.ts';
+import { isObject, JsonError, readJson } from './json.ts';
 import { nearest } from './nearest.ts';
 import { type Given, hyphenated, isFlag } from './option.ts';
 import { type OptionName, optionEntries } from './table.ts';
@@ -27,7 +27,7 @@ export function chooseFile(named: string, usual: readonly string[]): string | un
 /** What the file says, its values not read yet. @throws UsageError where there is none, or something is wrong with it */
 export function readFile(path: string): Map<OptionName, Given> {
   const settings = parse(path, readText(path));
-  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) {
+  if (!isObject(settings)) {
     throw new UsageError(`${path} has no options: it is to be an object such as {"port": 8080}`);
   }
   const given = new Map<OptionName, Given>();

@@ -36,8 +36,9 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
       if (secure(connection, bytes.subarray(start, end))) {
         connection.wire = handshake;
       } else {
-        noteRefused(connection, 'it begins with TLS, and no certificate is configured (--tls-cert)');
-        noteEnding(connection, 'server', 'it begins with TLS, and no certificate is configured (--tls-cert)');
+        const why = 'it begins with TLS, and no certificate is configured (--tls-cert)';
+        noteRefused(connection, why);
+        noteEnding(connection, 'server', why);
         sendBytes(connection, handshakeFailure);
         endConnection(connection);
       }
