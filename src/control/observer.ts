@@ -21,7 +21,7 @@ let first = 0;
 
 /** Runs the call in a turn that comes. What is called for first begins first. */
 export function submit(control: Control, call: Call, answer: Answer): void {
-  addTask(() => start(control, call, answer));
+  addTask(() => attempt(call.command, answer, () => start(control, call, answer)));
 }
 
 function addTask(task: Task): void {
@@ -50,8 +50,13 @@ export function observe(): void {
 
 function start(control: Control, { command, values }: Call, answer: Answer): Task | undefined {
   if (answer.isGone) return undefined;
+  return say(command, command.run(control, values, answer), answer);
+}
+
+/** What goes wrong in a command, or in showing what it says, fails that command alone. */
+function attempt(command: Command, answer: Answer, act: Task): Task | undefined {
   try {
-    return say(command, command.run(control, values, answer), answer);
+    return act();
   } catch (error) {
     fail(command, answer, error);
     return undefined;
@@ -62,13 +67,13 @@ function say(command: Command, result: unknown, answer: Answer): Task | undefine
   if (result === undefined) return undefined;
   if (result instanceof Promise) {
     result.then(
-      value => addTask(() => say(command, value, answer)),
+      value => addTask(() => attempt(command, answer, () => say(command, value, answer))),
       error => fail(command, answer, error),
     );
     return undefined;
   }
   if (command.columns !== undefined) {
-    return () => sayRows(command, result as Iterator<Row>, answer, true);
+    return moreRows(command, result as Iterator<Row>, answer, true);
   }
   answer.write(answer.isJson ? `${printableJson(result)}\n` : showValue(result));
   answer.end();
@@ -85,26 +90,25 @@ function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst:
   // What is wrong with the call shows at the first row: then nothing else was said.
   let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(command.columns!)}\n`;
   let isStart = isFirst;
-  try {
-    for (let count = 0; count < rowsAtOnce; count++) {
-      const { done, value } = rows.next();
-      if (done) {
-        answer.write(answer.isJson ? `${text}]\n` : text);
-        answer.end();
-        return undefined;
-      }
-      work.done += commandCost;
-      text += answer.isJson
-        ? `${isStart ? '' : ',\n'}${printableJson(value)}`
-        : `${showRow(command.columns!, value)}\n`;
-      isStart = false;
+  for (let count = 0; count < rowsAtOnce; count++) {
+    const { done, value } = rows.next();
+    if (done) {
+      answer.write(answer.isJson ? `${text}]\n` : text);
+      answer.end();
+      return undefined;
     }
-  } catch (error) {
-    fail(command, answer, error);
-    return undefined;
+    work.done += commandCost;
+    text += answer.isJson
+      ? `${isStart ? '' : ',\n'}${printableJson(value)}`
+      : `${showRow(command.columns!, value)}\n`;
+    isStart = false;
   }
   answer.write(text);
-  return () => sayRows(command, rows, answer, false);
+  return moreRows(command, rows, answer, false);
+}
+
+function moreRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task {
+  return () => attempt(command, answer, () => sayRows(command, rows, answer, isFirst));
 }
 
 /** What whoever called did wrong, they are told; what we did, the log is. */

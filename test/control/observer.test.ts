@@ -183,4 +183,32 @@ describe('the observer', () => {
       assert.equal(logged.match(/command failed/g)?.length, 3);
     });
   });
+
+  const unsayable: Readonly<Record<string, unknown>> = {
+    'a number that JSON has not': 1n,
+    'what JSON leaves out': () => 1,
+    'what throws when it is shown': {
+      toJSON() {
+        throw null;
+      },
+    },
+  };
+  for (const [what, value] of Object.entries(unsayable)) {
+    for (const when of ['at once', 'later']) {
+      test(`${what}, said ${when}, fails that command, and nothing else`, async () => {
+        const control = newFakeControl();
+        const run = () => (when === 'later' ? Promise.resolve(value) : value);
+        const command = { name: 'odd', parameters: {}, help: '', run };
+        const [odd, other] = [newAnswer(true), newAnswer()];
+        submit(control, { command, values: {} }, odd);
+        turn();
+        await new Promise(setImmediate);
+        submit(control, list, other);
+        for (let i = 0; i < 10; i++) turn();
+        assert.equal(odd.error?.message, 'internal error; the log has more');
+        assert.equal(odd.said, '');
+        assert.ok(other.isOver && other.error === undefined);
+      });
+    }
+  }
 });
