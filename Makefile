@@ -39,6 +39,9 @@ check: node_modules ## what CI runs: format, lint, types, tests
 bench: build build-tests ## measure, side by side with net, ws and uWebSockets.js (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)
 
+bench-spool: build build-tests ## measure what a thousand files in the spool cost an echo (ROUNDS=3)
+	node build/test/bench/spool.js --rounds $(ROUNDS)
+
 fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -86,4 +89,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench fuzz kill swaps manuals install uninstall format clean
+.PHONY: help serve build build-tests test check bench bench-spool fuzz kill swaps manuals install uninstall format clean

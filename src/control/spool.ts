@@ -1,14 +1,14 @@
 /**
  * The door of scripts: a file that is renamed to `*.cmd` in the spool's folder is run, a line a command, and answered by a
  * file. One file at a time, in the order of their names, and one line at a time: so of a thousand files each line has its
- * own turn at the observer, and everything the disk has to do is done elsewhere than on this thread.
+ * own turn at the observer, and what the disk has to do is waited for elsewhere than on this thread.
  */
 import { watch } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { log } from '../log/log.ts';
-import { maxSpoolFile, spoolPace, spoolRescan } from '../protocol/bounds.ts';
+import { maxSpoolFile, spoolPace, spoolRescan, spoolSync } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
 import type { Control } from './command.ts';
 import {
@@ -151,10 +151,11 @@ async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<r
   door.isWoken = true;
   const toSync = await openToSync(folders);
   try {
-    for (const name of ready) {
+    for (const [index, name] of ready.entries()) {
       if (!mayTake(door)) return [];
-      if (take(folders, name)) await runFile(door, name, toSync);
+      if (take(folders, name)) await runFile(door, name, index % spoolSync === 0 ? toSync : undefined);
     }
+    if (ready.length > 1) await toSync.datasync();
   } finally {
     await toSync.close();
   }
@@ -166,13 +167,14 @@ function mayTake({ control, ending }: Door): boolean {
   return !control.server.isDraining && !ending.signal.aborted;
 }
 
-async function runFile(door: Door, name: string, toSync: FileHandle): Promise<void> {
+/** @param toSync given where the disk is to have it first that this and others were taken */
+async function runFile(door: Door, name: string, toSync: FileHandle | undefined): Promise<void> {
   const { control, folders, ending } = door;
   const run = newRun(control, folders, ending.signal);
   const began = performance.now();
   try {
     // Before the first line: after a power cut, it is not to be run again.
-    await toSync.datasync();
+    await toSync?.datasync();
     await runWhole(run, name);
     const milliseconds = Math.round(performance.now() - began);
     log('info', 'spool file done', { name, commands: run.commands, milliseconds });

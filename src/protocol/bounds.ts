@@ -124,6 +124,9 @@ export const spoolPatience = 60_000;
 /** From the beginning of one such file to that of the next, at least; milliseconds: the disk's work is the machine's, too. */
 export const spoolPace = 10;
 
+/** Of so many such files at a time the disk is to have it that they were taken. */
+export const spoolSync = 32;
+
 /** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
 export const spoolRescan = 5000;
 
