@@ -43,8 +43,9 @@ export interface Connection {
   address: string;
   /** A PROXY header came: another one would be the client's own. */
   isProxied: boolean;
-  /** How many of its last frames are remembered: see lastFrames.ts. */
+  /** How many of its last frames are remembered, and a burst that came before them: see lastFrames.ts. */
   frames: number;
+  burst: Int32Array | undefined;
   /** What is spoken, and, once that is WebSocket, its protocol state and whoever its messages are for. */
   wire: Wire;
   endpoint: Endpoint | undefined;
@@ -121,6 +122,7 @@ export function newConnection(
     address: socket.address(),
     isProxied: false,
     frames: 0,
+    burst: undefined,
     wire,
     endpoint: undefined,
     handler: undefined,

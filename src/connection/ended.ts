@@ -3,7 +3,8 @@ import { isLogged, log } from '../log/log.ts';
 import { maxEnded } from '../protocol/bounds.ts';
 import type { Connection } from './connection.ts';
 import { type CloseSaid, type EndedBy, type Ending, endingOf, noteEnding } from './ending.ts';
-import { copyFrames, framesIn, framesSize, type RememberedFrame, rememberedFrames } from './lastFrames.ts';
+import type { RememberedFrame } from './frameEntry.ts';
+import { copyFrames, framesIn, framesSize, rememberedFrames } from './lastFrames.ts';
 import { showFrame } from './showFrame.ts';
 import { endTrace } from './trace.ts';
 
@@ -72,9 +73,8 @@ export function recordEnded(connection: Connection): void {
   const ending = endingOf(connection);
   if (isLogged('debug')) log('debug', 'closed', closedFields(connection, ending));
   if (ending.isOrdinary || connection.isControl) return;
-  keepFrames(connection);
-  const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt, frames } =
-    connection;
+  const frames = keepFrames(connection);
+  const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt } = connection;
   kept[next] = {
     id,
     wire: wire.name,
@@ -93,14 +93,15 @@ export function recordEnded(connection: Connection): void {
   next = (next + 1) % maxEnded;
 }
 
-function keepFrames(connection: Connection): void {
+/** @returns how many there are */
+function keepFrames(connection: Connection): number {
   const at = next * framesSize;
   if (at === keptFrames.length) {
     const grown = new Int32Array(Math.min(2 * keptFrames.length, maxEnded * framesSize));
     grown.set(keptFrames);
     keptFrames = grown;
   }
-  copyFrames(connection, keptFrames, at);
+  return copyFrames(connection, keptFrames, at);
 }
 
 function closedFields(connection: Connection, ending: Ending) {

@@ -4,80 +4,63 @@
  * connection that is being read it is only noted where its frames lie; after that those are copied that are still among
  * the last.
  *
- * An entry is eight words: when (server.now), what (first byte, flags, bytes of head), the payload's length, and of the
- * payload the first twenty bytes. A connection has eight entries, used in turn.
+ * A connection has eight entries (frameEntry.ts), used in turn. Of a burst that fills them all each who got it has a
+ * reference.
  */
 import { Opcode } from '../protocol/codes.ts';
-import { type FrameHeader, frameEnd, payloadStart } from '../protocol/frame.ts';
+import { type FrameHeader, frameEnd } from '../protocol/frame.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import type { Connection } from './connection.ts';
-import type { ShownFrame } from './showFrame.ts';
+import {
+  copyEntry,
+  entryWords,
+  fillEntry,
+  fillSent,
+  fillWhole,
+  frameAt,
+  type RememberedFrame,
+  rawFlag,
+} from './frameEntry.ts';
 import { isTracing, traceReceived, traceSent } from './trace.ts';
 
 const entriesEach = 8;
-const entryWords = 8;
-const headWords = 5;
-const headSize = 4 * headWords;
-const headAt = entryWords - headWords;
-/** Words that one connection's entries take. */
+/** Words that the entries of one connection take, where they lie together. */
 export const framesSize = entriesEach * entryWords;
 
-/** Flags in an entry's second word, above the frame's first byte; the bytes of head stand above them. */
-const sentFlag = 0x100;
-const rawFlag = 0x200;
-const headShift = 16;
-
-/** Indexed by the connection's id. It begins with 4 MiB, of which the untouched part costs nothing. */
-let slab = new Int32Array(16_384 * framesSize);
+/**
+ * First the first entry of each connection, by its id, then the second of each, and so on: as long as they say little,
+ * little of it is touched. It begins with 4 MiB, of which the untouched part costs nothing.
+ */
+let capacity = 16_384;
+let slab = new Int32Array(capacity * framesSize);
 
 /** A connection has this id from now on. What it says of another that had it is not looked at: see `nextEntry`. */
 export function makeRoomForFrames(id: number): void {
-  if ((id + 1) * framesSize <= slab.length) return;
-  const grown = new Int32Array(Math.max(2 * slab.length, (id + 1) * framesSize));
-  grown.set(slab);
+  if (id < capacity) return;
+  const more = Math.max(2 * capacity, id + 1);
+  const grown = new Int32Array(more * framesSize);
+  for (let index = 0; index < entriesEach; index++) {
+    const from = index * capacity * entryWords;
+    grown.set(slab.subarray(from, from + capacity * entryWords), index * more * entryWords);
+  }
   slab = grown;
+  capacity = more;
+}
+
+function entryAt(id: number, index: number): number {
+  return (index * capacity + id) * entryWords;
 }
 
 /** `connection.frames` counts to 15 and then on from 8: it tells which entry is next, and how many there are. */
 function nextEntry(connection: Connection): number {
   const { id, frames } = connection;
-  connection.frames = frames === 15 ? 8 : frames + 1;
-  return id * framesSize + (frames & 7) * entryWords;
-}
-
-const memory = new DataView(turnMemory.buffer, turnMemory.byteOffset, turnMemory.length);
-
-/** @param key the masking key of `bytes[start, end)`, which are what is there of the payload */
-function fill(
-  entries: Int32Array,
-  at: number,
-  now: number,
-  what: number,
-  length: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  key: number,
-): void {
-  const size = Math.min(headSize, end - start);
-  entries[at] = now;
-  entries[at + 1] = what | (size << headShift);
-  entries[at + 2] = Math.min(length, 0xffffffff);
-  if (bytes === turnMemory && start + headSize <= turnMemory.length) {
-    // What lies behind the payload comes along, and is not looked at.
-    entries[at + headAt] = memory.getInt32(start, true) ^ key;
-    if (size <= 4) return;
-    entries[at + headAt + 1] = memory.getInt32(start + 4, true) ^ key;
-    entries[at + headAt + 2] = memory.getInt32(start + 8, true) ^ key;
-    entries[at + headAt + 3] = memory.getInt32(start + 12, true) ^ key;
-    entries[at + headAt + 4] = memory.getInt32(start + 16, true) ^ key;
-    return;
+  if (frames < 15) {
+    connection.frames = frames + 1;
+  } else {
+    connection.frames = 8;
+    connection.burst = undefined;
   }
-  for (let i = 0; i < size; i += 4) {
-    let word = 0;
-    for (let j = 0; j < 4 && i + j < size; j++) word |= bytes[start + i + j]! << (8 * j);
-    entries[at + headAt + (i >> 2)] = word ^ key;
-  }
+  return entryAt(id, frames & 7);
 }
 
 /** The connection that is being read, and where its frames begin in the turn's memory; `~start` for those of ours. */
@@ -98,23 +81,16 @@ export function endReading(): void {
 
 /** Copies those of the noted frames that are the last. Payloads are unmasked by now. */
 function copyNoted(): void {
-  if (reading === undefined) return;
-  const { now } = reading.server;
+  const connection = reading;
+  if (connection === undefined) return;
+  const { now } = connection.server;
+  const entries = slab;
   for (let i = Math.max(0, notedCount - entriesEach); i < notedCount; i++) {
     const start = noted[i & 7]!;
-    if (start < 0) {
-      fillSent(slab, nextEntry(reading), now, true, turnMemory, ~start, frameEnd(turnMemory, ~start));
-    } else {
-      const payload = payloadStart(turnMemory, start) + keySize;
-      const end = frameEnd(turnMemory, start) + keySize;
-      fill(slab, nextEntry(reading), now, turnMemory[start]!, end - payload, turnMemory, payload, end, 0);
-    }
+    fillWhole(entries, nextEntry(connection), now, start < 0, start < 0 ? ~start : start);
   }
   notedCount = 0;
 }
-
-/** A masking key. */
-const keySize = 4;
 
 /** The next entry is written at once: what was noted comes before it. */
 function settle(connection: Connection): void {
@@ -145,7 +121,7 @@ export function rememberReceived(
   } else {
     settle(connection);
     const { now } = connection.server;
-    fill(slab, nextEntry(connection), now, bytes[start]!, length, bytes, payload, end, header.key);
+    fillEntry(slab, nextEntry(connection), now, bytes[start]!, length, bytes, payload, end, header.key);
   }
   if (isTracing) traceReceived(connection, bytes[start]!, length, bytes, payload, end, header.key);
 }
@@ -154,22 +130,8 @@ export function rememberReceived(
 export function rememberBytes(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
   if (start === end) return;
   const length = end - start;
-  fill(slab, nextEntry(connection), connection.server.now, rawFlag, length, bytes, start, end, 0);
+  fillEntry(slab, nextEntry(connection), connection.server.now, rawFlag, length, bytes, start, end, 0);
   if (isTracing) traceReceived(connection, undefined, length, bytes, start, end, 0);
-}
-
-function fillSent(
-  entries: Int32Array,
-  at: number,
-  now: number,
-  isFramed: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
-  const payload = isFramed ? payloadStart(bytes, start) : start;
-  const what = sentFlag | (isFramed ? bytes[start]! : rawFlag);
-  fill(entries, at, now, what, end - payload, bytes, payload, end, 0);
 }
 
 /** One frame of ours, header and all, or bytes where there are no frames, will be sent. */
@@ -188,15 +150,22 @@ export function rememberSent(connection: Connection, bytes: Uint8Array, start: n
 const prepared = new Int32Array(framesSize);
 const starts = new Int32Array(entriesEach + 1);
 let preparedCount = 0;
+/** What many would have eight copies of, each has a reference to. */
+let shared: Int32Array | undefined;
 
-/** `bytes[start, end)` are frames of ours, or where there are none just bytes, that `rememberPrepared` will be about. */
+/**
+ * `bytes[start, end)` are frames of ours, or where there are none just bytes, that `rememberPrepared` will be about.
+ * @param members how many it will be called for, at most
+ */
 export function prepareFrames(
   now: number,
   isFramed: boolean,
   bytes: Uint8Array,
   start: number,
   end: number,
+  members: number,
 ): void {
+  shared = undefined;
   if (!isFramed) {
     preparedCount = 1;
     fillSent(prepared, 0, now, false, bytes, start, end);
@@ -209,54 +178,43 @@ export function prepareFrames(
     const at = starts[(count - preparedCount + i) % entriesEach]!;
     fillSent(prepared, i * entryWords, now, true, bytes, at, frameEnd(bytes, at));
   }
+  if (preparedCount === entriesEach && members > entriesEach) shared = prepared.slice();
 }
 
 export function rememberPrepared(connection: Connection): void {
   settle(connection);
-  let from = 0;
-  for (let i = 0; i < preparedCount; i++) {
-    const at = nextEntry(connection);
-    for (let word = 0; word < entryWords; word++) slab[at + word] = prepared[from++]!;
+  if (shared !== undefined) {
+    connection.burst = shared;
+    connection.frames = 0;
+    return;
   }
-}
-
-/** A remembered frame, and how many milliseconds ago it was. */
-export interface RememberedFrame extends ShownFrame {
-  readonly age: number;
+  for (let i = 0; i < preparedCount; i++) copyEntry(prepared, i * entryWords, slab, nextEntry(connection));
 }
 
 /** What is remembered of a connection, oldest first. */
 export function rememberedFrames(connection: Connection): RememberedFrame[] {
-  settle(connection);
-  const { id, frames, server } = connection;
-  return framesIn(slab, id * framesSize, frames, server.now);
+  const entries = new Int32Array(framesSize);
+  return framesIn(entries, 0, copyFrames(connection, entries, 0), connection.server.now);
 }
 
-/** Copies a connection's entries; `framesIn` reads them. `into[at, at + framesSize)` is the caller's. */
-export function copyFrames(connection: Connection, into: Int32Array, at: number): void {
+/**
+ * Copies a connection's entries, oldest first; `framesIn` reads them. `into[at, at + framesSize)` is the caller's.
+ * @returns how many there are
+ */
+export function copyFrames(connection: Connection, into: Int32Array, at: number): number {
   settle(connection);
-  const from = connection.id * framesSize;
-  for (let word = 0; word < framesSize; word++) into[at + word] = slab[from + word]!;
-}
-
-/** @param frames as `connection.frames`; @param now the server's, then */
-export function framesIn(entries: Int32Array, at: number, frames: number, now: number): RememberedFrame[] {
-  const shown: RememberedFrame[] = [];
-  for (let i = Math.max(0, frames - entriesEach); i < frames; i++) {
-    shown.push(frameAt(entries, at + (i & 7) * entryWords, now));
+  const { id, frames, burst } = connection;
+  const own = Math.min(frames, entriesEach);
+  const older = burst === undefined ? 0 : entriesEach - own;
+  let to = at;
+  for (let i = entriesEach - older; i < entriesEach; i++, to += entryWords) {
+    copyEntry(burst!, i * entryWords, into, to);
   }
-  return shown;
+  for (let i = frames - own; i < frames; i++, to += entryWords) copyEntry(slab, entryAt(id, i & 7), into, to);
+  return older + own;
 }
 
-function frameAt(entries: Int32Array, at: number, now: number): RememberedFrame {
-  const what = entries[at + 1]!;
-  const head = Buffer.alloc(headSize);
-  for (let i = 0; i < headWords; i++) head.writeInt32LE(entries[at + headAt + i]!, 4 * i);
-  return {
-    way: (what & sentFlag) !== 0 ? '>' : '<',
-    first: (what & rawFlag) !== 0 ? undefined : what & 0xff,
-    length: entries[at + 2]! >>> 0,
-    head: head.subarray(0, what >>> headShift),
-    age: (now - entries[at]!) >>> 0,
-  };
+/** @param count of the entries that `copyFrames` copied to `at`; @param now the server's, then */
+export function framesIn(entries: Int32Array, at: number, count: number, now: number): RememberedFrame[] {
+  return Array.from({ length: count }, (_, i) => frameAt(entries, at + i * entryWords, now));
 }

@@ -104,7 +104,7 @@ export function settleBurst(): void {
   const { members, except, chunk, start, end, frames, mayGet } = burst;
   burst = undefined;
   const isFramed = members[0]?.endpoint !== undefined;
-  prepareFrames(members[0]?.server.now ?? 0, isFramed, chunk.bytes, start, end);
+  prepareFrames(members[0]?.server.now ?? 0, isFramed, chunk.bytes, start, end, members.length);
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
     if (member === except || !mayGet(member)) continue;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/connection/connection.ts';
 import { lastFrames } from '../../src/connection/ended.ts';
-import { rememberBytes } from '../../src/connection/lastFrames.ts';
+import { makeRoomForFrames, rememberBytes } from '../../src/connection/lastFrames.ts';
 import { sendControl, sendText, sendToAll, settleSending } from '../../src/connection/send.ts';
 import { removeEntry } from '../../src/connection/table.ts';
 import { newDeflateState } from '../../src/protocol/deflate.ts';
@@ -111,8 +111,13 @@ test('the last eight are remembered, however many there were', () => {
   }
 });
 
-test('a burst is remembered by each who got it, behind what went before, and by nobody else', () => {
-  const members = Array.from({ length: 3 }, open);
+for (const size of [3, 20]) {
+  test(`a burst is remembered by each of ${size} who got it, behind what went before, and by nobody else`, () => {
+    burst(Array.from({ length: size }, open));
+  });
+}
+
+function burst(members: readonly Connection[]): void {
   const [sender, one, two] = members as [Connection, Connection, Connection];
   receive(one, frame(opcode.text, 'before'));
   for (const count of [1, 5, 8, 30]) {
@@ -139,6 +144,31 @@ test('a burst is remembered by each who got it, behind what went before, and by 
     [22, 23, 24, 25, 26, 27, 28].map(i => `> text, 5 bytes: "30-${i}"`),
   );
   assert.deepEqual(shown(sender), []);
+  // What follows pushes it out, entry by entry.
+  for (let i = 1; i <= 20; i++) {
+    receive(one, frame(opcode.text, `after ${i}`));
+    const after = Array.from({ length: Math.min(i, 8) }, (_, at) => `after ${Math.max(1, i - 7) + at}`);
+    const before = shown(two).slice(after.length);
+    assert.deepEqual(shown(one), [
+      ...before,
+      ...after.map(text => `< text, ${text.length} bytes: "${text}"`),
+    ]);
+  }
+  assert.equal(shown(two).length, 8);
+}
+
+test('where there are more connections than ever before, what is remembered of the others stays', () => {
+  const connections = Array.from({ length: 3 }, open);
+  for (const [at, connection] of connections.entries())
+    for (let i = 1; i <= 10; i++) receive(connection, frame(opcode.text, `${at}-${i}`));
+  const before = connections.map(shown);
+  makeRoomForFrames(20_000);
+  makeRoomForFrames(100_000);
+  assert.deepEqual(connections.map(shown), before);
+  const far = { ...open(), id: 100_000 };
+  receive(far, frame(opcode.text, 'far'));
+  assert.deepEqual(shown(far), ['< text, 3 bytes: "far"']);
+  assert.deepEqual(connections.map(shown), before);
 });
 
 test('whoever has an id next has nothing of whoever had it before', () => {
