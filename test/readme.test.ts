@@ -63,6 +63,16 @@ describe('the README', () => {
     assert.deepEqual(titles, [...new Set(titles)]);
   });
 
+  test('says nothing twice', () => {
+    const prose = readme.replace(/^```.*?^```$/gms, '').split('\n');
+    const beginnings = prose
+      .filter(line => line.length > 40)
+      .map(line => (line.startsWith('|') ? line : line.slice(0, 40)));
+    assert.ok(beginnings.length > 100);
+    const again = beginnings.filter((line, index) => beginnings.indexOf(line) < index);
+    assert.deepEqual(again, []);
+  });
+
   test('names make targets that there are', () => {
     const targets = new Set([...makefile.matchAll(/^([a-z-]+):/gm)].map(([, name]) => name));
     const named = [...readme.matchAll(/\bmake ([a-z-]+)/g)].map(([, name]) => name!);
