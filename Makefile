@@ -14,7 +14,7 @@ units = $(into)/lib/systemd/system
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-serve: build ## install, build, and run the server on $(PORT)
+serve: build ## install, build, and run the server on PORT=8080
 	node dist/server.js -p $(PORT)
 
 build: node_modules ## compile src/ into dist/
