@@ -114,20 +114,13 @@ function closedFields(connection: Connection, ending: Ending) {
   };
 }
 
-/** The last `maxEnded`, newest first. Pages that were served, and connections on which nothing was said, are not there. */
-export function endedConnections(): readonly Ended[] {
-  return newestFirst().map(show);
-}
-
-/** Those that had this id, newest first. */
+/**
+ * Those of the last `maxEnded` that had this id, newest first. Pages that were served, and connections on which nothing was
+ * said, are not there.
+ */
 export function findEnded(id: number): Ended[] {
-  return newestFirst()
-    .filter(index => kept[index]!.id === id)
-    .map(show);
-}
-
-function newestFirst(): number[] {
-  return kept.map((_, index) => (next - 1 - index + kept.length) % kept.length);
+  const newestFirst = kept.map((_, index) => (next - 1 - index + kept.length) % kept.length);
+  return newestFirst.filter(index => kept[index]!.id === id).map(show);
 }
 
 function show(index: number): Ended {

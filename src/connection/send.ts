@@ -96,12 +96,6 @@ function writeBytes(bytes: Uint8Array, start: number, end: number): Range {
   return { chunk, start: at, end: chunk.used };
 }
 
-/** Sends a string as a text message. */
-export function sendText(connection: Connection, text: string): void {
-  const bytes = Buffer.from(text);
-  sendMessage(connection, true, bytes, 0, bytes.length);
-}
-
 /** Sends a control frame: `[start, end)`, at most 125 bytes, are copied. */
 export function sendControl(
   connection: Connection,

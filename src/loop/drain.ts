@@ -3,6 +3,7 @@ import { clock } from '../connection/clock.ts';
 import { noteEnding } from '../connection/ending.ts';
 import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
+import { notify } from '../process/notify.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { guard } from './guard.ts';
 import { comeToTurn } from './poll.ts';
@@ -14,6 +15,7 @@ export function drain(server: Server, why: string): void {
   server.now = clock();
   const { drainTimeout } = server.configuration;
   server.drainDeadline = drainTimeout > 0 ? server.now + drainTimeout : 0;
+  notify('STOPPING=1');
   log('info', 'draining', { why, connections: server.connections });
   closeListeners(server);
   for (const entry of server.table.entries) {

@@ -4,7 +4,6 @@ import type { Server } from '../connection/server.ts';
 import { reloadAndLog } from '../control/reload.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { Exit } from '../options/error.ts';
-import { notify } from '../process/notify.ts';
 import { drain } from './drain.ts';
 
 /** @param readAgain reads the configuration from where it was read at the start */
@@ -13,7 +12,6 @@ export function obeySignals(server: Server, readAgain: () => Configuration): voi
     process.on(signal, () => {
       // The second one is meant: it does not wait.
       if (server.isDraining) process.exit(Exit.Failed);
-      notify('STOPPING=1');
       drain(server, signal);
     });
   }

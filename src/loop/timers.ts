@@ -14,7 +14,7 @@ let isDue = false;
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
 function tickOf({ configuration: its }: Server): number {
   const opening = [its.handshakeTimeout, its.greetAfter];
-  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout];
+  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.answerTimeout];
   const timeouts = [...opening, ...open, its.closeTimeout, its.drainTimeout, 4000];
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }

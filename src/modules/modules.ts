@@ -80,7 +80,7 @@ async function reloadSome(modules: Modules, names: ReadonlySet<string>): Promise
  * @returns what puts them in place, and tells a sentence for each
  * @throws Error, a sentence: then nothing changes
  */
-export async function prepareModules(
+async function prepareModules(
   modules: Modules,
   only?: ReadonlySet<string>,
   fallback?: string,

@@ -117,7 +117,7 @@ export function rollBack(slot: Slot, version: Version, error: unknown): void {
 }
 
 /** Newcomers find the module by the names of its current version. */
-export function takeNames(slot: Slot): void {
+function takeNames(slot: Slot): void {
   const { handlers } = slot.owner;
   dropNames(slot);
   for (const name of slot.current.names) if (!handlers.has(name)) handlers.set(name, slot.handler);

@@ -6,10 +6,10 @@ import { log } from '../log/log.ts';
 const settling = 100;
 
 /**
- * @param load loads those modules again
- * @returns what ends it
+ * Watches for as long as the process runs, which it does not keep running.
+ * @param load loads those modules again. It never fails
  */
-export function watchFolder(folder: string, load: (names: ReadonlySet<string>) => Promise<void>): () => void {
+export function watchFolder(folder: string, load: (names: ReadonlySet<string>) => Promise<void>): void {
   let names = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let isLoading = false;
@@ -30,5 +30,4 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
     timer = setTimeout(settled, settling).unref();
   });
   watcher.on('error', error => log('error', 'handlers not watched', { folder, reason: error.message }));
-  return () => watcher.close();
 }

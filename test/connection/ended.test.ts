@@ -1,7 +1,7 @@
 /** What is known of connections that have ended, and for how long. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endedConnections, findEnded, recordEnded } from '../../src/connection/ended.ts';
+import { findEnded, recordEnded } from '../../src/connection/ended.ts';
 import { noteLost } from '../../src/connection/ending.ts';
 import type { Handler } from '../../src/connection/handler.ts';
 import { removeEntry } from '../../src/connection/table.ts';
@@ -158,7 +158,7 @@ test('of the ended as many are kept as the bound says, and no pages', () => {
     noteLost({ ...page, bytesIn: 0 }, undefined);
     recordEnded(page);
   }
-  const all = endedConnections();
+  const all = findEnded(connection.id);
   assert.equal(all.length, maxEnded);
   assert.deepEqual(
     all.map(ended => ended.code),

@@ -4,12 +4,12 @@ import { test } from 'node:test';
 import type { Connection } from '../../src/connection/connection.ts';
 import { lastFrames } from '../../src/connection/ended.ts';
 import { makeRoomForFrames, rememberBytes } from '../../src/connection/lastFrames.ts';
-import { sendControl, sendText, sendToAll, settleSending } from '../../src/connection/send.ts';
+import { sendControl, sendToAll, settleSending } from '../../src/connection/send.ts';
 import { removeEntry } from '../../src/connection/table.ts';
 import { newDeflateState } from '../../src/protocol/deflate.ts';
 import { turnMemory } from '../../src/protocol/mask.ts';
 import { readSocketData } from '../../src/wire/websocket.ts';
-import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
 const silent = { name: 'silent', message() {} };

@@ -4,10 +4,10 @@ import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
 import type { Connection } from '../../src/connection/connection.ts';
 import { settleBurst } from '../../src/connection/outbox.ts';
-import { sendControl, sendMessage, sendText, sendToAll, settleSending } from '../../src/connection/send.ts';
+import { sendControl, sendMessage, sendToAll, settleSending } from '../../src/connection/send.ts';
 import { newDeflateState } from '../../src/protocol/deflate.ts';
 import { turnMemory } from '../../src/protocol/mask.ts';
-import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
 import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
 
 const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>

@@ -3,10 +3,10 @@ import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { doomed, endConnection, markDirty } from '../../src/connection/outbox.ts';
-import { sendText, sendToAll } from '../../src/connection/send.ts';
+import { sendToAll } from '../../src/connection/send.ts';
 import { flush, writeDone } from '../../src/loop/flush.ts';
 import { arrivals } from '../../src/loop/poll.ts';
-import { type FakeConnection, newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
 const open = () => openFakeConnection(newFakeServer('--max-buffered', '0'), undefined);

@@ -2,6 +2,7 @@
 import { type Connection, newConnection } from '../../src/connection/connection.ts';
 import type { Handler } from '../../src/connection/handler.ts';
 import type { Range } from '../../src/connection/queue.ts';
+import { sendMessage } from '../../src/connection/send.ts';
 import { newServer, type Server } from '../../src/connection/server.ts';
 import type { Socket } from '../../src/connection/socket.ts';
 import { addEntry, nextId } from '../../src/connection/table.ts';
@@ -130,4 +131,9 @@ export function queuedBytes({ queue }: Connection): Buffer {
   const ranges: Range[] = [...(queue.inFlight ?? []), ...(queue.earlier ?? [])];
   if (queue.chunk !== undefined) ranges.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
   return Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end)));
+}
+
+export function sendText(connection: Connection, text: string): void {
+  const bytes = Buffer.from(text);
+  sendMessage(connection, true, bytes, 0, bytes.length);
 }
