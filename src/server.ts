@@ -69,7 +69,7 @@ async function serve(): Promise<number> {
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat, http);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
-  const wires = () => [packets, ...modules.wires, http, lines];
+  const wires = [{ wires: [packets] }, modules, { wires: [http, lines] }];
   const firstWire = newFirstWire(wires, http, () => modules.greeter ?? lines, await openTls(server));
 
   obeySignals(server, readAgain);

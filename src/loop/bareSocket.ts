@@ -71,10 +71,17 @@ function loadBinding(): StreamBinding | undefined {
 const binding = loadBinding();
 const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close'];
 
+/** What the last one that was found fit was made from: all of a kind are alike. */
+let fitKind: unknown;
+
 /** Whether an accepted handle is one that a `BareSocket` can be made of. */
 export function canUseBareSockets(handle: unknown): handle is BareHandle {
   if (binding === undefined || typeof handle !== 'object' || handle === null) return false;
-  return methods.every(name => typeof (handle as Record<string, unknown>)[name] === 'function');
+  const kind = Object.getPrototypeOf(handle);
+  if (kind === fitKind && kind !== null) return true;
+  const isFit = methods.every(name => typeof (handle as Record<string, unknown>)[name] === 'function');
+  if (isFit) fitKind = kind;
+  return isFit;
 }
 
 // Where there is no binding, no BareSocket is ever made.

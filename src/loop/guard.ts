@@ -13,6 +13,15 @@ export function guard(connection: Connection, act: () => void): void {
   }
 }
 
+/** Tells the wire that nothing more comes: as `guard` would, for what every connection comes to. */
+export function guardLost(connection: Connection, error: string | undefined): void {
+  try {
+    connection.wire.lost(connection, error);
+  } catch (fault) {
+    dropFaulty(connection, fault);
+  }
+}
+
 export function dropFaulty(connection: Connection, error: unknown): void {
   noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
   log('error', 'internal error', { id: connection.id, stack: stackOf(error) });

@@ -25,7 +25,7 @@ import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
 import { endTurn } from '../session/processData.ts';
 import { flush, setReading } from './flush.ts';
-import { dropFaulty, guard } from './guard.ts';
+import { dropFaulty, guard, guardLost } from './guard.ts';
 import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
 import { checkDeadlines } from './timers.ts';
 
@@ -193,7 +193,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
 function lose(connection: Connection, error: string | undefined): void {
   // A connection that is ending has its reason already.
   if (connection.phase === 'open') noteLost(connection, error);
-  guard(connection, () => connection.wire.lost(connection, error));
+  guardLost(connection, error);
 }
 
 /** Peers that will send nothing more. */
@@ -215,7 +215,7 @@ function endConnections(): void {
 function freeConnections(server: Server): void {
   for (let i = 0; i < doomed.length; i++) {
     const connection = doomed[i]!;
-    guard(connection, () => connection.wire.lost(connection, 'ended by the server'));
+    guardLost(connection, 'ended by the server');
     recordEnded(connection);
     connection.input = undefined;
     clearQueue(connection.queue);

@@ -22,6 +22,8 @@ const textBeginnings = ['PROXY TCP4 ', 'PROXY TCP6 ', 'PROXY UNKNOWN'].map(text 
 /** §2.2: twelve bytes that no other protocol begins with. */
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 
+const beginnings = [signature, ...textBeginnings];
+
 /** §2.1: the longest line of version 1, its CRLF included. */
 const longestLine = 107;
 
@@ -36,7 +38,9 @@ const unix = { family: 0x31, size: 216 };
 /** Whether `bytes[start, end)` begin with a header; `undefined` while they may still turn out to. */
 export function beginsProxyHeader(bytes: Buffer, start: number, end: number): boolean | undefined {
   let mayBe: boolean | undefined = false;
-  for (const beginning of [signature, ...textBeginnings]) {
+  for (const beginning of beginnings) {
+    // Every connection is asked, and nearly none has one.
+    if (end > start && bytes[start] !== beginning[0]) continue;
     const known = Math.min(end - start, beginning.length);
     if (beginning.compare(bytes, start, start + known, 0, known) !== 0) continue;
     if (known === beginning.length) return true;

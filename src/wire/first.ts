@@ -8,14 +8,18 @@ import { CloseCode } from '../protocol/codes.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire, type Secure } from './tls.ts';
 
+/** Some wires, as they are at the moment: those of modules come and go. */
+export interface Wires {
+  readonly wires: readonly Wire[];
+}
+
 /**
- * @param wires those that may claim a connection by its first bytes, the most particular first; asked for each time, as
- *   they may come and go
+ * @param others those that may claim a connection by its first bytes, the most particular first
  * @param otherwise HTTP, which looks itself whether the connection is admitted; whose it is when none of them claims it, or the handshake's time is over
  * @param greeter likewise, whose it is when the peer waits to be spoken to, after `greetAfter`
  */
 export function newFirstWire(
-  wires: () => readonly Wire[],
+  others: readonly Wires[],
   otherwise: Wire,
   greeter: () => Wire,
   secure: Secure,
@@ -35,13 +39,15 @@ export function newFirstWire(
     name: 'unknown',
 
     receive(connection, bytes, start, end) {
-      for (const wire of [...envelopes, ...wires()]) {
-        const claim = wire.matches?.(bytes, start, end, connection);
-        // It may still become this one: the next ones are not asked before that is known.
-        if (claim === undefined) return start;
-        if (claim) {
-          choose(connection, wire);
-          return start;
+      for (const { wires } of all) {
+        for (const wire of wires) {
+          const claim = wire.matches?.(bytes, start, end, connection);
+          // It may still become this one: the next ones are not asked before that is known.
+          if (claim === undefined) return start;
+          if (claim) {
+            choose(connection, wire);
+            return start;
+          }
         }
       }
       choose(connection, otherwise);
@@ -69,7 +75,7 @@ export function newFirstWire(
       }
     },
   };
-  const envelopes = [newProxyWire(first), newTlsWire(secure, first)];
+  const all = [{ wires: [newProxyWire(first), newTlsWire(secure, first)] }, ...others];
   return first;
 }
 

@@ -50,12 +50,13 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputSeen);
     if (parsed === undefined) return start;
     const { head } = parsed;
-    const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
+    const isHandshake = asksForWebSocket(head);
+    const route = isHandshake ? undefined : routes.find(one => one.takes(head));
     try {
       believeForwarded(connection, head);
       const why = whyNotAdmitted(connection);
       if (why !== undefined) throw why;
-      if (asksForWebSocket(head)) shakeHands(connection, head);
+      if (isHandshake) shakeHands(connection, head);
       else if (route === undefined)
         respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
       else return begin(connection, head, route, bytes, parsed.end, end);
@@ -162,13 +163,18 @@ function throwOn(connection: Connection, error: unknown, head?: Head): void {
   refuse(connection, error, head);
 }
 
+/** An empty line, the longest method, and a space. */
+const longestBeginning = 2 + 'OPTIONS '.length;
+
 /**
  * A method that HTTP has and a space, or a first line that ends in a version. What is not text is HTTP's, too, which says
  * what is wrong with it.
  */
 function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
+  // Nearly all begin so: the line is not looked at for these.
+  const beginning = bytes.toString('latin1', start, Math.min(end, start + longestBeginning));
+  if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
   const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
-  if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(head)) return true;
   if (/^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
   const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
   if (line === undefined) return head.length === maxFirstLine ? true : undefined;
@@ -178,11 +184,19 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
 /** The subprotocol decides, else the first segment of the path, else `--default`. */
 export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
-  const segment = path.split('/', 2)[1] ?? '';
   const handler =
-    handlers.get(subprotocol ?? '') ?? handlers.get(segment) ?? handlers.get(configuration.defaultHandler);
+    handlers.get(subprotocol ?? '') ??
+    handlers.get(firstSegment(path)) ??
+    handlers.get(configuration.defaultHandler);
   if (handler === undefined) throw new ProtocolError(404, 'nothing answers here');
   return handler;
+}
+
+function firstSegment(path: string): string {
+  const from = path.indexOf('/') + 1;
+  if (from === 0) return '';
+  const end = path.indexOf('/', from);
+  return end === -1 ? path.slice(from) : path.slice(from, end);
 }
 
 function becomeWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
