@@ -25,7 +25,8 @@ interface World {
 const ids = { echo: '2', victim: '3' };
 
 async function newWorld(t: { after(hook: () => Promise<void>): void }): Promise<World> {
-  const server = await openServer(t);
+  // Whoever is pinged is so by a command.
+  const server = await openServer(t, '--ping-interval', '0');
   const echo = await connectRaw(server.port);
   const victim = await connectRaw(server.port, { path: '/broadcast' });
   const ada = await connectMember(server.port, 'ada', 'pond', { path: '/tpacket' });
