@@ -1,7 +1,7 @@
 /** Everything that can be spoken, on one port, at the same time, with a server that has one thread for it. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
@@ -33,26 +33,28 @@ const proxied = (address: string) => Buffer.from(`PROXY TCP4 ${address} 192.0.2.
 const execute = promisify(execFile);
 
 const options = [
-  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1', '--greet-after', '1s'],
+  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1'],
   ...tlsOptions(identity),
 ];
 
-/** One who says nothing is greeted by the user's wire, and logs in. */
+/** One who says nothing is greeted by the user's wire, not by the chat, and logs in. */
 async function logInSilently(socket: Duplex): Promise<void> {
-  const says = async (...lines: string[]) => {
-    for (const line of lines) socket.write(`${line}\r\n`);
-    return String((await once(socket, 'data'))[0]);
-  };
-  assert.equal(await says(), '220 pollywog\r\n');
-  await logIn(says);
+  const lines = createInterface(socket)[Symbol.asyncIterator]();
+  // `undefined` at the end.
+  const hears = async () => (await lines.next()).value as string | undefined;
+  const answers: (string | undefined)[] = [await hears()];
+  for (const line of ['USER ada', 'PASS secret', 'SYST', 'QUIT']) {
+    socket.write(`${line}\r\n`);
+    answers.push(await hears());
+  }
+  assert.deepEqual(answers, [
+    '220 pollywog',
+    '331 password for ada, please',
+    '230 welcome, ada',
+    '215 UNIX Type: L8',
+    '221 goodbye',
+  ]);
   socket.destroy();
-}
-
-async function logIn(says: (...lines: string[]) => Promise<string>): Promise<void> {
-  assert.equal(await says('USER ada'), '331 password for ada, please\r\n');
-  assert.equal(await says('PASS secret'), '230 welcome, ada\r\n');
-  assert.equal(await says('SYST'), '215 UNIX Type: L8\r\n');
-  assert.equal(await says('QUIT'), '221 goodbye\r\n');
 }
 
 /** One who speaks first is known by that. */
@@ -103,9 +105,16 @@ async function echoMany(client: RawClient): Promise<void> {
 }
 
 /** Everyone comes into the lobby, each by a way of their own, at the same time. */
-function enterAll(port: number, browser: Browser): Promise<Member[]> {
-  const program = (command: string, ...words: string[]) =>
-    spawn(command, words, { stdio: ['pipe', 'pipe', 'ignore'] });
+function enterAll(
+  test: { after(hook: () => void): void },
+  port: number,
+  browser: Browser,
+): Promise<Member[]> {
+  const program = (command: string, ...words: string[]) => {
+    const child = spawn(command, words, { stdio: ['pipe', 'pipe', 'ignore'] });
+    test.after(() => void child.kill());
+    return child;
+  };
   const page = browser.newPage({ ignoreHTTPSErrors: true });
   const forwarded = { headers: { 'X-Forwarded-For': '203.0.113.6' } };
   return Promise.all([
@@ -174,7 +183,7 @@ for (const sockets of ['auto', 'public']) {
       const { port } = server;
       const [silent, silentInTls] = [await connectTcp(port), await connectTls(port)];
       const greetings = [logInSilently(silent), logInSilently(silentInTls)];
-      const members = await enterAll(port, browser);
+      const members = await enterAll(t, port, browser);
       const echoes = await Promise.all([
         connectRaw(port, { path: '/echo' }),
         connectRaw(port, { path: '/echo', tls: {} }),
