@@ -29,7 +29,7 @@ for (const sockets of ['auto', 'public']) {
   describe(`TLS, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     before(async () => {
-      server = await startServer('--sockets', sockets, '--greet-after', '300ms', ...tlsOptions(identity));
+      server = await startServer('--sockets', sockets, ...tlsOptions(identity));
     });
     after(async () => {
       assert.deepEqual(
