@@ -39,6 +39,9 @@ export class PolledSocket implements Socket {
   /** The last number that was given to a message, and the last that was given to a request. */
   private lastSeq = 0;
   private carriedSeq = 0;
+  /** The request that messages were given to last, and the turn in which that was. */
+  private bearer: Connection | undefined;
+  private bearerTurn = 0;
   /** The last thing that is said. */
   private closing: string | undefined;
   private readonly peer: string;
@@ -112,11 +115,26 @@ export class PolledSocket implements Socket {
   attach(carrier: Carrier): void {
     this.release();
     this.carrier = carrier;
-    if (carrier.isStream) {
-      this.carriedSeq = this.lastSeq - this.messages.length;
-      beginStream(carrier);
+    if (carrier.isStream) beginStream(carrier);
+    if (this.isAnswerUnread()) {
+      // Whoever asks many times at once is not given everything as many times; nor is it kept for who does not read.
+      if (this.bearerTurn === this.connection.server.counters.turns) return this.release();
+      dropConnection(this.bearer!);
     }
+    if (carrier.isStream) this.carriedSeq = this.lastSeq - this.messages.length;
     this.carry();
+  }
+
+  /** What a request was given waits in our memory: its client does not read, or not so fast. */
+  private isAnswerUnread(): boolean {
+    return this.bearer !== undefined && this.bearer.phase !== 'gone' && this.bearer.queue.size > 0;
+  }
+
+  /** Messages go to this request. */
+  private giveTo(request: Connection): void {
+    this.carriedSeq = this.lastSeq;
+    this.bearer = request;
+    this.bearerTurn = request.server.counters.turns;
   }
 
   /** Answers the request that waits, even if there is nothing to tell. */
@@ -135,7 +153,7 @@ export class PolledSocket implements Socket {
     if (carrier.isStream) {
       this.stream(carrier);
     } else if (messages.length > 0 || closing !== undefined) {
-      this.carriedSeq = this.lastSeq;
+      this.giveTo(carrier.connection);
       this.carrier = undefined;
       answerPoll(carrier, messages, closing);
       this.told();
@@ -145,7 +163,7 @@ export class PolledSocket implements Socket {
   private stream(carrier: Carrier): void {
     const { messages, closing } = this;
     sendEvents(carrier, messages.slice(messages.length - (this.lastSeq - this.carriedSeq)), closing);
-    this.carriedSeq = this.lastSeq;
+    this.giveTo(carrier.connection);
     // A stream carries nothing back: by coming again its client says how far it came.
     const isFull = this.isBusy || carrier.connection.queue.size > heldBackOutput;
     if (closing !== undefined || isFull) this.release();

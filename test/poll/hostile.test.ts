@@ -108,6 +108,38 @@ describe('hostile clients over HTTP', () => {
     await other.end();
   });
 
+  for (const headers of [{}, { Accept: 'text/event-stream' }]) {
+    const kind = 'Accept' in headers ? 'streams' : 'polls';
+    test(`${kind} that are not read do not each hold all that is to be told`, patience, async t => {
+      const { port, pid } = await startServerFor(t);
+      const session = await openPolled(port, 'echo');
+      const body = 'x'.repeat(8 * MiB);
+      await post(port, session, body);
+      assert.equal((await pollOnce(port, session, 0)).messages.length, 1);
+      const before = residentMemory(pid);
+      const askers = await Promise.all(
+        Array.from({ length: 40 }, async () => {
+          const socket = await connectTcp(port);
+          socket.on('error', () => {});
+          return socket;
+        }),
+      );
+      // One after the other, and all at once.
+      for (const socket of askers.slice(0, 10)) {
+        socket.write(requestBytes('GET', session, { headers }));
+        await ask(port, 'GET', '/healthz');
+      }
+      for (const socket of askers.slice(10)) socket.write(requestBytes('GET', session, { headers }));
+      for (let i = 0; i < 5; i++) await ask(port, 'GET', '/healthz');
+      const grown = peakMemory(pid) - before;
+      t.diagnostic(`${kind}: ${(grown / MiB).toFixed(1)} MiB more`);
+      assert.ok(grown < 120 * MiB, `its memory grew by ${grown} bytes`);
+      const { messages } = await pollMany(port, session, 1);
+      assert.equal(messages[0]?.text?.length, body.length);
+      for (const socket of askers) socket.destroy();
+    });
+  }
+
   test('requests that make no sense are refused, each by itself', patience, async t => {
     const { port, child } = await startServerFor(t);
     const random = newRandom(3);
