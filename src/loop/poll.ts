@@ -17,6 +17,8 @@ export const arrivals = {
   ended: [] as { connection: Connection; error: string | undefined }[],
   /** What the listeners accepted: the turn makes connections of them. */
   accepted: [] as { socket: Socket; listener: Listener }[],
+  /** The turn's memory was full before all sockets were asked: what others have sent waits behind this turn. */
+  isEarly: false,
 };
 
 /** Where the next input goes in the turn's memory. */
@@ -85,7 +87,10 @@ export function bytesArrived(connection: Connection, bytes: Buffer, count: numbe
   }
   markReadable(connection);
   // The next read may bring as much as the landing holds: there has to be room for it.
-  if (position + landingSize > inputEnd) turnNow();
+  if (position + landingSize > inputEnd) {
+    arrivals.isEarly = true;
+    turnNow();
+  }
 }
 
 /** There is no room left in the turn's memory: the input gets memory of its own. */

@@ -125,7 +125,9 @@ function readUrgently(connection: Connection): void {
 
 function readMessages(): void {
   for (let i = 0; i < fresh.length; i++) readConnection(fresh[i]!);
-  const heldBackEnd = work.done + heldBackShare;
+  // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
+  const heldBackEnd = arrivals.isEarly ? work.done : work.done + heldBackShare;
+  arrivals.isEarly = false;
   for (let i = 0; i < heldBack.length; i++) {
     // Those that are left out come first in the next turn.
     if (work.done < heldBackEnd) readConnection(heldBack[i]!);
