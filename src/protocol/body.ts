@@ -42,10 +42,17 @@ function tooLarge(limit: number): ProtocolError {
 
 /**
  * Reads on in `bytes[start, end)`; what is content is copied.
- * @returns where it stopped: behind the body when `isWhole`, else before a line that is incomplete
+ * @param mayGoOn is asked behind each line between chunks: the smallest chunks make many of them
+ * @returns where it stopped: behind the body when `isWhole`, else before a line that is incomplete, or where it may not go on
  * @throws ProtocolError 400 or 413
  */
-export function readBody(body: Body, bytes: Buffer, start: number, end: number): number {
+export function readBody(
+  body: Body,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  mayGoOn: () => boolean = () => true,
+): number {
   let at = start;
   while (at < end && !body.isWhole) {
     if (!body.isChunked) {
@@ -55,15 +62,25 @@ export function readBody(body: Body, bytes: Buffer, start: number, end: number):
       at = takeContent(body, bytes, at, end);
       if (body.missing === 0) body.part = 'line end';
     } else {
-      const lineEnd = bytes.subarray(at, Math.min(end, at + maxChunkLine)).indexOf('\r\n');
+      const lineEnd = findLineEnd(bytes, at, Math.min(end, at + maxChunkLine));
       if (lineEnd < 0 && end - at < maxChunkLine) return at;
       if (lineEnd < 0) throw new ProtocolError(400, 'a line between the chunks of the body is too long');
-      takeLine(body, bytes.toString('latin1', at, at + lineEnd));
-      at += lineEnd + 2;
+      takeLine(body, at === lineEnd ? '' : bytes.toString('latin1', at, lineEnd));
+      at = lineEnd + 2;
+      if (!mayGoOn()) return at;
     }
   }
   return at;
 }
+
+/** Where CRLF is; -1: it is not there. Most lines are a few bytes long: nothing is made to find their end. */
+function findLineEnd(bytes: Buffer, start: number, end: number): number {
+  for (let at = start + 1; at < end; at++) if (bytes[at] === LF && bytes[at - 1] === CR) return at - 1;
+  return -1;
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
 
 function takeContent(body: Body, bytes: Buffer, at: number, end: number): number {
   const next = Math.min(end, at + body.missing);

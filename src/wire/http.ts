@@ -9,6 +9,7 @@ import type { Handler } from '../connection/handler.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
+import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
@@ -148,7 +149,8 @@ const goOn = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 function readOn(connection: Connection, request: Request, bytes: Buffer, start: number, end: number): number {
   const { head, route, body } = request;
   try {
-    const at = readBody(body, bytes, start, end);
+    beginShare(connection);
+    const at = readBody(body, bytes, start, end, () => spendShare(connection, 0));
     if (!body.isWhole) return at;
     route.answer(connection, head, bodyContent(body));
   } catch (error) {

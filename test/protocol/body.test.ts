@@ -56,6 +56,19 @@ describe('a body', () => {
     assert.equal(bodyContent(inBytes).toString(), 'x'.repeat(100_000));
   });
 
+  test('stops where it is told to, and goes on from there', () => {
+    const bytes = Buffer.from(`${'1\r\nx\r\n'.repeat(10)}0\r\n\r\n`);
+    const body = bodyOf(chunked);
+    let calls = 0;
+    for (let at = 0; !body.isWhole; calls++) {
+      const before = at;
+      at = readBody(body, bytes, at, bytes.length, () => false);
+      assert.equal(bytes.toString('latin1', before, at).match(/\n/g)?.length, 1);
+    }
+    assert.equal(calls, 22);
+    assert.equal(bodyContent(body).toString(), 'x'.repeat(10));
+  });
+
   const refused: [string, string, string, number][] = [
     ['longer than is welcome', `Content-Length: ${limit + 1}`, '', 413],
     ['a chunk longer than is welcome, at its size', chunked, '15\r\n', 413],
