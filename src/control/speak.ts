@@ -1,11 +1,11 @@
 /** Commands that say something to those who are connected. */
 import type { Connection } from '../connection/connection.ts';
-import { sendMessage, sendToAll } from '../connection/send.ts';
+import { sendToAll, sendUnasked } from '../connection/send.ts';
 import { maxPacketBlob } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { userOf, visitRoom } from '../session/chat.ts';
 import type { Name } from '../session/names.ts';
-import { serverNick, tell, type Voice } from '../session/room.ts';
+import { serverNick, type Voice } from '../session/room.ts';
 import { announce } from '../session/say.ts';
 import type { Command, Values } from './command.ts';
 import { findConnection, message, room as roomName, type Target, target } from './values.ts';
@@ -52,11 +52,18 @@ export const send: Command = {
     const user = userOf(control.chat, connection);
     if (user !== undefined && isOpen(connection)) {
       checkForChat(said);
-      tell(user, user.voice.logged(fromServer(said)));
+      const line = user.voice.logged(fromServer(said));
+      sendUnasked(connection, false, line, 0, line.length);
     } else if (user === undefined && canHear(connection)) {
-      sendMessage(connection, said.isText, said.bytes, 0, said.bytes.length);
+      sendUnasked(connection, said.isText, said.bytes, 0, said.bytes.length);
     } else {
       throw new ProtocolError(409, `connection ${connection.id} is not ready for messages`);
+    }
+    if (connection.hasFallenBehind) {
+      throw new ProtocolError(
+        409,
+        `connection ${connection.id} does not read, and is closed (--max-buffered)`,
+      );
     }
     return { sent: 1 };
   },

@@ -84,6 +84,23 @@ describe('broadcast', () => {
 });
 
 describe('send', () => {
+  test('does not pile up for one who does not read: that one is closed, and whoever sends is told', async t => {
+    const server = await openServer(t);
+    const mute = await connectRaw(server.port, { path: '/echo' });
+    mute.socket.pause();
+    const [{ id } = {}] = await rows(server, 'list');
+    const text = 'x'.repeat(500_000);
+    let told: Told = { exit: 0, stdout: '', stderr: '' };
+    let sent = 0;
+    for (; told.exit === 0 && sent < 100; sent++) told = await ask(server, ['send', String(id), text]);
+    assert.ok(sent < 100, 'it was refused some time');
+    assert.match(told.stderr, /^pollywog: connection \d+ does not read, and is closed \(--max-buffered\)/);
+    mute.socket.resume();
+    const frames = await mute.remainingFrames();
+    assert.equal(frames.at(-1)?.payload.readUInt16BE(), 1013);
+    mute.destroy();
+  });
+
   test('is refused for whoever shakes hands, closes, or has no nick yet', async t => {
     const server = await openServer(t);
     const [shaking, closing, nameless] = [
