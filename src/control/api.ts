@@ -10,7 +10,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Connection } from '../connection/connection.ts';
 import { quoted, UsageError } from '../options/error.ts';
-import { maxCommandBody } from '../protocol/bounds.ts';
+import { maxCommandBody, maxFormValues } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/fields.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
@@ -120,6 +120,10 @@ function readCall({ path, headers }: Head, body: Buffer): Call {
 
 /** @throws UsageError where a name stands there twice: two readers could take it for two things */
 function parseForm(text: string): Readonly<Record<string, string>> {
+  // They are read in one piece.
+  if (text.split('&', maxFormValues + 1).length > maxFormValues) {
+    throw new UsageError(`a form has at most ${maxFormValues} values`);
+  }
   const values = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(text)) {
     if (values.has(name)) throw new UsageError(`${quoted(name)} stands there twice; keep one`);

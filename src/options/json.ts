@@ -2,6 +2,7 @@
  * JSON (RFC 8259) that says where it is wrong. `JSON.parse` is not used for the whole, as Node 20 tells no position for many
  * errors, and takes a key that stands there twice.
  */
+import { maxJsonEntries } from '../protocol/bounds.ts';
 
 /** `message` says what is wrong there; line and column count from 1, the latter in characters. */
 export class JsonError extends Error {
@@ -73,6 +74,8 @@ export function readJson(text: string): unknown {
       const token = take(string);
       if (token === undefined) throw unexpected('a name in double quotes');
       const key = JSON.parse(token) as string;
+      if (entries.size === maxJsonEntries)
+        throw new JsonError(`more than ${maxJsonEntries} names`, text, keyAt);
       if (entries.has(key)) throw new JsonError(`${token} stands there twice; keep one`, text, keyAt);
       if (!skip(':')) throw unexpected('a colon');
       entries.set(key, readValue(depth + 1));
@@ -84,8 +87,11 @@ export function readJson(text: string): unknown {
   function readList(depth: number): unknown[] {
     const values: unknown[] = [];
     if (skip(']')) return values;
-    do values.push(readValue(depth + 1));
-    while (skip(','));
+    do {
+      if (values.length === maxJsonEntries)
+        throw new JsonError(`more than ${maxJsonEntries} values`, text, at);
+      values.push(readValue(depth + 1));
+    } while (skip(','));
     if (!skip(']')) throw unexpected('a comma or a closing bracket');
     return values;
   }

@@ -97,6 +97,12 @@ export const observerShare = 2 * turnShare;
 /** The body of a command's request over HTTP. nginx's client_max_body_size is 1 MiB. */
 export const maxCommandBody = 1 * MiB;
 
+/** Values in a form, which is read in one piece; no command takes as many. As fields of an HTTP head. */
+export const maxFormValues = 100;
+
+/** Names of an object, or values of a list, in JSON that is read in one piece: some milliseconds. */
+export const maxJsonEntries = 10_000;
+
 /** Unsent bytes of what is told to someone who watches; what does not fit is lost, and they are told how much. */
 export const maxUnwatched = 1 * MiB;
 

@@ -187,6 +187,16 @@ describe('with the token', () => {
       400,
       /twice/,
     ],
+    [
+      'a form of very many values',
+      post(
+        '/api/broadcast',
+        `${authorized}Content-Type: application/x-www-form-urlencoded\r\n`,
+        Array.from({ length: 100_000 }, (_, index) => `n${index}`).join('&'),
+      ),
+      400,
+      /at most 100 values/,
+    ],
     // Two readers could disagree where these end (RFC 9112 §6).
     [
       'two lengths',

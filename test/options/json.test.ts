@@ -72,6 +72,14 @@ test('what JSON.parse refuses is refused', () => {
   );
 });
 
+test('what has very many names or values is refused', () => {
+  const numbers = Array.from({ length: 10_001 }, (_, index) => index);
+  const names = `{${numbers.map(number => `"${number}":1`).join()}}`;
+  assert.throws(() => readJson(names), /more than 10000 names/);
+  assert.throws(() => readJson(`[${numbers.join()}]`), /more than 10000 values/);
+  assert.deepEqual(readJson(`[${numbers.slice(1).join()}]`), numbers.slice(1));
+});
+
 test('__proto__ is a name like any other', () => {
   assert.deepEqual(Object.keys(readJson('{"__proto__": {"port": 1}}') as object), ['__proto__']);
 });
