@@ -28,6 +28,8 @@ export function readArguments<Name extends string>(
   argv: readonly string[],
   options: OptionTable<Name>,
 ): Arguments<Name> {
+  // Most commands are such, and a spool has many: minimist has nothing to do, and would take its time.
+  if (!argv.some(startsOption)) return { given: new Map(), words: argv };
   const byWord = wordsOf(options);
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
   const given = new Map<Name, Given>();
