@@ -27,7 +27,7 @@ build: node_modules ## compile src/ into dist/
 
 test: build build-tests ## run every test, a real browser's included
 	@node build/test/support/install.js
-	node --test --test-timeout=300000 --test-reporter=spec $$(find build/test -name '*.test.js')
+	node --test --test-timeout=300000 --test-concurrency=2 --test-reporter=spec $$(find build/test -name '*.test.js')
 
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
