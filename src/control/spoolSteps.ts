@@ -1,7 +1,7 @@
 /**
  * How the spool calls the system: what is over at once (a name is changed, a short file is read) is done at once, a few
- * calls a step, and between two steps the loop has a turn. By way of Node's threads each of these calls costs ten times as
- * much of this thread as the call itself. Whatever has the disk write waits elsewhere: see `datasync` in spool.ts.
+ * calls a step, and between two steps the loop has a turn. By way of Node's threads each of these calls would cost
+ * this thread more than the call itself does. Whatever has the disk write waits elsewhere: see `datasync` in spool.ts.
  */
 import { writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
