@@ -1,7 +1,7 @@
 /** The turn's order of work: control frames, then commands, then messages, each with a bound. Looked at in the trace. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,8 @@ const key = Buffer.from([1, 2, 3, 4]);
 /** What `act` sends lies there, all of it, when the server looks again: so it is one turn's. */
 async function inOneTurn(server: ServerProcess, act: () => Promise<void>): Promise<void> {
   process.kill(server.pid, 'SIGSTOP');
+  // The signal is on its way: the server may still be in the midst of something.
+  while (!/\) T /.test(readFileSync(`/proc/${server.pid}/stat`, 'latin1'))) await new Promise(setImmediate);
   await act();
   process.kill(server.pid, 'SIGCONT');
 }
