@@ -6,9 +6,8 @@
 import { watch } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import { log } from '../log/log.ts';
-import { maxSpoolFile, spoolPace, spoolRescan, spoolSync } from '../protocol/bounds.ts';
+import { maxSpoolFile, spoolRescan, spoolSync } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
 import type { Control } from './command.ts';
 import {
@@ -26,6 +25,7 @@ import {
 import { newRun, type Run, runLines } from './spoolLines.ts';
 import { allOf } from './spoolOutput.ts';
 import { checkFolders, isUnchanged, openFolders, readPlainFile } from './spoolSafety.ts';
+import { nextFile, nextStep, paceBy } from './spoolSteps.ts';
 
 export interface Spool {
   /** Resolves when nothing is being run any more. What waits is left for the next server. */
@@ -62,6 +62,7 @@ export async function openSpool(control: Control, path: string): Promise<Spool> 
     complaint: '',
     refused: new Set(),
   };
+  paceBy(control.server);
   await recover(door);
   const stopWatching = watchFolder(door);
   const done = work(door);
@@ -175,6 +176,7 @@ async function runFile(door: Door, name: string, toSync: FileHandle | undefined)
   try {
     // Before the first line: after a power cut, it is not to be run again.
     await toSync?.datasync();
+    await nextStep();
     await runWhole(run, name);
     const milliseconds = Math.round(performance.now() - began);
     log('info', 'spool file done', { name, commands: run.commands, milliseconds });
@@ -182,14 +184,16 @@ async function runFile(door: Door, name: string, toSync: FileHandle | undefined)
     await fail(door, run, name, (error as Error).message);
   }
   for (const then of run.followers) then();
-  await wait(Math.max(0, began + spoolPace - performance.now()));
+  await nextFile(began);
 }
 
 async function runWhole(run: Run, name: string): Promise<void> {
   const path = join(run.folders.running, name + suffix);
   const file = await readPlainFile(path, maxSpoolFile);
   if (file.bytes.length === 0) throw new Error(`it is empty; ${advice}`);
+  await nextStep();
   await runLines(run, file.bytes);
+  await nextStep();
   if (!isUnchanged(path, file)) throw new Error(`it was written to while it was run; ${advice}`);
   await answer(run.folders, name, allOf(run.output));
 }

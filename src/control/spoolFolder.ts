@@ -15,7 +15,7 @@ import { promisify } from 'node:util';
 import { log } from '../log/log.ts';
 import { maxSpoolNames } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
-import { writeInSteps } from './spoolSteps.ts';
+import { nextStep, writeInSteps } from './spoolSteps.ts';
 
 /** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
 export interface Folders {
@@ -87,6 +87,7 @@ export function openToSync({ spool }: Folders): Promise<FileHandle> {
 /** Leaves the answer to a file that has been run to its end. @throws Error where it could not be written */
 export async function answer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   await put(folders, `${name}.out`, output, folders.spool);
+  await nextStep();
   forget(folders, name);
 }
 
@@ -132,6 +133,7 @@ async function put(
   const draft = join(running, file);
   const descriptor = await openNew(draft);
   try {
+    await nextStep();
     try {
       await writeInSteps(descriptor, bytes);
     } finally {

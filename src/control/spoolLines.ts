@@ -1,7 +1,6 @@
 /** The lines of a file in the spool: each is a command, and the next one is begun when it has been answered. */
 import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolPatience } from '../protocol/bounds.ts';
@@ -12,6 +11,7 @@ import { showSize } from './show.ts';
 import { type Folders, fitName } from './spoolFolder.ts';
 import { addText, newOutput, type Output } from './spoolOutput.ts';
 import { readPlainFile } from './spoolSafety.ts';
+import { nextLine, nextStep } from './spoolSteps.ts';
 
 /** A file that is being run. */
 export interface Run {
@@ -42,11 +42,12 @@ export async function runLines(run: Run, bytes: Buffer): Promise<void> {
   for (const line of linesOf(text)) {
     number++;
     if (/^\s*(#|$)/.test(line)) {
-      if (number % skippedAtOnce === 0) await setImmediate();
+      if (number % skippedAtOnce === 0) await nextStep();
       continue;
     }
     try {
       await obey(run, line);
+      await nextLine();
     } catch (error) {
       throw new Error(`line ${number}: ${(error as Error).message}`);
     }

@@ -5,12 +5,68 @@
  */
 import { writeSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
+import type { Server } from '../connection/server.ts';
+import { spoolPace, spoolQuiet, spoolRest, spoolStep } from '../protocol/bounds.ts';
 
 /** Bytes that are read or written in one step. */
 export const stepLength = 64 * 1024;
 
-/** Others have their turn. */
-export const nextStep = (): Promise<void> => setImmediate();
+const pace = {
+  server: undefined as Server | undefined,
+  /** The clients' messages when they were counted last, and when there were more than before; milliseconds. */
+  heard: 0,
+  heardAt: Number.NEGATIVE_INFINITY,
+  /** When the loop had the last turn for others; milliseconds. */
+  stepBegan: 0,
+};
+
+/** From now on it is this server's clients that are not to be held up. */
+export function paceBy(server: Server): void {
+  pace.server = server;
+  pace.heard = server.counters.messagesIn;
+  pace.heardAt = Number.NEGATIVE_INFINITY;
+}
+
+function doClientsTalk(now: number): boolean {
+  const heard = pace.server?.counters.messagesIn ?? 0;
+  if (heard !== pace.heard) {
+    pace.heard = heard;
+    pace.heardAt = now;
+  }
+  return now - pace.heardAt < spoolQuiet;
+}
+
+/**
+ * Others have their turn. While clients talk the loop sleeps in between: else a client that shares its core would have to
+ * wait for the last step. Otherwise it is polled twice: what came in during a step is found by the first poll, and has its
+ * turn behind that.
+ */
+export async function nextStep(): Promise<void> {
+  if (doClientsTalk(performance.now())) {
+    await sleep(spoolRest);
+  } else {
+    await setImmediate();
+    await setImmediate();
+  }
+  pace.stepBegan = performance.now();
+}
+
+/** The same between two lines: as they are short, several may be one step. */
+export async function nextLine(): Promise<void> {
+  const now = performance.now();
+  if (now - pace.stepBegan >= spoolStep && doClientsTalk(now)) await nextStep();
+}
+
+/** The same between two files. @param began when the last one did; milliseconds */
+export async function nextFile(began: number): Promise<void> {
+  const now = performance.now();
+  if (doClientsTalk(now)) await sleep(Math.max(0, began + spoolPace - now));
+  await nextStep();
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, milliseconds));
+}
 
 /** Writes all of it, a step at a time. */
 export async function writeInSteps(descriptor: number, pieces: readonly Buffer[]): Promise<void> {

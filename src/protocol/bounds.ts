@@ -127,8 +127,15 @@ export const maxSpoolNames = 1024;
 /** How long one line of such a file may take; milliseconds. A ping waits 20 s for its pong. */
 export const spoolPatience = 60_000;
 
-/** From the beginning of one such file to that of the next, at least; milliseconds: the disk's work is the machine's, too. */
-export const spoolPace = 10;
+/** While clients talk: from the beginning of one such file to that of the next, at least; milliseconds. */
+export const spoolPace = 20;
+
+/** And from the end of one step of the work on it to the beginning of the next, and what is enough for one; milliseconds. */
+export const spoolRest = 1;
+export const spoolStep = 0.2;
+
+/** They do not where none sent a message for so long; milliseconds. */
+export const spoolQuiet = 1000;
 
 /** Of so many such files at a time the disk is to have it that they were taken. */
 export const spoolSync = 32;

@@ -17,7 +17,7 @@ async function texts(client: RawClient, count: number): Promise<string[]> {
 
 test('each line is run, in order, and what the commands say is left in a file', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   const lines = [
@@ -41,7 +41,7 @@ test('each line is run, in order, and what the commands say is left in a file', 
 
 test('the first line that fails is the last one', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const content = 'broadcast a\n\nbrodcast b\nstop\n';
   spool.put('x', content);
   const { failed, said } = await untilThrough(server, spool, 'x');
@@ -66,7 +66,7 @@ test('what waits when the server starts is run in the order of the names', async
   // The first waits until somebody listens.
   for (const number of numbers.toReversed()) spool.put(`b${number}`, `broadcast ${number}\n`);
   spool.put('a', 'ping 1\nping 1\n');
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   assert.equal((await untilThrough(server, spool, 'a')).failed, true);
   await untilThrough(server, spool, 'b119');
   const done = server.logged().filter(({ event }) => event === 'spool file done');
@@ -78,7 +78,7 @@ test('what waits when the server starts is run in the order of the names', async
 
 test('what is put there while others are run comes in order, too', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   const numbers = Array.from({ length: 400 }, (_, index) => String(index).padStart(3, '0'));
@@ -109,7 +109,7 @@ test('what only one of two looks saw is not taken, nor what comes after it', () 
 
 test('a ping keeps the next line waiting, and so does one that is not answered', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool, '--pong-timeout', '300ms');
+  const server = await startSpooling(spool, '--pong-timeout', '300ms');
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   spool.put('1', 'ping 1\nbroadcast after\n');
@@ -128,7 +128,7 @@ test('a ping keeps the next line waiting, and so does one that is not answered',
 
 test('--binary names a file of the spool, and none elsewhere', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   const bytes = Buffer.from([0, 255, 10, 13, 195]);
@@ -154,7 +154,7 @@ test('--binary names a file of the spool, and none elsewhere', async t => {
 
 test('what is no file of commands fails with a sentence', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const cases = [
     ['', 'it is empty; write it under another name, and rename it when it is whole\n'],
     ['x'.repeat(maxSpoolFile + 1), 'it has more than 1.0M\n'],
@@ -180,7 +180,7 @@ test('what is no file of commands fails with a sentence', async t => {
 
 test('a file that is still written to while it is run fails, and is kept whole', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   spool.put('1', 'ping 1\n');
@@ -198,18 +198,18 @@ test('stop and drain in a file are done when it is answered; what waits is left 
     mkdirSync(spool.path, { mode: 0o700 });
     spool.put('1', `${word}\nrooms\n`);
     spool.put('2', 'rooms\n');
-    const server = await startSpooling(t, spool);
+    const server = await startSpooling(spool);
     assert.equal(await server.exited, 0);
     assert.match(spool.read('1.out'), /^(stopp|drain)ing: 0\nroom /);
     assert.deepEqual(spool.names('.cmd'), ['2']);
-    const next = await startSpooling(t, spool);
+    const next = await startSpooling(spool);
     assert.equal((await untilThrough(next, spool, '2')).failed, false);
   }
 });
 
 test('a file that is being run when the server ends is put aside, with the reason', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool, '--drain-timeout', '1s');
+  const server = await startSpooling(spool, '--drain-timeout', '1s');
   const client = await connectRaw(server.port);
   t.after(() => client.destroy());
   // It ends with the connection, whose client does not answer the close, either.

@@ -20,7 +20,7 @@ import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts
 
 test('a folder that is not there is made, for its owner alone', async t => {
   const spool = newSpoolFolder(t);
-  await startSpooling(t, spool);
+  await startSpooling(spool);
   for (const folder of ['', 'running', 'failed']) {
     assert.equal(statSync(join(spool.path, folder)).mode & 0o7777, 0o700);
   }
@@ -56,7 +56,7 @@ test('a server does not start with a folder through which others may command it'
     const spool = newSpoolFolder(t);
     prepare(spool.path);
     const path = index === cases.length - 1 ? join(spool.path, 'deep') : spool.path;
-    await assert.rejects(startSpooling(t, { ...spool, path }), sentence);
+    await assert.rejects(startSpooling({ ...spool, path }), sentence);
   }
 });
 
@@ -66,7 +66,7 @@ test("a folder of another user's is refused", {
   const spool = newSpoolFolder(t);
   mkdirSync(spool.path);
   chownSync(spool.path, 65_534, 65_534);
-  await assert.rejects(startSpooling(t, spool), /belongs to another user \(uid 65534\)/);
+  await assert.rejects(startSpooling(spool), /belongs to another user \(uid 65534\)/);
 });
 
 test('links, pipes, folders and odd names do nothing, and hold nobody up', async t => {
@@ -85,7 +85,7 @@ test('links, pipes, folders and odd names do nothing, and hold nobody up', async
   for (const file of ['a.tmp', 'a.cmd.tmp', 'a.CMD', 'acmd']) writeFileSync(at(file), 'stop\n');
   linkSync(at('commands'), at('1hard.cmd'));
   spool.put('2', 'rooms\n');
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   assert.equal((await untilThrough(server, spool, '2')).failed, false);
   assert.deepEqual(await untilThrough(server, spool, '1hard'), {
     failed: true,
@@ -118,7 +118,7 @@ test('links, pipes, folders and odd names do nothing, and hold nobody up', async
 
 test('an answer is never written through a link', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   const at = (file: string) => join(spool.path, file);
   writeFileSync(at('precious'), 'as it was');
   for (const file of ['1.out', 'running/1.out', 'failed/2.out', 'running/2.out']) {
@@ -134,7 +134,7 @@ test('an answer is never written through a link', async t => {
 
 test('where the answer cannot be written, that is the reason', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   mkdirSync(join(spool.path, '1.out'));
   spool.put('1', 'rooms\n');
   assert.match((await untilThrough(server, spool, '1')).said, /^room .*\nEISDIR: /);
@@ -142,7 +142,7 @@ test('where the answer cannot be written, that is the reason', async t => {
 
 test('a folder that is not safe any more is left alone until it is', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   chmodSync(spool.path, 0o777);
   spool.put('1', 'rooms\n');
   const { reason } = await server.untilLogged(({ event }) => event === 'spool trouble');
@@ -154,7 +154,7 @@ test('a folder that is not safe any more is left alone until it is', async t => 
 
 test('a folder that is put in the place of the first one is found, if not at once', async t => {
   const spool = newSpoolFolder(t);
-  const server = await startSpooling(t, spool);
+  const server = await startSpooling(spool);
   renameSync(spool.path, `${spool.path}.old`);
   mkdirSync(spool.path, { mode: 0o700 });
   for (const folder of ['running', 'failed']) mkdirSync(join(spool.path, folder), { mode: 0o700 });
@@ -170,7 +170,7 @@ test('a full disk: what was run is put aside with a word in the log, and is not 
   const mounting = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', spool.path]);
   if (mounting.status !== 0) return t.skip('mounting is not permitted, so there is no disk that is full');
   const data = `${spool.path}.data`;
-  const server = await startSpooling(t, spool, '--data', data);
+  const server = await startSpooling(spool, '--data', data);
   writeFileSync(join(spool.path, '1.tmp'), 'publish lobby once\ninfo\n');
   assert.throws(() => writeFileSync(join(spool.path, 'filler'), Buffer.alloc(1024 * 1024)), /ENOSPC/);
   renameSync(join(spool.path, '1.tmp'), join(spool.path, '1.cmd'));
@@ -181,7 +181,7 @@ test('a full disk: what was run is put aside with a word in the log, and is not 
   assert.deepEqual(spool.names('', 'running'), []);
   await server.stop();
   rmSync(join(spool.path, 'filler'));
-  const next = await startSpooling(t, spool, '--data', data);
+  const next = await startSpooling(spool, '--data', data);
   spool.put('2', 'rooms\n');
   await untilThrough(next, spool, '2');
   assert.equal(readFileSync(join(data, 'lobby.jsonl'), 'utf8').split('"once"').length, 2);

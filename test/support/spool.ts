@@ -17,6 +17,8 @@ interface Ending {
 }
 
 export interface SpoolFolder {
+  /** Those that take commands from there. They end before the folder goes: it would not be empty for long. */
+  readonly servers: ServerProcess[];
   readonly path: string;
   /** Writes the file under another name, and renames it: the way it is meant. */
   put(name: string, content: string | Uint8Array): void;
@@ -30,13 +32,18 @@ export interface SpoolFolder {
 /** An empty folder, which goes when the test ends. */
 export function newSpoolFolder(test: Ending): SpoolFolder {
   const parent = mkdtempSync(join(tmpdir(), 'pollywog-spool-'));
-  test.after(() => rmSync(parent, { recursive: true, force: true }));
-  return spoolFolder(join(parent, 'spool'));
+  const spool = spoolFolder(join(parent, 'spool'));
+  test.after(async () => {
+    for (const server of spool.servers) await server.kill();
+    rmSync(parent, { recursive: true });
+  });
+  return spool;
 }
 
 export function spoolFolder(path: string): SpoolFolder {
   return {
     path,
+    servers: [],
     put(name, content) {
       const draft = join(path, `${name}.tmp`);
       writeFileSync(draft, content);
@@ -52,13 +59,9 @@ export function spoolFolder(path: string): SpoolFolder {
 }
 
 /** A server that takes commands from there, ended at the latest when the test is over. */
-export async function startSpooling(
-  test: Ending,
-  { path }: SpoolFolder,
-  ...options: string[]
-): Promise<ServerProcess> {
-  const server = await startServer('--spool', path, ...options);
-  test.after(() => server.kill());
+export async function startSpooling(spool: SpoolFolder, ...options: string[]): Promise<ServerProcess> {
+  const server = await startServer('--spool', spool.path, ...options);
+  spool.servers.push(server);
   return server;
 }
 
