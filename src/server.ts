@@ -15,7 +15,7 @@ import { printableLine } from './log/printable.ts';
 import { drain, stop } from './loop/drain.ts';
 import { openControl, openListener } from './loop/listeners.ts';
 import { serverLoop } from './loop/serverLoop.ts';
-import { obeySignals } from './loop/signals.ts';
+import { expectReload, obeySignals } from './loop/signals.ts';
 import { openTls } from './loop/tls.ts';
 import { startModules, stopModules } from './modules/modules.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
@@ -51,6 +51,7 @@ async function serve(): Promise<number> {
   const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText(commandLines()));
   if (configuration.action === 'version') return print(version());
+  expectReload();
   makeUsualFolders(configuration, usual);
   if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
   const server = newServer(configuration);

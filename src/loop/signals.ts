@@ -6,6 +6,18 @@ import type { Configuration } from '../options/configuration.ts';
 import { Exit } from '../options/error.ts';
 import { drain } from './drain.ts';
 
+/** SIGHUP came while the server was being started. */
+let isReloadDue = false;
+
+function noteReload(): void {
+  isReloadDue = true;
+}
+
+/** Until the server can obey: the signal that asks for a reload must not end the process. */
+export function expectReload(): void {
+  process.on('SIGHUP', noteReload);
+}
+
 /** @param readAgain reads the configuration from where it was read at the start */
 export function obeySignals(server: Server, readAgain: () => Configuration): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -15,5 +27,7 @@ export function obeySignals(server: Server, readAgain: () => Configuration): voi
       drain(server, signal);
     });
   }
+  process.off('SIGHUP', noteReload);
   process.on('SIGHUP', () => void reloadAndLog(server, readAgain));
+  if (isReloadDue) void reloadAndLog(server, readAgain);
 }

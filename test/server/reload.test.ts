@@ -168,3 +168,19 @@ test('a storm of SIGHUPs is answered by as many reloads as are needed', async t 
   assert.equal(await server.stop(), 0);
   assert.ok(server.logged().some(({ changed }) => changed === 'max-message 16MB → 1KB'));
 });
+
+test('a SIGHUP while the server is being started is obeyed when it is there', async t => {
+  const handlers = mkdtempSync(join(folder, 'handlers-'));
+  const done = join(folder, 'asked');
+  // A module is tried in a child of the server's first: that is when it asks.
+  const source = [
+    "import { existsSync, writeFileSync } from 'node:fs';",
+    `if (!existsSync('${done}')) process.kill(process.ppid, 'SIGHUP');`,
+    `writeFileSync('${done}', '');`,
+    'export function message() {}',
+  ];
+  writeFileSync(join(handlers, 'early.mjs'), source.join('\n'));
+  const server = await startServerFor(t, '--handlers', handlers);
+  await server.untilLogged(({ event }) => event === 'reloaded');
+  await assertServes(server.port);
+});
