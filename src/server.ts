@@ -25,6 +25,7 @@ import { logPlace, pidPlace, places } from './options/places.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
 import { makeUsualFolders, openLogFile } from './process/files.ts';
+import { outputTaken } from './process/output.ts';
 import { holdPidFile } from './process/pidFile.ts';
 import { version } from './process/version.ts';
 import { closeChat, openChat } from './session/chat.ts';
@@ -46,7 +47,7 @@ function readAgain(): Configuration {
   return readConfiguration(argv, process.env, handlerNames, usual.configFiles);
 }
 
-/** @returns the exit code, when the server has ended */
+/** Ends the process with the server. @returns the exit code, where there was nothing to serve */
 async function serve(): Promise<number> {
   const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText(commandLines()));
@@ -89,12 +90,10 @@ async function serve(): Promise<number> {
   stopModules(modules);
   await spool?.close();
   closeChat(chat);
-  // Who has no more commands to wait for ends, though stdin has not.
-  if (configuration.stdin) process.stdin.destroy();
   log('info', 'stopped');
-  // What a module has begun and does not end is no reason to go on.
-  if (modules.slots.size > 0) process.exit(Exit.Done);
-  return Exit.Done;
+  await outputTaken();
+  // Nothing else is waited for: not stdin, and not what a module has begun.
+  process.exit(Exit.Done);
 }
 
 function newControl(server: Server, chat: Chat): Control {

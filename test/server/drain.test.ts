@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, connectTcp, handshakeRequest } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { serverScript, startServerFor } from '../support/serverProcess.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
 const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
@@ -113,4 +115,31 @@ test('a signal right behind the first ready line already drains', async t => {
     const server = await startServerFor(t, '-p', '0', '-p', '0', '-p', '0', '-p', '0');
     assert.equal(await server.stop(), 0);
   }
+});
+
+test('a log that nobody reads does not keep it from ending', async t => {
+  const server = await startServerFor(t, '--trace');
+  server.child.stderr!.pause();
+  const client = await connectRaw(server.port, { path: '/echo' });
+  // Each frame is a line: more than a pipe holds.
+  const total = 3000;
+  client.send(...Array.from({ length: total }, () => frame(opcode.text, 'x')));
+  for (let i = 0; i < total; i++) await client.nextFrame();
+  await client.end();
+  const exited = once(server.child, 'exit');
+  server.child.kill('SIGTERM');
+  assert.deepEqual(await exited, [0, null]);
+  server.child.stderr!.resume();
+});
+
+test('what commands said is read to its end, though it is more than a pipe holds', async () => {
+  const commandLine = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--stdin'];
+  const child = spawn(process.execPath, [serverScript, ...commandLine], { stdio: 'pipe' });
+  const commands = 1000;
+  child.stdin.end(`${'info --json\n'.repeat(commands)}stop\n`);
+  // Only then is it read.
+  for await (const line of createInterface(child.stderr)) if (line.includes(' stopped')) break;
+  let said = '';
+  for await (const text of child.stdout.setEncoding('utf8')) said += text;
+  assert.equal(said.split('"version"').length - 1, commands);
 });

@@ -1,0 +1,26 @@
+/** What was said on stdout and stderr: the process ends when it is read, and not much later where it is not. */
+import type { WriteStream } from 'node:tty';
+
+/** How long a reader may pause before it is given up; milliseconds. */
+const patience = 2000;
+
+/** Resolves when whoever reads our output has all of it, or does not read on. */
+export async function outputTaken(): Promise<void> {
+  await Promise.all([taken(process.stdout), taken(process.stderr)]);
+}
+
+async function taken(stream: WriteStream): Promise<void> {
+  for (;;) {
+    const before = stream.writableLength;
+    if (before === 0) return;
+    await Promise.race([
+      new Promise<void>(resolve => {
+        stream.write('', () => resolve());
+      }),
+      new Promise<void>(resolve => {
+        setTimeout(resolve, patience);
+      }),
+    ]);
+    if (stream.writableLength >= before) return;
+  }
+}
