@@ -14,7 +14,12 @@ export function isOneTooMany({ connections, polling, configuration: { maxConnect
 export function checkRoom(server: Server): void {
   const { maxConnections } = server.configuration;
   if (!isOneTooMany(server)) return;
-  throw new ProtocolError(503, `there are ${maxConnections} connections already; try again later`);
+  throw new ProtocolError(
+    503,
+    `there are ${maxConnections} connections already; try again later`,
+    {},
+    'maxConnections',
+  );
 }
 
 /** Whether there are so many that one more would not even be told that it is refused. */
@@ -30,10 +35,9 @@ export function whyNotAdmitted({ isControl, security, server }: Connection): Pro
   if (security === undefined) {
     if (!server.configuration.tlsOnly) return undefined;
     // RFC 2817 §4.2: 426 names the protocol that is wanted.
-    return new ProtocolError(426, 'this server speaks TLS only: connect with https:// or wss://', {
-      Upgrade: 'TLS/1.2, HTTP/1.1',
-      Connection: 'Upgrade, close',
-    });
+    const headers = { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade, close' };
+    const reason = 'this server speaks TLS only: connect with https:// or wss://';
+    return new ProtocolError(426, reason, headers, 'tlsOnly');
   }
-  return security.fault === undefined ? undefined : new ProtocolError(403, security.fault);
+  return security.fault === undefined ? undefined : new ProtocolError(403, security.fault, {}, 'tlsClient');
 }

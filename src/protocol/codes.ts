@@ -50,11 +50,19 @@ export class ProtocolError extends Error {
   readonly code: number;
   /** Header fields that the refusing HTTP response must carry. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The name of the option that would have to be another for it to be allowed, if there is one. */
+  readonly option: string | undefined;
 
-  constructor(code: number, reason: string, headers: Readonly<Record<string, string>> = {}) {
+  constructor(
+    code: number,
+    reason: string,
+    headers: Readonly<Record<string, string>> = {},
+    option: string | undefined = undefined,
+  ) {
     super(reason);
     this.name = 'ProtocolError';
     this.code = code;
     this.headers = headers;
+    this.option = option;
   }
 }

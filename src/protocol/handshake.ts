@@ -130,7 +130,7 @@ export function checkOrigin(origin: string | undefined, allowed: readonly string
     // The dot stays, or `*.example.com` would let evilexample.com in.
     if (wanted.startsWith('*.') ? host?.endsWith(wanted.slice(1)) : lower === wanted) return;
   }
-  throw new ProtocolError(403, 'pages of this origin may not connect');
+  throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
 }
 
 /** The first of the client's list that the server has; undefined if there is none, which is no error. */

@@ -81,8 +81,8 @@ export function parseRequestHead(
     if (lineEnd === -1) checkMethodSoFar(view, from);
     else if (lineEnd + 2 > seen) parseRequestLine(view.toString('latin1', from, lineEnd));
     if (view.length < limit) return undefined;
-    if (lineEnd === -1) throw new ProtocolError(414, `the request line is longer than ${limit} bytes`);
-    throw new ProtocolError(431, `the request head is longer than ${limit} bytes`);
+    if (lineEnd === -1) throw tooLong(414, `the request line is longer than ${limit} bytes`);
+    throw tooLong(431, `the request head is longer than ${limit} bytes`);
   }
   checkBytes(view, seen, emptyLine + 2);
   const text = view.toString('latin1', from, emptyLine + 2);
@@ -93,6 +93,10 @@ export function parseRequestHead(
   const bodyLength = readBodyLength(headers, version);
   const head: Head = { method, target, path, query, version, headers, bodyLength };
   return { head, end: start + emptyLine + 4 };
+}
+
+function tooLong(status: number, reason: string): ProtocolError {
+  return new ProtocolError(status, reason, {}, 'maxHeader');
 }
 
 /**

@@ -13,7 +13,6 @@ import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
-import type { OptionName } from '../options/table.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/body.ts';
 import { maxFirstLine } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -120,7 +119,15 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         noteDeadline(connection, 'nothing came', 'handshakeTimeout');
         dropConnection(connection);
       } else {
-        refuse(connection, new ProtocolError(408, `no whole request within ${handshakeTimeout / 1000} s`));
+        refuse(
+          connection,
+          new ProtocolError(
+            408,
+            `no whole request within ${handshakeTimeout / 1000} s`,
+            {},
+            'handshakeTimeout',
+          ),
+        );
       }
     },
   };
@@ -211,25 +218,6 @@ function becomeWebSocket(connection: Connection, deflate: DeflateParameters | un
   connection.wire = websocket;
 }
 
-/** The option that a refusal comes from, to follow it. */
-function ruleOf({ code, message }: ProtocolError): string {
-  const option = sentences.find(([sentence]) => sentence.test(message))?.[1] ?? rules[code];
-  return option === undefined ? '' : ` (${flagName(option)})`;
-}
-
-const sentences: readonly (readonly [RegExp, OptionName])[] = [
-  [/ is longer than /, 'maxHeader'],
-  [/ TLS only/, 'tlsOnly'],
-  [/ client certificate /, 'tlsClient'],
-  [/ PROXY header /, 'trustProxy'],
-];
-
-const rules: Readonly<Record<number, OptionName>> = {
-  403: 'origin',
-  408: 'handshakeTimeout',
-  503: 'maxConnections',
-};
-
 /** Characters of a path in the log: refusing a long one must not cost a long line. */
 const maxShownPath = 128;
 
@@ -248,7 +236,8 @@ export function refuse(connection: Connection, error: ProtocolError, head?: Head
     path: head && withoutToken(head.path).slice(0, maxShownPath),
   });
   const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
-  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${ruleOf(error)}`, {
+  const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;
+  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${rule}`, {
     status,
     isOrdinary,
   });

@@ -189,7 +189,8 @@ function readable<Result>(head: Head, act: () => Result): Result {
     return act();
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    throw new ProtocolError(error.code, error.message, { ...answerFields(head), ...error.headers });
+    const fields = { ...answerFields(head), ...error.headers };
+    throw new ProtocolError(error.code, error.message, fields, error.option);
   }
 }
 

@@ -23,7 +23,7 @@ export function newProxyWire(behind: Wire): Wire {
     receive(connection, bytes, start, end) {
       try {
         if (!isTrusted(connection)) {
-          throw new ProtocolError(403, 'a PROXY header is taken from proxies that --trust-proxy names only');
+          throw new ProtocolError(403, 'a PROXY header is taken from trusted proxies only', {}, 'trustProxy');
         }
         const header = readProxyHeader(bytes, start, end);
         if (header === undefined) return start;

@@ -136,7 +136,7 @@ test('from others a header is refused', limit, async t => {
   const server = await startServerFor(t, '--trust-proxy', '192.0.2.0/24', '--trust-proxy', 'unix');
   for (const [name, header] of goodHeaders) {
     const answer = (await exchange(server.port, Buffer.concat([header, session('x')]))).toString();
-    assert.match(answer, /^HTTP\/1\.1 403 .*that --trust-proxy names only\n$/s, name);
+    assert.match(answer, /^HTTP\/1\.1 403 .*from trusted proxies only\n$/s, name);
   }
   // An empty line from a terminal does not wait for the rest of a header.
   const socket = await connectTcp(server.port);
