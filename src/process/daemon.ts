@@ -4,6 +4,7 @@
  * that even what Node says when it dies is there.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { printableLine } from '../log/printable.ts';
 import { openLog } from '../log/sink.ts';
 import { Exit } from '../options/error.ts';
@@ -40,12 +41,15 @@ export async function startDaemon(logPlace: string): Promise<number> {
     child.once('error', error => ended(`cannot be started: ${error.message}`));
     child.once('exit', (code, signal) => ended(`ended (${signal ?? code}) before it listened`));
   });
-  if (child.connected) child.disconnect();
-  child.unref();
   if (word.kind === 'ready') {
+    if (child.connected) child.disconnect();
+    child.unref();
     for (const line of word.lines) process.stdout.write(`${line}\n`);
     return Exit.Done;
   }
+  // Whoever starts it again at once must not find its PID file.
+  if (child.exitCode === null && child.signalCode === null && child.pid !== undefined)
+    await once(child, 'exit');
   process.stderr.write(`pollywog: ${printableLine(word.sentence)}\n`);
   return word.exitCode;
 }
