@@ -17,7 +17,7 @@ import { encodeResponse, type Head } from '../protocol/http.ts';
 import { type Route, respond } from '../wire/route.ts';
 import { findCommand, readNamed } from './call.ts';
 import type { Call, Control } from './command.ts';
-import { type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
+import { encodeError, type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
 import { parseObject } from './line.ts';
 import { submit } from './observer.ts';
 import { openApi } from './openApi.ts';
@@ -69,8 +69,7 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
       }
       if (head.method !== 'POST')
         throw new ProtocolError(405, 'a command is sent by POST', { Allow: 'POST' });
-      const isText = hasToken(head.headers.get('accept'), 'text/plain');
-      const answer = newHttpAnswer(connection, isText, head.version === '1.1');
+      const answer = newHttpAnswer(connection, wantsText(head), head.version === '1.1');
       answers.set(connection, answer);
       try {
         submit(control, readCall(head, body), answer);
@@ -79,6 +78,8 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
         answer.end(error);
       }
     },
+
+    refusal: (error, head) => encodeError(error, wantsText(head), head.method),
 
     close(connection, reason) {
       const answer = answers.get(connection);
@@ -91,6 +92,10 @@ function newDoor(control: Control, check: (head: Head) => void): Route {
       if (answer !== undefined && (error !== undefined || answer.isEndless)) answer.leave();
     },
   };
+}
+
+function wantsText({ headers }: Head): boolean {
+  return hasToken(headers.get('accept'), 'text/plain');
 }
 
 function describe({ method }: Head, version: string): Buffer {

@@ -32,11 +32,7 @@ export function newHttpAnswer(connection: Connection, isText: boolean, takesChun
   let isStreaming = false;
   const leavers: (() => void)[] = [];
   const followers: (() => void)[] = [];
-  const headers = {
-    'Content-Type': isText ? 'text/plain; charset=utf-8' : 'application/json',
-    'Cache-Control': 'no-store',
-    'X-Content-Type-Options': 'nosniff',
-  };
+  const headers = answerFields(isText);
 
   function sendChunk(): void {
     if (!isStreaming) sendBytes(connection, encodeStreamHead(headers, takesChunks));
@@ -74,7 +70,7 @@ export function newHttpAnswer(connection: Connection, isText: boolean, takesChun
       if (!isStreaming) {
         respond(
           connection,
-          error === undefined ? encodeResponse(200, headers, text) : encodeError(error, isText, headers),
+          error === undefined ? encodeResponse(200, headers, text) : encodeError(error, isText),
         );
       } else if (error === undefined) {
         sendChunk();
@@ -106,9 +102,19 @@ function encodeStreamHead(headers: Readonly<Record<string, string>>, takesChunks
   return encodeResponse(200, { ...headers, ...coding }, undefined);
 }
 
-function encodeError(error: Error, isText: boolean, headers: Readonly<Record<string, string>>): Buffer {
+/** @param method of the request, whose answer has no content where that is HEAD (RFC 9110 §9.3.2) */
+export function encodeError(error: Error, isText: boolean, method = 'POST'): Buffer {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
   const its = error instanceof ProtocolError ? error.headers : {};
   const body = isText ? `${printableLine(error.message)}\n` : `${printableJson({ error: error.message })}\n`;
-  return encodeResponse(status, { ...headers, ...its }, body);
+  const headers = { ...answerFields(isText), 'Content-Length': String(Buffer.byteLength(body)), ...its };
+  return encodeResponse(status, headers, method === 'HEAD' ? '' : body);
+}
+
+function answerFields(isText: boolean): Readonly<Record<string, string>> {
+  return {
+    'Content-Type': isText ? 'text/plain; charset=utf-8' : 'application/json',
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+  };
 }

@@ -3,13 +3,11 @@ import type { Connection } from '../connection/connection.ts';
 import { sendBytes } from '../connection/send.ts';
 import { encodeResponse } from '../protocol/http.ts';
 import { type Numbered, showAnswer, showContent, showEvent } from '../protocol/polling.ts';
-import { respond } from './route.ts';
-
-/** The fields that all answers have, beside others. */
-export type Fields = Readonly<Record<string, string>>;
+import { type Fields, respond } from './route.ts';
 
 export interface Carrier {
   readonly connection: Connection;
+  /** Those that its answer has, beside others. */
   readonly fields: Fields;
   /** Goes on with one message after the other, as events; else the first messages are its answer. */
   readonly isStream: boolean;

@@ -61,7 +61,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
       else return begin(connection, head, route, bytes, parsed.end, end);
     } catch (error) {
-      throwOn(connection, error, head);
+      throwOn(connection, error, head, route);
       return end;
     }
     return parsed.end;
@@ -96,7 +96,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       const request = connection.data as Request | undefined;
       // Whoever waits for an answer gets one.
       if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
-      else if (request !== undefined) refuse(connection, new ProtocolError(503, reason));
+      else if (request !== undefined)
+        refuse(connection, new ProtocolError(503, reason), request.head, request.route);
       else endConnection(connection);
     },
 
@@ -119,15 +120,9 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         noteDeadline(connection, 'nothing came', 'handshakeTimeout');
         dropConnection(connection);
       } else {
-        refuse(
-          connection,
-          new ProtocolError(
-            408,
-            `no whole request within ${handshakeTimeout / 1000} s`,
-            {},
-            'handshakeTimeout',
-          ),
-        );
+        const reason = `no whole request within ${handshakeTimeout / 1000} s`;
+        const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
+        refuse(connection, error, request?.head, request?.route);
       }
     },
   };
@@ -161,15 +156,15 @@ function readOn(connection: Connection, request: Request, bytes: Buffer, start: 
     if (!body.isWhole) return at;
     route.answer(connection, head, bodyContent(body));
   } catch (error) {
-    throwOn(connection, error, head);
+    throwOn(connection, error, head, route);
   }
   return end;
 }
 
 /** A refusal is told; anything else is a fault of ours. */
-function throwOn(connection: Connection, error: unknown, head?: Head): void {
+function throwOn(connection: Connection, error: unknown, head?: Head, route?: Route): void {
   if (!(error instanceof ProtocolError)) throw error;
-  refuse(connection, error, head);
+  refuse(connection, error, head, route);
 }
 
 /** An empty line, the longest method, and a space. */
@@ -222,7 +217,7 @@ function becomeWebSocket(connection: Connection, deflate: DeflateParameters | un
 const maxShownPath = 128;
 
 /** Tells why, in the words of HTTP, and ends the connection. */
-export function refuse(connection: Connection, error: ProtocolError, head?: Head): void {
+export function refuse(connection: Connection, error: ProtocolError, head?: Head, route?: Route): void {
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   server.counters.refused++;
@@ -241,5 +236,6 @@ export function refuse(connection: Connection, error: ProtocolError, head?: Head
     status,
     isOrdinary,
   });
-  respond(connection, refusal(error, head?.method ?? ''));
+  const its = head === undefined ? undefined : route?.refusal?.(error, head);
+  respond(connection, its ?? refusal(error, head?.method ?? ''));
 }

@@ -21,11 +21,10 @@ import { checkOrigin } from '../protocol/handshake.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 import { areLines, readPosted, sessionPath } from '../protocol/polling.ts';
 import { closeSession, openSession } from '../session/processData.ts';
-import type { Fields } from './carrier.ts';
 import { chooseHandler } from './http.ts';
 import { poll, sse } from './polled.ts';
 import { PolledSocket } from './polledSocket.ts';
-import { type Route, refusal, respond } from './route.ts';
+import { type Fields, type Route, refusal, respond } from './route.ts';
 
 /** 192 random bits, as base64url. */
 const tokenBytes = 24;
@@ -148,12 +147,11 @@ export function newPollRoute(server: Server): Route {
 
     admit(head) {
       checkOrigin(head.headers.get('origin'), server.configuration.origins);
-      return readable(head, () => admit(head));
+      return admit(head);
     },
 
-    answer(request, head, body) {
-      readable(head, () => answer(request, head, body));
-    },
+    answer,
+    refusal: readableRefusal,
 
     lost(request, error) {
       const socket = requests.get(request);
@@ -183,24 +181,18 @@ function answerFields(head: Head): Fields {
   return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admittedFields(head) };
 }
 
-/** Does something whose refusal the page that asked may read. @throws ProtocolError */
-function readable<Result>(head: Head, act: () => Result): Result {
-  try {
-    return act();
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    const fields = { ...answerFields(head), ...error.headers };
-    throw new ProtocolError(error.code, error.message, fields, error.option);
-  }
+/** The page that asked may read it, unless it is refused for being another's. */
+function readableRefusal(error: ProtocolError, head: Head): Buffer {
+  return refusal(error, head.method, error.option === 'origin' ? {} : answerFields(head));
 }
 
 /** Does something for a request that had to wait, when nobody is there to catch what it throws. */
 function attempt(request: Connection, head: Head, act: () => void): void {
   try {
-    readable(head, act);
+    act();
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    respond(request, refusal(error, head.method));
+    respond(request, readableRefusal(error, head));
   }
 }
 

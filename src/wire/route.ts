@@ -5,6 +5,9 @@ import { sendBytes } from '../connection/send.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 
+/** Header fields of a response. */
+export type Fields = Readonly<Record<string, string>>;
+
 export interface Route {
   /** Whether requests with this head are its. */
   takes(head: Head): boolean;
@@ -21,6 +24,8 @@ export interface Route {
    * @throws ProtocolError as `admit`
    */
   answer(connection: Connection, head: Head, body: Buffer): void;
+  /** A refusal as whoever asks this route reads it, where that is not a sentence in plain text. */
+  refusal?(error: ProtocolError, head: Head): Buffer;
   /**
    * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
    * be. Called for every request in the end, with an `error`.
@@ -39,12 +44,13 @@ export function respond(connection: Connection, response: Buffer): void {
   endConnection(connection);
 }
 
-/** A refusal as it is told: a sentence. */
-export function refusal(error: ProtocolError, method: string): Buffer {
+/** A refusal as it is told: a sentence. @param fields further ones */
+export function refusal(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
   const sentence = `${error.message}\n`;
   const headers = {
     'Content-Type': 'text/plain; charset=utf-8',
     'Content-Length': String(Buffer.byteLength(sentence)),
+    ...fields,
     ...error.headers,
   };
   // RFC 9110 §9.3.2: the answer to a HEAD has no content.

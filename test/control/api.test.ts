@@ -197,7 +197,9 @@ describe('with the token', () => {
       400,
       /at most 100 values/,
     ],
-    // Two readers could disagree where these end (RFC 9112 §6).
+  ];
+  // Two readers could disagree where these end (RFC 9112 §6).
+  const unreadable: typeof refused = [
     [
       'two lengths',
       post('/api/broadcast', `${authorized}${json}Content-Length: 3\r\n`, '{"text": "in"}'),
@@ -226,11 +228,19 @@ describe('with the token', () => {
   test('what is wrong is refused with a sentence, and nothing is done', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
-    for (const [name, request, code, sentence] of refused) {
+    for (const [name, request, code, sentence] of [...refused, ...unreadable]) {
       const response = await exchange(server.port, request);
       assert.equal(status(response), code, `${name}: ${response}`);
       assert.match(content(response).replaceAll('\\"', '"'), sentence, name);
       assert.doesNotMatch(content(response), /at .*:\d+:\d+/, name);
+    }
+    // What the request asks for as a whole, its head says; where that cannot be read, nobody knows.
+    for (const [name, request, code] of refused) {
+      const asJson = await exchange(server.port, request);
+      assert.equal(typeof JSON.parse(content(asJson)).error, 'string', name);
+      const asText = await exchange(server.port, request.replace('\r\n', '\r\nAccept: text/plain\r\n'));
+      assert.equal(status(asText), code, name);
+      assert.match(content(asText), /^[^{].*\n$/, name);
     }
     const invalid = Buffer.concat([
       Buffer.from(

@@ -225,12 +225,12 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
     assert.equal(status, 201);
     assert.equal(headers.get('access-control-allow-origin'), 'https://a.example');
     assert.equal(headers.get('vary'), 'Origin');
-    const wrong = await ask(port, 'GET', '/poll/s/x', from('https://a.example'));
-    assert.equal(
-      wrong.headers.get('access-control-allow-origin'),
-      'https://a.example',
-      'refusals can be read',
-    );
+    const origin = from('https://a.example');
+    const missing = await ask(port, 'GET', '/poll/s/x', origin);
+    const tooLong = await ask(port, 'POST', '/poll/echo', { ...origin, body: 'x' });
+    assert.deepEqual([missing.status, tooLong.status], [404, 413]);
+    for (const refused of [missing, tooLong])
+      assert.equal(refused.headers.get('access-control-allow-origin'), 'https://a.example', 'it can be read');
   });
 
   test('may not come from elsewhere, where origins are named', async t => {
