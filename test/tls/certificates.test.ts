@@ -153,6 +153,8 @@ test('files that cannot be used are named, and the server does not start', limit
   const locked = join(certificateFolder, 'locked.pem');
   const cipher = ['pkey', '-in', one.key, '-aes256', '-passout', 'pass:secret', '-out', locked];
   execFileSync('openssl', cipher);
+  const ofOtherKind = join(certificateFolder, 'rsa.key');
+  execFileSync('openssl', ['genpkey', '-algorithm', 'RSA', '-out', ofOtherKind], { stdio: 'pipe' });
   const pair = (cert: string, key: string) => ['--tls-cert', cert, '--tls-key', key];
   const good = pair(one.cert, one.key);
   const cases: [string[], RegExp][] = [
@@ -169,6 +171,7 @@ test('files that cannot be used are named, and the server does not start', limit
     [pair(one.cert, empty), /^pollywog: --tls-key \S+empty\.pem has no private key in the PEM format$/],
     [pair(one.cert, locked), /^pollywog: --tls-key \S+locked\.pem is encrypted, and nobody is asked/],
     [pair(one.cert, other.key), /^pollywog: --tls-key \S+ is not the key of --tls-cert \S+$/],
+    [pair(one.cert, ofOtherKind), /^pollywog: --tls-key \S+rsa\.key is not the key of --tls-cert \S+$/],
     [['--tls-cert', one.cert], /^pollywog: --tls-cert and --tls-key come in pairs, but 1 and 0 are given$/],
     [['--tls-only'], /^pollywog: --tls-only wants a certificate/],
     [['--tls-client', 'ask'], /^pollywog: --tls-client ask wants a certificate/],
