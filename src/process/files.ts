@@ -5,6 +5,7 @@ import type { Server } from '../connection/server.ts';
 import { configureLog } from '../log/log.ts';
 import { checkLog, logTo } from '../log/sink.ts';
 import type { Configuration } from '../options/configuration.ts';
+import { UsageError } from '../options/error.ts';
 import { logPlace, type Places, pidPlace } from '../options/places.ts';
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
@@ -31,7 +32,12 @@ export function openLogFile({ configuration, reloadables }: Server, usual: Place
   open(configuration);
   reloadables.push({
     async prepare(next) {
-      checkLog(logPlace(next, usual));
+      try {
+        checkLog(logPlace(next, usual));
+      } catch (error) {
+        // Whoever named it is told.
+        throw new UsageError((error as Error).message);
+      }
       return () => {
         open(next);
         return [];

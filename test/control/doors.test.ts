@@ -152,6 +152,11 @@ const cases: readonly Case[] = [
   },
   { words: ['set', 'port', '1'], exit: 2, says: /^port cannot be changed while the server runs/ },
   { words: ['set', 'max-message', 'big'], exit: 2, says: /^max-message wants a size/ },
+  {
+    words: ['set', 'log-file', '/nowhere/a.log'],
+    exit: 2,
+    says: 'cannot log to /nowhere/a.log: there is no such folder; choose another with --log-file\n',
+  },
   { words: ['get', 'prot'], exit: 2, says: 'there is no option "prot"; did you mean port?\n' },
   { words: ['reload'], says: /^changed:\n max-message #B, which was set by hand → #B\nneedsRestart: -\n$/ },
   {
