@@ -1,5 +1,5 @@
 /** Where connections come from. */
-import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { showAddress } from '../connection/peer.ts';
@@ -61,12 +61,19 @@ export async function openControl(server: Server, usual: Places, wire: Wire): Pr
   const path = controlPlace(server.configuration, usual);
   if (path === undefined) return;
   try {
-    if (isUsual) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    if (isUsual) makeFolder(dirname(path));
     await openListener(server, { transport: 'unix', path }, wire, true);
   } catch (error) {
     if (!isUsual) throw error;
     log('warn', 'no commands', { reason: (error as Error).message });
   }
+}
+
+/** Where it cannot be made, listening will say why not. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch {}
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
@@ -154,8 +161,11 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
     case 'EADDRINUSE':
       return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with ${chosenWith(address, isPrivate)}`;
     case 'EACCES':
+      // Of a Unix socket it is said as well where there is no such folder.
+      if (address.transport === 'unix' && isMissing(dirname(address.path)))
+        return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${chosenWith(address, isPrivate)}`;
       return address.transport === 'unix'
-        ? `cannot listen on ${where}: permission denied; choose a folder that this user may write to`
+        ? `cannot listen on ${where}: permission denied; choose another with ${chosenWith(address, isPrivate)}, in a folder that this user may write to`
         : `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
     case 'EADDRNOTAVAIL':
       return `cannot listen on ${where}: this machine has no such address`;
@@ -163,6 +173,15 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
       return `cannot listen on ${where}: there is no host of this name`;
     default:
       return `cannot listen on ${where}: ${error.message}`;
+  }
+}
+
+function isMissing(folder: string): boolean {
+  try {
+    return statSync(folder, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    // This user may not look there.
+    return false;
   }
 }
 

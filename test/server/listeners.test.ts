@@ -146,3 +146,22 @@ test('a file that is no socket is left as it is', () => {
   assert.match(ended.stderr, /^pollywog: cannot listen on unix:\S+: .*no socket.*\n$/);
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
 });
+
+test('a folder that is not there is no matter of permission', () => {
+  const path = join(folder, 'missing', 'a.sock');
+  for (const [option, value] of [
+    ['--listen', `unix:${path}`],
+    ['--control', path],
+  ] as const) {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [serverScript, '-p', '0', option, value, ...quiet],
+      {
+        encoding: 'utf8',
+        timeout: 20_000,
+      },
+    );
+    const sentence = `cannot listen on unix:${path}: there is no such folder; make it, or choose another with ${option}`;
+    assert.deepEqual([status, stderr], [1, `pollywog: ${sentence}\n`]);
+  }
+});
