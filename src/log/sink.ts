@@ -36,14 +36,16 @@ export function openLog(path: string): number {
   try {
     return openSync(path, flags, 0o640);
   } catch (error) {
-    throw new Error(`cannot log to ${path}: ${reason(error)}; choose another with --log-file`);
+    throw new Error(`cannot log to ${path}: ${whyUnwritable(error)}; choose another with --log-file`);
   }
 }
 
-function reason(error: unknown): string {
+/** Why a file could not be opened for writing, or not be written to. */
+export function whyUnwritable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is no such folder';
   if (code === 'EACCES' || code === 'EROFS') return 'this user may not write there';
+  if (code === 'ENOSPC') return 'the disk is full';
   return code === 'EISDIR' ? 'it is a folder' : message;
 }
 

@@ -18,6 +18,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { whyUnwritable } from '../log/sink.ts';
 
 /** Where the command finds the descriptor it is lent. */
 const lent = 3;
@@ -33,11 +34,19 @@ export function holdPidFile(path: string): void {
     closeSync(file);
     file = openPidFile(path);
   }
-  ftruncateSync(file);
-  writeSync(file, `${process.pid}\n`, 0);
   process.once('exit', () => {
     if (isFileAt(file, path)) unlinkSync(path);
   });
+  try {
+    ftruncateSync(file);
+    writeSync(file, `${process.pid}\n`, 0);
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
+}
+
+function cannotWrite(path: string, error: unknown): Error {
+  return new Error(`cannot write ${path}: ${whyUnwritable(error)}; choose another --pid-file`);
 }
 
 function isHeldAs(file: number, path: string): boolean {
@@ -64,7 +73,7 @@ function openPidFile(path: string): number {
     if (!fstatSync(file).isFile()) throw new Error('it is no file');
     return file;
   } catch (error) {
-    throw new Error(`cannot write ${path}: ${(error as Error).message}; choose another --pid-file`);
+    throw cannotWrite(path, error);
   }
 }
 

@@ -133,13 +133,25 @@ test('a file of something else is left as it is', async () => {
     [path, /there is something else than a process id in/],
     [link, /cannot write .*; choose another --pid-file/],
     [folder, /cannot write .*; choose another --pid-file/],
-    [join(folder, 'missing', 'a.pid'), /cannot write .*; choose another --pid-file/],
+    [
+      join(folder, 'missing', 'a.pid'),
+      /^cannot write .*a\.pid: there is no such folder; choose another --pid-file$/,
+    ],
   ] as const) {
     const holder = await hold(place);
     assert.match(holder.said, sentence);
     await holder.end();
   }
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
+});
+
+test('a disk that does not take the number is named, and nothing is left on it', () => {
+  const path = join(folder, 'g.pid');
+  // A file that may have no bytes stands for a full disk.
+  const command = `ulimit -f 0; exec '${process.execPath}' --input-type=module -e "$0" "$1"`;
+  const { stdout } = spawnSync('sh', ['-c', command, script, path], { encoding: 'utf8' });
+  assert.match(stdout, /^cannot write .*g\.pid: EFBIG.*; choose another --pid-file\n$/);
+  assert.equal(existsSync(path), false);
 });
 
 test('without the command flock it says what is missing', () => {
