@@ -100,7 +100,8 @@ function verdictOf({ endpoint, closeCode, isLeaving }: Session, code: number, re
   const isPassing = !isLeaving && passingCodes.includes(code);
   // RFC 6455 §5.5.1: the answer to our close frame typically echoes its code.
   const isDone = doneCodes.includes(code) || (isLeaving && code === closeCode);
-  return isDone ? { ...done, isPassing } : ending(Exit.Closed, `closed ${shown}`, isPassing);
+  if (isDone && isLeaving) return done;
+  return ending(isDone ? Exit.Done : Exit.Closed, `closed ${shown}`, isPassing);
 }
 
 /** Takes a link over; what came behind its handshake is heard in a later turn. */

@@ -1,7 +1,7 @@
 /** One connection's talk: what is to be sent goes out, what comes is printed, until there is an end. */
 import type { Configuration } from './configuration.ts';
 import type { Dialect } from './dialect.ts';
-import { type Ending, Exit, ending, shownTime } from './ending.ts';
+import { done, type Ending, Exit, ending, shownTime } from './ending.ts';
 import type { Batch, Source } from './input.ts';
 import type { Output } from './output.ts';
 import {
@@ -100,8 +100,8 @@ function closeWhenDue(run: Run, session: Session): void {
 /** What became of it: a server that closes before all that was waited for had come, closed too early. */
 export function judge(run: Run, { exit, sentence, isPassing }: Ending): Ending {
   const { count } = run.configuration;
-  if (exit !== Exit.Done || count === 0 || run.heard >= count || run.isInteractive) {
-    return { exit, sentence, isPassing };
-  }
+  // Who types is told why that is over; of what went well a script hears nothing.
+  if (exit !== Exit.Done || run.isInteractive) return { exit, sentence, isPassing };
+  if (count === 0 || run.heard >= count) return { ...done, isPassing };
   return ending(Exit.Closed, `closed after ${run.heard} of ${count} messages`, isPassing);
 }

@@ -142,6 +142,15 @@ describe('at a terminal', limit, () => {
     assert.equal(await typist.status, 5);
   });
 
+  test('a close that is no fault ends it as well, and it says so', async t => {
+    const url = await startWs(t, socket => socket.on('message', () => socket.close(1001, 'back at noon')));
+    const typist = startTypist(t, url);
+    await typist.untilShown('> ');
+    typist.type('hello\r');
+    await typist.untilShown('closed 1001: back at noon');
+    assert.equal(await typist.status, 0);
+  });
+
   test('in the chat: a taken nick may be tried again, and what one typed is not repeated', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     const ada = startClient(t, '--nick', 'ada', url);
