@@ -15,7 +15,7 @@ const [, section = ''] = /\n## Commands\n(.*?)\n## /s.exec(readme) ?? [];
 const examples = [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
   language,
   // The server that an example starts is there already.
-  code: code.replace(/^pollywog .*&\n/, ''),
+  code: code.replace(/^pollywog .*&\n/m, ''),
 }));
 
 /** They are run here: `token` lies here, and `pollywog` is on the path. */
