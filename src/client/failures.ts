@@ -23,9 +23,15 @@ export function connectFailure(error: NodeJS.ErrnoException, { address }: Config
     return ending(Exit.Failed, sentence);
   }
   if (code === 'EPROTO' || code.startsWith('ERR_SSL')) {
-    return ending(Exit.Failed, `${shown} does not speak TLS as we do: ${error.message.trim()}`);
+    const why = opensslReason(error.message);
+    return ending(Exit.Failed, `${shown} does not speak TLS as we do: ${why}; perhaps it is to be ws://`);
   }
   return ending(Exit.Failed, `cannot connect to ${shown}: ${error.message || code}`, true);
+}
+
+/** `40E7:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/…:` is for who works on OpenSSL. */
+function opensslReason(message: string): string {
+  return /:error:[^:]*:[^:]*:[^:]*:([^:]+)/.exec(message)?.[1] ?? message.trim();
 }
 
 /** @param body the beginning of the response's body: its first line is the server's sentence */
