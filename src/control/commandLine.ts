@@ -1,11 +1,10 @@
 /** A command line with a command: a few ask nobody, all others are done by the server that runs. */
 import { checkConfiguration } from '../options/check.ts';
 import type { Environment } from '../options/environment.ts';
-import { Exit } from '../options/error.ts';
 import { defaultFile } from '../options/file.ts';
 import type { Places } from '../options/places.ts';
 import { commandHelp, commandsHelp, ownWordHelp } from './help.ts';
-import { knownCommand, recall, wordsOf } from './recall.ts';
+import { knownCommand, print, recall, wordsOf } from './recall.ts';
 
 /**
  * @param argv without node and script
@@ -34,9 +33,4 @@ export async function obeyCommandLine(
     default:
       return recall(argv, env, usual);
   }
-}
-
-function print(text: string): number {
-  process.stdout.write(`${text}\n`);
-  return Exit.Done;
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { printableLine } from '../log/printable.ts';
+import { whyUnwritable } from '../log/sink.ts';
 import { readArguments } from '../options/arguments.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { Exit, UsageError } from '../options/error.ts';
@@ -44,10 +45,7 @@ export async function recall(argv: readonly string[], env: Environment, usual: P
   if (stray !== undefined) {
     throw new UsageError(`${flagName(stray)} is an option of the server, not of ${name}; leave it out`);
   }
-  if (given.has('help')) {
-    await print(`${commandHelp(command)}\n`);
-    return Exit.Done;
-  }
+  if (given.has('help')) return print(commandHelp(command));
   const { json, binary } = readValues(own, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
   const call = readWords(command, rest.at(-1) === '-' && bytes === undefined ? fromStdin(rest) : rest, bytes);
@@ -120,8 +118,9 @@ async function show(response: IncomingMessage): Promise<number> {
   let error = '';
   try {
     for await (const piece of response) {
+      const fault = isDone ? await printed(piece) : undefined;
+      if (fault !== undefined) return notPrinted(fault);
       if (!isDone) error += piece;
-      else if (!(await print(piece))) break;
     }
   } catch {
     return fail('the server ended before it had said everything', Exit.Failed);
@@ -152,13 +151,21 @@ function fail(sentence: string, exitCode: number): number {
   return exitCode;
 }
 
-/** @returns false where nobody reads it any more, as `head` does not when it has its lines: that is no failure */
-async function print(text: string | Buffer): Promise<boolean> {
-  const { stdout } = process;
-  if (!stdout.destroyed && !stdout.write(text) && !stdout.destroyed) {
-    await new Promise<void>(resume => {
-      stdout.once('drain', resume).once('close', resume);
-    });
-  }
-  return !stdout.destroyed;
+/** Prints all that there is to say. @returns the exit code */
+export async function print(text: string): Promise<number> {
+  const fault = await printed(`${text}\n`);
+  return fault === undefined ? Exit.Done : notPrinted(fault);
+}
+
+/** @returns why nothing more can be written to stdout, if so */
+function printed(text: string | Buffer): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise(resolve => {
+    process.stdout.write(text, error => resolve(error ?? undefined));
+  });
+}
+
+/** @returns the exit code: that nobody reads it any more, as `head` does not when it has its lines, is no failure */
+function notPrinted(fault: NodeJS.ErrnoException): number {
+  if (fault.code === 'EPIPE') return Exit.Done;
+  return fail(`cannot write to stdout: ${whyUnwritable(fault)}`, Exit.Failed);
 }

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
-import { serverScript, startServerFor } from '../support/serverProcess.ts';
+import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 /** Runs a server that is expected to end by itself. */
 function run(...commandLine: string[]): { status: number | null; stdout: string; stderr: string } {
@@ -31,6 +31,24 @@ for (const [words, sentence] of usageErrors) {
     assert.match(stderr, sentence);
   });
 }
+
+test('an answer for which the disk has no room is not done', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-full-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const control = join(folder, 'control.sock');
+  const server = await startServerWith(['-p', '0', '--control', control, '--log-format', 'json']);
+  t.after(() => server.stop());
+  const full = openSync('/dev/full', 'w');
+  t.after(() => closeSync(full));
+  for (const words of [['defaultconfig'], ['help'], ['--control', control, 'get']]) {
+    const { status, stderr } = spawnSync(process.execPath, [serverScript, ...words], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.deepEqual([status, stderr], [1, 'pollywog: cannot write to stdout: the disk is full\n']);
+  }
+});
 
 test('--version prints the version of package.json, --help the options', () => {
   const about = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
