@@ -140,7 +140,11 @@ function explain(error: NodeJS.ErrnoException, path: string): number {
       Exit.NoServer,
     );
   }
-  if (error.code === 'ECONNRESET') return fail('the server ended before it had answered', Exit.Failed);
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
+    // libuv takes and drops those for whom there is no descriptor.
+    const why = 'it ended, or may open no more files (ulimit -n)';
+    return fail(`the server hung up before it had answered: ${why}`, Exit.Failed);
+  }
   const why =
     error.code === 'EACCES' ? 'permission denied; it is for the user that the server runs as' : error.message;
   return fail(`cannot reach the server at ${path}: ${why}`, Exit.Failed);
