@@ -25,6 +25,7 @@ import { logPlace, pidPlace, places } from './options/places.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
 import { makeUsualFolders, openLogFile } from './process/files.ts';
+import { notified } from './process/notify.ts';
 import { outputTaken } from './process/output.ts';
 import { holdPidFile } from './process/pidFile.ts';
 import { version } from './process/version.ts';
@@ -91,6 +92,7 @@ async function serve(): Promise<number> {
   await spool?.close();
   closeChat(chat);
   log('info', 'stopped');
+  await notified();
   await outputTaken();
   // Nothing else is waited for: not stdin, and not what a module has begun.
   process.exit(Exit.Done);

@@ -15,6 +15,11 @@ export function notify(...state: string[]): void {
   said = said.then(() => send(state));
 }
 
+/** Resolves when all was said. */
+export function notified(): Promise<void> {
+  return said;
+}
+
 /** systemd takes a reload for the one it asked for if this is not from before it did. */
 export function notifyReloading(): void {
   notify('RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
