@@ -24,6 +24,7 @@ import { helpText } from './options/help.ts';
 import { logPlace, pidPlace, places } from './options/places.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
+import { maxDescriptors } from './process/descriptors.ts';
 import { makeUsualFolders, openLogFile } from './process/files.ts';
 import { notified } from './process/notify.ts';
 import { outputTaken } from './process/output.ts';
@@ -56,7 +57,7 @@ async function serve(): Promise<number> {
   expectReload();
   makeUsualFolders(configuration, usual);
   if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
-  const server = newServer(configuration);
+  const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
   const pidFile = pidPlace(configuration, usual);
   if (pidFile !== undefined) holdPidFile(pidFile);

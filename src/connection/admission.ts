@@ -1,5 +1,6 @@
 /** Whether a connection is welcome: whether there is room for one more (`maxConnections` is 0 where there is no limit), and by what it speaks. */
-import { refusalRoom } from '../protocol/bounds.ts';
+import { log } from '../log/log.ts';
+import { refusalRoom, shortageInterval, spareDescriptors } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
 import type { Server } from './server.ts';
@@ -26,6 +27,17 @@ export function checkRoom(server: Server): void {
 export function isOverrun({ connections, polling, configuration: { maxConnections } }: Server): boolean {
   // A client that comes by HTTP is there twice while a request of it waits, and once more while the next one comes.
   return maxConnections > 0 && connections >= maxConnections + refusalRoom + 2 * polling.clients;
+}
+
+/** Whether connections have all descriptors but those that are for other things. From the log one learns of it. */
+export function isShortOfDescriptors(server: Server): boolean {
+  const { connections, polling, descriptors, now, shortageToldAt } = server;
+  if (connections - polling.clients < descriptors - spareDescriptors) return false;
+  if (shortageToldAt === 0 || now - shortageToldAt >= shortageInterval) {
+    server.shortageToldAt = now;
+    log('warn', 'out of descriptors', { connections, openFiles: descriptors, raise: 'ulimit -Hn' });
+  }
+  return true;
 }
 
 /** Why a connection is not served at all, if it is not; the code is an HTTP status. */

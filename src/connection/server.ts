@@ -49,6 +49,10 @@ export interface Server {
   readonly handlers: Map<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
+  /** Files, sockets included, that may be open at once. */
+  readonly descriptors: number;
+  /** When it was last said that connections have nearly all of them, as in `now`; 0 means never. */
+  shortageToldAt: number;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
   /** Clients that come by HTTP: connections without a socket, and the requests by which they get and give messages. */
@@ -61,13 +65,15 @@ export interface Server {
 }
 
 /** One that nobody is connected to, and that has no handlers yet. */
-export function newServer(configuration: Configuration): Server {
+export function newServer(configuration: Configuration, descriptors = Number.POSITIVE_INFINITY): Server {
   return {
     configuration,
     reloadables: [],
     handlers: new Map(),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
+    descriptors,
+    shortageToldAt: 0,
     connections: 0,
     polling: { clients: 0, requests: 0 },
     now: clock(),

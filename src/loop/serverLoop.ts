@@ -5,7 +5,7 @@
  * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the
  * turn begins, then those of connections that had their share of the last one.
  */
-import { isOverrun } from '../connection/admission.ts';
+import { isOverrun, isShortOfDescriptors } from '../connection/admission.ts';
 import { clock } from '../connection/clock.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
@@ -71,7 +71,7 @@ function acceptConnections(server: Server): void {
 
 function acceptConnection(server: Server, socket: Socket, { firstWire, isControl }: Listener): void {
   if (!isControl) server.counters.accepted++;
-  if (!isControl && (server.isDraining || isOverrun(server))) {
+  if (!isControl && (server.isDraining || isOverrun(server) || isShortOfDescriptors(server))) {
     // There are as many as are told why, or nobody is any more.
     if (isLogged('debug')) log('debug', 'turned away', { address: socket.address() });
     socket.destroy();

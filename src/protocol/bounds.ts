@@ -188,6 +188,12 @@ export const restartAfter = { first: 100, last: 30_000 } as const;
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
 
+/** Of the files that the system lets us open, those that connections leave: for commands, histories, programs. */
+export const spareDescriptors = 32;
+
+/** How often it is said that there are no more than those left; milliseconds. */
+export const shortageInterval = 10_000;
+
 /** To type a nick in a terminal; milliseconds. */
 export const typingTimeout = 60_000;
 
