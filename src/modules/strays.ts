@@ -14,9 +14,10 @@ export function catchStrays(slots: () => Iterable<Slot>): void {
     const stack = stackOf(error);
     const culprit = [...slots()].find(({ file }) => stack.includes(pathToFileURL(resolve(file)).href));
     if (culprit === undefined) {
-      // What a promise was rejected with need not say where it came from. We leave none unheeded ourselves.
-      if (origin === 'unhandledRejection') return log('error', 'handler threw', { stack });
-      // As without us.
+      // What a promise was rejected with need not say where it came from, and we leave none unheeded ourselves. Nor does
+      // an `error` event that nobody listens to: a connection of a module's own that was refused has Node's calls only.
+      if (origin === 'unhandledRejection' || !isOurs(stack)) return log('error', 'handler threw', { stack });
+      // As without modules.
       process.stderr.write(`${stack}\n`);
       process.exit(1);
     }
@@ -26,4 +27,12 @@ export function catchStrays(slots: () => Iterable<Slot>): void {
     if (stack.includes(`${pathToFileURL(resolve(file)).href}?v=${current.number}:`))
       rollBack(culprit, current, error);
   });
+}
+
+const ourFolder = new URL('..', import.meta.url).href;
+
+/** Whether nobody's calls but ours, and Node's, led to the error. */
+function isOurs(stack: string): boolean {
+  const calls = stack.split('\n').filter(line => /^ {4}at .*\//.test(line) && !/[ (]node:/.test(line));
+  return calls.length > 0 && calls.every(line => line.includes(ourFolder));
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { configureLog } from '../../src/log/log.ts';
 import { callHandler } from '../../src/modules/calls.ts';
@@ -289,9 +290,14 @@ test('one that holds everyone up is named, with the time it took', async t => {
 
 test('what a module throws behind our back ends neither the server nor anyone else', async t => {
   const folder = newFolder(t, {
-    'mod.mjs': `export function message(connection, message) {
+    '_imported.mjs': `export const sendLater = connection => setTimeout(() => connection.send(Symbol('sent')));`,
+    'mod.mjs': `import { createReadStream } from 'node:fs';
+    import { sendLater } from './_imported.mjs';
+    export function message(connection, message) {
       const word = message.text();
       if (word === 'later') setTimeout(() => { throw new Error('later'); });
+      else if (word === 'unheard') createReadStream('/unheard');
+      else if (word === '_imported') sendLater(connection);
       else if (word === 'reject') Promise.reject(new Error('reject'));
       else if (word === 'odd') Promise.reject('odd');
       else connection.send(message);
@@ -299,13 +305,27 @@ test('what a module throws behind our back ends neither the server nor anyone el
   });
   const server = await startServerFor(t, '--handlers', folder.path);
   const client = await connectRaw(server.port, { path: '/mod' });
-  for (const word of ['later', 'reject', 'odd']) {
+  for (const word of ['later', 'unheard', '_imported', 'reject', 'odd']) {
     client.send(frame(opcode.text, word));
     await server.untilLogged(({ event, stack }) => event === 'handler threw' && String(stack).includes(word));
     client.send(frame(opcode.text, 'still here?'));
     assert.equal((await client.nextFrame())?.payload.toString(), 'still here?');
   }
   await settle();
+});
+
+test('an error of the server itself ends it, as it does without modules', { timeout: 60_000 }, async t => {
+  const folder = newFolder(t, {
+    'mod.mjs': `import { pathToFileURL } from 'node:url';
+    const error = new Error('ours');
+    error.stack = 'Error: ours\\n    at poll (' + new URL('loop/poll.js:1:1)', pathToFileURL(process.argv[1]));
+    export function message() { setTimeout(() => { throw error; }); }`,
+  });
+  const server = await startServerFor(t, '--handlers', folder.path);
+  const client = await connectRaw(server.port, { path: '/mod' });
+  client.send(frame(opcode.text, 'go'));
+  assert.deepEqual(await once(server.child, 'exit'), [1, null]);
+  assert.match(server.stderr(), /^Error: ours$/m);
 });
 
 test('the server ends: the module is told, and nothing that it leaves behind keeps the server', async t => {
