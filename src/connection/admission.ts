@@ -1,6 +1,6 @@
 /** Whether a connection is welcome: whether there is room for one more (`maxConnections` is 0 where there is no limit), and by what it speaks. */
 import { log } from '../log/log.ts';
-import { refusalRoom, shortageInterval, spareDescriptors } from '../protocol/bounds.ts';
+import { maxPolled, refusalRoom, shortageInterval, spareDescriptors } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
 import type { Server } from './server.ts';
@@ -21,6 +21,13 @@ export function checkRoom(server: Server): void {
     {},
     'maxConnections',
   );
+}
+
+/** For a client that comes by HTTP: between its requests it holds nothing that the system counts. @throws ProtocolError 503 */
+export function checkRoomForPolled(server: Server): void {
+  checkRoom(server);
+  if (server.configuration.maxConnections > 0 || server.polling.clients < maxPolled) return;
+  throw new ProtocolError(503, `there are ${maxPolled} sessions over HTTP already; try again later`);
 }
 
 /** Whether there are so many that one more would not even be told that it is refused. */

@@ -146,6 +146,12 @@ export const spoolRescan = 5000;
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 
+/**
+ * Clients that come by HTTP, where `maxConnections` sets no bound: no descriptor does either. With nothing to say they take
+ * 2.5 KiB each, 160 MiB together; as many as one address has ports.
+ */
+export const maxPolled = 65_536;
+
 /** Input that waits for a busy handler, at which its connection is not read from any more; one read may go beyond it. */
 export const heldInput = 16 * KiB;
 /**

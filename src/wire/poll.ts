@@ -8,7 +8,7 @@
  *     DELETE /poll/s/TOKEN            ends the session
  */
 import { randomBytes } from 'node:crypto';
-import { checkRoom } from '../connection/admission.ts';
+import { checkRoomForPolled } from '../connection/admission.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
 import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
@@ -84,7 +84,7 @@ export function newPollRoute(server: Server): Route {
   function open(request: Connection, head: Head, fields: Fields): void {
     const { path, query } = head;
     if (server.isDraining) throw new ProtocolError(503, 'the server is going away');
-    checkRoom(server);
+    checkRoomForPolled(server);
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
     const token = randomBytes(tokenBytes).toString('base64url');

@@ -1,6 +1,10 @@
 /** Clients that come by HTTP are bounded, kept alive and sent home like all others. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { maxPolled } from '../../src/protocol/bounds.ts';
+import { echo } from '../../src/session/echo.ts';
+import { newPollRoute } from '../../src/wire/poll.ts';
+import { newFakeServer, openFakeConnection, plainRequest } from '../support/fakeSocket.ts';
 import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -134,6 +138,19 @@ describe('a session over HTTP', () => {
     await openPolled(port, 'echo');
     for (const stream of streams) stream.socket.destroy();
     socket.destroy();
+  });
+
+  test('is one of so many at most where no option says how many', () => {
+    const server = newFakeServer();
+    const route = newPollRoute(server);
+    const open = { ...plainRequest, method: 'POST', path: '/poll/echo' };
+    const answer = () =>
+      route.answer(openFakeConnection(server, undefined).connection, open, Buffer.alloc(0));
+    server.handlers.set('echo', echo);
+    server.polling.clients = maxPolled - 1;
+    answer();
+    assert.equal(server.polling.clients, maxPolled);
+    assert.throws(answer, { code: 503, message: /65536 sessions over HTTP already/ });
   });
 
   test('has the time of a handshake to say who it is', patience, async t => {
