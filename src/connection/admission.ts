@@ -5,16 +5,22 @@ import { ProtocolError } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
 import type { Server } from './server.ts';
 
-/** For someone who is counted already, and is to become a client. */
-export function isOneTooMany({ connections, polling, configuration: { maxConnections } }: Server): boolean {
+/** For someone who is counted already, and is to become a client. Whoever is turned away counts no more while they leave. */
+export function hasRoom(connection: Connection): boolean {
+  const { server } = connection;
+  const { maxConnections } = server.configuration;
   // The requests of a client are not clients.
-  return maxConnections > 0 && connections - polling.requests > maxConnections;
+  const clients = server.connections - server.polling.requests - server.turnedAway;
+  if (maxConnections === 0 || clients <= maxConnections) return true;
+  connection.isTurnedAway = true;
+  server.turnedAway++;
+  return false;
 }
 
 /** The same, refused over HTTP. @throws ProtocolError 503 */
-export function checkRoom(server: Server): void {
-  const { maxConnections } = server.configuration;
-  if (!isOneTooMany(server)) return;
+export function checkRoom(connection: Connection): void {
+  if (hasRoom(connection)) return;
+  const { maxConnections } = connection.server.configuration;
   throw new ProtocolError(
     503,
     `there are ${maxConnections} connections already; try again later`,
@@ -24,8 +30,9 @@ export function checkRoom(server: Server): void {
 }
 
 /** For a client that comes by HTTP: between its requests it holds nothing that the system counts. @throws ProtocolError 503 */
-export function checkRoomForPolled(server: Server): void {
-  checkRoom(server);
+export function checkRoomForPolled(request: Connection): void {
+  const { server } = request;
+  checkRoom(request);
   if (server.configuration.maxConnections > 0 || server.polling.clients < maxPolled) return;
   throw new ProtocolError(503, `there are ${maxPolled} sessions over HTTP already; try again later`);
 }

@@ -43,6 +43,8 @@ export interface Connection {
   address: string;
   /** A PROXY header came: another one would be the client's own. */
   isProxied: boolean;
+  /** It was told that there is no room for it, and counts no more. */
+  isTurnedAway: boolean;
   /** How many of its last frames are remembered, and a burst that came before them: see lastFrames.ts. */
   frames: number;
   burst: Int32Array | undefined;
@@ -121,6 +123,7 @@ export function newConnection(
     ending: undefined,
     address: socket.address(),
     isProxied: false,
+    isTurnedAway: false,
     frames: 0,
     burst: undefined,
     wire,

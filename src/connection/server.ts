@@ -55,6 +55,8 @@ export interface Server {
   shortageToldAt: number;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
+  /** Of those, who were told that there is no room for them, and are not gone yet. */
+  turnedAway: number;
   /** Clients that come by HTTP: connections without a socket, and the requests by which they get and give messages. */
   readonly polling: { clients: number; requests: number };
   /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
@@ -75,6 +77,7 @@ export function newServer(configuration: Configuration, descriptors = Number.POS
     descriptors,
     shortageToldAt: 0,
     connections: 0,
+    turnedAway: 0,
     polling: { clients: 0, requests: 0 },
     now: clock(),
     isDraining: false,

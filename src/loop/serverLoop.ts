@@ -224,6 +224,7 @@ function freeConnections(server: Server): void {
     connection.socket.destroy();
     removeEntry(server.table, connection.id);
     if (!connection.isControl) server.connections--;
+    if (connection.isTurnedAway) server.turnedAway--;
   }
   doomed.length = 0;
   freeClosedIds(server.table);

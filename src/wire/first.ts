@@ -1,5 +1,5 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
-import { isOneTooMany, whyNotAdmitted } from '../connection/admission.ts';
+import { hasRoom, whyNotAdmitted } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
@@ -88,7 +88,7 @@ interface Refusal {
 /** In the words of wires that have no HTTP statuses. */
 function whyNot(connection: Connection): Refusal | undefined {
   const { server } = connection;
-  if (isOneTooMany(server)) {
+  if (!hasRoom(connection)) {
     const { maxConnections } = server.configuration;
     const reason = `there are ${maxConnections} connections already`;
     return { code: CloseCode.TryAgainLater, reason, option: 'maxConnections' };

@@ -69,7 +69,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
   function shakeHands(connection: Connection, head: Head): void {
     const { origins, compress } = server.configuration;
-    checkRoom(server);
+    checkRoom(connection);
     const subprotocols = server.handlers;
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     sendBytes(connection, accepted.response);

@@ -84,7 +84,7 @@ export function newPollRoute(server: Server): Route {
   function open(request: Connection, head: Head, fields: Fields): void {
     const { path, query } = head;
     if (server.isDraining) throw new ProtocolError(503, 'the server is going away');
-    checkRoomForPolled(server);
+    checkRoomForPolled(request);
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
     const token = randomBytes(tokenBytes).toString('base64url');

@@ -164,6 +164,16 @@ for (const sockets of ['auto', 'public']) {
     });
   });
 
+  test(`of many that come at the same moment, as many get in as there are places ${on}`, async () => {
+    await serve(['--max-connections', '20'], async ({ port }) => {
+      const clients = await Promise.all(Array.from({ length: 60 }, () => tryRaw(port)));
+      const statuses = clients.map(({ status }) => status);
+      assert.equal(statuses.filter(status => status === 101).length, 20);
+      assert.equal(statuses.filter(status => status === 503).length, 40);
+      for (const client of clients) client.destroy();
+    });
+  });
+
   test(`--max-header bounds the head ${on}`, async () => {
     await serve(['--max-header', '500'], async ({ port }) => {
       const withCookie = (length: number) => handshakeRequest({ headers: { Cookie: 'c'.repeat(length) } });
