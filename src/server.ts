@@ -6,6 +6,7 @@ import { newOwnersDoor, newTokenDoor } from './control/api.ts';
 import type { Control } from './control/command.ts';
 import { obeyCommandLine } from './control/commandLine.ts';
 import { commandLines } from './control/help.ts';
+import { print } from './control/recall.ts';
 import { reload } from './control/reload.ts';
 import { openSpool } from './control/spool.ts';
 import { takeStdin } from './control/stdin.ts';
@@ -110,11 +111,6 @@ function newControl(server: Server, chat: Chat): Control {
     drain: () => drain(server, 'command'),
     stop: () => stop(server, 'command'),
   };
-}
-
-function print(text: string): number {
-  process.stdout.write(`${text}\n`);
-  return Exit.Done;
 }
 
 // Whoever reads our output may go away: that is no reason to stop serving.

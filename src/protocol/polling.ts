@@ -13,7 +13,7 @@ import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
 
 /** The path of a session, its token being the first group. */
-export const sessionPath = /^\/poll\/s\/([\w-]*)$/;
+export const sessionPath = /^\/poll\/s\/(.*)$/;
 
 /** A path as others may see it: whoever has the token has the session. */
 export function withoutToken(path: string): string {

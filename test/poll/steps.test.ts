@@ -161,9 +161,13 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
       `${session}A`,
       '/poll/s/',
       '/poll/s/x',
+      '/poll/s/%00',
+      '/poll/s/a/b',
       `/poll/s/${'A'.repeat(32)}`,
     ];
-    const answers = await Promise.all(wrong.map(path => ask(port, 'GET', path)));
+    const answers = await Promise.all(
+      wrong.flatMap(path => ['GET', 'POST'].map(method => ask(port, method, path))),
+    );
     for (const { status, body } of answers)
       assert.deepEqual([status, body], [404, 'there is no such session, or not any more\n']);
     assert.equal((await ask(port, 'GET', `${session.toLowerCase()}x`)).status, 404);

@@ -40,7 +40,7 @@ test('an answer for which the disk has no room is not done', async t => {
   t.after(() => server.stop());
   const full = openSync('/dev/full', 'w');
   t.after(() => closeSync(full));
-  for (const words of [['defaultconfig'], ['help'], ['--control', control, 'get']]) {
+  for (const words of [['defaultconfig'], ['help'], ['--help'], ['--control', control, 'get']]) {
     const { status, stderr } = spawnSync(process.execPath, [serverScript, ...words], {
       stdio: ['ignore', full, 'pipe'],
       encoding: 'utf8',

@@ -144,7 +144,8 @@ test('systemd is told when it is ready, reloads and stops', async t => {
   /** What is said beside, such as systemd-notify's own barrier, is passed over. */
   const untilTold = async (words: RegExp): Promise<string> => {
     for (;;) {
-      const { value } = await told.next();
+      const { value, done } = await told.next();
+      assert.ok(!done, `${words} was not told`);
       if (words.test(value)) return value;
     }
   };
