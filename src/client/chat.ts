@@ -12,7 +12,7 @@ import {
   writePacket,
 } from '../protocol/packet.ts';
 import type { Dialect } from './dialect.ts';
-import { Exit, ending, printable } from './ending.ts';
+import { done, Exit, ending, printable } from './ending.ts';
 import type { Output } from './output.ts';
 import { closeSession, type Session, sendMessage } from './session.ts';
 
@@ -26,6 +26,15 @@ type Stage = 'nick' | 'room' | 'in';
 const nickRequest = 1;
 const roomRequest = 2;
 const saidRequest = 3;
+
+/** A line that someone types and that begins so is for us, as in a terminal that speaks lines. */
+const slash = '/'.charCodeAt(0);
+
+const help = [
+  '* /who        who is in the room; for another one, leave, and come with --room',
+  '* /quit       leave (Ctrl-D does, too)',
+  '* all other lines are said; // begins one that starts with a slash',
+];
 
 /**
  * @param isTyped whether someone types: they may try another nick, and have their own words on the screen already
@@ -97,6 +106,15 @@ export function newChatDialect(
     return 1;
   };
 
+  const obey = (session: Session, line: string) => {
+    const [command = ''] = line.trim().split(/\s/, 1);
+    if (command === '/who')
+      output.notice(`* ${nicks.size} in ${wanted.room}: ${[...nicks.values()].join(', ')}`);
+    else if (command === '/quit') closeSession(session, { code: 1000, reason: '' }, done);
+    else if (command === '/help') output.notice(...help);
+    else output.notice(`! there is no ${command}; /help lists what there is`);
+  };
+
   return {
     opened(session) {
       nicks.clear();
@@ -108,8 +126,12 @@ export function newChatDialect(
     say(session, line) {
       if (stage === 'nick') askForNick(session, line.toString('utf8'));
       else if (stage === 'room') output.notice('! not in the room yet');
+      else if (isTyped && line[0] === slash && line[1] !== slash) obey(session, line.toString('utf8'));
       else if (line.length > maxPacketBlob) output.notice(`! a line has at most ${maxPacketBlob} bytes`);
-      else if (line.length > 0) sendPacket(session, Command.NewMsg, saidRequest, line);
+      else if (line.length > 0) {
+        const isEscaped = isTyped && line[0] === slash;
+        sendPacket(session, Command.NewMsg, saidRequest, isEscaped ? line.subarray(1) : line);
+      }
     },
     hear(session, { isText, bytes, start, end }: Message) {
       let lines = 0;

@@ -167,4 +167,26 @@ describe('at a terminal', limit, () => {
     typist.type('\u0004');
     assert.equal(await typist.status, 0);
   });
+
+  test('in the chat: a line that begins with a slash is a command, and two slashes say one', async t => {
+    const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
+    const ada = startClient(t, '--nick', 'ada', url);
+    await ada.untilPrinted('* ada is here');
+    const typist = startTypist(t, '--nick', 'eve', url);
+    await typist.untilShown('* eve is here');
+    typist.type('/who\r');
+    await typist.untilShown('* 2 in lobby: ada, eve');
+    typist.type('/help\r');
+    await typist.untilShown('* /quit ');
+    typist.type('/me waves\r');
+    await typist.untilShown('! there is no /me; ');
+    typist.type('//me waves\r');
+    await ada.untilPrinted('eve: /me waves');
+    // What is piped is said as it is.
+    ada.child.stdin.write('/who\n');
+    await typist.untilShown('ada: /who');
+    typist.type('/quit\r');
+    assert.equal(await typist.status, 0);
+    assert.ok(!ada.stdout().includes('eve: /who'));
+  });
 });
