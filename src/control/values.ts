@@ -71,7 +71,7 @@ const isString = (value: unknown) => typeof value === 'string';
 /** The value of an option: JSON has numbers and truths, too. */
 export const setting: Kind<string> = {
   placeholder: 'VALUE',
-  wants: 'a value',
+  wants: 'a value as on the command line, several with commas',
   parse: raw => (['string', 'number', 'boolean'].includes(typeof raw) ? String(raw) : undefined),
   show: value => value,
 };
