@@ -7,7 +7,7 @@ import { commands } from './commands.ts';
 const ownWords: readonly (readonly [usage: string, help: string])[] = [
   ['help [COMMAND]', 'the commands, or what one of them takes'],
   ['defaultconfig', 'a configuration file, all at its default'],
-  ['checkconfig [FILE]', 'whether the values in a configuration file are good'],
+  ['checkconfig [FILE]', "whether a configuration's values are good"],
 ];
 
 /** A line each, as they stand in `--help`. */
