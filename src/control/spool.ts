@@ -196,6 +196,7 @@ async function runWhole(run: Run, name: string): Promise<void> {
   await nextStep();
   if (!isUnchanged(path, file)) throw new Error(`it was written to while it was run; ${advice}`);
   await answer(run.folders, name, allOf(run.output));
+  await nextStep();
 }
 
 const advice = 'write it under another name, and rename it when it is whole';

@@ -87,7 +87,7 @@ export function openToSync({ spool }: Folders): Promise<FileHandle> {
 /** Leaves the answer to a file that has been run to its end. @throws Error where it could not be written */
 export async function answer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   await put(folders, `${name}.out`, output, folders.spool);
-  await nextStep();
+  // In the same step: a script may take the answer away at once, and this file would seem to be without one.
   forget(folders, name);
 }
 
