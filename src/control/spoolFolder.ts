@@ -139,6 +139,7 @@ async function put(
     } finally {
       closeSync(descriptor);
     }
+    await nextStep();
     renameSync(draft, join(into, file));
   } catch (error) {
     try {
