@@ -48,7 +48,10 @@ export function newModuleHandler(name: string, slot: () => Slot): Handler {
 /** One is lent again and again, until it is kept. */
 let lent = new LentMessage();
 
-/** The hot path: nothing is made here for a message, unless the version is on probation, or answers with a promise. */
+/**
+ * The hot path: nothing is made for a message, unless the version is on probation, or answers with a promise. What would
+ * make a function of its own for that is done elsewhere, as whatever such a function refers to has to be put where it lasts.
+ */
 function deliver(slot: Slot, connection: Connection, message: Message): void {
   const peer = connection.data as Peer;
   const { current } = slot;
@@ -61,15 +64,10 @@ function deliver(slot: Slot, connection: Connection, message: Message): void {
     answer =
       current.before === undefined
         ? current.handler?.message(peer, given, slot.server)
-        : attempt(slot, ({ handler }) => handler?.message(peer, given, slot.server));
+        : deliverOnProbation(slot, peer, given);
     if (isPromise(answer)) {
       lent = new LentMessage();
-      const kept = given.keep();
-      wait(slot, connection, peer, answer, () => deliver(slot, connection, kept));
-      answer.then(
-        () => given.giveBack(),
-        () => given.giveBack(),
-      );
+      lendUntilSettled(slot, connection, peer, given, answer);
     }
   } catch (error) {
     noteError(slot, error);
@@ -78,6 +76,23 @@ function deliver(slot: Slot, connection: Connection, message: Message): void {
     if (given === lent) given.giveBack();
     setAsking(undefined);
   }
+}
+
+function deliverOnProbation(slot: Slot, peer: Peer, given: LentMessage): unknown {
+  return attempt(slot, ({ handler }) => handler?.message(peer, given, slot.server));
+}
+
+function lendUntilSettled(
+  slot: Slot,
+  connection: Connection,
+  peer: Peer,
+  given: LentMessage,
+  answer: PromiseLike<unknown>,
+): void {
+  const kept = given.keep();
+  wait(slot, connection, peer, answer, () => deliver(slot, connection, kept));
+  const giveBack = () => given.giveBack();
+  answer.then(giveBack, giveBack);
 }
 
 function open(slot: Slot, connection: Connection, peer: Peer): void {
