@@ -11,22 +11,20 @@ export function hasRoom(connection: Connection): boolean {
   const { maxConnections } = server.configuration;
   // The requests of a client are not clients.
   const clients = server.connections - server.polling.requests - server.turnedAway;
-  if (maxConnections === 0 || clients <= maxConnections) return true;
+  if (!connection.isTurnedAway && (maxConnections === 0 || clients <= maxConnections)) return true;
+  // Whoever asks again is told the same, and is not counted twice.
+  if (!connection.isTurnedAway) server.turnedAway++;
   connection.isTurnedAway = true;
-  server.turnedAway++;
   return false;
 }
 
 /** The same, refused over HTTP. @throws ProtocolError 503 */
 export function checkRoom(connection: Connection): void {
-  if (hasRoom(connection)) return;
-  const { maxConnections } = connection.server.configuration;
-  throw new ProtocolError(
-    503,
-    `there are ${maxConnections} connections already; try again later`,
-    {},
-    'maxConnections',
-  );
+  if (!hasRoom(connection)) throw full(`${connection.server.configuration.maxConnections} connections`);
+}
+
+function full(many: string): ProtocolError {
+  return new ProtocolError(503, `there are ${many} already; try again later`, {}, 'maxConnections');
 }
 
 /** For a client that comes by HTTP: between its requests it holds nothing that the system counts. @throws ProtocolError 503 */
@@ -34,7 +32,7 @@ export function checkRoomForPolled(request: Connection): void {
   const { server } = request;
   checkRoom(request);
   if (server.configuration.maxConnections > 0 || server.polling.clients < maxPolled) return;
-  throw new ProtocolError(503, `there are ${maxPolled} sessions over HTTP already; try again later`);
+  throw full(`${maxPolled} sessions over HTTP`);
 }
 
 /** Whether there are so many that one more would not even be told that it is refused. */

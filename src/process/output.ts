@@ -1,8 +1,6 @@
 /** What was said on stdout and stderr: the process ends when it is read, and not much later where it is not. */
 import type { WriteStream } from 'node:tty';
-
-/** How long a reader may pause before it is given up; milliseconds. */
-const patience = 2000;
+import { outputPatience } from '../protocol/bounds.ts';
 
 /** Resolves when whoever reads our output has all of it, or does not read on. */
 export async function outputTaken(): Promise<void> {
@@ -18,7 +16,7 @@ async function taken(stream: WriteStream): Promise<void> {
         stream.write('', () => resolve());
       }),
       new Promise<void>(resolve => {
-        setTimeout(resolve, patience);
+        setTimeout(resolve, outputPatience);
       }),
     ]);
     if (stream.writableLength >= before) return;

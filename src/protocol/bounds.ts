@@ -194,6 +194,9 @@ export const restartAfter = { first: 100, last: 30_000 } as const;
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
 
+/** When the server has ended: how long whoever reads stdout or stderr may pause before they are given up; milliseconds. */
+export const outputPatience = 2000;
+
 /** Of the files that the system lets us open, those that connections leave: for commands, histories, programs. */
 export const spareDescriptors = 32;
 

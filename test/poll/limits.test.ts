@@ -150,7 +150,11 @@ describe('a session over HTTP', () => {
     server.polling.clients = maxPolled - 1;
     answer();
     assert.equal(server.polling.clients, maxPolled);
-    assert.throws(answer, { code: 503, message: /65536 sessions over HTTP already/ });
+    assert.throws(answer, {
+      code: 503,
+      option: 'maxConnections',
+      message: /65536 sessions over HTTP already/,
+    });
   });
 
   test('has the time of a handshake to say who it is', patience, async t => {
