@@ -1,8 +1,9 @@
 /** Whether a connection is welcome: whether there is room for one more (`maxConnections` is 0 where there is no limit), and by what it speaks. */
 import { log } from '../log/log.ts';
-import { maxPolled, refusalRoom, shortageInterval, spareDescriptors } from '../protocol/bounds.ts';
+import { maxPolled, refusalRoom, shortageInterval } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
+import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import type { Server } from './server.ts';
 
 /** For someone who is counted already, and is to become a client. Whoever is turned away counts no more while they leave. */
@@ -41,13 +42,14 @@ export function isOverrun({ connections, polling, configuration: { maxConnection
   return maxConnections > 0 && connections >= maxConnections + refusalRoom + 2 * polling.clients;
 }
 
-/** Whether connections have all descriptors but those that are for other things. From the log one learns of it. */
+/** Whether all descriptors but the reserve are in use; the log says so, now and then. */
 export function isShortOfDescriptors(server: Server): boolean {
-  const { connections, polling, descriptors, now, shortageToldAt } = server;
-  if (connections - polling.clients < descriptors - spareDescriptors) return false;
+  const { connections, descriptors, now, shortageToldAt } = server;
+  if (descriptorsInUse(server) < usableDescriptors(server)) return false;
   if (shortageToldAt === 0 || now - shortageToldAt >= shortageInterval) {
     server.shortageToldAt = now;
-    log('warn', 'out of descriptors', { connections, openFiles: descriptors, raise: 'ulimit -Hn' });
+    const { limit, ...others } = descriptors;
+    log('warn', 'out of descriptors', { connections, ...others, openFiles: limit, raise: 'ulimit -Hn' });
   }
   return true;
 }

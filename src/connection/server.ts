@@ -2,6 +2,7 @@
 import type { Configuration } from '../options/configuration.ts';
 import { clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import { type Descriptors, newDescriptors } from './descriptors.ts';
 import type { Handler } from './handler.ts';
 import { newTable, type Table } from './table.ts';
 import type { Wire } from './wire.ts';
@@ -49,8 +50,7 @@ export interface Server {
   readonly handlers: Map<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
-  /** Files, sockets included, that may be open at once. */
-  readonly descriptors: number;
+  readonly descriptors: Descriptors;
   /** When it was last said that connections have nearly all of them, as in `now`; 0 means never. */
   shortageToldAt: number;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
@@ -67,14 +67,14 @@ export interface Server {
 }
 
 /** One that nobody is connected to, and that has no handlers yet. */
-export function newServer(configuration: Configuration, descriptors = Number.POSITIVE_INFINITY): Server {
+export function newServer(configuration: Configuration, maxDescriptors = Number.POSITIVE_INFINITY): Server {
   return {
     configuration,
     reloadables: [],
     handlers: new Map(),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
-    descriptors,
+    descriptors: newDescriptors(maxDescriptors),
     shortageToldAt: 0,
     connections: 0,
     turnedAway: 0,

@@ -36,7 +36,7 @@ export const info: Command = {
       modules: moduleStates(server),
       limits: {
         connections: limit(configuration.maxConnections),
-        openFiles: limit(server.descriptors),
+        openFiles: limit(server.descriptors.limit),
         message: size(limit(configuration.maxMessage)),
         buffered: size(limit(configuration.maxBuffered)),
         header: size(limit(configuration.maxHeader)),

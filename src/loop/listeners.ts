@@ -43,10 +43,12 @@ export async function openListener(
     close() {
       net.close();
       removeEntry(server.table, listener.id);
+      server.descriptors.listeners--;
     },
   };
   if (server.configuration.sockets === 'auto') acceptBare(net, listener);
   addEntry(server.table, listener);
+  server.descriptors.listeners++;
   log('info', 'listening', { id: listener.id, url });
   return listener;
 }
