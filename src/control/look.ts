@@ -99,7 +99,8 @@ export const history: Command = {
 };
 
 function linesOf(chat: Chat, name: Name): { nick: string; text: string }[] {
-  const read = ({ history }: Room) => [...remembered(history)].map(line => splitLine(line.toString('utf8')));
+  const read = ({ history }: Room) =>
+    [...remembered(history)].map(({ line }) => splitLine(line.toString('utf8')));
   const lines = visitRoom(chat, name, read);
   if (typeof lines === 'string') throw new ProtocolError(500, lines);
   return lines;

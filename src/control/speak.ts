@@ -22,6 +22,9 @@ function readSaid({ text, bytes }: Values): Said {
     : { isText: false, bytes };
 }
 
+/** No history keeps these messages: they have no place in a room's past. */
+const unkept = 0;
+
 /** As someone in the chat sees it. */
 const fromServer = ({ bytes }: Said) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
 
@@ -52,7 +55,7 @@ export const send: Command = {
     const user = userOf(control.chat, connection);
     if (user !== undefined && isOpen(connection)) {
       checkForChat(said);
-      const line = user.voice.logged(fromServer(said));
+      const line = user.voice.logged(fromServer(said), unkept);
       sendUnasked(connection, false, line, 0, line.length);
     } else if (user === undefined && canHear(connection)) {
       sendUnasked(connection, said.isText, said.bytes, 0, said.bytes.length);
@@ -93,7 +96,7 @@ export const broadcast: Command = {
     sendToAll(listeners, undefined, isText, bytes, 0, bytes.length);
     let sent = listeners.length;
     for (const [voice, members] of chatters) {
-      const line = voice.logged(fromServer(said));
+      const line = voice.logged(fromServer(said), unkept);
       sendToAll(members, undefined, false, line, 0, line.length);
       sent += members.length;
     }

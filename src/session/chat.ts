@@ -104,11 +104,11 @@ export function findRoom(chat: Chat, name: Name): Room | string {
 function recall(room: Room, store: Store): void {
   const { file, messages } = openRoom(store, room.name.key, room.history.bound);
   room.file = file;
-  for (const { nick, text } of messages) {
+  for (const { time, nick, text } of messages) {
     const line = Buffer.from(`${nick}: ${text}`);
     // A file may have been edited: no client has to take more than could have been said.
     if (Buffer.byteLength(text) <= maxPacketBlob && Buffer.byteLength(nick) <= maxNameBytes)
-      remember(room.history, line);
+      remember(room.history, line, Date.parse(time) || 1);
   }
 }
 
@@ -136,7 +136,7 @@ export function enterRoom(chat: Chat, user: User, room: Room): void {
   room.users.add(user);
   user.room = room;
   for (const other of room.users) tell(user, voice.came(other));
-  for (const line of remembered(room.history)) tell(user, voice.logged(line));
+  for (const { line, time } of remembered(room.history)) tell(user, voice.logged(line, time));
   tellRoom(room, other => other.came(user));
   const group = room.groups.get(voice) ?? newGroup();
   room.groups.set(voice, group);

@@ -1,4 +1,4 @@
-/** What a room remembers: its last messages, as `nick: text`, oldest first. */
+/** What a room remembers: its last messages, oldest first. */
 import { maxHistoryBytes } from '../protocol/bounds.ts';
 
 /** At most so many messages, and so many bytes of them. */
@@ -7,10 +7,17 @@ export interface HistoryBound {
   readonly bytes: number;
 }
 
+export interface Remembered {
+  /** `nick: text` */
+  readonly line: Buffer;
+  /** When it was said, in milliseconds since the epoch. */
+  readonly time: number;
+}
+
 export interface History {
   bound: HistoryBound;
   /** Those from `first` on are remembered. */
-  lines: Buffer[];
+  lines: Remembered[];
   first: number;
   bytes: number;
 }
@@ -29,10 +36,10 @@ export function setBound(history: History, bound: HistoryBound): void {
   forget(history);
 }
 
-/** The line is the history's from now on. */
-export function remember(history: History, line: Buffer): void {
+/** Appends a message. The history keeps `line`; the caller must not write to it afterwards. */
+export function remember(history: History, line: Buffer, time: number): void {
   if (history.bound.messages === 0) return;
-  history.lines.push(line);
+  history.lines.push({ line, time });
   history.bytes += line.length;
   forget(history);
 }
@@ -40,7 +47,7 @@ export function remember(history: History, line: Buffer): void {
 function forget(history: History): void {
   const { bound, lines } = history;
   while (lines.length - history.first > bound.messages || history.bytes > bound.bytes) {
-    history.bytes -= lines[history.first]!.length;
+    history.bytes -= lines[history.first]!.line.length;
     lines[history.first++] = nothing;
   }
   // The forgotten are cleared away once they are as many as the others: a few moves a message, however long it goes on.
@@ -50,12 +57,12 @@ function forget(history: History): void {
   }
 }
 
-const nothing = Buffer.alloc(0);
+const nothing: Remembered = { line: Buffer.alloc(0), time: 0 };
 
 export function isEmptyHistory(history: History): boolean {
   return history.lines.length === history.first;
 }
 
-export function* remembered(history: History): Generator<Buffer> {
+export function* remembered(history: History): Generator<Remembered> {
   for (let at = history.first; at < history.lines.length; at++) yield history.lines[at]!;
 }

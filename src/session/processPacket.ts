@@ -7,7 +7,8 @@ import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { Command, magic, type Packet } from '../protocol/packet.ts';
 import { addUser, enterRoom, findRoom } from './chat.ts';
 import { readName } from './names.ts';
-import { type Chat, tell, type User, type Voice } from './room.ts';
+import type { PacketVoices } from './packetVoice.ts';
+import { type Chat, tell, type User } from './room.ts';
 import { say } from './say.ts';
 
 const magicBytes = Buffer.from(magic);
@@ -16,9 +17,14 @@ const magicBytes = Buffer.from(magic);
  * A packet came: what it means at this connection's level of trust.
  * @throws ProtocolError 1008 where the peer cannot be talking this protocol
  */
-export function receivePacket(chat: Chat, connection: Connection, voice: Voice, packet: Packet): void {
+export function receivePacket(
+  chat: Chat,
+  connection: Connection,
+  voices: PacketVoices,
+  packet: Packet,
+): void {
   if (connection.trustLevel === 3) processPacket(chat, connection.data as User, packet);
-  else if (connection.trustLevel === 2) takeNick(chat, connection, voice, packet);
+  else if (connection.trustLevel === 2) takeNick(chat, connection, voices, packet);
   else checkMagic(connection, packet);
 }
 
@@ -34,9 +40,10 @@ function checkMagic(connection: Connection, { cmd, bytes, start, end }: Packet):
 function takeNick(
   chat: Chat,
   connection: Connection,
-  voice: Voice,
-  { cmd, uid, bytes, start, end }: Packet,
+  { plain, timed }: PacketVoices,
+  { cmd, uid, p2, bytes, start, end }: Packet,
 ): void {
+  const voice = p2 === 1 ? timed : plain;
   if (cmd === Command.Nop && start === end) return;
   const refuse = (why: string) => tell({ connection }, voice.refused(uid, why));
   if (cmd > Command.SetUserNick || cmd < 0) return refuse('choose a nick first');

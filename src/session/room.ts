@@ -20,8 +20,12 @@ export interface Voice {
   came(user: User): Uint8Array;
   left(user: User): Uint8Array;
   said(user: User, text: Uint8Array): Uint8Array;
-  /** `line` is `nick: text`, from before. */
-  logged(line: Buffer): Uint8Array;
+  /**
+   * A message of the room's past, or of the server's.
+   * @param line `nick: text`
+   * @param time when it was said, in milliseconds since the epoch; 0 for a message that no history keeps
+   */
+  logged(line: Buffer, time: number): Uint8Array;
 }
 
 export interface User {
@@ -43,7 +47,8 @@ export const serverNick = 'server';
 /** A message on its way: to be written to disk first, then to be told. */
 interface Waiting {
   readonly speaker: Speaker;
-  readonly time: string;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
   readonly text: Buffer;
 }
 

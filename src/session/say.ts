@@ -42,22 +42,22 @@ export function announce(chat: Chat, room: Room, text: Uint8Array): string | und
 }
 
 function utter(chat: Chat, room: Room, speaker: Speaker, text: Uint8Array): void {
-  if (room.file === undefined) return heard(room, speaker.user, text);
+  if (room.file === undefined) return heard(room, speaker.user, text, Date.now());
   // It will be queued for everyone when the turn ends, and is charged now to whoever said it. What is said one after the
   // other is queued together, unless different voices say it in turn.
   if (room.waiting.length === 0 || room.groups.size > 1) work.done += room.users.size;
-  room.waiting.push({ speaker, time: new Date().toISOString(), text: Buffer.from(text) });
+  room.waiting.push({ speaker, time: Date.now(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);
     requestTurn();
   }
 }
 
-function heard(room: Room, user: User | undefined, text: Uint8Array): void {
+function heard(room: Room, user: User | undefined, text: Uint8Array, time: number): void {
   const line = Buffer.concat([Buffer.from(`${user?.nick.text ?? serverNick}: `), text]);
-  if (user === undefined) tellRoom(room, voice => voice.logged(line));
+  if (user === undefined) tellRoom(room, voice => voice.logged(line, time));
   else tellRoom(room, voice => voice.said(user, text), user);
-  remember(room.history, line);
+  remember(room.history, line, time);
 }
 
 /** A write to disk, and an fsync all the more, takes as long as so many messages. */
@@ -79,14 +79,14 @@ export function writeWaiting(chat: Chat): void {
     room.waiting = [];
     if (room.isUnwritable) log('info', 'history written again', { room: room.name.text });
     room.isUnwritable = false;
-    for (const { speaker, text } of waiting) heard(room, speaker.user, text);
+    for (const { speaker, text, time } of waiting) heard(room, speaker.user, text, time);
   }
 }
 
 function appendWaiting({ file, waiting }: Room): void {
   if (file === undefined) return;
   const messages = waiting.map(({ speaker: { user }, time, text }) => ({
-    time,
+    time: new Date(time).toISOString(),
     uid: user?.uid ?? 0,
     nick: user?.nick.text ?? serverNick,
     text: text.toString('utf8'),

@@ -3,7 +3,7 @@ import { spendShare } from '../connection/share.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { newPacket, readPacket } from '../protocol/packet.ts';
 import { leaveChat } from './chat.ts';
-import { newPacketVoice } from './packetVoice.ts';
+import { newPacketVoices } from './packetVoice.ts';
 import { leaveUnfinished } from './processData.ts';
 import { receivePacket } from './processPacket.ts';
 import type { Chat } from './room.ts';
@@ -11,7 +11,7 @@ import { writeWaiting } from './say.ts';
 
 /** The packet sub-protocol over WebSocket: the chat. Anything that is no packet ends the connection with 1008. */
 export function newTpacketHandler(chat: Chat): Handler {
-  const voice = newPacketVoice();
+  const voices = newPacketVoices();
   const packet = newPacket();
   return {
     name: 'tpacket',
@@ -28,7 +28,7 @@ export function newTpacketHandler(chat: Chat): Handler {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0)
             throw new ProtocolError(CloseCode.PolicyViolation, 'a packet that its message cuts short');
-          receivePacket(chat, connection, voice, packet);
+          receivePacket(chat, connection, voices, packet);
           at += size;
           if (at < end && !spendShare(connection, size)) return leaveUnfinished(connection, message, at);
         }

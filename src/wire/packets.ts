@@ -9,7 +9,7 @@ import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/packet.ts';
 import { leaveChat } from '../session/chat.ts';
-import { newPacketVoice } from '../session/packetVoice.ts';
+import { newPacketVoices } from '../session/packetVoice.ts';
 import { countMessage, openWithoutHandler } from '../session/processData.ts';
 import { receivePacket } from '../session/processPacket.ts';
 import { type Chat, tell } from '../session/room.ts';
@@ -18,14 +18,14 @@ import { type Chat, tell } from '../session/room.ts';
 const noRequest = -1;
 
 export function newPacketsWire(chat: Chat): Wire {
-  const voice = newPacketVoice();
+  const voices = newPacketVoices();
   const packet = newPacket();
 
   function refuse(connection: Connection, why: string): void {
     log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
     noteEnding(connection, 'server', `we refused what it sent: ${why}`);
     connection.server.counters.refused++;
-    tell({ connection }, voice.refused(noRequest, why));
+    tell({ connection }, voices.plain.refused(noRequest, why));
     leave(connection);
   }
 
@@ -57,7 +57,7 @@ export function newPacketsWire(chat: Chat): Wire {
           if (size === 0) break;
           at += size;
           countMessage(connection);
-          receivePacket(chat, connection, voice, packet);
+          receivePacket(chat, connection, voices, packet);
           if (!spendShare(connection, size)) break;
         }
       } catch (error) {
@@ -73,7 +73,7 @@ export function newPacketsWire(chat: Chat): Wire {
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);
-      tell({ connection }, voice.refused(noRequest, reason));
+      tell({ connection }, voices.plain.refused(noRequest, reason));
       leave(connection);
     },
 

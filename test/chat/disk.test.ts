@@ -8,9 +8,11 @@ import { type TestContext, test } from 'node:test';
 import { Command } from '../../src/protocol/packet.ts';
 import {
   type ChatClient,
+  connectChat,
   connectMember,
   expectHeard,
   hearAll,
+  magicPacket,
   packetBytes,
   said,
 } from '../support/chatClient.ts';
@@ -169,6 +171,36 @@ test('a torn last line and lines that are no messages cost themselves alone', as
     'old: three',
     'alice: four',
   ]);
+});
+
+test('a newcomer that asks for times is told when each message was said', async t => {
+  const directory = folder(t);
+  const times = [
+    '1969-07-20T20:17:40Z',
+    '2026-11-26T16:12:00.999Z',
+    '2106-02-07T06:28:15Z',
+    '9999-12-31T23:59:59Z',
+  ];
+  const lines = times.map((time, uid) => `${JSON.stringify({ time, uid, nick: 'old', text: `${uid}` })}\n`);
+  writeFileSync(join(directory, 'pond.jsonl'), lines.join(''));
+  const { port } = await startServerFor(t, '--data', directory);
+  const timesFor = async (nick: string, wire: 'websocket' | 'tcp', p2: number) => {
+    const client = await connectChat(port, nick, { wire });
+    client.sendBytes(magicPacket);
+    client.send(Command.SetUserNick, nick, { uid: 1, p2 });
+    client.send(Command.SetRoom, 'pond', { uid: 2 });
+    await expectHeard(client, 'RESP_OK uid=1 p1=0 p2=0', 'RESP_OK uid=2 p1=0 p2=0');
+    await client.hear();
+    const told: number[] = [];
+    for (const _ of times) told.push(((await client.next())?.p2 ?? 0) >>> 0);
+    await client.leave();
+    return told;
+  };
+  for (const wire of ['websocket', 'tcp'] as const) {
+    // Seconds as an unsigned 32-bit number; a time out of its range is the first or the last in it.
+    assert.deepEqual(await timesFor('alice', wire, 1), [1, 1_795_709_520, 0xffffffff, 0xffffffff]);
+    assert.deepEqual(await timesFor('bob', wire, 0), [0, 0, 0, 0], 'the original client gets none');
+  }
 });
 
 test('a file that says more than a packet carries does not lock its room', async t => {

@@ -4,36 +4,37 @@ import fc from 'fast-check';
 import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
 import { isEmptyHistory, newHistory, remember, remembered } from '../../src/session/history.ts';
 
-const texts = (history: ReturnType<typeof newHistory>) => [...remembered(history)].map(String);
+const texts = (history: ReturnType<typeof newHistory>) =>
+  [...remembered(history)].map(({ line }) => String(line));
 
 test('it remembers the last messages, oldest first', () => {
   const history = newHistory({ messages: 3, bytes: 1000 });
   assert.ok(isEmptyHistory(history));
-  for (const text of ['a', 'b', 'c', 'd', 'e']) remember(history, Buffer.from(text));
+  for (const text of ['a', 'b', 'c', 'd', 'e']) remember(history, Buffer.from(text), 1);
   assert.deepEqual(texts(history), ['c', 'd', 'e']);
   assert.ok(!isEmptyHistory(history));
 });
 
 test('a message that does not fit by itself is not remembered, nor what was before it', () => {
   const history = newHistory({ messages: 3, bytes: 4 });
-  remember(history, Buffer.from('ab'));
-  remember(history, Buffer.from('12345'));
+  remember(history, Buffer.from('ab'), 1);
+  remember(history, Buffer.from('12345'), 1);
   assert.deepEqual(texts(history), []);
   assert.ok(isEmptyHistory(history));
-  remember(history, Buffer.from('cd'));
+  remember(history, Buffer.from('cd'), 1);
   assert.deepEqual(texts(history), ['cd']);
 });
 
 test('with 0 messages it remembers nothing', () => {
   const history = newHistory({ messages: 0, bytes: 1000 });
-  remember(history, Buffer.from('a'));
+  remember(history, Buffer.from('a'), 1);
   assert.ok(isEmptyHistory(history));
 });
 
 test('whatever it is told to remember, there is a bound in bytes', () => {
   const history = newHistory({ messages: 1_000_000, bytes: Number.POSITIVE_INFINITY });
   const line = Buffer.alloc(65_536);
-  for (let i = 0; i < 40; i++) remember(history, line);
+  for (let i = 0; i < 40; i++) remember(history, line, 1);
   assert.equal(texts(history).length, maxHistoryBytes / line.length);
 });
 
@@ -46,7 +47,7 @@ test('it is a window of the last messages, whatever was said', () => {
       for (const [i, length] of lengths.entries()) {
         const text = String.fromCharCode(97 + (i % 26)).repeat(length);
         all.push(text);
-        remember(history, Buffer.from(text));
+        remember(history, Buffer.from(text), 1);
         const kept = texts(history);
         assert.ok(kept.length <= messages);
         assert.deepEqual(kept, all.slice(all.length - kept.length));
