@@ -2,15 +2,17 @@
 import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
+import { descriptorsInUse, usableDescriptors } from '../connection/descriptors.ts';
 import { showAddress } from '../connection/peer.ts';
 import type { Listener, Server } from '../connection/server.ts';
+import type { Socket } from '../connection/socket.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
 import { controlPlace, type Places } from '../options/places.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
-import { socketAccepted } from './poll.ts';
+import { arrivals, socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
 
 /**
@@ -26,7 +28,8 @@ export async function openListener(
 ): Promise<Listener> {
   // Half open: a peer that has sent everything may still be told something.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  net.on('connection', stream => socketAccepted(new PublicSocket(stream), listener));
+  const accept = (socket: Socket) => socketAccepted(socket, listener, mayAcceptMore(server));
+  net.on('connection', stream => accept(new PublicSocket(stream)));
   await bind(net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
@@ -46,7 +49,7 @@ export async function openListener(
       server.descriptors.listeners--;
     },
   };
-  if (server.configuration.sockets === 'auto') acceptBare(net, listener);
+  if (server.configuration.sockets === 'auto') acceptBare(net, accept);
   addEntry(server.table, listener);
   server.descriptors.listeners++;
   log('info', 'listening', { id: listener.id, url });
@@ -78,14 +81,19 @@ function makeFolder(path: string): void {
   } catch {}
 }
 
+/** Whether the connections accepted since the last turn leave the reserve of descriptors alone. */
+function mayAcceptMore(server: Server): boolean {
+  return descriptorsInUse(server) + arrivals.accepted.length < usableDescriptors(server);
+}
+
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
-function acceptBare(net: NetServer, listener: Listener): void {
+function acceptBare(net: NetServer, takeSocket: (socket: Socket) => void): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
   const accept = handle?.onconnection;
   if (handle === undefined || typeof accept !== 'function') return;
   handle.onconnection = function (error, accepted) {
-    if (error === 0 && canUseBareSockets(accepted)) socketAccepted(new BareSocket(accepted), listener);
+    if (error === 0 && canUseBareSockets(accepted)) takeSocket(new BareSocket(accepted));
     else accept.call(this, error, accepted);
   };
 }
@@ -110,7 +118,7 @@ const backlog = 4096;
 /** A private socket is its user's from the moment it is there: Node binds, and so makes the file, before `listen` returns. */
 async function listenUnix(net: NetServer, path: string, isPrivate: boolean): Promise<void> {
   const mask = isPrivate ? process.umask(0o177) : process.umask();
-  const listening = listen(net, { path });
+  const listening = listen(net, { path, backlog });
   process.umask(mask);
   await listening;
 }

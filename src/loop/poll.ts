@@ -7,6 +7,7 @@ import { hasWork } from '../connection/outbox.ts';
 import { inputEnd, inputStart, landingSize } from '../connection/regions.ts';
 import type { Listener } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
+import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/bounds.ts';
 import { turnMemory } from '../protocol/mask.ts';
 
 /** What became ready since the last turn. The turn takes it, and leaves the lists empty. */
@@ -19,6 +20,24 @@ export const arrivals = {
   accepted: [] as { socket: Socket; listener: Listener }[],
   /** The turn's memory was full before all sockets were asked: what others have sent waits behind this turn. */
   isEarly: false,
+};
+
+/**
+ * libuv accepts one connection per listener and poll. If every poll were followed by a turn, connections that keep turns
+ * long would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in
+ * two rounds running, a turn waits for several polls.
+ */
+const accepting = {
+  /** Connections accepted since the last poll, and whether descriptors are left for another one. */
+  inPoll: 0,
+  hasRoom: true,
+  /** The round of polls before the last turn accepted a connection. */
+  wasBusy: false,
+  /** Further polls of this round, and when the first one was asked for. */
+  polls: 0,
+  since: 0,
+  /** Bytes read in these polls that found no room in the turn's memory. */
+  spilled: 0,
 };
 
 /** Where the next input goes in the turn's memory. */
@@ -45,8 +64,30 @@ export function comeToTurn(): void {
 }
 
 function turnComes(): void {
+  if (shouldPollAgain()) {
+    setImmediate(turnComes);
+    return;
+  }
   isTurnComing = false;
   turnNow();
+}
+
+/** Whether the backlog may hold more connections, and the round has not taken too long for those who are in. */
+function shouldPollAgain(): boolean {
+  const { inPoll, hasRoom, wasBusy, polls } = accepting;
+  accepting.inPoll = 0;
+  if (inPoll > 0 && hasRoom && wasBusy && polls < maxAcceptPolls) {
+    const now = performance.now();
+    if (polls === 0) accepting.since = now;
+    if (now - accepting.since < acceptTime) {
+      accepting.polls++;
+      return true;
+    }
+  }
+  accepting.wasBusy = inPoll > 0 || polls > 0;
+  accepting.polls = 0;
+  accepting.spilled = 0;
+  return false;
 }
 
 /** The turn begins as soon as the callback that calls this returns. */
@@ -73,6 +114,7 @@ export function bytesArrived(connection: Connection, bytes: Buffer, count: numbe
   const needed = follows ? count : waiting + count;
   if (position + needed > inputEnd) {
     setAside(connection, bytes, count, waiting);
+    accepting.spilled += count;
   } else {
     if (!follows) {
       if (input !== undefined) input.copy(turnMemory, position, connection.inputStart, connection.inputEnd);
@@ -86,11 +128,23 @@ export function bytesArrived(connection: Connection, bytes: Buffer, count: numbe
     connection.inputEnd = position;
   }
   markReadable(connection);
+  if (accepting.polls > 0) {
+    // One read per connection and round: the turn starts reading again.
+    pauseReading(connection);
+    if (accepting.spilled < maxSpilledInput) return;
+    accepting.spilled = 0;
+  }
   // The next read may bring as much as the landing holds: there has to be room for it.
   if (position + landingSize > inputEnd) {
     arrivals.isEarly = true;
     turnNow();
   }
+}
+
+function pauseReading(connection: Connection): void {
+  if (!connection.isReading) return;
+  connection.isReading = false;
+  connection.socket.pause();
 }
 
 /** There is no room left in the turn's memory: the input gets memory of its own. */
@@ -117,7 +171,10 @@ export function peerEnded(connection: Connection, error: string | undefined): vo
   comeToTurn();
 }
 
-export function socketAccepted(socket: Socket, listener: Listener): void {
+/** @param hasRoom whether another connection may be accepted before the turn */
+export function socketAccepted(socket: Socket, listener: Listener, hasRoom: boolean): void {
   arrivals.accepted.push({ socket, listener });
+  accepting.inPoll++;
+  accepting.hasRoom = hasRoom;
   comeToTurn();
 }

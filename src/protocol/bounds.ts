@@ -91,6 +91,16 @@ export const heldBackShare = 8 * turnShare;
 /** What may be answered before all else (control frames) in a turn; what goes beyond it comes with the messages. */
 export const urgentShare = 4 * turnShare;
 
+/**
+ * While connections keep arriving: polls before one turn, each of which accepts one connection, and how long they may take
+ * in milliseconds. redis accepts up to 1,000 per event (MAX_ACCEPTS_PER_CALL), nginx with multi_accept all there are.
+ */
+export const maxAcceptPolls = 256;
+export const acceptTime = 5;
+
+/** Input that the connections already in may send during these polls, beyond what the turn's memory holds. */
+export const maxSpilledInput = 4 * MiB;
+
 /** What commands may use of a turn, all together: about two milliseconds. */
 export const observerShare = 2 * turnShare;
 
