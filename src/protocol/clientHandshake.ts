@@ -8,7 +8,7 @@ import {
   offerDeflate,
   parseExtensions,
 } from './extensions.ts';
-import { hasToken, isHost, isToken } from './fields.ts';
+import { hasToken, isHost, isToken, splitList } from './fields.ts';
 import { acceptKey } from './handshake.ts';
 import type { ResponseHead } from './http.ts';
 
@@ -107,7 +107,8 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   // RFC 9110 §7.8: HTTP/1.0 has no upgrades.
   if (head.version === '1.0') throw broken('the server upgrades in HTTP/1.0');
   // RFC 6455 §4.1, response 2 to 4.
-  if (headers.get('upgrade')?.toLowerCase() !== 'websocket') throw broken('Upgrade is not "websocket"');
+  const upgrade = splitList(headers.get('upgrade')?.toLowerCase() ?? '');
+  if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
   if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
   if (headers.get('sec-websocket-accept') !== acceptKey(encodeKey(nonce))) {
     throw broken('Sec-WebSocket-Accept does not belong to the key');
@@ -117,8 +118,8 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   const agreed = extensions === undefined ? [] : parseExtensions(extensions, CloseCode.ProtocolError);
   const deflate = acceptDeflateResponse(agreed, request.compression);
   // RFC 6455 §4.1, response 6. None at all is an answer, too: whether to go on is for the caller to say.
-  const subprotocol = headers.get('sec-websocket-protocol');
-  if (subprotocol !== undefined && !request.subprotocols.includes(subprotocol)) {
+  const [subprotocol, ...others] = splitList(headers.get('sec-websocket-protocol') ?? '');
+  if (subprotocol !== undefined && (others.length > 0 || !request.subprotocols.includes(subprotocol))) {
     throw broken('Sec-WebSocket-Protocol is none of those asked for');
   }
   return { subprotocol, deflate };

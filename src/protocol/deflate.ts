@@ -75,6 +75,9 @@ export function inflateMessage(
     const { buffer, engine } = inflateStream(inflater.window, compressed.subarray(at, end), room, maxLength);
     // A last block inside the message ends a stream; the next one may refer back to it.
     at += engine.bytesWritten;
+    // §7.2.3.4 puts an empty block behind a last one, so that there is a tail to remove. Senders that finish the stream
+    // instead (zlib's Z_FINISH) send nothing behind it: the message is whole.
+    if (at === length) at = end;
     if (buffer.length > 0) {
       inflated = inflated.length === 0 ? buffer : Buffer.concat([inflated, buffer]);
       // zlib takes no bound of 0.

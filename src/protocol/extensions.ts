@@ -39,8 +39,11 @@ const deflate = 'permessage-deflate';
 const element =
   /[ \t]*([\w!#$%&'*+.^`|~-]+)(?:[ \t]*=[ \t]*(?:([\w!#$%&'*+.^`|~-]+)|"((?:\\?[\w!#$%&'*+.^`|~-])+)"))?[ \t]*(;|,|$)/y;
 
+/** RFC 9110 §5.6.1.2: a recipient ignores empty list elements, so any run of commas and blanks separates two extensions. */
+const separators = /[ \t,]*/y;
+
 /**
- * Reads the value of a `Sec-WebSocket-Extensions` header.
+ * Reads the value of a `Sec-WebSocket-Extensions` header. A list of empty elements only names no extension.
  * @param refusal the code that a malformed value is refused with: 400 by a server, 1002 by a client.
  * @throws ProtocolError. RFC 6455 §9.1: whoever receives a malformed value must fail the connection.
  */
@@ -49,6 +52,12 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
   let parameters: [string, string | undefined][] | undefined;
   element.lastIndex = 0;
   for (let separator: string | undefined = ','; separator !== ''; ) {
+    if (parameters === undefined) {
+      separators.lastIndex = element.lastIndex;
+      separators.test(value);
+      element.lastIndex = separators.lastIndex;
+      if (element.lastIndex === value.length) break;
+    }
     const match = element.exec(value);
     if (match === null) throw new ProtocolError(refusal, 'the Sec-WebSocket-Extensions header is malformed');
     const [, name = '', token, quoted] = match;
@@ -187,10 +196,8 @@ export function acceptDeflateResponse(
   if (named.clientMaxWindowBits === true) {
     throw refuseResponse('the server answers client_max_window_bits without a value');
   }
-  // RFC 7692 §7.1.1.1: a server accepts the offer of server_no_context_takeover by repeating it.
-  if (mode === 'on' && !named.serverNoContextTakeover) {
-    throw refuseResponse('the server does not grant server_no_context_takeover');
-  }
+  // RFC 7692 §7.1.1.1: a server grants server_no_context_takeover by repeating it. Some servers answer a bare
+  // permessage-deflate whatever the offer: then their messages may refer back, and the client keeps the window for them.
   return {
     serverNoContextTakeover: named.serverNoContextTakeover,
     clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,

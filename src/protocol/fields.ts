@@ -30,9 +30,12 @@ export function hasToken(list: string | undefined, token: string): boolean {
   return lower === token || splitList(lower).includes(token);
 }
 
-/** The elements of a comma-separated list of tokens. Empty ones are kept: whether they are allowed depends on the field. */
+/** The elements of a comma-separated list of tokens. RFC 9110 §5.6.1.2: a recipient ignores empty elements. */
 export function splitList(list: string): string[] {
-  return list.split(',').map(element => trimBlanks(element, 0, element.length));
+  return list
+    .split(',')
+    .map(element => trimBlanks(element, 0, element.length))
+    .filter(element => element !== '');
 }
 
 /** `text[start, end)` without the spaces and tabs around it: RFC 9110's OWS, and not, as `trim` does, also U+00A0. */

@@ -140,7 +140,7 @@ function chooseSubprotocol(
 ): string | undefined {
   if (value === undefined) return undefined;
   const wanted = splitList(value);
-  // RFC 6455 §4.1, 10: tokens, none empty, each only once.
+  // RFC 6455 §4.1, 10: tokens, each only once. Empty elements are gone: RFC 9110 §5.6.1.2.
   if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
     throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of different tokens');
   }

@@ -105,6 +105,24 @@ describe('finishHandshake', () => {
     assert.equal(finish(full, chat).deflate?.serverMaxWindowBits, 15);
   });
 
+  test('ignores empty list elements, and fields that hold nothing else', () => {
+    const lists = ['upgrade: ,websocket,', 'connection: , upgrade', proof];
+    const empty = ['Sec-WebSocket-Protocol:', 'Sec-WebSocket-Extensions: ,'];
+    for (const request of [chat, plain]) {
+      assert.deepEqual(finish([status, ...lists, ...empty], request), {
+        subprotocol: undefined,
+        deflate: undefined,
+      });
+    }
+    const full = [
+      ...good,
+      'Sec-WebSocket-Protocol: superchat,',
+      'Sec-WebSocket-Extensions: ,permessage-deflate',
+    ];
+    assert.equal(finish(full, chat).subprotocol, 'superchat');
+    assert.equal(finish(full, chat).deflate?.serverMaxWindowBits, 15);
+  });
+
   test('agrees with our own server', () => {
     for (const compression of ['off', 'on', 'takeover'] as const) {
       const request = { ...chat, compression };

@@ -139,6 +139,27 @@ for (const keeps of [true, false]) {
   });
 }
 
+for (const keeps of [true, false]) {
+  test(`a stream that ends with its last block (Z_FINISH) is a whole message, ${keeps ? 'with' : 'without'} context takeover`, () => {
+    const state = fresh(keeps);
+    for (const text of ['', 'a', 'Welcome', 'Welcome again']) {
+      assert.equal(inflate(state, deflateRawSync(Buffer.from(text))).toString(), text);
+    }
+    const large = Buffer.concat(chatter(6, 50, 100_000));
+    assert.deepEqual(inflate(state, deflateRawSync(large)), large);
+    const two = Buffer.concat([deflateRawSync(Buffer.from('one ')), deflateRawSync(Buffer.from('two'))]);
+    assert.equal(inflate(state, two).toString(), 'one two');
+    assert.equal(state.window.length, keeps ? 2 ** 15 : 0);
+  });
+
+  test(`such a stream that is cut short is refused, ${keeps ? 'with' : 'without'} context takeover`, () => {
+    const whole = deflateRawSync(Buffer.from('Hello world, hello world, and this is the rest of it'));
+    for (let length = 1; length < whole.length; length++) {
+      assertRefused(() => inflate(fresh(keeps), whole.subarray(0, length)), 1007);
+    }
+  });
+}
+
 test('a window that is smaller than negotiated would be noticed', async () => {
   const plain = Buffer.concat([newRandom(3).bytes(700), newRandom(3).bytes(700)]);
   const peer = newZlibPeer({ windowBits: 9 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hasToken, isHost } from '../../src/protocol/fields.ts';
+import { hasToken, isHost, splitList } from '../../src/protocol/fields.ts';
 
 test('hasToken, isHost', () => {
   for (const list of ['upgrade', 'Upgrade', 'keep-alive, Upgrade', ' a ,\tUPGRADE\t', ',upgrade']) {
@@ -15,4 +15,10 @@ test('hasToken, isHost', () => {
   for (const host of ['', ':80', 'a b', 'a, b', 'a:b', 'a:123456', '[::1', '::1', 'a/b', 'a@b', 'é']) {
     assert.ok(!isHost(host), host);
   }
+});
+
+test('splitList ignores empty elements', () => {
+  assert.deepEqual(splitList(' a ,\t,b,, c d,'), ['a', 'b', 'c d']);
+  for (const list of ['', ' ', ',', ' ,\t, ']) assert.deepEqual(splitList(list), []);
+  assert.deepEqual(splitList('\xa0,a'), ['\xa0', 'a']);
 });

@@ -72,6 +72,9 @@ describe('acceptHandshake', () => {
     ['empty body', { 'Content-Length': '0' }],
     ['key with bits behind the last', { 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZR==' }],
     ['any origin', { Origin: 'null' }],
+    // RFC 9110 §5.6.1.2: a recipient ignores empty list elements; a field with nothing else counts as absent.
+    ['empty elements in Connection and Upgrade', { Connection: ', Upgrade,', Upgrade: 'websocket, ,' }],
+    ['empty lists', { 'Sec-WebSocket-Protocol': '', 'Sec-WebSocket-Extensions': ', ,' }],
   ];
   for (const [name, changes] of variants) {
     test(`accepts ${name}`, () => {
@@ -108,8 +111,7 @@ describe('acceptHandshake', () => {
     ['unpadded key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ' }), 400, /base64/],
     ['base64url key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBs-SBub25jZQ==' }), 400, /base64/],
     ['repeated subprotocol', request({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 400, /different tokens/],
-    ['empty subprotocol', request({ 'Sec-WebSocket-Protocol': '' }), 400, /different tokens/],
-    ['empty element', request({ 'Sec-WebSocket-Protocol': 'chat,,a' }), 400, /different tokens/],
+    ['repeated subprotocol, apart', request({ 'Sec-WebSocket-Protocol': 'a,,a' }), 400, /different tokens/],
     ['subprotocol with a space', request({ 'Sec-WebSocket-Protocol': 'ch at' }), 400, /different tokens/],
     [
       'malformed extensions',
@@ -137,6 +139,10 @@ describe('acceptHandshake', () => {
     ['superchat, chat', 'superchat'],
     ['foo,chat', 'chat'],
     [['foo', 'superchat'], 'superchat'],
+    ['chat,', 'chat'],
+    [', ,chat,,superchat', 'chat'],
+    [['', 'superchat'], 'superchat'],
+    [',', undefined],
     ['Chat', undefined],
     ['foo', undefined],
   ];
@@ -156,6 +162,10 @@ describe('acceptHandshake', () => {
       response.toString(),
       /\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n/,
     );
+    for (const value of [', permessage-deflate', 'permessage-deflate,', ['', 'permessage-deflate']]) {
+      const listed = accept({ 'Sec-WebSocket-Extensions': value }, { compression: 'takeover' });
+      assert.equal(listed.deflate?.serverMaxWindowBits, 15, String(value));
+    }
     assert.doesNotMatch(accept(offer).response.toString(), /Extensions/);
     assert.equal(accept(offer).deflate, undefined);
   });
