@@ -170,6 +170,9 @@ export const heldInput = 16 * KiB;
  */
 export const pollWindow = 256 * KiB;
 
+/** A body that no one needs, such as the `{}` that axios and requests send with every POST: it is read and ignored. */
+export const maxIgnoredBody = 64 * KiB;
+
 /** Lines of JSON that come in one request: they are read in one piece, so it has to be a small one (some milliseconds). */
 export const maxPostedLines = 64 * KiB;
 

@@ -13,7 +13,7 @@ import { addConnection, type Connection } from '../connection/connection.ts';
 import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
-import { maxPostedLines } from '../protocol/bounds.ts';
+import { maxIgnoredBody, maxPostedLines } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/crossOrigin.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
@@ -29,7 +29,14 @@ import { type Fields, type Route, refusal, respond } from './route.ts';
 /** 192 random bits, as base64url. */
 const tokenBytes = 24;
 
-const preflight = preflightFields('GET, POST, DELETE', 'Content-Type, Last-Event-ID');
+/**
+ * Fields that clients add by themselves: EventSource and its polyfills `Cache-Control` and `Last-Event-ID`, wrappers of
+ * fetch and XMLHttpRequest the others.
+ */
+const clientFields =
+  'Content-Type, Last-Event-ID, Cache-Control, Pragma, X-Requested-With, Authorization, Accept';
+
+const preflight = preflightFields('GET, POST, DELETE', clientFields);
 
 export function newPollRoute(server: Server): Route {
   /**
@@ -50,13 +57,13 @@ export function newPollRoute(server: Server): Route {
   /** @returns the most bytes of body */
   function admit(head: Head): number {
     const { method, path, headers } = head;
-    if (method === 'OPTIONS') return 0;
+    if (method === 'OPTIONS') return maxIgnoredBody;
     if (!sessionPath.test(path)) {
-      if (method === 'POST') return 0;
+      if (method === 'POST') return maxIgnoredBody;
       throw new ProtocolError(405, 'a session is opened by POST', { Allow: 'POST, OPTIONS' });
     }
     find(head);
-    if (method === 'GET' || method === 'DELETE') return 0;
+    if (method === 'GET' || method === 'DELETE') return maxIgnoredBody;
     const Allow = 'GET, POST, DELETE, OPTIONS';
     if (method !== 'POST') throw new ProtocolError(405, `a session knows no ${method}`, { Allow });
     const { maxMessage } = server.configuration;
@@ -103,10 +110,9 @@ export function newPollRoute(server: Server): Route {
   }
 
   /** A poll, or a stream. */
-  function wait(request: Connection, { headers }: Head, socket: PolledSocket, fields: Fields): void {
-    const isStream = /\btext\/event-stream\b/i.test(headers.get('accept') ?? '');
-    // A browser that comes again to a stream says so.
-    if (isStream) socket.acknowledge(readNumber(headers.get('last-event-id'), 'Last-Event-ID') ?? 0);
+  function wait(request: Connection, head: Head, socket: PolledSocket, fields: Fields): void {
+    const isStream = /\btext\/event-stream\b/i.test(head.headers.get('accept') ?? '');
+    if (isStream) socket.acknowledge(lastEventId(head));
     socket.connection.wire = isStream ? sse : poll;
     socket.attach({ connection: request, fields, isStream, wroteAt: server.now });
   }
@@ -200,6 +206,20 @@ function refuseLate(): never {
   throw new ProtocolError(
     429,
     'the messages before this one are not worked through; take some, and send it again',
+  );
+}
+
+/**
+ * The last event that a client has which comes back to a stream. The field needs a preflight on other sites, so polyfills
+ * of EventSource put it into the query, under one of two names. Of several the latest counts: the client's URL may still
+ * have an older one.
+ * @throws ProtocolError 400
+ */
+function lastEventId(head: Head): number {
+  return Math.max(
+    readNumber(head.headers.get('last-event-id'), 'Last-Event-ID') ?? 0,
+    numberIn(head, 'lastEventId') ?? 0,
+    numberIn(head, 'last_event_id') ?? 0,
   );
 }
 

@@ -1,10 +1,12 @@
 /** HTTP requests instead of a WebSocket: each step, as bytes. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { maxIgnoredBody } from '../../src/protocol/bounds.ts';
 import {
   ask,
   openPolled,
   openStream,
+  pollMany,
   pollOnce,
   post,
   readAnswer,
@@ -137,6 +139,49 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     second.socket.destroy();
   });
 
+  for (const name of ['Last-Event-ID', 'lastEventId', 'last_event_id']) {
+    test(`a stream goes on behind the event that ${name} names`, async () => {
+      const session = await openPolled(port, 'echo');
+      for (const text of ['one', 'two', 'three']) await post(port, session, text);
+      assert.equal((await pollMany(port, session, 3)).messages.length, 3);
+      const isField = name.includes('-');
+      const path = isField ? session : `${session}?${name}=2`;
+      const stream = await openStream(port, path, isField ? { [name]: '2' } : {});
+      await stream.until('"three"}\n\n');
+      assert.doesNotMatch(stream.text(), /"one"|"two"/);
+      stream.socket.destroy();
+    });
+  }
+
+  test('a stream goes on behind the latest of the events that its field and its query name', async () => {
+    const session = await openPolled(port, 'echo');
+    for (const text of ['one', 'two', 'three']) await post(port, session, text);
+    assert.equal((await pollMany(port, session, 3)).messages.length, 3);
+    const stream = await openStream(port, `${session}?lastEventId=1`, { 'Last-Event-ID': '2' });
+    await stream.until('"three"}\n\n');
+    assert.doesNotMatch(stream.text(), /"two"/);
+    stream.socket.destroy();
+  });
+
+  test('a small body that no request needs is read and ignored', async () => {
+    const json = { headers: { 'Content-Type': 'application/json' }, body: '{}' };
+    const opened = await ask(port, 'POST', '/poll/echo', json);
+    assert.equal(opened.status, 201, opened.body);
+    const session = `/poll/s/${(JSON.parse(opened.body) as { session: string }).session}`;
+    const chunked = { 'Transfer-Encoding': 'chunked' };
+    const inChunks = requestBytes('POST', '/poll/echo', { headers: chunked });
+    const answer = readAnswer(
+      await exchange(port, Buffer.concat([inChunks, Buffer.from('2\r\n{}\r\n0\r\n\r\n')])),
+    );
+    assert.equal(answer.status, 201, answer.body);
+    await post(port, session, 'hello');
+    assert.match((await ask(port, 'GET', session, json)).body, /hello/);
+    assert.equal((await ask(port, 'OPTIONS', session, json)).status, 204);
+    const largest = { body: 'x'.repeat(maxIgnoredBody) };
+    assert.equal((await ask(port, 'DELETE', session, largest)).status, 204);
+    assert.equal((await ask(port, 'GET', session)).status, 404);
+  });
+
   test('is ended by DELETE, at once, and its poll is answered', async () => {
     const session = await openPolled(port, 'echo');
     const socket = await connectTcp(port);
@@ -175,7 +220,9 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
 
   const refused: [string, string, string, Record<string, string>, string | Buffer | undefined, number][] = [
     ['a session that is not opened by POST', 'GET', '/poll/echo', {}, undefined, 405],
-    ['a session opened with a body', 'POST', '/poll/echo', {}, 'x', 413],
+    ['a session opened with a large body', 'POST', '/poll/echo', {}, 'x'.repeat(maxIgnoredBody + 1), 413],
+    ['a poll with a large body', 'GET', '*', {}, 'x'.repeat(maxIgnoredBody + 1), 413],
+    ['a wrong lastEventId', 'GET', '*?lastEventId=x', { Accept: 'text/event-stream' }, undefined, 400],
     ['another method', 'PUT', '*', {}, undefined, 405],
     ['an acknowledgement of what was not sent', 'GET', '*?ack=1', {}, undefined, 400],
     ['one that is no number', 'GET', '*?ack=-1', {}, undefined, 400],
@@ -231,10 +278,14 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
     assert.equal(headers.get('vary'), 'Origin');
     const origin = from('https://a.example');
     const missing = await ask(port, 'GET', '/poll/s/x', origin);
-    const tooLong = await ask(port, 'POST', '/poll/echo', { ...origin, body: 'x' });
+    const tooLong = await ask(port, 'POST', '/poll/echo', { ...origin, body: 'x'.repeat(100_000) });
     assert.deepEqual([missing.status, tooLong.status], [404, 413]);
-    for (const refused of [missing, tooLong])
+    for (const refused of [missing, tooLong]) {
       assert.equal(refused.headers.get('access-control-allow-origin'), 'https://a.example', 'it can be read');
+      assert.equal(refused.headers.get('access-control-allow-credentials'), 'true');
+    }
+    const program = await ask(port, 'POST', '/poll/echo');
+    assert.ok(!program.headers.has('access-control-allow-credentials'), 'a program is not a page');
   });
 
   test('may not come from elsewhere, where origins are named', async t => {
@@ -250,6 +301,7 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
       const { status, headers } = await ask(port, method, path, from('https://b.example'));
       assert.equal(status, 403, method);
       assert.ok(!headers.has('access-control-allow-origin'));
+      assert.ok(!headers.has('access-control-allow-credentials'));
     }
     assert.equal(await post(port, session, 'no browser'), 1, 'programs have no origin');
   });
@@ -265,6 +317,16 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
     assert.equal(answer.status, 204);
     assert.equal(answer.headers.get('access-control-allow-origin'), 'https://a.example');
     assert.match(answer.headers.get('access-control-allow-methods')!, /DELETE/);
-    assert.match(answer.headers.get('access-control-allow-headers')!, /Content-Type/);
+    assert.equal(answer.headers.get('access-control-allow-credentials'), 'true');
+    const allowed = answer.headers.get('access-control-allow-headers')!.toLowerCase().split(', ');
+    for (const field of [
+      'content-type',
+      'last-event-id',
+      'cache-control',
+      'pragma',
+      'x-requested-with',
+      'authorization',
+    ])
+      assert.ok(allowed.includes(field), field);
   });
 });
