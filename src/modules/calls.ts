@@ -13,6 +13,8 @@ import { rollBack } from './swap.ts';
 export interface ModuleState {
   readonly name: string;
   readonly file: string;
+  /** The file that the version in charge was loaded from, without links. */
+  readonly realPath: string;
   /** Subprotocols, and paths. */
   readonly names: readonly string[];
   readonly wire: string | undefined;
@@ -30,6 +32,7 @@ export function moduleStates(server: Server): ModuleState[] {
   return slotsOf(server).map(({ name, file, current, trouble, lastError, peers, wired, wire }) => ({
     name,
     file,
+    realPath: current.real,
     names: current.names,
     wire: current.wire === undefined ? undefined : wire.name,
     version: current.number,

@@ -1,7 +1,8 @@
 /** The folder that modules lie in. */
-import { readdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { quoted, UsageError } from '../options/error.ts';
+import { realPathOf } from '../storage/links.ts';
 import type { ModuleFile } from './load.ts';
 
 /**
@@ -9,21 +10,22 @@ import type { ModuleFile } from './load.ts';
  * and those that begin with `_` or `.`, which others may import.
  * @throws UsageError where it cannot be read, or two would have one name
  */
-export function listModules(folder: string): ModuleFile[] {
+export async function listModules(folder: string): Promise<ModuleFile[]> {
   let files: string[];
   try {
-    files = readdirSync(folder);
+    files = await readdir(folder);
   } catch (error) {
     const why =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is none' : (error as Error).message;
     throw new UsageError(`--handlers wants a folder that can be read, not ${quoted(folder)}: ${why}`);
   }
   const found = files.filter(isModule).toSorted();
-  const modules = found.map(file => ({
-    name: file.slice(0, file.indexOf('.')),
-    path: resolve(folder, file),
-    shown: join(folder, file),
-  }));
+  const modules: ModuleFile[] = [];
+  for (const file of found) {
+    const path = resolve(folder, file);
+    const real = await realPathOf(path);
+    modules.push({ name: moduleName(file), path, real, shown: join(folder, file) });
+  }
   for (const [at, { name, shown }] of modules.entries()) {
     const twin = modules.slice(0, at).find(other => other.name === name);
     if (twin !== undefined)
@@ -32,6 +34,11 @@ export function listModules(folder: string): ModuleFile[] {
   return modules;
 }
 
-function isModule(file: string): boolean {
+/** The file's name up to its first dot. */
+export function moduleName(file: string): string {
+  return file.slice(0, file.indexOf('.'));
+}
+
+export function isModule(file: string): boolean {
   return /^[^._][^.]*\.m?[jt]s$/.test(file);
 }

@@ -2,10 +2,13 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { whyUnreadable } from '../options/file.ts';
 import { maxLoadHeap } from '../protocol/bounds.ts';
 import { readExports } from './exports.ts';
 import type { Version } from './slot.ts';
@@ -17,7 +20,9 @@ export interface ModuleFile {
   readonly name: string;
   /** Absolute. */
   readonly path: string;
-  /** As it is to be called in sentences. */
+  /** The path with all links resolved, when the folder was listed; undefined: a link that leads nowhere. */
+  readonly real: string | undefined;
+  /** The path as the user wrote it, for sentences. */
   readonly shown: string;
 }
 
@@ -27,10 +32,28 @@ let imports = 0;
 /** The file may be written while it is read: then it is read again, but not for ever. */
 const mostTries = 5;
 
-export async function digestOf({ path }: ModuleFile): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
+/** @throws Error, a sentence, if there is no such file */
+export async function digestOf({ real, shown }: ModuleFile): Promise<string> {
+  if (real === undefined) throw new Error(`${shown} is not loaded: it is a link that leads nowhere`);
+  try {
+    // Opening a named pipe would wait for someone to write to it.
+    const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      if (!(await file.stat()).isFile()) throw new Error('it is no file');
+      return createHash('sha256')
+        .update(await file.readFile())
+        .digest('hex');
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw new Error(`${shown} is not loaded: ${whyUnreadable(error)}`);
+  }
+}
+
+/** Whether the file is what this version was loaded from. With another path it has other neighbours to import. */
+export async function isLoadedFrom(file: ModuleFile, { real, digest }: Version): Promise<boolean> {
+  return real === file.real && digest === (await digestOf(file));
 }
 
 /**
@@ -38,8 +61,8 @@ export async function digestOf({ path }: ModuleFile): Promise<string> {
  * @throws Error, a sentence
  */
 export async function loadVersion(file: ModuleFile, limit: number): Promise<Version> {
-  const { name, path, shown } = file;
-  if (isTypeScript(path) && !runsTypeScript()) {
+  const { name, shown } = file;
+  if (isTypeScript(file.path) && !runsTypeScript()) {
     const advice = 'use Node 22.18 or newer, or compile it';
     throw new Error(
       `${shown} is TypeScript, which this Node (${process.versions.node}) does not run; ${advice}`,
@@ -47,20 +70,37 @@ export async function loadVersion(file: ModuleFile, limit: number): Promise<Vers
   }
   for (let tries = 1; ; tries++) {
     const digest = await digestOf(file);
-    const { error, line } = await tryOut(path, name, limit);
+    const real = file.real!;
+    const { error, line } = await tryOut(real, name, limit);
     if (error !== undefined)
       throw new Error(`${shown}${line && `, line ${line},`} is not loaded: it ${error}`);
     // What was tried is what is loaded, as near as can be told.
     if ((await digestOf(file)) !== digest && tries < mostTries) continue;
     const number = ++imports;
-    const exports = await importHere(`${pathToFileURL(path).href}?v=${number}`, file, limit);
+    const exports = await importHere(real, number, file, limit);
     if ((await digestOf(file)) !== digest && tries < mostTries) continue;
     const rest = { before: undefined, hasOwnState: false, isTakenBack: false };
-    return { number, digest, loadedAt: new Date(), ...exports, ...rest };
+    return { number, real, digest, loadedAt: new Date(), ...exports, ...rest };
   }
 }
 
-async function importHere(url: string, { name, shown }: ModuleFile, limit: number) {
+const require = createRequire(import.meta.url);
+
+/** What was loaded from this file, as it is called in the stacks of errors. */
+export const hrefOf = (real: string) => pathToFileURL(real).href;
+
+async function importHere(real: string, number: number, { name, shown }: ModuleFile, limit: number) {
+  const url = `${hrefOf(real)}?v=${number}`;
+  // Node never forgets where a link led. A real path has none, but may have been one when something was imported by it.
+  const resolved = import.meta.resolve(url);
+  if (resolved !== url) {
+    const other = fileURLToPath(resolved);
+    throw new Error(
+      `${shown} is not loaded: ${real} was a link to ${other} before, which Node keeps in mind until a restart`,
+    );
+  }
+  // CommonJS is cached by its path alone.
+  delete require.cache[real];
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<never>((_, reject) => {
     if (limit > 0)

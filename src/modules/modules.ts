@@ -7,7 +7,7 @@ import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { listModules } from './folder.ts';
 import { newModuleHandler } from './handler.ts';
-import { digestOf, loadVersion, type ModuleFile } from './load.ts';
+import { hrefOf, isLoadedFrom, loadVersion, type ModuleFile } from './load.ts';
 import { newModuleLog, newModuleServer } from './server.ts';
 import { reasonOf, type Slot, type Version } from './slot.ts';
 import { catchStrays } from './strays.ts';
@@ -85,15 +85,7 @@ async function prepareModules(
   only?: ReadonlySet<string>,
   fallback?: string,
 ): Promise<() => readonly string[]> {
-  const files = listModules(modules.folder);
-  const planned: Planned[] = [];
-  for (const file of files) {
-    if (only !== undefined && !only.has(file.name)) continue;
-    const slot = modules.slots.get(file.name);
-    if (slot?.file === file.shown && slot.current.digest === (await digestOf(file))) continue;
-    const version = await tryToLoad(modules, file);
-    planned.push({ file, version, state: slot === undefined ? firstState(file, version) : undefined });
-  }
+  const { files, planned } = await planAll(modules, only);
   const names = new Set(files.map(({ name }) => name));
   const gone = only === undefined ? [...modules.slots.values()].filter(slot => !names.has(slot.name)) : [];
   check(modules, planned, gone, fallback);
@@ -102,6 +94,45 @@ async function prepareModules(
     findWires(modules);
     return lines;
   };
+}
+
+/** A link may be switched again and again while modules are loaded. */
+const mostTries = 5;
+
+/** All from the same release: where a link is switched in between, all over again. @throws Error, a sentence */
+async function planAll(
+  modules: Modules,
+  only: ReadonlySet<string> | undefined,
+): Promise<{ files: readonly ModuleFile[]; planned: readonly Planned[] }> {
+  for (let tries = 1; ; tries++) {
+    const files = await listModules(modules.folder);
+    const hasMoved = async () =>
+      tries < mostTries && placesOf(files) !== placesOf(await listModules(modules.folder));
+    try {
+      const planned = await plan(modules, files, only);
+      if (planned.length === 0 || !(await hasMoved())) return { files, planned };
+    } catch (error) {
+      if (!(await hasMoved())) throw error;
+    }
+  }
+}
+
+const placesOf = (files: readonly ModuleFile[]) => JSON.stringify(files.map(({ real }) => real));
+
+async function plan(
+  modules: Modules,
+  files: readonly ModuleFile[],
+  only: ReadonlySet<string> | undefined,
+): Promise<Planned[]> {
+  const planned: Planned[] = [];
+  for (const file of files) {
+    if (only !== undefined && !only.has(file.name)) continue;
+    const slot = modules.slots.get(file.name);
+    if (slot?.file === file.shown && (await isLoadedFrom(file, slot.current))) continue;
+    const version = await tryToLoad(modules, file);
+    planned.push({ file, version, state: slot === undefined ? firstState(file, version) : undefined });
+  }
+  return planned;
 }
 
 async function tryToLoad({ slots, server }: Modules, file: ModuleFile): Promise<Version> {
@@ -169,14 +200,20 @@ function put({ server, slots }: Modules, { file, version, state }: Planned): str
     slots.set(name, made);
     const names = version.names.join(' ') || 'none, but a wire';
     log('info', 'handler loaded', { handler: name, names });
-    return `${shown} is loaded`;
+    return `${whereFrom(file)} is loaded`;
   }
   slot.file = shown;
   const why = takeOver(slot, version);
-  if (why === undefined) return `${shown} has taken over ${slot.peers.size + slot.wired.size} connections`;
+  if (why === undefined)
+    return `${whereFrom(file)} has taken over ${slot.peers.size + slot.wired.size} connections`;
   slot.trouble = { what: 'refused', why, at: new Date() };
   log('error', 'handler not loaded', { handler: name, reason: why });
   return `${shown} is not loaded: ${why}`;
+}
+
+/** The path as the user wrote it and, if there are links in it, what it leads to now. */
+function whereFrom({ shown, path, real }: ModuleFile): string {
+  return real === path ? shown : `${shown} (now ${real})`;
 }
 
 function newSlot(server: Server, name: string, file: string, version: Version): Slot {
@@ -185,6 +222,7 @@ function newSlot(server: Server, name: string, file: string, version: Version): 
     name,
     file,
     owner: server,
+    hrefs: new Set([hrefOf(version.real)]),
     current: version,
     trouble: undefined,
     lastError: undefined,

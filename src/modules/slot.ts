@@ -11,7 +11,8 @@ import type { Peer } from './peer.ts';
 export interface Version {
   /** Counted over all that were tried. */
   readonly number: number;
-  /** Tells one state of the file from another. */
+  /** The file that it was loaded from, without links, and the hash of what was in it. */
+  readonly real: string;
   readonly digest: string;
   readonly loadedAt: Date;
   readonly names: readonly string[];
@@ -43,6 +44,8 @@ export interface Slot {
   /** Its path as the user wrote it, for sentences. */
   file: string;
   readonly owner: Server;
+  /** The URLs of all files that versions were loaded from. */
+  readonly hrefs: Set<string>;
   current: Version;
   /** Why the file's last state is not the current version. */
   trouble: Trouble | undefined;

@@ -3,16 +3,15 @@
  * those; but a module's fault is no reason to lose everyone's connections.
  */
 
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { log, stackOf } from '../log/log.ts';
+import { hrefOf } from './load.ts';
 import { noteError, type Slot } from './slot.ts';
 import { rollBack } from './swap.ts';
 
 export function catchStrays(slots: () => Iterable<Slot>): void {
   process.on('uncaughtException', (error: unknown, origin) => {
     const stack = stackOf(error);
-    const culprit = [...slots()].find(({ file }) => stack.includes(pathToFileURL(resolve(file)).href));
+    const culprit = [...slots()].find(({ hrefs }) => [...hrefs].some(href => stack.includes(href)));
     if (culprit === undefined) {
       // What a promise was rejected with need not say where it came from, and we leave none unheeded ourselves. Nor does
       // an `error` event that nobody listens to: a connection of a module's own that was refused has Node's calls only.
@@ -23,9 +22,8 @@ export function catchStrays(slots: () => Iterable<Slot>): void {
     }
     noteError(culprit, error);
     log('error', 'handler threw', { handler: culprit.name, stack });
-    const { current, file } = culprit;
-    if (stack.includes(`${pathToFileURL(resolve(file)).href}?v=${current.number}:`))
-      rollBack(culprit, current, error);
+    const { current } = culprit;
+    if (stack.includes(`${hrefOf(current.real)}?v=${current.number}:`)) rollBack(culprit, current, error);
   });
 }
 

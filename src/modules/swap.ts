@@ -3,6 +3,7 @@ import { requestTurn } from '../connection/outbox.ts';
 import { log, stackOf } from '../log/log.ts';
 import { withoutEffects } from './effects.ts';
 import type * as user from './interface.ts';
+import { hrefOf } from './load.ts';
 import { noteError, reasonOf, type Slot, type Version } from './slot.ts';
 
 /** The slot's first version begins. */
@@ -26,6 +27,7 @@ export function takeOver(slot: Slot, next: Version): string | undefined {
     return `its swap threw ${reasonOf(error)}`;
   }
   slot.current = next;
+  slot.hrefs.add(hrefOf(next.real));
   slot.trouble = undefined;
   takeNames(slot);
   startTicking(slot);
@@ -36,8 +38,8 @@ export function takeOver(slot: Slot, next: Version): string | undefined {
   } else {
     stop(slot, old);
   }
-  const { number: version } = next;
-  log('info', 'handler swapped', { handler: slot.name, version, connections: slot.peers.size });
+  const { number: version, real: file } = next;
+  log('info', 'handler swapped', { handler: slot.name, version, connections: slot.peers.size, file });
   return undefined;
 }
 

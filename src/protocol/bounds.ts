@@ -150,6 +150,9 @@ export const spoolQuiet = 1000;
 /** Of so many such files at a time the disk is to have it that they were taken. */
 export const spoolSync = 32;
 
+/** How often `--watch` looks for changes that the system did not report; milliseconds. */
+export const watchRescan = 1000;
+
 /** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
 export const spoolRescan = 5000;
 

@@ -44,7 +44,7 @@ export function newFolder(test: Test, files: Readonly<Record<string, string>> = 
 }
 
 /** A server that has loaded the folder's modules, and has a handler of its own, `echo`. @param options further ones, as on the command line */
-export async function loadAll(folder: Folder, ...options: string[]): Promise<Server> {
+export async function loadAll(folder: Pick<Folder, 'path'>, ...options: string[]): Promise<Server> {
   const server = newFakeServer('--handlers', folder.path, ...options);
   server.handlers.set('echo', echo);
   await startModules(server);

@@ -1,0 +1,61 @@
+/**
+ * Paths with symbolic links in them. A deployment switches such links while the server runs (`current -> releases/2`, or the
+ * `..data` of a mounted Kubernetes volume), so a path is resolved again each time it is used: Node's own resolvers cache.
+ */
+import { lstat, readlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+
+/** A name in a directory whose replacement changes where a path leads. */
+export interface Hop {
+  readonly folder: string;
+  readonly name: string;
+}
+
+export interface Route {
+  /** The path without links; undefined if it leads nowhere at present. */
+  readonly real: string | undefined;
+  /** Every link on the way, and the end: the file itself, or the first name that does not exist. */
+  readonly hops: readonly Hop[];
+}
+
+/** As on Linux (path_resolution(7)). */
+const maxLinks = 40;
+
+/** Resolves the path link by link. Whatever keeps it from getting to the end counts as leading nowhere. */
+export async function followLinks(path: string): Promise<Route> {
+  const hops: Hop[] = [];
+  const names = resolve(path).split('/').reverse();
+  let links = 0;
+  let at = '/';
+  while (names.length > 0) {
+    const name = names.pop()!;
+    if (name === '' || name === '.') continue;
+    if (name === '..') {
+      at = dirname(at);
+      continue;
+    }
+    const next = join(at, name);
+    const isLast = names.length === 0;
+    try {
+      if (!(await lstat(next)).isSymbolicLink()) {
+        if (isLast) hops.push({ folder: at, name });
+        at = next;
+        continue;
+      }
+      hops.push({ folder: at, name });
+      if (++links > maxLinks) return { real: undefined, hops };
+      const target = await readlink(next);
+      names.push(...target.split('/').reverse());
+      if (target.startsWith('/')) at = '/';
+    } catch {
+      hops.push({ folder: at, name });
+      return { real: undefined, hops };
+    }
+  }
+  return { real: at, hops };
+}
+
+/** @returns undefined if the path leads nowhere */
+export async function realPathOf(path: string): Promise<string | undefined> {
+  return (await followLinks(path)).real;
+}
