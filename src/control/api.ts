@@ -14,6 +14,7 @@ import { maxCommandBody, maxFormValues } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/fields.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
+import { checkOrigin } from '../protocol/origin.ts';
 import { type Route, respond } from '../wire/route.ts';
 import { findCommand, readNamed } from './call.ts';
 import type { Call, Control } from './command.ts';
@@ -32,7 +33,9 @@ export function newOwnersDoor(control: Control): Route {
 
 /** @param token of now; undefined while there is none */
 export function newTokenDoor(control: Control, token: () => string | undefined): Route {
-  const door = newDoor(control, ({ headers }) => {
+  const door = newDoor(control, head => {
+    checkOrigin(head, control.server.configuration.origins);
+    const { headers } = head;
     // RFC 7235 §2.1: the scheme's name is in any case.
     const given = /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
     if (given === undefined || !isEqual(given, token() ?? '')) throw unauthorized();

@@ -1,5 +1,6 @@
 /** The kinds of values that name a place: where to listen, and whose pages may connect. */
 import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
+import { parseOrigin, parseOriginRule } from '../protocol/origin.ts';
 import { type Kind, port } from './values.ts';
 
 export interface TcpAddress {
@@ -71,13 +72,6 @@ export function showListenAddress(address: ListenAddress): string {
   return `tcp://${bracketed}:${address.port}`;
 }
 
-/** RFC 6454 §6.2: an origin is a scheme, a host and a port other than the scheme's own; nothing follows. */
-function parseOrigin(raw: unknown): string | undefined {
-  if (typeof raw !== 'string' || !/^https?:\/\/[^/?#@*\s\\]+\/?$/i.test(raw) || !URL.canParse(raw))
-    return undefined;
-  return new URL(raw).origin;
-}
-
 /** Peers that are told by their addresses. */
 export interface Peers {
   /** As it was written. */
@@ -113,10 +107,19 @@ export const listenUrl: Kind<ListenAddress> = {
   show: showListenAddress,
 };
 
-/** An origin as browsers send it in the `Origin` field: lower case, no default port, no final slash. */
+/** An origin as browsers send it in the `Origin` field. */
 export const origin: Kind<string> = {
   placeholder: 'URL',
-  wants: 'an origin such as https://example.com, without path or wildcard',
-  parse: parseOrigin,
+  wants: 'an origin such as https://example.com or null, without path or wildcard',
+  parse: raw => (typeof raw === 'string' ? parseOrigin(raw) : undefined),
+  show: value => value,
+};
+
+/** Origins to admit: one, all below a domain, or those of the server's own pages. */
+export const originRule: Kind<string> = {
+  placeholder: 'ORIGIN',
+  wants:
+    'an origin such as https://example.com, capacitor://localhost or null, without path; *.example.com; or same',
+  parse: raw => (typeof raw === 'string' ? parseOriginRule(raw) : undefined),
   show: value => value,
 };

@@ -1,6 +1,6 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
-import { host, listenUrl, origin, peers } from './addresses.ts';
+import { host, listenUrl, originRule, peers } from './addresses.ts';
 import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
 import { programOptions } from './program.ts';
@@ -60,11 +60,11 @@ export const table = {
     help: 'a broadcast leaves its sender out',
   },
   origin: {
-    kind: origin,
+    kind: originRule,
     repeatable: true,
     default: [],
     group: 'Sessions',
-    help: 'admit pages of this origin only',
+    help: 'admit only pages of this origin; same: our own',
   },
   compress: {
     kind: choice(['off', 'on', 'takeover'], 'WORD'),

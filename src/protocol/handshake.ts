@@ -5,16 +5,13 @@ import { ProtocolError } from './codes.ts';
 import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
 import { hasToken, isToken, splitList } from './fields.ts';
 import type { Head } from './http.ts';
+import { checkOrigin } from './origin.ts';
 
 /** What the server is willing to agree to. */
 export interface HandshakePolicy {
   /** The subprotocols it has, case-sensitive. */
   readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
-  /**
-   * The origins whose pages may connect; empty: all. An entry is an origin as browsers send it (`https://example.com`,
-   * `http://localhost:3000`), `*.example.com` for every host below example.com whatever its scheme and port, or `null`,
-   * the origin of local files and sandboxed frames.
-   */
+  /** Rules for the pages that may connect, as `checkOrigin` takes them. */
   readonly origins: readonly string[];
   readonly compression: Compression;
 }
@@ -55,7 +52,7 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
     throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
   }
-  checkOrigin(headers.get('origin'), policy.origins);
+  checkOrigin(head, policy.origins);
   const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
   const extensions = headers.get('sec-websocket-extensions');
   const offers = extensions === undefined ? [] : parseExtensions(extensions, 400);
@@ -111,26 +108,6 @@ function checkRequest(head: Head): void {
     const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
     throw new ProtocolError(426, 'Sec-WebSocket-Version is not 13', answer);
   }
-}
-
-/**
- * RFC 6455 §10.2: pages of other sites are refused with 403. A request without Origin passes: it is no browser's
- * (§4.2.1, 7), and as a program could send any Origin it likes (§10.1), to demand one would keep out scripts and nobody
- * else.
- * @param allowed as in `HandshakePolicy.origins`
- * @throws ProtocolError 403
- */
-export function checkOrigin(origin: string | undefined, allowed: readonly string[]): void {
-  if (origin === undefined || allowed.length === 0) return;
-  // RFC 6455 §4.2.2, 4: compared in lower case.
-  const lower = origin.toLowerCase();
-  const host = /^[a-z][a-z\d+.-]*:\/\/([\w.-]+)(?::\d+)?$/.exec(lower)?.[1];
-  for (const entry of allowed) {
-    const wanted = entry.toLowerCase();
-    // The dot stays, or `*.example.com` would let evilexample.com in.
-    if (wanted.startsWith('*.') ? host?.endsWith(wanted.slice(1)) : lower === wanted) return;
-  }
-  throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
 }
 
 /** The first of the client's list that the server has; undefined if there is none, which is no error. */

@@ -23,6 +23,8 @@ export interface Head {
   readonly headers: Headers;
   /** Bytes of body that follow; Infinity when only its chunks will tell. */
   readonly bodyLength: number;
+  /** The host that a trusted proxy says it was asked for. */
+  forwardedHost?: string;
 }
 
 /** The head of a response. */

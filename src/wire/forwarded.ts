@@ -1,7 +1,7 @@
 /** For whom a proxy says it speaks, in the head of a request. */
 import type { Connection } from '../connection/connection.ts';
 import { hostOf, inOnePiece, isTrusted } from '../connection/peer.ts';
-import { splitList } from '../protocol/fields.ts';
+import { isHost, splitList } from '../protocol/fields.ts';
 import type { Head } from '../protocol/http.ts';
 import { parseIp } from '../protocol/ipAddress.ts';
 
@@ -10,8 +10,9 @@ import { parseIp } from '../protocol/ipAddress.ts';
  * trusted proxy has added is true, and the first that is no trusted proxy itself is the client; all before it may be made
  * up.
  */
-export function believeForwarded(connection: Connection, { headers }: Head): void {
-  const forwarded = headers.get('x-forwarded-for');
+export function believeForwarded(connection: Connection, head: Head): void {
+  believeForwardedHost(connection, head);
+  const forwarded = head.headers.get('x-forwarded-for');
   if (forwarded === undefined) return;
   const hops = splitList(forwarded);
   for (let at = hops.length - 1; at >= 0; at--) {
@@ -21,4 +22,12 @@ export function believeForwarded(connection: Connection, { headers }: Head): voi
     if (parseIp(host) === undefined) return;
     connection.address = inOnePiece(hops[at]!);
   }
+}
+
+/** Proxies that add to this field, as Apache does, add to its end; hosts before the last may be made up. */
+function believeForwardedHost(connection: Connection, head: Head): void {
+  const forwarded = head.headers.get('x-forwarded-host');
+  if (forwarded === undefined || !isTrusted(connection)) return;
+  const host = splitList(forwarded).at(-1);
+  if (host !== undefined && isHost(host)) head.forwardedHost = host;
 }

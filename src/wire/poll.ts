@@ -17,8 +17,8 @@ import { maxIgnoredBody, maxPostedLines } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/crossOrigin.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
-import { checkOrigin } from '../protocol/handshake.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
+import { checkOrigin } from '../protocol/origin.ts';
 import { areLines, readPosted, sessionPath } from '../protocol/polling.ts';
 import { closeSession, openSession } from '../session/processData.ts';
 import { chooseHandler } from './http.ts';
@@ -152,7 +152,7 @@ export function newPollRoute(server: Server): Route {
     takes: ({ path }) => path === '/poll' || path.startsWith('/poll/'),
 
     admit(head) {
-      checkOrigin(head.headers.get('origin'), server.configuration.origins);
+      checkOrigin(head, server.configuration.origins);
       return admit(head);
     },
 

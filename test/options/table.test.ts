@@ -71,7 +71,8 @@ const valued: Record<
     first: ['https://example.com/', ['https://example.com']],
     second: ['http://localhost:3000', ['http://localhost:3000']],
     unfit: 'example.com',
-    wants: 'an origin such as https://example.com, without path or wildcard',
+    wants:
+      'an origin such as https://example.com, capacitor://localhost or null, without path; *.example.com; or same',
   },
   trustProxy: {
     field: 'trustProxy',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { host, listenUrl, origin } from '../../src/options/addresses.ts';
+import { host, listenUrl, origin, originRule } from '../../src/options/addresses.ts';
 import { choice, count, duration, flag, type Kind, port, size } from '../../src/options/values.ts';
 
 interface Cases {
@@ -210,12 +210,14 @@ const cases: Record<string, Cases> = {
       ['HTTPS://Example.COM:443/', 'https://example.com'],
       ['http://localhost:3000', 'http://localhost:3000'],
       ['http://[::1]:80', 'http://[::1]'],
+      ['null', 'null'],
+      ['capacitor://localhost', 'capacitor://localhost'],
     ],
     bad: [
       ...[
         '',
         '*',
-        'null',
+        'same',
         'example.com',
         'https://',
         'https://*.example.com',
@@ -225,6 +227,17 @@ const cases: Record<string, Cases> = {
       ],
       ...['https://u@a', 'https://a:99999', 'ftp://a', 'https://a b', 'https:a', 'https:\\\\a', 1, null, {}],
     ],
+  },
+  originRule: {
+    kind: originRule,
+    good: [
+      ['https://example.com', 'https://example.com'],
+      ['null', 'null'],
+      ['Same', 'same'],
+      ['*.Example.com', '*.example.com'],
+      ['HTTPS://*.Example.com:443/', 'https://*.example.com'],
+    ],
+    bad: ['', '*', 'example.com', 'https://a/b', 'ws://a', 1, null, {}],
   },
 };
 

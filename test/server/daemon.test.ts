@@ -66,7 +66,7 @@ test('it listens when the process that started it ends, in a session of its own,
   const pid = pidNow();
   assert.equal(lines.length, 2);
   for (const line of lines) {
-    const [, port, told] = /^pollywog listens on ws:\/\/127\.0\.0\.1:(\d+) \(pid (\d+)\)$/.exec(line) ?? [];
+    const [, port, told] = /^pollywog listens on http:\/\/127\.0\.0\.1:(\d+) \(pid (\d+)\)$/.exec(line) ?? [];
     assert.equal(Number(told), pid);
     await assertServes(Number(port));
   }

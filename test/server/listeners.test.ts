@@ -59,7 +59,7 @@ async function statusAt(path: string): Promise<string> {
 test('each listener has its ready line: as text, where and who', async () => {
   const server = await start(2, '-p', '0', '-p', '0', '--host', '127.0.0.1', ...quiet);
   const ports = server.lines.map(line => {
-    assert.match(line, /^pollywog listens on ws:\/\/127\.0\.0\.1:\d+ \(pid \d+\)$/);
+    assert.match(line, /^pollywog listens on http:\/\/127\.0\.0\.1:\d+ \(pid \d+\)$/);
     return portOf(line);
   });
   assert.notEqual(ports[0], ports[1]);
@@ -94,7 +94,7 @@ test('each listener has its ready line: as JSON, a Unix socket’s without a por
 test('--host and --listen tcp:// take IPv6', async () => {
   const server = await start(2, '-p', '0', '--host', '::1', '--listen', 'tcp://[::1]:0', ...quiet);
   for (const line of server.lines) {
-    assert.match(line, /^pollywog listens on ws:\/\/\[::1\]:\d+ /);
+    assert.match(line, /^pollywog listens on http:\/\/\[::1\]:\d+ /);
     const client = await connectRaw(portOf(line), { host: '::1' });
     await client.end();
   }
@@ -103,6 +103,11 @@ test('--host and --listen tcp:// take IPv6', async () => {
 
 test('without --host it listens on every interface, IPv4 and IPv6', async () => {
   const server = await start(1, '-p', '0', ...quiet);
+  assert.match(
+    server.lines[0]!,
+    /^pollywog listens on http:\/\/localhost:\d+ \(pid \d+\)$/,
+    'a link to click',
+  );
   for (const host of ['127.0.0.1', '::1']) await (await connectRaw(portOf(server.lines[0]!), { host })).end();
   assert.equal(await server.end(), 0);
 });
