@@ -1,6 +1,7 @@
 # Pollywog. `make help` lists the targets. The commands stand here; npm's scripts call make.
 .DEFAULT_GOAL := help
 PORT ?= 8080
+HOST ?= 127.0.0.1
 ROUNDS ?= 3
 SECONDS ?= 600
 TIMES ?= 100
@@ -14,8 +15,8 @@ units = $(into)/lib/systemd/system
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-serve: build ## install, build, and run the server on PORT=8080
-	node dist/server.js -p $(PORT)
+serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.1
+	node dist/server.js --host $(HOST) -p $(PORT)
 
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json

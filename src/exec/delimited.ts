@@ -17,11 +17,11 @@ export function newDelimitedFormat(delimiter: number, kind: string, isShared: bo
     headerSize: 0,
     longest: size => size + idRoom,
 
-    // A message that has the delimiter in it would be several to the program, and what begins them the client's to say.
+    // A message with the delimiter inside would be several to the program, and the client would choose how they begin.
     message({ isText, bytes, start, end }, id) {
       if (!isText)
         throw new ProtocolError(CloseCode.UnsupportedData, `messages here are ${kind}, not binary`);
-      const text = bytes.subarray(start, end);
+      const text = bytes.subarray(start, delimiter === LF ? lineEnd(bytes, start, end) : end);
       if (text.includes(delimiter))
         throw new ProtocolError(CloseCode.InvalidPayload, `messages here are ${kind}`);
       const prefix = isShared ? `${id} ` : '';
@@ -33,7 +33,7 @@ export function newDelimitedFormat(delimiter: number, kind: string, isShared: bo
     },
 
     read(bytes, start, end) {
-      const stop = delimiter === LF && end > start && bytes[end - 1] === CR ? end - 1 : end;
+      const stop = delimiter === LF ? withoutCr(bytes, start, end) : end;
       if (!isShared) return messageSaid([], true, bytes, start, stop);
       const found = bytes.subarray(start, stop).indexOf(space);
       const idsEnd = found < 0 ? stop : start + found;
@@ -41,6 +41,15 @@ export function newDelimitedFormat(delimiter: number, kind: string, isShared: bo
       return messageSaid(to, true, bytes, Math.min(idsEnd + 1, stop), stop);
     },
   };
+}
+
+/** Where a client's line ends: many send it with the line end (LF or CR LF) that they read it with. */
+function lineEnd(bytes: Uint8Array, start: number, end: number): number {
+  return end > start && bytes[end - 1] === LF ? withoutCr(bytes, start, end - 1) : end;
+}
+
+function withoutCr(bytes: Uint8Array, start: number, end: number): number {
+  return end > start && bytes[end - 1] === CR ? end - 1 : end;
 }
 
 /** `7`, `7,9` or `*`. */

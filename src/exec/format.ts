@@ -40,8 +40,12 @@ export interface Format {
   /** Someone came or left: for shared programs, in formats that have events. */
   opened?(id: number, variables: Variables): Buffer;
   closed?(id: number, code: number, reason: string): Buffer;
-  /** Reads the record `bytes[start, end)`, which is without its delimiter. @throws Error, a sentence */
-  read(bytes: Buffer, start: number, end: number): Said;
+  /**
+   * Reads the record `bytes[start, end)`, which is without its delimiter.
+   * @returns `undefined` for a record that says nothing, such as a blank line between JSON objects
+   * @throws Error, a sentence
+   */
+  read(bytes: Buffer, start: number, end: number): Said | undefined;
 }
 
 export function newFormat(format: ProgramFormat, isShared: boolean): Format {

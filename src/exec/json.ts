@@ -15,7 +15,7 @@ const LF = 0x0a;
 const frameRoom = 64 * 1024;
 
 export function newJsonFormat(isShared: boolean): Format {
-  const line = (id: number, fields: object) =>
+  const record = (id: number, fields: object) =>
     Buffer.from(`${JSON.stringify(isShared ? { id, ...fields } : fields)}\n`);
 
   return {
@@ -25,16 +25,18 @@ export function newJsonFormat(isShared: boolean): Format {
     longest: size => 3 * size + frameRoom,
 
     message(message, id) {
-      if (message.isText) return line(id, { text: messageText(message) });
+      if (message.isText) return record(id, { text: messageText(message) });
       const { bytes, start, end } = message;
-      return line(id, { base64: Buffer.from(bytes.subarray(start, end)).toString('base64') });
+      return record(id, { base64: Buffer.from(bytes.subarray(start, end)).toString('base64') });
     },
 
-    opened: (id, variables) => line(id, { open: variables }),
-    closed: (id, code, reason) => line(id, { close: code, reason }),
+    opened: (id, variables) => record(id, { open: variables }),
+    closed: (id, code, reason) => record(id, { close: code, reason }),
 
     read(bytes, start, end) {
-      const { id, text, base64, close, reason, ...others } = parseObject(bytes.subarray(start, end));
+      const line = lineText(bytes.subarray(start, end));
+      if (isBlank(line)) return undefined;
+      const { id, text, base64, close, reason, ...others } = parseObject(line);
       const to = isShared ? readIds(id) : [];
       const [unknown] = Object.keys(others);
       if (unknown !== undefined)
@@ -56,11 +58,22 @@ function wholeMessage(to: Said['to'], isText: boolean, bytes: Buffer): Said {
   return messageSaid(to, isText, bytes, 0, bytes.length);
 }
 
-function parseObject(bytes: Buffer): Readonly<Record<string, unknown>> {
+/** A line without a byte order mark, which editors put at the start of scripts, and PHP prints (RFC 8259 §8.1 allows to ignore it). */
+function lineText(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw new Error('a line that is not UTF-8');
+  const text = bytes.toString();
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
+}
+
+/** Whether a line has nothing but JSON's own whitespace (RFC 8259 §2). */
+function isBlank(line: string): boolean {
+  return !/[^ \t\r]/.test(line);
+}
+
+function parseObject(line: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
-    value = JSON.parse(bytes.toString());
+    value = JSON.parse(line);
   } catch {
     throw new Error('a line that is not JSON');
   }

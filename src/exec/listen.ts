@@ -105,14 +105,14 @@ function hearRecord(audience: Audience): void {
   const { records } = audience.program;
   const { bytes, recordStart, recordEnd } = records;
   work.done += 1 + ((recordEnd - recordStart) >>> 8);
-  let said: Said;
+  let said: Said | undefined;
   try {
     said = audience.format.read(bytes, recordStart, recordEnd);
   } catch (error) {
     audience.mishears((error as Error).message);
     return;
   }
-  audience.hears(said);
+  if (said !== undefined) audience.hears(said);
 }
 
 function over(audience: Audience): void {

@@ -26,7 +26,8 @@ function readAll(
     while (find(records, format, longest)) {
       try {
         const { recordStart, recordEnd } = records;
-        read.push(show(format.read(records.bytes, recordStart, recordEnd)));
+        const said = format.read(records.bytes, recordStart, recordEnd);
+        if (said !== undefined) read.push(show(said));
       } catch (error) {
         read.push(`! ${(error as Error).message}`);
       }
@@ -58,8 +59,14 @@ describe('line', () => {
     assert.equal(format.message(message('grüße, ☃\r'), 1).toString(), 'grüße, ☃\r\n');
     assert.equal(format.message(message(''), 1).toString(), '\n');
     assert.throws(() => format.message(message('a\nb'), 1), { code: 1007 });
-    assert.throws(() => format.message(message('a\n'), 1), { code: 1007 });
     assert.throws(() => format.message(message(Buffer.from('a')), 1), { code: 1003 });
+  });
+  test('one line end at the end of a message is dropped; a second one is refused', () => {
+    for (const text of ['a', 'a\n', 'a\r\n'])
+      assert.equal(format.message(message(text), 1).toString(), 'a\n');
+    for (const text of ['\n', '\r\n']) assert.equal(format.message(message(text), 1).toString(), '\n');
+    for (const text of ['a\n\n', '\n\n', 'a\r\n\r\n', 'a\n\r\n', '\na', 'a\nb\n'])
+      assert.throws(() => format.message(message(text), 1), { code: 1007 }, JSON.stringify(text));
   });
   test('a line is a message, the last one without its end, too; CR LF ends a line as well', () => {
     assert.deepEqual(
@@ -80,7 +87,9 @@ describe('line, shared', () => {
   const format = newFormat('line', true);
   test('a message has the id before it, and nothing a client sends looks like another’s', () => {
     assert.equal(format.message(message('8 hi'), 7).toString(), '7 8 hi\n');
+    assert.equal(format.message(message('8 hi\r\n'), 7).toString(), '7 8 hi\n');
     assert.throws(() => format.message(message('a\n8 b'), 7), { code: 1007 });
+    assert.throws(() => format.message(message('a\n8 b\n'), 7), { code: 1007 });
   });
   test('answers go to one, to several or to all', () => {
     assert.deepEqual(readAll(format, Buffer.from('7 hi you\n7,9,11 a\n* b\n7 \n7\n*\r\n')), [
@@ -209,13 +218,30 @@ describe('json', () => {
     ]);
     assert.deepEqual(readAll(format, lines({ close: 1000 })), [{ to: [], code: 1000, reason: '' }]);
   });
+  test('blank lines, and byte order marks before an object, say nothing', () => {
+    const bom = '\ufeff';
+    for (const written of ['\n', ' \t\n', '\r\n', `${bom}\n`, `${bom}\r\n`, '  ', bom]) {
+      const text = `${written}{"text":"a"}\n\n${bom}{"text":"b"}\r\n${written}`;
+      for (const size of [1, 1000]) {
+        assert.deepEqual(
+          readAll(format, Buffer.from(text), size),
+          [one('a'), one('b')],
+          JSON.stringify(text),
+        );
+      }
+    }
+    assert.deepEqual(readAll(shared, Buffer.from(`${bom}\n{"id":7,"text":"a"}\n\n`)), [
+      { to: [7], text: 'a' },
+    ]);
+  });
   test('half a character does not become a text that no one may send', () => {
     assert.deepEqual(readAll(format, Buffer.from('{"text":"\\ud800"}\n')), [one('\ufffd')]);
   });
   test('what there is not is told', () => {
     const oneOf = '! an object without one of "text", "base64" and "close", or with several';
     const wrong: [string, string][] = [
-      ['', '! a line that is not JSON'],
+      ['nil', '! a line that is not JSON'],
+      ['\u00a0', '! a line that is not JSON'],
       ['{"text":"a"', '! a line that is not JSON'],
       ['[]', '! a line that is not a JSON object'],
       ['null', '! a line that is not a JSON object'],
