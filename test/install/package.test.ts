@@ -1,0 +1,81 @@
+/** The npm package, as npm makes it for the registry and for `npm install git+URL`: both run `prepare`. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-package-'));
+const checkout = join(folder, 'checkout');
+const installed = join(folder, 'node_modules/pollywog');
+after(() => rmSync(folder, { recursive: true }));
+
+/** A checkout as npm clones it: what git has, and the development dependencies. */
+before(() => {
+  mkdirSync(checkout);
+  for (const name of [
+    'src',
+    'Makefile',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'README.md',
+    'LICENSE',
+  ])
+    cpSync(join(root, name), join(checkout, name), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
+  const words = ['pack', '--offline', '--silent', '--pack-destination', folder];
+  const output = execFileSync('npm', words, { cwd: checkout, encoding: 'utf8' });
+  const tarball = output.trim().split('\n').at(-1)!;
+  mkdirSync(installed, { recursive: true });
+  execFileSync('tar', ['-xzf', join(folder, tarball), '-C', installed, '--strip-components=1']);
+  symlinkSync(join(root, 'node_modules/minimist'), join(folder, 'node_modules/minimist'));
+});
+
+test('the package has the programs, the page and the manual pages', () => {
+  for (const name of [
+    'server.js',
+    'client.js',
+    'web/page/index.html',
+    'man/pollywog.1',
+    'man/pollywog.json.5',
+  ])
+    assert.ok(existsSync(join(installed, 'dist', name)), name);
+  for (const program of ['server.js', 'client.js']) {
+    const { status, stderr } = spawnSync(process.execPath, [join(installed, 'dist', program), '--version']);
+    assert.deepEqual([status, stderr.toString()], [0, '']);
+  }
+});
+
+test('its types are those of modules', () => {
+  const good = join(folder, 'good.mts');
+  writeFileSync(
+    good,
+    "import type { Handler } from 'pollywog';\nexport const name: keyof Handler = 'message';\n",
+  );
+  const bad = join(folder, 'bad.mts');
+  writeFileSync(
+    bad,
+    "import type { Handler } from 'pollywog';\nexport const name: keyof Handler = 'nothing';\n",
+  );
+  const check = (file: string) =>
+    spawnSync(
+      join(root, 'node_modules/.bin/tsc'),
+      ['--noEmit', '--ignoreConfig', '--skipLibCheck', '--module', 'nodenext', file],
+      { cwd: folder, encoding: 'utf8' },
+    );
+  assert.deepEqual([check(good).status, check(good).stdout], [0, '']);
+  assert.match(check(bad).stdout, /^bad\.mts\(2,\d+\): error TS2322/);
+});
+
+test('without the development dependencies, `prepare` has nothing to do and does not fail', () => {
+  const bare = join(folder, 'bare');
+  mkdirSync(bare);
+  cpSync(join(root, 'package.json'), join(bare, 'package.json'));
+  const { status } = spawnSync('npm', ['run', 'prepare', '--offline', '--silent'], { cwd: bare });
+  assert.equal(status, 0);
+  assert.equal(existsSync(join(bare, 'dist')), false);
+});
