@@ -15,7 +15,7 @@ export interface Chunk {
   readonly end: number;
   /** The next free byte. */
   used: number;
-  /** Writes of the system that still read from it. */
+  /** Writes of the system that still read from it and, of a lasting chunk, the ranges that queues have of it. */
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
   readonly outlivesTurn: boolean;
@@ -28,6 +28,18 @@ function newChunk(bytes: Buffer, start: number, end: number, outlivesTurn: boole
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
 export function newLastingChunk(size: number): Chunk {
   return newChunk(Buffer.allocUnsafeSlow(size), 0, size, true);
+}
+
+/** Bytes of chunks outside the turn's memory that queues or writes refer to. All servers of the process share the arena. */
+export const outputMemory = { held: 0 };
+
+/** A queue or a write refers to the chunk. */
+export function pin(chunk: Chunk): void {
+  if (chunk.pins++ === 0 && chunk.bytes !== turnMemory) outputMemory.held += chunk.bytes.length;
+}
+
+export function unpin(chunk: Chunk): void {
+  if (--chunk.pins === 0 && chunk.bytes !== turnMemory) outputMemory.held -= chunk.bytes.length;
 }
 
 /** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins what one turn had for it. */

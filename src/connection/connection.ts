@@ -4,6 +4,7 @@ import type { Message } from '../protocol/message.ts';
 import type { Ending } from './ending.ts';
 import type { Handler } from './handler.ts';
 import { makeRoomForFrames } from './lastFrames.ts';
+import { updateHeld } from './memory.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Security } from './security.ts';
 import type { Server } from './server.ts';
@@ -102,6 +103,8 @@ export interface Connection {
   bytesOut: number;
   messagesIn: number;
   messagesOut: number;
+  /** Bytes of memory it holds, besides queued output; see memory.ts. */
+  held: number;
 }
 
 export function newConnection(
@@ -157,6 +160,7 @@ export function newConnection(
     bytesOut: 0,
     messagesIn: 0,
     messagesOut: 0,
+    held: 0,
   };
 }
 
@@ -164,6 +168,7 @@ export function newConnection(
 export function addConnection(server: Server, socket: Socket, wire: Wire, isControl = false): Connection {
   const connection = newConnection(server, nextId(server.table), socket, wire, isControl);
   addEntry(server.table, connection);
+  updateHeld(connection);
   if (!isControl) server.connections++;
   socket.start(connection);
   return connection;

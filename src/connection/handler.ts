@@ -25,6 +25,8 @@ export interface Handler {
    *   1006 where the connection ended without a close frame
    */
   closed?(connection: Connection, code: number, reason: string): void;
+  /** Bytes of memory that the handler holds for the connection, such as input of a program; they count against `maxMemory`. */
+  held?(connection: Connection): number;
   /** All that came in this turn is processed, and nothing is sent yet. */
   turnEnds?(): void;
   /** The server listens; the first turn is still to come. */

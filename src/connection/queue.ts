@@ -2,7 +2,7 @@
  * What is to be sent to one connection, in order, as ranges of chunks. Most turns need one range: a range that starts
  * where the last one ended merely extends it.
  */
-import { type Chunk, newLastingChunk } from './arena.ts';
+import { type Chunk, newLastingChunk, pin, unpin } from './arena.ts';
 
 export interface Range {
   chunk: Chunk;
@@ -46,6 +46,8 @@ export function appendRange(queue: OutgoingQueue, chunk: Chunk, start: number, e
     queue.earlier ??= [];
     queue.earlier.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
   }
+  // The turn's own chunks are not counted: no queue refers to them when the turn is over.
+  if (chunk.outlivesTurn) pin(chunk);
   queue.chunk = chunk;
   queue.start = start;
   queue.end = end;
@@ -53,8 +55,12 @@ export function appendRange(queue: OutgoingQueue, chunk: Chunk, start: number, e
 
 /** Empties the queue, but for what is in flight. */
 export function clearQueue(queue: OutgoingQueue): void {
+  if (queue.chunk?.outlivesTurn) unpin(queue.chunk);
+  if (queue.earlier !== undefined) {
+    for (const { chunk } of queue.earlier) if (chunk.outlivesTurn) unpin(chunk);
+    queue.earlier = undefined;
+  }
   queue.chunk = undefined;
-  queue.earlier = undefined;
   queue.size = queue.inFlightSize;
 }
 
@@ -63,7 +69,7 @@ export function putInFlight(queue: OutgoingQueue, ranges: readonly Range[]): voi
   queue.inFlight = ranges;
   queue.inFlightSize = 0;
   for (const { chunk, start, end } of ranges) {
-    chunk.pins++;
+    pin(chunk);
     queue.inFlightSize += end - start;
   }
   queue.size += queue.inFlightSize;
@@ -72,7 +78,7 @@ export function putInFlight(queue: OutgoingQueue, ranges: readonly Range[]): voi
 /** The system is done with them: sent, or given up. */
 export function landInFlight(queue: OutgoingQueue): void {
   if (queue.inFlight === undefined) return;
-  for (const { chunk } of queue.inFlight) chunk.pins--;
+  for (const { chunk } of queue.inFlight) unpin(chunk);
   queue.size -= queue.inFlightSize;
   queue.inFlight = undefined;
   queue.inFlightSize = 0;

@@ -7,6 +7,7 @@ import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { noteRule } from './ending.ts';
+import { updateHeld } from './memory.ts';
 import { markDirty, queueForAll, queueRange, settleBurst } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
@@ -139,6 +140,7 @@ export function sendToAll(
       const { windowBits } = deflater;
       range = deflated[windowBits] ??= deflatedRange(windowBits, isText, bytes, start, end);
       noteDeflated(deflater, bytes, start, end);
+      updateHeld(member);
     }
     member.messagesOut++;
     queueRange(member, range.chunk, range.start, range.end);

@@ -4,6 +4,7 @@ import { clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { type Descriptors, newDescriptors } from './descriptors.ts';
 import type { Handler } from './handler.ts';
+import { type MemoryUse, newMemoryUse } from './memory.ts';
 import { newTable, type Table } from './table.ts';
 import type { Wire } from './wire.ts';
 
@@ -30,6 +31,8 @@ export interface Counters {
   messagesIn: number;
   /** Given up (1013) for being more than `maxBuffered` behind. */
   fellBehind: number;
+  /** Closed because all connections together held more than `maxMemory`. */
+  evicted: number;
 }
 
 /** Something that is read anew on `reload`: certificates, handlers … */
@@ -51,6 +54,7 @@ export interface Server {
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
   readonly descriptors: Descriptors;
+  readonly memory: MemoryUse;
   /** When it was last said that connections have nearly all of them, as in `now`; 0 means never. */
   shortageToldAt: number;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
@@ -73,7 +77,8 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     reloadables: [],
     handlers: new Map(),
     table: newTable(),
-    counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0 },
+    counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0, evicted: 0 },
+    memory: newMemoryUse(),
     descriptors: newDescriptors(maxDescriptors),
     shortageToldAt: 0,
     connections: 0,

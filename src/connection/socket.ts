@@ -27,6 +27,10 @@ export interface Socket {
   shutdown(): void;
   /** Gives the descriptor back. Nothing is heard of the socket any more. */
   destroy(): void;
+  /** Bytes of memory that the socket itself holds, if it holds any. */
+  held?(): number;
+  /** Forgets what it holds to be sent: the connection is closed to free memory. */
+  discard?(): void;
   /** The peer's address as `127.0.0.1:50312`, `[::1]:50312` or `unix`. */
   address(): string;
 }

@@ -24,6 +24,8 @@ export interface Wire {
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Says goodbye in the wire's own words, and ends the connection in good order. */
   close(connection: Connection, code: number, reason: string): void;
+  /** Like `close`, but waits for no answer of the peer's. Without it, `close` waits for none. */
+  fail?(connection: Connection, code: number, reason: string): void;
   /**
    * Nothing more comes: the peer ended its direction, or the connection broke (`error`). Called for every connection, at the
    * latest when it is freed, and maybe again: the first call counts.
@@ -31,4 +33,6 @@ export interface Wire {
   lost(connection: Connection, error: string | undefined): void;
   /** Looks at `server.now` whether something is overdue. Called now and then, not while the connection is ending. */
   checkDeadlines(connection: Connection): void;
+  /** Bytes of memory that the wire holds for the connection, such as a request's body. */
+  held?(connection: Connection): number;
 }

@@ -1,4 +1,5 @@
 /** The command that tells about the server as a whole. */
+import { usedMemory } from '../connection/memory.ts';
 import { moduleStates } from '../modules/calls.ts';
 import { controlPlace, logPlace, pidPlace } from '../options/places.ts';
 import type { Command } from './command.ts';
@@ -24,7 +25,7 @@ export const info: Command = {
       draining: server.isDraining,
       connections: server.connections,
       counters: { ...counters },
-      memory: { rss: size(rss), heap: size(heapUsed) },
+      memory: { rss: size(rss), heap: size(heapUsed), used: size(usedMemory(server)) },
       places: {
         control: controlPlace(configuration, places) ?? null,
         configuration: configuration.configFile ?? null,
@@ -38,6 +39,7 @@ export const info: Command = {
         connections: limit(configuration.maxConnections),
         openFiles: limit(server.descriptors.limit),
         message: size(limit(configuration.maxMessage)),
+        memory: size(limit(configuration.maxMemory)),
         buffered: size(limit(configuration.maxBuffered)),
         header: size(limit(configuration.maxHeader)),
       },

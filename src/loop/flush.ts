@@ -3,6 +3,7 @@
 import { getSystemErrorName } from 'node:util';
 import { recycleArena } from '../connection/arena.ts';
 import type { Connection } from '../connection/connection.ts';
+import { updateHeld } from '../connection/memory.ts';
 import { dirty, dropConnection, markDirty } from '../connection/outbox.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from '../connection/queue.ts';
 import { settleSending } from '../connection/send.ts';
@@ -31,6 +32,7 @@ function flushConnection(connection: Connection): void {
   }
   if (socket.isBusy) keepBeyondTurn(queue);
   else if (queue.size > 0 && !writeQueue(connection)) return;
+  if (socket.held !== undefined) updateHeld(connection);
   if (connection.phase === 'ending' && queue.size === 0) endWriting(connection);
   holdBack(connection);
 }

@@ -2,7 +2,7 @@
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../connection/connection.ts';
 import { showPeer } from '../connection/peer.ts';
-import type { Range } from '../connection/queue.ts';
+import { landInFlight, type Range } from '../connection/queue.ts';
 import type { Socket } from '../connection/socket.ts';
 import { writeDone } from './flush.ts';
 import { bytesArrived, peerEnded } from './poll.ts';
@@ -155,8 +155,11 @@ export class PublicSocket implements Socket {
   }
 
   destroy(): void {
+    const { connection, stream } = this;
     this.connection = undefined;
-    this.stream.destroy();
+    // The stream may still read from the queue's bytes until it is closed.
+    if (connection !== undefined && this.isBusy) stream.once('close', () => landInFlight(connection.queue));
+    stream.destroy();
   }
 
   address(): string {

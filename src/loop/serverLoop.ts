@@ -11,6 +11,7 @@ import { addConnection, type Connection } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
 import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
+import { enforceMemory, releaseHeld, updateHeld } from '../connection/memory.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
@@ -19,7 +20,7 @@ import type { Socket } from '../connection/socket.ts';
 import { freeClosedIds, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
 import { isLogged, log } from '../log/log.ts';
-import { heldBackShare, heldInput, urgentShare } from '../protocol/bounds.ts';
+import { connectionMemory, heldBackShare, heldInput, urgentShare } from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
@@ -44,6 +45,7 @@ export async function serverLoop(server: Server): Promise<void> {
     endConnections();
     checkDeadlines(server);
     endTurn(server);
+    enforceMemory(server);
     flush();
     freeConnections(server);
     reportSlow(server.now, server.configuration.slowTurn);
@@ -184,11 +186,20 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   } else {
     connection.inputStart = at;
   }
+  if (mayHoldMemory(connection)) updateHeld(connection);
   const waits = hasHeldInput(connection);
   setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
   else if (connection.hasPeerEnded && !waits) lose(connection, undefined);
+}
+
+/** Most connections hold nothing between turns, and did not before: for those there is nothing to count. */
+function mayHoldMemory({ input, endpoint, unfinished, held, handler, socket }: Connection): boolean {
+  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
+  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || unfinished !== undefined)
+    return true;
+  return handler?.held !== undefined || socket.held !== undefined;
 }
 
 /** The peer will send nothing more, and what it sent is worked through, or there was an error. */
@@ -221,6 +232,7 @@ function freeConnections(server: Server): void {
     recordEnded(connection);
     connection.input = undefined;
     clearQueue(connection.queue);
+    releaseHeld(connection);
     connection.socket.destroy();
     removeEntry(server.table, connection.id);
     if (!connection.isControl) server.connections--;

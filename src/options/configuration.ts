@@ -33,6 +33,8 @@ export interface Configuration {
   readonly maxMessage: number;
   readonly maxConnections: number;
   readonly maxBuffered: number;
+  /** All connections together; Infinity where there is no limit. */
+  readonly maxMemory: number;
   readonly maxHeader: number;
   /** The folder of the user's modules; empty: none. */
   readonly handlers: string;

@@ -1,4 +1,5 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
+import { totalmem } from 'node:os';
 import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, originRule, peers } from './addresses.ts';
 import { moduleOptions } from './moduleOptions.ts';
@@ -198,6 +199,12 @@ export const table = {
     group: 'Limits',
     help: 'unsent bytes before a slow client goes',
   },
+  maxMemory: {
+    kind: size,
+    default: defaultMaxMemory(),
+    group: 'Limits',
+    help: 'memory for all connections together',
+  },
   maxHeader: {
     kind: size,
     default: defaults.maxHeader,
@@ -274,6 +281,18 @@ export const table = {
     help: 'print the version',
   },
 } as const satisfies OptionTable;
+
+/**
+ * Half of the memory that the system or the control group of this process has, at most 512 MiB: the rest is for the
+ * programs beside this one. Redis recommends a limit for its clients of 5% of the memory, as its data takes the rest.
+ */
+function defaultMaxMemory(): number {
+  const MiB = 1024 * 1024;
+  // 0, or more than the machine has, where there is no limit.
+  const constrained = process.constrainedMemory() ?? 0;
+  const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.min(512, Math.max(1, Math.floor(total / 2 / MiB))) * MiB;
+}
 
 export type OptionName = keyof typeof table;
 

@@ -1,12 +1,22 @@
 /** The chat: who is there, and where. */
 import type { Connection } from '../connection/connection.ts';
+import { type MemoryUse, newMemoryUse } from '../connection/memory.ts';
 import type { Server } from '../connection/server.ts';
 import { isLogged, log } from '../log/log.ts';
 import { maxEmptyRooms, maxNameBytes, maxPacketBlob } from '../protocol/bounds.ts';
 import { closeRoom, openRoom } from '../storage/room.ts';
 import { closeStore, openStore, type Store } from '../storage/store.ts';
 import { join, leave, newGroup } from './group.ts';
-import { type HistoryBound, isEmptyHistory, newHistory, remember, remembered, setBound } from './history.ts';
+import {
+  forgetOldest,
+  type HistoryBound,
+  historyMemory,
+  isEmptyHistory,
+  newHistory,
+  remember,
+  remembered,
+  setBound,
+} from './history.ts';
 import type { Name } from './names.ts';
 import { type Chat, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
 import { reason, writeWaiting } from './say.ts';
@@ -14,7 +24,12 @@ import { reason, writeWaiting } from './say.ts';
 /** Uids begin here and are never used again. */
 const firstUid = 0x1000;
 
-export function newChat(historyBound: HistoryBound, store: Store | undefined): Chat {
+/** @param memory counts what rooms remember */
+export function newChat(
+  historyBound: HistoryBound,
+  store: Store | undefined,
+  memory: MemoryUse = newMemoryUse(),
+): Chat {
   return {
     users: new Map(),
     rooms: new Map(),
@@ -23,14 +38,16 @@ export function newChat(historyBound: HistoryBound, store: Store | undefined): C
     store,
     nextUid: firstUid,
     unwritten: new Set(),
+    memory,
   };
 }
 
 /** The chat as it is configured, with its rooms' histories, if it has any on disk. @throws Error, a sentence */
-export function openChat({ configuration, reloadables }: Server): Chat {
+export function openChat({ configuration, reloadables, memory }: Server): Chat {
   const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
   const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep });
-  const chat = newChat(history, store);
+  const chat = newChat(history, store, memory);
+  memory.trimHistories = most => trimHistories(chat, most);
   reloadables.push({
     async prepare(next) {
       return () => {
@@ -51,6 +68,20 @@ export function closeChat({ store }: Chat): void {
 function boundHistories(chat: Chat, bound: HistoryBound): void {
   chat.historyBound = bound;
   for (const room of [...chat.rooms.values(), ...chat.emptyRooms.values()]) setBound(room.history, bound);
+}
+
+/**
+ * Memory is short: the rooms that remember most forget their older half, until all rooms together remember at most `most`
+ * bytes. With `--data` the files still have everything.
+ */
+function trimHistories(chat: Chat, most: number): void {
+  const histories = [...chat.rooms.values(), ...chat.emptyRooms.values()].map(({ history }) => history);
+  histories.sort((one, other) => historyMemory(other) - historyMemory(one));
+  let trimmed = 0;
+  for (; chat.memory.histories > most && trimmed < histories.length; trimmed++) {
+    forgetOldest(histories[trimmed]!);
+  }
+  log('warn', 'histories shortened to free memory', { rooms: trimmed, bytes: chat.memory.histories });
 }
 
 /** @returns a sentence where the nick cannot be had */
@@ -85,7 +116,7 @@ export function findRoom(chat: Chat, name: Name): Room | string {
     name,
     users: new Set(),
     groups: new Map(),
-    history: newHistory(chat.historyBound),
+    history: newHistory(chat.historyBound, chat.memory),
     file: undefined,
     waiting: [],
     isUnwritable: false,
@@ -170,11 +201,14 @@ function emptied(chat: Chat, room: Room): void {
   chat.rooms.delete(room.name.key);
   if (room.file !== undefined) {
     closeRoom(room.file);
+    forgetOldest(room.history, true);
     return;
   }
   if (isEmptyHistory(room.history)) return;
   const { emptyRooms } = chat;
   emptyRooms.set(room.name.key, room);
   const [oldest] = emptyRooms.keys();
-  if (emptyRooms.size > maxEmptyRooms && oldest !== undefined) emptyRooms.delete(oldest);
+  if (emptyRooms.size <= maxEmptyRooms || oldest === undefined) return;
+  forgetOldest(emptyRooms.get(oldest)!.history, true);
+  emptyRooms.delete(oldest);
 }

@@ -3,6 +3,7 @@
  * in lines.
  */
 import type { Connection } from '../connection/connection.ts';
+import type { MemoryUse } from '../connection/memory.ts';
 import { sendMessage, sendToAll } from '../connection/send.ts';
 import type { RoomFile } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
@@ -76,6 +77,8 @@ export interface Chat {
   nextUid: number;
   /** Rooms in which something waits to be written. */
   readonly unwritten: Set<Room>;
+  /** Counts what rooms remember. */
+  readonly memory: MemoryUse;
 }
 
 /** Tells one user something that its voice says. */

@@ -90,6 +90,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       }
     },
 
+    held: ({ data }) => (data as Request | undefined)?.body.content.length ?? 0,
     matches: looksLikeHttp,
     isUrgent: ({ isControl }) => isControl,
     close(connection, _code, reason) {
@@ -99,6 +100,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       else if (request !== undefined)
         refuse(connection, new ProtocolError(503, reason), request.head, request.route);
       else endConnection(connection);
+      // What came of a body is no use any more.
+      if (request !== undefined) request.body.content = noContent;
     },
 
     lost(connection, error) {
@@ -127,6 +130,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     },
   };
 }
+
+const noContent = Buffer.alloc(0);
 
 /** The head of a request for a route is there. */
 function begin(

@@ -20,7 +20,13 @@ import { sendControl } from '../connection/send.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { type EndpointEvents, isControlNext, receive, startClosing } from '../protocol/endpoint.ts';
+import {
+  type EndpointEvents,
+  failConnection,
+  isControlNext,
+  receive,
+  startClosing,
+} from '../protocol/endpoint.ts';
 import { closeSession, finishData, processData } from '../session/processData.ts';
 
 /**
@@ -105,6 +111,11 @@ export const websocket: Wire = {
     connection.endingAt = connection.server.now;
     // The answer may lie behind messages that nobody wants any more.
     resume(connection);
+  },
+
+  fail(connection, code, reason) {
+    if (connection.endpoint !== undefined)
+      failConnection(connection.endpoint, events, connection, code, reason);
   },
 
   lost(connection, error) {

@@ -107,7 +107,7 @@ const valued: Record<
     unfit: 'lots',
     wants: 'a number of messages such as 100, or a size such as 64KB',
   },
-  ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxHeader']),
+  ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxMemory', 'maxHeader']),
   ...bounded('count', ['historyKeep', 'maxConnections', 'execMax']),
   ...bounded('time', [
     'handshakeTimeout',

@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { newMemoryUse } from '../../src/connection/memory.ts';
 import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
-import { isEmptyHistory, newHistory, remember, remembered } from '../../src/session/history.ts';
+import {
+  forgetOldest,
+  historyMemory,
+  isEmptyHistory,
+  newHistory,
+  remember,
+  remembered,
+} from '../../src/session/history.ts';
 
 const texts = (history: ReturnType<typeof newHistory>) =>
   [...remembered(history)].map(({ line }) => String(line));
@@ -77,3 +85,16 @@ function wasCut(all: readonly string[], kept: readonly string[], bytes: number):
   }
   return false;
 }
+
+test('what it remembers is counted, and forgetting takes it off again', () => {
+  const memory = newMemoryUse();
+  const history = newHistory({ messages: 5, bytes: 1000 }, memory);
+  for (let i = 0; i < 20; i++) remember(history, Buffer.from('text'), 0);
+  assert.equal(memory.histories, historyMemory(history));
+  assert.ok(memory.histories > 5 * 4);
+  forgetOldest(history);
+  assert.deepEqual(texts(history), ['text', 'text']);
+  assert.equal(memory.histories, historyMemory(history));
+  forgetOldest(history, true);
+  assert.deepEqual([isEmptyHistory(history), memory.histories], [true, 0]);
+});
