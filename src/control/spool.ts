@@ -3,12 +3,13 @@
  * file. One file at a time, in the order of their names, and one line at a time: so of a thousand files each line has its
  * own turn at the observer, and what the disk has to do is waited for elsewhere than on this thread.
  */
-import { watch } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '../log/log.ts';
-import { maxSpoolFile, spoolRescan, spoolSync } from '../protocol/bounds.ts';
-import { errorCode } from '../storage/disk.ts';
+import { maxSpoolFile, spoolGrace, spoolRescan, spoolSync } from '../protocol/bounds.ts';
+import { followLinks } from '../storage/links.ts';
+import { newWatch, type Watch } from '../storage/watch.ts';
 import type { Control } from './command.ts';
 import {
   agreed,
@@ -16,6 +17,8 @@ import {
   type Folders,
   forget,
   isAnswered,
+  isTaken,
+  isThere,
   listFiles,
   openToSync,
   putAside,
@@ -24,7 +27,14 @@ import {
 } from './spoolFolder.ts';
 import { newRun, type Run, runLines } from './spoolLines.ts';
 import { allOf } from './spoolOutput.ts';
-import { checkFolders, isUnchanged, openFolders, readPlainFile } from './spoolSafety.ts';
+import {
+  checkFolders,
+  completeFolders,
+  findFolders,
+  isUnchanged,
+  openFolders,
+  readPlainFile,
+} from './spoolSafety.ts';
 import { nextFile, nextStep, paceBy } from './spoolSteps.ts';
 
 export interface Spool {
@@ -35,10 +45,17 @@ export interface Spool {
 /** The door's own state. */
 interface Door {
   readonly control: Control;
-  readonly folders: Folders;
+  /** As it was given. It may lead elsewhere later. */
+  readonly path: string;
+  folders: Folders;
+  /** Of the folder that was looked at last; undefined: there was none. */
+  identity: string | undefined;
+  readonly watch: Watch;
   readonly ending: AbortController;
   /** Something may have come since this was last seen false. */
   isWoken: boolean;
+  /** The watch is renewed at the next look. */
+  isWatchDue: boolean;
   /** Ends the nap, if there is one. */
   wake(): void;
   /** What was complained about last: the same is not said again and again. */
@@ -55,21 +72,29 @@ interface Door {
 export async function openSpool(control: Control, path: string): Promise<Spool> {
   const door: Door = {
     control,
+    path,
     folders: await openFolders(path),
+    identity: undefined,
+    watch: newWatch(
+      (folder, name) => {
+        if (concerns(door, folder, name)) rouse(door);
+      },
+      (folder, reason) => log('warn', 'spool not watched', { folder, reason, lookedAtEvery: spoolRescan }),
+    ),
     ending: new AbortController(),
     isWoken: false,
+    isWatchDue: true,
     wake() {},
     complaint: '',
     refused: new Set(),
   };
   paceBy(control.server);
-  await recover(door);
-  const stopWatching = watchFolder(door);
+  await reopen(door);
   const done = work(door);
   return {
     async close() {
       door.ending.abort();
-      stopWatching();
+      door.watch.close();
       rouse(door);
       await done;
     },
@@ -77,9 +102,9 @@ export async function openSpool(control: Control, path: string): Promise<Spool> 
 }
 
 /** What was running when an earlier server ended is not run again: nobody knows how far it came. */
-async function recover({ folders }: Door): Promise<void> {
+async function recover(folders: Folders): Promise<void> {
   const reason = 'the server ended while this was running; it may have been run in part';
-  for (const name of await listFiles(folders.running, () => {})) {
+  for (const name of isThere(folders.running) ? await listFiles(folders.running, () => {}) : []) {
     if (isAnswered(folders, name)) {
       forget(folders, name);
     } else {
@@ -89,18 +114,40 @@ async function recover({ folders }: Door): Promise<void> {
   }
 }
 
-/** @returns what ends it */
-function watchFolder(door: Door): () => void {
+/** In the spool only files with commands do; elsewhere, the links that lead to it, and the spool itself. */
+function concerns({ folders }: Door, folder: string, name: string | undefined): boolean {
+  if (folder !== folders.spool || name === undefined) return true;
+  return name.endsWith(suffix) || name === basename(folder);
+}
+
+/**
+ * Finds the folders that the path leads to now. One that was removed and made again, or that a link was switched to, is begun
+ * with like that of the start; but one that is gone is not made: whoever removed it may be about to make it.
+ * @returns whether the folders in it are there
+ * @throws Error, a sentence, where it is gone, or not safe
+ */
+async function reopen(door: Door): Promise<boolean> {
+  if (door.isWatchDue) await renewWatch(door);
   try {
-    const watcher = watch(door.folders.spool, { persistent: false }, (_, file) => {
-      if (file?.endsWith(suffix)) rouse(door);
-    });
-    watcher.on('error', () => watcher.close());
-    return () => watcher.close();
+    const folders = await findFolders(door.path);
+    const { identity, isComplete } = await checkFolders(folders);
+    if (identity === door.identity) return isComplete;
+    await recover(folders);
+    door.folders = folders;
+    door.identity = identity;
+    await renewWatch(door);
+    return isComplete;
   } catch (error) {
-    log('warn', 'spool not watched', { reason: (error as Error).message, lookedAtEvery: spoolRescan });
-    return () => {};
+    door.identity = undefined;
+    await renewWatch(door);
+    throw error;
   }
+}
+
+async function renewWatch(door: Door): Promise<void> {
+  const { real, hops } = await followLinks(door.path);
+  await door.watch.renew(real === undefined ? [] : [real], hops);
+  door.isWatchDue = false;
 }
 
 function rouse(door: Door): void {
@@ -112,7 +159,10 @@ function rouse(door: Door): void {
 async function nap(door: Door): Promise<void> {
   if (!door.isWoken) {
     await new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, spoolRescan).unref();
+      const timer = setTimeout(() => {
+        door.isWatchDue = true;
+        resolve();
+      }, spoolRescan).unref();
       door.wake = () => {
         clearTimeout(timer);
         resolve();
@@ -127,6 +177,7 @@ async function work(door: Door): Promise<void> {
   while (!door.ending.signal.aborted) {
     try {
       left = await takeWhatIsThere(door, left);
+      if (door.complaint !== '') log('info', 'spool served again', { folder: door.folders.spool });
       door.complaint = '';
     } catch (error) {
       complain(door, (error as Error).message);
@@ -143,13 +194,18 @@ async function work(door: Door): Promise<void> {
  */
 async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<readonly string[]> {
   if (!mayTake(door)) return [];
+  const isComplete = await reopen(door);
   const { folders } = door;
-  await checkFolders(folders);
   const there = await listFiles(folders.spool, file => refuse(door, file));
   const ready = agreed(before, there);
   if (ready.length === 0) return there;
   // Where all of it is taken, there may be more by then.
   door.isWoken = true;
+  if (!isComplete) {
+    // Whoever removes the spool removes what is in it first, and would fail if there were something new in it.
+    await sleep(spoolGrace);
+    await completeFolders(folders);
+  }
   const toSync = await openToSync(folders);
   try {
     for (const [index, name] of ready.entries()) {
@@ -194,6 +250,7 @@ async function runWhole(run: Run, name: string): Promise<void> {
   await nextStep();
   await runLines(run, file.bytes);
   await nextStep();
+  if (!isTaken(run.folders, name)) throw new Error('it was taken away while it was run');
   if (!isUnchanged(path, file)) throw new Error(`it was written to while it was run; ${advice}`);
   await answer(run.folders, name, allOf(run.output));
   await nextStep();
@@ -204,18 +261,18 @@ const advice = 'write it under another name, and rename it when it is whole';
 /** Nothing else is taken before it is put aside. */
 async function fail(door: Door, run: Run, name: string, reason: string): Promise<void> {
   const said = allOf(run.output, `${reason}\n`);
-  while (!(await isPutAside(door, name, said))) await nap(door);
+  while (!(await isPutAside(door, run, name, said))) await nap(door);
   log('warn', 'spool file failed', { name, commands: run.commands, reason });
 }
 
 /** Or need not be: somebody took it away; or the server ends, and sees to it when it is started again. */
-async function isPutAside(door: Door, name: string, said: readonly Buffer[]): Promise<boolean> {
+async function isPutAside(door: Door, run: Run, name: string, said: readonly Buffer[]): Promise<boolean> {
   try {
-    await putAside(door.folders, name, said);
+    await putAside(run.folders, name, said);
     return true;
   } catch (error) {
     complain(door, (error as Error).message);
-    return errorCode(error) === 'ENOENT' || door.ending.signal.aborted;
+    return !isTaken(run.folders, name) || door.ending.signal.aborted;
   }
 }
 

@@ -15,6 +15,7 @@ import { promisify } from 'node:util';
 import { log } from '../log/log.ts';
 import { maxSpoolNames } from '../protocol/bounds.ts';
 import { errorCode } from '../storage/disk.ts';
+import { completeFolders } from './spoolSafety.ts';
 import { nextStep, writeInSteps } from './spoolSteps.ts';
 
 /** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
@@ -107,6 +108,8 @@ export function isAnswered({ spool }: Folders, name: string): boolean {
  */
 export async function putAside(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   const { running, failed } = folders;
+  // Somebody may have removed it since the last look.
+  await completeFolders(folders);
   const free = freeName(failed, name);
   try {
     await put(folders, `${free}.out`, output, failed);
@@ -162,6 +165,15 @@ async function openNew(path: string): Promise<number> {
 }
 
 const openElsewhere = promisify(openDescriptor);
+
+/** Whether a file that was taken is where it was put, and nobody took it away. */
+export function isTaken({ running }: Folders, name: string): boolean {
+  return isThere(join(running, name + suffix));
+}
+
+export function isThere(path: string): boolean {
+  return isPlain(path) !== undefined;
+}
 
 /** Whether what is there is a plain file; undefined where nothing is. */
 function isPlain(path: string): boolean | undefined {

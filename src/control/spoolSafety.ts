@@ -3,8 +3,8 @@
  * plain files are read: nothing that leads elsewhere, and nothing that could keep whoever opens it waiting.
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
-import { lstat, mkdir, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, mkdir, realpath, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { errorCode } from '../storage/disk.ts';
 import { showSize } from './show.ts';
 import type { Folders } from './spoolFolder.ts';
@@ -17,10 +17,8 @@ import { nextStep, stepLength } from './spoolSteps.ts';
 export async function openFolders(path: string): Promise<Folders> {
   try {
     await makeFolder(path);
-    const spool = await realpath(path);
-    const folders = { spool, running: join(spool, 'running'), failed: join(spool, 'failed') };
-    await makeFolder(folders.running);
-    await makeFolder(folders.failed);
+    const folders = await findFolders(path);
+    await completeFolders(folders);
     await checkFolders(folders);
     return folders;
   } catch (error) {
@@ -28,29 +26,104 @@ export async function openFolders(path: string): Promise<Folders> {
   }
 }
 
+/** The folders that the path leads to now: it, or a link on the way, may be another than before. @throws Error, a sentence */
+export async function findFolders(path: string): Promise<Folders> {
+  try {
+    const spool = await realpath(path);
+    if (!(await stat(spool)).isDirectory()) throw new Error(`it is a file, not a folder; ${advice}`);
+    return { spool, running: join(spool, 'running'), failed: join(spool, 'failed') };
+  } catch (error) {
+    throw explained(path, error);
+  }
+}
+
+/** Makes what is missing in the spool's folder. @throws Error, a sentence */
+export async function completeFolders({ running, failed }: Folders): Promise<void> {
+  await makeFolder(running);
+  await makeFolder(failed);
+}
+
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error;
+    if (errorCode(error) === 'EEXIST') return;
+    const parent = dirname(path);
+    if (errorCode(error) !== 'ENOENT') throw explained(path, error);
+    const isThere = await stat(parent).then(
+      () => true,
+      () => false,
+    );
+    throw new Error(
+      isThere
+        ? `the system makes no folders in ${parent}; ${advice}`
+        : `there is no folder ${parent}; make it first`,
+    );
   }
 }
 
-/** @throws Error, a sentence, where one of them is not safe */
-export async function checkFolders(folders: Folders): Promise<void> {
-  for (const path of Object.values(folders)) {
-    const stats = await lstat(path);
-    if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
-    const own = process.getuid?.() ?? stats.uid;
-    if (stats.uid !== own && stats.uid !== 0) {
-      throw new Error(
-        `${path} belongs to another user (uid ${stats.uid}); give it to the server's with chown`,
-      );
-    }
-    if ((stats.mode & 0o002) !== 0) {
-      throw new Error(`everyone may write to ${path}, and so command the server; chmod o-w takes that away`);
+const advice = 'name another with --spool';
+
+/** In place of the system's words. */
+function explained(path: string, error: unknown): Error {
+  switch (errorCode(error)) {
+    case 'ENOENT':
+      return new Error(`there is no folder ${path} (a link may lead nowhere); make it again`);
+    case 'ENOTDIR':
+      return new Error(`there is a file where a folder should be; ${advice}`);
+    case 'EACCES':
+    case 'EPERM':
+      return new Error(`permission denied; let this user read and write it, or ${advice}`);
+    case 'ELOOP':
+      return new Error(`its links lead in a circle; ${advice}`);
+    case 'EROFS':
+      return new Error(`the file system is read-only; remount it, or ${advice}`);
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new Error('the disk is full; free some space');
+    case 'ENAMETOOLONG':
+      return new Error(`its name is too long; ${advice}`);
+    default:
+      return error as Error;
+  }
+}
+
+export interface Checked {
+  /** Differs if another folder has this path by now. */
+  readonly identity: string;
+  /** Whether the folders in it are there. */
+  readonly isComplete: boolean;
+}
+
+/** @throws Error, a sentence, where one of them is not safe, or the spool is gone */
+export async function checkFolders(folders: Folders): Promise<Checked> {
+  const { dev, ino, birthtimeMs } = await checkFolder(folders.spool).catch(error => {
+    throw explained(folders.spool, error);
+  });
+  let isComplete = true;
+  for (const path of [folders.running, folders.failed]) {
+    try {
+      await checkFolder(path);
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw explained(path, error);
+      isComplete = false;
     }
   }
+  return { identity: `${folders.spool} ${dev} ${ino} ${birthtimeMs}`, isComplete };
+}
+
+/** @throws Error, a sentence, where it is not safe, or of the system, where it cannot be looked at */
+async function checkFolder(path: string): Promise<Stats> {
+  const stats = await lstat(path);
+  if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
+  const own = process.getuid?.() ?? stats.uid;
+  if (stats.uid !== own && stats.uid !== 0) {
+    throw new Error(`${path} belongs to another user (uid ${stats.uid}); give it to the server's with chown`);
+  }
+  if ((stats.mode & 0o002) !== 0) {
+    throw new Error(`everyone may write to ${path}, and so command the server; chmod o-w takes that away`);
+  }
+  return stats;
 }
 
 export interface PlainFile {

@@ -1,5 +1,5 @@
 /** Where connections come from. */
-import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
+import { lstatSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../connection/descriptors.ts';
@@ -11,6 +11,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
 import { controlPlace, type Places } from '../options/places.ts';
+import { makeFolder } from '../storage/disk.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { arrivals, socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -66,7 +67,7 @@ export async function openControl(server: Server, usual: Places, wire: Wire): Pr
   const path = controlPlace(server.configuration, usual);
   if (path === undefined) return;
   try {
-    if (isUsual) makeFolder(dirname(path));
+    if (isUsual) tryToMakeFolder(dirname(path));
     await openListener(server, { transport: 'unix', path }, wire, true);
   } catch (error) {
     if (!isUsual) throw error;
@@ -75,9 +76,9 @@ export async function openControl(server: Server, usual: Places, wire: Wire): Pr
 }
 
 /** Where it cannot be made, listening will say why not. */
-function makeFolder(path: string): void {
+function tryToMakeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path);
   } catch {}
 }
 

@@ -1,5 +1,4 @@
 /** The files of a server as a process: where they are, and the log, which is opened anew on reload. */
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Server } from '../connection/server.ts';
 import { configureLog } from '../log/log.ts';
@@ -7,13 +6,14 @@ import { checkLog, logTo } from '../log/sink.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { logPlace, type Places, pidPlace } from '../options/places.ts';
+import { makeFolder } from '../storage/disk.ts';
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
 export function makeUsualFolders(configuration: Configuration, usual: Places): void {
   for (const place of [logPlace(configuration, usual), pidPlace(configuration, usual)]) {
     if (place !== usual.logFile && place !== usual.pidFile) continue;
     try {
-      mkdirSync(dirname(place), { recursive: true, mode: 0o700 });
+      makeFolder(dirname(place));
     } catch {
       // Opening the file will say why not.
     }

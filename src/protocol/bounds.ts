@@ -168,6 +168,9 @@ export const spoolSync = 32;
 /** How often `--watch` looks for changes that the system did not report; milliseconds. */
 export const watchRescan = 1000;
 
+/** How long the folders in the spool are missing before they are made again; milliseconds. */
+export const spoolGrace = 200;
+
 /** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
 export const spoolRescan = 5000;
 

@@ -1,6 +1,16 @@
 /** The calls by which bytes reach the disk, and what to say where it refuses. */
-import { closeSync, constants, fdatasyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 
 /** A record, so that a test can have a disk that fails. */
 export interface Disk {
@@ -36,6 +46,59 @@ export const realDisk: Disk = {
     }
   },
 };
+
+/**
+ * Makes the folder, and those that it is in, for this user alone. Node's own recursive mkdir never returns from a file system
+ * where nothing can be made, such as /proc: it is told ENOENT though the parent is there, and tries again.
+ * @throws Error, that of the system, or a sentence
+ */
+export function makeFolder(path: string): void {
+  const missing: string[] = [];
+  let at = resolve(path);
+  // Each step up is one name fewer, so the number of steps is bounded.
+  for (;;) {
+    const parent = dirname(at);
+    try {
+      if (makeOne(at)) break;
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      if (parent === at || isFolder(parent))
+        throw new Error(`the system makes no folders in ${parent}; choose another place`);
+    }
+    missing.push(at);
+    at = parent;
+  }
+  for (const folder of missing.reverse()) makeOne(folder);
+}
+
+/** @returns true, as it is there then @throws Error where it cannot be made, ENOENT if its parent is missing */
+function makeOne(path: string): true {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Some systems say EROFS or EACCES of a folder that is there.
+    if (isFolder(path)) return true;
+    if (errorCode(error) !== 'EEXIST' || !isDangling(path)) throw error;
+    throw new Error(`${path} is a link that leads nowhere; move it away`);
+  }
+  return true;
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+function isDangling(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return true;
+  }
+}
 
 export function errorCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code;

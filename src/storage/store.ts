@@ -1,7 +1,7 @@
 /** The directory in which rooms outlive the server: a file a room, and those it was rotated to. */
-import { accessSync, constants, mkdirSync, readdirSync } from 'node:fs';
+import { accessSync, constants, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Disk, realDisk, storageError } from './disk.ts';
+import { type Disk, makeFolder, realDisk, storageError } from './disk.ts';
 import { parseRotatedName } from './fileNames.ts';
 import { closeRoom, type RoomFile } from './room.ts';
 import { noteUnsynced, syncAll, syncInBackground } from './sync.ts';
@@ -72,7 +72,7 @@ export function openStore({
 function findRotated(directory: string): Map<string, number[]> {
   const rotated = new Map<string, number[]>();
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeFolder(directory);
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
     for (const name of readdirSync(directory)) {
       const parsed = parseRotatedName(name);

@@ -31,11 +31,11 @@ export interface Watch {
 
 /**
  * Does not keep the process running.
- * @param changed gets the name of what changed, if the system says so
+ * @param changed gets the name of what changed in this folder, if the system says so
  * @param failed hears of each reason once
  */
 export function newWatch(
-  changed: (name: string | undefined) => void,
+  changed: (folder: string, name: string | undefined) => void,
   failed: (folder: string, reason: string) => void,
 ): Watch {
   const watched = new Map<string, Watched>();
@@ -62,7 +62,7 @@ export function newWatch(
         // The directory reports its own removal by its own name.
         const matters =
           file === null || wanted === undefined || wanted.has(file) || file === basename(folder);
-        if (matters) changed(file ?? undefined);
+        if (matters) changed(folder, file ?? undefined);
       });
       watcher.on('error', () => drop(folder));
       watched.set(folder, { watcher, identity, names });

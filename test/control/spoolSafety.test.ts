@@ -49,8 +49,16 @@ test('a server does not start with a folder through which others may command it'
       },
       /running is no folder; move it away/,
     ],
-    [path => writeFileSync(path, ''), /spool is no folder|ENOTDIR/],
-    [path => mkdirSync(`${path}.other`), /cannot take commands from \S+: ENOENT/],
+    [path => writeFileSync(path, ''), /spool: it is a file, not a folder; name another with --spool$/m],
+    [
+      path => symlinkSync('nowhere', path),
+      /there is no folder \S+spool \(a link may lead nowhere\); make it/,
+    ],
+    [path => symlinkSync(path, path), /spool: its links lead in a circle; name another with --spool$/m],
+    [
+      path => mkdirSync(`${path}.other`),
+      /cannot take commands from \S+: there is no folder \S+spool; make it/,
+    ],
   ];
   for (const [index, [prepare, sentence]] of cases.entries()) {
     const spool = newSpoolFolder(t);

@@ -1,0 +1,142 @@
+/** The spool's folder is removed, made again, exchanged, or switched by a link, while the server runs. */
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { connectRaw } from '../support/rawClient.ts';
+import type { ServerProcess } from '../support/serverProcess.ts';
+import {
+  newSpoolFolder,
+  type SpoolFolder,
+  spoolFolder,
+  startSpooling,
+  untilThrough,
+} from '../support/spool.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+async function assertServed(server: ServerProcess, spool: SpoolFolder, name: string): Promise<void> {
+  spool.put(name, 'rooms\n');
+  const { failed, said } = await untilThrough(server, spool, name);
+  assert.deepEqual([failed, said.slice(0, 4)], [false, 'room'], said);
+}
+
+const remove = (path: string) => rmSync(path, { recursive: true });
+const make = (path: string) => mkdirSync(path, { mode: 0o700 });
+
+test('a folder that is removed is missed once, and served as soon as it is made again', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  await assertServed(server, spool, 'before');
+  for (const count of [1, 2]) {
+    remove(spool.path);
+    await untilLogged(server, 'spool trouble', count);
+    assert.ok(!existsSync(spool.path), 'whoever removed it can make it without finding it there');
+    make(spool.path);
+    await assertServed(server, spool, `again${count}`);
+    await untilLogged(server, 'spool served again', count);
+  }
+  const [trouble] = server.logged().filter(({ event }) => event === 'spool trouble');
+  assert.equal(
+    trouble?.['reason'],
+    `there is no folder ${spool.path} (a link may lead nowhere); make it again`,
+  );
+});
+
+test('a folder that is removed and made again at once, or exchanged for another, is served', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  remove(spool.path);
+  make(spool.path);
+  await assertServed(server, spool, '1');
+  make(`${spool.path}.new`);
+  spoolFolder(`${spool.path}.new`).put('2', 'rooms\n');
+  renameSync(spool.path, `${spool.path}.old`);
+  renameSync(`${spool.path}.new`, spool.path);
+  assert.equal((await untilThrough(server, spool, '2')).failed, false);
+});
+
+test('its parent is removed, and made again with it', async t => {
+  const parent = newSpoolFolder(t);
+  make(parent.path);
+  const spool = spoolFolder(join(parent.path, 'inner'));
+  const server = await startSpooling(spool);
+  parent.servers.push(server);
+  remove(parent.path);
+  await untilLogged(server, 'spool trouble');
+  make(parent.path);
+  make(spool.path);
+  await assertServed(server, spool, '1');
+});
+
+test('the folders in it are made again when there is something to run, or to put aside', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  for (const gone of [['running'], ['failed'], ['running', 'failed']]) {
+    for (const folder of gone) remove(join(spool.path, folder));
+    await assertServed(server, spool, gone.join('-'));
+    for (const folder of gone) remove(join(spool.path, folder));
+    spool.put(`bad-${gone.join('-')}`, 'nonsense\n');
+    assert.equal((await untilThrough(server, spool, `bad-${gone.join('-')}`)).failed, true);
+    assert.deepEqual(spool.names('.cmd', 'failed'), [`bad-${gone.join('-')}`]);
+  }
+});
+
+test('a file that fails after failed/ was removed is put aside all the same', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  const client = await connectRaw(server.port);
+  spool.put('1', 'ping 1\n');
+  await client.nextFrame();
+  remove(join(spool.path, 'failed'));
+  client.destroy();
+  assert.equal((await untilThrough(server, spool, '1')).failed, true);
+  assert.equal(spool.read('failed/1.cmd'), 'ping 1\n');
+  assert.deepEqual(spool.names('', 'running'), []);
+});
+
+test('a folder that is removed under a file that runs loses the answer only', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  const client = await connectRaw(server.port);
+  spool.put('1', 'ping 1\n');
+  await client.nextFrame();
+  remove(spool.path);
+  client.destroy();
+  await server.untilLogged(({ event, name }) => event === 'spool file failed' && name === '1');
+  make(spool.path);
+  await assertServed(server, spool, '2');
+});
+
+test('a link is switched: the new folder is served, and what was left half done there is put aside', async t => {
+  const parent = newSpoolFolder(t);
+  make(parent.path);
+  const at = (name: string) => spoolFolder(join(parent.path, name));
+  for (const name of ['a', 'b']) make(at(name).path);
+  make(join(at('b').path, 'running'));
+  writeFileSync(join(at('b').path, 'running/left.cmd'), 'broadcast twice\n');
+  const link = at('link');
+  symlinkSync('a', link.path);
+  const server = await startSpooling(link);
+  parent.servers.push(server);
+  await assertServed(server, link, '1');
+  symlinkSync('b', `${link.path}.new`);
+  renameSync(`${link.path}.new`, link.path);
+  await assertServed(server, link, '2');
+  assert.deepEqual([at('a').has('2.out'), at('b').has('2.out')], [false, true]);
+  assert.equal(at('b').read('failed/left.cmd'), 'broadcast twice\n');
+});
+
+test('a folder that comes back open to everyone is not served until that is changed', async t => {
+  const spool = newSpoolFolder(t);
+  const server = await startSpooling(spool);
+  remove(spool.path);
+  make(spool.path);
+  chmodSync(spool.path, 0o777);
+  spool.put('1', 'rooms\n');
+  await server.untilLogged(
+    ({ event, reason }) => event === 'spool trouble' && /everyone may write/.test(String(reason)),
+  );
+  assert.ok(!spool.has('1.out'));
+  chmodSync(spool.path, 0o700);
+  assert.equal((await untilThrough(server, spool, '1')).failed, false);
+});

@@ -1,0 +1,60 @@
+/** Making folders comes to an end everywhere. */
+import assert from 'node:assert/strict';
+import { statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { makeFolder } from '../../src/storage/disk.ts';
+import { openStore } from '../../src/storage/store.ts';
+import { startServer } from '../support/serverProcess.ts';
+import { scratchDirectory } from './scratch.ts';
+
+test('missing parents are made, for this user alone, and what is there is left as it is', t => {
+  const directory = scratchDirectory(t);
+  const deep = join(directory, 'a/b/c');
+  for (const path of [deep, deep, `${deep}/`, join(directory, 'a/./b/../b/d'), '/']) makeFolder(path);
+  for (const path of ['a', 'a/b', 'a/b/c', 'a/b/d'])
+    assert.equal(statSync(join(directory, path)).mode & 0o7777, 0o700);
+});
+
+test('a link on the way is followed', t => {
+  const directory = scratchDirectory(t);
+  makeFolder(join(directory, 'real'));
+  symlinkSync('real', join(directory, 'link'));
+  makeFolder(join(directory, 'link/a'));
+  makeFolder(join(directory, 'link'));
+  assert.ok(statSync(join(directory, 'real/a')).isDirectory());
+});
+
+test('where no folder can be made, an error says so', { timeout: 60_000 }, t => {
+  const directory = scratchDirectory(t);
+  writeFileSync(join(directory, 'file'), '');
+  symlinkSync('nowhere', join(directory, 'dangling'));
+  symlinkSync('circle', join(directory, 'circle'));
+  const cases: readonly [string, RegExp][] = [
+    ['/proc/x', /^the system makes no folders in \/proc; choose another place$/],
+    ['/proc/x/y/z', /^the system makes no folders in \/proc;/],
+    ['/proc/self/fd/x', /^the system makes no folders in \/proc\/self\/fd;/],
+    [join(directory, 'file'), /EEXIST/],
+    [join(directory, 'file/a/b'), /ENOTDIR/],
+    [join(directory, 'dangling'), /dangling is a link that leads nowhere; move it away$/],
+    [join(directory, 'dangling/a/b'), /dangling is a link that leads nowhere; move it away$/],
+    [join(directory, 'circle/a'), /ELOOP|leads nowhere/],
+    [join(directory, 'x/'.repeat(3000)), /ENAMETOOLONG/],
+  ];
+  for (const [path, sentence] of cases)
+    assert.throws(() => makeFolder(path), { message: sentence }, path.slice(0, 100));
+  assert.throws(() => openStore({ directory: '/proc/x', fsync: 'no' }), {
+    message: 'cannot keep rooms in /proc/x: the system makes no folders in /proc; choose another place',
+  });
+});
+
+test('a server whose folders cannot be made ends with the reason', { timeout: 60_000 }, async () => {
+  await assert.rejects(
+    startServer('--data', '/proc/x/y'),
+    /cannot keep rooms in \/proc\/x\/y: the system makes/,
+  );
+  await assert.rejects(
+    startServer('--spool', '/proc/x'),
+    /from \/proc\/x: the system makes no folders in \/proc/,
+  );
+});
