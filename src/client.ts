@@ -7,9 +7,12 @@ import { clientHelp } from './client/help.ts';
 import { untilPrinted } from './client/output.ts';
 import { runClient } from './client/run.ts';
 import { UsageError } from './options/error.ts';
+import { checkProcessText } from './options/text.ts';
 
 async function main(): Promise<number> {
-  const configuration = readConfiguration(process.argv.slice(2));
+  const argv = process.argv.slice(2);
+  checkProcessText(argv, {});
+  const configuration = readConfiguration(argv);
   if (configuration === 'help') return print(clientHelp());
   if (configuration === 'version') return print(version());
   return runClient(configuration);

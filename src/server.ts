@@ -23,6 +23,7 @@ import { type Configuration, readConfiguration } from './options/configuration.t
 import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
 import { logPlace, pidPlace, places } from './options/places.ts';
+import { checkProcessText } from './options/text.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
 import { maxDescriptors } from './process/descriptors.ts';
@@ -117,6 +118,7 @@ function newControl(server: Server, chat: Chat): Control {
 process.stdout.on('error', () => {});
 
 try {
+  checkProcessText(argv, process.env);
   process.exitCode = (await obeyCommandLine(argv, process.env, usual, handlerNames)) ?? (await serve());
 } catch (error) {
   const { message } = error as Error;

@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { duration, type Kind } from '../options/values.ts';
 import { maxCloseReason } from '../protocol/bounds.ts';
-import { isSendableCloseCode } from '../protocol/codes.ts';
+import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/fields.ts';
 
 /** Any text, the empty one, too. */
@@ -49,7 +49,7 @@ export const wait: Kind<number> = {
 /** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */
 export const closing: Kind<{ readonly code: number; readonly reason: string }> = {
   placeholder: 'CODE[:REASON]',
-  wants: `a close code, 1000 to 1014 or 3000 to 4999, and maybe a reason of at most ${maxCloseReason} bytes`,
+  wants: `a close code, ${sendableCloseCodes}, and maybe a reason of at most ${maxCloseReason} bytes`,
   parse(raw) {
     const [, digits, reason = ''] = typeof raw === 'string' ? (/^(\d{4})(?::(.*))?$/.exec(raw) ?? []) : [];
     const code = Number(digits);

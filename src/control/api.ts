@@ -6,10 +6,10 @@
  * No page of another origin gets in: it has no token, and a browser lets it send none without asking first (CORS), to
  * which the answer is no.
  */
-import { isUtf8 } from 'node:buffer';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Connection } from '../connection/connection.ts';
 import { quoted, UsageError } from '../options/error.ts';
+import { decodeText, readText } from '../options/text.ts';
 import { maxCommandBody, maxFormValues } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/fields.ts';
@@ -17,7 +17,7 @@ import { encodeResponse, type Head } from '../protocol/http.ts';
 import { checkOrigin } from '../protocol/origin.ts';
 import { type Route, respond } from '../wire/route.ts';
 import { findCommand, readNamed } from './call.ts';
-import type { Call, Control } from './command.ts';
+import type { Call, Command, Control } from './command.ts';
 import { encodeError, type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
 import { parseObject } from './line.ts';
 import { submit } from './observer.ts';
@@ -115,10 +115,9 @@ function readCall({ path, headers }: Head, body: Buffer): Call {
   const command = findCommand(path.slice(prefix.length + 1));
   const [type = ''] = (headers.get('content-type') ?? '').toLowerCase().split(';', 1);
   if (body.length === 0) return readNamed(command, {});
-  if (!isUtf8(body)) throw new ProtocolError(400, 'the body is not UTF-8');
-  const text = body.toString('utf8');
+  const text = readText('the body', body);
   if (type.trim() === 'application/x-www-form-urlencoded') {
-    return readNamed(command, parseForm(text));
+    return readNamed(command, parseForm(command, text));
   }
   if (type.trim() !== 'application/json') {
     throw new ProtocolError(415, 'the body is application/json or application/x-www-form-urlencoded');
@@ -126,16 +125,39 @@ function readCall({ path, headers }: Head, body: Buffer): Call {
   return readNamed(command, parseObject(text));
 }
 
-/** @throws UsageError where a name stands there twice: two readers could take it for two things */
-function parseForm(text: string): Readonly<Record<string, string>> {
+/**
+ * A list is its name repeated, as browsers send it, with or without the brackets that PHP adds (`arguments[0]=a`).
+ * @throws UsageError for any other name that is repeated (two readers could take it for two things), and for text that is
+ *   not UTF-8
+ */
+function parseForm(command: Command, text: string): Readonly<Record<string, unknown>> {
   // They are read in one piece.
-  if (text.split('&', maxFormValues + 1).length > maxFormValues) {
-    throw new UsageError(`a form has at most ${maxFormValues} values`);
-  }
-  const values = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(text)) {
-    if (values.has(name)) throw new UsageError(`${quoted(name)} stands there twice; keep one`);
-    values.set(name, value);
+  const pairs = text.split('&', maxFormValues + 1);
+  if (pairs.length > maxFormValues) throw new UsageError(`a form has at most ${maxFormValues} values`);
+  const values = new Map<string, string | string[]>();
+  for (const pair of pairs) {
+    if (pair === '') continue;
+    const equals = pair.indexOf('=');
+    const name = decodeFormText('a name', equals < 0 ? pair : pair.slice(0, equals));
+    const value = decodeFormText(quoted(name), equals < 0 ? '' : pair.slice(equals + 1));
+    const listName = name.replace(/\[\d*\]$/, '');
+    const list = values.get(listName);
+    if (command.parameters[listName]?.rest !== 'list') {
+      if (values.has(name)) throw new UsageError(`${quoted(name)} stands there twice; keep one`);
+      values.set(name, value);
+    } else if (Array.isArray(list)) {
+      list.push(value);
+    } else {
+      values.set(listName, [value]);
+    }
   }
   return Object.fromEntries(values);
+}
+
+/** URL Standard §5.1, but bytes that are not UTF-8 are refused, where browsers put U+FFFD. */
+function decodeFormText(what: string, text: string): string {
+  if (!/[%+]/.test(text)) return text;
+  const escaped = Buffer.from(text.replaceAll('+', ' ')).toString('latin1');
+  const bytes = escaped.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return decodeText(`${what} in the form`, Buffer.from(bytes, 'latin1'));
 }

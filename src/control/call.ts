@@ -2,6 +2,7 @@
 import { quoted, UsageError, unfitValue } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
 import { hyphenated } from '../options/option.ts';
+import { isWellFormed } from '../options/text.ts';
 import { decodeBase64 } from '../protocol/base64.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command, Parameter, Values } from './command.ts';
@@ -94,6 +95,10 @@ function readValue(command: Command, name: string, { kind, optional }: Parameter
     throw new UsageError(
       `${command.name} wants ${kind.wants} (${hyphenated(name)}); it is: ${usage(command)}`,
     );
+  }
+  const texts = Array.isArray(raw) ? raw : [raw];
+  if (!texts.every(text => typeof text !== 'string' || isWellFormed(text))) {
+    throw new UsageError(`${hyphenated(name)} has half a surrogate pair, which is no character; take it out`);
   }
   const value = kind.parse(raw);
   if (value === undefined) throw unfitValue(hyphenated(name), kind.wants, raw);

@@ -27,7 +27,10 @@ export function openApi(version: string): object {
 function operation({ name, help, parameters, columns }: Command): object {
   const entries = Object.entries(parameters);
   const properties = Object.fromEntries(
-    entries.map(([parameter, { kind }]) => [parameter, { description: kind.wants }]),
+    entries.map(([parameter, { kind, rest }]) => [
+      parameter,
+      { description: kind.wants, ...(rest === 'list' ? { type: 'array', items: { type: 'string' } } : {}) },
+    ]),
   );
   const takesBytes = entries.some(([, { orBytes }]) => orBytes);
   const schema = {

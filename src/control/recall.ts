@@ -13,6 +13,7 @@ import { chooseFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
 import { controlPlace, type Places } from '../options/places.ts';
 import { table } from '../options/table.ts';
+import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { findCommand, readWords } from './call.ts';
 import type { Call, Command } from './command.ts';
@@ -62,7 +63,8 @@ export function knownCommand(name: string): Command {
 }
 
 function fromStdin(words: readonly string[]): string[] {
-  return [...words.slice(0, -1), readBytes('-').toString('utf8').replace(/\n$/, '')];
+  const text = readText('stdin', readBytes('-'), 'convert it, or send bytes with --binary -');
+  return [...words.slice(0, -1), text.replace(/\r?\n$/, '')];
 }
 
 /** A file, or stdin. The whole command waits for it, so it may be a pipe. */

@@ -1,8 +1,8 @@
 /** The lines of a file in the spool: each is a command, and the next one is begun when it has been answered. */
-import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
 import { quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
+import { readText } from '../options/text.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolPatience } from '../protocol/bounds.ts';
 import type { Answer, Control } from './command.ts';
 import { type Line, readLine } from './line.ts';
@@ -36,8 +36,7 @@ const skippedAtOnce = 4096;
 
 /** Runs the lines, up to the first one that fails, as a shell does with `set -e`. @throws Error, a sentence */
 export async function runLines(run: Run, bytes: Buffer): Promise<void> {
-  if (!isUtf8(bytes)) throw new Error('it is no text in UTF-8');
-  const text = bytes.toString();
+  const text = readText('the file', bytes);
   let number = 0;
   for (const line of linesOf(text)) {
     number++;

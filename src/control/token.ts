@@ -4,6 +4,7 @@ import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
+import { readText } from '../options/text.ts';
 import { longestTokenFile, minTokenLength } from '../protocol/bounds.ts';
 
 /**
@@ -19,7 +20,7 @@ export function readToken(path: string): string | undefined {
     if (found.size > longestTokenFile) throw new Error('it is too long for a token');
     // Not refused: a secret that a container is given is often like this, and nobody else is there.
     if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });
-    text = readFileSync(path, 'utf8').trim();
+    text = readText('it', readFileSync(path)).trim();
   } catch (error) {
     throw new UsageError(`cannot read the token in ${quoted(path)}: ${whyUnreadable(error)}`);
   }

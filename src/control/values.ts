@@ -2,7 +2,7 @@
 import type { Connection } from '../connection/connection.ts';
 import type { Kind } from '../options/values.ts';
 import { maxCloseReason } from '../protocol/bounds.ts';
-import { isSendableCloseCode, ProtocolError } from '../protocol/codes.ts';
+import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { type Name, readName } from '../session/names.ts';
 import type { Control } from './command.ts';
 
@@ -78,7 +78,7 @@ export const setting: Kind<string> = {
 
 export const closeCode: Kind<number> = {
   placeholder: 'CODE',
-  wants: 'a close code, 1000 to 1014 or 3000 to 4999',
+  wants: `a close code, ${sendableCloseCodes}`,
   parse: raw => (/^\d{4}$/.test(wordOf(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
   show: String,
 };

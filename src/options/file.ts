@@ -5,6 +5,7 @@ import { isObject, JsonError, readJson } from './json.ts';
 import { nearest } from './nearest.ts';
 import { type Given, hyphenated, isFlag } from './option.ts';
 import { type OptionName, optionEntries } from './table.ts';
+import { readText } from './text.ts';
 
 /** They say what to do, or which file; in a file they would come too late. */
 const notInFile: readonly string[] = ['help', 'version', 'config'];
@@ -26,7 +27,7 @@ export function chooseFile(named: string, usual: readonly string[]): string | un
 
 /** What the file says, its values not read yet. @throws UsageError where there is none, or something is wrong with it */
 export function readFile(path: string): Map<OptionName, Given> {
-  const settings = parse(path, readText(path));
+  const settings = parse(path, readConfigurationText(path));
   if (!isObject(settings)) {
     throw new UsageError(`${path} has no options: it is to be an object such as {"port": 8080}`);
   }
@@ -42,7 +43,7 @@ export function readFile(path: string): Map<OptionName, Given> {
   return given;
 }
 
-function readText(path: string): string {
+function readConfigurationText(path: string): string {
   try {
     // Opening a named pipe would wait for someone to write to it.
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -50,7 +51,7 @@ function readText(path: string): string {
       const about = fstatSync(file);
       if (!about.isFile()) throw new Error('it is no file; choose another');
       if (about.size > largestFile) throw new Error('it is larger than 1 MiB; choose another');
-      return readFileSync(file, 'utf8');
+      return readText('it', readFileSync(file));
     } finally {
       closeSync(file);
     }
@@ -69,8 +70,7 @@ export function whyUnreadable(error: unknown): string {
 
 function parse(path: string, text: string): unknown {
   try {
-    // Some editors begin a file with a byte order mark.
-    return readJson(text.replace(/^\ufeff/, ''));
+    return readJson(text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
     throw new UsageError(`${path} is no JSON: line ${error.line}, column ${error.column}: ${error.message}`);

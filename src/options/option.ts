@@ -1,5 +1,6 @@
 /** What an option is: both programs' tables are made of these, and read by the same rules. */
-import { unfitValue } from './error.ts';
+import { UsageError, unfitValue } from './error.ts';
+import { isWellFormed } from './text.ts';
 import type { Kind } from './values.ts';
 
 export interface Option {
@@ -69,6 +70,9 @@ export function readOption(option: Option, given: Given | undefined): unknown {
   if (given === undefined) return option.default;
   const { label, raw } = given;
   const readOne = (one: unknown) => {
+    if (typeof one === 'string' && !isWellFormed(one)) {
+      throw new UsageError(`${label} has half a surrogate pair, which is no character; take it out`);
+    }
     const value = option.kind.parse(one);
     if (value !== undefined) return value;
     throw unfitValue(label, option.kind.wants, one);

@@ -29,6 +29,9 @@ export const CloseCode = {
   TryAgainLater: 1013,
 } as const;
 
+/** The codes that `isSendableCloseCode` allows, in words. */
+export const sendableCloseCodes = '1000 to 1003, 1007 to 1014 or 3000 to 4999 (no other may be sent)';
+
 /**
  * Whether a peer may put `code` into a close frame.
  * RFC 6455 §7.4.2: 0 to 999 are not used, 1000 to 2999 belong to the protocol and its registry

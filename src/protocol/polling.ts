@@ -108,7 +108,11 @@ function readLines(body: Buffer): Buffer[] {
   if (body.length > maxPostedLines)
     throw new ProtocolError(413, `lines of JSON are at most ${maxPostedLines} bytes a request`);
   if (!isUtf8(body)) throw new ProtocolError(400, 'JSON is UTF-8');
-  const lines = body.toString('utf8').split('\n');
+  // Some editors and shells begin a text with a byte order mark.
+  const lines = body
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .split('\n');
   if (lines.at(-1) === '') lines.pop();
   return lines.map((line, index) => {
     const frame = readLine(line);

@@ -1,6 +1,9 @@
 /** The door over HTTP, and who does not get in by it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxCommandBody } from '../../src/protocol/bounds.ts';
 import { type OpenServer, openServer, secret } from '../support/doors.ts';
@@ -9,6 +12,7 @@ import { startServerFor } from '../support/serverProcess.ts';
 
 const authorized = `Authorization: Bearer ${secret}\r\n`;
 const json = 'Content-Type: application/json\r\n';
+const form = 'Content-Type: application/x-www-form-urlencoded\r\n';
 
 function post(path: string, fields: string, body: string): string {
   return `POST ${path} HTTP/1.1\r\nHost: x\r\n${fields}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
@@ -188,6 +192,36 @@ describe('with the token', () => {
       /twice/,
     ],
     [
+      'a form that is not UTF-8',
+      post('/api/broadcast', `${authorized}${form}`, 'text=caf%E9'),
+      400,
+      /"text" in the form is not UTF-8: byte 0xe9 at offset 3/,
+    ],
+    [
+      'a form with a name that is not UTF-8',
+      post('/api/list', `${authorized}${form}`, '%ff='),
+      400,
+      /not UTF-8/,
+    ],
+    [
+      'a form with a list where one text is wanted',
+      post('/api/broadcast', `${authorized}${form}`, 'text[]=a'),
+      400,
+      /takes no/,
+    ],
+    [
+      'half a surrogate pair',
+      post('/api/broadcast', authorized + json, '{"text": "\\ud83d"}'),
+      400,
+      /text has half a surrogate pair/,
+    ],
+    [
+      'half a surrogate pair in a list',
+      post('/api/call', authorized + json, '{"name": "x", "arguments": ["a", "\\udc38"]}'),
+      400,
+      /arguments has half a surrogate pair/,
+    ],
+    [
       'a form of very many values',
       post(
         '/api/broadcast',
@@ -225,6 +259,47 @@ describe('with the token', () => {
     ['a space before the colon', post('/api/list', authorized, '').replace('Length:', 'Length :'), 400, /./],
     ['a folded line', post('/api/list', `${authorized}X: a\r\n b\r\n`, ''), 400, /./],
   ];
+  test('a form has a list by its name repeated, as browsers and PHP send it', async t => {
+    const folder = mkdtempSync(join(tmpdir(), 'pollywog-api-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, 'words.mjs'), 'export default { message() {}, command: words => words };\n');
+    const server = await openServer(t, '--handlers', folder);
+    for (const [body, words] of [
+      ['name=words', []],
+      ['name=words&arguments=', ['']],
+      ['name=words&arguments=one+two', ['one two']],
+      ['name=words&arguments=one&arguments=two', ['one', 'two']],
+      ['arguments[]=one&name=words&arguments[]=two', ['one', 'two']],
+      // As http_build_query(['name' => 'words', 'arguments' => ['one', 'two']]) writes it.
+      ['name=words&arguments%5B0%5D=one&arguments%5B1%5D=t%C3%BC+%26', ['one', 't\u00fc &']],
+      // A percent sign that escapes nothing stands for itself, as in a browser.
+      ['name=words&arguments=100%&&arguments=%zz%E', ['100%', '%zz%E']],
+    ] as const) {
+      const response = await exchange(server.port, post('/api/call', `${authorized}${form}`, body));
+      assert.deepEqual([status(response), JSON.parse(content(response))], [200, words], body);
+    }
+  });
+
+  test('a body may begin with a byte order mark', async t => {
+    const server = await openServer(t);
+    const listener = await connectRaw(server.port);
+    for (const [type, body] of [
+      [json, '\ufeff{"text": "in"}'],
+      [form, '\ufefftext=in'],
+    ] as const) {
+      assert.equal(status(await exchange(server.port, post('/api/broadcast', authorized + type, body))), 200);
+      assert.equal((await listener.nextFrame())?.payload.toString(), 'in');
+    }
+    const latin1 = Buffer.concat([
+      Buffer.from(`POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}${json}Content-Length: 1\r\n\r\n`),
+      Buffer.from([0xff]),
+    ]);
+    const refusal = await exchange(server.port, latin1);
+    assert.equal(status(refusal), 400);
+    assert.match(content(refusal), /the body is not UTF-8: byte 0xff at offset 0/);
+    listener.destroy();
+  });
+
   test('what is wrong is refused with a sentence, and nothing is done', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);

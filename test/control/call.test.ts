@@ -56,6 +56,12 @@ describe('a call in words', () => {
     ['disconnect 7 1005', /^code wants a close code/],
     ['disconnect 7 1015', /^code wants a close code/],
     ['disconnect 7 5000', /^code wants a close code/],
+    [
+      'disconnect 7 1006',
+      'code wants a close code, 1000 to 1003, 1007 to 1014 or 3000 to 4999 (no other may be sent), not "1006"',
+    ],
+    ['disconnect 7 1004', /^code wants a close code/],
+    ['disconnect 7 2999', /^code wants a close code/],
     [`disconnect 7 1000 ${'\u00e9'.repeat(62)}`, /^reason wants a reason of at most 123 bytes/],
   ];
   for (const [line, message] of refused) {

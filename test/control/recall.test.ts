@@ -147,6 +147,15 @@ describe('the recall', () => {
     const heard = async () => (await client.nextFrame())!.payload;
     await run([...at, 'broadcast', '-'], 'several\nlines\n');
     assert.equal((await heard()).toString(), 'several\nlines');
+    await run([...at, 'broadcast', '-'], '\ufeffno mark\r\n');
+    assert.equal((await heard()).toString(), 'no mark');
+    const latin1 = await run([...at, 'broadcast', '-'], Buffer.from('caf\u00e9\n', 'latin1'));
+    assert.deepEqual(latin1, {
+      exit: 2,
+      stdout: '',
+      stderr:
+        'pollywog: stdin is not UTF-8: byte 0xe9 at offset 3; convert it, or send bytes with --binary -\n',
+    });
     await run([...at, 'send', '2', '-'], '');
     assert.equal((await heard()).toString(), '');
     const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));

@@ -158,7 +158,11 @@ test('what is no file of commands fails with a sentence', async t => {
   const cases = [
     ['', 'it is empty; write it under another name, and rename it when it is whole\n'],
     ['x'.repeat(maxSpoolFile + 1), 'it has more than 1.0M\n'],
-    [Buffer.from([0x6c, 0xff]), 'it is no text in UTF-8\n'],
+    [
+      Buffer.from([0x6c, 0xff]),
+      'the file is not UTF-8: byte 0xff at offset 1; convert it, for instance with iconv\n',
+    ],
+    [Buffer.from('\ufeffl\n', 'utf16le'), 'the file is UTF-16; save it as UTF-8\n'],
     [
       `broadcast ${'x'.repeat(maxCommandLine)}`,
       'line 1: it has more than 64.0K; give what is long with --binary\n',

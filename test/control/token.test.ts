@@ -17,7 +17,7 @@ describe('a token', () => {
     ['that is short', 'only-15-letters', /one word of at least 16 letters/],
     ['that has a space', 'correct horse battery staple', /one word of at least 16 letters/],
     ['that is two lines', 'correct-horse-battery\nstaple-staple-staple\n', /one word of at least 16 letters/],
-    ['that is no text', Buffer.alloc(32, 0xff), /one word of at least 16 letters/],
+    ['that is no text', Buffer.alloc(32, 0xff), /it is not UTF-8: byte 0xff at offset 0/],
     ['that is huge', Buffer.alloc(1 << 20, 'a'), /too long for a token/],
   ];
   for (const [what, content, sentence] of unfit) {
@@ -30,6 +30,15 @@ describe('a token', () => {
       assert.equal(told.stderr.split('\n').length, 2);
     });
   }
+
+  test('may follow a byte order mark, and end with any line end', async t => {
+    const server = await openServer(t);
+    writeFileSync(server.tokenFile, '\ufeffanother-token-of-good-length\r\n');
+    assert.equal((await doors[0]!.call(server, ['reload'])).exit, 0);
+    const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+    const told = await overHttp.call({ ...server, token: 'another-token-of-good-length' }, ['list']);
+    assert.equal(told.exit, 0);
+  });
 
   test('a folder is none, nor is a device that never ends', async () => {
     for (const one of [folder, '/dev/zero']) {

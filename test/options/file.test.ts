@@ -116,6 +116,18 @@ describe('which file is read', () => {
 });
 
 describe('what is wrong', () => {
+  test('with its encoding, is told with the byte', () => {
+    writeFileSync(path, Buffer.from('{"data": "caf\u00e9"}', 'latin1'));
+    assert.throws(() => readConfiguration(['--config', path], {}, []), {
+      name: 'UsageError',
+      message: `cannot read the configuration file ${JSON.stringify(path)}: it is not UTF-8: byte 0xe9 at offset 13; convert it, for instance with iconv`,
+    });
+    refuses(
+      '{"data": "\\ud83d"}',
+      `data in ${path} has half a surrogate pair, which is no character; take it out`,
+    );
+  });
+
   test('in its form, is told with line and column', () => {
     refuses(
       '{\n  "port": 80,\n}',

@@ -1,0 +1,91 @@
+/** Bytes from outside as text: UTF-8, or a sentence that says why not. Nothing is replaced by U+FFFD. */
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+import { quoted, UsageError } from './error.ts';
+
+/**
+ * The text in `bytes`, without the byte order mark that some editors and shells write first.
+ * @param what the subject of the error's sentence
+ * @param remedy what to do about bytes that are not UTF-8
+ * @throws UsageError
+ */
+export function readText(what: string, bytes: Buffer, remedy?: string): string {
+  const text = decodeText(what, bytes, remedy);
+  // In UTF-8 it says nothing (RFC 3629 §6).
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
+}
+
+/** All of the text in `bytes`; otherwise as `readText`. */
+export function decodeText(
+  what: string,
+  bytes: Buffer,
+  remedy = 'convert it, for instance with iconv',
+): string {
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  const [first, second] = bytes;
+  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
+  if (isUtf16) throw new UsageError(`${what} is UTF-16; save it as UTF-8`);
+  const at = firstInvalid(bytes);
+  const byte = bytes[at]!.toString(16).padStart(2, '0');
+  throw new UsageError(`${what} is not UTF-8: byte 0x${byte} at offset ${at}; ${remedy}`);
+}
+
+/** Half a surrogate pair, as JSON can have it, has no form in UTF-8. */
+export function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
+/** Node decodes invalid bytes to U+FFFD: the first that was not U+FFFD before is the first invalid one. */
+function firstInvalid(bytes: Buffer): number {
+  const text = bytes.toString('utf8');
+  let offset = 0;
+  for (let from = 0; ; ) {
+    const at = text.indexOf('\ufffd', from);
+    offset += Buffer.byteLength(text.slice(from, at));
+    if (bytes[offset] !== 0xef || bytes[offset + 1] !== 0xbf || bytes[offset + 2] !== 0xbd) return offset;
+    offset += 3;
+    from = at + 1;
+  }
+}
+
+/**
+ * Refuses a command line or environment that is not UTF-8: Node has replaced the bytes by then, and the original ones are
+ * in /proc. Systems without it are believed.
+ * @param argv without node and script
+ * @param env of which the variables of this program are looked at
+ * @throws UsageError
+ */
+export function checkProcessText(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): void {
+  const word = argv.find(one => one.includes('\ufffd'));
+  if (word !== undefined && hasInvalid('/proc/self/cmdline')) {
+    throw new UsageError(
+      `${quoted(word)} on the command line is not UTF-8; convert it, or send bytes with --binary`,
+    );
+  }
+  const variables = Object.entries(env).filter(([name]) => name.startsWith('POLLYWOG_'));
+  const [name] = variables.find(([, value]) => value?.includes('\ufffd')) ?? [];
+  if (name !== undefined && hasInvalid('/proc/self/environ', `${name}=`)) {
+    throw new UsageError(`the environment variable ${name} is not UTF-8; convert it`);
+  }
+}
+
+/** Whether one of the strings in `file`, each ended by NUL, is not UTF-8. @param start that it begins with */
+function hasInvalid(file: string, start = ''): boolean {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch {
+    return false;
+  }
+  for (let from = 0; from < bytes.length; ) {
+    const nul = bytes.indexOf(0, from);
+    const end = nul < 0 ? bytes.length : nul;
+    const piece = bytes.subarray(from, end);
+    if (!isUtf8(piece) && piece.toString('latin1').startsWith(start)) return true;
+    from = end + 1;
+  }
+  return false;
+}
