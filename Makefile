@@ -43,6 +43,10 @@ bench: build build-tests ## measure, side by side with net, ws and uWebSockets.j
 bench-spool: build build-tests ## measure what a thousand files in the spool cost an echo (ROUNDS=3)
 	node build/test/bench/spool.js --rounds $(ROUNDS)
 
+bench-against: ROUNDS = 11
+bench-against: build build-tests ## compare with another build of the server, in BASE=FOLDER (ROUNDS=11)
+	node build/test/bench/bench.js --against $(BASE) --rounds $(ROUNDS) --seconds 1
+
 fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -90,4 +94,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench bench-spool fuzz kill swaps manuals install uninstall format clean
+.PHONY: help serve build build-tests test check bench bench-spool bench-against fuzz kill swaps manuals install uninstall format clean

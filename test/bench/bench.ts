@@ -1,5 +1,6 @@
 /**
  * The benchmark: node build/test/bench/bench.js [--rounds N] [--seconds S] [--only ROW,...] [--servers NAME,...] [--json]
+ * or, for this build against another one of this server: bench.js --against FOLDER [--rounds N] …
  *
  * Each sample is a fresh server process under a load process of its own. The figure is what the server's process has used
  * of the CPU, divided by what it did, so that the load's own cost does not count. The servers take turns, so that whatever
@@ -10,9 +11,9 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import type { Sample, Target } from './jobs.ts';
-import { cellKey, format, json, markdown } from './report.ts';
+import { cellKey, comparison, format, json, markdown } from './report.ts';
 import { type Row, rows } from './rows.ts';
-import { type Contender, contenders } from './servers/contenders.ts';
+import { type Contender, contenders, otherBuild } from './servers/contenders.ts';
 import { start } from './servers/start.ts';
 
 const warmUp = 1;
@@ -26,6 +27,8 @@ interface Options {
   readonly json: boolean;
   readonly rows: readonly Row[];
   readonly contenders: readonly Contender[];
+  /** Compare this build with another one. */
+  readonly isComparison: boolean;
 }
 
 /** Throws on what it does not know, with a sentence. */
@@ -38,6 +41,7 @@ function readOptions(argv: string[]): Options {
       only: { type: 'string' },
       servers: { type: 'string' },
       json: { type: 'boolean', default: false },
+      against: { type: 'string' },
     },
   });
   const rounds = Number(values.rounds);
@@ -49,7 +53,11 @@ function readOptions(argv: string[]): Options {
     seconds,
     json: values.json,
     rows: choose('--only', values.only, rows),
-    contenders: choose('--servers', values.servers, contenders),
+    contenders:
+      values.against === undefined
+        ? choose('--servers', values.servers, contenders)
+        : [otherBuild(values.against), ...contenders.filter(({ key }) => key === 'pollywog')],
+    isComparison: values.against !== undefined,
   };
 }
 
@@ -105,8 +113,11 @@ async function bench(options: Options): Promise<void> {
   const samples = new Map<string, Sample[]>();
   for (let round = 1; round <= options.rounds; round++) {
     for (const row of options.rows) {
-      const stands = ({ raw, key }: Contender) => (row.raw || !raw) && (row.only?.includes(key) ?? true);
-      for (const contender of runnable.filter(stands)) {
+      const stands = ({ raw, key }: Contender) =>
+        (row.raw || !raw) && (row.only === undefined || key === 'base' || row.only.includes(key));
+      const those = runnable.filter(stands);
+      // Neither of two builds always comes first.
+      for (const contender of round % 2 === 0 ? those.reverse() : those) {
         const result = await sample(row, contender, options.seconds);
         const cell = cellKey(row, contender);
         samples.set(cell, [...(samples.get(cell) ?? []), result]);
@@ -127,7 +138,8 @@ async function bench(options: Options): Promise<void> {
     versions,
     samples,
   };
-  process.stdout.write(options.json ? json(results) : markdown(results));
+  const report = options.isComparison ? comparison : markdown;
+  process.stdout.write(options.json ? json(results) : report(results));
 }
 
 function complain(error: unknown, exitCode: number): never {

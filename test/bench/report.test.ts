@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Sample } from './jobs.ts';
-import { cellKey, format, json, markdown, median, type Results } from './report.ts';
+import { cellKey, format, json, markdown, median, medianInterval, type Results } from './report.ts';
 import { rows } from './rows.ts';
 import { contenders } from './servers/contenders.ts';
 
@@ -65,4 +65,13 @@ test('a figure has two significant digits', () => {
 
 test('rows and servers have names of their own', () => {
   for (const list of [rows, contenders]) assert.equal(new Set(list.map(item => item.key)).size, list.length);
+});
+
+test('the interval of a median leaves out as many values on either side as the sign test allows', () => {
+  const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
+  // Tables of the sign test: for 11 values the 2nd and the 10th, for 20 the 6th and the 15th.
+  assert.deepEqual(medianInterval(upTo(11)), [2, 10]);
+  assert.deepEqual(medianInterval(upTo(20)), [6, 15]);
+  assert.deepEqual(medianInterval(upTo(6)), [1, 6]);
+  assert.deepEqual(medianInterval(upTo(3)), [1, 3]);
 });

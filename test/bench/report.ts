@@ -66,6 +66,42 @@ export function json(results: Results): string {
   return `${JSON.stringify({ date, rounds, seconds, versions, rows }, null, 2)}\n`;
 }
 
+/** This build against another: the median of the rounds' ratios, and the interval that has it with 95%. */
+export function comparison(results: Results): string {
+  const [base, ours] = results.contenders;
+  const body = results.rows.map(row => {
+    const [before, after] = [figures(results, row, base!), figures(results, row, ours!)];
+    const ratios = after.map((figure, round) => figure / before[round]!);
+    const [low, high] = medianInterval(ratios);
+    const cells = [median(before), median(after)].map(figure => (figure === undefined ? '' : format(figure)));
+    return [
+      row.title,
+      ...cells,
+      (median(ratios) ?? Number.NaN).toFixed(3),
+      `${low.toFixed(3)}..${high.toFixed(3)}`,
+    ];
+  });
+  return `${table(['work', base!.title, ours!.title, 'ratio', '95% interval'], body)}\n`;
+}
+
+/**
+ * Two of the values between which the median of what they are drawn from lies with a probability of 95%, whatever its
+ * distribution (the sign test's interval). Of fewer than 6 values: the smallest and the largest.
+ */
+export function medianInterval(values: readonly number[]): [low: number, high: number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const count = sorted.length;
+  // How many may be left out on either side: as long as so many heads or fewer, of `count` coins, come by less than 2.5%.
+  let probability = 0.5 ** count;
+  let left = 0;
+  for (let sum = probability; left < count / 2; left++) {
+    probability *= (count - left) / (left + 1);
+    sum += probability;
+    if (sum > 0.025) break;
+  }
+  return [sorted[left] ?? Number.NaN, sorted[count - 1 - left] ?? Number.NaN];
+}
+
 /** undefined for no figures; of an even count, the mean of the two in the middle. */
 export function median(values: readonly number[]): number | undefined {
   const sorted = values.toSorted((a, b) => a - b);

@@ -82,6 +82,22 @@ export const contenders: readonly Contender[] = [
   },
 ];
 
+/** Another build of this server, to compare with. @param folder a checkout that has been built */
+export function otherBuild(folder: string): Contender {
+  const server = resolve(folder, 'dist/server.js');
+  return {
+    key: 'base',
+    title: 'base',
+    raw: false,
+    packets: true,
+    prepare: () =>
+      existsSync(server)
+        ? { version: versionIn(folder) }
+        : { missing: `${server} is not there (make build)` },
+    arguments: service => [server, '-p', '0', '--log-format', 'json', ...pollywogOptions(service)],
+  };
+}
+
 function withoutChat(service: Service): 'echo' | 'broadcast' {
   return service.startsWith('echo') || service === 'module' ? 'echo' : 'broadcast';
 }
