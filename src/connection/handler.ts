@@ -27,6 +27,8 @@ export interface Handler {
   closed?(connection: Connection, code: number, reason: string): void;
   /** Bytes of memory that the handler holds for the connection, such as input of a program; they count against `maxMemory`. */
   held?(connection: Connection): number;
+  /** Frees them: the connection is closed because memory is short. */
+  discard?(connection: Connection): void;
   /** All that came in this turn is processed, and nothing is sent yet. */
   turnEnds?(): void;
   /** The server listens; the first turn is still to come. */

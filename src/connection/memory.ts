@@ -157,6 +157,7 @@ function discard(connection: Connection): void {
   connection.input = undefined;
   connection.unfinished = undefined;
   if (connection.endpoint !== undefined) connection.endpoint.incoming = undefined;
+  connection.handler?.discard?.(connection);
   connection.socket.discard?.();
 }
 

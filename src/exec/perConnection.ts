@@ -2,6 +2,7 @@
 import type { Connection } from '../connection/connection.ts';
 import type { Handler } from '../connection/handler.ts';
 import { holdBack, resume } from '../connection/hold.ts';
+import { updateHeld } from '../connection/memory.ts';
 import { requestTurn } from '../connection/outbox.ts';
 import { sendMessage } from '../connection/send.ts';
 import { log } from '../log/log.ts';
@@ -45,7 +46,10 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
     const environment = { ...baseEnvironment(execEnv), ...variables };
     const program = startProgram(entry, environment, execGrace, connection.id, {
       stirs: () => session.audience !== undefined && listen(audiences, session.audience),
-      drained: () => resume(connection),
+      drained() {
+        updateHeld(connection);
+        resume(connection);
+      },
       gone,
     });
     if (program === undefined) {
@@ -143,6 +147,16 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
         return;
       }
       if (isFull(program)) holdBack(connection);
+    },
+
+    held(connection) {
+      const session = connection.data as Session | undefined;
+      return session?.audience?.program.stdin.writableLength ?? 0;
+    },
+
+    discard(connection) {
+      const session = connection.data as Session | undefined;
+      session?.audience?.program.stdin.destroy();
     },
 
     closed(connection) {

@@ -4,6 +4,7 @@ import type { Handler } from '../connection/handler.ts';
 import { holdBack, resume } from '../connection/hold.ts';
 import { sendToAll } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
+import { leaveUnfinished } from '../connection/unfinished.ts';
 import { log } from '../log/log.ts';
 import type { ProgramEntry } from '../options/program.ts';
 import { longestMessage, restartAfter } from '../protocol/bounds.ts';
@@ -153,16 +154,19 @@ export function newSharedProgramHandler(entry: ProgramEntry): Handler {
     message(connection, message) {
       const id = connection.data as number;
       if (program === undefined || !members.has(id)) return;
+      // The message waits with its connection, whose memory is bounded, rather than with all others' in one queue.
+      if (isFull(program)) {
+        leaveUnfinished(connection, message, message.start);
+        holdBack(connection);
+        held.add(connection);
+        return;
+      }
       try {
         writeRecord(program, format.message(message, id));
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         connection.wire.close(connection, error.code, error.message);
-        return;
       }
-      if (!isFull(program)) return;
-      holdBack(connection);
-      held.add(connection);
     },
 
     closed(connection, code, reason) {

@@ -3,10 +3,11 @@ import type { Connection } from '../connection/connection.ts';
 import { noteClosed, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import type { Server } from '../connection/server.ts';
+import { resumeUnfinished } from '../connection/unfinished.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http.ts';
-import { type Message, messageBytes } from '../protocol/message.ts';
+import type { Message } from '../protocol/message.ts';
 
 /** The handshake is done, `request` its head: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
@@ -51,29 +52,9 @@ export function processData(connection: Connection, message: Message): boolean {
   return connection.unfinished === undefined;
 }
 
-/** The message whose rest a handler is given again. */
-let resumed: Message | undefined;
-
 /** Goes on with the message that its handler has not finished, if there is one. @returns whether it is done with it */
 export function finishData(connection: Connection): boolean {
-  if (connection.unfinished === undefined) return true;
-  resumed = connection.unfinished;
-  connection.unfinished = undefined;
-  handle(connection, resumed);
-  resumed = undefined;
-  return connection.unfinished === undefined;
-}
-
-/** For a handler in the midst of `message`: from `at` on, it is to be given again in the connection's next turn. */
-export function leaveUnfinished(connection: Connection, message: Message, at: number): void {
-  if (message === resumed) {
-    // These bytes are its own already.
-    message.start = at;
-    connection.unfinished = message;
-  } else {
-    const bytes = messageBytes({ ...message, start: at });
-    connection.unfinished = { isText: message.isText, bytes, start: 0, end: bytes.length };
-  }
+  return resumeUnfinished(connection, handle);
 }
 
 function handle(connection: Connection, message: Message): void {

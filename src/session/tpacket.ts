@@ -1,10 +1,10 @@
 import type { Handler } from '../connection/handler.ts';
 import { spendShare } from '../connection/share.ts';
+import { leaveUnfinished } from '../connection/unfinished.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { newPacket, readPacket } from '../protocol/packet.ts';
 import { leaveChat } from './chat.ts';
 import { newPacketVoices } from './packetVoice.ts';
-import { leaveUnfinished } from './processData.ts';
 import { receivePacket } from './processPacket.ts';
 import type { Chat } from './room.ts';
 import { writeWaiting } from './say.ts';

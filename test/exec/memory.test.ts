@@ -1,0 +1,71 @@
+/** What programs have not read counts against the memory budget of all connections, and is bounded for shared programs. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as file from 'node:test';
+import { test } from 'node:test';
+import { roundTrip, untilStill } from '../support/echoProbe.ts';
+import { MiB, residentMemory } from '../support/processState.ts';
+import { connectRaw, type RawClient } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+import { newFolder, quoteWords, untilSo } from './programs.ts';
+
+const folder = newFolder(file);
+const sleeper = (then: string) =>
+  quoteWords('sh', '-c', `while [ ! -e ${join(folder, 'go')} ]; do sleep 0.05; done; ${then}`);
+
+test('a long message of each of many clients waits with the client, not in the input of the program they share', async t => {
+  const server = await startServerFor(
+    t,
+    '--exec-shared',
+    `x:length=${sleeper('exec cat')}`,
+    '--max-memory',
+    '64MB',
+  );
+  const probe = await connectRaw(server.port, { path: '/echo' });
+  await roundTrip(probe);
+  const before = residentMemory(server.pid);
+  const clients: RawClient[] = [];
+  for (let i = 0; i < 16; i++) clients.push(await connectRaw(server.port, { path: '/x' }));
+  for (const [i, client] of clients.entries()) client.send(frame(opcode.binary, Buffer.alloc(8 * MiB, i)));
+  await untilStill(probe, () => clients.reduce((sum, { socket }) => sum + socket.writableLength, 0));
+  const grown = residentMemory(server.pid) - before;
+  t.diagnostic(`memory grew by ${(grown / MiB).toFixed(1)} MiB`);
+  assert.ok(grown < 1.25 * 64 * MiB + 128 * MiB, `its memory grew by ${grown} bytes`);
+  await untilSo(() => server.logged().some(({ event }) => event === 'closed to free memory'));
+
+  writeFileSync(join(folder, 'go'), '');
+  // Some were closed for what they held; all others get their own message back, whole.
+  let whole = 0;
+  for (const [i, client] of clients.entries()) {
+    const answer = await client.nextFrame();
+    if (answer?.opcode !== opcode.binary) continue;
+    assert.ok(answer.payload.equals(Buffer.alloc(8 * MiB, i)));
+    whole++;
+  }
+  assert.ok(whole > 0);
+  for (const client of [...clients, probe]) client.destroy();
+});
+
+test('what a program has not read is free as soon as its client is closed for memory, long before the program ends', async t => {
+  const script = quoteWords('sh', '-c', 'exec sleep 1000');
+  const options = ['--exec', `x=${script}`, '--max-memory', '16MB', '--exec-grace', '60s'];
+  const server = await startServerFor(t, ...options);
+  const probe = await connectRaw(server.port, { path: '/echo' });
+  await roundTrip(probe);
+  const before = residentMemory(server.pid);
+  for (let i = 0; i < 30; i++) {
+    const client = await connectRaw(server.port, { path: '/x' });
+    client.send(frame(opcode.text, 'x'.repeat(12 * MiB)));
+    // The first waits alone and is within the budget; each of the others takes it beyond.
+    if (i > 0) await untilLogged(server, 'closed to free memory', i);
+    t.after(() => client.destroy());
+  }
+  await roundTrip(probe);
+  const grown = residentMemory(server.pid) - before;
+  t.diagnostic(`memory grew by ${(grown / MiB).toFixed(1)} MiB`);
+  assert.ok(grown < 200 * MiB, `its memory grew by ${grown} bytes, of 360 MiB that were sent`);
+  probe.destroy();
+});
