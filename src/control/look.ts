@@ -4,10 +4,13 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { userOf, visitRoom } from '../session/chat.ts';
 import { remembered } from '../session/history.ts';
 import type { Name } from '../session/names.ts';
+import { whenRead } from '../session/readRoom.ts';
 import type { Chat, Room } from '../session/room.ts';
 import type { Command, Control } from './command.ts';
 import { showSize, showTime } from './show.ts';
 import { isListed, room as roomName } from './values.ts';
+
+type Rows = Iterator<{ nick: string; text: string }>;
 
 /** Seconds, to the millisecond. */
 const seconds = (milliseconds: number) => milliseconds / 1000;
@@ -94,16 +97,18 @@ export const history: Command = {
   help: 'what a room remembers',
   columns: { nick: { width: 12 }, text: { width: 0 } },
   run({ chat }, { room: name }) {
-    return linesOf(chat, name as Name)[Symbol.iterator]();
+    return linesOf(chat, name as Name);
   },
 };
 
-function linesOf(chat: Chat, name: Name): { nick: string; text: string }[] {
+/** What was said may have to be read from disk first. */
+function linesOf(chat: Chat, name: Name): Rows | Promise<Rows> {
   const read = ({ history }: Room) =>
     [...remembered(history)].map(({ line }) => splitLine(line.toString('utf8')));
   const lines = visitRoom(chat, name, read);
   if (typeof lines === 'string') throw new ProtocolError(500, lines);
-  return lines;
+  if (lines === undefined) return whenRead(chat, name).then(() => linesOf(chat, name));
+  return lines[Symbol.iterator]();
 }
 
 /** A nick has no colon before a space. */

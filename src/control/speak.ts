@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { sendToAll, sendUnasked } from '../connection/send.ts';
 import { maxPacketBlob } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { userOf, visitRoom } from '../session/chat.ts';
+import { reachRoom, userOf } from '../session/chat.ts';
 import type { Name } from '../session/names.ts';
 import { serverNick, type Voice } from '../session/room.ts';
 import { announce } from '../session/say.ts';
@@ -109,7 +109,7 @@ export const publish: Command = {
   parameters: { room: { kind: roomName }, text: { kind: message, rest: true } },
   help: 'say something in a room of the chat',
   run({ chat }, { room: name, text }) {
-    const sent = visitRoom(chat, name as Name, room => {
+    const sent = reachRoom(chat, name as Name, room => {
       const why = announce(chat, room, Buffer.from(text as string));
       if (why !== undefined) throw new ProtocolError(409, why);
       return { sent: room.users.size };

@@ -261,6 +261,22 @@ export const maxNameBytes = 4 * maxNameLength;
 /** What a room remembers in memory is bounded in bytes, too, whatever `--history` says of their number. */
 export const maxHistoryBytes = 1 * MiB;
 
+/** Files of rooms (`--data`) that are open at once; the others are opened again when they are needed. */
+export const maxOpenRoomFiles = 64;
+
+/** What the reading of one room's past may use of a turn, and that of all rooms together: 0.5 and 2 ms. */
+export const recallSlice = turnShare / 2;
+export const recallSlices = 4;
+
+/** A past that was read, and that nobody has asked for since, is forgotten after this time; milliseconds. */
+export const recallPatience = 5000;
+
+/** Files of rooms of which it is known where they hold no messages. */
+export const maxDamagedFiles = 1024;
+
+/** The same in messages: a newcomer is sent them at once, which takes some 10 ms. */
+export const maxHistoryMessages = 10_000;
+
 /** Ended connections of which it is known why. With their last frames they take a megabyte. */
 export const maxEnded = 1000;
 

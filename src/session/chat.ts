@@ -1,25 +1,26 @@
 /** The chat: who is there, and where. */
 import type { Connection } from '../connection/connection.ts';
+import { mayOpen } from '../connection/descriptors.ts';
 import { type MemoryUse, newMemoryUse } from '../connection/memory.ts';
 import type { Server } from '../connection/server.ts';
 import { isLogged, log } from '../log/log.ts';
-import { maxEmptyRooms, maxNameBytes, maxPacketBlob } from '../protocol/bounds.ts';
-import { closeRoom, openRoom } from '../storage/room.ts';
+import { maxEmptyRooms } from '../protocol/bounds.ts';
+import { closeRoom } from '../storage/room.ts';
 import { closeStore, openStore, type Store } from '../storage/store.ts';
 import { join, leave, newGroup } from './group.ts';
 import {
   forgetOldest,
+  type History,
   type HistoryBound,
   historyMemory,
   isEmptyHistory,
-  newHistory,
-  remember,
   remembered,
   setBound,
 } from './history.ts';
 import type { Name } from './names.ts';
-import { type Chat, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
-import { reason, writeWaiting } from './say.ts';
+import { claimRoom, readRoom } from './readRoom.ts';
+import { type Chat, newRoom, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
+import { writeWaiting } from './say.ts';
 
 /** Uids begin here and are never used again. */
 const firstUid = 0x1000;
@@ -34,6 +35,7 @@ export function newChat(
     users: new Map(),
     rooms: new Map(),
     emptyRooms: new Map(),
+    beingRead: new Map(),
     historyBound,
     store,
     nextUid: firstUid,
@@ -43,9 +45,11 @@ export function newChat(
 }
 
 /** The chat as it is configured, with its rooms' histories, if it has any on disk. @throws Error, a sentence */
-export function openChat({ configuration, reloadables, memory }: Server): Chat {
+export function openChat(server: Server): Chat {
+  const { configuration, reloadables, memory } = server;
   const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
-  const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep });
+  const allowance = { count: server.descriptors, mayOpen: () => mayOpen(server, 'files', 1) };
+  const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep, allowance });
   const chat = newChat(history, store, memory);
   memory.trimHistories = most => trimHistories(chat, most);
   reloadables.push({
@@ -67,7 +71,12 @@ export function closeChat({ store }: Chat): void {
 /** From now on, rooms remember so much. */
 function boundHistories(chat: Chat, bound: HistoryBound): void {
   chat.historyBound = bound;
-  for (const room of [...chat.rooms.values(), ...chat.emptyRooms.values()]) setBound(room.history, bound);
+  for (const history of allHistories(chat)) setBound(history, bound);
+}
+
+function allHistories({ rooms, emptyRooms, beingRead }: Chat): History[] {
+  const read = [...beingRead.values()].map(({ room }) => room);
+  return [...rooms.values(), ...emptyRooms.values(), ...read].map(({ history }) => history);
 }
 
 /**
@@ -75,7 +84,7 @@ function boundHistories(chat: Chat, bound: HistoryBound): void {
  * bytes. With `--data` the files still have everything.
  */
 function trimHistories(chat: Chat, most: number): void {
-  const histories = [...chat.rooms.values(), ...chat.emptyRooms.values()].map(({ history }) => history);
+  const histories = allHistories(chat);
   histories.sort((one, other) => historyMemory(other) - historyMemory(one));
   let trimmed = 0;
   for (; chat.memory.histories > most && trimmed < histories.length; trimmed++) {
@@ -109,51 +118,41 @@ export function leaveChat(chat: Chat, connection: Connection): void {
   chat.users.delete(user.nick.key);
 }
 
-/** Finds the room, or makes it. @returns a sentence where its history cannot be had */
-export function findRoom(chat: Chat, name: Name): Room | string {
+/**
+ * Finds the room, or makes it. The past of a room that nobody is in is on disk; small ones are read at once.
+ * @returns a sentence if its history cannot be had; undefined while it is being read: ask again in a later turn
+ */
+export function findRoom(chat: Chat, name: Name): Room | string | undefined {
   const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
-  const room = found ?? {
-    name,
-    users: new Set(),
-    groups: new Map(),
-    history: newHistory(chat.historyBound, chat.memory),
-    file: undefined,
-    waiting: [],
-    isUnwritable: false,
-  };
-  if (chat.store !== undefined && room.file === undefined) {
-    try {
-      recall(room, chat.store);
-    } catch (error) {
-      log('error', 'history unreadable', { room: name.text, error: (error as Error).message });
-      return `the room's history cannot be read: ${reason(error)}`;
-    }
-  }
-  return room;
-}
-
-function recall(room: Room, store: Store): void {
-  const { file, messages } = openRoom(store, room.name.key, room.history.bound);
-  room.file = file;
-  for (const { time, nick, text } of messages) {
-    const line = Buffer.from(`${nick}: ${text}`);
-    // A file may have been edited: no client has to take more than could have been said.
-    if (Buffer.byteLength(text) <= maxPacketBlob && Buffer.byteLength(nick) <= maxNameBytes)
-      remember(room.history, line, Date.parse(time) || 1);
-  }
+  if (found !== undefined) return found;
+  return chat.store === undefined ? newRoom(chat, name) : readRoom(chat, chat.store, name);
 }
 
 /**
  * Looks at a room, whether or not someone is there.
- * @returns what `look` returns; or a sentence where its history cannot be had
+ * @returns what `look` returns; or what `findRoom` says instead of a room
  */
-export function visitRoom<Result>(chat: Chat, name: Name, look: (room: Room) => Result): Result | string {
+export function visitRoom<Result>(
+  chat: Chat,
+  name: Name,
+  look: (room: Room) => Result,
+): Result | string | undefined {
   const room = findRoom(chat, name);
-  if (typeof room === 'string') return room;
+  return typeof room === 'object' ? withRoom(chat, room, look) : room;
+}
+
+/** The same without its past, for what is to be said there: nobody has to wait for anything. */
+export function reachRoom<Result>(chat: Chat, name: Name, act: (room: Room) => Result): Result | string {
+  const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
+  const room = found ?? (chat.store === undefined ? newRoom(chat, name) : claimRoom(chat, chat.store, name));
+  return typeof room === 'object' ? withRoom(chat, room, act) : room;
+}
+
+function withRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): Result {
   try {
-    return look(room);
+    return act(room);
   } finally {
-    if (room.users.size === 0) emptied(chat, room);
+    if (room.users.size === 0 && chat.beingRead.get(room.name.key)?.room !== room) emptied(chat, room);
   }
 }
 

@@ -1,6 +1,6 @@
 /** What a room remembers: its last messages, oldest first. */
 import { type MemoryUse, newMemoryUse } from '../connection/memory.ts';
-import { maxHistoryBytes } from '../protocol/bounds.ts';
+import { maxHistoryBytes, maxHistoryMessages } from '../protocol/bounds.ts';
 
 /** At most so many messages, and so many bytes of them. */
 export interface HistoryBound {
@@ -33,7 +33,7 @@ export function newHistory(bound: HistoryBound, memory: MemoryUse = newMemoryUse
 }
 
 function withinMemory({ messages, bytes }: HistoryBound): HistoryBound {
-  return { messages, bytes: Math.min(bytes, maxHistoryBytes) };
+  return { messages: Math.min(messages, maxHistoryMessages), bytes: Math.min(bytes, maxHistoryBytes) };
 }
 
 /** What is too much for the new bound is forgotten; what was forgotten before does not come back. */

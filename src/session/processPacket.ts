@@ -15,6 +15,7 @@ const magicBytes = Buffer.from(magic);
 
 /**
  * A packet came: what it means at this connection's level of trust.
+ * @returns false if the packet has to wait: give it again in a later turn, before all others of this connection
  * @throws ProtocolError 1008 where the peer cannot be talking this protocol
  */
 export function receivePacket(
@@ -22,10 +23,11 @@ export function receivePacket(
   connection: Connection,
   voices: PacketVoices,
   packet: Packet,
-): void {
-  if (connection.trustLevel === 3) processPacket(chat, connection.data as User, packet);
-  else if (connection.trustLevel === 2) takeNick(chat, connection, voices, packet);
+): boolean {
+  if (connection.trustLevel === 3) return processPacket(chat, connection.data as User, packet);
+  if (connection.trustLevel === 2) takeNick(chat, connection, voices, packet);
   else checkMagic(connection, packet);
+  return true;
 }
 
 /** Level 1: the first packet says the magic, and is not answered. */
@@ -61,12 +63,15 @@ function climb(connection: Connection): void {
   connection.levelAt = connection.server.now;
 }
 
-/** Level 3: one command, from someone who has a nick. */
-export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): void {
-  const refuse = (why: string) => tell(user, user.voice.refused(uid, why));
+/** Level 3: one command, from someone who has a nick. @returns false while the room's history is being read */
+export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): boolean {
+  const refuse = (why: string) => {
+    tell(user, user.voice.refused(uid, why));
+    return true;
+  };
   switch (cmd) {
     case Command.Nop:
-      return;
+      return true;
     case Command.SetUserNick:
       return refuse(`your nick is ${user.nick.text} already`);
     case Command.SetRoom: {
@@ -75,12 +80,14 @@ export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, 
       if (typeof name === 'string') return refuse(name);
       const room = findRoom(chat, name);
       if (typeof room === 'string') return refuse(room);
+      if (room === undefined) return false;
       tell(user, user.voice.granted(uid));
-      return enterRoom(chat, user, room);
+      enterRoom(chat, user, room);
+      return true;
     }
     case Command.NewMsg: {
       const why = say(chat, user, uid, bytes.subarray(start, end));
-      return why === undefined ? undefined : refuse(why);
+      return why === undefined || refuse(why);
     }
     default:
       return refuse(`there is no command ${cmd} for clients`);

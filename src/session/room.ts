@@ -5,10 +5,11 @@
 import type { Connection } from '../connection/connection.ts';
 import type { MemoryUse } from '../connection/memory.ts';
 import { sendMessage, sendToAll } from '../connection/send.ts';
+import type { StoredMessage } from '../storage/message.ts';
 import type { RoomFile } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
 import { type Group, membersOf } from './group.ts';
-import type { History, HistoryBound } from './history.ts';
+import { type History, type HistoryBound, newHistory } from './history.ts';
 import type { Name } from './names.ts';
 
 /** How a user is told things. The bytes are good until the next call of any voice. */
@@ -66,12 +67,27 @@ export interface Room {
   isUnwritable: boolean;
 }
 
+/** The reading of a room's past, in slices. */
+export interface Reading {
+  readonly room: Room;
+  readonly slices: Generator<void, readonly StoredMessage[]>;
+  state: 'reading' | 'done' | 'failed';
+  /** Why it failed, for those who wait. */
+  failure: string;
+  /** When someone last asked for it, as `performance.now()` counts. */
+  wantedAt: number;
+  /** Called at its end. */
+  readonly whenOver: (() => void)[];
+}
+
 export interface Chat {
   /** By the key of their names. */
   readonly users: Map<string, User>;
   readonly rooms: Map<string, Room>;
   /** Rooms that nobody is in, but that remember something; the one that was left last at the end. */
   readonly emptyRooms: Map<string, Room>;
+  /** Rooms that someone wants to enter or to look at, whose past is being read. */
+  readonly beingRead: Map<string, Reading>;
   historyBound: HistoryBound;
   readonly store: Store | undefined;
   nextUid: number;
@@ -79,6 +95,19 @@ export interface Chat {
   readonly unwritten: Set<Room>;
   /** Counts what rooms remember. */
   readonly memory: MemoryUse;
+}
+
+/** A room that nobody is in. */
+export function newRoom(chat: Chat, name: Name): Room {
+  return {
+    name,
+    users: new Set(),
+    groups: new Map(),
+    history: newHistory(chat.historyBound, chat.memory),
+    file: undefined,
+    waiting: [],
+    isUnwritable: false,
+  };
 }
 
 /** Tells one user something that its voice says. */

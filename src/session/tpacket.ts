@@ -6,6 +6,7 @@ import { newPacket, readPacket } from '../protocol/packet.ts';
 import { leaveChat } from './chat.ts';
 import { newPacketVoices } from './packetVoice.ts';
 import { receivePacket } from './processPacket.ts';
+import { readSlices } from './readRoom.ts';
 import type { Chat } from './room.ts';
 import { writeWaiting } from './say.ts';
 
@@ -28,7 +29,10 @@ export function newTpacketHandler(chat: Chat): Handler {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0)
             throw new ProtocolError(CloseCode.PolicyViolation, 'a packet that its message cuts short');
-          receivePacket(chat, connection, voices, packet);
+          if (!receivePacket(chat, connection, voices, packet)) {
+            connection.isHeldBack = true;
+            return leaveUnfinished(connection, message, at);
+          }
           at += size;
           if (at < end && !spendShare(connection, size)) return leaveUnfinished(connection, message, at);
         }
@@ -42,6 +46,7 @@ export function newTpacketHandler(chat: Chat): Handler {
 
     turnEnds() {
       writeWaiting(chat);
+      readSlices(chat);
     },
   };
 }

@@ -19,11 +19,25 @@ export function toLine({ time, uid, nick, text }: StoredMessage): string {
 
 const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 
-/** @param line with or without a carriage return at its end @returns undefined where it is not a message */
+const key = Buffer.from('"text"');
+
+/** Cheap to ask of a line that is not empty: `parseLine` takes a hundred times as long to find out that it is no JSON. */
+export function looksLikeMessage(line: Buffer): boolean {
+  return isSpaceOr(openingBrace, line[0]!) && isSpaceOr(closingBrace, line.at(-1)!) && line.includes(key);
+}
+
+const openingBrace = 0x7b;
+const closingBrace = 0x7d;
+
+/** Carriage returns, and the first byte of a byte order mark, as other programs leave them. */
+const isSpaceOr = (brace: number, byte: number) =>
+  byte === brace || byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0xef;
+
+/** @param line with or without a carriage return at its end @returns undefined if it is not a message */
 export function parseLine(line: Buffer): StoredMessage | undefined {
   let value: unknown;
   try {
-    value = JSON.parse(line.toString());
+    value = JSON.parse(line.toString().replace(/^\uFEFF/, ''));
   } catch {
     return undefined;
   }

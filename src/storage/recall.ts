@@ -1,6 +1,12 @@
-/** Reads the last messages of a file, from its end backwards, and no more of it than they take. */
-import { readSync } from 'node:fs';
-import { longestEscape, parseLine, type StoredMessage } from './message.ts';
+/**
+ * Reads the last messages of a file, from its end backwards, and no more of it than they take. As a file may be damaged, or
+ * large, it is read in slices: each generator here yields when it has done a slice's work, and holds no descriptor then.
+ */
+import { closeSync, fstatSync, readSync } from 'node:fs';
+import { maxPacketBlob, recallSlice } from '../protocol/bounds.ts';
+import { work } from '../protocol/work.ts';
+import { longestEscape, looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
+import { openRegular, toRead } from './openFiles.ts';
 
 /** How much of a room's past is wanted. With 0 messages, nothing. */
 export interface Remember {
@@ -14,10 +20,24 @@ export interface Recall {
   readonly newestFirst: StoredMessage[];
   messagesLeft: number;
   bytesLeft: number;
-  /** Bytes; what is longer does not fit, whatever it says. So a file without newlines is not read into memory. */
+  /** Bytes. A longer line holds no message that fits, so a file without newlines is not read into memory. */
   readonly longestLine: number;
-  /** Lines that are not messages. */
+  /** Lines that are not messages, those known before left out. */
   skipped: number;
+  /** The work done in this slice. */
+  spent: number;
+}
+
+/** A file that is read in slices. */
+export interface Source {
+  readonly path: string;
+  /** As it was when reading began. */
+  readonly inode: number;
+  readonly size: number;
+  /** Stretches without any message, from their end to their beginning: found in this file, now or before. */
+  readonly damage: Map<number, number>;
+  /** Undefined between two slices. */
+  descriptor: number | undefined;
 }
 
 /** What a line has besides the text; most of it is the nick. */
@@ -26,88 +46,183 @@ const besidesText = 8192;
 const chunkSize = 64 * 1024;
 const newline = 0x0a;
 
+/** A stretch of damaged lines is remembered if it has so many bytes or lines. */
+const longDamage = { bytes: 1024, lines: 16 };
+
+/** Remembered stretches of one file. */
+const maxStretches = 256;
+
+/** The work that a line takes, in the units of protocol/work.ts: one is about 0.1 µs. An exception takes 10 µs and more. */
+const lineCost = 2;
+const parseCost = 16;
+const failureCost = 128;
+
 export function newRecall({ messages, bytes }: Remember): Recall {
   return {
     newestFirst: [],
     messagesLeft: messages,
     bytesLeft: bytes,
-    longestLine: longestEscape * bytes + besidesText,
+    longestLine: longestEscape * Math.min(bytes, maxPacketBlob) + besidesText,
     skipped: 0,
+    spent: 0,
   };
 }
 
-/**
- * Where the last whole line ends, its newline included; 0 where there is none. What follows up to `size` is torn.
- * @param size of the file, in bytes
- */
-export function endOfLastLine(descriptor: number, size: number): number {
+/** @returns whether the slice is over: then the caller yields */
+function spend(recall: Recall, source: Source, cost: number): boolean {
+  work.done += cost;
+  recall.spent += cost;
+  if (recall.spent < recallSlice) return false;
+  recall.spent = 0;
+  release(source);
+  return true;
+}
+
+/** Reading ends, for now or for good. */
+export function release(source: Source): void {
+  if (source.descriptor !== undefined) closeSync(source.descriptor);
+  source.descriptor = undefined;
+}
+
+/** What follows the last newline; empty if the file ends with one. */
+export interface Tail {
+  readonly start: number;
+  /** Whether it is valid JSON: a line that was written without its newline, and not a torn one. */
+  readonly isWhole: boolean;
+}
+
+export function* readTail(source: Source, recall: Recall): Generator<void, Tail> {
+  const { size } = source;
+  let start = 0;
   for (let end = size; end > 0; ) {
-    const start = Math.max(0, end - chunkSize);
-    const found = readAt(descriptor, start, end).lastIndexOf(newline);
-    if (found >= 0) return start + found + 1;
-    end = start;
+    const from = Math.max(0, end - chunkSize);
+    const found = readAt(source, from, end).lastIndexOf(newline);
+    if (found >= 0) {
+      start = from + found + 1;
+      break;
+    }
+    if (spend(recall, source, chunkSize >>> 8)) yield;
+    end = from;
   }
-  return 0;
+  const isWhole = start < size && size - start <= recall.longestLine && isJson(readAt(source, start, size));
+  return { start, isWhole };
+}
+
+function isJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString().replace(/^\uFEFF/, ''));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
  * Adds the file's messages, the last one first, while they fit. It stops at the first that does not, as a history in
  * memory would have dropped all before it.
- * @param end where the last whole line ends
+ * @param end where the last line ends, its newline left out; negative if there is no line
  * @returns whether there is room for the messages of an older file
  */
-export function recallFrom(descriptor: number, end: number, recall: Recall): boolean {
+export function* recallFrom(source: Source, end: number, recall: Recall): Generator<void, boolean> {
   if (recall.messagesLeft <= 0) return false;
-  for (const line of linesBackward(descriptor, end, recall.longestLine)) {
-    if (line === undefined) return false;
-    const message = parseLine(line);
-    if (message === undefined) {
-      recall.skipped++;
+  const { damage } = source;
+  let chunk: Buffer = Buffer.alloc(0);
+  let chunkStart = end;
+  const run: Run = { end: -1, start: -1, lines: 0 };
+  for (let lineEnd = end; lineEnd >= 0; ) {
+    const known = damage.get(lineEnd);
+    if (known !== undefined) {
+      extend(run, known, lineEnd, longDamage.lines);
+      lineEnd = known - 1;
       continue;
     }
-    recall.bytesLeft -= Buffer.byteLength(message.text);
-    if (recall.bytesLeft < 0) return false;
-    recall.newestFirst.push(message);
-    if (--recall.messagesLeft === 0) return false;
+    let start = -1;
+    for (let searched = lineEnd; start < 0; ) {
+      if (lineEnd - searched > recall.longestLine) {
+        noteDamage(damage, run);
+        return false;
+      }
+      if (searched <= chunkStart && searched > 0) {
+        chunkStart = Math.max(0, searched - chunkSize);
+        chunk = readAt(source, chunkStart, searched);
+        if (spend(recall, source, chunkSize >>> 8)) yield noteDamage(damage, run);
+      }
+      const found = searched === 0 ? -1 : chunk.lastIndexOf(newline, searched - 1 - chunkStart);
+      if (found >= 0) start = chunkStart + found + 1;
+      else if (searched === 0 || chunkStart === 0) start = 0;
+      searched = chunkStart;
+    }
+    let cost = lineCost;
+    let message: StoredMessage | undefined;
+    if (lineEnd > start) {
+      const isInChunk = start >= chunkStart && lineEnd <= chunkStart + chunk.length;
+      const line = isInChunk
+        ? chunk.subarray(start - chunkStart, lineEnd - chunkStart)
+        : readAt(source, start, lineEnd);
+      if (looksLikeMessage(line)) {
+        message = parseLine(line);
+        // A line that is deeply nested takes the longest.
+        cost += message === undefined ? failureCost + (line.length >>> 3) : parseCost + (line.length >>> 6);
+      }
+    }
+    if (message === undefined) {
+      recall.skipped++;
+      extend(run, start, lineEnd, 1);
+    } else {
+      noteDamage(damage, run);
+      run.end = -1;
+      recall.bytesLeft -= Buffer.byteLength(message.text);
+      if (recall.bytesLeft < 0) return false;
+      recall.newestFirst.push(message);
+      if (--recall.messagesLeft === 0) return false;
+    }
+    lineEnd = start - 1;
+    if (spend(recall, source, cost)) yield noteDamage(damage, run);
   }
+  noteDamage(damage, run);
   return true;
 }
 
-/** Lines without their newlines. It ends with undefined where it comes to one of more than `longest` bytes. */
-function* linesBackward(descriptor: number, end: number, longest: number): Generator<Buffer | undefined> {
-  if (end === 0) return;
-  // Of the line whose beginning is still to be found, in the order of the file.
-  let pieces: Buffer[] = [];
-  let length = 0;
-  // The newline at the end belongs to the last line.
-  for (let unread = end - 1; unread > 0; ) {
-    const start = Math.max(0, unread - chunkSize);
-    let rest = readAt(descriptor, start, unread);
-    for (let found = rest.lastIndexOf(newline); found >= 0; found = rest.lastIndexOf(newline)) {
-      yield joined(rest.subarray(found + 1), pieces);
-      pieces = [];
-      length = 0;
-      rest = rest.subarray(0, found);
-    }
-    pieces.unshift(rest);
-    length += rest.length;
-    if (length > longest) return yield undefined;
-    unread = start;
-  }
-  yield joined(Buffer.alloc(0), pieces);
+/** A stretch of damaged lines. */
+interface Run {
+  end: number;
+  start: number;
+  lines: number;
 }
 
-function joined(first: Buffer, others: readonly Buffer[]): Buffer {
-  return others.length === 0 ? first : Buffer.concat([first, ...others]);
+function extend(run: Run, start: number, end: number, lines: number): void {
+  if (run.end < 0) {
+    run.end = end;
+    run.lines = 0;
+  }
+  run.start = start;
+  run.lines += lines;
+}
+
+/** The next reading skips what this one found. */
+function noteDamage(damage: Map<number, number>, { start, end, lines }: Run): void {
+  if (end < 0 || damage.size >= maxStretches || (lines < longDamage.lines && end - start < longDamage.bytes))
+    return;
+  damage.set(end, start);
 }
 
 /** The bytes from `start` to before `end`, in a buffer of their own. */
-function readAt(descriptor: number, start: number, end: number): Buffer {
+function readAt(source: Source, start: number, end: number): Buffer {
+  source.descriptor ??= reopened(source);
   const bytes = Buffer.allocUnsafe(end - start);
   for (let filled = 0; filled < bytes.length; ) {
-    const count = readSync(descriptor, bytes, filled, bytes.length - filled, start + filled);
+    const count = readSync(source.descriptor, bytes, filled, bytes.length - filled, start + filled);
     if (count === 0) throw new Error('it became shorter while it was read; leave it to one program');
     filled += count;
   }
   return bytes;
+}
+
+function reopened({ path, inode }: Source): number {
+  const descriptor = openRegular(path, toRead);
+  if (descriptor !== undefined) {
+    if (fstatSync(descriptor).ino === inode) return descriptor;
+    closeSync(descriptor);
+  }
+  throw new Error('it was replaced while it was read; leave it to one program');
 }

@@ -1,11 +1,21 @@
 /** One room on disk: what it remembers, and what is added to it. */
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
-import { errorCode, storageError } from './disk.ts';
+import { knownDamage, rememberDamage } from './damage.ts';
+import { storageError } from './disk.ts';
 import { currentName, rotatedName, stemOf } from './fileNames.ts';
 import { type StoredMessage, toLine } from './message.ts';
-import { endOfLastLine, newRecall, type Recall, type Remember, recallFrom } from './recall.ts';
+import { closeFile, openRegular, toAppend, toCreate, toRead, useFile } from './openFiles.ts';
+import {
+  newRecall,
+  type Recall,
+  type Remember,
+  readTail,
+  recallFrom,
+  release,
+  type Source,
+} from './recall.ts';
 import { moveAside } from './rotate.ts';
 import type { Store } from './store.ts';
 import { noteUnsynced } from './sync.ts';
@@ -16,40 +26,111 @@ export interface RoomFile {
   readonly stem: string;
   /** Of the file that is appended to. */
   readonly path: string;
-  /** Undefined while there is no file: it is made for the first message, not for the first visitor. */
+  /** Undefined if there is no file yet (the first message makes it), or if others needed its descriptor (openFiles.ts). */
   descriptor: number | undefined;
-  /** The size to which a failed append has yet to be cut back. */
-  tornAt: number | undefined;
+  /** Its size after our last append; undefined before the first one. */
+  size: number | undefined;
+  /** A failed append has yet to be cut back to this size, in the file with this inode. */
+  tornAt: { readonly size: number; readonly inode: number } | undefined;
 }
 
 /**
- * Opens a room that is not open, and cuts off what a power cut left of its last line.
+ * Opens a room that is not open.
  * @param room 1 to 32 characters, normalised: two spellings are two rooms
- * @returns its last messages, oldest first: those that all fit into what `remember` allows
- * @throws Error, a sentence, where its file cannot be read and written. Older files that cannot only leave the log a line
+ * @throws Error, a sentence, if its file cannot be read and written
  */
-export function openRoom(
-  store: Store,
-  room: string,
-  remember: Remember,
-): { file: RoomFile; messages: StoredMessage[] } {
+export function openRoom(store: Store, room: string): RoomFile {
   const stem = stemOf(room);
   const path = join(store.directory, currentName(stem));
   if (store.rooms.has(stem)) throw new Error(`${path} is open already; a room is opened once`);
-  const file: RoomFile = { store, stem, path, descriptor: undefined, tornAt: undefined };
-  const recall = newRecall(remember);
+  const file: RoomFile = { store, stem, path, descriptor: undefined, size: undefined, tornAt: undefined };
   try {
-    file.descriptor = openRegular(path, toAppend);
-    if (file.descriptor === undefined || recallFrom(file.descriptor, cutTornLine(file), recall)) {
-      recallRotated(store, stem, recall);
-    }
+    useFile(file, toAppend);
   } catch (error) {
-    close(file);
     throw storageError('open', path, error);
   }
-  if (recall.skipped > 0) log('warn', 'lines skipped', { file: path, lines: recall.skipped });
   store.rooms.set(stem, file);
-  return { file, messages: recall.newestFirst.reverse() };
+  return file;
+}
+
+/**
+ * Reads a room's past, in slices, and cuts off what a power cut left of its last line.
+ * @returns its last messages, oldest first: those that all fit into what `remember` allows
+ * @throws Error, a sentence, if its file cannot be read. Older files that cannot only leave the log a line
+ */
+export function* recallRoom(file: RoomFile, remember: Remember): Generator<void, StoredMessage[]> {
+  const { store, path } = file;
+  const recall = newRecall(remember);
+  try {
+    const descriptor = useFile(file, toAppend);
+    const hasRoom = descriptor === undefined || (yield* recallCurrent(file, descriptor, recall));
+    if (hasRoom) yield* recallRotated(store, file.stem, recall);
+  } catch (error) {
+    throw storageError('read', path, error);
+  }
+  if (recall.skipped > 0) log('warn', 'lines skipped', { file: path, lines: recall.skipped });
+  return recall.newestFirst.reverse();
+}
+
+function* recallCurrent(file: RoomFile, descriptor: number, recall: Recall): Generator<void, boolean> {
+  const { store, path } = file;
+  const stats = fstatSync(descriptor);
+  return yield* recallSource(store, path, stats, recall, (start, damage) => {
+    const now = useFile(file, toAppend);
+    // Whoever has written to it meanwhile has ended the line.
+    if (now === undefined || fstatSync(now).size !== stats.size) return;
+    store.disk.truncate(now, start);
+    log('warn', 'torn line cut off', { file: path, bytes: stats.size - start });
+    rememberDamage(store.damaged, fstatSync(now), damage);
+  });
+}
+
+/** @param torn what to do with a last line that is torn */
+function* recallSource(
+  store: Store,
+  path: string,
+  stats: Stats,
+  recall: Recall,
+  torn: (start: number, damage: Map<number, number>) => void,
+): Generator<void, boolean> {
+  const { ino: inode, size } = stats;
+  const damage = knownDamage(store.damaged, stats);
+  const source: Source = { path, inode, size, damage, descriptor: undefined };
+  // Noted at the beginning: if nobody waits for the end of it, what was found up to there is known all the same.
+  rememberDamage(store.damaged, stats, damage);
+  try {
+    const { start, isWhole } = yield* readTail(source, recall);
+    if (start < size && !isWhole) torn(start, damage);
+    return yield* recallFrom(source, isWhole ? size : start - 1, recall);
+  } finally {
+    release(source);
+    if (damage.size === 0) store.damaged.delete(inode);
+  }
+}
+
+/** From the newest file to the oldest, until there is enough. They are left as they are. */
+function* recallRotated(store: Store, stem: string, recall: Recall): Generator<void, void> {
+  for (const number of [...(store.rotated.get(stem) ?? [])].reverse()) {
+    const path = join(store.directory, rotatedName(stem, number));
+    try {
+      const stats = statRegular(path);
+      if (stats === undefined) continue;
+      if (!(yield* recallSource(store, path, stats, recall, () => {}))) return;
+    } catch (error) {
+      log('warn', 'older messages are not read', { error: storageError('read', path, error).message });
+      return;
+    }
+  }
+}
+
+function statRegular(path: string): Stats | undefined {
+  const descriptor = openRegular(path, toRead);
+  if (descriptor === undefined) return undefined;
+  try {
+    return fstatSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /**
@@ -58,15 +139,24 @@ export function openRoom(
  */
 export function appendMessages(file: RoomFile, messages: readonly StoredMessage[]): void {
   if (messages.length === 0) return;
-  const lines = Buffer.from(messages.map(toLine).join(''));
+  const lines = messages.map(toLine).join('');
   try {
     cutFailedAppend(file);
-    const { descriptor, size } = fileFor(file, lines.length);
-    write(file, descriptor, size, lines);
+    const { descriptor, stats } = fileFor(file, Buffer.byteLength(lines));
+    const lacksNewline = stats.size !== file.size && !endsWithNewline(descriptor, stats.size);
+    write(file, descriptor, stats, Buffer.from(lacksNewline ? `\n${lines}` : lines));
   } catch (error) {
     throw storageError('append to', file.path, error);
   }
   noteUnsynced(file.store, file.path);
+}
+
+const newline = 0x0a;
+
+/** Another program may have written the last line, or a power cut torn it. */
+function endsWithNewline(descriptor: number, size: number): boolean {
+  const last = Buffer.alloc(1);
+  return size === 0 || readSync(descriptor, last, 0, 1, size - 1) === 0 || last[0] === newline;
 }
 
 /** Closes the room. What the disk does not have yet is for the next `syncStore`, or the background, as before. */
@@ -76,97 +166,41 @@ export function closeRoom(file: RoomFile): void {
   } catch (error) {
     log('warn', 'messages of a failed append may remain', { file: file.path, error: String(error) });
   }
-  close(file);
+  closeFile(file);
+  file.tornAt = undefined;
   file.store.rooms.delete(file.stem);
 }
 
-function close(file: RoomFile): void {
-  const { descriptor } = file;
-  file.descriptor = undefined;
-  file.tornAt = undefined;
-  try {
-    if (descriptor !== undefined) closeSync(descriptor);
-  } catch (error) {
-    // Some file systems tell of a failed write only now; the descriptor is free all the same.
-    log('warn', 'a file did not close well', { file: file.path, error: String(error) });
-  }
-}
-
-// Not through a link, and without waiting for the other end of what turns out to be a pipe.
-const carefully = constants.O_NOFOLLOW | constants.O_NONBLOCK;
-const toRead = constants.O_RDONLY | carefully;
-const toAppend = constants.O_RDWR | constants.O_APPEND | carefully;
-const toCreate = toAppend | constants.O_CREAT;
-
-/** @returns undefined where there is no such file */
-function openRegular(path: string, flags: number): number | undefined {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, flags, 0o600);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT' && (flags & constants.O_CREAT) === 0) return undefined;
-    throw error;
-  }
-  if (fstatSync(descriptor).isFile()) return descriptor;
-  closeSync(descriptor);
-  throw new Error('it is not a regular file; move it away');
-}
-
-/** What has no newline at the end was being written when the power went. @returns the size of what is whole */
-function cutTornLine({ store, path, descriptor }: RoomFile): number {
-  const { size } = fstatSync(descriptor!);
-  const end = endOfLastLine(descriptor!, size);
-  if (end < size) {
-    store.disk.truncate(descriptor!, end);
-    log('warn', 'torn line cut off', { file: path, bytes: size - end });
-  }
-  return end;
-}
-
-/** From the newest file to the oldest, until there is enough. They are left as they are. */
-function recallRotated(store: Store, stem: string, recall: Recall): void {
-  for (const number of [...(store.rotated.get(stem) ?? [])].reverse()) {
-    const path = join(store.directory, rotatedName(stem, number));
-    let descriptor: number | undefined;
-    try {
-      descriptor = openRegular(path, toRead);
-      if (descriptor === undefined) continue;
-      if (!recallFrom(descriptor, endOfLastLine(descriptor, fstatSync(descriptor).size), recall)) return;
-    } catch (error) {
-      log('warn', 'older messages are not read', { error: storageError('read', path, error).message });
-      return;
-    } finally {
-      if (descriptor !== undefined) closeSync(descriptor);
-    }
-  }
-}
-
-/** The file with room for so many bytes, and how long it is: what others do to it is no reason to tear a line. */
-function fileFor(file: RoomFile, bytes: number): { descriptor: number; size: number } {
-  const { store, path } = file;
-  if (file.descriptor !== undefined) {
-    const { size, nlink } = fstatSync(file.descriptor);
+/** The file with room for so many bytes, and its state: what others do to it is no reason to tear a line. */
+function fileFor(file: RoomFile, bytes: number): { descriptor: number; stats: Stats } {
+  const { store } = file;
+  let descriptor = useFile(file, toAppend);
+  if (descriptor !== undefined) {
+    const stats = fstatSync(descriptor);
+    const { size, nlink } = stats;
     const isFull = store.rotateAt > 0 && size > 0 && size + bytes > store.rotateAt;
-    if (!isFull && nlink > 0) return { descriptor: file.descriptor, size };
+    if (!isFull && nlink > 0) return { descriptor, stats };
     // Full, or deleted by somebody who wanted the room forgotten.
     if (nlink > 0) moveAside(store, file.stem);
-    close(file);
+    closeFile(file);
   }
-  file.descriptor = openRegular(path, toCreate)!;
+  descriptor = useFile(file, toCreate)!;
+  file.size = undefined;
   noteUnsynced(store, store.directory);
-  return { descriptor: file.descriptor, size: fstatSync(file.descriptor).size };
+  return { descriptor, stats: fstatSync(descriptor) };
 }
 
-function write(file: RoomFile, descriptor: number, size: number, lines: Buffer): void {
+function write(file: RoomFile, descriptor: number, { ino: inode, size }: Stats, lines: Buffer): void {
+  const { disk, damaged } = file.store;
   try {
-    const written = file.store.disk.write(descriptor, lines);
+    const written = disk.write(descriptor, lines);
     if (written < lines.length) {
       // A disk that takes a part says only of the next write why it does not take the rest.
-      file.store.disk.write(descriptor, lines.subarray(written));
+      disk.write(descriptor, lines.subarray(written));
       throw new Error(`only ${written} of ${lines.length} bytes were written; is the disk full?`);
     }
   } catch (error) {
-    file.tornAt = size;
+    file.tornAt = { size, inode };
     try {
       cutFailedAppend(file);
     } catch {
@@ -174,11 +208,20 @@ function write(file: RoomFile, descriptor: number, size: number, lines: Buffer):
     }
     throw error;
   }
+  file.size = size + lines.length;
+  const known = damaged.size === 0 ? undefined : damaged.get(inode);
+  // The bytes before ours are as they were, unless another program has written in between.
+  if (known?.size === size) rememberDamage(damaged, fstatSync(descriptor), known.damage);
 }
 
 function cutFailedAppend(file: RoomFile): void {
   if (file.tornAt === undefined) return;
-  // Somebody may have emptied it meanwhile: cutting must not lengthen it.
-  if (fstatSync(file.descriptor!).size > file.tornAt) file.store.disk.truncate(file.descriptor!, file.tornAt);
+  const descriptor = useFile(file, toAppend);
+  if (descriptor !== undefined) {
+    const { ino, size } = fstatSync(descriptor);
+    // Somebody may have emptied or replaced it meanwhile: cutting must not lengthen it, nor cut another file.
+    if (ino === file.tornAt.inode && size > file.tornAt.size)
+      file.store.disk.truncate(descriptor, file.tornAt.size);
+  }
   file.tornAt = undefined;
 }

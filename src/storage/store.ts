@@ -1,8 +1,10 @@
 /** The directory in which rooms outlive the server: a file a room, and those it was rotated to. */
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { DamagedFiles } from './damage.ts';
 import { type Disk, makeFolder, realDisk, storageError } from './disk.ts';
 import { parseRotatedName } from './fileNames.ts';
+import { type FileAllowance, newOpenFiles, type OpenFiles } from './openFiles.ts';
 import { closeRoom, type RoomFile } from './room.ts';
 import { noteUnsynced, syncAll, syncInBackground } from './sync.ts';
 
@@ -17,6 +19,8 @@ export interface StoreOptions {
   readonly rotateAt?: number;
   /** Rotated files a room keeps; 0: all. */
   readonly keep?: number;
+  /** Without it, only the store's own bound holds. */
+  readonly allowance?: FileAllowance;
   /** For tests. */
   readonly disk?: Disk;
 }
@@ -32,6 +36,10 @@ export interface Store {
   readonly rooms: Map<string, RoomFile>;
   /** The numbers of their rotated files, oldest first, by the same. Open or not: listing the directory takes long. */
   readonly rotated: Map<string, number[]>;
+  /** Those among them that have a descriptor. */
+  readonly open: OpenFiles;
+  /** Files that are not to be read again as a whole. */
+  readonly damaged: DamagedFiles;
   /** Absolute paths of what the disk may not have yet. */
   readonly unsynced: Set<string>;
   /** The one among them that the background is busy with. */
@@ -49,6 +57,7 @@ export function openStore({
   fsync,
   rotateAt = 16 * MiB,
   keep = 4,
+  allowance,
   disk = realDisk,
 }: StoreOptions): Store {
   const path = resolve(directory);
@@ -59,6 +68,8 @@ export function openStore({
     keep,
     disk,
     rooms: new Map(),
+    open: newOpenFiles(allowance),
+    damaged: new Map(),
     rotated: findRotated(path),
     unsynced: new Set(),
     beingSynced: undefined,

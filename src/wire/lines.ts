@@ -59,9 +59,25 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     if (user.room?.name.key === name.key) return show(connection, `! you are in ${name.text} already`);
     const room = findRoom(chat, name);
     if (typeof room === 'string') return show(connection, `! ${room}`);
+    if (room === undefined) {
+      // Its history is being read; until then this is the message that the connection is at.
+      const bytes = Buffer.from(roomName);
+      connection.unfinished = { isText: true, bytes, start: 0, end: bytes.length };
+      return;
+    }
     leaveRoom(chat, user);
     show(connection, `* this is ${room.name.text}`);
     enterRoom(chat, user, room);
+  }
+
+  /** @returns false while the room that the user wants to go to has its history read */
+  function finishGoing(connection: Connection): boolean {
+    const { unfinished } = connection;
+    if (unfinished === undefined) return true;
+    connection.unfinished = undefined;
+    goTo(connection.data as User, (unfinished.bytes as Buffer).toString('utf8'));
+    connection.isHeldBack = connection.unfinished !== undefined;
+    return !connection.isHeldBack;
   }
 
   function obey(user: User, line: string): void {
@@ -99,6 +115,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
 
     receive(connection, bytes, start, end) {
       beginShare(connection);
+      if (!finishGoing(connection)) return start;
       let at = start;
       while (connection.phase === 'open') {
         if (connection.data === undefined && http.matches?.(bytes, at, end, connection) === true) {
@@ -119,6 +136,10 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
         countMessage(connection);
         takeLine(connection, line);
         if (!spendShare(connection, line.length)) return at;
+        if (connection.unfinished !== undefined) {
+          connection.isHeldBack = true;
+          return at;
+        }
       }
       return end;
     },
@@ -138,6 +159,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
       if (error === undefined && input !== undefined && connection.phase === 'open') {
         connection.input = undefined;
         takeLine(connection, input.subarray(inputStart, inputEnd));
+        connection.unfinished = undefined;
       }
       leave(connection);
     },

@@ -55,9 +55,12 @@ export function newPacketsWire(chat: Chat): Wire {
         while (connection.phase === 'open') {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0) break;
+          if (!receivePacket(chat, connection, voices, packet)) {
+            connection.isHeldBack = true;
+            break;
+          }
           at += size;
           countMessage(connection);
-          receivePacket(chat, connection, voices, packet);
           if (!spendShare(connection, size)) break;
         }
       } catch (error) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { newMemoryUse } from '../../src/connection/memory.ts';
-import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
+import { maxHistoryBytes, maxHistoryMessages } from '../../src/protocol/bounds.ts';
 import {
   forgetOldest,
   historyMemory,
@@ -44,6 +44,12 @@ test('whatever it is told to remember, there is a bound in bytes', () => {
   const line = Buffer.alloc(65_536);
   for (let i = 0; i < 40; i++) remember(history, line, 1);
   assert.equal(texts(history).length, maxHistoryBytes / line.length);
+});
+
+test('however short the messages are, there is a bound of their number', () => {
+  const history = newHistory({ messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY });
+  for (let i = 0; i < maxHistoryMessages + 7; i++) remember(history, Buffer.from('x'), 1);
+  assert.equal(texts(history).length, maxHistoryMessages);
 });
 
 test('it is a window of the last messages, whatever was said', () => {

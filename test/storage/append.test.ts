@@ -4,7 +4,7 @@ import { readdirSync, renameSync, truncateSync, unlinkSync, writeSync } from 'no
 import { test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
+import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -13,6 +13,7 @@ import {
   message,
   messages,
   names,
+  openRoom,
   scratchStore,
   systemError,
   texts,

@@ -1,8 +1,9 @@
 /** A child that appends until it is killed, and says each number it has appended: `node appendForever.js DIR`. */
 import { writeSync } from 'node:fs';
 import type { StoredMessage } from '../../src/storage/message.ts';
-import { appendMessages, openRoom } from '../../src/storage/room.ts';
+import { appendMessages } from '../../src/storage/room.ts';
 import { openStore } from '../../src/storage/store.ts';
+import { openRoom } from './scratch.ts';
 
 const [, , directory = ''] = process.argv;
 // Small files, so that kills hit rotations, too.

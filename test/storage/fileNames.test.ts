@@ -3,8 +3,8 @@ import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { currentName, parseRotatedName, rotatedName, stemOf } from '../../src/storage/fileNames.ts';
-import { appendMessages, openRoom } from '../../src/storage/room.ts';
-import { everything, message, names, scratchStore, texts } from './scratch.ts';
+import { appendMessages } from '../../src/storage/room.ts';
+import { everything, message, names, openRoom, scratchStore, texts } from './scratch.ts';
 
 const longestNumber = Number.MAX_SAFE_INTEGER;
 

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom, type RoomFile } from '../../src/storage/room.ts';
+import { appendMessages, closeRoom, type RoomFile } from '../../src/storage/room.ts';
 import { openStore, type Store } from '../../src/storage/store.ts';
-import { diskWith, everything, message, messages, scratchStore, systemError } from './scratch.ts';
+import { diskWith, everything, message, messages, openRoom, scratchStore, systemError } from './scratch.ts';
 
 const mount = (...options: string[]) => spawnSync('mount', options).status === 0;
 

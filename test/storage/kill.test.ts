@@ -3,8 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openRoom } from '../../src/storage/room.ts';
-import { captureLog, everything, scratchDirectory, scratchStore } from './scratch.ts';
+import { captureLog, everything, openRoom, scratchDirectory, scratchStore } from './scratch.ts';
 
 const script = fileURLToPath(new URL('./appendForever.js', import.meta.url));
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type StoredMessage, toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
+import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -14,6 +14,7 @@ import {
   message,
   messages,
   names,
+  openRoom,
   scratchDirectory,
   scratchStore,
   texts,
@@ -125,7 +126,9 @@ test('property: torn at any byte, all whole lines come back and the file goes on
   for (const tail of ['', '\0\0\0\0', '\xff']) {
     for (let cut = 0; cut <= whole.length; cut++) {
       writeFileSync(path, Buffer.concat([whole.subarray(0, cut), Buffer.from(tail)]));
-      const count = whole.subarray(0, cut).toString('latin1').split('\n').length - 1;
+      const isWithoutNewline = tail === '' && whole[cut] === 0x0a;
+      const count =
+        whole.subarray(0, cut).toString('latin1').split('\n').length - 1 + Number(isWithoutNewline);
       const room = openRoom(store, 'lobby', everything);
       assert.deepEqual(room.messages, said.slice(0, count), `cut at ${cut}`);
       appendMessages(room.file, [message('next')]);
@@ -133,6 +136,65 @@ test('property: torn at any byte, all whole lines come back and the file goes on
       assert.equal(readFileSync(path, 'utf8'), lines([...said.slice(0, count), message('next')]));
     }
   }
+});
+
+test('a last line that another program left without a newline is a message, and the next one goes on a line of its own', t => {
+  const logged = captureLog(t);
+  const store = scratchStore(t);
+  const path = join(store.directory, 'lobby.jsonl');
+  for (const end of ['', '\r', ' ']) {
+    const before = `${lines([message('one')])}${lines([message('two')]).trimEnd()}${end}`;
+    writeFileSync(path, before);
+    const room = openRoom(store, 'lobby', everything);
+    assert.deepEqual(room.messages, [message('one'), message('two')]);
+    assert.equal(readFileSync(path, 'utf8'), before, 'reading leaves it as it is');
+    appendMessages(room.file, [message('three')]);
+    appendMessages(room.file, [message('four')]);
+    closeRoom(room.file);
+    const after = lines([message('three'), message('four')]);
+    assert.equal(readFileSync(path, 'utf8'), `${before}\n${after}`);
+    const again = openRoom(store, 'lobby', everything);
+    assert.deepEqual(texts(again.messages), ['one', 'two', 'three', 'four']);
+    closeRoom(again.file);
+  }
+  writeFileSync(path, lines([message('alone')]).trimEnd());
+  const alone = openRoom(store, 'lobby', everything);
+  assert.deepEqual(texts(alone.messages), ['alone'], 'without any newline');
+  closeRoom(alone.file);
+  writeFileSync(path, `${lines([message('one')])}{"note":"by hand"}`);
+  const noted = openRoom(store, 'lobby', everything);
+  assert.deepEqual(texts(noted.messages), ['one']);
+  assert.match(readFileSync(path, 'utf8'), /by hand/, 'valid JSON is not torn, even if it is no message');
+  assert.equal(logged.filter(line => line.includes('torn')).length, 0);
+});
+
+test('a program that adds a line without a newline while the room is open does not spoil the next message', t => {
+  const store = scratchStore(t);
+  const { file } = openRoom(store, 'lobby', everything);
+  appendMessages(file, [message('one')]);
+  writeFileSync(file.path, lines([message('by hand')]).trimEnd(), { flag: 'a' });
+  appendMessages(file, [message('two')]);
+  closeRoom(file);
+  assert.deepEqual(texts(openRoom(store, 'lobby', everything).messages), ['one', 'by hand', 'two']);
+});
+
+test('a rotated file whose last line lacks its newline is read to its end', t => {
+  const store = scratchStore(t);
+  writeFileSync(join(store.directory, 'lobby.1.jsonl'), lines(messages(2)).trimEnd());
+  const again = scratchStore(t, { directory: store.directory });
+  assert.deepEqual(openRoom(again, 'lobby', everything).messages, messages(2));
+});
+
+test('a byte order mark at the beginning of a file, and of its only line, is passed over', t => {
+  const logged = captureLog(t);
+  const store = scratchStore(t);
+  for (const text of [lines(messages(2)), lines(messages(1)).trimEnd()]) {
+    writeFileSync(join(store.directory, 'lobby.jsonl'), `\ufeff${text}`);
+    const room = openRoom(store, 'lobby', everything);
+    assert.deepEqual(room.messages, messages(text.split('"time"').length - 1));
+    closeRoom(room.file);
+  }
+  assert.deepEqual(logged, []);
 });
 
 test('a torn last line leaves one line in the log, which says how much went', t => {

@@ -4,7 +4,7 @@ import { mkdirSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
+import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import {
   captureLog,
   content,
@@ -12,6 +12,7 @@ import {
   message,
   messages,
   names,
+  openRoom,
   scratchStore,
   texts,
   wholeContent,

@@ -7,6 +7,8 @@ import type { TestContext } from 'node:test';
 import { type Disk, realDisk } from '../../src/storage/disk.ts';
 import { rotatedName } from '../../src/storage/fileNames.ts';
 import type { StoredMessage } from '../../src/storage/message.ts';
+import type { Remember } from '../../src/storage/recall.ts';
+import { closeRoom, openRoom as openFile, type RoomFile, recallRoom } from '../../src/storage/room.ts';
 import { closeStore, openStore, type Store } from '../../src/storage/store.ts';
 
 export function scratchDirectory(t: TestContext): string {
@@ -30,6 +32,29 @@ export function scratchStore(t: TestContext, settings: StoreSettings = {}): Stor
   const store = openStore({ directory: scratchDirectory(t), fsync: 'no', ...settings });
   t.after(() => closeStore(store));
   return store;
+}
+
+/** Opens a room and reads its past in one go. */
+export function openRoom(
+  store: Store,
+  room: string,
+  remember: Remember,
+): { file: RoomFile; messages: StoredMessage[] } {
+  const file = openFile(store, room);
+  try {
+    return { file, messages: runToEnd(recallRoom(file, remember)) };
+  } catch (error) {
+    closeRoom(file);
+    throw error;
+  }
+}
+
+/** Runs all slices, one after the other. */
+export function runToEnd<Result>(slices: Generator<void, Result>): Result {
+  for (;;) {
+    const { done, value } = slices.next();
+    if (done) return value;
+  }
 }
 
 export const everything = { messages: 1_000_000, bytes: 1_000_000 };

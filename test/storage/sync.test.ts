@@ -5,7 +5,7 @@ import { basename } from 'node:path';
 import { test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
-import { appendMessages, closeRoom, openRoom } from '../../src/storage/room.ts';
+import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import { closeStore, openStore } from '../../src/storage/store.ts';
 import { syncInBackground, syncStore } from '../../src/storage/sync.ts';
 import {
@@ -15,6 +15,7 @@ import {
   everything,
   message,
   messages,
+  openRoom,
   scratchDirectory,
   scratchStore,
   systemError,

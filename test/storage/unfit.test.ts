@@ -5,9 +5,16 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toLine } from '../../src/storage/message.ts';
-import { openRoom } from '../../src/storage/room.ts';
 import { openStore } from '../../src/storage/store.ts';
-import { content, everything, message, scratchDirectory, scratchStore, withoutRoot } from './scratch.ts';
+import {
+  content,
+  everything,
+  message,
+  openRoom,
+  scratchDirectory,
+  scratchStore,
+  withoutRoot,
+} from './scratch.ts';
 
 test('a directory that cannot be used is refused with a sentence', t => {
   const directory = scratchDirectory(t);
