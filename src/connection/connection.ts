@@ -5,6 +5,7 @@ import type { Ending } from './ending.ts';
 import type { Handler } from './handler.ts';
 import { makeRoomForFrames } from './lastFrames.ts';
 import { updateHeld } from './memory.ts';
+import { type AddressUse, enterPlaces } from './places.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Security } from './security.ts';
 import type { Server } from './server.ts';
@@ -44,8 +45,12 @@ export interface Connection {
   address: string;
   /** A PROXY header came: another one would be the client's own. */
   isProxied: boolean;
-  /** It was told that there is no room for it, and counts no more. */
-  isTurnedAway: boolean;
+  /** It counts as a client, and what its address holds: see places.ts. */
+  isClient: boolean;
+  addressUse: AddressUse | undefined;
+  /** The list of connections that it is in, at `candidateAt`, while it may be dropped for a newcomer. */
+  candidates: Connection[] | undefined;
+  candidateAt: number;
   /** How many of its last frames are remembered, and a burst that came before them: see lastFrames.ts. */
   frames: number;
   burst: Int32Array | undefined;
@@ -113,6 +118,7 @@ export function newConnection(
   socket: Socket,
   wire: Wire,
   isControl = false,
+  address = socket.address(),
 ): Connection {
   makeRoomForFrames(id);
   return {
@@ -124,9 +130,12 @@ export function newConnection(
     security: undefined,
     phase: 'open',
     ending: undefined,
-    address: socket.address(),
+    address,
     isProxied: false,
-    isTurnedAway: false,
+    isClient: false,
+    addressUse: undefined,
+    candidates: undefined,
+    candidateAt: 0,
     frames: 0,
     burst: undefined,
     wire,
@@ -165,11 +174,18 @@ export function newConnection(
 }
 
 /** A connection for this socket, which is the socket's from now on, in the table. */
-export function addConnection(server: Server, socket: Socket, wire: Wire, isControl = false): Connection {
-  const connection = newConnection(server, nextId(server.table), socket, wire, isControl);
+export function addConnection(
+  server: Server,
+  socket: Socket,
+  wire: Wire,
+  isControl = false,
+  address = socket.address(),
+): Connection {
+  const connection = newConnection(server, nextId(server.table), socket, wire, isControl, address);
   addEntry(server.table, connection);
   updateHeld(connection);
   if (!isControl) server.connections++;
+  enterPlaces(connection);
   socket.start(connection);
   return connection;
 }

@@ -1,10 +1,14 @@
 /** Addresses of peers as text, and whose word for someone else's address is taken. */
 import { isInNetwork, parseIp } from '../protocol/ipAddress.ts';
 import type { Connection } from './connection.ts';
+import type { Server } from './server.ts';
 
 /** Whether the peer, as far as it is known by now, is among `--trust-proxy`. */
 export function isTrusted({ address, server }: Connection): boolean {
-  const { trustProxy } = server.configuration;
+  return isTrustedAddress(server, address);
+}
+
+export function isTrustedAddress({ configuration: { trustProxy } }: Server, address: string): boolean {
   if (trustProxy.length === 0) return false;
   const ip = parseIp(hostOf(address));
   return trustProxy.some(({ network }) =>

@@ -5,6 +5,7 @@ import type { Connection } from './connection.ts';
 import { type Descriptors, newDescriptors } from './descriptors.ts';
 import type { Handler } from './handler.ts';
 import { type MemoryUse, newMemoryUse } from './memory.ts';
+import { newPlaces, type Places } from './places.ts';
 import { newTable, type Table } from './table.ts';
 import type { Wire } from './wire.ts';
 
@@ -55,12 +56,11 @@ export interface Server {
   readonly counters: Counters;
   readonly descriptors: Descriptors;
   readonly memory: MemoryUse;
-  /** When it was last said that connections have nearly all of them, as in `now`; 0 means never. */
-  shortageToldAt: number;
+  /** When the log was last told of a shortage, by the event's name, as in `now`. */
+  readonly toldAt: Map<string, number>;
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
-  /** Of those, who were told that there is no room for them, and are not gone yet. */
-  turnedAway: number;
+  readonly places: Places;
   /** Clients that come by HTTP: connections without a socket, and the requests by which they get and give messages. */
   readonly polling: { clients: number; requests: number };
   /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
@@ -80,9 +80,9 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0, evicted: 0 },
     memory: newMemoryUse(),
     descriptors: newDescriptors(maxDescriptors),
-    shortageToldAt: 0,
+    toldAt: new Map(),
     connections: 0,
-    turnedAway: 0,
+    places: newPlaces(),
     polling: { clients: 0, requests: 0 },
     now: clock(),
     isDraining: false,

@@ -5,6 +5,8 @@ import type { Connection } from './connection.ts';
 import type { Range } from './queue.ts';
 
 export interface Socket {
+  /** It is made of requests, and has no descriptor of its own. */
+  readonly isVirtual?: true;
   /** Begins to read, on behalf of this connection. */
   start(connection: Connection): void;
   /** An earlier write is not through: nothing may be written until `drained` was told. */

@@ -1,4 +1,6 @@
 /** The command that tells about the server as a whole. */
+
+import { maxForAddress } from '../connection/admission.ts';
 import { usedMemory } from '../connection/memory.ts';
 import { moduleStates } from '../modules/calls.ts';
 import { controlPlace, logPlace, pidPlace } from '../options/places.ts';
@@ -37,6 +39,7 @@ export const info: Command = {
       modules: moduleStates(server),
       limits: {
         connections: limit(configuration.maxConnections),
+        perAddress: limit(maxForAddress(server)),
         openFiles: limit(server.descriptors.limit),
         message: size(limit(configuration.maxMessage)),
         memory: size(limit(configuration.maxMemory)),

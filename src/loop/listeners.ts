@@ -11,6 +11,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
 import { controlPlace, type Places } from '../options/places.ts';
+import { spareDescriptors } from '../protocol/bounds.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { arrivals, socketAccepted } from './poll.ts';
@@ -82,9 +83,10 @@ function tryToMakeFolder(path: string): void {
   } catch {}
 }
 
-/** Whether the connections accepted since the last turn leave the reserve of descriptors alone. */
+/** Until the turn drops as many others as have come, the connections accepted since the last one may use half of the reserve. */
 function mayAcceptMore(server: Server): boolean {
-  return descriptorsInUse(server) + arrivals.accepted.length < usableDescriptors(server);
+  const room = usableDescriptors(server) + spareDescriptors / 2 - descriptorsInUse(server);
+  return arrivals.accepted.length < room;
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */

@@ -5,7 +5,7 @@
  * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the
  * turn begins, then those of connections that had their share of the last one.
  */
-import { isOverrun, isShortOfDescriptors } from '../connection/admission.ts';
+import { mayEnter } from '../connection/admission.ts';
 import { clock } from '../connection/clock.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
@@ -13,6 +13,7 @@ import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from '../connection/memory.ts';
 import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
+import { leavePlaces } from '../connection/places.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
 import { reportSlow, stopTiming } from '../connection/slow.ts';
@@ -73,13 +74,13 @@ function acceptConnections(server: Server): void {
 
 function acceptConnection(server: Server, socket: Socket, { firstWire, isControl }: Listener): void {
   if (!isControl) server.counters.accepted++;
-  if (!isControl && (server.isDraining || isOverrun(server) || isShortOfDescriptors(server))) {
-    // There are as many as are told why, or nobody is any more.
-    if (isLogged('debug')) log('debug', 'turned away', { address: socket.address() });
+  const address = socket.address();
+  if (!isControl && (server.isDraining || !mayEnter(server, address))) {
+    if (isLogged('debug')) log('debug', 'turned away', { address });
     socket.destroy();
     return;
   }
-  const connection = addConnection(server, socket, firstWire, isControl);
+  const connection = addConnection(server, socket, firstWire, isControl, address);
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
 }
 
@@ -236,8 +237,9 @@ function freeConnections(server: Server): void {
     connection.socket.destroy();
     removeEntry(server.table, connection.id);
     if (!connection.isControl) server.connections--;
-    if (connection.isTurnedAway) server.turnedAway--;
+    leavePlaces(connection);
   }
   doomed.length = 0;
+  server.places.dropped = 0;
   freeClosedIds(server.table);
 }

@@ -2,6 +2,7 @@
 import type { Connection } from '../connection/connection.ts';
 import { noteClosing, noteEnding } from '../connection/ending.ts';
 import { endConnection } from '../connection/outbox.ts';
+import { establish } from '../connection/places.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log, stackOf } from '../log/log.ts';
@@ -83,6 +84,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       const peer = connection.data as WirePeer;
       const copy = Buffer.from(bytes.subarray(start, end));
       connection.trustLevel = 3;
+      establish(connection);
       countMessage(connection);
       setAsking(connection);
       const used = ask(connection, (wire, lines) => checkUsed(wire.receive(peer, copy, lines), copy.length));

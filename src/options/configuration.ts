@@ -32,6 +32,8 @@ export interface Configuration {
   readonly execGrace: number;
   readonly maxMessage: number;
   readonly maxConnections: number;
+  /** Clients that have the same address; `half` of the places by default. */
+  readonly maxPerAddress: number | 'half';
   readonly maxBuffered: number;
   /** All connections together; Infinity where there is no limit. */
   readonly maxMemory: number;

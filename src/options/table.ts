@@ -1,12 +1,12 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
-import { totalmem } from 'node:os';
-import { defaults, maxHistoryBytes } from '../protocol/bounds.ts';
+import { maxHistoryBytes } from '../protocol/bounds.ts';
 import { host, listenUrl, originRule, peers } from './addresses.ts';
+import { limitOptions } from './limits.ts';
 import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
 import { programOptions } from './program.ts';
 import { tlsOptions } from './tls.ts';
-import { choice, count, directory, duration, file, flag, historyBound, port, size } from './values.ts';
+import { choice, count, directory, file, flag, historyBound, port, size } from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
 
@@ -181,84 +181,7 @@ export const table = {
     group: 'Log',
     help: 'log every frame',
   },
-  maxMessage: {
-    kind: size,
-    default: defaults.maxMessage,
-    group: 'Limits',
-    help: 'largest message, inflated',
-  },
-  maxConnections: {
-    kind: count,
-    default: defaults.maxConnections,
-    group: 'Limits',
-    help: 'connections at once',
-  },
-  maxBuffered: {
-    kind: size,
-    default: defaults.maxBuffered,
-    group: 'Limits',
-    help: 'unsent bytes before a slow client goes',
-  },
-  maxMemory: {
-    kind: size,
-    default: defaultMaxMemory(),
-    group: 'Limits',
-    help: 'memory for all connections together',
-  },
-  maxHeader: {
-    kind: size,
-    default: defaults.maxHeader,
-    group: 'Limits',
-    help: 'largest HTTP request head',
-  },
-  handshakeTimeout: {
-    kind: duration,
-    default: defaults.handshakeTimeout,
-    group: 'Timeouts',
-    help: 'from accept to the end of the handshake',
-  },
-  greetAfter: {
-    kind: duration,
-    default: defaults.greetAfter,
-    group: 'Timeouts',
-    help: 'silence before a terminal is greeted',
-  },
-  pingInterval: {
-    kind: duration,
-    default: defaults.pingInterval,
-    group: 'Timeouts',
-    help: 'silence before a ping is sent',
-  },
-  pongTimeout: {
-    kind: duration,
-    default: defaults.pongTimeout,
-    group: 'Timeouts',
-    help: 'wait for the answer to a ping',
-  },
-  idleTimeout: {
-    kind: duration,
-    default: defaults.idleTimeout,
-    group: 'Timeouts',
-    help: 'longest time without a message',
-  },
-  closeTimeout: {
-    kind: duration,
-    default: defaults.closeTimeout,
-    group: 'Timeouts',
-    help: 'wait for the other side to close',
-  },
-  pollTimeout: {
-    kind: duration,
-    default: defaults.pollTimeout,
-    group: 'Timeouts',
-    help: 'silence that ends a session over HTTP',
-  },
-  drainTimeout: {
-    kind: duration,
-    default: defaults.drainTimeout,
-    group: 'Timeouts',
-    help: 'wait for clients to leave at SIGTERM',
-  },
+  ...limitOptions,
   sockets: {
     kind: choice(['auto', 'public'], 'WORD'),
     default: 'auto',
@@ -281,18 +204,6 @@ export const table = {
     help: 'print the version',
   },
 } as const satisfies OptionTable;
-
-/**
- * Half of the memory that the system or the control group of this process has, at most 512 MiB: the rest is for the
- * programs beside this one. Redis recommends a limit for its clients of 5% of the memory, as its data takes the rest.
- */
-function defaultMaxMemory(): number {
-  const MiB = 1024 * 1024;
-  // 0, or more than the machine has, where there is no limit.
-  const constrained = process.constrainedMemory() ?? 0;
-  const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.min(512, Math.max(1, Math.floor(total / 2 / MiB))) * MiB;
-}
 
 export type OptionName = keyof typeof table;
 

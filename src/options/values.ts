@@ -80,6 +80,14 @@ export const count: Kind<number> = {
   show: String,
 };
 
+/** A number of things, or half of what there is; 0 switches the limit off and stays 0. */
+export const countOrHalf: Kind<number | 'half'> = {
+  placeholder: 'N',
+  wants: 'a whole number such as 1000, or half',
+  parse: raw => (raw === 'half' ? raw : count.parse(raw)),
+  show: String,
+};
+
 /** A limit in bytes, KB and KiB both being 1024; 0 switches it off and becomes Infinity. */
 export const size: Kind<number> = {
   placeholder: 'SIZE',

@@ -49,6 +49,8 @@ export const defaults = {
   maxBuffered: 1 * MiB,
   /** Connections at once; 0: as many as the system's descriptors allow. */
   maxConnections: 0,
+  /** Clients of one address: half of the places. nginx (limit_conn) and HAProxy (stick tables) have no default. */
+  maxPerAddress: 'half',
   /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
   handshakeTimeout: 10_000,
   /** Silence after which a new connection is taken for a terminal, and spoken to. */
@@ -227,6 +229,12 @@ export const restartAfter = { first: 100, last: 30_000 } as const;
 
 /** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
 export const refusalRoom = 64;
+
+/**
+ * Sockets of one address beyond `--max-per-address`, for requests, handshakes and refusals: a quarter of its clients, but
+ * so many at least, and `refusalRoom` at most.
+ */
+export const minExtraSockets = 8;
 
 /** When the server has ended: how long whoever reads stdout or stderr may pause before they are given up; milliseconds. */
 export const outputPatience = 2000;

@@ -23,6 +23,14 @@ export function parseIp(text: string): Uint8Array | undefined {
   return bytes === undefined ? undefined : Uint8Array.from(bytes);
 }
 
+/** RFC 5952 §4: without leading zeros, the longest run of zeros as `::`; mapped IPv4 as IPv4. @param ip 16 bytes */
+export function showIp(ip: Uint8Array): string {
+  if (isInNetwork(ip, mappedIpv4)) return ip.subarray(12).join('.');
+  const bytes = Buffer.from(ip);
+  const groups = Array.from({ length: 8 }, (_, at) => bytes.readUInt16BE(2 * at).toString(16));
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
+}
+
 /** An address, or one and the length of its network's prefix: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632 §3.1). */
 export function parseNetwork(text: string): Network | undefined {
   const [, host = '', prefix] = /^([^/]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
@@ -31,6 +39,17 @@ export function parseNetwork(text: string): Network | undefined {
   const before = host.includes(':') ? 0 : mappedIpv4.bits;
   const bits = prefix === undefined ? addressBits : before + Number(prefix);
   return bits <= addressBits ? { address, bits } : undefined;
+}
+
+/** Addresses of this machine and of local networks: a proxy in front of the server has one of them. */
+const privateNetworks = [
+  ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '100.64.0.0/10'],
+  ...['::/127', 'fc00::/7', 'fe80::/10'],
+];
+
+/** RFC 1918, RFC 4193, RFC 6598, link-local and loopback addresses. */
+export function isPrivateIp(ip: Uint8Array): boolean {
+  return privateNetworks.some(network => isInNetwork(ip, parseNetwork(network)!));
 }
 
 export function isInNetwork(ip: Uint8Array, { address, bits }: Network): boolean {

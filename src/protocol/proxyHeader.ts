@@ -4,7 +4,7 @@
  */
 import { maxProxyHeader } from './bounds.ts';
 import { ProtocolError } from './codes.ts';
-import { isInNetwork, mappedIpv4, parseIp } from './ipAddress.ts';
+import { parseIp, showIp } from './ipAddress.ts';
 
 export interface ProxyHeader {
   /**
@@ -104,16 +104,9 @@ function readBinary(bytes: Buffer, start: number, end: number): ProxyHeader | un
     if (size < needed) throw malformed(`its addresses take ${needed} bytes, not ${size}`);
     const ip = bytes.subarray(addresses, addresses + addressBytes);
     const port = bytes.readUInt16BE(addresses + 2 * addressBytes);
-    return { source: { address: addressBytes === 4 ? ip.join('.') : showIpv6(ip), port }, end: after };
+    return { source: { address: addressBytes === 4 ? ip.join('.') : showIp(ip), port }, end: after };
   }
   if (family !== unix.family) throw malformed(`it is about no stream of a known family (${family})`);
   if (size < unix.size) throw malformed(`its addresses take ${unix.size} bytes, not ${size}`);
   return { source: { address: undefined, port: undefined }, end: after };
-}
-
-/** As RFC 5952 wants it: without leading zeros, the longest run of zeros as `::`; mapped IPv4 as IPv4. */
-function showIpv6(ip: Buffer): string {
-  if (isInNetwork(ip, mappedIpv4)) return ip.subarray(12).join('.');
-  const groups = Array.from({ length: 8 }, (_, at) => ip.readUInt16BE(2 * at).toString(16));
-  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }

@@ -2,6 +2,7 @@
 import type { Connection } from '../connection/connection.ts';
 import { noteClosed, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
+import { establish } from '../connection/places.ts';
 import type { Server } from '../connection/server.ts';
 import { resumeUnfinished } from '../connection/unfinished.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
@@ -21,6 +22,7 @@ export function openSession(connection: Connection, handler: Handler, request?: 
   } catch (error) {
     handlerThrew(connection, handler, error);
   }
+  if (connection.trustLevel === 3) establish(connection);
 }
 
 /** On a wire that does without handlers: the connection begins there, on the lowest level of trust that the wire has. */

@@ -3,6 +3,7 @@
  * everything else. (Level 0 is the handshake.)
  */
 import type { Connection } from '../connection/connection.ts';
+import { establish } from '../connection/places.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { Command, magic, type Packet } from '../protocol/packet.ts';
 import { addUser, enterRoom, findRoom } from './chat.ts';
@@ -60,6 +61,7 @@ function takeNick(
 
 function climb(connection: Connection): void {
   connection.trustLevel++;
+  if (connection.trustLevel === 3) establish(connection);
   connection.levelAt = connection.server.now;
 }
 

@@ -1,10 +1,11 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
-import { hasRoom, whyNotAdmitted } from '../connection/admission.ts';
+import { refusalOf, whyNotAdmitted } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import type { Wire } from '../connection/wire.ts';
-import { CloseCode } from '../protocol/codes.ts';
+import type { Configuration } from '../options/configuration.ts';
+import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire, type Secure } from './tls.ts';
 
@@ -26,12 +27,13 @@ export function newFirstWire(
 ): Wire {
   function choose(connection: Connection, wire: Wire): void {
     connection.wire = wire;
-    const why = wire === otherwise || wire.isEnvelope ? undefined : whyNot(connection);
+    const isJudged = wire !== otherwise && !wire.isEnvelope;
+    const why = isJudged ? (whyNotAdmitted(connection) ?? refusalOf(connection)) : undefined;
     if (why === undefined) {
       wire.begin?.(connection);
     } else {
-      noteRule(connection, why.reason, why.option);
-      wire.close(connection, why.code, why.reason);
+      if (why.option !== undefined) noteRule(connection, why.message, why.option as keyof Configuration);
+      wire.close(connection, codeOf(why), why.message);
     }
   }
 
@@ -79,21 +81,7 @@ export function newFirstWire(
   return first;
 }
 
-interface Refusal {
-  readonly code: number;
-  readonly reason: string;
-  readonly option: 'maxConnections' | 'tlsOnly' | 'tlsClient';
-}
-
-/** In the words of wires that have no HTTP statuses. */
-function whyNot(connection: Connection): Refusal | undefined {
-  const { server } = connection;
-  if (!hasRoom(connection)) {
-    const { maxConnections } = server.configuration;
-    const reason = `there are ${maxConnections} connections already`;
-    return { code: CloseCode.TryAgainLater, reason, option: 'maxConnections' };
-  }
-  const refusal = whyNotAdmitted(connection);
-  const option = connection.security === undefined ? 'tlsOnly' : 'tlsClient';
-  return refusal && { code: CloseCode.PolicyViolation, reason: refusal.message, option };
+/** On wires that have no HTTP statuses. */
+function codeOf({ code }: ProtocolError): number {
+  return code === 429 || code === 503 ? CloseCode.TryAgainLater : CloseCode.PolicyViolation;
 }

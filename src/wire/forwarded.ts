@@ -1,6 +1,7 @@
 /** For whom a proxy says it speaks, in the head of a request. */
 import type { Connection } from '../connection/connection.ts';
 import { hostOf, inOnePiece, isTrusted } from '../connection/peer.ts';
+import { changeAddress } from '../connection/places.ts';
 import { isHost, splitList } from '../protocol/fields.ts';
 import type { Head } from '../protocol/http.ts';
 import { parseIp } from '../protocol/ipAddress.ts';
@@ -20,7 +21,7 @@ export function believeForwarded(connection: Connection, head: Head): void {
     const host = hostOf(hops[at]!);
     // Some add a port, some write `unknown`.
     if (parseIp(host) === undefined) return;
-    connection.address = inOnePiece(hops[at]!);
+    changeAddress(connection, inOnePiece(hops[at]!));
   }
 }
 

@@ -7,6 +7,7 @@ import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
+import { establish } from '../connection/places.ts';
 import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
@@ -57,9 +58,10 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       const why = whyNotAdmitted(connection);
       if (why !== undefined) throw why;
       if (isHandshake) shakeHands(connection, head);
-      else if (route === undefined)
+      else if (route === undefined) {
+        establish(connection);
         respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
-      else return begin(connection, head, route, bytes, parsed.end, end);
+      } else return begin(connection, head, route, bytes, parsed.end, end);
     } catch (error) {
       throwOn(connection, error, head, route);
       return end;
@@ -69,11 +71,11 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
   function shakeHands(connection: Connection, head: Head): void {
     const { origins, compress } = server.configuration;
-    checkRoom(connection);
     const subprotocols = server.handlers;
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
-    sendBytes(connection, accepted.response);
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
+    checkRoom(connection);
+    sendBytes(connection, accepted.response);
     becomeWebSocket(connection, accepted.deflate);
     openSession(connection, handler, head);
   }
@@ -159,6 +161,7 @@ function readOn(connection: Connection, request: Request, bytes: Buffer, start: 
     beginShare(connection);
     const at = readBody(body, bytes, start, end, () => spendShare(connection, 0));
     if (!body.isWhole) return at;
+    establish(connection);
     route.answer(connection, head, bodyContent(body));
   } catch (error) {
     throwOn(connection, error, head, route);

@@ -3,6 +3,7 @@ import type { Connection } from '../connection/connection.ts';
 import { noteClosing, noteEnding } from '../connection/ending.ts';
 import { rememberBytes } from '../connection/lastFrames.ts';
 import { endConnection } from '../connection/outbox.ts';
+import { establish } from '../connection/places.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
@@ -48,6 +49,7 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
     if (typeof user === 'string') return show(connection, `! ${user}; which other?`);
     connection.data = user;
     connection.trustLevel = 3;
+    establish(connection);
     show(connection, `* welcome, ${name.text}; /help lists what you can do`);
     goTo(user, firstRoom);
   }

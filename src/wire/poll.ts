@@ -12,6 +12,7 @@ import { checkRoomForPolled } from '../connection/admission.ts';
 import { addConnection, type Connection } from '../connection/connection.ts';
 import { noteEnding } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
+import { becomeClient } from '../connection/places.ts';
 import type { Server } from '../connection/server.ts';
 import { maxIgnoredBody, maxPostedLines } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
@@ -102,6 +103,7 @@ export function newPollRoute(server: Server): Route {
     sessions.set(token, socket);
     server.polling.clients++;
     const connection = addConnection(server, socket, poll);
+    becomeClient(connection);
     connection.security = request.security;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
     const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };

@@ -24,6 +24,7 @@ interface Delivery {
 }
 
 export class PolledSocket implements Socket {
+  readonly isVirtual = true;
   isBusy = false;
   /** Set by `start`. */
   connection!: Connection;

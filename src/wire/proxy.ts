@@ -1,6 +1,8 @@
 /** The PROXY header, by which a proxy that `--trust-proxy` names says for whom it speaks. Then the connection begins anew. */
+import { addressRefusal } from '../connection/admission.ts';
 import { endConnection } from '../connection/outbox.ts';
 import { isTrusted, showPeer } from '../connection/peer.ts';
+import { changeAddress } from '../connection/places.ts';
 import type { Wire } from '../connection/wire.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
@@ -28,8 +30,10 @@ export function newProxyWire(behind: Wire): Wire {
         const header = readProxyHeader(bytes, start, end);
         if (header === undefined) return start;
         const { source } = header;
-        if (source !== undefined) connection.address = showPeer(source.address, source.port);
+        if (source !== undefined) changeAddress(connection, showPeer(source.address, source.port));
         connection.isProxied = true;
+        const crowded = addressRefusal(connection);
+        if (crowded !== undefined) throw crowded;
         connection.wire = behind;
         return header.end;
       } catch (error) {

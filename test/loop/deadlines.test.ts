@@ -140,7 +140,7 @@ for (const sockets of ['auto', 'public']) {
   });
 
   test(`one connection too many gets 503 and a sentence, but pages are served ${on}`, async () => {
-    await serve(['--max-connections', '2'], async server => {
+    await serve(['--max-connections', '2', '--max-per-address', '0'], async server => {
       const { port } = server;
       const [one, two] = [
         await connectRaw(port, { path: '/echo' }),
@@ -165,7 +165,7 @@ for (const sockets of ['auto', 'public']) {
   });
 
   test(`of many that come at the same moment, as many get in as there are places ${on}`, async () => {
-    await serve(['--max-connections', '20'], async ({ port }) => {
+    await serve(['--max-connections', '20', '--max-per-address', '0'], async ({ port }) => {
       const clients = await Promise.all(Array.from({ length: 60 }, () => tryRaw(port)));
       const statuses = clients.map(({ status }) => status);
       assert.equal(statuses.filter(status => status === 101).length, 20);

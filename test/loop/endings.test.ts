@@ -347,6 +347,8 @@ test('one connection too many, and one that reads too slowly', async t => {
     t,
     '--log-level',
     'debug',
+    '--max-per-address',
+    '0',
     '--max-connections',
     '2',
     '--max-buffered',

@@ -109,6 +109,13 @@ const valued: Record<
   },
   ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxMemory', 'maxHeader']),
   ...bounded('count', ['historyKeep', 'maxConnections', 'execMax']),
+  maxPerAddress: {
+    field: 'maxPerAddress',
+    first: ['half', 'half'],
+    second: ['20', 20],
+    unfit: 'third',
+    wants: 'a whole number such as 1000, or half',
+  },
   ...bounded('time', [
     'handshakeTimeout',
     'greetAfter',

@@ -114,7 +114,7 @@ describe('a session over HTTP', () => {
   });
 
   test('counts as a connection, once, however many requests it has', patience, async t => {
-    const { port } = await startServerFor(t, '--max-connections', '100');
+    const { port } = await startServerFor(t, '--max-connections', '100', '--max-per-address', '0');
     const sessions: string[] = [];
     while (sessions.length < 99) sessions.push(await openPolled(port, 'broadcast'));
     // All of them come at once, again and again, with a request that waits each.
@@ -141,7 +141,7 @@ describe('a session over HTTP', () => {
   });
 
   test('is one of so many at most where no option says how many', () => {
-    const server = newFakeServer();
+    const server = newFakeServer('--max-per-address', '0');
     const route = newPollRoute(server);
     const open = { ...plainRequest, method: 'POST', path: '/poll/echo' };
     const answer = () =>

@@ -20,7 +20,18 @@ const welcome = limit - spareDescriptors - 2;
 test('the last descriptors are for commands, and the log says so', { timeout: 60_000 }, async t => {
   const folder = mkdtempSync(join(tmpdir(), 'pollywog-descriptors-'));
   const control = join(folder, 'control.sock');
-  const options = ['-p', '0', '--host', '127.0.0.1', '--control', control, '--log-format', 'json'];
+  const options = [
+    '-p',
+    '0',
+    '--host',
+    '127.0.0.1',
+    '--control',
+    control,
+    '--log-format',
+    'json',
+    '--max-per-address',
+    '0',
+  ];
   const command = `ulimit -n ${limit}; exec "$0" "$@"`;
   const server = spawn('sh', ['-c', command, process.execPath, serverScript, ...options], { stdio: 'pipe' });
   const clients: Socket[] = [];

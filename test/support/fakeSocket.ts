@@ -23,7 +23,12 @@ export class FakeSocket implements Socket {
   isDestroyed = false;
   /** One entry a write: what one system call took. */
   readonly writes: Buffer[] = [];
+  private readonly peer: string;
   private inFlight: readonly { bytes: Buffer; start: number; end: number }[] = [];
+
+  constructor(peer = '127.0.0.1:1') {
+    this.peer = peer;
+  }
 
   start(): void {}
 
@@ -85,7 +90,7 @@ export class FakeSocket implements Socket {
   }
 
   address(): string {
-    return '127.0.0.1:1';
+    return this.peer;
   }
 }
 

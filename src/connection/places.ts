@@ -1,0 +1,164 @@
+/**
+ * Who takes which place. Clients are counted, all together and by address, and connections that are not clients yet are
+ * kept in lists, so that one of them can be dropped when places run short. Control connections are in none of this.
+ */
+import { isInNetwork, mappedIpv4, parseIp, showIp } from '../protocol/ipAddress.ts';
+import type { Connection } from './connection.ts';
+import { hostOf, isTrusted } from './peer.ts';
+
+/** What one address holds: an IPv4 address, or a network /64 of IPv6, which is what one customer or machine is given. */
+export interface AddressUse {
+  readonly address: string;
+  /** Connections with a socket. */
+  sockets: number;
+  /** Clients with a socket, and those of polling sessions. */
+  clients: number;
+  polled: number;
+}
+
+/** What all of them hold. */
+export interface Places {
+  readonly byAddress: Map<string, AddressUse>;
+  /** Clients of any kind. */
+  clients: number;
+  /** Connections that have not finished their handshake: silent ones, incomplete requests, TLS before its end. */
+  readonly halfOpen: Connection[];
+  /** Clients that have not shown the magic or chosen a nick (trust level 3). */
+  readonly unproven: Connection[];
+  /** Dropped in this turn, and still counted among the connections until it ends. */
+  dropped: number;
+}
+
+export function newPlaces(): Places {
+  return { byAddress: new Map(), clients: 0, halfOpen: [], unproven: [], dropped: 0 };
+}
+
+/** The key that an address counts under; undefined for Unix sockets and for peers whose address is not known. */
+export function addressKey(address: string): string | undefined {
+  const colon = address.indexOf(':');
+  // Nearly all are IPv4, with a port.
+  if (colon === address.lastIndexOf(':')) {
+    const host = colon < 0 ? address : address.slice(0, colon);
+    return host.includes('.') ? host : undefined;
+  }
+  const host = hostOf(address);
+  const ip = parseIp(host);
+  if (ip === undefined) return undefined;
+  if (isInNetwork(ip, mappedIpv4)) return showIp(ip);
+  return `${showIp(ip.fill(0, 8))}/64`;
+}
+
+/** A new connection takes its place. */
+export function enterPlaces(connection: Connection): void {
+  if (connection.isControl) return;
+  joinAddress(connection);
+  enlist(connection, connection.server.places.halfOpen);
+}
+
+/** The connection is freed. */
+export function leavePlaces(connection: Connection): void {
+  leaveAddress(connection);
+  if (connection.isClient) connection.server.places.clients--;
+  delist(connection);
+}
+
+/** `connection.address` is another one now: a trusted proxy said for whom it connects. */
+export function changeAddress(connection: Connection, address: string): void {
+  leaveAddress(connection);
+  connection.address = address;
+  joinAddress(connection);
+}
+
+/** A trusted proxy speaks for many: until it says for whom, the connection counts for no address. */
+function joinAddress(connection: Connection): void {
+  const { server, isClient } = connection;
+  const key = isTrusted(connection) ? undefined : addressKey(connection.address);
+  if (key === undefined) return;
+  const { byAddress } = server.places;
+  let use = byAddress.get(key);
+  if (use === undefined) {
+    use = { address: key, sockets: 0, clients: 0, polled: 0 };
+    byAddress.set(key, use);
+  }
+  connection.addressUse = use;
+  if (hasSocket(connection)) use.sockets++;
+  if (isClient) countClient(connection, 1);
+}
+
+function leaveAddress(connection: Connection): void {
+  const { addressUse: use, server, isClient } = connection;
+  if (use === undefined) return;
+  if (hasSocket(connection)) use.sockets--;
+  if (isClient) countClient(connection, -1);
+  connection.addressUse = undefined;
+  if (use.sockets === 0 && use.polled === 0) server.places.byAddress.delete(use.address);
+}
+
+function countClient(connection: Connection, by: 1 | -1): void {
+  const { addressUse: use } = connection;
+  if (use === undefined) return;
+  if (hasSocket(connection)) use.clients += by;
+  else use.polled += by;
+}
+
+/** A polling session has none between its requests. */
+function hasSocket({ socket }: Connection): boolean {
+  return socket.isVirtual === undefined;
+}
+
+/** The connection counts as a client from now on. */
+export function becomeClient(connection: Connection): void {
+  const { server } = connection;
+  if (connection.isClient || connection.isControl) return;
+  connection.isClient = true;
+  server.places.clients++;
+  countClient(connection, 1);
+  enlist(connection, server.places.unproven);
+}
+
+/** The connection is not dropped for a newcomer any more: it reached trust level 3, or its request is whole. */
+export function establish(connection: Connection): void {
+  delist(connection);
+}
+
+function enlist(connection: Connection, list: Connection[]): void {
+  delist(connection);
+  connection.candidates = list;
+  connection.candidateAt = list.length;
+  list.push(connection);
+}
+
+/** The last one of the list takes its place. */
+function delist(connection: Connection): void {
+  const { candidates, candidateAt } = connection;
+  if (candidates === undefined) return;
+  const last = candidates.pop()!;
+  if (last !== connection) {
+    candidates[candidateAt] = last;
+    last.candidateAt = candidateAt;
+  }
+  connection.candidates = undefined;
+}
+
+/** Connections looked at to find one of a certain address. */
+const samples = 16;
+
+/** One of the list, at random; with `use`, one of this address if a few attempts find one. */
+export function pickCandidate(list: readonly Connection[], use?: AddressUse): Connection | undefined {
+  const attempts = use === undefined ? 1 : Math.min(samples, list.length);
+  for (let i = 0; i < attempts; i++) {
+    const candidate = list[Math.floor(Math.random() * list.length)];
+    if (use === undefined || candidate?.addressUse === use) return candidate;
+  }
+  return undefined;
+}
+
+/** The candidate is dropped: it gives its place away at once. */
+export function giveUpPlace(candidate: Connection): void {
+  candidate.server.places.dropped++;
+  delist(candidate);
+  if (!candidate.isClient) return;
+  candidate.isClient = false;
+  candidate.server.places.clients--;
+  countClient(candidate, -1);
+}
