@@ -23,7 +23,8 @@ for (const sockets of ['auto', 'public']) {
   const on = `(--sockets ${sockets})`;
 
   test(`${held} connections are held and served, and leave nothing behind ${on}`, async t => {
-    const server = await startServerFor(t, '--sockets', sockets, '--log-level', 'debug');
+    const options = ['--sockets', sockets, '--max-per-address', '0', '--log-level', 'debug'];
+    const server = await startServerFor(t, ...options);
     const baseline = await baselineOf(server);
     const crowd = await connectCrowd(server.port, '/echo', held);
     assert.equal(openDescriptors(server.pid) - baseline.descriptors, held);
@@ -158,7 +159,7 @@ for (const sockets of ['auto', 'public']) {
 
 test('with no descriptors left it serves those it has, and others again when some are free', async t => {
   const limit = 200;
-  const server = await startServerFor(t, '--log-level', 'warn', '--max-connections', '0');
+  const server = await startServerFor(t, '--log-level', 'warn', '--max-per-address', '0');
   execFileSync('prlimit', ['--pid', `${server.pid}`, `--nofile=${limit}:${limit}`]);
   const baseline = await baselineOf(server);
   const crowd: Socket[] = [];
