@@ -13,7 +13,18 @@ type Values = ValuesOf<typeof table>;
 export interface Configuration
   extends Pick<
     Values,
-    'insecure' | 'timeout' | 'ping' | 'reconnect' | 'maxMessage' | 'send' | 'wait' | 'close' | 'verbose'
+    | 'cert'
+    | 'key'
+    | 'ca'
+    | 'insecure'
+    | 'timeout'
+    | 'ping'
+    | 'reconnect'
+    | 'maxMessage'
+    | 'send'
+    | 'wait'
+    | 'close'
+    | 'verbose'
   > {
   readonly address: Address;
   readonly request: HandshakeRequest;
@@ -45,8 +56,10 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
   if (address === undefined) throw unfitValue('the URL', addressForm, url);
   if (given.has('one') && given.has('count')) throw new UsageError('--one is --count 1; keep one of them');
   if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs a --nick to enter it with');
+  const { cert, key, ca } = values;
   const { insecure, timeout, ping, reconnect, maxMessage, send, wait, verbose } = values;
   const configuration: Configuration = {
+    ...{ cert, key, ca },
     ...{ insecure, timeout, ping, reconnect, maxMessage, send, wait, close, verbose },
     address,
     request: makeRequest(address, values),
@@ -55,6 +68,7 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
     chat: given.has('nick') ? { nick: values.nick, room: values.room } : undefined,
   };
   checkTogether(configuration);
+  checkIdentity(configuration);
   return configuration;
 }
 
@@ -110,4 +124,14 @@ function checkTogether({ chat, framing, reconnect, send, request }: Configuratio
   if (framing === 'binary' && send.length === 0 && reconnect) {
     throw new UsageError('stdin can be sent once only: leave --reconnect or --binary out');
   }
+}
+
+function checkIdentity({ cert, key, ca, address, insecure }: Configuration): void {
+  const [option] = [cert !== '' && '--cert', key !== '' && '--key', ca.length > 0 && '--ca'].filter(Boolean);
+  if (option === undefined) return;
+  if (!address.isSecure) throw new UsageError(`${option} is for TLS; use a wss:// URL, or leave it out`);
+  if (key !== '' && cert === '')
+    throw new UsageError('--key is the key of a certificate; give it with --cert');
+  if (insecure && ca.length > 0)
+    throw new UsageError('--insecure trusts every certificate; leave it or --ca out');
 }

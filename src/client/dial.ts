@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { connect, isIP, type Socket } from 'node:net';
-import { connect as connectSecurely } from 'node:tls';
+import { connect as connectSecurely, type SecureContext } from 'node:tls';
 import { defaults } from '../protocol/bounds.ts';
 import { type Agreement, finishHandshake, startHandshake } from '../protocol/clientHandshake.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -24,14 +24,18 @@ export interface Link {
 const maxRefusal = 4096;
 const refusalTime = 1000;
 
-/** @param trace is told what goes to and fro, line by line */
+/**
+ * @param identity for TLS
+ * @param trace is told what goes to and fro, line by line
+ */
 export function dial(
   configuration: Configuration,
+  identity: SecureContext | undefined,
   trace: (lines: readonly string[]) => void,
 ): Promise<Link | Ending> {
   const { address, request, timeout } = configuration;
   const nonce = randomBytes(16);
-  const socket = openSocket(configuration);
+  const socket = openSocket(configuration, identity);
   return new Promise(resolve => {
     let received: Buffer = Buffer.alloc(0);
     let refused: { head: ResponseHead; end: number } | undefined;
@@ -49,7 +53,13 @@ export function dial(
       settle(refusal(head, received.subarray(end).toString('utf8')));
     const finish = () => {
       if (refused !== undefined) settleRefused(refused.head, refused.end);
-      else settle(ending(Exit.Failed, `${address.shown} closed the connection without an answer`, true));
+      else {
+        const advice =
+          configuration.cert === '' ? '' : '; perhaps it does not accept our certificate (--cert)';
+        settle(
+          ending(Exit.Failed, `${address.shown} closed the connection without an answer${advice}`, true),
+        );
+      }
     };
     const receive = (chunk: Buffer) => {
       const seen = received.length;
@@ -98,7 +108,10 @@ function bodyLength({ headers }: ResponseHead): number {
   return Number.isNaN(length) ? 0 : Math.min(length, maxRefusal);
 }
 
-function openSocket({ address: { target, isSecure }, insecure }: Configuration): Socket {
+function openSocket(
+  { address: { target, isSecure }, insecure }: Configuration,
+  identity: SecureContext | undefined,
+): Socket {
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
   return connectSecurely({
     ...target,
@@ -107,5 +120,6 @@ function openSocket({ address: { target, isSecure }, insecure }: Configuration):
     // RFC 6455 is about HTTP/1.1; RFC 7301 lets us say so.
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: !insecure,
+    ...(identity === undefined ? {} : { secureContext: identity }),
   });
 }

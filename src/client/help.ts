@@ -2,12 +2,14 @@ import { type HelpPage, showHelp } from '../options/help.ts';
 import { table } from './table.ts';
 
 const urls = `URL: ws://HOST:PORT/PATH, wss://..., unix:/SOCKET or ws+unix:/SOCKET:/PATH.
-Times: 500ms, 30s, 2m; --wait also takes forever. Sizes: 512KB, 16MB. 0: never,
-no limit; --wait 0 closes at once. ...: may be repeated.`;
+Times: 500ms, 30s, 2m. Sizes: 512KB, 16MB. 0: never, no limit. ...: may be
+repeated. --wait also takes quiet, until no message has come for a second, and
+forever; --wait 0 closes at once.`;
 
-const streams = `Each line of stdin is a text message; at its end the client closes, and prints
-what still comes until the server has closed, too. -w waits before that, -n for
-messages (with -w: so long at most). stdout has the messages, stderr all else.
+const streams = `Each line of stdin is a text message. After the last one (or -x) the client
+waits (--wait), closes, and prints what still comes until the server has closed,
+too; at a terminal it closes at once. -n waits for messages instead, with -w so
+long at most. stdout has the messages, stderr all else.
 --binary prints their bytes alone; else binary ones are shown on stderr.
 With --reconnect, -x is sent each time; what was on its way is lost.`;
 

@@ -1,11 +1,13 @@
 /** Dial, talk, and maybe again. */
 import { Buffer } from 'node:buffer';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { SecureContext } from 'node:tls';
 import { newChatDialect } from './chat.ts';
 import { type Configuration, chatSubprotocol } from './configuration.ts';
 import { dial, type Link } from './dial.ts';
 import { newPlainDialect } from './dialect.ts';
 import { done, type Ending, Exit, ending, shownTime } from './ending.ts';
+import { readIdentity } from './identity.ts';
 import { type Batch, newSource, readMessages, type Source } from './input.ts';
 import { newOutput } from './output.ts';
 import { goodTime, reconnectDelay } from './reconnect.ts';
@@ -17,8 +19,12 @@ import { openTerminal, type Terminal } from './terminal.ts';
 const goingAway = { code: 1001, reason: '' };
 const signals = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** @returns the exit code; what there is to say was said on stderr */
+/**
+ * @returns the exit code; what there is to say was said on stderr
+ * @throws UsageError for files that cannot be used
+ */
 export async function runClient(configuration: Configuration): Promise<number> {
+  const identity = await readIdentity(configuration);
   const isInteractive =
     process.stdin.isTTY === true &&
     configuration.send.length === 0 &&
@@ -30,20 +36,24 @@ export async function runClient(configuration: Configuration): Promise<number> {
       ? newPlainDialect(output)
       : newChatDialect(configuration.chat, output, isInteractive);
   const run: Run = { configuration, output, dialect, isInteractive, heard: 0 };
-  const last = await dialUntilDone(run, terminal);
+  const last = await dialUntilDone(run, identity, terminal);
   output.flush();
   terminal?.close();
   if (last.sentence !== '') output.notice(`pollywog-client: ${last.sentence}`);
   return last.exit;
 }
 
-async function dialUntilDone(run: Run, terminal: Terminal | undefined): Promise<Ending> {
+async function dialUntilDone(
+  run: Run,
+  identity: SecureContext | undefined,
+  terminal: Terminal | undefined,
+): Promise<Ending> {
   const { configuration, output } = run;
   const typed = configuration.send.length > 0 ? undefined : newSource(readTyped(configuration, terminal));
   let session: Session | undefined;
   onStop(run, terminal, () => session);
   for (let failures = 0; ; failures++) {
-    const link = await dial(configuration, lines => {
+    const link = await dial(configuration, identity, lines => {
       if (configuration.verbose) output.notice(...lines);
     });
     let ending: Ending;

@@ -46,6 +46,8 @@ export interface Session {
   isAlive: boolean;
   pings: NodeJS.Timeout | undefined;
   deadline: NodeJS.Timeout | undefined;
+  /** Runs while no message comes: see `closeWhenQuiet`. */
+  quiet: NodeJS.Timeout | undefined;
   /** Called, once, when something changed: see `untilChange`. */
   wake: () => void;
   readonly ended: Promise<Ending>;
@@ -76,6 +78,7 @@ const events: EndpointEvents<Session> = {
   hearsWhileClosing: true,
   message(session, message) {
     if (session.listener.message(message)) session.deadline?.refresh();
+    session.quiet?.refresh();
     return true;
   },
   pong() {},
@@ -119,7 +122,7 @@ export function openSession(link: Link, configuration: Configuration, listener: 
     endpoint: newEndpoint('client', configuration.maxMessage, inflater, deflater),
     frames: newFrameTrace(),
     ...{ rest: Buffer.alloc(0), closeCode: 0, isLeaving: false, verdict: undefined, isAlive: true },
-    ...{ pings: undefined, deadline: undefined, wake: () => {} },
+    ...{ pings: undefined, deadline: undefined, quiet: undefined, wake: () => {} },
   };
   let fault = '';
   socket.on('error', error => {
@@ -130,6 +133,7 @@ export function openSession(link: Link, configuration: Configuration, listener: 
   socket.on('close', () => {
     clearInterval(session.pings);
     clearTimeout(session.deadline);
+    clearTimeout(session.quiet);
     session.endpoint.state = 'CLOSED';
     session.wake();
     // RFC 6455 §7.1.5: without a close frame, the code is 1006.
@@ -150,6 +154,8 @@ function receiveChunk(session: Session, chunk: Buffer): void {
   const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
   const stopped = receive(endpoint, events, session, bytes, 0, bytes.length);
   session.rest = Buffer.from(bytes.subarray(stopped));
+  // A large message takes its time; pings do not count.
+  if (endpoint.incoming !== undefined) session.quiet?.refresh();
   if (!listener.settled() && isConnected(session)) session.socket.pause();
 }
 
@@ -226,6 +232,20 @@ function ping(session: Session): void {
   }
   session.isAlive = false;
   sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
+}
+
+/** Starts the closing handshake when no part of a message has come for `time`, once all output has left. */
+export function closeWhenQuiet(
+  session: Session,
+  closing: { readonly code: number; readonly reason: string },
+  time: number,
+): void {
+  session.quiet = setTimeout(() => {
+    const { socket } = session;
+    // While our output is stuck, or stdout holds the server back, its silence proves nothing.
+    if (socket.writableLength > 0 || socket.isPaused()) session.quiet?.refresh();
+    else closeSession(session, closing);
+  }, time);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The client's table of options. */
 import { origin } from '../options/addresses.ts';
 import type { OptionTable } from '../options/option.ts';
+import { pemFile } from '../options/tls.ts';
 import { choice, count, duration, flag, size } from '../options/values.ts';
 import { defaults } from '../protocol/bounds.ts';
 import { chatName, closing, headerField, text, token, wait } from './values.ts';
@@ -28,6 +29,25 @@ export const table = {
     default: '',
     group: 'Connecting',
     help: 'send this Origin, as browsers do',
+  },
+  cert: {
+    kind: pemFile,
+    default: '',
+    group: 'Connecting',
+    help: 'wss: our certificate, if the server asks',
+  },
+  key: {
+    kind: pemFile,
+    default: '',
+    group: 'Connecting',
+    help: 'its key, if that is not in the same file',
+  },
+  ca: {
+    kind: pemFile,
+    repeatable: true,
+    default: [],
+    group: 'Connecting',
+    help: 'wss: trust this authority instead of the usual',
   },
   insecure: {
     kind: flag,
@@ -109,7 +129,7 @@ export const table = {
   wait: {
     kind: wait,
     short: 'w',
-    default: 0,
+    default: 'quiet',
     group: 'Messages',
     help: 'after the last was sent, before closing',
   },

@@ -6,6 +6,7 @@ import type { Batch, Source } from './input.ts';
 import type { Output } from './output.ts';
 import {
   closeSession,
+  closeWhenQuiet,
   isFull,
   isOpen,
   type Listener,
@@ -85,11 +86,15 @@ function isStreamed({ framing, send }: Configuration): boolean {
   return framing === 'binary' && send.length === 0;
 }
 
-/** All is sent. Someone who types means the end; a script may wait for answers. */
+/** How long `--wait quiet` waits for the next message. */
+const quietTime = 1000;
+
+/** All is sent. At a terminal the end of input means the end; a script gets answers, which may take a while. */
 function closeWhenDue(run: Run, session: Session): void {
   const { wait, count, close } = run.configuration;
   if (run.isInteractive || (wait === 0 && count === 0)) return closeSession(session, close);
-  if (wait === 0 || wait === Number.POSITIVE_INFINITY) return;
+  if (wait === 'quiet' && count === 0) return closeWhenQuiet(session, close, quietTime);
+  if (wait === 'quiet' || wait === 0 || wait === Number.POSITIVE_INFINITY) return;
   const timer = setTimeout(() => {
     const late = `${run.heard} of ${count} messages came within ${shownTime(wait)} (--wait)`;
     closeSession(session, close, run.heard < count ? ending(Exit.TimedOut, late) : undefined);

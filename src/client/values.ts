@@ -39,11 +39,13 @@ export const headerField: Kind<{ readonly name: string; readonly value: string }
   show: ({ name, value }) => `${name}: ${value}`,
 };
 
-export const wait: Kind<number> = {
+/** How long to wait for answers; `quiet`: until none has come for a second. */
+export const wait: Kind<number | 'quiet'> = {
   placeholder: 'TIME',
-  wants: `${duration.wants.replace(' (', ', or forever (')}`,
-  parse: raw => (raw === 'forever' ? Number.POSITIVE_INFINITY : duration.parse(raw)),
-  show: value => (value === Number.POSITIVE_INFINITY ? 'forever' : duration.show(value)),
+  wants: `${duration.wants.replace(' (', ', quiet or forever (')}`,
+  parse: raw => (raw === 'quiet' ? raw : raw === 'forever' ? Number.POSITIVE_INFINITY : duration.parse(raw)),
+  show: value =>
+    value === 'quiet' ? value : value === Number.POSITIVE_INFINITY ? 'forever' : duration.show(value),
 };
 
 /** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */

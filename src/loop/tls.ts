@@ -1,13 +1,12 @@
 /** TLS between a connection and its socket: the certificates, their reload, and the handshake. */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { Connection } from '../connection/connection.ts';
 import type { Security } from '../connection/security.ts';
 import type { Server } from '../connection/server.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
-import { whyUnreadable } from '../options/file.ts';
+import { readAuthority, readPemPair } from '../options/pem.ts';
 import { checkTls } from '../options/tls.ts';
 import type { Secure } from '../wire/tls.ts';
 import { BareSocket } from './bareSocket.ts';
@@ -108,8 +107,7 @@ function verifyError(stream: TLSSocket): string | undefined {
 async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
   const { tlsCert, tlsKey, tlsCa } = configuration;
   checkTls(configuration);
-  const authorities = await Promise.all(tlsCa.map(file => readPem('--tls-ca', file)));
-  for (const [at, authority] of authorities.entries()) parse('--tls-ca', tlsCa[at]!, authority);
+  const authorities = await Promise.all(tlsCa.map(file => readAuthority({ option: '--tls-ca', file })));
   return Promise.all(tlsCert.map((cert, at) => readIdentity(cert, tlsKey[at]!, authorities)));
 }
 
@@ -118,11 +116,10 @@ async function readIdentity(
   keyFile: string,
   authorities: readonly Buffer[],
 ): Promise<Identity> {
-  const [cert, key] = await Promise.all([readPem('--tls-cert', certFile), readPem('--tls-key', keyFile)]);
-  const certificate = parse('--tls-cert', certFile, cert);
-  const belongs = certificate.checkPrivateKey(readKey(keyFile, key));
-  // OpenSSL says so as well, but not where the key is of another kind: then every handshake would fail.
-  if (!belongs) throw new UsageError(`--tls-key ${keyFile} is not the key of --tls-cert ${certFile}`);
+  const { cert, key, certificate } = await readPemPair(
+    { option: '--tls-cert', file: certFile },
+    { option: '--tls-key', file: keyFile },
+  );
   try {
     const context = createSecureContext({
       cert,
@@ -136,34 +133,6 @@ async function readIdentity(
   } catch (error) {
     const { message } = error as Error;
     throw new UsageError(`--tls-cert ${certFile} and --tls-key ${keyFile} cannot be used: ${message}`);
-  }
-}
-
-async function readPem(option: string, file: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    throw new UsageError(`${option} ${file} cannot be read: ${whyUnreadable(error)}`);
-  }
-}
-
-function readKey(file: string, pem: Buffer): KeyObject {
-  try {
-    return createPrivateKey(pem);
-  } catch {
-    const why = pem.includes('ENCRYPTED')
-      ? 'is encrypted, and nobody is asked for the passphrase; decrypt it with openssl pkey'
-      : 'has no private key in the PEM format';
-    throw new UsageError(`--tls-key ${file} ${why}`);
-  }
-}
-
-/** The first certificate of a file. */
-function parse(option: string, file: string, pem: Buffer): X509Certificate {
-  try {
-    return new X509Certificate(pem);
-  } catch {
-    throw new UsageError(`${option} ${file} has no certificate in the PEM format`);
   }
 }
 

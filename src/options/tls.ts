@@ -4,7 +4,7 @@ import type { OptionTable } from './option.ts';
 import { choice, flag, type Kind } from './values.ts';
 
 /** A file in the PEM format; whoever uses it reads it. */
-const pemFile: Kind<string> = {
+export const pemFile: Kind<string> = {
   placeholder: 'FILE',
   wants: 'the path of a file',
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),

@@ -62,9 +62,19 @@ test('addresses', () => {
 test('the defaults', () => {
   const { address: _, request, ...rest } = read();
   assert.deepEqual(rest, {
-    ...{ insecure: false, timeout: 10_000, ping: 0, reconnect: false, maxMessage: 16_777_216, send: [] },
     ...{
-      wait: 0,
+      cert: '',
+      key: '',
+      ca: [],
+      insecure: false,
+      timeout: 10_000,
+      ping: 0,
+      reconnect: false,
+      maxMessage: 16_777_216,
+      send: [],
+    },
+    ...{
+      wait: 'quiet',
       close: { code: 1000, reason: '' },
       verbose: false,
       framing: 'lines',
@@ -79,6 +89,8 @@ test('what is given', () => {
   assert.equal(read('-1').count, 1);
   assert.equal(read('-n3').count, 3);
   assert.equal(read('-w', '2').wait, 2000);
+  assert.equal(read('-w', '0').wait, 0);
+  assert.equal(read('-w', 'quiet').wait, 'quiet');
   assert.equal(read('-w', 'forever').wait, Number.POSITIVE_INFINITY);
   assert.deepEqual(read('--close', '4000:a:b').close, { code: 4000, reason: 'a:b' });
   // The reason may be a word of its own, before the URL or behind it.

@@ -122,6 +122,53 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stdout.toString()], [0, 'late\n']);
   });
 
+  test('a script gets its answers: they are waited for until none has come for a second', async t => {
+    const url = await startWs(t, socket => {
+      const ping = setInterval(() => socket.ping(), 50);
+      socket.on('close', () => clearInterval(ping));
+      socket.on('message', text => {
+        // Each answer gives the next one its time; all of them take longer than a second.
+        for (const part of [1, 2, 3, 4]) setTimeout(() => socket.send(`${text} ${part}`), part * 350);
+      });
+    });
+    for (const [words, stdin] of [
+      [[], 'hello\n'],
+      [['-x', 'hello'], ''],
+    ] as const) {
+      const { status, stdout, stderr } = await runClient(t, [url, ...words], stdin);
+      assert.deepEqual([status, stdout.toString(), stderr], [0, 'hello 1\nhello 2\nhello 3\nhello 4\n', '']);
+    }
+  });
+
+  test('a message that takes longer than a second to come is no silence', async t => {
+    const url = await startRaw(t, ({ socket, response }) => {
+      socket.write(response);
+      const pieces = [
+        frame(opcode.text, 'a', { fin: false, key: null }),
+        frame(0, 'b', { fin: false, key: null }),
+        frame(0, 'c', { key: null }),
+      ];
+      for (const [index, piece] of pieces.entries()) setTimeout(() => socket.write(piece), 600 * (index + 1));
+      socket.on('end', () => socket.end());
+      socket.on('data', chunk => {
+        // The client's close frame, masked: its first byte.
+        if (chunk[0] === 0x88) socket.end(frame(opcode.close, Buffer.from([3, 232]), { key: null }));
+      });
+    });
+    const { status, stdout } = await runClient(t, [url, '-x', 'hello']);
+    assert.deepEqual([status, stdout.toString()], [0, 'abc\n']);
+  });
+
+  test('-w 0 closes at once, and prints only what comes before the server closes', async t => {
+    const url = await startWs(t, socket =>
+      socket.on('message', () =>
+        setTimeout(() => socket.readyState === socket.OPEN && socket.send('late'), 300),
+      ),
+    );
+    const { status, stdout } = await runClient(t, [url, '-w', '0'], 'hello\n');
+    assert.deepEqual([status, stdout.toString()], [0, '']);
+  });
+
   test('-x sends its texts, in order, and leaves stdin alone', async t => {
     const { port } = await startServerFor(t);
     const words = ['-x', 'one', '--send=-two', '-x', '', `ws://127.0.0.1:${port}/echo`];

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, describe, type TestContext, test } from 'node:test';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { WebSocketServer } from 'ws';
+import { readConfiguration } from '../../src/client/configuration.ts';
+import { connectFailure } from '../../src/client/failures.ts';
+import { certificateFolder, makeCertificate as makeSigned, tlsOptions } from '../support/certificates.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { runClient } from './clientProcess.ts';
 
@@ -56,7 +60,8 @@ test('wss to a server that speaks no TLS ends with 1', limit, async t => {
   const { port } = await startServerFor(t);
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
   assert.equal(status, 1);
-  const reason = 'does not speak TLS as we do: [\\w ]+; perhaps it is to be ws://';
+  const reason =
+    'does not speak TLS as we do: [\\w ]+; perhaps it is to be ws://, or the server wants a client certificate \\(--cert\\)';
   assert.match(stderr, new RegExp(`^pollywog-client: wss:\\S+ ${reason}\n$`));
 });
 
@@ -70,4 +75,137 @@ test('wss to a server that says nothing ends with 6', limit, async t => {
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`, '--timeout', '100ms']);
   assert.equal(status, 6);
   assert.match(stderr, /within 100ms/);
+});
+
+/** A server that wants a client certificate, and looks at it in the handshake. @returns its URL */
+async function startStrict(t: TestContext, options: TlsOptions): Promise<string> {
+  const server = createTlsServer({ ...options, requestCert: true, rejectUnauthorized: true });
+  server.on('tlsClientError', (_, socket) => socket.destroySoon());
+  t.after(() => void server.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return `wss://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+}
+
+describe('a certificate of the client', limit, () => {
+  const authority = makeSigned('Pond authority');
+  const stranger = makeSigned('Stranger');
+  const server = makeSigned('localhost', { names: ['localhost'], issuer: authority });
+  const ada = makeSigned('ada', { issuer: authority });
+  const required = ['--tls-client', 'require', '--tls-ca', authority.cert];
+
+  test('is shown to a server that asks for it, and --ca trusts that server', async t => {
+    const { port } = await startServerFor(t, '--host', 'localhost', ...tlsOptions(server), ...required);
+    const url = `wss://localhost:${port}/echo`;
+    const both = join(certificateFolder, 'both.pem');
+    writeFileSync(both, `\ufeff${readFileSync(ada.cert, 'utf8')}${readFileSync(ada.key, 'utf8')}`);
+    for (const words of [
+      ['--cert', ada.cert, '--key', ada.key, '--ca', authority.cert],
+      ['--cert', both, '--ca', stranger.cert, '--ca', authority.cert],
+      ['--cert', both, '-k'],
+    ]) {
+      const { status, stdout, stderr } = await runClient(t, [url, ...words, '-x', 'hello', '-1']);
+      assert.deepEqual([status, stdout.toString(), stderr], [0, 'hello\n', ''], words.join(' '));
+    }
+    const untrusted = await runClient(t, [url, '--ca', stranger.cert, '--cert', both]);
+    assert.equal(untrusted.status, 1);
+    assert.match(untrusted.stderr, /certificate of wss:\S+ is not trusted: /);
+    for (const [words, sentence] of [
+      [[], /^pollywog-client: refused: 403 Forbidden: .*client certificate/],
+      [['--cert', stranger.cert, '--key', stranger.key], /^pollywog-client: refused: 403 Forbidden: /],
+    ] as const) {
+      const { status, stderr } = await runClient(t, [url, '-k', ...words]);
+      assert.deepEqual([status, sentence.test(stderr)], [4, true], stderr);
+    }
+  });
+
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    test(`a server that refuses in the handshake itself (${version}) gets a sentence`, async t => {
+      const url = await startStrict(t, {
+        key: readFileSync(server.key),
+        cert: readFileSync(server.cert),
+        ca: readFileSync(authority.cert),
+        maxVersion: version,
+      });
+      const none = await runClient(t, [url, '-k']);
+      assert.equal(none.status, 1);
+      assert.match(
+        none.stderr,
+        /^pollywog-client: wss:\S+ (wants a client certificate|does not speak TLS as we do)[ :].*--cert/,
+      );
+      const wrong = await runClient(t, [url, '-k', '--cert', stranger.cert, '--key', stranger.key]);
+      assert.equal(wrong.status, 1);
+      assert.match(wrong.stderr, /^pollywog-client: wss:\S+ .* does not accept our certificate/);
+    });
+  }
+
+  test('an alert about it is told apart from one about the server’s', () => {
+    for (const [code, alert, words, sentence] of [
+      [
+        'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
+        'tlsv13 alert certificate required',
+        [],
+        /wants a client certificate .*--cert and --key$/,
+      ],
+      [
+        'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
+        'tlsv1 alert unknown ca',
+        ['--cert', 'x'],
+        /does not accept our certificate: unknown ca/,
+      ],
+      [
+        'ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED',
+        'sslv3 alert certificate expired',
+        ['--cert', 'x'],
+        /does not accept our certificate: certificate expired/,
+      ],
+      [
+        'CERT_HAS_EXPIRED',
+        'certificate has expired',
+        [],
+        /the certificate of wss:\S+ is not trusted: certificate has expired/,
+      ],
+    ] as const) {
+      const configuration = readConfiguration(['wss://127.0.0.1:1/', ...words]);
+      assert.ok(typeof configuration === 'object');
+      const message = `40E7:error:0A000418:SSL routines:ssl3_read_bytes:${alert}:../deps/openssl:1:`;
+      const text = code.startsWith('ERR_SSL') ? message : alert;
+      const ending = connectFailure(Object.assign(new Error(text), { code }), configuration);
+      assert.equal(ending.exit, 1);
+      assert.match(ending.sentence, sentence);
+    }
+  });
+
+  test('that cannot be used ends with 2, and names the option and the file', async t => {
+    const missing = join(certificateFolder, 'missing.pem');
+    const nonsense = join(certificateFolder, 'nonsense.pem');
+    writeFileSync(nonsense, 'hello');
+    const url = 'wss://127.0.0.1:1/';
+    for (const [words, sentence] of [
+      [['--cert', missing, '--key', ada.key], `--cert ${missing} cannot be read: there is none of this name`],
+      [['--cert', certificateFolder, '--key', ada.key], /^--cert \S+ cannot be read: /],
+      [['--cert', nonsense, '--key', ada.key], `--cert ${nonsense} has no certificate in the PEM format`],
+      [['--cert', ada.cert, '--key', nonsense], `--key ${nonsense} has no private key in the PEM format`],
+      [['--cert', ada.cert], `--key ${ada.cert} has no private key in the PEM format`],
+      [
+        ['--cert', ada.cert, '--key', stranger.key],
+        `--key ${stranger.key} is not the key of --cert ${ada.cert}`,
+      ],
+      [['--ca', missing], `--ca ${missing} cannot be read: there is none of this name`],
+      [['--ca', ada.key], `--ca ${ada.key} has no certificate in the PEM format`],
+      [['--key', ada.key], '--key is the key of a certificate; give it with --cert'],
+      [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; leave it or --ca out'],
+    ] as const) {
+      const { status, stderr } = await runClient(t, [url, ...words]);
+      assert.equal(status, 2, stderr);
+      const said = stderr.replace(/^pollywog-client: /, '').trimEnd();
+      if (typeof sentence === 'string') assert.equal(said, sentence);
+      else assert.match(said, sentence);
+    }
+    const plain = await runClient(t, ['ws://127.0.0.1:1/', '--cert', ada.cert]);
+    assert.deepEqual(
+      [plain.status, plain.stderr],
+      [2, 'pollywog-client: --cert is for TLS; use a wss:// URL, or leave it out\n'],
+    );
+  });
 });
