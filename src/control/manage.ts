@@ -1,6 +1,7 @@
 /** Commands that change something: a connection's life, or the server's. */
 import { noteEnding } from '../connection/ending.ts';
 import { callHandler } from '../modules/calls.ts';
+import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
 import { change, settings } from './reload.ts';
@@ -55,8 +56,14 @@ export const set: Command = {
     value: { kind: setting, rest: true },
   },
   help: 'change an option until the next reload',
-  run({ server }, { name, value }) {
-    return change(server, name as string, value as string);
+  async run({ server }, { name, value }) {
+    try {
+      return await change(server, name as string, value as string);
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      // A change loads the modules again, and one of them may be broken by now: no fault of the server's.
+      throw new ProtocolError(409, (error as Error).message);
+    }
   },
 };
 

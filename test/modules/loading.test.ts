@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { configureLog } from '../../src/log/log.ts';
 import { moduleStates } from '../../src/modules/calls.ts';
 import { runsTypeScript } from '../../src/modules/load.ts';
+import { openServer, run as runCommand } from '../support/doors.ts';
 import { loadAll, newFolder, reload } from '../support/modules.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
 
@@ -248,6 +249,19 @@ describe('the server', () => {
     const isSo = (entry: Record<string, unknown>) =>
       String(entry['reason']).startsWith('--default names other, ');
     await server.untilLogged(isSo);
+  });
+
+  test('lets `set` fail with the reason, not as a fault of the server, while a module is broken', async t => {
+    const folder = newFolder(t, { 'mod.mjs': fine });
+    const server = await openServer(t, '--handlers', folder.path);
+    folder.write('mod.mjs', 'export function message( {');
+    const told = await runCommand(['--control', server.control, 'set', 'max-message', '1MB']);
+    assert.equal(told.exit, 1);
+    assert.match(told.stderr, /mod\.mjs, line 1, is not loaded: it threw SyntaxError/);
+    assert.deepEqual(
+      server.logged().filter(({ event }) => event === 'command failed'),
+      [],
+    );
   });
 
   test('takes the process that tries a module with it, even when it is killed itself', async t => {
