@@ -57,6 +57,9 @@ swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/modules/swarm.js --times $(TIMES)
 
+soak: build build-tests ## everything at once for SECONDS=600: clients of all kinds, swaps and floods against one server
+	node build/test/soak/soak.js --seconds $(SECONDS)
+
 manuals: build
 	@mkdir -p dist/man
 	@node dist/server.js --help | node dist/install/manual.js src/install/pollywog.1.txt > dist/man/pollywog.1
@@ -94,4 +97,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench bench-spool bench-against fuzz kill swaps manuals install uninstall format clean
+.PHONY: help serve build build-tests test check bench bench-spool bench-against fuzz kill swaps soak manuals install uninstall format clean

@@ -1,0 +1,21 @@
+/** A process that makes loads of one group: node generator.js GROUP NAMES TARGET. It ends with the process that started it. */
+import { constants, setPriority } from 'node:os';
+import type { Counts, Target } from './load/load.ts';
+import { groups } from './load/loads.ts';
+
+const reportEvery = 500;
+
+// The server and the innocent clients come first, whatever the loads want.
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+
+const [group = '', names = '', target = ''] = process.argv.slice(2);
+const chosen: readonly string[] = JSON.parse(names);
+const counts: Record<string, Counts> = {};
+for (const load of groups[group] ?? []) {
+  if (!chosen.includes(load.name)) continue;
+  const own: Counts = { done: 0, refused: 0, closed: 0 };
+  counts[load.name] = own;
+  load.run(JSON.parse(target) as Target, own);
+}
+setInterval(() => process.send?.(counts), reportEvery);
+process.once('disconnect', () => process.exit());

@@ -1,0 +1,24 @@
+/** All loads, by the process that makes them: its own work should delay only loads of a similar kind. */
+import { bombs } from './bombs.ts';
+import { chat, joins, visitors } from './chat.ts';
+import { commands } from './commands.ts';
+import { connects, silent } from './connects.ts';
+import { compression, echo, tls } from './echo.ts';
+import type { Load } from './load.ts';
+import { idleSessions, polls, streams, unfetched } from './polls.ts';
+import { programFloods, programs } from './programs.ts';
+import { resets } from './resets.ts';
+import { smallFrames } from './smallFrames.ts';
+import { swaps } from './swaps.ts';
+import { unfinished } from './unfinished.ts';
+import { unread } from './unread.ts';
+
+export const groups: Readonly<Record<string, readonly Load[]>> = {
+  everyday: [echo, tls, compression, chat, polls, streams, programs, swaps, commands],
+  memory: [unfinished, unread, unfetched, bombs],
+  crowds: [idleSessions, joins, visitors, connects, silent, resets, smallFrames, programFloods],
+};
+
+export const loadNames: readonly string[] = Object.values(groups)
+  .flat()
+  .map(({ name }) => name);

@@ -1,0 +1,116 @@
+/** A server for the soak, with everything that it serves: a module, programs, a certificate, a spool, histories. */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
+import { damagedRoom } from './load/chat.ts';
+import type { Target } from './load/load.ts';
+import { writeVersion } from './load/swaps.ts';
+
+export const maxMemory = 256 * 1024 * 1024;
+
+export interface Place {
+  readonly folder: string;
+  /** The server's TMPDIR. */
+  readonly temporary: string;
+  readonly control: string;
+  readonly log: string;
+  readonly server: ServerProcess;
+  readonly target: Target;
+  /** Removes the folder; the server has ended. */
+  remove(): void;
+}
+
+export interface PlaceOptions {
+  /** `--poll-timeout`: how long sessions stay that nobody asks for. */
+  readonly pollTimeout: string;
+}
+
+export async function openPlace({ pollTimeout }: PlaceOptions): Promise<Place> {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-soak-'));
+  const path = (name: string) => join(folder, name);
+  for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
+  writeVersion(path('modules'), 0);
+  writeFileSync(path(`data/${damagedRoom}.jsonl`), 'this is no message\n'.repeat(200_000));
+  const [cert, key] = [path('cert.pem'), path('key.pem')];
+  makeCertificate(cert, key);
+  const program = (name: string, command: string) => {
+    writeFileSync(path(name), `#!/bin/sh\nexec ${command}\n`);
+    chmodSync(path(name), 0o755);
+    return path(name);
+  };
+  const options = {
+    'max-memory': '256MB',
+    'poll-timeout': pollTimeout,
+    data: path('data'),
+    handlers: path('modules'),
+    probation: '2s',
+    spool: path('spool'),
+    control: path('control'),
+    config: 'none',
+    'tls-cert': cert,
+    'tls-key': key,
+    'exec-grace': '1s',
+    'exec-shared': 'shared=cat',
+    'log-file': path('log'),
+    'log-level': 'warn',
+    'log-format': 'json',
+  };
+  const programs = [
+    'cat=cat',
+    `stdout=${program('stdout', 'yes output')}`,
+    `stderr=${program('stderr', 'yes error >&2')}`,
+  ];
+  const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
+  const server = await startServerWith(
+    ['-p', '0', '--host', '127.0.0.1', '--watch', ...words, ...programs.flatMap(one => ['--exec', one])],
+    { ...process.env, TMPDIR: path('temporary') },
+  );
+  return {
+    folder,
+    temporary: path('temporary'),
+    control: path('control'),
+    log: path('log'),
+    server,
+    target: { port: server.port, modules: path('modules'), spool: path('spool') },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+function makeCertificate(cert: string, key: string): void {
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const words = ['req', '-x509', ...curve, '-days', '30', '-subj', '/CN=localhost', '-keyout', key];
+  execFileSync('openssl', [...words, '-out', cert], { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+export interface Info {
+  readonly connections: number;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly memory: { readonly rss: number; readonly heap: number; readonly used: number };
+}
+
+/** What the server's owner is told. */
+export function askInfo({ control }: Place): Promise<Info> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath: control, path: '/api/info', method: 'POST' }, async response => {
+      let text = '';
+      for await (const chunk of response.setEncoding('utf8')) text += chunk;
+      resolve(JSON.parse(text) as Info);
+    });
+    asking.on('error', reject).end();
+  });
+}
+
+/** What the log has at level `error`: of each event the first line, and how often it is there. */
+export function loggedErrors({ log }: Place): Map<string, { line: string; times: number }> {
+  const errors = new Map<string, { line: string; times: number }>();
+  for (const line of readFileSync(log, 'utf8').split('\n')) {
+    if (!line.includes('"level":"error"')) continue;
+    const event = String((JSON.parse(line) as Record<string, unknown>)['event']);
+    const { line: first, times } = errors.get(event) ?? { line, times: 0 };
+    errors.set(event, { line: first, times: times + 1 });
+  }
+  return errors;
+}

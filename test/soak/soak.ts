@@ -1,0 +1,181 @@
+/**
+ * Everything at once against one server: node build/test/soak/soak.js [--seconds 600] [--only LOAD,...] (`make soak`).
+ *
+ * Everyday clients, swaps of a module, programs, commands, and every flood that a stranger can make, while the memory of
+ * the server is watched, innocent clients are timed and newcomers arrive. A second server has nothing but such clients:
+ * what delays them is the machine. When the load is over, nothing of it may be left.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { assertServes } from '../support/echoProbe.ts';
+import { MiB, residentMemory } from '../support/processState.ts';
+import { showFigures } from './figures.ts';
+import { startGenerators } from './generators.ts';
+import type { InnocentReports } from './innocent.ts';
+import { loadNames } from './load/loads.ts';
+import { askInfo, loggedErrors, openPlace, type Place, type PlaceOptions } from './place.ts';
+import { childProcesses, holdingsOf, type Remains, untilGivenBack } from './remains.ts';
+import { delaysOf, faultsOf, type Outcome, showOutcome } from './report.ts';
+
+export interface SoakOptions extends PlaceOptions {
+  readonly seconds: number;
+  /** Names of loads; all if not given. */
+  readonly only?: readonly string[];
+  /** Gets a line now and then. */
+  readonly progress?: (line: string) => void;
+}
+
+const sampleEvery = 100;
+const progressEvery = 10;
+/** Seconds in which everything has to be given back, beyond the longest timeout there is. */
+const patience = 60;
+/** Seconds from SIGTERM to the end of a server. */
+const exitPatience = 30;
+
+/** What the log may say at level `error`: the load has broken modules. */
+const expectedErrors = new Set(['handler not loaded', 'handler failed', 'handler rolled back']);
+
+export async function soak(options: SoakOptions): Promise<Outcome> {
+  const places = await Promise.all([openPlace(options), openPlace(options)]);
+  const [place, quiet] = places;
+  try {
+    return await run(place, quiet, options);
+  } finally {
+    for (const { server, remove } of places) {
+      await server.kill();
+      remove();
+    }
+  }
+}
+
+async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Outcome> {
+  const { seconds, progress = () => {} } = options;
+  const { server } = place;
+  const faults: string[] = [];
+  // What the first client needs for the first time stays.
+  await assertServes(server.port);
+  const before = await holdingsOf(place);
+  const innocents = await startInnocents([place, quiet]);
+  const generators = startGenerators(place.target, options.only ?? loadNames);
+  const peak = watchMemory(place);
+  const quietPeak = watchMemory(quiet);
+  const from = performance.now();
+  const elapsed = () => (performance.now() - from) / 1000;
+  const hasEnded = server.exited.then(() => true);
+  while (elapsed() < seconds) {
+    const pause = wait(Math.min(progressEvery, seconds - elapsed()) * 1000, false);
+    if (await Promise.race([pause, hasEnded])) break;
+    progress(await showProgress(elapsed(), place, await innocents.report()));
+  }
+  const [innocent, control] = await innocents.stop();
+  const isAlive = server.child.exitCode === null && server.child.signalCode === null;
+  const info = isAlive ? await askInfo(place) : undefined;
+  for (const name of generators.failed()) faults.push(`the process of the load "${name}" has ended`);
+  const loads = generators.counts();
+  await generators.kill();
+  const remains = isAlive ? await untilGivenBack(place, before, patience) : nothingToLookAt;
+  if (!isAlive)
+    faults.push(`the server ended after ${elapsed().toFixed(0)} s: ${server.stderr().slice(-1000)}`);
+  const exits = [await stop(place), await stop(quiet)];
+  for (const one of [place, quiet]) {
+    const orphans = childProcesses(one);
+    if (orphans.length > 0) faults.push(`${orphans.length} processes outlive their server`);
+    for (const [event, { line, times }] of loggedErrors(one)) {
+      if (!expectedErrors.has(event)) faults.push(`the log has an error ${times} times: ${line}`);
+    }
+  }
+  return {
+    ...{
+      seconds,
+      memory: peak.stop().bytes,
+      peakAt: peak.stop().seconds,
+      controlMemory: quietPeak.stop().bytes,
+    },
+    ...{ innocent: innocent!, control: control!, loads, info, remains, exits, faults },
+  };
+}
+
+const nothingToLookAt: Remains = { seconds: 0, left: [] };
+
+async function stop({ server }: Place): Promise<number | null> {
+  const late = wait(exitPatience * 1000, null, { ref: false });
+  return Promise.race([server.stop(), late]);
+}
+
+interface Innocents {
+  report(): Promise<InnocentReports>;
+  stop(): Promise<InnocentReports>;
+}
+
+async function startInnocents(places: readonly Place[]): Promise<Innocents> {
+  const script = fileURLToPath(new URL('./innocent.js', import.meta.url));
+  const child = fork(
+    script,
+    places.map(({ server }) => `${server.port}`),
+  );
+  await once(child, 'message');
+  return { report: () => ask(child, 'report'), stop: () => ask(child, 'stop') };
+}
+
+async function ask(child: ChildProcess, word: string): Promise<InnocentReports> {
+  const answer = once(child, 'message');
+  child.send(word);
+  const [reports] = await answer;
+  return reports as InnocentReports;
+}
+
+/** The highest that was sampled, and when. */
+function watchMemory({ server }: Place): { stop(): { bytes: number; seconds: number } } {
+  const from = performance.now();
+  let peak = { bytes: 0, seconds: 0 };
+  const timer = setInterval(() => {
+    if (server.child.exitCode !== null || server.child.signalCode !== null) return;
+    const bytes = residentMemory(server.pid);
+    if (bytes > peak.bytes) peak = { bytes, seconds: (performance.now() - from) / 1000 };
+  }, sampleEvery);
+  return {
+    stop() {
+      clearInterval(timer);
+      return peak;
+    },
+  };
+}
+
+async function showProgress(seconds: number, place: Place, [own, quiet]: InnocentReports): Promise<string> {
+  const { connections, memory, counters } = await askInfo(place);
+  const show = (bytes: number) => `${(bytes / MiB).toFixed(0)} MiB`;
+  return [
+    `${seconds.toFixed(0)} s`,
+    `rss ${show(memory.rss)}, heap ${show(memory.heap)}, used ${show(memory.used)}`,
+    `${connections} connections, ${counters['evicted']} evicted`,
+    `echo ${showFigures(own!.echo)} ms (quiet ${showFigures(quiet!.echo)})`,
+    `newcomers ${showFigures(own!.newcomers)} ms`,
+  ].join('; ');
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { seconds: { type: 'string', default: '600' }, only: { type: 'string' } },
+  });
+  const seconds = Number(values.seconds);
+  if (!(seconds >= 1)) throw new Error('--seconds takes a number from 1 up');
+  const only = values.only?.split(',') ?? loadNames;
+  const unknown = only.find(name => !loadNames.includes(name));
+  if (unknown !== undefined)
+    throw new Error(`--only: there is no "${unknown}"; choose of: ${loadNames.join(', ')}`);
+  const progress = (line: string) => process.stderr.write(`soak: ${line}\n`);
+  const outcome = await soak({ seconds, only, pollTimeout: '15s', progress });
+  const wrong = [...faultsOf(outcome), ...delaysOf(outcome)];
+  process.stdout.write(`${showOutcome(outcome)}\n\n${wrong.length === 0 ? 'ok' : wrong.join('\n')}\n`);
+  process.exitCode = wrong.length === 0 ? 0 : 1;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  await main().catch((error: Error) => {
+    process.stderr.write(`soak: ${error.stack}\n`);
+    process.exitCode = 1;
+  });
+}
