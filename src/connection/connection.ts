@@ -78,6 +78,8 @@ export interface Connection {
   isReady: boolean;
   /** It had its share of the turn, or owes too much: the rest of its input waits, and it is not read from. */
   isHeldBack: boolean;
+  /** What it brought last was much work: those that bring little come before it. */
+  isCostly: boolean;
   isReading: boolean;
   /** The peer's FIN came. */
   hasPeerEnded: boolean;
@@ -152,6 +154,7 @@ export function newConnection(
     inputSeen: 0,
     isReady: false,
     isHeldBack: false,
+    isCostly: false,
     isReading: true,
     hasPeerEnded: false,
     queue: newQueue(),
@@ -171,6 +174,11 @@ export function newConnection(
     messagesOut: 0,
     held: 0,
   };
+}
+
+/** Whether there is a message, whole already, of which some is still to be done. */
+export function hasUnfinished({ unfinished, endpoint }: Connection): boolean {
+  return unfinished !== undefined || endpoint?.inflating !== undefined;
 }
 
 /** A connection for this socket, which is the socket's from now on, in the table. */

@@ -5,7 +5,7 @@
  * read from until `heldInput` bytes wait; then the system's buffers fill up, and the peer has to wait. As its pongs may
  * lie behind messages, too, it is still pinged, but not given up for want of an answer.
  */
-import type { Connection } from './connection.ts';
+import { type Connection, hasUnfinished } from './connection.ts';
 import { markDirty } from './outbox.ts';
 
 /**
@@ -36,5 +36,5 @@ export function resume(connection: Connection): void {
 
 /** Whether something of the peer's waits for the handler: then its end (FIN) waits behind that. */
 export function hasHeldInput(connection: Connection): boolean {
-  return isHeld(connection) && (connection.input !== undefined || connection.unfinished !== undefined);
+  return isHeld(connection) && (connection.input !== undefined || hasUnfinished(connection));
 }

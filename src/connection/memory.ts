@@ -20,6 +20,7 @@ import {
   tlsMemory,
 } from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import { inflationSize } from '../protocol/deflate.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
@@ -68,8 +69,9 @@ function bytesHeld(connection: Connection): number {
   if (input !== undefined && input !== turnMemory) held += input.length;
   if (unfinished !== undefined) held += unfinished.bytes.length;
   if (endpoint !== undefined) {
-    const { incoming, inflater, deflater } = endpoint;
+    const { incoming, inflating, inflater, deflater } = endpoint;
     if (incoming !== undefined) held += incoming.buffer.length;
+    if (inflating !== undefined) held += inflationSize(inflating.inflation);
     if (inflater !== undefined) held += inflater.window.length;
     if (deflater !== undefined) held += deflater.window.length;
   }

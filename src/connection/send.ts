@@ -1,6 +1,7 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
+import { largestDeflated } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { deflateMessage, newDeflateState, noteDeflated } from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
@@ -16,6 +17,11 @@ const RSV1 = 0x40;
 
 /** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
 const compressFrom = 1024;
+
+/** Whether a message of so many bytes is compressed where that was negotiated. */
+function isCompressible(size: number): boolean {
+  return size >= compressFrom && size <= largestDeflated;
+}
 
 /** Writes one frame into the arena. @returns the chunk; the frame is the `size` bytes before `chunk.used` */
 function writeFrame(first: number, bytes: Uint8Array, start: number, end: number): Chunk {
@@ -58,7 +64,7 @@ export function sendMessage(
     return;
   }
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
-  if (endpoint.deflater !== undefined && end - start >= compressFrom) {
+  if (endpoint.deflater !== undefined && isCompressible(end - start)) {
     const deflated = deflateMessage(endpoint.deflater, bytes, start, end);
     queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
   } else {
@@ -122,7 +128,7 @@ export function sendToAll(
   end: number,
 ): void {
   const isFramed = members[0]?.endpoint !== undefined;
-  if (!isFramed || end - start < compressFrom) {
+  if (!isFramed || !isCompressible(end - start)) {
     const range = isFramed ? frameRange(isText, bytes, start, end) : writeBytes(bytes, start, end);
     const { chunk, start: from, end: to } = range;
     queueForAll(members, except, chunk, from, to, mayGet);
@@ -130,15 +136,20 @@ export function sendToAll(
   }
   let plain: Range | undefined;
   const deflated: (Range | undefined)[] = [];
+  let budget = largestDeflated;
   for (const member of members) {
     if (member === except || !mayGet(member)) continue;
     const deflater = member.endpoint?.deflater;
     let range: Range;
-    if (deflater === undefined) {
+    const windowBits = deflater?.windowBits ?? 0;
+    if (deflater === undefined || (deflated[windowBits] === undefined && budget < end - start)) {
       range = plain ??= frameRange(isText, bytes, start, end);
     } else {
-      const { windowBits } = deflater;
-      range = deflated[windowBits] ??= deflatedRange(windowBits, isText, bytes, start, end);
+      if (deflated[windowBits] === undefined) {
+        budget -= end - start;
+        deflated[windowBits] = deflatedRange(windowBits, isText, bytes, start, end);
+      }
+      range = deflated[windowBits];
       noteDeflated(deflater, bytes, start, end);
       updateHeld(member);
     }

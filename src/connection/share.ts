@@ -1,15 +1,20 @@
 /** A connection's share of the turn: no one may use the turn up while others wait. */
-import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
+import { heldBackOutput, inflateSlice, turnShare } from '../protocol/bounds.ts';
+import { type InflatingMessage, rewindInflating } from '../protocol/message.ts';
 import { work } from '../protocol/work.ts';
+import { exactClock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { markDirty } from './outbox.ts';
 
 /** How far the work had gone when the connection that is being read began. */
 let begunAt = 0;
+/** When the first slice of a large message was asked for since then; 0: none was. */
+let slicingAt = 0;
 
 /** Reading begins. */
 export function beginShare(connection: Connection): void {
   begunAt = work.done;
+  slicingAt = 0;
   connection.isHeldBack = false;
 }
 
@@ -21,6 +26,67 @@ export function spendShare(connection: Connection, bytes: number): boolean {
   work.done += 1 + (bytes >>> 8);
   connection.isHeldBack = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
   return !connection.isHeldBack;
+}
+
+interface Place {
+  readonly connection: Connection;
+  readonly message: InflatingMessage;
+}
+
+/**
+ * The large messages that are to be inflated, in the order they came. Only the first one is in progress: so all together
+ * take the memory of one, and those that came first are done first.
+ */
+const line: Place[] = [];
+/** The turn in which the first one went on. */
+let wentOnIn = 0;
+
+/** A message that has not gone on for so many turns (its connection's output waits, its handler pauses it) makes way. */
+const patience = 8;
+
+/** Whether a connection may go on with its large message in this turn; if not, it is held back until the next one. */
+export function mayInflate(connection: Connection): boolean {
+  const message = connection.endpoint?.inflating;
+  if (message === undefined) return false;
+  if (!message.isInLine) {
+    message.isInLine = true;
+    line.push({ connection, message });
+  }
+  if (!isFirst(message, connection.server.counters.turns)) {
+    work.done++;
+    // What its first slice has given is little. It takes no memory while it waits.
+    if (message.inflation.size <= inflateSlice) rewindInflating(message);
+    connection.isHeldBack = true;
+    return false;
+  }
+  // What a slice costs depends on the data, by a factor of ten: here the clock is worth asking.
+  const now = exactClock();
+  if (slicingAt === 0) slicingAt = now;
+  else if (now - slicingAt > 1) work.done = Math.max(work.done, begunAt + turnShare + 1);
+  connection.isHeldBack = work.done - begunAt > turnShare;
+  return !connection.isHeldBack;
+}
+
+function isFirst(message: InflatingMessage, turn: number): boolean {
+  let first = line[0];
+  while (first !== undefined && isOver(first)) {
+    line.shift();
+    first = line[0];
+    wentOnIn = turn;
+  }
+  if (first !== undefined && first.message !== message && turn - wentOnIn > patience) {
+    line.push(line.shift()!);
+    first = line[0];
+    wentOnIn = turn;
+  }
+  if (first?.message !== message) return false;
+  wentOnIn = turn;
+  return true;
+}
+
+/** It was delivered, or its connection is over. */
+function isOver({ connection, message }: Place): boolean {
+  return connection.endpoint?.inflating !== message;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { getSystemErrorName } from 'node:util';
 import { recycleArena } from '../connection/arena.ts';
-import type { Connection } from '../connection/connection.ts';
+import { type Connection, hasUnfinished } from '../connection/connection.ts';
 import { updateHeld } from '../connection/memory.ts';
 import { dirty, dropConnection, markDirty } from '../connection/outbox.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from '../connection/queue.ts';
@@ -43,7 +43,7 @@ function holdBack(connection: Connection): void {
     connection.isHeldBack = true;
     setReading(connection, false);
   } else if (connection.isHeldBack) {
-    if (connection.input !== undefined || connection.unfinished !== undefined) {
+    if (connection.input !== undefined || hasUnfinished(connection)) {
       markReadable(connection);
     } else {
       connection.isHeldBack = false;

@@ -2,17 +2,18 @@
  * The loop. One turn: poll → accept → read what is urgent → commands → messages → timers → flush → free what closed.
  *
  * The order of work within a turn, each with a bound of its own (protocol/bounds.ts): what is urgent (control frames, and
- * commands as they come in), then the commands themselves, then messages: first those of connections whose share of the
- * turn begins, then those of connections that had their share of the last one.
+ * commands as they come in), then the commands themselves, then messages: first those of connections that bring little
+ * work, then those of connections that brought much, then those of connections that had their share of the last turn. What
+ * a bound leaves over comes first after the next poll.
  */
 import { mayEnter } from '../connection/admission.ts';
-import { clock } from '../connection/clock.ts';
-import { addConnection, type Connection } from '../connection/connection.ts';
+import { clock, exactClock } from '../connection/clock.ts';
+import { addConnection, type Connection, hasUnfinished } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
 import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from '../connection/memory.ts';
-import { beginWork, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
+import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
 import { leavePlaces } from '../connection/places.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
@@ -21,7 +22,17 @@ import type { Socket } from '../connection/socket.ts';
 import { freeClosedIds, removeEntry } from '../connection/table.ts';
 import { observe } from '../control/observer.ts';
 import { isLogged, log } from '../log/log.ts';
-import { connectionMemory, heldBackShare, heldInput, urgentShare } from '../protocol/bounds.ts';
+import {
+  connectionMemory,
+  costlyShare,
+  costlyWork,
+  heldBackShare,
+  heldInput,
+  messagesShare,
+  turnShare,
+  urgentShare,
+  writeCost,
+} from '../protocol/bounds.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
@@ -84,8 +95,9 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
 }
 
-/** What is not urgent waits for the commands: those whose share of this turn begins, and those who had theirs. */
+/** What is not urgent waits for the commands: connections that bring little, those that brought much, the throttled. */
 const fresh: Connection[] = [];
+const costly: Connection[] = [];
 const heldBack: Connection[] = [];
 
 /** Reads what is to be answered before all else, and of that no more than its share of the turn. */
@@ -99,7 +111,7 @@ function readUrgent(): void {
     if (connection.isHeldBack) heldBack.push(connection);
     else if (input === undefined) readConnection(connection);
     else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart)) readUrgently(connection);
-    else fresh.push(connection);
+    else (connection.isCostly ? costly : fresh).push(connection);
   }
   readable.length = 0;
 }
@@ -119,7 +131,7 @@ function readUrgently(connection: Connection): void {
   }
   if (at < inputEnd && connection.phase === 'open' && !connection.isHeldBack) {
     connection.inputStart = at;
-    fresh.push(connection);
+    (connection.isCostly ? costly : fresh).push(connection);
   } else {
     connection.isReady = false;
     keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
@@ -127,23 +139,54 @@ function readUrgently(connection: Connection): void {
 }
 
 function readMessages(): void {
-  for (let i = 0; i < fresh.length; i++) readConnection(fresh[i]!);
+  readSome(fresh, messagesShare);
+  readSome(costly, costlyShare);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  const heldBackEnd = arrivals.isEarly ? work.done : work.done + heldBackShare;
+  readSome(heldBack, arrivals.isEarly ? 0 : heldBackShare);
   arrivals.isEarly = false;
-  for (let i = 0; i < heldBack.length; i++) {
-    // Those that are left out come first in the next turn.
-    if (work.done < heldBackEnd) readConnection(heldBack[i]!);
-    else readAgain(heldBack[i]!);
-  }
-  fresh.length = 0;
-  heldBack.length = 0;
   recycleInput();
 }
 
-function readAgain(connection: Connection): void {
+/** Reads from the connections, one after the other, until their share of the turn is used. The others come first next time. */
+function readSome(connections: Connection[], share: number): void {
+  const count = connections.length;
+  const end = workAhead() + share;
+  let stopAt = 0;
+  let i = 0;
+  for (; i < count && workAhead() < end; i++) {
+    if ((i & 15) === 15) {
+      // The units are an estimate: the clock knows better, but takes longer to ask.
+      const now = exactClock();
+      if (stopAt === 0) stopAt = now + share / turnShare;
+      else if (now > stopAt) break;
+    }
+    readConnection(connections[i]!);
+  }
+  for (; i < count; i++) postpone(connections[i]!);
+  connections.length = 0;
+}
+
+/** What was done so far, and what the flush will have to do for it. */
+function workAhead(): number {
+  return work.done + dirty.length * writeCost;
+}
+
+/** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
+function postpone(connection: Connection): void {
+  const { input, inputStart, inputEnd } = connection;
   connection.isReady = false;
+  if (connection.phase === 'gone') return;
+  if (input !== undefined) {
+    if (input === turnMemory) keepInput(connection, inputStart, inputEnd);
+    if (inputEnd - inputStart > heldInput) setReading(connection, false);
+  }
   markReadable(connection);
+}
+
+function keepInput(connection: Connection, start: number, end: number): void {
+  connection.input = Buffer.from(turnMemory.subarray(start, end));
+  connection.inputStart = 0;
+  connection.inputEnd = end - start;
 }
 
 /** A connection may have a message to finish, and nothing more. */
@@ -153,6 +196,7 @@ const noInput = Buffer.alloc(0);
 function readConnection(connection: Connection): void {
   connection.isReady = false;
   if (connection.phase === 'gone') return;
+  const begunAt = work.done;
   const input = connection.input ?? noInput;
   const start = connection.input === undefined ? 0 : connection.inputStart;
   const end = connection.input === undefined ? 0 : connection.inputEnd;
@@ -169,6 +213,7 @@ function readConnection(connection: Connection): void {
     dropFaulty(connection, error);
   }
   stopTiming();
+  connection.isCostly = work.done - begunAt > costlyWork;
   if (connection.phase !== 'open') connection.unfinished = undefined;
   keepRest(connection, input, connection.phase === 'open' ? at : end, end);
 }
@@ -177,22 +222,20 @@ function readConnection(connection: Connection): void {
 function keepRest(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
   connection.inputSeen = rest;
-  if (rest === 0) {
-    connection.input = undefined;
-    connection.isHeldBack = connection.unfinished !== undefined && !isHeld(connection);
-  } else if (input === turnMemory) {
-    connection.input = Buffer.from(input.subarray(at, end));
-    connection.inputStart = 0;
-    connection.inputEnd = rest;
-  } else {
-    connection.inputStart = at;
-  }
+  if (rest === 0) connection.input = undefined;
+  else if (input === turnMemory) keepInput(connection, at, end);
+  else connection.inputStart = at;
+  if (hasUnfinished(connection)) connection.isHeldBack = !isHeld(connection);
+  else if (rest === 0) connection.isHeldBack = false;
   if (mayHoldMemory(connection)) updateHeld(connection);
   const waits = hasHeldInput(connection);
   setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
   // The flush finds out when it can go on.
   if (connection.isHeldBack) markDirty(connection);
-  else if (connection.hasPeerEnded && !waits) lose(connection, undefined);
+  else if (connection.hasPeerEnded && !waits) {
+    lose(connection, undefined);
+    markDirty(connection);
+  }
 }
 
 /** Most connections hold nothing between turns, and did not before: for those there is nothing to count. */
@@ -218,7 +261,8 @@ function endConnections(): void {
     if (connection.phase === 'gone') continue;
     connection.hasPeerEnded = true;
     // What it sent before is worked through first, unless it cannot be answered anyhow.
-    if ((connection.isHeldBack || hasHeldInput(connection)) && error === undefined) continue;
+    const waits = connection.isReady || connection.isHeldBack || hasHeldInput(connection);
+    if (waits && error === undefined) continue;
     lose(connection, error);
     if (error === undefined) markDirty(connection);
     else dropConnection(connection);

@@ -102,8 +102,27 @@ export const maxInFlightOnEviction = 16 * KiB;
  */
 export const turnShare = 8192;
 
-/** What those who had their share of the last turn may use of the next, all together: about ten milliseconds. */
-export const heldBackShare = 8 * turnShare;
+/** A large message is inflated in calls that give at most so many bytes, and take a quarter: tenths of a millisecond. */
+export const inflateSlice = 64 * KiB;
+
+/**
+ * The largest message that is compressed, and the most that is compressed of one message for its recipients' different
+ * windows: ten to twenty milliseconds where it does not compress. RFC 7692 §6 lets a sender leave any message uncompressed.
+ */
+export const largestDeflated = 1 * MiB;
+
+/** What all messages of those that bring little may use of a turn: some eight milliseconds. Others wait for the next. */
+export const messagesShare = 8 * turnShare;
+
+/** What those may use of a turn whose last messages were more work than `costlyWork`, all together. */
+export const costlyShare = 4 * turnShare;
+export const costlyWork = turnShare / 8;
+
+/** What those who had their share of the last turn may use of the next, all together. */
+export const heldBackShare = 4 * turnShare;
+
+/** What a write to a connection counts: the flush makes one for each connection that has something to send. */
+export const writeCost = 32;
 
 /** What may be answered before all else (control frames) in a turn; what goes beyond it comes with the messages. */
 export const urgentShare = 4 * turnShare;

@@ -7,11 +7,12 @@
  */
 import { longestMessage, maxCloseReason } from './bounds.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from './codes.ts';
-import type { Deflater, Inflater } from './deflate.ts';
+import { type Deflater, endInflation, type Inflater } from './deflate.ts';
 import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
 import {
   addPayload,
+  beginInflating,
   beginMessage,
   checkSize,
   checkText,
@@ -19,6 +20,8 @@ import {
   continueMessage,
   finishMessage,
   type IncomingMessage,
+  type InflatingMessage,
+  inflateSlice,
   type Message,
 } from './message.ts';
 import { utf8Start } from './utf8.ts';
@@ -38,6 +41,8 @@ export interface Endpoint {
   hasFailed: boolean;
   /** The message of which some is missing, if there is one. */
   incoming: IncomingMessage | undefined;
+  /** The message that is being inflated. Until it is delivered no other begins. */
+  inflating: InflatingMessage | undefined;
   /** Unset while its owner wants no message: `receive` stops before the next frame of one. */
   takesMessages: boolean;
   /** Unset while it does not take a close frame either, as it has something to say before that. */
@@ -65,6 +70,11 @@ export interface EndpointEvents<Owner> {
    * @returns whether to go on: false stops `receive` after this message
    */
   message(owner: Owner, message: Message): boolean;
+  /**
+   * A message is too large to be inflated in one call into zlib: asked before each further call. If false, `receive` stops
+   * before the next message, and the next `receive` asks again, even without new bytes. Without it, it is inflated at once.
+   */
+  mayInflate?(owner: Owner): boolean;
   /** A control frame was worked through. @returns whether to go on, as after a message */
   mayGoOn?(owner: Owner): boolean;
   /** A pong came, with this payload, lent for this call only. */
@@ -93,6 +103,7 @@ export function newEndpoint(
     deflater,
     hasFailed: false,
     incoming: undefined,
+    inflating: undefined,
     takesMessages: true,
     takesClose: true,
   };
@@ -103,7 +114,8 @@ const header: FrameHeader = newFrameHeader();
 const message: Message = { isText: false, bytes: new Uint8Array(0), start: 0, end: 0 };
 
 /**
- * Works through `bytes[start, end)`, which are given away: payloads are unmasked in place.
+ * Goes on with the message that is being inflated, and then works through `bytes[start, end)`, which are given away:
+ * payloads are unmasked in place.
  * @returns where it stopped. What is left is either the beginning of a header or control frame (at most 130 bytes; to be
  *   given again, with what follows it), or what came after a message that the owner wanted to stop at, or a message that
  *   it does not take now.
@@ -118,9 +130,11 @@ export function receive<Owner>(
 ): number {
   let at = start;
   try {
+    if (endpoint.inflating !== undefined && !resumeInflating(endpoint, events, owner)) return at;
     while (at < end && endpoint.state !== 'CLOSED') {
-      const incoming = endpoint.incoming;
-      if (!endpoint.takesMessages && !isTakenNext(endpoint, bytes[at]!)) return at;
+      const { incoming, inflating } = endpoint;
+      if ((!endpoint.takesMessages || inflating !== undefined) && !isTakenNext(endpoint, bytes[at]!))
+        return at;
       if (incoming !== undefined && incoming.missing > 0) {
         at = addPayload(incoming, bytes, at, end, endpoint.role === 'server');
         if (!isWhole(incoming)) continue;
@@ -167,9 +181,10 @@ export function isControlNext(incoming: IncomingMessage | undefined, first: numb
   return (first & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
 }
 
-/** Whether what begins here is taken though messages are not. */
-function isTakenNext({ incoming, takesClose }: Endpoint, first: number): boolean {
-  return isControlNext(incoming, first) && (takesClose || (first & 0x0f) !== Opcode.Close);
+/** Whether what begins here is taken though messages are not. A close frame waits for the message before it. */
+function isTakenNext({ incoming, inflating, takesClose }: Endpoint, first: number): boolean {
+  const isClose = (first & 0x0f) === Opcode.Close;
+  return isControlNext(incoming, first) && (!isClose || (takesClose && inflating === undefined));
 }
 
 function readWholeMessage(endpoint: Endpoint, bytes: Uint8Array, start: number, end: number): void {
@@ -195,14 +210,59 @@ function deliver<Owner>(
   incoming: IncomingMessage,
 ): boolean {
   endpoint.incoming = undefined;
-  finishMessage(incoming, endpoint.inflater, endpoint.maxMessage, message);
+  if (incoming.isCompressed && endpoint.inflater !== undefined) {
+    // What nobody hears is not inflated.
+    if (!isHeard(endpoint, events)) return true;
+    endpoint.inflating = beginInflating(incoming, endpoint.inflater, endpoint.maxMessage);
+    return inflate(endpoint, events, owner, endpoint.inflating);
+  }
+  finishMessage(incoming, message);
   return deliverMessage(endpoint, events, owner);
 }
 
+/** @returns whether to go on, as after a message */
+function inflate<Owner>(
+  endpoint: Endpoint,
+  events: EndpointEvents<Owner>,
+  owner: Owner,
+  inflating: InflatingMessage,
+): boolean {
+  while (!inflateSlice(inflating, message)) {
+    if (events.mayInflate?.(owner) === false) return true;
+  }
+  endpoint.inflating = undefined;
+  return deliverMessage(endpoint, events, owner);
+}
+
+function resumeInflating<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
+  const { inflating } = endpoint;
+  if (inflating === undefined) return true;
+  if (!isHeard(endpoint, events)) dropInflating(endpoint);
+  else if (endpoint.takesMessages && events.mayInflate?.(owner) !== false)
+    return inflate(endpoint, events, owner, inflating);
+  return true;
+}
+
+/** The endpoint is CLOSED, or about to be: what it has of a message is not wanted any more. */
+function dropInflating(endpoint: Endpoint): void {
+  if (endpoint.inflating !== undefined) endInflation(endpoint.inflating.inflation);
+  endpoint.inflating = undefined;
+}
+
+/** Whether anyone hears a message. Once we have said that we are closing, no one here answers any more. */
+function isHeard<Owner>({ state }: Endpoint, events: EndpointEvents<Owner>): boolean {
+  return state === 'OPEN' || (state === 'CLOSING' && events.hearsWhileClosing === true);
+}
+
 function deliverMessage<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
-  // Once we have said that we are closing, no one here answers any more; but someone may still want to hear.
-  if (endpoint.state !== 'OPEN' && events.hearsWhileClosing !== true) return true;
-  return events.message(owner, message);
+  return !isHeard(endpoint, events) || events.message(owner, message);
+}
+
+/** Nothing more is received or sent. */
+export function endEndpoint(endpoint: Endpoint): void {
+  endpoint.state = 'CLOSED';
+  endpoint.incoming = undefined;
+  dropInflating(endpoint);
 }
 
 function receiveControl<Owner>(
@@ -251,8 +311,7 @@ function receiveClose<Owner>(
   if (endpoint.state === 'OPEN') {
     events.sendControl(owner, Opcode.Close, bytes, start, Math.min(end, start + 2));
   }
-  endpoint.state = 'CLOSED';
-  endpoint.incoming = undefined;
+  endEndpoint(endpoint);
   events.closed(owner, code, reason);
 }
 
@@ -284,9 +343,8 @@ export function failConnection<Owner>(
 ): void {
   if (endpoint.state === 'CLOSED') return;
   startClosing(endpoint, events, owner, code, reason);
-  endpoint.state = 'CLOSED';
+  endEndpoint(endpoint);
   endpoint.hasFailed = true;
-  endpoint.incoming = undefined;
   events.closed(owner, code, reason);
 }
 

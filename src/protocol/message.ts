@@ -4,7 +4,14 @@
  */
 import { deflateGrowth, longestMessage, maxFragments } from './bounds.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
-import { type Inflater, inflateMessage, inflateRoom } from './deflate.ts';
+import {
+  beginInflation,
+  type Inflater,
+  type Inflation,
+  inflateRoom,
+  inflateSome,
+  rewindInflation,
+} from './deflate.ts';
 import type { FrameHeader } from './frame.ts';
 import { advanceKey, unmask } from './mask.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from './utf8.ts';
@@ -153,27 +160,60 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
 }
 
 /**
- * All fragments are there: fills `message`, inflating if need be.
- * @throws ProtocolError 1007 for text that is no UTF-8 or data that is no DEFLATE, 1009 for what inflates to more than
- *   `maxMessage`
+ * All fragments of a message that is not compressed are there: fills `message`.
+ * @throws ProtocolError 1007 for text that is no UTF-8
  */
-export function finishMessage(
-  incoming: IncomingMessage,
-  inflater: Inflater | undefined,
-  maxMessage: number,
-  message: Message,
-): void {
-  message.isText = incoming.isText;
-  message.start = 0;
-  if (incoming.isCompressed && inflater !== undefined) {
-    makeRoom(incoming, 0);
-    const inflated = inflateMessage(inflater, incoming.buffer, incoming.length, maxMessage);
-    if (incoming.isText) checkTextEnd(checkText(utf8Start, inflated, 0, inflated.length));
-    message.bytes = inflated;
-    message.end = inflated.length;
-    return;
-  }
+export function finishMessage(incoming: IncomingMessage, message: Message): void {
   if (incoming.isText) checkTextEnd(incoming.utf8);
+  message.isText = incoming.isText;
   message.bytes = incoming.buffer;
+  message.start = 0;
   message.end = incoming.length;
+}
+
+/** A compressed message of which all fragments are there. */
+export interface InflatingMessage {
+  readonly isText: boolean;
+  readonly inflation: Inflation;
+  utf8: number;
+  /** For the owner of the endpoint: others wait for it, or it for them. */
+  isInLine: boolean;
+}
+
+export function beginInflating(
+  incoming: IncomingMessage,
+  inflater: Inflater,
+  maxMessage: number,
+): InflatingMessage {
+  makeRoom(incoming, 0);
+  const { isText, buffer, length } = incoming;
+  const inflation = beginInflation(inflater, buffer, length, maxMessage);
+  return { isText, inflation, utf8: utf8Start, isInLine: false };
+}
+
+/**
+ * Inflates a slice, and checks its text.
+ * @returns whether that was the last; if so, `message` is filled
+ * @throws ProtocolError 1007 for text that is no UTF-8 or data that is no DEFLATE, 1009 for what inflates to more than
+ *   the longest message
+ */
+export function inflateSlice(inflating: InflatingMessage, message: Message): boolean {
+  const { isText, inflation } = inflating;
+  const checked = inflation.size;
+  const isWhole = inflateSome(inflation);
+  const { output, size } = inflation;
+  if (isText) inflating.utf8 = checkText(inflating.utf8, output, checked, size);
+  if (!isWhole) return false;
+  if (isText) checkTextEnd(inflating.utf8);
+  message.isText = isText;
+  message.bytes = output;
+  message.start = 0;
+  message.end = size;
+  return true;
+}
+
+/** Starts over with the next slice. */
+export function rewindInflating(inflating: InflatingMessage): void {
+  rewindInflation(inflating.inflation);
+  inflating.utf8 = utf8Start;
 }

@@ -17,11 +17,12 @@ import { isHeld, resume } from '../connection/hold.ts';
 import { beginReading, endReading, rememberReceived } from '../connection/lastFrames.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
-import { beginShare, spendShare } from '../connection/share.ts';
+import { beginShare, mayInflate, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import {
   type EndpointEvents,
+  endEndpoint,
   failConnection,
   isControlNext,
   receive,
@@ -58,6 +59,8 @@ const events: EndpointEvents<Connection> = {
     const payload = bytes.subarray(start, end);
     for (const ping of connection.pings) ping.hear(payload);
   },
+
+  mayInflate,
 
   mayGoOn: connection => spendShare(connection, 0),
 
@@ -121,7 +124,7 @@ export const websocket: Wire = {
   lost(connection, error) {
     const endpoint = connection.endpoint;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
-    endpoint.state = 'CLOSED';
+    endEndpoint(endpoint);
     losePings(connection);
     // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');

@@ -5,6 +5,7 @@ import { constants, inflateRawSync } from 'node:zlib';
 import type { Connection } from '../../src/connection/connection.ts';
 import { settleBurst } from '../../src/connection/outbox.ts';
 import { sendControl, sendMessage, sendToAll, settleSending } from '../../src/connection/send.ts';
+import { largestDeflated } from '../../src/protocol/bounds.ts';
 import { newDeflateState } from '../../src/protocol/deflate.ts';
 import { turnMemory } from '../../src/protocol/mask.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
@@ -91,6 +92,26 @@ test('messages from 1024 bytes on are compressed, shorter ones not', () => {
   assert.equal(long!.rsv, 4);
   assert.ok(long!.payload.length < 100);
   assert.equal(inflated(long!), 'x'.repeat(1024));
+});
+
+test('a message that takes long to compress is sent as it is', () => {
+  const connection = open(newDeflateState(true, 15));
+  sendText(connection, 'x'.repeat(largestDeflated));
+  sendText(connection, 'y'.repeat(largestDeflated + 1));
+  sendText(connection, 'x'.repeat(2000));
+  const [longest, tooLong, next] = framesOf(queuedBytes(connection));
+  assert.deepEqual([longest!.rsv, tooLong!.rsv, next!.rsv], [4, 0, 4]);
+  assert.equal(tooLong!.payload.length, largestDeflated + 1);
+  assert.match(connection.endpoint!.deflater!.window.toString(), /^x+$/, 'it is not in the context either');
+});
+
+test('a broadcast is compressed for as many windows as take no longer than the largest message', () => {
+  const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateState(false, bits)));
+  tellAll(members, Buffer.alloc(largestDeflated / 2, 'x'));
+  assert.deepEqual(
+    members.map(member => framesOf(queuedBytes(member))[0]!.rsv),
+    [4, 4, 4, 0, 4],
+  );
 });
 
 test('a broadcast is serialised once, and all members get the same bytes of the same chunk', () => {

@@ -1,11 +1,12 @@
 /** No connection takes the loop or the memory for itself. Order and progress are looked at, never time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { deflateMessage, newDeflateState } from '../../src/protocol/deflate.ts';
 import { type CountingClient, connectCounting, connectCrowd } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
-import { MiB, residentMemory } from '../support/processState.ts';
+import { MiB, peakMemory, residentMemory } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
+import { closePayload, frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 
 const key = Buffer.from([9, 8, 7, 6]);
@@ -101,6 +102,48 @@ for (const sockets of ['auto', 'public']) {
     );
   });
 }
+
+test('while 40 connections each bring a message that inflates to 16 MiB, another is answered all the time', async t => {
+  const server = await startServerFor(t);
+  const other = await connectRaw(server.port, { path: '/echo' });
+  const count = 40;
+  const plain = Buffer.alloc(16 * MiB);
+  const payload = deflateMessage(newDeflateState(false, 15), plain, 0, plain.length);
+  const bomb = frame(opcode.binary, payload, { rsv: 4, key });
+  const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
+  const bombers = await connectCrowd(server.port, '/echo', count, headers);
+  for (const { socket } of bombers) socket.write(bomb);
+  const isDone = ({ received }: CountingClient) => received >= plain.length;
+  let answered = 0;
+  while (!bombers.every(isDone)) {
+    await roundTrip(other);
+    answered++;
+  }
+  const memory = peakMemory(server.pid);
+  t.diagnostic(`${answered} echoes meanwhile; ${(memory / MiB).toFixed(0)} MiB at most`);
+  assert.ok(answered >= count / 2, `${answered} echoes came before the last of ${count} large ones`);
+  assert.ok(memory < 400 * MiB, `it took ${memory} bytes`);
+  for (const { socket } of bombers) socket.destroy();
+});
+
+test('what a turn has no time for is read in the next ones, though its peer has ended its direction', async t => {
+  const server = await startServerFor(t);
+  const clients = await connectCrowd(server.port, '/echo', 300);
+  const payload = Buffer.alloc(100_000, 'payload');
+  const echo = frame(opcode.binary, payload, { key: null });
+  process.kill(server.pid, 'SIGSTOP');
+  for (const client of clients) {
+    client.due = Buffer.concat([echo, echo, frame(opcode.close, closePayload(1000), { key: null })]);
+    const message = frame(opcode.binary, payload, { key });
+    client.socket.end(Buffer.concat([message, message, frame(opcode.close, closePayload(1000), { key })]));
+  }
+  process.kill(server.pid, 'SIGCONT');
+  const probe = await connectRaw(server.port, { path: '/echo' });
+  await until(probe, () => clients.every(({ isOver }) => isOver));
+  for (const { received, due, wrongAt } of clients) {
+    assert.deepEqual([received, wrongAt], [due!.length, undefined]);
+  }
+});
 
 /** How many pings of another are answered, one after the other, before `flooder` has got the `due` bytes for `flood`. */
 async function pongsDuring(

@@ -1,8 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { inflateSlice } from '../../src/protocol/bounds.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { deflateMessage, inflateMessage, newDeflateState } from '../../src/protocol/deflate.ts';
+import {
+  beginInflation,
+  deflateMessage,
+  endInflation,
+  type Inflation,
+  inflateMessage,
+  inflateSome,
+  inflationSize,
+  newDeflateState,
+  rewindInflation,
+  slices,
+} from '../../src/protocol/deflate.ts';
 import { newRandom } from '../support/random.ts';
 import { newZlibPeer } from '../support/zlibPeer.ts';
 
@@ -267,4 +279,114 @@ test('our own messages end as the RFC asks: with the tail they are whole for zli
     const whole = Buffer.concat([compress(fresh(), plain), hex('00 00 ff ff'), hex('03 00')]);
     assert.deepEqual(inflateRawSync(whole), plain);
   }
+});
+
+describe('a large message is inflated in slices', () => {
+  const text = Buffer.concat(chatter(11, 400, 20_000));
+  const noise = newRandom(12).bytes(MiB);
+  const zeros = Buffer.alloc(3 * MiB);
+  const begin = (
+    state: ReturnType<typeof newDeflateState>,
+    payload: Buffer,
+    maxLength = 16 * MiB,
+  ): Inflation =>
+    beginInflation(state, Buffer.concat([payload, Buffer.alloc(16)]), payload.length, maxLength);
+  /** Inflates to the end. @returns the number of slices */
+  const finish = (inflation: Inflation): number => {
+    for (let count = 1; ; count++) {
+      const { at, size } = inflation;
+      const isWhole = inflateSome(inflation);
+      assert.ok(inflation.size - size <= inflateSlice, 'no more than a slice comes out');
+      assert.ok(inflation.at - at <= inflateSlice, 'no more than a slice goes in');
+      if (isWhole) return count;
+    }
+  };
+  const outputOf = ({ output, size }: Inflation) => output.subarray(0, size);
+
+  test('as this Node can do that', () => assert.equal(slices.areThere, true));
+
+  for (const [what, plain] of Object.entries({ text, noise, zeros })) {
+    test(`${what}: all of it comes out, and the next message may refer to it`, () => {
+      const [sender, state] = [fresh(true), fresh(true)];
+      const inflation = begin(state, compress(sender, plain));
+      assert.ok(finish(inflation) >= plain.length / inflateSlice);
+      assert.deepEqual(outputOf(inflation), plain);
+      assert.equal(inflation.stream, undefined, "zlib's state is gone");
+      assert.deepEqual(state.window, plain.subarray(-(2 ** 15)));
+      assert.deepEqual(inflate(state, compress(sender, plain)), plain);
+    });
+  }
+
+  test('that is made of several streams, each as long as a slice', () => {
+    const plain = noise.subarray(0, inflateSlice);
+    const streams = Array.from({ length: 5 }, () => deflateRawSync(plain));
+    const inflation = begin(fresh(), Buffer.concat(streams));
+    finish(inflation);
+    assert.deepEqual(outputOf(inflation), Buffer.concat(Array(5).fill(plain)));
+  });
+
+  test('that has been started over, in the middle of its second stream', () => {
+    const state = fresh(true);
+    inflate(state, hex('f2 48 cd c9 c9 07 00'));
+    const referring = Buffer.concat([deflateRawSync(zeros), hex('f2 00 11 00 00')]);
+    const inflation = begin(state, referring);
+    while (inflation.size < zeros.length) inflateSome(inflation);
+    rewindInflation(inflation);
+    assert.equal(inflationSize(inflation), referring.length + 16, 'it holds the compressed message alone');
+    assert.equal(state.window.toString(), 'Hello');
+    const noisy = begin(state, Buffer.concat([compress(fresh(), noise)]));
+    inflateSome(noisy);
+    assert.ok(inflationSize(noisy) > noise.length + inflateSlice, 'what came out counts');
+    rewindInflation(noisy);
+    finish(noisy);
+    assert.deepEqual(outputOf(noisy), noise);
+  });
+
+  test('that nobody wants any more: its memory is free at once, and the context as it was', () => {
+    const state = fresh(true);
+    const inflation = begin(state, compress(fresh(), noise));
+    inflateSome(inflation);
+    endInflation(inflation);
+    assert.deepEqual([inflation.stream, inflation.output.length, state.window.length], [undefined, 0, 0]);
+  });
+
+  test('that is too large, or breaks off, or goes wrong late', () => {
+    const payload = zlibCompress(text);
+    const broken = Buffer.from(payload);
+    broken.fill(0xff, broken.length - 100);
+    const bound = text.length - 1;
+    for (const [bytes, maxLength, code] of [
+      [payload, bound, 1009],
+      [payload.subarray(0, -20), MiB * 16, 1007],
+      [broken, MiB * 16, 1007],
+    ] as const) {
+      const inflation = begin(fresh(), bytes, maxLength);
+      assert.ok(!inflateSome(inflation));
+      assertRefused(() => finish(inflation), code);
+      assert.equal(inflation.stream, undefined, "zlib's state is gone");
+    }
+  });
+
+  test('of empty blocks: what gives nothing is taken in slices, too', () => {
+    const empty = Buffer.alloc(5 * 40_000, hex('00 00 00 ff ff'));
+    const inflation = begin(fresh(), Buffer.concat([empty, zlibCompress(Buffer.from('x'))]));
+    assert.ok(finish(inflation) >= empty.length / inflateSlice);
+    assert.equal(outputOf(inflation).toString(), 'x');
+  });
+
+  test('where Node has no slices, it is inflated in one piece, with the same result', () => {
+    slices.areThere = false;
+    try {
+      for (const plain of [text, noise, zeros, Buffer.from('x')]) {
+        const [sender, state] = [fresh(true), fresh(true)];
+        for (let i = 0; i < 2; i++) assert.deepEqual(inflate(state, compress(sender, plain)), plain);
+      }
+      const two = Buffer.concat([deflateRawSync(text), deflateRawSync(noise)]);
+      assert.deepEqual(inflate(fresh(), two), Buffer.concat([text, noise]));
+      assertRefused(() => inflate(fresh(), two, text.length + noise.length - 1), 1009);
+      assertRefused(() => inflate(fresh(), two.subarray(0, -20)), 1007);
+    } finally {
+      slices.areThere = true;
+    }
+  });
 });

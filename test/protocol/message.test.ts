@@ -27,9 +27,9 @@ function add(incoming: IncomingMessage, bytes: string | Uint8Array): void {
   assert.equal(addPayload(incoming, payload, 0, payload.length, false), payload.length);
 }
 
-function finish(incoming: IncomingMessage, maxMessage = noBound): Message {
+function finish(incoming: IncomingMessage): Message {
   const message: Message = { isText: false, bytes: Buffer.alloc(0), start: 7, end: 0 };
-  finishMessage(incoming, undefined, maxMessage, message);
+  finishMessage(incoming, message);
   return message;
 }
 

@@ -15,7 +15,11 @@ export interface CountingClient {
 }
 
 /** Connects and makes the handshake. Rejects where that fails or is refused. */
-export function connectCounting(port: number, path: string): Promise<CountingClient> {
+export function connectCounting(
+  port: number,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<CountingClient> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
     const client: CountingClient = {
@@ -45,7 +49,7 @@ export function connectCounting(port: number, path: string): Promise<CountingCli
       reject(new Error('the connection ended before the handshake did'));
     };
     for (const event of ['end', 'error', 'close']) socket.on(event, over);
-    socket.write(handshakeRequest({ path }));
+    socket.write(handshakeRequest({ path, headers }));
   });
 }
 
@@ -64,13 +68,18 @@ function count(client: CountingClient, bytes: Buffer, from: number): void {
 }
 
 /** Opens `total` connections, a few at a time: a listener's backlog is bounded. */
-export async function connectCrowd(port: number, path: string, total: number): Promise<CountingClient[]> {
+export async function connectCrowd(
+  port: number,
+  path: string,
+  total: number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<CountingClient[]> {
   const clients: CountingClient[] = [];
   let begun = 0;
   const connectOn = async () => {
     while (begun < total) {
       begun++;
-      clients.push(await connectCounting(port, path));
+      clients.push(await connectCounting(port, path, headers));
     }
   };
   await Promise.all(Array.from({ length: 50 }, connectOn));
