@@ -14,23 +14,22 @@ import { keepToken } from './control/token.ts';
 import { log } from './log/log.ts';
 import { printableLine } from './log/printable.ts';
 import { drain, stop } from './loop/drain.ts';
-import { openControl, openListener } from './loop/listeners.ts';
 import { serverLoop } from './loop/serverLoop.ts';
 import { expectReload, obeySignals } from './loop/signals.ts';
+import { openControl, openLastingListener } from './loop/socketFiles.ts';
 import { openTls } from './loop/tls.ts';
 import { startModules, stopModules } from './modules/modules.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
-import { logPlace, pidPlace, places } from './options/places.ts';
+import { logPlace, places } from './options/places.ts';
 import { checkProcessText } from './options/text.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
 import { maxDescriptors } from './process/descriptors.ts';
-import { makeUsualFolders, openLogFile } from './process/files.ts';
+import { makeUsualFolders, openLogFile, openPidFile } from './process/files.ts';
 import { notified } from './process/notify.ts';
 import { outputTaken } from './process/output.ts';
-import { holdPidFile } from './process/pidFile.ts';
 import { version } from './process/version.ts';
 import { closeChat, openChat } from './session/chat.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './session/handlers.ts';
@@ -61,8 +60,7 @@ async function serve(): Promise<number> {
   if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
   const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
-  const pidFile = pidPlace(configuration, usual);
-  if (pidFile !== undefined) holdPidFile(pidFile);
+  openPidFile(server, usual);
   if (configuration.trace) traceConnection('all');
 
   const chat = openChat(server);
@@ -81,7 +79,7 @@ async function serve(): Promise<number> {
   obeySignals(server, readAgain);
   const listeners: Listener[] = [];
   for (const address of configuration.listeners) {
-    listeners.push(await openListener(server, address, firstWire));
+    listeners.push(await openLastingListener(server, address, firstWire));
   }
   await openControl(server, usual, newHttpWire(server, [newOwnersDoor(control)], 'control'));
   if (configuration.stdin) void takeStdin(control);

@@ -21,6 +21,8 @@ export interface Listener {
   readonly firstWire: Wire;
   /** Commands come in here: its connections are not counted among the others, and it stays until the end. */
   readonly isControl: boolean;
+  /** Whether the file of its Unix socket is gone, or another socket's: clients cannot reach it any more. */
+  isCutOff(): boolean;
   close(): void;
 }
 

@@ -10,9 +10,7 @@ import { addEntry, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
-import { controlPlace, type Places } from '../options/places.ts';
 import { spareDescriptors } from '../protocol/bounds.ts';
-import { makeFolder } from '../storage/disk.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { arrivals, socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -37,6 +35,7 @@ export async function openListener(
   const bound = net.address() as AddressInfo | string | null;
   const isTcp = typeof bound === 'object' && bound !== null;
   const scheme = server.configuration.tlsOnly ? 'wss' : 'ws';
+  const isCutOff = address.transport === 'unix' ? watchSocketFile(address.path) : () => false;
   const url = isTcp ? `${scheme}://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
   const listener: Listener = {
     kind: 'listener',
@@ -45,8 +44,11 @@ export async function openListener(
     port: isTcp ? bound.port : undefined,
     firstWire,
     isControl,
+    isCutOff,
     close() {
-      net.close();
+      // Closing removes the file of that name (libuv does), which may be another server's by now.
+      if (isCutOff() && isThere(address)) net.unref();
+      else net.close();
       removeEntry(server.table, listener.id);
       server.descriptors.listeners--;
     },
@@ -58,29 +60,24 @@ export async function openListener(
   return listener;
 }
 
-/**
- * Listens for commands, where they are to come in. Two servers may run side by side: then the second one can do without its
- * usual place, but not without a named one.
- * @throws Error, a sentence, where a named place cannot be had
- */
-export async function openControl(server: Server, usual: Places, wire: Wire): Promise<void> {
-  const isUsual = server.configuration.control === 'auto';
-  const path = controlPlace(server.configuration, usual);
-  if (path === undefined) return;
+/** @returns whether another file, or none, has that path by now */
+function watchSocketFile(path: string): () => boolean {
+  const identity = identityOf(path);
+  return () => identityOf(path) !== identity;
+}
+
+/** @returns undefined where there is nothing */
+function identityOf(path: string): string | undefined {
   try {
-    if (isUsual) tryToMakeFolder(dirname(path));
-    await openListener(server, { transport: 'unix', path }, wire, true);
-  } catch (error) {
-    if (!isUsual) throw error;
-    log('warn', 'no commands', { reason: (error as Error).message });
+    const { dev, ino } = lstatSync(path);
+    return `${dev} ${ino}`;
+  } catch {
+    return undefined;
   }
 }
 
-/** Where it cannot be made, listening will say why not. */
-function tryToMakeFolder(path: string): void {
-  try {
-    makeFolder(path);
-  } catch {}
+function isThere(address: ListenAddress): boolean {
+  return address.transport === 'unix' && identityOf(address.path) !== undefined;
 }
 
 /** Until the turn drops as many others as have come, the connections accepted since the last one may use half of the reserve. */
@@ -146,8 +143,8 @@ function listen(net: NetServer, options: object): Promise<void> {
   });
 }
 
-/** A socket file that nobody listens at is what a killed server leaves behind. */
-async function removeStaleSocket(path: string): Promise<void> {
+/** A socket file that nobody listens at is what a killed server leaves behind. @throws Error where there is no socket */
+export async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket())

@@ -8,6 +8,7 @@ import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { readAuthority, readPemPair } from '../options/pem.ts';
 import { checkTls } from '../options/tls.ts';
+import { stampOf } from '../storage/links.ts';
 import type { Secure } from '../wire/tls.ts';
 import { BareSocket } from './bareSocket.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -104,7 +105,27 @@ function verifyError(stream: TLSSocket): string | undefined {
   return handle.verifyError()?.message;
 }
 
+/** A renewal writes the certificate and its key one after the other, or switches a link to both. */
+const mostTries = 5;
+
+/** All as they are at one moment: what changes while it is read is read again. @throws UsageError */
 async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
+  const { tlsCert, tlsKey, tlsCa } = configuration;
+  const files = [...tlsCert, ...tlsKey, ...tlsCa];
+  const stamps = async () => (await Promise.all(files.map(stampOf))).join('\n');
+  for (let tries = 1; ; tries++) {
+    const before = await stamps();
+    const hasChanged = async () => tries < mostTries && (await stamps()) !== before;
+    try {
+      const identities = await readOnce(configuration);
+      if (!(await hasChanged())) return identities;
+    } catch (error) {
+      if (!(await hasChanged())) throw error;
+    }
+  }
+}
+
+async function readOnce(configuration: Configuration): Promise<readonly Identity[]> {
   const { tlsCert, tlsKey, tlsCa } = configuration;
   checkTls(configuration);
   const authorities = await Promise.all(tlsCa.map(file => readAuthority({ option: '--tls-ca', file })));

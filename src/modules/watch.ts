@@ -3,7 +3,7 @@ import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
 import { watchRescan } from '../protocol/bounds.ts';
-import { followLinks, type Hop } from '../storage/links.ts';
+import { followLinks, type Hop, stampAt } from '../storage/links.ts';
 import { newWatch } from '../storage/watch.ts';
 import { isModule, moduleName } from './folder.ts';
 
@@ -99,13 +99,9 @@ async function locate(path: string, hops: Hop[]): Promise<string | undefined> {
 async function stampsOf(files: ReadonlyMap<string, string | undefined>): Promise<Look> {
   const stamps = new Map<string, string>();
   for (const [name, real] of files) {
-    if (real === undefined) continue;
-    try {
-      const { ino, size, mtimeMs, ctimeMs } = await lstat(real);
-      stamps.set(name, `${real} ${ino} ${size} ${mtimeMs} ${ctimeMs}`);
-    } catch {
-      // Removed since: the next look misses it.
-    }
+    // Without one it was removed since: the next look misses it.
+    const stamp = real === undefined ? '' : await stampAt(real);
+    if (stamp !== '') stamps.set(name, stamp);
   }
   return stamps;
 }

@@ -1,6 +1,7 @@
 /** Certificates and private keys in files, in the PEM format (RFC 7468). */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { longestPemFile } from '../protocol/bounds.ts';
 import { UsageError } from './error.ts';
 import { whyUnreadable } from './file.ts';
 
@@ -37,6 +38,10 @@ export async function readAuthority(file: NamedFile): Promise<Buffer> {
 
 async function readPem(file: NamedFile): Promise<Buffer> {
   try {
+    const about = await stat(file.file);
+    // A pipe is one that a shell has made for `<(command)`.
+    if (!about.isFile() && !about.isFIFO()) throw new Error('it is no file');
+    if (about.size > longestPemFile) throw new Error('it is too long for certificates or a key');
     const pem = await readFile(file.file);
     // OpenSSL does not pass over the byte order mark that some editors write.
     return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;

@@ -1,12 +1,13 @@
-/** The files of a server as a process: where they are, and the log, which is opened anew on reload. */
+/** The files of a server as a process: the log, which is opened anew on reload, and the process id's, which is made again then. */
 import { dirname } from 'node:path';
 import type { Server } from '../connection/server.ts';
-import { configureLog } from '../log/log.ts';
+import { configureLog, log } from '../log/log.ts';
 import { checkLog, logTo } from '../log/sink.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { logPlace, type Places, pidPlace } from '../options/places.ts';
 import { makeFolder } from '../storage/disk.ts';
+import { holdPidFile } from './pidFile.ts';
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
 export function makeUsualFolders(configuration: Configuration, usual: Places): void {
@@ -32,6 +33,7 @@ export function openLogFile({ configuration, reloadables }: Server, usual: Place
   open(configuration);
   reloadables.push({
     async prepare(next) {
+      makeUsualFolders(next, usual);
       try {
         checkLog(logPlace(next, usual));
       } catch (error) {
@@ -42,6 +44,30 @@ export function openLogFile({ configuration, reloadables }: Server, usual: Place
         open(next);
         return [];
       };
+    },
+  });
+}
+
+/**
+ * Takes the PID file, if there is to be one. If it is gone at a reload, it is made again; if that cannot be, only the log and
+ * the reload's answer say so.
+ * @throws Error, a sentence, where another server has it, or it cannot be had
+ */
+export function openPidFile({ configuration, reloadables }: Server, usual: Places): void {
+  const path = pidPlace(configuration, usual);
+  if (path === undefined) return;
+  const restore = holdPidFile(path);
+  reloadables.push({
+    async prepare() {
+      try {
+        makeUsualFolders(configuration, usual);
+        const isRestored = restore();
+        return () => (isRestored ? [`${path} has the process id again`] : []);
+      } catch (error) {
+        const reason = (error as Error).message;
+        log('warn', 'no pid file', { path, reason });
+        return () => [reason];
+      }
     },
   });
 }

@@ -25,21 +25,51 @@ const lent = 3;
 
 /**
  * Takes the file, and writes this process's id into it. It is given back, and removed, when the process exits.
+ * @returns what takes it again if it was removed or emptied, and tells whether it was; it throws as this does
  * @throws Error, a sentence, where another server has it, or it cannot be had
  */
-export function holdPidFile(path: string): void {
-  let file = openPidFile(path);
-  while (!isHeldAs(file, path)) {
-    // Between opening and locking, whoever had it removed it: there is another by now, or none.
-    closeSync(file);
-    file = openPidFile(path);
-  }
+export function holdPidFile(path: string): () => boolean {
+  let file = takePidFile(path);
   process.once('exit', () => {
     if (isFileAt(file, path)) unlinkSync(path);
   });
+  return () => {
+    if (isFileAt(file, path)) {
+      if (beginning(file) === ownLine) return false;
+      checkContent(file, path);
+      writeId(file, path);
+      return true;
+    }
+    const next = takePidFile(path);
+    closeSync(file);
+    file = next;
+    return true;
+  };
+}
+
+const ownLine = `${process.pid}\n`;
+
+function takePidFile(path: string): number {
+  for (;;) {
+    const file = openPidFile(path);
+    try {
+      if (isHeldAs(file, path)) {
+        writeId(file, path);
+        return file;
+      }
+    } catch (error) {
+      closeSync(file);
+      throw error;
+    }
+    // Between opening and locking, whoever had it removed it: there is another by now, or none.
+    closeSync(file);
+  }
+}
+
+function writeId(file: number, path: string): void {
   try {
     ftruncateSync(file);
-    writeSync(file, `${process.pid}\n`, 0);
+    writeSync(file, ownLine, 0);
   } catch (error) {
     throw cannotWrite(path, error);
   }
@@ -50,15 +80,18 @@ function cannotWrite(path: string, error: unknown): Error {
 }
 
 function isHeldAs(file: number, path: string): boolean {
-  // Nobody is to lose a file by a slip.
-  if (!/^\d*\s*$/.test(beginning(file))) {
-    throw new Error(`there is something else than a process id in ${path}; choose another --pid-file`);
-  }
+  checkContent(file, path);
   if (lock(file, path)) return isFileAt(file, path);
   const pid = beginning(file).trim() || 'not known';
   throw new Error(
     `pollywog runs already (pid ${pid}, ${path}); stop that one first, or give this one another --pid-file`,
   );
+}
+
+/** Nobody is to lose a file by a slip. @throws Error, a sentence */
+function checkContent(file: number, path: string): void {
+  if (/^\d*\s*$/.test(beginning(file))) return;
+  throw new Error(`there is something else than a process id in ${path}; choose another --pid-file`);
 }
 
 function beginning(file: number): string {
@@ -90,6 +123,11 @@ function lock(file: number, path: string): boolean {
 
 function isFileAt(file: number, path: string): boolean {
   const here = fstatSync(file);
-  const there = statSync(path, { throwIfNoEntry: false });
-  return there !== undefined && there.ino === here.ino && there.dev === here.dev;
+  try {
+    const there = statSync(path);
+    return there.ino === here.ino && there.dev === here.dev;
+  } catch {
+    // It is gone, or the folder is.
+    return false;
+  }
 }

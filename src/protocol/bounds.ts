@@ -158,6 +158,9 @@ export const minTokenLength = 16;
 /** The file that has it. */
 export const longestTokenFile = 4 * KiB;
 
+/** A file with certificates or a key: the bundle of all authorities that a system trusts has 0.2 MB. */
+export const longestPemFile = 4 * MiB;
+
 /** A file with commands, in the spool's folder: as much as the body of a request. */
 export const maxSpoolFile = maxCommandBody;
 

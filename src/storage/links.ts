@@ -55,6 +55,22 @@ export async function followLinks(path: string): Promise<Route> {
   return { real: at, hops };
 }
 
+/** A string that differs whenever another file has this path by now, by a link or itself, or it was written to. */
+export async function stampOf(path: string): Promise<string> {
+  const real = await realPathOf(path);
+  return real === undefined ? '' : stampAt(real);
+}
+
+/** @param real has no links in it @returns the empty string if there is nothing */
+export async function stampAt(real: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeMs, ctimeMs } = await lstat(real);
+    return `${real} ${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+  } catch {
+    return '';
+  }
+}
+
 /** @returns undefined if the path leads nowhere */
 export async function realPathOf(path: string): Promise<string | undefined> {
   return (await followLinks(path)).real;

@@ -1,0 +1,216 @@
+/** Files by which a server is reached or known are removed while it runs: a reload puts them back, and takes nobody's place. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openControl } from '../../src/loop/socketFiles.ts';
+import { websocket as echoWire } from '../../src/wire/websocket.ts';
+import { run } from '../support/doors.ts';
+import { assertServes, roundTrip } from '../support/echoProbe.ts';
+import { newFakeServer } from '../support/fakeSocket.ts';
+import { connectRaw, handshakeRequest } from '../support/rawClient.ts';
+import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+interface Test {
+  after(hook: () => Promise<void> | void): void;
+}
+
+/** Gone after the test, and after its servers. */
+function newFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-lost-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+async function startWithControl(t: Test, control: string): Promise<ServerProcess> {
+  const server = await startServerWith([
+    ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'],
+    ...['--control', control],
+  ]);
+  t.after(() => server.kill());
+  return server;
+}
+
+/** @returns what the log says of it */
+async function reload(server: ServerProcess): Promise<string> {
+  const reloads = () => server.logged().filter(({ event }) => /^reload(ed| failed)$/.test(String(event)));
+  const before = reloads().length;
+  server.child.kill('SIGHUP');
+  while (reloads().length === before) await once(server.child.stderr!, 'data');
+  const entry = reloads()[before]!;
+  return String(entry['changed'] ?? entry['reason']);
+}
+
+const isReached = async (control: string) => (await run(['--control', control, 'get', 'history'])).exit === 0;
+
+async function statusAt(path: string): Promise<string> {
+  const socket = connect({ path });
+  socket.write(handshakeRequest());
+  const [bytes] = await once(socket, 'data');
+  socket.destroy();
+  return bytes.toString('latin1').split('\r\n')[0];
+}
+
+test('the control socket is made again, for its user alone', async t => {
+  const path = join(newFolder(t), 'control.sock');
+  const server = await startWithControl(t, path);
+  for (let count = 0; count < 3; count++) {
+    assert.equal(await reload(server), 'nothing');
+    unlinkSync(path);
+    assert.equal(await isReached(path), false);
+    assert.equal(await reload(server), `unix:${path} is listened on again`);
+    assert.equal(await isReached(path), true);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+  }
+  assert.equal(await server.stop(), 0);
+  assert.ok(!existsSync(path), 'it is removed at the end');
+});
+
+test('so is the folder that it has by default', async t => {
+  const controlPath = join(newFolder(t), 'state/pollywog/control.sock');
+  const server = newFakeServer('--control', 'auto', '--log-level', 'error');
+  await openControl(server, { controlPath, pidFile: '', logFile: '', configFiles: [] }, echoWire);
+  assert.equal(server.table.entries.filter(entry => entry?.kind === 'listener').length, 1);
+  rmSync(join(controlPath, '../..'), { recursive: true });
+  const commit = await server.reloadables[0]!.prepare(server.configuration);
+  assert.deepEqual(commit(), [`unix:${controlPath} is listened on again`]);
+  assert.ok(lstatSync(controlPath).isSocket());
+  const listeners = server.table.entries.filter(entry => entry?.kind === 'listener');
+  assert.equal(listeners.length, 1);
+  listeners[0]!.close();
+});
+
+test('a socket for clients is made again; who is connected notices nothing', async t => {
+  const path = join(newFolder(t), 'public.sock');
+  const server = await startServerFor(t, '--listen', `unix:${path}`);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  unlinkSync(path);
+  assert.equal(await reload(server), `unix:${path} is listened on again`);
+  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  await roundTrip(client);
+  client.destroy();
+});
+
+test('a link on the way is switched: the socket is where it leads to now', async t => {
+  const folder = newFolder(t);
+  for (const name of ['a', 'b']) mkdirSync(join(folder, name));
+  symlinkSync('a', join(folder, 'run'));
+  const path = join(folder, 'run/control.sock');
+  const server = await startWithControl(t, path);
+  symlinkSync('b', join(folder, 'new'));
+  renameSync(join(folder, 'new'), join(folder, 'run'));
+  await reload(server);
+  assert.equal(await isReached(join(folder, 'b/control.sock')), true);
+});
+
+test('the place of another server is not taken, neither by a reload nor by the end', async t => {
+  const path = join(newFolder(t), 'control.sock');
+  const first = await startWithControl(t, path);
+  const third = await startWithControl(t, `${path}.3`);
+  unlinkSync(path);
+  const second = await startWithControl(t, path);
+  const { ino } = lstatSync(path);
+  assert.match(await reload(first), /is not listened on: another server listens there by now; stop that one/);
+  await untilLogged(first, 'not listening again');
+  assert.equal(await first.stop(), 0);
+  assert.equal(lstatSync(path).ino, ino);
+  assert.equal(await isReached(path), true);
+  await second.kill();
+  // What a killed server leaves behind is nobody's.
+  unlinkSync(`${path}.3`);
+  renameSync(path, `${path}.3`);
+  assert.equal(await reload(third), `unix:${path}.3 is listened on again`);
+  assert.equal(await isReached(`${path}.3`), true);
+});
+
+test('a file that is no socket is left alone, and the next reload tries again', async t => {
+  const path = join(newFolder(t), 'control.sock');
+  const server = await startWithControl(t, path);
+  unlinkSync(path);
+  writeFileSync(path, 'mine');
+  for (let count = 0; count < 2; count++)
+    assert.match(
+      await reload(server),
+      /is not listened on: there is a file of this name, and it is no socket/,
+    );
+  assert.equal(readFileSync(path, 'utf8'), 'mine');
+  unlinkSync(path);
+  assert.equal(await reload(server), `unix:${path} is listened on again`);
+  unlinkSync(path);
+  mkdirSync(path);
+  assert.match(await reload(server), /it is no socket/);
+  await assertServes(server.port);
+});
+
+test('the PID file is written again, and still keeps a second server away', async t => {
+  const path = join(newFolder(t), 'a.pid');
+  const server = await startServerFor(t, '--pid-file', path);
+  const written = `${path} has the process id again`;
+  unlinkSync(path);
+  assert.equal(await reload(server), written);
+  assert.equal(readFileSync(path, 'utf8'), `${server.pid}\n`);
+  truncateSync(path);
+  assert.equal(await reload(server), written);
+  assert.equal(readFileSync(path, 'utf8'), `${server.pid}\n`);
+  assert.equal(await reload(server), 'nothing');
+  await assert.rejects(
+    startServerFor(t, '--pid-file', path),
+    new RegExp(`runs already \\(pid ${server.pid}`),
+  );
+  assert.equal(await server.stop(), 0);
+  assert.ok(!existsSync(path), 'it is removed at the end');
+});
+
+test("another server's PID file is left to it, and so is a file of something else", async t => {
+  const folder = newFolder(t);
+  const path = join(folder, 'a.pid');
+  const first = await startServerFor(t, '--pid-file', path);
+  unlinkSync(path);
+  const second = await startServerFor(t, '--pid-file', path);
+  assert.match(await reload(first), new RegExp(`runs already \\(pid ${second.pid}`));
+  await untilLogged(first, 'no pid file');
+  await assertServes(first.port);
+  assert.equal(await first.stop(), 0);
+  assert.equal(readFileSync(path, 'utf8'), `${second.pid}\n`);
+  unlinkSync(path);
+  writeFileSync(path, 'a letter');
+  assert.match(await reload(second), /something else than a process id in /);
+  assert.equal(await second.stop(), 0);
+  assert.equal(readFileSync(path, 'utf8'), 'a letter');
+});
+
+test('the log goes to the file that its path leads to now', async t => {
+  const folder = newFolder(t);
+  for (const name of ['a', 'b']) mkdirSync(join(folder, name));
+  symlinkSync('a', join(folder, 'logs'));
+  const path = join(folder, 'logs/x.log');
+  const server = await startServerFor(t, '--log-file', path);
+  const untilReloadedIn = async (file: string) => {
+    server.child.kill('SIGHUP');
+    while (!(existsSync(file) && readFileSync(file, 'utf8').includes('"reloaded"')))
+      await assertServes(server.port);
+  };
+  symlinkSync('b', join(folder, 'new'));
+  renameSync(join(folder, 'new'), join(folder, 'logs'));
+  await untilReloadedIn(join(folder, 'b/x.log'));
+  rmSync(join(folder, 'b'), { recursive: true });
+  mkdirSync(join(folder, 'b'));
+  await untilReloadedIn(join(folder, 'b/x.log'));
+});
