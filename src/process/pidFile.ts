@@ -52,12 +52,15 @@ const ownLine = `${process.pid}\n`;
 function takePidFile(path: string): number {
   for (;;) {
     const file = openPidFile(path);
+    let isOurs = false;
     try {
-      if (isHeldAs(file, path)) {
+      isOurs = isHeldAs(file, path);
+      if (isOurs) {
         writeId(file, path);
         return file;
       }
     } catch (error) {
+      if (isOurs) unlinkSync(path);
       closeSync(file);
       throw error;
     }
