@@ -1,12 +1,14 @@
 /** The chat page in Chromium: people who talk, through losses of the server, and what they see. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
+import { readmeBlock } from '../support/readmeBlock.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
+import { runScript } from '../support/shell.ts';
 
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
@@ -21,12 +23,24 @@ const noServer =
 describe('the chat page', () => {
   const screenshots = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
   const data = mkdtempSync(join(tmpdir(), 'pollywog-data-'));
+  const control = join(data, 'control.sock');
   const complaints: string[] = [];
   let browser: Browser;
   let server: ServerProcess;
 
   const start = (port: number) =>
-    startServerWith(['-p', `${port}`, '--host', '127.0.0.1', '--log-format', 'json', '--data', data]);
+    startServerWith([
+      '-p',
+      `${port}`,
+      '--host',
+      '127.0.0.1',
+      '--log-format',
+      'json',
+      '--data',
+      data,
+      '--control',
+      control,
+    ]);
 
   // May install the browser first: the time for that is the installation's own.
   before(
@@ -114,14 +128,15 @@ describe('the chat page', () => {
     assert.equal(await ada.locator('#lines .own').count(), 2);
     assert.equal(await bo.locator('#lines .own').count(), 1);
     assert.equal(await ada.locator('#lines .first').count(), 2, 'lines of one person stand together');
-    assert.match(await textOf(ada.locator('#lines .first time').first()), /\d\d:\d\d/);
+    assert.match(await textOf(ada.locator('#lines .first time').first()), /^\d{1,2}:\d\d\s[AP]M$/);
 
     const cy = await enter('Cy', 'lobby');
     assert.deepEqual(await untilLines(cy, 3), ['hello', '  two\n    lines', 'hi 👋']);
     await untilRoster(cy, ['Ada', 'Bo', 'Cy']);
     await untilRoster(ada, ['Ada', 'Bo', 'Cy']);
-    assert.equal(await cy.locator('#lines li').first().getAttribute('data-divider'), 'Earlier');
-    assert.deepEqual(new Set(await cy.locator('#lines time').allTextContents()), new Set(['']));
+    assert.equal(await cy.locator('#lines li').first().getAttribute('data-divider'), '', 'it was said today');
+    const times = (page: Page) => page.locator('#lines time').allTextContents();
+    assert.deepEqual(await times(cy), await times(ada), 'the history shows when it was said');
     assert.equal(await cy.title(), 'lobby · Pollywog');
     assert.equal(new URL(cy.url()).search, '?room=lobby', 'an address that can be handed on');
     await cy.screenshot({ path: join(screenshots, 'three.png') });
@@ -206,6 +221,120 @@ describe('the chat page', () => {
     assert.equal(await bo.locator('#lines .nick').first().textContent(), nick);
     assert.equal(await bo.locator('#chat').locator('b, i, script, img').count(), 0);
     assert.equal(await bo.locator('h1 >> visible=true').textContent(), '<i>room</i>');
+  });
+
+  test(
+    'what the README says to everyone, to one, and in a room is shown as the server said it',
+    patience,
+    async () => {
+      const ada = await enter('Ada', 'pond');
+      const bo = await enter('Bo', 'lake');
+      await say(ada, 'hello');
+      await untilLines(ada, 1);
+      const told = await runScript(readmeBlock('Commands', 'sh'), control);
+      assert.match(told, /sent: 2\nsent: 1\nsent: 1\n/);
+      const [, , , date] = await untilLines(ada, 4);
+      assert.deepEqual((await textsOf(ada)).slice(0, 3), [
+        'hello',
+        'back in five minutes',
+        'your tea is ready',
+      ]);
+      assert.match(date!, /20\d\d/);
+      assert.deepEqual(await untilLines(bo, 1), ['back in five minutes']);
+      for (const page of [ada, bo]) {
+        const servers = page.locator('#lines .server');
+        assert.equal(await servers.count(), page === ada ? 3 : 1);
+        assert.equal(await servers.first().locator('.nick').textContent(), 'Server');
+        assert.match(await textOf(servers.first().locator('time')), /^\d{1,2}:\d\d\s[AP]M$/);
+      }
+      await ada.screenshot({ path: join(screenshots, 'server.png') });
+
+      // What a room remembers is there after a reload, and nothing is there twice after a loss.
+      await server.kill();
+      await ada.getByRole('button', { name: 'Try now' }).waitFor();
+      server = await start(server.port);
+      await ada.locator('#chat .status').waitFor({ state: 'hidden' });
+      await say(ada, 'and on');
+      assert.deepEqual((await untilLines(ada, 5)).slice(1), [
+        'back in five minutes',
+        'your tea is ready',
+        date,
+        'and on',
+      ]);
+      await ada.reload();
+      assert.deepEqual(await untilLines(ada, 3), ['hello', date, 'and on']);
+      assert.equal(await ada.locator('#lines .server').count(), 1);
+    },
+  );
+
+  test('who reads further up is told of what the server says', patience, async () => {
+    const ada = await enter('Ada', 'above');
+    for (let line = 0; line < 40; line++) await say(ada, `line ${line}`);
+    await untilLines(ada, 40);
+    await ada.getByRole('log').press('Home');
+    await ada.waitForFunction(() => document.querySelector('#log')?.scrollTop === 0);
+    await runScript('pollywog publish above news', control);
+    await ada.getByRole('button', { name: '1 new message' }).waitFor();
+  });
+
+  test('links are links, with nothing in them but an address', patience, async () => {
+    const ada = await enter('Ada', 'links');
+    const bo = await enter('Bo', 'links');
+    await say(
+      ada,
+      'see https://example.org/a?b=<i>, javascript:alert(1) and\n(http://example.com/\u202egpj)',
+    );
+    await untilLines(bo, 1);
+    const links = await bo.locator('#lines a').evaluateAll(all =>
+      all.map(link => {
+        const { href, rel, target, dir } = link as HTMLAnchorElement;
+        return { href, rel, target, dir };
+      }),
+    );
+    const others = { rel: 'noopener noreferrer', target: '_blank', dir: 'ltr' };
+    assert.deepEqual(links, [
+      { href: 'https://example.org/a?b=', ...others },
+      { href: 'http://example.com/', ...others },
+    ]);
+    const [popup] = await Promise.all([bo.waitForEvent('popup'), bo.locator('#lines a').first().click()]);
+    await popup.close();
+    assert.equal(await bo.locator('#lines i').count(), 0);
+  });
+
+  test(
+    'a history of other days has their dates, and the times are those of the reader',
+    patience,
+    async () => {
+      const line = (time: Date, text: string) =>
+        `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
+      const lastYear = new Date(2025, 6, 14, 16, 12);
+      writeFileSync(join(data, 'old.jsonl'), line(lastYear, 'then') + line(new Date(), 'now'));
+      const shownIn = async (locale: string) => {
+        const page = await enter(`Ada ${locale}`, 'old', { locale });
+        await untilLines(page, 2);
+        return {
+          dividers: await page
+            .locator('#lines li')
+            .evaluateAll(all => all.map(item => item.getAttribute('data-divider'))),
+          time: await textOf(page.locator('#lines time').first()),
+        };
+      };
+      const english = await shownIn('en-US');
+      assert.deepEqual(english.dividers, ['Monday, July 14, 2025', 'Today']);
+      assert.match(english.time, /^4:12\sPM$/);
+      assert.deepEqual((await shownIn('de-DE')).time, '16:12');
+    },
+  );
+
+  test('each screen has one main landmark and one heading', patience, async () => {
+    const page = await visit();
+    const count = (role: 'main' | 'heading') =>
+      page.getByRole(role, role === 'heading' ? { level: 1 } : {}).count();
+    assert.deepEqual([await count('main'), await count('heading')], [1, 1]);
+    await page.getByLabel('Your name').fill('Ada');
+    await page.getByLabel('Your name').press('Enter');
+    await page.locator('#chat').waitFor();
+    assert.deepEqual([await count('main'), await count('heading')], [1, 1]);
   });
 
   test('a nick that is taken is said so at its field, in the words of the server', patience, async () => {

@@ -10,6 +10,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
 import { readmeBlock } from '../support/readmeBlock.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
+import { runScript } from '../support/shell.ts';
 
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
@@ -44,13 +45,25 @@ async function startProxy(target: () => number) {
 describe('the chat page without WebSockets', () => {
   const screenshots = mkdtempSync(join(tmpdir(), 'pollywog-polling-'));
   const data = mkdtempSync(join(tmpdir(), 'pollywog-data-'));
+  const control = join(data, 'control.sock');
   const complaints: string[] = [];
   let browser: Browser;
   let server: ServerProcess;
   let proxy: Awaited<ReturnType<typeof startProxy>>;
 
   const start = (port: number) =>
-    startServerWith(['-p', `${port}`, '--host', '127.0.0.1', '--log-format', 'json', '--data', data]);
+    startServerWith([
+      '-p',
+      `${port}`,
+      '--host',
+      '127.0.0.1',
+      '--log-format',
+      'json',
+      '--data',
+      data,
+      '--control',
+      control,
+    ]);
 
   before(
     async () => {
@@ -126,6 +139,24 @@ describe('the chat page without WebSockets', () => {
     await ada.screenshot({ path: join(screenshots, 'polling-phone.png') });
     await ada.close();
     await bo.waitForFunction(() => document.querySelectorAll('#roster .nick').length === 1);
+  });
+
+  test('what the README says to everyone, to one, and in a room is shown', patience, async () => {
+    const ada = await enter('Ada', 'pond', proxy.port);
+    await status(ada).getByText(fallback).waitFor();
+    const told = await runScript(readmeBlock('Commands', 'sh'), control);
+    assert.match(told, /sent: 1\nsent: 1\nsent: 1\n/);
+    const texts = ada.locator('#lines .server .text');
+    await texts.nth(2).waitFor();
+    assert.deepEqual((await texts.allTextContents()).slice(0, 2), [
+      'back in five minutes',
+      'your tea is ready',
+    ]);
+    assert.match((await texts.nth(2).textContent()) ?? '', /20\d\d/);
+    await ada.reload();
+    await status(ada).getByText(fallback).waitFor();
+    await texts.first().waitFor();
+    assert.match((await texts.allTextContents()).join(), /^[^,]*20\d\d$/, 'what the room remembers');
   });
 
   const blocks: [string, (context: BrowserContext) => Promise<unknown>][] = [

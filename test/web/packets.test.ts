@@ -13,20 +13,20 @@ function asMessage(...parts: Uint8Array[]): ArrayBuffer {
   return new Uint8Array(Buffer.concat(parts)).buffer;
 }
 
-function written(cmd: number, uid: number, p1: number, blob: string): Buffer {
+function written(cmd: number, uid: number, p1: number, time: number, blob: string): Buffer {
   const bytes = Buffer.from(blob);
   const packet = Buffer.alloc(24 + bytes.length);
-  writePacket(packet, 0, cmd, uid, p1, 7, bytes);
+  writePacket(packet, 0, cmd, uid, p1, time | 0, bytes);
   return packet;
 }
 
 test('the server reads what the page writes', () => {
   fc.assert(
-    fc.property(int32, fc.integer({ min: 0, max: 8 }), text, (uid, command, blob) => {
-      const bytes = encodePacket(command, uid, blob);
+    fc.property(int32, fc.integer({ min: 0, max: 8 }), text, fc.nat({ max: 1 }), (uid, command, blob, p2) => {
+      const bytes = encodePacket(command, uid, blob, p2);
       const packet = newPacket();
       assert.equal(readPacket(packet, bytes, 0, bytes.length), bytes.length);
-      assert.deepEqual([packet.uid, packet.cmd, packet.p1, packet.p2], [uid, command, 0, 0]);
+      assert.deepEqual([packet.uid, packet.cmd, packet.p1, packet.p2], [uid, command, 0, p2]);
       assert.equal(Buffer.from(bytes.subarray(packet.start, packet.end)).toString(), blob);
     }),
     { seed: 6455 },
@@ -34,12 +34,15 @@ test('the server reads what the page writes', () => {
 });
 
 test('the page reads what the server writes, several packets back to back', () => {
-  const packet = fc.record({ command: int32, uid: int32, p1: int32, blob: text }, { noNullPrototype: true });
+  const packet = fc.record(
+    { command: int32, uid: int32, p1: int32, time: fc.nat({ max: 0xffffffff }), blob: text },
+    { noNullPrototype: true },
+  );
   const packets = fc.array(packet, { maxLength: 5 });
   fc.assert(
     fc.property(packets, wanted => {
       const message = asMessage(
-        ...wanted.map(({ command, uid, p1, blob }) => written(command, uid, p1, blob)),
+        ...wanted.map(({ command, uid, p1, time, blob }) => written(command, uid, p1, time, blob)),
       );
       assert.deepEqual(decodePackets(message), wanted);
     }),
@@ -55,7 +58,7 @@ test('the magic packet is the one that the server asks for', () => {
 });
 
 test('what is no packet is a RangeError, and so is one that is cut short', () => {
-  const packet = written(Command.NewMsg, -1, 0x1000, 'hello');
+  const packet = written(Command.NewMsg, -1, 0x1000, 0, 'hello');
   for (let end = 1; end < packet.length; end++) {
     assert.throws(() => decodePackets(asMessage(packet.subarray(0, end))), RangeError, `cut at ${end}`);
   }

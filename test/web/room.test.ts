@@ -2,7 +2,19 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
-import { due, hear, join, keep, newRoom, type Room, recall, refuse, write } from '../../src/web/page/room.ts';
+import {
+  announce,
+  due,
+  hear,
+  join,
+  keep,
+  type Logged,
+  newRoom,
+  type Room,
+  recall,
+  refuse,
+  write,
+} from '../../src/web/page/room.ts';
 
 const nick = 'Ada';
 
@@ -16,15 +28,19 @@ Object.assign(globalThis, {
 });
 beforeEach(() => kept.clear());
 
+/** All but what no history has. */
 const shownIn = (room: Room): string[] =>
-  [...room.said, ...room.unconfirmed].map(line => `${line.nick}: ${line.text}`);
+  [...room.said.filter(line => line.isKept), ...room.unconfirmed].map(line => `${line.nick}: ${line.text}`);
+
+const logged = (conversation: readonly string[]): Logged[] =>
+  conversation.map((entry, time) => ({ entry, time: time + 1 }));
 
 /** A server that remembers everything, and the way to it and back. */
 interface Wire {
   readonly conversation: string[];
   /** What the page sent that the server has not read, and what the server told that the page has not heard. */
   sent: string[];
-  told: string[];
+  told: { entry: string; by: 'person' | 'publish' | 'broadcast' }[];
 }
 
 function send(room: Room, wire: Wire): void {
@@ -43,12 +59,16 @@ function serve(wire: Wire): void {
 
 function say(wire: Wire, entry: string): void {
   wire.conversation.push(entry);
-  wire.told.push(entry);
+  wire.told.push({ entry, by: entry.startsWith('server: ') ? 'publish' : 'person' });
 }
 
 function listen(room: Room, wire: Wire): void {
-  const entry = wire.told.shift();
-  if (entry === undefined) return;
+  const { entry, by } = wire.told.shift() ?? { entry: '', by: undefined };
+  if (by === undefined) return;
+  if (by !== 'person') {
+    announce(room, { entry, time: by === 'publish' ? 1 : undefined });
+    return;
+  }
   const colon = entry.indexOf(': ');
   hear(room, entry.slice(0, colon), entry.slice(colon + 2));
 }
@@ -61,14 +81,24 @@ function breakAndReturn(room: Room, wire: Wire, isRead: boolean): void {
   wire.told = [];
   // The tries are bounded for lines that break the connection; the weather here is worse than that.
   for (const line of room.unconfirmed) line.tries = Math.min(line.tries, 1);
-  join(room, wire.conversation);
+  join(room, logged(wire.conversation));
   send(room, wire);
 }
 
 // Few texts, so that many lines are the same.
 const text = fc.constantFrom('ok', 'yes', 'no: really');
 const step = fc.record({
-  does: fc.constantFrom('write', 'other', 'serve', 'listen', 'listen', 'break', 'break late'),
+  does: fc.constantFrom(
+    'write',
+    'other',
+    'serve',
+    'listen',
+    'listen',
+    'publish',
+    'broadcast',
+    'break',
+    'break late',
+  ),
   text,
 });
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
@@ -78,7 +108,7 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
   kept.clear();
   const wire: Wire = { conversation: before.map(one => `Bo: ${one}`), sent: [], told: [] };
   let room = reload?.() ?? newRoom('pond', nick);
-  join(room, wire.conversation);
+  join(room, logged(wire.conversation));
   const typed: string[] = [];
   for (const [index, one] of steps.entries()) {
     const words = `${one.text}${reload === undefined ? '' : ` ${index}`}`;
@@ -87,6 +117,8 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
       write(room, words);
       send(room, wire);
     } else if (one.does === 'other') say(wire, `Bo: ${words}`);
+    else if (one.does === 'publish') say(wire, `server: ${words}`);
+    else if (one.does === 'broadcast') wire.told.push({ entry: `server: ${words}`, by: 'broadcast' });
     else if (one.does === 'serve') serve(wire);
     else if (one.does === 'listen') listen(room, wire);
     else {
@@ -124,12 +156,12 @@ test('and so it is where the page is loaded again each time', () => {
 test('after a reload, what was said long ago does not pass for what was just typed', () => {
   const history = ['Ada: hi', 'Bo: hi'];
   const room = newRoom('pond', nick);
-  join(room, history);
+  join(room, logged(history));
   const lost = write(room, 'hi');
   lost.tries = 1;
   keep(room);
   const again = newRoom('pond', nick);
-  join(again, history);
+  join(again, logged(history));
   assert.deepEqual([shownIn(again), due(again).length], [[...history, 'Ada: hi'], 1]);
 });
 
@@ -159,6 +191,20 @@ test('a line that was sent three times in vain is given up, and kept', () => {
   }
   assert.deepEqual(due(room), []);
   assert.equal(line.state, 'refused');
+});
+
+test('history has times, and what the server says live is shown as a line of its own', () => {
+  const room = newRoom('pond', nick);
+  join(room, [{ entry: 'server: closed: on Sunday', time: 1_700_000_000_000 }]);
+  const [earlier] = room.said;
+  assert.deepEqual(
+    [earlier?.nick, earlier?.text, earlier?.time, earlier?.state],
+    ['server', 'closed: on Sunday', 1_700_000_000_000, 'earlier'],
+  );
+  const line = announce(room, { entry: 'server: back in five minutes', time: undefined });
+  assert.deepEqual([line.nick, line.text, line.state], ['server', 'back in five minutes', 'live']);
+  assert.ok(Date.now() - line.time < 60_000);
+  assert.equal(room.said.length, 2);
 });
 
 test('a history without end does not grow the page without end', () => {

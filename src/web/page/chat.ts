@@ -1,7 +1,19 @@
 /** The page: two fields that lead into a room, and the room. */
 import { newComposer } from './composer.ts';
 import { type MessageList, newMessageList } from './messages.ts';
-import { due, hear, join, keep, type Line, newRoom, type Room, recall, refuse, write } from './room.ts';
+import {
+  announce,
+  due,
+  hear,
+  join,
+  keep,
+  type Line,
+  newRoom,
+  type Room,
+  recall,
+  refuse,
+  write,
+} from './room.ts';
 import { newRoster } from './roster.ts';
 import { type Session, startSession } from './session.ts';
 import { newStatus } from './status.ts';
@@ -80,6 +92,11 @@ function enter(nick: string, roomName: string, wasHere: boolean): void {
       if (line.isOwn) changed();
       else messages.show(here);
       if (!line.isOwn) noteUnread(1);
+    },
+    announced(said) {
+      announce(here, said);
+      messages.show(here);
+      noteUnread(1);
     },
     refused(uid, sentence) {
       refuse(here, uid, sentence);

@@ -1,5 +1,6 @@
 /** The conversation on the page: lines grouped by who said them, dividers between its parts, and where one has scrolled. */
-import type { Line, Room } from './room.ts';
+import { type Piece, splitLinks } from './links.ts';
+import { type Line, type Room, serverNick } from './room.ts';
 
 export interface MessageList {
   /** Shows the room as it is now, soon: once for all changes of a frame. */
@@ -21,7 +22,9 @@ const groupGap = 5 * 60_000;
 /** Pixels from the end that still count as the end. */
 const endSlack = 48;
 
-const timeOfDay = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
+const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'short' });
+const dayOfYear = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 const dayName = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 
 /** @param frame what scrolls @param list in it, of which the lines become items */
@@ -104,9 +107,11 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
 }
 
 function newItem(line: Line): HTMLLIElement {
-  const nick = element('bdi', 'nick', line.nick);
+  const isServer = line.nick === serverNick;
+  const nick = element('bdi', 'nick', isServer ? 'Server' : line.nick);
   const text = element('p', 'text');
   text.dir = 'auto';
+  if (isServer) nick.prepend(document.querySelector('svg.mark')!.cloneNode(true));
   const item = element('li', '', element('div', 'by', nick, element('time', '')), text);
   item.style.setProperty('--hue', hueOf(line.nick));
   return item;
@@ -122,22 +127,34 @@ function update(
   events: MessageListEvents,
 ): void {
   const divider = dividerBefore(line, previous);
-  const isSameGroup =
-    divider === '' && line.nick === previous?.nick && (line.time ?? 0) - (previous.time ?? 0) < groupGap;
-  const className = `${line.state}${line.isOwn ? ' own' : ''}${isSameGroup ? '' : ' first'}`;
+  const isSameGroup = divider === '' && line.nick === previous?.nick && line.time - previous.time < groupGap;
+  const kind = line.isOwn ? ' own' : line.nick === serverNick ? ' server' : '';
+  const className = `${line.state}${kind}${isSameGroup ? '' : ' first'}`;
   const note = line.uid === undefined ? 'waits for the connection' : 'on its way';
   const shown = [className, note, divider, line.time, line.text, line.reason].join('|');
   if (shownAs.get(item) === shown) return;
   shownAs.set(item, shown);
   item.className = className;
   item.dataset['divider'] = divider;
-  item.querySelector('.text')!.textContent = line.text;
+  item.querySelector('.text')!.replaceChildren(...splitLinks(line.text).map(link));
   const time = item.querySelector('time')!;
-  time.textContent = line.time === undefined ? '' : timeOfDay.format(line.time);
-  if (line.time !== undefined) time.dateTime = new Date(line.time).toISOString();
+  time.textContent = timeOfDay.format(line.time);
+  time.title = fullTime.format(line.time);
+  time.dateTime = new Date(line.time).toISOString();
   item.querySelector('.note')?.remove();
   if (line.state === 'waiting') item.append(element('small', 'note', note));
   if (line.state === 'refused') item.append(refusal(line, events));
+}
+
+function link({ text, href }: Piece): Node | string {
+  if (href === undefined) return text;
+  const made = element('a', '', text);
+  made.href = href;
+  made.target = '_blank';
+  made.rel = 'noopener noreferrer';
+  // Isolated from its surroundings, whose direction could make it look like another address.
+  made.dir = 'ltr';
+  return made;
 }
 
 function refusal(line: Line, events: MessageListEvents): HTMLElement {
@@ -145,17 +162,19 @@ function refusal(line: Line, events: MessageListEvents): HTMLElement {
   const remove = element('button', 'plain', 'Remove');
   again.onclick = () => events.tryAgain(line);
   remove.onclick = () => events.discard(line);
-  return element('small', 'note', `Not sent: ${line.reason}. `, again, ' ', remove);
+  return element('small', 'note', 'Not sent: ', element('bdi', '', line.reason), '. ', again, ' ', remove);
 }
 
-/** What stands above a line that begins another part of the conversation; empty where it goes on. */
+/** What is shown above a line that begins another part of the conversation; empty if it goes on. */
 function dividerBefore(line: Line, previous: Line | undefined): string {
-  if (line.time === undefined) {
-    if (line.state === previous?.state) return '';
-    return line.state === 'missed' ? 'While you were away' : 'Earlier';
-  }
-  if (previous === undefined) return '';
-  if (previous.time === undefined) return `Since ${timeOfDay.format(line.time)}`;
-  const day = dayName.format(line.time);
-  return day === dayName.format(previous.time) ? '' : day;
+  if (line.state === 'missed' && previous?.state !== 'missed') return 'While you were away';
+  const day = dayOf(line.time);
+  const today = dayOf(Date.now());
+  if (day === (previous === undefined ? today : dayOf(previous.time))) return '';
+  return day === today ? 'Today' : day;
+}
+
+function dayOf(time: number): string {
+  const isThisYear = new Date(time).getFullYear() === new Date().getFullYear();
+  return (isThisYear ? dayName : dayOfYear).format(time);
 }

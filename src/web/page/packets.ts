@@ -17,6 +17,8 @@ export interface Packet {
   readonly uid: number;
   /** The user whom the packet is about; -1 in an error. */
   readonly p1: number;
+  /** When it was said, in seconds since 1970; 0 for a message that no room remembers. */
+  readonly time: number;
   readonly blob: string;
 }
 
@@ -29,15 +31,18 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** @param uid comes back in the answer; an int32 */
-export function encodePacket(command: number, uid: number, text: string): Uint8Array<ArrayBuffer> {
+export function encodePacket(command: number, uid: number, text: string, p2 = 0): Uint8Array<ArrayBuffer> {
   const blob = encoder.encode(text);
   const bytes = new Uint8Array(headerSize + blob.length);
-  const fields = [frameMark, uid, bytes.length, command, 0, 0];
+  const fields = [frameMark, uid, bytes.length, command, 0, p2];
   const view = new DataView(bytes.buffer);
   for (const [index, value] of fields.entries()) view.setInt32(index * 4, value, true);
   bytes.set(blob, headerSize);
   return bytes;
 }
+
+/** As p2 of SET_USER_NICK: the LOGGED_MSGs shall tell times. */
+export const withTimes = 1;
 
 /** What has to come first on a connection. Nothing answers it. */
 export const magicPacket = encodePacket(magicCommand, 0, 'magic string :)');
@@ -57,7 +62,7 @@ export function decodePackets(bytes: ArrayBuffer): Packet[] {
       throw new RangeError(`no packet at byte ${at}`);
     }
     const blob = decoder.decode(new Uint8Array(bytes, at + headerSize, size - headerSize));
-    packets.push({ uid: field(1), command: field(3), p1: field(4), blob });
+    packets.push({ uid: field(1), command: field(3), p1: field(4), time: field(5) >>> 0, blob });
     at += size;
   }
   return packets;

@@ -9,8 +9,10 @@ export interface Line {
   text: string;
   readonly isOwn: boolean;
   state: 'earlier' | 'missed' | 'live' | 'waiting' | 'refused';
-  /** When we heard or wrote it, as Date.now() counts; the history tells no times. */
-  time: number | undefined;
+  /** When it was said, as Date.now() counts; of a waiting line, when it was written. */
+  time: number;
+  /** Whether the server remembers it: then it comes again with the history. */
+  readonly isKept: boolean;
   /** Of the packet in which it is under way. */
   uid: number | undefined;
   /** How often it was sent. */
@@ -18,6 +20,17 @@ export interface Line {
   /** Why it was refused. */
   reason: string;
 }
+
+/** What the server tells of what was said. */
+export interface Logged {
+  /** `nick: text` */
+  readonly entry: string;
+  /** As Date.now() counts; undefined for a message that is in no history. */
+  readonly time: number | undefined;
+}
+
+/** The server speaks under this nick, and nobody else can have it. */
+export const serverNick = 'server';
 
 export interface Room {
   readonly name: string;
@@ -45,7 +58,7 @@ export function newRoom(name: string, nick: string): Room {
   const room: Room = { name, nick, said: [], unconfirmed: [], hasBeenEntered: false };
   const kept = remembered<KeptRoom>(`room ${name}`);
   if (kept === undefined) return room;
-  room.said.push(...kept.tail.map(logged => earlierLine(room, logged)));
+  room.said.push(...kept.tail.map(entry => earlierLine(room, { entry, time: undefined })));
   for (const line of kept.unconfirmed)
     room.unconfirmed.push({ ...waitingLine(line.nick, line.text), ...line });
   return room;
@@ -53,13 +66,13 @@ export function newRoom(name: string, nick: string): Room {
 
 /** For a reload. What others say meanwhile comes with the history, so this is due only when `unconfirmed` changes. */
 export function keep(room: Room): void {
-  const unconfirmed = room.unconfirmed.map(({ nick, text, time = 0, tries }) => ({
+  const unconfirmed = room.unconfirmed.map(({ nick, text, time, tries }) => ({
     nick,
     text,
     time,
     tries,
   }));
-  const tail = room.said.slice(-keptTail).map(logged);
+  const tail = keptOf(room).slice(-keptTail).map(logged);
   remember(`room ${room.name}`, { tail, unconfirmed } satisfies KeptRoom);
 }
 
@@ -73,17 +86,19 @@ export function write(room: Room, text: string): Line {
 /**
  * Joins the history to what is shown: nothing twice, nothing left out. Own lines that are in it are confirmed by it.
  * After a reload only the place in the history is known, and the history is all there is to show.
- * @param history each as `nick: text`
  * @returns the lines that are new here
  */
-export function join(room: Room, history: readonly string[]): Line[] {
-  const { before, from } = findOverlap(room.said.map(logged), history);
+export function join(room: Room, history: readonly Logged[]): Line[] {
+  const { before, from } = findOverlap(
+    keptOf(room).map(logged),
+    history.map(({ entry }) => entry),
+  );
   if (!room.hasBeenEntered) room.said.length = 0;
   const known = history.slice(0, room.hasBeenEntered ? before : from);
-  room.said.unshift(...known.map(entry => earlierLine(room, entry)));
-  const added = history.slice(from).map(entry => {
-    const own = room.unconfirmed.findIndex(line => line.tries > 0 && logged(line) === entry);
-    return own === -1 ? earlierLine(room, entry) : confirm(room, own);
+  room.said.unshift(...known.map(said => earlierLine(room, said)));
+  const added = history.slice(from).map(said => {
+    const own = room.unconfirmed.findIndex(line => line.tries > 0 && logged(line) === said.entry);
+    return own === -1 ? earlierLine(room, said) : Object.assign(confirm(room, own), { time: said.time });
   });
   if (room.hasBeenEntered) {
     for (const line of added) if (line.state === 'earlier') line.state = 'missed';
@@ -99,6 +114,13 @@ export function hear(room: Room, nick: string, text: string): Line {
   const line = underWay === -1 ? saidLine(room, nick, text, 'live') : confirm(room, underWay);
   line.text = text;
   line.time = Date.now();
+  append(room, line);
+  return line;
+}
+
+/** Takes a line that the server itself says. @returns it */
+export function announce(room: Room, said: Logged): Line {
+  const line = { ...earlierLine(room, said), state: 'live' as const, isKept: said.time !== undefined };
   append(room, line);
   return line;
 }
@@ -146,20 +168,31 @@ function waitingLine(nick: string, text: string): Line {
     isOwn: true,
     state: 'waiting',
     time: Date.now(),
+    isKept: true,
     uid: undefined,
     tries: 0,
     reason: '',
   };
 }
 
-function saidLine(room: Room, nick: string, text: string, state: 'earlier' | 'live'): Line {
-  const time = state === 'live' ? Date.now() : undefined;
-  return { nick, text, isOwn: nick === room.nick, state, time, uid: undefined, tries: 0, reason: '' };
+function saidLine(
+  room: Room,
+  nick: string,
+  text: string,
+  state: 'earlier' | 'live',
+  time = Date.now(),
+): Line {
+  const isOwn = nick === room.nick;
+  return { nick, text, isOwn, state, time, isKept: true, uid: undefined, tries: 0, reason: '' };
 }
 
-function earlierLine(room: Room, entry: string): Line {
+function earlierLine(room: Room, { entry, time }: Logged): Line {
   const nickEnd = entry.indexOf(': ');
-  return saidLine(room, entry.slice(0, nickEnd), entry.slice(nickEnd + 2), 'earlier');
+  return saidLine(room, entry.slice(0, nickEnd), entry.slice(nickEnd + 2), 'earlier', time);
+}
+
+function keptOf(room: Room): Line[] {
+  return room.said.filter(line => line.isKept);
 }
 
 /** As the history has it. */

@@ -1,6 +1,7 @@
 /** One person in one room: gets in, gets in again after every loss, and passes on what is said. */
 import { type Connection, connect } from './connection.ts';
-import { Command, encodePacket, magicPacket, type Packet } from './packets.ts';
+import { Command, encodePacket, magicPacket, type Packet, withTimes } from './packets.ts';
+import type { Logged } from './room.ts';
 
 /**
  * A nick may still be held by our own last connection. How long to allow for it, in milliseconds: one that was closed is
@@ -15,13 +16,15 @@ export interface SessionEvents {
   lost(retryAt: number): void;
   /**
    * In the room, for the first time or again.
-   * @param logged what the room remembers, each as `nick: text`
+   * @param logged what the room remembers
    * @param way how we are connected, where that is not as usual: `by long polling`
    */
-  entered(logged: readonly string[], way: string): void;
+  entered(logged: readonly Logged[], way: string): void;
   /** @param people nicks by user; live: later changes are in it */
   roster(people: ReadonlyMap<number, string>): void;
   heard(nick: string, text: string): void;
+  /** The server says something, here or to everyone. */
+  announced(said: Logged): void;
   /** What `say` sent under this uid was refused. */
   refused(uid: number, sentence: string): void;
   /** The session has ended: it could not get in. */
@@ -38,7 +41,7 @@ export interface Session {
 /** @param wasHere whether the nick may still be held by a connection of ours */
 export function startSession(nick: string, room: string, wasHere: boolean, events: SessionEvents): Session {
   let people = new Map<number, string>();
-  let logged: string[] = [];
+  let logged: Logged[] = [];
   /** What comes while we enter, behind the history. */
   let held: Packet[] = [];
   let isIn = false;
@@ -47,12 +50,17 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
   let lastUid = 0;
   let answers = new Map<number, (error: string | undefined) => void>();
 
-  const send = (command: number, blob: string): number => {
-    link.send(encodePacket(command, ++lastUid, blob));
+  const send = (command: number, blob: string, p2 = 0): number => {
+    link.send(encodePacket(command, ++lastUid, blob, p2));
     return lastUid;
   };
-  const ask = (command: number, blob: string, answered: (error: string | undefined) => void): void => {
-    answers.set(send(command, blob), answered);
+  const ask = (
+    command: number,
+    blob: string,
+    answered: (error: string | undefined) => void,
+    p2 = 0,
+  ): void => {
+    answers.set(send(command, blob, p2), answered);
   };
 
   const turnAway = (field: 'nick' | 'room', sentence: string): void => {
@@ -89,7 +97,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
   };
 
   const receive = (packet: Packet): void => {
-    const { command, uid, p1, blob } = packet;
+    const { command, uid, p1, time, blob } = packet;
     const answered = answers.get(uid);
     if (command === Command.RespOk || command === Command.RespError) {
       answers.delete(uid);
@@ -97,10 +105,12 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       const error = command === Command.RespError ? sentence : undefined;
       if (answered !== undefined) answered(error);
       else if (error !== undefined) events.refused(uid, error);
-    } else if (command === Command.LoggedMsg) {
-      logged.push(blob);
+    } else if (!isIn && command === Command.LoggedMsg && time > 0) {
+      logged.push({ entry: blob, time: time * 1000 });
     } else if (!isIn && command !== Command.NewUser) {
       held.push(packet);
+    } else if (command === Command.LoggedMsg) {
+      events.announced({ entry: blob, time: time > 0 ? time * 1000 : undefined });
     } else if (command === Command.NewMsg) {
       events.heard(people.get(p1) ?? 'someone', blob);
     } else if (command === Command.NewUser || command === Command.DelUser) {
@@ -119,7 +129,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       held = [];
       isIn = false;
       link.send(magicPacket);
-      ask(Command.SetUserNick, nick, nickAnswered);
+      ask(Command.SetUserNick, nick, nickAnswered, withTimes);
     },
     received: receive,
     silent: () => isIn && askWhetherAlive(() => {}),
