@@ -6,6 +6,7 @@ import type { Server } from '../connection/server.ts';
 import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
 import type { Chat } from '../session/room.ts';
+import type { Journal } from './journal.ts';
 import type { Changes } from './reload.ts';
 
 /** What commands work on, and what they may have done to the server as a whole. */
@@ -32,6 +33,8 @@ export interface Parameter {
   readonly rest?: true | 'list';
   /** In place of it, bytes may be given (`--binary`). */
   readonly orBytes?: true;
+  /** What people say to each other, or to a handler: not for the log. */
+  readonly isPrivate?: true;
 }
 
 /** What was given, read by the parameters' kinds; `bytes` in place of the text. */
@@ -39,6 +42,10 @@ export type Values = Readonly<Record<string, unknown>> & { readonly bytes?: Buff
 
 /** Where what a command says goes: each door has one for each call. */
 export interface Answer {
+  /** The way in, for the log: `control socket`, `HTTP`, `stdin`, `spool`. */
+  readonly via: string;
+  /** The client's address, or the spool's file. */
+  readonly from?: string | undefined;
   readonly isJson: boolean;
   /** Nobody waits for it any more. */
   readonly isGone: boolean;
@@ -70,6 +77,8 @@ export interface Command {
   readonly parameters: Readonly<Record<string, Parameter>>;
   /** One short line. */
   readonly help: string;
+  /** Of a command that changes something. */
+  readonly journal?: Journal;
   /** Of a command that gives rows. */
   readonly columns?: Readonly<Record<string, Column>>;
   /** It goes on until whoever called goes away: not for doors where nobody can. */

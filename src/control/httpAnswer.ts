@@ -46,6 +46,8 @@ export function newHttpAnswer(connection: Connection, isText: boolean, takesChun
   }
 
   const answer: HttpAnswer = {
+    via: connection.isControl ? 'control socket' : 'HTTP',
+    from: connection.isControl ? undefined : connection.address,
     isJson: !isText,
     isGone: false,
     isEndless: false,

@@ -4,7 +4,8 @@ import { callHandler } from '../modules/calls.ts';
 import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
-import { change, settings } from './reload.ts';
+import { administration, speech } from './journal.ts';
+import { type Changes, change, changeFields, settings } from './reload.ts';
 import {
   closeCode,
   closeReason,
@@ -24,6 +25,7 @@ export const disconnect: Command = {
     reason: { kind: closeReason, optional: true, rest: true },
   },
   help: 'close a connection (1000)',
+  journal: administration,
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
     const how = (code as number | undefined) ?? CloseCode.NormalClosure;
@@ -37,9 +39,10 @@ export const call: Command = {
   name: 'call',
   parameters: {
     name: { kind: word('NAME', 'the name of a handler of your own') },
-    arguments: { kind: wordList, optional: true, rest: 'list' },
+    arguments: { kind: wordList, optional: true, rest: 'list', isPrivate: true },
   },
   help: 'give a command to a handler of your own',
+  journal: { ...speech, fields: () => ({}) },
   async run({ server }, { name, arguments: words }) {
     try {
       return (await callHandler(server, name as string, (words as string[] | undefined) ?? [])) ?? null;
@@ -56,6 +59,7 @@ export const set: Command = {
     value: { kind: setting, rest: true },
   },
   help: 'change an option until the next reload',
+  journal: { ...administration, fields: result => changeFields(result as Changes) },
   async run({ server }, { name, value }) {
     try {
       return await change(server, name as string, value as string);
@@ -83,6 +87,14 @@ export const reload: Command = {
   name: 'reload',
   parameters: {},
   help: 'read the configuration again',
+  // As for SIGHUP.
+  journal: {
+    level: 'info',
+    done: 'reloaded',
+    refused: 'reload failed',
+    refusedLevel: 'error',
+    fields: result => changeFields(result as Changes),
+  },
   async run(control) {
     try {
       return await control.reload();
@@ -96,6 +108,7 @@ export const drain: Command = {
   name: 'drain',
   parameters: {},
   help: 'end when the last one has left',
+  journal: administration,
   run(control, _, answer) {
     answer.afterwards(control.drain);
     return { draining: control.server.connections };
@@ -106,6 +119,7 @@ export const stop: Command = {
   name: 'stop',
   parameters: {},
   help: 'tell everyone, and end at once',
+  journal: administration,
   run(control, _, answer) {
     answer.afterwards(control.stop);
     return { stopping: control.server.connections };

@@ -9,7 +9,8 @@ import { UsageError } from '../options/error.ts';
 import { observerShare } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { work } from '../protocol/work.ts';
-import type { Answer, Call, Command, Control } from './command.ts';
+import type { Answer, Call, Control } from './command.ts';
+import { logDone, logRefused } from './journal.ts';
 import { showHeading, showRow, showValue } from './show.ts';
 
 /** A piece of work; what is left of it is the next one. */
@@ -21,7 +22,7 @@ let first = 0;
 
 /** Runs the call in a turn that comes. What is called for first begins first. */
 export function submit(control: Control, call: Call, answer: Answer): void {
-  addTask(() => attempt(call.command, answer, () => start(control, call, answer)));
+  addTask(() => attempt(call, answer, () => start(control, call, answer)));
 }
 
 function addTask(task: Task): void {
@@ -48,33 +49,34 @@ export function observe(): void {
   }
 }
 
-function start(control: Control, { command, values }: Call, answer: Answer): Task | undefined {
+function start(control: Control, call: Call, answer: Answer): Task | undefined {
   if (answer.isGone) return undefined;
-  return say(command, command.run(control, values, answer), answer);
+  return say(call, call.command.run(control, call.values, answer), answer);
 }
 
 /** What goes wrong in a command, or in showing what it says, fails that command alone. */
-function attempt(command: Command, answer: Answer, act: Task): Task | undefined {
+function attempt(call: Call, answer: Answer, act: Task): Task | undefined {
   try {
     return act();
   } catch (error) {
-    fail(command, answer, error);
+    fail(call, answer, error);
     return undefined;
   }
 }
 
-function say(command: Command, result: unknown, answer: Answer): Task | undefined {
+function say(call: Call, result: unknown, answer: Answer): Task | undefined {
   if (result === undefined) return undefined;
   if (result instanceof Promise) {
     result.then(
-      value => addTask(() => attempt(command, answer, () => say(command, value, answer))),
-      error => fail(command, answer, error),
+      value => addTask(() => attempt(call, answer, () => say(call, value, answer))),
+      error => fail(call, answer, error),
     );
     return undefined;
   }
-  if (command.columns !== undefined) {
-    return moreRows(command, result as Iterator<Row>, answer, true);
+  if (call.command.columns !== undefined) {
+    return moreRows(call, result as Iterator<Row>, answer, true);
   }
+  logDone(call, answer, result);
   answer.write(answer.isJson ? `${printableJson(result)}\n` : showValue(result));
   answer.end();
   return undefined;
@@ -85,10 +87,11 @@ type Row = Readonly<Record<string, unknown>>;
 const rowsAtOnce = 32;
 
 /** Some of the rows, and then what is left to do. */
-function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
+function sayRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
   if (answer.isGone) return undefined;
+  const columns = call.command.columns!;
   // What is wrong with the call shows at the first row: then nothing else was said.
-  let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(command.columns!)}\n`;
+  let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(columns)}\n`;
   let isStart = isFirst;
   for (let count = 0; count < rowsAtOnce; count++) {
     const { done, value } = rows.next();
@@ -98,25 +101,25 @@ function sayRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst:
       return undefined;
     }
     work.done += commandCost;
-    text += answer.isJson
-      ? `${isStart ? '' : ',\n'}${printableJson(value)}`
-      : `${showRow(command.columns!, value)}\n`;
+    text += answer.isJson ? `${isStart ? '' : ',\n'}${printableJson(value)}` : `${showRow(columns, value)}\n`;
     isStart = false;
   }
   answer.write(text);
-  return moreRows(command, rows, answer, false);
+  return moreRows(call, rows, answer, false);
 }
 
-function moreRows(command: Command, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task {
-  return () => attempt(command, answer, () => sayRows(command, rows, answer, isFirst));
+function moreRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task {
+  return () => attempt(call, answer, () => sayRows(call, rows, answer, isFirst));
 }
 
 /** What whoever called did wrong, they are told; what we did, the log is. */
-function fail(command: Command, answer: Answer, error: unknown): void {
+function fail(call: Call, answer: Answer, error: unknown): void {
   if (error instanceof ProtocolError || error instanceof UsageError) {
+    logRefused(call, answer, error);
     answer.end(error);
   } else {
-    log('error', 'command failed', { command: command.name, stack: stackOf(error) });
+    const { via, from } = answer;
+    log('error', 'command failed', { command: call.command.name, via, from, stack: stackOf(error) });
     answer.end(new ProtocolError(500, 'internal error; the log has more'));
   }
 }

@@ -1,6 +1,6 @@
 /** The configuration is changed while the server runs: all of it is checked first, then all of it is put in place. */
 import type { Server } from '../connection/server.ts';
-import { log } from '../log/log.ts';
+import { type LogFields, log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
 import { rawValue } from '../options/environment.ts';
 import { quoted, UsageError } from '../options/error.ts';
@@ -131,12 +131,20 @@ function differences({ values: before, setByHand }: Configuration, after: Values
 }
 
 /** Says in the log what came of a reload that nobody waits for. Never fails. */
-export async function reloadAndLog(server: Server, readAgain: () => Configuration): Promise<void> {
+export async function reloadAndLog(
+  server: Server,
+  readAgain: () => Configuration,
+  via: string,
+): Promise<void> {
   try {
-    const { changed, needsRestart } = await reload(server, readAgain);
-    const restart = needsRestart.length === 0 ? undefined : needsRestart.join('; ');
-    log('info', 'reloaded', { changed: changed.join('; ') || 'nothing', needsRestart: restart });
+    log('info', 'reloaded', { via, ...changeFields(await reload(server, readAgain)) });
   } catch (error) {
-    log('error', 'reload failed', { reason: (error as Error).message });
+    log('error', 'reload failed', { via, reason: (error as Error).message });
   }
+}
+
+/** As the log has them. */
+export function changeFields({ changed, needsRestart }: Changes): LogFields {
+  const restart = needsRestart.length === 0 ? undefined : needsRestart.join('; ');
+  return { changed: changed.join('; ') || 'nothing', needsRestart: restart };
 }

@@ -8,6 +8,7 @@ import type { Name } from '../session/names.ts';
 import { serverNick, type Voice } from '../session/room.ts';
 import { announce } from '../session/say.ts';
 import type { Command, Values } from './command.ts';
+import { speech } from './journal.ts';
 import { findConnection, message, room as roomName, type Target, target } from './values.ts';
 
 /** What is to be said: a text, or bytes. */
@@ -47,8 +48,9 @@ function checkForChat({ isText, bytes }: Said): void {
 
 export const send: Command = {
   name: 'send',
-  parameters: { to: { kind: target }, text: { kind: message, rest: true, orBytes: true } },
+  parameters: { to: { kind: target }, text: { kind: message, rest: true, isPrivate: true, orBytes: true } },
   help: 'say something to one connection',
+  journal: speech,
   run(control, values) {
     const said = readSaid(values);
     const connection = findConnection(control, values['to'] as Target);
@@ -74,8 +76,9 @@ export const send: Command = {
 
 export const broadcast: Command = {
   name: 'broadcast',
-  parameters: { text: { kind: message, rest: true, orBytes: true } },
+  parameters: { text: { kind: message, rest: true, isPrivate: true, orBytes: true } },
   help: 'say something to everyone',
+  journal: speech,
   run(control, values) {
     const said = readSaid(values);
     const listeners: Connection[] = [];
@@ -106,8 +109,9 @@ export const broadcast: Command = {
 
 export const publish: Command = {
   name: 'publish',
-  parameters: { room: { kind: roomName }, text: { kind: message, rest: true } },
+  parameters: { room: { kind: roomName }, text: { kind: message, rest: true, isPrivate: true } },
   help: 'say something in a room of the chat',
+  journal: speech,
   run({ chat }, { room: name, text }) {
     const sent = reachRoom(chat, name as Name, room => {
       const why = announce(chat, room, Buffer.from(text as string));

@@ -227,7 +227,7 @@ function mayTake({ control, ending }: Door): boolean {
 /** @param toSync given where the disk is to have it first that this and others were taken */
 async function runFile(door: Door, name: string, toSync: FileHandle | undefined): Promise<void> {
   const { control, folders, ending } = door;
-  const run = newRun(control, folders, ending.signal);
+  const run = newRun(name, control, folders, ending.signal);
   const began = performance.now();
   try {
     // Before the first line: after a power cut, it is not to be run again.

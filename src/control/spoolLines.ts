@@ -15,6 +15,8 @@ import { nextLine, nextStep } from './spoolSteps.ts';
 
 /** A file that is being run. */
 export interface Run {
+  /** Of the file, without `.cmd`. */
+  readonly name: string;
   readonly control: Control;
   readonly folders: Folders;
   /** Aborted when the server ends: then nobody runs commands any more. */
@@ -27,8 +29,8 @@ export interface Run {
   commands: number;
 }
 
-export function newRun(control: Control, folders: Folders, ending: AbortSignal): Run {
-  return { control, folders, ending, output: newOutput(), followers: [], commands: 0 };
+export function newRun(name: string, control: Control, folders: Folders, ending: AbortSignal): Run {
+  return { name, control, folders, ending, output: newOutput(), followers: [], commands: 0 };
 }
 
 /** Lines without a command that are passed over before others have their turn. */
@@ -109,6 +111,8 @@ function answered(run: Run, { call, isJson }: Line): Promise<void> {
     run.ending.addEventListener('abort', serverEnds);
 
     const answer: Answer & { isGone: boolean } = {
+      via: 'spool',
+      from: run.name,
       isJson,
       isGone: false,
       write(text) {

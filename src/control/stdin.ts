@@ -66,6 +66,7 @@ function obey(control: Control, bytes: Buffer | undefined): Promise<void> {
   return new Promise(resolve => {
     let then = () => {};
     const answer: Answer = {
+      via: 'stdin',
       isJson: false,
       isGone: false,
       write: text => void process.stdout.write(text),

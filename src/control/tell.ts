@@ -6,6 +6,7 @@ import type { Kind } from '../options/values.ts';
 import { maxUnwatched } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Command } from './command.ts';
+import { administration } from './journal.ts';
 import { findConnection, id } from './values.ts';
 
 /** One, all or none. */
@@ -41,6 +42,7 @@ export const trace: Command = {
   name: 'trace',
   parameters: { which: { kind: traced } },
   help: 'show frames in the log, and to watch',
+  journal: administration,
   run(control, { which }) {
     if (typeof which === 'number') findConnection(control, which);
     traceConnection(which as number | 'all' | 'off');

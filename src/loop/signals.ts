@@ -28,6 +28,6 @@ export function obeySignals(server: Server, readAgain: () => Configuration): voi
     });
   }
   process.off('SIGHUP', noteReload);
-  process.on('SIGHUP', () => void reloadAndLog(server, readAgain));
-  if (isReloadDue) void reloadAndLog(server, readAgain);
+  process.on('SIGHUP', () => void reloadAndLog(server, readAgain, 'SIGHUP'));
+  if (isReloadDue) void reloadAndLog(server, readAgain, 'SIGHUP');
 }

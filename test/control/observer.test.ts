@@ -38,6 +38,7 @@ interface FakeAnswer extends Answer {
 
 function newAnswer(isJson = false): FakeAnswer {
   const answer: FakeAnswer = {
+    via: 'test',
     isJson,
     isGone: false,
     said: '',

@@ -19,7 +19,7 @@ function addCommand(t: TestContext, name: string, run: (answer: Answer) => void)
 
 function start(text: string): { run: Run; done: Promise<void>; ending: AbortController } {
   const ending = new AbortController();
-  const run = newRun({} as Control, folders, ending.signal);
+  const run = newRun('file', {} as Control, folders, ending.signal);
   return { run, done: runLines(run, Buffer.from(text)), ending };
 }
 
