@@ -71,15 +71,22 @@ async function serve(): Promise<number> {
   const control = newControl(server, chat);
   const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
   const packets = newPacketsWire(chat);
-  const lines = newLinesWire(chat, http);
+  const lines = newLinesWire(chat);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
   const wires = [{ wires: [packets] }, modules, { wires: [http, lines] }];
-  const firstWire = newFirstWire(wires, http, () => modules.greeter ?? lines, await openTls(server));
+  const secure = await openTls(server);
+  const greeter = () => modules.greeter;
+  const firstWires = {
+    shared: newFirstWire(wires, http, { wire: greeter, isAtOnce: false }, secure),
+    lines: newFirstWire(wires, http, { wire: () => lines, isAtOnce: true }, secure),
+    greet: newFirstWire(wires, http, { wire: greeter, isAtOnce: true }, secure),
+  };
+  warnOfGreetings(configuration, modules.greeter !== undefined);
 
   obeySignals(server, readAgain);
   const listeners: Listener[] = [];
   for (const address of configuration.listeners) {
-    listeners.push(await openLastingListener(server, address, firstWire));
+    listeners.push(await openLastingListener(server, address, firstWires[address.greeting ?? 'shared']));
   }
   await openControl(server, usual, newHttpWire(server, [newOwnersDoor(control)], 'control'));
   if (configuration.stdin) void takeStdin(control);
@@ -97,6 +104,17 @@ async function serve(): Promise<number> {
   await outputTaken();
   // Nothing else is waited for: not stdin, and not what a module has begun.
   process.exit(Exit.Done);
+}
+
+/** Peers that nobody would greet. Terminals were greeted after `--greet-after` once: a configuration may still have it. */
+function warnOfGreetings({ greetAfter, listeners }: Configuration, hasGreeter: boolean): void {
+  if (hasGreeter) return;
+  if (greetAfter > 0) {
+    const remedy = 'for terminals use --listen tcp://HOST:PORT?lines';
+    log('warn', 'nothing to greet with', { option: 'greet-after', remedy });
+  }
+  if (listeners.some(({ greeting }) => greeting === 'greet'))
+    log('warn', 'nothing to greet with', { option: 'listen', remedy: 'load a module whose wire has greet' });
 }
 
 function newControl(server: Server, chat: Chat): Control {

@@ -1,5 +1,5 @@
 /** Where connections come from. */
-import { lstatSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../connection/descriptors.ts';
@@ -9,7 +9,9 @@ import type { Socket } from '../connection/socket.ts';
 import { addEntry, nextId, removeEntry } from '../connection/table.ts';
 import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
-import { type ListenAddress, showListenAddress } from '../options/addresses.ts';
+import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
+import { showListenAddress } from '../options/listenUrl.ts';
+import { groupId } from '../process/groups.ts';
 import { spareDescriptors } from '../protocol/bounds.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { arrivals, socketAccepted } from './poll.ts';
@@ -34,7 +36,8 @@ export async function openListener(
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
   const isTcp = typeof bound === 'object' && bound !== null;
-  const scheme = server.configuration.tlsOnly ? 'wss' : 'ws';
+  const ownScheme = server.configuration.tlsOnly ? 'wss' : 'ws';
+  const scheme = address.greeting === undefined ? ownScheme : 'tcp';
   const isCutOff = address.transport === 'unix' ? watchSocketFile(address.path) : () => false;
   const url = isTcp ? `${scheme}://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
   const listener: Listener = {
@@ -102,7 +105,7 @@ async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean):
   try {
     if (address.transport === 'unix') {
       await removeStaleSocket(address.path);
-      await listenUnix(net, address.path, isPrivate);
+      await listenUnix(net, isPrivate ? { ...address, mode: 0o600 } : address);
     } else if (address.transport === 'inherited') {
       await listen(net, { fd: address.fd, backlog });
     } else {
@@ -115,12 +118,28 @@ async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean):
 
 const backlog = 4096;
 
-/** A private socket is its user's from the moment it is there: Node binds, and so makes the file, before `listen` returns. */
-async function listenUnix(net: NetServer, path: string, isPrivate: boolean): Promise<void> {
-  const mask = isPrivate ? process.umask(0o177) : process.umask();
+/**
+ * Node binds, and so makes the file, before `listen` returns: the file has its mode from the start. A group gets its
+ * permissions when the file is its own.
+ */
+async function listenUnix(net: NetServer, { path, mode, group }: UnixAddress): Promise<void> {
+  const id = group === undefined ? undefined : groupId(group);
+  const first = mode ?? 0o777 & ~process.umask();
+  const before = process.umask(0o777 & ~(id === undefined ? first : first & 0o700));
   const listening = listen(net, { path, backlog });
-  process.umask(mask);
+  process.umask(before);
   await listening;
+  if (id === undefined) return;
+  try {
+    chownSync(path, -1, id);
+    chmodSync(path, first);
+  } catch (error) {
+    net.close();
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Error(
+      code === 'EPERM' ? `only root and members of the group ${group} can give it the socket` : message,
+    );
+  }
 }
 
 async function listenTcp(net: NetServer, host: string, port: number): Promise<void> {

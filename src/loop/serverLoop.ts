@@ -93,6 +93,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   }
   const connection = addConnection(server, socket, firstWire, isControl, address);
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
+  if (firstWire.begin !== undefined) guard(connection, () => firstWire.begin?.(connection));
 }
 
 /** What is not urgent waits for the commands: connections that bring little, those that brought much, the throttled. */

@@ -11,6 +11,7 @@ import { checkTls } from '../options/tls.ts';
 import { stampOf } from '../storage/links.ts';
 import type { Secure } from '../wire/tls.ts';
 import { BareSocket } from './bareSocket.ts';
+import { markReadable } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
 
 /** A certificate and its key, ready for use. */
@@ -47,6 +48,8 @@ export async function openTls(server: Server): Promise<Secure> {
     stream.on('_tlsError', secured.failed);
     stream.once('secure', () => {
       connection.security = securityOf(stream, server.configuration.tlsClient);
+      // The wire inside begins, even if its peer waits to be spoken to.
+      markReadable(connection);
     });
     connection.socket = secured;
     secured.start(connection);

@@ -126,7 +126,10 @@ export interface Wire<Data = unknown> {
    * out to be. What begins as HTTP or as a packet is not asked about.
    */
   matches?(firstBytes: Buffer): boolean | undefined;
-  /** For protocols in which the server speaks first: the peer was silent for `--greet-after`. Only one module may have it. */
+  /**
+   * For protocols in which the server speaks first: a peer connected to a `--listen URL?greet`, or was silent for
+   * `--greet-after`. Only one module may have it.
+   */
   greet?(connection: WireConnection<Data>, log: Log): void;
   /**
    * @param bytes what came, and is not used up yet (a copy). At most 64 KiB may be left

@@ -1,9 +1,18 @@
 /** The kinds of values that name a place: where to listen, and whose pages may connect. */
 import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
 import { parseOrigin, parseOriginRule } from '../protocol/origin.ts';
-import { type Kind, port } from './values.ts';
+import type { Kind } from './values.ts';
 
-export interface TcpAddress {
+/** How a listener listens. */
+export interface ListenOptions {
+  /** Peers speak no HTTP here, and are greeted at once: by the chat for terminals, or by the module that greets. */
+  readonly greeting?: 'lines' | 'greet';
+  /** Unix sockets only: permission bits of the socket's file, and its group, by name or number. */
+  readonly mode?: number;
+  readonly group?: string;
+}
+
+export interface TcpAddress extends ListenOptions {
   readonly transport: 'tcp';
   /** A host name or an IP address, IPv6 without brackets. `::` is every interface, of IPv4 too. */
   readonly host: string;
@@ -11,14 +20,14 @@ export interface TcpAddress {
   readonly port: number;
 }
 
-export interface UnixAddress {
+export interface UnixAddress extends ListenOptions {
   readonly transport: 'unix';
   /** Absolute. */
   readonly path: string;
 }
 
 /** A socket that listens already: whoever started this process left it open. */
-export interface InheritedAddress {
+export interface InheritedAddress extends ListenOptions {
   readonly transport: 'inherited';
   /** From 3 on; those before are stdin, stdout and stderr. */
   readonly fd: number;
@@ -26,17 +35,11 @@ export interface InheritedAddress {
 
 export type ListenAddress = TcpAddress | UnixAddress | InheritedAddress;
 
-/** What fits the smallest `sockaddr_un` (macOS: 104 bytes, Linux: 108) with its final NUL; longer ones may be cut. */
-const longestUnixPath = 103;
-
-/** sd_listen_fds(3): SD_LISTEN_FDS_START. */
-export const firstInherited = 3;
-
 /** RFC 1035 §2.3.4: a name takes 255 bytes on the wire, so 253 characters. */
 const longestHostName = 253;
 
 /** An IP address in its usual spelling, or a host name; undefined for anything else. IPv6 may stand in brackets. */
-function parseHost(raw: unknown): string | undefined {
+export function parseHost(raw: unknown): string | undefined {
   if (typeof raw !== 'string' || raw.length > longestHostName) return undefined;
   const [, address, zone] = /^\[?([0-9a-f:.]*:[0-9a-f:.]*)(%[\w.-]+)?\]?$/i.exec(raw) ?? [];
   if (address !== undefined) {
@@ -46,30 +49,6 @@ function parseHost(raw: unknown): string | undefined {
   if (!/^\w([\w.-]*\w)?$/.test(raw) || !URL.canParse(`http://${raw}`)) return undefined;
   // A URL's host is rewritten when it is a number in disguise: 127.1, 0x7f000001, 010.0.0.1.
   return new URL(`http://${raw}`).hostname === raw.toLowerCase() ? raw : undefined;
-}
-
-function parseListenUrl(raw: unknown): ListenAddress | undefined {
-  if (typeof raw !== 'string') return undefined;
-  const [, path] = /^unix:(?:\/\/)?(\/[^/\0][^\0]*)$/.exec(raw) ?? [];
-  if (path !== undefined) {
-    return Buffer.byteLength(path) <= longestUnixPath ? { transport: 'unix', path } : undefined;
-  }
-  const [, fd] = /^fd:([0-9]{1,9})$/.exec(raw) ?? [];
-  if (fd !== undefined)
-    return Number(fd) < firstInherited ? undefined : { transport: 'inherited', fd: Number(fd) };
-  const [, hostPart, portPart] = /^tcp:\/\/(\[.*\]|[^:[\]]*):([0-9]+)\/?$/.exec(raw) ?? [];
-  const tcpHost = parseHost(hostPart);
-  const tcpPort = port.parse(portPart);
-  if (tcpHost === undefined || tcpPort === undefined) return undefined;
-  return { transport: 'tcp', host: tcpHost, port: tcpPort };
-}
-
-/** The URL that `listenUrl` reads back as `address`. */
-export function showListenAddress(address: ListenAddress): string {
-  if (address.transport === 'unix') return `unix:${address.path}`;
-  if (address.transport === 'inherited') return `fd:${address.fd}`;
-  const bracketed = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `tcp://${bracketed}:${address.port}`;
 }
 
 /** Peers that are told by their addresses. */
@@ -98,13 +77,6 @@ export const host: Kind<string> = {
   wants: 'an address such as 127.0.0.1, ::1 or localhost',
   parse: parseHost,
   show: value => value,
-};
-
-export const listenUrl: Kind<ListenAddress> = {
-  placeholder: 'URL',
-  wants: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${longestUnixPath} bytes)`,
-  parse: parseListenUrl,
-  show: showListenAddress,
 };
 
 /** An origin as browsers send it in the `Origin` field. */

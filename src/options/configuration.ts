@@ -1,8 +1,9 @@
-import { type ListenAddress, type Peers, showListenAddress } from './addresses.ts';
+import type { ListenAddress, Peers } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
+import { showListenAddress } from './listenUrl.ts';
 import { type Given, readValues } from './option.ts';
 import type { ProgramEntry } from './program.ts';
 import { type OptionName, type Options, table, type Values } from './table.ts';

@@ -1,5 +1,6 @@
-import { firstInherited, type InheritedAddress } from './addresses.ts';
+import type { InheritedAddress } from './addresses.ts';
 import { quoted, UsageError, unfitValue } from './error.ts';
+import { firstInherited } from './listenUrl.ts';
 import { nearest } from './nearest.ts';
 import { type Given, isFlag, type Option } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';

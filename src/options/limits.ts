@@ -51,7 +51,7 @@ export const limitOptions = {
     kind: duration,
     default: defaults.greetAfter,
     group: 'Timeouts',
-    help: 'silence before a terminal is greeted',
+    help: 'silence before a module greets; 0 is never',
   },
   pingInterval: {
     kind: duration,

@@ -73,10 +73,19 @@ export function readOption(option: Option, given: Given | undefined): unknown {
     if (typeof one === 'string' && !isWellFormed(one)) {
       throw new UsageError(`${label} has half a surrogate pair, which is no character; take it out`);
     }
-    const value = option.kind.parse(one);
+    const value = parseLabelled(option, label, one);
     if (value !== undefined) return value;
     throw unfitValue(label, option.kind.wants, one);
   };
   if (option.repeatable === undefined) return readOne(raw);
   return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];
+}
+
+/** A kind may say itself what is wrong with a value. */
+function parseLabelled({ kind }: Option, label: string, raw: unknown): unknown {
+  try {
+    return kind.parse(raw);
+  } catch (error) {
+    throw error instanceof UsageError ? new UsageError(`${label}: ${error.message}`) : error;
+  }
 }

@@ -1,7 +1,8 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
 import { maxHistoryBytes } from '../protocol/bounds.ts';
-import { host, listenUrl, originRule, peers } from './addresses.ts';
+import { host, originRule, peers } from './addresses.ts';
 import { limitOptions } from './limits.ts';
+import { listenUrl } from './listenUrl.ts';
 import { moduleOptions } from './moduleOptions.ts';
 import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
 import { programOptions } from './program.ts';

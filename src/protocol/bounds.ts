@@ -53,8 +53,8 @@ export const defaults = {
   maxPerAddress: 'half',
   /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
   handshakeTimeout: 10_000,
-  /** Silence after which a new connection is taken for a terminal, and spoken to. */
-  greetAfter: 2000,
+  /** Silence after which a module that greets speaks to a new connection; 0: never, as browsers open connections ahead of need. */
+  greetAfter: 0,
   /** Silence after which a ping is sent. Proxies drop at 30 s (HAProxy, AWS ALB at 60 s). */
   pingInterval: 25_000,
   /** From an unanswered ping to giving the connection up. websockets (Python) takes 20 s for either. */
@@ -266,6 +266,9 @@ export const spareDescriptors = 32;
 
 /** How often it is said that there are no more than those left; milliseconds. */
 export const shortageInterval = 10_000;
+
+/** On a listener that greets at once: how long a trusted proxy has for its PROXY header before it is greeted itself. */
+export const proxyHeaderWait = 1000;
 
 /** To type a nick in a terminal; milliseconds. */
 export const typingTimeout = 60_000;

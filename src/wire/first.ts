@@ -3,8 +3,10 @@ import { refusalOf, whyNotAdmitted } from '../connection/admission.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteRule } from '../connection/ending.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
+import { isTrusted } from '../connection/peer.ts';
 import type { Wire } from '../connection/wire.ts';
 import type { Configuration } from '../options/configuration.ts';
+import { proxyHeaderWait } from '../protocol/bounds.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire, type Secure } from './tls.ts';
@@ -14,15 +16,22 @@ export interface Wires {
   readonly wires: readonly Wire[];
 }
 
+/** Who speaks before the peer has said anything. */
+export interface Greeting {
+  /** The wire that does; undefined if no wire does at the moment. */
+  readonly wire: () => Wire | undefined;
+  /** The connections of this listener are its own: it greets them at once, and no other wire is asked. */
+  readonly isAtOnce: boolean;
+}
+
 /**
  * @param others those that may claim a connection by its first bytes, the most particular first
  * @param otherwise HTTP, which looks itself whether the connection is admitted; whose it is when none of them claims it, or the handshake's time is over
- * @param greeter likewise, whose it is when the peer waits to be spoken to, after `greetAfter`
  */
 export function newFirstWire(
   others: readonly Wires[],
   otherwise: Wire,
-  greeter: () => Wire,
+  greeting: Greeting,
   secure: Secure,
 ): Wire {
   function choose(connection: Connection, wire: Wire): void {
@@ -37,8 +46,23 @@ export function newFirstWire(
     }
   }
 
+  /** Whether the peer may still have to say something before it can be spoken to: its TLS hello, its proxy's header. */
+  function isEnvelopeDue(connection: Connection): boolean {
+    const { security, isProxied, server, levelAt } = connection;
+    if (security !== undefined) return false;
+    if (server.configuration.tlsOnly) return true;
+    return !isProxied && isTrusted(connection) && server.now - levelAt < proxyHeaderWait;
+  }
+
+  function greet(connection: Connection): void {
+    const wire = greeting.wire();
+    if (wire !== undefined && !isEnvelopeDue(connection)) choose(connection, wire);
+  }
+
   const first: Wire = {
     name: 'unknown',
+
+    ...(greeting.isAtOnce ? { begin: greet } : {}),
 
     receive(connection, bytes, start, end) {
       for (const { wires } of all) {
@@ -52,7 +76,7 @@ export function newFirstWire(
           }
         }
       }
-      choose(connection, otherwise);
+      choose(connection, (greeting.isAtOnce ? greeting.wire() : undefined) ?? otherwise);
       return start;
     },
 
@@ -62,22 +86,22 @@ export function newFirstWire(
 
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
-      const { handshakeTimeout, greetAfter, tlsOnly } = configuration;
+      const { handshakeTimeout, greetAfter } = configuration;
       const isSilent = connection.input === undefined;
-      // A hello of TLS may come late, and a greeting in plain text would spoil it: where TLS is all there is, it is awaited.
-      const mayGreet = greetAfter > 0 && (connection.security !== undefined || !tlsOnly);
+      const silence = now - connection.levelAt;
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
         // Whoever said something is told why it was not enough.
         if (isSilent) {
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);
         } else choose(connection, otherwise);
-      } else if (isSilent && mayGreet && now - connection.levelAt >= greetAfter) {
-        choose(connection, greeter());
+      } else if (isSilent && (greeting.isAtOnce || (greetAfter > 0 && silence >= greetAfter))) {
+        greet(connection);
       }
     },
   };
-  const all = [{ wires: [newProxyWire(first), newTlsWire(secure, first)] }, ...others];
+  const envelopes = { wires: [newProxyWire(first), newTlsWire(secure, first)] };
+  const all = greeting.isAtOnce ? [envelopes] : [envelopes, ...others];
   return first;
 }
 

@@ -24,6 +24,7 @@ import { hasToken } from '../protocol/fields.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/handshake.ts';
 import { type Head, parseRequestHead } from '../protocol/http.ts';
 import { withoutToken } from '../protocol/polling.ts';
+import { beginsTelnet } from '../protocol/telnet.ts';
 import { openSession } from '../session/processData.ts';
 import { answerPage } from '../web/pages.ts';
 import { believeForwarded } from './forwarded.ts';
@@ -186,7 +187,10 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
   // Nearly all begin so: the line is not looked at for these.
   const beginning = bytes.toString('latin1', start, Math.min(end, start + longestBeginning));
   if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
+  if (beginsTelnet(bytes, start, end) === true) return false;
   const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
+  // RFC 9112 §2.2: a bare CR has no place in a head; telnet's CR NUL ends a line.
+  if (/^[^\n]*\r\0/.test(head)) return false;
   if (/^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
   const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
   if (line === undefined) return head.length === maxFirstLine ? true : undefined;

@@ -7,6 +7,7 @@ import { establish } from '../connection/places.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
+import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 import { addUser, enterRoom, findRoom, leaveChat, leaveRoom } from '../session/chat.ts';
 import { lineVoice } from '../session/lineVoice.ts';
 import { readName } from '../session/names.ts';
@@ -22,16 +23,45 @@ const help = `* /join ROOM  go to another room
 * /quit       leave (Ctrl-C does, too)
 * all other lines are said; // begins one that starts with a slash`;
 
+/**
+ * A web page can send a request to any port, whose body would be said in the chat: its first line ends the connection, as
+ * redis does.
+ */
+function isRequest(line: Buffer): boolean {
+  return / HTTP\/\d\S*$/i.test(line.toString('latin1', Math.max(0, line.length - 16)));
+}
+
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** @param http what the connection turns out to speak after all, if it was merely slow */
-export function newLinesWire(chat: Chat, http: Wire): Wire {
+/** Telnet ends a line with CR LF, or in character mode with CR NUL (RFC 854). */
+const CRNUL = Buffer.of(CR, 0);
+
+/** Where the first line of `bytes[start, end)` ends, and the next one begins. */
+const lineEnd = { at: 0, next: 0 };
+
+/** @returns false if the line has no end yet */
+function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
+  const input = bytes.subarray(start, end);
+  const lf = input.indexOf(LF);
+  const upTo = lf < 0 ? input : input.subarray(0, lf);
+  const cr = upTo.indexOf(CRNUL);
+  if (lf < 0 && cr < 0) return false;
+  lineEnd.at = start + (cr >= 0 ? cr : lf > 0 && input[lf - 1] === CR ? lf - 1 : lf);
+  lineEnd.next = start + (cr >= 0 ? cr + 2 : lf + 1);
+  return true;
+}
+
+export function newLinesWire(chat: Chat): Wire {
   function show(connection: Connection, text: string): void {
     tell({ connection }, Buffer.from(`${text}\n`));
   }
 
-  function takeLine(connection: Connection, line: Buffer): void {
+  /** @param raw as it came: a telnet client's may have commands in it */
+  function takeLine(connection: Connection, raw: Buffer): void {
+    const { text: line, answer } = raw.includes(IAC) ? readTelnet(raw) : { text: raw, answer: undefined };
+    // What is no UTF-8 is refused as a whole, where it is said.
+    if (answer !== undefined && answer.length > 0) tell({ connection }, answer);
     const user = connection.data as User | undefined;
     if (user === undefined) takeNick(connection, line);
     else if (line.length === 0) return;
@@ -43,6 +73,9 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
   }
 
   function takeNick(connection: Connection, line: Buffer): void {
+    // An empty line is a way to knock.
+    if (line.length === 0 && connection.messagesIn === 1) return;
+    if (isRequest(line)) return lines.close(connection, 0, 'lines are spoken here, not HTTP');
     const name = readName(line, 'nick');
     if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
     const user = addUser(chat, connection, lineVoice, name);
@@ -104,10 +137,12 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
   const lines: Wire = {
     name: 'lines',
 
-    /** A line that HTTP does not claim, of text. */
+    /** A line that HTTP does not claim, of text; or a telnet client's negotiation. */
     matches(bytes, start, end) {
+      const isTelnet = beginsTelnet(bytes, start, end);
+      if (isTelnet !== false) return isTelnet;
       if (bytes[start]! < 0x20 && bytes[start] !== CR && bytes[start] !== LF) return false;
-      return bytes.subarray(start, end).includes(LF) ? true : undefined;
+      return findLineEnd(bytes, start, end) ? true : undefined;
     },
 
     begin(connection) {
@@ -120,21 +155,15 @@ export function newLinesWire(chat: Chat, http: Wire): Wire {
       if (!finishGoing(connection)) return start;
       let at = start;
       while (connection.phase === 'open') {
-        if (connection.data === undefined && http.matches?.(bytes, at, end, connection) === true) {
-          connection.wire = http;
-          return at;
-        }
-        const next = bytes.subarray(at, end).indexOf(LF);
-        if (next < 0 && end - at <= maxPacketBlob) return at;
-        if (next < 0 || next > maxPacketBlob) {
+        const isWhole = findLineEnd(bytes, at, end);
+        if (!isWhole && end - at <= maxPacketBlob) return at;
+        if (!isWhole || lineEnd.at - at > maxPacketBlob) {
           lines.close(connection, 0, `a line is at most ${maxPacketBlob} bytes`);
           break;
         }
-        const stop = at + next;
-        const line = bytes.subarray(at, stop > at && bytes[stop - 1] === CR ? stop - 1 : stop);
-        // Only what is known to be no request: that may hold what is nobody's business.
-        rememberBytes(connection, bytes, at, stop + 1);
-        at = stop + 1;
+        const line = bytes.subarray(at, lineEnd.at);
+        rememberBytes(connection, bytes, at, lineEnd.next);
+        at = lineEnd.next;
         countMessage(connection);
         takeLine(connection, line);
         if (!spendShare(connection, line.length)) return at;

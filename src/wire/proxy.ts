@@ -35,6 +35,7 @@ export function newProxyWire(behind: Wire): Wire {
         const crowded = addressRefusal(connection);
         if (crowded !== undefined) throw crowded;
         connection.wire = behind;
+        behind.begin?.(connection);
         return header.end;
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;

@@ -58,6 +58,7 @@ function newHandshakeWire(inside: Wire): Wire {
     // It begins to be silent now.
     connection.levelAt = connection.server.now;
     connection.wire = inside;
+    inside.begin?.(connection);
   }
 
   return {

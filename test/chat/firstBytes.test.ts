@@ -6,17 +6,7 @@ import { connectTcp } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { baselineOf, untilBack } from '../support/untilBack.ts';
 
-/** Nobody is greeted for being silent: on a busy machine, what was written may be a while in coming. */
-const options = [
-  '--greet-after',
-  '0',
-  '--handshake-timeout',
-  '1s',
-  '--close-timeout',
-  '300ms',
-  '--log-level',
-  'warn',
-];
+const options = ['--handshake-timeout', '1s', '--close-timeout', '300ms', '--log-level', 'warn'];
 
 /** What the server says to such a connection, until it ends it or asks for a nick. */
 async function answerTo(port: number, pieces: readonly Buffer[]): Promise<string> {

@@ -52,7 +52,7 @@ for (const wire of wires) {
   });
 
   test(`each level has its deadline, and the last one none (${wire})`, async t => {
-    const { port } = await startServerFor(t, '--handshake-timeout', '300ms', '--greet-after', '0');
+    const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
     const patient = await connectUser(port, 'patient', { wire });
     const why = 'no magic and nick within 0.3 s';
     if (wire === 'websocket') {

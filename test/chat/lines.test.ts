@@ -6,25 +6,25 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { maxEmptyRooms } from '../../src/protocol/bounds.ts';
 import { Command } from '../../src/protocol/packet.ts';
 import { connectMember, expectHeard, hearAll, hearUntil, said, shown } from '../support/chatClient.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
-import { connectRaw, exchange, handshakeRequest } from '../support/rawClient.ts';
-import { FrameReader, frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { connectRaw, connectTcp, exchange, handshakeRequest } from '../support/rawClient.ts';
+import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 const greeting = '* this is Pollywog, a chat; which nick do you want?';
 
 test('nc, packets over TCP and WebSocket in one room on one port hear each other', async t => {
-  const { port } = await startServerFor(t, '--greet-after', '100ms');
-  // nc says nothing of its own: the server greets it.
+  const { port } = await startServerFor(t);
   const nc = spawn('nc', ['127.0.0.1', String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => nc.kill('SIGKILL'));
   const lines = createInterface(nc.stdout)[Symbol.asyncIterator]();
   const line = async () => (await lines.next()).value as string | undefined;
+  // Enter is a way to knock.
+  nc.stdin.write('\n');
   assert.equal(await line(), greeting);
   nc.stdin.write('newt\n');
   assert.equal(await line(), '* welcome, newt; /help lists what you can do');
@@ -219,35 +219,122 @@ test('the end of a terminal is its leaving, and what it said before is heard', a
   assert.deepEqual(await nobody.rest(), []);
 });
 
-test('HTTP and WebSocket after the greeting still work', async t => {
-  const { port } = await startServerFor(t, '--greet-after', '50ms');
-  const browser = await connectLines(port);
-  assert.equal(await browser.line(), greeting);
-  browser.send('GET /healthz HTTP/1.1\r\n');
-  browser.send('Host: localhost\r\n\r\n');
-  const answer = await browser.rest();
-  assert.match(answer[0] ?? '', /^HTTP\/1\.1 200 /);
-  assert.equal(answer.at(-1), 'ok');
+test('a connection that was opened ahead of need is never greeted, whatever --greet-after says', async t => {
+  const server = await startServerFor(t, '--greet-after', '20ms', '--handshake-timeout', '500ms');
+  await server.untilLogged(
+    ({ event, option }) => event === 'nothing to greet with' && option === 'greet-after',
+  );
+  const silent = await connectTcp(server.port);
+  silent.resume();
+  await once(silent, 'end');
+  assert.equal(silent.bytesRead, 0);
+  const [first, second] = [await connectTcp(server.port), await connectTcp(server.port)];
+  first.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  assert.match(String((await once(first, 'data'))[0]), /^HTTP\/1\.1 200 /);
+  second.write(handshakeRequest({ path: '/echo' }));
+  assert.match(String((await once(second, 'data'))[0]), /^HTTP\/1\.1 101 /);
+  for (const socket of [silent, first, second]) socket.destroy();
+});
 
-  const late = await connectLines(port);
-  assert.equal(await late.line(), greeting);
-  late.send(handshakeRequest({ path: '/echo' }));
-  assert.match((await late.line()) ?? '', /^HTTP\/1\.1 101 /);
-  await late.linesUntil('\r');
-  const reader = new FrameReader();
-  late.socket.removeAllListeners('data');
-  late.send(frame(opcode.text, 'late, but here'));
-  for await (const bytes of late.socket) {
-    reader.add(bytes as Buffer);
-    const echoed = reader.next();
-    if (echoed === undefined) continue;
-    assert.equal(echoed.payload.toString(), 'late, but here');
-    break;
+test('Enter greets, in all the ways that terminals end a line; and so does telnet’s negotiation', async t => {
+  const { port } = await startServerFor(t);
+  for (const knock of ['\n', '\r\n', '\r\0', '\xff\xfd\x03\xff\xfb\x18']) {
+    const client = await connectLines(port);
+    client.send(Buffer.from(knock, 'latin1'));
+    assert.equal(await client.line(), greeting, JSON.stringify(knock));
+    client.socket.destroy();
   }
 });
 
-test('HTTP beside it is served as ever, and without greetings no one is greeted', async t => {
-  const { port } = await startServerFor(t, '--greet-after', '0', '--handshake-timeout', '300ms');
+test('the first line that is not HTTP is the nick; telnet’s CR NUL ends a line', async t => {
+  const { port } = await startServerFor(t);
+  for (const [nick, end] of [
+    ['lf', '\n'],
+    ['crlf', '\r\n'],
+    ['crnul', '\r\0'],
+  ] as const) {
+    const client = await connectLines(port);
+    client.send(`${nick}${end}`);
+    assert.equal(await client.line(), greeting);
+    assert.equal(await client.line(), `* welcome, ${nick}; /help lists what you can do`);
+    client.send(`/who${end}/quit${end}`);
+    assert.ok((await client.rest()).includes(`* 1 in lobby: ${nick}`));
+    client.socket.destroy();
+  }
+  const split = await connectLines(port);
+  for (const byte of Buffer.from('eft\r\0/quit\r\0')) {
+    split.send(Buffer.of(byte));
+    await new Promise(setImmediate);
+  }
+  assert.equal((await split.rest()).at(-1), '* goodbye');
+});
+
+test('telnet’s options are refused, and are not part of what is said', async t => {
+  const { port } = await startServerFor(t);
+  const newt = await connectTerminal(port, 'newt');
+  const socket = await connectTcp(port);
+  const received: Buffer[] = [];
+  socket.on('data', bytes => received.push(bytes as Buffer));
+  // DO SUPPRESS-GO-AHEAD, WILL TERMINAL-TYPE, WONT ECHO; a subnegotiation; NOP.
+  socket.write(
+    Buffer.from(
+      '\xff\xfd\x03\xff\xfb\x18\xff\xfc\x01to\xff\xfa\x18\0xterm\xff\xf0ad\xff\xf1\r\nhi\r\n/quit\r\n',
+      'latin1',
+    ),
+  );
+  await once(socket, 'end');
+  socket.end();
+  const answer = Buffer.concat(received);
+  assert.ok(answer.includes(Buffer.from('\xff\xfc\x03\xff\xfe\x18', 'latin1')), 'WONT and DONT');
+  assert.ok(!answer.includes(Buffer.from('\xff\xfe\x01', 'latin1')), 'a refusal is not answered');
+  assert.deepEqual(await linesSoFar(newt), ['* toad is here', 'toad: hi', '* toad left']);
+});
+
+describe('a listener for lines', () => {
+  const options = ['--control', 'none', '--config', 'none', '--log-format', 'json'];
+
+  test('greets at once, and is the chat that the other listeners have', async t => {
+    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
+    t.after(() => server.kill());
+    assert.match(server.url, /^tcp:\/\/127\.0\.0\.1:\d+$/);
+    const [ada, bob] = [await connectLines(server.port), await connectLines(server.port)];
+    assert.deepEqual([await ada.line(), await bob.line()], [greeting, greeting]);
+    ada.send('ada\n');
+    await ada.linesUntil('* ada is here');
+    bob.send('bob\nhello\n');
+    await ada.linesUntil('bob: hello');
+  });
+
+  test('speaks no HTTP, so that no web page can make a browser say something', async t => {
+    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
+    t.after(() => server.kill());
+    const ada = await connectLines(server.port);
+    ada.send('ada\n');
+    await ada.linesUntil('* ada is here');
+    const page = await exchange(
+      server.port,
+      'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\neve\nhello',
+    );
+    assert.equal(page.toString(), `${greeting}\n* lines are spoken here, not HTTP\n`);
+    assert.deepEqual(await linesSoFar(ada), []);
+  });
+
+  test('waits for the PROXY header of a trusted proxy', async t => {
+    const trust = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
+    const server = await startServerWith([...options, ...trust, '--listen', 'tcp://127.0.0.1:0?lines']);
+    t.after(() => server.kill());
+    const proxied = await connectLines(server.port);
+    proxied.send('PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n');
+    assert.equal(await proxied.line(), greeting);
+    const { address } = await server.untilLogged(({ event }) => event === 'opened');
+    assert.equal(address, '203.0.113.7:56324');
+    const itself = await connectLines(server.port);
+    assert.equal(await itself.line(), greeting);
+  });
+});
+
+test('HTTP beside it is served as ever, and silence ends without a word', async t => {
+  const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
   assert.match(
     (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
     / 200 [\s\S]*ok\n$/,

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { newFolder } from '../support/modules.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 const root = new URL('../../../', import.meta.url);
 const readme = readFileSync(new URL('README.md', root), 'utf8');
@@ -51,14 +51,13 @@ test('an FTP client logs in as shown', async t => {
   const line = block('sh', 'ftplib')
     .split('\n')
     .find(text => text.startsWith('python3 '));
-  const server = await startServerFor(
-    t,
-    '--handlers',
-    fileURLToPath(new URL('test/examples', root)),
-    '--greet-after',
-    '50ms',
-  );
-  const command = (line ?? '').replace('8080', String(server.port)).replace('localhost', '127.0.0.1');
+  const server = await startServerWith([
+    ...['--control', 'none', '--config', 'none', '--log-format', 'json'],
+    ...['--handlers', fileURLToPath(new URL('test/examples', root))],
+    ...['--listen', 'tcp://127.0.0.1:0?greet'],
+  ]);
+  t.after(() => server.kill());
+  const command = (line ?? '').replace('2121', String(server.port)).replace('localhost', '127.0.0.1');
   const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   child.stdout.on('data', text => {

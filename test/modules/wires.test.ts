@@ -8,7 +8,7 @@ import { connectLines, connectTerminal, type LineClient } from '../support/lineC
 import { loadAll, newFolder } from '../support/modules.ts';
 import { connectRaw, connectTls, exchange } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 /** Where the examples lie: this file runs from build/test/modules/. */
 const examples = fileURLToPath(new URL('../../../test/examples', import.meta.url));
@@ -28,6 +28,18 @@ async function greeted(server: ServerProcess): Promise<LineClient> {
   assert.equal(await client.line(), '220 pollywog\r');
   return client;
 }
+
+test('a listener of its own greets at once, with the module that greets', async t => {
+  const options = ['--control', 'none', '--config', 'none', '--log-format', 'json', '--handlers', examples];
+  const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?greet']);
+  t.after(() => server.kill());
+  const ftp = await greeted(server);
+  assert.deepEqual(await converse(ftp, 'USER ada', 'PASS secret'), [
+    '331 password for ada, please',
+    '230 welcome, ada',
+  ]);
+  ftp.socket.destroy();
+});
 
 test('FTP, WebSocket, a page and the chat are spoken on one port at the same time', async t => {
   const server = await startServerFor(t, '--handlers', examples, '--greet-after', '100ms');

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { host, listenUrl, origin, originRule } from '../../src/options/addresses.ts';
+import { host, origin, originRule } from '../../src/options/addresses.ts';
+import { listenUrl } from '../../src/options/listenUrl.ts';
 import { choice, count, duration, flag, type Kind, port, size } from '../../src/options/values.ts';
 
 interface Cases {
@@ -174,22 +175,16 @@ const cases: Record<string, Cases> = {
       ['tcp://[::1]:8080', { transport: 'tcp', host: '::1', port: 8080 }],
       ['tcp://127.0.0.1:0', { transport: 'tcp', host: '127.0.0.1', port: 0 }],
       ['tcp://localhost:80/', { transport: 'tcp', host: 'localhost', port: 80 }],
+      ['tcp://:2323?lines', { transport: 'tcp', host: '::', port: 2323, greeting: 'lines' }],
+      ['fd:3?greet', { transport: 'inherited', fd: 3, greeting: 'greet' }],
+      ['unix:/a?mode=660&group=www-data', { transport: 'unix', path: '/a', mode: 0o660, group: 'www-data' }],
+      ['unix:/a?lines&mode=0600', { transport: 'unix', path: '/a', greeting: 'lines', mode: 0o600 }],
       ['unix:/run/a.sock', { transport: 'unix', path: '/run/a.sock' }],
       ['unix:///run/a b.sock', { transport: 'unix', path: '/run/a b.sock' }],
       [`unix:/${'a'.repeat(102)}`, { transport: 'unix', path: `/${'a'.repeat(102)}` }],
     ],
     bad: [
-      ...[
-        '',
-        'tcp:',
-        'tcp://',
-        'tcp://:80',
-        'tcp://a',
-        'tcp://a:',
-        'tcp://a:99999',
-        'tcp://a:080',
-        'tcp://::1:80',
-      ],
+      ...['', 'tcp:', 'tcp://', 'tcp://a', 'tcp://a:', 'tcp://a:99999', 'tcp://a:080', 'tcp://::1:80'],
       ...[
         'tcp://[::1]',
         'tcp://[a]:80:80',

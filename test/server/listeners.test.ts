@@ -170,3 +170,53 @@ test('a folder that is not there is no matter of permission', () => {
     assert.deepEqual([status, stderr], [1, `pollywog: ${sentence}\n`]);
   }
 });
+
+test('a Unix socket has the mode and the group that its URL says, from the start', async () => {
+  const path = join(folder, 'shared.sock');
+  const gid = process.getgid!();
+  for (const [query, mode] of [
+    ['mode=660', 0o660],
+    ['mode=0600', 0o600],
+    [`mode=620&group=${gid}`, 0o620],
+    [`group=${gid}&lines`, 0o777 & ~process.umask()],
+  ] as const) {
+    const server = await start(1, '--listen', `unix:${path}?${query}`, ...quiet);
+    assert.equal(server.lines[0]?.startsWith(`pollywog listens on unix:${path} `), true);
+    const found = statSync(path);
+    assert.deepEqual([found.mode & 0o777, found.gid], [mode, gid], query);
+    assert.equal(await server.end(), 0);
+  }
+});
+
+test('what is wrong with the query of a listener’s URL is said, with the name that is near', () => {
+  const path = join(folder, 'query.sock');
+  for (const [query, status, sentence] of [
+    ['mod=660', 2, /^pollywog: --listen: a listener has no parameter "mod"; did you mean mode\?\n$/],
+    ['colour=red', 2, /no parameter "colour"; there are lines, greet, mode, group\n$/],
+    ['mode=rw', 2, /mode wants three octal digits such as 660, not "rw"\n$/],
+    ['mode=888', 2, /mode wants three octal digits/],
+    ['mode=', 2, /mode wants three octal digits/],
+    ['group=', 2, /group wants a name or a number, not ""\n$/],
+    ['mode=660&mode=600', 2, /mode is given twice\n$/],
+    ['lines=yes', 2, /lines takes no value, not "yes"\n$/],
+    ['lines&greet', 2, /lines or greet, not both\n$/],
+    [
+      'group=pollywog-nobody',
+      1,
+      /cannot listen on unix:\S+: there is no group "pollywog-nobody" in \/etc\/group; /,
+    ],
+  ] as const) {
+    const ended = spawnSync(process.execPath, [serverScript, '--listen', `unix:${path}?${query}`, ...quiet], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.equal(ended.status, status, query);
+    assert.match(ended.stderr, sentence);
+    assert.equal(existsSync(path), false, query);
+  }
+  const tcp = spawnSync(process.execPath, [serverScript, '--listen', 'tcp://:0?mode=660'], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  assert.match(tcp.stderr, /mode is for unix: listeners only\n$/);
+});

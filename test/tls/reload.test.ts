@@ -39,9 +39,14 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   const chat = newChat(server.configuration.history, undefined);
   addHandlers(server, chat);
   const http = newHttpWire(server, []);
-  const lines = newLinesWire(chat, http);
+  const lines = newLinesWire(chat);
   const secure = await openTls(server);
-  const firstWire = newFirstWire([{ wires: [http, lines] }], http, () => lines, secure);
+  const firstWire = newFirstWire(
+    [{ wires: [http, lines] }],
+    http,
+    { wire: () => undefined, isAtOnce: false },
+    secure,
+  );
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
   const over = serverLoop(server);
   const [reloadable] = server.reloadables;

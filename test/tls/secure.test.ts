@@ -12,10 +12,11 @@ import { makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, connectTcp, connectTls, handshakeRequest } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
+import { type ServerProcess, startServer, startServerWith } from '../support/serverProcess.ts';
 
 const identity = makeCertificate('localhost');
 const limit = { timeout: 60_000 };
+const linesOnly = ['--control', 'none', '--config', 'none', '--log-format', 'json'];
 const key = Buffer.from([1, 2, 3, 4]);
 
 /** Different everywhere, so that a shift shows. */
@@ -69,12 +70,13 @@ for (const sockets of ['auto', 'public']) {
       assert.deepEqual([done.status, done.stdout.toString(), done.stderr], [0, 'one\ntwo\n', '']);
     });
 
-    test('the chat for a terminal by openssl s_client, which is greeted', async () => {
+    test('the chat for a terminal by openssl s_client, which is greeted for an empty line', async () => {
       const client = spawn('openssl', ['s_client', '-quiet', '-connect', `127.0.0.1:${server.port}`]);
       let said = '';
       client.stdout.setEncoding('utf8').on('data', chunk => {
         said += chunk;
       });
+      client.stdin.write('\n');
       while (!said.includes('which nick do you want?\n')) await once(client.stdout, 'data');
       client.stdin.write('ada\n/quit\n');
       await once(client, 'close');
@@ -103,7 +105,7 @@ for (const sockets of ['auto', 'public']) {
         socket.write(sent.subarray(cut));
         return text(socket);
       };
-      // A few at a time: who comes to speak too late is greeted.
+      // A few at a time: the handshake has a deadline.
       for (let from = 1; from < sent.length; from += 10) {
         const cuts = Array.from({ length: Math.min(10, sent.length - from) }, (_, at) => from + at);
         answers.push(...(await Promise.all(cuts.map(answerTo))));
@@ -211,7 +213,7 @@ test('a page from https, in a browser, talks by wss', limit, async t => {
 });
 
 test('--tls-only: what is plain is told so, in its own words', limit, async t => {
-  const server = await startServer('--tls-only', '--greet-after', '200ms', ...tlsOptions(identity));
+  const server = await startServer('--tls-only', ...tlsOptions(identity));
   t.after(() => server.kill());
   assert.equal(server.url, `wss://127.0.0.1:${server.port}`);
   const sentence = 'this server speaks TLS only: connect with https:// or wss://';
@@ -233,16 +235,21 @@ test('--tls-only: what is plain is told so, in its own words', limit, async t =>
   client.destroy();
 });
 
-test('--tls-only: who comes late with its hello is not greeted before, in plain text', limit, async t => {
-  const server = await startServerFor(t, '--tls-only', '--greet-after', '100ms', ...tlsOptions(identity));
-  const late = await connectTcp(server.port);
-  // It is greeted for the silence inside, so the other one, which came before it, was not for its own.
-  const early = await connectTls(server.port);
-  assert.match(String((await once(early, 'data'))[0]), /^\* this is Pollywog/);
-  assert.equal(late.bytesRead, 0);
-  const secure = connectSecurely({ socket: late, rejectUnauthorized: false });
-  await once(secure, 'secureConnect');
-  assert.match(String((await once(secure, 'data'))[0]), /^\* this is Pollywog/);
-  early.destroy();
-  secure.destroy();
-});
+test(
+  '--tls-only: a listener for lines greets inside TLS, at once, and never in plain text',
+  limit,
+  async t => {
+    const options = ['--tls-only', '--listen', 'tcp://127.0.0.1:0?lines', ...tlsOptions(identity)];
+    const server = await startServerWith([...linesOnly, ...options]);
+    t.after(() => server.kill());
+    const late = await connectTcp(server.port);
+    const early = await connectTls(server.port);
+    assert.match(String((await once(early, 'data'))[0]), /^\* this is Pollywog/);
+    assert.equal(late.bytesRead, 0);
+    const secure = connectSecurely({ socket: late, rejectUnauthorized: false });
+    await once(secure, 'secureConnect');
+    assert.match(String((await once(secure, 'data'))[0]), /^\* this is Pollywog/);
+    early.destroy();
+    secure.destroy();
+  },
+);

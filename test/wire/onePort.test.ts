@@ -33,7 +33,7 @@ const proxied = (address: string) => Buffer.from(`PROXY TCP4 ${address} 192.0.2.
 const execute = promisify(execFile);
 
 const options = [
-  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1'],
+  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1', '--greet-after', '2s'],
   ...tlsOptions(identity),
 ];
 
