@@ -11,6 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { whyUnreadable } from '../options/file.ts';
 import { maxLoadHeap } from '../protocol/bounds.ts';
 import { readExports } from './exports.ts';
+import { noteImports } from './imports.ts';
 import type { Version } from './slot.ts';
 import { reasonOf } from './slot.ts';
 import type { Outcome } from './tryOut.ts';
@@ -78,6 +79,7 @@ export async function loadVersion(file: ModuleFile, limit: number): Promise<Vers
     if ((await digestOf(file)) !== digest && tries < mostTries) continue;
     const number = ++imports;
     const exports = await importHere(real, number, file, limit);
+    await noteImports(real);
     if ((await digestOf(file)) !== digest && tries < mostTries) continue;
     const rest = { before: undefined, hasOwnState: false, isTakenBack: false };
     return { number, real, digest, loadedAt: new Date(), ...exports, ...rest };

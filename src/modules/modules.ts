@@ -7,6 +7,7 @@ import { log } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { listModules } from './folder.ts';
 import { newModuleHandler } from './handler.ts';
+import { oldImports } from './imports.ts';
 import { hrefOf, isLoadedFrom, loadVersion, type ModuleFile } from './load.ts';
 import { newModuleLog, newModuleServer } from './server.ts';
 import { reasonOf, type Slot, type Version } from './slot.ts';
@@ -89,10 +90,11 @@ async function prepareModules(
   const names = new Set(files.map(({ name }) => name));
   const gone = only === undefined ? [...modules.slots.values()].filter(slot => !names.has(slot.name)) : [];
   check(modules, planned, gone, fallback);
+  const old = await findOldImports(files, only);
   return () => {
     const lines = [...planned.map(one => put(modules, one)), ...gone.map(slot => remove(modules, slot))];
     findWires(modules);
-    return lines;
+    return [...lines, ...old.map(reportOldImports)];
   };
 }
 
@@ -143,6 +145,30 @@ async function tryToLoad({ slots, server }: Modules, file: ModuleFile): Promise<
     if (slot !== undefined) slot.trouble = { what: 'refused', why: (error as Error).message, at: new Date() };
     throw error;
   }
+}
+
+interface OldImports {
+  readonly file: ModuleFile;
+  readonly imported: readonly string[];
+}
+
+async function findOldImports(
+  files: readonly ModuleFile[],
+  only: ReadonlySet<string> | undefined,
+): Promise<OldImports[]> {
+  const found: OldImports[] = [];
+  for (const file of files) {
+    if (file.real === undefined || only?.has(file.name) === false) continue;
+    const imported = await oldImports(file.real);
+    if (imported.length > 0) found.push({ file, imported });
+  }
+  return found;
+}
+
+/** @returns the same in a sentence */
+function reportOldImports({ file: { name, shown }, imported }: OldImports): string {
+  log('warn', 'imports not loaded again', { handler: name, files: imported.join(' ') });
+  return `${shown} runs with ${imported.join(', ')} as before: what a module imports is loaded once, until a restart`;
 }
 
 /** @throws Error, a sentence */

@@ -190,7 +190,7 @@ export const spoolQuiet = 1000;
 export const spoolSync = 32;
 
 /** How often `--watch` looks for changes that the system did not report; milliseconds. */
-export const watchRescan = 1000;
+export const watchRescan = 500;
 
 /** How long the folders in the spool are missing before they are made again; milliseconds. */
 export const spoolGrace = 200;

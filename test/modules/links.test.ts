@@ -176,3 +176,60 @@ test('a module in CommonJS is loaded again, too', async t => {
   await reload(server);
   assert.equal(ask(server), 'two');
 });
+
+describe('what a module imports is loaded once', () => {
+  const isKept = /mod\.mjs runs with (\S+) as before: what a module imports is loaded once, until a restart$/;
+
+  test('so a reload says which file has changed since, until it is as it was', async t => {
+    const folder = newFolder(t, {
+      'mod.mjs': saysHelper,
+      '_word.mjs': "export { word } from './_more.mjs?x=1'",
+      '_more.mjs': "export const word = 'one'",
+    });
+    const server = await loadAll(folder);
+    assert.deepEqual(await reload(server), []);
+    folder.write('_more.mjs', "export const word = 'two'");
+    for (let count = 0; count < 2; count++) {
+      const [line = ''] = await reload(server);
+      assert.equal(isKept.exec(line)?.[1], join(folder.path, '_more.mjs'));
+    }
+    folder.write('mod.mjs', `${saysHelper}// changed`);
+    assert.match((await reload(server)).join('\n'), /has taken over .*\n.* as before: /);
+    assert.equal(ask(server), 'one');
+    folder.write('_more.mjs', "export const word = 'one'");
+    assert.deepEqual(await reload(server), []);
+  });
+
+  test('and a reload says which link has been switched since', async t => {
+    const folder = newFolder(t, {
+      'h/mod.mjs': "import { word } from './lib/word.mjs'; export const message = it => it.send(word);",
+      'lib-1/word.mjs': "export const word = 'one'",
+      'lib-2/word.mjs': "export const word = 'two'",
+    });
+    const path = join(folder.path, 'h');
+    point(join(path, 'lib'), '../lib-1');
+    const server = await loadAll({ path });
+    point(join(path, 'lib'), '../lib-2');
+    const [line = ''] = await reload(server);
+    assert.equal(isKept.exec(line)?.[1], join(path, 'lib/word.mjs'));
+    assert.equal(ask(server), 'one');
+  });
+
+  test('which holds for a release folder that is used again, too', async t => {
+    const folder = newFolder(t, { 'r/a/mod.mjs': saysHelper, 'r/b/mod.mjs': saysHelper });
+    const link = join(folder.path, 'current');
+    const deploy = (name: string, word: string) => {
+      folder.write(`r/${name}/_word.mjs`, `export const word = '${word}'`);
+      point(link, `r/${name}`);
+    };
+    deploy('a', 'one');
+    const server = await loadAll({ path: link });
+    deploy('b', 'two');
+    assert.equal((await reload(server)).length, 1);
+    assert.equal(ask(server), 'two');
+    deploy('a', 'three');
+    const [, line = ''] = await reload(server);
+    assert.equal(isKept.exec(line)?.[1], join(folder.path, 'r/a/_word.mjs'));
+    assert.equal(ask(server), 'one', 'as it says');
+  });
+});
