@@ -10,7 +10,7 @@ import { realPathOf } from '../storage/links.ts';
 /** Files that are looked at for one module. */
 const maxImports = 100;
 
-/** `from './x.mjs'`, `import './x.mjs'` and `import('./x.mjs')`. */
+/** The specifier behind `from`, `import`, or a call of `import`. */
 const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
 
 interface Imported {
