@@ -8,16 +8,20 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Connection } from '../connection/connection.ts';
+import { addressKey } from '../connection/places.ts';
+import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';
-import { maxCommandBody, maxFormValues } from '../protocol/bounds.ts';
+import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/fields.ts';
 import { encodeResponse, type Head } from '../protocol/http.ts';
 import { checkOrigin } from '../protocol/origin.ts';
+import { refuse } from '../wire/http.ts';
 import { type Route, respond } from '../wire/route.ts';
 import { findCommand, readNamed } from './call.ts';
 import type { Call, Command, Control } from './command.ts';
+import { judgeGuess, newGuesses } from './guesses.ts';
 import { encodeError, type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
 import { parseObject } from './line.ts';
 import { submit } from './observer.ts';
@@ -28,24 +32,76 @@ const prefix = '/api';
 
 /** Whoever comes by this door may do anything: who they are was asked already, or need not be. */
 export function newOwnersDoor(control: Control): Route {
-  return newDoor(control, () => {});
+  return newDoor(control, () => true);
+}
+
+/** A refusal that is put off. */
+interface Delayed {
+  readonly error: ProtocolError;
+  readonly head: Head;
+  /** When it is due, on the server's clock. */
+  readonly at: number;
 }
 
 /** @param token of now; undefined while there is none */
 export function newTokenDoor(control: Control, token: () => string | undefined): Route {
-  const door = newDoor(control, head => {
-    checkOrigin(head, control.server.configuration.origins);
-    const { headers } = head;
+  const { server } = control;
+  const guesses = newGuesses();
+  const delayed = new WeakMap<Connection, Delayed>();
+
+  const door = newDoor(control, (head, connection) => {
+    checkOrigin(head, server.configuration.origins);
     // RFC 7235 §2.1: the scheme's name is in any case.
-    const given = /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
-    if (given === undefined || !isEqual(given, token() ?? '')) throw unauthorized();
+    const given = /^bearer +([\w.~+/-]+=*)$/i.exec(head.headers.get('authorization') ?? '')?.[1];
+    if (given === undefined)
+      throw unauthorized('this needs a token: send the field "Authorization: Bearer TOKEN"');
+    if (isEqual(given, token() ?? '')) return true;
+    const address = addressKey(connection.address) ?? connection.address;
+    const { delay, isFirstDelayed } = judgeGuess(guesses, address, server.now);
+    if (isFirstDelayed) log('warn', 'wrong tokens', { address, answeredAfter: guessDelay });
+    if (delay === undefined) throw tooManyGuesses();
+    const error = unauthorized(
+      'this token is wrong: it is not the one in the file of --api-token',
+      'invalid_token',
+    );
+    if (delay === 0) throw error;
+    delayed.set(connection, { error, head, at: server.now + delay });
+    return false;
   });
-  return { ...door, takes: head => token() !== undefined && door.takes(head) };
+
+  function refuseNow(connection: Connection, { error, head }: Delayed): void {
+    delayed.delete(connection);
+    refuse(connection, error, head, route);
+  }
+
+  const route: Route = {
+    ...door,
+    takes: head => token() !== undefined && door.takes(head),
+
+    // No timer of its own: a guess must not cost the server more than the guesser.
+    checkDeadlines(connection) {
+      const refusal = delayed.get(connection);
+      if (refusal !== undefined && server.now >= refusal.at) refuseNow(connection, refusal);
+    },
+
+    close(connection, reason) {
+      const refusal = delayed.get(connection);
+      if (refusal === undefined) door.close?.(connection, reason);
+      else refuseNow(connection, refusal);
+    },
+  };
+  return route;
 }
 
-function unauthorized(): ProtocolError {
-  const reason = 'this needs a token: send the field "Authorization: Bearer TOKEN"';
-  return new ProtocolError(401, reason, { 'WWW-Authenticate': 'Bearer realm="pollywog"' });
+/** @param code of RFC 6750 §3.1; a request without a token gets none */
+function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
+  const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
+  return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
+}
+
+function tooManyGuesses(): ProtocolError {
+  const reason = 'this token is wrong, and there were too many wrong ones before it; wait a second';
+  return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
 }
 
 /** In the same time, wherever they differ, and however long they are. */
@@ -57,14 +113,12 @@ function isEqual(given: string, token: string): boolean {
 /** Of the requests that are being answered. */
 const answers = new WeakMap<Connection, HttpAnswer>();
 
-function newDoor(control: Control, check: (head: Head) => void): Route {
+/** @param check whether the request is welcome; false if it is refused later. It throws ProtocolError to refuse it at once */
+function newDoor(control: Control, check: (head: Head, connection: Connection) => boolean): Route {
   return {
     takes: ({ path }) => path === prefix || path.startsWith(`${prefix}/`),
 
-    admit(head) {
-      check(head);
-      return maxCommandBody;
-    },
+    admit: (head, connection) => (check(head, connection) ? maxCommandBody : undefined),
 
     answer(connection, head, body) {
       if (head.path === prefix || head.path === `${prefix}/`) {

@@ -155,6 +155,21 @@ export const maxUnwatched = 1 * MiB;
 /** Characters of a token for commands over HTTP: 16 of 64 kinds are 96 bits, more than can be tried. */
 export const minTokenLength = 16;
 
+/** Wrong tokens that are refused at once: of one address, as fail2ban's maxretry is 5; and of all together. */
+export const freeGuesses = 5;
+export const freeGuessesOfAll = 100;
+
+/** Each further one is refused after this time; login's FAIL_DELAY is 3 s. Milliseconds. */
+export const guessDelay = 1000;
+
+/** Of these refusals, so many are put off in that time, for one address and for all; a guess beyond them gets 429. */
+export const maxDelayedGuesses = 10;
+export const maxDelayedGuessesOfAll = 100;
+
+/** How long the guesses of an address count, and of how many addresses they are counted; milliseconds. */
+export const guessMemory = 60_000;
+export const maxGuessers = 1000;
+
 /** The file that has it. */
 export const longestTokenFile = 4 * KiB;
 

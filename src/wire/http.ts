@@ -145,13 +145,17 @@ function begin(
   at: number,
   end: number,
 ): number {
-  const request = { head, route, body: newBody(head, route.admit(head, connection)) };
+  const most = route.admit(head, connection);
+  const request = { head, route, body: newBody(most === undefined ? withoutBody(head) : head, most ?? 0) };
   connection.data = request;
+  if (most === undefined) return end;
   // RFC 9110 §10.1.1: whoever asks first whether its body is wanted is told so, if it has not sent it already.
   if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
     sendBytes(connection, goOn);
   return readOn(connection, request, bytes, at, end);
 }
+
+const withoutBody = (head: Head): Head => ({ ...head, bodyLength: 0 });
 
 const goOn = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 

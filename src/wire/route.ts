@@ -13,10 +13,11 @@ export interface Route {
   takes(head: Head): boolean;
   /**
    * The head is there, the body is not: looks whether the request is welcome.
-   * @returns the most bytes of body that it may have
+   * @returns the most bytes of body that it may have; undefined if the route refuses the request later, in `checkDeadlines`,
+   *   and no body is read for it
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
-  admit(head: Head, connection: Connection): number;
+  admit(head: Head, connection: Connection): number | undefined;
   /**
    * The whole request is there. It is answered by `respond`, or with `sendBytes` and at last `endConnection`: at once, or
    * later, if `connection.phase` is still 'open' then.
