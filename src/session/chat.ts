@@ -2,24 +2,25 @@
 import type { Connection } from '../connection/connection.ts';
 import { mayOpen } from '../connection/descriptors.ts';
 import { type MemoryUse, newMemoryUse } from '../connection/memory.ts';
+import { requestTurn } from '../connection/outbox.ts';
 import type { Server } from '../connection/server.ts';
 import { isLogged, log } from '../log/log.ts';
 import { maxEmptyRooms } from '../protocol/bounds.ts';
+import { work } from '../protocol/work.ts';
 import { closeRoom } from '../storage/room.ts';
 import { closeStore, openStore, type Store } from '../storage/store.ts';
-import { join, leave, newGroup } from './group.ts';
+import { leave } from './group.ts';
 import {
   forgetOldest,
   type History,
   type HistoryBound,
   historyMemory,
   isEmptyHistory,
-  remembered,
   setBound,
 } from './history.ts';
 import type { Name } from './names.ts';
 import { claimRoom, readRoom } from './readRoom.ts';
-import { type Chat, newRoom, type Room, serverNick, tell, tellRoom, type User, type Voice } from './room.ts';
+import { type Chat, newRoom, type Room, serverNick, tellChanges, type User, type Voice } from './room.ts';
 import { writeWaiting } from './say.ts';
 
 /** Uids begin here and are never used again. */
@@ -40,6 +41,7 @@ export function newChat(
     store,
     nextUid: firstUid,
     unwritten: new Set(),
+    changed: new Set(),
     memory,
   };
 }
@@ -156,22 +158,39 @@ function withRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): 
   }
 }
 
-/** The newcomer gets the roster, itself included, and then the history; the others are told of it after that. */
+/** The user is in the room; it and the others are told when the turn ends, together with others that enter or leave. */
 export function enterRoom(chat: Chat, user: User, room: Room): void {
   // What was said before someone came, is history to them.
   writeWaiting(chat);
-  const { voice } = user;
   chat.emptyRooms.delete(room.name.key);
   chat.rooms.set(room.name.key, room);
   room.users.add(user);
   user.room = room;
-  for (const other of room.users) tell(user, voice.came(other));
-  for (const { line, time } of remembered(room.history)) tell(user, voice.logged(line, time));
-  tellRoom(room, other => other.came(user));
-  const group = room.groups.get(voice) ?? newGroup();
-  room.groups.set(voice, group);
-  join(group, user.connection);
+  noteChange(chat, room);
+  room.arriving.add(user);
+  // The roster, at some 32 bytes for each user, and the history are sent to it.
+  work.done += 1 + (room.users.size >>> 3) + (room.history.bytes >>> 8);
   logUser('entered', user, room);
+}
+
+/** The first change in a turn is charged for telling everyone in the room; what comes after it is told along with it. */
+function noteChange(chat: Chat, room: Room): void {
+  if (room.arriving.size > 0 || room.departed.length > 0) return;
+  work.done += room.users.size;
+  chat.changed.add(room);
+  requestTurn();
+}
+
+/** The turn ends: tells of all who entered and left. */
+export function settleChanges(chat: Chat): void {
+  for (const room of chat.changed) tellChanges(room);
+  chat.changed.clear();
+}
+
+/** The user does something else in its room: what it and the others are to be told of its coming comes first. */
+export function settleArrival(user: User): void {
+  const { room } = user;
+  if (room !== undefined && room.arriving.size > 0 && room.arriving.has(user)) tellChanges(room);
 }
 
 function logUser(event: 'entered' | 'left', { connection, nick }: User, room: Room): void {
@@ -183,6 +202,7 @@ export function leaveRoom(chat: Chat, user: User): void {
   if (room === undefined) return;
   // What someone said is heard before they leave.
   writeWaiting(chat);
+  settleArrival(user);
   user.room = undefined;
   room.users.delete(user);
   const group = room.groups.get(user.voice);
@@ -190,13 +210,15 @@ export function leaveRoom(chat: Chat, user: User): void {
     leave(group, user.connection);
     if (group.members.size === 0) room.groups.delete(user.voice);
   }
-  tellRoom(room, voice => voice.left(user));
+  noteChange(chat, room);
+  room.departed.push(user);
   logUser('left', user, room);
   if (room.users.size === 0) emptied(chat, room);
 }
 
 /** Nobody is there any more. What is on disk need not be kept in memory, and of the rest not everything for ever. */
 function emptied(chat: Chat, room: Room): void {
+  room.departed = [];
   chat.rooms.delete(room.name.key);
   if (room.file !== undefined) {
     closeRoom(room.file);

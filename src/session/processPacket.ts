@@ -6,7 +6,7 @@ import type { Connection } from '../connection/connection.ts';
 import { establish } from '../connection/places.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { Command, magic, type Packet } from '../protocol/packet.ts';
-import { addUser, enterRoom, findRoom } from './chat.ts';
+import { addUser, enterRoom, findRoom, settleArrival } from './chat.ts';
 import { readName } from './names.ts';
 import type { PacketVoices } from './packetVoice.ts';
 import { type Chat, tell, type User } from './room.ts';
@@ -71,9 +71,9 @@ export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, 
     tell(user, user.voice.refused(uid, why));
     return true;
   };
+  if (cmd === Command.Nop) return true;
+  settleArrival(user);
   switch (cmd) {
-    case Command.Nop:
-      return true;
     case Command.SetUserNick:
       return refuse(`your nick is ${user.nick.text} already`);
     case Command.SetRoom: {

@@ -8,8 +8,8 @@ import { sendMessage, sendToAll } from '../connection/send.ts';
 import type { StoredMessage } from '../storage/message.ts';
 import type { RoomFile } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
-import { type Group, membersOf } from './group.ts';
-import { type History, type HistoryBound, newHistory } from './history.ts';
+import { type Group, join, membersOf, newGroup } from './group.ts';
+import { type History, type HistoryBound, newHistory, remembered } from './history.ts';
 import type { Name } from './names.ts';
 
 /** How a user is told things. The bytes are good until the next call of any voice. */
@@ -60,6 +60,10 @@ export interface Room {
   readonly users: Set<User>;
   /** The same people's connections, by voice: those with the same one are sent the same bytes. */
   readonly groups: Map<Voice, Group>;
+  /** Users that entered and have not been told of the others, nor the others of them. They are in no group yet. */
+  readonly arriving: Set<User>;
+  /** Users that left, of which the others have not been told. */
+  departed: User[];
   readonly history: History;
   file: RoomFile | undefined;
   waiting: Waiting[];
@@ -93,6 +97,8 @@ export interface Chat {
   nextUid: number;
   /** Rooms in which something waits to be written. */
   readonly unwritten: Set<Room>;
+  /** Rooms that someone entered or left, and in which that has not been told. */
+  readonly changed: Set<Room>;
   /** Counts what rooms remember. */
   readonly memory: MemoryUse;
 }
@@ -103,6 +109,8 @@ export function newRoom(chat: Chat, name: Name): Room {
     name,
     users: new Set(),
     groups: new Map(),
+    arriving: new Set(),
+    departed: [],
     history: newHistory(chat.historyBound, chat.memory),
     file: undefined,
     waiting: [],
@@ -117,6 +125,7 @@ export function tell(user: { connection: Connection }, bytes: Uint8Array): void 
 
 /** Tells everyone in the room: each voice says it once, however many have it. */
 export function tellRoom(room: Room, say: (voice: Voice) => Uint8Array, speaker?: User): void {
+  tellChanges(room);
   for (const [voice, group] of room.groups) {
     const members = membersOf(group);
     if (members.length === 0) continue;
@@ -124,4 +133,45 @@ export function tellRoom(room: Room, say: (voice: Voice) => Uint8Array, speaker?
     const except = voice === speaker?.voice && !voice.hearsItself ? speaker.connection : undefined;
     sendToAll(members, except, false, bytes, 0, bytes.length);
   }
+}
+
+/**
+ * Tells of those who entered and left since the last time: when the turn ends, or before anything else is said in the room.
+ * So 500 users that enter a room of 1,500 in the same turn cost 2,000 deliveries, not a million.
+ */
+export function tellChanges(room: Room): void {
+  const { arriving, departed, groups, users, history } = room;
+  if (arriving.size === 0 && departed.length === 0) return;
+  room.departed = [];
+  for (const [voice, group] of groups) {
+    const members = membersOf(group);
+    // One after the other, so that each member's queue gets all of them as one range.
+    for (const user of departed) tellAll(members, voice.left(user));
+    for (const user of arriving) tellAll(members, voice.came(user));
+  }
+  // A newcomer gets the roster, itself and those that came with it included, and then the history.
+  for (const [voice, newcomers] of connectionsByVoice(arriving)) {
+    for (const user of users) tellAll(newcomers, voice.came(user));
+    for (const { line, time } of remembered(history)) tellAll(newcomers, voice.logged(line, time));
+  }
+  for (const { voice, connection } of arriving) {
+    const group = groups.get(voice) ?? newGroup();
+    groups.set(voice, group);
+    join(group, connection);
+  }
+  arriving.clear();
+}
+
+function connectionsByVoice(users: Iterable<User>): Map<Voice, Connection[]> {
+  const byVoice = new Map<Voice, Connection[]>();
+  for (const { voice, connection } of users) {
+    const connections = byVoice.get(voice);
+    if (connections === undefined) byVoice.set(voice, [connection]);
+    else connections.push(connection);
+  }
+  return byVoice;
+}
+
+function tellAll(members: readonly Connection[], bytes: Uint8Array): void {
+  if (members.length > 0) sendToAll(members, undefined, false, bytes, 0, bytes.length);
 }

@@ -3,7 +3,7 @@ import { spendShare } from '../connection/share.ts';
 import { leaveUnfinished } from '../connection/unfinished.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { newPacket, readPacket } from '../protocol/packet.ts';
-import { leaveChat } from './chat.ts';
+import { leaveChat, settleChanges } from './chat.ts';
 import { newPacketVoices } from './packetVoice.ts';
 import { receivePacket } from './processPacket.ts';
 import { readSlices } from './readRoom.ts';
@@ -46,6 +46,7 @@ export function newTpacketHandler(chat: Chat): Handler {
 
     turnEnds() {
       writeWaiting(chat);
+      settleChanges(chat);
       readSlices(chat);
     },
   };

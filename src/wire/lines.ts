@@ -8,7 +8,7 @@ import { beginShare, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/bounds.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
-import { addUser, enterRoom, findRoom, leaveChat, leaveRoom } from '../session/chat.ts';
+import { addUser, enterRoom, findRoom, leaveChat, leaveRoom, settleArrival } from '../session/chat.ts';
 import { lineVoice } from '../session/lineVoice.ts';
 import { readName } from '../session/names.ts';
 import { countMessage, openWithoutHandler } from '../session/processData.ts';
@@ -63,9 +63,10 @@ export function newLinesWire(chat: Chat): Wire {
     // What is no UTF-8 is refused as a whole, where it is said.
     if (answer !== undefined && answer.length > 0) tell({ connection }, answer);
     const user = connection.data as User | undefined;
-    if (user === undefined) takeNick(connection, line);
-    else if (line.length === 0) return;
-    else if (line[0] === 0x2f && line[1] !== 0x2f) obey(user, line.toString('utf8'));
+    if (user === undefined) return takeNick(connection, line);
+    if (line.length === 0) return;
+    settleArrival(user);
+    if (line[0] === 0x2f && line[1] !== 0x2f) obey(user, line.toString('utf8'));
     else {
       const why = say(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
       if (why !== undefined) show(connection, `! ${why}`);
