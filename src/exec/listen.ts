@@ -3,8 +3,10 @@
  * is, until the system's buffers are full and the program has to wait.
  */
 import { requestTurn } from '../connection/outbox.ts';
+import type { Server } from '../connection/server.ts';
 import { heldBackShare, programShare } from '../protocol/bounds.ts';
 import { work } from '../protocol/work.ts';
+import { type ErrorQueue, logErrors, newErrorQueue } from './errorLines.ts';
 import type { Format, Said } from './format.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
 import { addChunk, lastRecord, nextRecord } from './records.ts';
@@ -28,11 +30,21 @@ export interface Audience {
   isOver: boolean;
 }
 
-/** Those whose programs may have said something. */
-export type Audiences = Audience[];
+/** What all programs have to say, and their common share of the turn. */
+export interface Hearing {
+  /** Those whose programs may have said something. */
+  readonly audiences: Audience[];
+  readonly errors: ErrorQueue;
+  /** The turn that was last given a share, as `counters.turns`. */
+  turn: number;
+}
+
+export function newHearing(): Hearing {
+  return { audiences: [], errors: newErrorQueue(), turn: 0 };
+}
 
 /** Its program may have said something, or ended. */
-export function listen(audiences: Audiences, audience: Audience): void {
+export function listen({ audiences }: Hearing, audience: Audience): void {
   if (audience.isListening || audience.isOver) return;
   audience.isListening = true;
   audiences.push(audience);
@@ -46,8 +58,12 @@ export function stopListening(audience: Audience): void {
   discardOutput(audience.program);
 }
 
-/** The stage of the turn: all that was said is heard, as far as there is time. */
-export function hearAll(audiences: Audiences): void {
+/** The stage of the turn: all that was said is heard, as far as there is time. The first handler that calls this does it for all. */
+export function hearAll({ counters }: Server, hearing: Hearing): void {
+  if (hearing.turn === counters.turns) return;
+  hearing.turn = counters.turns;
+  logErrors(hearing.errors);
+  const { audiences } = hearing;
   const enough = work.done + heldBackShare;
   const waiting: Audience[] = [];
   let at = 0;

@@ -1,23 +1,24 @@
 /** `--exec`: each connection has a process of its own. */
 import type { Connection } from '../connection/connection.ts';
+import { mayOpen } from '../connection/descriptors.ts';
 import type { Handler } from '../connection/handler.ts';
 import { holdBack, resume } from '../connection/hold.ts';
 import { updateHeld } from '../connection/memory.ts';
 import { requestTurn } from '../connection/outbox.ts';
 import { sendMessage } from '../connection/send.ts';
+import type { Server } from '../connection/server.ts';
 import { log } from '../log/log.ts';
 import type { ProgramEntry } from '../options/program.ts';
-import { heldBackOutput, longestMessage, startsPerTurn } from '../protocol/bounds.ts';
+import { heldBackOutput, longestMessage, pipesAtOnce, startsPerTurn } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
+import { endTurns } from './errorLines.ts';
 import { newFormat, type Said, type Variables } from './format.ts';
-import { type Audience, type Audiences, hearAll, listen, stopListening } from './listen.ts';
-import { endProgram, isFull, type Program, startProgram, writeRecord } from './program.ts';
+import { logWithin, newLineBudget } from './lineBudget.ts';
+import { type Audience, hearAll, listen, stopListening } from './listen.ts';
+import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
+import { endProgram, heldBytes, isFull, type Program, startProgram, writeRecord } from './program.ts';
+import type { Programs } from './programs.ts';
 import { baseEnvironment, requestVariables } from './variables.ts';
-
-/** Processes of all `--exec` handlers, those included that are about to be started or ended. */
-export interface ProgramCount {
-  running: number;
-}
 
 /** A connection and its program, once that is started. */
 interface Session {
@@ -28,32 +29,63 @@ interface Session {
   isOver: boolean;
 }
 
-export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Handler {
+export function newProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, false);
-  const audiences: Audiences = [];
+  const { hearing, pipes } = programs;
   const toStart: Session[] = [];
+  /** Those whose programs have not read what they were given. */
+  const full = new Set<Session>();
+  const refusals = newLineBudget();
+  let server: Server | undefined;
   let running = 0;
   let whenAllGone: (() => void) | undefined;
 
-  function gone(): void {
-    count.running--;
+  function admit(owner: Server): void {
+    programs.running++;
+    running++;
+    owner.descriptors.pipes += pipesPerProgram;
+  }
+
+  function gone(owner: Server): void {
+    programs.running--;
+    owner.descriptors.pipes -= pipesPerProgram;
     if (--running === 0) whenAllGone?.();
   }
 
-  function start(session: Session): void {
+  /** Starts those that wait, as many as a turn may and as pipes are ready for. */
+  function startWaiting(owner: Server): void {
+    for (let started = 0; started < startsPerTurn && toStart.length > 0; ) {
+      const [session] = toStart as [Session];
+      if (!session.isOver) {
+        const taken = takePipes(pipes, owner, toStart.length, requestTurn);
+        if (taken === undefined) return;
+        start(session, taken);
+        started++;
+      } else gone(owner);
+      toStart.shift();
+    }
+    if (toStart.length > 0) requestTurn();
+  }
+
+  function start(session: Session, taken: PipeSet): void {
     const { connection, variables } = session;
-    const { execEnv, execGrace } = connection.server.configuration;
+    const owner = connection.server;
+    const { execEnv, execGrace } = owner.configuration;
     const environment = { ...baseEnvironment(execEnv), ...variables };
-    const program = startProgram(entry, environment, execGrace, connection.id, {
-      stirs: () => session.audience !== undefined && listen(audiences, session.audience),
+    const events = {
+      stirs: () => session.audience !== undefined && listen(hearing, session.audience),
       drained() {
+        full.delete(session);
         updateHeld(connection);
         resume(connection);
       },
-      gone,
-    });
+      gone: () => gone(owner),
+    };
+    const program = startProgram(
+      ...([entry, environment, execGrace, connection.id, events, taken, hearing.errors] as const),
+    );
     if (program === undefined) {
-      gone();
+      gone(owner);
       close(session, CloseCode.InternalError, 'the program could not be started');
       return;
     }
@@ -104,6 +136,7 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
   function release(session: Session): void {
     if (session.isOver) return;
     session.isOver = true;
+    full.delete(session);
     const { audience } = session;
     if (audience === undefined) return;
     stopListening(audience);
@@ -114,10 +147,15 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
     name: entry.name,
 
     opened(connection, request) {
-      const { execMax } = connection.server.configuration;
+      const owner = connection.server;
+      const { execMax } = owner.configuration;
       if (request === undefined) throw new Error('a program is told of the request');
-      if (execMax > 0 && count.running >= execMax) {
-        log('warn', 'too many programs', { program: entry.name, id: connection.id, running: count.running });
+      const isFullHouse = execMax > 0 && programs.running >= execMax;
+      if (isFullHouse || !mayOpen(owner, 'pipes', pipesPerProgram)) {
+        const { limit } = owner.descriptors;
+        const raise = isFullHouse ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
+        const fields = { program: entry.name, running: programs.running, ...raise };
+        logWithin(refusals, 'too many programs', fields);
         connection.wire.close(
           connection,
           CloseCode.TryAgainLater,
@@ -125,8 +163,7 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
         );
         return;
       }
-      count.running++;
-      running++;
+      admit(owner);
       const variables = requestVariables(connection, request, entry.name);
       const session: Session = { connection, variables, audience: undefined, isOver: false };
       connection.data = session;
@@ -146,12 +183,10 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
         close(session, error.code, error.message);
         return;
       }
-      if (isFull(program)) holdBack(connection);
-    },
-
-    held(connection) {
-      const session = connection.data as Session | undefined;
-      return session?.audience?.program.stdin.writableLength ?? 0;
+      // What a client has sent before it went is in memory already, and the program's stdin ends behind it.
+      if (!isFull(program) || connection.hasPeerEnded) return;
+      holdBack(connection);
+      full.add(session);
     },
 
     discard(connection) {
@@ -165,17 +200,31 @@ export function newProgramHandler(entry: ProgramEntry, count: ProgramCount): Han
       if (session !== undefined) release(session);
     },
 
+    /** What it has given the program, and what the program has said and nobody was sent. */
+    held(connection) {
+      const session = connection.data as Session | undefined;
+      return session?.audience === undefined ? 0 : heldBytes(session.audience.program);
+    },
+
+    started(owner) {
+      server = owner;
+      stockPipes(pipes, owner, pipesAtOnce);
+    },
+
     turnEnds() {
-      for (const session of toStart.splice(0, startsPerTurn)) {
-        if (session.isOver) gone();
-        else start(session);
+      if (server === undefined) return;
+      for (const session of full) {
+        if (!session.connection.hasPeerEnded) continue;
+        full.delete(session);
+        resume(session.connection);
       }
-      if (toStart.length > 0) requestTurn();
-      hearAll(audiences);
+      startWaiting(server);
+      hearAll(server, hearing);
     },
 
     async stopped() {
-      for (const _ of toStart.splice(0)) gone();
+      endTurns(hearing.errors);
+      if (server !== undefined) for (const _ of toStart.splice(0)) gone(server);
       if (running === 0) return;
       await new Promise<void>(resolve => {
         whenAllGone = resolve;

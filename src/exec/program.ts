@@ -1,12 +1,13 @@
 /** A program that runs: started, written to, ended with all that it has started itself. */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { type LogFields, log } from '../log/log.ts';
 import type { ProgramEntry } from '../options/program.ts';
 import { heldBackOutput, maxUnheard } from '../protocol/bounds.ts';
-import { logErrorLines } from './errorLines.ts';
+import { type ErrorQueue, type ErrorReader, finishErrors, heldErrors, logErrorLines } from './errorLines.ts';
 import type { Variables } from './format.ts';
-import { newRecords, type Records } from './records.ts';
+import { type PipeSet, type Spawned, spawnOn } from './pipes.ts';
+import { clearRecords, newRecords, type Records } from './records.ts';
+import { explainExit, explainFailure } from './script.ts';
 import { forgetGroup, noteGroup } from './warden.ts';
 
 export interface Program {
@@ -14,7 +15,7 @@ export interface Program {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
-  readonly stderr: Readable;
+  readonly errors: ErrorReader;
   /** What it wrote and nobody has read. */
   readonly records: Records;
   /** Whose it is, for the log. */
@@ -29,6 +30,8 @@ export interface Program {
   isEnding: boolean;
   /** None of its process group is left, or could be ended. */
   isGroupGone: boolean;
+  /** What is left of its stderr is being logged; then it is gone. */
+  isFinishing: boolean;
   isGone: boolean;
   /** To the next step of its end. */
   timer: NodeJS.Timeout | undefined;
@@ -45,64 +48,70 @@ export interface ProgramEvents {
   gone(): void;
 }
 
-type Child = ChildProcessByStdio<Writable, Readable, Readable>;
-
 /**
  * Starts a program, as the leader of a process group of its own.
  * @param environment all of it
  * @param grace milliseconds from the end of stdin to SIGTERM, and from that to SIGKILL; 0: neither is sent
  * @param id the connection's, for the log
+ * @param pipes taken over, whether or not it can be started
  * @returns `undefined` where it could not be started; the log has why
  */
 export function startProgram(
-  { name, words }: ProgramEntry,
+  entry: ProgramEntry,
   environment: Variables,
   grace: number,
   id: number | undefined,
   events: ProgramEvents,
+  pipes: PipeSet,
+  errorQueue: ErrorQueue,
 ): Program | undefined {
-  const notStarted = (error: Error) =>
-    log('error', 'program not started', { program: name, id, error: error.message });
-  let child: Child;
+  const { name, words } = entry;
+  const notStarted = (error: Error) => {
+    const why = explainFailure(words, error as NodeJS.ErrnoException);
+    log('error', 'program not started', { program: name, id, error: error.message, why });
+  };
+  let spawned: Spawned;
   try {
-    child = spawn(words[0]!, words.slice(1), {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: environment,
-      detached: true,
-    });
+    spawned = spawnOn(pipes, words, environment);
   } catch (error) {
     // Such as E2BIG, for a head too long to be an environment.
     notStarted(error as Error);
     return undefined;
   }
+  const { child } = spawned;
   child.on('error', notStarted);
-  if (child.pid === undefined) return undefined;
-  return newProgram(child, name, child.pid, grace, id, events);
+  if (child.pid === undefined) {
+    for (const stream of [spawned.stdin, spawned.stdout, spawned.stderr])
+      stream.on('error', () => {}).destroy();
+    return undefined;
+  }
+  return newProgram(entry, spawned, child.pid, grace, id, events, errorQueue);
 }
 
 function newProgram(
-  child: Child,
-  name: string,
+  { name, words }: ProgramEntry,
+  { child, stdin, stdout, stderr }: Spawned,
   pid: number,
   grace: number,
   id: number | undefined,
   events: ProgramEvents,
+  errorQueue: ErrorQueue,
 ): Program {
-  const { stdin, stdout, stderr } = child;
   const fields = { program: name, id, pid };
   const program: Program = {
-    ...{ name, pid, stdin, stdout, stderr, fields, grace, events },
+    ...{ name, pid, stdin, stdout, fields, grace, events },
+    errors: logErrorLines(stderr, fields, errorQueue),
     records: newRecords(),
     exit: undefined,
     isSilent: false,
     isEnding: false,
     isGroupGone: false,
+    isFinishing: false,
     isGone: false,
     timer: undefined,
     watch: undefined,
   };
   noteGroup(pid, grace);
-  logErrorLines(stderr, fields);
   // It may end, or close its stdin, at any time; what is written then is lost, as in any pipe.
   stdin
     .on('error', () => {})
@@ -116,7 +125,8 @@ function newProgram(
   });
   child.on('exit', (code, signal) => {
     program.exit = signal ?? code ?? 0;
-    log(program.exit === 0 ? 'debug' : 'info', 'program ended', { ...fields, with: program.exit });
+    const why = explainExit(words, program.exit);
+    log(program.exit === 0 ? 'debug' : 'info', 'program ended', { ...fields, with: program.exit, why });
     endProgram(program);
     lookIfGone(program);
     events.stirs();
@@ -156,7 +166,6 @@ export function endProgram(program: Program): void {
     program.timer = setTimeout(() => {
       signalGroup(program, 'SIGKILL');
       program.isGroupGone = true;
-      program.stderr.destroy();
       cutOff(program);
       lookIfGone(program);
     }, grace);
@@ -190,20 +199,31 @@ function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
 
 /** A group has the leader's pid as long as anyone is in it, so that no other process can have that. */
 function lookIfGone(program: Program): void {
-  if (program.exit === undefined || program.isGone) return;
+  if (program.exit === undefined || program.isFinishing) return;
   program.isGroupGone ||= program.grace === 0 || !kill(program, 0);
   if (!program.isGroupGone) program.watch ??= setInterval(() => lookIfGone(program), lookInterval);
-  if (!program.isGroupGone || !program.isSilent) return;
+  if (!program.isGroupGone || !program.isSilent || program.isFinishing) return;
   clearTimeout(program.timer);
   clearInterval(program.watch);
   forgetGroup(program.pid);
-  program.isGone = true;
-  program.events.gone();
+  // A process that left the group may still have it, and never read it.
+  program.stdin.destroy();
+  program.isFinishing = true;
+  finishErrors(program.errors, () => {
+    program.isGone = true;
+    program.events.gone();
+  });
+}
+
+/** Bytes that wait for it, or were read from it and not used. */
+export function heldBytes({ stdin, stdout, records, errors }: Program): number {
+  return stdin.writableLength + stdout.readableLength + records.bytes.length + heldErrors(errors);
 }
 
 /** Nobody is there any more to hear what it says: it may say a little more, and then finds its stdout closed. */
-export function discardOutput({ stdout }: Program): void {
+export function discardOutput({ stdout, records }: Program): void {
   let unheard = 0;
+  clearRecords(records);
   stdout.removeAllListeners('readable');
   stdout.on('data', (bytes: Buffer) => {
     unheard += bytes.length;

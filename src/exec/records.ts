@@ -18,6 +18,11 @@ export function newRecords(): Records {
   return { bytes: nothing, start: 0, end: 0, searched: 0, recordStart: 0, recordEnd: 0 };
 }
 
+/** What came and is not read yet is forgotten. */
+export function clearRecords(records: Records): void {
+  Object.assign(records, newRecords());
+}
+
 /** @param chunk given away */
 export function addChunk(records: Records, chunk: Buffer): void {
   const { bytes, start, end } = records;
@@ -49,10 +54,7 @@ export function nextRecord(records: Records, { delimiter, headerSize }: Format, 
   const { bytes, start, end } = records;
   if (start === end) {
     // All is read: nothing is to be kept for long.
-    records.bytes = nothing;
-    records.start = 0;
-    records.end = 0;
-    records.searched = 0;
+    clearRecords(records);
     return false;
   }
   let stop: number;

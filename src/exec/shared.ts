@@ -9,18 +9,21 @@ import { log } from '../log/log.ts';
 import type { ProgramEntry } from '../options/program.ts';
 import { longestMessage, restartAfter } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import { logWithin, newLineBudget, tellLost } from './errorLines.ts';
+import { endTurns } from './errorLines.ts';
 import { newFormat, type Said } from './format.ts';
-import { type Audience, type Audiences, hearAll, listen, stopListening } from './listen.ts';
+import { logWithin, newLineBudget, tellLost } from './lineBudget.ts';
+import { type Audience, hearAll, listen, stopListening } from './listen.ts';
+import { pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
 import { endProgram, isFull, type Program, startProgram, writeRecord } from './program.ts';
+import type { Programs } from './programs.ts';
 import { baseEnvironment, requestVariables } from './variables.ts';
 
 /** The largest id that a record has room for. */
 const lastId = 0xffff_ffff;
 
-export function newSharedProgramHandler(entry: ProgramEntry): Handler {
+export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, true);
-  const audiences: Audiences = [];
+  const { hearing, pipes } = programs;
   /**
    * By ids of their own, which are not used again (before four billion others were): what the program says to someone who
    * has left must not reach whoever came next.
@@ -42,15 +45,20 @@ export function newSharedProgramHandler(entry: ProgramEntry): Handler {
   let whenGone: (() => void) | undefined;
 
   function start(): void {
-    if (server === undefined) return;
+    if (server === undefined || isStopping) return;
+    const taken = takePipes(pipes, server, 1, start);
+    if (taken === undefined) return;
     const { execEnv, execGrace } = server.configuration;
     startedAt = performance.now();
     newest = undefined;
-    program = startProgram(entry, baseEnvironment(execEnv), execGrace, undefined, {
-      stirs: () => newest !== undefined && listen(audiences, newest),
+    const events = {
+      stirs: () => newest !== undefined && listen(hearing, newest),
       drained,
       gone: restartIfOver,
-    });
+    };
+    program = startProgram(
+      ...([entry, baseEnvironment(execEnv), execGrace, undefined, events, taken, hearing.errors] as const),
+    );
     if (program === undefined) restartLater();
     else newest = newAudience(server, program);
   }
@@ -180,16 +188,20 @@ export function newSharedProgramHandler(entry: ProgramEntry): Handler {
     },
 
     turnEnds() {
-      hearAll(audiences);
+      if (server !== undefined) hearAll(server, hearing);
     },
 
+    // Its pipes are counted while it is started again, too: connections must not take their place.
     started(owner) {
       server = owner;
+      server.descriptors.pipes += pipesPerProgram;
+      stockPipes(pipes, owner, 1);
       start();
     },
 
     async stopped() {
       isStopping = true;
+      endTurns(hearing.errors);
       clearTimeout(timer);
       if (newest === undefined || newest.program.isGone) return;
       stopListening(newest);

@@ -254,9 +254,23 @@ export const programShare = 1024;
 /** What a program still writes when its connection is gone is read, up to so much, so that it can come to its end. */
 export const maxUnheard = 1 * MiB;
 
-/** Of a program's stderr: characters of a line, and lines in a second, that reach the log. */
+/**
+ * Of a program's stderr: characters of a line that reach the log, and lines and bytes that are read in a second. A program
+ * that writes more has to wait.
+ */
 export const maxErrorLine = 1000;
 export const maxErrorLines = 100;
+export const maxErrorBytes = 256 * KiB;
+
+/** What is read of a program's stderr after its end; the pipe and Node's buffer have 144 KiB. */
+export const maxErrorRest = 256 * KiB;
+
+/** What all programs' stderr may use of a turn, in the units of `turnShare`, and what a line in the log costs of it. */
+export const errorShare = turnShare;
+export const errorLineWork = 64;
+
+/** Programs that pipes are made for at once, by one `mkfifo`: starting that takes as long as starting a program. */
+export const pipesAtOnce = 8;
 
 /**
  * A shared program that ended is started again after this time, the next time after twice as long, and so on up to the

@@ -63,6 +63,9 @@ for (const [how, end] of [
 ] as const) {
   test(`SIGTERM, and then SIGKILL, goes to all that a program has started when its client ${how}`, async t => {
     const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '200ms');
+    const probe = await connectRaw(server.port, { path: '/echo' });
+    // Its answer comes after the first turn: pipes for the first programs are there.
+    await roundTrip(probe);
     const before = openDescriptors(server.pid);
     const client = await connectRaw(server.port, { path: '/x' });
     const pids = await pidsOf(client);
@@ -73,8 +76,9 @@ for (const [how, end] of [
     await untilSo(() => !pids.some(isAlive));
     assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL']);
     client.destroy();
-    // The warden has one.
-    await untilSo(() => openDescriptors(server.pid) <= before + 1);
+    // The program's pipes were made ahead: three are gone, and the warden has one.
+    await untilSo(() => openDescriptors(server.pid) <= before - 2);
+    probe.destroy();
   });
 }
 

@@ -138,10 +138,16 @@ test('when it ends, its connections are closed with 1012, it starts again after 
 });
 
 test('one that cannot be started is tried again and again', async t => {
-  const path = writeProgram(folder, 'late', '#!/bin/sh\nexec cat\n');
-  writeProgram(folder, 'late', '#!/no/such\n');
+  // It is there when the server starts; then it is replaced, and ends.
+  const path = writeProgram(folder, 'late', '#!/bin/sh\nread line\n');
   const server = await startServerFor(t, '--exec-shared', `late=${quoteWords(path)}`, '--log-level', 'debug');
+  writeProgram(folder, 'late', '#!/no/such\n');
+  const last = await connectRaw(server.port, { path: '/late' });
+  last.send(frame(opcode.text, 'end'));
   await untilLogged(server, 'program not started', 2);
+  last.destroy();
+  const { why } = await server.untilLogged(({ event }) => event === 'program not started');
+  assert.match(String(why), /wants the interpreter "\/no\/such", which does not exist/);
   const early = await connectRaw(server.port, { path: '/late' });
   assert.match(await nextShown(early), /^close 1013 /);
   writeProgram(folder, 'late', '#!/bin/sh\nexec cat\n');
@@ -231,8 +237,8 @@ test('who comes while it owes more than --max-buffered is sent away', async t =>
     '100ms',
   );
   const client = await connectRaw(server.port, { path: '/x' });
-  // The system takes two of them or so.
-  for (let i = 0; i < 4; i++) client.send(frame(opcode.text, 'x'.repeat(100_000)));
+  // The pipe has less than one of them.
+  for (let i = 0; i < 2; i++) client.send(frame(opcode.text, 'x'.repeat(100_000)));
   client.send(frame(opcode.ping, ''));
   assert.equal((await client.nextFrame())?.opcode, opcode.pong);
   const late = await connectRaw(server.port, { path: '/x' });

@@ -1,0 +1,128 @@
+/** Programs have pipes, which they can open as files, and those are counted among the descriptors. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import * as file from 'node:test';
+import { test } from 'node:test';
+import { spareDescriptors } from '../../src/protocol/bounds.ts';
+import { roundTrip } from '../support/echoProbe.ts';
+import { connectRaw, type RawClient } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { newFolder, nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
+
+const folder = newFolder(file);
+/** All three by name, each opened again by another process. */
+const byName = `#!/bin/sh
+read line </dev/stdin
+echo "got $line" >/dev/stdout
+echo "says $line" >/dev/stderr
+exec tee /dev/stderr </dev/stdin
+`;
+const opener = writeProgram(folder, 'opener', byName);
+const options = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];
+
+async function assertOpens(client: RawClient): Promise<void> {
+  client.send(frame(opcode.text, 'first'), frame(opcode.text, 'second'));
+  assert.deepEqual([await nextShown(client), await nextShown(client)], ['got first', 'second']);
+}
+
+for (const how of ['--exec', '--exec-shared']) {
+  test(`a program may open /dev/stdin, /dev/stdout and /dev/stderr (${how})`, async t => {
+    const path = how === '--exec' ? opener : writeProgram(folder, 'all', byName.replace('"got', '"* got'));
+    const server = await startServerFor(t, how, `x=${quoteWords(path)}`);
+    const client = await connectRaw(server.port, { path: '/x' });
+    if (how === '--exec') await assertOpens(client);
+    else {
+      client.send(frame(opcode.text, 'first'));
+      assert.equal(await nextShown(client), 'got 1 first');
+    }
+    const first = how === '--exec' ? 'says first' : 'says 1 first';
+    await server.untilLogged(({ event, line }) => event === 'program says' && line === first);
+    client.destroy();
+  });
+}
+
+test('no file is left of the pipes, not even while programs run', async t => {
+  const temporary = join(folder, 'tmp');
+  mkdirSync(temporary);
+  const server = await startServerWith([...options, '--exec', 'x=cat'], {
+    ...process.env,
+    TMPDIR: temporary,
+  });
+  t.after(() => server.kill());
+  const clients = await Promise.all(
+    Array.from({ length: 30 }, () => connectRaw(server.port, { path: '/x' })),
+  );
+  for (const client of clients) await roundTrip(client);
+  await untilSo(() => readdirSync(temporary).length === 0);
+  for (const client of clients) client.destroy();
+});
+
+test('where no pipes can be made programs get sockets, and the log says what that means', async t => {
+  const environment = { ...process.env, TMPDIR: join(folder, 'nowhere') };
+  const server = await startServerWith([...options, '--exec', 'x=cat'], environment);
+  t.after(() => server.kill());
+  for (let i = 0; i < 3; i++) {
+    const client = await connectRaw(server.port, { path: '/x' });
+    await roundTrip(client);
+    client.destroy();
+  }
+  const told = server.logged().filter(({ event }) => event === 'no pipes');
+  assert.equal(told.length, 1);
+  assert.match(String(told[0]?.['means']), /cannot open \/dev\/stdin/);
+});
+
+test('programs get a third of the descriptors; who comes then is turned away, and others are served', async t => {
+  const limit = 150;
+  const server = spawn(
+    'sh',
+    [
+      '-c',
+      `ulimit -n ${limit}; exec "$0" "$@"`,
+      ...[process.execPath, serverScript, ...options, '--exec', 'x=cat', '--exec-max', '0'],
+    ],
+    { stdio: 'pipe' },
+  );
+  const clients: RawClient[] = [];
+  t.after(async () => {
+    for (const client of clients) client.destroy();
+    server.kill('SIGKILL');
+    await once(server, 'close');
+  });
+  let errors = '';
+  server.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
+  const { port } = JSON.parse(ready) as { port: number };
+  const most = Math.floor((limit - spareDescriptors) / 3 / 3);
+  let running = 0;
+  for (let i = 0; i < most + 5; i++) {
+    const client = await connectRaw(port, { path: '/x' });
+    clients.push(client);
+    client.send(frame(opcode.text, 'here'));
+    const answer = await nextShown(client);
+    if (answer === 'here') running++;
+    else assert.match(answer, /^close 1013 too many programs run already; try again later/);
+  }
+  assert.ok(running >= most - 1 && running <= most, `${running} of ${most}`);
+  const logged = /^.*"event":"too many programs".*$/m;
+  await untilSo(() => logged.test(errors));
+  const { raise, openFiles } = JSON.parse(logged.exec(errors)![0]) as Record<string, unknown>;
+  assert.deepEqual([raise, openFiles], ['ulimit -Hn', limit]);
+  const echo = await connectRaw(port, { path: '/echo' });
+  await roundTrip(echo);
+  clients.push(echo);
+  // Their places are free again when they have gone.
+  for (const client of clients.splice(0, most + 5)) client.destroy();
+  for (;;) {
+    const client = await connectRaw(port, { path: '/x' });
+    clients.push(client);
+    client.send(frame(opcode.text, 'again'));
+    if ((await nextShown(client)) === 'again') break;
+  }
+});
