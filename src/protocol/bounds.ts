@@ -326,9 +326,9 @@ export const maxHistoryBytes = 1 * MiB;
 /** Files of rooms (`--data`) that are open at once; the others are opened again when they are needed. */
 export const maxOpenRoomFiles = 64;
 
-/** What the reading of one room's past may use of a turn, and that of all rooms together: 0.5 and 2 ms. */
+/** What reading the pasts of rooms may use of a turn, all together, and of that one room before the next: 2 and 0.5 ms. */
+export const recallShare = 2 * turnShare;
 export const recallSlice = turnShare / 2;
-export const recallSlices = 4;
 
 /** A past that was read, and that nobody has asked for since, is forgotten after this time; milliseconds. */
 export const recallPatience = 5000;

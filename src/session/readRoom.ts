@@ -4,7 +4,8 @@
  */
 import { requestTurn } from '../connection/outbox.ts';
 import { log } from '../log/log.ts';
-import { maxNameBytes, maxPacketBlob, recallPatience, recallSlices } from '../protocol/bounds.ts';
+import { maxNameBytes, maxPacketBlob, recallPatience, recallShare } from '../protocol/bounds.ts';
+import { work } from '../protocol/work.ts';
 import type { StoredMessage } from '../storage/message.ts';
 import { closeRoom, openRoom, recallRoom } from '../storage/room.ts';
 import type { Store } from '../storage/store.ts';
@@ -83,23 +84,24 @@ function fillHistory(room: Room, messages: readonly StoredMessage[]): void {
   for (const { line, time } of since) remember(room.history, line, time);
 }
 
-/** A stage of the turn's end: some slices, each of another room. */
+/** A stage of the turn's end: some slices, of one room after the other. */
 export function readSlices(chat: Chat): void {
   const { beingRead } = chat;
   if (beingRead.size === 0) return;
   const unwanted = performance.now() - recallPatience;
-  let slices = 0;
-  for (const [key, reading] of [...beingRead]) {
-    if (reading.wantedAt < unwanted && (reading.state !== 'reading' || reading.whenOver.length === 0)) {
+  for (const [key, reading] of beingRead) {
+    if (reading.wantedAt < unwanted && (reading.state !== 'reading' || reading.whenOver.length === 0))
       giveUp(chat, key, reading);
-    } else if (reading.state === 'reading' && slices++ < recallSlices) {
-      readSlice(reading);
-      // The others come first in the next turn.
-      beingRead.delete(key);
-      beingRead.set(key, reading);
-    }
   }
-  for (const { state } of beingRead.values()) if (state === 'reading') return requestTurn();
+  const end = work.done + recallShare;
+  for (const [key, reading] of beingRead) {
+    if (reading.state !== 'reading') continue;
+    if (work.done >= end) return requestTurn();
+    readSlice(reading);
+    // It comes again, in this turn or the next one, when the others had a slice.
+    beingRead.delete(key);
+    beingRead.set(key, reading);
+  }
 }
 
 /** Nobody waits for it any more. */

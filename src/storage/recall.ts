@@ -52,10 +52,10 @@ const longDamage = { bytes: 1024, lines: 16 };
 /** Remembered stretches of one file. */
 const maxStretches = 256;
 
-/** The work that a line takes, in the units of protocol/work.ts: one is about 0.1 µs. An exception takes 10 µs and more. */
+/** The work that a line takes, in the units of protocol/work.ts: one is about 0.1 µs. An exception takes some µs. */
 const lineCost = 2;
 const parseCost = 16;
-const failureCost = 128;
+const failureCost = 96;
 
 export function newRecall({ messages, bytes }: Remember): Recall {
   return {

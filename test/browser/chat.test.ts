@@ -244,7 +244,7 @@ describe('the chat page', () => {
       for (const page of [ada, bo]) {
         const servers = page.locator('#lines .server');
         assert.equal(await servers.count(), page === ada ? 3 : 1);
-        assert.equal(await servers.first().locator('.nick').textContent(), 'Server');
+        assert.equal(await servers.first().locator('.nick').textContent(), 'server');
         assert.match(await textOf(servers.first().locator('time')), /^\d{1,2}:\d\d\s[AP]M$/);
       }
       await ada.screenshot({ path: join(screenshots, 'server.png') });

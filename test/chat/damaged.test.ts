@@ -5,10 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Command } from '../../src/protocol/packet.ts';
-import { type ChatClient, connectMember, connectUser, hearAll } from '../support/chatClient.ts';
+import {
+  type ChatClient,
+  connectMember,
+  connectUser,
+  hearAll,
+  magicPacket,
+  packetBytes,
+} from '../support/chatClient.ts';
 import { doors, type OpenServer, openServer } from '../support/doors.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
+import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { connectRaw } from '../support/rawClient.ts';
 
 const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
@@ -57,7 +65,7 @@ test('others are served many times while a newcomer waits, and the newcomer lose
 });
 
 test('several come at once by every wire, and each gets in when its room is read', async t => {
-  const data = damagedRooms(t, 'pond', 'lake', 'lobby');
+  const data = damagedRooms(t, 'pond', 'lake', 'lobby', 'sea');
   const server = await openServer(t, '--data', data);
   const newt = await connectTerminal(server.port, 'newt');
   newt.send('/join lake\n/who\nhello, lake\n');
@@ -68,6 +76,13 @@ test('several come at once by every wire, and each gets in when its room is read
       ),
     ),
   );
+  const polled = await openPolled(server.port, 'tpacket');
+  const nick = packetBytes(Command.SetUserNick, 'polly', { uid: 1 });
+  const enter = packetBytes(Command.SetRoom, 'sea', { uid: 2 });
+  await post(server.port, polled, Buffer.concat([magicPacket, nick, enter]));
+  const { messages } = await pollMany(server.port, polled, 4);
+  const last = Buffer.from(messages[3]?.binary ?? '', 'base64');
+  assert.deepEqual([last.readInt32LE(12), last.toString('utf8', 24)], [Command.LoggedMsg, 'old: in sea']);
   const heard = async (client: ChatClient) => (await hearAll(client)).filter(isLogged);
   for (const client of members) {
     const room = client.name.split(' ')[0];

@@ -90,7 +90,7 @@ test('what a reading found before it was given up is known to the next one', t =
     return done;
   };
   let readings = 1;
-  while (count() === 40) readings++;
+  while (readings < 100 && count() === 40) readings++;
   assert.ok(readings > 2 && readings < 40, `${readings} readings of 40 slices`);
 });
 

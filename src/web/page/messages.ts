@@ -108,7 +108,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
 
 function newItem(line: Line): HTMLLIElement {
   const isServer = line.nick === serverNick;
-  const nick = element('bdi', 'nick', isServer ? 'Server' : line.nick);
+  const nick = element('bdi', 'nick', line.nick);
   const text = element('p', 'text');
   text.dir = 'auto';
   if (isServer) nick.prepend(document.querySelector('svg.mark')!.cloneNode(true));

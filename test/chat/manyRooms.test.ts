@@ -1,0 +1,84 @@
+/** Many rooms with files, and few descriptors: rooms get theirs, commands and newcomers too. */
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Command } from '../../src/protocol/packet.ts';
+import { magicPacket, packetBytes } from '../support/chatClient.ts';
+import { assertServes } from '../support/echoProbe.ts';
+import { openPolled, pollMany, post } from '../support/pollClient.ts';
+import { messagesIn } from '../support/roomFiles.ts';
+import { serverScript } from '../support/serverProcess.ts';
+
+const limit = 120;
+const rooms = 150;
+
+test('more rooms with files than descriptors: each keeps its messages, and commands get through', {
+  timeout: 60_000,
+}, async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'pollywog-rooms-'));
+  const data = join(folder, 'data');
+  const control = join(folder, 'control.sock');
+  const options = [
+    '-p',
+    '0',
+    '--host',
+    '127.0.0.1',
+    '--control',
+    control,
+    '--log-format',
+    'json',
+    '--data',
+    data,
+  ];
+  const command = `ulimit -n ${limit}; exec "$0" "$@"`;
+  const server = spawn('sh', ['-c', command, process.execPath, serverScript, ...options], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  t.after(async () => {
+    server.kill('SIGKILL');
+    if (server.exitCode === null && server.signalCode === null) await once(server, 'close');
+    rmSync(folder, { recursive: true });
+  });
+  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
+  const { port } = JSON.parse(ready) as { port: number };
+
+  const sessions: string[] = [];
+  for (let room = 0; room < rooms; room++) {
+    // A client over HTTP has no descriptor of its own.
+    const session = await openPolled(port, 'tpacket');
+    const nick = packetBytes(Command.SetUserNick, `user${room}`, { uid: 1 });
+    const enter = packetBytes(Command.SetRoom, `room${room}`, { uid: 2 });
+    const say = packetBytes(Command.NewMsg, 'first', { uid: 3 });
+    await post(port, session, Buffer.concat([magicPacket, nick, enter, say]));
+    sessions.push(session);
+  }
+  for (const session of sessions)
+    await post(port, session, packetBytes(Command.NewMsg, 'second', { uid: 4 }));
+  for (const session of sessions.slice(0, 3)) {
+    const { messages } = await pollMany(port, session, 5);
+    const commands = messages.map(({ binary = '' }) => Buffer.from(binary, 'base64').readInt32LE(12));
+    assert.deepEqual(commands, [
+      Command.RespOk,
+      Command.RespOk,
+      Command.NewUser,
+      Command.NewMsg,
+      Command.NewMsg,
+    ]);
+  }
+  const open = readdirSync(`/proc/${server.pid}/fd`).length;
+  assert.ok(open < limit - 32, `${open} descriptors are open`);
+  await assertServes(port);
+  const words = [serverScript, 'info', '--json', '--control', control];
+  assert.match((await promisify(execFile)(process.execPath, words)).stdout, /"connections"/);
+  for (let room = 0; room < rooms; room++)
+    assert.deepEqual(
+      messagesIn(data, `room${room}`).map(({ text }) => text),
+      ['first', 'second'],
+    );
+});
