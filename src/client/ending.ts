@@ -1,4 +1,5 @@
 /** How the client's work ends: what the shell is told, and what is said on stderr. */
+import { withDots } from '../log/printable.ts';
 
 /** Exit codes; `--help` lists them. */
 export const Exit = {
@@ -32,7 +33,7 @@ export function ending(exit: number, sentence: string, isPassing = false): Endin
 
 /** What a server sent, as it may be shown in a terminal: nothing in it is taken for a command. */
 export function printable(text: string): string {
-  return text.replace(/(?![\n\t])[\x00-\x1f\x7f-\x9f]/g, '\u00b7');
+  return withDots(text, '\n\t');
 }
 
 /** Milliseconds as people read them: `500ms`, `2s`. */

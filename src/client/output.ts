@@ -1,5 +1,6 @@
 /** What the client prints: messages on stdout, and all else, line by line, on stderr. */
 import { Buffer } from 'node:buffer';
+import { printableJson } from '../log/printable.ts';
 import type { Message } from '../protocol/message.ts';
 import type { Configuration } from './configuration.ts';
 import { printable } from './ending.ts';
@@ -58,7 +59,7 @@ export function newOutput(framing: Configuration['framing'], terminal: Terminal 
     onGone() {},
   };
   const textOf = (bytes: Buffer): Buffer => {
-    if (framing === 'json') return Buffer.from(JSON.stringify(bytes.toString('utf8')));
+    if (framing === 'json') return Buffer.from(printableJson(bytes.toString('utf8')));
     // A server's bytes are no commands to a terminal.
     return isWatched && framing !== 'binary' ? Buffer.from(printable(bytes.toString('utf8'))) : bytes;
   };

@@ -168,8 +168,9 @@ export function noteLost(connection: Connection, errno: string | undefined): voi
   noteEnding(connection, 'client', howLeft(connection), { isOrdinary: hasSaidNothing(connection) });
 }
 
-function hasSaidNothing({ bytesIn }: Connection): boolean {
-  return bytesIn === 0;
+/** A proxy's header and the handshake of TLS say nothing yet: health checks end there. */
+function hasSaidNothing({ bytesIn, wire, input }: Connection): boolean {
+  return bytesIn === 0 || (wire.name === 'unknown' && input === undefined);
 }
 
 function howLeft(connection: Connection): string {

@@ -12,7 +12,7 @@ export function isTrustedAddress({ configuration: { trustProxy } }: Server, addr
   if (trustProxy.length === 0) return false;
   const ip = parseIp(hostOf(address));
   return trustProxy.some(({ network }) =>
-    network === undefined ? address === 'unix' : ip !== undefined && isInNetwork(ip, network),
+    network === undefined ? address === noAddress : ip !== undefined && isInNetwork(ip, network),
   );
 }
 
@@ -28,9 +28,12 @@ export function showAddress(address: string, port: number): string {
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 
-/** The peer of a socket; a Unix socket's has no address. */
+/** Of a peer on a Unix socket, and of one on TCP that is gone. */
+export const noAddress = 'unix';
+
+/** The peer of a socket. */
 export function showPeer(address: string | undefined, port: number | undefined): string {
-  return address === undefined || port === undefined ? 'unix' : inOnePiece(showAddress(address, port));
+  return address === undefined || port === undefined ? noAddress : inOnePiece(showAddress(address, port));
 }
 
 /**

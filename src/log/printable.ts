@@ -5,6 +5,16 @@ const unsafe = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
 
 const unfit = new RegExp(`[\\x00-\\x1f]|${unsafe.source}`);
 
+const controls = new RegExp(unfit.source, 'g');
+
+/**
+ * Text for a terminal, a dot for each character that a terminal could obey.
+ * @param kept control characters that stay as they are
+ */
+export function withDots(text: string, kept: string): string {
+  return text.replace(controls, character => (kept.includes(character) ? character : '\u00b7'));
+}
+
 const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
 /** Text without quotes around it; what is escaped, is so as in JSON. */

@@ -233,9 +233,7 @@ export class BareSocket implements Socket {
 
   address(): string {
     if (this.handle.getpeername === undefined) return showPeer(undefined, undefined);
-    peer.address = 'gone';
-    peer.port = 0;
-    this.handle.getpeername(peer);
+    if (this.handle.getpeername(peer) !== 0) return showPeer(undefined, undefined);
     return showPeer(peer.address, peer.port);
   }
 }

@@ -14,6 +14,7 @@ import { noteLost } from '../connection/ending.ts';
 import { hasHeldInput, isHeld } from '../connection/hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from '../connection/memory.ts';
 import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from '../connection/outbox.ts';
+import { noAddress } from '../connection/peer.ts';
 import { leavePlaces } from '../connection/places.ts';
 import { clearQueue } from '../connection/queue.ts';
 import type { Listener, Server } from '../connection/server.ts';
@@ -83,9 +84,15 @@ function acceptConnections(server: Server): void {
   accepted.length = 0;
 }
 
-function acceptConnection(server: Server, socket: Socket, { firstWire, isControl }: Listener): void {
+function acceptConnection(server: Server, socket: Socket, { firstWire, isControl, port }: Listener): void {
   if (!isControl) server.counters.accepted++;
   const address = socket.address();
+  if (address === noAddress && port !== undefined) {
+    // A health check may reset its connection before it is accepted: nobody could be answered.
+    if (isLogged('debug')) log('debug', 'reset before it was accepted');
+    socket.destroy();
+    return;
+  }
   if (!isControl && (server.isDraining || !mayEnter(server, address))) {
     if (isLogged('debug')) log('debug', 'turned away', { address });
     socket.destroy();

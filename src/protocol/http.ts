@@ -181,7 +181,7 @@ function parseRequestLine(line: string): Pick<Head, 'method' | 'target' | 'path'
   if (targetEnd === -1) throw malformed('the request line is not of the form "GET /path HTTP/1.1"');
   const version = readVersion(line.slice(targetEnd + 1));
   const target = line.slice(methodEnd + 1, targetEnd);
-  return { method, target, version, ...splitTarget(target) };
+  return { method, target, version, ...splitTarget(target, method) };
 }
 
 function readVersion(text: string): Head['version'] {
@@ -193,7 +193,9 @@ function readVersion(text: string): Head['version'] {
 }
 
 /** RFC 9112 §3.2: origin-form, or absolute-form, which a server must accept, too. */
-function splitTarget(target: string): Pick<Head, 'path' | 'query'> {
+function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query'> {
+  // RFC 9112 §3.2.4: asterisk-form asks about the server as a whole.
+  if (target === '*' && method === 'OPTIONS') return { path: '*', query: '' };
   let from = 0;
   if (!target.startsWith('/')) {
     const absolute = /^(?:http|ws)s?:\/\/([^/?]*)/i.exec(target);

@@ -1,4 +1,5 @@
 /** The chat, said in lines for a terminal: what people say as `nick: text`, all else after a `*`, or a `!`. */
+import { withDots } from '../log/printable.ts';
 import type { Voice } from './room.ts';
 
 const line = (text: string) => Buffer.from(`${text}\n`);
@@ -8,7 +9,7 @@ const line = (text: string) => Buffer.from(`${text}\n`);
  * no one can be made to say what they did not.
  */
 export function printable(text: string): string {
-  return text.replace(/\r?\n/g, '\n    ').replace(/(?!\n)[\x00-\x1f\x7f-\x9f]/g, '\u00b7');
+  return withDots(text.replace(/\r?\n/g, '\n    '), '\n');
 }
 
 export const lineVoice: Voice = {

@@ -51,6 +51,8 @@ function addSource(pages: Map<string, Page>, name: string, { type, body }: Page)
 
 const pages = loadPages();
 
+const pageMethods = 'GET, HEAD, OPTIONS';
+
 /**
  * Answers a request that is no handshake.
  * @param endpoints the names that WebSocket clients connect to, for whoever comes to one without asking for WebSocket
@@ -59,6 +61,13 @@ const pages = loadPages();
  */
 export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, isSecure: boolean): Buffer {
   const page = pages.get(head.path);
+  if (head.method === 'OPTIONS') {
+    const isEndpoint = endpoints.has(head.path.split('/', 2)[1] ?? '');
+    // RFC 9110 §9.3.7: load balancers ask this, too, to see whether the server lives.
+    if (head.path === '*') return encodeResponse(204, { Allow: 'GET, HEAD, POST, DELETE, OPTIONS' }, '');
+    if (page !== undefined) return encodeResponse(204, { Allow: pageMethods }, '');
+    if (isEndpoint) return encodeResponse(204, { Allow: 'GET, OPTIONS' }, '');
+  }
   if (page === undefined) {
     if (endpoints.has(head.path.split('/', 2)[1] ?? '')) {
       const s = isSecure ? 's' : '';
@@ -68,7 +77,7 @@ export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, 
     throw new ProtocolError(404, 'there is no such page');
   }
   if (head.method !== 'GET' && head.method !== 'HEAD') {
-    throw new ProtocolError(405, 'a page can only be read', { Allow: 'GET, HEAD' });
+    throw new ProtocolError(405, 'a page can only be read', { Allow: pageMethods });
   }
   // RFC 9110 §12.5.3: only for whoever can read it, and what refuses it says so with a quality of 0.
   const isGzipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(

@@ -237,8 +237,9 @@ export function refuse(connection: Connection, error: ProtocolError, head?: Head
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   server.counters.refused++;
-  // Browsers ask for pages that nobody has (favicon.ico), and bots for many more: nobody has to hear of it.
-  const isOrdinary = head !== undefined && !asksForWebSocket(head) && (status === 404 || status === 405);
+  // Browsers ask for pages that do not exist (favicon.ico), bots for many more, and health checks for endpoints.
+  const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
+  const isOrdinary = isPage && (status === 404 || status === 405 || status === 426);
   log(isOrdinary ? 'debug' : 'info', 'refused', {
     id,
     address,

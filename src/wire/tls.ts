@@ -74,7 +74,10 @@ function newHandshakeWire(inside: Wire): Wire {
 
     lost(connection, error) {
       if (connection.phase !== 'open') return;
-      noteRefused(connection, `the handshake of TLS failed: ${error ?? 'the peer ended the connection'}`);
+      // A port scan or a health check may go no further than this.
+      const isLeft = error === undefined || error === 'ECONNRESET';
+      const how = error ?? 'the peer ended the connection';
+      noteRefused(connection, `the handshake of TLS failed: ${how}`, isLeft ? 'debug' : 'info');
       endConnection(connection);
     },
 
@@ -92,7 +95,7 @@ function newHandshakeWire(inside: Wire): Wire {
   };
 }
 
-function noteRefused(connection: Connection, reason: string): void {
+function noteRefused(connection: Connection, reason: string, level: 'info' | 'debug' = 'info'): void {
   connection.server.counters.refused++;
-  log('info', 'refused', { id: connection.id, address: connection.address, reason });
+  log(level, 'refused', { id: connection.id, address: connection.address, reason });
 }

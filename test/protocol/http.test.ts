@@ -144,7 +144,7 @@ describe('parseRequestHead', () => {
     ['HTTP/2.0', 'PRI * HTTP/2.0\r\n\r\n', 501, /unknown method/],
     ['GET of HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 505, /not HTTP\/2.0/],
     ['HTTP/0.9 by name', 'GET / HTTP/0.9\r\nHost: a\r\n\r\n', 505, /not HTTP\/0.9/],
-    ['asterisk', 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n', 400, /not a path/],
+    ['asterisk', 'GET * HTTP/1.1\r\nHost: a\r\n\r\n', 400, /not a path/],
     ['authority', 'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n', 400, /not a path/],
     ['other scheme', 'GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, /not a path/],
     ['user in the target', 'GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, /not a path/],

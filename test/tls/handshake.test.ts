@@ -64,6 +64,8 @@ for (const sockets of ['auto', 'public']) {
         sockets,
         '--handshake-timeout',
         '700ms',
+        '--log-level',
+        'debug',
         ...tlsOptions(identity),
       );
     });
@@ -85,7 +87,9 @@ for (const sockets of ['auto', 'public']) {
       );
       socket.end();
       const answer = await got;
-      const lines = server.logged().filter(({ address }) => address === `127.0.0.1:${port}`);
+      const lines = server
+        .logged()
+        .filter(({ event, address }) => event === 'refused' && address === `127.0.0.1:${port}`);
       assert.equal(lines.length, 1, 'logged once');
       return [answer, String(reason)];
     }
@@ -124,7 +128,9 @@ for (const sockets of ['auto', 'public']) {
       socket.write(hello);
       await once(socket, 'data');
       socket.resetAndDestroy();
-      const { reason } = await server.untilLogged(({ address }) => address === `127.0.0.1:${port}`);
+      const { reason } = await server.untilLogged(
+        ({ event, address }) => event === 'refused' && address === `127.0.0.1:${port}`,
+      );
       assert.equal(reason, 'the handshake of TLS failed: ECONNRESET');
     });
 

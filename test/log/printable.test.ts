@@ -1,0 +1,33 @@
+/** Text of strangers in a log or a terminal. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { printable as printableInClient } from '../../src/client/ending.ts';
+import { printableJson, printableLine } from '../../src/log/printable.ts';
+import { printable as printableInChat } from '../../src/session/lineVoice.ts';
+
+/** Controls, C1 controls, line separators, embeddings and overrides, isolates. */
+const commands = [
+  ...['\x00', '\x07', '\x08', '\r', '\x1b', '\x7f', '\x80', '\x85', '\x9b', '\x9f'],
+  ...['\u2028', '\u2029', '\u202a', '\u202b', '\u202c', '\u202d', '\u202e'],
+  ...['\u2066', '\u2067', '\u2068', '\u2069'],
+];
+
+test('no terminal gets a character that it could obey, wherever the text is shown', () => {
+  for (const command of commands) {
+    const text = `a${command}b`;
+    assert.equal(printableInChat(text), 'a·b', JSON.stringify(text));
+    assert.equal(printableInClient(text), 'a·b', JSON.stringify(text));
+    for (const shown of [printableLine(text), printableJson(text)]) {
+      assert.ok(!shown.includes(command), JSON.stringify(text));
+      assert.match(shown, /a\\.+b/);
+    }
+    assert.equal(JSON.parse(printableJson(text)), text);
+  }
+});
+
+test('text of all scripts stays as it is, and lines stay lines', () => {
+  const text = 'Grüße 🐸 שלום こんにちは \u200f';
+  for (const show of [printableInChat, printableInClient, printableLine]) assert.equal(show(text), text);
+  assert.equal(printableInChat('one\ntwo\r\nthree'), 'one\n    two\n    three');
+  assert.equal(printableInClient('one\n\ttwo'), 'one\n\ttwo');
+});
