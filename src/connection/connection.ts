@@ -99,6 +99,8 @@ export interface Connection {
   messageAt: number;
   /** When the ping that is unanswered was sent; 0 when there is none. */
   pingedAt: number;
+  /** When a peer that is not read from was last probed, as in `now`. */
+  probedAt: number;
   /** Who waits for a pong of their own. */
   pings: readonly Ping[] | undefined;
   /** What the socket had not sent then: whoever takes some of it lives, though the ping waits behind the rest. */
@@ -165,6 +167,7 @@ export function newConnection(
     heardAt: server.now,
     messageAt: server.now,
     pingedAt: 0,
+    probedAt: 0,
     pings: undefined,
     unsentAtPing: 0,
     endingAt: 0,

@@ -213,6 +213,12 @@ export const spoolGrace = 200;
 /** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
 export const spoolRescan = 5000;
 
+/**
+ * While a connection's input waits for its handler: after so long without reading, and again after as long, it is found out
+ * whether the peer is gone. That takes two writes: the system answers the first, and fails the second. Milliseconds.
+ */
+export const probeInterval = 2000;
+
 /** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
 export const heldBackOutput = 256 * KiB;
 

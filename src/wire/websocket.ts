@@ -19,6 +19,7 @@ import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { sendControl } from '../connection/send.ts';
 import { beginShare, mayInflate, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
+import { probeInterval } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import {
   type EndpointEvents,
@@ -141,14 +142,19 @@ export const websocket: Wire = {
         noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
         giveUp(connection, 'the closing handshake was not answered');
       }
-    } else if (isLevelOverdue(connection, handshakeTimeout)) {
+      return;
+    }
+    if (isLevelOverdue(connection, handshakeTimeout)) {
       noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
       websocket.close(
         connection,
         CloseCode.PolicyViolation,
         `no magic and nick within ${handshakeTimeout / 1000} s`,
       );
-    } else if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
+      return;
+    }
+    if (isHeld(connection) && !connection.isReading) probe(connection);
+    if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
       // Any byte counts as life, not the pong alone.
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
@@ -167,6 +173,17 @@ export const websocket: Wire = {
     }
   },
 };
+
+/**
+ * While the handler of a connection is busy and its input is not read, the system does not report that the peer is gone: only
+ * a write does. A pong that nobody asked for is answered by nothing (RFC 6455 §5.5.3), so it does not add to the input.
+ */
+function probe(connection: Connection): void {
+  const { heardAt, probedAt, queue, server, socket } = connection;
+  if (server.now - Math.max(heardAt, probedAt) < probeInterval || queue.size > 0 || socket.isBusy) return;
+  connection.probedAt = server.now;
+  sendControl(connection, Opcode.Pong, noPayload, 0, 0);
+}
 
 /** A level of trust is to be left within the time that the handshake has. */
 export function isLevelOverdue({ trustLevel, levelAt, server }: Connection, timeout: number): boolean {

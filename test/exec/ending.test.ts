@@ -1,7 +1,7 @@
 /** Nothing is left behind: no process, no zombie, no descriptor, whoever ends first and however. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { roundTrip } from '../support/echoProbe.ts';
+import { roundTrip, untilStill } from '../support/echoProbe.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
@@ -80,6 +80,33 @@ for (const [how, end] of [
     await untilSo(() => openDescriptors(server.pid) <= before - 2);
     probe.destroy();
   });
+}
+
+for (const sockets of ['auto', 'public']) {
+  for (const [how, megabytes, end] of [
+    ['resets the connection', 8, (client: RawClient) => client.socket.resetAndDestroy()],
+    ['goes away', 8, (client: RawClient) => client.destroy()],
+    ['goes away, and all that it sent is read', 0.3, (client: RawClient) => client.destroy()],
+  ] as const) {
+    test(`a program that does not read ends soon when its client ${how} (--sockets ${sockets})`, async t => {
+      const server = await startServerFor(
+        t,
+        ...['--exec', `x=${sh('echo begun; exec sleep 1000')}`, '--exec-grace', '200ms'],
+        // Not because of a ping.
+        ...['--ping-interval', '0', '--sockets', sockets],
+      );
+      const probe = await connectRaw(server.port, { path: '/echo' });
+      const client = await connectRaw(server.port, { path: '/x' });
+      assert.equal(await nextShown(client), 'begun');
+      const batch = Buffer.concat(Array.from({ length: 100 }, () => frame(opcode.text, 'x'.repeat(1000))));
+      for (let sent = 0; sent < megabytes * 10; sent++) client.send(batch);
+      await untilStill(probe, () => client.socket.writableLength);
+      end(client);
+      assert.equal((await server.untilLogged(({ event }) => event === 'program ended'))['with'], 'SIGTERM');
+      await roundTrip(probe);
+      probe.destroy();
+    });
+  }
 }
 
 test('a grandchild that stays when its program ends is ended, and the connection is not kept waiting', async t => {
