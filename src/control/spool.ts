@@ -129,8 +129,8 @@ function concerns({ folders }: Door, folder: string, name: string | undefined): 
 async function reopen(door: Door): Promise<boolean> {
   if (door.isWatchDue) await renewWatch(door);
   try {
-    const folders = await findFolders(door.path);
-    const { identity, isComplete } = await checkFolders(folders);
+    const folders = findFolders(door.path);
+    const { identity, isComplete } = checkFolders(folders);
     if (identity === door.identity) return isComplete;
     await recover(folders);
     door.folders = folders;

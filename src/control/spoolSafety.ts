@@ -2,8 +2,18 @@
  * Whoever may write to the spool's folder commands the server. So it must not be everyone; and of what lies there, only
  * plain files are read: nothing that leads elsewhere, and nothing that could keep whoever opens it waiting.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs';
-import { lstat, mkdir, realpath, stat } from 'node:fs/promises';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readSync,
+  realpathSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorCode } from '../storage/disk.ts';
 import { showSize } from './show.ts';
@@ -17,9 +27,9 @@ import { nextStep, stepLength } from './spoolSteps.ts';
 export async function openFolders(path: string): Promise<Folders> {
   try {
     await makeFolder(path);
-    const folders = await findFolders(path);
+    const folders = findFolders(path);
     await completeFolders(folders);
-    await checkFolders(folders);
+    checkFolders(folders);
     return folders;
   } catch (error) {
     throw new Error(`cannot take commands from ${path}: ${(error as Error).message}`);
@@ -27,10 +37,10 @@ export async function openFolders(path: string): Promise<Folders> {
 }
 
 /** The folders that the path leads to now: it, or a link on the way, may be another than before. @throws Error, a sentence */
-export async function findFolders(path: string): Promise<Folders> {
+export function findFolders(path: string): Folders {
   try {
-    const spool = await realpath(path);
-    if (!(await stat(spool)).isDirectory()) throw new Error(`it is a file, not a folder; ${advice}`);
+    const spool = realpathSync.native(path);
+    if (!statSync(spool).isDirectory()) throw new Error(`it is a file, not a folder; ${advice}`);
     return { spool, running: join(spool, 'running'), failed: join(spool, 'failed') };
   } catch (error) {
     throw explained(path, error);
@@ -64,11 +74,15 @@ async function makeFolder(path: string): Promise<void> {
 
 const advice = 'name another with --spool';
 
+function missing(path: string): Error {
+  return new Error(`there is no folder ${path} (a link may lead nowhere); make it again`);
+}
+
 /** In place of the system's words. */
 function explained(path: string, error: unknown): Error {
   switch (errorCode(error)) {
     case 'ENOENT':
-      return new Error(`there is no folder ${path} (a link may lead nowhere); make it again`);
+      return missing(path);
     case 'ENOTDIR':
       return new Error(`there is a file where a folder should be; ${advice}`);
     case 'EACCES':
@@ -95,26 +109,22 @@ export interface Checked {
   readonly isComplete: boolean;
 }
 
-/** @throws Error, a sentence, where one of them is not safe, or the spool is gone */
-export async function checkFolders(folders: Folders): Promise<Checked> {
-  const { dev, ino, birthtimeMs } = await checkFolder(folders.spool).catch(error => {
-    throw explained(folders.spool, error);
-  });
-  let isComplete = true;
-  for (const path of [folders.running, folders.failed]) {
-    try {
-      await checkFolder(path);
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw explained(path, error);
-      isComplete = false;
-    }
-  }
-  return { identity: `${folders.spool} ${dev} ${ino} ${birthtimeMs}`, isComplete };
+/**
+ * At once, as every look does it: by way of Node's threads these calls would take this thread longer.
+ * @throws Error, a sentence, where one of them is not safe, or the spool is gone
+ */
+export function checkFolders({ spool, running, failed }: Folders): Checked {
+  const stats = checkFolder(spool);
+  if (stats === undefined) throw missing(spool);
+  const [inRunning, inFailed] = [checkFolder(running), checkFolder(failed)];
+  const isComplete = inRunning !== undefined && inFailed !== undefined;
+  return { identity: `${spool} ${stats.dev} ${stats.ino} ${stats.birthtimeMs}`, isComplete };
 }
 
-/** @throws Error, a sentence, where it is not safe, or of the system, where it cannot be looked at */
-async function checkFolder(path: string): Promise<Stats> {
-  const stats = await lstat(path);
+/** @returns undefined where there is none @throws Error, a sentence, where it is not safe */
+function checkFolder(path: string): Stats | undefined {
+  const stats = lookAt(path);
+  if (stats === undefined) return undefined;
   if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
   const own = process.getuid?.() ?? stats.uid;
   if (stats.uid !== own && stats.uid !== 0) {
@@ -124,6 +134,14 @@ async function checkFolder(path: string): Promise<Stats> {
     throw new Error(`everyone may write to ${path}, and so command the server; chmod o-w takes that away`);
   }
   return stats;
+}
+
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw explained(path, error);
+  }
 }
 
 export interface PlainFile {

@@ -99,11 +99,12 @@ test('so is the folder that it has by default', async t => {
 
 test('a socket for clients is made again; who is connected notices nothing', async t => {
   const path = join(newFolder(t), 'public.sock');
-  const server = await startServerFor(t, '--listen', `unix:${path}`);
+  const server = await startServerFor(t, '--listen', `unix:${path}?mode=620`);
   const client = await connectRaw(server.port, { path: '/echo' });
   unlinkSync(path);
   assert.equal(await reload(server), `unix:${path} is listened on again`);
   assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(statSync(path).mode & 0o777, 0o620);
   await roundTrip(client);
   client.destroy();
 });
