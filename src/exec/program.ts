@@ -9,6 +9,7 @@ import { type PipeSet, type Spawned, spawnOn } from './pipes.ts';
 import { clearRecords, newRecords, type Records } from './records.ts';
 import { explainExit, explainFailure } from './script.ts';
 import { forgetGroup, noteGroup } from './warden.ts';
+import { hasOnlyZombies } from './zombies.ts';
 
 export interface Program {
   readonly name: string;
@@ -35,6 +36,8 @@ export interface Program {
   isGone: boolean;
   /** To the next step of its end. */
   timer: NodeJS.Timeout | undefined;
+  /** How often the rest of its group was looked for since its first process has ended. */
+  looks: number;
   /** Its first process has ended, and the others are looked for again and again. */
   watch: NodeJS.Timeout | undefined;
 }
@@ -107,6 +110,7 @@ function newProgram(
     isEnding: false,
     isGroupGone: false,
     isFinishing: false,
+    looks: 0,
     isGone: false,
     timer: undefined,
     watch: undefined,
@@ -153,6 +157,9 @@ export function writeRecord(program: Program, record: Buffer): void {
 
 /** How often we look, in milliseconds, for what the system tells nobody: that the last of a group has ended. */
 const lookInterval = 50;
+
+/** Zombies are looked for less often: that reads some files. */
+const looksPerScan = 10;
 
 /** Ends it and all of its group, in order: its stdin ends; if that is not enough, SIGTERM; if not even that, SIGKILL. */
 export function endProgram(program: Program): void {
@@ -201,6 +208,15 @@ function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
 function lookIfGone(program: Program): void {
   if (program.exit === undefined || program.isFinishing) return;
   program.isGroupGone ||= program.grace === 0 || !kill(program, 0);
+  if (
+    !program.isGroupGone &&
+    program.looks++ % looksPerScan === looksPerScan - 1 &&
+    hasOnlyZombies(program.pid)
+  ) {
+    // In case one is alive that is no orphan: with the group forgotten, nothing else would end it.
+    kill(program, 'SIGKILL');
+    program.isGroupGone = true;
+  }
   if (!program.isGroupGone) program.watch ??= setInterval(() => lookIfGone(program), lookInterval);
   if (!program.isGroupGone || !program.isSilent || program.isFinishing) return;
   clearTimeout(program.timer);

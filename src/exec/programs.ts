@@ -1,5 +1,6 @@
 /** The handlers that are programs of the user's. */
 import type { Handler } from '../connection/handler.ts';
+import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import type { ProgramEntry } from '../options/program.ts';
@@ -20,6 +21,13 @@ export interface Programs {
 /** @throws UsageError where a program is not there, or not to be run */
 export function makeProgramHandlers({ exec, execShared }: Configuration): readonly Handler[] {
   for (const entry of [...exec, ...execShared]) checkProgram(entry);
+  if (process.pid === 1 && exec.length + execShared.length > 0) {
+    log('warn', 'no init', {
+      means:
+        'processes that programs leave behind stay as zombies: the server is process 1, and Node does not wait for them',
+      remedy: 'docker run --init',
+    });
+  }
   const programs: Programs = { running: 0, hearing: newHearing(), pipes: newPipeSupply() };
   return [
     ...exec.map(entry => newProgramHandler(entry, programs)),

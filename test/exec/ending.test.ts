@@ -1,11 +1,14 @@
 /** Nothing is left behind: no process, no zombie, no descriptor, whoever ends first and however. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { type ServerProcess, serverScript, startServerFor } from '../support/serverProcess.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 import { isAlive, nextShown, processes, quoteWords, untilSo } from './programs.ts';
 
@@ -211,6 +214,39 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
     for (const client of clients) client.destroy();
   });
 }
+
+test('as process 1, which leaves orphans as zombies, the server frees the places of their programs', async t => {
+  const script = '(sleep 0.1; exit 0) >/dev/null 2>&1 </dev/null & echo begun';
+  const child = spawn(
+    'unshare',
+    [
+      ...['--user', '--map-root-user', '--pid', '--fork', '--mount-proc', process.execPath, serverScript],
+      ...['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'],
+      ...['--exec', `x=${sh(script)}`, '--exec-max', '1', '--exec-grace', '1h'],
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  t.after(async () => {
+    // What the first process of the namespace leaves behind ends with it.
+    for (const { pid } of processes().filter(({ parent }) => parent === child.pid))
+      process.kill(pid, 'SIGKILL');
+    await once(child, 'close');
+  });
+  const [ready] = (await once(createInterface(child.stdout), 'line')) as [string];
+  const { port, pid } = JSON.parse(ready) as { port: number; pid: number };
+  assert.equal(pid, 1);
+  assert.match(errors, /"event":"no init"/);
+  for (let round = 0; round < 3; ) {
+    const client = await connectRaw(port, { path: '/x' });
+    // Until the place is free again it is 1013.
+    if ((await nextShown(client)) === 'begun') round++;
+    client.destroy();
+  }
+});
 
 test('the warden goes when all others have gone, whatever time they had', async t => {
   const server = await startServerFor(

@@ -35,6 +35,7 @@ const tools: readonly Tool[] = [
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
+  { name: 'unshare', package: 'util-linux', isThere: () => onPath(['unshare']) !== undefined },
   { name: 'man', package: 'man-db', isThere: () => onPath(['man']) !== undefined },
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
 ];
