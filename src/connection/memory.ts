@@ -19,8 +19,10 @@ import {
   memoryLowWater,
   tlsMemory,
 } from '../protocol/bounds.ts';
+import { giveBuffer } from '../protocol/buffers.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { inflationSize } from '../protocol/deflate.ts';
+import { dropUnfinished } from '../protocol/endpoint.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
@@ -29,7 +31,7 @@ import { dropConnection, endConnection, requestTurn } from './outbox.ts';
 import { clearQueue } from './queue.ts';
 import type { Server } from './server.ts';
 
-/** A server's use of memory, in bytes, besides queued output, which `outputMemory` counts. */
+/** A server's use of memory, in bytes, besides queued output, which `outputMemory` counts for all servers of the process. */
 export interface MemoryUse {
   /** The sum of `connection.held`. */
   connections: number;
@@ -156,9 +158,10 @@ function evict(server: Server, connection: Connection): void {
 
 function discard(connection: Connection): void {
   clearQueue(connection.queue);
+  if (connection.input !== undefined) giveBuffer(connection.input);
   connection.input = undefined;
   connection.unfinished = undefined;
-  if (connection.endpoint !== undefined) connection.endpoint.incoming = undefined;
+  if (connection.endpoint !== undefined) dropUnfinished(connection.endpoint);
   connection.handler?.discard?.(connection);
   connection.socket.discard?.();
 }

@@ -8,6 +8,7 @@ import { inputEnd, inputStart, landingSize } from '../connection/regions.ts';
 import type { Listener } from '../connection/server.ts';
 import type { Socket } from '../connection/socket.ts';
 import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/bounds.ts';
+import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { turnMemory } from '../protocol/mask.ts';
 
 /** What became ready since the last turn. The turn takes it, and leaves the lists empty. */
@@ -117,7 +118,10 @@ export function bytesArrived(connection: Connection, bytes: Buffer, count: numbe
     accepting.spilled += count;
   } else {
     if (!follows) {
-      if (input !== undefined) input.copy(turnMemory, position, connection.inputStart, connection.inputEnd);
+      if (input !== undefined) {
+        input.copy(turnMemory, position, connection.inputStart, connection.inputEnd);
+        giveBuffer(input);
+      }
       connection.inputStart = position;
       position += waiting;
     }
@@ -149,12 +153,14 @@ function pauseReading(connection: Connection): void {
 
 /** There is no room left in the turn's memory: the input gets memory of its own. */
 function setAside(connection: Connection, bytes: Buffer, count: number, waiting: number): void {
-  const own = Buffer.allocUnsafeSlow(waiting + count);
-  connection.input?.copy(own, 0, connection.inputStart, connection.inputEnd);
+  const { input } = connection;
+  const own = takeBuffer(waiting + count);
+  input?.copy(own, 0, connection.inputStart, connection.inputEnd);
   bytes.copy(own, waiting, 0, count);
+  if (input !== undefined) giveBuffer(input);
   connection.input = own;
   connection.inputStart = 0;
-  connection.inputEnd = own.length;
+  connection.inputEnd = waiting + count;
 }
 
 /** The connection's input is to be worked through in the coming turn. */

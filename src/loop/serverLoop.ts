@@ -34,6 +34,7 @@ import {
   urgentShare,
   writeCost,
 } from '../protocol/bounds.ts';
+import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { work } from '../protocol/work.ts';
@@ -186,15 +187,16 @@ function postpone(connection: Connection): void {
   if (connection.phase === 'gone') return;
   if (input !== undefined) {
     if (input === turnMemory) keepInput(connection, inputStart, inputEnd);
+    updateHeld(connection);
     if (inputEnd - inputStart > heldInput) setReading(connection, false);
   }
   markReadable(connection);
 }
 
 function keepInput(connection: Connection, start: number, end: number): void {
-  connection.input = Buffer.from(turnMemory.subarray(start, end));
+  connection.input = takeBuffer(end - start);
   connection.inputStart = 0;
-  connection.inputEnd = end - start;
+  connection.inputEnd = turnMemory.copy(connection.input, 0, start, end);
 }
 
 /** A connection may have a message to finish, and nothing more. */
@@ -230,8 +232,10 @@ function readConnection(connection: Connection): void {
 function keepRest(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
   connection.inputSeen = rest;
-  if (rest === 0) connection.input = undefined;
-  else if (input === turnMemory) keepInput(connection, at, end);
+  if (rest === 0) {
+    giveBuffer(input);
+    connection.input = undefined;
+  } else if (input === turnMemory) keepInput(connection, at, end);
   else connection.inputStart = at;
   if (hasUnfinished(connection)) connection.isHeldBack = !isHeld(connection);
   else if (rest === 0) connection.isHeldBack = false;

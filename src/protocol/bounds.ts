@@ -87,6 +87,9 @@ export const connectionMemory = 3 * KiB;
 /** The same over TLS: Node's two streams and OpenSSL's state. Measured: 30 KiB. */
 export const tlsMemory = 32 * KiB;
 
+/** Long buffers that are kept for the next messages, in bytes: one that holds the longest message, by default. */
+export const keptBuffers = 17 * MiB;
+
 /** The part of `maxMemory` that rooms' histories may take before the longest of them forget. */
 export const historyMemoryShare = 1 / 4;
 

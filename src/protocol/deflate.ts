@@ -10,6 +10,7 @@
 import { kMaxLength } from 'node:buffer';
 import { constants, createInflateRaw, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
 import { inflateSlice } from './bounds.ts';
+import { giveBuffer, takeBuffer } from './buffers.ts';
 import { CloseCode, ProtocolError } from './codes.ts';
 import { work } from './work.ts';
 
@@ -183,8 +184,9 @@ function isMessageOver(inflation: Inflation): boolean {
 function makeRoom(inflation: Inflation): void {
   const { output, size, length, maxLength } = inflation;
   const wanted = Math.max(2 * output.length, chunkSize(Math.min(4 * length, inflateSlice)));
-  const grown = Buffer.allocUnsafe(Math.min(wanted, maxLength + 1, kMaxLength));
+  const grown = takeBuffer(Math.min(wanted, maxLength + 1, kMaxLength));
   output.copy(grown, 0, 0, size);
+  giveBuffer(output);
   inflation.output = grown;
 }
 
@@ -198,8 +200,15 @@ export function rewindInflation(inflation: Inflation): void {
 /** Nobody wants the message any more: zlib's state is free at once. */
 export function endInflation(inflation: Inflation): void {
   closeStream(inflation);
+  giveBuffer(inflation.output);
   inflation.output = noWindow;
   inflation.size = 0;
+}
+
+/** The message was delivered, or is not wanted any more: its buffers serve others. */
+export function dropInflation(inflation: Inflation): void {
+  endInflation(inflation);
+  giveBuffer(inflation.compressed);
 }
 
 /** How much memory it takes, zlib's state included. */

@@ -7,7 +7,7 @@
  */
 import { longestMessage, maxCloseReason } from './bounds.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from './codes.ts';
-import { type Deflater, endInflation, type Inflater } from './deflate.ts';
+import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
 import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
 import {
@@ -18,6 +18,7 @@ import {
   checkText,
   checkTextEnd,
   continueMessage,
+  dropMessage,
   finishMessage,
   type IncomingMessage,
   type InflatingMessage,
@@ -212,12 +213,17 @@ function deliver<Owner>(
   endpoint.incoming = undefined;
   if (incoming.isCompressed && endpoint.inflater !== undefined) {
     // What nobody hears is not inflated.
-    if (!isHeard(endpoint, events)) return true;
+    if (!isHeard(endpoint, events)) {
+      dropMessage(incoming);
+      return true;
+    }
     endpoint.inflating = beginInflating(incoming, endpoint.inflater, endpoint.maxMessage);
     return inflate(endpoint, events, owner, endpoint.inflating);
   }
   finishMessage(incoming, message);
-  return deliverMessage(endpoint, events, owner);
+  const goesOn = deliverMessage(endpoint, events, owner);
+  dropMessage(incoming);
+  return goesOn;
 }
 
 /** @returns whether to go on, as after a message */
@@ -231,7 +237,9 @@ function inflate<Owner>(
     if (events.mayInflate?.(owner) === false) return true;
   }
   endpoint.inflating = undefined;
-  return deliverMessage(endpoint, events, owner);
+  const goesOn = deliverMessage(endpoint, events, owner);
+  dropInflation(inflating.inflation);
+  return goesOn;
 }
 
 function resumeInflating<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
@@ -245,7 +253,7 @@ function resumeInflating<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner
 
 /** The endpoint is CLOSED, or about to be: what it has of a message is not wanted any more. */
 function dropInflating(endpoint: Endpoint): void {
-  if (endpoint.inflating !== undefined) endInflation(endpoint.inflating.inflation);
+  if (endpoint.inflating !== undefined) dropInflation(endpoint.inflating.inflation);
   endpoint.inflating = undefined;
 }
 
@@ -261,6 +269,12 @@ function deliverMessage<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>
 /** Nothing more is received or sent. */
 export function endEndpoint(endpoint: Endpoint): void {
   endpoint.state = 'CLOSED';
+  dropUnfinished(endpoint);
+}
+
+/** Frees what is held of a message that is not whole. No further byte of it may be received. */
+export function dropUnfinished(endpoint: Endpoint): void {
+  if (endpoint.incoming !== undefined) dropMessage(endpoint.incoming);
   endpoint.incoming = undefined;
   dropInflating(endpoint);
 }

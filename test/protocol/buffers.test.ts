@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { keptBuffers } from '../../src/protocol/bounds.ts';
+import { giveBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
+
+const MiB = 1024 * 1024;
+
+test('a buffer has at least the size asked for, with room for what zlib appends to a power of two', () => {
+  for (const size of [0, 1, 1000, 32_768, 32_769, 65_536, 65_542, 65_601, 100_000, MiB + 1, 16 * MiB + 6]) {
+    assert.ok(takeBuffer(size).length >= size, `${size}`);
+  }
+  assert.ok(takeBuffer(16 * MiB + 6).length < 17 * MiB);
+});
+
+test('a buffer that is given back is the next one of its size, and is in use only once', () => {
+  const first = takeBuffer(MiB);
+  giveBuffer(first);
+  assert.equal(takeBuffer(MiB - 5), first);
+  assert.notEqual(takeBuffer(MiB), first);
+});
+
+test('short buffers, and those from elsewhere, are left to the collector', () => {
+  const short = takeBuffer(1000);
+  giveBuffer(short);
+  assert.notEqual(takeBuffer(1000), short);
+  const other = Buffer.alloc(MiB);
+  giveBuffer(other);
+  assert.notEqual(takeBuffer(MiB - 100), other);
+});
+
+test('no more is kept than a bound', () => {
+  const many = Array.from({ length: 100 }, () => takeBuffer(MiB));
+  for (const buffer of many) giveBuffer(buffer);
+  const again = Array.from({ length: 100 }, () => takeBuffer(MiB));
+  const kept = again.filter(buffer => many.includes(buffer)).length;
+  assert.ok(kept > 0 && kept * MiB <= keptBuffers, `${kept}`);
+});
