@@ -1,40 +1,5 @@
 #!/usr/bin/env node
-/** The client: options → configuration → dial → talk. */
-import { readFileSync } from 'node:fs';
-import { readConfiguration } from './client/configuration.ts';
-import { Exit } from './client/ending.ts';
-import { clientHelp } from './client/help.ts';
-import { untilPrinted } from './client/output.ts';
-import { runClient } from './client/run.ts';
-import { UsageError } from './options/error.ts';
-import { checkProcessText } from './options/text.ts';
+/** The client's program. */
+import { load } from './options/load.ts';
 
-async function main(): Promise<number> {
-  const argv = process.argv.slice(2);
-  checkProcessText(argv, {});
-  const configuration = readConfiguration(argv);
-  if (configuration === 'help') return print(clientHelp());
-  if (configuration === 'version') return print(version());
-  return runClient(configuration);
-}
-
-function print(text: string): number {
-  process.stdout.write(`${text}\n`);
-  return Exit.Done;
-}
-
-function version(): string {
-  const file = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(file) as { version: string }).version;
-}
-
-let code: number;
-try {
-  code = await main();
-} catch (error) {
-  process.stderr.write(`pollywog-client: ${(error as Error).message}\n`);
-  code = error instanceof UsageError ? Exit.Usage : Exit.Failed;
-}
-await untilPrinted();
-// stdin may still be open, and would keep us here.
-process.exit(code);
+await load('pollywog-client', [() => import('./client/program.ts')]);

@@ -33,16 +33,16 @@ export function logDone({ command, values }: Call, { via, from }: Answer, result
   log(journal.level, journal.done, {
     command: command.name,
     ...given(command, values),
+    ...fields,
     via,
     from,
-    ...fields,
   });
 }
 
 export function logRefused({ command, values }: Call, { via, from }: Answer, error: Error): void {
   const { journal } = command;
   if (journal === undefined || !isLogged(journal.refusedLevel)) return;
-  const fields = { command: command.name, ...given(command, values), via, from, reason: error.message };
+  const fields = { command: command.name, ...given(command, values), reason: error.message, via, from };
   log(journal.refusedLevel, journal.refused, fields);
 }
 

@@ -137,9 +137,9 @@ export async function reloadAndLog(
   via: string,
 ): Promise<void> {
   try {
-    log('info', 'reloaded', { via, ...changeFields(await reload(server, readAgain)) });
+    log('info', 'reloaded', { ...changeFields(await reload(server, readAgain)), via });
   } catch (error) {
-    log('error', 'reload failed', { via, reason: (error as Error).message });
+    log('error', 'reload failed', { reason: (error as Error).message, via });
   }
 }
 

@@ -13,6 +13,7 @@ import { spareDescriptors } from '../../src/protocol/bounds.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript } from '../support/serverProcess.ts';
 
+const limitOf = { timeout: 60_000 };
 const limit = 120;
 /** What connections get: two listeners, one of them for commands, are counted as well. */
 const welcome = limit - spareDescriptors - 2;
@@ -72,4 +73,33 @@ test('the last descriptors are for commands, and the log says so', { timeout: 60
   for (const client of clients) client.destroy();
   while ((await info()).connections > 0);
   await assertServes(port);
+});
+
+test('both programs start where few files may be open: they are loaded in parts', limitOf, async () => {
+  for (const [script, ...words] of [
+    [serverScript, '--version'],
+    [serverScript, 'checkconfig'],
+    [serverScript.replace('server.js', 'client.js'), '--version'],
+  ] as const) {
+    const command = 'ulimit -n 64; exec "$0" "$@"';
+    const { stderr } = await promisify(execFile)('sh', ['-c', command, process.execPath, script, ...words]);
+    assert.equal(stderr, '');
+  }
+});
+
+test('a program that cannot be loaded for want of open files says so in a sentence', limitOf, async () => {
+  const module = JSON.stringify(new URL('../../src/options/load.js', import.meta.url).href);
+  for (const [code, sentence] of [
+    [
+      'EMFILE',
+      'this process may open too few files at once; raise its limit, for instance with ulimit -n 1024',
+    ],
+    ['ENFILE', 'the system has too many files open; close some, or raise fs.file-max'],
+  ]) {
+    const failing = `() => Promise.reject(Object.assign(new Error('too many open files'), { code: '${code}' }))`;
+    const script = `const { load } = await import(${module}); await load('pollywog', [async () => {}, ${failing}])`;
+    const running = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+    const failure = { code: 1, stderr: `pollywog: cannot start: ${sentence}\n` };
+    await assert.rejects(running, failure);
+  }
 });

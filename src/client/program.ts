@@ -1,0 +1,39 @@
+/** The client: options → configuration → dial → talk. */
+import { readFileSync } from 'node:fs';
+import { UsageError } from '../options/error.ts';
+import { checkProcessText } from '../options/text.ts';
+import { readConfiguration } from './configuration.ts';
+import { Exit } from './ending.ts';
+import { clientHelp } from './help.ts';
+import { untilPrinted } from './output.ts';
+import { runClient } from './run.ts';
+
+async function main(): Promise<number> {
+  const argv = process.argv.slice(2);
+  checkProcessText(argv, {});
+  const configuration = readConfiguration(argv);
+  if (configuration === 'help') return print(clientHelp());
+  if (configuration === 'version') return print(version());
+  return runClient(configuration);
+}
+
+function print(text: string): number {
+  process.stdout.write(`${text}\n`);
+  return Exit.Done;
+}
+
+function version(): string {
+  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}
+
+let code: number;
+try {
+  code = await main();
+} catch (error) {
+  process.stderr.write(`pollywog-client: ${(error as Error).message}\n`);
+  code = error instanceof UsageError ? Exit.Usage : Exit.Failed;
+}
+await untilPrinted();
+// stdin may still be open, and would keep us here.
+process.exit(code);

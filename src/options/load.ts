@@ -1,0 +1,25 @@
+/**
+ * Loads a program part by part. Node opens all files of an import at once, so the whole at once would need a hundred more
+ * open files than the server needs to run.
+ */
+import { Exit } from './error.ts';
+
+/** @param parts each imports some of the program, in order; the last one runs it */
+export async function load(name: string, parts: readonly (() => Promise<unknown>)[]): Promise<void> {
+  try {
+    for (const part of parts) await part();
+  } catch (error) {
+    const why = tooFewFiles.get((error as NodeJS.ErrnoException).code ?? '');
+    if (why === undefined) throw error;
+    process.stderr.write(`${name}: cannot start: ${why}\n`);
+    process.exit(Exit.Failed);
+  }
+}
+
+const tooFewFiles: ReadonlyMap<string, string> = new Map([
+  [
+    'EMFILE',
+    'this process may open too few files at once; raise its limit, for instance with ulimit -n 1024',
+  ],
+  ['ENFILE', 'the system has too many files open; close some, or raise fs.file-max'],
+]);

@@ -1,0 +1,144 @@
+/** The server: options → configuration → listeners → serverLoop. */
+import { type Listener, newServer, type Server } from './connection/server.ts';
+import { traceConnection } from './connection/trace.ts';
+import { newOwnersDoor, newTokenDoor } from './control/api.ts';
+import type { Control } from './control/command.ts';
+import { obeyCommandLine } from './control/commandLine.ts';
+import { commandLines } from './control/help.ts';
+import { print } from './control/recall.ts';
+import { reload } from './control/reload.ts';
+import { openSpool } from './control/spool.ts';
+import { takeStdin } from './control/stdin.ts';
+import { keepToken } from './control/token.ts';
+import { log } from './log/log.ts';
+import { printableLine } from './log/printable.ts';
+import { drain, stop } from './loop/drain.ts';
+import { serverLoop } from './loop/serverLoop.ts';
+import { expectReload, obeySignals } from './loop/signals.ts';
+import { openControl, openLastingListener } from './loop/socketFiles.ts';
+import { openTls } from './loop/tls.ts';
+import { startModules, stopModules } from './modules/modules.ts';
+import { type Configuration, readConfiguration } from './options/configuration.ts';
+import { Exit, UsageError } from './options/error.ts';
+import { helpText } from './options/help.ts';
+import { logPlace, places } from './options/places.ts';
+import { checkProcessText } from './options/text.ts';
+import { announce } from './process/announce.ts';
+import { findStarter, startDaemon } from './process/daemon.ts';
+import { maxDescriptors } from './process/descriptors.ts';
+import { makeUsualFolders, openLogFile, openPidFile } from './process/files.ts';
+import { notified } from './process/notify.ts';
+import { outputTaken } from './process/output.ts';
+import { version } from './process/version.ts';
+import { closeChat, openChat } from './session/chat.ts';
+import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './session/handlers.ts';
+import type { Chat } from './session/room.ts';
+import { newFirstWire } from './wire/first.ts';
+import { newHttpWire } from './wire/http.ts';
+import { newLinesWire } from './wire/lines.ts';
+import { newPacketsWire } from './wire/packets.ts';
+import { newPollRoute } from './wire/poll.ts';
+
+const argv = process.argv.slice(2);
+const usual = places(process.env, process.getuid?.());
+/** Who waits for this process to listen, if it is a daemon. */
+const starter = findStarter();
+
+/** The configuration, from where it comes at the start and at every reload. */
+function readAgain(): Configuration {
+  return readConfiguration(argv, process.env, handlerNames, usual.configFiles);
+}
+
+/** Ends the process with the server. @returns the exit code, where there was nothing to serve */
+async function serve(): Promise<number> {
+  const configuration = readAgain();
+  if (configuration.action === 'help') return print(helpText(commandLines()));
+  if (configuration.action === 'version') return print(version());
+  expectReload();
+  makeUsualFolders(configuration, usual);
+  if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
+  const server = newServer(configuration, maxDescriptors());
+  openLogFile(server, usual);
+  openPidFile(server, usual);
+  if (configuration.trace) traceConnection('all');
+
+  const chat = openChat(server);
+  addHandlers(server, chat);
+  const modules = await startModules(server);
+  checkDefault(server);
+
+  const control = newControl(server, chat);
+  const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
+  const packets = newPacketsWire(chat);
+  const lines = newLinesWire(chat);
+  // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
+  const wires = [{ wires: [packets] }, modules, { wires: [http, lines] }];
+  const secure = await openTls(server);
+  const greeter = () => modules.greeter;
+  const firstWires = {
+    shared: newFirstWire(wires, http, { wire: greeter, isAtOnce: false }, secure),
+    lines: newFirstWire(wires, http, { wire: () => lines, isAtOnce: true }, secure),
+    greet: newFirstWire(wires, http, { wire: greeter, isAtOnce: true }, secure),
+  };
+  warnOfGreetings(configuration, modules.greeter !== undefined);
+
+  obeySignals(server, readAgain);
+  const listeners: Listener[] = [];
+  for (const address of configuration.listeners) {
+    listeners.push(await openLastingListener(server, address, firstWires[address.greeting ?? 'shared']));
+  }
+  await openControl(server, usual, newHttpWire(server, [newOwnersDoor(control)], 'control'));
+  if (configuration.stdin) void takeStdin(control);
+  const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
+  await announce(listeners, configuration, starter);
+
+  startHandlers(server);
+  await serverLoop(server);
+  await stopHandlers(server);
+  stopModules(modules);
+  await spool?.close();
+  closeChat(chat);
+  log('info', 'stopped');
+  await notified();
+  await outputTaken();
+  // Nothing else is waited for: not stdin, and not what a module has begun.
+  process.exit(Exit.Done);
+}
+
+/** Peers that nobody would greet. Terminals were greeted after `--greet-after` once: a configuration may still have it. */
+function warnOfGreetings({ greetAfter, listeners }: Configuration, hasGreeter: boolean): void {
+  if (hasGreeter) return;
+  if (greetAfter > 0) {
+    const remedy = 'for terminals use --listen tcp://HOST:PORT?lines';
+    log('warn', 'nothing to greet with', { option: 'greet-after', remedy });
+  }
+  if (listeners.some(({ greeting }) => greeting === 'greet'))
+    log('warn', 'nothing to greet with', { option: 'listen', remedy: 'load a module whose wire has greet' });
+}
+
+function newControl(server: Server, chat: Chat): Control {
+  return {
+    server,
+    chat,
+    version: version(),
+    startedAt: Date.now(),
+    places: usual,
+    reload: () => reload(server, readAgain),
+    drain: () => drain(server, 'command'),
+    stop: () => stop(server, 'command'),
+  };
+}
+
+// Whoever reads our output may go away: that is no reason to stop serving.
+process.stdout.on('error', () => {});
+
+try {
+  checkProcessText(argv, process.env);
+  process.exitCode = (await obeyCommandLine(argv, process.env, usual, handlerNames)) ?? (await serve());
+} catch (error) {
+  const { message } = error as Error;
+  const exitCode = error instanceof UsageError ? Exit.Usage : Exit.Failed;
+  process.stderr.write(`pollywog: ${printableLine(message)}\n`);
+  await starter?.failed(message, exitCode);
+  process.exit(exitCode);
+}
