@@ -1,6 +1,6 @@
 /**
- * Reading the past of rooms that nobody is in, from disk. A file may be damaged or large, so that this takes long: it is done
- * in slices, some a turn, and whoever wants to enter meanwhile asks again in the next turn.
+ * Reads the pasts of rooms that nobody is in from disk. A damaged or large file takes long, so it is read in slices, some in
+ * each turn. Connections that want to enter meanwhile are throttled, and ask again in each turn.
  */
 import { requestTurn } from '../connection/outbox.ts';
 import { log } from '../log/log.ts';

@@ -45,6 +45,7 @@ const besidesText = 8192;
 
 const chunkSize = 64 * 1024;
 const newline = 0x0a;
+const openingBrace = 0x7b;
 
 /** A stretch of damaged lines is remembered if it has so many bytes or lines. */
 const longDamage = { bytes: 1024, lines: 16 };
@@ -87,9 +88,14 @@ export function release(source: Source): void {
 /** What follows the last newline; empty if the file ends with one. */
 export interface Tail {
   readonly start: number;
-  /** Whether it is valid JSON: a line that was written without its newline, and not a torn one. */
+  /** A line that was written without its newline, and that is worth reading. */
   readonly isWhole: boolean;
+  /** The rest of a line whose writing was interrupted. */
+  readonly isTorn: boolean;
 }
+
+/** No line of ours is longer. */
+const longestOwnLine = longestEscape * maxPacketBlob + besidesText;
 
 export function* readTail(source: Source, recall: Recall): Generator<void, Tail> {
   const { size } = source;
@@ -104,8 +110,13 @@ export function* readTail(source: Source, recall: Recall): Generator<void, Tail>
     if (spend(recall, source, chunkSize >>> 8)) yield;
     end = from;
   }
-  const isWhole = start < size && size - start <= recall.longestLine && isJson(readAt(source, start, size));
-  return { start, isWhole };
+  if (start === size) return { start, isWhole: false, isTorn: false };
+  if (size - start <= longestOwnLine) {
+    const isWhole = isJson(readAt(source, start, size));
+    return { start, isWhole, isTorn: !isWhole };
+  }
+  // Another program's line is not ours to cut off; what a power cut leaves is NULs.
+  return { start, isWhole: false, isTorn: readAt(source, start, start + 1)[0] !== openingBrace };
 }
 
 function isJson(bytes: Buffer): boolean {

@@ -77,7 +77,7 @@ function* recallCurrent(file: RoomFile, descriptor: number, recall: Recall): Gen
   const stats = fstatSync(descriptor);
   return yield* recallSource(store, path, stats, recall, (start, damage) => {
     const now = useFile(file, toAppend);
-    // Whoever has written to it meanwhile has ended the line.
+    // If something was appended meanwhile, the torn line is no longer the last one.
     if (now === undefined || fstatSync(now).size !== stats.size) return;
     store.disk.truncate(now, start);
     log('warn', 'torn line cut off', { file: path, bytes: stats.size - start });
@@ -99,8 +99,8 @@ function* recallSource(
   // Noted at the beginning: if nobody waits for the end of it, what was found up to there is known all the same.
   rememberDamage(store.damaged, stats, damage);
   try {
-    const { start, isWhole } = yield* readTail(source, recall);
-    if (start < size && !isWhole) torn(start, damage);
+    const { start, isWhole, isTorn } = yield* readTail(source, recall);
+    if (isTorn) torn(start, damage);
     return yield* recallFrom(source, isWhole ? size : start - 1, recall);
   } finally {
     release(source);

@@ -168,6 +168,21 @@ test('a last line that another program left without a newline is a message, and 
   assert.equal(logged.filter(line => line.includes('torn')).length, 0);
 });
 
+test('a whole last line is not cut off, however little of it is wanted, and however long it is', t => {
+  const store = scratchStore(t);
+  const path = join(store.directory, 'lobby.jsonl');
+  for (const length of [20_000, 60_000, 1_000_000]) {
+    const before = `${lines([message('first')])}${lines([message('x'.repeat(length))]).trimEnd()}`;
+    for (const remember of [{ messages: 0, bytes: 100 }, { messages: 9, bytes: 1024 }, everything]) {
+      writeFileSync(path, before);
+      const room = openRoom(store, 'lobby', remember);
+      appendMessages(room.file, [message('next')]);
+      closeRoom(room.file);
+      assert.equal(readFileSync(path, 'utf8'), `${before}\n${lines([message('next')])}`);
+    }
+  }
+});
+
 test('a program that adds a line without a newline while the room is open does not spoil the next message', t => {
   const store = scratchStore(t);
   const { file } = openRoom(store, 'lobby', everything);

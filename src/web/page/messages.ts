@@ -27,7 +27,7 @@ const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeSty
 const dayOfYear = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 const dayName = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 
-/** @param frame what scrolls @param list in it, of which the lines become items */
+/** @param frame the element that scrolls @param list the list in it; each line becomes an item */
 export function newMessageList(
   frame: HTMLElement,
   list: HTMLElement,
