@@ -61,8 +61,8 @@ function reopenOnReload(
   open: () => Promise<Listener>,
 ): void {
   let listener = first;
-  server.reloadables.push({
-    // Not only when it is committed: what is missing is missing, whatever becomes of the rest of the reload.
+  // First, and not only when it is committed: a reload that fails is to leave a way in for the next one.
+  server.reloadables.unshift({
     async prepare() {
       if (server.isDraining || listener?.isCutOff() === false) return () => [];
       try {
@@ -73,6 +73,8 @@ function reopenOnReload(
         listener = await open();
         return () => [`unix:${path} is listened on again`];
       } catch (error) {
+        // The second of two servers side by side was told at the start.
+        if (first === undefined) return () => [];
         const reason = (error as Error).message;
         log('warn', 'not listening again', { path, reason });
         return () => [`unix:${path} is not listened on: ${reason}`];

@@ -57,7 +57,7 @@ export function openPidFile({ configuration, reloadables }: Server, usual: Place
   const path = pidPlace(configuration, usual);
   if (path === undefined) return;
   const restore = holdPidFile(path);
-  reloadables.push({
+  reloadables.unshift({
     async prepare() {
       try {
         makeUsualFolders(configuration, usual);

@@ -19,6 +19,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Listener, Server } from '../../src/connection/server.ts';
 import { openControl } from '../../src/loop/socketFiles.ts';
 import { websocket as echoWire } from '../../src/wire/websocket.ts';
 import { run } from '../support/doors.ts';
@@ -39,10 +40,10 @@ function newFolder(t: Test): string {
   return folder;
 }
 
-async function startWithControl(t: Test, control: string): Promise<ServerProcess> {
+async function startWithControl(t: Test, control: string, ...options: string[]): Promise<ServerProcess> {
   const server = await startServerWith([
     ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'],
-    ...['--control', control],
+    ...['--control', control, ...options],
   ]);
   t.after(() => server.kill());
   return server;
@@ -83,6 +84,17 @@ test('the control socket is made again, for its user alone', async t => {
   assert.ok(!existsSync(path), 'it is removed at the end');
 });
 
+test('it is made again even by a reload that fails', async t => {
+  const folder = newFolder(t);
+  const path = join(folder, 'control.sock');
+  mkdirSync(join(folder, 'handlers'));
+  const server = await startWithControl(t, path, '--handlers', join(folder, 'handlers'));
+  unlinkSync(path);
+  rmSync(join(folder, 'handlers'), { recursive: true });
+  assert.match(await reload(server), /there is none/);
+  assert.equal(await isReached(path), true);
+});
+
 test('so is the folder that it has by default', async t => {
   const controlPath = join(newFolder(t), 'state/pollywog/control.sock');
   const server = newFakeServer('--control', 'auto', '--log-level', 'error');
@@ -95,6 +107,24 @@ test('so is the folder that it has by default', async t => {
   const listeners = server.table.entries.filter(entry => entry?.kind === 'listener');
   assert.equal(listeners.length, 1);
   listeners[0]!.close();
+});
+
+test('a server that did without its usual place takes it when it is free, and says nothing before', async t => {
+  const controlPath = join(newFolder(t), 'control.sock');
+  const usual = { controlPath, pidFile: '', logFile: '', configFiles: [] };
+  const open = async () => {
+    const server = newFakeServer('--control', 'auto', '--log-level', 'error');
+    await openControl(server, usual, echoWire);
+    return server;
+  };
+  const listenerOf = (server: Server) => server.table.entries.find(entry => entry?.kind === 'listener');
+  const [first, second] = [await open(), await open()];
+  const reloaded = async () => (await second.reloadables[0]!.prepare(second.configuration))();
+  assert.deepEqual(await reloaded(), []);
+  assert.equal(listenerOf(second), undefined);
+  (listenerOf(first) as Listener).close();
+  assert.deepEqual(await reloaded(), [`unix:${controlPath} is listened on again`]);
+  (listenerOf(second) as Listener).close();
 });
 
 test('a socket for clients is made again; who is connected notices nothing', async t => {
