@@ -1,5 +1,5 @@
 /** A connection's share of the turn: no one may use the turn up while others wait. */
-import { heldBackOutput, inflateSlice, turnShare } from '../protocol/bounds.ts';
+import { heldBackOutput, turnShare } from '../protocol/bounds.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/message.ts';
 import { work } from '../protocol/work.ts';
 import { exactClock } from './clock.ts';
@@ -44,27 +44,37 @@ let wentOnIn = 0;
 /** A message that has not gone on for so many turns (its connection's output waits, its handler pauses it) makes way. */
 const patience = 8;
 
-/** Whether a connection may go on with its large message in this turn; if not, it is held back until the next one. */
+/**
+ * Whether a connection may go on with its large message in this turn; if not, it is held back until the next one.
+ *
+ * A message gets one slice at once, and a share of a turn soon after: that is enough for some hundred KiB. One that is
+ * larger starts over when it is the first in line; until then it takes no more memory than it came as.
+ */
 export function mayInflate(connection: Connection): boolean {
   const message = connection.endpoint?.inflating;
   if (message === undefined) return false;
-  if (!message.isInLine) {
-    message.isInLine = true;
-    line.push({ connection, message });
-  }
-  if (!isFirst(message, connection.server.counters.turns)) {
+  if (message.stops === 0) line.push({ connection, message });
+  const isNext = isFirst(message, connection.server.counters.turns);
+  if (isNext) message.stops = firstInLine;
+  const mayTry = isNext || (message.stops === 1 && isWithinShare());
+  if (!mayTry && message.stops < firstInLine) {
+    message.stops++;
     work.done++;
-    // What its first slice has given is little. It takes no memory while it waits.
-    if (message.inflation.size <= inflateSlice) rewindInflating(message);
-    connection.isHeldBack = true;
-    return false;
+    rewindInflating(message);
   }
-  // What a slice costs depends on the data, by a factor of ten: here the clock is worth asking.
+  connection.isHeldBack = !mayTry || !isWithinShare();
+  return !connection.isHeldBack;
+}
+
+/** In place of a number of stops: it has been the first in line, and keeps what it has inflated. */
+const firstInLine = Number.POSITIVE_INFINITY;
+
+/** What a slice costs depends on the data, by a factor of ten: here the clock is worth asking. */
+function isWithinShare(): boolean {
   const now = exactClock();
   if (slicingAt === 0) slicingAt = now;
   else if (now - slicingAt > 1) work.done = Math.max(work.done, begunAt + turnShare + 1);
-  connection.isHeldBack = work.done - begunAt > turnShare;
-  return !connection.isHeldBack;
+  return work.done - begunAt <= turnShare;
 }
 
 function isFirst(message: InflatingMessage, turn: number): boolean {

@@ -187,8 +187,8 @@ export interface InflatingMessage {
   readonly isText: boolean;
   readonly inflation: Inflation;
   utf8: number;
-  /** For the owner of the endpoint: others wait for it, or it for them. */
-  isInLine: boolean;
+  /** For the owner of the endpoint, which may have several to choose from: how often it had to stop. */
+  stops: number;
 }
 
 export function beginInflating(
@@ -199,7 +199,7 @@ export function beginInflating(
   makeRoom(incoming, 0);
   const { isText, buffer, length } = incoming;
   const inflation = beginInflation(inflater, buffer, length, maxMessage);
-  return { isText, inflation, utf8: utf8Start, isInLine: false };
+  return { isText, inflation, utf8: utf8Start, stops: 0 };
 }
 
 /**

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginShare, mayInflate, readLater } from '../../src/connection/share.ts';
-import { deflateMessage, newDeflateState } from '../../src/protocol/deflate.ts';
+import { turnShare } from '../../src/protocol/bounds.ts';
+import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/deflate.ts';
 import { endEndpoint, receive } from '../../src/protocol/endpoint.ts';
+import { work } from '../../src/protocol/work.ts';
 import { newRecord, recorder } from '../support/endpointRun.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -35,7 +37,16 @@ function openInflating(count: number) {
       beginShare(connection);
       return mayInflate(connection);
     };
-    return { server, connection, endpoint, ask };
+    /** Asks in a turn's share, and again when that is spent. */
+    const useGo = () => {
+      assert.equal(ask(), true);
+      inflateSome(endpoint.inflating!.inflation);
+      work.done += turnShare;
+      assert.equal(mayInflate(connection), false);
+      assert.equal(connection.isHeldBack, true);
+      assert.equal(ask(), false);
+    };
+    return { server, connection, endpoint, ask, useGo };
   });
 }
 
@@ -45,7 +56,8 @@ test('large messages are inflated one at a time, in the order they came; the oth
   assert.ok(first!.endpoint.inflating!.inflation.size > 0);
   assert.equal(second!.endpoint.inflating!.inflation.size, 0);
   assert.deepEqual([first!.connection.isHeldBack, second!.connection.isHeldBack], [false, true]);
-  // Whoever asks first does not get it for that.
+  for (const other of [second!, third!]) other.useGo();
+  // The first to ask is not the first in line for that.
   assert.deepEqual([third!.ask(), second!.ask(), first!.ask()], [false, false, true]);
   first!.endpoint.inflating = undefined;
   assert.deepEqual([third!.ask(), second!.ask()], [false, true]);
@@ -54,14 +66,27 @@ test('large messages are inflated one at a time, in the order they came; the oth
   endEndpoint(third!.endpoint);
 });
 
-test('a large message that does not go on makes way for the next, and comes behind it', () => {
+test('while a very large message is in progress, another gets one share of a turn, which is enough if it is smaller', () => {
+  const [first, smaller] = openInflating(2);
+  assert.deepEqual([first!.ask(), smaller!.ask()], [true, false]);
+  smaller!.useGo();
+  assert.equal(smaller!.endpoint.inflating!.inflation.size, 0, 'it starts over, and waits');
+  assert.equal(smaller!.ask(), false);
+  for (const { endpoint } of [first!, smaller!]) endEndpoint(endpoint);
+});
+
+test('a large message that does not go on makes way for the next, and comes behind it with what it has', () => {
   const [stuck, next] = openInflating(2);
   const { counters } = stuck!.server;
   assert.equal(stuck!.ask(), true);
+  const { inflation } = stuck!.endpoint.inflating!;
+  assert.equal(next!.ask(), false);
+  next!.useGo();
   let turns = 0;
   for (; !next!.ask(); turns++) counters.turns++;
   assert.ok(turns > 1);
   assert.equal(stuck!.ask(), false);
+  assert.ok(inflation.size > 0);
   endEndpoint(next!.endpoint);
   assert.equal(stuck!.ask(), true);
   endEndpoint(stuck!.endpoint);
