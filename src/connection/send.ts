@@ -1,9 +1,15 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
-import { largestDeflated } from '../protocol/bounds.ts';
+import { largestDeflated, largestOutput, largestTried } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { deflateMessage, newDeflateState, noteDeflated } from '../protocol/deflate.ts';
+import {
+  type Deflater,
+  deflateLarge,
+  deflateMessage,
+  newDeflateState,
+  noteDeflated,
+} from '../protocol/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
@@ -18,9 +24,12 @@ const RSV1 = 0x40;
 /** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
 const compressFrom = 1024;
 
-/** Whether a message of so many bytes is compressed where that was negotiated. */
-function isCompressible(size: number): boolean {
-  return size >= compressFrom && size <= largestDeflated;
+/** @returns the payload, compressed; undefined if the message is sent as it is, as it is small or takes too long */
+function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer | undefined {
+  if (end - start < compressFrom) return undefined;
+  if (end - start <= largestDeflated) return deflateMessage(deflater, bytes, start, end);
+  if (end - start > largestTried) return undefined;
+  return deflateLarge(deflater, bytes, start, end, largestOutput);
 }
 
 /** Writes one frame into the arena. @returns the chunk; the frame is the `size` bytes before `chunk.used` */
@@ -64,12 +73,10 @@ export function sendMessage(
     return;
   }
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
-  if (endpoint.deflater !== undefined && isCompressible(end - start)) {
-    const deflated = deflateMessage(endpoint.deflater, bytes, start, end);
-    queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
-  } else {
-    queueFrame(connection, first, bytes, start, end);
-  }
+  const { deflater } = endpoint;
+  const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);
+  if (deflated === undefined) queueFrame(connection, first, bytes, start, end);
+  else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
 }
 
 /** The same for what was not asked for: whoever is too far behind is closed instead, as in what is sent to all. */
@@ -128,7 +135,7 @@ export function sendToAll(
   end: number,
 ): void {
   const isFramed = members[0]?.endpoint !== undefined;
-  if (!isFramed || !isCompressible(end - start)) {
+  if (!isFramed || end - start < compressFrom) {
     const range = isFramed ? frameRange(isText, bytes, start, end) : writeBytes(bytes, start, end);
     const { chunk, start: from, end: to } = range;
     queueForAll(members, except, chunk, from, to, mayGet);
@@ -136,23 +143,24 @@ export function sendToAll(
   }
   let plain: Range | undefined;
   const deflated: (Range | undefined)[] = [];
-  let budget = largestDeflated;
+  let budget = Math.max(largestDeflated, end - start);
   for (const member of members) {
     if (member === except || !mayGet(member)) continue;
     const deflater = member.endpoint?.deflater;
-    let range: Range;
-    const windowBits = deflater?.windowBits ?? 0;
-    if (deflater === undefined || (deflated[windowBits] === undefined && budget < end - start)) {
-      range = plain ??= frameRange(isText, bytes, start, end);
-    } else {
-      if (deflated[windowBits] === undefined) {
+    let range: Range | undefined;
+    if (deflater !== undefined) {
+      const { windowBits } = deflater;
+      if (deflated[windowBits] === undefined && budget >= end - start) {
         budget -= end - start;
         deflated[windowBits] = deflatedRange(windowBits, isText, bytes, start, end);
       }
       range = deflated[windowBits];
-      noteDeflated(deflater, bytes, start, end);
-      updateHeld(member);
+      if (range !== undefined) {
+        noteDeflated(deflater, bytes, start, end);
+        updateHeld(member);
+      }
     }
+    range ??= plain ??= frameRange(isText, bytes, start, end);
     member.messagesOut++;
     queueRange(member, range.chunk, range.start, range.end);
   }
@@ -183,8 +191,9 @@ function deflatedRange(
   bytes: Uint8Array,
   start: number,
   end: number,
-): Range {
-  const deflated = deflateMessage(newDeflateState(false, windowBits), bytes, start, end);
+): Range | undefined {
+  const deflated = compress(newDeflateState(false, windowBits), bytes, start, end);
+  if (deflated === undefined) return undefined;
   return frameRange(isText, deflated, 0, deflated.length, RSV1);
 }
 

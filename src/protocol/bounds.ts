@@ -109,10 +109,17 @@ export const turnShare = 8192;
 export const inflateSlice = 64 * KiB;
 
 /**
- * The largest message that is compressed, and the most that is compressed of one message for its recipients' different
- * windows: ten to twenty milliseconds where it does not compress. RFC 7692 §6 lets a sender leave any message uncompressed.
+ * The largest message that is compressed whatever time it takes, and the most that is compressed of one message for its
+ * recipients' different windows: ten to twenty milliseconds if it does not compress.
  */
 export const largestDeflated = 1 * MiB;
+
+/**
+ * A larger one, up to a bound, is compressed if no more than this comes out: five to twenty milliseconds as well. RFC 7692
+ * §6 leaves it to the sender which messages are compressed.
+ */
+export const largestOutput = 512 * KiB;
+export const largestTried = 16 * MiB;
 
 /** What all messages of those that bring little may use of a turn: some eight milliseconds. Others wait for the next. */
 export const messagesShare = 8 * turnShare;

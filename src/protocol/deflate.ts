@@ -8,7 +8,16 @@
  * quarter of a megabyte to deflate) exists only while a message is in progress.
  */
 import { kMaxLength } from 'node:buffer';
-import { constants, createInflateRaw, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
+import {
+  constants,
+  createDeflateRaw,
+  createInflateRaw,
+  type DeflateRaw,
+  deflateRawSync,
+  type InflateRaw,
+  inflateRawSync,
+  type ZlibOptions,
+} from 'node:zlib';
 import { inflateSlice } from './bounds.ts';
 import { giveBuffer, takeBuffer } from './buffers.ts';
 import { CloseCode, ProtocolError } from './codes.ts';
@@ -67,7 +76,7 @@ export interface Inflation {
   at: number;
   /** A last block (BFINAL) inside the message ends a stream: which one this is, and zlib's state of it. */
   streams: number;
-  stream: InflateStream | undefined;
+  stream: SlicedStream | undefined;
   /** What came out: the first `size` bytes. */
   output: Buffer;
   size: number;
@@ -239,7 +248,7 @@ export function inflateMessage(
  * once; the call below both takes a slice. It is not documented, but the same since Node 9, and much used for this purpose
  * (by pngjs).
  */
-interface InflateStream {
+interface SlicedStream {
   readonly handle: {
     writeSync(
       flush: number,
@@ -258,14 +267,19 @@ interface InflateStream {
   readonly state: { readonly destroyed: boolean };
 }
 
-function openStream(window: Buffer): InflateStream {
-  // Node gives each stream a buffer for its output, which is not used here: the smallest it takes.
-  const state = createInflateRaw({ ...inflateOptions(window), chunkSize: constants.Z_MIN_CHUNK });
+function openStream(window: Buffer): SlicedStream {
+  return inSlices(createInflateRaw({ ...inflateOptions(window), chunkSize: unusedOutput }));
+}
+
+/** Node gives each stream a buffer for its output, which is not used here: the smallest it takes. */
+const unusedOutput = constants.Z_MIN_CHUNK;
+
+function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
   // The error is noticed by `destroyed`.
   state.on('error', ignore);
   const { _handle: handle, _writeState: left } = state as unknown as {
-    _handle: InflateStream['handle'];
-    _writeState: InflateStream['left'];
+    _handle: SlicedStream['handle'];
+    _writeState: SlicedStream['left'];
   };
   return { handle, left, state };
 }
@@ -309,19 +323,70 @@ function notDeflate(): ProtocolError {
 export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer {
   const payload = bytes.subarray(start, end);
   const deflated = deflateRawSync(payload, {
-    // zlib makes no raw stream with a window of 2^8; with 2^9 it refers back 250 bytes at most (it keeps 262 ahead), so
-    // what it writes is right for a window of 256, too.
-    windowBits: Math.max(9, deflater.windowBits),
     // What is large is compressed the fast way: it holds the others up.
-    level: payload.length > 64 * 1024 ? 1 : 3,
+    ...deflateOptions(deflater, payload.length > 64 * 1024 ? 1 : 3),
     finishFlush: constants.Z_SYNC_FLUSH,
     chunkSize: chunkSize(payload.length),
-    ...(deflater.window.length > 0 ? { dictionary: deflater.window } : {}),
   });
   chargeZlib(payload.length >>> 3);
   noteDeflated(deflater, bytes, start, end);
   return deflated.subarray(0, deflated.length - flushEnd);
 }
+
+function deflateOptions({ window, windowBits }: Deflater, level: number): ZlibOptions {
+  // zlib makes no raw stream with a window of 2^8; with 2^9 it refers back 250 bytes at most (it keeps 262 ahead), so
+  // what it writes is right for a window of 256, too.
+  const options = { windowBits: Math.max(9, windowBits), level };
+  return window.length > 0 ? { ...options, dictionary: window } : options;
+}
+
+/**
+ * The same for a large message. How long that takes depends on the data, by a factor of fifty: what compresses well is
+ * fast, and most of the time goes into what comes out.
+ * @param most bytes that may come out
+ * @returns undefined if more would, or if this Node has no slices: then it is as if it had not been tried
+ */
+export function deflateLarge(
+  deflater: Deflater,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  most: number,
+): Buffer | undefined {
+  if (!slices.areThere) return undefined;
+  const stream = inSlices(createDeflateRaw({ ...deflateOptions(deflater, 1), chunkSize: unusedOutput }));
+  const { handle, left, state } = stream;
+  const pieces: Buffer[] = [];
+  let piece = Buffer.allocUnsafe(deflateSlice);
+  let size = 0;
+  let at = start;
+  try {
+    for (;;) {
+      const input = Math.min(end - at, deflateSlice);
+      const flush = at + input === end ? constants.Z_SYNC_FLUSH : constants.Z_NO_FLUSH;
+      handle.writeSync(flush, bytes, at, input, piece, size, deflateSlice - size);
+      const [roomLeft = 0, inputLeft = 0] = left;
+      size = deflateSlice - roomLeft;
+      at += input - inputLeft;
+      if (at === end && roomLeft > 0) break;
+      if (state.destroyed) return undefined;
+      if (roomLeft > 0) continue;
+      pieces.push(piece);
+      if (pieces.length * deflateSlice >= most) return undefined;
+      piece = Buffer.allocUnsafe(deflateSlice);
+      size = 0;
+    }
+  } finally {
+    if (!state.destroyed) handle.close();
+    chargeZlib(((at - start) >>> 8) + ((pieces.length * deflateSlice + size) >>> 3));
+  }
+  noteDeflated(deflater, bytes, start, end);
+  const deflated = Buffer.concat([...pieces, piece.subarray(0, size)]);
+  return deflated.subarray(0, deflated.length - flushEnd);
+}
+
+/** Bytes, in or out. */
+const deflateSlice = 64 * 1024;
 
 /** A message was sent compressed, by this deflater or for many at once: the next one may refer back to it. */
 export function noteDeflated(deflater: Deflater, bytes: Uint8Array, start: number, end: number): void {

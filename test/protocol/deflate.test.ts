@@ -5,6 +5,7 @@ import { inflateSlice } from '../../src/protocol/bounds.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import {
   beginInflation,
+  deflateLarge,
   deflateMessage,
   endInflation,
   type Inflation,
@@ -278,6 +279,28 @@ test('our own messages end as the RFC asks: with the tail they are whole for zli
   for (const plain of chatter(9, 40, 5000)) {
     const whole = Buffer.concat([compress(fresh(), plain), hex('00 00 ff ff'), hex('03 00')]);
     assert.deepEqual(inflateRawSync(whole), plain);
+  }
+});
+
+test('a large message is compressed in slices, with the context before it, unless too much comes out', () => {
+  for (const plain of [
+    Buffer.concat(chatter(13, 400, 20_000)),
+    newRandom(14).bytes(MiB),
+    Buffer.alloc(3 * MiB),
+  ]) {
+    const [sender, receiver] = [fresh(true), fresh(true)];
+    const before = newRandom(15).bytes(1000);
+    inflate(receiver, compress(sender, before));
+    if (plain.length < 3 * MiB) {
+      assert.equal(deflateLarge(sender, plain, 0, plain.length, plain.length / 20), undefined);
+      assert.deepEqual(sender.window, before, 'as if it had not been tried');
+    }
+    const all = Buffer.concat([Buffer.from('..'), before, plain, Buffer.from('..')]);
+    const payload = deflateLarge(sender, all, 2, all.length - 2, all.length);
+    assert.ok(payload !== undefined);
+    assert.deepEqual(inflate(receiver, payload), all.subarray(2, -2));
+    assert.deepEqual(sender.window, receiver.window);
+    assert.deepEqual(inflate(receiver, compress(sender, before)), before);
   }
 });
 
