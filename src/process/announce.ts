@@ -20,8 +20,8 @@ export async function announce(
       ? JSON.stringify({ event: 'listening', url, port, pid })
       : `pollywog listens on ${linkTo(url, tlsCert.length > 0)} (pid ${pid})`,
   );
-  // Browsers reach TCP only; sockets that were inherited are TCP if they have a port.
-  if (origins.length === 0 && listeners.some(({ port }) => port !== undefined)) {
+  // Browsers reach TCP only, and there nothing but HTTP.
+  if (origins.length === 0 && listeners.some(({ url }) => /^wss?:/.test(url))) {
     log('info', 'any web page may connect', { restrict: '--origin same, or --origin https://example.com' });
   }
   notify('READY=1', `STATUS=listens on ${listeners.map(({ url }) => url).join(', ')}`);

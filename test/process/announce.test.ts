@@ -13,6 +13,7 @@ test('a listener is shown as a link that a browser on this machine can open', ()
     ['ws://192.168.1.7:8080', true, 'https://192.168.1.7:8080'],
     ['unix:/run/pollywog.sock', true, 'unix:/run/pollywog.sock'],
     ['fd:3', false, 'fd:3'],
+    ['tcp://127.0.0.1:2323', true, 'tcp://127.0.0.1:2323'],
   ] as const) {
     assert.equal(linkTo(url, hasTls), link);
   }

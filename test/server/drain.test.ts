@@ -106,7 +106,7 @@ test('with nobody there it ends at once', async t => {
   assert.equal(await server.stop(), 0);
   assert.deepEqual(
     server.logged().map(({ event }) => event),
-    ['listening', 'draining', 'stopped'],
+    ['listening', 'any web page may connect', 'draining', 'stopped'],
   );
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openServer, secret } from '../support/doors.ts';
 import { exchange, handshakeRequest } from '../support/rawClient.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 
 const limit = { timeout: 60_000 };
 
@@ -96,4 +96,9 @@ test('a start without --origin logs that any web page may connect; with one it d
   };
   assert.equal((await entries()).length, 1);
   assert.equal((await entries('--origin', 'same')).length, 0);
+  const onlyLines = ['--listen', 'tcp://127.0.0.1:0?lines', '--control', 'none', '--log-format', 'json'];
+  const server = await startServerWith(onlyLines);
+  t.after(() => server.kill());
+  assert.equal(await server.stop(), 0);
+  assert.ok(!server.stderr().includes('any web page'), 'no page reaches a listener for terminals');
 });
