@@ -28,11 +28,17 @@ export interface PlaceOptions {
   readonly pollTimeout: string;
 }
 
+const memoryModule = `
+  export function message() {}
+  export const command = () => process.memoryUsage();
+`;
+
 export async function openPlace({ pollTimeout }: PlaceOptions): Promise<Place> {
   const folder = mkdtempSync(join(tmpdir(), 'pollywog-soak-'));
   const path = (name: string) => join(folder, name);
   for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
   writeVersion(path('modules'), 0);
+  writeFileSync(path('modules/memory.mjs'), memoryModule);
   writeFileSync(path(`data/${damagedRoom}.jsonl`), 'this is no message\n'.repeat(200_000));
   const [cert, key] = [path('cert.pem'), path('key.pem')];
   makeCertificate(cert, key);
@@ -88,18 +94,28 @@ function makeCertificate(cert: string, key: string): void {
 export interface Info {
   readonly connections: number;
   readonly counters: Readonly<Record<string, number>>;
-  readonly memory: { readonly rss: number; readonly heap: number; readonly used: number };
+  readonly memory: { readonly used: number };
 }
 
-/** What the server's owner is told. */
-export function askInfo({ control }: Place): Promise<Info> {
+export const askInfo = (place: Place) => runCommand(place, 'info', {}) as Promise<Info>;
+
+/** Node's own figures, which a module of the soak returns. */
+export const askMemory = (place: Place) =>
+  runCommand(place, 'call', { name: 'memory' }) as Promise<NodeJS.MemoryUsage>;
+
+/** Runs a command through the control socket. */
+function runCommand({ control }: Place, name: string, parameters: object): Promise<unknown> {
+  const body = JSON.stringify(parameters);
+  const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length };
+  const options = { socketPath: control, path: `/api/${name}`, method: 'POST', headers };
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath: control, path: '/api/info', method: 'POST' }, async response => {
+    const asking = request(options, async response => {
       let text = '';
       for await (const chunk of response.setEncoding('utf8')) text += chunk;
-      resolve(JSON.parse(text) as Info);
+      if (response.statusCode === 200) resolve(JSON.parse(text));
+      else reject(new Error(`the command ${name} was answered: ${text}`));
     });
-    asking.on('error', reject).end();
+    asking.on('error', reject).end(body);
   });
 }
 

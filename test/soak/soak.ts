@@ -1,5 +1,5 @@
 /**
- * Everything at once against one server: node build/test/soak/soak.js [--seconds 600] [--only LOAD,...] (`make soak`).
+ * Everything at once against one server: node build/test/soak/soak.js [--seconds 600] [--only LOAD,...] [--every 10] (`make soak`).
  *
  * Everyday clients, swaps of a module, programs, commands, and every flood that a stranger can make, while the memory of
  * the server is watched, innocent clients are timed and newcomers arrive. A second server has nothing but such clients:
@@ -16,7 +16,7 @@ import { showFigures } from './figures.ts';
 import { startGenerators } from './generators.ts';
 import type { InnocentReports } from './innocent.ts';
 import { loadNames } from './load/loads.ts';
-import { askInfo, loggedErrors, openPlace, type Place, type PlaceOptions } from './place.ts';
+import { askInfo, askMemory, loggedErrors, openPlace, type Place, type PlaceOptions } from './place.ts';
 import { childProcesses, holdingsOf, type Remains, untilGivenBack } from './remains.ts';
 import { delaysOf, faultsOf, type Outcome, showOutcome } from './report.ts';
 
@@ -24,12 +24,11 @@ export interface SoakOptions extends PlaceOptions {
   readonly seconds: number;
   /** Names of loads; all if not given. */
   readonly only?: readonly string[];
-  /** Gets a line now and then. */
-  readonly progress?: (line: string) => void;
+  /** Gets a line every so many seconds. */
+  readonly progress?: { every: number; show(line: string): void };
 }
 
 const sampleEvery = 100;
-const progressEvery = 10;
 /** Seconds in which everything has to be given back, beyond the longest timeout there is. */
 const patience = 60;
 /** Seconds from SIGTERM to the end of a server. */
@@ -52,7 +51,7 @@ export async function soak(options: SoakOptions): Promise<Outcome> {
 }
 
 async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Outcome> {
-  const { seconds, progress = () => {} } = options;
+  const { seconds, progress = { every: seconds, show() {} } } = options;
   const { server } = place;
   const faults: string[] = [];
   // What the first client needs for the first time stays.
@@ -66,9 +65,9 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   const elapsed = () => (performance.now() - from) / 1000;
   const hasEnded = server.exited.then(() => true);
   while (elapsed() < seconds) {
-    const pause = wait(Math.min(progressEvery, seconds - elapsed()) * 1000, false);
+    const pause = wait(Math.min(progress.every, seconds - elapsed()) * 1000, false);
     if (await Promise.race([pause, hasEnded])) break;
-    progress(await showProgress(elapsed(), place, await innocents.report()));
+    progress.show(await showProgress(elapsed(), place, await innocents.report()));
   }
   const [innocent, control] = await innocents.stop();
   const isAlive = server.child.exitCode === null && server.child.signalCode === null;
@@ -146,10 +145,11 @@ function watchMemory({ server }: Place): { stop(): { bytes: number; seconds: num
 
 async function showProgress(seconds: number, place: Place, [own, quiet]: InnocentReports): Promise<string> {
   const { connections, memory, counters } = await askInfo(place);
+  const { rss, heapUsed, arrayBuffers } = await askMemory(place);
   const show = (bytes: number) => `${(bytes / MiB).toFixed(0)} MiB`;
   return [
     `${seconds.toFixed(0)} s`,
-    `rss ${show(memory.rss)}, heap ${show(memory.heap)}, used ${show(memory.used)}`,
+    `rss ${show(rss)}, heap ${show(heapUsed)}, buffers ${show(arrayBuffers)}, used ${show(memory.used)}`,
     `${connections} connections, ${counters['evicted']} evicted`,
     `echo ${showFigures(own!.echo)} ms (quiet ${showFigures(quiet!.echo)})`,
     `newcomers ${showFigures(own!.newcomers)} ms`,
@@ -158,15 +158,23 @@ async function showProgress(seconds: number, place: Place, [own, quiet]: Innocen
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { seconds: { type: 'string', default: '600' }, only: { type: 'string' } },
+    options: {
+      seconds: { type: 'string', default: '600' },
+      only: { type: 'string' },
+      every: { type: 'string', default: '10' },
+    },
   });
   const seconds = Number(values.seconds);
-  if (!(seconds >= 1)) throw new Error('--seconds takes a number from 1 up');
+  if (!(seconds >= 1 && Number(values.every) > 0))
+    throw new Error('--seconds and --every take a number from 1 up');
   const only = values.only?.split(',') ?? loadNames;
   const unknown = only.find(name => !loadNames.includes(name));
   if (unknown !== undefined)
     throw new Error(`--only: there is no "${unknown}"; choose of: ${loadNames.join(', ')}`);
-  const progress = (line: string) => process.stderr.write(`soak: ${line}\n`);
+  const progress = {
+    every: Number(values.every),
+    show: (line: string) => process.stderr.write(`soak: ${line}\n`),
+  };
   const outcome = await soak({ seconds, only, pollTimeout: '15s', progress });
   const wrong = [...faultsOf(outcome), ...delaysOf(outcome)];
   process.stdout.write(`${showOutcome(outcome)}\n\n${wrong.length === 0 ? 'ok' : wrong.join('\n')}\n`);
