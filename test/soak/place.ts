@@ -28,9 +28,18 @@ export interface PlaceOptions {
   readonly pollTimeout: string;
 }
 
+/** Tells how much memory Node has for buffers now, garbage included, and the most of that since it was last asked. */
 const memoryModule = `
+  let most = 0;
   export function message() {}
-  export const command = () => process.memoryUsage();
+  export function command() {
+    const peak = most;
+    most = 0;
+    return { ...process.memoryUsage(), peakBuffers: peak };
+  }
+  setInterval(() => {
+    most = Math.max(most, process.memoryUsage().arrayBuffers);
+  }, 20).unref();
 `;
 
 export async function openPlace({ pollTimeout }: PlaceOptions): Promise<Place> {
@@ -101,7 +110,7 @@ export const askInfo = (place: Place) => runCommand(place, 'info', {}) as Promis
 
 /** Node's own figures, which a module of the soak returns. */
 export const askMemory = (place: Place) =>
-  runCommand(place, 'call', { name: 'memory' }) as Promise<NodeJS.MemoryUsage>;
+  runCommand(place, 'call', { name: 'memory' }) as Promise<NodeJS.MemoryUsage & { peakBuffers: number }>;
 
 /** Runs a command through the control socket. */
 function runCommand({ control }: Place, name: string, parameters: object): Promise<unknown> {

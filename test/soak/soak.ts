@@ -145,11 +145,11 @@ function watchMemory({ server }: Place): { stop(): { bytes: number; seconds: num
 
 async function showProgress(seconds: number, place: Place, [own, quiet]: InnocentReports): Promise<string> {
   const { connections, memory, counters } = await askInfo(place);
-  const { rss, heapUsed, arrayBuffers } = await askMemory(place);
+  const { rss, heapUsed, arrayBuffers, peakBuffers } = await askMemory(place);
   const show = (bytes: number) => `${(bytes / MiB).toFixed(0)} MiB`;
   return [
     `${seconds.toFixed(0)} s`,
-    `rss ${show(rss)}, heap ${show(heapUsed)}, buffers ${show(arrayBuffers)}, used ${show(memory.used)}`,
+    `rss ${show(rss)}, heap ${show(heapUsed)}, buffers ${show(arrayBuffers)} (at most ${show(peakBuffers)}), used ${show(memory.used)}`,
     `${connections} connections, ${counters['evicted']} evicted`,
     `echo ${showFigures(own!.echo)} ms (quiet ${showFigures(quiet!.echo)})`,
     `newcomers ${showFigures(own!.newcomers)} ms`,
