@@ -13,6 +13,8 @@ export interface LoadCounts extends Counts {
 
 export interface Generators {
   counts(): LoadCounts[];
+  /** Whether each load has done something. */
+  haveAllBegun(): boolean;
   /** Names of those that ended although nobody ended them. */
   failed(): string[];
   /** Kills them: the server has to notice what they leave. */
@@ -33,14 +35,16 @@ export function startGenerators(target: Target, chosen: readonly string[]): Gene
     children.set(name, child);
   }
   const hasEnded = ({ exitCode, signalCode }: ChildProcess) => exitCode !== null || signalCode !== null;
+  const counts = () =>
+    loads.flatMap(([name, own]) =>
+      own.map(load => {
+        const { done = 0, refused = 0, closed = 0 } = reports.get(name)?.[load.name] ?? {};
+        return { load, done, refused, closed };
+      }),
+    );
   return {
-    counts: () =>
-      loads.flatMap(([name, own]) =>
-        own.map(load => {
-          const { done = 0, refused = 0, closed = 0 } = reports.get(name)?.[load.name] ?? {};
-          return { load, done, refused, closed };
-        }),
-      ),
+    counts,
+    haveAllBegun: () => counts().every(({ done }) => done > 0),
     failed: () => [...children].filter(([, child]) => hasEnded(child)).map(([name]) => name),
     async kill() {
       await Promise.all(

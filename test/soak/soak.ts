@@ -21,6 +21,7 @@ import { childProcesses, holdingsOf, type Remains, untilGivenBack } from './rema
 import { delaysOf, faultsOf, type Outcome, showOutcome } from './report.ts';
 
 export interface SoakOptions extends PlaceOptions {
+  /** The load goes on longer while one of its kinds has done nothing: the machine may be busy. */
   readonly seconds: number;
   /** Names of loads; all if not given. */
   readonly only?: readonly string[];
@@ -63,14 +64,17 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   const quietPeak = watchMemory(quiet);
   const from = performance.now();
   const elapsed = () => (performance.now() - from) / 1000;
-  const hasEnded = server.exited.then(() => true);
-  while (elapsed() < seconds) {
-    const pause = wait(Math.min(progress.every, seconds - elapsed()) * 1000, false);
-    if (await Promise.race([pause, hasEnded])) break;
+  let isAlive = true;
+  server.exited.then(() => {
+    isAlive = false;
+  });
+  const mayEnd = () => elapsed() >= seconds && (generators.haveAllBegun() || elapsed() >= patience + seconds);
+  for (let shown = 0; isAlive && !mayEnd(); await wait(sampleEvery)) {
+    if (elapsed() < shown + progress.every) continue;
+    shown += progress.every;
     progress.show(await showProgress(elapsed(), place, await innocents.report()));
   }
   const [innocent, control] = await innocents.stop();
-  const isAlive = server.child.exitCode === null && server.child.signalCode === null;
   const info = isAlive ? await askInfo(place) : undefined;
   for (const name of generators.failed()) faults.push(`the process of the load "${name}" has ended`);
   const loads = generators.counts();
