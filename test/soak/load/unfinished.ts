@@ -60,12 +60,16 @@ const kinds: readonly Kind[] = [
   },
 ];
 
+/** Of the longest message there may be. */
+const parts = [1, 0.7, 0.2, 1, 0.4, 0.1];
+
 export const unfinished: Load = {
   name: 'unfinished messages',
   unit: 'messages',
   run: (target, counts) =>
     repeat(30, 300, async (index, round) => {
-      const { headers, first, next, times } = kinds[(index + round) % kinds.length]!;
+      const { headers, first, next, times: most } = kinds[(index + round) % kinds.length]!;
+      const times = Math.ceil(most * parts[round % parts.length]!);
       const peer = await openPeer(target, '/echo', { headers });
       if (peer === undefined) {
         counts.refused++;
