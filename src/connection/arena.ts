@@ -5,6 +5,7 @@
  * bytes are all with the kernel is used again. A socket that could not take all at once still reads from its chunk
  * (`pins`): that chunk is left alone until the socket is done.
  */
+import { newBuffer } from '../protocol/buffers.ts';
 import { turnMemory } from '../protocol/mask.ts';
 import { outputStart, slotCount, slotSize } from './regions.ts';
 
@@ -27,7 +28,7 @@ function newChunk(bytes: Buffer, start: number, end: number, outlivesTurn: boole
 
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
 export function newLastingChunk(size: number): Chunk {
-  return newChunk(Buffer.allocUnsafeSlow(size), 0, size, true);
+  return newChunk(newBuffer(size), 0, size, true);
 }
 
 /** Bytes of chunks outside the turn's memory that queues or writes refer to. All servers of the process share the arena. */

@@ -17,6 +17,26 @@ export const longBuffer = 2 ** (smallest - 1);
 /** Each is a little longer than a power of two: room for what zlib appends to a message of that length. */
 const extra = 64;
 
+const MiB = 1024 * 1024;
+
+/**
+ * glibc maps memory of its own for a large block and returns it to the system when the block is freed, but the first such
+ * free raises the size at which it does that, up to 32 MiB. Smaller blocks come from its heap from then on, which keeps
+ * the gaps between them: a server whose large buffers come and go takes half as much memory again as it uses. A block
+ * above 32 MiB is always returned. So a large buffer is the beginning of such a block. The rest is no more than address
+ * space: the system provides a page when it is first written.
+ */
+const block = 33 * MiB;
+
+/** V8 collects garbage by the size of whole blocks, which a smaller buffer is not worth. */
+const smallestInBlock = 4 * MiB;
+
+/** A buffer with memory of its own. */
+export function newBuffer(size: number): Buffer {
+  if (size < smallestInBlock || size > block) return Buffer.allocUnsafeSlow(size);
+  return Buffer.from(Buffer.allocUnsafeSlow(block).buffer, 0, size);
+}
+
 const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
 /** Bytes in all of these: at most `keptBuffers`. */
 let freeBytes = 0;
@@ -26,7 +46,7 @@ export function takeBuffer(size: number): Buffer {
   if (size < longBuffer || size > 2 ** largest + extra) return Buffer.allocUnsafe(size);
   const power = Math.max(smallest, 32 - Math.clz32(size - extra - 1));
   const found = free[power]!.pop();
-  if (found === undefined) return Buffer.allocUnsafeSlow(2 ** power + extra);
+  if (found === undefined) return newBuffer(2 ** power + extra);
   freeBytes -= found.length;
   return found;
 }
@@ -36,7 +56,8 @@ export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;
   const power = 31 - Math.clz32(length);
   if (power < smallest || power > largest || length !== 2 ** power + extra) return;
-  if (buffer.buffer.byteLength !== length || freeBytes + length > keptBuffers) return;
+  const { byteLength } = buffer.buffer;
+  if ((byteLength !== length && byteLength !== block) || freeBytes + length > keptBuffers) return;
   free[power]!.push(buffer);
   freeBytes += length;
 }

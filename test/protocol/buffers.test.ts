@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { keptBuffers } from '../../src/protocol/bounds.ts';
-import { giveBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
+import { giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
+import { residentMemory } from '../support/processState.ts';
 
 const MiB = 1024 * 1024;
 
@@ -34,4 +35,20 @@ test('no more is kept than a bound', () => {
   const again = Array.from({ length: 100 }, () => takeBuffer(MiB));
   const kept = again.filter(buffer => many.includes(buffer)).length;
   assert.ok(kept > 0 && kept * MiB <= keptBuffers, `${kept}`);
+});
+
+test('a large buffer takes no memory where nothing is written', () => {
+  const before = residentMemory(process.pid);
+  const many = Array.from({ length: 20 }, () => newBuffer(16 * MiB));
+  const grown = residentMemory(process.pid) - before;
+  assert.equal(many.length, 20);
+  assert.ok(grown < 32 * MiB, `${grown}`);
+});
+
+test('a large buffer that is given back is the next one of its size', () => {
+  // What the tests before have given back takes the room of it.
+  for (let i = 0; i < 100; i++) takeBuffer(MiB);
+  const large = takeBuffer(16 * MiB);
+  giveBuffer(large);
+  assert.equal(takeBuffer(16 * MiB), large);
 });
