@@ -33,7 +33,7 @@ export function newPipeSupply(): PipeSupply {
   return { ready: [], isMaking: false, isFailureLogged: false, waiting: new Set() };
 }
 
-/** Makes some before the first turn, so that programs that start with the server need not wait. */
+/** Makes what is missing of so many, at once: for the start of the server, and for programs that start seldom. */
 export function stockPipes(supply: PipeSupply, server: Server, wanted: number): void {
   if (process.platform !== 'linux' || supply.ready.length >= wanted) return;
   const { folder, count, names } = plan(server, wanted, 1);
@@ -59,13 +59,23 @@ export function takePipes(
   const pipes = supply.ready.shift();
   if (pipes !== undefined && pipes !== 'sockets') server.descriptors.pipes -= pipesPerProgram;
   if (pipes === undefined) supply.waiting.add(wake);
-  if (supply.ready.length < waiting && !supply.isMaking) makePipes(supply, server, waiting);
+  if (supply.ready.length < waiting && !supply.isMaking)
+    makePipes(supply, server, waiting - supply.ready.length);
+  return pipes;
+}
+
+/** The same for a program that starts seldom: it does not wait, and nothing is made for others. */
+export function takePipesNow(supply: PipeSupply, server: Server): PipeSet {
+  stockPipes(supply, server, 1);
+  const pipes = supply.ready.shift() ?? 'sockets';
+  if (pipes !== 'sockets') server.descriptors.pipes -= pipesPerProgram;
   return pipes;
 }
 
 /** Fork and exec take the same time however many pipes are made; so some more are. */
 function makePipes(supply: PipeSupply, server: Server, waiting: number): void {
-  const { folder, count, names } = plan(server, pipesAtOnce, waiting);
+  const many = Math.min(Math.max(waiting, pipesAtOnce), 4 * pipesAtOnce);
+  const { folder, count, names } = plan(server, many, waiting);
   supply.isMaking = true;
   const done = (error: Error | undefined) => {
     if (!supply.isMaking) return;

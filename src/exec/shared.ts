@@ -13,7 +13,7 @@ import { endTurns } from './errorLines.ts';
 import { newFormat, type Said } from './format.ts';
 import { logWithin, newLineBudget, tellLost } from './lineBudget.ts';
 import { type Audience, hearAll, listen, stopListening } from './listen.ts';
-import { pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
+import { pipesPerProgram, takePipesNow } from './pipes.ts';
 import { endProgram, isFull, type Program, startProgram, writeRecord } from './program.ts';
 import type { Programs } from './programs.ts';
 import { baseEnvironment, requestVariables } from './variables.ts';
@@ -46,8 +46,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
 
   function start(): void {
     if (server === undefined || isStopping) return;
-    const taken = takePipes(pipes, server, 1, start);
-    if (taken === undefined) return;
+    const taken = takePipesNow(pipes, server);
     const { execEnv, execGrace } = server.configuration;
     startedAt = performance.now();
     newest = undefined;
@@ -195,7 +194,6 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
     started(owner) {
       server = owner;
       server.descriptors.pipes += pipesPerProgram;
-      stockPipes(pipes, owner, 1);
       start();
     },
 
