@@ -6,6 +6,7 @@ import type { Handler } from './handler.ts';
 import { makeRoomForFrames } from './lastFrames.ts';
 import { updateHeld } from './memory.ts';
 import { type AddressUse, enterPlaces } from './places.ts';
+import type { Producer } from './producer.ts';
 import { newQueue, type OutgoingQueue } from './queue.ts';
 import type { Security } from './security.ts';
 import type { Server } from './server.ts';
@@ -85,6 +86,8 @@ export interface Connection {
   hasPeerEnded: boolean;
 
   readonly queue: OutgoingQueue;
+  /** What follows the queue, made as the socket takes it. */
+  producer: Producer | undefined;
   /** It is in the outbox's list for this turn. */
   isDirty: boolean;
   /** It is too far behind in what is sent to all, and about to be closed for it. */
@@ -160,6 +163,7 @@ export function newConnection(
     isReading: true,
     hasPeerEnded: false,
     queue: newQueue(),
+    producer: undefined,
     isDirty: false,
     hasFallenBehind: false,
     isShutDown: false,

@@ -66,7 +66,7 @@ function setHeld(connection: Connection, held: number): void {
 }
 
 function bytesHeld(connection: Connection): number {
-  const { input, endpoint, unfinished, wire, handler, socket, security } = connection;
+  const { input, endpoint, unfinished, producer, wire, handler, socket, security } = connection;
   let held = security === undefined ? connectionMemory : tlsMemory;
   if (input !== undefined && input !== turnMemory) held += input.length;
   if (unfinished !== undefined) held += unfinished.bytes.length;
@@ -77,6 +77,7 @@ function bytesHeld(connection: Connection): number {
     if (inflater !== undefined) held += inflater.window.length;
     if (deflater !== undefined) held += deflater.window.length;
   }
+  if (producer !== undefined) held += producer.held();
   if (wire.held !== undefined) held += wire.held(connection);
   if (handler?.held !== undefined) held += handler.held(connection);
   if (socket.held !== undefined) held += socket.held();
@@ -158,6 +159,7 @@ function evict(server: Server, connection: Connection): void {
 
 function discard(connection: Connection): void {
   clearQueue(connection.queue);
+  connection.producer = undefined;
   if (connection.input !== undefined) giveBuffer(connection.input);
   connection.input = undefined;
   connection.unfinished = undefined;

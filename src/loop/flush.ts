@@ -5,9 +5,11 @@ import { recycleArena } from '../connection/arena.ts';
 import { type Connection, hasUnfinished } from '../connection/connection.ts';
 import { updateHeld } from '../connection/memory.ts';
 import { dirty, dropConnection, markDirty } from '../connection/outbox.ts';
+import type { Producer } from '../connection/producer.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from '../connection/queue.ts';
 import { settleSending } from '../connection/send.ts';
-import { heldBackOutput } from '../protocol/bounds.ts';
+import { heldBackOutput, slicesPerTurn } from '../protocol/bounds.ts';
+import { dropFaulty } from './guard.ts';
 import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
@@ -20,6 +22,7 @@ export function flush(): void {
     flushConnection(connection);
   }
   dirty.length = 0;
+  resumeProducers();
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
   recycleArena();
 }
@@ -30,11 +33,36 @@ function flushConnection(connection: Connection): void {
     clearQueue(queue);
     return;
   }
+  if (connection.producer !== undefined && !socket.isBusy) produce(connection, connection.producer);
   if (socket.isBusy) keepBeyondTurn(queue);
   else if (queue.size > 0 && !writeQueue(connection)) return;
-  if (socket.held !== undefined) updateHeld(connection);
-  if (connection.phase === 'ending' && queue.size === 0) endWriting(connection);
+  if (socket.held !== undefined || connection.producer !== undefined) updateHeld(connection);
+  if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
+    endWriting(connection);
   holdBack(connection);
+}
+
+/** Connections whose producers go on in the next turn: those that this one had no slice for come first. */
+const unserved: Connection[] = [];
+const producing: Connection[] = [];
+/** Slices that were made in this turn. */
+let produced = 0;
+
+/** Clients that collect large answers share the turn, so that they do not hold up the others. */
+function produce(connection: Connection, producer: Producer): void {
+  if (produced === slicesPerTurn) {
+    unserved.push(connection);
+    return;
+  }
+  produced++;
+  // What it queues is written by this very flush.
+  connection.isDirty = true;
+  try {
+    if (producer.produce(connection)) producing.push(connection);
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+  connection.isDirty = false;
 }
 
 /** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
@@ -51,6 +79,15 @@ function holdBack(connection: Connection): void {
       if (connection.hasPeerEnded) peerEnded(connection, undefined);
     }
   }
+}
+
+function resumeProducers(): void {
+  if (produced === 0) return;
+  for (let i = 0; i < unserved.length; i++) markDirty(unserved[i]!);
+  for (let i = 0; i < producing.length; i++) markDirty(producing[i]!);
+  unserved.length = 0;
+  producing.length = 0;
+  produced = 0;
 }
 
 export function setReading(connection: Connection, isReading: boolean): void {

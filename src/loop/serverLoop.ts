@@ -290,6 +290,7 @@ function freeConnections(server: Server): void {
     connection.input = undefined;
     clearQueue(connection.queue);
     releaseHeld(connection);
+    connection.producer = undefined;
     connection.socket.destroy();
     removeEntry(server.table, connection.id);
     if (!connection.isControl) server.connections--;

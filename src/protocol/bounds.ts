@@ -241,10 +241,30 @@ export const maxPolled = 65_536;
 /** Input that waits for a busy handler, at which its connection is not read from any more; one read may go beyond it. */
 export const heldInput = 16 * KiB;
 /**
- * What a client that comes by HTTP is given before it has acknowledged some of it, as JSON: the buffer that a system has
- * for a socket. Linux lets one grow to 4 MiB.
+ * Unacknowledged bytes of a client over HTTP, as frames, at which it counts as slow; and messages in one answer to it, in
+ * bytes, though one is always sent. A system's buffer for a socket is as large; Linux lets one grow to 4 MiB.
  */
 export const pollWindow = 256 * KiB;
+
+/** What a message adds to an answer besides its content, for that bound: its number, and the JSON around it. */
+export const polledOverhead = 32;
+
+/**
+ * Frames that wait for clients over HTTP are copied into blocks. The first is so long, and each twice as long as the one
+ * before, up to a bound, which is lower for blocks that clients share: so most of the memory is used.
+ */
+export const firstBlock = 256;
+export const sharedBlock = 2 * KiB;
+export const longestBlock = 16 * KiB;
+
+/** An answer that is made as its client takes it is made in slices, each in a fraction of a millisecond. */
+export const outputSlice = 64 * KiB;
+
+/** Slices in one turn, for all such clients together: about two milliseconds. */
+export const slicesPerTurn = 16;
+
+/** Bytes of messages that are measured for one slice, for the Content-Length: about a millisecond. */
+export const measuredSlice = 1024 * KiB;
 
 /** A body that no one needs, such as the `{}` that axios and requests send with every POST: it is read and ignored. */
 export const maxIgnoredBody = 64 * KiB;

@@ -20,62 +20,164 @@ export function withoutToken(path: string): string {
   return path.replace(/^(\/poll\/s\/).+/, '$1…');
 }
 
-/** A message to the client. */
-export interface Numbered {
-  readonly seq: number;
-  /** As `showContent` shows it: shared by all who are sent the same. */
-  readonly content: string;
-}
-
-export function showContent(isText: boolean, bytes: Buffer, start: number, end: number): string {
-  if (isText) return `"text":${JSON.stringify(bytes.toString('utf8', start, end))}`;
-  return `"binary":"${bytes.toString('base64', start, end)}"`;
-}
-
-function showMessage({ seq, content }: Numbered): string {
-  return `{"seq":${seq},${content}}`;
-}
-
 /** The end, and why, behind the last message. */
 export function showClosing(code: number, reason: string): string {
   return JSON.stringify({ code, reason });
 }
 
-export function showAnswer(messages: readonly Numbered[], closing: string | undefined): string {
-  const list = messages.map(showMessage).join(',');
-  return `{"messages":[${list}]${closing === undefined ? '' : `,"closed":${closing}`}}\n`;
-}
-
-/** The message as an event of a stream (HTML Living Standard §9.2.5): JSON has no line end that would cut it. */
-export function showEvent(message: Numbered): string {
-  return `id: ${message.seq}\ndata: ${showMessage(message)}\n\n`;
+/** What whole frames hold that a server wrote without compression. */
+export interface FrameCount {
+  messages: number;
+  /** The content of a close frame, as `showClosing` shows it. */
+  closing: string | undefined;
 }
 
 const header = newFrameHeader();
 
-/**
- * Reads whole frames, as a server writes them where nothing is compressed.
- * @param said is told where the payload of each message lies
- * @param closed is given the content of a close frame
- */
-export function readSent(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  said: (isText: boolean, from: number, to: number) => void,
-  closed: (closing: string) => void,
-): void {
+export function countFrames(bytes: Buffer, start: number, end: number): FrameCount {
+  const count: FrameCount = { messages: 0, closing: undefined };
   for (let at = start; at < end; ) {
     const from = at + readFrameHeader(header, 'client', false, bytes, at, end);
     const to = from + header.length;
     const { opcode } = header;
-    if (opcode === Opcode.Text || opcode === Opcode.Binary) said(opcode === Opcode.Text, from, to);
+    if (opcode === Opcode.Text || opcode === Opcode.Binary) count.messages++;
     else if (opcode === Opcode.Close) {
       const code = to - from < 2 ? CloseCode.NoStatusReceived : bytes.readUInt16BE(from);
-      closed(showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to)));
+      count.closing = showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to));
     }
     at = to;
   }
+  return count;
+}
+
+/** A message to the client: where its payload lies. */
+export interface Payload {
+  isText: boolean;
+  bytes: Buffer;
+  from: number;
+  to: number;
+}
+
+/**
+ * Reads the frame at `bytes[start, end)`.
+ * @param payload is filled where the frame is a message
+ * @returns where the frame ends, negated (`~end`) where it is a control frame
+ */
+export function readSentFrame(payload: Payload, bytes: Buffer, start: number, end: number): number {
+  const from = start + readFrameHeader(header, 'client', false, bytes, start, end);
+  const to = from + header.length;
+  if (header.opcode !== Opcode.Text && header.opcode !== Opcode.Binary) return ~to;
+  payload.isText = header.opcode === Opcode.Text;
+  payload.bytes = bytes;
+  payload.from = from;
+  payload.to = to;
+  return to;
+}
+
+/** What an answer to a poll begins with. */
+export const answerStart = '{"messages":[';
+
+export function answerEnd(closing: string | undefined): string {
+  return `]${closing === undefined ? '' : `,"closed":${closing}`}}\n`;
+}
+
+/** What comes before the content of a message, and behind it. Both are ASCII. */
+export function messageStart(seq: number, isText: boolean): string {
+  return `{"seq":${seq},"${isText ? 'text' : 'binary'}":"`;
+}
+export const messageEnd = '"}';
+
+/** The same where the message is an event of a stream (HTML Living Standard §9.2.5): JSON has no line end that would cut it. */
+export function eventStart(seq: number, isText: boolean): string {
+  return `id: ${seq}\ndata: ${messageStart(seq, isText)}`;
+}
+export const eventEnd = `${messageEnd}\n\n`;
+
+/** More than `eventStart` and `eventEnd` take together. */
+export const longestFrameOfJson = 128;
+
+export function closedEvent(closing: string): string {
+  return `event: closed\ndata: ${closing}\n\n`;
+}
+
+/** Characters that JSON has a short escape for (RFC 8259 §7). */
+const shortEscapes = new Map([
+  [0x08, 'b'],
+  [0x09, 't'],
+  [0x0a, 'n'],
+  [0x0c, 'f'],
+  [0x0d, 'r'],
+  [0x22, '"'],
+  [0x5c, '\\'],
+]);
+
+/** By byte: 0 where it stands for itself, 1 for `\u00xx`, else the second character of its escape. */
+const escapes = new Uint8Array(256);
+/** By byte: how many bytes its escape adds. */
+const growth = new Uint8Array(256);
+for (let byte = 0; byte < 0x80; byte++) {
+  const short = shortEscapes.get(byte);
+  escapes[byte] = short !== undefined ? short.charCodeAt(0) : byte < 0x20 ? 1 : 0;
+  growth[byte] = short !== undefined ? 1 : byte < 0x20 ? 5 : 0;
+}
+
+const longestEscape = 6;
+const hexDigits = Buffer.from('0123456789abcdef');
+
+/** Bytes that the UTF-8 `bytes[from, to)` takes within a JSON string. */
+export function textSize(bytes: Buffer, from: number, to: number): number {
+  let size = to - from;
+  for (let at = from; at < to; at++) size += growth[bytes[at]!]!;
+  return size;
+}
+
+/** Bytes that so many bytes take as base64. */
+export function base64Size(length: number): number {
+  return 4 * Math.ceil(length / 3);
+}
+
+/**
+ * Writes as much of the payload's content to `target[at, limit)` as there is room for, escaped as JSON or in base64, and
+ * moves `payload.from` behind it.
+ * @returns where it stopped writing
+ */
+export function writeContent(payload: Payload, target: Buffer, at: number, limit: number): number {
+  return payload.isText ? writeText(payload, target, at, limit) : writeBase64(payload, target, at, limit);
+}
+
+function writeText(payload: Payload, target: Buffer, at: number, limit: number): number {
+  const { bytes, to } = payload;
+  const last = limit - longestEscape;
+  let from = payload.from;
+  let next = at;
+  while (from < to && next <= last) {
+    const byte = bytes[from++]!;
+    const code = escapes[byte]!;
+    if (code === 0) {
+      target[next++] = byte;
+    } else if (code > 1) {
+      target[next++] = 0x5c;
+      target[next++] = code;
+    } else {
+      target[next++] = 0x5c;
+      target[next++] = 0x75;
+      target[next++] = 0x30;
+      target[next++] = 0x30;
+      target[next++] = hexDigits[byte >> 4]!;
+      target[next++] = hexDigits[byte & 15]!;
+    }
+  }
+  payload.from = from;
+  return next;
+}
+
+function writeBase64(payload: Payload, target: Buffer, at: number, limit: number): number {
+  const { bytes, from, to } = payload;
+  // Whole groups of three bytes, so that the pieces can be put together.
+  const end = Math.min(to, from + 3 * Math.max(0, Math.floor((limit - at) / 4)));
+  if (end === from) return at;
+  payload.from = end;
+  return at + target.write(bytes.toString('base64', from, end), at, 'latin1');
 }
 
 /** Messages in one request, each as the frame of a client. */

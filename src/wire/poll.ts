@@ -116,7 +116,7 @@ export function newPollRoute(server: Server): Route {
     const isStream = /\btext\/event-stream\b/i.test(head.headers.get('accept') ?? '');
     if (isStream) socket.acknowledge(lastEventId(head));
     socket.connection.wire = isStream ? sse : poll;
-    socket.attach({ connection: request, fields, isStream, wroteAt: server.now });
+    socket.attach(request, fields, isStream);
   }
 
   /** The client's messages; of those that were taken before, none is taken again. */
@@ -129,7 +129,7 @@ export function newPollRoute(server: Server): Route {
       // As with a socket that is not read from: it waits until it can be taken.
       const again = () => attempt(request, head, () => take(request, head, body, socket, fields));
       const giveUp = () => attempt(request, head, refuseLate);
-      socket.delivery = { connection: request, take: again, giveUp };
+      socket.delivery = { connection: request, since: server.now, take: again, giveUp };
       return;
     }
     const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;

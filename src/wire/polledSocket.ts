@@ -5,19 +5,42 @@
  *
  * To the rest of the server it is like any other: it is busy when as much is unacknowledged as a system's buffer holds.
  */
+import type { Chunk } from '../connection/arena.ts';
 import type { Connection } from '../connection/connection.ts';
-import { dropConnection, endConnection, markDirty } from '../connection/outbox.ts';
+import { dropConnection, markDirty } from '../connection/outbox.ts';
 import { landInFlight, type Range } from '../connection/queue.ts';
 import { readLater } from '../connection/share.ts';
 import type { Socket } from '../connection/socket.ts';
-import { heldBackOutput, longestStream, pollWindow } from '../protocol/bounds.ts';
+import { longestStream, pollWindow } from '../protocol/bounds.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import { type Numbered, type Posted, readSent, showClosing } from '../protocol/polling.ts';
-import { answerPoll, beat, beginStream, type Carrier, contentOf, sendEvents, sizeOf } from './carrier.ts';
+import { type Posted, showClosing } from '../protocol/polling.ts';
+import {
+  addFrames,
+  type Backlog,
+  clearBacklog,
+  memoryOf,
+  newBacklog,
+  pauseBacklog,
+  removeUntil,
+} from './backlog.ts';
+import { answerEmpty, answerPoll, EventStream } from './carrier.ts';
+import type { Fields } from './route.ts';
+
+/** A request that waits for messages to carry to the client. */
+export interface Carrier {
+  readonly connection: Connection;
+  /** Header fields that its answer has, beside others. */
+  readonly fields: Fields;
+  /** When it began to wait. */
+  readonly since: number;
+  /** Goes on with one message after the other, as events; without it the first messages are the answer. */
+  stream: EventStream | undefined;
+}
 
 /** A request that brings messages, and has to wait until those before it are worked through. */
 interface Delivery {
   readonly connection: Connection;
+  readonly since: number;
   readonly take: () => void;
   /** It has waited for too long. */
   readonly giveUp: () => void;
@@ -34,17 +57,14 @@ export class PolledSocket implements Socket {
   seenAt: number;
   /** The client's messages up to this number were taken. */
   takenSeq = 0;
-  /** Messages that are not acknowledged, oldest first, and how large they are. */
-  private messages: Numbered[] = [];
-  private size = 0;
-  /** The last number that was given to a message, and the last that was given to a request. */
-  private lastSeq = 0;
+  /** Messages that are not acknowledged. */
+  private readonly backlog: Backlog = newBacklog();
+  /** The last number that was given to a request. */
   private carriedSeq = 0;
   /** The request that messages were given to last, and the turn in which that was. */
   private bearer: Connection | undefined;
   private bearerTurn = 0;
-  /** The last thing that is said. */
-  private closing: string | undefined;
+  private lastStream: EventStream | undefined;
   private readonly peer: string;
   private readonly forget: () => void;
 
@@ -68,33 +88,27 @@ export class PolledSocket implements Socket {
   }
 
   unsent(): number {
-    return this.size;
+    return this.backlog.size;
   }
 
-  writeOne(bytes: Buffer, start: number, end: number): number {
-    this.keep(bytes, start, end);
+  writeOne(_bytes: Buffer, start: number, end: number): number {
+    // The flush writes what the queue has, and empties it afterwards.
+    this.keep(this.connection.queue.chunk!, start, end);
     this.carry();
     return 0;
   }
 
   write(ranges: readonly Range[]): number {
-    for (const { chunk, start, end } of ranges) this.keep(chunk.bytes, start, end);
+    for (const { chunk, start, end } of ranges) this.keep(chunk, start, end);
     this.carry();
     return 0;
   }
 
-  private keep(bytes: Buffer, start: number, end: number): void {
-    const { turns } = this.connection.server.counters;
-    const said = (isText: boolean, from: number, to: number) => {
-      const content = contentOf(turns, isText, bytes, from, to);
-      const message = { seq: ++this.lastSeq, content };
-      this.messages.push(message);
-      this.size += sizeOf(message);
-    };
-    readSent(bytes, start, end, said, closing => {
-      this.closing = closing;
-    });
-    this.isBusy = this.size >= pollWindow;
+  private keep(chunk: Chunk, start: number, end: number): void {
+    const { backlog, connection } = this;
+    addFrames(backlog, chunk, start, end, connection.server.counters.turns);
+    this.isBusy = backlog.size >= pollWindow;
+    if (this.isBusy || backlog.closing !== undefined) pauseBacklog(backlog);
   }
 
   /**
@@ -102,40 +116,47 @@ export class PolledSocket implements Socket {
    * @throws ProtocolError 400 where it cannot have them
    */
   acknowledge(seq: number): void {
+    const { backlog, connection } = this;
+    this.noteCarried(this.lastStream?.carriedSeq ?? 0);
     if (seq > this.carriedSeq) throw new ProtocolError(400, `no message ${seq} was sent yet`);
-    const first = this.messages[0]?.seq ?? 0;
-    if (first === 0 || seq < first) return;
-    for (const message of this.messages.splice(0, seq - first + 1)) this.size -= sizeOf(message);
-    if (!this.isBusy || this.size >= pollWindow) return;
+    removeUntil(backlog, seq);
+    if (!this.isBusy || backlog.size >= pollWindow) return;
     this.isBusy = false;
-    landInFlight(this.connection.queue);
-    markDirty(this.connection);
+    landInFlight(connection.queue);
+    markDirty(connection);
   }
 
-  /** A request waits for messages from now on; the one that did before is answered. The newest knows best what is missing. */
-  attach(carrier: Carrier): void {
+  private noteCarried(seq: number): void {
+    this.carriedSeq = Math.max(this.carriedSeq, seq);
+  }
+
+  /**
+   * A request waits for messages from now on; the one that did before is answered. The newest knows best what is missing.
+   * @param isStream it wants a stream of events
+   */
+  attach(request: Connection, fields: Fields, isStream: boolean): void {
     this.release();
-    this.carrier = carrier;
-    if (carrier.isStream) beginStream(carrier);
+    const stream = isStream ? new EventStream(request, fields, this.backlog) : undefined;
+    this.carrier = { connection: request, fields, since: request.server.now, stream };
     if (this.isAnswerUnread()) {
-      // Whoever asks many times at once is not given everything as many times; nor is it kept for who does not read.
-      if (this.bearerTurn === this.connection.server.counters.turns) return this.release();
+      // Many requests at once are not all given everything.
+      if (this.bearerTurn === request.server.counters.turns) return this.release();
       dropConnection(this.bearer!);
     }
-    if (carrier.isStream) this.carriedSeq = this.lastSeq - this.messages.length;
+    if (stream !== undefined) {
+      this.noteCarried(this.lastStream?.carriedSeq ?? 0);
+      this.lastStream = stream;
+      this.bearer = request;
+    }
     this.carry();
   }
 
-  /** What a request was given waits in our memory: its client does not read, or not so fast. */
+  /** The client does not read what the last request was given, or not as fast as it asks for more. */
   private isAnswerUnread(): boolean {
-    return this.bearer !== undefined && this.bearer.phase !== 'gone' && this.bearer.queue.size > 0;
-  }
-
-  /** Messages go to this request. */
-  private giveTo(request: Connection): void {
-    this.carriedSeq = this.lastSeq;
-    this.bearer = request;
-    this.bearerTurn = request.server.counters.turns;
+    const { bearer } = this;
+    if (bearer === undefined || bearer.phase === 'gone') return false;
+    if (bearer.queue.size > 0) return true;
+    return bearer.producer instanceof EventStream ? bearer.producer.isBehind : bearer.producer !== undefined;
   }
 
   /** Answers the request that waits, even if there is nothing to tell. */
@@ -143,46 +164,38 @@ export class PolledSocket implements Socket {
     const { carrier } = this;
     this.carrier = undefined;
     if (carrier === undefined) return;
-    if (carrier.isStream) endConnection(carrier.connection);
-    else answerPoll(carrier, [], undefined);
+    const { connection, fields, stream } = carrier;
+    if (connection.phase !== 'open') return;
+    if (stream !== undefined) stream.end(connection);
+    else answerEmpty(connection, fields, this.backlog);
   }
 
   /** Gives what is there to the request that waits, if one does. */
   private carry(): void {
-    const { carrier, messages, closing } = this;
+    const { carrier, backlog } = this;
     if (carrier === undefined || carrier.connection.phase !== 'open') return;
-    if (carrier.isStream) {
-      this.stream(carrier);
-    } else if (messages.length > 0 || closing !== undefined) {
-      this.giveTo(carrier.connection);
+    const { connection, fields, stream } = carrier;
+    if (backlog.firstSeq > backlog.lastSeq && backlog.closing === undefined) return;
+    this.bearer = connection;
+    this.bearerTurn = connection.server.counters.turns;
+    if (stream !== undefined) {
+      markDirty(connection);
+    } else {
       this.carrier = undefined;
-      answerPoll(carrier, messages, closing);
-      this.told();
+      this.noteCarried(answerPoll(connection, fields, backlog, connection.server.isDraining));
     }
-  }
-
-  private stream(carrier: Carrier): void {
-    const { messages, closing } = this;
-    sendEvents(carrier, messages.slice(messages.length - (this.lastSeq - this.carriedSeq)), closing);
-    this.giveTo(carrier.connection);
-    // A stream carries nothing back: by coming again its client says how far it came.
-    const isFull = this.isBusy || carrier.connection.queue.size > heldBackOutput;
-    if (closing !== undefined || isFull) this.release();
-    this.told();
-  }
-
-  /** Nobody can come again to a server that is going away: who was told that it is, is done with. */
-  private told(): void {
-    if (this.closing !== undefined && this.connection.server.isDraining) dropConnection(this.connection);
+    // A client cannot come again to a server that is going away: this request tells it the rest.
+    if (backlog.closing !== undefined && connection.server.isDraining) dropConnection(this.connection);
   }
 
   /** The peer of one of its requests has ended its direction, or is gone. */
   requestLost(request: Connection, isGone: boolean): void {
     if (isGone && this.delivery?.connection === request) this.delivery = undefined;
+    if (isGone && this.bearer === request) this.bearer = undefined;
     if (this.carrier?.connection !== request) return;
-    // Who has asked and says no more may still wait for the answer. A stream that is read no more has no use.
+    // A client that ended its direction may still wait for the answer to a poll. A stream that is not read has no use.
     if (isGone) this.carrier = undefined;
-    else if (this.carrier.isStream) this.release();
+    else if (this.carrier.stream !== undefined) this.release();
   }
 
   /** One of its requests is not answered yet: looks whether it is time. */
@@ -190,19 +203,20 @@ export class PolledSocket implements Socket {
     const { carrier, delivery } = this;
     const { now, configuration } = request.server;
     const isDue = (since: number, time: number) => time > 0 && now - since >= time;
-    const hasWaited = isDue(request.acceptedAt, configuration.pingInterval);
-    if (delivery?.connection === request && hasWaited) {
+    if (delivery?.connection === request && isDue(delivery.since, configuration.pingInterval)) {
       this.delivery = undefined;
       delivery.giveUp();
     } else if (carrier?.connection === request) {
-      if (carrier.isStream ? isDue(request.acceptedAt, longestStream) : hasWaited) this.release();
-      else if (carrier.isStream && isDue(carrier.wroteAt, configuration.pingInterval)) beat(carrier);
+      const { stream, since } = carrier;
+      if (isDue(since, stream === undefined ? configuration.pingInterval : longestStream)) this.release();
+      else if (stream !== undefined && isDue(stream.wroteAt, configuration.pingInterval))
+        stream.beat(request);
     }
   }
 
   /** The server is going away, and there is no request by which the client could be told. */
   isOutOfReach(): boolean {
-    return this.carrier === undefined && this.connection.server.isDraining;
+    return this.carrier?.connection.phase !== 'open' && this.connection.server.isDraining;
   }
 
   /** Whether messages of the client are still to be worked through, or it has to take something first. */
@@ -229,12 +243,24 @@ export class PolledSocket implements Socket {
   keepAlive(): void {}
   shutdown(): void {}
 
+  /** Bytes of memory that it holds. */
+  held(): number {
+    return memoryOf(this.backlog);
+  }
+
+  /** Forgets what the client has not taken. */
+  discard(): void {
+    clearBacklog(this.backlog);
+    if (this.isAnswerUnread()) dropConnection(this.bearer!);
+  }
+
   destroy(): void {
     this.forget();
     landInFlight(this.connection.queue);
-    // Whatever became of it, its client is not left waiting.
-    this.closing ??= showClosing(CloseCode.AbnormalClosure, '');
+    // The client is not left waiting, whatever became of its session.
+    this.backlog.closing ??= showClosing(CloseCode.AbnormalClosure, '');
     this.carry();
     this.resume();
+    clearBacklog(this.backlog);
   }
 }

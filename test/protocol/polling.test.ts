@@ -4,77 +4,106 @@ import { describe, test } from 'node:test';
 import { maxPostedLines } from '../../src/protocol/bounds.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import {
-  type Numbered,
+  base64Size,
+  countFrames,
+  messageStart,
+  type Payload,
   readPosted,
-  readSent,
-  showAnswer,
+  readSentFrame,
   showClosing,
-  showContent,
-  showEvent,
+  textSize,
+  writeContent,
 } from '../../src/protocol/polling.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
 const unmasked = { key: null };
 const zeroKey = Buffer.alloc(4);
 
-/** What a client is told by these frames, as the answer to a poll. */
-function told(...frames: Buffer[]): unknown {
-  const before = Buffer.from('before');
-  const bytes = Buffer.concat([before, ...frames]);
-  const messages: Numbered[] = [];
-  let closing: string | undefined;
-  readSent(
-    bytes,
-    before.length,
-    bytes.length,
-    (isText, from, to) =>
-      messages.push({ seq: messages.length + 1, content: showContent(isText, bytes, from, to) }),
-    reason => {
-      closing = reason;
-    },
-  );
-  return JSON.parse(showAnswer(messages, closing));
+/** The content of each message in these frames, as JSON has it, written in slices of at most so many bytes. */
+function contents(bytes: Buffer, sliceSize = 1000): string[] {
+  const payload: Payload = { isText: false, bytes, from: 0, to: 0 };
+  const target = Buffer.alloc(sliceSize);
+  const shown: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const next = readSentFrame(payload, bytes, at, bytes.length);
+    at = next < 0 ? ~next : next;
+    if (next < 0) continue;
+    const { isText, from, to } = payload;
+    const pieces: Buffer[] = [];
+    do {
+      pieces.push(Buffer.from(target.subarray(0, writeContent(payload, target, 0, sliceSize))));
+    } while (payload.from < payload.to);
+    const content = Buffer.concat(pieces);
+    assert.equal(content.length, isText ? textSize(bytes, from, to) : base64Size(to - from), 'as measured');
+    shown.push(content.toString());
+  }
+  return shown;
 }
 
 describe('what is sent', () => {
   const serverFrame = (kind: number, payload: string | Buffer) => frame(kind, Buffer.from(payload), unmasked);
+  const everyCharacter = `${String.fromCharCode(...Array.from({ length: 0x100 }, (_, code) => code))}\u2028\u2029 👋`;
 
-  test('texts, bytes, empty and long ones, and the end', () => {
-    const long = 'x'.repeat(70_000);
-    const strange = '"\\\n\r\u2028\0 é 👋';
-    assert.deepEqual(
-      told(
-        serverFrame(opcode.text, strange),
-        serverFrame(opcode.binary, Buffer.from([0, 255])),
-        serverFrame(opcode.text, ''),
-        serverFrame(opcode.text, long),
-        serverFrame(opcode.close, Buffer.concat([Buffer.from([3, 0xe9]), Buffer.from('gone “so”')])),
-      ),
-      {
-        messages: [
-          { seq: 1, text: strange },
-          { seq: 2, binary: 'AP8=' },
-          { seq: 3, text: '' },
-          { seq: 4, text: long },
-        ],
-        closed: { code: 1001, reason: 'gone “so”' },
-      },
+  test('texts are escaped as JSON.stringify does, wherever a slice ends', () => {
+    const texts = [everyCharacter, '', '"\\\n\r\u2028\0 é 👋', 'x'.repeat(70_000), '\x01'.repeat(3000)];
+    const bytes = Buffer.concat(texts.map(text => serverFrame(opcode.text, text)));
+    for (const size of [6, 7, 8, 100, 1000]) {
+      assert.deepEqual(
+        contents(bytes, size),
+        texts.map(text => JSON.stringify(text).slice(1, -1)),
+        `in slices of ${size}`,
+      );
+    }
+  });
+
+  test('bytes become base64, wherever a slice ends', () => {
+    const payloads = [0, 1, 2, 3, 4, 5, 6, 1000].map(length =>
+      Buffer.from(everyCharacter.repeat(9)).subarray(0, length),
     );
+    const bytes = Buffer.concat(payloads.map(payload => serverFrame(opcode.binary, payload)));
+    for (const size of [4, 5, 6, 7, 8, 100])
+      assert.deepEqual(
+        contents(bytes, size),
+        payloads.map(payload => payload.toString('base64')),
+      );
+  });
+
+  test('where there is room for nothing, nothing is written', () => {
+    for (const kind of [opcode.text, opcode.binary]) {
+      const bytes = serverFrame(kind, 'abc');
+      const payload: Payload = { isText: false, bytes, from: 0, to: 0 };
+      readSentFrame(payload, bytes, 0, bytes.length);
+      for (const limit of [-100, 0, 3]) assert.equal(writeContent(payload, Buffer.alloc(9), 0, limit), 0);
+      assert.equal(payload.to - payload.from, 3);
+    }
+  });
+
+  test('messages are counted, control frames are not, and a close frame is the end', () => {
+    const reason = Buffer.concat([Buffer.from([3, 0xe9]), Buffer.from('gone “so”')]);
+    const before = Buffer.from('before');
+    const frames = [
+      serverFrame(opcode.text, 'a'),
+      serverFrame(opcode.ping, 'ping'),
+      serverFrame(opcode.binary, Buffer.alloc(70_000)),
+      serverFrame(opcode.close, reason),
+    ];
+    const bytes = Buffer.concat([before, ...frames]);
+    assert.deepEqual(countFrames(bytes, before.length, bytes.length), {
+      messages: 2,
+      closing: '{"code":1001,"reason":"gone “so”"}',
+    });
+    assert.equal(contents(Buffer.concat(frames)).length, 2);
   });
 
   test('a close frame without a code, and one without a reason', () => {
-    assert.deepEqual(told(serverFrame(opcode.close, '')), {
-      messages: [],
-      closed: { code: 1005, reason: '' },
-    });
+    const bytes = serverFrame(opcode.close, '');
+    assert.equal(countFrames(bytes, 0, bytes.length).closing, '{"code":1005,"reason":""}');
     assert.equal(showClosing(1000, ''), '{"code":1000,"reason":""}');
   });
 
-  test('an event is two lines and an empty one, whatever is in it', () => {
-    const bytes = Buffer.from('a\n\ndata: b\r\n\u2028');
-    const event = showEvent({ seq: 7, content: showContent(true, bytes, 0, bytes.length) });
-    assert.match(event, /^id: 7\ndata: [^\r\n]+\n\n$/);
-    assert.equal(JSON.parse(event.split('\n')[1]!.slice('data: '.length)).text, bytes.toString());
+  test('the number and the kind of a message come before its content', () => {
+    assert.deepEqual(JSON.parse(`${messageStart(7, true)}a"}`), { seq: 7, text: 'a' });
+    assert.deepEqual(JSON.parse(`${messageStart(8, false)}AA=="}`), { seq: 8, binary: 'AA==' });
   });
 });
 
