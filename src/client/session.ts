@@ -1,7 +1,7 @@
 /** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
-import { defaults } from '../protocol/bounds.ts';
+import { defaults, minRate } from '../protocol/bounds.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { type Deflater, deflateMessage, newDeflateState } from '../protocol/deflate.ts';
 import {
@@ -221,15 +221,22 @@ export function sendFragment(session: Session, isFirst: boolean, isLast: boolean
 
 /** RFC 6455 §5.5.2: a ping is a question whether the other side is still there. */
 function ping(session: Session): void {
-  const { configuration, socket } = session;
   if (!isOpen(session)) return;
-  // Whoever is held back by our own output cannot show that it is alive.
-  if (!session.isAlive && !socket.isPaused()) {
-    const late = `no sign of life within ${shownTime(configuration.ping)} of a ping (--ping)`;
-    session.verdict = ending(Exit.TimedOut, late, true);
-    socket.destroy();
-    return;
-  }
+  // A server that our own output holds back cannot show that it is alive.
+  if (session.isAlive || session.socket.isPaused()) sendPing(session);
+  // A stopped process wakes up to its timers first: the pong may wait in the system's buffer, and is read before this.
+  else setImmediate(checkAlive, session);
+}
+
+function checkAlive(session: Session): void {
+  if (!isOpen(session)) return;
+  if (session.isAlive) return sendPing(session);
+  const late = `no sign of life within ${shownTime(session.configuration.ping)} of a ping (--ping)`;
+  session.verdict = ending(Exit.TimedOut, late, true);
+  session.socket.destroy();
+}
+
+function sendPing(session: Session): void {
   session.isAlive = false;
   sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
 }
@@ -261,13 +268,21 @@ export function closeSession(
   session.verdict = verdict;
   session.isLeaving = true;
   startClosing(session.endpoint, events, session, code, reason);
+  const { socket } = session;
+  const bytesMoved = () => socket.bytesRead + socket.bytesWritten - socket.writableLength;
+  const enough = (minRate * defaults.closeTimeout) / 1000;
+  let moved = bytesMoved();
   const giveUp = () => {
-    // While our own output holds the server back, it has not been given its time.
-    if (session.socket.isPaused()) return void session.deadline?.refresh();
+    if (!isConnected(session)) return;
+    const before = moved;
+    moved = bytesMoved();
+    // Our own output may hold the server back; and its close frame comes behind messages that are on their way.
+    if (socket.isPaused() || moved - before >= enough) return void session.deadline?.refresh();
     const late = `the server did not close within ${shownTime(defaults.closeTimeout)} of being told to`;
     session.verdict ??= ending(Exit.TimedOut, late);
-    session.socket.destroy();
+    socket.destroy();
   };
-  session.deadline = setTimeout(giveUp, defaults.closeTimeout);
+  // As above: what came is read first.
+  session.deadline = setTimeout(() => setImmediate(giveUp), defaults.closeTimeout);
   session.wake();
 }

@@ -111,6 +111,10 @@ export interface Connection {
   /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
   endingAt: number;
 
+  /** While a transfer is awaited: how far it is paid for in time, and the bytes counted for that; see progress.ts. */
+  flowSince: number;
+  flowBytes: number;
+
   bytesIn: number;
   bytesOut: number;
   messagesIn: number;
@@ -175,6 +179,8 @@ export function newConnection(
     pings: undefined,
     unsentAtPing: 0,
     endingAt: 0,
+    flowSince: server.now,
+    flowBytes: 0,
     bytesIn: 0,
     bytesOut: 0,
     messagesIn: 0,

@@ -6,6 +6,7 @@ import { work } from '../protocol/work.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { prepareFrames, rememberPrepared, rememberSent } from './lastFrames.ts';
+import { startSending } from './progress.ts';
 import { appendRange } from './queue.ts';
 import { isTracing, traceSent } from './trace.ts';
 
@@ -120,6 +121,7 @@ export function endConnection(connection: Connection): void {
   if (connection.phase !== 'open') return;
   connection.phase = 'ending';
   connection.endingAt = connection.server.now;
+  startSending(connection);
   markDirty(connection);
 }
 

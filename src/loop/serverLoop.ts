@@ -7,7 +7,7 @@
  * a bound leaves over comes first after the next poll.
  */
 import { mayEnter } from '../connection/admission.ts';
-import { clock, exactClock } from '../connection/clock.ts';
+import { exactClock } from '../connection/clock.ts';
 import { addConnection, type Connection, hasUnfinished } from '../connection/connection.ts';
 import { recordEnded } from '../connection/ended.ts';
 import { noteLost } from '../connection/ending.ts';
@@ -42,7 +42,7 @@ import { endTurn } from '../session/processData.ts';
 import { flush, setReading } from './flush.ts';
 import { dropFaulty, guard, guardLost } from './guard.ts';
 import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
-import { checkDeadlines } from './timers.ts';
+import { checkDeadlines, readClock } from './timers.ts';
 
 /** Serves until the server is draining and its last connection is gone. */
 export async function serverLoop(server: Server): Promise<void> {
@@ -50,7 +50,7 @@ export async function serverLoop(server: Server): Promise<void> {
   while (!(server.isDraining && server.connections === 0)) {
     await poll();
     beginWork();
-    server.now = clock();
+    readClock(server);
     server.counters.turns++;
     acceptConnections(server);
     readUrgent();

@@ -1,8 +1,10 @@
 /** One timer for all deadlines. While there are connections, it has the turn look at them now and then. */
 
+import { clock, skipLostTime } from '../connection/clock.ts';
 import type { Connection } from '../connection/connection.ts';
 import { noteDeadline, noteOverdue } from '../connection/ending.ts';
 import { dropConnection } from '../connection/outbox.ts';
+import { hasOutputStalled } from '../connection/progress.ts';
 import type { Server } from '../connection/server.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { guard } from './guard.ts';
@@ -10,6 +12,23 @@ import { comeToTurn } from './poll.ts';
 
 let timer: NodeJS.Timeout | undefined;
 let isDue = false;
+/** When the timer is to fire, as in `server.now`; 0: it is not set. */
+let dueAt = 0;
+let wasPutOff = false;
+
+/** The clock, when a turn begins. */
+export function readClock(server: Server): void {
+  if (skipLostTime(dueAt)) {
+    dueAt = clock();
+    // What came meanwhile is read in the next turns, before anyone is given up. Not again and again: a loop that is always
+    // late still has its deadlines.
+    isDue = wasPutOff;
+    wasPutOff = !wasPutOff;
+    clearTimeout(timer);
+    timer = undefined;
+  }
+  server.now = Math.max(server.now, clock());
+}
 
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
 function tickOf({ configuration: its }: Server): number {
@@ -23,25 +42,29 @@ function tickOf({ configuration: its }: Server): number {
 export function checkDeadlines(server: Server): void {
   if (isDue) {
     isDue = false;
+    wasPutOff = false;
     for (const entry of server.table.entries) {
       if (entry?.kind === 'connection') guard(entry, () => checkConnection(server, entry));
     }
   }
   if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
-  if (timer === undefined && server.connections > 0) {
-    timer = setTimeout(() => {
-      timer = undefined;
-      isDue = true;
-      comeToTurn();
-    }, tickOf(server)).unref();
-  }
+  if (timer !== undefined) return;
+  dueAt = 0;
+  if (server.connections === 0) return;
+  const tick = tickOf(server);
+  dueAt = clock() + tick;
+  timer = setTimeout(() => {
+    timer = undefined;
+    isDue = true;
+    comeToTurn();
+  }, tick).unref();
 }
 
 function checkConnection({ now, configuration }: Server, connection: Connection): void {
   const { idleTimeout, closeTimeout } = configuration;
   const { phase, wire } = connection;
   if (phase === 'ending') {
-    if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
+    if (hasOutputStalled(connection, closeTimeout)) {
       noteOverdue(connection, 'the client did not end the TCP connection', 'closeTimeout');
       dropConnection(connection);
     }

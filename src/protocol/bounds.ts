@@ -257,6 +257,18 @@ export const firstBlock = 256;
 export const sharedBlock = 2 * KiB;
 export const longestBlock = 16 * KiB;
 
+/**
+ * Bytes a second at which a transfer is no slower than it may be: a body, an answer, output before a close. Each deadline
+ * is put off by a second for as many. Apache's RequestReadTimeout has the same (MinRate); Kestrel takes 240.
+ */
+export const minRate = 500;
+
+/**
+ * Milliseconds that sent bytes can put a deadline off in advance: the system's buffer of up to 4 MiB passes for so long
+ * before we see that the peer takes any of it. nginx's send_timeout is 60 s.
+ */
+export const sendAhead = 30_000;
+
 /** An answer that is made as its client takes it is made in slices, each in a fraction of a millisecond. */
 export const outputSlice = 64 * KiB;
 

@@ -8,6 +8,7 @@ import { noteDeadline, noteEnding } from '../connection/ending.ts';
 import type { Handler } from '../connection/handler.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
 import { establish } from '../connection/places.ts';
+import { hasInputStalled, startReceiving } from '../connection/progress.ts';
 import { sendBytes } from '../connection/send.ts';
 import type { Server } from '../connection/server.ts';
 import { beginShare, spendShare } from '../connection/share.ts';
@@ -15,7 +16,7 @@ import type { Wire } from '../connection/wire.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/body.ts';
-import { maxFirstLine } from '../protocol/bounds.ts';
+import { maxFirstLine, minRate } from '../protocol/bounds.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newDeflateState } from '../protocol/deflate.ts';
 import { newEndpoint } from '../protocol/endpoint.ts';
@@ -110,25 +111,36 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     lost(connection, error) {
       const request = connection.data as Request | undefined;
       // Whoever ends its direction when it has asked, may still wait for the answer.
-      if (request?.body.isWhole) request.route.lost?.(connection, error);
-      else endConnection(connection);
+      if (request !== undefined && (request.body.isWhole || error !== undefined))
+        request.route.lost?.(connection, error);
+      if (!request?.body.isWhole) endConnection(connection);
     },
 
     checkDeadlines(connection) {
       const { handshakeTimeout } = server.configuration;
       const request = connection.data as Request | undefined;
       if (request?.body.isWhole) {
+        // A request says no more: --idle-timeout is for clients.
+        connection.messageAt = server.now;
         request.route.checkDeadlines?.(connection);
         return;
       }
+      if (request !== undefined) {
+        // RFC 9110 §15.5.9. A body may take as long as it needs while it comes.
+        connection.messageAt = server.now;
+        if (!hasInputStalled(connection, handshakeTimeout)) return;
+        const reason = `the body came at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
+        const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
+        return refuse(connection, error, request.head, request.route);
+      }
       if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
-      if (connection.input === undefined && request === undefined) {
+      if (connection.input === undefined) {
         noteDeadline(connection, 'nothing came', 'handshakeTimeout');
         dropConnection(connection);
       } else {
         const reason = `no whole request within ${handshakeTimeout / 1000} s`;
         const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
-        refuse(connection, error, request?.head, request?.route);
+        refuse(connection, error);
       }
     },
   };
@@ -148,6 +160,7 @@ function begin(
   const most = route.admit(head, connection);
   const request = { head, route, body: newBody(most === undefined ? withoutBody(head) : head, most ?? 0) };
   connection.data = request;
+  startReceiving(connection);
   if (most === undefined) return end;
   // RFC 9110 §10.1.1: whoever asks first whether its body is wanted is told so, if it has not sent it already.
   if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))

@@ -56,14 +56,18 @@ export function newPollRoute(server: Server): Route {
   }
 
   /** @returns the most bytes of body */
-  function admit(head: Head): number {
+  function admit(head: Head, request: Connection): number {
     const { method, path, headers } = head;
     if (method === 'OPTIONS') return maxIgnoredBody;
     if (!sessionPath.test(path)) {
       if (method === 'POST') return maxIgnoredBody;
       throw new ProtocolError(405, 'a session is opened by POST', { Allow: 'POST, OPTIONS' });
     }
-    find(head);
+    const socket = find(head);
+    // From here on, not when all of it is there: a slow upload is a sign of life.
+    requests.set(request, socket);
+    server.polling.requests = requests.size;
+    socket.requests++;
     if (method === 'GET' || method === 'DELETE') return maxIgnoredBody;
     const Allow = 'GET, POST, DELETE, OPTIONS';
     if (method !== 'POST') throw new ProtocolError(405, `a session knows no ${method}`, { Allow });
@@ -77,8 +81,6 @@ export function newPollRoute(server: Server): Route {
     else if (!sessionPath.test(head.path)) open(request, head, fields);
     else {
       const socket = find(head);
-      requests.set(request, socket);
-      server.polling.requests = requests.size;
       socket.seenAt = server.now;
       const whose = `it was a request of the session that is connection ${socket.connection.id}`;
       noteEnding(request, 'client', whose, { isOrdinary: true });
@@ -153,9 +155,9 @@ export function newPollRoute(server: Server): Route {
   return {
     takes: ({ path }) => path === '/poll' || path.startsWith('/poll/'),
 
-    admit(head) {
+    admit(head, request) {
       checkOrigin(head, server.configuration.origins);
-      return admit(head);
+      return admit(head, request);
     },
 
     answer,
@@ -163,9 +165,11 @@ export function newPollRoute(server: Server): Route {
 
     lost(request, error) {
       const socket = requests.get(request);
-      if (error !== undefined) {
+      if (error !== undefined && socket !== undefined) {
         requests.delete(request);
         server.polling.requests = requests.size;
+        socket.requests--;
+        socket.seenAt = server.now;
       }
       socket?.requestLost(request, error !== undefined);
     },

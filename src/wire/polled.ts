@@ -48,14 +48,15 @@ function checkDeadlines(connection: Connection): void {
   const { now } = server;
   const { handshakeTimeout, pollTimeout, closeTimeout } = server.configuration;
   const socket = connection.socket as PolledSocket;
-  if (socket.carrier !== undefined || socket.delivery !== undefined) socket.seenAt = now;
+  if (socket.requests > 0) socket.seenAt = now;
   if (pollTimeout > 0 && now - socket.seenAt >= pollTimeout) {
     noteDeadline(connection, 'no request', 'pollTimeout');
     lost(connection, `no request for ${pollTimeout / 1000} s`);
     dropConnection(connection);
   } else if (endpoint?.state === 'CLOSING') {
-    // It may still ask for what it has missed.
-    if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
+    // It may still ask for what it has missed, and goes on as long as it takes some of it.
+    if (socket.isTaking()) connection.endingAt = now;
+    else if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
   } else if (isLevelOverdue(connection, handshakeTimeout)) {
     noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
     close(connection, CloseCode.PolicyViolation, `no magic and nick within ${handshakeTimeout / 1000} s`);

@@ -53,6 +53,8 @@ export class PolledSocket implements Socket {
   connection!: Connection;
   carrier: Carrier | undefined;
   delivery: Delivery | undefined;
+  /** Requests of its client that are not over: one may be on its way in, another one's answer on its way out. */
+  requests = 0;
   /** When there was a request last. */
   seenAt: number;
   /** The client's messages up to this number were taken. */
@@ -65,6 +67,8 @@ export class PolledSocket implements Socket {
   private bearer: Connection | undefined;
   private bearerTurn = 0;
   private lastStream: EventStream | undefined;
+  /** Of the backlog, when the session was closed: see `isTaking`. */
+  private takenBefore = 0;
   private readonly peer: string;
   private readonly forget: () => void;
 
@@ -242,6 +246,14 @@ export class PolledSocket implements Socket {
   /** Each request is kept alive by itself, and ends by itself. */
   keepAlive(): void {}
   shutdown(): void {}
+
+  /** Whether the client has taken some of the backlog since this was asked last, or an answer is on its way. */
+  isTaking(): boolean {
+    const { taken } = this.backlog;
+    const hasTaken = taken > this.takenBefore;
+    this.takenBefore = taken;
+    return hasTaken || this.isAnswerUnread();
+  }
 
   /** Bytes of memory that it holds. */
   held(): number {

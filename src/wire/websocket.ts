@@ -16,6 +16,7 @@ import {
 import { isHeld, resume } from '../connection/hold.ts';
 import { beginReading, endReading, rememberReceived } from '../connection/lastFrames.ts';
 import { dropConnection, endConnection } from '../connection/outbox.ts';
+import { hasInputStalled, hasOutputStalled, startSending } from '../connection/progress.ts';
 import { sendControl } from '../connection/send.ts';
 import { beginShare, mayInflate, spendShare } from '../connection/share.ts';
 import type { Wire } from '../connection/wire.ts';
@@ -113,6 +114,7 @@ export const websocket: Wire = {
     noteClosing(connection, reason);
     startClosing(connection.endpoint, events, connection, code, reason);
     connection.endingAt = connection.server.now;
+    startSending(connection);
     // The answer may lie behind messages that nobody wants any more.
     resume(connection);
   },
@@ -134,16 +136,20 @@ export const websocket: Wire = {
 
   checkDeadlines(connection) {
     const { endpoint, server } = connection;
-    const { handshakeTimeout, pingInterval, pongTimeout, closeTimeout } = server.configuration;
+    const { handshakeTimeout, pingInterval, pongTimeout, closeTimeout, idleTimeout } = server.configuration;
     const { now } = server;
     if (endpoint === undefined) return;
     if (endpoint.state === 'CLOSING') {
-      if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) {
+      // The peer reads our close frame behind all that was queued before it.
+      if (hasOutputStalled(connection, closeTimeout)) {
         noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
         giveUp(connection, 'the closing handshake was not answered');
       }
       return;
     }
+    // A long message that is coming in is not silence.
+    if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
+      connection.messageAt = now;
     if (isLevelOverdue(connection, handshakeTimeout)) {
       noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
       websocket.close(
