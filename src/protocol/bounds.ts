@@ -169,7 +169,7 @@ export const minTokenLength = 16;
 export const freeGuesses = 5;
 export const freeGuessesOfAll = 100;
 
-/** Each further one is refused after this time; login's FAIL_DELAY is 3 s. Milliseconds. */
+/** Each further one is refused after this time, and up to the next look at deadlines; login's FAIL_DELAY is 3 s. Milliseconds. */
 export const guessDelay = 1000;
 
 /** Of these refusals, so many are put off in that time, for one address and for all; a guess beyond them gets 429. */
