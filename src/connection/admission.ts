@@ -13,7 +13,8 @@ import type { Server } from './server.ts';
 
 /**
  * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a
- * connection that has not finished its handshake, chosen at random, as OpenSSH drops connections beyond MaxStartups.
+ * connection that has not finished its handshake, chosen at random, as OpenSSH drops connections beyond MaxStartups; one of
+ * an address that has many is more likely.
  * Connections that wait in silence cannot keep others out for longer than it takes to come again, and clients are never
  * dropped.
  */

@@ -33,8 +33,20 @@ export function newPlaces(): Places {
   return { byAddress: new Map(), clients: 0, halfOpen: [], unproven: [], dropped: 0 };
 }
 
+/** The last answer of `addressKey`: it is asked twice for each connection that is accepted. */
+let lastAddress = '';
+let lastKey: string | undefined;
+
 /** The key that an address counts under; undefined for Unix sockets and for peers whose address is not known. */
 export function addressKey(address: string): string | undefined {
+  if (address !== lastAddress) {
+    lastKey = readKey(address);
+    lastAddress = address;
+  }
+  return lastKey;
+}
+
+function readKey(address: string): string | undefined {
   const colon = address.indexOf(':');
   // Nearly all are IPv4, with a port.
   if (colon === address.lastIndexOf(':')) {
@@ -140,17 +152,30 @@ function delist(connection: Connection): void {
   connection.candidates = undefined;
 }
 
-/** Connections looked at to find one of a certain address. */
+/** Connections looked at to find one of a certain address, or of one that has many. */
 const samples = 16;
+const fewSamples = 4;
 
-/** One of the list, at random; with `use`, one of this address if a few attempts find one. */
+/**
+ * One of the list, at random; with `use`, one of this address if a few attempts find one. Else the one of a few whose
+ * address has the most sockets: where one address takes the places, it is the one that gives them back.
+ */
 export function pickCandidate(list: readonly Connection[], use?: AddressUse): Connection | undefined {
-  const attempts = use === undefined ? 1 : Math.min(samples, list.length);
+  let best: Connection | undefined;
+  const attempts = Math.min(use === undefined ? fewSamples : samples, list.length);
   for (let i = 0; i < attempts; i++) {
-    const candidate = list[Math.floor(Math.random() * list.length)];
-    if (use === undefined || candidate?.addressUse === use) return candidate;
+    const candidate = list[Math.floor(Math.random() * list.length)]!;
+    if (use === undefined) {
+      if (best === undefined || socketsOf(candidate) > socketsOf(best)) best = candidate;
+    } else if (candidate.addressUse === use) {
+      return candidate;
+    }
   }
-  return undefined;
+  return best;
+}
+
+function socketsOf({ addressUse }: Connection): number {
+  return addressUse?.sockets ?? 0;
 }
 
 /** The candidate is dropped: it gives its place away at once. */

@@ -12,7 +12,7 @@ import { log } from '../log/log.ts';
 import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
 import { showListenAddress } from '../options/listenUrl.ts';
 import { groupId } from '../process/groups.ts';
-import { spareDescriptors } from '../protocol/bounds.ts';
+import { acceptReserve } from '../protocol/bounds.ts';
 import { BareSocket, canUseBareSockets } from './bareSocket.ts';
 import { arrivals, socketAccepted } from './poll.ts';
 import { PublicSocket } from './publicSocket.ts';
@@ -83,9 +83,9 @@ function isThere(address: ListenAddress): boolean {
   return address.transport === 'unix' && identityOf(address.path) !== undefined;
 }
 
-/** Until the turn drops as many others as have come, the connections accepted since the last one may use half of the reserve. */
+/** Until the turn drops as many others as have come, the connections accepted since the last one may use some of the reserve. */
 function mayAcceptMore(server: Server): boolean {
-  const room = usableDescriptors(server) + spareDescriptors / 2 - descriptorsInUse(server);
+  const room = usableDescriptors(server) + acceptReserve - descriptorsInUse(server);
   return arrivals.accepted.length < room;
 }
 

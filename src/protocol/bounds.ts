@@ -341,6 +341,9 @@ export const outputPatience = 2000;
 /** Of the files that the system lets us open, those that connections leave: for commands, histories, programs. */
 export const spareDescriptors = 32;
 
+/** Of these, those that connections may take between their accepting and the turn that drops others for them. */
+export const acceptReserve = 4;
+
 /** How often it is said that there are no more than those left; milliseconds. */
 export const shortageInterval = 10_000;
 

@@ -90,6 +90,20 @@ describe('--max-connections', () => {
     assert.equal(mayEnter(server, '203.0.113.7:1'), false);
   });
 
+  test('the address that has the most connections gives a place back, nearly always', () => {
+    const server = newFakeServer('--max-connections', '100', '--max-per-address', '0');
+    const others = Array.from({ length: 10 }, (_, at) => enter(server, `198.51.100.${at}:1`));
+    for (let i = 0; i < 90 + refusalRoom; i++) enter(server);
+    let dropped = 0;
+    for (let i = 0; i < 1000; i++) {
+      assert.equal(mayEnter(server, '127.0.0.1:1'), true);
+      for (const connection of takeDropped(server)) if (others.includes(connection)) dropped++;
+      enter(server);
+    }
+    // By chance alone it would be all ten.
+    assert.ok(dropped < 3, `${dropped} of ten`);
+  });
+
   test('which one is dropped is left to chance', () => {
     const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
     for (let i = 0; i < 10 + refusalRoom; i++) enter(server);

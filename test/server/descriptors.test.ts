@@ -103,3 +103,33 @@ test('a program that cannot be loaded for want of open files says so in a senten
     await assert.rejects(running, failure);
   }
 });
+
+test('silent connections of one address take no descriptors from another one', {
+  timeout: 60_000,
+}, async t => {
+  const options = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
+  const command = `ulimit -n ${limit}; exec "$0" "$@"`;
+  const words = ['-c', command, process.execPath, serverScript, ...options, '--log-format', 'json'];
+  const server = spawn('sh', words, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const clients: Socket[] = [];
+  t.after(async () => {
+    for (const client of clients) client.destroy();
+    server.kill('SIGKILL');
+    await once(server, 'close');
+  });
+  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
+  const { port } = JSON.parse(ready) as { port: number };
+  const open = (localAddress: string) => {
+    const client = connect({ host: '127.0.0.1', port, localAddress }).on('error', () => {});
+    clients.push(client);
+    return client;
+  };
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 20; i++) open('127.0.0.1');
+    // It comes behind them, and is served while they are accepted.
+    const client = open('127.0.0.2');
+    client.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    assert.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 /);
+    client.destroy();
+  }
+});
