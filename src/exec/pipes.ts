@@ -4,7 +4,7 @@
  * several programs at a time, and their names are removed as soon as they are open.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +36,7 @@ export function newPipeSupply(): PipeSupply {
 /** Makes what is missing of so many, at once: for the start of the server, and for programs that start seldom. */
 export function stockPipes(supply: PipeSupply, server: Server, wanted: number): void {
   if (process.platform !== 'linux' || supply.ready.length >= wanted) return;
+  removeStale();
   const { folder, count, names } = plan(server, wanted, 1);
   if (folder === undefined) return;
   const { status, error } = spawnSync('mkfifo', mkfifoWords(names), mkfifoOptions());
@@ -70,6 +71,24 @@ export function takePipesNow(supply: PipeSupply, server: Server): PipeSet {
   const pipes = supply.ready.shift() ?? 'sockets';
   if (pipes !== 'sockets') server.descriptors.pipes -= pipesPerProgram;
   return pipes;
+}
+
+const folderPrefix = 'pollywog-pipes-';
+
+/** A folder exists for milliseconds: an older one is from a server that was killed meanwhile. */
+const staleAfter = 60_000;
+
+function removeStale(): void {
+  try {
+    for (const name of readdirSync(tmpdir()).filter(one => one.startsWith(folderPrefix))) {
+      const path = join(tmpdir(), name);
+      const { mtimeMs, uid } = lstatSync(path);
+      if (uid === process.getuid?.() && Date.now() - mtimeMs > staleAfter)
+        rmSync(path, { recursive: true, force: true });
+    }
+  } catch {
+    // Another server removes them, or none can be made here at all, which is logged.
+  }
 }
 
 /** Fork and exec take the same time however many pipes are made; so some more are. */
@@ -108,7 +127,7 @@ function plan(server: Server, wanted: number, waiting: number): Plan {
   let count = wanted;
   while (count > Math.min(waiting, wanted) && !mayOpen(server, 'pipes', 2 * count * pipesPerProgram)) count--;
   try {
-    const folder = mkdtempSync(join(tmpdir(), 'pollywog-pipes-'));
+    const folder = mkdtempSync(join(tmpdir(), folderPrefix));
     return { folder, count, names: Array.from({ length: count }, (_, i) => fifoNames(folder, i)).flat() };
   } catch {
     return { folder: undefined, count, names: [] };

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import * as file from 'node:test';
@@ -49,6 +49,10 @@ for (const how of ['--exec', '--exec-shared']) {
 test('no file is left of the pipes, not even while programs run', async t => {
   const temporary = join(folder, 'tmp');
   mkdirSync(temporary);
+  // One of a server that was killed while it made some.
+  const stale = join(temporary, 'pollywog-pipes-stale');
+  mkdirSync(stale);
+  utimesSync(stale, 0, 0);
   const server = await startServerWith([...options, '--exec', 'x=cat'], {
     ...process.env,
     TMPDIR: temporary,
