@@ -1,7 +1,7 @@
 /** Bodies of HTTP requests (RFC 9112 §6, §7.1) as pure code: as many bytes as the head said, or chunk by chunk. */
 import { Buffer } from 'node:buffer';
 import { maxChunkLine } from './bounds.ts';
-import { newBuffer } from './buffers.ts';
+import { enlarge, longBuffer } from './buffers.ts';
 import { ProtocolError } from './codes.ts';
 import type { Head } from './http.ts';
 
@@ -87,9 +87,7 @@ function takeContent(body: Body, bytes: Buffer, at: number, end: number): number
   const next = Math.min(end, at + body.missing);
   const size = body.size + next - at;
   if (size > body.content.length) {
-    const grown = newBuffer(Math.max(size, 2 * body.content.length));
-    body.content.copy(grown, 0, 0, body.size);
-    body.content = grown;
+    body.content = enlarge(body.content, body.size, Math.max(size, Math.min(2 * size, longBuffer - 1)));
   }
   bytes.copy(body.content, body.size, at, next);
   body.missing -= next - at;

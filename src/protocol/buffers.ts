@@ -41,14 +41,37 @@ const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
 /** Bytes in all of these: at most `keptBuffers`. */
 let freeBytes = 0;
 
+function isLong(size: number): boolean {
+  return size >= longBuffer && size <= 2 ** largest + extra;
+}
+
+function powerFor(size: number): number {
+  return Math.max(smallest, 32 - Math.clz32(size - extra - 1));
+}
+
 /** @returns a buffer of at least `size` bytes, the caller's until it is given back, or for good */
 export function takeBuffer(size: number): Buffer {
-  if (size < longBuffer || size > 2 ** largest + extra) return Buffer.allocUnsafe(size);
-  const power = Math.max(smallest, 32 - Math.clz32(size - extra - 1));
+  if (!isLong(size)) return Buffer.allocUnsafe(size);
+  const power = powerFor(size);
   const found = free[power]!.pop();
   if (found === undefined) return newBuffer(2 ** power + extra);
   freeBytes -= found.length;
   return found;
+}
+
+/**
+ * Exchanges a buffer for one of at least `size` bytes that begins with the first `used` of it. A large one has the address
+ * space to grow where it is.
+ */
+export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
+  if (buffer.buffer.byteLength === block && isLong(size)) {
+    const length = 2 ** powerFor(size) + extra;
+    if (length <= block) return Buffer.from(buffer.buffer, 0, length);
+  }
+  const larger = takeBuffer(size);
+  buffer.copy(larger, 0, 0, used);
+  giveBuffer(buffer);
+  return larger;
 }
 
 /** Gives a buffer back that nobody refers to any more. Those that `takeBuffer` did not make are left alone. */

@@ -19,7 +19,7 @@ import {
   type ZlibOptions,
 } from 'node:zlib';
 import { inflateSlice } from './bounds.ts';
-import { giveBuffer, takeBuffer } from './buffers.ts';
+import { enlarge, giveBuffer } from './buffers.ts';
 import { CloseCode, ProtocolError } from './codes.ts';
 import { work } from './work.ts';
 
@@ -193,10 +193,7 @@ function isMessageOver(inflation: Inflation): boolean {
 function makeRoom(inflation: Inflation): void {
   const { output, size, length, maxLength } = inflation;
   const wanted = Math.max(2 * output.length, chunkSize(Math.min(4 * length, inflateSlice)));
-  const grown = takeBuffer(Math.min(wanted, maxLength + 1, kMaxLength));
-  output.copy(grown, 0, 0, size);
-  giveBuffer(output);
-  inflation.output = grown;
+  inflation.output = enlarge(output, size, Math.min(wanted, maxLength + 1, kMaxLength));
 }
 
 /** Starts over, later: until then it takes no memory but the compressed message. */

@@ -3,7 +3,7 @@
  * cut those into. Each piece is unmasked and its text checked when it arrives, and copied once.
  */
 import { deflateGrowth, longestMessage, maxFragments } from './bounds.ts';
-import { giveBuffer, longBuffer, takeBuffer } from './buffers.ts';
+import { enlarge, giveBuffer, longBuffer } from './buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import {
   beginInflation,
@@ -157,10 +157,7 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
     : longestMessage + inflateRoom;
   // Long buffers are powers of two: to ask for what is needed doubles them.
   const wanted = Math.min(needed * 2, longBuffer - 1);
-  const grown = takeBuffer(Math.max(needed, Math.min(known, wanted)));
-  incoming.buffer.copy(grown, 0, 0, incoming.length);
-  giveBuffer(incoming.buffer);
-  incoming.buffer = grown;
+  incoming.buffer = enlarge(incoming.buffer, incoming.length, Math.max(needed, Math.min(known, wanted)));
 }
 
 /** The message was delivered, or is not wanted any more: its buffer serves another one. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { keptBuffers } from '../../src/protocol/bounds.ts';
-import { giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
+import { enlarge, giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
 import { residentMemory } from '../support/processState.ts';
 
 const MiB = 1024 * 1024;
@@ -43,6 +43,29 @@ test('a large buffer takes no memory where nothing is written', () => {
   const grown = residentMemory(process.pid) - before;
   assert.equal(many.length, 20);
   assert.ok(grown < 32 * MiB, `${grown}`);
+});
+
+test('an enlarged buffer begins with the bytes that were used; a large one grows where it is', () => {
+  const sizes = [100, 5000, 100_000, MiB, 4 * MiB, 5 * MiB, 16 * MiB, 33 * MiB, 70 * MiB];
+  const valueAt = (at: number) => sizes.findIndex(size => at < size);
+  let buffer: Buffer = Buffer.alloc(0);
+  let used = 0;
+  for (const size of sizes) {
+    const before = buffer;
+    buffer = enlarge(buffer, used, size);
+    assert.equal(buffer.buffer === before.buffer, size === 5 * MiB || size === 16 * MiB, `${size}`);
+    assert.ok(buffer.length >= size);
+    buffer.fill(valueAt(used), used, size);
+    used = size;
+    for (let at = 0; at < used; at += 997) assert.equal(buffer[at], valueAt(at));
+  }
+});
+
+test('a small buffer never grows over its neighbours in the pool of Node', () => {
+  const small = Buffer.allocUnsafe(10);
+  const neighbour = Buffer.allocUnsafe(10).fill(1);
+  enlarge(small, 10, 100).fill(2);
+  assert.deepEqual(neighbour, Buffer.alloc(10, 1));
 });
 
 test('a large buffer that is given back is the next one of its size', () => {
