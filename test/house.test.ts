@@ -41,10 +41,10 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const source = join(root, 'src');
 
 interface SourceFile {
-  /** As `loop/poll.ts`. */
+  /** As `core/poll.ts`. */
   readonly name: string;
   readonly text: string;
-  /** What it imports, ours as `loop/poll.ts`. */
+  /** What it imports, ours as `core/poll.ts`. */
   readonly imports: readonly string[];
   /** Those of them that are there when it runs: types are erased. */
   readonly needed: readonly string[];
@@ -81,8 +81,8 @@ function noneOf(offences: readonly string[]): void {
 test('the sources are found, and their imports exist', () => {
   assert.ok(sources.length > 20);
   const known = new Set(sources.map(({ name }) => name));
-  const loop = sources.find(({ name }) => name === 'loop/serverLoop.ts');
-  assert.ok(loop?.imports.includes('loop/poll.ts') && loop.imports.includes('connection/table.ts'));
+  const loop = sources.find(({ name }) => name === 'core/serverLoop.ts');
+  assert.ok(loop?.imports.includes('core/poll.ts') && loop.imports.includes('core/table.ts'));
   noneOf(
     sources.flatMap(({ name, imports }) =>
       imports.filter(one => isOurs(one) && !known.has(one)).map(one => `${name} imports ${one}`),
@@ -165,7 +165,7 @@ test('only loop/, client/, the recall, which is a client, and pipes to programs 
   );
   assert.ok(users.length > 0);
   const isAllowed = (name: string) =>
-    ['loop', 'client'].includes(folderOf(name)) || ['control/recall.ts', 'exec/pipes.ts'].includes(name);
+    ['loop', 'client'].includes(folderOf(name)) || ['commands/recall.ts', 'handlers/programs/pipes.ts'].includes(name);
   noneOf(users.map(({ name }) => name).filter(name => !isAllowed(name)));
 });
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { commandLines } from '../src/control/help.ts';
+import { commandLines } from '../src/commands/help.ts';
 import { helpText } from '../src/options/help.ts';
-import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/bounds.ts';
+import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/limits.ts';
 
 const root = new URL('../../', import.meta.url);
 const readme = readFileSync(new URL('README.md', root), 'utf8');

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { readArguments } from '../options/arguments.ts';
 import { quoted, UsageError, unfitValue } from '../options/error.ts';
 import { readValues, type ValuesOf } from '../options/option.ts';
-import { type HandshakeRequest, startHandshake } from '../protocol/clientHandshake.ts';
+import { type HandshakeRequest, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
 import { table } from './table.ts';
 import { closing } from './values.ts';

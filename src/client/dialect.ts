@@ -1,5 +1,5 @@
 /** What is made of messages: lines in, lines out. The chat has another one. */
-import type { Message } from '../protocol/message.ts';
+import type { Message } from '../protocol/websocket/message.ts';
 import type { Output } from './output.ts';
 import { type Session, sendMessage } from './session.ts';
 

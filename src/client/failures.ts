@@ -1,5 +1,5 @@
 /** Why there is no connection, in a sentence that says what to do. */
-import type { ResponseHead } from '../protocol/http.ts';
+import type { ResponseHead } from '../protocol/http/head.ts';
 import type { Configuration } from './configuration.ts';
 import { type Ending, Exit, ending } from './ending.ts';
 

@@ -1,8 +1,8 @@
 /** A client's frames, masked. */
 import { Buffer } from 'node:buffer';
 import { randomFillSync } from 'node:crypto';
-import { frameHeaderSize, writeFrameHeader } from '../protocol/frame.ts';
-import { unmask } from '../protocol/mask.ts';
+import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { unmask } from '../protocol/websocket/mask.ts';
 
 export const FIN = 0x80;
 export const RSV1 = 0x40;

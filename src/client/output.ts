@@ -1,7 +1,7 @@
 /** What the client prints: messages on stdout, and all else, line by line, on stderr. */
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
-import type { Message } from '../protocol/message.ts';
+import type { Message } from '../protocol/websocket/message.ts';
 import type { Configuration } from './configuration.ts';
 import { printable } from './ending.ts';
 import type { Terminal } from './terminal.ts';

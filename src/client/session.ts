@@ -1,17 +1,17 @@
 /** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
-import { defaults, minRate } from '../protocol/bounds.ts';
+import { defaults, minRate } from '../protocol/limits.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { type Deflater, deflateMessage, newDeflateState } from '../protocol/deflate.ts';
+import { type Deflater, deflateMessage, newDeflateState } from '../protocol/websocket/deflate.ts';
 import {
   type Endpoint,
   type EndpointEvents,
   newEndpoint,
   receive,
   startClosing,
-} from '../protocol/endpoint.ts';
-import type { Message } from '../protocol/message.ts';
+} from '../protocol/websocket/endpoint.ts';
+import type { Message } from '../protocol/websocket/message.ts';
 import type { Configuration } from './configuration.ts';
 import type { Link } from './dial.ts';
 import { done, type Ending, Exit, ending, shownTime } from './ending.ts';

@@ -2,7 +2,7 @@
  * JSON (RFC 8259) that says where it is wrong. `JSON.parse` is not used for the whole, as Node 20 tells no position for many
  * errors, and takes a key that stands there twice.
  */
-import { maxJsonEntries } from '../protocol/bounds.ts';
+import { maxJsonEntries } from '../protocol/limits.ts';
 
 /** `message` says what is wrong there; line and column count from 1, the latter in characters. */
 export class JsonError extends Error {

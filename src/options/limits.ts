@@ -1,6 +1,6 @@
 /** The part of the table of options that sets bounds: on sizes and counts, and on times. */
 import { totalmem } from 'node:os';
-import { defaults } from '../protocol/bounds.ts';
+import { defaults } from '../protocol/limits.ts';
 import type { OptionTable } from './option.ts';
 import { count, countOrHalf, duration, size } from './values.ts';
 

@@ -1,5 +1,5 @@
 /** The part of the table of options that modules of the user's have. */
-import { defaults } from '../protocol/bounds.ts';
+import { defaults } from '../protocol/limits.ts';
 import type { OptionTable } from './option.ts';
 import { directory, duration, flag } from './values.ts';
 

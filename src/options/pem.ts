@@ -1,7 +1,7 @@
 /** Certificates and private keys in files, in the PEM format (RFC 7468). */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { longestPemFile } from '../protocol/bounds.ts';
+import { longestPemFile } from '../protocol/limits.ts';
 import { UsageError } from './error.ts';
 import { whyUnreadable } from './file.ts';
 

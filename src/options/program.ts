@@ -1,5 +1,5 @@
 /** Options for handlers that are programs, and the kinds of values that those have. */
-import { defaults } from '../protocol/bounds.ts';
+import { defaults } from '../protocol/limits.ts';
 import { UsageError } from './error.ts';
 import type { OptionTable } from './option.ts';
 import { count, duration, type Kind } from './values.ts';

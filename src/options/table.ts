@@ -1,5 +1,5 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
-import { maxHistoryBytes } from '../protocol/bounds.ts';
+import { maxHistoryBytes } from '../protocol/limits.ts';
 import { host, originRule, peers } from './addresses.ts';
 import { limitOptions } from './limits.ts';
 import { listenUrl } from './listenUrl.ts';

@@ -1,5 +1,5 @@
 /** Tells people and programs that the server listens, and where. */
-import type { Listener } from '../connection/server.ts';
+import type { Listener } from '../core/server.ts';
 import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import type { Starter } from './daemon.ts';

@@ -1,6 +1,6 @@
 /** The files of a server as a process: the log, which is opened anew on reload, and the process id's, which is made again then. */
 import { dirname } from 'node:path';
-import type { Server } from '../connection/server.ts';
+import type { Server } from '../core/server.ts';
 import { configureLog, log } from '../log/log.ts';
 import { checkLog, logTo } from '../log/sink.ts';
 import type { Configuration } from '../options/configuration.ts';

@@ -5,7 +5,7 @@
  * and Node frees garbage of this kind only when its collector runs: often a hundred megabytes later. So long buffers come
  * in few sizes, and one that is given back serves the next message. Their bytes are not cleared.
  */
-import { keptBuffers } from './bounds.ts';
+import { keptBuffers } from './limits.ts';
 
 /** Powers of two: from 64 KiB, below which allocating is cheap, to 64 MiB. */
 const smallest = 16;

@@ -8,9 +8,9 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
-import { maxFrameHeader, maxPostedLines } from './bounds.ts';
+import { maxFrameHeader, maxPostedLines } from './limits.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
-import { newFrameHeader, readFrameHeader, writeFrameHeader } from './frame.ts';
+import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
 /** The path of a session, its token being the first group. */
 export const sessionPath = /^\/poll\/s\/(.*)$/;

@@ -1,6 +1,6 @@
 /** Where files of rooms hold no messages, so that each such stretch is read once, and not whenever a room is entered. */
 import type { Stats } from 'node:fs';
-import { maxDamagedFiles } from '../protocol/bounds.ts';
+import { maxDamagedFiles } from '../protocol/limits.ts';
 
 export interface DamagedFile {
   size: number;

@@ -4,7 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { log } from '../log/log.ts';
-import { maxOpenRoomFiles } from '../protocol/bounds.ts';
+import { maxOpenRoomFiles } from '../protocol/limits.ts';
 import { errorCode } from './disk.ts';
 import type { RoomFile } from './room.ts';
 

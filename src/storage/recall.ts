@@ -3,7 +3,7 @@
  * large, it is read in slices: each generator here yields when it has done a slice's work, and holds no descriptor then.
  */
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { maxPacketBlob, recallSlice } from '../protocol/bounds.ts';
+import { maxPacketBlob, recallSlice } from '../protocol/limits.ts';
 import { work } from '../protocol/work.ts';
 import { longestEscape, looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
 import { openRegular, toRead } from './openFiles.ts';

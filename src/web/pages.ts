@@ -4,7 +4,7 @@ import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
-import { encodeResponse, type Head } from '../protocol/http.ts';
+import { encodeResponse, type Head } from '../protocol/http/head.ts';
 
 /** Only what comes from here is loaded, run or connected to; nobody puts the page into a frame. */
 const contentSecurityPolicy =

@@ -1,7 +1,7 @@
 /** A thousand in one room, some of whom do not read: the others get everything in order, and memory stays bounded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import { type ChatClient, connectMember } from '../support/chatClient.ts';
 import { watch } from '../support/originalModel.ts';
 import { MiB, peakMemory, residentMemory } from '../support/processState.ts';

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   connectChat,

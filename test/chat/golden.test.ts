@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import {
   binary,
   type ChatClient,

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import { binary, type ChatClient, connectMember, hearAll, packetBytes } from '../support/chatClient.ts';
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { newRandom, type Random } from '../support/random.ts';

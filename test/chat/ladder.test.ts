@@ -1,7 +1,7 @@
 /** The ladder of trust: what a client has to say before it may say anything else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command, magic } from '../../src/protocol/packet.ts';
+import { Command, magic } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   connectChat,

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../support/chatClient.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';

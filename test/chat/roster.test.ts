@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import {
   binary,
   type ChatClient,

@@ -1,7 +1,7 @@
 /** Members who do not read: they go, and what the others hear stays in order. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import { connectMember, packetBytes } from '../support/chatClient.ts';
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { startServerFor } from '../support/serverProcess.ts';

@@ -1,7 +1,7 @@
 /** The chat for the terminal, with the project's own server. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Command, magic, newPacket, readPacket, writePacket } from '../../src/protocol/packet.ts';
+import { Command, magic, newPacket, readPacket, writePacket } from '../../src/protocol/tpacket.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { runClient, startClient, startWs } from './clientProcess.ts';
 

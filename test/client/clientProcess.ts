@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { acceptKey } from '../../src/protocol/handshake.ts';
+import { acceptKey } from '../../src/protocol/websocket/handshake.ts';
 
 export const clientScript = fileURLToPath(new URL('../../../dist/client.js', import.meta.url));
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Format, newFormat, type Said } from '../../src/exec/format.ts';
-import { addChunk, lastRecord, newRecords, nextRecord } from '../../src/exec/records.ts';
+import { type Format, newFormat, type Said } from '../../src/handlers/programs/format.ts';
+import { addChunk, lastRecord, newRecords, nextRecord } from '../../src/handlers/programs/records.ts';
 import type { ProgramFormat } from '../../src/options/program.ts';
 import { closePayload } from '../support/rawFrame.ts';
 

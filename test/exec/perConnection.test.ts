@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync } from 'node:fs';
 import * as file from 'node:test';
 import { test } from 'node:test';
-import { maxErrorLines } from '../../src/protocol/bounds.ts';
+import { maxErrorLines } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { MiB } from '../support/processState.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';

@@ -5,11 +5,11 @@ import {
   finishHandshake,
   type HandshakeRequest,
   startHandshake,
-} from '../../src/protocol/clientHandshake.ts';
+} from '../../src/protocol/websocket/clientHandshake.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import type { Compression } from '../../src/protocol/extensions.ts';
-import { acceptHandshake, asksForWebSocket, type HandshakePolicy } from '../../src/protocol/handshake.ts';
-import { parseRequestHead, parseResponseHead } from '../../src/protocol/http.ts';
+import type { Compression } from '../../src/protocol/websocket/extensions.ts';
+import { acceptHandshake, asksForWebSocket, type HandshakePolicy } from '../../src/protocol/websocket/handshake.ts';
+import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
 import type { Random } from '../support/random.ts';
 import { mutate } from './sessions.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { commandLines } from '../../src/control/help.ts';
+import { commandLines } from '../../src/commands/help.ts';
 import { manual } from '../../src/install/manual.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';

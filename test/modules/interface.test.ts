@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { configureLog } from '../../src/log/log.ts';
-import { callHandler } from '../../src/modules/calls.ts';
-import { endTurn } from '../../src/session/processData.ts';
-import { websocket } from '../../src/wire/websocket.ts';
+import { callHandler } from '../../src/handlers/modules/calls.ts';
+import { endTurn } from '../../src/core/processData.ts';
+import { websocket } from '../../src/core/readSocketData.ts';
 import { connect, loadAll, newFolder, settle } from '../support/modules.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -179,7 +179,7 @@ test('groups are spoken to together, the sender left out if so wished', async t 
     '--probation',
     '0',
   );
-  const { settleSending } = await import('../../src/connection/send.ts');
+  const { settleSending } = await import('../../src/core/send.ts');
   const [a, b, c] = [connect(server, 'mod'), connect(server, 'mod'), connect(server, 'mod')];
   a.say('join g', 'join g');
   b.say('join g');

@@ -4,9 +4,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
-import type { Server } from '../../src/connection/server.ts';
+import type { Server } from '../../src/core/server.ts';
 import { configureLog } from '../../src/log/log.ts';
-import { moduleStates } from '../../src/modules/calls.ts';
+import { moduleStates } from '../../src/handlers/modules/calls.ts';
 import { connect, loadAll, newFolder, reload } from '../support/modules.ts';
 
 configureLog('error', 'text');

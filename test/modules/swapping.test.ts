@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { configureLog } from '../../src/log/log.ts';
-import { callHandler, moduleStates } from '../../src/modules/calls.ts';
-import { websocket } from '../../src/wire/websocket.ts';
+import { callHandler, moduleStates } from '../../src/handlers/modules/calls.ts';
+import { websocket } from '../../src/core/readSocketData.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../support/modules.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
@@ -137,7 +137,7 @@ describe('a version that throws while on probation', () => {
     );
     await reload(server);
     client.say('fine');
-    const { settleSending } = await import('../../src/connection/send.ts');
+    const { settleSending } = await import('../../src/core/send.ts');
     settleSending();
     assert.deepEqual(client.heard(), ['fine', `<${Buffer.from('kept').toString('hex')}>`, 'fine']);
     assert.equal(await callHandler(server, 'mod', []), 1);

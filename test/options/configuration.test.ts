@@ -5,7 +5,7 @@ import { type Configuration, readConfiguration } from '../../src/options/configu
 import type { Environment } from '../../src/options/environment.ts';
 import { UsageError } from '../../src/options/error.ts';
 import { environmentName, flagName, optionEntries } from '../../src/options/table.ts';
-import { defaults, maxHistoryBytes } from '../../src/protocol/bounds.ts';
+import { defaults, maxHistoryBytes } from '../../src/protocol/limits.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commandLines } from '../../src/control/help.ts';
+import { commandLines } from '../../src/commands/help.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';

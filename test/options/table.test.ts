@@ -4,7 +4,7 @@ import { peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { environmentName, flagName, isFlag, optionEntries, table } from '../../src/options/table.ts';
-import { maxHistoryBytes } from '../../src/protocol/bounds.ts';
+import { maxHistoryBytes } from '../../src/protocol/limits.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
 

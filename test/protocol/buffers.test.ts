@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keptBuffers } from '../../src/protocol/bounds.ts';
+import { keptBuffers } from '../../src/protocol/limits.ts';
 import { enlarge, giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
 import { residentMemory } from '../support/processState.ts';
 

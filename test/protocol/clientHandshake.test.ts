@@ -5,10 +5,10 @@ import {
   finishHandshake,
   type HandshakeRequest,
   startHandshake,
-} from '../../src/protocol/clientHandshake.ts';
+} from '../../src/protocol/websocket/clientHandshake.ts';
 import { CloseCode, ProtocolError } from '../../src/protocol/codes.ts';
-import { acceptHandshake } from '../../src/protocol/handshake.ts';
-import { parseRequestHead, parseResponseHead } from '../../src/protocol/http.ts';
+import { acceptHandshake } from '../../src/protocol/websocket/handshake.ts';
+import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
 
 /** RFC 6455 §1.3: its key is this, in base64. */
 const nonce = Buffer.from('the sample nonce');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
-import { inflateSlice } from '../../src/protocol/bounds.ts';
+import { inflateSlice } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import {
   beginInflation,
@@ -15,7 +15,7 @@ import {
   newDeflateState,
   rewindInflation,
   slices,
-} from '../../src/protocol/deflate.ts';
+} from '../../src/protocol/websocket/deflate.ts';
 import { newRandom } from '../support/random.ts';
 import { newZlibPeer } from '../support/zlibPeer.ts';
 

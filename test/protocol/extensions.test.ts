@@ -8,7 +8,7 @@ import {
   negotiateDeflate,
   offerDeflate,
   parseExtensions,
-} from '../../src/protocol/extensions.ts';
+} from '../../src/protocol/websocket/extensions.ts';
 
 const refusedWith = (code: number, reason: RegExp) => (error: unknown) =>
   error instanceof ProtocolError && error.code === code && reason.test(error.message);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hasToken, isHost, splitList } from '../../src/protocol/fields.ts';
+import { hasToken, isHost, splitList } from '../../src/protocol/http/fields.ts';
 
 test('hasToken, isHost', () => {
   for (const list of ['upgrade', 'Upgrade', 'keep-alive, Upgrade', ' a ,\tUPGRADE\t', ',upgrade']) {

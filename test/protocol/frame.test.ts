@@ -8,7 +8,7 @@ import {
   type Role,
   readFrameHeader,
   writeFrameHeader,
-} from '../../src/protocol/frame.ts';
+} from '../../src/protocol/websocket/frame.ts';
 import { type FrameOptions, frame } from '../support/rawFrame.ts';
 
 const roles: readonly Role[] = ['server', 'client'];

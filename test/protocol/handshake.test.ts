@@ -8,8 +8,8 @@ import {
   acceptKey,
   asksForWebSocket,
   type HandshakePolicy,
-} from '../../src/protocol/handshake.ts';
-import { type Head, parseRequestHead } from '../../src/protocol/http.ts';
+} from '../../src/protocol/websocket/handshake.ts';
+import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
 
 const policy: HandshakePolicy = {
   subprotocols: new Set(['chat', 'superchat']),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import { CloseCode, ProtocolError } from '../../src/protocol/codes.ts';
-import { encodeResponse, parseResponseHead, type ResponseHead } from '../../src/protocol/http.ts';
+import { encodeResponse, parseResponseHead, type ResponseHead } from '../../src/protocol/http/head.ts';
 
 const maxHeader = 16 * 1024;
 const bytes = (text: string) => Buffer.from(text, 'latin1');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import wabt from 'wabt';
-import { advanceKey, turnMemory, unmask, unmaskPlain } from '../../src/protocol/mask.ts';
+import { advanceKey, turnMemory, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
 
 const source = new URL('../../../src/protocol/', import.meta.url);
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { maxFragments } from '../../src/protocol/bounds.ts';
+import { maxFragments } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { receive } from '../../src/protocol/endpoint.ts';
-import { type FrameHeader, newFrameHeader } from '../../src/protocol/frame.ts';
+import { receive } from '../../src/protocol/websocket/endpoint.ts';
+import { type FrameHeader, newFrameHeader } from '../../src/protocol/websocket/frame.ts';
 import {
   addPayload,
   beginMessage,
@@ -14,7 +14,7 @@ import {
   type Message,
   messageBytes,
   messageText,
-} from '../../src/protocol/message.ts';
+} from '../../src/protocol/websocket/message.ts';
 import { newRecord, plainServer, recorder, setUpEndpoint } from '../support/endpointRun.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

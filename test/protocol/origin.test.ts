@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { type Head, parseRequestHead } from '../../src/protocol/http.ts';
-import { checkOrigin, parseOrigin, parseOriginRule } from '../../src/protocol/origin.ts';
+import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
+import { checkOrigin, parseOrigin, parseOriginRule } from '../../src/protocol/http/origin.ts';
 
 function headWith(fields: string, host = 'pond.example'): Head {
   const bytes = Buffer.from(`GET / HTTP/1.1\r\nHost: ${host}\r\n${fields}\r\n`);

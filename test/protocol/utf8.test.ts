@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { checkUtf8, utf8Invalid, utf8Start } from '../../src/protocol/utf8.ts';
+import { checkUtf8, utf8Invalid, utf8Start } from '../../src/protocol/websocket/utf8.ts';
 
 const check = (bytes: Uint8Array, state = utf8Start) => checkUtf8(state, bytes, 0, bytes.length);
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { spareDescriptors } from '../../src/protocol/bounds.ts';
+import { spareDescriptors } from '../../src/protocol/limits.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript } from '../support/serverProcess.ts';
 

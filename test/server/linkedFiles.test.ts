@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { openTls } from '../../src/loop/tls.ts';
+import { openTls } from '../../src/net/tls.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { doors } from '../support/doors.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs, { readdirSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { test } from 'node:test';
-import { maxOpenRoomFiles } from '../../src/protocol/bounds.ts';
+import { maxOpenRoomFiles } from '../../src/protocol/limits.ts';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom } from '../../src/storage/room.ts';

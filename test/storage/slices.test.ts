@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { recallSlice } from '../../src/protocol/bounds.ts';
+import { recallSlice } from '../../src/protocol/limits.ts';
 import { work } from '../../src/protocol/work.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom, openRoom as openFile, recallRoom } from '../../src/storage/room.ts';

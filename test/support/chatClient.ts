@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { Command, magic, showPacket } from '../../src/protocol/packet.ts';
+import { Command, magic, showPacket } from '../../src/protocol/tpacket.ts';
 import { connectTcp, handshakeRequest } from './rawClient.ts';
 import { closeFrame, FrameReader, frame, opcode } from './rawFrame.ts';
 

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { commands } from '../../src/control/commands.ts';
+import { commands } from '../../src/commands/commands.ts';
 import { type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
 
 /** What came of a command. */

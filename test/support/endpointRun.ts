@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { CloseCode, Opcode } from '../../src/protocol/codes.ts';
-import { newDeflateState } from '../../src/protocol/deflate.ts';
+import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import {
   type Endpoint,
   type EndpointEvents,
   newEndpoint,
   receive,
   startClosing,
-} from '../../src/protocol/endpoint.ts';
-import type { Role } from '../../src/protocol/frame.ts';
-import { turnMemory } from '../../src/protocol/mask.ts';
+} from '../../src/protocol/websocket/endpoint.ts';
+import type { Role } from '../../src/protocol/websocket/frame.ts';
+import { turnMemory } from '../../src/protocol/websocket/mask.ts';
 
 export interface EndpointSetup {
   readonly role: Role;

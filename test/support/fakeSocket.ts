@@ -1,16 +1,16 @@
 /** Connections without a network: a socket that keeps what it was given, and takes no more when told so. */
-import { type Connection, newConnection } from '../../src/connection/connection.ts';
-import type { Handler } from '../../src/connection/handler.ts';
-import type { Range } from '../../src/connection/queue.ts';
-import { sendMessage } from '../../src/connection/send.ts';
-import { newServer, type Server } from '../../src/connection/server.ts';
-import type { Socket } from '../../src/connection/socket.ts';
-import { addEntry, nextId } from '../../src/connection/table.ts';
+import { type Connection, newConnection } from '../../src/core/connection.ts';
+import type { Handler } from '../../src/core/handler.ts';
+import type { Range } from '../../src/core/queue.ts';
+import { sendMessage } from '../../src/core/send.ts';
+import { newServer, type Server } from '../../src/core/server.ts';
+import type { Socket } from '../../src/core/socket.ts';
+import { addEntry, nextId } from '../../src/core/table.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
-import { type Deflater, newDeflateState } from '../../src/protocol/deflate.ts';
-import { newEndpoint } from '../../src/protocol/endpoint.ts';
-import type { Head } from '../../src/protocol/http.ts';
-import { websocket } from '../../src/wire/websocket.ts';
+import { type Deflater, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { newEndpoint } from '../../src/protocol/websocket/endpoint.ts';
+import type { Head } from '../../src/protocol/http/head.ts';
+import { websocket } from '../../src/core/readSocketData.ts';
 
 export class FakeSocket implements Socket {
   isBusy = false;

@@ -2,13 +2,13 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Connection } from '../../src/connection/connection.ts';
-import type { Server } from '../../src/connection/server.ts';
-import { startModules } from '../../src/modules/modules.ts';
-import type { Head } from '../../src/protocol/http.ts';
-import { echo } from '../../src/session/echo.ts';
-import { openSession } from '../../src/session/processData.ts';
-import { readSocketData } from '../../src/wire/websocket.ts';
+import type { Connection } from '../../src/core/connection.ts';
+import type { Server } from '../../src/core/server.ts';
+import { startModules } from '../../src/handlers/modules/modules.ts';
+import type { Head } from '../../src/protocol/http/head.ts';
+import { echo } from '../../src/handlers/echo.ts';
+import { openSession } from '../../src/core/processData.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
 import { newFakeServer, openFakeConnection, plainRequest, queuedBytes } from './fakeSocket.ts';
 import { FrameReader, frame, opcode } from './rawFrame.ts';
 

@@ -1,5 +1,5 @@
 /** What the original client keeps of a room. It throws where the server speaks of someone it never told of. */
-import { Command } from '../../src/protocol/packet.ts';
+import { Command } from '../../src/protocol/tpacket.ts';
 import type { ChatClient, ChatPacket } from './chatClient.ts';
 
 export interface OriginalModel {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { magic, newPacket, readPacket, writePacket } from '../../src/protocol/packet.ts';
+import { magic, newPacket, readPacket, writePacket } from '../../src/protocol/tpacket.ts';
 import { Command, decodePackets, encodePacket, magicPacket } from '../../src/web/page/packets.ts';
 
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });

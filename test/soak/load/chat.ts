@@ -1,6 +1,6 @@
 /** A chat as people use it, and rooms that hundreds enter and leave in the same moment. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { Command } from '../../../src/protocol/packet.ts';
+import { Command } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { binaryFrame } from './frames.ts';
 import { type Counts, type Load, repeat, type Target } from './load.ts';

@@ -1,6 +1,6 @@
 /** Clients without WebSocket: some that poll as they should, thousands that never ask again, and bodies that nobody fetches. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { Command } from '../../../src/protocol/packet.ts';
+import { Command } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { requestBytes, type Sending } from '../../support/pollClient.ts';
 import { KiB, maxMessage, textFrame } from './frames.ts';

@@ -1,0 +1,118 @@
+/** Commands that look: who is there, and what was said. */
+import type { Connection } from '../core/connection.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { userOf, visitRoom } from '../handlers/chat/chat.ts';
+import { remembered } from '../handlers/chat/history.ts';
+import type { Name } from '../handlers/chat/names.ts';
+import { whenRead } from '../handlers/chat/readRoom.ts';
+import type { Chat, Room } from '../handlers/chat/room.ts';
+import type { Command, Control } from './command.ts';
+import { showSize, showTime } from './show.ts';
+import { isListed, room as roomName } from './values.ts';
+
+type Rows = Iterator<{ nick: string; text: string }>;
+
+/** Seconds, to the millisecond. */
+const seconds = (milliseconds: number) => milliseconds / 1000;
+const showSeconds = (value: number) => showTime(value * 1000);
+
+function describe({ server, chat }: Control, connection: Connection): Record<string, unknown> {
+  const { acceptedAt, messageAt, handler, wire, queue } = connection;
+  const user = userOf(chat, connection);
+  return {
+    id: connection.id,
+    wire: wire.name,
+    handler: handler?.name ?? null,
+    address: connection.address,
+    nick: user?.nick.text ?? null,
+    room: user?.room?.name.text ?? null,
+    age: seconds(server.now - acceptedAt),
+    idle: seconds(server.now - messageAt),
+    bytesIn: connection.bytesIn,
+    bytesOut: connection.bytesOut,
+    messagesIn: connection.messagesIn,
+    messagesOut: connection.messagesOut,
+    queued: queue.size,
+  };
+}
+
+export const list: Command = {
+  name: 'list',
+  parameters: {},
+  help: 'the connections there are',
+  columns: {
+    id: { width: -4 },
+    wire: { width: 9 },
+    handler: { width: 9 },
+    address: { width: 21 },
+    nick: { width: 10 },
+    room: { width: 10 },
+    age: { width: -6, show: showSeconds },
+    idle: { width: -6, show: showSeconds },
+    messagesIn: { width: -5, title: 'heard' },
+    messagesOut: { width: -5, title: 'told' },
+    bytesIn: { width: -6, title: 'in', show: showSize },
+    bytesOut: { width: -6, title: 'out', show: showSize },
+    queued: { width: -6, show: showSize },
+  },
+  *run(control) {
+    const { entries } = control.server.table;
+    // By index: connections come and go while this waits for its next turn.
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries[at];
+      if (entry?.kind === 'connection' && isListed(entry)) yield describe(control, entry);
+    }
+  },
+};
+
+export const rooms: Command = {
+  name: 'rooms',
+  parameters: {},
+  help: 'the rooms of the chat',
+  columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
+  *run({ chat }) {
+    for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
+      const { lines, first } = one.history;
+      yield { room: one.name.text, users: one.users.size, remembered: lines.length - first };
+    }
+  },
+};
+
+export const presence: Command = {
+  name: 'presence',
+  parameters: { room: { kind: roomName } },
+  help: 'who is in a room',
+  columns: { nick: { width: 20 }, uid: { width: -6 }, id: { width: -4 }, address: { width: 21 } },
+  *run({ chat }, { room: name }) {
+    const room = chat.rooms.get((name as Name).key);
+    for (const { nick, uid, connection } of room?.users ?? []) {
+      yield { nick: nick.text, uid, id: connection.id, address: connection.address };
+    }
+  },
+};
+
+export const history: Command = {
+  name: 'history',
+  parameters: { room: { kind: roomName } },
+  help: 'what a room remembers',
+  columns: { nick: { width: 12 }, text: { width: 0 } },
+  run({ chat }, { room: name }) {
+    return linesOf(chat, name as Name);
+  },
+};
+
+/** What was said may have to be read from disk first. */
+function linesOf(chat: Chat, name: Name): Rows | Promise<Rows> {
+  const read = ({ history }: Room) =>
+    [...remembered(history)].map(({ line }) => splitLine(line.toString('utf8')));
+  const lines = visitRoom(chat, name, read);
+  if (typeof lines === 'string') throw new ProtocolError(500, lines);
+  if (lines === undefined) return whenRead(chat, name).then(() => linesOf(chat, name));
+  return lines[Symbol.iterator]();
+}
+
+/** A nick has no colon before a space. */
+function splitLine(line: string): { nick: string; text: string } {
+  const colon = line.indexOf(': ');
+  return { nick: line.slice(0, colon), text: line.slice(colon + 2) };
+}

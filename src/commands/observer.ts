@@ -1,0 +1,125 @@
+/**
+ * The observer: the part of the turn in which commands are run. It has a share of its own, so that neither a long list nor
+ * a thousand commands at once hold the connections up, nor the connections them.
+ */
+import { requestTurn } from '../core/outbox.ts';
+import { log, stackOf } from '../log/log.ts';
+import { printableJson } from '../log/printable.ts';
+import { UsageError } from '../options/error.ts';
+import { observerShare } from '../protocol/limits.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { work } from '../protocol/work.ts';
+import type { Answer, Call, Control } from './command.ts';
+import { logDone, logRefused } from './journal.ts';
+import { showHeading, showRow, showValue } from './show.ts';
+
+/** A piece of work; what is left of it is the next one. */
+type Task = () => Task | undefined;
+
+const tasks: Task[] = [];
+/** Those before it are done. */
+let first = 0;
+
+/** Runs the call in a turn that comes. What is called for first begins first. */
+export function submit(control: Control, call: Call, answer: Answer): void {
+  addTask(() => attempt(call, answer, () => start(control, call, answer)));
+}
+
+function addTask(task: Task): void {
+  tasks.push(task);
+  requestTurn();
+}
+
+/** A command costs as much as so many messages, and each row that it gives, too: some 8 µs. */
+const commandCost = 64;
+
+/** The stage of the turn. */
+export function observe(): void {
+  if (tasks.length === 0) return;
+  const end = work.done + observerShare;
+  while (first < tasks.length && work.done < end) {
+    work.done += commandCost;
+    const rest = tasks[first++]!();
+    if (rest !== undefined) tasks.push(rest);
+  }
+  if (first < tasks.length) requestTurn();
+  if (first * 2 > tasks.length) {
+    tasks.splice(0, first);
+    first = 0;
+  }
+}
+
+function start(control: Control, call: Call, answer: Answer): Task | undefined {
+  if (answer.isGone) return undefined;
+  return say(call, call.command.run(control, call.values, answer), answer);
+}
+
+/** What goes wrong in a command, or in showing what it says, fails that command alone. */
+function attempt(call: Call, answer: Answer, act: Task): Task | undefined {
+  try {
+    return act();
+  } catch (error) {
+    fail(call, answer, error);
+    return undefined;
+  }
+}
+
+function say(call: Call, result: unknown, answer: Answer): Task | undefined {
+  if (result === undefined) return undefined;
+  if (result instanceof Promise) {
+    result.then(
+      value => addTask(() => attempt(call, answer, () => say(call, value, answer))),
+      error => fail(call, answer, error),
+    );
+    return undefined;
+  }
+  if (call.command.columns !== undefined) {
+    return moreRows(call, result as Iterator<Row>, answer, true);
+  }
+  logDone(call, answer, result);
+  answer.write(answer.isJson ? `${printableJson(result)}\n` : showValue(result));
+  answer.end();
+  return undefined;
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+const rowsAtOnce = 32;
+
+/** Some of the rows, and then what is left to do. */
+function sayRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
+  if (answer.isGone) return undefined;
+  const columns = call.command.columns!;
+  // What is wrong with the call shows at the first row: then nothing else was said.
+  let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(columns)}\n`;
+  let isStart = isFirst;
+  for (let count = 0; count < rowsAtOnce; count++) {
+    const { done, value } = rows.next();
+    if (done) {
+      answer.write(answer.isJson ? `${text}]\n` : text);
+      answer.end();
+      return undefined;
+    }
+    work.done += commandCost;
+    text += answer.isJson ? `${isStart ? '' : ',\n'}${printableJson(value)}` : `${showRow(columns, value)}\n`;
+    isStart = false;
+  }
+  answer.write(text);
+  return moreRows(call, rows, answer, false);
+}
+
+function moreRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task {
+  return () => attempt(call, answer, () => sayRows(call, rows, answer, isFirst));
+}
+
+/** What whoever called did wrong, they are told; what we did, the log is. */
+function fail(call: Call, answer: Answer, error: unknown): void {
+  if (error instanceof ProtocolError || error instanceof UsageError) {
+    logRefused(call, answer, error);
+    answer.end(error);
+  } else {
+    const { via, from } = answer;
+    log('error', 'command failed', { command: call.command.name, via, from, stack: stackOf(error) });
+    answer.end(new ProtocolError(500, 'internal error; the log has more'));
+  }
+}

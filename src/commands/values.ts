@@ -1,0 +1,108 @@
+/** The kinds of values that commands take. */
+import type { Connection } from '../core/connection.ts';
+import type { Kind } from '../options/values.ts';
+import { maxCloseReason } from '../protocol/limits.ts';
+import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
+import { type Name, readName } from '../handlers/chat/names.ts';
+import type { Control } from './command.ts';
+
+/** A connection: by its id, or as `@nick` by who speaks on it. */
+export type Target = number | Name;
+
+export const target: Kind<Target> = {
+  placeholder: 'ID|@NICK',
+  wants: 'the id of a connection such as 7, or the nick of one such as @ada',
+  parse(raw) {
+    if (typeof raw === 'string' && raw.startsWith('@')) {
+      const name = readName(Buffer.from(raw.slice(1)), 'nick');
+      return typeof name === 'string' ? undefined : name;
+    }
+    return id.parse(raw);
+  },
+  show: value => (typeof value === 'number' ? String(value) : `@${value.text}`),
+};
+
+/** JSON may have a number as one. */
+const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '');
+
+export const id: Kind<number> = {
+  placeholder: 'ID',
+  wants: 'the id of a connection such as 7',
+  parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
+  show: String,
+};
+
+export const room: Kind<Name> = {
+  placeholder: 'ROOM',
+  wants: 'the name of a room',
+  parse(raw) {
+    const name = typeof raw === 'string' ? readName(Buffer.from(raw), 'room') : '';
+    return typeof name === 'string' ? undefined : name;
+  },
+  show: ({ text }) => text,
+};
+
+/** What is said: any text, the empty one, too. */
+export const message: Kind<string> = {
+  placeholder: 'TEXT',
+  wants: 'a text',
+  parse: raw => (typeof raw === 'string' ? raw : undefined),
+  show: value => value,
+};
+
+export const word = (placeholder: string, wants: string): Kind<string> => ({
+  placeholder,
+  wants,
+  parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
+  show: value => value,
+});
+
+/** What a handler's own command is given. */
+export const wordList: Kind<readonly string[]> = {
+  placeholder: 'ARG...',
+  wants: 'words',
+  parse: raw =>
+    typeof raw === 'string' ? [raw] : Array.isArray(raw) && raw.every(isString) ? raw : undefined,
+  show: words => words.join(' '),
+};
+
+const isString = (value: unknown) => typeof value === 'string';
+
+/** The value of an option: JSON has numbers and truths, too. */
+export const setting: Kind<string> = {
+  placeholder: 'VALUE',
+  wants: 'a value as on the command line, several with commas',
+  parse: raw => (['string', 'number', 'boolean'].includes(typeof raw) ? String(raw) : undefined),
+  show: value => value,
+};
+
+export const closeCode: Kind<number> = {
+  placeholder: 'CODE',
+  wants: `a close code, ${sendableCloseCodes}`,
+  parse: raw => (/^\d{4}$/.test(wordOf(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
+  show: String,
+};
+
+export const closeReason: Kind<string> = {
+  placeholder: 'REASON',
+  wants: `a reason of at most ${maxCloseReason} bytes`,
+  parse: raw => (typeof raw === 'string' && Buffer.byteLength(raw) <= maxCloseReason ? raw : undefined),
+  show: value => value,
+};
+
+/** Whether commands are about this one: not about those that they come in by. */
+export function isListed({ isControl, phase }: Connection): boolean {
+  return !isControl && phase !== 'gone';
+}
+
+/** @throws ProtocolError 404 */
+export function findConnection({ server, chat }: Control, wanted: Target): Connection {
+  if (typeof wanted !== 'number') {
+    const user = chat.users.get(wanted.key);
+    if (user === undefined) throw new ProtocolError(404, `nobody is called ${wanted.text}`);
+    return user.connection;
+  }
+  const found = server.table.entries[wanted];
+  if (found?.kind === 'connection' && isListed(found)) return found;
+  throw new ProtocolError(404, `there is no connection ${wanted}`);
+}

@@ -1,0 +1,218 @@
+/** Whether a connection is admitted: whether a place is left for it, all together and for its address, and what it speaks. */
+import { type LogFields, log } from '../log/log.ts';
+import { maxPolled, minExtraSockets, refusalRoom, shortageInterval } from '../protocol/limits.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { isPrivateIp, parseNetwork } from '../protocol/ipAddress.ts';
+import type { Connection } from './connection.ts';
+import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
+import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
+import { dropConnection } from './outbox.ts';
+import { isTrustedAddress } from './peer.ts';
+import { type AddressUse, addressKey, becomeClient, giveUpPlace, pickCandidate } from './places.ts';
+import type { Server } from './server.ts';
+
+/**
+ * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a
+ * connection that has not finished its handshake, chosen at random, as OpenSSH drops connections beyond MaxStartups; one of
+ * an address that has many is more likely.
+ * Connections that wait in silence cannot keep others out for longer than it takes to come again, and clients are never
+ * dropped.
+ */
+export function mayEnter(server: Server, address: string): boolean {
+  const use = server.places.byAddress.get(addressKey(address) ?? '');
+  if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use)) {
+    tellOfAddress(server, use, use.sockets);
+    return dropCandidate(server, 'its address has too many connections', 'maxPerAddress', use);
+  }
+  if (isFull(server)) {
+    tellRarely(server, 'out of places', () => ({
+      connections: server.connections,
+      halfOpen: server.places.halfOpen.length + server.places.unproven.length,
+      maxConnections: server.configuration.maxConnections,
+    }));
+    return dropCandidate(server, 'all places were taken', 'maxConnections');
+  }
+  if (isShortOfDescriptors(server)) return dropCandidate(server, 'the server had no descriptors left');
+  return true;
+}
+
+/** Drops one that is no client yet, or else one that has not proven itself. @returns false if there is none */
+function dropCandidate(
+  { places }: Server,
+  shortage: string,
+  option?: 'maxConnections' | 'maxPerAddress',
+  use?: AddressUse,
+): boolean {
+  const candidate = pickCandidate(places.halfOpen, use) ?? pickCandidate(places.unproven, use);
+  if (candidate === undefined) return false;
+  drop(candidate, shortage, option);
+  return true;
+}
+
+function drop(candidate: Connection, shortage: string, option?: 'maxConnections' | 'maxPerAddress'): void {
+  const why = `it had not finished its handshake when ${shortage}, and a newcomer took its place`;
+  if (option === undefined) noteEnding(candidate, 'server', why);
+  else noteRule(candidate, why, option);
+  giveUpPlace(candidate);
+  dropConnection(candidate);
+}
+
+/**
+ * A connection is about to become a client: it counts as one from now on.
+ * @returns why it is refused, if it is; the code is an HTTP status
+ */
+export function refusalOf(connection: Connection): ProtocolError | undefined {
+  if (connection.isClient || connection.isControl) return undefined;
+  const { server, addressUse } = connection;
+  const refusal = refusalFor(server, addressUse, false);
+  if (refusal === undefined) becomeClient(connection);
+  return refusal;
+}
+
+/** The same, refused over HTTP. @throws ProtocolError 429 or 503 */
+export function checkRoom(connection: Connection): void {
+  const refusal = refusalOf(connection);
+  if (refusal !== undefined) throw refusal;
+}
+
+/** For a polling session that `request` asks for: no descriptor bounds their number. @throws ProtocolError 429 or 503 */
+export function checkRoomForPolled({ server, addressUse }: Connection): void {
+  const refusal = refusalFor(server, addressUse, true);
+  if (refusal !== undefined) throw refusal;
+}
+
+function refusalFor(
+  server: Server,
+  use: AddressUse | undefined,
+  isPolled: boolean,
+): ProtocolError | undefined {
+  const { places, polling, configuration } = server;
+  const { maxConnections } = configuration;
+  const most = maxForAddress(server, isPolled);
+  const held = use === undefined ? 0 : heldBy(server, use, isPolled);
+  if (use !== undefined && held >= most && !replaceUnproven(server, 'maxPerAddress', use)) {
+    tellOfAddress(server, use, held);
+    const reason = `your address (${use.address}) has ${held} connections already; close some, or try again later`;
+    return new ProtocolError(429, reason, {}, 'maxPerAddress');
+  }
+  if (maxConnections > 0) {
+    if (places.clients < maxConnections || replaceUnproven(server, 'maxConnections')) return undefined;
+    return full(`${maxConnections} connections`);
+  }
+  return isPolled && polling.clients >= maxPolled ? full(`${maxPolled} sessions over HTTP`) : undefined;
+}
+
+/** A client that has not proven itself gives its place to one that is about to. */
+function replaceUnproven(
+  { places }: Server,
+  option: 'maxConnections' | 'maxPerAddress',
+  use?: AddressUse,
+): boolean {
+  const candidate = pickCandidate(places.unproven, use);
+  if (candidate !== undefined) drop(candidate, 'all places were taken', option);
+  return candidate !== undefined;
+}
+
+function full(many: string): ProtocolError {
+  return new ProtocolError(503, `there are ${many} already; try again later`, {}, 'maxConnections');
+}
+
+/**
+ * How many clients one address may have; Infinity if there is no limit. Half of the places, unless the option says
+ * otherwise: those of `--max-connections` if that is set, else descriptors, and for polling sessions `maxPolled`.
+ */
+export function maxForAddress({ configuration, descriptors }: Server, isPolled = false): number {
+  const { maxPerAddress, maxConnections } = configuration;
+  if (maxPerAddress === 0) return Number.POSITIVE_INFINITY;
+  if (maxPerAddress !== 'half') return maxPerAddress;
+  if (maxConnections > 0) return Math.ceil(maxConnections / 2);
+  return isPolled ? maxPolled / 2 : Math.ceil(descriptors.limit / 2);
+}
+
+/** One number bounds clients of any kind, unless it is half of the descriptors, which polling sessions do not take. */
+function areCountedTogether({ configuration: { maxPerAddress, maxConnections } }: Server): boolean {
+  return maxPerAddress !== 'half' || maxConnections > 0;
+}
+
+/** The clients that count against it. */
+function heldBy(server: Server, { clients, polled }: AddressUse, isPolled: boolean): number {
+  if (areCountedTogether(server)) return clients + polled;
+  return isPolled ? polled : clients;
+}
+
+/**
+ * Whether an address has all the sockets it may have: its clients, requests of its polling sessions (one that waits, one
+ * that brings messages), and some for other requests, handshakes and refusals.
+ */
+function isAddressFull(server: Server, use: AddressUse): boolean {
+  const most = maxForAddress(server);
+  if (most === Number.POSITIVE_INFINITY) return false;
+  const extra = Math.min(refusalRoom, Math.max(minExtraSockets, most >> 2));
+  const requests = areCountedTogether(server) ? 2 * use.polled : 0;
+  return use.sockets >= most + extra + requests;
+}
+
+/** For an address that a trusted proxy told later than at accepting: whether it has too many sockets already. */
+export function addressRefusal({ server, addressUse: use }: Connection): ProtocolError | undefined {
+  // It is counted itself.
+  if (use === undefined || !isAddressFull(server, { ...use, sockets: use.sockets - 1 })) return undefined;
+  tellOfAddress(server, use, use.sockets);
+  const reason = `your address (${use.address}) has ${use.sockets} connections already; close some, or try again later`;
+  return new ProtocolError(429, reason, {}, 'maxPerAddress');
+}
+
+/** Whether there are so many that one more would not even be told that it is refused. */
+function isFull({ connections, places, polling, configuration: { maxConnections } }: Server): boolean {
+  // A client that comes by HTTP is there twice while a request of it waits, and once more while the next one comes.
+  return (
+    maxConnections > 0 && connections - places.dropped >= maxConnections + refusalRoom + 2 * polling.clients
+  );
+}
+
+/** Whether all descriptors but the reserve are in use; the log says so, now and then. */
+export function isShortOfDescriptors(server: Server): boolean {
+  const { connections, descriptors, places } = server;
+  if (descriptorsInUse(server) - places.dropped < usableDescriptors(server)) return false;
+  const { limit, ...others } = descriptors;
+  tellRarely(server, 'out of descriptors', () => ({
+    connections,
+    ...others,
+    openFiles: limit,
+    raise: 'ulimit -Hn',
+  }));
+  return true;
+}
+
+function tellOfAddress(server: Server, { address }: AddressUse, connections: number): void {
+  const ip = parseNetwork(address)?.address;
+  const remedy =
+    ip !== undefined && isPrivateIp(ip)
+      ? 'if it is a reverse proxy, name it with --trust-proxy; else raise --max-per-address'
+      : 'raise --max-per-address, or 0 for no limit';
+  tellRarely(server, 'too many connections from one address', () => ({ address, connections, remedy }));
+}
+
+/** A shortage may last: one line of each kind at most every `shortageInterval`. */
+function tellRarely({ toldAt, now }: Server, event: string, fields: () => LogFields): void {
+  const last = toldAt.get(event);
+  if (last !== undefined && now - last < shortageInterval) return;
+  toldAt.set(event, now);
+  log('warn', event, fields());
+}
+
+/** Why a connection is not served at all, if it is not; the code is an HTTP status. */
+export function whyNotAdmitted(connection: Connection): ProtocolError | undefined {
+  const { isControl, security, server } = connection;
+  // The socket of the server's owner is its own.
+  if (isControl) return undefined;
+  const crowded = addressRefusal(connection);
+  if (crowded !== undefined) return crowded;
+  if (security === undefined) {
+    if (!server.configuration.tlsOnly) return undefined;
+    // RFC 2817 §4.2: 426 names the protocol that is wanted.
+    const headers = { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade, close' };
+    const reason = 'this server speaks TLS only: connect with https:// or wss://';
+    return new ProtocolError(426, reason, headers, 'tlsOnly');
+  }
+  return security.fault === undefined ? undefined : new ProtocolError(403, security.fault, {}, 'tlsClient');
+}

@@ -1,0 +1,41 @@
+/**
+ * File descriptors in use. Connections are counted in any case; every other kind that a client can make the server open
+ * adds its own here, and subtracts them when they are closed. The rest of the process lives on the reserve.
+ */
+import { spareDescriptors } from '../protocol/limits.ts';
+import type { Server } from './server.ts';
+
+export interface Descriptors {
+  /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
+  readonly limit: number;
+  /** Listening sockets. */
+  listeners: number;
+  /** Files of rooms (`--data`). */
+  files: number;
+  /** Pipes to and from programs. */
+  pipes: number;
+}
+
+export function newDescriptors(limit: number): Descriptors {
+  return { limit, listeners: 0, files: 0, pipes: 0 };
+}
+
+/** All that are counted. Polling clients are connections without a socket. */
+export function descriptorsInUse({ connections, polling, descriptors }: Server): number {
+  const { listeners, files, pipes } = descriptors;
+  return connections - polling.clients + listeners + files + pipes;
+}
+
+/** How many may be in use before the reserve is touched. */
+export function usableDescriptors({ descriptors }: Server): number {
+  return descriptors.limit - spareDescriptors;
+}
+
+/**
+ * Whether `count` more of a kind may be opened: files and pipes get at most a third of the descriptors each, so that
+ * neither keeps the other, or connections, from getting any.
+ */
+export function mayOpen(server: Server, kind: 'files' | 'pipes', count: number): boolean {
+  const usable = usableDescriptors(server);
+  return server.descriptors[kind] + count <= usable / 3 && descriptorsInUse(server) + count <= usable;
+}

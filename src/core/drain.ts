@@ -1,0 +1,41 @@
+/** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
+import { clock } from './clock.ts';
+import { noteEnding } from '../diagnostics/closeReason.ts';
+import type { Server } from './server.ts';
+import { log } from '../log/log.ts';
+import { notify } from '../process/notify.ts';
+import { CloseCode } from '../protocol/codes.ts';
+import { guard } from './guard.ts';
+import { comeToTurn } from './poll.ts';
+
+/** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
+export function drain(server: Server, why: string): void {
+  if (server.isDraining) return;
+  server.isDraining = true;
+  server.now = clock();
+  const { drainTimeout } = server.configuration;
+  server.drainDeadline = drainTimeout > 0 ? server.now + drainTimeout : 0;
+  notify('STOPPING=1');
+  log('info', 'draining', { why, connections: server.connections });
+  closeListeners(server);
+  for (const entry of server.table.entries) {
+    // Whoever gives commands may still do so.
+    if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
+    noteEnding(entry, 'server', `the server was told to end (${why})`);
+    guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
+  }
+  comeToTurn();
+}
+
+/** Nobody new is let in, but for whoever has a command. */
+export function closeListeners(server: Server): void {
+  for (const entry of server.table.entries) if (entry?.kind === 'listener' && !entry.isControl) entry.close();
+}
+
+/** Ends the server now: everyone is told, but nobody waited for. */
+export function stop(server: Server, why: string): void {
+  drain(server, why);
+  // In a turn after this one, whose flush tells them.
+  server.drainDeadline = server.now + 1;
+  setTimeout(comeToTurn, 2);
+}

@@ -1,0 +1,117 @@
+/** A connection's share of the turn: no one may use the turn up while others wait. */
+import { heldBackOutput, turnShare } from '../protocol/limits.ts';
+import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
+import { work } from '../protocol/work.ts';
+import { exactClock } from './clock.ts';
+import type { Connection } from './connection.ts';
+import { markDirty } from './outbox.ts';
+
+/** How far the work had gone when the connection that is being read began. */
+let begunAt = 0;
+/** When the first slice of a large message was asked for since then; 0: none was. */
+let slicingAt = 0;
+
+/** Reading begins. */
+export function beginShare(connection: Connection): void {
+  begunAt = work.done;
+  slicingAt = 0;
+  connection.isHeldBack = false;
+}
+
+/**
+ * A message, or a packet of one, of so many bytes was processed. What it brought about is in `work` already.
+ * @returns whether the next one may be read; if not, the connection is held back
+ */
+export function spendShare(connection: Connection, bytes: number): boolean {
+  work.done += 1 + (bytes >>> 8);
+  connection.isHeldBack = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
+  return !connection.isHeldBack;
+}
+
+interface Place {
+  readonly connection: Connection;
+  readonly message: InflatingMessage;
+}
+
+/**
+ * The large messages that are to be inflated, in the order they came. Only the first one is in progress: so all together
+ * take the memory of one, and those that came first are done first.
+ */
+const line: Place[] = [];
+/** The turn in which the first one went on. */
+let wentOnIn = 0;
+
+/** A message that has not gone on for so many turns (its connection's output waits, its handler pauses it) makes way. */
+const patience = 8;
+
+/**
+ * Whether a connection may go on with its large message in this turn; if not, it is held back until the next one.
+ *
+ * A message gets one slice at once, and a share of a turn soon after: that is enough for some hundred KiB. One that is
+ * larger starts over when it is the first in line; until then it takes no more memory than it came as.
+ */
+export function mayInflate(connection: Connection): boolean {
+  const message = connection.endpoint?.inflating;
+  if (message === undefined) return false;
+  if (message.stops === 0) line.push({ connection, message });
+  const isNext = isFirst(message, connection.server.counters.turns);
+  if (isNext) message.stops = firstInLine;
+  const mayTry = isNext || (message.stops === 1 && isWithinShare());
+  if (!mayTry && message.stops < firstInLine) {
+    message.stops++;
+    work.done++;
+    rewindInflating(message);
+  }
+  connection.isHeldBack = !mayTry || !isWithinShare();
+  return !connection.isHeldBack;
+}
+
+/** In place of a number of stops: it has been the first in line, and keeps what it has inflated. */
+const firstInLine = Number.POSITIVE_INFINITY;
+
+/** What a slice costs depends on the data, by a factor of ten: here the clock is worth asking. */
+function isWithinShare(): boolean {
+  const now = exactClock();
+  if (slicingAt === 0) slicingAt = now;
+  else if (now - slicingAt > 1) work.done = Math.max(work.done, begunAt + turnShare + 1);
+  return work.done - begunAt <= turnShare;
+}
+
+function isFirst(message: InflatingMessage, turn: number): boolean {
+  let first = line[0];
+  while (first !== undefined && isOver(first)) {
+    line.shift();
+    first = line[0];
+    wentOnIn = turn;
+  }
+  if (first !== undefined && first.message !== message && turn - wentOnIn > patience) {
+    line.push(line.shift()!);
+    first = line[0];
+    wentOnIn = turn;
+  }
+  if (first?.message !== message) return false;
+  wentOnIn = turn;
+  return true;
+}
+
+/** It was delivered, or its connection is over. */
+function isOver({ connection, message }: Place): boolean {
+  return connection.endpoint?.inflating !== message;
+}
+
+/**
+ * Gives a connection input that did not come by its socket, behind what else there is: it is read in the next turn, as that
+ * of one that was held back. Until then the connection counts as not read from; afterwards `socket.resume` is called.
+ * @param bytes the connection's from now on
+ */
+export function readLater(connection: Connection, bytes: Buffer): void {
+  const { input, inputStart, inputEnd } = connection;
+  const all = input === undefined ? bytes : Buffer.concat([input.subarray(inputStart, inputEnd), bytes]);
+  connection.bytesIn += bytes.length;
+  connection.input = all;
+  connection.inputStart = 0;
+  connection.inputEnd = all.length;
+  connection.isHeldBack = true;
+  connection.isReading = false;
+  markDirty(connection);
+}

@@ -1,0 +1,144 @@
+/** The end of the turn: each connection with something to send is written to, once. */
+
+import { getSystemErrorName } from 'node:util';
+import { recycleArena } from './arena.ts';
+import { type Connection, hasUnfinished } from './connection.ts';
+import { updateHeld } from './memory.ts';
+import { dirty, dropConnection, markDirty } from './outbox.ts';
+import type { Producer } from './producer.ts';
+import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from './queue.ts';
+import { settleSending } from './send.ts';
+import { heldBackOutput, slicesPerTurn } from '../protocol/limits.ts';
+import { dropFaulty } from './guard.ts';
+import { markReadable, peerEnded } from './poll.ts';
+
+export function flush(): void {
+  settleSending();
+  // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
+  // these come behind them in this list.
+  for (let i = 0; i < dirty.length; i++) {
+    const connection = dirty[i]!;
+    connection.isDirty = false;
+    flushConnection(connection);
+  }
+  dirty.length = 0;
+  resumeProducers();
+  // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
+  recycleArena();
+}
+
+function flushConnection(connection: Connection): void {
+  const { queue, socket } = connection;
+  if (connection.phase === 'gone') {
+    clearQueue(queue);
+    return;
+  }
+  if (connection.producer !== undefined && !socket.isBusy) produce(connection, connection.producer);
+  if (socket.isBusy) keepBeyondTurn(queue);
+  else if (queue.size > 0 && !writeQueue(connection)) return;
+  if (socket.held !== undefined || connection.producer !== undefined) updateHeld(connection);
+  if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
+    endWriting(connection);
+  holdBack(connection);
+}
+
+/** Connections whose producers go on in the next turn: those that this one had no slice for come first. */
+const unserved: Connection[] = [];
+const producing: Connection[] = [];
+/** Slices that were made in this turn. */
+let produced = 0;
+
+/** Clients that collect large answers share the turn, so that they do not hold up the others. */
+function produce(connection: Connection, producer: Producer): void {
+  if (produced === slicesPerTurn) {
+    unserved.push(connection);
+    return;
+  }
+  produced++;
+  // What it queues is written by this very flush.
+  connection.isDirty = true;
+  try {
+    if (producer.produce(connection)) producing.push(connection);
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+  connection.isDirty = false;
+}
+
+/** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
+function holdBack(connection: Connection): void {
+  if (connection.queue.size > heldBackOutput) {
+    connection.isHeldBack = true;
+    setReading(connection, false);
+  } else if (connection.isHeldBack) {
+    if (connection.input !== undefined || hasUnfinished(connection)) {
+      markReadable(connection);
+    } else {
+      connection.isHeldBack = false;
+      setReading(connection, true);
+      if (connection.hasPeerEnded) peerEnded(connection, undefined);
+    }
+  }
+}
+
+function resumeProducers(): void {
+  if (produced === 0) return;
+  for (let i = 0; i < unserved.length; i++) markDirty(unserved[i]!);
+  for (let i = 0; i < producing.length; i++) markDirty(producing[i]!);
+  unserved.length = 0;
+  producing.length = 0;
+  produced = 0;
+}
+
+export function setReading(connection: Connection, isReading: boolean): void {
+  if (connection.isReading === isReading) return;
+  connection.isReading = isReading;
+  if (isReading) connection.socket.resume();
+  else connection.socket.pause();
+}
+
+/** @returns false where the connection is lost */
+function writeQueue(connection: Connection): boolean {
+  const { queue, socket } = connection;
+  const error =
+    queue.earlier === undefined
+      ? socket.writeOne(queue.chunk!.bytes, queue.start, queue.end)
+      : socket.write(queuedRanges(queue));
+  if (error < 0) {
+    clearQueue(queue);
+    peerEnded(connection, getSystemErrorName(error));
+    return false;
+  }
+  connection.bytesOut += queue.size;
+  if (socket.isBusy) {
+    const ranges = queuedRanges(queue);
+    clearQueue(queue);
+    putInFlight(queue, ranges);
+  } else {
+    clearQueue(queue);
+  }
+  return true;
+}
+
+/** All is said: our FIN goes, and once the peer's is there, the connection. */
+function endWriting(connection: Connection): void {
+  if (!connection.isShutDown) {
+    connection.isShutDown = true;
+    connection.socket.shutdown();
+  }
+  if (connection.hasPeerEnded) dropConnection(connection);
+}
+
+/** The system has taken all of a write that it could not take at once; or it failed. */
+export function writeDone(connection: Connection, error: string | undefined): void {
+  landInFlight(connection.queue);
+  if (connection.phase === 'gone') return;
+  if (error !== undefined) {
+    clearQueue(connection.queue);
+    peerEnded(connection, error);
+    return;
+  }
+  // Whoever reads is alive, even if it says nothing.
+  connection.heardAt = connection.server.now;
+  markDirty(connection);
+}

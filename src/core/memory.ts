@@ -1,0 +1,175 @@
+/**
+ * One memory budget for all connections together (`--max-memory`).
+ *
+ * Limits per connection do not bound a server: eighty clients within theirs can hold more than a gigabyte. So each
+ * connection's bytes are added up when they change, after a read and after a flush, and when the sum is over the budget
+ * the largest holders are closed first, as Redis does with `maxmemory-clients`. A client within its share is small
+ * beside them and is left alone.
+ *
+ * What counts: unread input, unfinished messages, request bodies, what a handler or a polling session keeps for a
+ * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
+ * the connection itself. The bytes counted are those allocated, not those used.
+ */
+import { log } from '../log/log.ts';
+import { size } from '../options/values.ts';
+import {
+  connectionMemory,
+  historyMemoryShare,
+  maxInFlightOnEviction,
+  memoryLowWater,
+  tlsMemory,
+} from '../protocol/limits.ts';
+import { giveBuffer } from '../protocol/buffers.ts';
+import { CloseCode } from '../protocol/codes.ts';
+import { inflationSize } from '../protocol/websocket/deflate.ts';
+import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
+import { turnMemory } from '../protocol/websocket/mask.ts';
+import { outputMemory } from './arena.ts';
+import type { Connection } from './connection.ts';
+import { noteRule } from '../diagnostics/closeReason.ts';
+import { dropConnection, endConnection, requestTurn } from './outbox.ts';
+import { clearQueue } from './queue.ts';
+import type { Server } from './server.ts';
+
+/** A server's use of memory, in bytes, besides queued output, which `outputMemory` counts for all servers of the process. */
+export interface MemoryUse {
+  /** The sum of `connection.held`. */
+  connections: number;
+  /** What rooms remember. */
+  histories: number;
+  /** Makes rooms forget until they remember at most this many bytes. */
+  trimHistories(most: number): void;
+}
+
+export function newMemoryUse(): MemoryUse {
+  return { connections: 0, histories: 0, trimHistories() {} };
+}
+
+/** All that counts against `--max-memory`, in bytes. */
+export function usedMemory({ memory }: Server): number {
+  return memory.connections + memory.histories + outputMemory.held;
+}
+
+/** Brings `connection.held` up to date. Called after whatever may have changed it: a read, a flush, a handler's work. */
+export function updateHeld(connection: Connection): void {
+  if (connection.phase !== 'gone') setHeld(connection, bytesHeld(connection));
+}
+
+/** The connection is freed. */
+export function releaseHeld(connection: Connection): void {
+  setHeld(connection, 0);
+}
+
+function setHeld(connection: Connection, held: number): void {
+  connection.server.memory.connections += held - connection.held;
+  connection.held = held;
+}
+
+function bytesHeld(connection: Connection): number {
+  const { input, endpoint, unfinished, producer, wire, handler, socket, security } = connection;
+  let held = security === undefined ? connectionMemory : tlsMemory;
+  if (input !== undefined && input !== turnMemory) held += input.length;
+  if (unfinished !== undefined) held += unfinished.bytes.length;
+  if (endpoint !== undefined) {
+    const { incoming, inflating, inflater, deflater } = endpoint;
+    if (incoming !== undefined) held += incoming.buffer.length;
+    if (inflating !== undefined) held += inflationSize(inflating.inflation);
+    if (inflater !== undefined) held += inflater.window.length;
+    if (deflater !== undefined) held += deflater.window.length;
+  }
+  if (producer !== undefined) held += producer.held();
+  if (wire.held !== undefined) held += wire.held(connection);
+  if (handler?.held !== undefined) held += handler.held(connection);
+  if (socket.held !== undefined) held += socket.held();
+  return held;
+}
+
+/** The stage of the turn: while memory is over the budget, the largest holders go. */
+export function enforceMemory(server: Server): void {
+  const limit = server.configuration.maxMemory;
+  if (usedMemory(server) <= limit) return;
+  if (server.memory.histories > limit * historyMemoryShare) {
+    server.memory.trimHistories(limit * historyMemoryShare * memoryLowWater);
+  }
+  if (usedMemory(server) > limit) evictLargest(server, usedMemory(server) - limit * memoryLowWater);
+  // What a dropped connection held is free when this turn ends; the next one looks again.
+  requestTurn();
+}
+
+/** Connections by the power of two of what they hold, so that the largest are found without sorting all of them. */
+const bucketOf = (held: number) => 32 - Math.clz32(Math.min(held, 0x7fff_ffff));
+const bucketSums = new Float64Array(33);
+
+/** @param excess bytes to free */
+function evictLargest(server: Server, excess: number): void {
+  const { entries } = server.table;
+  bucketSums.fill(0);
+  for (const entry of entries) {
+    if (isEvictable(entry)) bucketSums[bucketOf(holdings(entry))]! += holdings(entry);
+  }
+  let bucket = bucketSums.length - 1;
+  for (let sum = bucketSums[bucket]!; sum < excess && bucket > 0; sum += bucketSums[bucket]!) bucket--;
+  let freed = 0;
+  for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
+    for (const entry of entries) {
+      if (freed >= excess) break;
+      if (!isEvictable(entry) || bucketOf(holdings(entry)) !== at) continue;
+      freed += holdings(entry);
+      evict(server, entry);
+    }
+  }
+}
+
+function isEvictable(entry: Server['table']['entries'][number]): entry is Connection {
+  return entry?.kind === 'connection' && !entry.isControl && entry.phase !== 'gone';
+}
+
+/** What a connection holds, shared output included: whose queue is the longest is the slowest to read. */
+function holdings({ held, queue }: Connection): number {
+  return held + queue.size;
+}
+
+/**
+ * Closes a connection to free what it holds. Its peer learns the reason if that can still be sent at once; bytes that the
+ * system has begun to send stay in memory until it has sent them, so a connection with many of those is dropped.
+ */
+function evict(server: Server, connection: Connection): void {
+  const { queue, phase, id, address } = connection;
+  if (phase === 'open') {
+    const [held, limit] = [showBytes(holdings(connection)), size.show(server.configuration.maxMemory)];
+    log('warn', 'closed to free memory', { id, address, bytes: holdings(connection), limit });
+    noteRule(
+      connection,
+      `it held ${held} when all connections together were over the limit of ${limit}`,
+      'maxMemory',
+    );
+    server.counters.evicted++;
+    discard(connection);
+    if (queue.inFlightSize <= maxInFlightOnEviction) {
+      const { wire } = connection;
+      const end = wire.fail ?? wire.close;
+      end(connection, CloseCode.TryAgainLater, 'the server is short of memory');
+      endConnection(connection);
+      updateHeld(connection);
+      return;
+    }
+  }
+  dropConnection(connection);
+}
+
+function discard(connection: Connection): void {
+  clearQueue(connection.queue);
+  connection.producer = undefined;
+  if (connection.input !== undefined) giveBuffer(connection.input);
+  connection.input = undefined;
+  connection.unfinished = undefined;
+  if (connection.endpoint !== undefined) dropUnfinished(connection.endpoint);
+  connection.handler?.discard?.(connection);
+  connection.socket.discard?.();
+}
+
+/** In the largest unit of which there is at least one. */
+function showBytes(bytes: number): string {
+  const MiB = 1024 * 1024;
+  return bytes >= MiB ? `${(bytes / MiB).toFixed(1)}MB` : `${Math.ceil(bytes / 1024)}KB`;
+}

@@ -1,0 +1,302 @@
+/**
+ * The loop. One turn: poll → accept → read what is urgent → commands → messages → timers → flush → free what closed.
+ *
+ * The order of work within a turn, each with a bound of its own (protocol/limits.ts): what is urgent (control frames, and
+ * commands as they come in), then the commands themselves, then messages: first those of connections that bring little
+ * work, then those of connections that brought much, then those of connections that had their share of the last turn. What
+ * a bound leaves over comes first after the next poll.
+ */
+import { mayEnter } from './admission.ts';
+import { exactClock } from './clock.ts';
+import { addConnection, type Connection, hasUnfinished } from './connection.ts';
+import { recordEnded } from '../diagnostics/closedConnections.ts';
+import { noteLost } from '../diagnostics/closeReason.ts';
+import { hasHeldInput, isHeld } from './hold.ts';
+import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
+import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from './outbox.ts';
+import { noAddress } from './peer.ts';
+import { leavePlaces } from './places.ts';
+import { clearQueue } from './queue.ts';
+import type { Listener, Server } from './server.ts';
+import { reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
+import type { Socket } from './socket.ts';
+import { freeClosedIds, removeEntry } from './table.ts';
+import { observe } from '../commands/observer.ts';
+import { isLogged, log } from '../log/log.ts';
+import {
+  connectionMemory,
+  costlyShare,
+  costlyWork,
+  heldBackShare,
+  heldInput,
+  messagesShare,
+  turnShare,
+  urgentShare,
+  writeCost,
+} from '../protocol/limits.ts';
+import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
+import { CloseCode } from '../protocol/codes.ts';
+import { turnMemory } from '../protocol/websocket/mask.ts';
+import { work } from '../protocol/work.ts';
+import { endTurn } from './processData.ts';
+import { flush, setReading } from './flush.ts';
+import { dropFaulty, guard, guardLost } from './guard.ts';
+import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
+import { checkDeadlines, readClock } from './timers.ts';
+
+/** Serves until the server is draining and its last connection is gone. */
+export async function serverLoop(server: Server): Promise<void> {
+  onWork(comeToTurn);
+  while (!(server.isDraining && server.connections === 0)) {
+    await poll();
+    beginWork();
+    readClock(server);
+    server.counters.turns++;
+    acceptConnections(server);
+    readUrgent();
+    observe();
+    readMessages();
+    endConnections();
+    checkDeadlines(server);
+    endTurn(server);
+    enforceMemory(server);
+    flush();
+    freeConnections(server);
+    reportSlow(server.now, server.configuration.slowTurn);
+  }
+  endControl(server);
+}
+
+/** All that is left came with commands. They get an answer, or the end of one. */
+function endControl(server: Server): void {
+  const { entries } = server.table;
+  for (const entry of entries) {
+    if (entry?.kind === 'listener') entry.close();
+    else if (entry?.phase === 'open')
+      guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
+  }
+  flush();
+  for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
+}
+
+function acceptConnections(server: Server): void {
+  const { accepted } = arrivals;
+  for (const { socket, listener } of accepted) acceptConnection(server, socket, listener);
+  accepted.length = 0;
+}
+
+function acceptConnection(server: Server, socket: Socket, { firstWire, isControl, port }: Listener): void {
+  if (!isControl) server.counters.accepted++;
+  const address = socket.address();
+  if (address === noAddress && port !== undefined) {
+    // A health check may reset its connection before it is accepted: nobody could be answered.
+    if (isLogged('debug')) log('debug', 'reset before it was accepted');
+    socket.destroy();
+    return;
+  }
+  if (!isControl && (server.isDraining || !mayEnter(server, address))) {
+    if (isLogged('debug')) log('debug', 'turned away', { address });
+    socket.destroy();
+    return;
+  }
+  const connection = addConnection(server, socket, firstWire, isControl, address);
+  if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
+  if (firstWire.begin !== undefined) guard(connection, () => firstWire.begin?.(connection));
+}
+
+/** What is not urgent waits for the commands: connections that bring little, those that brought much, the throttled. */
+const fresh: Connection[] = [];
+const costly: Connection[] = [];
+const heldBack: Connection[] = [];
+
+/** Reads what is to be answered before all else, and of that no more than its share of the turn. */
+function readUrgent(): void {
+  const { readable } = arrivals;
+  const count = readable.length;
+  const urgentEnd = work.done + urgentShare;
+  for (let i = 0; i < count; i++) {
+    const connection = readable[i]!;
+    const { input, inputStart, wire } = connection;
+    if (connection.isHeldBack) heldBack.push(connection);
+    else if (input === undefined) readConnection(connection);
+    else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart)) readUrgently(connection);
+    else (connection.isCostly ? costly : fresh).push(connection);
+  }
+  readable.length = 0;
+}
+
+/** Reads what is urgent of a connection's input; what follows that is a message, and has to wait for its stage. */
+function readUrgently(connection: Connection): void {
+  const { input, inputStart, inputEnd, wire } = connection;
+  if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {
+    return readConnection(connection);
+  }
+  connection.heardAt = connection.server.now;
+  let at = inputEnd;
+  try {
+    at = wire.receiveUrgent(connection, input, inputStart, inputEnd);
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+  if (at < inputEnd && connection.phase === 'open' && !connection.isHeldBack) {
+    connection.inputStart = at;
+    (connection.isCostly ? costly : fresh).push(connection);
+  } else {
+    connection.isReady = false;
+    keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
+  }
+}
+
+function readMessages(): void {
+  readSome(fresh, messagesShare);
+  readSome(costly, costlyShare);
+  // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
+  readSome(heldBack, arrivals.isEarly ? 0 : heldBackShare);
+  arrivals.isEarly = false;
+  recycleInput();
+}
+
+/** Reads from the connections, one after the other, until their share of the turn is used. The others come first next time. */
+function readSome(connections: Connection[], share: number): void {
+  const count = connections.length;
+  const end = workAhead() + share;
+  let stopAt = 0;
+  let i = 0;
+  for (; i < count && workAhead() < end; i++) {
+    if ((i & 15) === 15) {
+      // The units are an estimate: the clock knows better, but takes longer to ask.
+      const now = exactClock();
+      if (stopAt === 0) stopAt = now + share / turnShare;
+      else if (now > stopAt) break;
+    }
+    readConnection(connections[i]!);
+  }
+  for (; i < count; i++) postpone(connections[i]!);
+  connections.length = 0;
+}
+
+/** What was done so far, and what the flush will have to do for it. */
+function workAhead(): number {
+  return work.done + dirty.length * writeCost;
+}
+
+/** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
+function postpone(connection: Connection): void {
+  const { input, inputStart, inputEnd } = connection;
+  connection.isReady = false;
+  if (connection.phase === 'gone') return;
+  if (input !== undefined) {
+    if (input === turnMemory) keepInput(connection, inputStart, inputEnd);
+    updateHeld(connection);
+    if (inputEnd - inputStart > heldInput) setReading(connection, false);
+  }
+  markReadable(connection);
+}
+
+function keepInput(connection: Connection, start: number, end: number): void {
+  connection.input = takeBuffer(end - start);
+  connection.inputStart = 0;
+  connection.inputEnd = turnMemory.copy(connection.input, 0, start, end);
+}
+
+/** A connection may have a message to finish, and nothing more. */
+const noInput = Buffer.alloc(0);
+
+/** Hands a connection's input to its wire; where that changes on the way (HTTP to WebSocket), the rest to the new one. */
+function readConnection(connection: Connection): void {
+  connection.isReady = false;
+  if (connection.phase === 'gone') return;
+  const begunAt = work.done;
+  const input = connection.input ?? noInput;
+  const start = connection.input === undefined ? 0 : connection.inputStart;
+  const end = connection.input === undefined ? 0 : connection.inputEnd;
+  connection.heardAt = connection.server.now;
+  let at = start;
+  try {
+    while (connection.phase === 'open') {
+      const { wire } = connection;
+      at = wire.receive(connection, input, at, end);
+      if (connection.wire === wire || at === end) break;
+      connection.inputSeen = 0;
+    }
+  } catch (error) {
+    dropFaulty(connection, error);
+  }
+  stopTiming();
+  connection.isCostly = work.done - begunAt > costlyWork;
+  if (connection.phase !== 'open') connection.unfinished = undefined;
+  keepRest(connection, input, connection.phase === 'open' ? at : end, end);
+}
+
+/** What was not worked through stays with the connection: the turn's memory is used again. */
+function keepRest(connection: Connection, input: Buffer, at: number, end: number): void {
+  const rest = end - at;
+  connection.inputSeen = rest;
+  if (rest === 0) {
+    giveBuffer(input);
+    connection.input = undefined;
+  } else if (input === turnMemory) keepInput(connection, at, end);
+  else connection.inputStart = at;
+  if (hasUnfinished(connection)) connection.isHeldBack = !isHeld(connection);
+  else if (rest === 0) connection.isHeldBack = false;
+  if (mayHoldMemory(connection)) updateHeld(connection);
+  const waits = hasHeldInput(connection);
+  setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
+  // The flush finds out when it can go on.
+  if (connection.isHeldBack) markDirty(connection);
+  else if (connection.hasPeerEnded && !waits) {
+    lose(connection, undefined);
+    markDirty(connection);
+  }
+}
+
+/** Most connections hold nothing between turns, and did not before: for those there is nothing to count. */
+function mayHoldMemory({ input, endpoint, unfinished, held, handler, socket }: Connection): boolean {
+  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
+  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || unfinished !== undefined)
+    return true;
+  return handler?.held !== undefined || socket.held !== undefined;
+}
+
+/** The peer will send nothing more, and what it sent is worked through, or there was an error. */
+function lose(connection: Connection, error: string | undefined): void {
+  // A connection that is ending has its reason already.
+  if (connection.phase === 'open') noteLost(connection, error);
+  guardLost(connection, error);
+}
+
+/** Peers that will send nothing more. */
+function endConnections(): void {
+  const { ended } = arrivals;
+  for (let i = 0; i < ended.length; i++) {
+    const { connection, error } = ended[i]!;
+    if (connection.phase === 'gone') continue;
+    connection.hasPeerEnded = true;
+    // What it sent before is worked through first, unless it cannot be answered anyhow.
+    const waits = connection.isReady || connection.isHeldBack || hasHeldInput(connection);
+    if (waits && error === undefined) continue;
+    lose(connection, error);
+    if (error === undefined) markDirty(connection);
+    else dropConnection(connection);
+  }
+  ended.length = 0;
+}
+
+function freeConnections(server: Server): void {
+  for (let i = 0; i < doomed.length; i++) {
+    const connection = doomed[i]!;
+    guardLost(connection, 'ended by the server');
+    recordEnded(connection);
+    connection.input = undefined;
+    clearQueue(connection.queue);
+    releaseHeld(connection);
+    connection.producer = undefined;
+    connection.socket.destroy();
+    removeEntry(server.table, connection.id);
+    if (!connection.isControl) server.connections--;
+    leavePlaces(connection);
+  }
+  doomed.length = 0;
+  server.places.dropped = 0;
+  freeClosedIds(server.table);
+}

@@ -1,0 +1,20 @@
+import type { Handler } from '../core/handler.ts';
+import { join, leave, newGroup, publish } from '../core/group.ts';
+
+/** Every message goes to all connections of this handler: not to its sender with `--no-self`. */
+export function newBroadcastHandler(): Handler {
+  const everyone = newGroup();
+  return {
+    name: 'broadcast',
+    opened(connection) {
+      join(everyone, connection);
+    },
+    message(connection, message) {
+      const { includeSender } = connection.server.configuration;
+      publish(everyone, message, includeSender ? undefined : connection);
+    },
+    closed(connection) {
+      leave(everyone, connection);
+    },
+  };
+}

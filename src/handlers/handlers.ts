@@ -1,0 +1,42 @@
+/** The handlers there are. A new one is a file beside this and a line here. */
+import type { Handler } from '../core/handler.ts';
+import type { Server } from '../core/server.ts';
+import { makeProgramHandlers } from './programs/programs.ts';
+import type { Configuration } from '../options/configuration.ts';
+import { quoted, UsageError } from '../options/error.ts';
+import { newBroadcastHandler } from './broadcast.ts';
+import { echo } from './echo.ts';
+import type { Chat } from './chat/room.ts';
+import { newTpacketHandler } from './chat/tpacket.ts';
+
+const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
+  echo: () => echo,
+  broadcast: () => newBroadcastHandler(),
+  tpacket: (_, chat) => newTpacketHandler(chat),
+};
+
+/** What `--default` may name, besides the user's programs. */
+export const handlerNames: readonly string[] = Object.keys(makers);
+
+/** @throws UsageError where a program of the user's is not there, or not to be run */
+export function addHandlers({ configuration, handlers }: Server, chat: Chat): void {
+  const ours = Object.values(makers).map(make => make(configuration, chat));
+  for (const handler of [...ours, ...makeProgramHandlers(configuration)]) handlers.set(handler.name, handler);
+}
+
+/** Which handlers there are is known when all are loaded. @throws UsageError where `--default` names none of them */
+export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
+  if (handlers.has(defaultHandler)) return;
+  const known = [...handlers.keys()].join(', ');
+  throw new UsageError(`--default wants one of ${known}, not ${quoted(defaultHandler)}`);
+}
+
+/** The server listens. */
+export function startHandlers(server: Server): void {
+  for (const handler of server.handlers.values()) handler.started?.(server);
+}
+
+/** The server has ended. Resolves when nothing of theirs is left. */
+export async function stopHandlers({ handlers }: Server): Promise<void> {
+  await Promise.all([...handlers.values()].map(handler => handler.stopped?.()));
+}

@@ -1,0 +1,44 @@
+/** The folder that modules lie in. */
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { quoted, UsageError } from '../../options/error.ts';
+import { realPathOf } from '../../storage/links.ts';
+import type { ModuleFile } from './load.ts';
+
+/**
+ * The modules in the folder, by name: its JavaScript and TypeScript files, but for those with a second dot (types, tests),
+ * and those that begin with `_` or `.`, which others may import.
+ * @throws UsageError where it cannot be read, or two would have one name
+ */
+export async function listModules(folder: string): Promise<ModuleFile[]> {
+  let files: string[];
+  try {
+    files = await readdir(folder);
+  } catch (error) {
+    const why =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is none' : (error as Error).message;
+    throw new UsageError(`--handlers wants a folder that can be read, not ${quoted(folder)}: ${why}`);
+  }
+  const found = files.filter(isModule).toSorted();
+  const modules: ModuleFile[] = [];
+  for (const file of found) {
+    const path = resolve(folder, file);
+    const real = await realPathOf(path);
+    modules.push({ name: moduleName(file), path, real, shown: join(folder, file) });
+  }
+  for (const [at, { name, shown }] of modules.entries()) {
+    const twin = modules.slice(0, at).find(other => other.name === name);
+    if (twin !== undefined)
+      throw new UsageError(`${twin.shown} and ${shown} would both be called ${name}; rename one`);
+  }
+  return modules;
+}
+
+/** The file's name up to its first dot. */
+export function moduleName(file: string): string {
+  return file.slice(0, file.indexOf('.'));
+}
+
+export function isModule(file: string): boolean {
+  return /^[^._][^.]*\.m?[jt]s$/.test(file);
+}

@@ -1,0 +1,139 @@
+/**
+ * Listening to programs: in the turn, record by record, each program its share. What is not listened to stays where it
+ * is, until the system's buffers are full and the program has to wait.
+ */
+import { requestTurn } from '../../core/outbox.ts';
+import type { Server } from '../../core/server.ts';
+import { heldBackShare, programShare } from '../../protocol/limits.ts';
+import { work } from '../../protocol/work.ts';
+import { type ErrorQueue, logErrors, newErrorQueue } from './errorLines.ts';
+import type { Format, Said } from './format.ts';
+import { discardOutput, endProgram, type Program } from './program.ts';
+import { addChunk, lastRecord, nextRecord } from './records.ts';
+
+/** Whoever a program speaks to. */
+export interface Audience {
+  readonly program: Program;
+  readonly format: Format;
+  /** Largest message that it may send. */
+  longest(): number;
+  /** Whether more can be heard now; if not, it is asked again in every turn, and sees to it that one comes. */
+  isReady(): boolean;
+  hears(said: Said): void;
+  /** It said something that its format does not have. */
+  mishears(why: string): void;
+  /** It has ended, and all it said was heard; or nothing can be made of what it says any more. Called once. */
+  ends(): void;
+  /** It waits in `audiences`. */
+  isListening: boolean;
+  /** `ends` was called, or is not to be. */
+  isOver: boolean;
+}
+
+/** What all programs have to say, and their common share of the turn. */
+export interface Hearing {
+  /** Those whose programs may have said something. */
+  readonly audiences: Audience[];
+  readonly errors: ErrorQueue;
+  /** The turn that was last given a share, as `counters.turns`. */
+  turn: number;
+}
+
+export function newHearing(): Hearing {
+  return { audiences: [], errors: newErrorQueue(), turn: 0 };
+}
+
+/** Its program may have said something, or ended. */
+export function listen({ audiences }: Hearing, audience: Audience): void {
+  if (audience.isListening || audience.isOver) return;
+  audience.isListening = true;
+  audiences.push(audience);
+  requestTurn();
+}
+
+/** Nobody wants to know any more what the program says. */
+export function stopListening(audience: Audience): void {
+  if (audience.isOver) return;
+  audience.isOver = true;
+  discardOutput(audience.program);
+}
+
+/** The stage of the turn: all that was said is heard, as far as there is time. The first handler that calls this does it for all. */
+export function hearAll({ counters }: Server, hearing: Hearing): void {
+  if (hearing.turn === counters.turns) return;
+  hearing.turn = counters.turns;
+  logErrors(hearing.errors);
+  const { audiences } = hearing;
+  const enough = work.done + heldBackShare;
+  const waiting: Audience[] = [];
+  let at = 0;
+  for (; at < audiences.length && work.done < enough; at++) {
+    const audience = audiences[at]!;
+    if (!hear(audience)) waiting.push(audience);
+    else audience.isListening = false;
+  }
+  // Whoever was left out is the first in the next turn.
+  if (at < audiences.length) requestTurn();
+  audiences.splice(0, at);
+  audiences.push(...waiting);
+}
+
+/** @returns whether all is heard that there is */
+function hear(audience: Audience): boolean {
+  const { program } = audience;
+  const enough = work.done + programShare;
+  while (!audience.isOver) {
+    if (!audience.isReady()) return false;
+    if (work.done >= enough) {
+      requestTurn();
+      return false;
+    }
+    if (findRecord(audience, nextRecord)) hearRecord(audience);
+    else if (!audience.isOver && !readMore(program)) {
+      if (!program.isSilent || program.exit === undefined) return true;
+      if (findRecord(audience, lastRecord)) hearRecord(audience);
+      over(audience);
+    }
+  }
+  return true;
+}
+
+/** @returns whether there was more */
+function readMore({ stdout, records }: Program): boolean {
+  const chunk = stdout.read() as Buffer | null;
+  if (chunk !== null) addChunk(records, chunk);
+  return chunk !== null;
+}
+
+function findRecord(audience: Audience, find: typeof nextRecord): boolean {
+  const { program, format } = audience;
+  try {
+    return find(program.records, format, format.longest(audience.longest()));
+  } catch (error) {
+    // Where the next one begins is not known: there is nothing more to be understood.
+    audience.mishears((error as Error).message);
+    over(audience);
+    return false;
+  }
+}
+
+function hearRecord(audience: Audience): void {
+  const { records } = audience.program;
+  const { bytes, recordStart, recordEnd } = records;
+  work.done += 1 + ((recordEnd - recordStart) >>> 8);
+  let said: Said | undefined;
+  try {
+    said = audience.format.read(bytes, recordStart, recordEnd);
+  } catch (error) {
+    audience.mishears((error as Error).message);
+    return;
+  }
+  if (said !== undefined) audience.hears(said);
+}
+
+function over(audience: Audience): void {
+  if (audience.isOver) return;
+  stopListening(audience);
+  endProgram(audience.program);
+  audience.ends();
+}

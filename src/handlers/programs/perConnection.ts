@@ -1,0 +1,234 @@
+/** `--exec`: each connection has a process of its own. */
+import type { Connection } from '../../core/connection.ts';
+import { mayOpen } from '../../core/descriptors.ts';
+import type { Handler } from '../../core/handler.ts';
+import { holdBack, resume } from '../../core/hold.ts';
+import { updateHeld } from '../../core/memory.ts';
+import { requestTurn } from '../../core/outbox.ts';
+import { sendMessage } from '../../core/send.ts';
+import type { Server } from '../../core/server.ts';
+import { log } from '../../log/log.ts';
+import type { ProgramEntry } from '../../options/program.ts';
+import { heldBackOutput, longestMessage, pipesAtOnce, startsPerTurn } from '../../protocol/limits.ts';
+import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
+import { endTurns } from './errorLines.ts';
+import { newFormat, type Said, type Variables } from './format.ts';
+import { logWithin, newLineBudget } from './lineBudget.ts';
+import { type Audience, hearAll, listen, stopListening } from './listen.ts';
+import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
+import { endProgram, heldBytes, isFull, type Program, startProgram, writeRecord } from './program.ts';
+import type { Programs } from './programs.ts';
+import { baseEnvironment, requestVariables } from './variables.ts';
+
+/** A connection and its program, once that is started. */
+interface Session {
+  readonly connection: Connection;
+  readonly variables: Variables;
+  audience: Audience | undefined;
+  /** The connection is closed, or about to be. */
+  isOver: boolean;
+}
+
+export function newProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
+  const format = newFormat(entry.format, false);
+  const { hearing, pipes } = programs;
+  const toStart: Session[] = [];
+  /** Those whose programs have not read what they were given. */
+  const full = new Set<Session>();
+  const refusals = newLineBudget();
+  let server: Server | undefined;
+  let running = 0;
+  let whenAllGone: (() => void) | undefined;
+
+  function admit(owner: Server): void {
+    programs.running++;
+    running++;
+    owner.descriptors.pipes += pipesPerProgram;
+  }
+
+  function gone(owner: Server): void {
+    programs.running--;
+    owner.descriptors.pipes -= pipesPerProgram;
+    if (--running === 0) whenAllGone?.();
+  }
+
+  /** Starts those that wait, as many as a turn may and as pipes are ready for. */
+  function startWaiting(owner: Server): void {
+    for (let started = 0; started < startsPerTurn && toStart.length > 0; ) {
+      const [session] = toStart as [Session];
+      if (!session.isOver) {
+        const taken = takePipes(pipes, owner, toStart.length, requestTurn);
+        if (taken === undefined) return;
+        start(session, taken);
+        started++;
+      } else gone(owner);
+      toStart.shift();
+    }
+    if (toStart.length > 0) requestTurn();
+  }
+
+  function start(session: Session, taken: PipeSet): void {
+    const { connection, variables } = session;
+    const owner = connection.server;
+    const { execEnv, execGrace } = owner.configuration;
+    const environment = { ...baseEnvironment(execEnv), ...variables };
+    const events = {
+      stirs: () => session.audience !== undefined && listen(hearing, session.audience),
+      drained() {
+        full.delete(session);
+        updateHeld(connection);
+        resume(connection);
+      },
+      gone: () => gone(owner),
+    };
+    const program = startProgram(
+      ...([entry, environment, execGrace, connection.id, events, taken, hearing.errors] as const),
+    );
+    if (program === undefined) {
+      gone(owner);
+      close(session, CloseCode.InternalError, 'the program could not be started');
+      return;
+    }
+    session.audience = newAudience(session, program);
+    resume(connection);
+  }
+
+  function newAudience(session: Session, program: Program): Audience {
+    const { connection } = session;
+    return {
+      program,
+      format,
+      isListening: false,
+      isOver: false,
+      longest: () => Math.min(connection.server.configuration.maxMessage, longestMessage),
+      // A peer that does not read has its program wait.
+      isReady() {
+        if (connection.queue.size <= heldBackOutput) return true;
+        // What is queued leaves at the end of this turn, at once or sooner or later; only then that is told.
+        if (!connection.socket.isBusy) requestTurn();
+        return false;
+      },
+      hears: said => hears(session, said),
+      mishears(why) {
+        log('error', 'program misspoke', { ...program.fields, why });
+        close(session, CloseCode.InternalError, 'the program failed');
+      },
+      ends() {
+        if (program.exit === 0) close(session, CloseCode.NormalClosure, 'the program ended');
+        else close(session, CloseCode.InternalError, 'the program failed');
+      },
+    };
+  }
+
+  function hears(session: Session, { what, bytes, start, end, code, reason }: Said): void {
+    if (what === 'close') close(session, code, reason);
+    else sendMessage(session.connection, what === 'text', bytes, start, end);
+  }
+
+  /** Both sides are told to end. */
+  function close(session: Session, code: number, reason: string): void {
+    if (session.isOver) return;
+    release(session);
+    session.connection.wire.close(session.connection, code, reason);
+  }
+
+  /** The program is not needed any more, whether or not it was started already. */
+  function release(session: Session): void {
+    if (session.isOver) return;
+    session.isOver = true;
+    full.delete(session);
+    const { audience } = session;
+    if (audience === undefined) return;
+    stopListening(audience);
+    endProgram(audience.program);
+  }
+
+  return {
+    name: entry.name,
+
+    opened(connection, request) {
+      const owner = connection.server;
+      const { execMax } = owner.configuration;
+      if (request === undefined) throw new Error('a program is told of the request');
+      const isFullHouse = execMax > 0 && programs.running >= execMax;
+      if (isFullHouse || !mayOpen(owner, 'pipes', pipesPerProgram)) {
+        const { limit } = owner.descriptors;
+        const raise = isFullHouse ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
+        const fields = { program: entry.name, running: programs.running, ...raise };
+        logWithin(refusals, 'too many programs', fields);
+        connection.wire.close(
+          connection,
+          CloseCode.TryAgainLater,
+          'too many programs run already; try again later',
+        );
+        return;
+      }
+      admit(owner);
+      const variables = requestVariables(connection, request, entry.name);
+      const session: Session = { connection, variables, audience: undefined, isOver: false };
+      connection.data = session;
+      holdBack(connection);
+      toStart.push(session);
+      requestTurn();
+    },
+
+    message(connection, message) {
+      const session = connection.data as Session | undefined;
+      if (session?.audience === undefined || session.isOver) return;
+      const { program } = session.audience;
+      try {
+        writeRecord(program, format.message(message, 0));
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        close(session, error.code, error.message);
+        return;
+      }
+      // What a client has sent before it went is in memory already, and the program's stdin ends behind it.
+      if (!isFull(program) || connection.hasPeerEnded) return;
+      holdBack(connection);
+      full.add(session);
+    },
+
+    discard(connection) {
+      const session = connection.data as Session | undefined;
+      session?.audience?.program.stdin.destroy();
+    },
+
+    closed(connection) {
+      const session = connection.data as Session | undefined;
+      connection.data = undefined;
+      if (session !== undefined) release(session);
+    },
+
+    /** What it has given the program, and what the program has said and nobody was sent. */
+    held(connection) {
+      const session = connection.data as Session | undefined;
+      return session?.audience === undefined ? 0 : heldBytes(session.audience.program);
+    },
+
+    started(owner) {
+      server = owner;
+      stockPipes(pipes, owner, pipesAtOnce);
+    },
+
+    turnEnds() {
+      if (server === undefined) return;
+      for (const session of full) {
+        if (!session.connection.hasPeerEnded) continue;
+        full.delete(session);
+        resume(session.connection);
+      }
+      startWaiting(server);
+      hearAll(server, hearing);
+    },
+
+    async stopped() {
+      endTurns(hearing.errors);
+      if (server !== undefined) for (const _ of toStart.splice(0)) gone(server);
+      if (running === 0) return;
+      await new Promise<void>(resolve => {
+        whenAllGone = resolve;
+      });
+    },
+  };
+}

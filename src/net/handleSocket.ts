@@ -1,0 +1,239 @@
+/**
+ * A socket on Node's bare handle: the object that `net.Socket` itself stands on, without the two streams in between.
+ *
+ * This is the one place that uses what Node does not document: `process.binding`, and the methods of a TCP or pipe
+ * handle. All sockets read into the same memory, and a write that the system takes at once allocates nothing but a view;
+ * a connection takes a fraction of the memory and of the time to open. `canUseBareSockets` looks whether everything is
+ * there and shaped as expected; where it is not, or on request (`--sockets public`), publicSocket.ts does the same with
+ * what Node documents.
+ */
+import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import type { Connection } from '../core/connection.ts';
+import { showPeer } from '../core/peer.ts';
+import type { Range } from '../core/queue.ts';
+import { landingSize } from '../core/regions.ts';
+import type { Socket } from '../core/socket.ts';
+import { turnMemory } from '../protocol/websocket/mask.ts';
+import { writeDone } from '../core/flush.ts';
+import { bytesArrived, peerEnded } from '../core/poll.ts';
+
+interface WriteRequest {
+  oncomplete: (this: WriteRequest, status: number) => void;
+  /** Whose write it is, and what the system still reads from, which must not be collected. */
+  socket: BareSocket | undefined;
+  bytes: Uint8Array | Uint8Array[] | undefined;
+}
+
+/** Node's `TCP` or `Pipe`, as an accepted connection comes. A number returned is 0, or a negative system error number. */
+export interface BareHandle {
+  socket: BareSocket;
+  onread: (this: BareHandle) => void;
+  readonly writeQueueSize: number;
+  useUserBuffer(bytes: Uint8Array): void;
+  readStart(): number;
+  readStop(): number;
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writev(request: WriteRequest, bytes: Uint8Array[], areAllBuffers: boolean): number;
+  shutdown(request: object): number;
+  close(): void;
+  /** TCP only. */
+  setNoDelay?(on: boolean): number;
+  setKeepAlive?(on: boolean, seconds: number): number;
+  getpeername?(into: object): number;
+}
+
+interface StreamBinding {
+  WriteWrap: new () => WriteRequest;
+  ShutdownWrap: new () => { oncomplete: () => void };
+  /** How the last call went, at the indexes that follow. */
+  streamBaseState: Int32Array;
+  kReadBytesOrError: number;
+  kLastWriteWasAsync: number;
+}
+
+function loadBinding(): StreamBinding | undefined {
+  try {
+    const { binding } = process as unknown as { binding(name: string): Partial<StreamBinding> };
+    const found = binding('stream_wrap');
+    const isAsExpected =
+      typeof found.WriteWrap === 'function' &&
+      typeof found.ShutdownWrap === 'function' &&
+      found.streamBaseState instanceof Int32Array &&
+      typeof found.kReadBytesOrError === 'number' &&
+      typeof found.kLastWriteWasAsync === 'number';
+    return isAsExpected ? (found as StreamBinding) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const binding = loadBinding();
+const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close'];
+
+/** What the last one that was found fit was made from: all of a kind are alike. */
+let fitKind: unknown;
+
+/** Whether an accepted handle is one that a `BareSocket` can be made of. */
+export function canUseBareSockets(handle: unknown): handle is BareHandle {
+  if (binding === undefined || typeof handle !== 'object' || handle === null) return false;
+  const kind = Object.getPrototypeOf(handle);
+  if (kind === fitKind && kind !== null) return true;
+  const isFit = methods.every(name => typeof (handle as Record<string, unknown>)[name] === 'function');
+  if (isFit) fitKind = kind;
+  return isFit;
+}
+
+// Where there is no binding, no BareSocket is ever made.
+const { WriteWrap, ShutdownWrap, streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = (binding ??
+  {}) as StreamBinding;
+
+/** Where every socket reads to. The system is given its address, so it must not be collected. */
+const landing = turnMemory.subarray(0, landingSize);
+
+function onRead(this: BareHandle): void {
+  const count = streamBaseState[kReadBytesOrError]!;
+  const { connection } = this.socket;
+  if (connection === undefined) return;
+  if (count > 0) bytesArrived(connection, turnMemory, count);
+  else if (count < 0) peerEnded(connection, errorName(count));
+}
+
+/** @returns `undefined` for the end of the stream, which is no error */
+function errorName(error: number): string | undefined {
+  const name = getSystemErrorName(error);
+  return name === 'EOF' ? undefined : name;
+}
+
+/** A request that no write has kept: most writes are through when the call returns, and leave it as it was. */
+let spareRequest: WriteRequest | undefined;
+
+function newRequest(): WriteRequest {
+  const request = new WriteWrap();
+  request.oncomplete = onWritten;
+  request.socket = undefined;
+  request.bytes = undefined;
+  return request;
+}
+
+function onWritten(this: WriteRequest, status: number): void {
+  const { socket } = this;
+  if (socket?.connection === undefined) return;
+  socket.isBusy = false;
+  writeDone(socket.connection, status < 0 ? errorName(status) : undefined);
+}
+
+/** The view that was sent last: a broadcast sends the same range to one socket after the other. */
+let lastBytes: Buffer | undefined;
+let lastStart = 0;
+let lastEnd = 0;
+let lastView: Uint8Array = landing;
+
+function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
+  if (bytes !== lastBytes || start !== lastStart || end !== lastEnd) {
+    lastBytes = bytes;
+    lastStart = start;
+    lastEnd = end;
+    lastView = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+  }
+  return lastView;
+}
+
+/** Filled anew for each that is asked for. */
+const peer = { address: '', family: '', port: 0 };
+
+export class BareSocket implements Socket {
+  isBusy = false;
+  connection: Connection | undefined;
+  readonly handle: BareHandle;
+
+  constructor(handle: BareHandle) {
+    this.handle = handle;
+    handle.socket = this;
+    handle.onread = onRead;
+    handle.useUserBuffer(landing);
+    // The turn batches what is sent; Nagle's way of doing so would only delay it.
+    handle.setNoDelay?.(true);
+  }
+
+  start(connection: Connection): void {
+    this.connection = connection;
+    this.handle.readStart();
+  }
+
+  /**
+   * Makes what Node documents of the handle, and is done with it. The streams' memory is for TLS alone, which reads from
+   * the handle itself: `net.Socket` does not know of the landing.
+   * @param unread is read from it again before all else
+   */
+  release(unread: Buffer): NetSocket {
+    this.connection = undefined;
+    // Where a handle is read from already, Node's streams take that for an error.
+    this.handle.readStop();
+    const options = { handle: this.handle, allowHalfOpen: true, manualStart: true };
+    const stream = new NetSocket(options as SocketConstructorOpts);
+    stream.unshift(unread);
+    return stream;
+  }
+
+  unsent(): number {
+    return this.handle.writeQueueSize;
+  }
+
+  writeOne(bytes: Buffer, start: number, end: number): number {
+    const view = viewOf(bytes, start, end);
+    const request = spareRequest ?? newRequest();
+    spareRequest = undefined;
+    return this.finishWrite(request, view, this.handle.writeBuffer(request, view));
+  }
+
+  write(ranges: readonly Range[]): number {
+    const views = ranges.map(
+      ({ chunk, start, end }) =>
+        new Uint8Array(chunk.bytes.buffer, chunk.bytes.byteOffset + start, end - start),
+    );
+    const request = spareRequest ?? newRequest();
+    spareRequest = undefined;
+    return this.finishWrite(request, views, this.handle.writev(request, views, true));
+  }
+
+  private finishWrite(request: WriteRequest, bytes: Uint8Array | Uint8Array[], error: number): number {
+    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) {
+      request.socket = this;
+      request.bytes = bytes;
+      this.isBusy = true;
+    } else {
+      spareRequest = request;
+    }
+    return error;
+  }
+
+  pause(): void {
+    this.handle.readStop();
+  }
+
+  resume(): void {
+    this.handle.readStart();
+  }
+
+  keepAlive(after: number): void {
+    if (after > 0) this.handle.setKeepAlive?.(true, Math.ceil(after / 1000));
+  }
+
+  shutdown(): void {
+    const request = new ShutdownWrap();
+    // Where the peer is gone already, the next read says so.
+    request.oncomplete = () => {};
+    this.handle.shutdown(request);
+  }
+
+  destroy(): void {
+    this.handle.close();
+  }
+
+  address(): string {
+    if (this.handle.getpeername === undefined) return showPeer(undefined, undefined);
+    if (this.handle.getpeername(peer) !== 0) return showPeer(undefined, undefined);
+    return showPeer(peer.address, peer.port);
+  }
+}

@@ -1,0 +1,123 @@
+/** Bodies of HTTP requests (RFC 9112 §6, §7.1) as pure code: as many bytes as the head said, or chunk by chunk. */
+import { Buffer } from 'node:buffer';
+import { maxChunkLine } from '../limits.ts';
+import { enlarge, longBuffer } from '../buffers.ts';
+import { ProtocolError } from '../codes.ts';
+import type { Head } from './head.ts';
+
+export interface Body {
+  /** Most bytes of content. */
+  readonly limit: number;
+  readonly isChunked: boolean;
+  /** What came so far: the first `size` bytes, copies. It grows with them, not with what was announced. */
+  content: Buffer;
+  size: number;
+  /** Bytes that are still to come: of the body, or of the chunk that is being read. */
+  missing: number;
+  /** Of a chunked body: what is read next. */
+  part: 'size' | 'content' | 'line end' | 'trailer';
+  isWhole: boolean;
+}
+
+/**
+ * @param limit most bytes of content
+ * @throws ProtocolError 413 where the head says that there are more: nothing of it has to be awaited then
+ */
+export function newBody({ bodyLength }: Head, limit: number): Body {
+  const isChunked = bodyLength === Number.POSITIVE_INFINITY;
+  if (!isChunked && bodyLength > limit) throw tooLarge(limit);
+  return {
+    limit,
+    isChunked,
+    content: Buffer.alloc(0),
+    size: 0,
+    missing: isChunked ? 0 : bodyLength,
+    part: 'size',
+    isWhole: bodyLength === 0,
+  };
+}
+
+function tooLarge(limit: number): ProtocolError {
+  return new ProtocolError(413, `the body is longer than ${limit} bytes`);
+}
+
+/**
+ * Reads on in `bytes[start, end)`; what is content is copied.
+ * @param mayGoOn is asked behind each line between chunks: the smallest chunks make many of them
+ * @returns where it stopped: behind the body when `isWhole`, else before a line that is incomplete, or where it may not go on
+ * @throws ProtocolError 400 or 413
+ */
+export function readBody(
+  body: Body,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  mayGoOn: () => boolean = () => true,
+): number {
+  let at = start;
+  while (at < end && !body.isWhole) {
+    if (!body.isChunked) {
+      at = takeContent(body, bytes, at, end);
+      body.isWhole = body.missing === 0;
+    } else if (body.part === 'content') {
+      at = takeContent(body, bytes, at, end);
+      if (body.missing === 0) body.part = 'line end';
+    } else {
+      const lineEnd = findLineEnd(bytes, at, Math.min(end, at + maxChunkLine));
+      if (lineEnd < 0 && end - at < maxChunkLine) return at;
+      if (lineEnd < 0) throw new ProtocolError(400, 'a line between the chunks of the body is too long');
+      takeLine(body, at === lineEnd ? '' : bytes.toString('latin1', at, lineEnd));
+      at = lineEnd + 2;
+      if (!mayGoOn()) return at;
+    }
+  }
+  return at;
+}
+
+/** Where CRLF is; -1: it is not there. Most lines are a few bytes long: nothing is made to find their end. */
+function findLineEnd(bytes: Buffer, start: number, end: number): number {
+  for (let at = start + 1; at < end; at++) if (bytes[at] === LF && bytes[at - 1] === CR) return at - 1;
+  return -1;
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
+
+function takeContent(body: Body, bytes: Buffer, at: number, end: number): number {
+  const next = Math.min(end, at + body.missing);
+  const size = body.size + next - at;
+  if (size > body.content.length) {
+    body.content = enlarge(body.content, body.size, Math.max(size, Math.min(2 * size, longBuffer - 1)));
+  }
+  bytes.copy(body.content, body.size, at, next);
+  body.missing -= next - at;
+  body.size = size;
+  return next;
+}
+
+function takeLine(body: Body, line: string): void {
+  if (body.part === 'size') {
+    // RFC 9112 §7.1.1: what stands behind a semicolon is an extension, to be ignored by whoever does not know it.
+    const [, digits] = /^([\da-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
+    if (digits === undefined) throw new ProtocolError(400, 'the size of a chunk is not a number');
+    body.missing = Number.parseInt(digits, 16);
+    if (body.size + body.missing > body.limit) throw tooLarge(body.limit);
+    body.part = body.missing === 0 ? 'trailer' : 'content';
+  } else if (body.part === 'line end') {
+    if (line !== '') throw new ProtocolError(400, 'a chunk is longer than its size says');
+    body.part = 'size';
+  } else if (line === '') {
+    body.isWhole = true;
+  } else if (++body.missing > maxTrailerFields) {
+    // RFC 9112 §7.1.2: trailer fields may be discarded.
+    throw new ProtocolError(431, `more than ${maxTrailerFields} trailer fields`);
+  }
+}
+
+/** Nobody here wants any; `missing` counts them. */
+const maxTrailerFields = 16;
+
+/** The content, once the body is whole. */
+export function bodyContent({ content, size }: Body): Buffer {
+  return content.subarray(0, size);
+}

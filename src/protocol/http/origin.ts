@@ -1,0 +1,90 @@
+/** Which web pages may connect, by the Origin field that browsers send (RFC 6454 §7, RFC 6455 §10.2). */
+import { ProtocolError } from '../codes.ts';
+import type { Head } from './head.ts';
+
+/** An origin as browsers serialize it (RFC 6454 §6.2): scheme, host, and a port unless it is the scheme's default. */
+const serialized = /^([a-z][a-z\d+.-]*):\/\/(\[[\da-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?$/;
+
+const defaultPorts: Readonly<Record<string, string>> = { http: '80', https: '443' };
+
+/** Schemes that no page has: their use is a slip for `http` or `https`. */
+const pageless = new Set(['ws', 'wss', 'ftp', 'tcp', 'unix']);
+
+/**
+ * The origin that `text` names, as browsers send it: lower case, no default port, no final slash. Apps and extensions have
+ * schemes of their own (`capacitor://localhost`); `null` is the origin of sandboxed frames, and `file://` that of local
+ * files in some web views.
+ * @returns undefined if it names none
+ */
+export function parseOrigin(text: string): string | undefined {
+  const lower = text.toLowerCase();
+  if (lower === 'null' || lower === 'file://') return lower;
+  if (/^https?:/.test(lower)) {
+    if (!/^https?:\/\/[^/?#@*\s\\]+\/?$/.test(lower) || !URL.canParse(text)) return undefined;
+    return new URL(text).origin;
+  }
+  const origin = lower.replace(/\/$/, '');
+  const [, scheme = '', , port = '0'] = serialized.exec(origin) ?? [];
+  return scheme === '' || pageless.has(scheme) || Number(port) > 65_535 ? undefined : origin;
+}
+
+/**
+ * A rule for origins, in the form that `checkOrigin` takes: an origin; `same`; or a wildcard for the hosts below a domain,
+ * with or without a scheme and a port (`*.example.com`, `https://*.example.com:8443`).
+ * @returns undefined if `text` is none of these
+ */
+export function parseOriginRule(text: string): string | undefined {
+  if (text.toLowerCase() === 'same') return 'same';
+  const [, scheme, domain, port] =
+    /^(?:(https?):\/\/)?\*\.([^/?#@*:\s\\]+)(?::(\d{1,5}))?\/?$/i.exec(text) ?? [];
+  if (domain === undefined) return parseOrigin(text);
+  const sample = `http://a.${domain}:${port ?? 80}`;
+  if (!URL.canParse(sample)) return undefined;
+  // The URL parser writes international names in ASCII, as browsers do.
+  const host = new URL(sample).hostname.slice('a.'.length);
+  if (!/^[\w-]+(\.[\w-]+)*$/.test(host)) return undefined;
+  const isDefault = port === undefined || port === defaultPorts[scheme?.toLowerCase() ?? ''];
+  return `${scheme === undefined ? '' : `${scheme.toLowerCase()}://`}*.${host}${isDefault ? '' : `:${Number(port)}`}`;
+}
+
+/**
+ * Refuses the pages of other sites with 403. A request without Origin passes: it is no browser's (RFC 6455 §4.2.1, 7), and
+ * a program could send any Origin (§10.1), so a demand for one would keep out scripts and nobody else.
+ * @param rules as `parseOriginRule` writes them; none: every page may connect
+ * @throws ProtocolError 403
+ */
+export function checkOrigin(head: Head, rules: readonly string[]): void {
+  const origin = head.headers.get('origin');
+  if (origin === undefined || rules.length === 0) return;
+  // RFC 6455 §4.2.2, 4: compared in lower case.
+  const lower = origin.toLowerCase();
+  const [, scheme = '', host = '', explicitPort] = serialized.exec(lower) ?? [];
+  const port = explicitPort ?? defaultPorts[scheme];
+  const plain = port !== undefined && port === defaultPorts[scheme] ? `${scheme}://${host}` : lower;
+  for (const rule of rules) {
+    if (plain === rule) return;
+    if (rule === 'same' ? isSameHost(head, scheme, host, port) : fitsWildcard(rule, scheme, host, port))
+      return;
+  }
+  throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
+}
+
+/**
+ * Whether the page came from the host that the request is for. The schemes are not compared: a proxy may have taken TLS
+ * off. A trusted proxy's X-Forwarded-Host counts before Host, which some proxies rewrite.
+ */
+function isSameHost(head: Head, scheme: string, host: string, port: string | undefined): boolean {
+  if (defaultPorts[scheme] === undefined) return false;
+  const asked = (head.forwardedHost ?? head.headers.get('host') ?? '').toLowerCase();
+  const [, name, itsPort = defaultPorts[scheme]] = /^(.*?)(?::(\d*))?$/.exec(asked) ?? [];
+  return name === host && (itsPort || defaultPorts[scheme]) === port;
+}
+
+/** Whole labels are compared, or `*.example.com` would let evilexample.com in. Without a port, the scheme's own is meant. */
+function fitsWildcard(rule: string, scheme: string, host: string, port: string | undefined): boolean {
+  const [, ruleScheme, domain, rulePort] = /^(?:(https?):\/\/)?\*(\.[\w.-]+)(?::(\d+))?$/.exec(rule) ?? [];
+  if (domain === undefined || defaultPorts[scheme] === undefined) return false;
+  if (ruleScheme !== undefined && ruleScheme !== scheme) return false;
+  if ((rulePort ?? defaultPorts[scheme]) !== port || !host.endsWith(domain)) return false;
+  return /^[\w-]+(\.[\w-]+)*$/.test(host.slice(0, -domain.length));
+}

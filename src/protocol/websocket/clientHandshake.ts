@@ -1,0 +1,130 @@
+/** The client's half of the opening handshake, RFC 6455 §4.1. */
+import { Buffer } from 'node:buffer';
+import { CloseCode, ProtocolError } from '../codes.ts';
+import {
+  acceptDeflateResponse,
+  type Compression,
+  type DeflateParameters,
+  offerDeflate,
+  parseExtensions,
+} from './extensions.ts';
+import { hasToken, isHost, isToken, splitList } from '../http/fields.ts';
+import { acceptKey } from './handshake.ts';
+import type { ResponseHead } from '../http/head.ts';
+
+/** What the client asks for. */
+export interface HandshakeRequest {
+  /** Host, and port unless it is the scheme's own: `example.com:8080`, `[::1]`. */
+  readonly host: string;
+  /** The resource name, RFC 6455 §3: path and query, percent-encoded. */
+  readonly path: string;
+  /** In order of preference; may be empty. */
+  readonly subprotocols: readonly string[];
+  /** Further header fields, such as Cookie and Authorization. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Only a browser has to have one. */
+  readonly origin: string | undefined;
+  readonly compression: Compression;
+}
+
+/** What client and server agreed on. */
+export interface Agreement {
+  readonly subprotocol: string | undefined;
+  /** Undefined: no compression. */
+  readonly deflate: DeflateParameters | undefined;
+}
+
+/**
+ * The request that starts the handshake; the bytes are the caller's.
+ * @param nonce 16 random bytes, new ones for each connection (RFC 6455 §4.1, 7).
+ * @throws TypeError for a request that would not be a valid one: that is this side's mistake, no peer's.
+ */
+export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Buffer {
+  checkRequest(request, nonce);
+  const fields: [name: string, value: string][] = [
+    ['Host', request.host],
+    ['Upgrade', 'websocket'],
+    ['Connection', 'Upgrade'],
+    ['Sec-WebSocket-Key', encodeKey(nonce)],
+    ['Sec-WebSocket-Version', '13'],
+  ];
+  if (request.origin !== undefined) fields.push(['Origin', request.origin]);
+  if (request.subprotocols.length > 0) {
+    fields.push(['Sec-WebSocket-Protocol', request.subprotocols.join(', ')]);
+  }
+  const offer = offerDeflate(request.compression);
+  if (offer !== undefined) fields.push(['Sec-WebSocket-Extensions', offer]);
+  const own = new Set(fields.map(([name]) => name.toLowerCase()));
+  for (const [name, value] of Object.entries(request.headers)) {
+    const lower = name.toLowerCase();
+    if (!isToken(name) || own.has(lower) || lower.startsWith('sec-websocket-')) {
+      throw new TypeError(
+        `the header ${JSON.stringify(name)} is not a name, or is set by the handshake itself`,
+      );
+    }
+    fields.push([name, value]);
+  }
+  let head = `GET ${request.path} HTTP/1.1\r\n`;
+  for (const [name, value] of fields) {
+    if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
+      throw new TypeError(`the value of the header ${name} has a character that a header must not have`);
+    }
+    head += `${name}: ${value}\r\n`;
+  }
+  return Buffer.from(`${head}\r\n`, 'latin1');
+}
+
+function checkRequest(request: HandshakeRequest, nonce: Uint8Array): void {
+  if (nonce.length !== 16) throw new TypeError('the nonce is not 16 bytes long');
+  if (!isHost(request.host)) throw new TypeError(`${JSON.stringify(request.host)} is not a host`);
+  // RFC 6455 §3: no fragment.
+  if (!/^\/[\x21\x22\x24-\x7e]*$/.test(request.path)) {
+    throw new TypeError(`${JSON.stringify(request.path)} is not a percent-encoded path`);
+  }
+  // RFC 6455 §4.1, 10.
+  const { subprotocols } = request;
+  if (!subprotocols.every(isToken) || new Set(subprotocols).size !== subprotocols.length) {
+    throw new TypeError('the subprotocols are not different tokens');
+  }
+}
+
+function encodeKey(nonce: Uint8Array): string {
+  return Buffer.from(nonce).toString('base64');
+}
+
+/**
+ * Checks the server's answer, RFC 6455 §4.1.
+ * @param request, nonce those that `startHandshake` was given.
+ * @throws ProtocolError with the server's status if it refused (any but 101), with 1002 if it broke the rules. In
+ * either case the connection is closed, and nothing is sent: there is no WebSocket yet that could carry a close frame.
+ */
+export function finishHandshake(head: ResponseHead, request: HandshakeRequest, nonce: Uint8Array): Agreement {
+  const { headers } = head;
+  // RFC 6455 §4.1, response 1.
+  if (head.status !== 101) {
+    throw new ProtocolError(head.status, `the server refused: ${head.status} ${head.reason}`.trimEnd());
+  }
+  // RFC 9110 §7.8: HTTP/1.0 has no upgrades.
+  if (head.version === '1.0') throw broken('the server upgrades in HTTP/1.0');
+  // RFC 6455 §4.1, response 2 to 4.
+  const upgrade = splitList(headers.get('upgrade')?.toLowerCase() ?? '');
+  if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
+  if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
+  if (headers.get('sec-websocket-accept') !== acceptKey(encodeKey(nonce))) {
+    throw broken('Sec-WebSocket-Accept does not belong to the key');
+  }
+  // RFC 6455 §4.1, response 5.
+  const extensions = headers.get('sec-websocket-extensions');
+  const agreed = extensions === undefined ? [] : parseExtensions(extensions, CloseCode.ProtocolError);
+  const deflate = acceptDeflateResponse(agreed, request.compression);
+  // RFC 6455 §4.1, response 6. None at all is an answer, too: whether to go on is for the caller to say.
+  const [subprotocol, ...others] = splitList(headers.get('sec-websocket-protocol') ?? '');
+  if (subprotocol !== undefined && (others.length > 0 || !request.subprotocols.includes(subprotocol))) {
+    throw broken('Sec-WebSocket-Protocol is none of those asked for');
+  }
+  return { subprotocol, deflate };
+}
+
+function broken(reason: string): ProtocolError {
+  return new ProtocolError(CloseCode.ProtocolError, `the server's handshake is wrong: ${reason}`);
+}

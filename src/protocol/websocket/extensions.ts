@@ -1,0 +1,211 @@
+/**
+ * The `Sec-WebSocket-Extensions` header (RFC 6455 §9.1), and the negotiation of the one extension there is:
+ * permessage-deflate (RFC 7692 §7.1).
+ */
+import { CloseCode, ProtocolError } from '../codes.ts';
+
+/** One element of the header: an offer in a request, an agreement in a response. */
+export interface Extension {
+  readonly name: string;
+  /** In their order; the value is undefined for a parameter without one. */
+  readonly parameters: readonly (readonly [name: string, value: string | undefined])[];
+}
+
+/**
+ * What to compress for. `on` keeps no context between messages, in either direction, so idle connections cost no
+ * memory; `takeover` keeps it, unless the peer asks otherwise, and compresses better.
+ */
+export type Compression = 'off' | 'on' | 'takeover';
+
+/** What both ends agreed on, RFC 7692 §7.1. */
+export interface DeflateParameters {
+  /** The server compresses every message from an empty window. */
+  readonly serverNoContextTakeover: boolean;
+  /** The client does. */
+  readonly clientNoContextTakeover: boolean;
+  /** 8 to 15: the server's window is at most 2 to the power of this many bytes. */
+  readonly serverMaxWindowBits: number;
+  /** 8 to 15, for the client's. */
+  readonly clientMaxWindowBits: number;
+}
+
+const deflate = 'permessage-deflate';
+
+/**
+ * RFC 6455 §9.1, extension-list: one name or parameter, and what ends it. A quoted value must be a token once its
+ * backslashes are gone; so it is one whose characters may each have a backslash. White space is RFC 2616's implied *LWS.
+ * Sticky, and never ambiguous about where a part ends, so the time is linear in the length.
+ */
+const element =
+  /[ \t]*([\w!#$%&'*+.^`|~-]+)(?:[ \t]*=[ \t]*(?:([\w!#$%&'*+.^`|~-]+)|"((?:\\?[\w!#$%&'*+.^`|~-])+)"))?[ \t]*(;|,|$)/y;
+
+/** RFC 9110 §5.6.1.2: a recipient ignores empty list elements, so any run of commas and blanks separates two extensions. */
+const separators = /[ \t,]*/y;
+
+/**
+ * Reads the value of a `Sec-WebSocket-Extensions` header. A list of empty elements only names no extension.
+ * @param refusal the code that a malformed value is refused with: 400 by a server, 1002 by a client.
+ * @throws ProtocolError. RFC 6455 §9.1: whoever receives a malformed value must fail the connection.
+ */
+export function parseExtensions(value: string, refusal: number): Extension[] {
+  const extensions: Extension[] = [];
+  let parameters: [string, string | undefined][] | undefined;
+  element.lastIndex = 0;
+  for (let separator: string | undefined = ','; separator !== ''; ) {
+    if (parameters === undefined) {
+      separators.lastIndex = element.lastIndex;
+      separators.test(value);
+      element.lastIndex = separators.lastIndex;
+      if (element.lastIndex === value.length) break;
+    }
+    const match = element.exec(value);
+    if (match === null) throw new ProtocolError(refusal, 'the Sec-WebSocket-Extensions header is malformed');
+    const [, name = '', token, quoted] = match;
+    const given = token ?? quoted?.replaceAll('\\', '');
+    if (parameters !== undefined) {
+      parameters.push([name, given]);
+    } else {
+      if (given !== undefined) {
+        throw new ProtocolError(refusal, 'an extension in Sec-WebSocket-Extensions has a value');
+      }
+      parameters = [];
+      extensions.push({ name, parameters });
+    }
+    separator = match[4];
+    if (separator === ',') parameters = undefined;
+  }
+  return extensions;
+}
+
+/**
+ * The server's half: takes the first offer of permessage-deflate that can be accepted.
+ * RFC 7692 §7.1: an offer with an unknown, repeated or invalid parameter is declined, which is no error.
+ * @returns what is agreed on, and the header's value that tells the client; undefined when there is no compression.
+ */
+export function negotiateDeflate(
+  offers: readonly Extension[],
+  mode: Compression,
+): { parameters: DeflateParameters; response: string } | undefined {
+  if (mode === 'off') return undefined;
+  for (const offer of offers) {
+    const offered = offer.name === deflate ? readParameters(offer) : undefined;
+    if (offered !== undefined) return acceptOffer(offered, mode);
+  }
+  return undefined;
+}
+
+/** The parameters of one offer or agreement as they stand; `true` is a window size that was named but not given. */
+interface NamedParameters {
+  serverNoContextTakeover: boolean;
+  clientNoContextTakeover: boolean;
+  serverMaxWindowBits: number | undefined;
+  clientMaxWindowBits: number | true | undefined;
+}
+
+/** Undefined if a parameter is unknown, repeated, or has a value that it must not (RFC 7692 §7.1.1, §7.1.2). */
+function readParameters(extension: Extension): NamedParameters | undefined {
+  const named: NamedParameters = {
+    serverNoContextTakeover: false,
+    clientNoContextTakeover: false,
+    serverMaxWindowBits: undefined,
+    clientMaxWindowBits: undefined,
+  };
+  for (const [name, value] of extension.parameters) {
+    // RFC 7692 §7.1.2.1: a decimal from 8 to 15 without leading zeroes.
+    const bits = value !== undefined && /^(?:[89]|1[0-5])$/.test(value) ? Number(value) : undefined;
+    if (name === 'server_no_context_takeover' && !named.serverNoContextTakeover && value === undefined) {
+      named.serverNoContextTakeover = true;
+    } else if (
+      name === 'client_no_context_takeover' &&
+      !named.clientNoContextTakeover &&
+      value === undefined
+    ) {
+      named.clientNoContextTakeover = true;
+    } else if (name === 'server_max_window_bits' && named.serverMaxWindowBits === undefined && bits) {
+      named.serverMaxWindowBits = bits;
+    } else if (name === 'client_max_window_bits' && named.clientMaxWindowBits === undefined) {
+      if (value !== undefined && bits === undefined) return undefined;
+      named.clientMaxWindowBits = bits ?? true;
+    } else {
+      return undefined;
+    }
+  }
+  return named;
+}
+
+function acceptOffer(
+  offered: NamedParameters,
+  mode: 'on' | 'takeover',
+): { parameters: DeflateParameters; response: string } {
+  // RFC 7692 §7.1.1.1: what the client asks of us we must grant. §7.1.1.2: the other direction we may demand unasked.
+  const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
+  const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
+  let response = deflate;
+  if (serverNoContextTakeover) response += '; server_no_context_takeover';
+  if (clientNoContextTakeover) response += '; client_no_context_takeover';
+  if (offered.serverMaxWindowBits !== undefined) {
+    response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
+  }
+  // RFC 7692 §7.1.2.2: a size in the offer is a hint, and an echo makes it a promise. It saves memory where a window is
+  // kept for each connection. Without context takeover one window of full size does for all, and nothing is said.
+  let clientMaxWindowBits = 15;
+  if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
+    clientMaxWindowBits = offered.clientMaxWindowBits;
+    response += `; client_max_window_bits=${clientMaxWindowBits}`;
+  }
+  const serverMaxWindowBits = offered.serverMaxWindowBits ?? 15;
+  return {
+    parameters: {
+      serverNoContextTakeover,
+      clientNoContextTakeover,
+      serverMaxWindowBits,
+      clientMaxWindowBits,
+    },
+    response,
+  };
+}
+
+/** The client's offer: the value of its `Sec-WebSocket-Extensions` header; undefined for none. */
+export function offerDeflate(mode: Compression): string | undefined {
+  if (mode === 'off') return undefined;
+  // As browsers do, a server is left free to choose our window.
+  const offer = `${deflate}; client_max_window_bits`;
+  return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
+}
+
+/**
+ * The client's half: checks what the server agreed to against `offerDeflate(mode)`.
+ * @returns what is agreed on; undefined when there is no compression.
+ * @throws ProtocolError with 1002.
+ */
+export function acceptDeflateResponse(
+  extensions: readonly Extension[],
+  mode: Compression,
+): DeflateParameters | undefined {
+  const [agreed, second] = extensions;
+  if (agreed === undefined) return undefined;
+  // RFC 6455 §4.1: an extension that was not requested fails the connection.
+  if (mode === 'off' || agreed.name !== deflate || second !== undefined) {
+    throw refuseResponse('the server uses an extension that was not offered');
+  }
+  const named = readParameters(agreed);
+  // RFC 7692 §7.1: a parameter that is unknown, repeated or invalid in a response fails the connection.
+  if (named === undefined)
+    throw refuseResponse('the server answers permessage-deflate with invalid parameters');
+  // RFC 7692 §7.1.2.2: in a response, client_max_window_bits has a value.
+  if (named.clientMaxWindowBits === true) {
+    throw refuseResponse('the server answers client_max_window_bits without a value');
+  }
+  // RFC 7692 §7.1.1.1: a server grants server_no_context_takeover by repeating it. Some servers answer a bare
+  // permessage-deflate whatever the offer: then their messages may refer back, and the client keeps the window for them.
+  return {
+    serverNoContextTakeover: named.serverNoContextTakeover,
+    clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,
+    serverMaxWindowBits: named.serverMaxWindowBits ?? 15,
+    clientMaxWindowBits: named.clientMaxWindowBits ?? 15,
+  };
+}
+
+function refuseResponse(reason: string): ProtocolError {
+  return new ProtocolError(CloseCode.ProtocolError, reason);
+}

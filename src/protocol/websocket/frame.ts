@@ -1,0 +1,170 @@
+/**
+ * The innermost layer: one frame's header, RFC 6455 §5.2.
+ *
+ *      0                   1                   2                   3
+ *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ *     +-+-+-+-+-------+-+-------------+-------------------------------+
+ *     |F|R|R|R| opcode|M| Payload len |    Extended payload length    |
+ *     |I|S|S|S|  (4)  |A|     (7)     |             (16/64)           |
+ *     |N|V|V|V|       |S|             |   (if payload len==126/127)   |
+ *     | |1|2|3|       |K|             |                               |
+ *     +-+-+-+-+-------+-+-------------+ - - - - - - - - - - - - - - - +
+ *
+ * A frame is refused by its header, before its payload is awaited.
+ */
+import { maxControlPayload } from '../limits.ts';
+import { CloseCode, ProtocolError } from '../codes.ts';
+
+/** Which side we are: a client masks what it sends, a server must not (RFC 6455 §5.1). */
+export type Role = 'server' | 'client';
+
+/** A header as read. One record serves for every frame of a connection in turn. */
+export interface FrameHeader {
+  fin: boolean;
+  /** Only ever set where permessage-deflate was negotiated. */
+  rsv1: boolean;
+  opcode: number;
+  /** Bytes of payload, 0 to 2^63 - 1; from 2^53 on as near as a number comes. */
+  length: number;
+  /** The masking key as a little-endian 32-bit integer; 0 where the frame is not masked. */
+  key: number;
+}
+
+export function newFrameHeader(): FrameHeader {
+  return { fin: false, rsv1: false, opcode: 0, length: 0, key: 0 };
+}
+
+const fail = (reason: string): never => {
+  throw new ProtocolError(CloseCode.ProtocolError, reason);
+};
+
+/**
+ * Reads the header at `bytes[start]` into `header`.
+ * @param mayCompress whether RSV1 may be set, permessage-deflate having been negotiated
+ * @returns its length in bytes (2 to 14); 0 while it is incomplete, in which case nothing is consumed
+ * @throws ProtocolError 1002 as soon as the bytes that are there break a rule
+ */
+export function readFrameHeader(
+  header: FrameHeader,
+  role: Role,
+  mayCompress: boolean,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  if (start >= end) return 0;
+  const first = bytes[start]!;
+  const opcode = first & 0x0f;
+  const isControl = opcode >= 8;
+  // RFC 6455 §5.2: RSV1 to 3 MUST be 0 unless an extension gives them a meaning. RFC 7692 §6 gives RSV1 one, on the first
+  // frame of a message only.
+  if ((first & 0x70) !== 0) checkReservedBits(first, opcode, mayCompress);
+  // RFC 6455 §5.2: opcodes 3 to 7 and B to F are reserved.
+  if ((opcode > 2 && opcode < 8) || opcode > 10) fail(`opcode ${opcode} is reserved`);
+  // RFC 6455 §5.5: control frames MUST NOT be fragmented.
+  if (isControl && first < 0x80) fail('a control frame must not be fragmented');
+
+  if (start + 2 > end) return 0;
+  const second = bytes[start + 1]!;
+  // RFC 6455 §5.1: a client MUST mask all frames, a server MUST NOT mask any.
+  if (second >= 0x80 !== (role === 'server')) {
+    fail(role === 'server' ? 'a client must mask its frames' : 'a server must not mask its frames');
+  }
+  const maskBytes = role === 'server' ? 4 : 0;
+  let length = second & 0x7f;
+  let size = 2;
+  if (length > maxControlPayload) {
+    // RFC 6455 §5.5: all control frames MUST have a payload length of 125 bytes or less.
+    if (isControl) fail(`a control frame carries at most ${maxControlPayload} bytes`);
+    size = length === 126 ? 4 : 10;
+    if (start + size > end) return 0;
+    length = size === 4 ? readLength16(bytes, start + 2) : readLength64(bytes, start + 2);
+  }
+  if (start + size + maskBytes > end) return 0;
+  header.fin = first >= 0x80;
+  header.rsv1 = (first & 0x40) !== 0;
+  header.opcode = opcode;
+  header.length = length;
+  header.key = maskBytes === 0 ? 0 : readKey(bytes, start + size);
+  return size + maskBytes;
+}
+
+function checkReservedBits(first: number, opcode: number, mayCompress: boolean): void {
+  if ((first & 0x30) !== 0) fail('RSV2 and RSV3 must be 0');
+  if (!mayCompress) fail('RSV1 must be 0: no compression was negotiated');
+  // RFC 7692 §6.1: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
+  if (opcode >= 8) fail('RSV1 must be 0 on a control frame');
+  if (opcode === 0) fail('RSV1 must be 0 on a continuation frame');
+}
+
+// RFC 6455 §5.2: the minimal number of bytes MUST be used to encode the length.
+function readLength16(bytes: Uint8Array, at: number): number {
+  const length = (bytes[at]! << 8) | bytes[at + 1]!;
+  if (length < 126) fail('the payload length is not encoded in the fewest bytes');
+  return length;
+}
+
+function readLength64(bytes: Uint8Array, at: number): number {
+  // RFC 6455 §5.2: the most significant bit MUST be 0.
+  if (bytes[at]! >= 0x80) fail('the most significant bit of a 64-bit payload length must be 0');
+  let length = 0;
+  for (let i = 0; i < 8; i++) length = length * 256 + bytes[at + i]!;
+  if (length < 65_536) fail('the payload length is not encoded in the fewest bytes');
+  return length;
+}
+
+function readKey(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+}
+
+/** Bytes that the header of a frame with `length` bytes of payload takes, without a masking key. */
+export function frameHeaderSize(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10;
+}
+
+/** Where the payload of the frame at `bytes[start]` begins, or its masking key, if it has one. Its header is valid. */
+export function payloadStart(bytes: Uint8Array, start: number): number {
+  const length = bytes[start + 1]! & 0x7f;
+  return start + (length < 126 ? 2 : length === 126 ? 4 : 10);
+}
+
+/** Where such a frame ends; the four bytes of a masking key are not counted. */
+export function frameEnd(bytes: Uint8Array, start: number): number {
+  const payload = payloadStart(bytes, start);
+  if (payload === start + 2) return payload + (bytes[start + 1]! & 0x7f);
+  return payload + (payload === start + 4 ? readLength16(bytes, start + 2) : readLength64(bytes, start + 2));
+}
+
+/**
+ * Writes a header at `bytes[at]`.
+ * @param first FIN, RSV1 and opcode, as on the wire (0x81: a whole text message)
+ * @param key the masking key for a client; `undefined` for a server, which does not mask
+ * @returns where the payload goes
+ */
+export function writeFrameHeader(
+  bytes: Uint8Array,
+  at: number,
+  first: number,
+  length: number,
+  key?: number,
+): number {
+  const maskBit = key === undefined ? 0 : 0x80;
+  let next = at;
+  bytes[next++] = first;
+  if (length < 126) {
+    bytes[next++] = maskBit | length;
+  } else if (length < 65_536) {
+    bytes[next++] = maskBit | 126;
+    bytes[next++] = length >>> 8;
+    bytes[next++] = length;
+  } else {
+    bytes[next++] = maskBit | 127;
+    const high = Math.floor(length / 0x1_0000_0000);
+    for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = high >>> shift;
+    for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = length >>> shift;
+  }
+  if (key !== undefined) {
+    for (let shift = 0; shift < 32; shift += 8) bytes[next++] = key >>> shift;
+  }
+  return next;
+}

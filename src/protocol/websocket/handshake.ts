@@ -1,0 +1,125 @@
+/** The server's half of the opening handshake, RFC 6455 §4.2. */
+import { Buffer } from 'node:buffer';
+import * as crypto from 'node:crypto';
+import { ProtocolError } from '../codes.ts';
+import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
+import { hasToken, isToken, splitList } from '../http/fields.ts';
+import type { Head } from '../http/head.ts';
+import { checkOrigin } from '../http/origin.ts';
+
+/** What the server is willing to agree to. */
+export interface HandshakePolicy {
+  /** The subprotocols it has, case-sensitive. */
+  readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
+  /** Rules for the pages that may connect, as `checkOrigin` takes them. */
+  readonly origins: readonly string[];
+  readonly compression: Compression;
+}
+
+/** A handshake that was accepted. */
+export interface Accepted {
+  /** The whole response, to be sent as it is; the caller's. */
+  readonly response: Buffer;
+  /** As in `Head`: still percent-encoded. */
+  readonly path: string;
+  readonly query: string;
+  readonly subprotocol: string | undefined;
+  /** Undefined: no compression. */
+  readonly deflate: DeflateParameters | undefined;
+}
+
+/** RFC 9110 §15.5.22: a 426 names what to upgrade to; §7.8: Upgrade comes with `Connection: Upgrade`. */
+const upgradeRequired = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
+
+/**
+ * Whether a request is meant as a handshake, a wrong one maybe, or is plain HTTP. The key tells, too, as proxies that
+ * were not set up for WebSocket drop Upgrade but pass the rest on.
+ */
+export function asksForWebSocket(head: Head): boolean {
+  return hasToken(head.headers.get('upgrade'), 'websocket') || head.headers.has('sec-websocket-key');
+}
+
+/**
+ * Checks a client's handshake and answers it. Nobody is asked for credentials here.
+ * @throws ProtocolError with 400, 403, 405, 426 or 505, and the header fields that the status demands.
+ */
+export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
+  const { headers } = head;
+  checkRequest(head);
+  const key = headers.get('sec-websocket-key');
+  // RFC 6455 §4.2.1, 5: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits behind the 128th
+  // are not looked at: §4.2.2, 4 has no need to decode the key, and RFC 4648 §3.5 leaves it open.
+  if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
+    throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
+  }
+  checkOrigin(head, policy.origins);
+  const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
+  const extensions = headers.get('sec-websocket-extensions');
+  const offers = extensions === undefined ? [] : parseExtensions(extensions, 400);
+  const deflate = negotiateDeflate(offers, policy.compression);
+
+  // RFC 6455 §4.2.2, 5: the response.
+  let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptKey(key)}\r\n`;
+  if (subprotocol !== undefined) response += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
+  if (deflate !== undefined) response += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`;
+  return {
+    response: Buffer.from(`${response}\r\n`, 'latin1'),
+    path: head.path,
+    query: head.query,
+    subprotocol,
+    deflate: deflate?.parameters,
+  };
+}
+
+/**
+ * The value of `Sec-WebSocket-Accept` that proves to the sender of `key` that its handshake was understood, RFC 6455
+ * §4.2.2, 5.4.
+ */
+export function acceptKey(key: string): string {
+  const proof = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+  // One call is faster than three; Node 20.12 and later have it.
+  if (typeof crypto.hash === 'function') return crypto.hash('sha1', proof, 'base64');
+  return crypto.createHash('sha1').update(proof).digest('base64');
+}
+
+function checkRequest(head: Head): void {
+  const { headers } = head;
+  // RFC 6455 §4.2.1, 1: HTTP/1.1 or higher. Not 426, as the client does ask to upgrade: only the version is at fault,
+  // and it is a proxy's most of the time (nginx speaks 1.0 to its upstreams unless told otherwise).
+  if (head.version === '1.0') throw new ProtocolError(505, 'a WebSocket handshake takes HTTP/1.1, not 1.0');
+  // RFC 6455 §4.2.1, 1: a GET request. RFC 9110 §15.5.6: a 405 tells what is allowed.
+  if (head.method !== 'GET') {
+    throw new ProtocolError(405, `a WebSocket handshake is a GET, not a ${head.method}`, { Allow: 'GET' });
+  }
+  // Bytes behind the head would be taken for frames.
+  if (head.bodyLength !== 0) throw new ProtocolError(400, 'a WebSocket handshake has no body');
+  // RFC 6455 §4.2.1, 3.
+  if (!hasToken(headers.get('upgrade'), 'websocket')) {
+    const reason = 'only WebSocket is spoken here, and the header "Upgrade: websocket" is missing';
+    throw new ProtocolError(426, reason, upgradeRequired);
+  }
+  // RFC 6455 §4.2.1, 4.
+  if (!hasToken(headers.get('connection'), 'upgrade')) {
+    throw new ProtocolError(400, 'the Connection header does not have "Upgrade"');
+  }
+  // RFC 6455 §4.2.2, 4 and §4.4: any other version is told which one is understood. So is none at all, which the drafts
+  // before 04 had, and a repeated one: whatever such a client speaks, it needs the same answer.
+  if (headers.get('sec-websocket-version') !== '13') {
+    const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
+    throw new ProtocolError(426, 'Sec-WebSocket-Version is not 13', answer);
+  }
+}
+
+/** The first of the client's list that the server has; undefined if there is none, which is no error. */
+function chooseSubprotocol(
+  value: string | undefined,
+  known: HandshakePolicy['subprotocols'],
+): string | undefined {
+  if (value === undefined) return undefined;
+  const wanted = splitList(value);
+  // RFC 6455 §4.1, 10: tokens, each only once. Empty elements are gone: RFC 9110 §5.6.1.2.
+  if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
+    throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of different tokens');
+  }
+  return wanted.find(name => known.has(name));
+}

@@ -1,0 +1,95 @@
+/** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
+import type { Connection } from '../core/connection.ts';
+import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
+import { rememberBytes } from '../diagnostics/recorder.ts';
+import { endConnection } from '../core/outbox.ts';
+import { beginShare, spendShare } from '../core/fairness.ts';
+import type { Wire } from '../core/wire.ts';
+import { log } from '../log/log.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
+import { leaveChat } from '../handlers/chat/chat.ts';
+import { newPacketVoices } from '../handlers/chat/packetVoice.ts';
+import { countMessage, openWithoutHandler } from '../core/processData.ts';
+import { receivePacket } from '../handlers/chat/processPacket.ts';
+import { type Chat, tell } from '../handlers/chat/room.ts';
+
+/** Requests have a uid; what refuses a connection as a whole answers none. */
+const noRequest = -1;
+
+export function newPacketsWire(chat: Chat): Wire {
+  const voices = newPacketVoices();
+  const packet = newPacket();
+
+  function refuse(connection: Connection, why: string): void {
+    log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
+    noteEnding(connection, 'server', `we refused what it sent: ${why}`);
+    connection.server.counters.refused++;
+    tell({ connection }, voices.plain.refused(noRequest, why));
+    leave(connection);
+  }
+
+  function leave(connection: Connection): void {
+    leaveChat(chat, connection);
+    endConnection(connection);
+  }
+
+  return {
+    name: 'packets',
+
+    matches(bytes, start, end) {
+      const known = Math.min(end - start, packetSignature.length);
+      if (packetSignature.compare(bytes, start, start + known, 0, known) !== 0) return false;
+      return known === packetSignature.length ? true : undefined;
+    },
+
+    begin(connection) {
+      openWithoutHandler(connection, 1);
+    },
+
+    receive(connection, bytes, start, end) {
+      rememberBytes(connection, bytes, start + connection.inputSeen, end);
+      beginShare(connection);
+      let at = start;
+      try {
+        while (connection.phase === 'open') {
+          const size = readPacket(packet, bytes, at, end);
+          if (size === 0) break;
+          if (!receivePacket(chat, connection, voices, packet)) {
+            connection.isHeldBack = true;
+            break;
+          }
+          at += size;
+          countMessage(connection);
+          if (!spendShare(connection, size)) break;
+        }
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        refuse(connection, error.message);
+        return end;
+      }
+      return at;
+    },
+
+    isUrgent: () => false,
+
+    close(connection, _code, reason) {
+      if (connection.phase !== 'open') return;
+      noteClosing(connection, reason);
+      tell({ connection }, voices.plain.refused(noRequest, reason));
+      leave(connection);
+    },
+
+    lost: leave,
+
+    checkDeadlines(connection) {
+      const { now, configuration } = connection.server;
+      const { handshakeTimeout } = configuration;
+      if (connection.trustLevel === 3 || handshakeTimeout === 0) return;
+      if (now - connection.levelAt >= handshakeTimeout) {
+        noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
+        refuse(connection, `no magic and nick within ${handshakeTimeout / 1000} s`);
+      }
+    },
+  };
+}

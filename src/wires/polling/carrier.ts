@@ -1,0 +1,269 @@
+/**
+ * Requests that carry messages to a client: polls, each answered once, and streams of events. The JSON is made of the
+ * frames in the backlog as the request's socket takes it, slice by slice.
+ */
+import { reserve } from '../../core/arena.ts';
+import type { Connection } from '../../core/connection.ts';
+import { endConnection, markDirty, queueRange } from '../../core/outbox.ts';
+import type { Producer } from '../../core/producer.ts';
+import { sendBytes } from '../../core/send.ts';
+import { measuredSlice, outputSlice, polledOverhead, pollWindow } from '../../protocol/limits.ts';
+import { encodeResponse } from '../../protocol/http/head.ts';
+import {
+  answerEnd,
+  answerStart,
+  base64Size,
+  closedEvent,
+  eventEnd,
+  eventStart,
+  longestFrameOfJson,
+  messageEnd,
+  messageStart,
+  textSize,
+  writeContent,
+} from '../../protocol/polling.ts';
+import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
+import type { Fields } from '../route.ts';
+
+/** Messages as JSON, as far as there is room for them. */
+class MessageWriter {
+  readonly cursor: Cursor;
+  /** A message is begun, and its rest is still to be written. */
+  isInside = false;
+  private readonly isEvents: boolean;
+  private isFirst = true;
+
+  constructor(cursor: Cursor, isEvents: boolean) {
+    this.cursor = cursor;
+    this.isEvents = isEvents;
+  }
+
+  /** Writes messages up to `lastSeq` to `target[at, limit)`. @returns where it stopped */
+  write(target: Buffer, at: number, limit: number, lastSeq: number): number {
+    const { cursor, isEvents } = this;
+    let next = at;
+    for (;;) {
+      if (this.isInside) {
+        next = writeContent(cursor, target, next, limit - longestFrameOfJson);
+        if (cursor.from < cursor.to) return next;
+        next += target.write(isEvents ? eventEnd : messageEnd, next, 'latin1');
+        this.isInside = false;
+      }
+      if (limit - next < 2 * longestFrameOfJson || !nextMessage(cursor, lastSeq)) return next;
+      const { seq, isText } = cursor;
+      const comma = isEvents || this.isFirst ? '' : ',';
+      const start = isEvents ? eventStart(seq, isText) : messageStart(seq, isText);
+      next += target.write(comma + start, next, 'latin1');
+      this.isFirst = false;
+      this.isInside = true;
+    }
+  }
+}
+
+/** Queues what `write` writes to a slice of the arena. */
+function queueSlice(
+  connection: Connection,
+  size: number,
+  write: (to: Buffer, at: number, limit: number) => number,
+) {
+  const chunk = reserve(size);
+  const start = chunk.used;
+  chunk.used = write(chunk.bytes, start, start + size);
+  if (chunk.used > start) queueRange(connection, chunk, start, chunk.used);
+}
+
+/**
+ * The answer to a poll. It says beforehand how long it is, so clients of HTTP/1.0 and 1.1 alike find out when it was cut:
+ * the messages are measured first.
+ */
+class PollAnswer implements Producer {
+  readonly lastSeq: number;
+  private readonly backlog: Backlog;
+  private readonly fields: Fields;
+  private readonly measured: Cursor;
+  private readonly writer: MessageWriter;
+  private readonly end: string;
+  /** Bytes of the body that are still to be written; -1 until the head is. */
+  private missing = -1;
+  private size: number;
+
+  /** @param lastSeq of the messages that it has, from the first in the backlog on */
+  constructor(backlog: Backlog, fields: Fields, lastSeq: number, closing: string | undefined) {
+    this.lastSeq = lastSeq;
+    this.backlog = backlog;
+    this.fields = fields;
+    this.measured = newCursor(backlog);
+    this.writer = new MessageWriter(newCursor(backlog), false);
+    this.end = answerEnd(closing);
+    const messages = lastSeq - this.measured.seq;
+    this.size = answerStart.length + Math.max(0, messages - 1) + Buffer.byteLength(this.end);
+  }
+
+  produce(connection: Connection): boolean {
+    if (this.missing < 0) {
+      if (!this.measure()) return true;
+      this.writeHead(connection);
+    }
+    const size = Math.min(outputSlice, this.missing + 3 * longestFrameOfJson);
+    queueSlice(connection, size, (target, at, limit) => {
+      const next = this.writer.write(target, at, limit, this.lastSeq);
+      this.missing -= next - at;
+      return next;
+    });
+    if (this.writer.isInside || this.writer.cursor.seq < this.lastSeq) return true;
+    connection.producer = undefined;
+    sendBytes(connection, Buffer.from(this.end));
+    return false;
+  }
+
+  /** @returns whether all is measured */
+  private measure(): boolean {
+    const { measured, lastSeq } = this;
+    for (let left = measuredSlice; left > 0; ) {
+      if (measured.from === measured.to) {
+        if (!nextMessage(measured, lastSeq)) return true;
+        const { isText, from, to, seq } = measured;
+        this.size += messageStart(seq, isText).length + messageEnd.length;
+        left -= polledOverhead;
+        if (isText) continue;
+        this.size += base64Size(to - from);
+        measured.from = to;
+      } else {
+        const to = Math.min(measured.to, measured.from + left);
+        this.size += textSize(measured.bytes, measured.from, to);
+        left -= to - measured.from;
+        measured.from = to;
+      }
+    }
+    return false;
+  }
+
+  private writeHead(connection: Connection): void {
+    const headers = {
+      'Content-Type': 'application/json',
+      ...this.fields,
+      'Content-Length': String(this.size),
+    };
+    sendBytes(connection, encodeResponse(200, headers, undefined));
+    sendBytes(connection, Buffer.from(answerStart));
+    this.missing = this.size - answerStart.length;
+  }
+
+  /** What was acknowledged, or forgotten, while it is being written. */
+  held(): number {
+    return Math.max(0, this.backlog.taken - this.writer.cursor.passed);
+  }
+}
+
+/** Answers a poll with the first messages of the backlog. @returns the number of the last of them */
+export function answerPoll(request: Connection, fields: Fields, backlog: Backlog, isLast: boolean): number {
+  const lastSeq = isLast ? backlog.lastSeq : lastOfAnswer(backlog);
+  begin(request, fields, backlog, lastSeq, lastSeq === backlog.lastSeq ? backlog.closing : undefined);
+  endConnection(request);
+  return lastSeq;
+}
+
+/** Answers a poll with no message. */
+export function answerEmpty(request: Connection, fields: Fields, backlog: Backlog): void {
+  begin(request, fields, backlog, backlog.firstSeq - 1, undefined);
+  endConnection(request);
+}
+
+function begin(
+  request: Connection,
+  fields: Fields,
+  backlog: Backlog,
+  lastSeq: number,
+  closing: string | undefined,
+): void {
+  request.producer = new PollAnswer(backlog, fields, lastSeq, closing);
+}
+
+/** At least one message, and no more than the window holds. */
+function lastOfAnswer(backlog: Backlog): number {
+  const cursor = newCursor(backlog);
+  for (let size = 0; size < pollWindow && nextMessage(cursor, backlog.lastSeq); )
+    size += cursor.to - cursor.from + polledOverhead;
+  return cursor.seq;
+}
+
+/** How long a browser waits until it comes again to a stream that ended; milliseconds. */
+const comeAgain = 250;
+
+/** An event that says nothing but that someone is there. */
+const comment = Buffer.from(':\n\n');
+
+/** A stream of events. */
+export class EventStream implements Producer {
+  /** When it was written to last. */
+  wroteAt: number;
+  private readonly backlog: Backlog;
+  private readonly writer: MessageWriter;
+  private isEnding = false;
+
+  constructor(request: Connection, fields: Fields, backlog: Backlog) {
+    this.wroteAt = request.server.now;
+    this.backlog = backlog;
+    this.writer = new MessageWriter(newCursor(backlog), true);
+    const headers = {
+      Connection: 'close',
+      'Content-Type': 'text/event-stream',
+      // nginx is asked to pass on what it gets, when it gets it.
+      'X-Accel-Buffering': 'no',
+    };
+    sendBytes(request, encodeResponse(200, { ...fields, ...headers }, undefined));
+    sendBytes(request, Buffer.from(`retry: ${comeAgain}\n\n`));
+    request.producer = this;
+    markDirty(request);
+  }
+
+  /** The number of the last message that was given to it. */
+  get carriedSeq(): number {
+    const { cursor, isInside } = this.writer;
+    return isInside ? cursor.seq - 1 : cursor.seq;
+  }
+
+  /** Whether there are messages that its client is still to take. */
+  get isBehind(): boolean {
+    return this.writer.isInside || (!this.isEnding && this.writer.cursor.seq < this.backlog.lastSeq);
+  }
+
+  produce(connection: Connection): boolean {
+    const { backlog, writer } = this;
+    const { isDraining, now } = connection.server;
+    queueSlice(connection, outputSlice, (target, at, limit) => {
+      const next = writer.write(target, at, limit, this.isEnding ? writer.cursor.seq : backlog.lastSeq);
+      if (next > at) this.wroteAt = now;
+      return next;
+    });
+    if (writer.isInside) return true;
+    const isAll = writer.cursor.seq === backlog.lastSeq;
+    // A stream carries nothing back: by coming again its client says how far it came.
+    const isFull = writer.cursor.passed - backlog.taken >= pollWindow && !isDraining;
+    if (isAll && backlog.closing !== undefined) {
+      sendBytes(connection, Buffer.from(closedEvent(backlog.closing)));
+    } else if (!this.isEnding && !isFull) {
+      return !isAll;
+    }
+    connection.producer = undefined;
+    endConnection(connection);
+    return false;
+  }
+
+  /** Ends it, behind the message that is being written. */
+  end(connection: Connection): void {
+    this.isEnding = true;
+    markDirty(connection);
+  }
+
+  /** Says that the server is there, unless something is on its way that says so. */
+  beat(connection: Connection): void {
+    if (this.writer.isInside || connection.queue.size > 0) return;
+    sendBytes(connection, comment);
+    this.wroteAt = connection.server.now;
+  }
+
+  held(): number {
+    return Math.max(0, this.backlog.taken - this.writer.cursor.passed);
+  }
+}

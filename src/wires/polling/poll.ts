@@ -1,0 +1,241 @@
+/**
+ * Clients that cannot have a WebSocket: HTTP requests that open a session, take its messages and bring some. To the
+ * handlers they are connections like all others.
+ *
+ *     POST   /poll/NAME               opens a session with the handler NAME: {"session":"TOKEN"}
+ *     GET    /poll/s/TOKEN?ack=N      waits for messages behind the Nth; with Accept: text/event-stream, for all of them
+ *     POST   /poll/s/TOKEN?seq=N      brings the client's Nth message, or several from there on
+ *     DELETE /poll/s/TOKEN            ends the session
+ */
+import { randomBytes } from 'node:crypto';
+import { checkRoomForPolled } from '../../core/admission.ts';
+import { addConnection, type Connection } from '../../core/connection.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { dropConnection } from '../../core/outbox.ts';
+import { becomeClient } from '../../core/places.ts';
+import type { Server } from '../../core/server.ts';
+import { maxIgnoredBody, maxPostedLines } from '../../protocol/limits.ts';
+import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
+import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
+import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
+import { encodeResponse, type Head } from '../../protocol/http/head.ts';
+import { checkOrigin } from '../../protocol/http/origin.ts';
+import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
+import { closeSession, openSession } from '../../core/processData.ts';
+import { chooseHandler } from '../http.ts';
+import { poll, sse } from './polled.ts';
+import { PolledSocket } from './polledSocket.ts';
+import { type Fields, type Route, refusal, respond } from '../route.ts';
+
+/** 192 random bits, as base64url. */
+const tokenBytes = 24;
+
+/**
+ * Fields that clients add by themselves: EventSource and its polyfills `Cache-Control` and `Last-Event-ID`, wrappers of
+ * fetch and XMLHttpRequest the others.
+ */
+const clientFields =
+  'Content-Type, Last-Event-ID, Cache-Control, Pragma, X-Requested-With, Authorization, Accept';
+
+const preflight = preflightFields('GET, POST, DELETE', clientFields);
+
+export function newPollRoute(server: Server): Route {
+  /**
+   * By token. What is looked up is its hash, under a key of this process's own, so the time that it takes tells nothing of
+   * the tokens there are.
+   */
+  const sessions = new Map<string, PolledSocket>();
+  /** Requests that belong to a session, until they are gone. */
+  const requests = new Map<Connection, PolledSocket>();
+
+  function find(head: Head): PolledSocket {
+    const found = sessions.get(sessionPath.exec(head.path)?.[1] ?? '');
+    // Of one that never was, no more is told than of one that is over.
+    if (found === undefined) throw new ProtocolError(404, 'there is no such session, or not any more');
+    return found;
+  }
+
+  /** @returns the most bytes of body */
+  function admit(head: Head, request: Connection): number {
+    const { method, path, headers } = head;
+    if (method === 'OPTIONS') return maxIgnoredBody;
+    if (!sessionPath.test(path)) {
+      if (method === 'POST') return maxIgnoredBody;
+      throw new ProtocolError(405, 'a session is opened by POST', { Allow: 'POST, OPTIONS' });
+    }
+    const socket = find(head);
+    // From here on, not when all of it is there: a slow upload is a sign of life.
+    requests.set(request, socket);
+    server.polling.requests = requests.size;
+    socket.requests++;
+    if (method === 'GET' || method === 'DELETE') return maxIgnoredBody;
+    const Allow = 'GET, POST, DELETE, OPTIONS';
+    if (method !== 'POST') throw new ProtocolError(405, `a session knows no ${method}`, { Allow });
+    const { maxMessage } = server.configuration;
+    return areLines(headers.get('content-type')) ? Math.min(maxMessage, maxPostedLines) : maxMessage;
+  }
+
+  function answer(request: Connection, head: Head, body: Buffer): void {
+    const fields = answerFields(head);
+    if (head.method === 'OPTIONS') respond(request, encodeResponse(204, { ...fields, ...preflight }, ''));
+    else if (!sessionPath.test(head.path)) open(request, head, fields);
+    else {
+      const socket = find(head);
+      socket.seenAt = server.now;
+      const whose = `it was a request of the session that is connection ${socket.connection.id}`;
+      noteEnding(request, 'client', whose, { isOrdinary: true });
+      socket.acknowledge(numberIn(head, 'ack') ?? 0);
+      if (head.method === 'GET') wait(request, head, socket, fields);
+      else if (head.method === 'POST') take(request, head, body, socket, fields);
+      else end(request, socket, fields);
+    }
+  }
+
+  function open(request: Connection, head: Head, fields: Fields): void {
+    const { path, query } = head;
+    if (server.isDraining) throw new ProtocolError(503, 'the server is going away');
+    checkRoomForPolled(request);
+    const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
+    const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
+    const token = randomBytes(tokenBytes).toString('base64url');
+    const socket = new PolledSocket(request.address, server.now, () => {
+      sessions.delete(token);
+      server.polling.clients--;
+    });
+    sessions.set(token, socket);
+    server.polling.clients++;
+    const connection = addConnection(server, socket, poll);
+    becomeClient(connection);
+    connection.security = request.security;
+    connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
+    const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };
+    respond(request, encodeResponse(201, headers, `{"session":"${token}"}\n`));
+    openSession(connection, handler, head);
+  }
+
+  /** A poll, or a stream. */
+  function wait(request: Connection, head: Head, socket: PolledSocket, fields: Fields): void {
+    const isStream = /\btext\/event-stream\b/i.test(head.headers.get('accept') ?? '');
+    if (isStream) socket.acknowledge(lastEventId(head));
+    socket.connection.wire = isStream ? sse : poll;
+    socket.attach(request, fields, isStream);
+  }
+
+  /** The client's messages; of those that were taken before, none is taken again. */
+  function take(request: Connection, head: Head, body: Buffer, socket: PolledSocket, fields: Fields): void {
+    if (socket.connection.endpoint?.state !== 'OPEN') throw new ProtocolError(410, 'the session is closed');
+    if (socket.delivery !== undefined) {
+      throw new ProtocolError(429, 'a request before this one still waits; take messages, and send it again');
+    }
+    if (socket.isOccupied()) {
+      // As with a socket that is not read from: it waits until it can be taken.
+      const again = () => attempt(request, head, () => take(request, head, body, socket, fields));
+      const giveUp = () => attempt(request, head, refuseLate);
+      socket.delivery = { connection: request, since: server.now, take: again, giveUp };
+      return;
+    }
+    const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
+    const posted = readPosted(head.headers.get('content-type'), body);
+    const isNext = seq >= 1 && seq <= socket.takenSeq + 1;
+    if (isNext) socket.give(posted.slice(socket.takenSeq + 1 - seq));
+    const headers = { ...fields, 'Content-Type': 'application/json' };
+    respond(request, encodeResponse(isNext ? 200 : 409, headers, `{"seq":${socket.takenSeq}}\n`));
+  }
+
+  function end(request: Connection, { connection }: PolledSocket, fields: Fields): void {
+    if (connection.endpoint?.state === 'OPEN') {
+      noteEnding(connection, 'client', 'the client ended its session');
+      connection.endpoint.state = 'CLOSED';
+      closeSession(connection, CloseCode.NormalClosure, '');
+    }
+    dropConnection(connection);
+    respond(request, encodeResponse(204, fields, ''));
+  }
+
+  return {
+    takes: ({ path }) => path === '/poll' || path.startsWith('/poll/'),
+
+    admit(head, request) {
+      checkOrigin(head, server.configuration.origins);
+      return admit(head, request);
+    },
+
+    answer,
+    refusal: readableRefusal,
+
+    lost(request, error) {
+      const socket = requests.get(request);
+      if (error !== undefined && socket !== undefined) {
+        requests.delete(request);
+        server.polling.requests = requests.size;
+        socket.requests--;
+        socket.seenAt = server.now;
+      }
+      socket?.requestLost(request, error !== undefined);
+    },
+
+    close(request, reason) {
+      const socket = requests.get(request);
+      if (socket?.carrier?.connection !== request)
+        respond(request, refusal(new ProtocolError(503, reason), ''));
+      // When all are told to go, the session does so by this very request.
+      else if (!server.isDraining) socket.release();
+    },
+
+    checkDeadlines(request) {
+      requests.get(request)?.checkRequest(request);
+    },
+  };
+}
+
+/** In all answers. */
+function answerFields(head: Head): Fields {
+  return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admittedFields(head) };
+}
+
+/** The page that asked may read it, unless it is refused for being another's. */
+function readableRefusal(error: ProtocolError, head: Head): Buffer {
+  return refusal(error, head.method, error.option === 'origin' ? {} : answerFields(head));
+}
+
+/** Does something for a request that had to wait, when nobody is there to catch what it throws. */
+function attempt(request: Connection, head: Head, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    respond(request, readableRefusal(error, head));
+  }
+}
+
+function refuseLate(): never {
+  throw new ProtocolError(
+    429,
+    'the messages before this one are not worked through; take some, and send it again',
+  );
+}
+
+/**
+ * The last event that a client has which comes back to a stream. The field needs a preflight on other sites, so polyfills
+ * of EventSource put it into the query, under one of two names. Of several the latest counts: the client's URL may still
+ * have an older one.
+ * @throws ProtocolError 400
+ */
+function lastEventId(head: Head): number {
+  return Math.max(
+    readNumber(head.headers.get('last-event-id'), 'Last-Event-ID') ?? 0,
+    numberIn(head, 'lastEventId') ?? 0,
+    numberIn(head, 'last_event_id') ?? 0,
+  );
+}
+
+/** A number in the query. @throws ProtocolError 400 */
+function numberIn({ query }: Head, name: string): number | undefined {
+  return readNumber(new URLSearchParams(query).get(name) ?? undefined, name);
+}
+
+function readNumber(text: string | undefined, name: string): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw new ProtocolError(400, `${name} is not a number`);
+  return Number(text);
+}

@@ -1,0 +1,59 @@
+/** What is answered over HTTP beside the pages: by the head of the request, which may have a body, now or later. */
+import type { Connection } from '../core/connection.ts';
+import { endConnection } from '../core/outbox.ts';
+import { sendBytes } from '../core/send.ts';
+import type { ProtocolError } from '../protocol/codes.ts';
+import { encodeResponse, type Head } from '../protocol/http/head.ts';
+
+/** Header fields of a response. */
+export type Fields = Readonly<Record<string, string>>;
+
+export interface Route {
+  /** Whether requests with this head are its. */
+  takes(head: Head): boolean;
+  /**
+   * The head is there, the body is not: looks whether the request is welcome.
+   * @returns the most bytes of body that it may have; undefined if the route refuses the request later, in `checkDeadlines`,
+   *   and no body is read for it
+   * @throws ProtocolError, whose code is the HTTP status of the refusal
+   */
+  admit(head: Head, connection: Connection): number | undefined;
+  /**
+   * The whole request is there. It is answered by `respond`, or with `sendBytes` and at last `endConnection`: at once, or
+   * later, if `connection.phase` is still 'open' then.
+   * @param body the route's own from now on
+   * @throws ProtocolError as `admit`
+   */
+  answer(connection: Connection, head: Head, body: Buffer): void;
+  /** A refusal as whoever asks this route reads it, where that is not a sentence in plain text. */
+  refusal?(error: ProtocolError, head: Head): Buffer;
+  /**
+   * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
+   * be. Called for every request in the end, with an `error`.
+   */
+  lost?(connection: Connection, error: string | undefined): void;
+  /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */
+  close?(connection: Connection, reason: string): void;
+  /** Not answered yet: looks at `server.now` whether it is overdue. */
+  checkDeadlines?(connection: Connection): void;
+}
+
+/** The one answer to a request; the connection ends with it. */
+export function respond(connection: Connection, response: Buffer): void {
+  if (connection.phase !== 'open') return;
+  sendBytes(connection, response);
+  endConnection(connection);
+}
+
+/** A refusal as it is told: a sentence. @param fields further ones */
+export function refusal(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
+  const sentence = `${error.message}\n`;
+  const headers = {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': String(Buffer.byteLength(sentence)),
+    ...fields,
+    ...error.headers,
+  };
+  // RFC 9110 §9.3.2: the answer to a HEAD has no content.
+  return encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence);
+}

@@ -1,0 +1,170 @@
+/** The log of commands: who had what changed, by which way in, and what came of it. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { commands } from '../../src/commands/commands.ts';
+import { type Door, doors, type OpenServer, openServer } from '../support/doors.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import { untilLogged } from '../support/untilLogged.ts';
+
+const limit = { timeout: 60_000 };
+
+const ways: Readonly<Record<string, string>> = {
+  'the recall': 'control socket',
+  stdin: 'stdin',
+  'HTTP, as JSON': 'HTTP',
+  'HTTP, as a form': 'HTTP',
+  'the spool': 'spool',
+};
+
+/** What the log says about commands, without what is different each time. */
+function journal(server: OpenServer): Record<string, unknown>[] {
+  const isAbout = /^(command |reload)/;
+  return server
+    .logged()
+    .filter(({ event }) => isAbout.test(String(event)))
+    .map(({ time: _, ...entry }) => entry);
+}
+
+function fromOf(door: Door): RegExp {
+  if (door.name === 'the spool') return /^file-\d+$/;
+  return door.name.startsWith('HTTP') ? /^127\.0\.0\.1:\d+$/ : /^undefined$/;
+}
+
+for (const door of doors) {
+  test(`each command that changes something is logged with its outcome: ${door.name}`, limit, async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const call = (...words: string[]) => door.call(server, words);
+    await call('set', 'max-message', '1MB');
+    await call('set', 'max-message', 'big');
+    await call('trace', 'all');
+    await call('disconnect', '2', '4001', 'that is enough\n');
+    await call('disconnect', '777');
+    await call('reload');
+    writeFileSync(server.tokenFile, 'short');
+    await call('reload');
+    // These change nothing, or are what clients do all the time.
+    for (const words of [
+      ['list'],
+      ['info'],
+      ['why', '2'],
+      ['get'],
+      ['broadcast', 'secret words'],
+      ['rooms'],
+    ]) {
+      await call(...words);
+    }
+    await call('stop');
+    assert.equal(await server.exited, 0);
+    const via = ways[door.name];
+    const entries = journal(server);
+    for (const entry of entries) {
+      assert.equal(entry['via'], via);
+      assert.match(String(entry['from']), fromOf(door));
+      delete entry['via'];
+      delete entry['from'];
+    }
+    const reason = /^cannot read the token|^the token in .* is to be one word/;
+    assert.match(String(entries[6]?.['reason']), reason);
+    assert.deepEqual(entries, [
+      {
+        level: 'info',
+        event: 'command done',
+        command: 'set',
+        name: 'max-message',
+        value: '1MB',
+        changed: 'max-message 16MB → 1MB',
+      },
+      {
+        level: 'info',
+        event: 'command refused',
+        command: 'set',
+        name: 'max-message',
+        value: 'big',
+        reason: entries[1]?.['reason'],
+      },
+      { level: 'info', event: 'command done', command: 'trace', which: 'all', traced: 'all' },
+      {
+        level: 'info',
+        event: 'command done',
+        command: 'disconnect',
+        id: '2',
+        code: '4001',
+        reason: 'that is enough\n',
+        closed: 2,
+      },
+      {
+        level: 'info',
+        event: 'command refused',
+        command: 'disconnect',
+        id: '777',
+        reason: 'there is no connection 777',
+      },
+      {
+        level: 'info',
+        event: 'reloaded',
+        command: 'reload',
+        changed: 'max-message 1MB, which was set by hand → 16MB',
+      },
+      { level: 'error', event: 'reload failed', command: 'reload', reason: entries[6]?.['reason'] },
+      { level: 'info', event: 'command done', command: 'stop', stopping: entries[7]?.['stopping'] },
+    ]);
+    assert.ok(!server.stderr().includes('secret words'));
+    client.destroy();
+  });
+}
+
+test('a signal is a way in as well', limit, async t => {
+  const server = await openServer(t);
+  server.child.kill('SIGHUP');
+  await untilLogged(server, 'reloaded');
+  writeFileSync(server.tokenFile, 'short');
+  server.child.kill('SIGHUP');
+  await untilLogged(server, 'reload failed');
+  assert.deepEqual(
+    journal(server).map(({ event, via }) => [event, via]),
+    [
+      ['reloaded', 'SIGHUP'],
+      ['reload failed', 'SIGHUP'],
+    ],
+  );
+});
+
+test('what is said is logged for those who want details, but not its words', limit, async t => {
+  const server = await openServer(t, '--log-level', 'debug');
+  const client = await connectRaw(server.port);
+  const [recall] = doors;
+  for (const words of [
+    ['broadcast', 'secret words'],
+    ['publish', 'pond', 'secret words'],
+    ['send', '2', 'secret words'],
+    ['send', '777', 'secret words'],
+    ['call', 'nothing', 'secret words'],
+  ]) {
+    await recall!.call(server, words);
+  }
+  const entries = journal(server).map(({ level, event, command, to, room, sent, name }) => [
+    level,
+    event,
+    command,
+    to ?? room ?? name,
+    sent,
+  ]);
+  assert.deepEqual(entries, [
+    ['debug', 'command done', 'broadcast', undefined, 1],
+    ['debug', 'command done', 'publish', 'pond', 0],
+    ['debug', 'command done', 'send', '2', 1],
+    ['debug', 'command refused', 'send', '777', undefined],
+    ['debug', 'command refused', 'call', 'nothing', undefined],
+  ]);
+  assert.ok(!server.stderr().includes('secret words'));
+  client.destroy();
+});
+
+test('of the commands, exactly those that only look are not logged', () => {
+  const silent = [...commands.values()]
+    .filter(({ journal }) => journal === undefined)
+    .map(({ name }) => name);
+  assert.deepEqual(silent, ['list', 'rooms', 'presence', 'history', 'info', 'ping', 'why', 'watch', 'get']);
+});

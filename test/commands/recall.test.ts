@@ -1,0 +1,232 @@
+/** The program, called with a command: what it says where all is not well. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { maxCommandBody } from '../../src/protocol/limits.ts';
+import { doors, openServer, run } from '../support/doors.ts';
+import { connectRaw, connectTcp } from '../support/rawClient.ts';
+import { serverScript } from '../support/serverProcess.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'pollywog-recall-'));
+after(() => rmSync(folder, { recursive: true }));
+
+describe('where no server is', () => {
+  const noServer = (path: string) =>
+    `pollywog: no server takes commands at ${path}; start one, or tell where with --control\n`;
+
+  test('it says so, and ends with 3', async () => {
+    const path = join(folder, 'nobody.sock');
+    assert.deepEqual(await run(['--control', path, 'list']), { exit: 3, stdout: '', stderr: noServer(path) });
+  });
+
+  test('a socket that a killed server left behind is none', async t => {
+    const server = await openServer(t);
+    await server.kill();
+    assert.ok(statSync(server.control).isSocket());
+    const told = await run(['--control', server.control, 'list']);
+    assert.deepEqual(told, { exit: 3, stdout: '', stderr: noServer(server.control) });
+  });
+
+  test('what is wrong with the words is said before anyone is asked', async () => {
+    const path = join(folder, 'nobody.sock');
+    const wrong: [string[], RegExp][] = [
+      [['lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
+      [['help', 'lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
+      [['send', 'x', 'y'], /^pollywog: to wants the id/],
+      [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
+      [
+        ['broadcast', '--binary', join(folder, 'missing')],
+        /^pollywog: cannot read .*missing: there is none of this name/,
+      ],
+      [['list', '--control', 'none'], /^pollywog: .*--control/],
+    ];
+    for (const [words, sentence] of wrong) {
+      const where = words.includes('--control') ? [] : ['--control', path];
+      const { exit, stdout, stderr } = await run([...where, ...words]);
+      assert.deepEqual([exit, stdout], [2, ''], stderr);
+      assert.match(stderr, sentence);
+    }
+  });
+
+  test('help needs none', async () => {
+    const [help, more] = await Promise.all([run(['help', 'send']), run(['send', '--help'])]);
+    assert.match(help.stdout, /^Usage: pollywog send ID\|@NICK TEXT\n/);
+    assert.deepEqual(help, more);
+    assert.equal(help.exit, 0);
+  });
+});
+
+describe('where the server goes away', () => {
+  /** Something that answers with `bytes`, and is gone. */
+  async function fakeServer(t: { after(hook: () => void): void }, bytes: string): Promise<string> {
+    const path = join(folder, `fake-${bytes.length}.sock`);
+    const fake = createServer(socket => {
+      socket.on('error', () => {});
+      socket.once('data', () => (bytes === '' ? socket.destroy() : socket.end(bytes)));
+    });
+    fake.listen(path);
+    await once(fake, 'listening');
+    t.after(() => void fake.close());
+    return path;
+  }
+
+  test('before it has answered', async t => {
+    const path = await fakeServer(t, '');
+    const told = await run(['--control', path, 'list']);
+    assert.deepEqual(told, {
+      exit: 1,
+      stdout: '',
+      stderr:
+        'pollywog: the server hung up before it had answered: it ended, or may open no more files (ulimit -n)\n',
+    });
+  });
+
+  test('in the middle of its answer', async t => {
+    const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+    const path = await fakeServer(t, `${head}5\r\nhello\r\n`);
+    assert.deepEqual(await run(['--control', path, 'list']), {
+      exit: 1,
+      stdout: 'hello',
+      stderr: 'pollywog: the server ended before it had said everything\n',
+    });
+  });
+
+  test('kill -9, while it waits for a pong', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const asking = run(['--control', server.control, 'ping', '2']);
+    await client.nextFrame();
+    await server.kill();
+    const { exit, stdout, stderr } = await asking;
+    assert.deepEqual([exit, stdout], [1, ''], stderr);
+    assert.match(stderr, /^pollywog: the server (ended|hung up) before/);
+  });
+
+  test('stop, while it waits for a pong', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const asking = run(['--control', server.control, 'ping', '2']);
+    await client.nextFrame();
+    await run(['--control', server.control, 'stop']);
+    const { exit, stderr } = await asking;
+    assert.equal(exit, 1);
+    assert.match(stderr, /^pollywog: (connection 2 ended before it answered|the server .*)\n$/);
+    assert.equal(await server.exited, 0);
+  });
+});
+
+describe('the recall', () => {
+  test('is quiet where nobody reads what it says any more', async t => {
+    const server = await openServer(t);
+    const clients = await Promise.all(Array.from({ length: 2000 }, () => connectTcp(server.port)));
+    const whole = await run(['--control', server.control, 'list']);
+    assert.equal(whole.stdout.split('\n').length, clients.length + 2);
+    const rows = JSON.parse((await run(['--control', server.control, 'list', '--json'])).stdout);
+    assert.equal(rows.length, clients.length);
+
+    const child = spawn(process.execPath, [serverScript, '--control', server.control, 'list']);
+    let stderr = '';
+    child.stderr.on('data', text => {
+      stderr += text;
+    });
+    child.stdout.once('data', () => child.stdout.destroy());
+    const [exit] = await once(child, 'close');
+    assert.deepEqual([exit, stderr], [0, '']);
+    for (const client of clients) client.destroy();
+  });
+
+  test('takes a text from stdin in place of -, and bytes from a file or from stdin', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const at = ['--control', server.control];
+    const heard = async () => (await client.nextFrame())!.payload;
+    await run([...at, 'broadcast', '-'], 'several\nlines\n');
+    assert.equal((await heard()).toString(), 'several\nlines');
+    await run([...at, 'broadcast', '-'], '\ufeffno mark\r\n');
+    assert.equal((await heard()).toString(), 'no mark');
+    const latin1 = await run([...at, 'broadcast', '-'], Buffer.from('caf\u00e9\n', 'latin1'));
+    assert.deepEqual(latin1, {
+      exit: 2,
+      stdout: '',
+      stderr:
+        'pollywog: stdin is not UTF-8: byte 0xe9 at offset 3; convert it, or send bytes with --binary -\n',
+    });
+    await run([...at, 'send', '2', '-'], '');
+    assert.equal((await heard()).toString(), '');
+    const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+    await run([...at, 'broadcast', '--binary', '-'], bytes);
+    assert.deepEqual(await heard(), bytes);
+    const file = join(folder, 'bytes');
+    writeFileSync(file, bytes);
+    await run([...at, '--binary', file, 'send', '2']);
+    assert.deepEqual(await heard(), bytes);
+    client.destroy();
+  });
+
+  test('may say as much as the door takes, and is told where it is more', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port, { path: '/broadcast' });
+    const at = ['--control', server.control, 'broadcast', '-'];
+    const most = 'x'.repeat(maxCommandBody - '{"text":""}'.length);
+    assert.deepEqual(await run(at, most), { exit: 0, stdout: 'sent: 1\n', stderr: '' });
+    assert.equal((await client.nextFrame())?.payload.length, most.length);
+    const { exit, stderr } = await run(at, `${most}x`);
+    assert.deepEqual([exit, stderr], [1, `pollywog: the body is longer than ${maxCommandBody} bytes\n`]);
+    assert.equal((await run(at, 'x'.repeat(20 * maxCommandBody))).exit, 1);
+    client.destroy();
+  });
+
+  test('finds the server by the environment and the configuration file', async t => {
+    const server = await openServer(t);
+    const file = join(folder, 'pollywog.json');
+    writeFileSync(file, JSON.stringify({ control: server.control }));
+    assert.equal((await run(['--config', file, 'list'])).exit, 0);
+    const env = { ...process.env, POLLYWOG_CONTROL: server.control };
+    execFileSync(process.execPath, [serverScript, 'list'], { env, stdio: 'ignore' });
+  });
+});
+
+describe('the control socket', () => {
+  test('is for its user alone', async t => {
+    const server = await openServer(t);
+    assert.equal(statSync(server.control).mode & 0o777, 0o600);
+    const { exit, stdout } = await doors[0]!.call(server, ['list']);
+    assert.deepEqual([exit, stdout.split('\n').length], [0, 2]);
+    if (process.getuid?.() !== 0) {
+      t.diagnostic('not root: only the mode was looked at, no other user tried');
+      return;
+    }
+    // The folder is everyone's, so that only the socket itself keeps them out.
+    chmodSync(server.folder, 0o755);
+    const asNobody = ['--reuid=65534', '--regid=65534', '--clear-groups'];
+    const ask = ['curl', '-sS', '--unix-socket', server.control, '-X', 'POST', 'http://localhost/api/stop'];
+    const child = spawn('setpriv', [...asNobody, ...ask]);
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', text => {
+        said += text;
+      });
+    }
+    const [code] = await once(child, 'close');
+    assert.equal(code, 7, said);
+    assert.equal((await doors[0]!.call(server, ['list'])).exit, 0, 'it was not stopped');
+  });
+
+  test('needs no token, and speaks HTTP with whoever owns it', async t => {
+    const server = await openServer(t);
+    const ask = (...words: string[]) =>
+      execFileSync('curl', ['-sS', '--unix-socket', server.control, ...words], { encoding: 'utf8' });
+    assert.equal(ask('-X', 'POST', 'http://localhost/api/list'), '[]\n');
+    assert.equal(ask('--data', 'room=pond&text=a%26b', 'http://localhost/api/publish'), '{"sent":0}\n');
+    assert.equal(
+      ask('-H', 'Accept: text/plain', '--data', 'room=pond', 'http://localhost/api/history'),
+      'nick          text\nserver        a&b\n',
+    );
+    assert.match(ask('http://localhost/api'), /"openapi": "3\.1\.0"/);
+  });
+});

@@ -1,0 +1,250 @@
+/** Commands that say something, that ask, and that end: what those who are connected see of them. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { maxPacketBlob } from '../../src/protocol/limits.ts';
+import { connectMember, hearAll, hearUntil } from '../support/chatClient.ts';
+import { doors, type OpenServer, openServer, type Told } from '../support/doors.ts';
+import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
+import { connectRaw, connectTcp } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+
+const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+const ask = (server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told> =>
+  overHttp.call(server, words, bytes);
+
+const rows = async (server: OpenServer, ...words: string[]) =>
+  JSON.parse((await ask(server, [...words, '--json'])).stdout) as Record<string, unknown>[];
+
+describe('broadcast', () => {
+  test('reaches everyone once, whatever they speak; nobody who is not ready', async t => {
+    const server = await openServer(t);
+    const clients = await Promise.all(['/echo', '/broadcast'].map(path => connectRaw(server.port, { path })));
+    const framed = await connectMember(server.port, 'ada', 'pond', { path: '/tpacket' });
+    const plain = await connectMember(server.port, 'bob', 'pond', { wire: 'tcp' });
+    const newt = await connectTerminal(server.port, 'newt');
+    const silent = await connectTcp(server.port);
+    const nameless = await connectRaw(server.port, { path: '/tpacket' });
+    const told = await ask(server, ['broadcast', 'one\ntwo']);
+    assert.deepEqual(told, { exit: 0, stdout: 'sent: 5\n', stderr: '' });
+    for (const client of clients) {
+      const heard = await client.nextFrame();
+      assert.deepEqual([heard?.opcode, heard?.payload.toString()], [opcode.text, 'one\ntwo']);
+      client.send(frame(opcode.ping, 'x'));
+      assert.equal((await client.nextFrame())?.opcode, opcode.pong, 'and nothing more');
+    }
+    const line = 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: one\\ntwo"';
+    for (const user of [framed, plain])
+      assert.deepEqual(
+        (await hearAll(user)).filter(said => said.startsWith('LOGGED')),
+        [line],
+      );
+    const lines = await linesSoFar(newt);
+    assert.deepEqual(lines, ['server: one', '    two']);
+    nameless.send(frame(opcode.ping, 'x'));
+    assert.equal((await nameless.nextFrame())?.opcode, opcode.pong);
+    for (const { socket } of [...clients, framed, plain, newt, nameless]) socket.destroy();
+    silent.destroy();
+  });
+
+  test('has bytes for those who take them, none for the chat', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const bytes = Buffer.from([0xff, 0, 0x0a]);
+    assert.equal((await ask(server, ['broadcast'], bytes)).stdout, 'sent: 1\n');
+    const heard = await client.nextFrame();
+    assert.deepEqual([heard?.opcode, heard?.payload], [opcode.binary, bytes]);
+    const ada = await connectMember(server.port, 'ada', 'pond');
+    assert.equal((await ask(server, ['broadcast'], bytes)).stdout, 'sent: 1\n');
+    assert.ok(!(await hearAll(ada)).some(said => said.startsWith('LOGGED')));
+    for (const { socket } of [client, ada]) socket.destroy();
+  });
+
+  test('longer than a packet may be, is refused as long as someone is in the chat, and nobody is told', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const ada = await connectMember(server.port, 'ada', 'pond');
+    const long = 'x'.repeat(maxPacketBlob + 1);
+    for (const words of [
+      ['broadcast', long],
+      ['send', '@ada', long],
+      ['publish', 'pond', long],
+    ]) {
+      const { exit, stderr } = await ask(server, words);
+      assert.deepEqual([exit, stderr], [1, `pollywog: a message is at most ${maxPacketBlob} bytes\n`]);
+    }
+    client.send(frame(opcode.ping, 'x'));
+    assert.equal((await client.nextFrame())?.opcode, opcode.pong);
+    assert.ok(!(await hearAll(ada)).some(said => said.startsWith('LOGGED')));
+    assert.equal((await ask(server, ['send', '2', long])).exit, 0);
+    for (const { socket } of [client, ada]) socket.destroy();
+  });
+});
+
+describe('send', () => {
+  test('does not pile up for one who does not read: that one is closed, and whoever sends is told', async t => {
+    const server = await openServer(t);
+    const mute = await connectRaw(server.port, { path: '/echo' });
+    mute.socket.pause();
+    const [{ id } = {}] = await rows(server, 'list');
+    const text = 'x'.repeat(500_000);
+    let told: Told = { exit: 0, stdout: '', stderr: '' };
+    let sent = 0;
+    for (; told.exit === 0 && sent < 100; sent++) told = await ask(server, ['send', String(id), text]);
+    assert.ok(sent < 100, 'it was refused some time');
+    assert.match(told.stderr, /^pollywog: connection \d+ does not read, and is closed \(--max-buffered\)/);
+    mute.socket.resume();
+    const frames = await mute.remainingFrames();
+    assert.equal(frames.at(-1)?.payload.readUInt16BE(), 1013);
+    mute.destroy();
+  });
+
+  test('is refused for whoever shakes hands, closes, or has no nick yet', async t => {
+    const server = await openServer(t);
+    const [shaking, closing, nameless] = [
+      await connectTcp(server.port),
+      await connectRaw(server.port),
+      await connectRaw(server.port, { path: '/tpacket' }),
+    ];
+    const ids = (await rows(server, 'list'))
+      .filter(({ wire }) => wire !== 'http')
+      .map(({ id }) => String(id));
+    await ask(server, ['disconnect', ids[1]!]);
+    for (const id of ids) {
+      const { exit, stderr } = await ask(server, ['send', id, 'hi']);
+      assert.deepEqual([exit, stderr], [1, `pollywog: connection ${id} is not ready for messages\n`]);
+    }
+    shaking.destroy();
+    for (const { socket } of [closing, nameless]) socket.destroy();
+  });
+
+  test('is refused for a user who is closing', async t => {
+    const server = await openServer(t);
+    const ada = await connectMember(server.port, 'ada', 'pond');
+    // Its answer to the close frame does not come.
+    ada.socket.pause();
+    await ask(server, ['disconnect', '@ada', '4000', 'go']);
+    const told = await ask(server, ['send', '2', 'hi']);
+    assert.equal(told.exit, 1, told.stdout);
+    ada.socket.destroy();
+  });
+
+  test('the server\u2019s own nick is nobody else\u2019s, and they are told so', async t => {
+    const server = await openServer(t);
+    const guest = await connectLines(server.port);
+    guest.send('SERVER\n');
+    await guest.linesUntil('! the nick SERVER is for the server alone; which other?');
+    guest.socket.destroy();
+  });
+});
+
+describe('publish', () => {
+  test('is remembered, in memory and on disk, and told to those in the room alone', async t => {
+    const data = mkdtempSync(join(tmpdir(), 'pollywog-publish-'));
+    t.after(() => rmSync(data, { recursive: true }));
+    for (const options of [[], ['--data', data]]) {
+      const server = await openServer(t, ...options);
+      const ada = await connectMember(server.port, 'ada', 'pond');
+      const bob = await connectMember(server.port, 'bob', 'lake');
+      await Promise.all([hearAll(ada), hearAll(bob)]);
+      assert.equal((await ask(server, ['publish', 'POND', 'a "b"\n\u00e9'])).stdout, 'sent: 1\n');
+      assert.equal(await ada.hear(), 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: a \\"b\\"\\n\u00e9"');
+      assert.deepEqual(await hearAll(bob), []);
+      const remembered = [{ nick: 'server', text: 'a "b"\n\u00e9' }];
+      assert.deepEqual(await rows(server, 'history', 'pond'), remembered);
+      assert.equal((await ask(server, ['publish', 'empty', 'for whoever comes'])).stdout, 'sent: 0\n');
+      const eve = await connectMember(server.port, 'eve', 'empty');
+      await hearUntil(eve, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: for whoever comes"');
+      for (const { socket } of [ada, bob, eve]) socket.destroy();
+    }
+    const stored = JSON.parse(readFileSync(join(data, 'pond.jsonl'), 'utf8'));
+    assert.deepEqual([stored.nick, stored.text], ['server', 'a "b"\n\u00e9']);
+  });
+
+  test('what looks at a room leaves nothing behind', async t => {
+    const data = mkdtempSync(join(tmpdir(), 'pollywog-look-'));
+    t.after(() => rmSync(data, { recursive: true }));
+    const server = await openServer(t, '--data', data);
+    assert.deepEqual(await rows(server, 'history', 'nowhere'), []);
+    assert.deepEqual(await rows(server, 'presence', 'nowhere'), []);
+    assert.deepEqual(await rows(server, 'rooms'), []);
+    assert.ok(!readdirSync(data).some(name => name.includes('nowhere')));
+  });
+});
+
+describe('ping and disconnect', () => {
+  test('a ping that is lost with its connection is answered with that', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const asked = ask(server, ['ping', '2']);
+    assert.equal((await client.nextFrame())?.opcode, opcode.ping);
+    client.send(closeFrame(1000));
+    const { exit, stderr } = await asked;
+    assert.deepEqual([exit, stderr], [1, 'pollywog: connection 2 ended before it answered\n']);
+    client.destroy();
+  });
+
+  test('several pings to one connection each get their own pong, in any order', async t => {
+    const server = await openServer(t);
+    const client = await connectRaw(server.port);
+    const asked = [ask(server, ['ping', '2']), ask(server, ['ping', '2'])];
+    const pings = [(await client.nextFrame())!, (await client.nextFrame())!];
+    assert.notDeepEqual(pings[0]!.payload, pings[1]!.payload);
+    for (const { payload } of pings.reverse()) client.send(frame(opcode.pong, payload));
+    for (const one of asked) assert.equal((await one).exit, 0);
+    client.destroy();
+  });
+
+  test('one that is not answered has an end', async t => {
+    const server = await openServer(t, '--pong-timeout', '100ms', '--ping-interval', '0');
+    const client = await connectRaw(server.port);
+    const { exit, stderr } = await ask(server, ['ping', '2']);
+    assert.deepEqual([exit, stderr], [1, 'pollywog: connection 2 did not answer within 0.1 s\n']);
+    client.destroy();
+  });
+
+  test('disconnect closes with 1000, or with the code and the reason that are given', async t => {
+    const server = await openServer(t);
+    for (const [words, expected] of [
+      [[], '1000 '],
+      [['4321'], '4321 '],
+      [['3000', 'that', 'is', '\u00e9nough'], '3000 that is \u00e9nough'],
+    ] as const) {
+      const client = await connectRaw(server.port);
+      const [found] = (await rows(server, 'list')).filter(({ wire }) => wire === 'websocket');
+      assert.equal((await ask(server, ['disconnect', String(found?.['id']), ...words])).exit, 0);
+      const { opcode: kind, payload } = (await client.nextFrame())!;
+      assert.deepEqual(
+        [kind, `${payload.readUInt16BE(0)} ${payload.toString('utf8', 2)}`],
+        [opcode.close, expected],
+      );
+      await client.end();
+      while ((await rows(server, 'list')).some(({ wire }) => wire === 'websocket'));
+    }
+  });
+
+  test('a door of commands cannot be closed by one', async t => {
+    const server = await openServer(t);
+    for (const id of ['0', '1']) assert.equal((await ask(server, ['disconnect', id])).exit, 1);
+  });
+});
+
+describe('what others chose', () => {
+  test('commands no terminal', async t => {
+    const server = await openServer(t);
+    const ada = await connectMember(server.port, 'ada', 'pond');
+    ada.send(7, 'red \x1b[31m \x9b2J \u202e bell\x07\r\nserver  fake row');
+    await hearAll(ada);
+    for (const words of [
+      ['history', 'pond'],
+      ['history', 'pond', '--json'],
+    ]) {
+      const { stdout } = await ask(server, words);
+      assert.match(stdout, /red \\u001b\[31m \\u009b2J \\u202e bell\\u0007\\r\\nserver {2}fake row/);
+      assert.doesNotMatch(stdout.replaceAll('\n', ''), /[\x00-\x1f\x7f-\x9f\u202e]/);
+    }
+    ada.socket.destroy();
+  });
+});

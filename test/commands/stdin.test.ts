@@ -1,0 +1,46 @@
+/** The door of whoever started the server: bytes of stdin as lines. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { test } from 'node:test';
+import { linesOf } from '../../src/commands/stdin.ts';
+import { maxCommandBody } from '../../src/protocol/limits.ts';
+import { type OpenServer, openServer } from '../support/doors.ts';
+import { connectRaw } from '../support/rawClient.ts';
+
+async function untilSaid(server: OpenServer, text: string): Promise<void> {
+  while (!server.stderr().includes(text)) await once(server.child.stderr!, 'data');
+}
+
+async function lines(chunks: readonly Buffer[], longest: number): Promise<(string | undefined)[]> {
+  const found: (string | undefined)[] = [];
+  for await (const line of linesOf(Readable.from(chunks), longest)) found.push(line?.toString());
+  return found;
+}
+
+test('lines are the same wherever the stream is cut; those that are too long are left out', async () => {
+  const bytes = Buffer.from('one\r\n\ntoo long\n\u00fc\n123456\r\nlast');
+  const expected = ['one', '', undefined, '\u00fc', undefined, 'last'];
+  for (let size = 1; size <= bytes.length; size++) {
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += size) chunks.push(bytes.subarray(at, at + size));
+    assert.deepEqual(await lines(chunks, 6), expected, `cut every ${size} bytes`);
+  }
+  assert.deepEqual(await lines([], 6), []);
+});
+
+test('a byte order mark is passed over; a line that is not UTF-8, or too long, is refused, and the next one is done', async t => {
+  const server = await openServer(t);
+  const listener = await connectRaw(server.port);
+  const { stdin } = server.child;
+  stdin!.write(Buffer.from('\ufeffbroadcast one\r\n'));
+  assert.equal((await listener.nextFrame())?.payload.toString(), 'one');
+  stdin!.write(Buffer.from('broadcast caf\u00e9\n', 'latin1'));
+  await untilSaid(server, 'pollywog: this line of stdin is not UTF-8: byte 0xe9 at offset 13; ');
+  stdin!.write(`broadcast ${'x'.repeat(maxCommandBody)}\n`);
+  await untilSaid(server, `pollywog: a line of stdin is longer than ${maxCommandBody} bytes`);
+  stdin!.write('broadcast "\\ud83d"\n\nbroadcast two\n');
+  assert.equal((await listener.nextFrame())?.payload.toString(), 'two');
+  await untilSaid(server, 'pollywog: text has half a surrogate pair');
+  listener.destroy();
+});

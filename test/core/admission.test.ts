@@ -1,0 +1,207 @@
+/** Who gets a place: all together, and by address. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  addressRefusal,
+  checkRoom,
+  checkRoomForPolled,
+  maxForAddress,
+  mayEnter,
+  refusalOf,
+} from '../../src/core/admission.ts';
+import { addConnection, type Connection } from '../../src/core/connection.ts';
+import { endingOf } from '../../src/diagnostics/closeReason.ts';
+import { doomed } from '../../src/core/outbox.ts';
+import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
+import type { Server } from '../../src/core/server.ts';
+import { minExtraSockets, refusalRoom } from '../../src/protocol/limits.ts';
+import { websocket } from '../../src/core/readSocketData.ts';
+import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
+
+/** A connection that was accepted, and has said nothing. */
+function enter(server: Server, address = '127.0.0.1:1'): Connection {
+  return addConnection(server, new FakeSocket(address), websocket);
+}
+
+/** One that finished its handshake and proved itself. */
+function enterClient(server: Server, address?: string): Connection {
+  const connection = enter(server, address);
+  assert.equal(refusalOf(connection), undefined);
+  establish(connection);
+  return connection;
+}
+
+function free(connection: Connection): void {
+  leavePlaces(connection);
+  connection.server.connections--;
+}
+
+/** What was dropped in this turn, which is over now. */
+function takeDropped(server: Server): Connection[] {
+  const dropped = doomed.splice(0);
+  for (const connection of dropped) free(connection);
+  server.places.dropped = 0;
+  return dropped;
+}
+
+describe('--max-connections', () => {
+  test('counts clients, not connections that are about to become some', () => {
+    const server = newFakeServer('--max-connections', '2', '--max-per-address', '0');
+    const [first, second, third] = [enter(server), enter(server), enter(server)];
+    checkRoom(first);
+    establish(first);
+    checkRoom(first);
+    checkRoom(second);
+    establish(second);
+    assert.throws(() => checkRoom(third), { code: 503, option: 'maxConnections' });
+    free(first);
+    checkRoom(third);
+    assert.equal(server.places.clients, 2);
+  });
+
+  test('a client that has not proven itself gives its place to the next one, and says why it ended', () => {
+    const server = newFakeServer('--max-connections', '1', '--max-per-address', '0');
+    const [unproven, next] = [enter(server), enter(server)];
+    assert.equal(refusalOf(unproven), undefined);
+    assert.equal(refusalOf(next), undefined);
+    assert.deepEqual(takeDropped(server), [unproven]);
+    assert.match(
+      endingOf(unproven).why,
+      /had not finished its handshake .* took its place \(--max-connections\)$/,
+    );
+    establish(next);
+    assert.equal(refusalOf(enter(server))?.code, 503);
+    assert.deepEqual(takeDropped(server), []);
+  });
+
+  test('when no more connections fit, a newcomer takes the place of one in its handshake, never of a client', () => {
+    const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
+    const clients = Array.from({ length: 10 }, () => enterClient(server));
+    const silent = Array.from({ length: refusalRoom }, () => enter(server));
+    for (let i = 0; i < 200; i++) {
+      assert.equal(mayEnter(server, '203.0.113.7:1'), true);
+      silent.push(enter(server, '203.0.113.7:1'));
+      const dropped = takeDropped(server);
+      assert.equal(dropped.length, 1);
+      assert.ok(!clients.includes(dropped[0]!));
+      assert.equal(server.connections, 10 + refusalRoom);
+    }
+    for (const connection of silent) establish(connection);
+    assert.equal(mayEnter(server, '203.0.113.7:1'), false);
+  });
+
+  test('the address that has the most connections gives a place back, nearly always', () => {
+    const server = newFakeServer('--max-connections', '100', '--max-per-address', '0');
+    const others = Array.from({ length: 10 }, (_, at) => enter(server, `198.51.100.${at}:1`));
+    for (let i = 0; i < 90 + refusalRoom; i++) enter(server);
+    let dropped = 0;
+    for (let i = 0; i < 1000; i++) {
+      assert.equal(mayEnter(server, '127.0.0.1:1'), true);
+      for (const connection of takeDropped(server)) if (others.includes(connection)) dropped++;
+      enter(server);
+    }
+    // By chance alone it would be all ten.
+    assert.ok(dropped < 3, `${dropped} of ten`);
+  });
+
+  test('which one is dropped is left to chance', () => {
+    const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
+    for (let i = 0; i < 10 + refusalRoom; i++) enter(server);
+    const ids = new Set<number>();
+    for (let i = 0; i < 50; i++) {
+      assert.equal(mayEnter(server, '203.0.113.7:1'), true);
+      for (const { id } of takeDropped(server)) ids.add(id);
+      enter(server);
+    }
+    assert.ok(ids.size > 5, `${ids.size} of 50 were different`);
+  });
+});
+
+describe('--max-per-address', () => {
+  test('is half of the places by default: of the connections, the descriptors, or the sessions over HTTP', () => {
+    assert.equal(maxForAddress(newFakeServer('--max-connections', '101')), 51);
+    const server = newFakeServer();
+    assert.equal(
+      maxForAddress({ ...server, descriptors: { limit: 256, listeners: 0, files: 0, pipes: 0 } }),
+      128,
+    );
+    assert.equal(maxForAddress(server, true), 32_768);
+    assert.equal(maxForAddress(newFakeServer('--max-per-address', '7')), 7);
+    assert.equal(maxForAddress(newFakeServer('--max-per-address', '0')), Number.POSITIVE_INFINITY);
+  });
+
+  test('one address gets so many clients, and another one is not refused for it', () => {
+    const server = newFakeServer('--max-per-address', '3');
+    const clients = [1, 2, 3].map(port => enterClient(server, `203.0.113.7:${port}`));
+    const refusal = refusalOf(enter(server, '203.0.113.7:4'));
+    assert.deepEqual([refusal?.code, refusal?.option], [429, 'maxPerAddress']);
+    assert.match(refusal!.message, /^your address \(203\.0\.113\.7\) has 3 connections already; /);
+    enterClient(server, '203.0.113.8:1');
+    free(clients[0]!);
+    enterClient(server, '203.0.113.7:5');
+  });
+
+  test('polling sessions count with the others, though they have no socket', () => {
+    const server = newFakeServer('--max-per-address', '3');
+    for (let i = 0; i < 3; i++) enterClient(server, '203.0.113.7:1');
+    const request = enter(server, '203.0.113.7:4');
+    assert.throws(() => checkRoomForPolled(request), { code: 429, option: 'maxPerAddress' });
+    checkRoomForPolled(enter(server, '203.0.113.8:4'));
+  });
+
+  test('silent connections of one address are bounded, too: a further one replaces one of its own', () => {
+    const server = newFakeServer('--max-per-address', '4');
+    const other = enter(server, '203.0.113.8:1');
+    for (let i = 0; i < 4 + minExtraSockets; i++) {
+      assert.equal(mayEnter(server, '203.0.113.7:1'), true);
+      enter(server, '203.0.113.7:1');
+    }
+    assert.deepEqual(takeDropped(server), []);
+    for (let i = 0; i < 100; i++) {
+      if (!mayEnter(server, '203.0.113.7:1')) continue;
+      enter(server, '203.0.113.7:1');
+      const dropped = takeDropped(server);
+      assert.equal(dropped.length, 1);
+      assert.notEqual(dropped[0], other);
+    }
+    assert.equal(server.connections, 1 + 4 + minExtraSockets);
+  });
+
+  test('IPv6 counts by /64, IPv4 that came over IPv6 as IPv4, Unix sockets not at all', () => {
+    assert.equal(addressKey('[2001:db8:1:2:3::4]:80'), '2001:db8:1:2::/64');
+    assert.equal(addressKey('2001:db8:1:2::'), '2001:db8:1:2::/64');
+    assert.notEqual(addressKey('[2001:db8:1:3::]:80'), addressKey('[2001:db8:1:2::]:80'));
+    for (const address of ['127.0.0.1:50312', '127.0.0.1', '::ffff:127.0.0.1', '[::ffff:7f00:1]:9'])
+      assert.equal(addressKey(address), '127.0.0.1', address);
+    assert.equal(addressKey('[::1]:7'), '::/64');
+    assert.equal(addressKey('[fe80::1%eth0]:7'), 'fe80::/64');
+    assert.equal(addressKey('unix'), undefined);
+    assert.equal(addressKey('gone:0'), undefined);
+  });
+
+  test('a trusted proxy counts for its clients, each by its own address', () => {
+    const server = newFakeServer('--max-per-address', '2', '--trust-proxy', '10.0.0.1');
+    const proxied = Array.from({ length: 20 }, () => enter(server, '10.0.0.1:1'));
+    assert.equal(server.places.byAddress.size, 0);
+    for (const [at, connection] of proxied.entries()) {
+      changeAddress(connection, at < 10 ? '203.0.113.7' : `198.51.100.${at}`);
+      const expected = at === 2 ? 429 : undefined;
+      if (at < 3 || at >= 10) assert.equal(refusalOf(connection)?.code, expected, `${at}`);
+      establish(connection);
+    }
+    for (const connection of proxied) free(connection);
+    assert.equal(server.places.byAddress.size, 0);
+    assert.equal(server.places.clients, 0);
+  });
+
+  test('an address that the proxy tells has no more sockets than one that connects itself', () => {
+    const server = newFakeServer('--max-per-address', '2', '--trust-proxy', '10.0.0.1');
+    const refused = Array.from({ length: 30 }, () => {
+      const connection = enter(server, '10.0.0.1:1');
+      changeAddress(connection, '203.0.113.7');
+      return addressRefusal(connection)?.code;
+    });
+    assert.equal(refused.filter(code => code === undefined).length, 2 + minExtraSockets);
+    assert.equal(refused.filter(code => code === 429).length, 28 - minExtraSockets);
+  });
+});

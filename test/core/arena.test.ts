@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Chunk, recycleArena, reserve } from '../../src/core/arena.ts';
+import { slotCount, slotSize } from '../../src/core/regions.ts';
+import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+
+interface Written {
+  readonly chunk: Chunk;
+  readonly start: number;
+  readonly end: number;
+  readonly byte: number;
+}
+
+function write(size: number, byte: number): Written {
+  const chunk = reserve(size);
+  assert.ok(chunk.used >= chunk.start && chunk.end - chunk.used >= size, 'the room is there');
+  const start = chunk.used;
+  chunk.used += size;
+  chunk.bytes.fill(byte, start, chunk.used);
+  return { chunk, start, end: chunk.used, byte };
+}
+
+function assertUnharmed({ chunk, start, end, byte }: Written): void {
+  for (let at = start; at < end; at++) {
+    if (chunk.bytes[at] !== byte) assert.fail(`byte ${at} of [${start}, ${end}) was overwritten`);
+  }
+}
+
+test('the turn’s memory is used again in the next turn', () => {
+  recycleArena();
+  const first = write(100, 1);
+  recycleArena();
+  const second = write(100, 2);
+  assert.equal(first.chunk.bytes, turnMemory);
+  assert.deepEqual([second.chunk, second.start], [first.chunk, first.start]);
+});
+
+test('a slot is filled before the next one is begun, and lies inside its bounds', () => {
+  recycleArena();
+  const written = Array.from({ length: 2 * slotCount }, () => write(slotSize / 2, 3));
+  assert.equal(new Set(written.map(({ chunk }) => chunk)).size, slotCount);
+  const extra = write(10, 4);
+  assert.notEqual(extra.chunk.bytes, turnMemory, 'then memory outside serves');
+  for (const one of [...written, extra]) assertUnharmed(one);
+  recycleArena();
+});
+
+test('a frame larger than a slot gets memory of its own, which outlives the turn', () => {
+  recycleArena();
+  const large = write(slotSize + 1, 5);
+  assert.ok(large.chunk.outlivesTurn);
+  recycleArena();
+  for (let i = 0; i < 3 * slotCount; i++) write(slotSize, 6);
+  assertUnharmed(large);
+  recycleArena();
+});
+
+test('a pinned chunk is never handed out, and comes back when it is unpinned', () => {
+  const turn = fc.record({
+    sizes: fc.array(
+      fc.oneof(
+        { weight: 8, arbitrary: fc.integer({ min: 1, max: 2000 }) },
+        { weight: 2, arbitrary: fc.integer({ min: 60_000, max: slotSize + 10 }) },
+      ),
+      { maxLength: 12 },
+    ),
+    pin: fc.array(fc.nat(11), { maxLength: 3 }),
+    unpin: fc.array(fc.nat(50), { maxLength: 3 }),
+  });
+  fc.assert(
+    fc.property(fc.array(turn, { minLength: 1, maxLength: 40 }), turns => {
+      const pinned: Written[] = [];
+      let byte = 0;
+      for (const { sizes, pin, unpin } of turns) {
+        const written = sizes.map(size => write(size, ++byte & 0xff));
+        for (const one of written) assertUnharmed(one);
+        for (const one of pinned) assertUnharmed(one);
+        for (const at of pin) {
+          const one = written[at];
+          if (one === undefined) continue;
+          one.chunk.pins++;
+          pinned.push(one);
+        }
+        for (const at of unpin) {
+          const [one] = at < pinned.length ? pinned.splice(at, 1) : [];
+          if (one !== undefined) one.chunk.pins--;
+        }
+        recycleArena();
+      }
+      for (const { chunk } of pinned) chunk.pins--;
+      recycleArena();
+    }),
+    { seed: 6455, numRuns: 150 },
+  );
+  // All slots are there again: nothing was lost on the way.
+  const slots = new Set<Chunk>();
+  for (let i = 0; i < slotCount + 2; i++) slots.add(write(slotSize, 0).chunk);
+  assert.equal([...slots].filter(({ bytes }) => bytes === turnMemory).length, slotCount);
+});

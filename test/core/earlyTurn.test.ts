@@ -1,0 +1,48 @@
+/** A turn that comes before all sockets were asked, as the memory for input is full. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Connection } from '../../src/core/connection.ts';
+import { landingSize } from '../../src/core/regions.ts';
+import type { Wire } from '../../src/core/wire.ts';
+import { bytesArrived, comeToTurn, markReadable } from '../../src/core/poll.ts';
+import { serverLoop } from '../../src/core/serverLoop.ts';
+import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+
+test('an early turn reads what came, and not those who had their share already: the next one does', async () => {
+  const server = newFakeServer();
+  const [newcomer, heldBack] = [openFakeConnection(server, undefined), openFakeConnection(server, undefined)];
+  const reads: [Connection, number][] = [];
+  const wire: Wire = {
+    name: 'fake',
+    isUrgent: () => false,
+    close() {},
+    lost() {},
+    checkDeadlines() {},
+    receive(connection, _bytes, _start, end) {
+      reads.push([connection, server.counters.turns]);
+      connection.isHeldBack = false;
+      return end;
+    },
+  };
+  for (const { connection } of [newcomer, heldBack]) connection.wire = wire;
+  heldBack.connection.input = Buffer.alloc(1);
+  heldBack.connection.inputStart = 0;
+  heldBack.connection.inputEnd = 1;
+  heldBack.connection.isHeldBack = true;
+  markReadable(heldBack.connection);
+
+  const ended = serverLoop(server);
+  for (let i = 0; i < 3; i++) bytesArrived(newcomer.connection, Buffer.alloc(landingSize), landingSize);
+  while (reads.length < 2) await new Promise(setImmediate);
+  assert.deepEqual(
+    reads.map(([connection, turn]) => [connection === newcomer.connection, turn]),
+    [
+      [true, 1],
+      [false, 2],
+    ],
+  );
+  server.isDraining = true;
+  server.connections = 0;
+  comeToTurn();
+  await ended;
+});

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { constants } from 'node:os';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { doomed, endConnection, markDirty } from '../../src/core/outbox.ts';
+import { sendToAll } from '../../src/core/send.ts';
+import { flush, writeDone } from '../../src/core/flush.ts';
+import { arrivals } from '../../src/core/poll.ts';
+import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const open = () => openFakeConnection(newFakeServer('--max-buffered', '0'), undefined);
+const asSent = (text: string) => frame(opcode.text, text, { key: null });
+
+function drain({ connection, socket }: FakeConnection): void {
+  if (!socket.isBusy) return;
+  socket.drain();
+  writeDone(connection, undefined);
+}
+
+test('a connection is written to once a turn, however much was said', () => {
+  const { connection, socket } = open();
+  for (let i = 0; i < 10; i++) sendText(connection, `message ${i}`);
+  assert.equal(socket.writes.length, 0, 'nothing is written before the turn ends');
+  flush();
+  flush();
+  assert.equal(socket.writes.length, 1);
+  assert.deepEqual(
+    socket.written(),
+    Buffer.concat(Array.from({ length: 10 }, (_, i) => asSent(`message ${i}`))),
+  );
+  assert.equal(connection.queue.size, 0);
+  assert.equal(connection.bytesOut, socket.written().length);
+});
+
+test('our end follows what is queued, and the connection goes when the peer has ended, too', () => {
+  const { connection, socket } = open();
+  socket.isStuck = true;
+  sendText(connection, 'last words');
+  endConnection(connection);
+  flush();
+  assert.equal(socket.isShutDown, false, 'its last words are still on their way');
+  socket.isStuck = false;
+  drain({ connection, socket });
+  flush();
+  assert.equal(socket.isShutDown, true);
+  assert.deepEqual(doomed, []);
+  connection.hasPeerEnded = true;
+  drain({ connection, socket });
+  writeDone(connection, undefined);
+  flush();
+  assert.deepEqual(doomed.splice(0), [connection]);
+});
+
+test('someone who had ended while held back is found to be over in the next turn, not in the flush', () => {
+  const { connection } = open();
+  connection.isHeldBack = true;
+  connection.hasPeerEnded = true;
+  connection.handler = {
+    name: 'test',
+    message() {},
+    closed: () => assert.fail('the flush calls no handler'),
+  };
+  markDirty(connection);
+  flush();
+  assert.deepEqual(arrivals.ended.splice(0), [{ connection, error: undefined }]);
+});
+
+test('a write that fails loses its connection, and no other', () => {
+  const [bad, good] = [open(), open()];
+  bad.socket.nextError = -constants.errno.EPIPE;
+  sendText(bad.connection, 'never sent');
+  sendText(good.connection, 'sent');
+  flush();
+  assert.deepEqual(arrivals.ended.splice(0), [{ connection: bad.connection, error: 'EPIPE' }]);
+  assert.equal(bad.connection.queue.size, 0);
+  assert.deepEqual(good.socket.written(), asSent('sent'));
+});
+
+test('whoever drains what was stuck counts as alive', () => {
+  const { connection, socket } = open();
+  socket.isStuck = true;
+  sendText(connection, 'x');
+  flush();
+  (connection.server as { now: number }).now = 777;
+  drain({ connection, socket });
+  assert.equal(connection.heardAt, 777);
+});
+
+test('whatever sticks and drains, each connection gets exactly its own bytes, in order', () => {
+  const count = 4;
+  const size = fc.oneof(
+    { weight: 8, arbitrary: fc.integer({ min: 0, max: 300 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 20_000, max: 300_000 }) },
+  );
+  const act = fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('send' as const), who: fc.nat(count - 1), size }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('broadcast' as const), who: fc.constant(0), size }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant('stick' as const),
+        who: fc.nat(count - 1),
+        size: fc.constant(0),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant('drain' as const),
+        who: fc.nat(count - 1),
+        size: fc.constant(0),
+      }),
+    },
+  );
+  fc.assert(
+    fc.property(fc.array(fc.array(act, { maxLength: 10 }), { maxLength: 30 }), turns => {
+      const all = Array.from({ length: count }, open);
+      const due: Buffer[][] = all.map(() => []);
+      const members = all.map(({ connection }) => connection);
+      let serial = 0;
+      for (const turn of turns) {
+        for (const { do: what, who, size } of turn) {
+          const one = all[who]!;
+          const text = String.fromCharCode(97 + (serial++ % 26)).repeat(size);
+          if (what === 'send') {
+            sendText(one.connection, text);
+            due[who]!.push(asSent(text));
+          } else if (what === 'broadcast') {
+            sendToAll(members, undefined, true, Buffer.from(text), 0, size);
+            for (const bytes of due) bytes.push(asSent(text));
+          } else {
+            one.socket.isStuck = what === 'stick';
+            if (what === 'drain') drain(one);
+          }
+        }
+        flush();
+      }
+      all.forEach((one, i) => {
+        one.socket.isStuck = false;
+        drain(one);
+        flush();
+        assert.ok(one.socket.written().equals(Buffer.concat(due[i]!)), `connection ${i}`);
+        assert.equal(one.connection.queue.size, 0);
+      });
+    }),
+    { seed: 6455, numRuns: 120 },
+  );
+});

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Connection } from '../../src/core/connection.ts';
+import { settleBurst } from '../../src/core/outbox.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
+import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
+import { join, leave, newGroup, publish } from '../../src/core/group.ts';
+import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const text = (words: string): Message => ({
+  isText: true,
+  bytes: Buffer.from(words),
+  start: 0,
+  end: words.length,
+});
+const open = () => openFakeConnection(newFakeServer(), undefined).connection;
+
+function told(connection: Connection): string {
+  settleBurst();
+  return queuedBytes(connection).toString('latin1');
+}
+
+test('a message goes to all who joined and did not leave, but not to the one left out', () => {
+  const group = newGroup();
+  const [a, b, c, stranger] = [open(), open(), open(), open()];
+  for (const member of [a, b, c]) join(group, member);
+  publish(group, text('one'));
+  publish(group, text('two'), a);
+  leave(group, b);
+  leave(group, stranger);
+  publish(group, text('three'));
+  join(group, b);
+  publish(group, text('four'));
+  assert.equal(told(a), '\x81\x03one\x81\x05three\x81\x04four');
+  assert.equal(told(b), '\x81\x03one\x81\x03two\x81\x04four');
+  assert.equal(told(c), '\x81\x03one\x81\x03two\x81\x05three\x81\x04four');
+  assert.equal(told(stranger), '');
+});
+
+test('who joins twice is told once', () => {
+  const group = newGroup();
+  const member = open();
+  join(group, member);
+  join(group, member);
+  publish(group, text('hi'));
+  assert.equal(told(member), '\x81\x02hi');
+});
+
+test('an empty group may be spoken to', () => {
+  publish(newGroup(), text('hello?'));
+});
+
+for (const includeSender of [true, false]) {
+  test(`the broadcast handler ${includeSender ? 'answers' : 'leaves out'} the sender`, () => {
+    const handler = newBroadcastHandler();
+    const server = newFakeServer(...(includeSender ? [] : ['--no-self']));
+    const openHere = () => openFakeConnection(server, handler).connection;
+    const [sender, other, gone] = [openHere(), openHere(), openHere()];
+    for (const connection of [sender, other, gone]) handler.opened?.(connection);
+    handler.closed?.(gone, 1000, '');
+    handler.message(sender, text('hi'));
+    assert.deepEqual(
+      [told(sender), told(other), told(gone)],
+      [includeSender ? '\x81\x02hi' : '', '\x81\x02hi', ''],
+    );
+  });
+}
+
+test('a member that is failed right behind its message still gets that message first', () => {
+  const handler = newBroadcastHandler();
+  const { connection } = openFakeConnection(newFakeServer(), handler);
+  handler.opened?.(connection);
+  const bytes = Buffer.concat([frame(opcode.text, 'hi'), frame(0xb, '')]);
+  readSocketData(connection, bytes, 0, bytes.length);
+  assert.match(told(connection), /^\x81\x02hi\x88.\x03\xea/s);
+});
+
+test('who is sent away right behind a message still gets that message first', () => {
+  const group = newGroup();
+  const member = open();
+  join(group, member);
+  publish(group, text('hi'));
+  websocket.close(member, 1001, '');
+  assert.equal(told(member), '\x81\x02hi\x88\x02\x03\xe9');
+});

@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Handler } from '../../src/core/handler.ts';
+import { hasHeldInput, holdBack, isHeld, resume } from '../../src/core/hold.ts';
+import { dirty } from '../../src/core/outbox.ts';
+import { messageText } from '../../src/protocol/websocket/message.ts';
+import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+
+/** A connection whose handler takes one message at a time, and what that has got. */
+function openBusy(...options: string[]) {
+  const got: string[] = [];
+  const codes: number[] = [];
+  const handler: Handler = {
+    name: 'busy',
+    message(connection, message) {
+      got.push(messageText(message));
+      holdBack(connection);
+    },
+    closed: (_, code) => codes.push(code),
+  };
+  const server = newFakeServer(...options);
+  const { connection } = openFakeConnection(server, handler);
+  connection.trustLevel = 3;
+  return { server, connection, got, codes };
+}
+
+test('a connection that is held back gets its messages one by one, each when it is resumed', () => {
+  const { connection, got } = openBusy();
+  const bytes = Buffer.concat(['one', 'two', 'three'].map(text => frame(opcode.text, text)));
+  let at = readSocketData(connection, bytes, 0, bytes.length);
+  assert.equal(at, 9);
+  assert.equal(readSocketData(connection, bytes, at, bytes.length), at, 'it stays where it is');
+  for (const due of [
+    ['one', 'two'],
+    ['one', 'two', 'three'],
+  ]) {
+    resume(connection);
+    at = readSocketData(connection, bytes, at, bytes.length);
+    assert.deepEqual(got, due);
+  }
+  assert.equal(at, bytes.length);
+});
+
+test('its pings are answered while they come first, those behind a message when that had its turn', () => {
+  const { connection, got } = openBusy();
+  const front = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.ping, 'a'), frame(opcode.ping, 'b')]);
+  const bytes = Buffer.concat([front, frame(opcode.text, 'two'), frame(opcode.ping, 'c')]);
+  const at = readSocketData(connection, bytes, 0, bytes.length);
+  assert.equal(at, front.length);
+  assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01a\x8a\x01b');
+  resume(connection);
+  assert.equal(readSocketData(connection, bytes, at, bytes.length), bytes.length);
+  assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01a\x8a\x01b\x8a\x01c');
+  assert.deepEqual(got, ['one', 'two']);
+});
+
+test('a fragment waits, and a ping between fragments is answered', () => {
+  const { connection, got } = openBusy();
+  holdBack(connection);
+  const bytes = Buffer.concat([
+    frame(opcode.text, 'he', { fin: false }),
+    frame(opcode.ping, 'p'),
+    frame(opcode.continuation, 'llo'),
+  ]);
+  assert.equal(readSocketData(connection, bytes, 0, bytes.length), 0);
+  resume(connection);
+  // All but the last byte: held back again in the middle of a frame.
+  const at = readSocketData(connection, bytes, 0, bytes.length - 1);
+  holdBack(connection);
+  assert.equal(readSocketData(connection, bytes, at, bytes.length), at);
+  resume(connection);
+  assert.equal(readSocketData(connection, bytes, at, bytes.length), bytes.length);
+  assert.deepEqual(got, ['hello']);
+  assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01p');
+});
+
+test('its close is noticed', () => {
+  const { connection, codes } = openBusy();
+  holdBack(connection);
+  const bytes = closeFrame(1000);
+  readSocketData(connection, bytes, 0, bytes.length);
+  assert.deepEqual([codes, connection.phase], [[1000], 'ending']);
+});
+
+test('once we close it ourselves, what waited is passed over and the answer is found behind it', () => {
+  const { connection, got, codes } = openBusy();
+  const bytes = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.text, 'two'), closeFrame(1001)]);
+  const at = readSocketData(connection, bytes, 0, bytes.length);
+  websocket.close(connection, 1001, '');
+  assert.equal(isHeld(connection), false);
+  readSocketData(connection, bytes, at, bytes.length);
+  assert.deepEqual([got, codes], [['one'], [1001]]);
+});
+
+test('it is pinged, and not given up for a pong that we may not have come to', () => {
+  const { server, connection } = openBusy('--ping-interval', '10s', '--pong-timeout', '20s');
+  holdBack(connection);
+  connection.heardAt = server.now;
+  for (let second = 0; second < 120; second++) {
+    server.now += 1000;
+    websocket.checkDeadlines(connection);
+  }
+  assert.equal(connection.endpoint?.state, 'OPEN');
+  assert.equal(queuedBytes(connection).length, 2 * 4, 'four pings: so a peer that has gone is found out');
+  resume(connection);
+  for (let second = 0; second < 60; second++) {
+    server.now += 1000;
+    websocket.checkDeadlines(connection);
+  }
+  assert.equal(connection.endpoint?.state, 'CLOSED', 'whoever is not held back has to answer');
+});
+
+test('its idle time and its closing handshake have their ends as ever', () => {
+  const { server, connection } = openBusy('--close-timeout', '5s');
+  holdBack(connection);
+  websocket.close(connection, 1001, '');
+  server.now += 6000;
+  websocket.checkDeadlines(connection);
+  assert.equal(connection.phase, 'gone');
+});
+
+test('to resume it has the flush look at it; to resume what is not held does nothing', () => {
+  dirty.length = 0;
+  const { connection } = openBusy();
+  resume(connection);
+  assert.deepEqual([dirty.length, connection.isHeldBack], [0, false]);
+  holdBack(connection);
+  assert.equal(hasHeldInput(connection), false);
+  connection.input = Buffer.from('x');
+  assert.equal(hasHeldInput(connection), true);
+  resume(connection);
+  assert.deepEqual([dirty, connection.isHeldBack, hasHeldInput(connection)], [[connection], true, false]);
+});

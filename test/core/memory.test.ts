@@ -1,0 +1,143 @@
+/** The memory budget of all connections together: what counts, and who goes when it is used up. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { newLastingChunk, outputMemory } from '../../src/core/arena.ts';
+import type { Connection } from '../../src/core/connection.ts';
+import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
+import {
+  appendRange,
+  clearQueue,
+  landInFlight,
+  putInFlight,
+  queuedRanges,
+} from '../../src/core/queue.ts';
+import type { Server } from '../../src/core/server.ts';
+import { connectionMemory } from '../../src/protocol/limits.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** A WebSocket connection that has sent `size` bytes of a longer message. */
+function holding(server: Server, size: number): Connection {
+  const { connection } = openFakeConnection(server, undefined);
+  const message = frame(opcode.binary, Buffer.alloc(2 * size));
+  readSocketData(connection, message, 0, message.length - size);
+  updateHeld(connection);
+  return connection;
+}
+
+function closeCode(connection: Connection): number {
+  return queuedBytes(connection).readUInt16BE(2);
+}
+
+test('an unfinished message counts while it is unfinished', () => {
+  const server = newFakeServer();
+  const connection = holding(server, 300 * KiB);
+  assert.ok(connection.held >= 300 * KiB && connection.held < 700 * KiB, `${connection.held}`);
+  assert.equal(server.memory.connections, connection.held);
+  assert.ok(usedMemory(server) >= connection.held);
+
+  connection.endpoint!.incoming = undefined;
+  updateHeld(connection);
+  assert.equal(connection.held, connectionMemory);
+  releaseHeld(connection);
+  assert.equal(server.memory.connections, 0);
+});
+
+test('a frame in the queues of many counts once, as long as one of them or a write refers to it', () => {
+  const before = outputMemory.held;
+  const server = newFakeServer();
+  const queues = Array.from({ length: 100 }, () => openFakeConnection(server, undefined).connection.queue);
+  const chunk = newLastingChunk(MiB);
+  for (const queue of queues) {
+    appendRange(queue, chunk, 0, 1000);
+    appendRange(queue, chunk, 5000, MiB);
+  }
+  assert.equal(outputMemory.held - before, MiB);
+  for (const queue of queues.slice(1)) clearQueue(queue);
+  const [last] = queues;
+  const ranges = queuedRanges(last!);
+  clearQueue(last!);
+  putInFlight(last!, ranges);
+  clearQueue(last!);
+  assert.equal(outputMemory.held - before, MiB, 'the system still reads from it');
+  landInFlight(last!);
+  assert.equal(outputMemory.held, before);
+});
+
+test('over the limit, the largest holders are closed with 1013, and those within their share are left alone', () => {
+  const server = newFakeServer('--max-memory', '5MB');
+  const small = Array.from({ length: 10 }, () => holding(server, 20 * KiB));
+  const large = Array.from({ length: 3 }, () => holding(server, 700 * KiB));
+  const largest = holding(server, 1500 * KiB);
+  const before = usedMemory(server);
+  assert.ok(before > 5 * MiB, `${before}`);
+
+  enforceMemory(server);
+  assert.equal(closeCode(largest), 1013);
+  assert.equal(largest.phase, 'ending');
+  for (const connection of [...small, ...large]) assert.equal(connection.phase, 'open');
+  assert.ok(usedMemory(server) <= 5 * MiB);
+  assert.equal(server.counters.evicted, 1);
+
+  recordEnded(largest);
+  const [record] = findEnded(largest.id);
+  assert.match(record!.why, /it held [\d.]+MB .*limit of 5MB \(--max-memory\)/);
+  assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
+});
+
+test('within the limit nobody is closed, whatever they hold', () => {
+  const server = newFakeServer('--max-memory', '64MB');
+  const connections = Array.from({ length: 20 }, () => holding(server, 500 * KiB));
+  enforceMemory(server);
+  assert.ok(connections.every(({ phase }) => phase === 'open'));
+});
+
+test('--max-memory 0 sets no limit', () => {
+  const server = newFakeServer('--max-memory', '0');
+  const connection = holding(server, 6 * MiB);
+  enforceMemory(server);
+  assert.equal(connection.phase, 'open');
+});
+
+test('a connection is dropped at once while the system still holds a long write of it: only that frees the bytes', () => {
+  const server = newFakeServer('--max-memory', '1MB');
+  const { connection } = openFakeConnection(server, undefined);
+  const before = outputMemory.held;
+  const chunk = newLastingChunk(2 * MiB);
+  putInFlight(connection.queue, [{ chunk, start: 0, end: 2 * MiB }]);
+  enforceMemory(server);
+  assert.equal(connection.phase, 'gone');
+  landInFlight(connection.queue);
+  assert.equal(outputMemory.held, before);
+});
+
+test('connections that commands come in by are never closed for memory', () => {
+  const server = newFakeServer('--max-memory', '1MB');
+  const { connection } = openFakeConnection(server, undefined);
+  Object.assign(connection, { isControl: true });
+  const message = frame(opcode.binary, Buffer.alloc(4 * MiB));
+  readSocketData(connection, message, 0, message.length - 1);
+  updateHeld(connection);
+  enforceMemory(server);
+  assert.equal(connection.phase, 'open');
+});
+
+test('histories that take more than a quarter of the limit are shortened before any connection is closed for them', () => {
+  const server = newFakeServer('--max-memory', '4MB');
+  const asked: number[] = [];
+  server.memory.histories = 5 * MiB;
+  server.memory.trimHistories = most => {
+    asked.push(most);
+    server.memory.histories = most;
+  };
+  const connection = holding(server, 20 * KiB);
+  enforceMemory(server);
+  assert.equal(asked.length, 1);
+  assert.ok(asked[0]! <= MiB);
+  assert.equal(connection.phase, 'open');
+});

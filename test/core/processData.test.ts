@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Handler } from '../../src/core/handler.ts';
+import { doomed } from '../../src/core/outbox.ts';
+import { configureLog } from '../../src/log/log.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
+import { processData } from '../../src/core/processData.ts';
+import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+
+configureLog('error', 'text');
+const message: Message = { isText: true, bytes: Buffer.from('hi'), start: 0, end: 2 };
+
+test('a message is counted, dated, and given to the handler', () => {
+  const server = newFakeServer();
+  const got: unknown[] = [];
+  const handler: Handler = { name: 'test', message: (...given) => got.push(given) };
+  const { connection } = openFakeConnection(server, handler);
+  server.now = 1234;
+  processData(connection, message);
+  assert.deepEqual(got, [[connection, message]]);
+  assert.deepEqual([connection.messagesIn, server.counters.messagesIn, connection.messageAt], [1, 1, 1234]);
+});
+
+test('a handler that throws ends its connection with 1011, tells nothing of our insides, and no other suffers', () => {
+  const server = newFakeServer();
+  const closed: unknown[] = [];
+  const handler: Handler = {
+    name: 'test',
+    message() {
+      throw new Error('the secret');
+    },
+    closed: (_, code, reason) => closed.push([code, reason]),
+  };
+  const { connection } = openFakeConnection(server, handler);
+  const other = openFakeConnection(server, handler).connection;
+  const bytes = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.text, 'two')]);
+  readSocketData(connection, bytes, 0, bytes.length);
+  const said = queuedBytes(connection);
+  assert.equal(said.toString('latin1', 4), 'internal error');
+  assert.equal(said.readUInt16BE(2), 1011);
+  assert.equal(connection.endpoint!.state, 'CLOSING');
+  assert.deepEqual([other.endpoint!.state, other.queue.size], ['OPEN', 0]);
+
+  const answer = closeFrame(1011);
+  readSocketData(connection, answer, 0, answer.length);
+  assert.equal(connection.phase, 'ending');
+  assert.deepEqual(closed, [[1011, '']]);
+  assert.deepEqual(doomed, []);
+});
+
+test('a handler that throws while a connection is lost takes nothing else with it', () => {
+  const server = newFakeServer();
+  const handler: Handler = {
+    name: 'test',
+    message() {},
+    closed() {
+      throw new Error('in closed');
+    },
+  };
+  const { connection } = openFakeConnection(server, handler);
+  assert.doesNotThrow(() => websocket.lost(connection, 'ECONNRESET'));
+  assert.equal(connection.endpoint!.state, 'CLOSED');
+});
+
+test('the handler hears once that its connection is over', () => {
+  const server = newFakeServer();
+  const closed: unknown[] = [];
+  const handler: Handler = {
+    name: 'test',
+    message() {},
+    closed: (_, code, reason) => closed.push([code, reason]),
+  };
+  const { connection } = openFakeConnection(server, handler);
+  const bytes = closeFrame(4001, 'bye');
+  readSocketData(connection, bytes, 0, bytes.length);
+  websocket.lost(connection, undefined);
+  websocket.lost(connection, 'EPIPE');
+  assert.deepEqual(closed, [[4001, 'bye']]);
+
+  const lost = openFakeConnection(server, handler).connection;
+  websocket.lost(lost, 'ECONNRESET');
+  assert.deepEqual(closed.slice(1), [[1006, 'ECONNRESET']]);
+});
+
+test('a connection whose messages make much work stops after its share of the turn', () => {
+  const server = newFakeServer();
+  let count = 0;
+  const handler: Handler = { name: 'test', message: () => count++ };
+  const { connection } = openFakeConnection(server, handler);
+  const flood = Buffer.concat(Array.from({ length: 20_000 }, () => frame(opcode.text, 'x')));
+  const turns: number[] = [];
+  for (let at = 0; at < flood.length; ) {
+    const before = count;
+    at = readSocketData(connection, flood, at, flood.length);
+    turns.push(count - before);
+  }
+  assert.equal(count, 20_000);
+  assert.ok(turns.length > 2 && turns.every(share => share <= 8193), `messages a turn: ${turns}`);
+});

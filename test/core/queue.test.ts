@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Chunk, newLastingChunk } from '../../src/core/arena.ts';
+import {
+  appendRange,
+  clearQueue,
+  keepBeyondTurn,
+  landInFlight,
+  newQueue,
+  putInFlight,
+  queuedRanges,
+  type Range,
+} from '../../src/core/queue.ts';
+
+function turnChunk(text: string): Chunk {
+  const bytes = Buffer.from(text);
+  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, outlivesTurn: false };
+}
+
+const textOf = (ranges: readonly Range[]) =>
+  ranges.map(({ chunk, start, end }) => chunk.bytes.toString('latin1', start, end));
+
+test('a range that starts where the last one ended extends it', () => {
+  const queue = newQueue();
+  const chunk = turnChunk('abcdefgh');
+  appendRange(queue, chunk, 0, 3);
+  appendRange(queue, chunk, 3, 5);
+  assert.deepEqual(textOf(queuedRanges(queue)), ['abcde']);
+  assert.equal(queue.earlier, undefined);
+  appendRange(queue, chunk, 6, 8);
+  appendRange(queue, turnChunk('abcdefghij'), 8, 10);
+  assert.deepEqual(textOf(queuedRanges(queue)), ['abcde', 'gh', 'ij']);
+  assert.equal(queue.size, 9);
+});
+
+test('what is in flight is counted and pinned, and cleared by nothing but its landing', () => {
+  const queue = newQueue();
+  const [one, two] = [turnChunk('one'), turnChunk('two')];
+  appendRange(queue, one, 0, 3);
+  appendRange(queue, two, 0, 3);
+  appendRange(queue, one, 0, 2);
+  const ranges = queuedRanges(queue);
+  clearQueue(queue);
+  assert.equal(queue.size, 0);
+  putInFlight(queue, ranges);
+  assert.deepEqual([one.pins, two.pins, queue.size, queue.inFlightSize], [2, 1, 8, 8]);
+
+  appendRange(queue, two, 1, 3);
+  assert.equal(queue.size, 10);
+  clearQueue(queue);
+  assert.deepEqual([queue.size, queuedRanges(queue).length], [8, 0]);
+
+  appendRange(queue, two, 1, 3);
+  landInFlight(queue);
+  landInFlight(queue);
+  assert.deepEqual([one.pins, two.pins, queue.size, queue.inFlightSize], [0, 0, 2, 0]);
+  assert.deepEqual(textOf(queuedRanges(queue)), ['wo']);
+});
+
+test('what is kept beyond the turn stays as it was, whatever becomes of the turn’s memory', () => {
+  const queue = newQueue();
+  const chunk = turnChunk('first second third');
+  appendRange(queue, chunk, 0, 6);
+  appendRange(queue, chunk, 13, 18);
+  keepBeyondTurn(queue);
+  chunk.bytes.fill('x');
+  assert.deepEqual(textOf(queuedRanges(queue)), ['first third']);
+
+  const later = turnChunk(' fourth');
+  appendRange(queue, later, 0, 7);
+  keepBeyondTurn(queue);
+  later.bytes.fill('x');
+  assert.deepEqual(
+    textOf(queuedRanges(queue)),
+    ['first third fourth'],
+    'later turns go on in the same memory',
+  );
+  assert.equal(queue.size, 18);
+  assert.equal(chunk.pins + later.pins, 0);
+});
+
+test('a large frame that many are to get is shared by their queues, not copied', () => {
+  const large = newLastingChunk(100_000);
+  large.bytes.fill('L');
+  large.used = large.end;
+  const queues = [newQueue(), newQueue()];
+  for (const queue of queues) {
+    const small = turnChunk('small');
+    appendRange(queue, small, 0, 5);
+    appendRange(queue, large, 0, 100_000);
+    appendRange(queue, small, 0, 2);
+    keepBeyondTurn(queue);
+    small.bytes.fill('x');
+    assert.deepEqual(textOf(queuedRanges(queue)), ['small', 'L'.repeat(100_000), 'sm']);
+    assert.equal(queuedRanges(queue)[1]!.chunk, large);
+  }
+});
+
+test('keeping a long backlog of small messages takes little more memory than their bytes', () => {
+  const queue = newQueue();
+  const chunk = turnChunk('0123456789');
+  for (let i = 0; i < 10_000; i++) {
+    appendRange(queue, chunk, 0, 10);
+    keepBeyondTurn(queue);
+  }
+  assert.equal(queue.size, 100_000);
+  const chunks = new Set(queuedRanges(queue).map(range => range.chunk));
+  const held = [...chunks].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  assert.ok(held <= 2 * queue.size, `${held} bytes hold ${queue.size}`);
+  assert.equal(textOf(queuedRanges(queue)).join(''), '0123456789'.repeat(10_000));
+});

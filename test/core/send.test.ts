@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { constants, inflateRawSync } from 'node:zlib';
+import type { Connection } from '../../src/core/connection.ts';
+import { settleBurst } from '../../src/core/outbox.ts';
+import { sendControl, sendMessage, sendToAll, settleSending } from '../../src/core/send.ts';
+import { largestDeflated } from '../../src/protocol/limits.ts';
+import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
+import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
+
+const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>
+  openFakeConnection(newFakeServer(), undefined, deflater).connection;
+
+function tellAll(members: readonly Connection[], bytes: Uint8Array, except?: Connection): void {
+  sendToAll(members, except, true, bytes, 0, bytes.length);
+  settleSending();
+}
+
+function framesOf(bytes: Buffer): RawFrame[] {
+  const reader = new FrameReader();
+  reader.add(bytes);
+  const frames: RawFrame[] = [];
+  for (let next = reader.next(); next !== undefined; next = reader.next()) frames.push(next);
+  assert.equal(reader.rest().length, 0);
+  return frames;
+}
+
+function inflated({ payload }: RawFrame): string {
+  const tail = Buffer.from([0, 0, 0xff, 0xff]);
+  return inflateRawSync(Buffer.concat([payload, tail]), { finishFlush: constants.Z_SYNC_FLUSH }).toString();
+}
+
+test('a message is one unmasked frame with the shortest length there is', () => {
+  const headers: [number, string][] = [
+    [0, '8200'],
+    [1, '8201'],
+    [125, '827d'],
+    [126, '827e007e'],
+    [65_535, '827effff'],
+    [65_536, '827f0000000000010000'],
+    [1_000_000, '827f00000000000f4240'],
+  ];
+  for (const [size, header] of headers) {
+    const connection = open();
+    const payload = Buffer.alloc(size, 'payload');
+    sendMessage(connection, false, payload, 0, size);
+    assert.deepEqual(queuedBytes(connection), Buffer.concat([Buffer.from(header, 'hex'), payload]));
+  }
+});
+
+test('a text is sent as UTF-8, as often as asked, in one range', () => {
+  const connection = open();
+  sendText(connection, 'Hello');
+  sendText(connection, 'Käse');
+  assert.equal(queuedBytes(connection).toString('hex'), '810548656c6c6f81054bc3a47365');
+  assert.equal(connection.queue.earlier, undefined);
+  assert.equal(connection.messagesOut, 2);
+});
+
+test('control frames are sent whole', () => {
+  const connection = open();
+  sendControl(connection, 9, Buffer.from('abc'), 1, 3);
+  assert.equal(queuedBytes(connection).toString('hex'), '89026263');
+});
+
+test('bytes that lie in the turn’s memory are sent as well as those from elsewhere', () => {
+  const connection = open();
+  turnMemory.write('from the turn', 1000);
+  sendMessage(connection, true, turnMemory, 1000, 1013);
+  turnMemory.fill(0, 1000, 1013);
+  assert.equal(queuedBytes(connection).toString('latin1', 2), 'from the turn');
+});
+
+test('nothing is sent to a connection that is closing', () => {
+  const connection = open();
+  connection.endpoint!.state = 'CLOSING';
+  sendText(connection, 'too late');
+  tellAll([connection], Buffer.from('too late'));
+  assert.equal(connection.queue.size, 0);
+  assert.equal(connection.messagesOut, 0);
+});
+
+test('messages from 1024 bytes on are compressed, shorter ones not', () => {
+  const connection = open(newDeflateState(false, 15));
+  sendText(connection, 'x'.repeat(1023));
+  sendText(connection, 'x'.repeat(1024));
+  const [short, long] = framesOf(queuedBytes(connection));
+  assert.deepEqual([short!.rsv, short!.payload.length], [0, 1023]);
+  assert.equal(long!.rsv, 4);
+  assert.ok(long!.payload.length < 100);
+  assert.equal(inflated(long!), 'x'.repeat(1024));
+});
+
+test('a large message that does not compress well is sent as it is, and is not in the context either', () => {
+  const connection = open(newDeflateState(true, 15));
+  const noise = randomBytes(2 * largestDeflated);
+  sendMessage(connection, false, noise, 0, noise.length);
+  const large = Buffer.alloc(2 * largestDeflated, 'large, but it compresses well, ');
+  sendMessage(connection, false, large, 0, large.length);
+  sendMessage(connection, false, noise, 0, largestDeflated);
+  const [tooSlow, quick, longest] = framesOf(queuedBytes(connection));
+  assert.deepEqual([tooSlow!.rsv, quick!.rsv, longest!.rsv], [0, 4, 4]);
+  assert.deepEqual(tooSlow!.payload, noise);
+  assert.deepEqual(inflateRawSync(quick!.payload, { finishFlush: constants.Z_SYNC_FLUSH }), large);
+});
+
+test('a broadcast is compressed for as many windows as take no longer than the largest message', () => {
+  const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateState(false, bits)));
+  tellAll(members, Buffer.alloc(largestDeflated / 2, 'x'));
+  assert.deepEqual(
+    members.map(member => framesOf(queuedBytes(member))[0]!.rsv),
+    [4, 4, 4, 0, 4],
+  );
+  tellAll(members, Buffer.alloc(2 * largestDeflated, 'x'));
+  assert.deepEqual(
+    members.map(member => framesOf(queuedBytes(member))[1]!.rsv),
+    [4, 0, 4, 0, 0],
+  );
+});
+
+test('a broadcast is serialised once, and all members get the same bytes of the same chunk', () => {
+  const members = [open(), open(), open()];
+  tellAll(members, Buffer.from('to all'));
+  const [first] = members;
+  for (const member of members) {
+    assert.equal(queuedBytes(member).toString('latin1'), '\x81\x06to all');
+    assert.equal(member.queue.chunk, first!.queue.chunk);
+    assert.deepEqual([member.queue.start, member.queue.end], [first!.queue.start, first!.queue.end]);
+  }
+});
+
+test('a broadcast is compressed once for each window size, and plain for those who do not compress', () => {
+  const text = 'a long text, '.repeat(200);
+  const plain = [open(), open()];
+  const small = [open(newDeflateState(false, 9)), open(newDeflateState(false, 9))];
+  const wide = [open(newDeflateState(false, 15)), open(newDeflateState(false, 15))];
+  tellAll([...plain, ...small, ...wide], Buffer.from(text));
+  for (const [one, other] of [plain, small, wide]) {
+    assert.deepEqual([one!.queue.chunk, one!.queue.start], [other!.queue.chunk, other!.queue.start]);
+  }
+  assert.equal(framesOf(queuedBytes(plain[0]!))[0]!.payload.toString(), text);
+  for (const member of [small[0]!, wide[0]!]) {
+    const [frame] = framesOf(queuedBytes(member));
+    assert.equal(frame!.rsv, 4);
+    assert.equal(inflated(frame!), text);
+  }
+  assert.notEqual(small[0]!.queue.start, wide[0]!.queue.start);
+});
+
+test('a burst to many is one range for each of them, and keeps its place among what else is sent', () => {
+  const members = [open(), open()];
+  const [one, other] = members;
+  const say = (words: string, except?: Connection) =>
+    sendToAll(members, except, true, Buffer.from(words), 0, words.length);
+  say('a');
+  say('b');
+  sendText(one!, 'c');
+  say('d');
+  say('e', one);
+  say('f');
+  settleBurst();
+  assert.equal(queuedBytes(one!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01f');
+  assert.equal(queuedBytes(other!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01d\x81\x01e\x81\x01f');
+  assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);
+});
+
+test('a broadcast is compressed once for those who keep their context, too, and what follows refers back to it', () => {
+  const keepers = [open(newDeflateState(true, 15)), open(newDeflateState(true, 15))];
+  const noise = randomBytes(2000);
+  tellAll(keepers, noise);
+  sendMessage(keepers[0]!, false, noise, 0, noise.length);
+  const [first, second] = framesOf(queuedBytes(keepers[0]!));
+  const [other] = framesOf(queuedBytes(keepers[1]!));
+  assert.deepEqual(other!.payload, first!.payload);
+  assert.ok(second!.payload.length < first!.payload.length / 10, 'the second refers back to the first');
+  // What the receiver has in its window by then makes the second whole again.
+  const tail = Buffer.from([0, 0, 0xff, 0xff]);
+  const payloads = [first!, second!].flatMap(({ payload }) => [payload, tail]);
+  const all = inflateRawSync(Buffer.concat(payloads), { finishFlush: constants.Z_SYNC_FLUSH });
+  assert.deepEqual(all, Buffer.concat([noise, noise]));
+});
+
+for (const size of [600, 6000])
+  test(`a member too far behind for ${size} bytes more is told so with 1013, and costs no memory from then on`, () => {
+    const server = newFakeServer('--max-buffered', String(1.5 * size));
+    const { connection, socket } = openFakeConnection(server, undefined);
+    const message = Buffer.alloc(size);
+    const send = () => tellAll([connection], message);
+    send();
+    send();
+    assert.equal(server.counters.fellBehind, 0, 'a socket that still takes everything is not behind');
+    socket.isBusy = true;
+    send();
+    assert.equal(server.counters.fellBehind, 1);
+    const [close, ...more] = framesOf(queuedBytes(connection));
+    assert.deepEqual(more, []);
+    assert.equal(close!.opcode, 8);
+    assert.equal(close!.payload.readUInt16BE(), 1013);
+    assert.equal(close!.payload.toString('latin1', 2), 'too far behind');
+    send();
+    assert.equal(server.counters.fellBehind, 1);
+  });

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { beginShare, mayInflate, readLater } from '../../src/core/fairness.ts';
+import { turnShare } from '../../src/protocol/limits.ts';
+import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { endEndpoint, receive } from '../../src/protocol/websocket/endpoint.ts';
+import { work } from '../../src/protocol/work.ts';
+import { newRecord, recorder } from '../support/endpointRun.ts';
+import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+test('input that comes by another way waits behind what is there, and is not read on before it is worked through', () => {
+  const { connection } = openFakeConnection(newFakeServer(), undefined);
+  connection.input = Buffer.from('..one..');
+  connection.inputStart = 2;
+  connection.inputEnd = 5;
+  readLater(connection, Buffer.from('two'));
+  assert.equal(connection.input.toString('utf8', connection.inputStart, connection.inputEnd), 'onetwo');
+  assert.equal(connection.bytesIn, 3);
+  assert.ok(connection.isHeldBack && connection.isDirty);
+  assert.equal(connection.isReading, false);
+});
+
+/** Connections that each have begun to inflate a large message. */
+function openInflating(count: number) {
+  const server = newFakeServer();
+  const large = Buffer.alloc(1024 * 1024);
+  return Array.from({ length: count }, () => {
+    const { connection } = openFakeConnection(server, undefined, newDeflateState(false, 15));
+    const { endpoint } = connection;
+    assert.ok(endpoint !== undefined);
+    const bytes = frame(opcode.binary, deflateMessage(newDeflateState(false, 15), large, 0, large.length), {
+      rsv: 4,
+    });
+    receive(endpoint, { ...recorder, mayInflate: () => false }, newRecord(endpoint), bytes, 0, bytes.length);
+    const ask = () => {
+      beginShare(connection);
+      return mayInflate(connection);
+    };
+    /** Asks in a turn's share, and again when that is spent. */
+    const useGo = () => {
+      assert.equal(ask(), true);
+      inflateSome(endpoint.inflating!.inflation);
+      work.done += turnShare;
+      assert.equal(mayInflate(connection), false);
+      assert.equal(connection.isHeldBack, true);
+      assert.equal(ask(), false);
+    };
+    return { server, connection, endpoint, ask, useGo };
+  });
+}
+
+test('large messages are inflated one at a time, in the order they came; the others hold no more than they came as', () => {
+  const [first, second, third] = openInflating(3);
+  assert.deepEqual([first!.ask(), second!.ask(), third!.ask()], [true, false, false]);
+  assert.ok(first!.endpoint.inflating!.inflation.size > 0);
+  assert.equal(second!.endpoint.inflating!.inflation.size, 0);
+  assert.deepEqual([first!.connection.isHeldBack, second!.connection.isHeldBack], [false, true]);
+  for (const other of [second!, third!]) other.useGo();
+  // The first to ask is not the first in line for that.
+  assert.deepEqual([third!.ask(), second!.ask(), first!.ask()], [false, false, true]);
+  first!.endpoint.inflating = undefined;
+  assert.deepEqual([third!.ask(), second!.ask()], [false, true]);
+  endEndpoint(second!.endpoint);
+  assert.equal(third!.ask(), true);
+  endEndpoint(third!.endpoint);
+});
+
+test('while a very large message is in progress, another gets one share of a turn, which is enough if it is smaller', () => {
+  const [first, smaller] = openInflating(2);
+  assert.deepEqual([first!.ask(), smaller!.ask()], [true, false]);
+  smaller!.useGo();
+  assert.equal(smaller!.endpoint.inflating!.inflation.size, 0, 'it starts over, and waits');
+  assert.equal(smaller!.ask(), false);
+  for (const { endpoint } of [first!, smaller!]) endEndpoint(endpoint);
+});
+
+test('a large message that does not go on makes way for the next, and comes behind it with what it has', () => {
+  const [stuck, next] = openInflating(2);
+  const { counters } = stuck!.server;
+  assert.equal(stuck!.ask(), true);
+  const { inflation } = stuck!.endpoint.inflating!;
+  assert.equal(next!.ask(), false);
+  next!.useGo();
+  let turns = 0;
+  for (; !next!.ask(); turns++) counters.turns++;
+  assert.ok(turns > 1);
+  assert.equal(stuck!.ask(), false);
+  assert.ok(inflation.size > 0);
+  endEndpoint(next!.endpoint);
+  assert.equal(stuck!.ask(), true);
+  endEndpoint(stuck!.endpoint);
+});

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { newChat, visitRoom } from '../../src/handlers/chat/chat.ts';
+import { type Name, readName } from '../../src/handlers/chat/names.ts';
+import { closeStore, openStore } from '../../src/storage/store.ts';
+
+test('a room that was only looked at is closed again, whatever came of the look', t => {
+  const directory = mkdtempSync(join(tmpdir(), 'pollywog-visit-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const store = openStore({ directory, fsync: 'no', rotateAt: 1e6, keep: 1 });
+  const chat = newChat({ messages: 10, bytes: 1000 }, store);
+  const pond = readName(Buffer.from('pond'), 'room') as Name;
+  assert.equal(
+    visitRoom(chat, pond, room => room.name.text),
+    'pond',
+  );
+  assert.equal(store.rooms.size, 0);
+  const fails = () => {
+    throw new Error('it would not');
+  };
+  for (let i = 0; i < 2; i++) assert.throws(() => visitRoom(chat, pond, fails), /it would not/);
+  assert.deepEqual([store.rooms.size, chat.rooms.size], [0, 0]);
+  closeStore(store);
+});

@@ -1,0 +1,173 @@
+/** What waits for clients over HTTP: nothing is lost or mixed up, and what is sent to many is there once. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Chunk, newLastingChunk } from '../../src/core/arena.ts';
+import {
+  addFrames,
+  type Backlog,
+  clearBacklog,
+  memoryOf,
+  newBacklog,
+  newCursor,
+  nextMessage,
+  pauseBacklog,
+  removeUntil,
+} from '../../src/wires/polling/backlog.ts';
+import { newRandom } from '../support/random.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const unmasked = { key: null };
+const KiB = 1024;
+
+/** A chunk of the arena, whose bytes are used again for other frames in the next turn. */
+function newTurnChunk(size: number): Chunk {
+  return { ...newLastingChunk(size), outlivesTurn: false };
+}
+
+/** Puts a frame into the chunk. @returns where it is */
+function put(chunk: Chunk, text: string, kind: number = opcode.text): [Chunk, number, number] {
+  const bytes = frame(kind, text, unmasked);
+  bytes.copy(chunk.bytes, chunk.used);
+  chunk.used += bytes.length;
+  return [chunk, chunk.used - bytes.length, chunk.used];
+}
+
+function texts(backlog: Backlog): string[] {
+  const cursor = newCursor(backlog);
+  const found: string[] = [];
+  while (nextMessage(cursor, backlog.lastSeq)) {
+    assert.equal(cursor.seq, backlog.firstSeq + found.length);
+    found.push(cursor.bytes.toString('utf8', cursor.from, cursor.to));
+  }
+  return found;
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
+
+describe('the backlog of a client over HTTP', () => {
+  test('has what was sent, in order, whatever others get and whatever is acknowledged', () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const random = newRandom(seed);
+      const clients = Array.from({ length: 6 }, () => ({ backlog: newBacklog(), expected: [] as string[] }));
+      const chunk = newTurnChunk(64 * KiB);
+      for (let turn = 1; turn <= 200; turn++) {
+        chunk.bytes.fill(0xee);
+        chunk.used = random.below(1000);
+        for (let sends = random.below(4); sends > 0; sends--) {
+          const text = `${turn}-${sends}`.padEnd(random.below(random.oneIn(9) ? 9000 : 60), '.');
+          const isLasting = random.oneIn(5);
+          const sent = put(isLasting ? newLastingChunk(text.length + 10) : chunk, text);
+          const isForAll = random.oneIn(2);
+          for (const { backlog, expected } of clients) {
+            if (!isForAll && !random.oneIn(3)) continue;
+            addFrames(backlog, ...sent, turn);
+            expected.push(text);
+          }
+        }
+        for (const { backlog, expected } of clients) {
+          if (random.oneIn(20)) pauseBacklog(backlog);
+          if (random.oneIn(40)) addFrames(backlog, ...put(chunk, '', opcode.ping), turn);
+          if (!random.oneIn(10)) continue;
+          const some = random.below(expected.length + 1);
+          removeUntil(backlog, backlog.firstSeq + some - 1);
+          expected.splice(0, some);
+        }
+      }
+      for (const { backlog, expected } of clients) {
+        assert.deepEqual(texts(backlog), expected, `seed ${seed}`);
+        removeUntil(backlog, backlog.lastSeq);
+        assert.deepEqual(texts(backlog), []);
+      }
+    }
+  });
+
+  test('is shared with those who get the same, in one turn and in many', () => {
+    const backlogs = Array.from({ length: 1000 }, newBacklog);
+    const chunk = newTurnChunk(1 * KiB);
+    for (let turn = 1; turn <= 2000; turn++) {
+      chunk.used = 0;
+      const sent = put(chunk, `${turn % 10}`);
+      for (const backlog of backlogs) addFrames(backlog, ...sent, turn);
+    }
+    const each = backlogs.map(memoryOf);
+    // 6,000 bytes of frames: copied for each, they would be six million. What is left are the ranges.
+    assert.ok(sum(each) < 1_100_000, `${sum(each)}`);
+    assert.ok(Math.min(...each) >= 100, 'no client holds nothing');
+    for (const backlog of backlogs.slice(1)) removeUntil(backlog, 2000);
+    assert.ok(memoryOf(backlogs[0]!) > 6000, 'the last one has it alone');
+    assert.equal(texts(backlogs[0]!).length, 2000);
+  });
+
+  test('is shared again after each got something of its own', () => {
+    const backlogs = Array.from({ length: 1000 }, newBacklog);
+    const chunk = newTurnChunk(64 * KiB);
+    for (let turn = 1; turn <= 5; turn++) {
+      chunk.used = 0;
+      for (const backlog of backlogs) addFrames(backlog, ...put(chunk, 'yours'), turn);
+      const sent = put(chunk, 'x'.repeat(2000));
+      for (const backlog of backlogs) addFrames(backlog, ...sent, turn);
+    }
+    const all = sum(backlogs.map(memoryOf));
+    assert.ok(all < 4_000_000, `${all}: 10,000,000 bytes were sent`);
+  });
+
+  test('refers to a large frame, which is there once', () => {
+    const chunk = newLastingChunk(1024 * KiB + 10);
+    const sent = put(chunk, 'x'.repeat(1024 * KiB));
+    const backlogs = Array.from({ length: 100 }, newBacklog);
+    for (const backlog of backlogs) addFrames(backlog, ...sent, 1);
+    assert.ok(sum(backlogs.map(memoryOf)) < 1100 * KiB);
+    const cursor = newCursor(backlogs[0]!);
+    nextMessage(cursor, 1);
+    assert.equal(cursor.bytes, chunk.bytes);
+  });
+
+  test('does not keep a large chunk for a short frame in it', () => {
+    const chunk = newLastingChunk(1024 * KiB);
+    const backlog = newBacklog();
+    addFrames(backlog, ...put(chunk, 'short'), 1);
+    assert.ok(memoryOf(backlog) < 1 * KiB);
+  });
+
+  test('takes little for a client that gets short messages alone', () => {
+    const chunk = newTurnChunk(1 * KiB);
+    const backlog = newBacklog();
+    let frames = 0;
+    for (let turn = 1; turn <= 20_000; turn++) {
+      chunk.used = 0;
+      const sent = put(chunk, 'x');
+      frames += sent[2] - sent[1];
+      addFrames(backlog, ...sent, turn);
+      assert.ok(memoryOf(backlog) < 3 * frames + 400, `${memoryOf(backlog)} for ${frames}`);
+    }
+  });
+
+  test('holds nothing when all is acknowledged, or forgotten', () => {
+    for (const forget of [clearBacklog, (backlog: Backlog) => removeUntil(backlog, backlog.lastSeq)]) {
+      const backlog = newBacklog();
+      const chunk = newTurnChunk(10 * KiB);
+      assert.equal(memoryOf(backlog), 0);
+      addFrames(backlog, ...put(chunk, 'x'), 1);
+      addFrames(backlog, ...put(newLastingChunk(2000), 'y'.repeat(1990)), 1);
+      addFrames(backlog, ...put(chunk, 'z'), 1);
+      forget(backlog);
+      assert.deepEqual([memoryOf(backlog), backlog.size, texts(backlog)], [0, 0, []]);
+      addFrames(backlog, ...put(chunk, 'goes on'), 1);
+      assert.deepEqual([backlog.firstSeq, texts(backlog)], [4, ['goes on']]);
+    }
+  });
+
+  test('what an answer still has to write stays, though it was forgotten', () => {
+    const backlog = newBacklog();
+    const chunk = newTurnChunk(1 * KiB);
+    for (const text of ['one', 'two', 'three']) addFrames(backlog, ...put(chunk, text), 1);
+    const cursor = newCursor(backlog);
+    nextMessage(cursor, 3);
+    clearBacklog(backlog);
+    addFrames(backlog, ...put(chunk, 'four'), 1);
+    const rest: string[] = [];
+    while (nextMessage(cursor, backlog.lastSeq))
+      rest.push(cursor.bytes.toString('utf8', cursor.from, cursor.to));
+    assert.deepEqual(rest, ['two', 'three', 'four']);
+  });
+});

@@ -1,0 +1,35 @@
+/** Bodies of requests, as the HTTP wire reads them. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { turnShare } from '../../src/protocol/limits.ts';
+import { work } from '../../src/protocol/work.ts';
+import { newHttpWire } from '../../src/wires/http.ts';
+import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+
+test('a body in the smallest of chunks is read a share at a time', () => {
+  const server = newFakeServer();
+  const { connection } = openFakeConnection(server, undefined);
+  let content = '';
+  const route = {
+    takes: () => true,
+    admit: () => 1_000_000,
+    answer: (_: unknown, __: unknown, body: Buffer) => {
+      content = body.toString();
+    },
+  };
+  connection.wire = newHttpWire(server, [route]);
+  connection.endpoint = undefined;
+  const count = 5 * turnShare;
+  const head = 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+  const bytes = Buffer.from(`${head}${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`);
+  let rounds = 0;
+  for (let at = 0; content === ''; rounds++) {
+    const before = work.done;
+    at = connection.wire.receive(connection, bytes, at, bytes.length);
+    assert.ok(work.done - before <= turnShare + 1);
+    assert.equal(connection.isHeldBack, content === '');
+  }
+  assert.equal(content, 'x'.repeat(count));
+  // Two lines a chunk.
+  assert.equal(rounds, 10);
+});
