@@ -1,23 +1,27 @@
 /** The server: options → configuration → listeners → serverLoop. */
-import { type Listener, newServer, type Server } from './core/server.ts';
-import { traceConnection } from './diagnostics/trace.ts';
+
 import { newOwnersDoor, newTokenDoor } from './commands/api.ts';
 import type { Control } from './commands/command.ts';
 import { obeyCommandLine } from './commands/commandLine.ts';
 import { commandLines } from './commands/help.ts';
+import { observe } from './commands/observer.ts';
 import { print } from './commands/recall.ts';
-import { reload } from './commands/reload.ts';
+import { reload, reloadAndLog } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
 import { takeStdin } from './commands/stdin.ts';
 import { keepToken } from './commands/token.ts';
+import { drain, stop } from './core/drain.ts';
+import { type Listener, newServer, type Server } from './core/server.ts';
+import { serverLoop } from './core/serverLoop.ts';
+import { traceConnection } from './diagnostics/trace.ts';
+import { closeChat, openChat } from './handlers/chat/chat.ts';
+import type { Chat } from './handlers/chat/room.ts';
+import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
+import { startModules, stopModules } from './handlers/modules/modules.ts';
 import { log } from './log/log.ts';
 import { printableLine } from './log/printable.ts';
-import { drain, stop } from './core/drain.ts';
-import { serverLoop } from './core/serverLoop.ts';
-import { expectReload, obeySignals } from './process/signals.ts';
 import { openControl, openLastingListener } from './net/socketFiles.ts';
 import { openTls } from './net/tls.ts';
-import { startModules, stopModules } from './handlers/modules/modules.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
@@ -29,10 +33,8 @@ import { maxDescriptors } from './process/descriptors.ts';
 import { makeUsualFolders, openLogFile, openPidFile } from './process/files.ts';
 import { notified } from './process/notify.ts';
 import { outputTaken } from './process/output.ts';
+import { expectReload, obeySignals } from './process/signals.ts';
 import { version } from './process/version.ts';
-import { closeChat, openChat } from './handlers/chat/chat.ts';
-import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
-import type { Chat } from './handlers/chat/room.ts';
 import { newFirstWire } from './wires/detect.ts';
 import { newHttpWire } from './wires/http.ts';
 import { newLinesWire } from './wires/lines.ts';
@@ -82,7 +84,11 @@ async function serve(): Promise<number> {
   };
   warnOfGreetings(configuration, modules.greeter !== undefined);
 
-  obeySignals(server, readAgain);
+  obeySignals({
+    isDraining: () => server.isDraining,
+    drain: signal => drain(server, signal),
+    reload: () => void reloadAndLog(server, readAgain, 'SIGHUP'),
+  });
   const listeners: Listener[] = [];
   for (const address of configuration.listeners) {
     listeners.push(await openLastingListener(server, address, firstWires[address.greeting ?? 'shared']));
@@ -93,7 +99,7 @@ async function serve(): Promise<number> {
   await announce(listeners, configuration, starter);
 
   startHandlers(server);
-  await serverLoop(server);
+  await serverLoop(server, observe);
   await stopHandlers(server);
   stopModules(modules);
   await spool?.close();

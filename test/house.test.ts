@@ -11,18 +11,17 @@ const floors = [
   'install',
   'protocol',
   'log',
-  'storage',
   'options',
-  'client',
-  'connection',
+  'storage',
   'process',
-  'exec',
-  'session',
-  'modules',
+  'client',
+  'diagnostics',
+  'core',
+  'net',
+  'handlers',
   'web',
-  'wire',
-  'control',
-  'loop',
+  'wires',
+  'commands',
 ];
 
 /** All that lies at the top of the tree, dotfiles aside. */
@@ -165,7 +164,8 @@ test('only loop/, client/, the recall, which is a client, and pipes to programs 
   );
   assert.ok(users.length > 0);
   const isAllowed = (name: string) =>
-    ['loop', 'client'].includes(folderOf(name)) || ['commands/recall.ts', 'handlers/programs/pipes.ts'].includes(name);
+    ['net', 'client'].includes(folderOf(name)) ||
+    ['commands/recall.ts', 'handlers/programs/pipes.ts'].includes(name);
   noneOf(users.map(({ name }) => name).filter(name => !isAllowed(name)));
 });
 

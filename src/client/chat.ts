@@ -1,7 +1,6 @@
 /** The chat for the terminal, spoken in packets: `ada: hello`, `* ada is here`, `! why not`. */
 import { Buffer } from 'node:buffer';
 import { maxPacketBlob } from '../protocol/limits.ts';
-import type { Message } from '../protocol/websocket/message.ts';
 import {
   Command,
   magic,
@@ -11,6 +10,7 @@ import {
   readPacket,
   writePacket,
 } from '../protocol/tpacket.ts';
+import type { Message } from '../protocol/websocket/message.ts';
 import type { Dialect } from './dialect.ts';
 import { done, Exit, ending, printable } from './ending.ts';
 import type { Output } from './output.ts';

@@ -1,8 +1,8 @@
 /** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
-import { defaults, minRate } from '../protocol/limits.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { defaults, minRate } from '../protocol/limits.ts';
 import { type Deflater, deflateMessage, newDeflateState } from '../protocol/websocket/deflate.ts';
 import {
   type Endpoint,

@@ -1,7 +1,7 @@
 /** What `--verbose` shows of a connection: the handshake's lines, and a line for each frame's header. */
 import { Buffer } from 'node:buffer';
-import { maxFrameHeader } from '../protocol/limits.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import { maxFrameHeader } from '../protocol/limits.ts';
 import { type FrameHeader, newFrameHeader, readFrameHeader } from '../protocol/websocket/frame.ts';
 
 /** Which way: `>` is ours, `<` the server's, as curl has it. */

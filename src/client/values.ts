@@ -1,9 +1,9 @@
 /** The kinds of values that only the client's options have. */
 import { Buffer } from 'node:buffer';
 import { duration, type Kind } from '../options/values.ts';
-import { maxCloseReason } from '../protocol/limits.ts';
 import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
+import { maxCloseReason } from '../protocol/limits.ts';
 
 /** Any text, the empty one, too. */
 export const text: Kind<string> = {

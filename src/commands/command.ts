@@ -3,9 +3,9 @@
  * the same words and gets the same answer.
  */
 import type { Server } from '../core/server.ts';
+import type { Chat } from '../handlers/chat/room.ts';
 import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
-import type { Chat } from '../handlers/chat/room.ts';
 import type { Journal } from './journal.ts';
 import type { Changes } from './reload.ts';
 

@@ -1,11 +1,11 @@
 /** Commands that look: who is there, and what was said. */
 import type { Connection } from '../core/connection.ts';
-import { ProtocolError } from '../protocol/codes.ts';
 import { userOf, visitRoom } from '../handlers/chat/chat.ts';
 import { remembered } from '../handlers/chat/history.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { whenRead } from '../handlers/chat/readRoom.ts';
 import type { Chat, Room } from '../handlers/chat/room.ts';
+import { ProtocolError } from '../protocol/codes.ts';
 import type { Command, Control } from './command.ts';
 import { showSize, showTime } from './show.ts';
 import { isListed, room as roomName } from './values.ts';

@@ -1,9 +1,9 @@
 /** The command that asks a connection whether it is there. */
 import type { Connection } from '../core/connection.ts';
-import { sendControl } from '../core/send.ts';
-import { defaults } from '../protocol/limits.ts';
-import { Opcode, ProtocolError } from '../protocol/codes.ts';
 import { websocket } from '../core/readSocketData.ts';
+import { sendControl } from '../core/send.ts';
+import { Opcode, ProtocolError } from '../protocol/codes.ts';
+import { defaults } from '../protocol/limits.ts';
 import type { Command } from './command.ts';
 import { findConnection, type Target, target } from './values.ts';
 

@@ -1,12 +1,12 @@
 /** Commands that say something to those who are connected. */
 import type { Connection } from '../core/connection.ts';
 import { sendToAll, sendUnasked } from '../core/send.ts';
-import { maxPacketBlob } from '../protocol/limits.ts';
-import { ProtocolError } from '../protocol/codes.ts';
 import { reachRoom, userOf } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { serverNick, type Voice } from '../handlers/chat/room.ts';
 import { announce } from '../handlers/chat/say.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { maxPacketBlob } from '../protocol/limits.ts';
 import type { Command, Values } from './command.ts';
 import { speech } from './journal.ts';
 import { findConnection, message, room as roomName, type Target, target } from './values.ts';

@@ -1,10 +1,10 @@
 /** Commands that tell what happens, and what happened. */
-import { type Ended, findEnded, lastFrames } from '../diagnostics/closedConnections.ts';
+import { type ClosedRecord, findEnded, lastFrames } from '../diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
 import type { Kind } from '../options/values.ts';
-import { maxUnwatched } from '../protocol/limits.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import { maxUnwatched } from '../protocol/limits.ts';
 import type { Command } from './command.ts';
 import { administration } from './journal.ts';
 import { findConnection, id } from './values.ts';
@@ -33,7 +33,7 @@ export const why: Command = {
 };
 
 /** What people want to know first, first, and nothing that is not there. */
-function readable({ why, id, ...rest }: Ended, earlier: number): Readonly<Record<string, unknown>> {
+function readable({ why, id, ...rest }: ClosedRecord, earlier: number): Readonly<Record<string, unknown>> {
   const there = Object.entries(rest).filter(([, value]) => value !== null && value !== '');
   return { why, id, ...Object.fromEntries(there), earlierOfThisId: earlier || undefined };
 }

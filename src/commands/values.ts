@@ -1,9 +1,9 @@
 /** The kinds of values that commands take. */
 import type { Connection } from '../core/connection.ts';
-import type { Kind } from '../options/values.ts';
-import { maxCloseReason } from '../protocol/limits.ts';
-import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
+import type { Kind } from '../options/values.ts';
+import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
+import { maxCloseReason } from '../protocol/limits.ts';
 import type { Control } from './command.ts';
 
 /** A connection: by its id, or as `@nick` by who speaks on it. */

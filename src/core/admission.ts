@@ -1,11 +1,12 @@
 /** Whether a connection is admitted: whether a place is left for it, all together and for its address, and what it speaks. */
+
+import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { type LogFields, log } from '../log/log.ts';
-import { maxPolled, minExtraSockets, refusalRoom, shortageInterval } from '../protocol/limits.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { isPrivateIp, parseNetwork } from '../protocol/ipAddress.ts';
+import { maxPolled, minExtraSockets, refusalRoom, shortageInterval } from '../protocol/limits.ts';
 import type { Connection } from './connection.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
-import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { dropConnection } from './outbox.ts';
 import { isTrustedAddress } from './peer.ts';
 import { type AddressUse, addressKey, becomeClient, giveUpPlace, pickCandidate } from './places.ts';

@@ -1,9 +1,10 @@
 /** The connection record: all there is to know of one client. */
+
+import type { Ending } from '../diagnostics/closeReason.ts';
+import { makeRoomForFrames } from '../diagnostics/recorder.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { Ending } from '../diagnostics/closeReason.ts';
 import type { Handler } from './handler.ts';
-import { makeRoomForFrames } from '../diagnostics/recorder.ts';
 import { updateHeld } from './memory.ts';
 import { type AddressUse, enterPlaces } from './places.ts';
 import type { Producer } from './producer.ts';

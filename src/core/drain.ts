@@ -1,12 +1,13 @@
 /** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
-import { clock } from './clock.ts';
+
 import { noteEnding } from '../diagnostics/closeReason.ts';
-import type { Server } from './server.ts';
 import { log } from '../log/log.ts';
+import { clock } from '../process/clock.ts';
 import { notify } from '../process/notify.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { guard } from './guard.ts';
 import { comeToTurn } from './poll.ts';
+import type { Server } from './server.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
 export function drain(server: Server, why: string): void {

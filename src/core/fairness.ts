@@ -1,8 +1,9 @@
 /** A connection's share of the turn: no one may use the turn up while others wait. */
+
+import { exactClock } from '../process/clock.ts';
 import { heldBackOutput, turnShare } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { work } from '../protocol/work.ts';
-import { exactClock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { markDirty } from './outbox.ts';
 

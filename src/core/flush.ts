@@ -1,16 +1,16 @@
 /** The end of the turn: each connection with something to send is written to, once. */
 
 import { getSystemErrorName } from 'node:util';
+import { heldBackOutput, slicesPerTurn } from '../protocol/limits.ts';
 import { recycleArena } from './arena.ts';
 import { type Connection, hasUnfinished } from './connection.ts';
+import { dropFaulty } from './guard.ts';
 import { updateHeld } from './memory.ts';
 import { dirty, dropConnection, markDirty } from './outbox.ts';
+import { markReadable, peerEnded } from './poll.ts';
 import type { Producer } from './producer.ts';
 import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from './queue.ts';
 import { settleSending } from './send.ts';
-import { heldBackOutput, slicesPerTurn } from '../protocol/limits.ts';
-import { dropFaulty } from './guard.ts';
-import { markReadable, peerEnded } from './poll.ts';
 
 export function flush(): void {
   settleSending();

@@ -1,7 +1,8 @@
 /** Connections that are spoken to together. */
+
+import type { Message } from '../protocol/websocket/message.ts';
 import type { Connection } from './connection.ts';
 import { sendToAll } from './send.ts';
-import type { Message } from '../protocol/websocket/message.ts';
 
 export interface Group {
   readonly members: Set<Connection>;

@@ -1,8 +1,9 @@
 /** A fault of ours costs the connection that brought it out, and no other. */
-import type { Connection } from './connection.ts';
+
 import { noteEnding } from '../diagnostics/closeReason.ts';
-import { dropConnection } from './outbox.ts';
 import { log, stackOf } from '../log/log.ts';
+import type { Connection } from './connection.ts';
+import { dropConnection } from './outbox.ts';
 
 /** Does something on behalf of a connection. */
 export function guard(connection: Connection, act: () => void): void {

@@ -10,8 +10,12 @@
  * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
  * the connection itself. The bytes counted are those allocated, not those used.
  */
+
+import { noteRule } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
+import { giveBuffer } from '../protocol/buffers.ts';
+import { CloseCode } from '../protocol/codes.ts';
 import {
   connectionMemory,
   historyMemoryShare,
@@ -19,14 +23,11 @@ import {
   memoryLowWater,
   tlsMemory,
 } from '../protocol/limits.ts';
-import { giveBuffer } from '../protocol/buffers.ts';
-import { CloseCode } from '../protocol/codes.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
 import { turnMemory } from '../protocol/websocket/mask.ts';
 import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { noteRule } from '../diagnostics/closeReason.ts';
 import { dropConnection, endConnection, requestTurn } from './outbox.ts';
 import { clearQueue } from './queue.ts';
 import type { Server } from './server.ts';

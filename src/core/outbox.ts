@@ -2,13 +2,14 @@
  * What the turn has to do before it ends: the connections with something to send, and those that are over. Everyone but
  * the loop's last stages only adds to these lists.
  */
+
+import { prepareFrames, rememberPrepared, rememberSent } from '../diagnostics/recorder.ts';
+import { isTracing, traceSent } from '../diagnostics/trace.ts';
 import { work } from '../protocol/work.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { prepareFrames, rememberPrepared, rememberSent } from '../diagnostics/recorder.ts';
 import { startSending } from './progress.ts';
 import { appendRange } from './queue.ts';
-import { isTracing, traceSent } from '../diagnostics/trace.ts';
 
 /** Connections that the flush will look at, each once. */
 export const dirty: Connection[] = [];

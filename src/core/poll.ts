@@ -2,14 +2,15 @@
  * The poll: Node's event loop waits for the system, and its callbacks, the sockets', only note what became ready. One
  * `setImmediate` after them lets the turn begin, in which all of it is worked through.
  */
+
+import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
+import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
+import { turnMemory } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
 import { hasWork } from './outbox.ts';
 import { inputEnd, inputStart, landingSize } from './regions.ts';
 import type { Listener } from './server.ts';
 import type { Socket } from './socket.ts';
-import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
-import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
 
 /** What became ready since the last turn. The turn takes it, and leaves the lists empty. */
 export const arrivals = {

@@ -1,14 +1,15 @@
 /** The connection's life, as its handler sees it: opened, one message after the other, closed. */
-import type { Connection } from './connection.ts';
+
 import { noteClosed, noteEnding } from '../diagnostics/closeReason.ts';
-import type { Handler } from './handler.ts';
-import { establish } from './places.ts';
-import type { Server } from './server.ts';
-import { resumeUnfinished } from './unfinished.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import type { Message } from '../protocol/websocket/message.ts';
+import type { Connection } from './connection.ts';
+import type { Handler } from './handler.ts';
+import { establish } from './places.ts';
+import type { Server } from './server.ts';
+import { resumeUnfinished } from './unfinished.ts';
 
 /** The handshake is done, `request` its head: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {

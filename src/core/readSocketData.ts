@@ -4,7 +4,7 @@
  *     bytes → receive (protocol/websocket/endpoint.ts): frame headers → unmasking → ping, pong, close → fragments → whole messages
  *           → processData (session/)
  */
-import type { Connection } from './connection.ts';
+
 import {
   noteCloseReceived,
   noteCloseSent,
@@ -13,15 +13,9 @@ import {
   noteFailed,
   noteOverdue,
 } from '../diagnostics/closeReason.ts';
-import { isHeld, resume } from './hold.ts';
 import { beginReading, endReading, rememberReceived } from '../diagnostics/recorder.ts';
-import { dropConnection, endConnection } from './outbox.ts';
-import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
-import { sendControl } from './send.ts';
-import { beginShare, mayInflate, spendShare } from './fairness.ts';
-import type { Wire } from './wire.ts';
-import { probeInterval } from '../protocol/limits.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { probeInterval } from '../protocol/limits.ts';
 import {
   type EndpointEvents,
   endEndpoint,
@@ -30,7 +24,14 @@ import {
   receive,
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
+import type { Connection } from './connection.ts';
+import { beginShare, mayInflate, spendShare } from './fairness.ts';
+import { isHeld, resume } from './hold.ts';
+import { dropConnection, endConnection } from './outbox.ts';
 import { closeSession, finishData, processData } from './processData.ts';
+import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
+import { sendControl } from './send.ts';
+import type { Wire } from './wire.ts';
 
 /**
  * Reads what came on one connection: unframes, unmasks, answers pings and closes, puts fragments together, and gives

@@ -1,8 +1,10 @@
 /** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
+
+import { noteRule } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
-import { largestDeflated, largestOutput, largestTried } from '../protocol/limits.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
+import { largestDeflated, largestOutput, largestTried } from '../protocol/limits.ts';
 import {
   type Deflater,
   deflateLarge,
@@ -13,7 +15,6 @@ import {
 import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { noteRule } from '../diagnostics/closeReason.ts';
 import { updateHeld } from './memory.ts';
 import { markDirty, queueForAll, queueRange, settleBurst } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';

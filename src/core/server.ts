@@ -1,6 +1,6 @@
 /** What all connections share. */
-import type { Configuration } from '../options/configuration.ts';
-import { clock } from './clock.ts';
+import type { Configuration, Reloadable } from '../options/configuration.ts';
+import { clock } from '../process/clock.ts';
 import type { Connection } from './connection.ts';
 import { type Descriptors, newDescriptors } from './descriptors.ts';
 import type { Handler } from './handler.ts';
@@ -36,16 +36,6 @@ export interface Counters {
   fellBehind: number;
   /** Closed because all connections together held more than `maxMemory`. */
   evicted: number;
-}
-
-/** Something that is read anew on `reload`: certificates, handlers … */
-export interface Reloadable {
-  /**
-   * Reads and checks what is to be, and changes nothing yet.
-   * @returns what puts it in place, and tells, a sentence each, what changed
-   * @throws Error, a sentence: then nothing changes anywhere
-   */
-  prepare(next: Configuration): Promise<() => readonly string[]>;
 }
 
 export interface Server {

@@ -6,23 +6,14 @@
  * work, then those of connections that brought much, then those of connections that had their share of the last turn. What
  * a bound leaves over comes first after the next poll.
  */
-import { mayEnter } from './admission.ts';
-import { exactClock } from './clock.ts';
-import { addConnection, type Connection, hasUnfinished } from './connection.ts';
+
 import { recordEnded } from '../diagnostics/closedConnections.ts';
 import { noteLost } from '../diagnostics/closeReason.ts';
-import { hasHeldInput, isHeld } from './hold.ts';
-import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
-import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from './outbox.ts';
-import { noAddress } from './peer.ts';
-import { leavePlaces } from './places.ts';
-import { clearQueue } from './queue.ts';
-import type { Listener, Server } from './server.ts';
 import { reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
-import type { Socket } from './socket.ts';
-import { freeClosedIds, removeEntry } from './table.ts';
-import { observe } from '../commands/observer.ts';
 import { isLogged, log } from '../log/log.ts';
+import { exactClock } from '../process/clock.ts';
+import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
+import { CloseCode } from '../protocol/codes.ts';
 import {
   connectionMemory,
   costlyShare,
@@ -34,18 +25,30 @@ import {
   urgentShare,
   writeCost,
 } from '../protocol/limits.ts';
-import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { CloseCode } from '../protocol/codes.ts';
 import { turnMemory } from '../protocol/websocket/mask.ts';
 import { work } from '../protocol/work.ts';
-import { endTurn } from './processData.ts';
+import { mayEnter } from './admission.ts';
+import { addConnection, type Connection, hasUnfinished } from './connection.ts';
 import { flush, setReading } from './flush.ts';
 import { dropFaulty, guard, guardLost } from './guard.ts';
+import { hasHeldInput, isHeld } from './hold.ts';
+import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
+import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from './outbox.ts';
+import { noAddress } from './peer.ts';
+import { leavePlaces } from './places.ts';
 import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
+import { endTurn } from './processData.ts';
+import { clearQueue } from './queue.ts';
+import type { Listener, Server } from './server.ts';
+import type { Socket } from './socket.ts';
+import { freeClosedIds, removeEntry } from './table.ts';
 import { checkDeadlines, readClock } from './timers.ts';
 
-/** Serves until the server is draining and its last connection is gone. */
-export async function serverLoop(server: Server): Promise<void> {
+/**
+ * Serves until the server is draining and its last connection is gone.
+ * @param runCommands runs what operators ask for, between control frames and messages
+ */
+export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
   onWork(comeToTurn);
   while (!(server.isDraining && server.connections === 0)) {
     await poll();
@@ -54,7 +57,7 @@ export async function serverLoop(server: Server): Promise<void> {
     server.counters.turns++;
     acceptConnections(server);
     readUrgent();
-    observe();
+    runCommands();
     readMessages();
     endConnections();
     checkDeadlines(server);

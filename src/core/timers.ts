@@ -1,14 +1,14 @@
 /** One timer for all deadlines. While there are connections, it has the turn look at them now and then. */
 
-import { clock, skipLostTime } from './clock.ts';
-import type { Connection } from './connection.ts';
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
+import { clock, skipLostTime } from '../process/clock.ts';
+import { CloseCode } from '../protocol/codes.ts';
+import type { Connection } from './connection.ts';
+import { guard } from './guard.ts';
 import { dropConnection } from './outbox.ts';
+import { comeToTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
 import type { Server } from './server.ts';
-import { CloseCode } from '../protocol/codes.ts';
-import { guard } from './guard.ts';
-import { comeToTurn } from './poll.ts';
 
 let timer: NodeJS.Timeout | undefined;
 let isDue = false;

@@ -6,7 +6,6 @@ import type { Configuration } from '../options/configuration.ts';
 import { flagName } from '../options/option.ts';
 import { duration } from '../options/values.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import type { Connection } from '../core/connection.ts';
 
 /** `network`: the system lost the connection, whoever's fault that was. */
 export type EndedBy = 'client' | 'server' | 'network';
@@ -36,8 +35,18 @@ export interface Ending {
   received: CloseSaid | undefined;
 }
 
+/** What the sentence that explains an end is made of. */
+export interface Ended {
+  ending: Ending | undefined;
+  readonly server: { readonly configuration: Configuration };
+  readonly wire: { readonly name: string };
+  readonly endpoint: { readonly incoming: unknown } | undefined;
+  readonly input: Buffer | undefined;
+  readonly bytesIn: number;
+}
+
 /** What is known so far; made where nothing is. */
-export function endingOf(connection: Connection): Ending {
+export function endingOf(connection: Ended): Ending {
   connection.ending ??= {
     by: 'server',
     why: '',
@@ -63,7 +72,7 @@ const none: Particulars = {};
 
 /** The connection ends, or is about to, because of this; if something else ends it already, that stays the cause. */
 export function noteEnding(
-  connection: Connection,
+  connection: Ended,
   by: EndedBy,
   why: string,
   particulars: Particulars = none,
@@ -78,17 +87,17 @@ export function noteEnding(
 }
 
 /** We close it, for a reason that the peer is told in these words. */
-export function noteClosing(connection: Connection, reason: string): void {
+export function noteClosing(connection: Ended, reason: string): void {
   noteEnding(connection, 'server', reason === '' ? 'we closed it' : `we closed it: ${reason}`);
 }
 
 /** We close it because of an option, which the sentence names. */
-export function noteRule(connection: Connection, rule: string, option: keyof Configuration): void {
+export function noteRule(connection: Ended, rule: string, option: keyof Configuration): void {
   noteEnding(connection, 'server', `${rule} (${flagName(option)})`);
 }
 
 /** The same for a deadline: `no answer to a ping`, `pongTimeout`. */
-export function noteDeadline(connection: Connection, what: string, option: Deadline): void {
+export function noteDeadline(connection: Ended, what: string, option: Deadline): void {
   noteEnding(connection, 'server', overdue(connection, what, option));
 }
 
@@ -100,12 +109,12 @@ type Deadline =
   | 'pollTimeout'
   | 'drainTimeout';
 
-function overdue({ server }: Connection, what: string, option: Deadline): string {
+function overdue({ server }: Ended, what: string, option: Deadline): string {
   return `${what} within ${duration.show(server.configuration[option])} (${flagName(option)})`;
 }
 
 /** Something was to follow, and did not in time: the connection is ended without it. If nothing ended it before, this does. */
-export function noteOverdue(connection: Connection, what: string, option: Deadline): void {
+export function noteOverdue(connection: Ended, what: string, option: Deadline): void {
   const ending = endingOf(connection);
   const sentence = overdue(connection, what, option);
   if (ending.why === '') noteEnding(connection, 'server', sentence);
@@ -113,7 +122,7 @@ export function noteOverdue(connection: Connection, what: string, option: Deadli
 }
 
 /** The peer's close frame came. */
-export function noteCloseReceived(connection: Connection, code: number, reason: string): void {
+export function noteCloseReceived(connection: Ended, code: number, reason: string): void {
   endingOf(connection).received = { code, reason };
   const quoted = reason === '' ? '' : `: ${JSON.stringify(reason)}`;
   const meaning = meanings[code] === undefined ? '' : ` (${meanings[code]})`;
@@ -133,28 +142,28 @@ const meanings: Readonly<Record<number, string>> = {
 };
 
 /** Our close frame was queued. */
-export function noteCloseSent(connection: Connection, payload: Uint8Array): void {
+export function noteCloseSent(connection: Ended, payload: Uint8Array): void {
   const bytes = Buffer.from(payload);
   const code = bytes.length < 2 ? CloseCode.NoStatusReceived : bytes.readUInt16BE();
   endingOf(connection).sent = { code, reason: bytes.toString('utf8', 2) };
 }
 
 /** The peer broke a rule, and the connection was failed with this code and reason. */
-export function noteFailed(connection: Connection, code: number, reason: string): void {
+export function noteFailed(connection: Ended, code: number, reason: string): void {
   const option = code === CloseCode.MessageTooBig && reason.endsWith('here') ? 'maxMessage' : undefined;
   const which = option === undefined ? '' : ` (${flagName(option)})`;
   noteEnding(connection, 'server', `we failed it with ${code}, for what the client sent: ${reason}${which}`);
 }
 
 /** What its handler was told. */
-export function noteClosed(connection: Connection, code: number, reason: string): void {
+export function noteClosed(connection: Ended, code: number, reason: string): void {
   const ending = endingOf(connection);
   ending.code = code;
   ending.reason = reason;
 }
 
 /** The peer ended TCP, or the system lost the connection (`errno`). */
-export function noteLost(connection: Connection, errno: string | undefined): void {
+export function noteLost(connection: Ended, errno: string | undefined): void {
   if (errno !== undefined) {
     const meaning =
       errors[errno] ?? (/^E[A-Z]+$/.test(errno) ? 'the system lost the connection' : 'TLS failed');
@@ -169,11 +178,11 @@ export function noteLost(connection: Connection, errno: string | undefined): voi
 }
 
 /** A proxy's header and the handshake of TLS say nothing yet: health checks end there. */
-function hasSaidNothing({ bytesIn, wire, input }: Connection): boolean {
+function hasSaidNothing({ bytesIn, wire, input }: Ended): boolean {
   return bytesIn === 0 || (wire.name === 'unknown' && input === undefined);
 }
 
-function howLeft(connection: Connection): string {
+function howLeft(connection: Ended): string {
   const { wire, endpoint, input } = connection;
   if (wire.name === 'websocket') {
     const isCut = endpoint?.incoming !== undefined || input !== undefined;

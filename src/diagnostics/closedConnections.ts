@@ -1,15 +1,22 @@
 /** The connections that have ended, the last of them, and why: what `why` answers from. */
 import { isLogged, log } from '../log/log.ts';
+import type { Configuration } from '../options/configuration.ts';
 import { maxEnded } from '../protocol/limits.ts';
-import type { Connection } from '../core/connection.ts';
-import { type CloseSaid, type EndedBy, type Ending, endingOf, noteEnding } from './closeReason.ts';
+import {
+  type CloseSaid,
+  type Ended,
+  type EndedBy,
+  type Ending,
+  endingOf,
+  noteEnding,
+} from './closeReason.ts';
 import type { RememberedFrame } from './frameEntry.ts';
-import { copyFrames, framesIn, framesSize, rememberedFrames } from './recorder.ts';
+import { copyFrames, framesIn, framesSize, type Recorded, rememberedFrames } from './recorder.ts';
 import { showFrame } from './showFrame.ts';
 import { endTrace } from './trace.ts';
 
 /** All there is to know of a connection that has ended. As JSON it is the same. */
-export interface Ended {
+export interface ClosedRecord {
   readonly id: number;
   readonly wire: string;
   /** `null` where there was none yet: the handshake was refused, say. */
@@ -40,6 +47,18 @@ export interface Ended {
   readonly frames: readonly string[];
 }
 
+/** What is recorded of a connection that is about to be freed. */
+export interface Closed extends Ended, Recorded {
+  readonly server: { readonly now: number; readonly configuration: Configuration };
+  readonly endpoint: { readonly maxMessage: number; readonly incoming: unknown } | undefined;
+  readonly handlerName: string | undefined;
+  readonly address: string;
+  readonly acceptedAt: number;
+  readonly messagesIn: number;
+  readonly messagesOut: number;
+  readonly bytesOut: number;
+}
+
 /** What is kept of one, as it comes: it is made readable when someone asks. */
 interface Kept {
   readonly id: number;
@@ -65,7 +84,7 @@ let next = 0;
 let keptFrames = new Int32Array(16 * framesSize);
 
 /** The connection is over and about to be freed: tells it, and keeps it, unless nobody will ever ask. */
-export function recordEnded(connection: Connection): void {
+export function recordEnded(connection: Closed): void {
   const { id } = connection;
   endTrace(id);
   // Nobody had to say why a request that was answered, a page or a command, is over.
@@ -94,7 +113,7 @@ export function recordEnded(connection: Connection): void {
 }
 
 /** @returns how many there are */
-function keepFrames(connection: Connection): number {
+function keepFrames(connection: Closed): number {
   const at = next * framesSize;
   if (at === keptFrames.length) {
     const grown = new Int32Array(Math.min(2 * keptFrames.length, maxEnded * framesSize));
@@ -104,7 +123,7 @@ function keepFrames(connection: Connection): number {
   return copyFrames(connection, keptFrames, at);
 }
 
-function closedFields(connection: Connection, ending: Ending) {
+function closedFields(connection: Closed, ending: Ending) {
   const { id, address, server, acceptedAt, messagesIn, messagesOut, bytesIn, bytesOut } = connection;
   const { by, why, aftermath, code, reason, status, errno } = ending;
   const seconds = (server.now - acceptedAt) / 1000;
@@ -118,12 +137,12 @@ function closedFields(connection: Connection, ending: Ending) {
  * Those of the last `maxEnded` that had this id, newest first. Pages that were served, and connections on which nothing was
  * said, are not there.
  */
-export function findEnded(id: number): Ended[] {
+export function findEnded(id: number): ClosedRecord[] {
   const newestFirst = kept.map((_, index) => (next - 1 - index + kept.length) % kept.length);
   return newestFirst.filter(index => kept[index]!.id === id).map(show);
 }
 
-function show(index: number): Ended {
+function show(index: number): ClosedRecord {
   const { ending, handler, acceptedAt, now, endedAt, frames, ...rest } = kept[index]!;
   const { by, why, aftermath, code, reason, sent, received, status, errno } = ending;
   return {
@@ -138,7 +157,7 @@ function show(index: number): Ended {
 }
 
 /** The last frames of a connection that is there, oldest first. */
-export function lastFrames(connection: Connection): string[] {
+export function lastFrames(connection: Closed): string[] {
   return showFrames(rememberedFrames(connection), Date.now());
 }
 

@@ -10,7 +10,6 @@
 import { Opcode } from '../protocol/codes.ts';
 import { type FrameHeader, frameEnd } from '../protocol/websocket/frame.ts';
 import { turnMemory } from '../protocol/websocket/mask.ts';
-import type { Connection } from '../core/connection.ts';
 import {
   copyEntry,
   entryWords,
@@ -21,7 +20,17 @@ import {
   type RememberedFrame,
   rawFlag,
 } from './frameEntry.ts';
-import { isTracing, traceReceived, traceSent } from './trace.ts';
+import { isTracing, type Traced, traceReceived, traceSent } from './trace.ts';
+
+/** What the recorder needs of a connection, and what it keeps in it. */
+export interface Recorded extends Traced {
+  readonly server: { readonly now: number };
+  /** WebSocket's state, if that is spoken: only then are there frames. */
+  readonly endpoint: { readonly maxMessage: number; readonly incoming: unknown } | undefined;
+  /** How many of its last frames are recorded, and a burst before them. */
+  frames: number;
+  burst: Int32Array | undefined;
+}
 
 const entriesEach = 8;
 /** Words that the entries of one connection take, where they lie together. */
@@ -52,7 +61,7 @@ function entryAt(id: number, index: number): number {
 }
 
 /** `connection.frames` counts to 15 and then on from 8: it tells which entry is next, and how many there are. */
-function nextEntry(connection: Connection): number {
+function nextEntry(connection: Recorded): number {
   const { id, frames } = connection;
   if (frames < 15) {
     connection.frames = frames + 1;
@@ -64,12 +73,12 @@ function nextEntry(connection: Connection): number {
 }
 
 /** The connection that is being read, and where its frames begin in the turn's memory; `~start` for those of ours. */
-let reading: Connection | undefined;
+let reading: Recorded | undefined;
 const noted = new Int32Array(entriesEach);
 let notedCount = 0;
 
 /** Until `endReading`, the bytes that come of this connection and those that go to it stay where they are. */
-export function beginReading(connection: Connection): void {
+export function beginReading(connection: Recorded): void {
   reading = connection;
   notedCount = 0;
 }
@@ -93,13 +102,13 @@ function copyNoted(): void {
 }
 
 /** The next entry is written at once: what was noted comes before it. */
-function settle(connection: Connection): void {
+function settle(connection: Recorded): void {
   if (notedCount > 0 && connection === reading) copyNoted();
 }
 
 /** A frame begins to come in: as `frame` of `EndpointEvents`. */
 export function rememberReceived(
-  connection: Connection,
+  connection: Recorded,
   header: FrameHeader,
   bytes: Uint8Array,
   start: number,
@@ -127,7 +136,7 @@ export function rememberReceived(
 }
 
 /** Bytes came in on a wire that has no frames. */
-export function rememberBytes(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
+export function rememberBytes(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
   if (start === end) return;
   const length = end - start;
   fillEntry(slab, nextEntry(connection), connection.server.now, rawFlag, length, bytes, start, end, 0);
@@ -135,7 +144,7 @@ export function rememberBytes(connection: Connection, bytes: Uint8Array, start: 
 }
 
 /** One frame of ours, header and all, or bytes where there are no frames, will be sent. */
-export function rememberSent(connection: Connection, bytes: Uint8Array, start: number, end: number): void {
+export function rememberSent(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
   const isFramed = connection.endpoint !== undefined;
   if (connection === reading && isFramed && bytes === turnMemory) {
     noted[notedCount++ & 7] = ~start;
@@ -181,7 +190,7 @@ export function prepareFrames(
   if (preparedCount === entriesEach && members > entriesEach) shared = prepared.slice();
 }
 
-export function rememberPrepared(connection: Connection): void {
+export function rememberPrepared(connection: Recorded): void {
   settle(connection);
   if (shared !== undefined) {
     connection.burst = shared;
@@ -192,7 +201,7 @@ export function rememberPrepared(connection: Connection): void {
 }
 
 /** What is remembered of a connection, oldest first. */
-export function rememberedFrames(connection: Connection): RememberedFrame[] {
+export function rememberedFrames(connection: Recorded): RememberedFrame[] {
   const entries = new Int32Array(framesSize);
   return framesIn(entries, 0, copyFrames(connection, entries, 0), connection.server.now);
 }
@@ -201,7 +210,7 @@ export function rememberedFrames(connection: Connection): RememberedFrame[] {
  * Copies a connection's entries, oldest first; `framesIn` reads them. `into[at, at + framesSize)` is the caller's.
  * @returns how many there are
  */
-export function copyFrames(connection: Connection, into: Int32Array, at: number): number {
+export function copyFrames(connection: Recorded, into: Int32Array, at: number): number {
   settle(connection);
   const { id, frames, burst } = connection;
   const own = Math.min(frames, entriesEach);

@@ -3,7 +3,7 @@
  * connection has in a turn; who it was is only said of a turn that took too long.
  */
 import { log } from '../log/log.ts';
-import { exactClock } from '../core/clock.ts';
+import { exactClock } from '../process/clock.ts';
 
 /** Whose work is being timed; empty: nobody's. */
 let running = '';

@@ -1,8 +1,14 @@
 /** The trace: each frame of the connections one wants to see, as an event (`frame`), when it comes or is queued. */
 import { log } from '../log/log.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
-import type { Connection } from '../core/connection.ts';
 import { frameFields, type ShownFrame, showFrame } from './showFrame.ts';
+
+/** What the trace needs of a connection. */
+export interface Traced {
+  readonly id: number;
+  /** Commands come in by it. */
+  readonly isControl: boolean;
+}
 
 /** Of a payload no more is shown. */
 const headSize = 48;
@@ -30,7 +36,7 @@ export function tracedConnections(): 'all' | readonly number[] {
 }
 
 /** Never one that commands come in by: whoever watches would see themselves being told. */
-function isTraced({ id, isControl }: Connection): boolean {
+function isTraced({ id, isControl }: Traced): boolean {
   return !isControl && (isEveryone || traced.has(id));
 }
 
@@ -42,7 +48,7 @@ export function endTrace(id: number): void {
 
 /** @param key of the masked payload, of which `bytes[start, end)` are there */
 export function traceReceived(
-  connection: Connection,
+  connection: Traced,
   first: number | undefined,
   length: number,
   bytes: Uint8Array,
@@ -58,7 +64,7 @@ export function traceReceived(
 
 /** `bytes[start, end)` are to be sent: frames of ours, or, where there are none, just bytes. */
 export function traceSent(
-  connection: Connection,
+  connection: Traced,
   isFramed: boolean,
   bytes: Uint8Array,
   start: number,
@@ -79,6 +85,6 @@ export function traceSent(
   }
 }
 
-function traceFrame({ id }: Connection, frame: ShownFrame): void {
+function traceFrame({ id }: Traced, frame: ShownFrame): void {
   log('info', 'frame', { id, ...frameFields(frame) }, `id=${id} ${showFrame(frame)}`);
 }

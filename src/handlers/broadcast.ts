@@ -1,5 +1,5 @@
-import type { Handler } from '../core/handler.ts';
 import { join, leave, newGroup, publish } from '../core/group.ts';
+import type { Handler } from '../core/handler.ts';
 
 /** Every message goes to all connections of this handler: not to its sender with `--no-self`. */
 export function newBroadcastHandler(): Handler {

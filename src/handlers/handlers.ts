@@ -1,13 +1,13 @@
 /** The handlers there are. A new one is a file beside this and a line here. */
 import type { Handler } from '../core/handler.ts';
 import type { Server } from '../core/server.ts';
-import { makeProgramHandlers } from './programs/programs.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { newBroadcastHandler } from './broadcast.ts';
-import { echo } from './echo.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
+import { echo } from './echo.ts';
+import { makeProgramHandlers } from './programs/programs.ts';
 
 const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
   echo: () => echo,

@@ -10,13 +10,13 @@
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Connection } from '../core/connection.ts';
+import { writeDone } from '../core/flush.ts';
 import { showPeer } from '../core/peer.ts';
+import { bytesArrived, peerEnded } from '../core/poll.ts';
 import type { Range } from '../core/queue.ts';
 import { landingSize } from '../core/regions.ts';
 import type { Socket } from '../core/socket.ts';
 import { turnMemory } from '../protocol/websocket/mask.ts';
-import { writeDone } from '../core/flush.ts';
-import { bytesArrived, peerEnded } from '../core/poll.ts';
 
 interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void;

@@ -4,6 +4,7 @@ import { type AddressInfo, createConnection, createServer, type Server as NetSer
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../core/descriptors.ts';
 import { showAddress } from '../core/peer.ts';
+import { arrivals, socketAccepted } from '../core/poll.ts';
 import type { Listener, Server } from '../core/server.ts';
 import type { Socket } from '../core/socket.ts';
 import { addEntry, nextId, removeEntry } from '../core/table.ts';
@@ -14,7 +15,6 @@ import { showListenAddress } from '../options/listenUrl.ts';
 import { groupId } from '../process/groups.ts';
 import { acceptReserve } from '../protocol/limits.ts';
 import { BareSocket, canUseBareSockets } from './handleSocket.ts';
-import { arrivals, socketAccepted } from '../core/poll.ts';
 import { PublicSocket } from './streamSocket.ts';
 
 /**

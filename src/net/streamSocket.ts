@@ -1,11 +1,11 @@
 /** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See bareSocket.ts for the other kind. */
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../core/connection.ts';
+import { writeDone } from '../core/flush.ts';
 import { showPeer } from '../core/peer.ts';
+import { bytesArrived, peerEnded } from '../core/poll.ts';
 import { landInFlight, type Range } from '../core/queue.ts';
 import type { Socket } from '../core/socket.ts';
-import { writeDone } from '../core/flush.ts';
-import { bytesArrived, peerEnded } from '../core/poll.ts';
 
 /**
  * The stream is given so much at a time, so that it can be seen how far a slow peer has come. A TLSSocket enciphers all

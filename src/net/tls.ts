@@ -2,6 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { Connection } from '../core/connection.ts';
+import { markReadable } from '../core/poll.ts';
 import type { Security } from '../core/security.ts';
 import type { Server } from '../core/server.ts';
 import type { Configuration } from '../options/configuration.ts';
@@ -9,10 +10,15 @@ import { UsageError } from '../options/error.ts';
 import { readAuthority, readPemPair } from '../options/pem.ts';
 import { checkTls } from '../options/tls.ts';
 import { stampOf } from '../storage/links.ts';
-import type { Secure } from '../wires/tls.ts';
 import { BareSocket } from './handleSocket.ts';
-import { markReadable } from '../core/poll.ts';
 import { PublicSocket } from './streamSocket.ts';
+
+/**
+ * Lets TLS have the connection's socket, and `hello`, the bytes that came already, which are copied. From then on the
+ * connection gets what TLS has deciphered; `connection.security` is set when the handshake is done.
+ * @returns false where no certificate is configured: nothing has happened
+ */
+export type Secure = (connection: Connection, hello: Buffer) => boolean;
 
 /** A certificate and its key, ready for use. */
 interface Identity {

@@ -1,6 +1,7 @@
 /** The kinds of values that name a place: where to listen, and whose pages may connect. */
-import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
+
 import { parseOrigin, parseOriginRule } from '../protocol/http/origin.ts';
+import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
 import type { Kind } from './values.ts';
 
 /** How a listener listens. */

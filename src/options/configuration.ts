@@ -208,3 +208,13 @@ function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[]
   }
   return listeners;
 }
+
+/** Something that is read anew on `reload`: certificates, handlers … */
+export interface Reloadable {
+  /**
+   * Reads and checks what is to be, and changes nothing yet.
+   * @returns what puts it in place, and tells, a sentence each, what changed
+   * @throws Error, a sentence: then nothing changes anywhere
+   */
+  prepare(next: Configuration): Promise<() => readonly string[]>;
+}

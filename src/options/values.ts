@@ -1,6 +1,7 @@
 /** The kinds of values an option can have. Each reads a word (flag, environment) or a JSON value alike. */
-import { maxHistoryBytes } from '../protocol/limits.ts';
+
 import { isToken } from '../protocol/http/fields.ts';
+import { maxHistoryBytes } from '../protocol/limits.ts';
 
 export interface Kind<T> {
   /** What stands for the value in `--help`; empty for a flag, which takes none. */

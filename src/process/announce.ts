@@ -1,5 +1,4 @@
 /** Tells people and programs that the server listens, and where. */
-import type { Listener } from '../core/server.ts';
 import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import type { Starter } from './daemon.ts';
@@ -10,7 +9,7 @@ import { notify } from './notify.ts';
  * @param starter of a daemon: the lines go to its stdout
  */
 export async function announce(
-  listeners: readonly Listener[],
+  listeners: readonly { readonly url: string; readonly port: number | undefined }[],
   { logFormat, origins, tlsCert }: Configuration,
   starter: Starter | undefined,
 ): Promise<void> {

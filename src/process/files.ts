@@ -1,13 +1,18 @@
 /** The files of a server as a process: the log, which is opened anew on reload, and the process id's, which is made again then. */
 import { dirname } from 'node:path';
-import type { Server } from '../core/server.ts';
 import { configureLog, log } from '../log/log.ts';
 import { checkLog, logTo } from '../log/sink.ts';
-import type { Configuration } from '../options/configuration.ts';
+import type { Configuration, Reloadable } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { logPlace, type Places, pidPlace } from '../options/places.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { holdPidFile } from './pidFile.ts';
+
+/** What is configured, and is read again on reload. */
+interface Configured {
+  readonly configuration: Configuration;
+  readonly reloadables: Reloadable[];
+}
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
 export function makeUsualFolders(configuration: Configuration, usual: Places): void {
@@ -25,7 +30,7 @@ export function makeUsualFolders(configuration: Configuration, usual: Places): v
  * The log goes where it is to go. On reload its file is opened anew: it may have been put aside, as logrotate does.
  * @throws Error, a sentence, where it cannot be opened
  */
-export function openLogFile({ configuration, reloadables }: Server, usual: Places): void {
+export function openLogFile({ configuration, reloadables }: Configured, usual: Places): void {
   const open = (now: Configuration) => {
     logTo(logPlace(now, usual));
     configureLog(now.logLevel, now.logFormat);
@@ -53,7 +58,7 @@ export function openLogFile({ configuration, reloadables }: Server, usual: Place
  * the reload's answer say so.
  * @throws Error, a sentence, where another server has it, or it cannot be had
  */
-export function openPidFile({ configuration, reloadables }: Server, usual: Places): void {
+export function openPidFile({ configuration, reloadables }: Configured, usual: Places): void {
   const path = pidPlace(configuration, usual);
   if (path === undefined) return;
   const restore = holdPidFile(path);

@@ -1,10 +1,5 @@
 /** What the server does when the system says so. */
-
-import type { Server } from '../core/server.ts';
-import { reloadAndLog } from '../commands/reload.ts';
-import type { Configuration } from '../options/configuration.ts';
 import { Exit } from '../options/error.ts';
-import { drain } from '../core/drain.ts';
 
 /** SIGHUP came while the server was being started. */
 let isReloadDue = false;
@@ -18,16 +13,22 @@ export function expectReload(): void {
   process.on('SIGHUP', noteReload);
 }
 
-/** @param readAgain reads the configuration from where it was read at the start */
-export function obeySignals(server: Server, readAgain: () => Configuration): void {
+/** What signals ask a server for. */
+export interface Signalled {
+  isDraining(): boolean;
+  drain(signal: string): void;
+  reload(): void;
+}
+
+export function obeySignals(server: Signalled): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
       // The second one is meant: it does not wait.
-      if (server.isDraining) process.exit(Exit.Failed);
-      drain(server, signal);
+      if (server.isDraining()) process.exit(Exit.Failed);
+      server.drain(signal);
     });
   }
   process.off('SIGHUP', noteReload);
-  process.on('SIGHUP', () => void reloadAndLog(server, readAgain, 'SIGHUP'));
-  if (isReloadDue) void reloadAndLog(server, readAgain, 'SIGHUP');
+  process.on('SIGHUP', () => server.reload());
+  if (isReloadDue) server.reload();
 }

@@ -8,8 +8,8 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
-import { maxFrameHeader, maxPostedLines } from './limits.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
+import { maxFrameHeader, maxPostedLines } from './limits.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
 /** The path of a session, its token being the first group. */

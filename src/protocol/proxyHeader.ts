@@ -2,9 +2,10 @@
  * The header by which a proxy says for whom it speaks, before all else on a connection: the PROXY protocol, versions 1
  * (text) and 2 (binary). Sections are those of HAProxy's proxy-protocol.txt.
  */
-import { maxProxyHeader } from './limits.ts';
+
 import { ProtocolError } from './codes.ts';
 import { parseIp, showIp } from './ipAddress.ts';
+import { maxProxyHeader } from './limits.ts';
 
 export interface ProxyHeader {
   /**

@@ -5,8 +5,9 @@
  *
  * In a WebSocket message packets stand back to back, mostly one; over plain TCP the stream is nothing but packets.
  */
-import { maxPacketBlob } from './limits.ts';
+
 import { CloseCode, ProtocolError } from './codes.ts';
+import { maxPacketBlob } from './limits.ts';
 
 /** The commands, by their numbers. */
 export const Command = {

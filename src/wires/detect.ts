@@ -1,15 +1,16 @@
 /** The wire of a connection whose first bytes are still to come: they choose among all others. */
 import { refusalOf, whyNotAdmitted } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
-import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { isTrusted } from '../core/peer.ts';
 import type { Wire } from '../core/wire.ts';
+import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
+import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';
-import { proxyHeaderWait } from '../protocol/limits.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
+import { proxyHeaderWait } from '../protocol/limits.ts';
 import { newProxyWire } from './proxy.ts';
-import { newTlsWire, type Secure } from './tls.ts';
+import { newTlsWire } from './tls.ts';
 
 /** Some wires, as they are at the moment: those of modules come and go. */
 export interface Wires {

@@ -4,33 +4,33 @@
  */
 import { checkRoom, whyNotAdmitted } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
-import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
+import { beginShare, spendShare } from '../core/fairness.ts';
 import type { Handler } from '../core/handler.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
+import { openSession } from '../core/processData.ts';
 import { hasInputStalled, startReceiving } from '../core/progress.ts';
+import { websocket } from '../core/readSocketData.ts';
 import { sendBytes } from '../core/send.ts';
 import type { Server } from '../core/server.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
 import type { Wire } from '../core/wire.ts';
+import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
-import { type Body, bodyContent, newBody, readBody } from '../protocol/http/body.ts';
-import { maxFirstLine, minRate } from '../protocol/limits.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import { type Body, bodyContent, newBody, readBody } from '../protocol/http/body.ts';
+import { hasToken } from '../protocol/http/fields.ts';
+import { type Head, parseRequestHead } from '../protocol/http/head.ts';
+import { maxFirstLine, minRate } from '../protocol/limits.ts';
+import { withoutToken } from '../protocol/polling.ts';
+import { beginsTelnet } from '../protocol/telnet.ts';
 import { newDeflateState } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
-import { hasToken } from '../protocol/http/fields.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
-import { type Head, parseRequestHead } from '../protocol/http/head.ts';
-import { withoutToken } from '../protocol/polling.ts';
-import { beginsTelnet } from '../protocol/telnet.ts';
-import { openSession } from '../core/processData.ts';
 import { answerPage } from '../web/pages.ts';
 import { believeForwarded } from './forwarded.ts';
 import { type Route, refusal, respond } from './route.ts';
-import { websocket } from '../core/readSocketData.ts';
 
 /** A request for a route, from its head until it is answered. */
 interface Request {

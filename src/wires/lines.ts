@@ -1,19 +1,19 @@
 /** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
 import type { Connection } from '../core/connection.ts';
-import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
-import { rememberBytes } from '../diagnostics/recorder.ts';
+import { beginShare, spendShare } from '../core/fairness.ts';
 import { endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
+import { countMessage, openWithoutHandler } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
-import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
-import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
+import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
+import { rememberBytes } from '../diagnostics/recorder.ts';
 import { addUser, enterRoom, findRoom, leaveChat, leaveRoom, settleArrival } from '../handlers/chat/chat.ts';
 import { lineVoice } from '../handlers/chat/lineVoice.ts';
 import { readName } from '../handlers/chat/names.ts';
-import { countMessage, openWithoutHandler } from '../core/processData.ts';
 import { type Chat, tell, type User } from '../handlers/chat/room.ts';
 import { say } from '../handlers/chat/say.ts';
+import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
+import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 
 /** Where everyone starts. */
 const firstRoom = 'lobby';

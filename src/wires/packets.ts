@@ -1,18 +1,18 @@
 /** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
 import type { Connection } from '../core/connection.ts';
+import { beginShare, spendShare } from '../core/fairness.ts';
+import { endConnection } from '../core/outbox.ts';
+import { countMessage, openWithoutHandler } from '../core/processData.ts';
+import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { rememberBytes } from '../diagnostics/recorder.ts';
-import { endConnection } from '../core/outbox.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
-import type { Wire } from '../core/wire.ts';
+import { leaveChat } from '../handlers/chat/chat.ts';
+import { newPacketVoices } from '../handlers/chat/packetVoice.ts';
+import { receivePacket } from '../handlers/chat/processPacket.ts';
+import { type Chat, tell } from '../handlers/chat/room.ts';
 import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
-import { leaveChat } from '../handlers/chat/chat.ts';
-import { newPacketVoices } from '../handlers/chat/packetVoice.ts';
-import { countMessage, openWithoutHandler } from '../core/processData.ts';
-import { receivePacket } from '../handlers/chat/processPacket.ts';
-import { type Chat, tell } from '../handlers/chat/room.ts';
 
 /** Requests have a uid; what refuses a connection as a whole answers none. */
 const noRequest = -1;

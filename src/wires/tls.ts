@@ -1,17 +1,11 @@
 /** TLS, told by its first two bytes: the loop puts it between the connection and its socket, and what is inside begins anew. */
 import type { Connection } from '../core/connection.ts';
-import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { sendBytes } from '../core/send.ts';
 import type { Wire } from '../core/wire.ts';
+import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
-
-/**
- * Lets TLS have the connection's socket, and `hello`, the bytes that came already, which are copied. From then on the
- * connection gets what TLS has deciphered; `connection.security` is set when the handshake is done.
- * @returns false where no certificate is configured: nothing has happened
- */
-export type Secure = (connection: Connection, hello: Buffer) => boolean;
+import type { Secure } from '../net/tls.ts';
 
 /** RFC 8446 §5.1: a record of the handshake, of whatever version: they all begin with 3. */
 const handshakeRecord = 0x16;

@@ -1,7 +1,12 @@
 /** RFC 6455 §5.5.1, §7.1.3: a client that has sent its close frame still hears what was on its way. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type EndpointEvents, newEndpoint, receive, startClosing } from '../../src/protocol/websocket/endpoint.ts';
+import {
+  type EndpointEvents,
+  newEndpoint,
+  receive,
+  startClosing,
+} from '../../src/protocol/websocket/endpoint.ts';
 import { messageText } from '../../src/protocol/websocket/message.ts';
 import { closePayload, frame, opcode } from '../support/rawFrame.ts';
 

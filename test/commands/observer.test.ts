@@ -1,14 +1,14 @@
 /** The stage of the turn in which commands are run: how much of it they may have. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { beginWork, hasWork } from '../../src/core/outbox.ts';
 import { findCommand } from '../../src/commands/call.ts';
 import type { Answer, Control } from '../../src/commands/command.ts';
 import { observe, submit } from '../../src/commands/observer.ts';
+import { beginWork, hasWork } from '../../src/core/outbox.ts';
+import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { observerShare } from '../../src/protocol/limits.ts';
 import { work } from '../../src/protocol/work.ts';
-import { newChat } from '../../src/handlers/chat/chat.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 configureLog('error', 'text');

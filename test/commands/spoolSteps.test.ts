@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { Server } from '../../src/core/server.ts';
 import { nextFile, nextLine, nextStep, paceBy } from '../../src/commands/spool/spoolSteps.ts';
+import type { Server } from '../../src/core/server.ts';
 import { spoolPace, spoolRest } from '../../src/protocol/limits.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 

@@ -10,12 +10,12 @@ import {
   refusalOf,
 } from '../../src/core/admission.ts';
 import { addConnection, type Connection } from '../../src/core/connection.ts';
-import { endingOf } from '../../src/diagnostics/closeReason.ts';
 import { doomed } from '../../src/core/outbox.ts';
 import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
-import type { Server } from '../../src/core/server.ts';
-import { minExtraSockets, refusalRoom } from '../../src/protocol/limits.ts';
 import { websocket } from '../../src/core/readSocketData.ts';
+import type { Server } from '../../src/core/server.ts';
+import { endingOf } from '../../src/diagnostics/closeReason.ts';
+import { minExtraSockets, refusalRoom } from '../../src/protocol/limits.ts';
 import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
 
 /** A connection that was accepted, and has said nothing. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { clock, skipLostTime } from '../../src/core/clock.ts';
+import { clock, skipLostTime } from '../../src/process/clock.ts';
 
 test('the clock stands still for time in which the process did not run', () => {
   const expected = clock() - 5000;

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { landingSize } from '../../src/core/regions.ts';
-import type { Wire } from '../../src/core/wire.ts';
 import { bytesArrived, comeToTurn, markReadable } from '../../src/core/poll.ts';
+import { landingSize } from '../../src/core/regions.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
+import type { Wire } from '../../src/core/wire.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 test('an early turn reads what came, and not those who had their share already: the next one does', async () => {
@@ -31,7 +31,7 @@ test('an early turn reads what came, and not those who had their share already: 
   heldBack.connection.isHeldBack = true;
   markReadable(heldBack.connection);
 
-  const ended = serverLoop(server);
+  const ended = serverLoop(server, () => {});
   for (let i = 0; i < 3; i++) bytesArrived(newcomer.connection, Buffer.alloc(landingSize), landingSize);
   while (reads.length < 2) await new Promise(setImmediate);
   assert.deepEqual(

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { doomed, endConnection, markDirty } from '../../src/core/outbox.ts';
-import { sendToAll } from '../../src/core/send.ts';
 import { flush, writeDone } from '../../src/core/flush.ts';
+import { doomed, endConnection, markDirty } from '../../src/core/outbox.ts';
 import { arrivals } from '../../src/core/poll.ts';
+import { sendToAll } from '../../src/core/send.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { settleBurst } from '../../src/core/outbox.ts';
-import type { Message } from '../../src/protocol/websocket/message.ts';
-import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
 import { join, leave, newGroup, publish } from '../../src/core/group.ts';
+import { settleBurst } from '../../src/core/outbox.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

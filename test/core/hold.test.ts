@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
 import { hasHeldInput, holdBack, isHeld, resume } from '../../src/core/hold.ts';
 import { dirty } from '../../src/core/outbox.ts';
-import { messageText } from '../../src/protocol/websocket/message.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { messageText } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

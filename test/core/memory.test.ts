@@ -3,18 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newLastingChunk, outputMemory } from '../../src/core/arena.ts';
 import type { Connection } from '../../src/core/connection.ts';
-import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
 import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
-import {
-  appendRange,
-  clearQueue,
-  landInFlight,
-  putInFlight,
-  queuedRanges,
-} from '../../src/core/queue.ts';
-import type { Server } from '../../src/core/server.ts';
-import { connectionMemory } from '../../src/protocol/limits.ts';
+import { appendRange, clearQueue, landInFlight, putInFlight, queuedRanges } from '../../src/core/queue.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Server } from '../../src/core/server.ts';
+import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { connectionMemory } from '../../src/protocol/limits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

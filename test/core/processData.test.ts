@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
 import { doomed } from '../../src/core/outbox.ts';
-import { configureLog } from '../../src/log/log.ts';
-import type { Message } from '../../src/protocol/websocket/message.ts';
 import { processData } from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { configureLog } from '../../src/log/log.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

@@ -1,12 +1,7 @@
 /** Deadlines that measure progress: a flow may take its time, a drip or a pause may not. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import {
-  hasInputStalled,
-  hasOutputStalled,
-  startReceiving,
-  startSending,
-} from '../../src/core/progress.ts';
+import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../../src/core/progress.ts';
 import { minRate, sendAhead } from '../../src/protocol/limits.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 

@@ -1,16 +1,16 @@
 /** What is known of connections that have ended, and for how long. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
-import { noteLost } from '../../src/diagnostics/closeReason.ts';
-import type { Handler } from '../../src/core/handler.ts';
-import { removeEntry } from '../../src/core/table.ts';
-import { configureLog } from '../../src/log/log.ts';
 import { dropFaulty } from '../../src/core/guard.ts';
-import { maxEnded } from '../../src/protocol/limits.ts';
-import { echo } from '../../src/handlers/echo.ts';
+import type { Handler } from '../../src/core/handler.ts';
 import { openSession } from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { removeEntry } from '../../src/core/table.ts';
+import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { noteLost } from '../../src/diagnostics/closeReason.ts';
+import { echo } from '../../src/handlers/echo.ts';
+import { configureLog } from '../../src/log/log.ts';
+import { maxEnded } from '../../src/protocol/limits.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

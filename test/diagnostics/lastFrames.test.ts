@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { lastFrames } from '../../src/diagnostics/closedConnections.ts';
-import { makeRoomForFrames, rememberBytes } from '../../src/diagnostics/recorder.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
 import { sendControl, sendToAll, settleSending } from '../../src/core/send.ts';
 import { removeEntry } from '../../src/core/table.ts';
+import { lastFrames } from '../../src/diagnostics/closedConnections.ts';
+import { makeRoomForFrames, rememberBytes } from '../../src/diagnostics/recorder.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { turnMemory } from '../../src/protocol/websocket/mask.ts';
-import { readSocketData } from '../../src/core/readSocketData.ts';
 import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

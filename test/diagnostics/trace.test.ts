@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { recordEnded } from '../../src/diagnostics/closedConnections.ts';
-import { sendToAll, settleSending } from '../../src/core/send.ts';
-import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
-import { configureLog, watchLog } from '../../src/log/log.ts';
-import { echo } from '../../src/handlers/echo.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
+import { sendToAll, settleSending } from '../../src/core/send.ts';
+import { recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
+import { echo } from '../../src/handlers/echo.ts';
+import { configureLog, watchLog } from '../../src/log/log.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';

@@ -1,15 +1,19 @@
 /** Opening handshakes made by chance, both ways, and what became of them on the way. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { ProtocolError } from '../../src/protocol/codes.ts';
+import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
 import {
   finishHandshake,
   type HandshakeRequest,
   startHandshake,
 } from '../../src/protocol/websocket/clientHandshake.ts';
-import { ProtocolError } from '../../src/protocol/codes.ts';
 import type { Compression } from '../../src/protocol/websocket/extensions.ts';
-import { acceptHandshake, asksForWebSocket, type HandshakePolicy } from '../../src/protocol/websocket/handshake.ts';
-import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
+import {
+  acceptHandshake,
+  asksForWebSocket,
+  type HandshakePolicy,
+} from '../../src/protocol/websocket/handshake.ts';
 import type { Random } from '../support/random.ts';
 import { mutate } from './sessions.ts';
 

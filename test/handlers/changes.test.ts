@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
 import { settleSending } from '../../src/core/send.ts';
-import { work } from '../../src/protocol/work.ts';
 import {
   addUser,
   enterRoom,
@@ -17,6 +16,7 @@ import { lineVoice } from '../../src/handlers/chat/lineVoice.ts';
 import { type Name, readName } from '../../src/handlers/chat/names.ts';
 import type { Room, User, Voice } from '../../src/handlers/chat/room.ts';
 import { say } from '../../src/handlers/chat/say.ts';
+import { work } from '../../src/protocol/work.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 
 function openPond() {

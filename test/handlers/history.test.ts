@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { newMemoryUse } from '../../src/core/memory.ts';
-import { maxHistoryBytes, maxHistoryMessages } from '../../src/protocol/limits.ts';
 import {
   forgetOldest,
   historyMemory,
@@ -11,6 +10,7 @@ import {
   remember,
   remembered,
 } from '../../src/handlers/chat/history.ts';
+import { maxHistoryBytes, maxHistoryMessages } from '../../src/protocol/limits.ts';
 
 const texts = (history: ReturnType<typeof newHistory>) =>
   [...remembered(history)].map(({ line }) => String(line));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { maxPacketBlob } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { maxPacketBlob } from '../../src/protocol/limits.ts';
 import { newPacket, readPacket, showPacket, writePacket } from '../../src/protocol/tpacket.ts';
 import { packetBytes } from '../support/chatClient.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { printable as printableInClient } from '../../src/client/ending.ts';
-import { printableJson, printableLine } from '../../src/log/printable.ts';
 import { printable as printableInChat } from '../../src/handlers/chat/lineVoice.ts';
+import { printableJson, printableLine } from '../../src/log/printable.ts';
 
 /** Controls, C1 controls, line separators, embeddings and overrides, isolates. */
 const commands = [

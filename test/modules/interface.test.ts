@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
-import { configureLog } from '../../src/log/log.ts';
-import { callHandler } from '../../src/handlers/modules/calls.ts';
 import { endTurn } from '../../src/core/processData.ts';
 import { websocket } from '../../src/core/readSocketData.ts';
+import { callHandler } from '../../src/handlers/modules/calls.ts';
+import { configureLog } from '../../src/log/log.ts';
 import { connect, loadAll, newFolder, settle } from '../support/modules.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { configureLog } from '../../src/log/log.ts';
-import { callHandler, moduleStates } from '../../src/handlers/modules/calls.ts';
 import { websocket } from '../../src/core/readSocketData.ts';
+import { callHandler, moduleStates } from '../../src/handlers/modules/calls.ts';
+import { configureLog } from '../../src/log/log.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../support/modules.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

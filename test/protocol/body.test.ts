@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
-import { type Body, bodyContent, newBody, readBody } from '../../src/protocol/http/body.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { type Body, bodyContent, newBody, readBody } from '../../src/protocol/http/body.ts';
 import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
 
 const limit = 20;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { keptBuffers } from '../../src/protocol/limits.ts';
 import { enlarge, giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
+import { keptBuffers } from '../../src/protocol/limits.ts';
 import { residentMemory } from '../support/processState.ts';
 
 const MiB = 1024 * 1024;

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
+import { CloseCode, ProtocolError } from '../../src/protocol/codes.ts';
+import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
 import {
   finishHandshake,
   type HandshakeRequest,
   startHandshake,
 } from '../../src/protocol/websocket/clientHandshake.ts';
-import { CloseCode, ProtocolError } from '../../src/protocol/codes.ts';
 import { acceptHandshake } from '../../src/protocol/websocket/handshake.ts';
-import { parseRequestHead, parseResponseHead } from '../../src/protocol/http/head.ts';
 
 /** RFC 6455 §1.3: its key is this, in base64. */
 const nonce = Buffer.from('the sample nonce');

@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isSendableCloseCode } from '../../src/protocol/codes.ts';
-import { closePayload, failConnection, receive, startClosing } from '../../src/protocol/websocket/endpoint.ts';
+import {
+  closePayload,
+  failConnection,
+  receive,
+  startClosing,
+} from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { newRecord, plainServer, recorder, setUpEndpoint } from '../support/endpointRun.ts';
 import { type FrameOptions, frame, opcode, closePayload as peerClose } from '../support/rawFrame.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
-import { inflateSlice } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { inflateSlice } from '../../src/protocol/limits.ts';
 import {
   beginInflation,
   deflateLarge,

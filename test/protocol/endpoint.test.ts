@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { longestMessage } from '../../src/protocol/limits.ts';
 import { Opcode } from '../../src/protocol/codes.ts';
-import { type EndpointEvents, failConnection, receive, startClosing } from '../../src/protocol/websocket/endpoint.ts';
+import { longestMessage } from '../../src/protocol/limits.ts';
+import {
+  type EndpointEvents,
+  failConnection,
+  receive,
+  startClosing,
+} from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { turnMemory } from '../../src/protocol/websocket/mask.ts';
 import {

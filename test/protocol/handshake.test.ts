@@ -3,13 +3,13 @@ import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
 import {
   acceptHandshake,
   acceptKey,
   asksForWebSocket,
   type HandshakePolicy,
 } from '../../src/protocol/websocket/handshake.ts';
-import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
 
 const policy: HandshakePolicy = {
   subprotocols: new Set(['chat', 'superchat']),

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { maxHeaderFields } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
+import { maxHeaderFields } from '../../src/protocol/limits.ts';
 
 const maxHeader = 16 * 1024;
 const bytes = (text: string) => Buffer.from(text, 'latin1');

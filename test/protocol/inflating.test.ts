@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
 import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
-import { type EndpointEvents, endEndpoint, receive, startClosing } from '../../src/protocol/websocket/endpoint.ts';
+import {
+  type EndpointEvents,
+  endEndpoint,
+  receive,
+  startClosing,
+} from '../../src/protocol/websocket/endpoint.ts';
 import {
   type EventRecord,
   newRecord,

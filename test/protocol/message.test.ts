@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { maxFragments } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { maxFragments } from '../../src/protocol/limits.ts';
 import { receive } from '../../src/protocol/websocket/endpoint.ts';
 import { type FrameHeader, newFrameHeader } from '../../src/protocol/websocket/frame.ts';
 import {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
-import { maxPostedLines } from '../../src/protocol/limits.ts';
 import { ProtocolError } from '../../src/protocol/codes.ts';
+import { maxPostedLines } from '../../src/protocol/limits.ts';
 import {
   base64Size,
   countFrames,

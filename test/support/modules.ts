@@ -3,12 +3,12 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Connection } from '../../src/core/connection.ts';
-import type { Server } from '../../src/core/server.ts';
-import { startModules } from '../../src/handlers/modules/modules.ts';
-import type { Head } from '../../src/protocol/http/head.ts';
-import { echo } from '../../src/handlers/echo.ts';
 import { openSession } from '../../src/core/processData.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Server } from '../../src/core/server.ts';
+import { echo } from '../../src/handlers/echo.ts';
+import { startModules } from '../../src/handlers/modules/modules.ts';
+import type { Head } from '../../src/protocol/http/head.ts';
 import { newFakeServer, openFakeConnection, plainRequest, queuedBytes } from './fakeSocket.ts';
 import { FrameReader, frame, opcode } from './rawFrame.ts';
 

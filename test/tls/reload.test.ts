@@ -4,11 +4,11 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { closeListeners } from '../../src/core/drain.ts';
-import { openListener } from '../../src/net/listeners.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
-import { openTls } from '../../src/net/tls.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { addHandlers } from '../../src/handlers/handlers.ts';
+import { openListener } from '../../src/net/listeners.ts';
+import { openTls } from '../../src/net/tls.ts';
 import { newFirstWire } from '../../src/wires/detect.ts';
 import { newHttpWire } from '../../src/wires/http.ts';
 import { newLinesWire } from '../../src/wires/lines.ts';
@@ -48,7 +48,7 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
     secure,
   );
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
-  const over = serverLoop(server);
+  const over = serverLoop(server, () => {});
   const [reloadable] = server.reloadables;
   const reload = async () => (await reloadable!.prepare(server.configuration))();
 

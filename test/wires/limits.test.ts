@@ -1,8 +1,8 @@
 /** Clients that come by HTTP are bounded, kept alive and sent home like all others. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { maxPolled } from '../../src/protocol/limits.ts';
 import { echo } from '../../src/handlers/echo.ts';
+import { maxPolled } from '../../src/protocol/limits.ts';
 import { newPollRoute } from '../../src/wires/polling/poll.ts';
 import { newFakeServer, openFakeConnection, plainRequest } from '../support/fakeSocket.ts';
 import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';

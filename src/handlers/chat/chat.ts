@@ -1,6 +1,7 @@
 /** The chat: who is there, and where. */
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
+import { leave } from '../../core/group.ts';
 import { type MemoryUse, newMemoryUse } from '../../core/memory.ts';
 import { requestTurn } from '../../core/outbox.ts';
 import type { Server } from '../../core/server.ts';
@@ -9,7 +10,6 @@ import { maxEmptyRooms } from '../../protocol/limits.ts';
 import { work } from '../../protocol/work.ts';
 import { closeRoom } from '../../storage/room.ts';
 import { closeStore, openStore, type Store } from '../../storage/store.ts';
-import { leave } from '../../core/group.ts';
 import {
   forgetOldest,
   type History,

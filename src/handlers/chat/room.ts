@@ -3,12 +3,12 @@
  * in lines.
  */
 import type { Connection } from '../../core/connection.ts';
+import { type Group, join, membersOf, newGroup } from '../../core/group.ts';
 import type { MemoryUse } from '../../core/memory.ts';
 import { sendMessage, sendToAll } from '../../core/send.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
-import { type Group, join, membersOf, newGroup } from '../../core/group.ts';
 import { type History, type HistoryBound, newHistory, remembered } from './history.ts';
 import type { Name } from './names.ts';
 

@@ -1,5 +1,5 @@
-import type { Handler } from '../../core/handler.ts';
 import { spendShare } from '../../core/fairness.ts';
+import type { Handler } from '../../core/handler.ts';
 import { leaveUnfinished } from '../../core/unfinished.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';

@@ -1,9 +1,9 @@
 /** How the rest of the server asks modules: commands for them, and what there is to say about each. */
 
-import { exactClock } from '../../core/clock.ts';
 import type { Server } from '../../core/server.ts';
 import { reportSlow } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
+import { exactClock } from '../../process/clock.ts';
 import { call, isPromise } from './handler.ts';
 import { slotsOf } from './modules.ts';
 import { reasonOf } from './slot.ts';

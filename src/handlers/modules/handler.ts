@@ -1,13 +1,13 @@
 /** What the rest of the server knows of a module: a handler like any other, which calls the version in charge. */
 import type { Connection } from '../../core/connection.ts';
-import { noteEnding } from '../../diagnostics/closeReason.ts';
 import type { Handler } from '../../core/handler.ts';
 import { holdBack, resume } from '../../core/hold.ts';
+import { handlerThrew } from '../../core/processData.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
-import { handlerThrew } from '../../core/processData.ts';
 import { setAsking } from './asking.ts';
 import { LentMessage } from './lent.ts';
 import { Peer } from './peer.ts';

@@ -1,8 +1,9 @@
 /** The user's modules: loaded when the server starts, and again on `reload`, or when their files change. */
-import { noteEnding } from '../../diagnostics/closeReason.ts';
+
 import type { Handler } from '../../core/handler.ts';
 import type { Server } from '../../core/server.ts';
 import type { Wire } from '../../core/wire.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { log } from '../../log/log.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import { listModules } from './folder.ts';

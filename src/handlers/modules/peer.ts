@@ -1,10 +1,10 @@
 /** A connection as a handler of the user's sees it: one object for as long as it lasts. */
 import type { Connection } from '../../core/connection.ts';
+import { join, leave, newGroup } from '../../core/group.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { join, leave, newGroup } from '../../core/group.ts';
 import { senderFor } from './asking.ts';
 import { isTrial, keepBack } from './effects.ts';
 import type * as user from './interface.ts';

@@ -1,8 +1,9 @@
 /** What a module sees of the server: its state, its connections and groups, and its log. */
+
+import { membersOf } from '../../core/group.ts';
 import { sendToAll } from '../../core/send.ts';
 import { type LogLevel, log } from '../../log/log.ts';
 import { printableLine } from '../../log/printable.ts';
-import { membersOf } from '../../core/group.ts';
 import { isTrial, keepBack } from './effects.ts';
 import type * as user from './interface.ts';
 import { LentMessage } from './lent.ts';

@@ -1,9 +1,9 @@
 /** A module of the user's: its versions, one after the other, and what outlives them. */
 import type { Connection } from '../../core/connection.ts';
+import type { Group } from '../../core/group.ts';
 import type { Handler } from '../../core/handler.ts';
 import type { Server } from '../../core/server.ts';
 import type { Wire } from '../../core/wire.ts';
-import type { Group } from '../../core/group.ts';
 import type * as user from './interface.ts';
 import type { Peer } from './peer.ts';
 

@@ -1,14 +1,14 @@
 /** A wire of the user's: one like any other to the loop, which calls the version in charge. */
 import type { Connection } from '../../core/connection.ts';
-import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
+import { beginShare, spendShare } from '../../core/fairness.ts';
 import { endConnection } from '../../core/outbox.ts';
 import { establish } from '../../core/places.ts';
-import { beginShare, spendShare } from '../../core/fairness.ts';
-import type { Wire } from '../../core/wire.ts';
-import { log, stackOf } from '../../log/log.ts';
-import { maxFirstLine, maxWireRest, typingTimeout } from '../../protocol/limits.ts';
-import { beginsAsRequest } from '../../protocol/http/head.ts';
 import { countMessage, openWithoutHandler } from '../../core/processData.ts';
+import type { Wire } from '../../core/wire.ts';
+import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
+import { log, stackOf } from '../../log/log.ts';
+import { beginsAsRequest } from '../../protocol/http/head.ts';
+import { maxFirstLine, maxWireRest, typingTimeout } from '../../protocol/limits.ts';
 import { setAsking } from './asking.ts';
 import { call } from './handler.ts';
 import type * as user from './interface.ts';

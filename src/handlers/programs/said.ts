@@ -1,7 +1,7 @@
 /** What a program said, checked: it must not make us send what no one may send. */
 import { isUtf8 } from 'node:buffer';
-import { maxRecipients } from '../../protocol/limits.ts';
 import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
+import { maxRecipients } from '../../protocol/limits.ts';
 import type { Said } from './format.ts';
 
 const nothing = Buffer.alloc(0);

@@ -1,8 +1,8 @@
 /** Bodies of HTTP requests (RFC 9112 §6, §7.1) as pure code: as many bytes as the head said, or chunk by chunk. */
 import { Buffer } from 'node:buffer';
-import { maxChunkLine } from '../limits.ts';
 import { enlarge, longBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
+import { maxChunkLine } from '../limits.ts';
 import type { Head } from './head.ts';
 
 export interface Body {

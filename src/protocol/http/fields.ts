@@ -1,6 +1,7 @@
 /** Header fields, and what their values are made of: tokens, lists, hosts (RFC 9110 §5). */
-import { maxHeaderFields } from '../limits.ts';
+
 import { ProtocolError } from '../codes.ts';
+import { maxHeaderFields } from '../limits.ts';
 
 /**
  * Header fields by lower-case name. RFC 9110 §5.3: fields of one name are joined with `, ` in their order. So a field

@@ -4,8 +4,8 @@
  * are smuggled.
  */
 import { Buffer } from 'node:buffer';
-import { longestHeader } from '../limits.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
+import { longestHeader } from '../limits.ts';
 import { type Headers, isHost, isToken, parseFields, tokenBytes } from './fields.ts';
 
 /** The head of a request. All strings are copies: nothing refers to the bytes it was read from. */

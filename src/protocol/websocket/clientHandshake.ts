@@ -1,6 +1,8 @@
 /** The client's half of the opening handshake, RFC 6455 §4.1. */
 import { Buffer } from 'node:buffer';
 import { CloseCode, ProtocolError } from '../codes.ts';
+import { hasToken, isHost, isToken, splitList } from '../http/fields.ts';
+import type { ResponseHead } from '../http/head.ts';
 import {
   acceptDeflateResponse,
   type Compression,
@@ -8,9 +10,7 @@ import {
   offerDeflate,
   parseExtensions,
 } from './extensions.ts';
-import { hasToken, isHost, isToken, splitList } from '../http/fields.ts';
 import { acceptKey } from './handshake.ts';
-import type { ResponseHead } from '../http/head.ts';
 
 /** What the client asks for. */
 export interface HandshakeRequest {

@@ -18,9 +18,9 @@ import {
   inflateRawSync,
   type ZlibOptions,
 } from 'node:zlib';
-import { inflateSlice } from '../limits.ts';
 import { enlarge, giveBuffer } from '../buffers.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
+import { inflateSlice } from '../limits.ts';
 import { work } from '../work.ts';
 
 /** One direction's state, for what we receive. */

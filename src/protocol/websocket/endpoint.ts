@@ -5,8 +5,9 @@
  * Nothing here reads, writes or waits. Whoever owns the connection gives the bytes to `receive` and takes what comes of
  * them through an `EndpointEvents`.
  */
-import { longestMessage, maxCloseReason } from '../limits.ts';
+
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
+import { longestMessage, maxCloseReason } from '../limits.ts';
 import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
 import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';

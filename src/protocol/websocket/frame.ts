@@ -12,8 +12,9 @@
  *
  * A frame is refused by its header, before its payload is awaited.
  */
-import { maxControlPayload } from '../limits.ts';
+
 import { CloseCode, ProtocolError } from '../codes.ts';
+import { maxControlPayload } from '../limits.ts';
 
 /** Which side we are: a client masks what it sends, a server must not (RFC 6455 §5.1). */
 export type Role = 'server' | 'client';

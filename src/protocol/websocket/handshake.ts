@@ -2,10 +2,10 @@
 import { Buffer } from 'node:buffer';
 import * as crypto from 'node:crypto';
 import { ProtocolError } from '../codes.ts';
-import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
 import { hasToken, isToken, splitList } from '../http/fields.ts';
 import type { Head } from '../http/head.ts';
 import { checkOrigin } from '../http/origin.ts';
+import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
 
 /** What the server is willing to agree to. */
 export interface HandshakePolicy {

@@ -2,9 +2,10 @@
  * The middle layer: a message, put together from its fragments (RFC 6455 §5.4) and from however many pieces the network
  * cut those into. Each piece is unmasked and its text checked when it arrives, and copied once.
  */
-import { deflateGrowth, longestMessage, maxFragments } from '../limits.ts';
+
 import { enlarge, giveBuffer, longBuffer } from '../buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from '../codes.ts';
+import { deflateGrowth, longestMessage, maxFragments } from '../limits.ts';
 import {
   beginInflation,
   type Inflater,

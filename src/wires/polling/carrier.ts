@@ -7,8 +7,8 @@ import type { Connection } from '../../core/connection.ts';
 import { endConnection, markDirty, queueRange } from '../../core/outbox.ts';
 import type { Producer } from '../../core/producer.ts';
 import { sendBytes } from '../../core/send.ts';
-import { measuredSlice, outputSlice, polledOverhead, pollWindow } from '../../protocol/limits.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
+import { measuredSlice, outputSlice, polledOverhead, pollWindow } from '../../protocol/limits.ts';
 import {
   answerEnd,
   answerStart,
@@ -22,8 +22,8 @@ import {
   textSize,
   writeContent,
 } from '../../protocol/polling.ts';
-import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
 import type { Fields } from '../route.ts';
+import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
 
 /** Messages as JSON, as far as there is room for them. */
 class MessageWriter {

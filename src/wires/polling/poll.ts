@@ -10,22 +10,22 @@
 import { randomBytes } from 'node:crypto';
 import { checkRoomForPolled } from '../../core/admission.ts';
 import { addConnection, type Connection } from '../../core/connection.ts';
-import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { dropConnection } from '../../core/outbox.ts';
 import { becomeClient } from '../../core/places.ts';
+import { closeSession, openSession } from '../../core/processData.ts';
 import type { Server } from '../../core/server.ts';
-import { maxIgnoredBody, maxPostedLines } from '../../protocol/limits.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
-import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
 import { encodeResponse, type Head } from '../../protocol/http/head.ts';
 import { checkOrigin } from '../../protocol/http/origin.ts';
+import { maxIgnoredBody, maxPostedLines } from '../../protocol/limits.ts';
 import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
-import { closeSession, openSession } from '../../core/processData.ts';
+import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
 import { chooseHandler } from '../http.ts';
+import { type Fields, type Route, refusal, respond } from '../route.ts';
 import { poll, sse } from './polled.ts';
 import { PolledSocket } from './polledSocket.ts';
-import { type Fields, type Route, refusal, respond } from '../route.ts';
 
 /** 192 random bits, as base64url. */
 const tokenBytes = 24;

@@ -3,13 +3,13 @@
  * requests (polledSocket.ts). `poll` and `sse` differ in the requests by which messages get to the client.
  */
 import type { Connection } from '../../core/connection.ts';
-import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { dropConnection } from '../../core/outbox.ts';
-import type { Wire } from '../../core/wire.ts';
-import { CloseCode } from '../../protocol/codes.ts';
 import { closeSession } from '../../core/processData.ts';
-import type { PolledSocket } from './polledSocket.ts';
 import { isLevelOverdue, readSocketData, websocket } from '../../core/readSocketData.ts';
+import type { Wire } from '../../core/wire.ts';
+import { noteDeadline } from '../../diagnostics/closeReason.ts';
+import { CloseCode } from '../../protocol/codes.ts';
+import type { PolledSocket } from './polledSocket.ts';
 
 function newPolledWire(name: string): Wire {
   return {

@@ -7,13 +7,14 @@
  */
 import type { Chunk } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
+import { readLater } from '../../core/fairness.ts';
 import { dropConnection, markDirty } from '../../core/outbox.ts';
 import { landInFlight, type Range } from '../../core/queue.ts';
-import { readLater } from '../../core/fairness.ts';
 import type { Socket } from '../../core/socket.ts';
-import { longestStream, pollWindow } from '../../protocol/limits.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
+import { longestStream, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
+import type { Fields } from '../route.ts';
 import {
   addFrames,
   type Backlog,
@@ -24,7 +25,6 @@ import {
   removeUntil,
 } from './backlog.ts';
 import { answerEmpty, answerPoll, EventStream } from './carrier.ts';
-import type { Fields } from '../route.ts';
 
 /** A request that waits for messages to carry to the client. */
 export interface Carrier {
