@@ -158,7 +158,7 @@ test('only the client itself knows client/, which knows nothing of the server', 
 });
 
 // Pipes to programs are what Node calls sockets, too.
-test('only loop/, client/, the recall, which is a client, and pipes to programs know sockets', () => {
+test('only net/, client/, the recall, which is a client, and pipes to programs know sockets', () => {
   const users = sources.filter(({ imports }) =>
     imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
   );

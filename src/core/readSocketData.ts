@@ -2,7 +2,7 @@
  * The WebSocket wire: `readSocketData` makes messages of a connection's bytes, and hands them to `processData`.
  *
  *     bytes → receive (protocol/websocket/endpoint.ts): frame headers → unmasking → ping, pong, close → fragments → whole messages
- *           → processData (session/)
+ *           → processData
  */
 
 import {

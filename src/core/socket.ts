@@ -1,5 +1,5 @@
 /**
- * What the rest of the server needs of a socket. `loop/` has the two kinds there are; tests have their own.
+ * What the rest of the server needs of a socket. `net/` has two kinds; tests have their own.
  */
 import type { Connection } from './connection.ts';
 import type { Range } from './queue.ts';

@@ -1,4 +1,4 @@
-/** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See bareSocket.ts for the other kind. */
+/** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See handleSocket.ts for the other kind. */
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../core/connection.ts';
 import { writeDone } from '../core/flush.ts';

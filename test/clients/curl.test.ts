@@ -87,7 +87,7 @@ describe('curl against the server', { timeout: 60_000 }, () => {
     ]) {
       const { status, headers, body } = await curl('/', ...options);
       assert.equal(status, 405);
-      assert.equal(headers.get('allow'), 'GET, HEAD');
+      assert.equal(headers.get('allow'), 'GET, HEAD, OPTIONS');
       assert.match(body, sentence);
     }
   });

@@ -181,22 +181,21 @@ describe('12 the largest compressed messages', { timeout: 60_000 }, () => {
   after(() => assertUnharmed(server));
 
   const contents = [
-    ['zeroes', Buffer.alloc(2 ** 24)],
-    // The limit is that of the message, and not of the bytes that it comes in: those are more than 16 MiB here.
-    ['noise, which compression makes larger', randomBytes(2 ** 24)],
+    ['zeroes', Buffer.alloc(2 ** 24), rsv1],
+    // The limit is that of the message, and not of the bytes that it comes in: those are more than 16 MiB here. The echo
+    // goes as it is: compressing what does not become shorter would only take time.
+    ['noise, which compression makes larger', randomBytes(2 ** 24), 0],
   ] as const;
-  for (const [what, payload] of contents) {
+  for (const [what, payload, rsv] of contents) {
     test(`the server echoes 16 MiB of ${what}`, async () => {
       const client = await connectRaw(server.port, { path: '/echo', headers });
       try {
         client.send(frame(binary, deflated(payload), { rsv: rsv1 }));
         const echo = await client.nextFrame();
         if (echo === undefined) assert.fail('the stream ended where an echo was due');
-        assert.deepEqual([echo.opcode, echo.rsv], [binary, rsv1], show(echo));
-        const inflated = inflateRawSync(Buffer.concat([echo.payload, emptyBlock]), {
-          finishFlush: constants.Z_SYNC_FLUSH,
-        });
-        assert.ok(inflated.equals(payload));
+        assert.deepEqual([echo.opcode, echo.rsv], [binary, rsv], show(echo));
+        const echoed = rsv === rsv1 ? inflate(echo.payload) : echo.payload;
+        assert.ok(echoed.equals(payload));
         client.send(closeFrame(1000));
         assertFrame(what, await client.nextFrame(), answer(close, closePayload(1000)));
         await assertEnd(what, client);
@@ -264,3 +263,7 @@ describe('13 the negotiation of compression', { timeout: 60_000 }, () => {
     await assertUnharmed(without);
   });
 });
+
+function inflate(payload: Buffer): Buffer {
+  return inflateRawSync(Buffer.concat([payload, emptyBlock]), { finishFlush: constants.Z_SYNC_FLUSH });
+}

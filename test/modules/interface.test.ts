@@ -318,7 +318,7 @@ test('an error of the server itself ends it, as it does without modules', { time
   const folder = newFolder(t, {
     'mod.mjs': `import { pathToFileURL } from 'node:url';
     const error = new Error('ours');
-    error.stack = 'Error: ours\\n    at poll (' + new URL('loop/poll.js:1:1)', pathToFileURL(process.argv[1]));
+    error.stack = 'Error: ours\\n    at poll (' + new URL('core/poll.js:1:1)', pathToFileURL(process.argv[1]));
     export function message() { setTimeout(() => { throw error; }); }`,
   });
   const server = await startServerFor(t, '--handlers', folder.path);

@@ -97,7 +97,7 @@ test('one byte too many in a later answer fails the run', { skip }, async () => 
   const tooMuch = (bytes: Buffer, socket: Socket) => {
     const total = (answered.get(socket) ?? 0) + bytes.length;
     answered.set(socket, total);
-    return total > 10_000 ? Buffer.concat([bytes, bytes.subarray(0, 1)]) : bytes;
+    return total > 1000 ? Buffer.concat([bytes, bytes.subarray(0, 1)]) : bytes;
   };
   await assert.rejects(againstRaw(echo, tooMuch), {
     code: 1,
