@@ -143,7 +143,7 @@ test('a file that is written in place, put aside and renamed over, or new, is lo
 
 test('an error out of a timer of a linked module takes its version back', async t => {
   const folder = newFolder(t, { 'r/1/mod.mjs': says('v1') });
-  const later = "export function opened() { setTimeout(() => { throw new Error('later'); }); }";
+  const later = "export function closed() { setTimeout(() => { throw new Error('later'); }); }";
   folder.write('r/2/mod.mjs', `${says('v2')}${later}`);
   const link = join(folder.path, 'current');
   point(link, 'r/1');

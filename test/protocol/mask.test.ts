@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import wabt from 'wabt';
 import { advanceKey, turnMemory, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
 
-const source = new URL('../../../src/protocol/', import.meta.url);
+const source = new URL('../../../src/protocol/websocket/', import.meta.url);
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 
 /** RFC 6455 §5.3, to the letter. */
