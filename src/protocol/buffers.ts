@@ -37,6 +37,17 @@ export function newBuffer(size: number): Buffer {
   return Buffer.from(Buffer.allocUnsafeSlow(block).buffer, 0, size);
 }
 
+const { port1: nowhere } = new MessageChannel();
+nowhere.close();
+
+/**
+ * Frees a large buffer now: V8 may collect it hundreds of megabytes later. A message to a closed port takes the memory of
+ * the buffers that it transfers with it. Newer Nodes have `ArrayBuffer.prototype.transfer` for this.
+ */
+function release(buffer: Buffer): void {
+  nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);
+}
+
 const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
 /** Bytes in all of these: at most `keptBuffers`. */
 let freeBytes = 0;
@@ -80,7 +91,11 @@ export function giveBuffer(buffer: Buffer): void {
   const power = 31 - Math.clz32(length);
   if (power < smallest || power > largest || length !== 2 ** power + extra) return;
   const { byteLength } = buffer.buffer;
-  if ((byteLength !== length && byteLength !== block) || freeBytes + length > keptBuffers) return;
+  if (byteLength !== length && byteLength !== block) return;
+  if (freeBytes + length > keptBuffers) {
+    if (byteLength === block) release(buffer);
+    return;
+  }
   free[power]!.push(buffer);
   freeBytes += length;
 }

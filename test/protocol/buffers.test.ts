@@ -75,3 +75,11 @@ test('a large buffer that is given back is the next one of its size', () => {
   giveBuffer(large);
   assert.equal(takeBuffer(16 * MiB), large);
 });
+
+test('large buffers that are given back beyond the bound are freed at once', () => {
+  const many = Array.from({ length: 10 }, () => takeBuffer(8 * MiB).fill(1));
+  const before = residentMemory(process.pid);
+  for (const buffer of many) giveBuffer(buffer);
+  const freed = before - residentMemory(process.pid);
+  assert.ok(freed >= 10 * 8 * MiB - keptBuffers, `${freed}`);
+});
