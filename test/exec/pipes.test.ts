@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, utimesSync } from 'node:fs';
+import { fstatSync, mkdirSync, openSync, readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import * as file from 'node:test';
 import { test } from 'node:test';
+import { spawnOn } from '../../src/handlers/programs/pipes.ts';
 import { spareDescriptors } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
@@ -129,4 +130,13 @@ test('programs get a third of the descriptors; who comes then is turned away, an
     client.send(frame(opcode.text, 'again'));
     if ((await nextShown(client)) === 'again') break;
   }
+});
+
+test('if one of its pipes cannot be opened, a program does not start, and all of them are closed', () => {
+  // A directory cannot be opened for writing, which stands in for a process that is out of descriptors.
+  const pipes = [openSync('/dev/null', 'r+'), openSync(folder, 'r'), openSync('/dev/null', 'r+')];
+  const before = readdirSync('/proc/self/fd').length;
+  assert.throws(() => spawnOn(pipes, ['cat'], {}), /EISDIR/);
+  assert.equal(readdirSync('/proc/self/fd').length, before - pipes.length);
+  for (const descriptor of pipes) assert.throws(() => fstatSync(descriptor), /EBADF/);
 });

@@ -217,9 +217,10 @@ export function spawnOn(pipes: PipeSet, words: readonly string[], environment: V
     const { stdin, stdout, stderr } = child as typeof child & Omit<Spawned, 'child'>;
     return { child, stdin, stdout, stderr };
   }
-  const theirs = openEnds(pipes, true);
+  let theirs: number[] = [];
   let ours: number[] = [];
   try {
+    theirs = openEnds(pipes, true);
     ours = openEnds(pipes, false);
     const stdio = theirs as [number, number, number];
     const child = spawn(command, rest, { stdio, env: environment, detached: true });
