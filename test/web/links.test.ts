@@ -73,3 +73,13 @@ test('property: the pieces are the text, and an address is http or https and nam
     { seed: 6455, numRuns: 2000 },
   );
 });
+
+test('a message of nothing but brackets and punctuation does not hold the page up', {
+  timeout: 20_000,
+}, () => {
+  const link = 'https://example.org/';
+  for (const tail of [')', '.', ')]}', ').', '(']) {
+    const message = link + tail.repeat(1_000_000);
+    assert.deepEqual(linksIn(message), [tail === '(' ? message : link], tail);
+  }
+});

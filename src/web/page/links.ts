@@ -25,15 +25,33 @@ export function splitLinks(text: string): Piece[] {
   return pieces;
 }
 
-/** What ends the sentence is not the link's, nor is a bracket that was opened before it. */
+/** Brackets that may belong to the sentence around a link, by the closing one. */
+const brackets: readonly (readonly [closing: string, opening: string])[] = [
+  [')', '('],
+  [']', '['],
+  ['}', '{'],
+];
+
+/**
+ * Punctuation at the end belongs to the sentence, and so does a closing bracket whose opening one is before the link. The
+ * brackets are counted once: a message of 64 KiB may consist of them.
+ */
 function withoutPunctuation(address: string): string {
-  for (;;) {
-    const last = address.at(-1)!;
-    const opening = { ')': '(', ']': '[', '}': '{' }[last];
-    const isUnopened = opening !== undefined && address.split(last).length > address.split(opening).length;
-    if (!isUnopened && !/[.,;:!?'*_~’”»…]/.test(last)) return address;
-    address = address.slice(0, -1);
+  const unopened = new Map(
+    brackets.map(([closing, opening]) => [closing, countOf(closing, address) - countOf(opening, address)]),
+  );
+  let end = address.length;
+  for (; end > 0; end--) {
+    const last = address[end - 1]!;
+    const surplus = unopened.get(last) ?? 0;
+    if (surplus > 0) unopened.set(last, surplus - 1);
+    else if (!/[.,;:!?'*_~’”»…]/.test(last)) break;
   }
+  return address.slice(0, end);
+}
+
+function countOf(character: string, text: string): number {
+  return text.split(character).length - 1;
 }
 
 /** An address that names a user looks like another site's: `https://bank.example@evil.example`. */
