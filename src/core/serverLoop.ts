@@ -236,7 +236,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   const rest = end - at;
   connection.inputSeen = rest;
   if (rest === 0) {
-    giveBuffer(input);
+    if (input !== turnMemory) giveBuffer(input);
     connection.input = undefined;
   } else if (input === turnMemory) keepInput(connection, at, end);
   else connection.inputStart = at;
