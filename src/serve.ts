@@ -135,7 +135,7 @@ function newControl(server: Server, chat: Chat): Control {
   };
 }
 
-// Whoever reads our output may go away: that is no reason to stop serving.
+// The reader of our output may go away, which is no reason to stop serving.
 process.stdout.on('error', () => {});
 
 try {

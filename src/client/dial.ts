@@ -26,7 +26,7 @@ const refusalTime = 1000;
 
 /**
  * @param identity for TLS
- * @param trace is told what goes to and fro, line by line
+ * @param trace receives each line of the handshake, in both directions
  */
 export function dial(
   configuration: Configuration,

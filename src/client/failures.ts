@@ -30,10 +30,7 @@ export function connectFailure(error: NodeJS.ErrnoException, configuration: Conf
     // TLS 1.2 has no alert of its own for a missing certificate (RFC 5246 §7.4.6).
     const isRefusal = why.includes('handshake failure') && configuration.cert === '';
     const advice = isRefusal ? ', or the server wants a client certificate (--cert)' : '';
-    return ending(
-      Exit.Failed,
-      `${shown} does not speak TLS as we do: ${why}; perhaps it is to be ws://${advice}`,
-    );
+    return ending(Exit.Failed, `${shown} does not speak TLS as we do: ${why}; try ws://${advice}`);
   }
   return ending(Exit.Failed, `cannot connect to ${shown}: ${error.message || code}`, true);
 }

@@ -282,7 +282,7 @@ export function closeSession(
     session.verdict ??= ending(Exit.TimedOut, late);
     socket.destroy();
   };
-  // As above: what came is read first.
+  // As above: bytes that have arrived are read first.
   session.deadline = setTimeout(() => setImmediate(giveUp), defaults.closeTimeout);
   session.wake();
 }

@@ -1,7 +1,7 @@
 /**
  * The door over HTTP: `POST /api/COMMAND`, with what it takes as JSON or as a form. On the control socket, which only its
- * owner can reach, nobody is asked who they are; elsewhere a bearer token is wanted (RFC 6750 §2.1), and while none is set
- * there is no such door.
+ * owner can reach, no token is needed; elsewhere a request needs a bearer token (RFC 6750 §2.1), and while none is set there
+ * is no such door.
  *
  * No page of another origin gets in: it has no token, and a browser lets it send none without asking first (CORS), to
  * which the answer is no.
@@ -30,7 +30,7 @@ import { openApi } from './openApi.ts';
 /** The door itself, and what lies behind it. */
 const prefix = '/api';
 
-/** Whoever comes by this door may do anything: who they are was asked already, or need not be. */
+/** Grants everything: the control socket's file mode is the authentication. */
 export function newOwnersDoor(control: Control): Route {
   return newDoor(control, () => true);
 }
@@ -145,7 +145,7 @@ function newDoor(control: Control, check: (head: Head, connection: Connection) =
 
     lost(connection, error) {
       const answer = answers.get(connection);
-      // Whoever only ended its direction may still wait for an answer, if that comes to an end by itself.
+      // A peer that has only ended its direction may still wait for an answer, unless that answer is endless.
       if (answer !== undefined && (error !== undefined || answer.isEndless)) answer.leave();
     },
   };

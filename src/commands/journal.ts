@@ -1,4 +1,4 @@
-/** What the log says about commands: who had something changed, by which way in, and what came of it. */
+/** Commands in the log: each change, the way it came in, and its outcome. */
 import { isLogged, type LogFields, type LogLevel, log } from '../log/log.ts';
 import type { Answer, Call } from './command.ts';
 

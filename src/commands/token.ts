@@ -27,7 +27,7 @@ export function readToken(path: string): string | undefined {
   // RFC 6750 §2.1: what a bearer token is made of.
   if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {
     throw new UsageError(
-      `the token in ${quoted(path)} is to be one word of at least ${minTokenLength} letters, digits or -._~+/; make one with: openssl rand -hex 32`,
+      `the token in ${quoted(path)} must be one word of at least ${minTokenLength} letters, digits or -._~+/; make one with: openssl rand -hex 32`,
     );
   }
   return text;

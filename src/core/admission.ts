@@ -1,4 +1,4 @@
-/** Whether a connection is admitted: whether a place is left for it, all together and for its address, and what it speaks. */
+/** Admission: the limits on connections, all together and of one address, and which connections TLS admits. */
 
 import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { type LogFields, log } from '../log/log.ts';
@@ -16,8 +16,7 @@ import type { Server } from './server.ts';
  * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a
  * connection that has not finished its handshake, chosen at random, as OpenSSH drops connections beyond MaxStartups; one of
  * an address that has many is more likely.
- * Connections that wait in silence cannot keep others out for longer than it takes to come again, and clients are never
- * dropped.
+ * Silent connections cannot keep others out for longer than a reconnect takes, and clients are never dropped.
  */
 export function mayEnter(server: Server, address: string): boolean {
   const use = server.places.byAddress.get(addressKey(address) ?? '');
@@ -162,9 +161,9 @@ export function addressRefusal({ server, addressUse: use }: Connection): Protoco
   return new ProtocolError(429, reason, {}, 'maxPerAddress');
 }
 
-/** Whether there are so many that one more would not even be told that it is refused. */
+/** Whether even the places for refusals are taken. */
 function isFull({ connections, places, polling, configuration: { maxConnections } }: Server): boolean {
-  // A client that comes by HTTP is there twice while a request of it waits, and once more while the next one comes.
+  // A polling client counts twice while a request of it waits, and once more while its next request arrives.
   return (
     maxConnections > 0 && connections - places.dropped >= maxConnections + refusalRoom + 2 * polling.clients
   );

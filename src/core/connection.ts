@@ -80,14 +80,14 @@ export interface Connection {
   isReady: boolean;
   /** It had its share of the turn, or owes too much: the rest of its input waits, and it is not read from. */
   isHeldBack: boolean;
-  /** What it brought last was much work: those that bring little come before it. */
+  /** Its last read took much work: connections that take little are read before it. */
   isCostly: boolean;
   isReading: boolean;
   /** The peer's FIN came. */
   hasPeerEnded: boolean;
 
   readonly queue: OutgoingQueue;
-  /** What follows the queue, made as the socket takes it. */
+  /** Makes the output after the queue, as the socket takes it. */
   producer: Producer | undefined;
   /** It is in the outbox's list for this turn. */
   isDirty: boolean;
@@ -103,7 +103,7 @@ export interface Connection {
   messageAt: number;
   /** When the ping that is unanswered was sent; 0 when there is none. */
   pingedAt: number;
-  /** When a peer that is not read from was last probed, as in `now`. */
+  /** When a peer whose input is paused was last probed, as in `now`. */
   probedAt: number;
   /** Who waits for a pong of their own. */
   pings: readonly Ping[] | undefined;
@@ -112,7 +112,7 @@ export interface Connection {
   /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
   endingAt: number;
 
-  /** While a transfer is awaited: how far it is paid for in time, and the bytes counted for that; see progress.ts. */
+  /** Of a transfer with a minimum rate: the time that its bytes have paid for, and those bytes; see progress.ts. */
   flowSince: number;
   flowBytes: number;
 
@@ -190,7 +190,7 @@ export function newConnection(
   };
 }
 
-/** Whether there is a message, whole already, of which some is still to be done. */
+/** Whether a message has arrived whole and is not worked through yet: inflated in part, or resumed later by its handler. */
 export function hasUnfinished({ unfinished, endpoint }: Connection): boolean {
   return unfinished !== undefined || endpoint?.inflating !== undefined;
 }

@@ -35,14 +35,14 @@ interface Place {
 }
 
 /**
- * The large messages that are to be inflated, in the order they came. Only the first one is in progress: so all together
- * take the memory of one, and those that came first are done first.
+ * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so all of them together
+ * take the memory of one.
  */
 const line: Place[] = [];
-/** The turn in which the first one went on. */
+/** The turn in which the first one last made progress. */
 let wentOnIn = 0;
 
-/** A message that has not gone on for so many turns (its connection's output waits, its handler pauses it) makes way. */
+/** After this many turns without progress (output waits, or the handler has paused the connection) the first one makes way. */
 const patience = 8;
 
 /**
@@ -101,8 +101,8 @@ function isOver({ connection, message }: Place): boolean {
 }
 
 /**
- * Gives a connection input that did not come by its socket, behind what else there is: it is read in the next turn, as that
- * of one that was held back. Until then the connection counts as not read from; afterwards `socket.resume` is called.
+ * Adds input that did not arrive by the connection's socket, after all other input. The next turn reads it, as from a throttled
+ * connection. Until then the connection counts as paused; afterwards `socket.resume` is called.
  * @param bytes the connection's from now on
  */
 export function readLater(connection: Connection, bytes: Buffer): void {

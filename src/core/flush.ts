@@ -42,7 +42,7 @@ function flushConnection(connection: Connection): void {
   holdBack(connection);
 }
 
-/** Connections whose producers go on in the next turn: those that this one had no slice for come first. */
+/** Connections whose producers continue in the next turn: first those that got no slice in this one. */
 const unserved: Connection[] = [];
 const producing: Connection[] = [];
 /** Slices that were made in this turn. */

@@ -169,7 +169,7 @@ function discard(connection: Connection): void {
   connection.socket.discard?.();
 }
 
-/** In the largest unit of which there is at least one. */
+/** In MB or KB, rounded up. */
 function showBytes(bytes: number): string {
   const MiB = 1024 * 1024;
   return bytes >= MiB ? `${(bytes / MiB).toFixed(1)}MB` : `${Math.ceil(bytes / 1024)}KB`;

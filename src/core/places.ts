@@ -74,14 +74,14 @@ export function leavePlaces(connection: Connection): void {
   delist(connection);
 }
 
-/** `connection.address` is another one now: a trusted proxy said for whom it connects. */
+/** Sets `connection.address` to the client's address, as a trusted proxy gives it. */
 export function changeAddress(connection: Connection, address: string): void {
   leaveAddress(connection);
   connection.address = address;
   joinAddress(connection);
 }
 
-/** A trusted proxy speaks for many: until it says for whom, the connection counts for no address. */
+/** A trusted proxy has many clients: until it names this one, the connection counts for no address. */
 function joinAddress(connection: Connection): void {
   const { server, isClient } = connection;
   const key = isTrusted(connection) ? undefined : addressKey(connection.address);

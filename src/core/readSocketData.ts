@@ -148,7 +148,7 @@ export const websocket: Wire = {
       }
       return;
     }
-    // A long message that is coming in is not silence.
+    // A long message that is still arriving is not silence.
     if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
       connection.messageAt = now;
     if (isLevelOverdue(connection, handshakeTimeout)) {
@@ -182,8 +182,8 @@ export const websocket: Wire = {
 };
 
 /**
- * While the handler of a connection is busy and its input is not read, the system does not report that the peer is gone: only
- * a write does. A pong that nobody asked for is answered by nothing (RFC 6455 §5.5.3), so it does not add to the input.
+ * While a connection's input is paused for its handler, the system does not report that the peer is gone: only a write finds
+ * out. An unsolicited pong gets no answer (RFC 6455 §5.5.3), so it does not add to the input.
  */
 function probe(connection: Connection): void {
   const { heardAt, probedAt, queue, server, socket } = connection;

@@ -25,7 +25,7 @@ const RSV1 = 0x40;
 /** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
 const compressFrom = 1024;
 
-/** @returns the payload, compressed; undefined if the message is sent as it is, as it is small or takes too long */
+/** @returns the payload, compressed; undefined for a message that is too small, or takes too long to compress */
 function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer | undefined {
   if (end - start < compressFrom) return undefined;
   if (end - start <= largestDeflated) return deflateMessage(deflater, bytes, start, end);

@@ -1,10 +1,9 @@
 /**
  * The loop. One turn: poll → accept → read what is urgent → commands → messages → timers → flush → free what closed.
  *
- * The order of work within a turn, each with a bound of its own (protocol/limits.ts): what is urgent (control frames, and
- * commands as they come in), then the commands themselves, then messages: first those of connections that bring little
- * work, then those of connections that brought much, then those of connections that had their share of the last turn. What
- * a bound leaves over comes first after the next poll.
+ * The order of work within a turn, each stage with a bound of its own (protocol/limits.ts): urgent input (control frames, and
+ * requests for commands), then the commands themselves, then messages: first of connections whose last read took little work,
+ * then of those that took much, then of those that used up their share of the last turn. The rest is first after the next poll.
  */
 
 import { recordEnded } from '../diagnostics/closedConnections.ts';
@@ -107,12 +106,12 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   if (firstWire.begin !== undefined) guard(connection, () => firstWire.begin?.(connection));
 }
 
-/** What is not urgent waits for the commands: connections that bring little, those that brought much, the throttled. */
+/** Three classes of connections with messages, which wait for the commands: little work, much work, throttled. */
 const fresh: Connection[] = [];
 const costly: Connection[] = [];
 const heldBack: Connection[] = [];
 
-/** Reads what is to be answered before all else, and of that no more than its share of the turn. */
+/** Reads control frames and requests for commands, up to their share of the turn. */
 function readUrgent(): void {
   const { readable } = arrivals;
   const count = readable.length;
@@ -128,7 +127,7 @@ function readUrgent(): void {
   readable.length = 0;
 }
 
-/** Reads what is urgent of a connection's input; what follows that is a message, and has to wait for its stage. */
+/** Reads the urgent part of a connection's input; the message after it waits for its stage. */
 function readUrgently(connection: Connection): void {
   const { input, inputStart, inputEnd, wire } = connection;
   if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {
@@ -178,7 +177,7 @@ function readSome(connections: Connection[], share: number): void {
   connections.length = 0;
 }
 
-/** What was done so far, and what the flush will have to do for it. */
+/** The work of this turn so far, with the writes that the flush will make for it. */
 function workAhead(): number {
   return work.done + dirty.length * writeCost;
 }
@@ -253,7 +252,7 @@ function keepRest(connection: Connection, input: Buffer, at: number, end: number
   }
 }
 
-/** Most connections hold nothing between turns, and did not before: for those there is nothing to count. */
+/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
 function mayHoldMemory({ input, endpoint, unfinished, held, handler, socket }: Connection): boolean {
   if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
   if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || unfinished !== undefined)

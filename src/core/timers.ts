@@ -20,8 +20,7 @@ let wasPutOff = false;
 export function readClock(server: Server): void {
   if (skipLostTime(dueAt)) {
     dueAt = clock();
-    // What came meanwhile is read in the next turns, before anyone is given up. Not again and again: a loop that is always
-    // late still has its deadlines.
+    // Input that arrived meanwhile is read before any deadline passes. Only once: a loop that is always late has deadlines, too.
     isDue = wasPutOff;
     wasPutOff = !wasPutOff;
     clearTimeout(timer);

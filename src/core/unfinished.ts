@@ -1,11 +1,11 @@
-/** The message that a connection's handler has not finished: it is given to the handler again, in a later turn. */
+/** A message that its handler has not finished: a later turn gives the rest to the handler again. */
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import type { Connection } from './connection.ts';
 
-/** The message that a handler was given again, while it has it: its bytes are the connection's own. */
+/** The message that a handler is resuming: its bytes are the connection's own. */
 let resumed: Message | undefined;
 
-/** For a handler in the midst of `message`: from `at` on, it is given again in the connection's next turn. */
+/** A handler stops at `at` within `message`: the connection's next turn gives it the rest. */
 export function leaveUnfinished(connection: Connection, message: Message, at: number): void {
   if (message === resumed) {
     message.start = at;

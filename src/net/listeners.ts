@@ -184,11 +184,11 @@ export async function removeStaleSocket(path: string): Promise<void> {
 function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate: boolean): string {
   const where = showListenAddress(address);
   if (address.transport === 'inherited') {
-    return `cannot listen on ${where}: ${error.message}; it is to be a socket that listens, left open by whoever started this`;
+    return `cannot listen on ${where}: ${error.message}; it must be a listening socket, left open by the process that started this one`;
   }
   switch (error.code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: it is in use; stop who uses it, or choose another with ${chosenWith(address, isPrivate)}`;
+      return `cannot listen on ${where}: it is in use; stop the program that uses it, or choose another with ${chosenWith(address, isPrivate)}`;
     case 'EACCES':
       // Of a Unix socket it is said as well where there is no such folder.
       if (address.transport === 'unix' && isMissing(dirname(address.path)))

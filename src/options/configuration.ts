@@ -212,7 +212,7 @@ function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[]
 /** Something that is read anew on `reload`: certificates, handlers … */
 export interface Reloadable {
   /**
-   * Reads and checks what is to be, and changes nothing yet.
+   * Reads and checks the new state, and changes nothing yet.
    * @returns what puts it in place, and tells, a sentence each, what changed
    * @throws Error, a sentence: then nothing changes anywhere
    */

@@ -52,7 +52,7 @@ function firstInvalid(bytes: Buffer): number {
  * Refuses a command line or environment that is not UTF-8: Node has replaced the bytes by then, and the original ones are
  * in /proc. Systems without it are believed.
  * @param argv without node and script
- * @param env of which the variables of this program are looked at
+ * @param env only this program's variables are checked
  * @throws UsageError
  */
 export function checkProcessText(

@@ -54,8 +54,8 @@ export function openLogFile({ configuration, reloadables }: Configured, usual: P
 }
 
 /**
- * Takes the PID file, if there is to be one. If it is gone at a reload, it is made again; if that cannot be, only the log and
- * the reload's answer say so.
+ * Takes the PID file, if one is configured. A reload makes it again if it is gone; a failure then goes to the log and the
+ * reload's answer.
  * @throws Error, a sentence, where another server has it, or it cannot be had
  */
 export function openPidFile({ configuration, reloadables }: Configured, usual: Places): void {

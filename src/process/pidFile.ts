@@ -64,7 +64,7 @@ function takePidFile(path: string): number {
       closeSync(file);
       throw error;
     }
-    // Between opening and locking, whoever had it removed it: there is another by now, or none.
+    // Its owner removed it between opening and locking: another file has the name by now, or none.
     closeSync(file);
   }
 }
@@ -91,7 +91,7 @@ function isHeldAs(file: number, path: string): boolean {
   );
 }
 
-/** Nobody is to lose a file by a slip. @throws Error, a sentence */
+/** Keeps a mistyped path from overwriting a file. @throws Error, a sentence */
 function checkContent(file: number, path: string): void {
   if (/^\d*\s*$/.test(beginning(file))) return;
   throw new Error(`there is something else than a process id in ${path}; choose another --pid-file`);

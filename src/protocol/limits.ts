@@ -22,6 +22,9 @@ export const maxHeaderFields = 100;
 /** A line between the chunks of an HTTP body: a size, its extensions, a trailer field. Apache's LimitRequestLine is 8190. */
 export const maxChunkLine = 1 * KiB;
 
+/** Trailer fields behind such a body. They are discarded, so they are few. */
+export const maxTrailerFields = 16;
+
 /** The longest message where `maxMessage` is switched off: what Node 20 can hold in one piece, less what inflating adds. */
 export const longestMessage = 4 * 1024 * MiB - KiB;
 
@@ -39,6 +42,9 @@ export const longestHeader = 1 * MiB;
  * fragments has 262,144; ws bounds its buffered chunks likewise (1,048,576).
  */
 export const maxFragments = 1_048_576;
+
+/** DEFLATE streams in one message (RFC 7692 §7.2.3.4). Senders make one, or two where they end it with BFINAL. */
+export const maxStreams = 16;
 
 export const defaults = {
   /** Largest message, and largest frame. As `permessage-deflate` can multiply by 1,000, it holds while inflating, too. */
@@ -384,7 +390,7 @@ export const recallSlice = turnShare / 2;
 /** A past that was read, and that nobody has asked for since, is forgotten after this time; milliseconds. */
 export const recallPatience = 5000;
 
-/** Files of rooms of which it is known where they hold no messages. */
+/** Files of rooms whose damaged stretches are remembered. */
 export const maxDamagedFiles = 1024;
 
 /** The same in messages: a newcomer is sent them at once, which takes some 10 ms. */

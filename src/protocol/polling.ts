@@ -81,7 +81,7 @@ export function answerEnd(closing: string | undefined): string {
   return `]${closing === undefined ? '' : `,"closed":${closing}`}}\n`;
 }
 
-/** What comes before the content of a message, and behind it. Both are ASCII. */
+/** The JSON before and after the content of a message, in ASCII. */
 export function messageStart(seq: number, isText: boolean): string {
   return `{"seq":${seq},"${isText ? 'text' : 'binary'}":"`;
 }

@@ -20,7 +20,7 @@ export function beginsTelnet(bytes: Buffer, start: number, end: number): boolean
  * A line without telnet's commands. Every option that the client asks for or offers is refused, once, which leaves it at
  * plain text (RFC 854: an option is off until both sides agree).
  * @param line is left as it is
- * @returns the text, and what is to be answered, which is mostly empty
+ * @returns the text, and the answer, which is mostly empty
  */
 export function readTelnet(line: Buffer): { readonly text: Buffer; readonly answer: Buffer } {
   const text: number[] = [];
@@ -38,7 +38,7 @@ export function readTelnet(line: Buffer): { readonly text: Buffer; readonly answ
       at = end < 0 ? line.length : end + 1;
     } else if (command >= WILL) {
       const option = line[at + 2];
-      // Of what was refused there is nothing to say: so two sides never go on answering each other.
+      // DONT and WONT get no answer, so two sides never answer each other for ever.
       if (option !== undefined && command === DO) answer.push(IAC, WONT, option);
       if (option !== undefined && command === WILL) answer.push(IAC, DONT, option);
       at += 2;

@@ -49,7 +49,7 @@ export const realDisk: Disk = {
 
 /**
  * Makes the folder, and those that it is in, for this user alone. Node's own recursive mkdir never returns from a file system
- * where nothing can be made, such as /proc: it is told ENOENT though the parent is there, and tries again.
+ * where nothing can be made, such as /proc: it gets ENOENT although the parent exists, and tries again.
  * @throws Error, that of the system, or a sentence
  */
 export function makeFolder(path: string): void {

@@ -29,7 +29,7 @@ export function newOpenFiles(
   return { files: new Set(), newest: undefined, allowance };
 }
 
-// Not through a link, and without waiting for the other end of what turns out to be a pipe.
+// Follows no link, and does not block on a FIFO without a writer.
 const carefully = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const toRead = constants.O_RDONLY | carefully;
 export const toAppend = constants.O_RDWR | constants.O_APPEND | carefully;

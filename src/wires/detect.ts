@@ -27,7 +27,7 @@ export interface Greeting {
 
 /**
  * @param others those that may claim a connection by its first bytes, the most particular first
- * @param otherwise HTTP, which looks itself whether the connection is admitted; whose it is when none of them claims it, or the handshake's time is over
+ * @param otherwise HTTP, which checks admission itself. It gets connections that no other wire claims, or not in time
  */
 export function newFirstWire(
   others: readonly Wires[],
@@ -91,7 +91,7 @@ export function newFirstWire(
       const isSilent = connection.input === undefined;
       const silence = now - connection.levelAt;
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
-        // Whoever said something is told why it was not enough.
+        // A peer that has sent something gets the reason why that was not enough.
         if (isSilent) {
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);

@@ -1,4 +1,4 @@
-/** For whom a proxy says it speaks, in the head of a request. */
+/** The client's address and host, as a proxy gives them in the head of a request. */
 import type { Connection } from '../core/connection.ts';
 import { hostOf, inOnePiece, isTrusted } from '../core/peer.ts';
 import { changeAddress } from '../core/places.ts';

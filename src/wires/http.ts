@@ -99,18 +99,18 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     isUrgent: ({ isControl }) => isControl,
     close(connection, _code, reason) {
       const request = connection.data as Request | undefined;
-      // Whoever waits for an answer gets one.
+      // A client that waits for an answer gets one.
       if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
       else if (request !== undefined)
         refuse(connection, new ProtocolError(503, reason), request.head, request.route);
       else endConnection(connection);
-      // What came of a body is no use any more.
+      // The part of a body that has arrived is of no use any more.
       if (request !== undefined) request.body.content = noContent;
     },
 
     lost(connection, error) {
       const request = connection.data as Request | undefined;
-      // Whoever ends its direction when it has asked, may still wait for the answer.
+      // A client that has ended its direction may still wait for the answer.
       if (request !== undefined && (request.body.isWhole || error !== undefined))
         request.route.lost?.(connection, error);
       if (!request?.body.isWhole) endConnection(connection);
@@ -162,7 +162,7 @@ function begin(
   connection.data = request;
   startReceiving(connection);
   if (most === undefined) return end;
-  // RFC 9110 §10.1.1: whoever asks first whether its body is wanted is told so, if it has not sent it already.
+  // RFC 9110 §10.1.1: a client that asks first whether its body is wanted gets a 100, unless it has sent the body already.
   if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
     sendBytes(connection, goOn);
   return readOn(connection, request, bytes, at, end);

@@ -57,7 +57,7 @@ export function newLinesWire(chat: Chat): Wire {
     tell({ connection }, Buffer.from(`${text}\n`));
   }
 
-  /** @param raw as it came: a telnet client's may have commands in it */
+  /** @param raw as received: it may contain telnet commands */
   function takeLine(connection: Connection, raw: Buffer): void {
     const { text: line, answer } = raw.includes(IAC) ? readTelnet(raw) : { text: raw, answer: undefined };
     // What is no UTF-8 is refused as a whole, where it is said.

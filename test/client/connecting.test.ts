@@ -159,7 +159,7 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stdout.toString()], [0, 'abc\n']);
   });
 
-  test('-w 0 closes at once, and prints only what comes before the server closes', async t => {
+  test('-w 0 closes at once, and prints only messages that arrive before the server closes', async t => {
     const url = await startWs(t, socket =>
       socket.on('message', () =>
         setTimeout(() => socket.readyState === socket.OPEN && socket.send('late'), 300),

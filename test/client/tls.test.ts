@@ -61,7 +61,7 @@ test('wss to a server that speaks no TLS ends with 1', limit, async t => {
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
   assert.equal(status, 1);
   const reason =
-    'does not speak TLS as we do: [\\w ]+; perhaps it is to be ws://, or the server wants a client certificate \\(--cert\\)';
+    'does not speak TLS as we do: [\\w ]+; try ws://, or the server wants a client certificate \\(--cert\\)';
   assert.match(stderr, new RegExp(`^pollywog-client: wss:\\S+ ${reason}\n$`));
 });
 
@@ -139,7 +139,7 @@ describe('a certificate of the client', limit, () => {
     });
   }
 
-  test('an alert about it is told apart from one about the server’s', () => {
+  test('an alert about our certificate is not taken for one about the server’s', () => {
     for (const [code, alert, words, sentence] of [
       [
         'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',

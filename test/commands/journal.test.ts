@@ -1,4 +1,4 @@
-/** The log of commands: who had what changed, by which way in, and what came of it. */
+/** Commands in the log: each change, the way it came in, and its outcome. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -65,7 +65,7 @@ for (const door of doors) {
       delete entry['via'];
       delete entry['from'];
     }
-    const reason = /^cannot read the token|^the token in .* is to be one word/;
+    const reason = /^cannot read the token|^the token in .* must be one word/;
     assert.match(String(entries[6]?.['reason']), reason);
     assert.deepEqual(entries, [
       {

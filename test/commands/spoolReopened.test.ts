@@ -30,7 +30,7 @@ test('a folder that is removed is missed once, and served as soon as it is made 
   for (const count of [1, 2]) {
     remove(spool.path);
     await untilLogged(server, 'spool trouble', count);
-    assert.ok(!existsSync(spool.path), 'whoever removed it can make it without finding it there');
+    assert.ok(!existsSync(spool.path), 'the script that removed it can make it again');
     make(spool.path);
     await assertServed(server, spool, `again${count}`);
     await untilLogged(server, 'spool served again', count);

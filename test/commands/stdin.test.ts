@@ -1,4 +1,4 @@
-/** The door of whoever started the server: bytes of stdin as lines. */
+/** Commands on stdin: its bytes as lines. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';

@@ -63,7 +63,7 @@ describe('a token', () => {
     truncateSync(server.tokenFile);
     const told = await run(['--control', server.control, 'reload']);
     assert.equal(told.exit, 1);
-    assert.match(told.stderr, /^pollywog: the token in .* is to be one word/);
+    assert.match(told.stderr, /^pollywog: the token in .* must be one word/);
     assert.equal(await exitWith(next), 0);
 
     // While there is none, the door is shut.

@@ -1,4 +1,4 @@
-/** What makes progress is not cut off, and what came while the process was stopped is read before anyone is given up. */
+/** A peer that makes progress is not cut off, and input that arrived while the process was stopped is read before any deadline. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -129,32 +129,40 @@ for (const kind of sockets) {
       client.destroy();
     });
 
-    test('what came while the process was stopped is read before anyone is given up', patience, async t => {
-      const { port, child } = await startServerFor(
-        t,
-        ...['--sockets', kind, '--poll-timeout', '400ms', '--handshake-timeout', '400ms'],
-        ...['--ping-interval', '100ms', '--pong-timeout', '400ms'],
-      );
-      const session = await openPolled(port, 'echo');
-      const client = await connectRaw(port, { path: '/echo' });
-      assert.equal((await client.nextFrame())?.opcode, opcode.ping);
-      const half = await connectTcp(port);
-      half.write('GET /healthz HTTP/1.1\r\n');
-      await pollOnce(port, session, 0).catch(() => {});
-      child.kill('SIGSTOP');
-      client.send(frame(opcode.pong), frame(opcode.text, 'still here'));
-      half.write('Host: x\r\n\r\n');
-      const request = await connectTcp(port);
-      request.write(requestBytes('POST', session, { body: 'hi' }));
-      // Longer than all deadlines; the time itself is what is tested.
-      await elapsed(1000);
-      child.kill('SIGCONT');
-      assert.equal(readAnswer(await everything(request)).status, 200);
-      assert.equal(readAnswer(await everything(half)).status, 200);
-      for (let next = await client.nextFrame(); next?.opcode !== opcode.text; next = await client.nextFrame())
-        assert.equal(next?.opcode, opcode.ping);
-      for (const socket of [request, half]) socket.destroy();
-      client.destroy();
-    });
+    test(
+      'input that arrived while the process was stopped is read before any deadline',
+      patience,
+      async t => {
+        const { port, child } = await startServerFor(
+          t,
+          ...['--sockets', kind, '--poll-timeout', '400ms', '--handshake-timeout', '400ms'],
+          ...['--ping-interval', '100ms', '--pong-timeout', '400ms'],
+        );
+        const session = await openPolled(port, 'echo');
+        const client = await connectRaw(port, { path: '/echo' });
+        assert.equal((await client.nextFrame())?.opcode, opcode.ping);
+        const half = await connectTcp(port);
+        half.write('GET /healthz HTTP/1.1\r\n');
+        await pollOnce(port, session, 0).catch(() => {});
+        child.kill('SIGSTOP');
+        client.send(frame(opcode.pong), frame(opcode.text, 'still here'));
+        half.write('Host: x\r\n\r\n');
+        const request = await connectTcp(port);
+        request.write(requestBytes('POST', session, { body: 'hi' }));
+        // Longer than all deadlines; the time itself is what is tested.
+        await elapsed(1000);
+        child.kill('SIGCONT');
+        assert.equal(readAnswer(await everything(request)).status, 200);
+        assert.equal(readAnswer(await everything(half)).status, 200);
+        for (
+          let next = await client.nextFrame();
+          next?.opcode !== opcode.text;
+          next = await client.nextFrame()
+        )
+          assert.equal(next?.opcode, opcode.ping);
+        for (const socket of [request, half]) socket.destroy();
+        client.destroy();
+      },
+    );
   });
 }

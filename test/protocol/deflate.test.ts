@@ -359,7 +359,7 @@ describe('a large message is inflated in slices', () => {
     assert.equal(state.window.toString(), 'Hello');
     const noisy = begin(state, Buffer.concat([compress(fresh(), noise)]));
     inflateSome(noisy);
-    assert.ok(inflationSize(noisy) > noise.length + inflateSlice, 'what came out counts');
+    assert.ok(inflationSize(noisy) > noise.length + inflateSlice, 'the inflated bytes count');
     rewindInflation(noisy);
     finish(noisy);
     assert.deepEqual(outputOf(noisy), noise);

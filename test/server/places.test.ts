@@ -79,7 +79,7 @@ test(
       /^\* your address \(127\.0\.0\.1\) has 10 connections already/,
     );
     const [entry, ...more] = told(server, limit);
-    assert.deepEqual(more, [], 'it is told once');
+    assert.deepEqual(more, [], 'the log says so once');
     assert.equal(entry?.['address'], '127.0.0.1');
     assert.match(String(entry?.['remedy']), /--trust-proxy.*--max-per-address/);
     await clients.pop()!.end();

@@ -112,10 +112,7 @@ test('--listen fd:3 takes one that anybody passes; one that is no such socket is
   ] as const) {
     const none = start([], env, ...options);
     const [said] = await once(none.child.stderr!.setEncoding('utf8'), 'data');
-    assert.match(
-      said,
-      /^pollywog: cannot listen on fd:\d+: .*; it is to be a socket that listens, left open by/,
-    );
+    assert.match(said, /^pollywog: cannot listen on fd:\d+: .*; it must be a listening socket, left open by/);
     assert.equal(await none.exited, 1);
   }
 });

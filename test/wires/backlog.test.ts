@@ -90,7 +90,7 @@ describe('the backlog of a client over HTTP', () => {
       for (const backlog of backlogs) addFrames(backlog, ...sent, turn);
     }
     const each = backlogs.map(memoryOf);
-    // 6,000 bytes of frames: copied for each, they would be six million. What is left are the ranges.
+    // 6,000 bytes of frames: copied for each, they would be six million. The rest of the memory is ranges.
     assert.ok(sum(each) < 1_100_000, `${sum(each)}`);
     assert.ok(Math.min(...each) >= 100, 'no client holds nothing');
     for (const backlog of backlogs.slice(1)) removeUntil(backlog, 2000);

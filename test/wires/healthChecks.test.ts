@@ -19,7 +19,7 @@ function complaints(server: ServerProcess): unknown[] {
   return server.logged().filter(({ event }) => !wanted.has(String(event)));
 }
 
-/** The turns in which the server saw what came before are over when it has answered this. */
+/** When the server has answered this, the turns that read all earlier input are over. */
 async function settle(port: number): Promise<void> {
   await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
 }

@@ -121,8 +121,8 @@ function concerns({ folders }: Door, folder: string, name: string | undefined): 
 }
 
 /**
- * Finds the folders that the path leads to now. One that was removed and made again, or that a link was switched to, is begun
- * with like that of the start; but one that is gone is not made: whoever removed it may be about to make it.
+ * Finds the folders that the path leads to now. A folder that was recreated, or that a link was switched to, is opened as at
+ * the start. A missing folder is not made: the script that removed it may be about to make it.
  * @returns whether the folders in it are there
  * @throws Error, a sentence, where it is gone, or not safe
  */
@@ -202,7 +202,7 @@ async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<r
   // Where all of it is taken, there may be more by then.
   door.isWoken = true;
   if (!isComplete) {
-    // Whoever removes the spool removes what is in it first, and would fail if there were something new in it.
+    // A removal of the spool empties it first, and would fail on a new folder in it.
     await sleep(spoolGrace);
     await completeFolders(folders);
   }

@@ -1,6 +1,6 @@
 /**
- * Whoever may write to the spool's folder commands the server. So it must not be everyone; and of what lies there, only
- * plain files are read: nothing that leads elsewhere, and nothing that could keep whoever opens it waiting.
+ * Write access to the spool's folder is control of the server, so the folder must not be writable for everyone. Only plain
+ * files in it are read: no links, which lead elsewhere, and no FIFOs, whose opening could block.
  */
 import {
   closeSync,

@@ -111,7 +111,7 @@ export function userOf(chat: Chat, connection: Connection): User | undefined {
   return found === user ? found : undefined;
 }
 
-/** Whoever speaks on this connection of the chat's, if someone does yet, is gone: others in the room are told. */
+/** The connection is closed: its user, if it has one yet, leaves the chat and its room. */
 export function leaveChat(chat: Chat, connection: Connection): void {
   const user = userOf(chat, connection);
   connection.data = undefined;
@@ -143,7 +143,7 @@ export function visitRoom<Result>(
   return typeof room === 'object' ? withRoom(chat, room, look) : room;
 }
 
-/** The same without its past, for what is to be said there: nobody has to wait for anything. */
+/** The same without the room's past, to publish there: this never waits for the disk. */
 export function reachRoom<Result>(chat: Chat, name: Name, act: (room: Room) => Result): Result | string {
   const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
   const room = found ?? (chat.store === undefined ? newRoom(chat, name) : claimRoom(chat, chat.store, name));
@@ -158,7 +158,7 @@ function withRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): 
   }
 }
 
-/** The user is in the room; it and the others are told when the turn ends, together with others that enter or leave. */
+/** Puts the user into the room. The notice, to it and to the others, is sent at the end of the turn, one for all changes. */
 export function enterRoom(chat: Chat, user: User, room: Room): void {
   // What was said before someone came, is history to them.
   writeWaiting(chat);
@@ -173,7 +173,7 @@ export function enterRoom(chat: Chat, user: User, room: Room): void {
   logUser('entered', user, room);
 }
 
-/** The first change in a turn is charged for telling everyone in the room; what comes after it is told along with it. */
+/** The first change in a turn is charged for the notice to everyone in the room; later changes share that notice. */
 function noteChange(chat: Chat, room: Room): void {
   if (room.arriving.size > 0 || room.departed.length > 0) return;
   work.done += room.users.size;
@@ -187,7 +187,7 @@ export function settleChanges(chat: Chat): void {
   chat.changed.clear();
 }
 
-/** The user does something else in its room: what it and the others are to be told of its coming comes first. */
+/** The user does something else in its room: the notice of its arrival is sent first. */
 export function settleArrival(user: User): void {
   const { room } = user;
   if (room !== undefined && room.arriving.size > 0 && room.arriving.has(user)) tellChanges(room);
@@ -216,7 +216,7 @@ export function leaveRoom(chat: Chat, user: User): void {
   if (room.users.size === 0) emptied(chat, room);
 }
 
-/** Nobody is there any more. What is on disk need not be kept in memory, and of the rest not everything for ever. */
+/** The last user has left. A history on disk is dropped from memory; of the others, only the latest are kept. */
 function emptied(chat: Chat, room: Room): void {
   room.departed = [];
   chat.rooms.delete(room.name.key);

@@ -36,7 +36,7 @@ function withinMemory({ messages, bytes }: HistoryBound): HistoryBound {
   return { messages: Math.min(messages, maxHistoryMessages), bytes: Math.min(bytes, maxHistoryBytes) };
 }
 
-/** What is too much for the new bound is forgotten; what was forgotten before does not come back. */
+/** Forgets the messages beyond the new bound. A larger bound brings none back. */
 export function setBound(history: History, bound: HistoryBound): void {
   history.bound = withinMemory(bound);
   forget(history);
@@ -77,7 +77,7 @@ function forgetFirst(history: History): void {
 }
 
 function clearForgotten(history: History): void {
-  // The forgotten are cleared away once they are as many as the others: a few moves a message, however long it goes on.
+  // Forgotten entries are cleared away once they are as many as the others, which is a few moves a message.
   if (history.first > history.lines.length / 2) {
     history.lines = history.lines.slice(history.first);
     history.first = 0;

@@ -98,7 +98,7 @@ export function readSlices(chat: Chat): void {
     if (reading.state !== 'reading') continue;
     if (work.done >= end) return requestTurn();
     readSlice(reading);
-    // It comes again, in this turn or the next one, when the others had a slice.
+    // Its next slice is due after one of each other room.
     beingRead.delete(key);
     beingRead.set(key, reading);
   }

@@ -38,7 +38,7 @@ export interface User {
   room: Room | undefined;
 }
 
-/** Who says something: a user, whose request it is; or the server, on behalf of whoever runs it. */
+/** Who says something: a user, with the number of its request; or the server, for an operator's command. */
 export type Speaker =
   | { readonly user: User; readonly request: number }
   | { readonly user: undefined; refused(why: string): void };
@@ -62,7 +62,7 @@ export interface Room {
   readonly groups: Map<Voice, Group>;
   /** Users that entered and have not been told of the others, nor the others of them. They are in no group yet. */
   readonly arriving: Set<User>;
-  /** Users that left, of which the others have not been told. */
+  /** Users that left since the last notice to the others. */
   departed: User[];
   readonly history: History;
   file: RoomFile | undefined;
@@ -88,7 +88,7 @@ export interface Chat {
   /** By the key of their names. */
   readonly users: Map<string, User>;
   readonly rooms: Map<string, Room>;
-  /** Rooms that nobody is in, but that remember something; the one that was left last at the end. */
+  /** Empty rooms with a history, in the order they were left. */
   readonly emptyRooms: Map<string, Room>;
   /** Rooms that someone wants to enter or to look at, whose past is being read. */
   readonly beingRead: Map<string, Reading>;
@@ -103,7 +103,7 @@ export interface Chat {
   readonly memory: MemoryUse;
 }
 
-/** A room that nobody is in. */
+/** An empty room. */
 export function newRoom(chat: Chat, name: Name): Room {
   return {
     name,

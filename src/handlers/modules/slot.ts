@@ -11,7 +11,7 @@ import type { Peer } from './peer.ts';
 export interface Version {
   /** Counted over all that were tried. */
   readonly number: number;
-  /** The file that it was loaded from, without links, and the hash of what was in it. */
+  /** The file that it was loaded from, without links, and the hash of its content. */
   readonly real: string;
   readonly digest: string;
   readonly loadedAt: Date;

@@ -122,7 +122,7 @@ interface Plan {
   readonly names: readonly string[];
 }
 
-/** Those that nobody waits for take no more than half of what pipes may have. */
+/** Spare pipes take at most half of the descriptors that pipes may have. */
 function plan(server: Server, wanted: number, waiting: number): Plan {
   let count = wanted;
   while (count > Math.min(waiting, wanted) && !mayOpen(server, 'pipes', 2 * count * pipesPerProgram)) count--;

@@ -31,7 +31,7 @@ export interface Program {
   isEnding: boolean;
   /** None of its process group is left, or could be ended. */
   isGroupGone: boolean;
-  /** What is left of its stderr is being logged; then it is gone. */
+  /** The rest of its stderr is being logged; then it is gone. */
   isFinishing: boolean;
   isGone: boolean;
   /** To the next step of its end. */

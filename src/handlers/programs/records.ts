@@ -18,7 +18,7 @@ export function newRecords(): Records {
   return { bytes: nothing, start: 0, end: 0, searched: 0, recordStart: 0, recordEnd: 0 };
 }
 
-/** What came and is not read yet is forgotten. */
+/** Forgets all input that no record was read from yet. */
 export function clearRecords(records: Records): void {
   Object.assign(records, newRecords());
 }

@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { enlarge, longBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
-import { maxChunkLine } from '../limits.ts';
+import { maxChunkLine, maxTrailerFields } from '../limits.ts';
 import type { Head } from './head.ts';
 
 export interface Body {
@@ -109,13 +109,10 @@ function takeLine(body: Body, line: string): void {
   } else if (line === '') {
     body.isWhole = true;
   } else if (++body.missing > maxTrailerFields) {
-    // RFC 9112 §7.1.2: trailer fields may be discarded.
+    // RFC 9112 §7.1.2: trailer fields may be discarded. `missing` counts them.
     throw new ProtocolError(431, `more than ${maxTrailerFields} trailer fields`);
   }
 }
-
-/** Nobody here wants any; `missing` counts them. */
-const maxTrailerFields = 16;
 
 /** The content, once the body is whole. */
 export function bodyContent({ content, size }: Body): Buffer {

@@ -20,7 +20,7 @@ import {
 } from 'node:zlib';
 import { enlarge, giveBuffer } from '../buffers.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
-import { inflateSlice } from '../limits.ts';
+import { inflateSlice, maxStreams } from '../limits.ts';
 import { work } from '../work.ts';
 
 /** One direction's state, for what we receive. */
@@ -57,10 +57,7 @@ const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
 /** The room that a buffer given to `beginInflation` has behind the message. */
 export const inflateRoom = inflateEnd.length;
 
-/** A message may be made of several DEFLATE streams (RFC 7692 §7.2.3.4); nobody needs many. */
-const maxStreams = 16;
-
-/** zlib writes its output in chunks; larger ones for larger messages, lest a message be put together from thousands. */
+/** zlib writes its output in chunks, which are larger for larger messages, so that a message has few of them. */
 function chunkSize(expected: number): number {
   return Math.min(Math.max(1024, expected), 256 * 1024);
 }
@@ -77,7 +74,7 @@ export interface Inflation {
   /** A last block (BFINAL) inside the message ends a stream: which one this is, and zlib's state of it. */
   streams: number;
   stream: SlicedStream | undefined;
-  /** What came out: the first `size` bytes. */
+  /** The inflated bytes: the first `size` of this buffer. */
   output: Buffer;
   size: number;
 }
@@ -339,7 +336,7 @@ function deflateOptions({ window, windowBits }: Deflater, level: number): ZlibOp
 
 /**
  * The same for a large message. How long that takes depends on the data, by a factor of fifty: what compresses well is
- * fast, and most of the time goes into what comes out.
+ * fast, and the size of the output is what takes time.
  * @param most bytes that may come out
  * @returns undefined if more would, or if this Node has no slices: then it is as if it had not been tried
  */

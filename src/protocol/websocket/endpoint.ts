@@ -116,8 +116,8 @@ const header: FrameHeader = newFrameHeader();
 const message: Message = { isText: false, bytes: new Uint8Array(0), start: 0, end: 0 };
 
 /**
- * Goes on with the message that is being inflated, and then works through `bytes[start, end)`, which are given away:
- * payloads are unmasked in place.
+ * Inflates more of the message in progress, if there is one, and then works through `bytes[start, end)`, which the caller gives
+ * up: payloads are unmasked in place.
  * @returns where it stopped. What is left is either the beginning of a header or control frame (at most 130 bytes; to be
  *   given again, with what follows it), or what came after a message that the owner wanted to stop at, or a message that
  *   it does not take now.

@@ -180,7 +180,7 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   message.end = incoming.length;
 }
 
-/** A compressed message of which all fragments are there. */
+/** A compressed message, all fragments of which have arrived. */
 export interface InflatingMessage {
   readonly isText: boolean;
   readonly inflation: Inflation;

@@ -11,7 +11,7 @@ export interface Line {
   state: 'earlier' | 'missed' | 'live' | 'waiting' | 'refused';
   /** When it was said, as Date.now() counts; of a waiting line, when it was written. */
   time: number;
-  /** Whether the server remembers it: then it comes again with the history. */
+  /** Whether the server remembers it, and sends it again with the history. */
   readonly isKept: boolean;
   /** Of the packet in which it is under way. */
   uid: number | undefined;

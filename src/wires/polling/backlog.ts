@@ -117,8 +117,8 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
 }
 
 /**
- * How long the block behind this range is. Blocks that a client fills alone grow. Where others are in it, too, what comes
- * next may be for one of them alone, so it begins a short one; and the shortest where it is known not to be for all.
+ * The length of the block after this range. Blocks that a client fills alone grow. In a shared one, the next frames may be for
+ * one of the clients alone, so they begin a short block; the shortest, if they are known not to be for all.
  */
 function lengthAfter({ block, last }: Range): number {
   if (last?.next !== undefined) return firstBlock;
@@ -203,7 +203,7 @@ const skipped: Payload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 }
 function dropHead(backlog: Backlog): void {
   const { head } = backlog;
   if (head.block !== noBlock) head.block.holders--;
-  // Answers that are being written may refer to the last range: they find there what comes next.
+  // Answers that are being written may refer to the last range: its `next` leads them on.
   if (head === backlog.tail) {
     head.next = newRange(noBlock, 0, 0);
     backlog.tail = head.next;
@@ -219,7 +219,7 @@ export function clearBacklog(backlog: Backlog): void {
   backlog.firstSeq = backlog.lastSeq + 1;
 }
 
-/** Bytes of a range, of what is noted of a copy, and of a block besides its bytes, as V8 has them. */
+/** Bytes of the objects for a range, for a copy, and for a block besides its content, in V8. */
 const rangeOverhead = 100;
 
 /** Bytes of memory that it holds; of a block that several share, its part. */

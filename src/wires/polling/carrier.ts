@@ -187,7 +187,7 @@ function lastOfAnswer(backlog: Backlog): number {
   return cursor.seq;
 }
 
-/** How long a browser waits until it comes again to a stream that ended; milliseconds. */
+/** How long a browser waits before it reconnects to a stream that ended; milliseconds. */
 const comeAgain = 250;
 
 /** An event that says nothing but that someone is there. */

@@ -216,9 +216,8 @@ function refuseLate(): never {
 }
 
 /**
- * The last event that a client has which comes back to a stream. The field needs a preflight on other sites, so polyfills
- * of EventSource put it into the query, under one of two names. Of several the latest counts: the client's URL may still
- * have an older one.
+ * The last event that a reconnecting client has. On other sites the field needs a preflight, so polyfills of EventSource put
+ * it into the query, under one of two names. Of several the latest counts: the client's URL may still have an older one.
  * @throws ProtocolError 400
  */
 function lastEventId(head: Head): number {

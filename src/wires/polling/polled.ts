@@ -54,7 +54,7 @@ function checkDeadlines(connection: Connection): void {
     lost(connection, `no request for ${pollTimeout / 1000} s`);
     dropConnection(connection);
   } else if (endpoint?.state === 'CLOSING') {
-    // It may still ask for what it has missed, and goes on as long as it takes some of it.
+    // The client may still collect its messages, as long as it makes progress.
     if (socket.isTaking()) connection.endingAt = now;
     else if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
   } else if (isLevelOverdue(connection, handshakeTimeout)) {

@@ -1,7 +1,7 @@
 /**
- * The socket of a client that comes by HTTP, which is made of requests: what is sent waits here, numbered, until a request
- * carries it to the client (a poll, or a stream of events), and stays until the client says that it has it. So nothing is
- * lost with an answer that is. What the client sends comes with requests of its own.
+ * The socket of a client over HTTP, which is made of requests: messages wait here, numbered, until a request carries them to
+ * the client (a poll, or a stream of events), and stay until the client acknowledges them, so a lost answer loses none. The
+ * client's own messages arrive with other requests.
  *
  * To the rest of the server it is like any other: it is busy when as much is unacknowledged as a system's buffer holds.
  */
@@ -155,7 +155,7 @@ export class PolledSocket implements Socket {
     this.carry();
   }
 
-  /** The client does not read what the last request was given, or not as fast as it asks for more. */
+  /** Whether the answer to the last request is still unread in part: the client does not read, or asks faster than it reads. */
   private isAnswerUnread(): boolean {
     const { bearer } = this;
     if (bearer === undefined || bearer.phase === 'gone') return false;
@@ -188,7 +188,7 @@ export class PolledSocket implements Socket {
       this.carrier = undefined;
       this.noteCarried(answerPoll(connection, fields, backlog, connection.server.isDraining));
     }
-    // A client cannot come again to a server that is going away: this request tells it the rest.
+    // A client cannot poll again while the server drains: this answer carries all the rest.
     if (backlog.closing !== undefined && connection.server.isDraining) dropConnection(this.connection);
   }
 

@@ -109,7 +109,7 @@ export async function openPeer(
   return undefined;
 }
 
-/** @returns what came if the connection ends before the whole head */
+/** @returns the bytes so far, if the connection ends before the whole head */
 function readHead(peer: Peer): Promise<string> {
   return new Promise(resolve => {
     let head = '';

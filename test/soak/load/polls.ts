@@ -69,7 +69,7 @@ function roomLines(): string {
   return packets.map(packet => `{"binary":"${packet.toString('base64')}"}\n`).join('');
 }
 
-/** A session of three enters a room, where everyone is told of it; nobody ever asks for what they are told. */
+/** One session of three enters a room, whose members all get a notice; no session ever polls. */
 export const idleSessions: Load = {
   name: 'idle sessions',
   unit: 'sessions',
