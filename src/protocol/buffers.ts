@@ -85,17 +85,24 @@ export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
   return larger;
 }
 
-/** Gives a buffer back that nobody refers to any more. Those that `takeBuffer` did not make are left alone. */
+/**
+ * Gives a buffer back that nobody refers to any more. Those that were not made here are left alone; of a large one, any
+ * part stands for the whole.
+ */
 export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;
-  const power = 31 - Math.clz32(length);
-  if (power < smallest || power > largest || length !== 2 ** power + extra) return;
   const { byteLength } = buffer.buffer;
-  if (byteLength !== length && byteLength !== block) return;
-  if (freeBytes + length > keptBuffers) {
-    if (byteLength === block) release(buffer);
-    return;
+  const power = 31 - Math.clz32(length);
+  const isKept =
+    power >= smallest &&
+    power <= largest &&
+    length === 2 ** power + extra &&
+    (byteLength === length || byteLength === block) &&
+    freeBytes + length <= keptBuffers;
+  if (isKept) {
+    free[power]!.push(buffer);
+    freeBytes += length;
+  } else if (byteLength === block) {
+    release(buffer);
   }
-  free[power]!.push(buffer);
-  freeBytes += length;
 }

@@ -8,6 +8,7 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
+import { newBuffer } from './buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { maxFrameHeader, maxPostedLines } from './limits.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
@@ -237,7 +238,7 @@ function readLine(line: string): Buffer | undefined {
 
 /** Masked with the key 0, which changes nothing. */
 function clientFrame(opcode: number, payload: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(maxFrameHeader);
-  const end = writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);
-  return Buffer.concat([bytes.subarray(0, end), payload]);
+  const bytes = newBuffer(maxFrameHeader + payload.length);
+  const start = writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);
+  return bytes.subarray(0, start + payload.copy(bytes, start));
 }

@@ -1,7 +1,8 @@
 /** What a server holds, and whether it gives it back when the load is over. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { openDescriptors } from '../support/processState.ts';
+import { pipesPerProgram } from '../../src/handlers/programs/pipes.ts';
+import { pipesAtOnce } from '../../src/protocol/limits.ts';
 import { askInfo, type Place } from './place.ts';
 
 const kinds = [
@@ -13,18 +14,38 @@ const kinds = [
   'files in running/',
 ] as const;
 
-export type Holdings = Readonly<Record<(typeof kinds)[number], number>>;
+export interface Holdings extends Readonly<Record<(typeof kinds)[number], number>> {
+  /** What the descriptors refer to. */
+  readonly files: readonly string[];
+}
 
 export async function holdingsOf(place: Place): Promise<Holdings> {
   const { connections, memory } = await askInfo(place);
+  const files = openFiles(place.server.pid);
   return {
+    files,
     connections,
     'bytes of used memory': memory.used,
-    descriptors: openDescriptors(place.server.pid),
+    descriptors: files.length - Math.min(files.filter(isStock).length, mostStock),
     'child processes': childProcesses(place).length,
     'temporary files': filesIn(place.temporary),
     'files in running/': filesIn(`${place.target.spool}/running`),
   };
+}
+
+/** Pipes are made ahead for the programs that start next: those stay. */
+const isStock = (file: string) => file.includes('pollywog-pipes-');
+const mostStock = 4 * pipesAtOnce * pipesPerProgram;
+
+function openFiles(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).map(name => {
+    try {
+      return readlinkSync(`${folder}/${name}`);
+    } catch {
+      return 'closed meanwhile';
+    }
+  });
 }
 
 const filesIn = (folder: string) => readdirSync(folder, { recursive: true }).length;
@@ -68,7 +89,11 @@ export async function untilGivenBack(place: Place, before: Holdings, patience: n
       .map(
         kind => `${seconds.toFixed(0)} s after the load there are ${now[kind]} ${kind}, not ${before[kind]}`,
       );
-    if (left.length === 0 || seconds > patience) return { seconds, left };
+    if (left.length === 0) return { seconds, left };
+    if (seconds > patience) {
+      const news = now.files.filter(file => !before.files.includes(file));
+      return { seconds, left: [...left, `new descriptors: ${news.slice(0, 20).join(', ')}`] };
+    }
     await wait(100);
   }
 }

@@ -15,6 +15,7 @@ import { becomeClient } from '../../core/places.ts';
 import { closeSession, openSession } from '../../core/processData.ts';
 import type { Server } from '../../core/server.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { giveBuffer } from '../../protocol/buffers.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
 import { encodeResponse, type Head } from '../../protocol/http/head.ts';
@@ -136,6 +137,8 @@ export function newPollRoute(server: Server): Route {
     }
     const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
     const posted = readPosted(head.headers.get('content-type'), body);
+    // They are copies.
+    giveBuffer(body);
     const isNext = seq >= 1 && seq <= socket.takenSeq + 1;
     if (isNext) socket.give(posted.slice(socket.takenSeq + 1 - seq));
     const headers = { ...fields, 'Content-Type': 'application/json' };
