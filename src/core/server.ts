@@ -53,8 +53,8 @@ export interface Server {
   /** Of the entries in the table, those that are connections, but for those that commands come in by. */
   connections: number;
   readonly places: Places;
-  /** Clients that come by HTTP: connections without a socket, and the requests by which they get and give messages. */
-  readonly polling: { clients: number; requests: number };
+  /** Clients over HTTP: connections without a socket. */
+  readonly polling: { clients: number };
   /** Whole milliseconds of a clock that never goes back, read once a turn. It starts at 1, so that 0 can mean never. */
   now: number;
   /** No longer listening, everyone was told: the loop ends with the last connection, or at `drainDeadline`. */
@@ -75,7 +75,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     toldAt: new Map(),
     connections: 0,
     places: newPlaces(),
-    polling: { clients: 0, requests: 0 },
+    polling: { clients: 0 },
     now: clock(),
     isDraining: false,
     drainDeadline: 0,

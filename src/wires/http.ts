@@ -160,6 +160,7 @@ function begin(
   const most = route.admit(head, connection);
   const request = { head, route, body: newBody(most === undefined ? withoutBody(head) : head, most ?? 0) };
   connection.data = request;
+  route.begin?.(connection, head);
   startReceiving(connection);
   if (most === undefined) return end;
   // RFC 9110 §10.1.1: a client that asks first whether its body is wanted gets a 100, unless it has sent the body already.

@@ -18,6 +18,8 @@ export interface Route {
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
   admit(head: Head, connection: Connection): number | undefined;
+  /** The request is welcome, and its body may still be on its way. From here on `lost` is called in the end. */
+  begin?(connection: Connection, head: Head): void;
   /**
    * The whole request is there. It is answered by `respond`, or with `sendBytes` and at last `endConnection`: at once, or
    * later, if `connection.phase` is still 'open' then.
@@ -29,7 +31,7 @@ export interface Route {
   refusal?(error: ProtocolError, head: Head): Buffer;
   /**
    * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
-   * be. Called for every request in the end, with an `error`.
+   * be. Called for every request that has begun in the end, with an `error`.
    */
   lost?(connection: Connection, error: string | undefined): void;
   /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */

@@ -25,6 +25,23 @@ describe('a session over HTTP', () => {
     assert.equal((await ask(server.port, 'GET', session)).status, 404);
   });
 
+  test(
+    'is gone after a silence, also if requests before it were refused by their heads',
+    patience,
+    async t => {
+      const server = await startServerFor(t, '--poll-timeout', '200ms', '--log-level', 'debug');
+      const session = await openPolled(server.port, 'echo');
+      const statuses = [await ask(server.port, 'PUT', session)];
+      statuses.push(await ask(server.port, 'POST', session, { headers: { 'Content-Length': '999999999' } }));
+      assert.deepEqual(
+        statuses.map(({ status }) => status),
+        [405, 413],
+      );
+      const { reason } = await server.untilLogged(({ code }) => code === 1006);
+      assert.equal(reason, 'no request for 0.2 s');
+    },
+  );
+
   test('lives while it is asked for messages, and each poll is answered in time', patience, async t => {
     const { port } = await startServerFor(t, '--poll-timeout', '2s', '--ping-interval', '300ms');
     const session = await openPolled(port, 'echo');

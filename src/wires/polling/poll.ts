@@ -57,18 +57,14 @@ export function newPollRoute(server: Server): Route {
   }
 
   /** @returns the most bytes of body */
-  function admit(head: Head, request: Connection): number {
+  function admit(head: Head): number {
     const { method, path, headers } = head;
     if (method === 'OPTIONS') return maxIgnoredBody;
     if (!sessionPath.test(path)) {
       if (method === 'POST') return maxIgnoredBody;
       throw new ProtocolError(405, 'a session is opened by POST', { Allow: 'POST, OPTIONS' });
     }
-    const socket = find(head);
-    // From here on, not when all of it is there: a slow upload is a sign of life.
-    requests.set(request, socket);
-    server.polling.requests = requests.size;
-    socket.requests++;
+    find(head);
     if (method === 'GET' || method === 'DELETE') return maxIgnoredBody;
     const Allow = 'GET, POST, DELETE, OPTIONS';
     if (method !== 'POST') throw new ProtocolError(405, `a session knows no ${method}`, { Allow });
@@ -158,9 +154,17 @@ export function newPollRoute(server: Server): Route {
   return {
     takes: ({ path }) => path === '/poll' || path.startsWith('/poll/'),
 
-    admit(head, request) {
+    admit(head) {
       checkOrigin(head, server.configuration.origins);
-      return admit(head, request);
+      return admit(head);
+    },
+
+    // Not only when all of it is there: a slow upload is a sign of life.
+    begin(request, head) {
+      if (head.method === 'OPTIONS' || !sessionPath.test(head.path)) return;
+      const socket = find(head);
+      requests.set(request, socket);
+      socket.requests++;
     },
 
     answer,
@@ -170,7 +174,6 @@ export function newPollRoute(server: Server): Route {
       const socket = requests.get(request);
       if (error !== undefined && socket !== undefined) {
         requests.delete(request);
-        server.polling.requests = requests.size;
         socket.requests--;
         socket.seenAt = server.now;
       }
