@@ -86,8 +86,8 @@ export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
 }
 
 /**
- * Gives a buffer back that nobody refers to any more. Those that were not made here are left alone; of a large one, any
- * part stands for the whole.
+ * Gives a buffer back, to which no reference may be left. A buffer that was not made here is left alone. A part of a large
+ * one gives back all of it.
  */
 export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;

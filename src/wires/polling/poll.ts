@@ -133,7 +133,7 @@ export function newPollRoute(server: Server): Route {
     }
     const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
     const posted = readPosted(head.headers.get('content-type'), body);
-    // They are copies.
+    // The frames are copies.
     giveBuffer(body);
     const isNext = seq >= 1 && seq <= socket.takenSeq + 1;
     if (isNext) socket.give(posted.slice(socket.takenSeq + 1 - seq));
