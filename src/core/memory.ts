@@ -8,7 +8,8 @@
  *
  * What counts: unread input, unfinished messages, request bodies, what a handler or a polling session keeps for a
  * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
- * the connection itself. The bytes counted are those allocated, not those used.
+ * the connection itself. Input that a program has not read when its client leaves counts until the program has read it.
+ * The bytes counted are those allocated, not those used.
  */
 
 import { noteRule } from '../diagnostics/closeReason.ts';
@@ -21,6 +22,7 @@ import {
   historyMemoryShare,
   maxInFlightOnEviction,
   memoryLowWater,
+  programMemoryShare,
   tlsMemory,
 } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
@@ -40,15 +42,19 @@ export interface MemoryUse {
   histories: number;
   /** Makes rooms forget until they remember at most this many bytes. */
   trimHistories(most: number): void;
+  /** Input of programs whose clients have left. */
+  programs: number;
+  /** Discards such input, the largest first, until at most this many bytes are left. */
+  trimPrograms(most: number): void;
 }
 
 export function newMemoryUse(): MemoryUse {
-  return { connections: 0, histories: 0, trimHistories() {} };
+  return { connections: 0, histories: 0, trimHistories() {}, programs: 0, trimPrograms() {} };
 }
 
 /** All that counts against `--max-memory`, in bytes. */
 export function usedMemory({ memory }: Server): number {
-  return memory.connections + memory.histories + outputMemory.held;
+  return memory.connections + memory.histories + memory.programs + outputMemory.held;
 }
 
 /** Brings `connection.held` up to date. Called after whatever may have changed it: a read, a flush, a handler's work. */
@@ -91,6 +97,9 @@ export function enforceMemory(server: Server): void {
   if (usedMemory(server) <= limit) return;
   if (server.memory.histories > limit * historyMemoryShare) {
     server.memory.trimHistories(limit * historyMemoryShare * memoryLowWater);
+  }
+  if (server.memory.programs > limit * programMemoryShare) {
+    server.memory.trimPrograms(limit * programMemoryShare * memoryLowWater);
   }
   if (usedMemory(server) > limit) evictLargest(server, usedMemory(server) - limit * memoryLowWater);
   // What a dropped connection held is free when this turn ends; the next one looks again.

@@ -99,6 +99,9 @@ export const keptBuffers = 17 * MiB;
 /** The part of `maxMemory` that rooms' histories may take before the longest of them forget. */
 export const historyMemoryShare = 1 / 4;
 
+/** The part of `maxMemory` that input of programs may take after their clients have left. */
+export const programMemoryShare = 1 / 4;
+
 /** When memory is over `maxMemory`, connections are closed until this part of it is in use: so not one in every turn. */
 export const memoryLowWater = 15 / 16;
 

@@ -1,5 +1,6 @@
 /** Whoever does not read has the other side wait, and nobody else; memory stays bounded, and nothing is lost. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -11,9 +12,9 @@ import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { untilLogged } from '../support/untilLogged.ts';
-import { newFolder, nextShown, quoteWords } from './programs.ts';
+import { newFolder, nextShown, quoteWords, untilSo } from './programs.ts';
 
 const folder = newFolder(file);
 const sh = (script: string) => quoteWords('sh', '-c', script);
@@ -228,4 +229,35 @@ test('half a message does not keep a held connection from its end', async t => {
   client.socket.resume();
   await once(client.socket, 'close');
   await untilLogged(server, 'program ended');
+});
+
+test('input that programs have not read when their clients leave counts against --max-memory', async t => {
+  const control = join(folder, 'left.sock');
+  const server = await startServerWith([
+    ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control],
+    ...['--exec', 'x=sleep 1000', '--exec-grace', '2s', '--max-memory', '16MB'],
+  ]);
+  t.after(() => server.kill());
+  const usedMemory = (): number => {
+    const words = [serverScript, 'info', '--json', '--control', control];
+    return JSON.parse(execFileSync(process.execPath, words, { encoding: 'utf8' })).memory.used;
+  };
+  const before = usedMemory();
+  const message = frame(opcode.text, 'y'.repeat(4 * MiB));
+  let mostUsed = 0;
+  // One after the other, so that no connection is closed for the budget.
+  for (let i = 0; i < 8; i++) {
+    const client = await connectRaw(server.port, { path: '/x' });
+    client.send(Buffer.concat([message, closeFrame(1000)]));
+    while ((await client.nextFrame())?.opcode !== opcode.close);
+    client.destroy();
+    mostUsed = Math.max(mostUsed, usedMemory());
+  }
+  assert.ok(mostUsed > 4 * MiB && mostUsed <= 16 * MiB, `${mostUsed} bytes counted`);
+  const other = await connectRaw(server.port, { path: '/echo' });
+  await roundTrip(other);
+  other.destroy();
+  // The programs end, and with them all of this input.
+  await untilSo(() => usedMemory() <= before);
+  assert.equal(usedMemory(), before);
 });

@@ -13,6 +13,7 @@ import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { heldBackOutput, longestMessage, pipesAtOnce, startsPerTurn } from '../../protocol/limits.ts';
 import { endTurns } from './errorLines.ts';
 import { newFormat, type Said, type Variables } from './format.ts';
+import { discardLeftInput, noteInputRead, noteLeftInput } from './leftInput.ts';
 import { logWithin, newLineBudget } from './lineBudget.ts';
 import { type Audience, hearAll, listen, stopListening } from './listen.ts';
 import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
@@ -76,6 +77,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       stirs: () => session.audience !== undefined && listen(hearing, session.audience),
       drained() {
         full.delete(session);
+        if (session.audience !== undefined) noteInputRead(programs, owner, session.audience.program);
         updateHeld(connection);
         resume(connection);
       },
@@ -197,7 +199,10 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     closed(connection) {
       const session = connection.data as Session | undefined;
       connection.data = undefined;
-      if (session !== undefined) release(session);
+      if (session === undefined) return;
+      release(session);
+      if (session.audience !== undefined)
+        noteLeftInput(programs, connection.server, session.audience.program);
     },
 
     /** What it has given the program, and what the program has said and nobody was sent. */
@@ -208,6 +213,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
 
     started(owner) {
       server = owner;
+      owner.memory.trimPrograms = most => discardLeftInput(programs, owner, most);
       stockPipes(pipes, owner, pipesAtOnce);
     },
 

@@ -233,7 +233,12 @@ function lookIfGone(program: Program): void {
 
 /** Bytes that wait for it, or were read from it and not used. */
 export function heldBytes({ stdin, stdout, records, errors }: Program): number {
-  return stdin.writableLength + stdout.readableLength + records.bytes.length + heldErrors(errors);
+  return (
+    (stdin.destroyed ? 0 : stdin.writableLength) +
+    stdout.readableLength +
+    records.bytes.length +
+    heldErrors(errors)
+  );
 }
 
 /** Nobody is there any more to hear what it says: it may say a little more, and then finds its stdout closed. */

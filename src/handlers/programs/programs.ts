@@ -7,6 +7,7 @@ import type { ProgramEntry } from '../../options/program.ts';
 import { type Hearing, newHearing } from './listen.ts';
 import { newProgramHandler } from './perConnection.ts';
 import { newPipeSupply, type PipeSupply } from './pipes.ts';
+import type { Program } from './program.ts';
 import { findProgram, scriptFault } from './script.ts';
 import { newSharedProgramHandler } from './shared.ts';
 
@@ -14,6 +15,8 @@ import { newSharedProgramHandler } from './shared.ts';
 export interface Programs {
   /** Processes of all `--exec` handlers, those included that are about to be started or ended. */
   running: number;
+  /** Programs whose clients have left, with the bytes of input that each had not read by then. */
+  readonly leftInput: Map<Program, number>;
   readonly hearing: Hearing;
   readonly pipes: PipeSupply;
 }
@@ -28,7 +31,12 @@ export function makeProgramHandlers({ exec, execShared }: Configuration): readon
       remedy: 'docker run --init',
     });
   }
-  const programs: Programs = { running: 0, hearing: newHearing(), pipes: newPipeSupply() };
+  const programs: Programs = {
+    running: 0,
+    leftInput: new Map(),
+    hearing: newHearing(),
+    pipes: newPipeSupply(),
+  };
   return [
     ...exec.map(entry => newProgramHandler(entry, programs)),
     ...execShared.map(entry => newSharedProgramHandler(entry, programs)),

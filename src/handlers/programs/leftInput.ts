@@ -1,0 +1,35 @@
+/**
+ * Input that programs have not read when their clients leave. A program gets all that its client sent, so this input stays
+ * in memory until the program reads it or is ended, and it counts against `--max-memory`.
+ */
+import type { Server } from '../../core/server.ts';
+import { log } from '../../log/log.ts';
+import type { Program } from './program.ts';
+import type { Programs } from './programs.ts';
+
+/** The program's client has left: from now on the server counts its input, no longer the connection. */
+export function noteLeftInput({ leftInput }: Programs, { memory }: Server, program: Program): void {
+  const { stdin } = program;
+  if (stdin.destroyed || stdin.writableLength === 0 || leftInput.has(program)) return;
+  leftInput.set(program, stdin.writableLength);
+  memory.programs += stdin.writableLength;
+}
+
+/** The program has read all of its input, or its stdin is closed. */
+export function noteInputRead({ leftInput }: Programs, { memory }: Server, program: Program): void {
+  const bytes = leftInput.get(program);
+  if (bytes === undefined) return;
+  leftInput.delete(program);
+  memory.programs -= bytes;
+}
+
+/** Closes the stdin of the programs with the most unread input, until at most `most` bytes are left. */
+export function discardLeftInput(programs: Programs, server: Server, most: number): void {
+  const largestFirst = [...programs.leftInput].sort(([, a], [, b]) => b - a);
+  for (const [program, bytes] of largestFirst) {
+    if (server.memory.programs <= most) return;
+    log('warn', 'input of a program discarded to free memory', { ...program.fields, bytes });
+    noteInputRead(programs, server, program);
+    program.stdin.destroy();
+  }
+}
