@@ -223,21 +223,6 @@ export function inflationSize({ compressed, output, stream }: Inflation): number
 const inflateState = 48 * 1024;
 
 /**
- * Inflates a message at once, as `beginInflation` and `inflateSome` do.
- * @returns bytes that are the caller's
- */
-export function inflateMessage(
-  inflater: Inflater,
-  compressed: Buffer,
-  length: number,
-  maxLength: number,
-): Buffer {
-  const inflation = beginInflation(inflater, compressed, length, maxLength);
-  while (!inflateSome(inflation));
-  return inflation.output.subarray(0, inflation.size);
-}
-
-/**
  * What a zlib stream of Node's is made of. Its documented calls either work in the thread pool or take a whole stream at
  * once; the call below both takes a slice. It is not documented, but the same since Node 9, and much used for this purpose
  * (by pngjs).
