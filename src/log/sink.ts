@@ -44,6 +44,8 @@ export function openLog(path: string): number {
 export function whyUnwritable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is no such folder';
+  if (code === 'ENOTDIR') return 'there is a file where a folder should be';
+  if (code === 'ELOOP') return 'its links lead in a circle';
   if (code === 'EACCES' || code === 'EROFS') return 'this user may not write there';
   if (code === 'ENOSPC') return 'the disk is full';
   return code === 'EISDIR' ? 'it is a folder' : message;

@@ -196,6 +196,8 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
       return address.transport === 'unix'
         ? `cannot listen on ${where}: permission denied; choose another with ${chosenWith(address, isPrivate)}, in a folder that this user may write to`
         : `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
+    case 'ENOTDIR':
+      return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${chosenWith(address, isPrivate)}`;
     case 'EADDRNOTAVAIL':
       return `cannot listen on ${where}: this machine has no such address`;
     case 'ENOTFOUND':

@@ -64,6 +64,8 @@ function readConfigurationText(path: string): string {
 export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is none of this name';
+  if (code === 'ENOTDIR') return 'there is a file where a folder should be';
+  if (code === 'ELOOP') return 'its links lead in a circle';
   if (code === 'EACCES') return 'permission denied; let this user read it';
   return message;
 }

@@ -211,17 +211,20 @@ function readLines(body: Buffer): Buffer[] {
   if (body.length > maxPostedLines)
     throw new ProtocolError(413, `lines of JSON are at most ${maxPostedLines} bytes a request`);
   if (!isUtf8(body)) throw new ProtocolError(400, 'JSON is UTF-8');
-  // Some editors and shells begin a text with a byte order mark.
-  const lines = body
+  return body
     .toString('utf8')
-    .replace(/^\ufeff/, '')
-    .split('\n');
-  if (lines.at(-1) === '') lines.pop();
-  return lines.map((line, index) => {
-    const frame = readLine(line);
-    if (frame !== undefined) return frame;
-    throw new ProtocolError(400, `line ${index + 1} is not of the form {"text":"…"} or {"binary":"base64"}`);
-  });
+    .split('\n')
+    .flatMap((line, index) => {
+      // Some editors begin a text with a byte order mark, and joined files have it in the middle. `trim` removes it.
+      const json = line.trim();
+      if (json === '') return [];
+      const frame = readLine(json);
+      if (frame !== undefined) return [frame];
+      throw new ProtocolError(
+        400,
+        `line ${index + 1} is not of the form {"text":"…"} or {"binary":"base64"}`,
+      );
+    });
 }
 
 function readLine(line: string): Buffer | undefined {

@@ -221,6 +221,10 @@ describe('the server', () => {
       errors: 'pollywog: --handlers wants a folder that can be read, not "/nowhere/at/all": there is none\n',
     });
     const folder = newFolder(t, { 'quiz.mjs': fine });
+    assert.deepEqual(await run('--handlers', join(folder.path, 'quiz.mjs')), {
+      code: 2,
+      errors: `pollywog: --handlers wants a folder that can be read, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
+    });
     const odd = await run('--handlers', folder.path, '--default', 'quizz');
     assert.deepEqual([odd.code, odd.errors.includes('--default wants one of echo, ')], [2, true]);
   });

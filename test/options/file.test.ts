@@ -104,6 +104,7 @@ describe('which file is read', () => {
     const refusesFile = (name: string, why: string) =>
       assert.throws(() => read(['--config', name]), { name: 'UsageError', message: sentence(why, name) });
     refusesFile(missing, 'there is none of this name');
+    refusesFile(join(import.meta.filename, 'a.json'), 'there is a file where a folder should be');
     refusesFile(folder, 'it is no file; choose another');
     refusesFile('/dev/zero', 'it is no file; choose another');
     const pipe = join(folder, 'pipe');

@@ -132,11 +132,17 @@ describe('what is posted', () => {
     assert.deepEqual(readPosted(lines, Buffer.alloc(0)), []);
   });
 
+  test('blank lines, and a byte order mark at the start of a line, are skipped', () => {
+    const body = Buffer.from('\ufeff{"text":"a"}\n\n\r\n \t\n\ufeff{"text":"b"}\r\n\r\n\n');
+    assert.deepEqual(readPosted(lines, body), [masked(opcode.text, 'a'), masked(opcode.text, 'b')]);
+    assert.deepEqual(readPosted(lines, Buffer.from('\ufeff\n')), []);
+    assert.throws(() => readPosted(lines, Buffer.from('\n\nnull')), /line 3 /);
+  });
+
   const refused: [string, string | undefined, string | Buffer, number][] = [
     ['text that is not UTF-8', undefined, Buffer.from([0xc3]), 400],
     ['lines that are not UTF-8', lines, Buffer.from([0xc3]), 400],
     ['a line that is no JSON', lines, '{"text":"a"}\nb\n', 400],
-    ['an empty line', lines, '{"text":"a"}\n\n', 400],
     ['a line that is no record', lines, 'null', 400],
     ['text that is no string', lines, '{"text":1}', 400],
     ['both', lines, '{"text":"a","binary":"AP8="}', 400],

@@ -132,6 +132,18 @@ test('what keeps it from listening is told by the process that started it', asyn
 
   for (const [options, sentence] of [
     [['--log-file', join(folder, 'missing', 'a.log')], /cannot log to .*: there is no such folder; choose/],
+    [
+      ['--log-file', join(file, 'a.log')],
+      /cannot log to .*: there is a file where a folder should be; choose/,
+    ],
+    [
+      ['--pid-file', join(file, 'a.pid')],
+      /cannot write .*: there is a file where a folder should be; choose/,
+    ],
+    [
+      ['--control', join(file, 'a.sock')],
+      /cannot listen on .*: there is a file where a folder should be; choose/,
+    ],
     [['--pid-file', folder], /cannot write .*; choose another --pid-file/],
     [['--data', file], /cannot keep rooms in/],
   ] as const) {

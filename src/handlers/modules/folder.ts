@@ -15,9 +15,9 @@ export async function listModules(folder: string): Promise<ModuleFile[]> {
   try {
     files = await readdir(folder);
   } catch (error) {
-    const why =
-      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is none' : (error as Error).message;
-    throw new UsageError(`--handlers wants a folder that can be read, not ${quoted(folder)}: ${why}`);
+    throw new UsageError(
+      `--handlers wants a folder that can be read, not ${quoted(folder)}: ${whyUnlistable(error)}`,
+    );
   }
   const found = files.filter(isModule).toSorted();
   const modules: ModuleFile[] = [];
@@ -41,4 +41,12 @@ export function moduleName(file: string): string {
 
 export function isModule(file: string): boolean {
   return /^[^._][^.]*\.m?[jt]s$/.test(file);
+}
+
+function whyUnlistable(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is none';
+  if (code === 'ENOTDIR') return 'it is a file, or there is a file where a folder should be';
+  if (code === 'EACCES') return 'permission denied; let this user read it';
+  return code === 'ELOOP' ? 'its links lead in a circle' : message;
 }
