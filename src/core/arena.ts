@@ -43,6 +43,11 @@ export function unpin(chunk: Chunk): void {
   if (--chunk.pins === 0 && chunk.bytes !== turnMemory) outputMemory.held -= chunk.bytes.length;
 }
 
+/** The part of a chunk's memory that each of those who pin it has. */
+export function shareOfChunk({ bytes, pins }: Chunk): number {
+  return bytes === turnMemory ? 0 : bytes.length / Math.max(1, pins);
+}
+
 /** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins what one turn had for it. */
 const spareSize = 64 * 1024;
 

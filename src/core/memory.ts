@@ -31,7 +31,7 @@ import { turnMemory } from '../protocol/websocket/mask.ts';
 import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { dropConnection, endConnection, requestTurn } from './outbox.ts';
-import { clearQueue } from './queue.ts';
+import { clearQueue, shareOfQueue } from './queue.ts';
 import type { Server } from './server.ts';
 
 /** A server's use of memory, in bytes, besides queued output, which `outputMemory` counts for all servers of the process. */
@@ -134,9 +134,9 @@ function isEvictable(entry: Server['table']['entries'][number]): entry is Connec
   return entry?.kind === 'connection' && !entry.isControl && entry.phase !== 'gone';
 }
 
-/** What a connection holds, shared output included: whose queue is the longest is the slowest to read. */
-function holdings({ held, queue }: Connection): number {
-  return held + queue.size;
+/** What a connection holds, and its part of the frames that it shares with others: about what closing it frees. */
+function holdings({ held, queue, socket }: Connection): number {
+  return Math.ceil(held + shareOfQueue(queue) + (socket.share?.() ?? 0));
 }
 
 /**

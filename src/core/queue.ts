@@ -2,7 +2,7 @@
  * What is to be sent to one connection, in order, as ranges of chunks. Most turns need one range: a range that starts
  * where the last one ended merely extends it.
  */
-import { type Chunk, newLastingChunk, pin, unpin } from './arena.ts';
+import { type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from './arena.ts';
 
 export interface Range {
   chunk: Chunk;
@@ -89,6 +89,14 @@ export function queuedRanges(queue: OutgoingQueue): Range[] {
   const ranges = queue.earlier?.slice() ?? [];
   if (queue.chunk !== undefined) ranges.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
   return ranges;
+}
+
+/** The queue's part of the memory that its ranges are in. */
+export function shareOfQueue({ chunk, earlier, inFlight }: OutgoingQueue): number {
+  let share = chunk === undefined ? 0 : shareOfChunk(chunk);
+  for (const range of earlier ?? []) share += shareOfChunk(range.chunk);
+  for (const range of inFlight ?? []) share += shareOfChunk(range.chunk);
+  return share;
 }
 
 const keptSize = 16 * 1024;

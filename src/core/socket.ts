@@ -29,8 +29,10 @@ export interface Socket {
   shutdown(): void;
   /** Gives the descriptor back. Nothing is heard of the socket any more. */
   destroy(): void;
-  /** Bytes of memory that the socket itself holds, if it holds any. */
+  /** Bytes of memory that the socket itself holds, if it holds any, besides frames. */
   held?(): number;
+  /** Its part of the memory of the frames that it holds, which others may share. */
+  share?(): number;
   /** Forgets what it holds to be sent: the connection is closed to free memory. */
   discard?(): void;
   /** The peer's address as `127.0.0.1:50312`, `[::1]:50312` or `unix`. */

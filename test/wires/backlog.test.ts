@@ -1,20 +1,23 @@
 /** What waits for clients over HTTP: nothing is lost or mixed up, and what is sent to many is there once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Chunk, newLastingChunk } from '../../src/core/arena.ts';
+import { type Chunk, newLastingChunk, outputMemory } from '../../src/core/arena.ts';
 import {
   addFrames,
   type Backlog,
   clearBacklog,
-  memoryOf,
   newBacklog,
   newCursor,
   nextMessage,
+  overheadOf,
   pauseBacklog,
   removeUntil,
+  shareOf,
 } from '../../src/wires/polling/backlog.ts';
 import { newRandom } from '../support/random.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
+
+const memoryOf = (backlog: Backlog) => shareOf(backlog) + overheadOf(backlog);
 
 const unmasked = { key: null };
 const KiB = 1024;
@@ -170,4 +173,20 @@ describe('the backlog of a client over HTTP', () => {
       rest.push(cursor.bytes.toString('utf8', cursor.from, cursor.to));
     assert.deepEqual(rest, ['two', 'three', 'four']);
   });
+});
+
+test('frames that many backlogs share are counted once, and to the last one that has them', () => {
+  const before = outputMemory.held;
+  const chunk = newLastingChunk(100_000);
+  frame(opcode.binary, Buffer.alloc(99_990 - 6), { key: null }).copy(chunk.bytes);
+  const backlogs = Array.from({ length: 50 }, () => newBacklog());
+  const end = 99_990 - 6 + 10;
+  for (const backlog of backlogs) addFrames(backlog, chunk, 0, end, 1);
+  assert.equal(outputMemory.held - before, 100_000);
+  assert.ok(shareOf(backlogs[0]!) <= 100_000 / 50);
+  for (const backlog of backlogs.slice(1)) clearBacklog(backlog);
+  assert.equal(outputMemory.held - before, 100_000);
+  assert.equal(shareOf(backlogs[0]!), 100_000);
+  removeUntil(backlogs[0]!, 1);
+  assert.equal(outputMemory.held, before);
 });

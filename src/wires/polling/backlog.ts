@@ -7,12 +7,14 @@
  * same frames in the same order, they refer to the same bytes, in however many turns these came. So 10,000 clients that
  * hear one room take the memory of one, and a range each.
  */
-import type { Chunk } from '../../core/arena.ts';
+import { type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from '../../core/arena.ts';
 import { firstBlock, longestBlock, sharedBlock } from '../../protocol/limits.ts';
 import { countFrames, type Payload, readSentFrame } from '../../protocol/polling.ts';
 
 /** Memory that ranges of several backlogs refer to. */
 interface Block {
+  /** Pinned by each range that refers to it. */
+  readonly chunk: Chunk;
   readonly bytes: Buffer;
   /** Where the next frames go. */
   used: number;
@@ -55,11 +57,17 @@ export interface Backlog {
   /** Bytes of frames, and bytes that were taken out at its front since it was made. */
   size: number;
   taken: number;
+  /** How many ranges it has. */
+  ranges: number;
   /** The end, once it was sent. */
   closing: string | undefined;
 }
 
-const noBlock: Block = { bytes: Buffer.alloc(0), used: 0, holders: 0 };
+const noBlock = newBlock(newLastingChunk(0));
+
+function newBlock(chunk: Chunk, used = 0): Block {
+  return { chunk, bytes: chunk.bytes, used, holders: 0 };
+}
 
 function newRange(block: Block, start: number, end: number, last?: Copy): Range {
   return { block, start, end, next: undefined, last };
@@ -67,7 +75,16 @@ function newRange(block: Block, start: number, end: number, last?: Copy): Range 
 
 export function newBacklog(): Backlog {
   const range = newRange(noBlock, 0, 0);
-  return { head: range, tail: range, firstSeq: 1, lastSeq: 0, size: 0, taken: 0, closing: undefined };
+  return {
+    head: range,
+    tail: range,
+    firstSeq: 1,
+    lastSeq: 0,
+    size: 0,
+    taken: 0,
+    ranges: 0,
+    closing: undefined,
+  };
 }
 
 /** Adds the whole frames `[start, end)` of the chunk. @param turn its number: within a turn a chunk's bytes stay as they are */
@@ -110,7 +127,7 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
   } else {
     if (frames.block === undefined) {
       const length = Math.max(lengthAfter(tail), size);
-      copyInto({ bytes: Buffer.allocUnsafeSlow(length), used: 0, holders: 0 }, frames, bytes, start, end);
+      copyInto(newBlock(newLastingChunk(length)), frames, bytes, start, end);
     }
     addRange(backlog, newRange(frames.block!, frames.at, frames.at + size, frames.copy));
   }
@@ -141,6 +158,8 @@ function copyInto(block: Block, frames: Frames, bytes: Buffer, start: number, en
 
 function addRange(backlog: Backlog, range: Range): void {
   range.block.holders++;
+  pin(range.block.chunk);
+  backlog.ranges++;
   backlog.tail.next = range;
   backlog.tail = range;
 }
@@ -151,7 +170,7 @@ const lasting = new WeakMap<Chunk, Block>();
 function blockOf(chunk: Chunk): Block {
   const known = lasting.get(chunk);
   if (known !== undefined) return known;
-  const block: Block = { bytes: chunk.bytes, used: chunk.bytes.length, holders: 0 };
+  const block = newBlock(chunk, chunk.bytes.length);
   lasting.set(chunk, block);
   return block;
 }
@@ -202,7 +221,11 @@ const skipped: Payload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 }
 
 function dropHead(backlog: Backlog): void {
   const { head } = backlog;
-  if (head.block !== noBlock) head.block.holders--;
+  if (head.block !== noBlock) {
+    head.block.holders--;
+    unpin(head.block.chunk);
+    backlog.ranges--;
+  }
   // Answers that are being written may refer to the last range: its `next` leads them on.
   if (head === backlog.tail) {
     head.next = newRange(noBlock, 0, 0);
@@ -222,14 +245,18 @@ export function clearBacklog(backlog: Backlog): void {
 /** Bytes of the objects for a range, for a copy, and for a block besides its content, in V8. */
 const rangeOverhead = 100;
 
-/** Bytes of memory that it holds; of a block that several share, its part. */
-export function memoryOf({ head }: Backlog): number {
-  let held = 0;
+/** Bytes of memory that it holds besides frames, which the arena counts. */
+export function overheadOf({ ranges }: Backlog): number {
+  return ranges * rangeOverhead;
+}
+
+/** Its part of the frames' memory, which others may share. */
+export function shareOf({ head }: Backlog): number {
+  let share = 0;
   for (let range: Range | undefined = head; range !== undefined; range = range.next) {
-    const { bytes, holders } = range.block;
-    if (bytes.length > 0) held += rangeOverhead + bytes.length / Math.max(1, holders);
+    if (range.block !== noBlock) share += shareOfChunk(range.block.chunk);
   }
-  return Math.ceil(held);
+  return share;
 }
 
 /** A place in a backlog, behind the message `seq`, whose payload this is. What is removed meanwhile stays for it. */

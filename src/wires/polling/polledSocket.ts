@@ -19,10 +19,11 @@ import {
   addFrames,
   type Backlog,
   clearBacklog,
-  memoryOf,
   newBacklog,
+  overheadOf,
   pauseBacklog,
   removeUntil,
+  shareOf,
 } from './backlog.ts';
 import { answerEmpty, answerPoll, EventStream } from './carrier.ts';
 
@@ -255,9 +256,12 @@ export class PolledSocket implements Socket {
     return hasTaken || this.isAnswerUnread();
   }
 
-  /** Bytes of memory that it holds. */
   held(): number {
-    return memoryOf(this.backlog);
+    return overheadOf(this.backlog);
+  }
+
+  share(): number {
+    return shareOf(this.backlog);
   }
 
   /** Forgets what the client has not taken. */
