@@ -6,6 +6,8 @@ import { type Ending, Exit, ending } from './ending.ts';
 /** Those of OpenSSL's and Node's that say the certificate is not to be trusted. */
 const certificateFaults = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|ALTNAME/;
 
+const authorityFaults = /^(?:DEPTH_ZERO_)?SELF_SIGNED|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)/;
+
 export function connectFailure(error: NodeJS.ErrnoException, configuration: Configuration): Ending {
   const { address } = configuration;
   const { shown, target } = address;
@@ -22,7 +24,9 @@ export function connectFailure(error: NodeJS.ErrnoException, configuration: Conf
   const alert = alertFrom(code, error.message);
   if (alert !== undefined) return ending(Exit.Failed, explainAlert(alert, configuration));
   if (certificateFaults.test(code)) {
-    const sentence = `the certificate of ${shown} is not trusted: ${error.message}; --insecure takes it anyhow`;
+    // An expired certificate, or one for another name, is no better with another authority.
+    const advice = authorityFaults.test(code) ? '--ca names an authority to trust; ' : '';
+    const sentence = `the certificate of ${shown} is not trusted: ${error.message}; ${advice}--insecure takes it anyhow`;
     return ending(Exit.Failed, sentence);
   }
   if (code === 'EPROTO' || code.startsWith('ERR_SSL')) {

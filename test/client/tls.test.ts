@@ -47,7 +47,7 @@ test('wss: a certificate that is not trusted is refused, and taken with -k', lim
     assert.deepEqual([refused.status, refused.stdout.length], [1, 0]);
     assert.match(
       refused.stderr,
-      /certificate of wss:.* is not trusted: .*self-signed.*; --insecure takes it/,
+      /certificate of wss:.* is not trusted: .*self-signed.*; --ca names an authority to trust; --insecure takes it/,
     );
     const taken = await runClient(t, [`wss://${host}:${port}/`, '-k'], 'secret\n');
     assert.deepEqual([taken.status, taken.stdout.toString(), taken.stderr], [0, 'secret\n', '']);
@@ -163,7 +163,7 @@ describe('a certificate of the client', limit, () => {
         'CERT_HAS_EXPIRED',
         'certificate has expired',
         [],
-        /the certificate of wss:\S+ is not trusted: certificate has expired/,
+        /the certificate of wss:\S+ is not trusted: certificate has expired; --insecure takes it/,
       ],
     ] as const) {
       const configuration = readConfiguration(['wss://127.0.0.1:1/', ...words]);
