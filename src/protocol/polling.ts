@@ -122,7 +122,8 @@ for (let byte = 0; byte < 0x80; byte++) {
   growth[byte] = short !== undefined ? 1 : byte < 0x20 ? 5 : 0;
 }
 
-const longestEscape = 6;
+/** `\u0001`; `writeContent` leaves so much room at the end. */
+export const longestEscape = 6;
 const hexDigits = Buffer.from('0123456789abcdef');
 
 /** Bytes that the UTF-8 `bytes[from, to)` takes within a JSON string. */

@@ -295,3 +295,20 @@ for (const [name, isShared] of samples) {
     }
   });
 }
+
+test('a JSON record has every character of a text and every byte of a binary message', () => {
+  const ascii = Buffer.from(Array.from({ length: 128 }, (_, byte) => byte)).toString();
+  for (const isShared of [false, true]) {
+    const format = newFormat('json', isShared);
+    const ids = isShared ? { id: 4_294_967_295 } : {};
+    for (const text of ['', ascii, '\u0001'.repeat(70_000), 'é€🐸\u2028\ufeff"\\']) {
+      const expected = `${JSON.stringify({ ...ids, text })}\n`;
+      assert.equal(format.message(message(text), 4_294_967_295).toString(), expected);
+    }
+    for (const size of [0, 1, 2, 3, 4, 256, 70_000]) {
+      const bytes = Buffer.from(Array.from({ length: size }, (_, at) => at & 255));
+      const expected = `${JSON.stringify({ ...ids, base64: bytes.toString('base64') })}\n`;
+      assert.equal(format.message(message(bytes), 4_294_967_295).toString(), expected);
+    }
+  }
+});
