@@ -20,6 +20,7 @@ import {
   heldBackShare,
   heldInput,
   messagesShare,
+  openingShare,
   turnShare,
   urgentShare,
   writeCost,
@@ -106,8 +107,13 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   if (firstWire.begin !== undefined) guard(connection, () => firstWire.begin?.(connection));
 }
 
-/** Three classes of connections with messages, which wait for the commands: little work, much work, throttled. */
+/**
+ * Messages wait for the commands, in classes that each have a share of the turn: clients that bring little; connections
+ * in a handshake, and HTTP requests; those that brought much; the throttled. So a crowd of newcomers, or a flood, does
+ * not delay clients that are in.
+ */
 const fresh: Connection[] = [];
+const opening: Connection[] = [];
 const costly: Connection[] = [];
 const heldBack: Connection[] = [];
 
@@ -122,7 +128,7 @@ function readUrgent(): void {
     if (connection.isHeldBack) heldBack.push(connection);
     else if (input === undefined) readConnection(connection);
     else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart)) readUrgently(connection);
-    else (connection.isCostly ? costly : fresh).push(connection);
+    else classOf(connection).push(connection);
   }
   readable.length = 0;
 }
@@ -142,31 +148,39 @@ function readUrgently(connection: Connection): void {
   }
   if (at < inputEnd && connection.phase === 'open' && !connection.isHeldBack) {
     connection.inputStart = at;
-    (connection.isCostly ? costly : fresh).push(connection);
+    classOf(connection).push(connection);
   } else {
     connection.isReady = false;
     keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
   }
 }
 
+function classOf({ isCostly, trustLevel }: Connection): Connection[] {
+  if (isCostly) return costly;
+  return trustLevel < 3 ? opening : fresh;
+}
+
 function readMessages(): void {
-  readSome(fresh, messagesShare);
-  readSome(costly, costlyShare);
+  readSome(fresh, messagesShare, 16);
+  readSome(opening, openingShare, 4);
+  readSome(costly, costlyShare, 1);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  readSome(heldBack, arrivals.isEarly ? 0 : heldBackShare);
+  readSome(heldBack, arrivals.isEarly ? 0 : heldBackShare, 1);
   arrivals.isEarly = false;
   recycleInput();
 }
 
-/** Reads from the connections, one after the other, until their share of the turn is used. The others come first next time. */
-function readSome(connections: Connection[], share: number): void {
+/**
+ * Reads from the connections, one after the other, until their share of the turn is used. The others come first next time.
+ * @param atOnce how many are read before the clock is asked: the units are an estimate, but the clock takes longer to ask
+ */
+function readSome(connections: Connection[], share: number, atOnce: number): void {
   const count = connections.length;
   const end = workAhead() + share;
   let stopAt = 0;
   let i = 0;
   for (; i < count && workAhead() < end; i++) {
-    if ((i & 15) === 15) {
-      // The units are an estimate: the clock knows better, but takes longer to ask.
+    if (i % atOnce === atOnce - 1) {
       const now = exactClock();
       if (stopAt === 0) stopAt = now + share / turnShare;
       else if (now > stopAt) break;

@@ -133,12 +133,15 @@ export const largestTried = 16 * MiB;
 /** What all messages of those that bring little may use of a turn: some eight milliseconds. Others wait for the next. */
 export const messagesShare = 8 * turnShare;
 
+/** What connections in a handshake, and HTTP requests, may use of a turn, all together: some 40 of them. */
+export const openingShare = 2 * turnShare;
+
 /** What those may use of a turn whose last messages were more work than `costlyWork`, all together. */
-export const costlyShare = 4 * turnShare;
+export const costlyShare = 2 * turnShare;
 export const costlyWork = turnShare / 8;
 
 /** What those who had their share of the last turn may use of the next, all together. */
-export const heldBackShare = 4 * turnShare;
+export const heldBackShare = 2 * turnShare;
 
 /** What a write to a connection counts: the flush makes one for each connection that has something to send. */
 export const writeCost = 32;
@@ -300,7 +303,7 @@ export const longestStream = 5 * 60_000;
 export const maxRecipients = 10_000;
 
 /** Programs started in one turn: each takes about a millisecond in which nothing else is done. */
-export const startsPerTurn = 4;
+export const startsPerTurn = 1;
 
 /**
  * What a program may say in one turn, in the units of `turnShare`: 1,024 messages, or 256 KiB. So its clients are written
