@@ -17,6 +17,7 @@ import type { Wire } from '../core/wire.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
+import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/http/body.ts';
 import { hasToken } from '../protocol/http/fields.ts';
@@ -104,8 +105,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       else if (request !== undefined)
         refuse(connection, new ProtocolError(503, reason), request.head, request.route);
       else endConnection(connection);
-      // The part of a body that has arrived is of no use any more.
-      if (request !== undefined) request.body.content = noContent;
+      if (request !== undefined) dropBody(request.body);
     },
 
     lost(connection, error) {
@@ -113,7 +113,9 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       // A client that has ended its direction may still wait for the answer.
       if (request !== undefined && (request.body.isWhole || error !== undefined))
         request.route.lost?.(connection, error);
-      if (!request?.body.isWhole) endConnection(connection);
+      if (request?.body.isWhole) return;
+      if (request !== undefined) dropBody(request.body);
+      endConnection(connection);
     },
 
     checkDeadlines(connection) {
@@ -147,6 +149,12 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 }
 
 const noContent = Buffer.alloc(0);
+
+/** The part of a body that has arrived is of no use any more. A whole body may be the route's. */
+function dropBody(body: Body): void {
+  if (!body.isWhole) giveBuffer(body.content);
+  body.content = noContent;
+}
 
 /** The head of a request for a route is there. */
 function begin(
