@@ -21,6 +21,7 @@ import {
   connectionMemory,
   historyMemoryShare,
   maxInFlightOnEviction,
+  memoryHighWater,
   memoryLowWater,
   programMemoryShare,
   tlsMemory,
@@ -91,17 +92,18 @@ function bytesHeld(connection: Connection): number {
   return held;
 }
 
-/** The stage of the turn: while memory is over the budget, the largest holders go. */
+/** The stage of the turn: while memory is close to the limit, the largest holders go. */
 export function enforceMemory(server: Server): void {
   const limit = server.configuration.maxMemory;
-  if (usedMemory(server) <= limit) return;
+  if (usedMemory(server) <= limit * memoryHighWater) return;
   if (server.memory.histories > limit * historyMemoryShare) {
     server.memory.trimHistories(limit * historyMemoryShare * memoryLowWater);
   }
   if (server.memory.programs > limit * programMemoryShare) {
     server.memory.trimPrograms(limit * programMemoryShare * memoryLowWater);
   }
-  if (usedMemory(server) > limit) evictLargest(server, usedMemory(server) - limit * memoryLowWater);
+  const used = usedMemory(server);
+  if (used > limit * memoryHighWater) evictLargest(server, used - limit * memoryLowWater);
   // What a dropped connection held is free when this turn ends; the next one looks again.
   requestTurn();
 }

@@ -102,8 +102,12 @@ export const historyMemoryShare = 1 / 4;
 /** The part of `maxMemory` that input of programs may take after their clients have left. */
 export const programMemoryShare = 1 / 4;
 
-/** When memory is over `maxMemory`, connections are closed until this part of it is in use: so not one in every turn. */
-export const memoryLowWater = 15 / 16;
+/**
+ * When more than the first part of `maxMemory` is in use, connections are closed until the second is: not one in every
+ * turn. The rest is for memory that is free, but that Node's collector has not returned yet.
+ */
+export const memoryHighWater = 7 / 8;
+export const memoryLowWater = 13 / 16;
 
 /** Bytes in flight up to which a connection that is closed to free memory is still sent the reason. */
 export const maxInFlightOnEviction = 16 * KiB;

@@ -9,8 +9,6 @@ import { damagedRoom } from './load/chat.ts';
 import type { Target } from './load/load.ts';
 import { writeVersion } from './load/swaps.ts';
 
-export const maxMemory = 256 * 1024 * 1024;
-
 export interface Place {
   readonly folder: string;
   /** The server's TMPDIR. */
@@ -26,6 +24,8 @@ export interface Place {
 export interface PlaceOptions {
   /** `--poll-timeout`: how long sessions stay that nobody asks for. */
   readonly pollTimeout: string;
+  /** `--max-memory`, in MiB. */
+  readonly maxMemory: number;
 }
 
 /** Tells how much memory Node has for buffers now, garbage included, and the most of that since it was last asked. */
@@ -42,7 +42,7 @@ const memoryModule = `
   }, 20).unref();
 `;
 
-export async function openPlace({ pollTimeout }: PlaceOptions): Promise<Place> {
+export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promise<Place> {
   const folder = mkdtempSync(join(tmpdir(), 'pollywog-soak-'));
   const path = (name: string) => join(folder, name);
   for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
@@ -57,7 +57,7 @@ export async function openPlace({ pollTimeout }: PlaceOptions): Promise<Place> {
     return path(name);
   };
   const options = {
-    'max-memory': '256MB',
+    'max-memory': `${maxMemory}MB`,
     'poll-timeout': pollTimeout,
     data: path('data'),
     handlers: path('modules'),

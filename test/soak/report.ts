@@ -4,7 +4,6 @@ import { type Figures, showFigures } from './figures.ts';
 import type { LoadCounts } from './generators.ts';
 import type { InnocentReport } from './innocent.ts';
 import type { Info } from './place.ts';
-import { maxMemory } from './place.ts';
 import type { Remains } from './remains.ts';
 
 export interface Outcome {
@@ -17,6 +16,8 @@ export interface Outcome {
   readonly innocent: InnocentReport;
   readonly control: InnocentReport;
   readonly loads: readonly LoadCounts[];
+  /** The budget, in MiB. */
+  readonly maxMemory: number;
   /** At the end of the load; undefined if the server had ended. */
   readonly info: Info | undefined;
   readonly remains: Remains;
@@ -26,7 +27,8 @@ export interface Outcome {
   readonly faults: readonly string[];
 }
 
-export const memoryBar = 1.25 * maxMemory + 128 * MiB;
+/** @param maxMemory the budget, in MiB */
+export const memoryBar = (maxMemory: number) => (1.25 * maxMemory + 128) * MiB;
 
 /** Milliseconds, for the p99 of an innocent client's echoes, and of newcomers. */
 export const echoBar = 25;
@@ -39,7 +41,8 @@ const idleBar = 10;
 export function faultsOf(outcome: Outcome): string[] {
   const { memory, innocent, control, loads, remains, exits } = outcome;
   const faults = [...outcome.faults, ...remains.left];
-  if (memory > memoryBar) faults.push(`the memory rose to ${show(memory)}, over ${show(memoryBar)}`);
+  const most = memoryBar(outcome.maxMemory);
+  if (memory > most) faults.push(`the memory rose to ${show(memory)}, over ${show(most)}`);
   for (const [whose, { lost, missing, failures }] of [
     ['the innocent client', innocent],
     ["the quiet server's client", control],

@@ -93,6 +93,7 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   return {
     ...{
       seconds,
+      maxMemory: options.maxMemory,
       memory: peak.stop().bytes,
       peakAt: peak.stop().seconds,
       controlMemory: quietPeak.stop().bytes,
@@ -179,7 +180,7 @@ async function main(): Promise<void> {
     every: Number(values.every),
     show: (line: string) => process.stderr.write(`soak: ${line}\n`),
   };
-  const outcome = await soak({ seconds, only, pollTimeout: '15s', progress });
+  const outcome = await soak({ seconds, only, pollTimeout: '15s', maxMemory: 256, progress });
   const wrong = [...faultsOf(outcome), ...delaysOf(outcome)];
   process.stdout.write(`${showOutcome(outcome)}\n\n${wrong.length === 0 ? 'ok' : wrong.join('\n')}\n`);
   process.exitCode = wrong.length === 0 ? 0 : 1;
