@@ -15,7 +15,7 @@ import { promisify } from 'node:util';
 import { log } from '../../log/log.ts';
 import { maxSpoolNames } from '../../protocol/limits.ts';
 import { errorCode } from '../../storage/disk.ts';
-import { completeFolders } from './spoolSafety.ts';
+import { completeFolders, explained } from './spoolSafety.ts';
 import { nextStep, writeInSteps } from './spoolSteps.ts';
 
 /** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
@@ -40,7 +40,11 @@ const namesAtOnce = 32;
  */
 export async function listFiles(folder: string, refuse: (file: string) => void): Promise<string[]> {
   let names: string[] = [];
-  for await (const entry of await opendir(folder, { bufferSize: namesAtOnce })) {
+  // The folder may have been removed since it was checked.
+  const entries = await opendir(folder, { bufferSize: namesAtOnce }).catch((error: unknown) => {
+    throw explained(folder, error);
+  });
+  for await (const entry of entries) {
     if (!entry.name.endsWith(suffix)) continue;
     const name = entry.name.slice(0, -suffix.length);
     if (!entry.isFile() || !fitName.test(name)) refuse(entry.name);

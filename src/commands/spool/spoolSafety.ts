@@ -79,7 +79,7 @@ function missing(path: string): Error {
 }
 
 /** In place of the system's words. */
-function explained(path: string, error: unknown): Error {
+export function explained(path: string, error: unknown): Error {
   switch (errorCode(error)) {
     case 'ENOENT':
       return missing(path);

@@ -27,7 +27,7 @@ export function catchStrays(slots: () => Iterable<Slot>): void {
   });
 }
 
-const ourFolder = new URL('..', import.meta.url).href;
+const ourFolder = new URL('../..', import.meta.url).href;
 
 /** Whether nobody's calls but ours, and Node's, led to the error. */
 function isOurs(stack: string): boolean {
