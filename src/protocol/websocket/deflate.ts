@@ -181,8 +181,8 @@ function inflateWhole(inflation: Inflation): true {
 function isMessageOver(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
-  // §7.2.3.4 puts an empty block behind a last one, so that there is a tail to remove. Senders that finish the stream
-  // instead (zlib's Z_FINISH) send nothing behind it: the message is whole.
+  // RFC 7692 §7.2.3.4: a sender adds an empty block after a final one, so the message has a tail to remove. A sender that
+  // finishes the stream instead (zlib's Z_FINISH) adds nothing: the message is whole.
   return at === length || at === length + inflateEnd.length;
 }
 
