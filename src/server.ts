@@ -6,7 +6,7 @@ await load('pollywog', [
   () => import('./options/configuration.ts'),
   () => import('./core/connection.ts'),
   () => import('./core/send.ts'),
-  () => import('./handlers/programs/programs.ts'),
+  () => import('./handlers/programs/perConnection.ts'),
   () => import('./handlers/chat/chat.ts'),
   () => import('./handlers/handlers.ts'),
   () => import('./handlers/modules/modules.ts'),

@@ -1,13 +1,17 @@
 /** The handlers there are. A new one is a file beside this and a line here. */
 import type { Handler } from '../core/handler.ts';
 import type { Server } from '../core/server.ts';
+import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { newBroadcastHandler } from './broadcast.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
 import { echo } from './echo.ts';
-import { makeProgramHandlers } from './programs/programs.ts';
+import { checkProgram } from './programs/executable.ts';
+import { newProgramHandler } from './programs/perConnection.ts';
+import { newPrograms } from './programs/programs.ts';
+import { newSharedProgramHandler } from './programs/shared.ts';
 
 const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
   echo: () => echo,
@@ -22,6 +26,23 @@ export const handlerNames: readonly string[] = Object.keys(makers);
 export function addHandlers({ configuration, handlers }: Server, chat: Chat): void {
   const ours = Object.values(makers).map(make => make(configuration, chat));
   for (const handler of [...ours, ...makeProgramHandlers(configuration)]) handlers.set(handler.name, handler);
+}
+
+/** The handlers that are programs of the user's. @throws UsageError where a program is not there, or not to be run */
+function makeProgramHandlers({ exec, execShared }: Configuration): readonly Handler[] {
+  for (const entry of [...exec, ...execShared]) checkProgram(entry);
+  if (process.pid === 1 && exec.length + execShared.length > 0) {
+    log('warn', 'no init', {
+      means:
+        'processes that programs leave behind stay as zombies: the server is process 1, and Node does not wait for them',
+      remedy: 'docker run --init',
+    });
+  }
+  const programs = newPrograms();
+  return [
+    ...exec.map(entry => newProgramHandler(entry, programs)),
+    ...execShared.map(entry => newSharedProgramHandler(entry, programs)),
+  ];
 }
 
 /** Which handlers there are is known when all are loaded. @throws UsageError where `--default` names none of them */

@@ -11,15 +11,13 @@ import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { heldBackOutput, longestMessage, pipesAtOnce, startsPerTurn } from '../../protocol/limits.ts';
-import { endTurns } from './errorLines.ts';
-import { newFormat, type Said, type Variables } from './format.ts';
-import { discardLeftInput, noteInputRead, noteLeftInput } from './leftInput.ts';
-import { logWithin, newLineBudget } from './lineBudget.ts';
-import { type Audience, hearAll, listen, stopListening } from './listen.ts';
+import { baseEnvironment, requestVariables, type Variables } from './environment.ts';
+import { newFormat, type Said } from './formats.ts';
 import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
 import { endProgram, heldBytes, isFull, type Program, startProgram, writeRecord } from './program.ts';
-import type { Programs } from './programs.ts';
-import { baseEnvironment, requestVariables } from './variables.ts';
+import { endTurns, logWithin, newLineBudget } from './programLog.ts';
+import { discardLeftInput, noteInputRead, noteLeftInput, type Programs } from './programs.ts';
+import { type Audience, hearAll, listen, stopListening } from './reader.ts';
 
 /** A connection and its program, once that is started. */
 interface Session {

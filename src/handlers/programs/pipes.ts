@@ -13,7 +13,7 @@ import { mayOpen } from '../../core/descriptors.ts';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
 import { pipesAtOnce } from '../../protocol/limits.ts';
-import type { Variables } from './format.ts';
+import type { Variables } from './environment.ts';
 
 /** stdin, stdout and stderr. */
 export const pipesPerProgram = 3;

@@ -3,13 +3,12 @@ import type { Readable, Writable } from 'node:stream';
 import { type LogFields, log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { heldBackOutput, maxUnheard } from '../../protocol/limits.ts';
-import { type ErrorQueue, type ErrorReader, finishErrors, heldErrors, logErrorLines } from './errorLines.ts';
-import type { Variables } from './format.ts';
+import type { Variables } from './environment.ts';
+import { explainExit, explainFailure } from './executable.ts';
+import { clearRecords, newRecords, type Records } from './formats.ts';
 import { type PipeSet, type Spawned, spawnOn } from './pipes.ts';
-import { clearRecords, newRecords, type Records } from './records.ts';
-import { explainExit, explainFailure } from './script.ts';
-import { forgetGroup, noteGroup } from './warden.ts';
-import { hasOnlyZombies } from './zombies.ts';
+import { type ErrorQueue, type ErrorReader, finishErrors, heldErrors, logErrorLines } from './programLog.ts';
+import { forgetGroup, hasOnlyZombies, noteGroup } from './reaper.ts';
 
 export interface Program {
   readonly name: string;

@@ -1,15 +1,13 @@
-/** The handlers that are programs of the user's. */
-import type { Handler } from '../../core/handler.ts';
+/**
+ * What the handlers of all programs share. Input that programs have not read when their clients leave is part of it: a
+ * program gets all that its client sent, so this input stays in memory until the program reads it or is ended, and it counts
+ * against `--max-memory`.
+ */
+import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
-import type { Configuration } from '../../options/configuration.ts';
-import { quoted, UsageError } from '../../options/error.ts';
-import type { ProgramEntry } from '../../options/program.ts';
-import { type Hearing, newHearing } from './listen.ts';
-import { newProgramHandler } from './perConnection.ts';
 import { newPipeSupply, type PipeSupply } from './pipes.ts';
 import type { Program } from './program.ts';
-import { findProgram, scriptFault } from './script.ts';
-import { newSharedProgramHandler } from './shared.ts';
+import { type Hearing, newHearing } from './reader.ts';
 
 /** What the handlers of all programs have in common. */
 export interface Programs {
@@ -21,37 +19,38 @@ export interface Programs {
   readonly pipes: PipeSupply;
 }
 
-/** @throws UsageError where a program is not there, or not to be run */
-export function makeProgramHandlers({ exec, execShared }: Configuration): readonly Handler[] {
-  for (const entry of [...exec, ...execShared]) checkProgram(entry);
-  if (process.pid === 1 && exec.length + execShared.length > 0) {
-    log('warn', 'no init', {
-      means:
-        'processes that programs leave behind stay as zombies: the server is process 1, and Node does not wait for them',
-      remedy: 'docker run --init',
-    });
-  }
-  const programs: Programs = {
+export function newPrograms(): Programs {
+  return {
     running: 0,
     leftInput: new Map(),
     hearing: newHearing(),
     pipes: newPipeSupply(),
   };
-  return [
-    ...exec.map(entry => newProgramHandler(entry, programs)),
-    ...execShared.map(entry => newSharedProgramHandler(entry, programs)),
-  ];
 }
 
-/** So that a slip is found at the start, and not by the first who connects. */
-function checkProgram({ name, words }: ProgramEntry): void {
-  const [word] = words as [string];
-  const path = findProgram(word);
-  if (path === undefined) {
-    const where = word.includes('/') ? 'or it may not be run' : 'on the PATH';
-    throw new UsageError(`the program ${quoted(word)} of the handler ${name} is not there, ${where}`);
+/** The program's client has left: from now on the server counts its input, no longer the connection. */
+export function noteLeftInput({ leftInput }: Programs, { memory }: Server, program: Program): void {
+  const { stdin } = program;
+  if (stdin.destroyed || stdin.writableLength === 0 || leftInput.has(program)) return;
+  leftInput.set(program, stdin.writableLength);
+  memory.programs += stdin.writableLength;
+}
+
+/** The program has read all of its input, or its stdin is closed. */
+export function noteInputRead({ leftInput }: Programs, { memory }: Server, program: Program): void {
+  const bytes = leftInput.get(program);
+  if (bytes === undefined) return;
+  leftInput.delete(program);
+  memory.programs -= bytes;
+}
+
+/** Closes the stdin of the programs with the most unread input, until at most `most` bytes are left. */
+export function discardLeftInput(programs: Programs, server: Server, most: number): void {
+  const largestFirst = [...programs.leftInput].sort(([, a], [, b]) => b - a);
+  for (const [program, bytes] of largestFirst) {
+    if (server.memory.programs <= most) return;
+    log('warn', 'input of a program discarded to free memory', { ...program.fields, bytes });
+    noteInputRead(programs, server, program);
+    program.stdin.destroy();
   }
-  const fault = scriptFault(path);
-  if (fault !== undefined)
-    throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${fault}`);
 }

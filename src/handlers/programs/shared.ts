@@ -9,14 +9,13 @@ import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { longestMessage, restartAfter } from '../../protocol/limits.ts';
-import { endTurns } from './errorLines.ts';
-import { newFormat, type Said } from './format.ts';
-import { logWithin, newLineBudget, tellLost } from './lineBudget.ts';
-import { type Audience, hearAll, listen, stopListening } from './listen.ts';
+import { baseEnvironment, requestVariables } from './environment.ts';
+import { newFormat, type Said } from './formats.ts';
 import { pipesPerProgram, takePipesNow } from './pipes.ts';
 import { endProgram, isFull, type Program, startProgram, writeRecord } from './program.ts';
+import { endTurns, logWithin, newLineBudget, tellLost } from './programLog.ts';
 import type { Programs } from './programs.ts';
-import { baseEnvironment, requestVariables } from './variables.ts';
+import { type Audience, hearAll, listen, stopListening } from './reader.ts';
 
 /** The largest id that a record has room for. */
 const lastId = 0xffff_ffff;

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Format, newFormat, type Said } from '../../src/handlers/programs/format.ts';
-import { addChunk, lastRecord, newRecords, nextRecord } from '../../src/handlers/programs/records.ts';
+import {
+  addChunk,
+  type Format,
+  lastRecord,
+  newFormat,
+  newRecords,
+  nextRecord,
+  type Said,
+} from '../../src/handlers/programs/formats.ts';
 import type { ProgramFormat } from '../../src/options/program.ts';
 import { closePayload } from '../support/rawFrame.ts';
 

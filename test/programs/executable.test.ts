@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import * as file from 'node:test';
 import { test } from 'node:test';
-import { scriptFault } from '../../src/handlers/programs/script.ts';
+import { scriptFault } from '../../src/handlers/programs/executable.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
 import { newFolder, nextShown, quoteWords, writeProgram } from './programs.ts';

@@ -3,7 +3,9 @@ import { isUtf8 } from 'node:buffer';
 import type { Connection } from '../../core/connection.ts';
 import { hostOf } from '../../core/peer.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import type { Variables } from './format.ts';
+
+/** What the variables of a request are, by name. */
+export type Variables = Readonly<Record<string, string>>;
 
 /** Credentials (RFC 3875 §9.2), and what curl and others would take for the environment's proxy (CVE-2016-5385). */
 const withheld = new Set(['authorization', 'proxy-authorization', 'proxy']);

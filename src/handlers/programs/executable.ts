@@ -1,6 +1,8 @@
 /** Why a program that is there does not start: what the system reports as ENOENT is often about a script's first line. */
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { basename, delimiter, join } from 'node:path';
+import { quoted, UsageError } from '../../options/error.ts';
+import type { ProgramEntry } from '../../options/program.ts';
 
 /** The program's file, as the system will find it. */
 export function findProgram(word: string): string | undefined {
@@ -15,6 +17,19 @@ function isProgram(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** So that a slip is found at the start, and not by the first who connects. */
+export function checkProgram({ name, words }: ProgramEntry): void {
+  const [word] = words as [string];
+  const path = findProgram(word);
+  if (path === undefined) {
+    const where = word.includes('/') ? 'or it may not be run' : 'on the PATH';
+    throw new UsageError(`the program ${quoted(word)} of the handler ${name} is not there, ${where}`);
+  }
+  const fault = scriptFault(path);
+  if (fault !== undefined)
+    throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${fault}`);
 }
 
 /** @returns what is wrong with a script's first line and what to do, in a sentence without its subject; `undefined` if nothing is */

@@ -6,10 +6,9 @@ import { requestTurn } from '../../core/outbox.ts';
 import type { Server } from '../../core/server.ts';
 import { heldBackShare, programShare } from '../../protocol/limits.ts';
 import { work } from '../../protocol/work.ts';
-import { type ErrorQueue, logErrors, newErrorQueue } from './errorLines.ts';
-import type { Format, Said } from './format.ts';
+import { addChunk, type Format, lastRecord, nextRecord, type Said } from './formats.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
-import { addChunk, lastRecord, nextRecord } from './records.ts';
+import { type ErrorQueue, logErrors, newErrorQueue } from './programLog.ts';
 
 /** Whoever a program speaks to. */
 export interface Audience {
