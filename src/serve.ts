@@ -1,11 +1,10 @@
 /** The server: options → configuration → listeners → serverLoop. */
 
 import { newOwnersDoor, newTokenDoor } from './commands/api.ts';
+import { obeyCommandLine, print } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
-import { obeyCommandLine } from './commands/commandLine.ts';
+import { observe } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
-import { observe } from './commands/observer.ts';
-import { print } from './commands/recall.ts';
 import { reload, reloadAndLog } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
 import { takeStdin } from './commands/stdin.ts';

@@ -11,7 +11,7 @@ await load('pollywog', [
   () => import('./handlers/handlers.ts'),
   () => import('./handlers/modules/modules.ts'),
   () => import('./wires/http.ts'),
-  () => import('./commands/commandLine.ts'),
+  () => import('./commands/cli.ts'),
   () => import('./commands/spool/spool.ts'),
   () => import('./core/serverLoop.ts'),
   () => import('./serve.ts'),

@@ -158,14 +158,14 @@ test('only the client itself knows client/, which knows nothing of the server', 
 });
 
 // Pipes to programs are what Node calls sockets, too.
-test('only net/, client/, the recall, which is a client, and pipes to programs know sockets', () => {
+test('only net/, client/, the command line, which is a client, and pipes to programs know sockets', () => {
   const users = sources.filter(({ imports }) =>
     imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
   );
   assert.ok(users.length > 0);
   const isAllowed = (name: string) =>
     ['net', 'client'].includes(folderOf(name)) ||
-    ['commands/recall.ts', 'handlers/programs/pipes.ts'].includes(name);
+    ['commands/cli.ts', 'handlers/programs/pipes.ts'].includes(name);
   noneOf(users.map(({ name }) => name).filter(name => !isAllowed(name)));
 });
 

@@ -4,9 +4,9 @@
  */
 import type { Server } from '../core/server.ts';
 import type { Chat } from '../handlers/chat/room.ts';
+import type { LogFields, LogLevel } from '../log/log.ts';
 import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
-import type { Journal } from './journal.ts';
 import type { Changes } from './reload.ts';
 
 /** What commands work on, and what they may have done to the server as a whole. */
@@ -70,6 +70,27 @@ export interface Column {
   readonly title?: string;
   readonly show?: (value: never) => string;
 }
+
+/** How a command is logged. */
+export interface Journal {
+  readonly level: LogLevel;
+  readonly done: string;
+  readonly refused: string;
+  readonly refusedLevel: LogLevel;
+  /** What its result adds to the line; its plain values, if not given. */
+  fields?(result: unknown): LogFields;
+}
+
+/** For a command that changes a connection or the server. */
+export const administration: Journal = {
+  level: 'info',
+  done: 'command done',
+  refused: 'command refused',
+  refusedLevel: 'info',
+};
+
+/** For a command that says something, as clients do all the time: only who asks for the details gets a line for each. */
+export const speech: Journal = { ...administration, level: 'debug', refusedLevel: 'debug' };
 
 export interface Command {
   readonly name: string;

@@ -1,7 +1,7 @@
 /** What `help` says: of all commands, or of one. */
-import { usage } from './call.ts';
+
 import type { Command } from './command.ts';
-import { commands } from './commands.ts';
+import { commands, usage } from './commands.ts';
 
 /** These ask no server. */
 const ownWords: readonly (readonly [usage: string, help: string])[] = [

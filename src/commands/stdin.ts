@@ -5,8 +5,8 @@ import { UsageError } from '../options/error.ts';
 import { readText } from '../options/text.ts';
 import { maxCommandBody } from '../protocol/limits.ts';
 import type { Answer, Control } from './command.ts';
-import { readLine, unreadable } from './line.ts';
-import { submit } from './observer.ts';
+import { submit } from './commandQueue.ts';
+import { readLine, unreadable } from './commands.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;

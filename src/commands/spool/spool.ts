@@ -14,28 +14,27 @@ import type { Control } from '../command.ts';
 import {
   agreed,
   answer,
+  checkFolders,
+  completeFolders,
   type Folders,
+  findFolders,
   forget,
   isAnswered,
   isTaken,
   isThere,
+  isUnchanged,
   listFiles,
+  nextFile,
+  nextStep,
+  openFolders,
   openToSync,
+  paceBy,
   putAside,
+  readPlainFile,
   suffix,
   take,
-} from './spoolFolder.ts';
-import { newRun, type Run, runLines } from './spoolLines.ts';
-import { allOf } from './spoolOutput.ts';
-import {
-  checkFolders,
-  completeFolders,
-  findFolders,
-  isUnchanged,
-  openFolders,
-  readPlainFile,
-} from './spoolSafety.ts';
-import { nextFile, nextStep, paceBy } from './spoolSteps.ts';
+} from './spoolFiles.ts';
+import { allOf, newRun, type Run, runLines } from './spoolRun.ts';
 
 export interface Spool {
   /** Resolves when nothing is being run any more. What waits is left for the next server. */

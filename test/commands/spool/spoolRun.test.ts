@@ -1,12 +1,11 @@
 /** What bounds a file in the spool, with commands made for it. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Answer, Command, Control } from '../../src/commands/command.ts';
-import { commands } from '../../src/commands/commands.ts';
-import { observe } from '../../src/commands/observer.ts';
-import { newRun, type Run, runLines } from '../../src/commands/spool/spoolLines.ts';
-import { allOf } from '../../src/commands/spool/spoolOutput.ts';
-import { maxSpoolOutput, spoolPatience } from '../../src/protocol/limits.ts';
+import type { Answer, Command, Control } from '../../../src/commands/command.ts';
+import { observe } from '../../../src/commands/commandQueue.ts';
+import { commands } from '../../../src/commands/commands.ts';
+import { allOf, newRun, type Run, runLines } from '../../../src/commands/spool/spoolRun.ts';
+import { maxSpoolOutput, spoolPatience } from '../../../src/protocol/limits.ts';
 
 const folders = { spool: '/nowhere', running: '/nowhere/running', failed: '/nowhere/failed' };
 

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { newRandom } from '../support/random.ts';
-import { connectRaw } from '../support/rawClient.ts';
-import { newSpoolFolder, type SpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
-import { untilLogged } from '../support/untilLogged.ts';
+import { newRandom } from '../../support/random.ts';
+import { connectRaw } from '../../support/rawClient.ts';
+import { newSpoolFolder, type SpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
+import { untilLogged } from '../../support/untilLogged.ts';
 
 const total = 1000;
 const killings = 10;

@@ -7,18 +7,18 @@ import { type IncomingMessage, request } from 'node:http';
 import { printableLine } from '../log/printable.ts';
 import { whyUnwritable } from '../log/sink.ts';
 import { readArguments } from '../options/arguments.ts';
+import { checkConfiguration } from '../options/check.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { Exit, UsageError } from '../options/error.ts';
-import { chooseFile, readFile } from '../options/file.ts';
+import { chooseFile, defaultFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
 import { controlPlace, type Places } from '../options/places.ts';
 import { table } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { findCommand, readWords } from './call.ts';
 import type { Call, Command } from './command.ts';
-import { commandHelp } from './help.ts';
-import { unreadable, wordOptions } from './line.ts';
+import { findCommand, readWords, unreadable, wordOptions } from './commands.ts';
+import { commandHelp, commandsHelp, ownWordHelp } from './help.ts';
 
 /** The options of a command line with a command; `control` and `config` tell where the server is. */
 const own = {
@@ -174,4 +174,35 @@ function printed(text: string | Buffer): Promise<NodeJS.ErrnoException | undefin
 function notPrinted(fault: NodeJS.ErrnoException): number {
   if (fault.code === 'EPIPE') return Exit.Done;
   return fail(`cannot write to stdout: ${whyUnwritable(fault)}`, Exit.Failed);
+}
+
+/** A command line with a command: a few ask nobody, all others are done by the server that runs. */
+
+/**
+ * @param argv without node and script
+ * @param handlers the names that the option `default` may have
+ * @returns the exit code; undefined where there is no command, and so a server is to be started
+ * @throws UsageError
+ */
+export async function obeyCommandLine(
+  argv: readonly string[],
+  env: Environment,
+  usual: Places,
+  handlers: readonly string[],
+): Promise<number | undefined> {
+  const [word, name] = wordsOf(argv);
+  switch (word) {
+    case undefined:
+      return undefined;
+    case 'help':
+      return print(
+        name === undefined ? commandsHelp() : (ownWordHelp(name) ?? commandHelp(knownCommand(name))),
+      );
+    case 'defaultconfig':
+      return print(defaultFile());
+    case 'checkconfig':
+      return print(checkConfiguration(name, env, handlers, usual.configFiles));
+    default:
+      return recall(argv, env, usual);
+  }
 }

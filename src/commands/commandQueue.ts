@@ -3,14 +3,13 @@
  * a thousand commands at once hold the connections up, nor the connections them.
  */
 import { requestTurn } from '../core/outbox.ts';
-import { log, stackOf } from '../log/log.ts';
+import { isLogged, type LogFields, log, stackOf } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { observerShare } from '../protocol/limits.ts';
 import { work } from '../protocol/work.ts';
 import type { Answer, Call, Control } from './command.ts';
-import { logDone, logRefused } from './journal.ts';
 import { showHeading, showRow, showValue } from './show.ts';
 
 /** A piece of work; what is left of it is the next one. */
@@ -122,4 +121,43 @@ function fail(call: Call, answer: Answer, error: unknown): void {
     log('error', 'command failed', { command: call.command.name, via, from, stack: stackOf(error) });
     answer.end(new ProtocolError(500, 'internal error; the log has more'));
   }
+}
+
+/** Characters of one value. */
+const longestValue = 200;
+
+export function logDone({ command, values }: Call, { via, from }: Answer, result: unknown): void {
+  const { journal } = command;
+  if (journal === undefined || !isLogged(journal.level)) return;
+  const fields = (journal.fields ?? plainFields)(result);
+  log(journal.level, journal.done, {
+    command: command.name,
+    ...given(command, values),
+    ...fields,
+    via,
+    from,
+  });
+}
+
+export function logRefused({ command, values }: Call, { via, from }: Answer, error: Error): void {
+  const { journal } = command;
+  if (journal === undefined || !isLogged(journal.refusedLevel)) return;
+  const fields = { command: command.name, ...given(command, values), reason: error.message, via, from };
+  log(journal.refusedLevel, journal.refused, fields);
+}
+
+/** The parameters, but not what is said to people or handlers: that is theirs. */
+function given({ parameters }: Call['command'], values: Call['values']): LogFields {
+  const fields: Record<string, string> = {};
+  for (const [name, { kind, isPrivate }] of Object.entries(parameters)) {
+    const value = values[name];
+    if (value !== undefined && !isPrivate) fields[name] = kind.show(value).slice(0, longestValue);
+  }
+  return fields;
+}
+
+function plainFields(result: unknown): LogFields {
+  if (typeof result !== 'object' || result === null) return {};
+  const plain = Object.entries(result).filter(([, value]) => typeof value !== 'object');
+  return Object.fromEntries(plain) as LogFields;
 }

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { findCommand, readNamed, readWords, usage } from '../../src/commands/call.ts';
-import { commands } from '../../src/commands/commands.ts';
+import { openApi } from '../../src/commands/api.ts';
+import { commands, findCommand, readLine, readNamed, readWords, usage } from '../../src/commands/commands.ts';
 import { commandHelp, commandLines, commandsHelp, ownWordHelp } from '../../src/commands/help.ts';
-import { readLine } from '../../src/commands/line.ts';
-import { openApi } from '../../src/commands/openApi.ts';
 
 const bytes = Buffer.from([0, 255]);
 const noBytes = () => assert.fail('no file was named');

@@ -5,13 +5,10 @@ import { whyUnreadable } from '../../options/file.ts';
 import { readText } from '../../options/text.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolPatience } from '../../protocol/limits.ts';
 import type { Answer, Control } from '../command.ts';
-import { type Line, readLine } from '../line.ts';
-import { submit } from '../observer.ts';
+import { submit } from '../commandQueue.ts';
+import { type Line, readLine } from '../commands.ts';
 import { showSize } from '../show.ts';
-import { type Folders, fitName } from './spoolFolder.ts';
-import { addText, newOutput, type Output } from './spoolOutput.ts';
-import { readPlainFile } from './spoolSafety.ts';
-import { nextLine, nextStep } from './spoolSteps.ts';
+import { type Folders, fitName, nextLine, nextStep, readPlainFile } from './spoolFiles.ts';
 
 /** A file that is being run. */
 export interface Run {
@@ -149,4 +146,42 @@ function answered(run: Run, { call, isJson }: Line): Promise<void> {
 
     submit(run.control, call, answer);
   });
+}
+
+/** What the commands of a file in the spool said: many short pieces of text, kept as few long ones of bytes. */
+
+export interface Output {
+  readonly pieces: Buffer[];
+  /** Behind the pieces. */
+  text: string;
+  /** Of both, in bytes. */
+  size: number;
+}
+
+const pieceLength = 64 * 1024;
+
+export function newOutput(): Output {
+  return { pieces: [], text: '', size: 0 };
+}
+
+/** @returns false where there is no room left for it; then nothing is added */
+export function addText(output: Output, text: string): boolean {
+  const size = output.size + Buffer.byteLength(text);
+  if (size > maxSpoolOutput) return false;
+  output.size = size;
+  output.text += text;
+  if (output.text.length >= pieceLength) closePiece(output);
+  return true;
+}
+
+/** All of it. @param last a line that has room in any case */
+export function allOf(output: Output, last = ''): readonly Buffer[] {
+  output.text += last;
+  closePiece(output);
+  return output.pieces;
+}
+
+function closePiece(output: Output): void {
+  output.pieces.push(Buffer.from(output.text));
+  output.text = '';
 }

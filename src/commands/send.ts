@@ -7,8 +7,7 @@ import { serverNick, type Voice } from '../handlers/chat/room.ts';
 import { announce } from '../handlers/chat/say.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
-import type { Command, Values } from './command.ts';
-import { speech } from './journal.ts';
+import { type Command, speech, type Values } from './command.ts';
 import { findConnection, message, room as roomName, type Target, target } from './values.ts';
 
 /** What is to be said: a text, or bytes. */

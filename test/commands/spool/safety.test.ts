@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
+import { newSpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
 
 test('a folder that is not there is made, for its owner alone', async t => {
   const spool = newSpoolFolder(t);

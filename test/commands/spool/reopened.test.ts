@@ -3,16 +3,16 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { connectRaw } from '../support/rawClient.ts';
-import type { ServerProcess } from '../support/serverProcess.ts';
+import { connectRaw } from '../../support/rawClient.ts';
+import type { ServerProcess } from '../../support/serverProcess.ts';
 import {
   newSpoolFolder,
   type SpoolFolder,
   spoolFolder,
   startSpooling,
   untilThrough,
-} from '../support/spool.ts';
-import { untilLogged } from '../support/untilLogged.ts';
+} from '../../support/spool.ts';
+import { untilLogged } from '../../support/untilLogged.ts';
 
 async function assertServed(server: ServerProcess, spool: SpoolFolder, name: string): Promise<void> {
   spool.put(name, 'rooms\n');

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agreed } from '../../src/commands/spool/spoolFolder.ts';
-import { maxCommandLine, maxSpoolFile } from '../../src/protocol/limits.ts';
-import { connectRaw, type RawClient } from '../support/rawClient.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
-import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
+import { agreed } from '../../../src/commands/spool/spoolFiles.ts';
+import { maxCommandLine, maxSpoolFile } from '../../../src/protocol/limits.ts';
+import { connectRaw, type RawClient } from '../../support/rawClient.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
+import { newSpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
 
 async function texts(client: RawClient, count: number): Promise<string[]> {
   const heard: string[] = [];

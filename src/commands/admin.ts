@@ -3,8 +3,7 @@ import { noteEnding } from '../diagnostics/closeReason.ts';
 import { callHandler } from '../handlers/modules/calls.ts';
 import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import type { Command } from './command.ts';
-import { administration, speech } from './journal.ts';
+import { administration, type Command, speech } from './command.ts';
 import { type Changes, change, changeFields, settings } from './reload.ts';
 import {
   closeCode,

@@ -1,10 +1,15 @@
 /** Commands that look: who is there, and what was said. */
+
+import { maxForAddress } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
+import { usedMemory } from '../core/memory.ts';
 import { userOf, visitRoom } from '../handlers/chat/chat.ts';
 import { remembered } from '../handlers/chat/history.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { whenRead } from '../handlers/chat/readRoom.ts';
 import type { Chat, Room } from '../handlers/chat/room.ts';
+import { moduleStates } from '../handlers/modules/calls.ts';
+import { controlPlace, logPlace, pidPlace } from '../options/places.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Command, Control } from './command.ts';
 import { showSize, showTime } from './show.ts';
@@ -116,3 +121,48 @@ function splitLine(line: string): { nick: string; text: string } {
   const colon = line.indexOf(': ');
   return { nick: line.slice(0, colon), text: line.slice(colon + 2) };
 }
+
+/** The command that tells about the server as a whole. */
+
+export const info: Command = {
+  name: 'info',
+  parameters: {},
+  help: 'version, uptime, counters, memory, limits',
+  run({ server, version, startedAt, places }, _, answer) {
+    const { counters, configuration, table } = server;
+    const { rss, heapUsed } = process.memoryUsage();
+    const uptime = (Date.now() - startedAt) / 1000;
+    const listeners = table.entries.flatMap(entry => (entry?.kind === 'listener' ? [entry.url] : []));
+    const limit = (value: number) => (value === 0 || value === Number.POSITIVE_INFINITY ? null : value);
+    const size = (bytes: number | null) => (answer.isJson || bytes === null ? bytes : showSize(bytes));
+    return {
+      version,
+      pid: process.pid,
+      node: process.version,
+      uptime: answer.isJson ? uptime : showTime(uptime * 1000),
+      listeners,
+      draining: server.isDraining,
+      connections: server.connections,
+      counters: { ...counters },
+      memory: { rss: size(rss), heap: size(heapUsed), used: size(usedMemory(server)) },
+      places: {
+        control: controlPlace(configuration, places) ?? null,
+        configuration: configuration.configFile ?? null,
+        log: logPlace(configuration, places),
+        pidFile: pidPlace(configuration, places) ?? null,
+        data: configuration.data || null,
+        spool: configuration.spool || null,
+      },
+      modules: moduleStates(server),
+      limits: {
+        connections: limit(configuration.maxConnections),
+        perAddress: limit(maxForAddress(server)),
+        openFiles: limit(server.descriptors.limit),
+        message: size(limit(configuration.maxMessage)),
+        memory: size(limit(configuration.maxMemory)),
+        buffered: size(limit(configuration.maxBuffered)),
+        header: size(limit(configuration.maxHeader)),
+      },
+    };
+  },
+};

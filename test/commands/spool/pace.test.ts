@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { nextFile, nextLine, nextStep, paceBy } from '../../src/commands/spool/spoolSteps.ts';
-import type { Server } from '../../src/core/server.ts';
-import { spoolPace, spoolRest } from '../../src/protocol/limits.ts';
-import { newFakeServer } from '../support/fakeSocket.ts';
+import { nextFile, nextLine, nextStep, paceBy } from '../../../src/commands/spool/spoolFiles.ts';
+import type { Server } from '../../../src/core/server.ts';
+import { spoolPace, spoolRest } from '../../../src/protocol/limits.ts';
+import { newFakeServer } from '../../support/fakeSocket.ts';
 
 /** Polls of the system that are more than enough for whatever waits for no timer. */
 const enoughPolls = 10;

@@ -1,9 +1,9 @@
 /** The stage of the turn in which commands are run: how much of it they may have. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { findCommand } from '../../src/commands/call.ts';
 import type { Answer, Control } from '../../src/commands/command.ts';
-import { observe, submit } from '../../src/commands/observer.ts';
+import { observe, submit } from '../../src/commands/commandQueue.ts';
+import { findCommand } from '../../src/commands/commands.ts';
 import { beginWork, hasWork } from '../../src/core/outbox.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
