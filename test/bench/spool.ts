@@ -6,14 +6,14 @@
  * in one go. Then the files are run once more without the client, to see what they cost the loop's thread.
  */
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs, promisify } from 'node:util';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const warmUp = 1000;
 const idleSeconds = 5;
@@ -66,7 +66,7 @@ async function main(): Promise<void> {
 }
 
 async function measure(files: number, every: number): Promise<Figures> {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-spool-'));
+  const folder = temporaryFolder();
   const log = join(folder, 'log');
   // To a file: whoever reads it otherwise is the process that takes the time.
   const server = await startServer('--spool', join(folder, 'spool'), '--log-file', log);
@@ -88,7 +88,6 @@ async function measure(files: number, every: number): Promise<Figures> {
     return { p50: both(0.5), p99: both(0.99), seconds, cost };
   } finally {
     await server.kill();
-    rmSync(folder, { recursive: true });
   }
 }
 

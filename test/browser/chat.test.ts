@@ -1,6 +1,6 @@
 /** The chat page in Chromium: people who talk, through losses of the server, and what they see. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
@@ -9,6 +9,7 @@ import { launchBrowser } from '../support/browser.ts';
 import { readmeBlock } from '../support/readmeBlock.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 import { runScript } from '../support/shell.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
@@ -22,7 +23,7 @@ const noServer =
 
 describe('the chat page', () => {
   const screenshots = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
-  const data = mkdtempSync(join(tmpdir(), 'pollywog-data-'));
+  const data = temporaryFolder();
   const control = join(data, 'control.sock');
   const complaints: string[] = [];
   let browser: Browser;
@@ -53,7 +54,6 @@ describe('the chat page', () => {
   after(async () => {
     await browser?.close();
     await server?.kill();
-    rmSync(data, { recursive: true, force: true });
   });
 
   // A nick is taken until its page is gone.

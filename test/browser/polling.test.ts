@@ -1,7 +1,7 @@
 /** The chat page in Chromium where WebSockets are blocked: it goes on by long polling, and says so. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { launchBrowser } from '../support/browser.ts';
 import { readmeBlock } from '../support/readmeBlock.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 import { runScript } from '../support/shell.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
@@ -44,7 +45,7 @@ async function startProxy(target: () => number) {
 
 describe('the chat page without WebSockets', () => {
   const screenshots = mkdtempSync(join(tmpdir(), 'pollywog-polling-'));
-  const data = mkdtempSync(join(tmpdir(), 'pollywog-data-'));
+  const data = temporaryFolder();
   const control = join(data, 'control.sock');
   const complaints: string[] = [];
   let browser: Browser;
@@ -77,7 +78,6 @@ describe('the chat page without WebSockets', () => {
     await browser?.close();
     proxy?.server.close();
     await server?.kill();
-    rmSync(data, { recursive: true, force: true });
   });
   afterEach(async () => {
     proxy.state.refuses = true;

@@ -1,9 +1,8 @@
 /** A room whose file is large and damaged: who enters it waits, on every wire, and nobody else does. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
@@ -18,6 +17,7 @@ import { roundTrip } from '../support/echoProbe.ts';
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { connectRaw } from '../support/rawClient.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
 const ask = (server: OpenServer, words: readonly string[]) => overHttp.call(server, words);
@@ -28,9 +28,8 @@ const line = (text: string) =>
   `${JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text })}\n`;
 
 /** A folder with a few rooms' files of 4 MB, whose messages come before all damage. */
-function damagedRooms(t: TestContext, ...rooms: string[]): string {
-  const directory = mkdtempSync(join(tmpdir(), 'pollywog-damaged-'));
-  t.after(() => rmSync(directory, { recursive: true }));
+function damagedRooms(...rooms: string[]): string {
+  const directory = temporaryFolder();
   for (const room of rooms)
     writeFileSync(join(directory, `${room}.jsonl`), line(`in ${room}`) + 'garbage\n'.repeat(500_000));
   return directory;
@@ -45,7 +44,7 @@ const lastLine = (directory: string, room: string) =>
 const isLogged = (text: string) => text.startsWith('LOGGED_MSG');
 
 test('others are served many times while a newcomer waits, and the newcomer loses nothing', async t => {
-  const server = await openServer(t, '--data', damagedRooms(t, 'pond'));
+  const server = await openServer(t, '--data', damagedRooms('pond'));
   const probe = await connectRaw(server.port, { path: '/echo' });
   for (const wire of ['websocket', 'tcp'] as const) {
     const ada = await connectUser(server.port, `ada ${wire}`, { wire });
@@ -65,7 +64,7 @@ test('others are served many times while a newcomer waits, and the newcomer lose
 });
 
 test('several come at once by every wire, and each gets in when its room is read', async t => {
-  const data = damagedRooms(t, 'pond', 'lake', 'lobby', 'sea');
+  const data = damagedRooms('pond', 'lake', 'lobby', 'sea');
   const server = await openServer(t, '--data', data);
   const newt = await connectTerminal(server.port, 'newt');
   newt.send('/join lake\n/who\nhello, lake\n');
@@ -101,7 +100,7 @@ test('several come at once by every wire, and each gets in when its room is read
 });
 
 test('who leaves while the room is read is no hindrance for the next one', async t => {
-  const server = await openServer(t, '--data', damagedRooms(t, 'pond'));
+  const server = await openServer(t, '--data', damagedRooms('pond'));
   for (let i = 0; i < 20; i++) {
     const ada = await connectUser(server.port, `ada ${i}`, { wire: i % 2 === 0 ? 'websocket' : 'tcp' });
     ada.send(Command.SetRoom, 'pond', { uid: 2 });
@@ -112,7 +111,7 @@ test('who leaves while the room is read is no hindrance for the next one', async
 });
 
 test('history waits for a damaged room, publish does not, and what it says is told after the past', async t => {
-  const data = damagedRooms(t, 'pond', 'lake');
+  const data = damagedRooms('pond', 'lake');
   const server = await openServer(t, '--data', data);
   const expected = [
     { nick: 'old', text: 'in lake' },

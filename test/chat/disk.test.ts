@@ -1,8 +1,7 @@
 /** The chat with `--data`: what is heard is written, what cannot be written is not heard, and it outlives the server. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
@@ -19,13 +18,11 @@ import {
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { messagesIn, writtenIn } from '../support/roomFiles.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 function folder(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
-  t.after(() => {
-    spawnSync('umount', ['--lazy', directory], { stdio: 'ignore' });
-    rmSync(directory, { recursive: true, force: true });
-  });
+  const directory = temporaryFolder();
+  t.after(() => spawnSync('umount', ['--lazy', directory], { stdio: 'ignore' }));
   return directory;
 }
 

@@ -1,9 +1,8 @@
 /** Packets that no honest client sends: each gets its answer, and nobody else notices. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
 import {
   binary,
@@ -18,6 +17,7 @@ import {
 } from '../support/chatClient.ts';
 import { MiB, openDescriptors, residentMemory } from '../support/processState.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const maxBlob = 65_536;
 
@@ -171,10 +171,9 @@ test('the longest text goes to everyone as it is', { timeout: 60_000 }, async t 
   assert.equal((await later.next())?.blob.toString(), `${'e'.repeat(32)}: ${text}`);
 });
 
-/** A folder in a folder of its own, both gone when the test ends. */
-function nestedFolder(t: TestContext): { outer: string; data: string } {
-  const outer = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
-  t.after(() => rmSync(outer, { recursive: true, force: true }));
+/** A folder that is alone in a temporary folder. */
+function nestedFolder(): { outer: string; data: string } {
+  const outer = temporaryFolder();
   const data = join(outer, 'a', 'b', 'data');
   mkdirSync(data, { recursive: true });
   return { outer, data };
@@ -183,7 +182,7 @@ function nestedFolder(t: TestContext): { outer: string; data: string } {
 test('rooms with names like paths have their files inside the folder, each its own', {
   timeout: 60_000,
 }, async t => {
-  const { outer, data } = nestedFolder(t);
+  const { outer, data } = nestedFolder();
   const server = await startServerFor(t, '--data', data);
   const rooms = [
     '../../etc/passwd',
@@ -232,7 +231,7 @@ for (const data of [false, true]) {
   test(`${rooms} rooms, entered one after the other, leave little behind ${data ? '(with --data)' : ''}`, {
     timeout: 60_000,
   }, async t => {
-    const options = data ? ['--data', nestedFolder(t).data] : [];
+    const options = data ? ['--data', nestedFolder().data] : [];
     const server = await startServerFor(t, ...options, '--log-level', 'warn');
     const witness = await newWitness(server.port);
     const descriptors = openDescriptors(server.pid);

@@ -5,8 +5,6 @@
  * again tells it to a newcomer.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Command } from '../../src/protocol/tpacket.ts';
@@ -15,6 +13,7 @@ import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { newRandom, type Random } from '../support/random.ts';
 import { messagesIn } from '../support/roomFiles.ts';
 import { startServer } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 export interface KillReport {
   /** Messages that were heard, over all rounds; and those that were written, and heard by nobody. */
@@ -29,53 +28,49 @@ const roundsADirectory = 5;
 
 /** @throws AssertionError where something heard is not written, doubled, or in another order */
 export async function killNine(times: number, seed: number): Promise<KillReport> {
-  const parent = mkdtempSync(join(tmpdir(), 'pollywog-kill-'));
+  const parent = temporaryFolder();
   const random = newRandom(seed);
   let heard = 0;
   let written = 0;
-  try {
-    for (let round = 0; round < times; round++) {
-      // Files that grew for ever would take ever longer to check.
-      const directory = join(parent, `${Math.floor(round / roundsADirectory)}`);
-      const fsync = random.pick(['no', 'everysec', 'always']);
-      // Small files, of which all are kept, so that kills hit rotations, too.
-      const rotation = ['--history-rotate', '20KB', '--history-keep', '0'];
-      const server = await startServer(
-        '--data',
-        directory,
-        '--fsync',
-        fsync,
-        ...rotation,
-        '--log-level',
-        'warn',
-      );
-      try {
-        await checkHistory(server.port, directory);
-        const clients = await join6(server.port);
-        const models = clients.map(watch);
-        const killAt = random.below(400);
-        let total = 0;
-        for (const { socket } of clients) {
-          socket.on('data', () => {
-            total++;
-            if (total >= killAt) server.child.kill('SIGKILL');
-          });
-        }
-        const talking = talk(clients.slice(0, senders), `round ${round}`, random, () => server.child.killed);
-        await server.exited;
-        await talking;
-        await Promise.all(clients.map(({ ended }) => ended));
-        written += checkRound(directory, models, `round ${round}`, seed);
-        heard += new Set(models.flatMap(({ messages }) => messages)).size;
-        for (const { socket } of clients) socket.destroy();
-      } finally {
-        await server.kill();
+  for (let round = 0; round < times; round++) {
+    // Files that grew for ever would take ever longer to check.
+    const directory = join(parent, `${Math.floor(round / roundsADirectory)}`);
+    const fsync = random.pick(['no', 'everysec', 'always']);
+    // Small files, of which all are kept, so that kills hit rotations, too.
+    const rotation = ['--history-rotate', '20KB', '--history-keep', '0'];
+    const server = await startServer(
+      '--data',
+      directory,
+      '--fsync',
+      fsync,
+      ...rotation,
+      '--log-level',
+      'warn',
+    );
+    try {
+      await checkHistory(server.port, directory);
+      const clients = await join6(server.port);
+      const models = clients.map(watch);
+      const killAt = random.below(400);
+      let total = 0;
+      for (const { socket } of clients) {
+        socket.on('data', () => {
+          total++;
+          if (total >= killAt) server.child.kill('SIGKILL');
+        });
       }
+      const talking = talk(clients.slice(0, senders), `round ${round}`, random, () => server.child.killed);
+      await server.exited;
+      await talking;
+      await Promise.all(clients.map(({ ended }) => ended));
+      written += checkRound(directory, models, `round ${round}`, seed);
+      heard += new Set(models.flatMap(({ messages }) => messages)).size;
+      for (const { socket } of clients) socket.destroy();
+    } finally {
+      await server.kill();
     }
-    return { heard, writtenOnly: written - heard };
-  } finally {
-    rmSync(parent, { recursive: true, force: true });
   }
+  return { heard, writtenOnly: written - heard };
 }
 
 /** Half over WebSocket, half over TCP. */

@@ -2,9 +2,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
 import { maxEmptyRooms } from '../../src/protocol/limits.ts';
@@ -14,6 +11,7 @@ import { roundTrip } from '../support/echoProbe.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { connectRaw, connectTcp, exchange, handshakeRequest } from '../support/rawClient.ts';
 import { startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const greeting = '* this is Pollywog, a chat; which nick do you want?';
 
@@ -160,8 +158,7 @@ test('text of all scripts goes through, a byte at a time; what is no UTF-8 does 
 
 for (const data of [false, true]) {
   test(`a line of 70 KB ends its sender's session with a sentence, and no one else's ${data ? '(with --data)' : ''}`, async t => {
-    const directory = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
-    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const directory = temporaryFolder();
     const server = await startServerFor(t, ...(data ? ['--data', directory] : []));
     const newt = await connectTerminal(server.port, 'newt');
     const web = await connectMember(server.port, 'web', 'lobby');

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -14,6 +13,7 @@ import { assertServes } from '../support/echoProbe.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { messagesIn } from '../support/roomFiles.ts';
 import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limit = 120;
 const rooms = 150;
@@ -21,7 +21,7 @@ const rooms = 150;
 test('more rooms with files than descriptors: each keeps its messages, and commands get through', {
   timeout: 60_000,
 }, async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-rooms-'));
+  const folder = temporaryFolder();
   const data = join(folder, 'data');
   const control = join(folder, 'control.sock');
   const options = [
@@ -43,7 +43,6 @@ test('more rooms with files than descriptors: each keeps its messages, and comma
   t.after(async () => {
     server.kill('SIGKILL');
     if (server.exitCode === null && server.signalCode === null) await once(server, 'close');
-    rmSync(folder, { recursive: true });
   });
   const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
   const { port } = JSON.parse(ready) as { port: number };

@@ -1,8 +1,5 @@
 /** Who comes, says and leaves, in bursts: nobody hears of anyone they were not told of. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
 import {
@@ -16,6 +13,7 @@ import {
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { newRandom } from '../support/random.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const bursts = 60;
 const people = 20;
@@ -30,8 +28,7 @@ for (const data of [false, true]) {
   test(`${people} clients that come, talk and leave in bursts are told of each other in order ${data ? '(with --data)' : ''}`, {
     timeout: 60_000,
   }, async t => {
-    const directory = mkdtempSync(join(tmpdir(), 'pollywog-chat-'));
-    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const directory = temporaryFolder();
     const server = await startServerFor(t, ...(data ? ['--data', directory] : []));
     const seed = data ? 6455 : 25021;
     t.diagnostic(`seed ${seed}`);

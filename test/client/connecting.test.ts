@@ -1,12 +1,11 @@
 /** What the options say to the server, and how long the client stays. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { FrameReader, frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
@@ -39,8 +38,7 @@ describe('the request', limit, () => {
   });
 
   test('goes to a Unix socket, in each spelling', async t => {
-    const folder = mkdtempSync(join(tmpdir(), 'pollywog-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const path = join(folder, 'socket');
     await startServerFor(t, '--listen', `unix:${path}`);
     for (const url of [`ws+unix:${path}:/echo`, `ws+unix://${path}:/echo`, `unix:${path}`]) {

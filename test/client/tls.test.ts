@@ -1,23 +1,22 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { readConfiguration } from '../../src/client/configuration.ts';
 import { connectFailure } from '../../src/client/failures.ts';
 import { certificateFolder, makeCertificate as makeSigned, tlsOptions } from '../support/certificates.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { runClient } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 /** A certificate for localhost that nobody has signed but itself. */
 function makeCertificate(): { key: Buffer; cert: Buffer } {

@@ -1,14 +1,14 @@
 /** The door over HTTP, and who does not get in by it. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
 import { type OpenServer, openServer, secret } from '../support/doors.ts';
 import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const authorized = `Authorization: Bearer ${secret}\r\n`;
 const json = 'Content-Type: application/json\r\n';
@@ -270,8 +270,7 @@ describe('with the token', () => {
     ['a folded line', post('/api/list', `${authorized}X: a\r\n b\r\n`, ''), 400, /./],
   ];
   test('a form has a list by its name repeated, as browsers and PHP send it', async t => {
-    const folder = mkdtempSync(join(tmpdir(), 'pollywog-api-'));
-    t.after(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     writeFileSync(join(folder, 'words.mjs'), 'export default { message() {}, command: words => words };\n');
     const server = await openServer(t, '--handlers', folder);
     for (const [body, words] of [

@@ -2,18 +2,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
 import { doors, openServer, run } from '../support/doors.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-recall-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 describe('where no server is', () => {
   const noServer = (path: string) =>

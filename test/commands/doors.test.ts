@@ -174,7 +174,7 @@ function settled(said: string): string {
     return settled(`${JSON.stringify(rows)}\n`.replace('[', ' [')).trimStart();
   }
   return said
-    .replace(/pollywog-doors-\w+/g, 'folder')
+    .replace(/pollywog-test-\w+/g, 'folder')
     .replace(/^ *\d+ +http .*\n/gm, '')
     .replace(/(?<![\w.])-?\d+(?:\.\d+)*(?:ms|s|K|M)?/g, '#')
     .replace(/ +/g, ' ')

@@ -1,7 +1,6 @@
 /** Files that editors and scripts leave without a newline at the end: the last line counts, wherever lines are read. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readToken } from '../../src/commands/token.ts';
@@ -9,6 +8,7 @@ import { readJson } from '../../src/options/json.ts';
 import { openServer, secret } from '../support/doors.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const ends = ['\n', '\r\n', '', '\r'];
 const shownEnd = (end: string) => JSON.stringify(end);
@@ -39,9 +39,8 @@ test('the last line of stdin is a command, however it ends', async t => {
   }
 });
 
-test('the token and the configuration are what their files have before the line end, if there is one', t => {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-last-line-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+test('the token and the configuration are what their files have before the line end, if there is one', () => {
+  const folder = temporaryFolder();
   const path = join(folder, 'file');
   for (const end of ends) {
     writeFileSync(path, `${secret}${end}`, { mode: 0o600 });

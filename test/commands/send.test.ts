@@ -1,7 +1,6 @@
 /** Commands that say something, that ask, and that end: what those who are connected see of them. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxPacketBlob } from '../../src/protocol/limits.ts';
@@ -10,6 +9,7 @@ import { doors, type OpenServer, openServer, type Told } from '../support/doors.
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
 const ask = (server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told> =>
@@ -142,8 +142,7 @@ describe('send', () => {
 
 describe('publish', () => {
   test('is remembered, in memory and on disk, and told to those in the room alone', async t => {
-    const data = mkdtempSync(join(tmpdir(), 'pollywog-publish-'));
-    t.after(() => rmSync(data, { recursive: true }));
+    const data = temporaryFolder();
     for (const options of [[], ['--data', data]]) {
       const server = await openServer(t, ...options);
       const ada = await connectMember(server.port, 'ada', 'pond');
@@ -164,8 +163,7 @@ describe('publish', () => {
   });
 
   test('what looks at a room leaves nothing behind', async t => {
-    const data = mkdtempSync(join(tmpdir(), 'pollywog-look-'));
-    t.after(() => rmSync(data, { recursive: true }));
+    const data = temporaryFolder();
     const server = await openServer(t, '--data', data);
     assert.deepEqual(await rows(server, 'history', 'nowhere'), []);
     assert.deepEqual(await rows(server, 'presence', 'nowhere'), []);

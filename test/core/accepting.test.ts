@@ -1,15 +1,14 @@
 /** Accepting keeps up with connecting: libuv accepts one connection per poll, and a turn must not follow each of them. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openServer, run } from '../support/doors.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 interface Info {
   readonly connections: number;
@@ -21,8 +20,7 @@ const crowd = 400;
 for (const sockets of ['auto', 'public']) {
   for (const transport of ['TCP', 'Unix']) {
     test(`a full backlog takes a few turns, not one per connection (${transport}, --sockets ${sockets})`, async t => {
-      const folder = mkdtempSync(join(tmpdir(), 'pollywog-accepting-'));
-      t.after(() => rmSync(folder, { recursive: true, force: true }));
+      const folder = temporaryFolder();
       const path = join(folder, 'server.sock');
       const server = await openServer(t, '--sockets', sockets, '--listen', `unix:${path}`);
       const info = async () =>

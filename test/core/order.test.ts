@@ -1,15 +1,15 @@
 /** The turn's order of work: control frames, then commands, then messages, each with a bound. Looked at in the trace. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const key = Buffer.from([1, 2, 3, 4]);
 
@@ -47,8 +47,7 @@ function traced(server: ServerProcess): string[] {
 }
 
 test('control frames come first, then commands, then messages, whatever came first', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'order-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const control = join(folder, 'control');
   const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
   const server = await startServerWith([...options, '--trace']);

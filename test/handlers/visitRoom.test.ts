@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { newChat, visitRoom } from '../../src/handlers/chat/chat.ts';
 import { type Name, readName } from '../../src/handlers/chat/names.ts';
 import { closeStore, openStore } from '../../src/storage/store.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-test('a room that was only looked at is closed again, whatever came of the look', t => {
-  const directory = mkdtempSync(join(tmpdir(), 'pollywog-visit-'));
-  t.after(() => rmSync(directory, { recursive: true }));
+test('a room that was only looked at is closed again, whatever came of the look', () => {
+  const directory = temporaryFolder();
   const store = openStore({ directory, fsync: 'no', rotateAt: 1e6, keep: 1 });
   const chat = newChat({ messages: 10, bytes: 1000 }, store);
   const pond = readName(Buffer.from('pond'), 'room') as Name;

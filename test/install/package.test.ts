@@ -1,17 +1,16 @@
 /** The npm package, as npm makes it for the registry and for `npm install git+URL`: both run `prepare`. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-package-'));
+const folder = temporaryFolder();
 const checkout = join(folder, 'checkout');
 const installed = join(folder, 'node_modules/pollywog');
-after(() => rmSync(folder, { recursive: true }));
 
 /** A checkout as npm clones it: what git has, and the development dependencies. */
 before(() => {

@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { checkLog, logTo, writeLine } from '../../src/log/sink.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-sink-'));
-after(() => {
-  logTo('stderr');
-  rmSync(folder, { recursive: true });
-});
+const folder = temporaryFolder();
+after(() => logTo('stderr'));
 const path = join(folder, 'a.log');
 
 test('a file is made for its user and group, and appended to', () => {

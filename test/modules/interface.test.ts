@@ -13,21 +13,18 @@ import { startServerFor } from '../support/serverProcess.ts';
 configureLog('error', 'text');
 
 /** A server with one module, `mod`. */
-async function load(t: Parameters<typeof newFolder>[0], source: string, ...options: string[]) {
-  return loadAll(newFolder(t, { 'mod.mjs': source }), ...options);
+async function load(source: string, ...options: string[]) {
+  return loadAll(newFolder({ 'mod.mjs': source }), ...options);
 }
 
 describe('a message', () => {
-  test('is read as text, as bytes, or not at all', async t => {
-    const server = await load(
-      t,
-      `export function message(connection, message) {
+  test('is read as text, as bytes, or not at all', async () => {
+    const server = await load(`export function message(connection, message) {
         const { isText, size } = message;
         connection.send([isText, size, message.text(), message.copy().toString('hex'), message.bytes().length].join());
         connection.send(message);
         connection.send(message.copy());
-      }`,
-    );
+      }`);
     const client = connect(server, 'mod');
     client.say('hé', Buffer.from([0xc3, 0xa9]));
     assert.deepEqual(client.heard(), [
@@ -40,9 +37,8 @@ describe('a message', () => {
     ]);
   });
 
-  test('is gone after the call; its copies are not', async t => {
+  test('is gone after the call; its copies are not', async () => {
     const server = await load(
-      t,
       `let kept;
       export function message(connection, message) {
         if (kept === undefined) kept = { message, copy: message.copy() };
@@ -65,8 +61,8 @@ describe('a message', () => {
     assert.deepEqual(other.heard(), ['first']);
   });
 
-  test('cannot be sent unless it is text, bytes or a message', async t => {
-    const server = await load(t, 'export function message(connection) { connection.send({}); }');
+  test('cannot be sent unless it is text, bytes or a message', async () => {
+    const server = await load('export function message(connection) { connection.send({}); }');
     const client = connect(server, 'mod');
     client.say('x');
     assert.deepEqual(client.heard(), ['close 1011 internal error']);
@@ -74,15 +70,12 @@ describe('a message', () => {
 });
 
 describe('a connection', () => {
-  test('tells who it is, and how it was asked for', async t => {
-    const server = await load(
-      t,
-      `export function opened(connection) {
+  test('tells who it is, and how it was asked for', async () => {
+    const server = await load(`export function opened(connection) {
         const { id, address, path, query, subprotocol, headers, isOpen, data } = connection;
         connection.send(JSON.stringify([id, address, path, query, subprotocol, headers.get('x-who'), isOpen, typeof data]));
       }
-      export function message() {}`,
-    );
+      export function message() {}`);
     const headers = new Map([
       ['x-who', 'ada'],
       ['sec-websocket-protocol', 'echo, mod'],
@@ -96,15 +89,12 @@ describe('a connection', () => {
     assert.deepEqual([plain[0], plain[4]], [1, null]);
   });
 
-  test('is closed with a code and a reason; not with a code that is not for it', async t => {
-    const server = await load(
-      t,
-      `export function message(connection, message) {
+  test('is closed with a code and a reason; not with a code that is not for it', async () => {
+    const server = await load(`export function message(connection, message) {
         const [code, reason] = message.text().split(' ');
         connection.close(code === '' ? undefined : Number(code), reason);
         connection.send('unheard');
-      }`,
-    );
+      }`);
     for (const [said, heard] of [
       ['', 'close 1000 '],
       ['3001 bye', 'close 3001 bye'],
@@ -118,26 +108,23 @@ describe('a connection', () => {
     }
   });
 
-  test('is told of its end, with what it had; what is sent then goes nowhere', async t => {
-    const server = await load(
-      t,
-      `export function opened(connection) { connection.data = 'mine'; connection.join('all'); }
+  test('is told of its end, with what it had; what is sent then goes nowhere', async () => {
+    const server =
+      await load(`export function opened(connection) { connection.data = 'mine'; connection.join('all'); }
       export function message() {}
       export function closed(connection, code, reason, server) {
         server.state = [connection.data, connection.isOpen, code, reason, server.members('all')];
         connection.send('unheard');
       }
-      export function command(words, server) { return [server.state, server.connections.size, server.members('all')]; }`,
-    );
+      export function command(words, server) { return [server.state, server.connections.size, server.members('all')]; }`);
     const client = connect(server, 'mod');
     websocket.lost(client.connection, 'ECONNRESET');
     assert.deepEqual(await callHandler(server, 'mod', []), [['mine', false, 1006, 'ECONNRESET', 1], 0, 0]);
     assert.deepEqual(client.heard(), []);
   });
 
-  test('that throws is closed, and no other', async t => {
+  test('that throws is closed, and no other', async () => {
     const server = await load(
-      t,
       'export function message(connection, message) { if (message.size > 1) throw 1; connection.send(message); }',
     );
     const [one, two] = [connect(server, 'mod'), connect(server, 'mod')];
@@ -146,9 +133,8 @@ describe('a connection', () => {
     assert.deepEqual([one.heard(), two.heard()], [['close 1011 internal error'], ['y']]);
   });
 
-  test('that is told things it did not ask for, and does not read, is closed', async t => {
+  test('that is told things it did not ask for, and does not read, is closed', async () => {
     const server = await load(
-      t,
       `export function message(connection, message, server) {
         for (const other of server.connections) if (other !== connection) other.send('x'.repeat(600));
         connection.send('done');
@@ -165,9 +151,8 @@ describe('a connection', () => {
   });
 });
 
-test('groups are spoken to together, the sender left out if so wished', async t => {
+test('groups are spoken to together, the sender left out if so wished', async () => {
   const server = await load(
-    t,
     `export function message(connection, message, server) {
       const [verb, group] = message.text().split(' ');
       if (verb === 'join') connection.join(group);
@@ -203,15 +188,15 @@ describe('a command', () => {
       return { word, rest };
     }`;
 
-  test('is answered, whichever name it was called by', async t => {
-    const server = await load(t, source);
+  test('is answered, whichever name it was called by', async () => {
+    const server = await load(source);
     for (const name of ['one', 'two', 'mod']) {
       assert.deepEqual(await callHandler(server, name, ['a', 'b', 'c']), { word: 'a', rest: ['b', 'c'] });
     }
   });
 
-  test('that cannot be answered is refused with a sentence', async t => {
-    const folder = newFolder(t, { 'mod.mjs': source, 'dumb.mjs': 'export function message() {}' });
+  test('that cannot be answered is refused with a sentence', async () => {
+    const folder = newFolder({ 'mod.mjs': source, 'dumb.mjs': 'export function message() {}' });
     const server = await loadAll(folder, '--answer-timeout', '10ms');
     const refused = (name: string, word: string, message: string) =>
       assert.rejects(callHandler(server, name, [word]), { message });
@@ -222,10 +207,8 @@ describe('a command', () => {
   });
 });
 
-test('ticks come at their interval, one after the other, and may throw', async t => {
-  const server = await load(
-    t,
-    `export default {
+test('ticks come at their interval, one after the other, and may throw', async () => {
+  const server = await load(`export default {
       tickEvery: 1,
       state: () => ({ ticks: 0, atOnce: 0, most: 0 }),
       async tick({ state }) {
@@ -236,8 +219,7 @@ test('ticks come at their interval, one after the other, and may throw', async t
       },
       message() {},
       command: (_, { state }) => state,
-    };`,
-  );
+    };`);
   const ticks = async () => (await callHandler(server, 'mod', [])) as { ticks: number; most: number };
   while ((await ticks()).ticks < 4) {
     endTurn(server);
@@ -247,7 +229,7 @@ test('ticks come at their interval, one after the other, and may throw', async t
 });
 
 test('the log has the name of the module in each line, and nothing forged', async t => {
-  const folder = newFolder(t, {
+  const folder = newFolder({
     'mod.mjs': `export function message(connection, message, { log }) {
       log.warn('said\\nerror something', { text: message.text(), handler: 'forged', level: 'error', 'a b': 1, odd: { toString: () => 'odd' } });
       connection.send('done');
@@ -265,7 +247,7 @@ test('the log has the name of the module in each line, and nothing forged', asyn
 });
 
 test('one that holds everyone up is named, with the time it took', async t => {
-  const folder = newFolder(t, {
+  const folder = newFolder({
     'busy.mjs': `export function message(connection, message) {
       const end = performance.now() + Number(message.text());
       while (performance.now() < end);
@@ -289,7 +271,7 @@ test('one that holds everyone up is named, with the time it took', async t => {
 });
 
 test('what a module throws behind our back ends neither the server nor anyone else', async t => {
-  const folder = newFolder(t, {
+  const folder = newFolder({
     '_imported.mjs': `export const sendLater = connection => setTimeout(() => connection.send(Symbol('sent')));`,
     'mod.mjs': `import { createReadStream } from 'node:fs';
     import { sendLater } from './_imported.mjs';
@@ -315,7 +297,7 @@ test('what a module throws behind our back ends neither the server nor anyone el
 });
 
 test('an error of the server itself ends it, as it does without modules', { timeout: 60_000 }, async t => {
-  const folder = newFolder(t, {
+  const folder = newFolder({
     'mod.mjs': `import { pathToFileURL } from 'node:url';
     const error = new Error('ours');
     error.stack = 'Error: ours\\n    at poll (' + new URL('core/poll.js:1:1)', pathToFileURL(process.argv[1]));
@@ -329,7 +311,7 @@ test('an error of the server itself ends it, as it does without modules', { time
 });
 
 test('the server ends: the module is told, and nothing that it leaves behind keeps the server', async t => {
-  const folder = newFolder(t, {
+  const folder = newFolder({
     'mod.mjs': `setInterval(() => {}, 1000);
     export function message() {}
     export function stopped() { process.stderr.write(JSON.stringify({ event: 'module told' }) + '\\n'); }`,

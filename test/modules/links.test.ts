@@ -32,8 +32,8 @@ function ask(server: Server, name = 'mod'): string | undefined {
 const realPath = (server: Server) => moduleStates(server)[0]?.realPath;
 
 describe('a reload through a switched link', () => {
-  test('runs the new release, and says which file that is', async t => {
-    const folder = newFolder(t, { 'r/1/h/mod.mjs': says('one'), 'r/2/h/mod.mjs': says('two') });
+  test('runs the new release, and says which file that is', async () => {
+    const folder = newFolder({ 'r/1/h/mod.mjs': says('one'), 'r/2/h/mod.mjs': says('two') });
     point(join(folder.path, 'current'), 'r/1');
     const path = join(folder.path, 'current/h');
     const server = await loadAll({ path });
@@ -45,8 +45,8 @@ describe('a reload through a switched link', () => {
     assert.deepEqual([ask(server), realPath(server)], ['two', now]);
   });
 
-  test('goes on after the old release is removed, and back to an earlier one', async t => {
-    const folder = newFolder(t, { 'r/1/mod.mjs': says('one') });
+  test('goes on after the old release is removed, and back to an earlier one', async () => {
+    const folder = newFolder({ 'r/1/mod.mjs': says('one') });
     const link = join(folder.path, 'current');
     point(link, 'r/1');
     const server = await loadAll({ path: link });
@@ -59,8 +59,8 @@ describe('a reload through a switched link', () => {
     }
   });
 
-  test('imports the files of the same release, though the module itself did not change', async t => {
-    const folder = newFolder(t, {
+  test('imports the files of the same release, though the module itself did not change', async () => {
+    const folder = newFolder({
       'r/1/mod.mjs': saysHelper,
       'r/1/_word.mjs': "export const word = 'one'",
       'r/2/mod.mjs': saysHelper,
@@ -75,8 +75,8 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'two');
   });
 
-  test('follows a volume of Kubernetes, whose ..data link is switched', async t => {
-    const folder = newFolder(t);
+  test('follows a volume of Kubernetes, whose ..data link is switched', async () => {
+    const folder = newFolder();
     const mount = (name: string, text: string) => {
       folder.write(`..${name}/mod.mjs`, saysHelper);
       folder.write(`..${name}/_word.mjs`, `export const word = '${text}'`);
@@ -92,8 +92,8 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'two');
   });
 
-  test('follows a file that becomes a link, is switched, and becomes a file again', async t => {
-    const folder = newFolder(t, {
+  test('follows a file that becomes a link, is switched, and becomes a file again', async () => {
+    const folder = newFolder({
       'h/mod.mjs': says('a file'),
       'one.mjs': says('one'),
       'two.mjs': says('two'),
@@ -114,8 +114,8 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'a file again');
   });
 
-  test('follows a folder that becomes a link', async t => {
-    const folder = newFolder(t, { 'h/mod.mjs': says('a folder'), 'r/mod.mjs': says('a link') });
+  test('follows a folder that becomes a link', async () => {
+    const folder = newFolder({ 'h/mod.mjs': says('a folder'), 'r/mod.mjs': says('a link') });
     const path = join(folder.path, 'h');
     const server = await loadAll({ path });
     renameSync(path, `${path}.old`);
@@ -124,9 +124,9 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'a link');
   });
 
-  test('is refused if Node would load another file under that path', async t => {
+  test('is refused if Node would load another file under that path', async () => {
     // Node remembers where a link led when something was imported by it, and has no way to forget it.
-    const folder = newFolder(t, { 'mod.mjs': says('mod'), 'target.mjs': says('stale'), 'r/2.mjs': '' });
+    const folder = newFolder({ 'mod.mjs': says('mod'), 'target.mjs': says('stale'), 'r/2.mjs': '' });
     unlinkSync(join(folder.path, 'r/2.mjs'));
     symlinkSync('../target.mjs', join(folder.path, 'r/mod.mjs'));
     await import(join(folder.path, 'r/mod.mjs'));
@@ -140,8 +140,8 @@ describe('a reload through a switched link', () => {
     );
   });
 
-  test('is refused while a file is a link that leads nowhere, and the old version stays', async t => {
-    const folder = newFolder(t, { 'one.mjs': says('one'), 'h/x': '' });
+  test('is refused while a file is a link that leads nowhere, and the old version stays', async () => {
+    const folder = newFolder({ 'one.mjs': says('one'), 'h/x': '' });
     const path = join(folder.path, 'h');
     point(join(path, 'mod.mjs'), '../one.mjs');
     const server = await loadAll({ path });
@@ -155,8 +155,8 @@ describe('a reload through a switched link', () => {
   });
 });
 
-test('a named pipe called like a module is refused, not waited for', async t => {
-  const folder = newFolder(t, { 'mod.mjs': says('one') });
+test('a named pipe called like a module is refused, not waited for', async () => {
+  const folder = newFolder({ 'mod.mjs': says('one') });
   const server = await loadAll(folder);
   execFileSync('mkfifo', [join(folder.path, 'pipe.mjs')]);
   mkdirSync(join(folder.path, 'z.mjs'));
@@ -165,8 +165,8 @@ test('a named pipe called like a module is refused, not waited for', async t => 
   await assert.rejects(reload(server), { message: `${folder.path}/z.mjs is not loaded: it is no file` });
 });
 
-test('a module in CommonJS is loaded again, too', async t => {
-  const folder = newFolder(t);
+test('a module in CommonJS is loaded again, too', async () => {
+  const folder = newFolder();
   const write = (text: string) =>
     writeFileSync(join(folder.path, 'mod.js'), `exports.message = connection => connection.send('${text}');`);
   write('one');
@@ -180,8 +180,8 @@ test('a module in CommonJS is loaded again, too', async t => {
 describe('what a module imports is loaded once', () => {
   const isKept = /mod\.mjs runs with (\S+) as before: what a module imports is loaded once, until a restart$/;
 
-  test('so a reload says which file has changed since, until it is as it was', async t => {
-    const folder = newFolder(t, {
+  test('so a reload says which file has changed since, until it is as it was', async () => {
+    const folder = newFolder({
       'mod.mjs': saysHelper,
       '_word.mjs': "export { word } from './_more.mjs?x=1'",
       '_more.mjs': "export const word = 'one'",
@@ -200,8 +200,8 @@ describe('what a module imports is loaded once', () => {
     assert.deepEqual(await reload(server), []);
   });
 
-  test('and a reload says which link has been switched since', async t => {
-    const folder = newFolder(t, {
+  test('and a reload says which link has been switched since', async () => {
+    const folder = newFolder({
       'h/mod.mjs': "import { word } from './lib/word.mjs'; export const message = it => it.send(word);",
       'lib-1/word.mjs': "export const word = 'one'",
       'lib-2/word.mjs': "export const word = 'two'",
@@ -215,8 +215,8 @@ describe('what a module imports is loaded once', () => {
     assert.equal(ask(server), 'one');
   });
 
-  test('which holds for a release folder that is used again, too', async t => {
-    const folder = newFolder(t, { 'r/a/mod.mjs': saysHelper, 'r/b/mod.mjs': saysHelper });
+  test('which holds for a release folder that is used again, too', async () => {
+    const folder = newFolder({ 'r/a/mod.mjs': saysHelper, 'r/b/mod.mjs': saysHelper });
     const link = join(folder.path, 'current');
     const deploy = (name: string, word: string) => {
       folder.write(`r/${name}/_word.mjs`, `export const word = '${word}'`);

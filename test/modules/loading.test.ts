@@ -15,8 +15,8 @@ configureLog('error', 'text');
 const fine = 'export function message() {}\n';
 
 describe('names', () => {
-  test("are the module's own, or the file's", async t => {
-    const folder = newFolder(t, {
+  test("are the module's own, or the file's", async () => {
+    const folder = newFolder({
       'one.mjs': fine,
       'two.mjs': `export const name = 'deux';\n${fine}`,
       'three.mjs': `export default { names: ['trois', 'drei'], message() {} };`,
@@ -27,8 +27,8 @@ describe('names', () => {
     assert.equal(server.handlers.get('trois'), server.handlers.get('drei'));
   });
 
-  test('belong to no file that is for others, or for something else', async t => {
-    const folder = newFolder(t, {
+  test('belong to no file that is for others, or for something else', async () => {
+    const folder = newFolder({
       'one.mjs': `import { word } from './_words.mjs'; export default { names: [word], message() {} };`,
       '_words.mjs': `export const word = 'shared';`,
       '.hidden.mjs': 'nonsense(',
@@ -40,8 +40,8 @@ describe('names', () => {
     assert.deepEqual([...(await loadAll(folder)).handlers.keys()], ['echo', 'shared']);
   });
 
-  test('are had by one module each', async t => {
-    const folder = newFolder(t, {
+  test('are had by one module each', async () => {
+    const folder = newFolder({
       'a.mjs': `export const name = 'same';\n${fine}`,
       'b.mjs': `export const name = 'same';\n${fine}`,
     });
@@ -118,15 +118,15 @@ describe('a module with', () => {
         return !message.includes('\n');
       });
 
-    test(`${what} is not loaded`, async t => {
-      const folder = newFolder(t, { 'bad.mjs': source });
+    test(`${what} is not loaded`, async () => {
+      const folder = newFolder({ 'bad.mjs': source });
       await fails(loadAll(folder, '--load-timeout', `${limit}ms`));
     });
 
     // A state is only made where there is none.
     if (what === 'a state that throws') continue;
-    test(`${what} replaces no other, nor is anything else changed`, async t => {
-      const folder = newFolder(t, { 'mod.mjs': fine });
+    test(`${what} replaces no other, nor is anything else changed`, async () => {
+      const folder = newFolder({ 'mod.mjs': fine });
       const server = await loadAll(folder, '--load-timeout', '60s');
       server.configuration = { ...server.configuration, loadTimeout: limit };
       const [before] = moduleStates(server);
@@ -142,8 +142,8 @@ describe('a module with', () => {
 });
 
 describe('a reload', () => {
-  test('loads what is new, what has changed, and nothing else; what is gone is gone', async t => {
-    const folder = newFolder(t, { 'a.mjs': fine, 'b.mjs': fine, 'c.mjs': fine });
+  test('loads what is new, what has changed, and nothing else; what is gone is gone', async () => {
+    const folder = newFolder({ 'a.mjs': fine, 'b.mjs': fine, 'c.mjs': fine });
     const server = await loadAll(folder, '--probation', '0');
     assert.deepEqual(await reload(server), []);
     folder.write('b.mjs', `export const name = 'bee';\n${fine}`);
@@ -166,16 +166,16 @@ describe('a reload', () => {
     );
   });
 
-  test('may find the file under another extension', async t => {
-    const folder = newFolder(t, { 'a.mjs': fine });
+  test('may find the file under another extension', async () => {
+    const folder = newFolder({ 'a.mjs': fine });
     const server = await loadAll(folder);
     folder.remove('a.mjs');
     folder.write('a.js', `export default { message() {} };`);
     assert.deepEqual(await reload(server), [`${join(folder.path, 'a.js')} has taken over 0 connections`]);
   });
 
-  test('that is refused is remembered', async t => {
-    const folder = newFolder(t, { 'a.mjs': fine });
+  test('that is refused is remembered', async () => {
+    const folder = newFolder({ 'a.mjs': fine });
     const server = await loadAll(folder);
     folder.write('a.mjs', 'x(');
     await assert.rejects(reload(server));
@@ -192,8 +192,8 @@ describe('a reload', () => {
 });
 
 describe('TypeScript', () => {
-  test('is loaded where this Node runs it; where not, the sentence says so', async t => {
-    const folder = newFolder(t, {
+  test('is loaded where this Node runs it; where not, the sentence says so', async () => {
+    const folder = newFolder({
       'typed.ts': 'export default { message(_: unknown): void {} };',
     });
     if (runsTypeScript()) assert.ok((await loadAll(folder)).handlers.has('typed'));
@@ -206,21 +206,21 @@ describe('TypeScript', () => {
 });
 
 describe('the server', () => {
-  test('does not start with a broken module: exit code 1 and a sentence', async t => {
-    const folder = newFolder(t, { 'bad.mjs': '\nlet x = ;' });
+  test('does not start with a broken module: exit code 1 and a sentence', async () => {
+    const folder = newFolder({ 'bad.mjs': '\nlet x = ;' });
     assert.deepEqual(await run('--handlers', folder.path), {
       code: 1,
       errors: `pollywog: ${join(folder.path, 'bad.mjs')}, line 2, is not loaded: it threw SyntaxError: Unexpected token ';'\n`,
     });
   });
 
-  test('does not start without the folder, or with a default that nobody is: exit code 2', async t => {
+  test('does not start without the folder, or with a default that nobody is: exit code 2', async () => {
     const missing = await run('--handlers', '/nowhere/at/all');
     assert.deepEqual(missing, {
       code: 2,
       errors: 'pollywog: --handlers wants a folder that can be read, not "/nowhere/at/all": there is none\n',
     });
-    const folder = newFolder(t, { 'quiz.mjs': fine });
+    const folder = newFolder({ 'quiz.mjs': fine });
     assert.deepEqual(await run('--handlers', join(folder.path, 'quiz.mjs')), {
       code: 2,
       errors: `pollywog: --handlers wants a folder that can be read, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
@@ -230,7 +230,7 @@ describe('the server', () => {
   });
 
   test('reloads at SIGHUP, all or nothing, and says what came of it', async t => {
-    const folder = newFolder(t, { 'mod.mjs': fine, 'other.mjs': fine });
+    const folder = newFolder({ 'mod.mjs': fine, 'other.mjs': fine });
     const server = await startServerFor(t, '--handlers', folder.path, '--default', 'other');
     const at = (name: string) => join(folder.path, name);
     folder.write('mod.mjs', 'export function message( {');
@@ -256,7 +256,7 @@ describe('the server', () => {
   });
 
   test('lets `set` fail with the reason, not as a fault of the server, while a module is broken', async t => {
-    const folder = newFolder(t, { 'mod.mjs': fine });
+    const folder = newFolder({ 'mod.mjs': fine });
     const server = await openServer(t, '--handlers', folder.path);
     folder.write('mod.mjs', 'export function message( {');
     const told = await runCommand(['--control', server.control, 'set', 'max-message', '1MB']);
@@ -269,7 +269,7 @@ describe('the server', () => {
   });
 
   test('takes the process that tries a module with it, even when it is killed itself', async t => {
-    const folder = newFolder(t);
+    const folder = newFolder();
     const server = await startServerFor(t, '--handlers', folder.path, '--watch', '--load-timeout', '2s');
     folder.write('endless.mjs', 'while (true);');
     const child = await untilChildOf(server.pid);

@@ -29,7 +29,7 @@ const heard = async (client: RawClient) => (await client.nextFrame())?.payload.t
 
 test('the quiz is played, and changed while it is', async t => {
   const quiz = block('js', 'A quiz');
-  const folder = newFolder(t, { 'quiz.mjs': quiz });
+  const folder = newFolder({ 'quiz.mjs': quiz });
   const server = await startServerFor(t, '--handlers', folder.path, '--watch');
   const ada = await connectRaw(server.port, { path: '/quiz?ada' });
   const bob = await connectRaw(server.port, { headers: { 'Sec-WebSocket-Protocol': 'quiz' } });

@@ -20,8 +20,8 @@ const counter = (version: string, more = '') => `
   ${more}`;
 
 describe('the next version', () => {
-  test('takes over the connections, with their data, their groups, and the state', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('takes over the connections, with their data, their groups, and the state', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     a.say('x', 'x');
@@ -41,8 +41,8 @@ describe('the next version', () => {
     assert.deepEqual([a.connection.phase, b.connection.phase], ['open', 'open']);
   });
 
-  test('adapts the state by its swap, or has its own made where there was none', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1'), 'bare.mjs': 'export function message() {}' });
+  test('adapts the state by its swap, or has its own made where there was none', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1'), 'bare.mjs': 'export function message() {}' });
     const server = await loadAll(folder);
     connect(server, 'mod').say('x');
     folder.write('mod.mjs', counter('v2', 'export const swap = old => ({ total: old.total + 100 });'));
@@ -52,8 +52,8 @@ describe('the next version', () => {
     assert.deepEqual(await callHandler(server, 'bare', []), { total: 0 });
   });
 
-  test('whose swap throws is not taken', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('whose swap throws is not taken', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     folder.write('mod.mjs', counter('v2', "export function swap() { throw new Error('cannot'); }"));
     const [line] = await reload(server);
@@ -64,10 +64,10 @@ describe('the next version', () => {
     assert.deepEqual(client.heard(), ['v1 1 1']);
   });
 
-  test('lets the last one know that it is over, when its own probation is', async t => {
+  test('lets the last one know that it is over, when its own probation is', async () => {
     const stopping = (version: string) =>
       counter(version, `export const stopped = () => (globalThis.stopped ??= []).push('${version}');`);
-    const folder = newFolder(t, { 'mod.mjs': stopping('v1') });
+    const folder = newFolder({ 'mod.mjs': stopping('v1') });
     const server = await loadAll(folder, '--probation', '0');
     folder.write('mod.mjs', stopping('v2'));
     await reload(server);
@@ -77,16 +77,16 @@ describe('the next version', () => {
     assert.deepEqual((globalThis as unknown as { stopped: string[] }).stopped, ['v1', 'v2']);
   });
 
-  test('has to be able to serve those who are there', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('has to be able to serve those who are there', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     connect(server, 'mod');
     folder.write('mod.mjs', 'export const wire = { matches: () => false, receive() {} };');
     await assert.rejects(reload(server), / it has connections, but no message function any more$/);
   });
 
-  test('a module that is gone closes its connections', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('a module that is gone closes its connections', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     folder.remove('mod.mjs');
@@ -97,8 +97,8 @@ describe('the next version', () => {
 });
 
 describe('a version that throws while on probation', () => {
-  test('is rolled back, and nobody notices: the message goes to the version before', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('is rolled back, and nobody notices: the message goes to the version before', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     client.say('1');
@@ -115,8 +115,8 @@ describe('a version that throws while on probation', () => {
     assert.match((await reload(server))[0] ?? '', /has taken over 1 connections$/);
   });
 
-  test('has sent nothing, closed nothing, and joined nothing in that call', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('has sent nothing, closed nothing, and joined nothing in that call', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     folder.write(
@@ -147,7 +147,7 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(await callHandler(server, 'mod', []), { total: 2 });
   });
 
-  test('is rolled back by whatever call of it throws', async t => {
+  test('is rolled back by whatever call of it throws', async () => {
     const parts = {
       opened: 'export function opened() { throw new Error(); }',
       closed: 'export function closed() { throw new Error(); }',
@@ -158,7 +158,7 @@ describe('a version that throws while on probation', () => {
         export function opened(connection) { connection.send('welcome'); }
         export function closed(connection, code, reason, server) { server.state = 'closed'; }
         export const command = (_, server) => server.state ?? 'none';`;
-      const folder = newFolder(t, { 'mod.mjs': old });
+      const folder = newFolder({ 'mod.mjs': old });
       const server = await loadAll(folder);
       const client = connect(server, 'mod');
       const whole = `export function message() {}\n${source}`;
@@ -172,8 +172,8 @@ describe('a version that throws while on probation', () => {
     }
   });
 
-  test('is rolled back by a promise that is rejected, and its message is not lost', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('is rolled back by a promise that is rejected, and its message is not lost', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     folder.write('mod.mjs', 'export async function message() { await undefined; throw new Error("late"); }');
@@ -187,8 +187,8 @@ describe('a version that throws while on probation', () => {
     assert.equal(moduleStates(server)[0]?.state, 'rolled back');
   });
 
-  test('goes back by as many versions as throw', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('goes back by as many versions as throw', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     for (const version of ['v2', 'v3']) {
@@ -201,8 +201,8 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(client.heard(), ['close 1011 internal error'], 'there is none before the first');
   });
 
-  test('gives back the state that its swap made', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('gives back the state that its swap made', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     client.say('x');
@@ -216,8 +216,8 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(client.heard(), ['v1 1 1', 'v1 2 2']);
   });
 
-  test('after its probation only its connection pays', async t => {
-    const folder = newFolder(t, { 'mod.mjs': counter('v1') });
+  test('after its probation only its connection pays', async () => {
+    const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder, '--probation', '1ms');
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     folder.write('mod.mjs', counter('v2'));
@@ -241,8 +241,8 @@ describe('while a promise is pending', () => {
     command: (_, { state }) => state.release.shift()?.(),
   };`;
 
-  test("the connection's next messages wait, in order; those of others do not", async t => {
-    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }));
+  test("the connection's next messages wait, in order; those of others do not", async () => {
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     a.say('1', '2');
     b.say('x');
@@ -260,8 +260,8 @@ describe('while a promise is pending', () => {
     assert.deepEqual(a.heard(), ['22']);
   });
 
-  test('a close that comes behind the message waits for the answer; a ping does not', async t => {
-    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }));
+  test('a close that comes behind the message waits for the answer; a ping does not', async () => {
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const client = connect(server, 'mod');
     client.say('1');
     client.send(frame(opcode.ping, 'p'), closeFrame(1000));
@@ -272,8 +272,8 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['11', 'close 1000 ']);
   });
 
-  test('a rejection is as an error', async t => {
-    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }));
+  test('a rejection is as an error', async () => {
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const client = connect(server, 'mod');
     client.say('reject');
     await callHandler(server, 'mod', []);
@@ -281,8 +281,8 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['close 1011 internal error']);
   });
 
-  test('a connection that has closed meanwhile is not touched', async t => {
-    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }));
+  test('a connection that has closed meanwhile is not touched', async () => {
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     for (const word of ['1', 'reject']) {
       const client = connect(server, 'mod');
       client.say(word);
@@ -294,10 +294,10 @@ describe('while a promise is pending', () => {
     assert.equal(moduleStates(server)[0]?.lastError, undefined);
   });
 
-  test('an opened that waits holds the first message back', async t => {
+  test('an opened that waits holds the first message back', async () => {
     const source = `export async function opened(connection) { await undefined; connection.data = 'ready'; }
       export function message(connection) { connection.send(connection.data); }`;
-    const server = await loadAll(newFolder(t, { 'mod.mjs': source }));
+    const server = await loadAll(newFolder({ 'mod.mjs': source }));
     const client = connect(server, 'mod');
     client.say('x');
     assert.deepEqual(client.heard(), []);
@@ -306,8 +306,8 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['ready']);
   });
 
-  test('for too long, its connection is closed', async t => {
-    const server = await loadAll(newFolder(t, { 'mod.mjs': slow }), '--answer-timeout', '5s');
+  test('for too long, its connection is closed', async () => {
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }), '--answer-timeout', '5s');
     const client = connect(server, 'mod');
     client.say('1');
     const handler = server.handlers.get('mod');

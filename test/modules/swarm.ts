@@ -2,14 +2,14 @@
  * Many clients echo through a module while it is swapped, again and again, some of the versions broken:
  * node build/test/modules/swarm.js --times 200 (`make swaps`). Nothing is lost, doubled or out of order.
  */
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 export interface Outcome {
   readonly clients: number;
@@ -71,7 +71,7 @@ interface Sender {
  * @param brokenEvery so many versions, one is broken
  */
 export async function swarm(clients: number, times: number, brokenEvery = 10): Promise<Outcome> {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-swarm-'));
+  const folder = temporaryFolder();
   const write = (source: string) => {
     writeFileSync(join(folder, '_next'), source);
     renameSync(join(folder, '_next'), join(folder, 'swarm.mjs'));
@@ -104,7 +104,6 @@ export async function swarm(clients: number, times: number, brokenEvery = 10): P
     isOver = true;
     for (const { client } of senders) client.destroy();
     await server.kill();
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

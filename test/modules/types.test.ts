@@ -70,8 +70,8 @@ export const wire: Wire<string[]> = {
 `;
 
 /** @returns what the compiler says, a line each; nothing if all is well */
-function check(files: Readonly<Record<string, string>>, t: Parameters<typeof newFolder>[0]): string[] {
-  const { path } = newFolder(t, {
+function check(files: Readonly<Record<string, string>>): string[] {
+  const { path } = newFolder({
     ...files,
     'package.json': '{"type":"module"}',
     'tsconfig.json': configuration,
@@ -89,14 +89,14 @@ function check(files: Readonly<Record<string, string>>, t: Parameters<typeof new
   return stdout.split('\n').filter(line => line.includes('error'));
 }
 
-test('a handler and a wire in TypeScript, and in JavaScript with types in comments, pass', t => {
+test('a handler and a wire in TypeScript, and in JavaScript with types in comments, pass', () => {
   const script = `/** @type {import('pollywog').Handler<number>} */
     const handler = { message(connection) { connection.data++; connection.send(String(connection.data)); } };
     export default handler;`;
-  assert.deepEqual(check({ 'quiz.ts': quiz, 'count.js': script }, t), []);
+  assert.deepEqual(check({ 'quiz.ts': quiz, 'count.js': script }), []);
 });
 
-test('mistakes are found', t => {
+test('mistakes are found', () => {
   const mistakes = [
     'message(connection) { connection.send(42); }',
     'message(connection, message) { message.text().nope(); }',
@@ -109,7 +109,7 @@ test('mistakes are found', t => {
     `m${at}.ts`,
     `import type { Handler } from 'pollywog';\nexport default { ${source} } satisfies Handler;\n`,
   ]);
-  const said = check(Object.fromEntries(files), t);
+  const said = check(Object.fromEntries(files));
   for (const [at, source] of mistakes.entries()) {
     assert.ok(
       said.some(line => line.startsWith(`m${at}.ts`) || line.includes(`/m${at}.ts`)),

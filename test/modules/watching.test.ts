@@ -48,7 +48,7 @@ function point(link: string, target: string): void {
 }
 
 test('the folder is removed and made again, twice, and with its parents', async t => {
-  const folder = newFolder(t, { 'a/b/h/mod.mjs': says('v1') });
+  const folder = newFolder({ 'a/b/h/mod.mjs': says('v1') });
   const path = join(folder.path, 'a/b/h');
   const { untilSays } = await startWatching(t, path, 'v1');
   for (const [gone, text] of Object.entries({ 'a/b/h': 'v2', 'a/b': 'v3', a: 'v4' })) {
@@ -62,7 +62,7 @@ test('the folder is removed and made again, twice, and with its parents', async 
 });
 
 test('a folder that stays away is missed once, and served again when it is back', async t => {
-  const folder = newFolder(t, { 'h/mod.mjs': says('v1') });
+  const folder = newFolder({ 'h/mod.mjs': says('v1') });
   const path = join(folder.path, 'h');
   const { server, untilSays } = await startWatching(t, path, 'v1');
   renameSync(path, `${path}.away`);
@@ -77,7 +77,7 @@ test('a folder that stays away is missed once, and served again when it is back'
 });
 
 test('a link on the way is switched, in one step or in two', async t => {
-  const folder = newFolder(t, {});
+  const folder = newFolder({});
   for (const name of ['1', '2', '3']) folder.write(`r/${name}/h/mod.mjs`, says(`v${name}`));
   const link = join(folder.path, 'current');
   point(link, 'r/1');
@@ -93,7 +93,7 @@ test('a link on the way is switched, in one step or in two', async t => {
 });
 
 test('the target of a linked file is rewritten, replaced, and exchanged', async t => {
-  const folder = newFolder(t, { 'src/one.mjs': says('v1'), 'src/two.mjs': says('v4'), 'h/x': '' });
+  const folder = newFolder({ 'src/one.mjs': says('v1'), 'src/two.mjs': says('v4'), 'h/x': '' });
   const link = join(folder.path, 'h/mod.mjs');
   point(link, '../src/one.mjs');
   const { untilSays } = await startWatching(t, join(folder.path, 'h'), 'v1');
@@ -108,7 +108,7 @@ test('the target of a linked file is rewritten, replaced, and exchanged', async 
 });
 
 test('the ..data link of a Kubernetes volume is switched', async t => {
-  const folder = newFolder(t, { '..2026_01/mod.mjs': says('v1') });
+  const folder = newFolder({ '..2026_01/mod.mjs': says('v1') });
   point(join(folder.path, '..data'), '..2026_01');
   symlinkSync('..data/mod.mjs', join(folder.path, 'mod.mjs'));
   const { untilSays } = await startWatching(t, folder.path, 'v1');
@@ -124,7 +124,7 @@ test('the ..data link of a Kubernetes volume is switched', async t => {
 });
 
 test('a file that is written in place, put aside and renamed over, or new, is loaded', async t => {
-  const folder = newFolder(t, { 'mod.mjs': says('v1') });
+  const folder = newFolder({ 'mod.mjs': says('v1') });
   const file = join(folder.path, 'mod.mjs');
   const { server, untilSays } = await startWatching(t, folder.path, 'v1');
   writeFileSync(file, says('v2'));
@@ -142,7 +142,7 @@ test('a file that is written in place, put aside and renamed over, or new, is lo
 });
 
 test('an error out of a timer of a linked module takes its version back', async t => {
-  const folder = newFolder(t, { 'r/1/mod.mjs': says('v1') });
+  const folder = newFolder({ 'r/1/mod.mjs': says('v1') });
   const later = "export function closed() { setTimeout(() => { throw new Error('later'); }); }";
   folder.write('r/2/mod.mjs', `${says('v2')}${later}`);
   const link = join(folder.path, 'current');

@@ -104,7 +104,7 @@ const greedy = `export const wire = {
 };`;
 
 test('HTTP, WebSocket and packets are never taken away; what else HTTP would complain of is', async t => {
-  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const folder = newFolder({ 'greedy.mjs': greedy });
   const server = await startServerFor(t, '--handlers', folder.path);
   const client = await connectRaw(server.port, { path: '/echo' });
   client.destroy();
@@ -124,7 +124,7 @@ test('HTTP, WebSocket and packets are never taken away; what else HTTP would com
 });
 
 test('TLS is never taken away, and what is inside is given to a wire as it is', async t => {
-  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const folder = newFolder({ 'greedy.mjs': greedy });
   const identity = makeCertificate('localhost');
   const server = await startServerFor(t, '--handlers', folder.path, ...tlsOptions(identity));
   const client = await connectRaw(server.port, { path: '/echo', tls: {} });
@@ -141,7 +141,7 @@ test('TLS is never taken away, and what is inside is given to a wire as it is', 
 });
 
 test('a wire that throws, waits, or uses nothing up, loses its connection, and no other', async t => {
-  const folder = newFolder(t, { 'greedy.mjs': greedy });
+  const folder = newFolder({ 'greedy.mjs': greedy });
   const server = await startServerFor(t, '--handlers', folder.path);
   const other = await connectLines(server.port);
   for (const [bytes, why] of [
@@ -162,9 +162,9 @@ test('a wire that throws, waits, or uses nothing up, loses its connection, and n
   other.socket.destroy();
 });
 
-test('one module greets, not two', async t => {
+test('one module greets, not two', async () => {
   const wire = 'export const wire = { greet() {}, receive() {} };';
-  const folder = newFolder(t, { 'a.mjs': wire, 'b.mjs': wire });
+  const folder = newFolder({ 'a.mjs': wire, 'b.mjs': wire });
   const at = (name: string) => join(folder.path, name);
   await assert.rejects(loadAll(folder), {
     message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} greets already`,
@@ -176,7 +176,7 @@ test('a wire is swapped under its connections, and rolled back when it throws', 
     matches: bytes => bytes[0] === 0x7e,
     receive(connection) { connection.data = (connection.data ?? 0) + 1; connection.send('${name} ' + connection.data + '\\n'); ${more} },
   };`;
-  const folder = newFolder(t, { 'count.mjs': version('one') });
+  const folder = newFolder({ 'count.mjs': version('one') });
   const server = await startServerFor(t, '--handlers', folder.path, '--watch');
   const client = await connectLines(server.port);
   assert.deepEqual(await converse(client, '~'), ['one 1']);

@@ -1,17 +1,16 @@
 /** Text from outside is UTF-8 or refused: nothing turns into U+FFFD on its way in. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { decodeText, isWellFormed, readText } from '../../src/options/text.ts';
 import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-text-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 
 test('a byte order mark is no part of the text, a second one and one in the middle are', () => {
   assert.equal(readText('it', Buffer.from('\ufeffhello')), 'hello');

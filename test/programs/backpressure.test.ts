@@ -5,7 +5,6 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { connectCounting } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
@@ -13,10 +12,11 @@ import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
-import { newFolder, nextShown, quoteWords, untilSo } from './programs.ts';
+import { nextShown, quoteWords, untilSo } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 const go = join(folder, 'go');
 /** Reads nothing until it is told to, by a file. */

@@ -1,14 +1,14 @@
 /** Scripts that the system cannot start: the error says what is wrong with their first line. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { scriptFault } from '../../src/handlers/programs/executable.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
-import { newFolder, nextShown, quoteWords, writeProgram } from './programs.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { nextShown, quoteWords, writeProgram } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 const faultOf = (text: string) => scriptFault(writeProgram(folder, 'script', text));
 
 test('CRLF line ends, byte order marks and interpreters that do not exist are found', () => {

@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
-import { newFolder, quoteWords, untilSo } from './programs.ts';
+import { quoteWords, untilSo } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 const sleeper = (then: string) =>
   quoteWords('sh', '-c', `while [ ! -e ${join(folder, 'go')} ]; do sleep 0.05; done; ${then}`);
 

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync } from 'node:fs';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { maxErrorLines } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
@@ -10,10 +9,11 @@ import { MiB } from '../support/processState.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
-import { newFolder, nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
+import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 const python = (script: string) => quoteWords('/usr/bin/python3', '-c', script);
 

@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import { fstatSync, mkdirSync, openSync, readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { spawnOn } from '../../src/handlers/programs/pipes.ts';
 import { spareDescriptors } from '../../src/protocol/limits.ts';
@@ -13,9 +12,10 @@ import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
-import { newFolder, nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 /** All three by name, each opened again by another process. */
 const byName = `#!/bin/sh
 read line </dev/stdin

@@ -1,18 +1,10 @@
 /** Servers with programs for handlers, and what is left of those. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RawClient } from '../support/rawClient.ts';
 import type { RawFrame } from '../support/rawFrame.ts';
 import { opcode } from '../support/rawFrame.ts';
-
-/** A folder for the time of a test file. */
-export function newFolder(file: { after(hook: () => void): void }): string {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-exec-'));
-  file.after(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
 
 /** Puts a program there. @returns its path */
 export function writeProgram(folder: string, name: string, text: string): string {

@@ -1,15 +1,15 @@
 /** The programs in the README, as they stand there. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
-import { newFolder, nextShown, quoteWords, writeProgram } from './programs.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { nextShown, quoteWords, writeProgram } from './programs.ts';
 
 const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
-const folder = newFolder(file);
+const folder = temporaryFolder();
 
 /** By what their first comment calls them, their paths. */
 const programs = new Map<string, string>();

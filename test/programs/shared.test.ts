@@ -1,6 +1,5 @@
 /** `--exec-shared`: one program for all connections, and again one when it ended. */
 import assert from 'node:assert/strict';
-import * as file from 'node:test';
 import { test } from 'node:test';
 import { connectCounting } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
@@ -8,10 +7,11 @@ import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
-import { newFolder, nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
+import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
-const folder = newFolder(file);
+const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 
 /** Tells what it is told, to whoever that is about, and obeys: `ID to WHOM TEXT`. */

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type ChatClient, connectMember, hearUntil } from '../support/chatClient.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { type ServerProcess, serverScript, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
 const [, section = ''] = /\n## Commands\n(.*?)\n## /s.exec(readme) ?? [];
@@ -19,7 +19,7 @@ const examples = [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, langu
 }));
 
 /** They are run here: `token` lies here, and `pollywog` is on the path. */
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-examples-'));
+const folder = temporaryFolder();
 const control = join(folder, 'control.sock');
 let server: ServerProcess;
 let listener: RawClient;
@@ -81,7 +81,6 @@ after(async () => {
   listener?.destroy();
   ada?.socket.destroy();
   await server?.kill();
-  rmSync(folder, { recursive: true });
 });
 
 const broadcast = async () => {

@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 import { WebSocket } from 'ws';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limit = { timeout: 60_000 };
 const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
@@ -96,7 +96,7 @@ async function echoThrough(port: number, from: string, isSecure = false): Promis
 
 for (const { name, frame, command } of proxies) {
   test(`${name}: WebSockets and the page, and the client's address`, limit, async t => {
-    const folder = mkdtempSync(join(tmpdir(), 'pollywog-proxy-'));
+    const folder = temporaryFolder();
     const options = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
     const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
     const port = await freePort();
@@ -112,7 +112,6 @@ for (const { name, frame, command } of proxies) {
     t.after(async () => {
       child.kill('SIGTERM');
       await gone;
-      rmSync(folder, { recursive: true });
     });
     await untilServing(
       port,
@@ -133,8 +132,7 @@ for (const { name, frame, command } of proxies) {
 test('the README makes a certificate that serves', limit, async t => {
   const [, recipe] = /```sh\n(openssl req .*?)\npollywog --tls-cert/s.exec(readme) ?? [];
   assert.ok(recipe, 'the README has it');
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-recipe-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const made = spawn('sh', ['-c', recipe], { cwd: folder, stdio: 'ignore' });
   assert.deepEqual(await once(made, 'close'), [0, null]);
   const identity = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };

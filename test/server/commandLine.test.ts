@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 /** Runs a server that is expected to end by itself. */
 function run(...commandLine: string[]): { status: number | null; stdout: string; stderr: string } {
@@ -33,8 +33,7 @@ for (const [words, sentence] of usageErrors) {
 }
 
 test('an answer for which the disk has no room is not done', async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-full-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const server = await startServerWith(['-p', '0', '--control', control, '--log-format', 'json']);
   t.after(() => server.stop());
@@ -91,7 +90,7 @@ test('an address that is not this machine’s ends it with 1 and a sentence', ()
 });
 
 test('defaultconfig prints a file that checkconfig finds good', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-words-'));
+  const folder = temporaryFolder();
   const file = join(folder, 'pollywog.json');
   const printed = run('defaultconfig');
   assert.equal(printed.status, 0);
@@ -102,5 +101,4 @@ test('defaultconfig prints a file that checkconfig finds good', () => {
   const { status, stdout, stderr } = run('checkconfig', file);
   assert.deepEqual([status, stdout], [2, '']);
   assert.equal(stderr, `pollywog: ${file}: unknown option "prot"; did you mean "port"?\n`);
-  rmSync(folder, { recursive: true });
 });

@@ -1,24 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  chownSync,
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-daemon-'));
+const folder = temporaryFolder();
 const pidFile = join(folder, 'a.pid');
 const logFile = join(folder, 'a.log');
 const places = ['--pid-file', pidFile, '--log-file', logFile];
@@ -31,7 +22,6 @@ const pidNow = () => Number(read(pidFile));
 after(() => {
   // Whatever a test that failed has left.
   if (pidNow() > 0) process.kill(pidNow(), 'SIGKILL');
-  rmSync(folder, { recursive: true });
 });
 
 interface Ended {
@@ -190,7 +180,7 @@ test('the file and the environment may ask for it, and it reads both anew', asyn
 });
 
 test('a user’s daemon has its files in the user’s folders, which are made', async () => {
-  const home = mkdtempSync(join(folder, 'home-'));
+  const home = temporaryFolder();
   const state = join(home, '.local', 'state');
   // Root's are the system's: who is root becomes someone else.
   const isRoot = process.getuid?.() === 0;

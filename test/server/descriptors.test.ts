@@ -2,9 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -12,6 +10,7 @@ import { promisify } from 'node:util';
 import { spareDescriptors } from '../../src/protocol/limits.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limitOf = { timeout: 60_000 };
 const limit = 120;
@@ -19,7 +18,7 @@ const limit = 120;
 const welcome = limit - spareDescriptors - 2;
 
 test('the last descriptors are for commands, and the log says so', { timeout: 60_000 }, async t => {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-descriptors-'));
+  const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const options = [
     '-p',
@@ -40,7 +39,6 @@ test('the last descriptors are for commands, and the log says so', { timeout: 60
     for (const client of clients) client.destroy();
     server.kill('SIGKILL');
     await once(server, 'close');
-    rmSync(folder, { recursive: true });
   });
   const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
   const { port } = JSON.parse(ready) as { port: number };

@@ -1,27 +1,18 @@
 /** Every file that a reload reads may come through links that are switched, as those of a mounted volume in Kubernetes. */
 import assert from 'node:assert/strict';
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { openTls } from '../../src/net/tls.ts';
 import { makeCertificate } from '../support/certificates.ts';
 import { doors } from '../support/doors.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 import { connectTls } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-linked-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
 
 const certificates = { one: makeCertificate('one'), two: makeCertificate('two') };

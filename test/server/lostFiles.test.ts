@@ -5,7 +5,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -16,7 +15,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { websocket as echoWire } from '../../src/core/readSocketData.ts';
@@ -27,17 +25,11 @@ import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 import { connectRaw, handshakeRequest } from '../support/rawClient.ts';
 import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
 interface Test {
   after(hook: () => Promise<void> | void): void;
-}
-
-/** Gone after the test, and after its servers. */
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-lost-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 async function startWithControl(t: Test, control: string, ...options: string[]): Promise<ServerProcess> {
@@ -70,7 +62,7 @@ async function statusAt(path: string): Promise<string> {
 }
 
 test('the control socket is made again, for its user alone', async t => {
-  const path = join(newFolder(t), 'control.sock');
+  const path = join(temporaryFolder(), 'control.sock');
   const server = await startWithControl(t, path);
   for (let count = 0; count < 3; count++) {
     assert.equal(await reload(server), 'nothing');
@@ -85,7 +77,7 @@ test('the control socket is made again, for its user alone', async t => {
 });
 
 test('it is made again even by a reload that fails', async t => {
-  const folder = newFolder(t);
+  const folder = temporaryFolder();
   const path = join(folder, 'control.sock');
   mkdirSync(join(folder, 'handlers'));
   const server = await startWithControl(t, path, '--handlers', join(folder, 'handlers'));
@@ -95,8 +87,8 @@ test('it is made again even by a reload that fails', async t => {
   assert.equal(await isReached(path), true);
 });
 
-test('so is the folder that it has by default', async t => {
-  const controlPath = join(newFolder(t), 'state/pollywog/control.sock');
+test('so is the folder that it has by default', async () => {
+  const controlPath = join(temporaryFolder(), 'state/pollywog/control.sock');
   const server = newFakeServer('--control', 'auto', '--log-level', 'error');
   await openControl(server, { controlPath, pidFile: '', logFile: '', configFiles: [] }, echoWire);
   assert.equal(server.table.entries.filter(entry => entry?.kind === 'listener').length, 1);
@@ -109,8 +101,8 @@ test('so is the folder that it has by default', async t => {
   listeners[0]!.close();
 });
 
-test('a server that did without its usual place takes it when it is free, and says nothing before', async t => {
-  const controlPath = join(newFolder(t), 'control.sock');
+test('a server that did without its usual place takes it when it is free, and says nothing before', async () => {
+  const controlPath = join(temporaryFolder(), 'control.sock');
   const usual = { controlPath, pidFile: '', logFile: '', configFiles: [] };
   const open = async () => {
     const server = newFakeServer('--control', 'auto', '--log-level', 'error');
@@ -128,7 +120,7 @@ test('a server that did without its usual place takes it when it is free, and sa
 });
 
 test('a socket for clients is made again; who is connected notices nothing', async t => {
-  const path = join(newFolder(t), 'public.sock');
+  const path = join(temporaryFolder(), 'public.sock');
   const server = await startServerFor(t, '--listen', `unix:${path}?mode=620`);
   const client = await connectRaw(server.port, { path: '/echo' });
   unlinkSync(path);
@@ -140,7 +132,7 @@ test('a socket for clients is made again; who is connected notices nothing', asy
 });
 
 test('a link on the way is switched: the socket is where it leads to now', async t => {
-  const folder = newFolder(t);
+  const folder = temporaryFolder();
   for (const name of ['a', 'b']) mkdirSync(join(folder, name));
   symlinkSync('a', join(folder, 'run'));
   const path = join(folder, 'run/control.sock');
@@ -152,7 +144,7 @@ test('a link on the way is switched: the socket is where it leads to now', async
 });
 
 test('the place of another server is not taken, neither by a reload nor by the end', async t => {
-  const path = join(newFolder(t), 'control.sock');
+  const path = join(temporaryFolder(), 'control.sock');
   const first = await startWithControl(t, path);
   const third = await startWithControl(t, `${path}.3`);
   unlinkSync(path);
@@ -172,7 +164,7 @@ test('the place of another server is not taken, neither by a reload nor by the e
 });
 
 test('a file that is no socket is left alone, and the next reload tries again', async t => {
-  const path = join(newFolder(t), 'control.sock');
+  const path = join(temporaryFolder(), 'control.sock');
   const server = await startWithControl(t, path);
   unlinkSync(path);
   writeFileSync(path, 'mine');
@@ -191,7 +183,7 @@ test('a file that is no socket is left alone, and the next reload tries again', 
 });
 
 test('the PID file is written again, and still keeps a second server away', async t => {
-  const path = join(newFolder(t), 'a.pid');
+  const path = join(temporaryFolder(), 'a.pid');
   const server = await startServerFor(t, '--pid-file', path);
   const written = `${path} has the process id again`;
   unlinkSync(path);
@@ -210,7 +202,7 @@ test('the PID file is written again, and still keeps a second server away', asyn
 });
 
 test("another server's PID file is left to it, and so is a file of something else", async t => {
-  const folder = newFolder(t);
+  const folder = temporaryFolder();
   const path = join(folder, 'a.pid');
   const first = await startServerFor(t, '--pid-file', path);
   unlinkSync(path);
@@ -228,7 +220,7 @@ test("another server's PID file is left to it, and so is a file of something els
 });
 
 test('the log goes to the file that its path leads to now', async t => {
-  const folder = newFolder(t);
+  const folder = temporaryFolder();
   for (const name of ['a', 'b']) mkdirSync(join(folder, name));
   symlinkSync('a', join(folder, 'logs'));
   const path = join(folder, 'logs/x.log');

@@ -1,19 +1,18 @@
 /** SIGHUP: the configuration is read again, and nobody notices who is connected. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'pollywog-reload-'));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder();
 const path = join(folder, 'pollywog.json');
 
 /** In one piece: a server that reads it meanwhile sees the one or the other. */
@@ -170,7 +169,7 @@ test('a storm of SIGHUPs is answered by as many reloads as are needed', async t 
 });
 
 test('a SIGHUP while the server is being started is obeyed when it is there', async t => {
-  const handlers = mkdtempSync(join(folder, 'handlers-'));
+  const handlers = temporaryFolder();
   const done = join(folder, 'asked');
   // A module is tried in a child of the server's first: that is when it asks.
   const source = [

@@ -1,10 +1,10 @@
 /** A server for the soak, with everything that it serves: a module, programs, a certificate, a spool, histories. */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { damagedRoom } from './load/chat.ts';
 import type { Target } from './load/load.ts';
 import { writeVersion } from './load/swaps.ts';
@@ -43,7 +43,7 @@ const memoryModule = `
 `;
 
 export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promise<Place> {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-soak-'));
+  const folder = temporaryFolder();
   const path = (name: string) => join(folder, name);
   for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
   writeVersion(path('modules'), 0);

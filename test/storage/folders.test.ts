@@ -8,16 +8,16 @@ import { openStore } from '../../src/storage/store.ts';
 import { startServer } from '../support/serverProcess.ts';
 import { scratchDirectory } from './scratch.ts';
 
-test('missing parents are made, for this user alone, and what is there is left as it is', t => {
-  const directory = scratchDirectory(t);
+test('missing parents are made, for this user alone, and what is there is left as it is', () => {
+  const directory = scratchDirectory();
   const deep = join(directory, 'a/b/c');
   for (const path of [deep, deep, `${deep}/`, join(directory, 'a/./b/../b/d'), '/']) makeFolder(path);
   for (const path of ['a', 'a/b', 'a/b/c', 'a/b/d'])
     assert.equal(statSync(join(directory, path)).mode & 0o7777, 0o700);
 });
 
-test('a link on the way is followed', t => {
-  const directory = scratchDirectory(t);
+test('a link on the way is followed', () => {
+  const directory = scratchDirectory();
   makeFolder(join(directory, 'real'));
   symlinkSync('real', join(directory, 'link'));
   makeFolder(join(directory, 'link/a'));
@@ -25,8 +25,8 @@ test('a link on the way is followed', t => {
   assert.ok(statSync(join(directory, 'real/a')).isDirectory());
 });
 
-test('where no folder can be made, an error says so', { timeout: 60_000 }, t => {
-  const directory = scratchDirectory(t);
+test('where no folder can be made, an error says so', { timeout: 60_000 }, () => {
+  const directory = scratchDirectory();
   writeFileSync(join(directory, 'file'), '');
   symlinkSync('nowhere', join(directory, 'dangling'));
   symlinkSync('circle', join(directory, 'circle'));

@@ -1,25 +1,22 @@
 /** A disk that is really full, and one that is really read-only: a small file system, where this user may mount one. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom, type RoomFile } from '../../src/storage/room.ts';
 import { openStore, type Store } from '../../src/storage/store.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { diskWith, everything, message, messages, openRoom, scratchStore, systemError } from './scratch.ts';
 
 const mount = (...options: string[]) => spawnSync('mount', options).status === 0;
 
 /** @returns undefined where this user may not mount anything */
 function smallFileSystem(t: TestContext): string | undefined {
-  const directory = mkdtempSync(join(tmpdir(), 'pollywog-disk-'));
-  t.after(() => {
-    spawnSync('umount', ['--lazy', directory]);
-    rmSync(directory, { recursive: true });
-  });
+  const directory = temporaryFolder();
+  t.after(() => spawnSync('umount', ['--lazy', directory]));
   return mount('-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory) ? directory : undefined;
 }
 

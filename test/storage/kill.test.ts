@@ -25,7 +25,7 @@ async function appendAndKill(directory: string, after: number): Promise<number> 
 
 test('killed at any moment, all that was acknowledged is there', async t => {
   const logged = captureLog(t);
-  const directory = scratchDirectory(t);
+  const directory = scratchDirectory();
   let acknowledged = 0;
   for (let round = 0; round < 20; round++) {
     acknowledged = await appendAndKill(directory, 1 + ((round * 37) % 100));

@@ -23,7 +23,7 @@ import {
 const lines = (stored: readonly StoredMessage[]) => stored.map(toLine).join('');
 
 test('a directory that is missing is made, for this user alone', t => {
-  const directory = join(scratchDirectory(t), 'new', 'data');
+  const directory = join(scratchDirectory(), 'new', 'data');
   scratchStore(t, { directory });
   assert.equal(statSync(directory).mode & 0o777, 0o700);
 });

@@ -40,11 +40,11 @@ test('hundreds of open rooms share some descriptors, and each gets its messages'
   assert.equal(descriptors(), before);
 });
 
-test('the files are counted, and where the process may open no more there is one at a time', t => {
+test('the files are counted, and where the process may open no more there is one at a time', () => {
   const count = { files: 0 };
   let isShort = false;
   const allowance = { count, mayOpen: () => !isShort };
-  const store = openStore({ directory: scratchDirectory(t), fsync: 'no', allowance });
+  const store = openStore({ directory: scratchDirectory(), fsync: 'no', allowance });
   const files = roomNames(10).map(name => openRoom(store, name, everything).file);
   for (const file of files) appendMessages(file, messages(1));
   assert.equal(count.files, 10);

@@ -1,7 +1,6 @@
 /** Directories that go when the test ends, messages to put into them, and what the log says meanwhile. */
-import fs, { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import fs, { chmodSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Disk, realDisk } from '../../src/storage/disk.ts';
@@ -10,12 +9,12 @@ import type { StoredMessage } from '../../src/storage/message.ts';
 import type { Remember } from '../../src/storage/recall.ts';
 import { closeRoom, openRoom as openFile, type RoomFile, recallRoom } from '../../src/storage/room.ts';
 import { closeStore, openStore, type Store } from '../../src/storage/store.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-export function scratchDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'pollywog-rooms-'));
+export function scratchDirectory(): string {
+  const directory = temporaryFolder();
   // Others than root come into it, too: some tests give up their rights.
   chmodSync(directory, 0o755);
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
@@ -29,7 +28,7 @@ export interface StoreSettings {
 
 /** A store that is closed when the test ends. */
 export function scratchStore(t: TestContext, settings: StoreSettings = {}): Store {
-  const store = openStore({ directory: scratchDirectory(t), fsync: 'no', ...settings });
+  const store = openStore({ directory: scratchDirectory(), fsync: 'no', ...settings });
   t.after(() => closeStore(store));
   return store;
 }

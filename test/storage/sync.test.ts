@@ -92,9 +92,9 @@ test('always: a disk that fails is told, for as long as it does, and the other f
   assert.deepEqual(synced, ['lobby.jsonl']);
 });
 
-test('no: the disk is not waited for, not even at the end', t => {
+test('no: the disk is not waited for, not even at the end', () => {
   const { disk, synced } = notingDisk();
-  const store = openStore({ directory: scratchDirectory(t), fsync: 'no', disk });
+  const store = openStore({ directory: scratchDirectory(), fsync: 'no', disk });
   appendMessages(openRoom(store, 'lobby', everything).file, messages(1));
   syncStore(store);
   closeStore(store);
@@ -113,7 +113,7 @@ test('everysec: nothing at the end of the turn, everything a second later', asyn
       if (synced.length === 2) passed.open();
     },
   });
-  const store = openStore({ directory: scratchDirectory(t), fsync: 'everysec', disk });
+  const store = openStore({ directory: scratchDirectory(), fsync: 'everysec', disk });
   appendMessages(openRoom(store, 'lobby', everything).file, messages(1));
   syncStore(store);
   t.mock.timers.tick(999);
@@ -190,12 +190,12 @@ test('everysec: an episode of failures is one error in the log, and its end one 
   failing.code = '';
 });
 
-test('closing waits for all, what the background is at included, and closes even where the disk fails', async t => {
+test('closing waits for all, what the background is at included, and closes even where the disk fails', async () => {
   const gate = newGate();
   const { disk, synced, failing } = notingDisk();
   const slow = { ...disk, syncInBackground: () => gate.opened };
   const before = readdirSync('/proc/self/fd').length;
-  const store = openStore({ directory: scratchDirectory(t), fsync: 'everysec', disk: slow });
+  const store = openStore({ directory: scratchDirectory(), fsync: 'everysec', disk: slow });
   appendMessages(openRoom(store, 'a', everything).file, messages(1));
   appendMessages(openRoom(store, 'b', everything).file, messages(1));
   const pass = syncInBackground(store);

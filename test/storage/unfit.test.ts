@@ -16,8 +16,8 @@ import {
   withoutRoot,
 } from './scratch.ts';
 
-test('a directory that cannot be used is refused with a sentence', t => {
-  const directory = scratchDirectory(t);
+test('a directory that cannot be used is refused with a sentence', () => {
+  const directory = scratchDirectory();
   writeFileSync(join(directory, 'file'), '');
   for (const path of [join(directory, 'file'), join(directory, 'file', 'data')]) {
     assert.throws(
@@ -59,7 +59,7 @@ test('what is no regular file is refused, and left alone', t => {
 });
 
 test('a file that this user cannot read is refused with a sentence', t => {
-  const directory = scratchDirectory(t);
+  const directory = scratchDirectory();
   if (process.geteuid?.() === 0) chownSync(directory, 65534, 65534);
   const store = scratchStore(t, { directory });
   writeFileSync(join(directory, 'lobby.jsonl'), toLine(message('x')));

@@ -1,9 +1,7 @@
-/** Certificates made for a test, by openssl, in a folder that is gone when the tests of the file are over. */
+/** Certificates that openssl makes for a test, in a temporary folder. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after } from 'node:test';
+import { temporaryFolder } from './temporaryFolder.ts';
 
 /** Paths of PEM files. */
 export interface Identity {
@@ -11,8 +9,7 @@ export interface Identity {
   readonly key: string;
 }
 
-export const certificateFolder = mkdtempSync(join(tmpdir(), 'pollywog-tls-'));
-after(() => rmSync(certificateFolder, { recursive: true, force: true }));
+export const certificateFolder = temporaryFolder();
 
 const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
 let made = 0;

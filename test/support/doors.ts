@@ -1,12 +1,12 @@
 /** The doors that commands come in by: each takes a command's words, and tells what came of it in the same form. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { commands } from '../../src/commands/commands.ts';
 import { type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
+import { temporaryFolder } from './temporaryFolder.ts';
 
 /** What came of a command. */
 export interface Told {
@@ -40,7 +40,7 @@ export async function openServer(
   test: { after(hook: () => Promise<void>): void },
   ...options: string[]
 ): Promise<OpenServer> {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-doors-'));
+  const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const tokenFile = join(folder, 'token');
   writeFileSync(tokenFile, `${secret}\n`, { mode: 0o600 });
@@ -55,10 +55,7 @@ export async function openServer(
   ];
   const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none', ...places];
   const server = await startServerWith([...standard, ...options], process.env, 'pipe');
-  test.after(async () => {
-    await server.kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  test.after(() => server.kill());
   let said = '';
   server.child.stdout!.on('data', text => {
     said += text;

@@ -1,6 +1,5 @@
 /** Folders of modules, and a server without sockets that has loaded them. */
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection } from '../../src/core/connection.ts';
 import { openSession } from '../../src/core/processData.ts';
@@ -11,10 +10,7 @@ import { startModules } from '../../src/handlers/modules/modules.ts';
 import type { Head } from '../../src/protocol/http/head.ts';
 import { newFakeServer, openFakeConnection, plainRequest, queuedBytes } from './fakeSocket.ts';
 import { FrameReader, frame, opcode } from './rawFrame.ts';
-
-interface Test {
-  after(hook: () => void): void;
-}
+import { temporaryFolder } from './temporaryFolder.ts';
 
 export interface Folder {
   readonly path: string;
@@ -23,13 +19,10 @@ export interface Folder {
   remove(name: string): void;
 }
 
-/** Gone when the test is over. */
-export function newFolder(test: Test, files: Readonly<Record<string, string>> = {}): Folder {
-  const path = mkdtempSync(join(tmpdir(), 'pollywog-modules-'));
-  const aside = mkdtempSync(join(tmpdir(), 'pollywog-aside-'));
-  test.after(() => {
-    for (const folder of [path, aside]) rmSync(folder, { recursive: true, force: true });
-  });
+/** Makes a folder with these files. */
+export function newFolder(files: Readonly<Record<string, string>> = {}): Folder {
+  const path = temporaryFolder();
+  const aside = temporaryFolder();
   const folder: Folder = {
     path,
     write(name, source) {

@@ -1,23 +1,15 @@
 /** A spool's folder, as a script sees it. */
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ServerProcess, startServer } from './serverProcess.ts';
+import { temporaryFolder } from './temporaryFolder.ts';
 
 interface Ending {
   after(hook: () => void | Promise<void>): void;
 }
 
 export interface SpoolFolder {
-  /** Those that take commands from there. They end before the folder goes: it would not be empty for long. */
+  /** The servers that take commands from this folder. */
   readonly servers: ServerProcess[];
   readonly path: string;
   /** Writes the file under another name, and renames it: the way it is meant. */
@@ -29,13 +21,11 @@ export interface SpoolFolder {
   names(suffix: string, folder?: string): string[];
 }
 
-/** An empty folder, which goes when the test ends. */
+/** Makes a spool's folder. Its servers are killed when the test ends. */
 export function newSpoolFolder(test: Ending): SpoolFolder {
-  const parent = mkdtempSync(join(tmpdir(), 'pollywog-spool-'));
-  const spool = spoolFolder(join(parent, 'spool'));
+  const spool = spoolFolder(join(temporaryFolder(), 'spool'));
   test.after(async () => {
     for (const server of spool.servers) await server.kill();
-    rmSync(parent, { recursive: true });
   });
   return spool;
 }

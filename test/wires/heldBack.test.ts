@@ -55,7 +55,7 @@ const heardTexts = (polled: { messages: readonly { text?: string }[] }) =>
 for (const sockets of ['auto', 'public']) {
   describe(`held back over HTTP, --sockets ${sockets}`, () => {
     test("a module's promises: each message waits for the one before it", patience, async t => {
-      const folder = newFolder(t, { 'slow.mjs': slow });
+      const folder = newFolder({ 'slow.mjs': slow });
       const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
       await Promise.all(
         [1, 2, 3].map(async seed => {
@@ -73,7 +73,7 @@ for (const sockets of ['auto', 'public']) {
     });
 
     test('what is posted while a promise is awaited is taken once, however often', patience, async t => {
-      const folder = newFolder(t, { 'slow.mjs': slow });
+      const folder = newFolder({ 'slow.mjs': slow });
       const go = join(folder.path, '_go');
       const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
       const probe = await connectRaw(port, { path: '/echo' });
@@ -108,7 +108,7 @@ for (const sockets of ['auto', 'public']) {
     });
 
     test('a request that waits and is given up was not taken, and may come again', patience, async t => {
-      const folder = newFolder(t, { 'slow.mjs': slow });
+      const folder = newFolder({ 'slow.mjs': slow });
       const go = join(folder.path, '_go');
       const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
       const probe = await connectRaw(port, { path: '/echo' });
@@ -136,7 +136,7 @@ for (const sockets of ['auto', 'public']) {
       'a program that does not read has the requests wait; then it gets all, in order',
       patience,
       async t => {
-        const folder = newFolder(t);
+        const folder = newFolder();
         const go = join(folder.path, 'go');
         const command = `sh -c 'while [ ! -e ${go} ]; do sleep 0.05; done; cat'`;
         const { port } = await startServerFor(t, '--exec', `late:line=${command}`, '--sockets', sockets);

@@ -1,10 +1,10 @@
 /** The servers that are compared, in the order of their columns. Each is a process of its own that prints its port. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
 import type { Service } from '../rows.ts';
 
 export interface Contender {
@@ -105,7 +105,7 @@ function withoutChat(service: Service): 'echo' | 'broadcast' {
 function pollywogOptions(service: Service): string[] {
   if (service === 'module') return ['--handlers', modules, '--default', 'relay'];
   if (service === 'chat') return ['--default', 'tpacket'];
-  if (service === 'chat-data') return ['--default', 'tpacket', '--data', freshFolder()];
+  if (service === 'chat-data') return ['--default', 'tpacket', '--data', temporaryFolder()];
   if (service === 'echo-tls') {
     const { cert, key } = madeCertificate();
     return ['--default', 'echo', '--tls-cert', cert, '--tls-key', key];
@@ -118,20 +118,13 @@ let certificate: { cert: string; key: string } | undefined;
 /** One for all who speak TLS. */
 function madeCertificate(): { cert: string; key: string } {
   if (certificate !== undefined) return certificate;
-  const folder = freshFolder();
+  const folder = temporaryFolder();
   certificate = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
   const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
   const files = ['-subj', '/CN=localhost', '-keyout', certificate.key, '-out', certificate.cert];
   const { status, error } = spawnSync('openssl', ['req', ...kind, ...files]);
   if (status !== 0) throw new Error(`openssl makes no certificate: ${error?.message ?? `status ${status}`}`);
   return certificate;
-}
-
-/** Gone when the bench ends. */
-function freshFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'pollywog-bench-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 function versionIn(folder: string): string {
