@@ -141,7 +141,7 @@ function newDoor(control: Control, check: (head: Head, connection: Connection) =
       answer?.end(answer.isEndless ? undefined : new ProtocolError(503, reason));
     },
 
-    lost(connection, error) {
+    onEnd(connection, error) {
       const answer = answers.get(connection);
       // A peer that has only ended its direction may still wait for an answer, unless that answer is endless.
       if (answer !== undefined && (error !== undefined || answer.isEndless)) answer.leave();

@@ -1,6 +1,6 @@
 /** Commands that say something to those who are connected. */
 import type { Connection } from '../core/connection.ts';
-import { sendToAll, sendUnasked } from '../core/send.ts';
+import { sendPush, sendToAll } from '../core/send.ts';
 import { reachRoom, userOf } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { serverNick, type Voice } from '../handlers/chat/room.ts';
@@ -57,13 +57,13 @@ export const send: Command = {
     if (user !== undefined && isOpen(connection)) {
       checkForChat(said);
       const line = user.voice.logged(fromServer(said), unkept);
-      sendUnasked(connection, false, line, 0, line.length);
+      sendPush(connection, false, line, 0, line.length);
     } else if (user === undefined && canHear(connection)) {
-      sendUnasked(connection, said.isText, said.bytes, 0, said.bytes.length);
+      sendPush(connection, said.isText, said.bytes, 0, said.bytes.length);
     } else {
       throw new ProtocolError(409, `connection ${connection.id} is not ready for messages`);
     }
-    if (connection.hasFallenBehind) {
+    if (connection.isSlowConsumer) {
       throw new ProtocolError(
         409,
         `connection ${connection.id} does not read, and is closed (--max-buffered)`,

@@ -96,7 +96,7 @@ function roundTrip(connection: Connection): Promise<{ id: number; milliseconds: 
   const patience = server.configuration.pongTimeout || defaults.pongTimeout;
   return new Promise((resolve, reject) => {
     const sentAt = performance.now();
-    const waiting = { hear, lost: () => fail(`connection ${id} ended before it answered`) };
+    const waiting = { onPong, onLost: () => fail(`connection ${id} ended before it answered`) };
     const timer = setTimeout(
       () => fail(`connection ${id} did not answer within ${patience / 1000} s`),
       patience,
@@ -110,7 +110,7 @@ function roundTrip(connection: Connection): Promise<{ id: number; milliseconds: 
       leave();
       reject(new ProtocolError(504, why));
     }
-    function hear(bytes: Uint8Array): void {
+    function onPong(bytes: Uint8Array): void {
       if (!payload.equals(bytes)) return;
       leave();
       resolve({ id, milliseconds: Math.round((performance.now() - sentAt) * 1000) / 1000 });

@@ -6,7 +6,7 @@
  * (`pins`): that chunk is left alone until the socket is done.
  */
 import { newBuffer } from '../protocol/buffers.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import { outputStart, slotCount, slotSize } from './regions.ts';
 
 export interface Chunk {
@@ -19,11 +19,11 @@ export interface Chunk {
   /** Writes of the system that still read from it and, of a lasting chunk, the ranges that queues have of it. */
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
-  readonly outlivesTurn: boolean;
+  readonly isPersistent: boolean;
 }
 
-function newChunk(bytes: Buffer, start: number, end: number, outlivesTurn: boolean): Chunk {
-  return { bytes, start, end, used: start, pins: 0, outlivesTurn };
+function newChunk(bytes: Buffer, start: number, end: number, isPersistent: boolean): Chunk {
+  return { bytes, start, end, used: start, pins: 0, isPersistent };
 }
 
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
@@ -36,16 +36,16 @@ export const outputMemory = { held: 0 };
 
 /** A queue or a write refers to the chunk. */
 export function pin(chunk: Chunk): void {
-  if (chunk.pins++ === 0 && chunk.bytes !== turnMemory) outputMemory.held += chunk.bytes.length;
+  if (chunk.pins++ === 0 && chunk.bytes !== ioArena) outputMemory.held += chunk.bytes.length;
 }
 
 export function unpin(chunk: Chunk): void {
-  if (--chunk.pins === 0 && chunk.bytes !== turnMemory) outputMemory.held -= chunk.bytes.length;
+  if (--chunk.pins === 0 && chunk.bytes !== ioArena) outputMemory.held -= chunk.bytes.length;
 }
 
 /** The part of a chunk's memory that each of those who pin it has. */
 export function shareOfChunk({ bytes, pins }: Chunk): number {
-  return bytes === turnMemory ? 0 : bytes.length / Math.max(1, pins);
+  return bytes === ioArena ? 0 : bytes.length / Math.max(1, pins);
 }
 
 /** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins what one turn had for it. */
@@ -54,7 +54,7 @@ const spareSize = 64 * 1024;
 const free: Chunk[] = [];
 for (let slot = slotCount - 1; slot >= 0; slot--) {
   const start = outputStart + slot * slotSize;
-  free.push(newChunk(turnMemory, start, start + slotSize, false));
+  free.push(newChunk(ioArena, start, start + slotSize, false));
 }
 
 /** The chunk in use, the full ones of this turn, and those that were pinned when their turn ended. */
@@ -69,7 +69,7 @@ export function reserve(size: number): Chunk {
   if (current.end - current.used >= size) return current;
   if (
     size > spareSize &&
-    (size > slotSize || free.length === 0 || free[free.length - 1]!.bytes !== turnMemory)
+    (size > slotSize || free.length === 0 || free[free.length - 1]!.bytes !== ioArena)
   ) {
     return newLastingChunk(size);
   }
@@ -79,7 +79,7 @@ export function reserve(size: number): Chunk {
 }
 
 /** The turn's writes are done: makes room for the next one's. */
-export function recycleArena(): void {
+export function resetOutputArena(): void {
   if (pinned.length > 0) unpinned();
   if (full.length === 0 && current.pins === 0) {
     current.used = current.start;
@@ -107,6 +107,6 @@ function unpinned(): void {
 function recycle(chunk: Chunk): void {
   chunk.used = chunk.start;
   // Of those outside the turn's memory one is kept; the others are garbage.
-  if (chunk.bytes === turnMemory) free.push(chunk);
+  if (chunk.bytes === ioArena) free.push(chunk);
   else if (free.length === 0) free.push(chunk);
 }

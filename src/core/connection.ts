@@ -19,11 +19,11 @@ import type { Wire } from './wire.ts';
 export type Phase = 'open' | 'ending' | 'gone';
 
 /** Someone who sent a ping, and waits for its pong. */
-export interface Ping {
+export interface PendingPing {
   /** A pong came; its payload is on loan. */
-  hear(payload: Uint8Array): void;
+  onPong(payload: Uint8Array): void;
   /** None comes any more. */
-  lost(): void;
+  onLost(): void;
 }
 
 export interface Connection {
@@ -65,21 +65,21 @@ export interface Connection {
   /** 0 handshake, 1 magic, 2 nick, 3 packets: only the packet sub-protocol has a ladder; others are at 3 at once. */
   trustLevel: number;
   /** When this level was reached. */
-  levelAt: number;
+  stageSince: number;
   /** What its handler has not worked through of the last message; no other is given to it before. */
-  unfinished: Message | undefined;
+  resumableMessage: Message | undefined;
   /** Whatever its handler keeps with it. */
   data: unknown;
 
-  /** Input that is not worked through: `[inputStart, inputEnd)` of `input`; the wire has seen the first `inputSeen`. */
+  /** Input that is not worked through: `[inputStart, inputEnd)` of `input`; the wire has seen the first `inputScanned`. */
   input: Buffer | undefined;
   inputStart: number;
   inputEnd: number;
-  inputSeen: number;
+  inputScanned: number;
   /** It is in the poll's list for this turn. */
-  isReady: boolean;
+  isReadQueued: boolean;
   /** It had its share of the turn, or owes too much: the rest of its input waits, and it is not read from. */
-  isHeldBack: boolean;
+  isThrottled: boolean;
   /** Its last read took much work: connections that take little are read before it. */
   isCostly: boolean;
   isReading: boolean;
@@ -90,9 +90,9 @@ export interface Connection {
   /** Makes the output after the queue, as the socket takes it. */
   producer: Producer | undefined;
   /** It is in the outbox's list for this turn. */
-  isDirty: boolean;
+  isWriteQueued: boolean;
   /** It is too far behind in what is sent to all, and about to be closed for it. */
-  hasFallenBehind: boolean;
+  isSlowConsumer: boolean;
   /** Our FIN was sent. */
   isShutDown: boolean;
 
@@ -106,7 +106,7 @@ export interface Connection {
   /** When a peer whose input is paused was last probed, as in `now`. */
   probedAt: number;
   /** Who waits for a pong of their own. */
-  pings: readonly Ping[] | undefined;
+  pings: readonly PendingPing[] | undefined;
   /** What the socket had not sent then: whoever takes some of it lives, though the ping waits behind the rest. */
   unsentAtPing: number;
   /** When `phase` became 'ending', or the closing handshake was started; 0 before. */
@@ -155,22 +155,22 @@ export function newConnection(
     handler: undefined,
     handlerName: undefined,
     trustLevel: 0,
-    levelAt: server.now,
-    unfinished: undefined,
+    stageSince: server.now,
+    resumableMessage: undefined,
     data: undefined,
     input: undefined,
     inputStart: 0,
     inputEnd: 0,
-    inputSeen: 0,
-    isReady: false,
-    isHeldBack: false,
+    inputScanned: 0,
+    isReadQueued: false,
+    isThrottled: false,
     isCostly: false,
     isReading: true,
     hasPeerEnded: false,
     queue: newQueue(),
     producer: undefined,
-    isDirty: false,
-    hasFallenBehind: false,
+    isWriteQueued: false,
+    isSlowConsumer: false,
     isShutDown: false,
     acceptedAt: server.now,
     heardAt: server.now,
@@ -191,8 +191,8 @@ export function newConnection(
 }
 
 /** Whether a message has arrived whole and is not worked through yet: inflated in part, or resumed later by its handler. */
-export function hasUnfinished({ unfinished, endpoint }: Connection): boolean {
-  return unfinished !== undefined || endpoint?.inflating !== undefined;
+export function hasUnfinished({ resumableMessage, endpoint }: Connection): boolean {
+  return resumableMessage !== undefined || endpoint?.inflating !== undefined;
 }
 
 /** A connection for this socket, which is the socket's from now on, in the table. */

@@ -5,7 +5,7 @@ import { log } from '../log/log.ts';
 import { clock } from '../process/clock.ts';
 import { notify } from '../process/notify.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import { guard } from './guard.ts';
+import { runIsolated } from './guard.ts';
 import { comeToTurn } from './poll.ts';
 import type { Server } from './server.ts';
 
@@ -23,7 +23,7 @@ export function drain(server: Server, why: string): void {
     // Whoever gives commands may still do so.
     if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
     noteEnding(entry, 'server', `the server was told to end (${why})`);
-    guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
+    runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
   comeToTurn();
 }

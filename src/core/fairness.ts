@@ -5,7 +5,7 @@ import { heldBackOutput, turnShare } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { work } from '../protocol/work.ts';
 import type { Connection } from './connection.ts';
-import { markDirty } from './outbox.ts';
+import { scheduleFlush } from './outbox.ts';
 
 /** How far the work had gone when the connection that is being read began. */
 let begunAt = 0;
@@ -13,20 +13,20 @@ let begunAt = 0;
 let slicingAt = 0;
 
 /** Reading begins. */
-export function beginShare(connection: Connection): void {
+export function startBudget(connection: Connection): void {
   begunAt = work.done;
   slicingAt = 0;
-  connection.isHeldBack = false;
+  connection.isThrottled = false;
 }
 
 /**
  * A message, or a packet of one, of so many bytes was processed. What it brought about is in `work` already.
  * @returns whether the next one may be read; if not, the connection is held back
  */
-export function spendShare(connection: Connection, bytes: number): boolean {
+export function charge(connection: Connection, bytes: number): boolean {
   work.done += 1 + (bytes >>> 8);
-  connection.isHeldBack = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
-  return !connection.isHeldBack;
+  connection.isThrottled = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
+  return !connection.isThrottled;
 }
 
 interface Place {
@@ -63,8 +63,8 @@ export function mayInflate(connection: Connection): boolean {
     work.done++;
     rewindInflating(message);
   }
-  connection.isHeldBack = !mayTry || !isWithinShare();
-  return !connection.isHeldBack;
+  connection.isThrottled = !mayTry || !isWithinShare();
+  return !connection.isThrottled;
 }
 
 /** In place of a number of stops: it has been the first in line, and keeps what it has inflated. */
@@ -105,14 +105,14 @@ function isOver({ connection, message }: Place): boolean {
  * connection. Until then the connection counts as paused; afterwards `socket.resume` is called.
  * @param bytes the connection's from now on
  */
-export function readLater(connection: Connection, bytes: Buffer): void {
+export function injectInput(connection: Connection, bytes: Buffer): void {
   const { input, inputStart, inputEnd } = connection;
   const all = input === undefined ? bytes : Buffer.concat([input.subarray(inputStart, inputEnd), bytes]);
   connection.bytesIn += bytes.length;
   connection.input = all;
   connection.inputStart = 0;
   connection.inputEnd = all.length;
-  connection.isHeldBack = true;
+  connection.isThrottled = true;
   connection.isReading = false;
-  markDirty(connection);
+  scheduleFlush(connection);
 }

@@ -2,29 +2,29 @@
 
 import { getSystemErrorName } from 'node:util';
 import { heldBackOutput, slicesPerTurn } from '../protocol/limits.ts';
-import { recycleArena } from './arena.ts';
+import { resetOutputArena } from './arena.ts';
 import { type Connection, hasUnfinished } from './connection.ts';
-import { dropFaulty } from './guard.ts';
+import { dropOnException } from './guard.ts';
 import { updateHeld } from './memory.ts';
-import { dirty, dropConnection, markDirty } from './outbox.ts';
-import { markReadable, peerEnded } from './poll.ts';
+import { dirty, dropConnection, scheduleFlush } from './outbox.ts';
+import { onEnd, scheduleRead } from './poll.ts';
 import type { Producer } from './producer.ts';
-import { clearQueue, keepBeyondTurn, landInFlight, putInFlight, queuedRanges } from './queue.ts';
-import { settleSending } from './send.ts';
+import { clearQueue, detachFromArena, putInFlight, queuedRanges, releaseInFlight } from './queue.ts';
+import { finishFanouts } from './send.ts';
 
 export function flush(): void {
-  settleSending();
+  finishFanouts();
   // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
   // these come behind them in this list.
   for (let i = 0; i < dirty.length; i++) {
     const connection = dirty[i]!;
-    connection.isDirty = false;
+    connection.isWriteQueued = false;
     flushConnection(connection);
   }
   dirty.length = 0;
   resumeProducers();
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
-  recycleArena();
+  resetOutputArena();
 }
 
 function flushConnection(connection: Connection): void {
@@ -34,12 +34,12 @@ function flushConnection(connection: Connection): void {
     return;
   }
   if (connection.producer !== undefined && !socket.isBusy) produce(connection, connection.producer);
-  if (socket.isBusy) keepBeyondTurn(queue);
+  if (socket.isBusy) detachFromArena(queue);
   else if (queue.size > 0 && !writeQueue(connection)) return;
   if (socket.held !== undefined || connection.producer !== undefined) updateHeld(connection);
   if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
-    endWriting(connection);
-  holdBack(connection);
+    shutdownWrite(connection);
+  applyBackpressure(connection);
 }
 
 /** Connections whose producers continue in the next turn: first those that got no slice in this one. */
@@ -56,35 +56,35 @@ function produce(connection: Connection, producer: Producer): void {
   }
   produced++;
   // What it queues is written by this very flush.
-  connection.isDirty = true;
+  connection.isWriteQueued = true;
   try {
     if (producer.produce(connection)) producing.push(connection);
   } catch (error) {
-    dropFaulty(connection, error);
+    dropOnException(connection, error);
   }
-  connection.isDirty = false;
+  connection.isWriteQueued = false;
 }
 
 /** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
-function holdBack(connection: Connection): void {
+function applyBackpressure(connection: Connection): void {
   if (connection.queue.size > heldBackOutput) {
-    connection.isHeldBack = true;
+    connection.isThrottled = true;
     setReading(connection, false);
-  } else if (connection.isHeldBack) {
+  } else if (connection.isThrottled) {
     if (connection.input !== undefined || hasUnfinished(connection)) {
-      markReadable(connection);
+      scheduleRead(connection);
     } else {
-      connection.isHeldBack = false;
+      connection.isThrottled = false;
       setReading(connection, true);
-      if (connection.hasPeerEnded) peerEnded(connection, undefined);
+      if (connection.hasPeerEnded) onEnd(connection, undefined);
     }
   }
 }
 
 function resumeProducers(): void {
   if (produced === 0) return;
-  for (let i = 0; i < unserved.length; i++) markDirty(unserved[i]!);
-  for (let i = 0; i < producing.length; i++) markDirty(producing[i]!);
+  for (let i = 0; i < unserved.length; i++) scheduleFlush(unserved[i]!);
+  for (let i = 0; i < producing.length; i++) scheduleFlush(producing[i]!);
   unserved.length = 0;
   producing.length = 0;
   produced = 0;
@@ -106,7 +106,7 @@ function writeQueue(connection: Connection): boolean {
       : socket.write(queuedRanges(queue));
   if (error < 0) {
     clearQueue(queue);
-    peerEnded(connection, getSystemErrorName(error));
+    onEnd(connection, getSystemErrorName(error));
     return false;
   }
   connection.bytesOut += queue.size;
@@ -121,7 +121,7 @@ function writeQueue(connection: Connection): boolean {
 }
 
 /** All is said: our FIN goes, and once the peer's is there, the connection. */
-function endWriting(connection: Connection): void {
+function shutdownWrite(connection: Connection): void {
   if (!connection.isShutDown) {
     connection.isShutDown = true;
     connection.socket.shutdown();
@@ -130,15 +130,15 @@ function endWriting(connection: Connection): void {
 }
 
 /** The system has taken all of a write that it could not take at once; or it failed. */
-export function writeDone(connection: Connection, error: string | undefined): void {
-  landInFlight(connection.queue);
+export function onWriteComplete(connection: Connection, error: string | undefined): void {
+  releaseInFlight(connection.queue);
   if (connection.phase === 'gone') return;
   if (error !== undefined) {
     clearQueue(connection.queue);
-    peerEnded(connection, error);
+    onEnd(connection, error);
     return;
   }
   // Whoever reads is alive, even if it says nothing.
   connection.heardAt = connection.server.now;
-  markDirty(connection);
+  scheduleFlush(connection);
 }

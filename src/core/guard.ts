@@ -6,24 +6,24 @@ import type { Connection } from './connection.ts';
 import { dropConnection } from './outbox.ts';
 
 /** Does something on behalf of a connection. */
-export function guard(connection: Connection, act: () => void): void {
+export function runIsolated(connection: Connection, act: () => void): void {
   try {
     act();
   } catch (error) {
-    dropFaulty(connection, error);
+    dropOnException(connection, error);
   }
 }
 
-/** Tells the wire that nothing more comes: as `guard` would, for what every connection comes to. */
-export function guardLost(connection: Connection, error: string | undefined): void {
+/** Tells the wire that nothing more comes: as `runIsolated` would, for what every connection comes to. */
+export function notifyLost(connection: Connection, error: string | undefined): void {
   try {
-    connection.wire.lost(connection, error);
+    connection.wire.onEnd(connection, error);
   } catch (fault) {
-    dropFaulty(connection, fault);
+    dropOnException(connection, fault);
   }
 }
 
-export function dropFaulty(connection: Connection, error: unknown): void {
+export function dropOnException(connection: Connection, error: unknown): void {
   noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
   log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
   dropConnection(connection);

@@ -15,7 +15,7 @@ export interface Handler {
   opened?(connection: Connection, request?: Head): void;
   /**
    * A whole message came. It is lent for this call: copy what is to be kept. If it carries more work than the connection
-   * has a share of the turn for (`spendShare`), leave the rest to the next turn (`leaveUnfinished`). If no other is to
+   * has a share of the turn for (`charge`), leave the rest to the next turn (`deferRest`). If no other is to
    * come before something else has happened, hold the connection back (`hold.ts`).
    */
   message(connection: Connection, message: Message): void;

@@ -6,35 +6,35 @@
  * lie behind messages, too, it is still pinged, but not given up for want of an answer.
  */
 import { type Connection, hasUnfinished } from './connection.ts';
-import { markDirty } from './outbox.ts';
+import { scheduleFlush } from './outbox.ts';
 
 /**
  * From now on the connection's messages wait, those that came along with the last one included. Does nothing where it is
  * closed, or being closed: they are not given to anyone any more.
  * @param untilAnswered whether a close frame waits as well: what is still to be said to the last message comes first
  */
-export function holdBack({ endpoint }: Connection, untilAnswered = false): void {
+export function pauseMessages({ endpoint }: Connection, untilAnswered = false): void {
   if (endpoint?.state !== 'OPEN') return;
   endpoint.takesMessages = false;
   endpoint.takesClose = !untilAnswered;
 }
 
-export function isHeld({ endpoint }: Connection): boolean {
+export function areMessagesPaused({ endpoint }: Connection): boolean {
   return endpoint !== undefined && !endpoint.takesMessages;
 }
 
 /** The connection's messages go on, from its next turn. Does nothing where it is not held. */
-export function resume(connection: Connection): void {
+export function resumeMessages(connection: Connection): void {
   const { endpoint } = connection;
   if (endpoint === undefined || endpoint.takesMessages) return;
   endpoint.takesMessages = true;
   endpoint.takesClose = true;
   // What had its share of a turn goes on when the flush has looked at it; so does this.
-  connection.isHeldBack = true;
-  markDirty(connection);
+  connection.isThrottled = true;
+  scheduleFlush(connection);
 }
 
 /** Whether something of the peer's waits for the handler: then its end (FIN) waits behind that. */
-export function hasHeldInput(connection: Connection): boolean {
-  return isHeld(connection) && (connection.input !== undefined || hasUnfinished(connection));
+export function hasPausedInput(connection: Connection): boolean {
+  return areMessagesPaused(connection) && (connection.input !== undefined || hasUnfinished(connection));
 }

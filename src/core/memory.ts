@@ -28,7 +28,7 @@ import {
 } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { dropConnection, endConnection, requestTurn } from './outbox.ts';
@@ -74,10 +74,10 @@ function setHeld(connection: Connection, held: number): void {
 }
 
 function bytesHeld(connection: Connection): number {
-  const { input, endpoint, unfinished, producer, wire, handler, socket, security } = connection;
+  const { input, endpoint, resumableMessage, producer, wire, handler, socket, security } = connection;
   let held = security === undefined ? connectionMemory : tlsMemory;
-  if (input !== undefined && input !== turnMemory) held += input.length;
-  if (unfinished !== undefined) held += unfinished.bytes.length;
+  if (input !== undefined && input !== ioArena) held += input.length;
+  if (resumableMessage !== undefined) held += resumableMessage.bytes.length;
   if (endpoint !== undefined) {
     const { incoming, inflating, inflater, deflater } = endpoint;
     if (incoming !== undefined) held += incoming.buffer.length;
@@ -174,7 +174,7 @@ function discard(connection: Connection): void {
   connection.producer = undefined;
   if (connection.input !== undefined) giveBuffer(connection.input);
   connection.input = undefined;
-  connection.unfinished = undefined;
+  connection.resumableMessage = undefined;
   if (connection.endpoint !== undefined) dropUnfinished(connection.endpoint);
   connection.handler?.discard?.(connection);
   connection.socket.discard?.();

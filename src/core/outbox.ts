@@ -42,15 +42,15 @@ export function beginWork(): void {
 }
 
 /** The flush is to look at this connection. */
-export function markDirty(connection: Connection): void {
-  if (connection.isDirty) return;
-  connection.isDirty = true;
+export function scheduleFlush(connection: Connection): void {
+  if (connection.isWriteQueued) return;
+  connection.isWriteQueued = true;
   if (dirty.push(connection) === 1) askForTurn();
 }
 
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
-  if (burst !== undefined) settleBurst();
+  if (burst !== undefined) flushFanout();
   rememberSent(connection, chunk.bytes, start, end);
   append(connection, chunk, start, end);
 }
@@ -58,14 +58,14 @@ export function queueRange(connection: Connection, chunk: Chunk, start: number, 
 function append(connection: Connection, chunk: Chunk, start: number, end: number): void {
   work.done++;
   appendRange(connection.queue, chunk, start, end);
-  markDirty(connection);
+  scheduleFlush(connection);
 }
 
 /**
  * A burst: frames for the same connections, written one after the other. Each connection's queue gets them as one range,
  * when the turn ends or something else is queued, for anyone: so the order is what it would have been frame by frame.
  */
-interface Burst {
+interface PendingFanout {
   readonly members: readonly Connection[];
   readonly except: Connection | undefined;
   readonly chunk: Chunk;
@@ -73,10 +73,10 @@ interface Burst {
   end: number;
   frames: number;
   /** Says whether a member is to get it, and sees to those that are not. */
-  readonly mayGet: (member: Connection) => boolean;
+  readonly admitToFanout: (member: Connection) => boolean;
 }
 
-let burst: Burst | undefined;
+let burst: PendingFanout | undefined;
 
 /** Queues the frame `[start, end)` of the chunk for all members but `except`, sooner or later in this turn. */
 export function queueForAll(
@@ -85,7 +85,7 @@ export function queueForAll(
   chunk: Chunk,
   start: number,
   end: number,
-  mayGet: (member: Connection) => boolean,
+  admitToFanout: (member: Connection) => boolean,
 ): void {
   if (burst !== undefined) {
     const continues = burst.chunk === chunk && burst.end === start;
@@ -94,22 +94,22 @@ export function queueForAll(
       burst.frames++;
       return;
     }
-    settleBurst();
+    flushFanout();
   }
-  burst = { members, except, chunk, start, end, frames: 1, mayGet };
+  burst = { members, except, chunk, start, end, frames: 1, admitToFanout };
   askForTurn();
 }
 
 /** Queues the frames that wait, for each of their connections. */
-export function settleBurst(): void {
+export function flushFanout(): void {
   if (burst === undefined) return;
-  const { members, except, chunk, start, end, frames, mayGet } = burst;
+  const { members, except, chunk, start, end, frames, admitToFanout } = burst;
   burst = undefined;
   const isFramed = members[0]?.endpoint !== undefined;
   prepareFrames(members[0]?.server.now ?? 0, isFramed, chunk.bytes, start, end, members.length);
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
-    if (member === except || !mayGet(member)) continue;
+    if (member === except || !admitToFanout(member)) continue;
     member.messagesOut += frames;
     rememberPrepared(member);
     if (isTracing) traceSent(member, isFramed, chunk.bytes, start, end);
@@ -123,7 +123,7 @@ export function endConnection(connection: Connection): void {
   connection.phase = 'ending';
   connection.endingAt = connection.server.now;
   startSending(connection);
-  markDirty(connection);
+  scheduleFlush(connection);
 }
 
 /** Ends the connection at the end of this turn, whatever was still to be sent. */

@@ -33,14 +33,14 @@ export const noAddress = 'unix';
 
 /** The peer of a socket. */
 export function showPeer(address: string | undefined, port: number | undefined): string {
-  return address === undefined || port === undefined ? noAddress : inOnePiece(showAddress(address, port));
+  return address === undefined || port === undefined ? noAddress : flattenString(showAddress(address, port));
 }
 
 /**
  * Each connection keeps its address: it is copied into one piece, as the pieces that it was put together from, or what it
  * was cut from, would be kept with it, which takes ten times as much. What is no ASCII is lost.
  */
-export function inOnePiece(address: string): string {
+export function flattenString(address: string): string {
   return scratch.toString('latin1', 0, scratch.write(address, 'latin1'));
 }
 

@@ -5,7 +5,7 @@
 
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
 import { hasWork } from './outbox.ts';
 import { inputEnd, inputStart, landingSize } from './regions.ts';
@@ -13,7 +13,7 @@ import type { Listener } from './server.ts';
 import type { Socket } from './socket.ts';
 
 /** What became ready since the last turn. The turn takes it, and leaves the lists empty. */
-export const arrivals = {
+export const readyEvents = {
   /** Connections whose input is to be worked through. */
   readable: [] as Connection[],
   /** Connections that will send nothing more, and the system's name for the error, if it was one. */
@@ -21,7 +21,7 @@ export const arrivals = {
   /** What the listeners accepted: the turn makes connections of them. */
   accepted: [] as { socket: Socket; listener: Listener }[],
   /** The turn's memory was full before all sockets were asked: what others have sent waits behind this turn. */
-  isEarly: false,
+  isInputArenaFull: false,
 };
 
 /**
@@ -53,7 +53,7 @@ export function poll(): Promise<void> {
   return new Promise(resolve => {
     beginTurn = resolve;
     // What is left over from the turn does not wait for the system; but the system is asked first.
-    const { readable, ended, accepted } = arrivals;
+    const { readable, ended, accepted } = readyEvents;
     if (readable.length + ended.length + accepted.length > 0 || hasWork()) comeToTurn();
   });
 }
@@ -100,7 +100,7 @@ function turnNow(): void {
 }
 
 /** The turn has worked through all input that lies in its memory. */
-export function recycleInput(): void {
+export function resetInputArena(): void {
   position = inputStart;
 }
 
@@ -108,31 +108,31 @@ export function recycleInput(): void {
  * A socket read `bytes[0, count)`, which are the landing's or Node's: moves them behind what else there is of this
  * connection.
  */
-export function bytesArrived(connection: Connection, bytes: Buffer, count: number): void {
+export function onData(connection: Connection, bytes: Buffer, count: number): void {
   const { input } = connection;
   connection.bytesIn += count;
   const waiting = input === undefined ? 0 : connection.inputEnd - connection.inputStart;
-  const follows = input === turnMemory && connection.inputEnd === position;
+  const follows = input === ioArena && connection.inputEnd === position;
   const needed = follows ? count : waiting + count;
   if (position + needed > inputEnd) {
-    setAside(connection, bytes, count, waiting);
+    spillInput(connection, bytes, count, waiting);
     accepting.spilled += count;
   } else {
     if (!follows) {
       if (input !== undefined) {
-        input.copy(turnMemory, position, connection.inputStart, connection.inputEnd);
+        input.copy(ioArena, position, connection.inputStart, connection.inputEnd);
         giveBuffer(input);
       }
       connection.inputStart = position;
       position += waiting;
     }
-    if (bytes === turnMemory) turnMemory.copyWithin(position, 0, count);
-    else bytes.copy(turnMemory, position, 0, count);
+    if (bytes === ioArena) ioArena.copyWithin(position, 0, count);
+    else bytes.copy(ioArena, position, 0, count);
     position += count;
-    connection.input = turnMemory;
+    connection.input = ioArena;
     connection.inputEnd = position;
   }
-  markReadable(connection);
+  scheduleRead(connection);
   if (accepting.polls > 0) {
     // One read per connection and round: the turn starts reading again.
     pauseReading(connection);
@@ -141,7 +141,7 @@ export function bytesArrived(connection: Connection, bytes: Buffer, count: numbe
   }
   // The next read may bring as much as the landing holds: there has to be room for it.
   if (position + landingSize > inputEnd) {
-    arrivals.isEarly = true;
+    readyEvents.isInputArenaFull = true;
     turnNow();
   }
 }
@@ -153,7 +153,7 @@ function pauseReading(connection: Connection): void {
 }
 
 /** There is no room left in the turn's memory: the input gets memory of its own. */
-function setAside(connection: Connection, bytes: Buffer, count: number, waiting: number): void {
+function spillInput(connection: Connection, bytes: Buffer, count: number, waiting: number): void {
   const { input } = connection;
   const own = takeBuffer(waiting + count);
   input?.copy(own, 0, connection.inputStart, connection.inputEnd);
@@ -165,22 +165,22 @@ function setAside(connection: Connection, bytes: Buffer, count: number, waiting:
 }
 
 /** The connection's input is to be worked through in the coming turn. */
-export function markReadable(connection: Connection): void {
-  if (connection.isReady) return;
-  connection.isReady = true;
-  arrivals.readable.push(connection);
+export function scheduleRead(connection: Connection): void {
+  if (connection.isReadQueued) return;
+  connection.isReadQueued = true;
+  readyEvents.readable.push(connection);
   comeToTurn();
 }
 
 /** The peer's direction of the connection is over. */
-export function peerEnded(connection: Connection, error: string | undefined): void {
-  arrivals.ended.push({ connection, error });
+export function onEnd(connection: Connection, error: string | undefined): void {
+  readyEvents.ended.push({ connection, error });
   comeToTurn();
 }
 
 /** @param hasRoom whether another connection may be accepted before the turn */
-export function socketAccepted(socket: Socket, listener: Listener, hasRoom: boolean): void {
-  arrivals.accepted.push({ socket, listener });
+export function onAccept(socket: Socket, listener: Listener, hasRoom: boolean): void {
+  readyEvents.accepted.push({ socket, listener });
   accepting.inPoll++;
   accepting.hasRoom = hasRoom;
   comeToTurn();

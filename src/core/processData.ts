@@ -9,7 +9,7 @@ import type { Connection } from './connection.ts';
 import type { Handler } from './handler.ts';
 import { establish } from './places.ts';
 import type { Server } from './server.ts';
-import { resumeUnfinished } from './unfinished.ts';
+import { resumeMessageWith } from './unfinished.ts';
 
 /** The handshake is done, `request` its head: from now on `handler` has the connection. */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
@@ -27,10 +27,10 @@ export function openSession(connection: Connection, handler: Handler, request?: 
 }
 
 /** On a wire that does without handlers: the connection begins there, on the lowest level of trust that the wire has. */
-export function openWithoutHandler(connection: Connection, trustLevel: number): void {
+export function openRawSession(connection: Connection, trustLevel: number): void {
   const { server, socket } = connection;
   connection.trustLevel = trustLevel;
-  connection.levelAt = server.now;
+  connection.stageSince = server.now;
   // It has no pings: the system finds out when its peer is gone.
   socket.keepAlive(server.configuration.pingInterval);
   logOpened(connection);
@@ -47,17 +47,17 @@ function logOpened(connection: Connection, request?: Head): void {
 
 /**
  * A whole message came: what it means is for the connection's handler to say.
- * @returns whether it is done with it; if not, the connection is held back, and `finishData` goes on
+ * @returns whether it is done with it; if not, the connection is held back, and `resumeMessage` goes on
  */
 export function processData(connection: Connection, message: Message): boolean {
   countMessage(connection);
   handle(connection, message);
-  return connection.unfinished === undefined;
+  return connection.resumableMessage === undefined;
 }
 
 /** Goes on with the message that its handler has not finished, if there is one. @returns whether it is done with it */
-export function finishData(connection: Connection): boolean {
-  return resumeUnfinished(connection, handle);
+export function resumeMessage(connection: Connection): boolean {
+  return resumeMessageWith(connection, handle);
 }
 
 function handle(connection: Connection, message: Message): void {

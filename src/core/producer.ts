@@ -8,7 +8,7 @@ export interface Producer {
   /**
    * Queues about `outputSlice` bytes at most, and removes itself from the connection behind the last of them. It may end
    * the connection as soon as it likes: the FIN waits until the producer is gone.
-   * @returns whether to ask again in the next turn; otherwise `markDirty` announces more output
+   * @returns whether to ask again in the next turn; otherwise `scheduleFlush` announces more output
    */
   produce(connection: Connection): boolean;
   /** Bytes of memory that it alone refers to. */

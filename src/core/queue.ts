@@ -47,7 +47,7 @@ export function appendRange(queue: OutgoingQueue, chunk: Chunk, start: number, e
     queue.earlier.push({ chunk: queue.chunk, start: queue.start, end: queue.end });
   }
   // The turn's own chunks are not counted: no queue refers to them when the turn is over.
-  if (chunk.outlivesTurn) pin(chunk);
+  if (chunk.isPersistent) pin(chunk);
   queue.chunk = chunk;
   queue.start = start;
   queue.end = end;
@@ -55,9 +55,9 @@ export function appendRange(queue: OutgoingQueue, chunk: Chunk, start: number, e
 
 /** Empties the queue, but for what is in flight. */
 export function clearQueue(queue: OutgoingQueue): void {
-  if (queue.chunk?.outlivesTurn) unpin(queue.chunk);
+  if (queue.chunk?.isPersistent) unpin(queue.chunk);
   if (queue.earlier !== undefined) {
-    for (const { chunk } of queue.earlier) if (chunk.outlivesTurn) unpin(chunk);
+    for (const { chunk } of queue.earlier) if (chunk.isPersistent) unpin(chunk);
     queue.earlier = undefined;
   }
   queue.chunk = undefined;
@@ -76,7 +76,7 @@ export function putInFlight(queue: OutgoingQueue, ranges: readonly Range[]): voi
 }
 
 /** The system is done with them: sent, or given up. */
-export function landInFlight(queue: OutgoingQueue): void {
+export function releaseInFlight(queue: OutgoingQueue): void {
   if (queue.inFlight === undefined) return;
   for (const { chunk } of queue.inFlight) unpin(chunk);
   queue.size -= queue.inFlightSize;
@@ -105,12 +105,12 @@ const keptSize = 16 * 1024;
  * The turn ends and the socket takes nothing: moves what lies in the turn's chunks into memory of the queue's own, in
  * which later turns go on. A chunk that was made for one large frame is kept as it is, shared by all who are to get it.
  */
-export function keepBeyondTurn(queue: OutgoingQueue): void {
+export function detachFromArena(queue: OutgoingQueue): void {
   const ranges = queuedRanges(queue);
-  if (ranges.every(range => range.chunk.outlivesTurn)) return;
+  if (ranges.every(range => range.chunk.isPersistent)) return;
   clearQueue(queue);
   for (const range of ranges) {
-    if (range.chunk.outlivesTurn) appendRange(queue, range.chunk, range.start, range.end);
+    if (range.chunk.isPersistent) appendRange(queue, range.chunk, range.start, range.end);
     else copyRange(queue, range);
   }
 }

@@ -25,10 +25,10 @@ import {
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
 import type { Connection } from './connection.ts';
-import { beginShare, mayInflate, spendShare } from './fairness.ts';
-import { isHeld, resume } from './hold.ts';
+import { charge, mayInflate, startBudget } from './fairness.ts';
+import { areMessagesPaused, resumeMessages } from './hold.ts';
 import { dropConnection, endConnection } from './outbox.ts';
-import { closeSession, finishData, processData } from './processData.ts';
+import { closeSession, processData, resumeMessage } from './processData.ts';
 import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
 import { sendControl } from './send.ts';
 import type { Wire } from './wire.ts';
@@ -40,10 +40,10 @@ import type { Wire } from './wire.ts';
  */
 export function readSocketData(connection: Connection, bytes: Buffer, start: number, end: number): number {
   if (connection.endpoint === undefined) return end;
-  beginShare(connection);
+  startBudget(connection);
   // Once we have said that we are closing, nobody answers to the rest of a message either.
-  if (connection.endpoint.state !== 'OPEN') connection.unfinished = undefined;
-  if (!isHeld(connection) && !finishData(connection)) return start;
+  if (connection.endpoint.state !== 'OPEN') connection.resumableMessage = undefined;
+  if (!areMessagesPaused(connection) && !resumeMessage(connection)) return start;
   beginReading(connection);
   const at = receive(connection.endpoint, events, connection, bytes, start, end);
   endReading();
@@ -53,19 +53,19 @@ export function readSocketData(connection: Connection, bytes: Buffer, start: num
 const events: EndpointEvents<Connection> = {
   message(connection, message) {
     const size = message.end - message.start;
-    return processData(connection, message) && spendShare(connection, size) && connection.phase === 'open';
+    return processData(connection, message) && charge(connection, size) && connection.phase === 'open';
   },
 
   pong(connection, bytes, start, end) {
     connection.pingedAt = 0;
     if (connection.pings === undefined) return;
     const payload = bytes.subarray(start, end);
-    for (const ping of connection.pings) ping.hear(payload);
+    for (const ping of connection.pings) ping.onPong(payload);
   },
 
   mayInflate,
 
-  mayGoOn: connection => spendShare(connection, 0),
+  mayGoOn: connection => charge(connection, 0),
 
   frame: rememberReceived,
 
@@ -75,7 +75,7 @@ const events: EndpointEvents<Connection> = {
   },
 
   closed(connection, code, reason) {
-    losePings(connection);
+    notifyPingsLost(connection);
     if (connection.endpoint?.hasFailed) noteFailed(connection, code, reason);
     else noteCloseReceived(connection, code, reason);
     closeSession(connection, code, reason);
@@ -84,8 +84,8 @@ const events: EndpointEvents<Connection> = {
   },
 };
 
-function losePings(connection: Connection): void {
-  for (const ping of connection.pings ?? []) ping.lost();
+function notifyPingsLost(connection: Connection): void {
+  for (const ping of connection.pings ?? []) ping.onLost();
 }
 
 const noPayload = Buffer.alloc(0);
@@ -117,7 +117,7 @@ export const websocket: Wire = {
     connection.endingAt = connection.server.now;
     startSending(connection);
     // The answer may lie behind messages that nobody wants any more.
-    resume(connection);
+    resumeMessages(connection);
   },
 
   fail(connection, code, reason) {
@@ -125,11 +125,11 @@ export const websocket: Wire = {
       failConnection(connection.endpoint, events, connection, code, reason);
   },
 
-  lost(connection, error) {
+  onEnd(connection, error) {
     const endpoint = connection.endpoint;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     endEndpoint(endpoint);
-    losePings(connection);
+    notifyPingsLost(connection);
     // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
     endConnection(connection);
@@ -160,14 +160,14 @@ export const websocket: Wire = {
       );
       return;
     }
-    if (isHeld(connection) && !connection.isReading) probe(connection);
+    if (areMessagesPaused(connection) && !connection.isReading) probe(connection);
     if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
       // Any byte counts as life, not the pong alone.
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
       if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
       // That whom we hold back is not heard is our doing.
-      if (isHeld(connection) || connection.socket.unsent() < connection.unsentAtPing) {
+      if (areMessagesPaused(connection) || connection.socket.unsent() < connection.unsentAtPing) {
         connection.heardAt = now;
       } else {
         noteDeadline(connection, 'no answer to a ping', 'pongTimeout');
@@ -193,12 +193,12 @@ function probe(connection: Connection): void {
 }
 
 /** A level of trust is to be left within the time that the handshake has. */
-export function isLevelOverdue({ trustLevel, levelAt, server }: Connection, timeout: number): boolean {
-  return trustLevel < 3 && timeout > 0 && server.now - levelAt >= timeout;
+export function isLevelOverdue({ trustLevel, stageSince, server }: Connection, timeout: number): boolean {
+  return trustLevel < 3 && timeout > 0 && server.now - stageSince >= timeout;
 }
 
 /** The peer does not answer: nobody is there to be told. */
 function giveUp(connection: Connection, why: string): void {
-  websocket.lost(connection, why);
+  websocket.onEnd(connection, why);
   dropConnection(connection);
 }

@@ -6,7 +6,7 @@
  *     input     what arrived since the last turn, connection after connection
  *     output    the frames that this turn sends, in slots (see arena.ts)
  */
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 
 const KiB = 1024;
 
@@ -17,4 +17,4 @@ export const inputEnd = inputStart + 768 * KiB;
 
 export const outputStart = inputEnd;
 export const slotSize = 256 * KiB;
-export const slotCount = Math.floor((turnMemory.length - outputStart) / slotSize);
+export const slotCount = Math.floor((ioArena.length - outputStart) / slotSize);

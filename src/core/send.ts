@@ -16,7 +16,7 @@ import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.t
 import { type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { updateHeld } from './memory.ts';
-import { markDirty, queueForAll, queueRange, settleBurst } from './outbox.ts';
+import { flushFanout, queueForAll, queueRange, scheduleFlush } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
 
 const FIN = 0x80;
@@ -81,14 +81,14 @@ export function sendMessage(
 }
 
 /** The same for what was not asked for: whoever is too far behind is closed instead, as in what is sent to all. */
-export function sendUnasked(
+export function sendPush(
   connection: Connection,
   isText: boolean,
   bytes: Uint8Array,
   start: number,
   end: number,
 ): void {
-  if (mayGet(connection)) sendMessage(connection, isText, bytes, start, end);
+  if (admitToFanout(connection)) sendMessage(connection, isText, bytes, start, end);
 }
 
 /** Whether messages can still be sent. */
@@ -139,14 +139,14 @@ export function sendToAll(
   if (!isFramed || end - start < compressFrom) {
     const range = isFramed ? frameRange(isText, bytes, start, end) : writeBytes(bytes, start, end);
     const { chunk, start: from, end: to } = range;
-    queueForAll(members, except, chunk, from, to, mayGet);
+    queueForAll(members, except, chunk, from, to, admitToFanout);
     return;
   }
   let plain: Range | undefined;
   const deflated: (Range | undefined)[] = [];
   let budget = Math.max(largestDeflated, end - start);
   for (const member of members) {
-    if (member === except || !mayGet(member)) continue;
+    if (member === except || !admitToFanout(member)) continue;
     const deflater = member.endpoint?.deflater;
     let range: Range | undefined;
     if (deflater !== undefined) {
@@ -171,13 +171,13 @@ export function sendToAll(
 const fallen: Connection[] = [];
 
 /** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
-function mayGet(member: Connection): boolean {
-  if (!isOpen(member) || member.hasFallenBehind) return false;
+function admitToFanout(member: Connection): boolean {
+  if (!isOpen(member) || member.isSlowConsumer) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
   // Not now: its leaving may be told to those who are being told something else.
-  member.hasFallenBehind = true;
+  member.isSlowConsumer = true;
   fallen.push(member);
-  markDirty(member);
+  scheduleFlush(member);
   return false;
 }
 
@@ -199,12 +199,12 @@ function deflatedRange(
 }
 
 /** Everything is queued when this returns, and whoever is too far behind for it has been closed. */
-export function settleSending(): void {
-  settleBurst();
+export function finishFanouts(): void {
+  flushFanout();
   for (let member = fallen.pop(); member !== undefined; member = fallen.pop()) {
-    closeFallen(member);
+    closeSlowConsumer(member);
     // That may have been told to others, some of whom are too far behind for it.
-    settleBurst();
+    flushFanout();
   }
 }
 
@@ -212,7 +212,7 @@ export function settleSending(): void {
  * The peer reads too slowly for what is said to it. What waits for it is dropped, so that memory is free at once: only
  * the frame that the system has begun to send is finished, and then the reason is given.
  */
-function closeFallen(connection: Connection): void {
+function closeSlowConsumer(connection: Connection): void {
   if (!isOpen(connection)) return;
   const { id, queue, server } = connection;
   const limit = size.show(server.configuration.maxBuffered);

@@ -25,18 +25,18 @@ import {
   urgentShare,
   writeCost,
 } from '../protocol/limits.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import { work } from '../protocol/work.ts';
 import { mayEnter } from './admission.ts';
 import { addConnection, type Connection, hasUnfinished } from './connection.ts';
 import { flush, setReading } from './flush.ts';
-import { dropFaulty, guard, guardLost } from './guard.ts';
-import { hasHeldInput, isHeld } from './hold.ts';
+import { dropOnException, notifyLost, runIsolated } from './guard.ts';
+import { areMessagesPaused, hasPausedInput } from './hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
-import { beginWork, dirty, doomed, dropConnection, markDirty, onWork } from './outbox.ts';
+import { beginWork, dirty, doomed, dropConnection, onWork, scheduleFlush } from './outbox.ts';
 import { noAddress } from './peer.ts';
 import { leavePlaces } from './places.ts';
-import { arrivals, comeToTurn, markReadable, poll, recycleInput } from './poll.ts';
+import { comeToTurn, poll, readyEvents, resetInputArena, scheduleRead } from './poll.ts';
 import { endTurn } from './processData.ts';
 import { clearQueue } from './queue.ts';
 import type { Listener, Server } from './server.ts';
@@ -56,10 +56,10 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     readClock(server);
     server.counters.turns++;
     acceptConnections(server);
-    readUrgent();
+    readControlFrames();
     runCommands();
     readMessages();
-    endConnections();
+    handleDisconnects();
     checkDeadlines(server);
     endTurn(server);
     enforceMemory(server);
@@ -67,23 +67,23 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     freeConnections(server);
     reportSlow(server.now, server.configuration.slowTurn);
   }
-  endControl(server);
+  closeControlConnections(server);
 }
 
 /** All that is left came with commands. They get an answer, or the end of one. */
-function endControl(server: Server): void {
+function closeControlConnections(server: Server): void {
   const { entries } = server.table;
   for (const entry of entries) {
     if (entry?.kind === 'listener') entry.close();
     else if (entry?.phase === 'open')
-      guard(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
+      runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
   }
   flush();
   for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
 }
 
 function acceptConnections(server: Server): void {
-  const { accepted } = arrivals;
+  const { accepted } = readyEvents;
   for (const { socket, listener } of accepted) acceptConnection(server, socket, listener);
   accepted.length = 0;
 }
@@ -104,7 +104,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   }
   const connection = addConnection(server, socket, firstWire, isControl, address);
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
-  if (firstWire.begin !== undefined) guard(connection, () => firstWire.begin?.(connection));
+  if (firstWire.begin !== undefined) runIsolated(connection, () => firstWire.begin?.(connection));
 }
 
 /**
@@ -118,23 +118,24 @@ const costly: Connection[] = [];
 const heldBack: Connection[] = [];
 
 /** Reads control frames and requests for commands, up to their share of the turn. */
-function readUrgent(): void {
-  const { readable } = arrivals;
+function readControlFrames(): void {
+  const { readable } = readyEvents;
   const count = readable.length;
   const urgentEnd = work.done + urgentShare;
   for (let i = 0; i < count; i++) {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
-    if (connection.isHeldBack) heldBack.push(connection);
+    if (connection.isThrottled) heldBack.push(connection);
     else if (input === undefined) readConnection(connection);
-    else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart)) readUrgently(connection);
+    else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart))
+      readControlFramesOf(connection);
     else classOf(connection).push(connection);
   }
   readable.length = 0;
 }
 
 /** Reads the urgent part of a connection's input; the message after it waits for its stage. */
-function readUrgently(connection: Connection): void {
+function readControlFramesOf(connection: Connection): void {
   const { input, inputStart, inputEnd, wire } = connection;
   if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {
     return readConnection(connection);
@@ -144,14 +145,14 @@ function readUrgently(connection: Connection): void {
   try {
     at = wire.receiveUrgent(connection, input, inputStart, inputEnd);
   } catch (error) {
-    dropFaulty(connection, error);
+    dropOnException(connection, error);
   }
-  if (at < inputEnd && connection.phase === 'open' && !connection.isHeldBack) {
+  if (at < inputEnd && connection.phase === 'open' && !connection.isThrottled) {
     connection.inputStart = at;
     classOf(connection).push(connection);
   } else {
-    connection.isReady = false;
-    keepRest(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
+    connection.isReadQueued = false;
+    saveUnreadInput(connection, input, connection.phase === 'open' ? at : inputEnd, inputEnd);
   }
 }
 
@@ -165,9 +166,9 @@ function readMessages(): void {
   readSome(opening, openingShare, 4);
   readSome(costly, costlyShare, 1);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  readSome(heldBack, arrivals.isEarly ? 0 : heldBackShare, 1);
-  arrivals.isEarly = false;
-  recycleInput();
+  readSome(heldBack, readyEvents.isInputArenaFull ? 0 : heldBackShare, 1);
+  readyEvents.isInputArenaFull = false;
+  resetInputArena();
 }
 
 /**
@@ -199,20 +200,20 @@ function workAhead(): number {
 /** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
 function postpone(connection: Connection): void {
   const { input, inputStart, inputEnd } = connection;
-  connection.isReady = false;
+  connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
   if (input !== undefined) {
-    if (input === turnMemory) keepInput(connection, inputStart, inputEnd);
+    if (input === ioArena) keepInput(connection, inputStart, inputEnd);
     updateHeld(connection);
     if (inputEnd - inputStart > heldInput) setReading(connection, false);
   }
-  markReadable(connection);
+  scheduleRead(connection);
 }
 
 function keepInput(connection: Connection, start: number, end: number): void {
   connection.input = takeBuffer(end - start);
   connection.inputStart = 0;
-  connection.inputEnd = turnMemory.copy(connection.input, 0, start, end);
+  connection.inputEnd = ioArena.copy(connection.input, 0, start, end);
 }
 
 /** A connection may have a message to finish, and nothing more. */
@@ -220,7 +221,7 @@ const noInput = Buffer.alloc(0);
 
 /** Hands a connection's input to its wire; where that changes on the way (HTTP to WebSocket), the rest to the new one. */
 function readConnection(connection: Connection): void {
-  connection.isReady = false;
+  connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
   const begunAt = work.done;
   const input = connection.input ?? noInput;
@@ -233,66 +234,66 @@ function readConnection(connection: Connection): void {
       const { wire } = connection;
       at = wire.receive(connection, input, at, end);
       if (connection.wire === wire || at === end) break;
-      connection.inputSeen = 0;
+      connection.inputScanned = 0;
     }
   } catch (error) {
-    dropFaulty(connection, error);
+    dropOnException(connection, error);
   }
   stopTiming();
   connection.isCostly = work.done - begunAt > costlyWork;
-  if (connection.phase !== 'open') connection.unfinished = undefined;
-  keepRest(connection, input, connection.phase === 'open' ? at : end, end);
+  if (connection.phase !== 'open') connection.resumableMessage = undefined;
+  saveUnreadInput(connection, input, connection.phase === 'open' ? at : end, end);
 }
 
 /** What was not worked through stays with the connection: the turn's memory is used again. */
-function keepRest(connection: Connection, input: Buffer, at: number, end: number): void {
+function saveUnreadInput(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
-  connection.inputSeen = rest;
+  connection.inputScanned = rest;
   if (rest === 0) {
-    if (input !== turnMemory) giveBuffer(input);
+    if (input !== ioArena) giveBuffer(input);
     connection.input = undefined;
-  } else if (input === turnMemory) keepInput(connection, at, end);
+  } else if (input === ioArena) keepInput(connection, at, end);
   else connection.inputStart = at;
-  if (hasUnfinished(connection)) connection.isHeldBack = !isHeld(connection);
-  else if (rest === 0) connection.isHeldBack = false;
+  if (hasUnfinished(connection)) connection.isThrottled = !areMessagesPaused(connection);
+  else if (rest === 0) connection.isThrottled = false;
   if (mayHoldMemory(connection)) updateHeld(connection);
-  const waits = hasHeldInput(connection);
-  setReading(connection, !connection.isHeldBack && !(waits && rest > heldInput));
+  const waits = hasPausedInput(connection);
+  setReading(connection, !connection.isThrottled && !(waits && rest > heldInput));
   // The flush finds out when it can go on.
-  if (connection.isHeldBack) markDirty(connection);
+  if (connection.isThrottled) scheduleFlush(connection);
   else if (connection.hasPeerEnded && !waits) {
-    lose(connection, undefined);
-    markDirty(connection);
+    handleEof(connection, undefined);
+    scheduleFlush(connection);
   }
 }
 
 /** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
-function mayHoldMemory({ input, endpoint, unfinished, held, handler, socket }: Connection): boolean {
+function mayHoldMemory({ input, endpoint, resumableMessage, held, handler, socket }: Connection): boolean {
   if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
-  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || unfinished !== undefined)
+  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)
     return true;
   return handler?.held !== undefined || socket.held !== undefined;
 }
 
 /** The peer will send nothing more, and what it sent is worked through, or there was an error. */
-function lose(connection: Connection, error: string | undefined): void {
+function handleEof(connection: Connection, error: string | undefined): void {
   // A connection that is ending has its reason already.
   if (connection.phase === 'open') noteLost(connection, error);
-  guardLost(connection, error);
+  notifyLost(connection, error);
 }
 
 /** Peers that will send nothing more. */
-function endConnections(): void {
-  const { ended } = arrivals;
+function handleDisconnects(): void {
+  const { ended } = readyEvents;
   for (let i = 0; i < ended.length; i++) {
     const { connection, error } = ended[i]!;
     if (connection.phase === 'gone') continue;
     connection.hasPeerEnded = true;
     // What it sent before is worked through first, unless it cannot be answered anyhow.
-    const waits = connection.isReady || connection.isHeldBack || hasHeldInput(connection);
+    const waits = connection.isReadQueued || connection.isThrottled || hasPausedInput(connection);
     if (waits && error === undefined) continue;
-    lose(connection, error);
-    if (error === undefined) markDirty(connection);
+    handleEof(connection, error);
+    if (error === undefined) scheduleFlush(connection);
     else dropConnection(connection);
   }
   ended.length = 0;
@@ -301,7 +302,7 @@ function endConnections(): void {
 function freeConnections(server: Server): void {
   for (let i = 0; i < doomed.length; i++) {
     const connection = doomed[i]!;
-    guardLost(connection, 'ended by the server');
+    notifyLost(connection, 'ended by the server');
     recordEnded(connection);
     connection.input = undefined;
     clearQueue(connection.queue);

@@ -4,7 +4,7 @@ import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { clock, skipLostTime } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
-import { guard } from './guard.ts';
+import { runIsolated } from './guard.ts';
 import { dropConnection } from './outbox.ts';
 import { comeToTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
@@ -30,7 +30,7 @@ export function readClock(server: Server): void {
 }
 
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
-function tickOf({ configuration: its }: Server): number {
+function deadlineCheckInterval({ configuration: its }: Server): number {
   const opening = [its.handshakeTimeout, its.greetAfter];
   const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.answerTimeout];
   const timeouts = [...opening, ...open, its.closeTimeout, its.drainTimeout, 4000];
@@ -43,14 +43,14 @@ export function checkDeadlines(server: Server): void {
     isDue = false;
     wasPutOff = false;
     for (const entry of server.table.entries) {
-      if (entry?.kind === 'connection') guard(entry, () => checkConnection(server, entry));
+      if (entry?.kind === 'connection') runIsolated(entry, () => checkConnection(server, entry));
     }
   }
   if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
   if (timer !== undefined) return;
   dueAt = 0;
   if (server.connections === 0) return;
-  const tick = tickOf(server);
+  const tick = deadlineCheckInterval(server);
   dueAt = clock() + tick;
   timer = setTimeout(() => {
     timer = undefined;

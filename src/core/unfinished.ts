@@ -6,13 +6,13 @@ import type { Connection } from './connection.ts';
 let resumed: Message | undefined;
 
 /** A handler stops at `at` within `message`: the connection's next turn gives it the rest. */
-export function leaveUnfinished(connection: Connection, message: Message, at: number): void {
+export function deferRest(connection: Connection, message: Message, at: number): void {
   if (message === resumed) {
     message.start = at;
-    connection.unfinished = message;
+    connection.resumableMessage = message;
   } else {
     const bytes = messageBytes({ ...message, start: at });
-    connection.unfinished = { isText: message.isText, bytes, start: 0, end: bytes.length };
+    connection.resumableMessage = { isText: message.isText, bytes, start: 0, end: bytes.length };
   }
 }
 
@@ -20,17 +20,17 @@ export function leaveUnfinished(connection: Connection, message: Message, at: nu
  * Gives the handler the rest of its message, if there is one.
  * @returns whether the handler is done with it
  */
-export function resumeUnfinished(
+export function resumeMessageWith(
   connection: Connection,
   handle: (connection: Connection, message: Message) => void,
 ): boolean {
-  if (connection.unfinished === undefined) return true;
-  resumed = connection.unfinished;
-  connection.unfinished = undefined;
+  if (connection.resumableMessage === undefined) return true;
+  resumed = connection.resumableMessage;
+  connection.resumableMessage = undefined;
   try {
     handle(connection, resumed);
   } finally {
     resumed = undefined;
   }
-  return connection.unfinished === undefined;
+  return connection.resumableMessage === undefined;
 }

@@ -9,12 +9,12 @@ export interface Wire {
    */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
   /** What comes inside or behind it begins anew: whether the connection is welcome is seen by that. */
-  readonly isEnvelope?: true;
+  readonly isWrapper?: true;
   /** A connection was found to be this wire's, by its first bytes or because it waits to be spoken to. */
   begin?(connection: Connection): void;
   /**
    * Works through `bytes[start, end)`, which it may change. It stops where something is incomplete, or where the
-   * connection has had its share of the turn (`connection.isHeldBack`).
+   * connection has had its share of the turn (`connection.isThrottled`).
    * @returns where it stopped; the rest is given again, with what came after it
    */
   receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
@@ -30,7 +30,7 @@ export interface Wire {
    * Nothing more comes: the peer ended its direction, or the connection broke (`error`). Called for every connection, at the
    * latest when it is freed, and maybe again: the first call counts.
    */
-  lost(connection: Connection, error: string | undefined): void;
+  onEnd(connection: Connection, error: string | undefined): void;
   /** Looks at `server.now` whether something is overdue. Called now and then, not while the connection is ending. */
   checkDeadlines(connection: Connection): void;
   /** Bytes of memory that the wire holds for the connection, such as a request's body. */

@@ -5,7 +5,7 @@
  * payload the first twenty bytes.
  */
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import type { ShownFrame } from './showFrame.ts';
 
 export const entryWords = 8;
@@ -18,7 +18,7 @@ const sentFlag = 0x100;
 export const rawFlag = 0x200;
 const headShift = 16;
 
-const memory = new DataView(turnMemory.buffer, turnMemory.byteOffset, turnMemory.length);
+const memory = new DataView(ioArena.buffer, ioArena.byteOffset, ioArena.length);
 
 /**
  * @param at the entry's first word
@@ -41,7 +41,7 @@ export function fillEntry(
   entries[at] = now;
   entries[at + 1] = what | (size << headShift);
   entries[at + 2] = Math.min(length, 0xffffffff);
-  if (bytes === turnMemory && start + headSize <= turnMemory.length) {
+  if (bytes === ioArena && start + headSize <= ioArena.length) {
     copyHead(entries, at, start, size, key);
     return;
   }
@@ -81,16 +81,16 @@ export function fillWhole(
   isSent: boolean,
   start: number,
 ): void {
-  let length = turnMemory[start + 1]! & 0x7f;
+  let length = ioArena[start + 1]! & 0x7f;
   let payload = start + 2;
   if (length >= 126) {
-    payload = payloadStart(turnMemory, start);
-    length = frameEnd(turnMemory, start) - payload;
+    payload = payloadStart(ioArena, start);
+    length = frameEnd(ioArena, start) - payload;
   }
   if (!isSent) payload += keySize;
-  const what = turnMemory[start]! | (isSent ? sentFlag : 0);
-  if (payload + headSize > turnMemory.length) {
-    fillEntry(entries, at, now, what, length, turnMemory, payload, payload + length, 0);
+  const what = ioArena[start]! | (isSent ? sentFlag : 0);
+  if (payload + headSize > ioArena.length) {
+    fillEntry(entries, at, now, what, length, ioArena, payload, payload + length, 0);
     return;
   }
   entries[at] = now;

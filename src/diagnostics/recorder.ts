@@ -9,7 +9,7 @@
  */
 import { Opcode } from '../protocol/codes.ts';
 import { type FrameHeader, frameEnd } from '../protocol/websocket/frame.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import {
   copyEntry,
   entryWords,
@@ -120,7 +120,7 @@ export function rememberReceived(
   // Nearly every frame is a whole message, about to be unmasked where it lies.
   if (
     connection === reading &&
-    bytes === turnMemory &&
+    bytes === ioArena &&
     end - payload === length &&
     length <= endpoint.maxMessage &&
     endpoint.incoming === undefined &&
@@ -146,7 +146,7 @@ export function rememberBytes(connection: Recorded, bytes: Uint8Array, start: nu
 /** One frame of ours, header and all, or bytes where there are no frames, will be sent. */
 export function rememberSent(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
   const isFramed = connection.endpoint !== undefined;
-  if (connection === reading && isFramed && bytes === turnMemory) {
+  if (connection === reading && isFramed && bytes === ioArena) {
     noted[notedCount++ & 7] = ~start;
   } else {
     settle(connection);

@@ -10,13 +10,13 @@
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Connection } from '../core/connection.ts';
-import { writeDone } from '../core/flush.ts';
+import { onWriteComplete } from '../core/flush.ts';
 import { showPeer } from '../core/peer.ts';
-import { bytesArrived, peerEnded } from '../core/poll.ts';
+import { onData, onEnd } from '../core/poll.ts';
 import type { Range } from '../core/queue.ts';
 import { landingSize } from '../core/regions.ts';
 import type { Socket } from '../core/socket.ts';
-import { turnMemory } from '../protocol/websocket/mask.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 
 interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void;
@@ -89,14 +89,14 @@ const { WriteWrap, ShutdownWrap, streamBaseState, kReadBytesOrError, kLastWriteW
   {}) as StreamBinding;
 
 /** Where every socket reads to. The system is given its address, so it must not be collected. */
-const landing = turnMemory.subarray(0, landingSize);
+const landing = ioArena.subarray(0, landingSize);
 
 function onRead(this: BareHandle): void {
   const count = streamBaseState[kReadBytesOrError]!;
   const { connection } = this.socket;
   if (connection === undefined) return;
-  if (count > 0) bytesArrived(connection, turnMemory, count);
-  else if (count < 0) peerEnded(connection, errorName(count));
+  if (count > 0) onData(connection, ioArena, count);
+  else if (count < 0) onEnd(connection, errorName(count));
 }
 
 /** @returns `undefined` for the end of the stream, which is no error */
@@ -120,7 +120,7 @@ function onWritten(this: WriteRequest, status: number): void {
   const { socket } = this;
   if (socket?.connection === undefined) return;
   socket.isBusy = false;
-  writeDone(socket.connection, status < 0 ? errorName(status) : undefined);
+  onWriteComplete(socket.connection, status < 0 ? errorName(status) : undefined);
 }
 
 /** The view that was sent last: a broadcast sends the same range to one socket after the other. */

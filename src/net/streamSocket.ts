@@ -1,10 +1,10 @@
 /** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See handleSocket.ts for the other kind. */
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../core/connection.ts';
-import { writeDone } from '../core/flush.ts';
+import { onWriteComplete } from '../core/flush.ts';
 import { showPeer } from '../core/peer.ts';
-import { bytesArrived, peerEnded } from '../core/poll.ts';
-import { landInFlight, type Range } from '../core/queue.ts';
+import { onData, onEnd } from '../core/poll.ts';
+import { type Range, releaseInFlight } from '../core/queue.ts';
 import type { Socket } from '../core/socket.ts';
 
 /**
@@ -57,7 +57,7 @@ export class PublicSocket implements Socket {
   }
 
   private readonly arrived = (bytes: Buffer): void => {
-    if (this.connection !== undefined) bytesArrived(this.connection, bytes, bytes.length);
+    if (this.connection !== undefined) onData(this.connection, bytes, bytes.length);
   };
 
   private readonly ended = (): void => this.over(undefined);
@@ -73,7 +73,7 @@ export class PublicSocket implements Socket {
 
   private over(error: string | undefined): void {
     this.isOver = true;
-    if (this.connection !== undefined) peerEnded(this.connection, error);
+    if (this.connection !== undefined) onEnd(this.connection, error);
   }
 
   unsent(): number {
@@ -135,7 +135,10 @@ export class PublicSocket implements Socket {
     this.isBusy = false;
     this.waiting.length = 0;
     this.waitingSize = 0;
-    writeDone(connection, error == null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'EPIPE'));
+    onWriteComplete(
+      connection,
+      error == null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'EPIPE'),
+    );
   };
 
   pause(): void {
@@ -158,7 +161,8 @@ export class PublicSocket implements Socket {
     const { connection, stream } = this;
     this.connection = undefined;
     // The stream may still read from the queue's bytes until it is closed.
-    if (connection !== undefined && this.isBusy) stream.once('close', () => landInFlight(connection.queue));
+    if (connection !== undefined && this.isBusy)
+      stream.once('close', () => releaseInFlight(connection.queue));
     stream.destroy();
   }
 

@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { Connection } from '../core/connection.ts';
-import { markReadable } from '../core/poll.ts';
+import { scheduleRead } from '../core/poll.ts';
 import type { Security } from '../core/security.ts';
 import type { Server } from '../core/server.ts';
 import type { Configuration } from '../options/configuration.ts';
@@ -55,7 +55,7 @@ export async function openTls(server: Server): Promise<Secure> {
     stream.once('secure', () => {
       connection.security = securityOf(stream, server.configuration.tlsClient);
       // The wire inside begins, even if its peer waits to be spoken to.
-      markReadable(connection);
+      scheduleRead(connection);
     });
     connection.socket = secured;
     secured.start(connection);

@@ -37,7 +37,7 @@ export function newFirstWire(
 ): Wire {
   function choose(connection: Connection, wire: Wire): void {
     connection.wire = wire;
-    const isJudged = wire !== otherwise && !wire.isEnvelope;
+    const isJudged = wire !== otherwise && !wire.isWrapper;
     const why = isJudged ? (whyNotAdmitted(connection) ?? refusalOf(connection)) : undefined;
     if (why === undefined) {
       wire.begin?.(connection);
@@ -49,10 +49,10 @@ export function newFirstWire(
 
   /** Whether the peer may still have to say something before it can be spoken to: its TLS hello, its proxy's header. */
   function isEnvelopeDue(connection: Connection): boolean {
-    const { security, isProxied, server, levelAt } = connection;
+    const { security, isProxied, server, stageSince } = connection;
     if (security !== undefined) return false;
     if (server.configuration.tlsOnly) return true;
-    return !isProxied && isTrusted(connection) && server.now - levelAt < proxyHeaderWait;
+    return !isProxied && isTrusted(connection) && server.now - stageSince < proxyHeaderWait;
   }
 
   function greet(connection: Connection): void {
@@ -83,13 +83,13 @@ export function newFirstWire(
 
     isUrgent: () => false,
     close: endConnection,
-    lost: endConnection,
+    onEnd: endConnection,
 
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
       const { handshakeTimeout, greetAfter } = configuration;
       const isSilent = connection.input === undefined;
-      const silence = now - connection.levelAt;
+      const silence = now - connection.stageSince;
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
         // A peer that has sent something gets the reason why that was not enough.
         if (isSilent) {

@@ -1,6 +1,6 @@
 /** The client's address and host, as a proxy gives them in the head of a request. */
 import type { Connection } from '../core/connection.ts';
-import { hostOf, inOnePiece, isTrusted } from '../core/peer.ts';
+import { flattenString, hostOf, isTrusted } from '../core/peer.ts';
 import { changeAddress } from '../core/places.ts';
 import { isHost, splitList } from '../protocol/http/fields.ts';
 import type { Head } from '../protocol/http/head.ts';
@@ -21,7 +21,7 @@ export function believeForwarded(connection: Connection, head: Head): void {
     const host = hostOf(hops[at]!);
     // Some add a port, some write `unknown`.
     if (parseIp(host) === undefined) return;
-    changeAddress(connection, inOnePiece(hops[at]!));
+    changeAddress(connection, flattenString(hops[at]!));
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { checkRoom, whyNotAdmitted } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
+import { charge, startBudget } from '../core/fairness.ts';
 import type { Handler } from '../core/handler.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
@@ -51,7 +51,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     if (request !== undefined)
       return request.body.isWhole ? end : readOn(connection, request, bytes, start, end);
     const { maxHeader } = server.configuration;
-    const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputSeen);
+    const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputScanned);
     if (parsed === undefined) return start;
     const { head } = parsed;
     const isHandshake = asksForWebSocket(head);
@@ -108,11 +108,11 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       if (request !== undefined) dropBody(request.body);
     },
 
-    lost(connection, error) {
+    onEnd(connection, error) {
       const request = connection.data as Request | undefined;
       // A client that has ended its direction may still wait for the answer.
       if (request !== undefined && (request.body.isWhole || error !== undefined))
-        request.route.lost?.(connection, error);
+        request.route.onEnd?.(connection, error);
       if (request?.body.isWhole) return;
       if (request !== undefined) dropBody(request.body);
       endConnection(connection);
@@ -185,8 +185,8 @@ const goOn = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 function readOn(connection: Connection, request: Request, bytes: Buffer, start: number, end: number): number {
   const { head, route, body } = request;
   try {
-    beginShare(connection);
-    const at = readBody(body, bytes, start, end, () => spendShare(connection, 0));
+    startBudget(connection);
+    const at = readBody(body, bytes, start, end, () => charge(connection, 0));
     if (!body.isWhole) return at;
     establish(connection);
     route.answer(connection, head, bodyContent(body));

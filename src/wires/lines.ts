@@ -1,9 +1,9 @@
 /** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
 import type { Connection } from '../core/connection.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
+import { charge, startBudget } from '../core/fairness.ts';
 import { endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
-import { countMessage, openWithoutHandler } from '../core/processData.ts';
+import { countMessage, openRawSession } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { rememberBytes } from '../diagnostics/recorder.ts';
@@ -98,7 +98,7 @@ export function newLinesWire(chat: Chat): Wire {
     if (room === undefined) {
       // Its history is being read; until then this is the message that the connection is at.
       const bytes = Buffer.from(roomName);
-      connection.unfinished = { isText: true, bytes, start: 0, end: bytes.length };
+      connection.resumableMessage = { isText: true, bytes, start: 0, end: bytes.length };
       return;
     }
     leaveRoom(chat, user);
@@ -108,12 +108,12 @@ export function newLinesWire(chat: Chat): Wire {
 
   /** @returns false while the room that the user wants to go to has its history read */
   function finishGoing(connection: Connection): boolean {
-    const { unfinished } = connection;
-    if (unfinished === undefined) return true;
-    connection.unfinished = undefined;
-    goTo(connection.data as User, (unfinished.bytes as Buffer).toString('utf8'));
-    connection.isHeldBack = connection.unfinished !== undefined;
-    return !connection.isHeldBack;
+    const { resumableMessage } = connection;
+    if (resumableMessage === undefined) return true;
+    connection.resumableMessage = undefined;
+    goTo(connection.data as User, (resumableMessage.bytes as Buffer).toString('utf8'));
+    connection.isThrottled = connection.resumableMessage !== undefined;
+    return !connection.isThrottled;
   }
 
   function obey(user: User, line: string): void {
@@ -147,12 +147,12 @@ export function newLinesWire(chat: Chat): Wire {
     },
 
     begin(connection) {
-      openWithoutHandler(connection, 2);
+      openRawSession(connection, 2);
       show(connection, '* this is Pollywog, a chat; which nick do you want?');
     },
 
     receive(connection, bytes, start, end) {
-      beginShare(connection);
+      startBudget(connection);
       if (!finishGoing(connection)) return start;
       let at = start;
       while (connection.phase === 'open') {
@@ -167,9 +167,9 @@ export function newLinesWire(chat: Chat): Wire {
         at = lineEnd.next;
         countMessage(connection);
         takeLine(connection, line);
-        if (!spendShare(connection, line.length)) return at;
-        if (connection.unfinished !== undefined) {
-          connection.isHeldBack = true;
+        if (!charge(connection, line.length)) return at;
+        if (connection.resumableMessage !== undefined) {
+          connection.isThrottled = true;
           return at;
         }
       }
@@ -185,20 +185,20 @@ export function newLinesWire(chat: Chat): Wire {
       leave(connection);
     },
 
-    lost(connection, error) {
+    onEnd(connection, error) {
       const { input, inputStart, inputEnd } = connection;
       // The last line may lack its end: `printf 'hello' | nc`.
       if (error === undefined && input !== undefined && connection.phase === 'open') {
         connection.input = undefined;
         takeLine(connection, input.subarray(inputStart, inputEnd));
-        connection.unfinished = undefined;
+        connection.resumableMessage = undefined;
       }
       leave(connection);
     },
 
     checkDeadlines(connection) {
       const { now } = connection.server;
-      if (connection.trustLevel === 3 || now - connection.levelAt < typingTimeout) return;
+      if (connection.trustLevel === 3 || now - connection.stageSince < typingTimeout) return;
       lines.close(connection, 0, `no nick within ${typingTimeout / 1000} s; goodbye`);
     },
   };

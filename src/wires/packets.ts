@@ -1,8 +1,8 @@
 /** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
 import type { Connection } from '../core/connection.ts';
-import { beginShare, spendShare } from '../core/fairness.ts';
+import { charge, startBudget } from '../core/fairness.ts';
 import { endConnection } from '../core/outbox.ts';
-import { countMessage, openWithoutHandler } from '../core/processData.ts';
+import { countMessage, openRawSession } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { rememberBytes } from '../diagnostics/recorder.ts';
@@ -44,24 +44,24 @@ export function newPacketsWire(chat: Chat): Wire {
     },
 
     begin(connection) {
-      openWithoutHandler(connection, 1);
+      openRawSession(connection, 1);
     },
 
     receive(connection, bytes, start, end) {
-      rememberBytes(connection, bytes, start + connection.inputSeen, end);
-      beginShare(connection);
+      rememberBytes(connection, bytes, start + connection.inputScanned, end);
+      startBudget(connection);
       let at = start;
       try {
         while (connection.phase === 'open') {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0) break;
           if (!receivePacket(chat, connection, voices, packet)) {
-            connection.isHeldBack = true;
+            connection.isThrottled = true;
             break;
           }
           at += size;
           countMessage(connection);
-          if (!spendShare(connection, size)) break;
+          if (!charge(connection, size)) break;
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
@@ -80,13 +80,13 @@ export function newPacketsWire(chat: Chat): Wire {
       leave(connection);
     },
 
-    lost: leave,
+    onEnd: leave,
 
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
       const { handshakeTimeout } = configuration;
       if (connection.trustLevel === 3 || handshakeTimeout === 0) return;
-      if (now - connection.levelAt >= handshakeTimeout) {
+      if (now - connection.stageSince >= handshakeTimeout) {
         noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
         refuse(connection, `no magic and nick within ${handshakeTimeout / 1000} s`);
       }

@@ -12,7 +12,7 @@ import { refuse } from './http.ts';
 export function newProxyWire(behind: Wire): Wire {
   return {
     name: 'proxy',
-    isEnvelope: true,
+    isWrapper: true,
 
     matches(bytes, start, end, connection) {
       // One header only: the next one is the client's.
@@ -46,7 +46,7 @@ export function newProxyWire(behind: Wire): Wire {
 
     isUrgent: () => false,
     close: endConnection,
-    lost: endConnection,
+    onEnd: endConnection,
     checkDeadlines: connection => behind.checkDeadlines(connection),
   };
 }

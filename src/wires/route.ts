@@ -33,7 +33,7 @@ export interface Route {
    * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
    * be. Called for every request that has begun in the end, with an `error`.
    */
-  lost?(connection: Connection, error: string | undefined): void;
+  onEnd?(connection: Connection, error: string | undefined): void;
   /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */
   close?(connection: Connection, reason: string): void;
   /** Not answered yet: looks at `server.now` whether it is overdue. */

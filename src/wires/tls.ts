@@ -19,7 +19,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
   const handshake = newHandshakeWire(inside);
   return {
     name: 'tls',
-    isEnvelope: true,
+    isWrapper: true,
 
     matches(bytes, start, end, connection) {
       if (bytes[start] !== handshakeRecord || connection.security !== undefined) return false;
@@ -41,7 +41,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
 
     isUrgent: () => false,
     close: endConnection,
-    lost: endConnection,
+    onEnd: endConnection,
     checkDeadlines() {},
   };
 }
@@ -50,7 +50,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
 function newHandshakeWire(inside: Wire): Wire {
   function enter(connection: Connection): void {
     // It begins to be silent now.
-    connection.levelAt = connection.server.now;
+    connection.stageSince = connection.server.now;
     connection.wire = inside;
     inside.begin?.(connection);
   }
@@ -66,7 +66,7 @@ function newHandshakeWire(inside: Wire): Wire {
     isUrgent: () => false,
     close: dropConnection,
 
-    lost(connection, error) {
+    onEnd(connection, error) {
       if (connection.phase !== 'open') return;
       // A port scan or a health check may go no further than this.
       const isLeft = error === undefined || error === 'ECONNRESET';

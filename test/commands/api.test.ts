@@ -420,9 +420,9 @@ describe('with the token', () => {
     const body = '{"room": "pond"}';
     const fields = `${authorized}${json}Content-Length: ${body.length}\r\n\r\n${body}`;
     const said = `[{"nick":"server","text":"${long}"},\n{"nick":"server","text":"${long}"}]\n`;
-    const inOnePiece = await exchange(server.port, `POST /api/history HTTP/1.0\r\n${fields}`);
-    assert.equal(content(inOnePiece), said);
-    assert.doesNotMatch(inOnePiece.toString('latin1', 0, 1000), /chunked/);
+    const flattenString = await exchange(server.port, `POST /api/history HTTP/1.0\r\n${fields}`);
+    assert.equal(content(flattenString), said);
+    assert.doesNotMatch(flattenString.toString('latin1', 0, 1000), /chunked/);
     const inChunks = await exchange(server.port, `POST /api/history HTTP/1.1\r\nHost: x\r\n${fields}`);
     assert.match(inChunks.toString(), /\r\nTransfer-Encoding: chunked\r\n.*\r\n0\r\n\r\n$/s);
     const old = await exchange(

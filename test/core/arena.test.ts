@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Chunk, recycleArena, reserve } from '../../src/core/arena.ts';
+import { type Chunk, reserve, resetOutputArena } from '../../src/core/arena.ts';
 import { slotCount, slotSize } from '../../src/core/regions.ts';
-import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 
 interface Written {
   readonly chunk: Chunk;
@@ -28,32 +28,32 @@ function assertUnharmed({ chunk, start, end, byte }: Written): void {
 }
 
 test('the turn’s memory is used again in the next turn', () => {
-  recycleArena();
+  resetOutputArena();
   const first = write(100, 1);
-  recycleArena();
+  resetOutputArena();
   const second = write(100, 2);
-  assert.equal(first.chunk.bytes, turnMemory);
+  assert.equal(first.chunk.bytes, ioArena);
   assert.deepEqual([second.chunk, second.start], [first.chunk, first.start]);
 });
 
 test('a slot is filled before the next one is begun, and lies inside its bounds', () => {
-  recycleArena();
+  resetOutputArena();
   const written = Array.from({ length: 2 * slotCount }, () => write(slotSize / 2, 3));
   assert.equal(new Set(written.map(({ chunk }) => chunk)).size, slotCount);
   const extra = write(10, 4);
-  assert.notEqual(extra.chunk.bytes, turnMemory, 'then memory outside serves');
+  assert.notEqual(extra.chunk.bytes, ioArena, 'then memory outside serves');
   for (const one of [...written, extra]) assertUnharmed(one);
-  recycleArena();
+  resetOutputArena();
 });
 
 test('a frame larger than a slot gets memory of its own, which outlives the turn', () => {
-  recycleArena();
+  resetOutputArena();
   const large = write(slotSize + 1, 5);
-  assert.ok(large.chunk.outlivesTurn);
-  recycleArena();
+  assert.ok(large.chunk.isPersistent);
+  resetOutputArena();
   for (let i = 0; i < 3 * slotCount; i++) write(slotSize, 6);
   assertUnharmed(large);
-  recycleArena();
+  resetOutputArena();
 });
 
 test('a pinned chunk is never handed out, and comes back when it is unpinned', () => {
@@ -86,15 +86,15 @@ test('a pinned chunk is never handed out, and comes back when it is unpinned', (
           const [one] = at < pinned.length ? pinned.splice(at, 1) : [];
           if (one !== undefined) one.chunk.pins--;
         }
-        recycleArena();
+        resetOutputArena();
       }
       for (const { chunk } of pinned) chunk.pins--;
-      recycleArena();
+      resetOutputArena();
     }),
     { seed: 6455, numRuns: 150 },
   );
   // All slots are there again: nothing was lost on the way.
   const slots = new Set<Chunk>();
   for (let i = 0; i < slotCount + 2; i++) slots.add(write(slotSize, 0).chunk);
-  assert.equal([...slots].filter(({ bytes }) => bytes === turnMemory).length, slotCount);
+  assert.equal([...slots].filter(({ bytes }) => bytes === ioArena).length, slotCount);
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { bytesArrived, comeToTurn, markReadable } from '../../src/core/poll.ts';
+import { comeToTurn, onData, scheduleRead } from '../../src/core/poll.ts';
 import { landingSize } from '../../src/core/regions.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import type { Wire } from '../../src/core/wire.ts';
@@ -16,11 +16,11 @@ test('an early turn reads what came, and not those who had their share already: 
     name: 'fake',
     isUrgent: () => false,
     close() {},
-    lost() {},
+    onEnd() {},
     checkDeadlines() {},
     receive(connection, _bytes, _start, end) {
       reads.push([connection, server.counters.turns]);
-      connection.isHeldBack = false;
+      connection.isThrottled = false;
       return end;
     },
   };
@@ -28,11 +28,11 @@ test('an early turn reads what came, and not those who had their share already: 
   heldBack.connection.input = Buffer.alloc(1);
   heldBack.connection.inputStart = 0;
   heldBack.connection.inputEnd = 1;
-  heldBack.connection.isHeldBack = true;
-  markReadable(heldBack.connection);
+  heldBack.connection.isThrottled = true;
+  scheduleRead(heldBack.connection);
 
   const ended = serverLoop(server, () => {});
-  for (let i = 0; i < 3; i++) bytesArrived(newcomer.connection, Buffer.alloc(landingSize), landingSize);
+  for (let i = 0; i < 3; i++) onData(newcomer.connection, Buffer.alloc(landingSize), landingSize);
   while (reads.length < 2) await new Promise(setImmediate);
   assert.deepEqual(
     reads.map(([connection, turn]) => [connection === newcomer.connection, turn]),

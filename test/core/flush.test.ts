@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { flush, writeDone } from '../../src/core/flush.ts';
-import { doomed, endConnection, markDirty } from '../../src/core/outbox.ts';
-import { arrivals } from '../../src/core/poll.ts';
+import { flush, onWriteComplete } from '../../src/core/flush.ts';
+import { doomed, endConnection, scheduleFlush } from '../../src/core/outbox.ts';
+import { readyEvents } from '../../src/core/poll.ts';
 import { sendToAll } from '../../src/core/send.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -15,7 +15,7 @@ const asSent = (text: string) => frame(opcode.text, text, { key: null });
 function drain({ connection, socket }: FakeConnection): void {
   if (!socket.isBusy) return;
   socket.drain();
-  writeDone(connection, undefined);
+  onWriteComplete(connection, undefined);
 }
 
 test('a connection is written to once a turn, however much was said', () => {
@@ -47,23 +47,23 @@ test('our end follows what is queued, and the connection goes when the peer has 
   assert.deepEqual(doomed, []);
   connection.hasPeerEnded = true;
   drain({ connection, socket });
-  writeDone(connection, undefined);
+  onWriteComplete(connection, undefined);
   flush();
   assert.deepEqual(doomed.splice(0), [connection]);
 });
 
 test('someone who had ended while held back is found to be over in the next turn, not in the flush', () => {
   const { connection } = open();
-  connection.isHeldBack = true;
+  connection.isThrottled = true;
   connection.hasPeerEnded = true;
   connection.handler = {
     name: 'test',
     message() {},
     closed: () => assert.fail('the flush calls no handler'),
   };
-  markDirty(connection);
+  scheduleFlush(connection);
   flush();
-  assert.deepEqual(arrivals.ended.splice(0), [{ connection, error: undefined }]);
+  assert.deepEqual(readyEvents.ended.splice(0), [{ connection, error: undefined }]);
 });
 
 test('a write that fails loses its connection, and no other', () => {
@@ -72,7 +72,7 @@ test('a write that fails loses its connection, and no other', () => {
   sendText(bad.connection, 'never sent');
   sendText(good.connection, 'sent');
   flush();
-  assert.deepEqual(arrivals.ended.splice(0), [{ connection: bad.connection, error: 'EPIPE' }]);
+  assert.deepEqual(readyEvents.ended.splice(0), [{ connection: bad.connection, error: 'EPIPE' }]);
   assert.equal(bad.connection.queue.size, 0);
   assert.deepEqual(good.socket.written(), asSent('sent'));
 });

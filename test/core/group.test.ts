@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
 import { join, leave, newGroup, publish } from '../../src/core/group.ts';
-import { settleBurst } from '../../src/core/outbox.ts';
+import { flushFanout } from '../../src/core/outbox.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
 import type { Message } from '../../src/protocol/websocket/message.ts';
@@ -18,7 +18,7 @@ const text = (words: string): Message => ({
 const open = () => openFakeConnection(newFakeServer(), undefined).connection;
 
 function told(connection: Connection): string {
-  settleBurst();
+  flushFanout();
   return queuedBytes(connection).toString('latin1');
 }
 

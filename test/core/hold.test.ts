@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
-import { hasHeldInput, holdBack, isHeld, resume } from '../../src/core/hold.ts';
+import { areMessagesPaused, hasPausedInput, pauseMessages, resumeMessages } from '../../src/core/hold.ts';
 import { dirty } from '../../src/core/outbox.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { messageText } from '../../src/protocol/websocket/message.ts';
@@ -16,7 +16,7 @@ function openBusy(...options: string[]) {
     name: 'busy',
     message(connection, message) {
       got.push(messageText(message));
-      holdBack(connection);
+      pauseMessages(connection);
     },
     closed: (_, code) => codes.push(code),
   };
@@ -36,7 +36,7 @@ test('a connection that is held back gets its messages one by one, each when it 
     ['one', 'two'],
     ['one', 'two', 'three'],
   ]) {
-    resume(connection);
+    resumeMessages(connection);
     at = readSocketData(connection, bytes, at, bytes.length);
     assert.deepEqual(got, due);
   }
@@ -50,7 +50,7 @@ test('its pings are answered while they come first, those behind a message when 
   const at = readSocketData(connection, bytes, 0, bytes.length);
   assert.equal(at, front.length);
   assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01a\x8a\x01b');
-  resume(connection);
+  resumeMessages(connection);
   assert.equal(readSocketData(connection, bytes, at, bytes.length), bytes.length);
   assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01a\x8a\x01b\x8a\x01c');
   assert.deepEqual(got, ['one', 'two']);
@@ -58,19 +58,19 @@ test('its pings are answered while they come first, those behind a message when 
 
 test('a fragment waits, and a ping between fragments is answered', () => {
   const { connection, got } = openBusy();
-  holdBack(connection);
+  pauseMessages(connection);
   const bytes = Buffer.concat([
     frame(opcode.text, 'he', { fin: false }),
     frame(opcode.ping, 'p'),
     frame(opcode.continuation, 'llo'),
   ]);
   assert.equal(readSocketData(connection, bytes, 0, bytes.length), 0);
-  resume(connection);
+  resumeMessages(connection);
   // All but the last byte: held back again in the middle of a frame.
   const at = readSocketData(connection, bytes, 0, bytes.length - 1);
-  holdBack(connection);
+  pauseMessages(connection);
   assert.equal(readSocketData(connection, bytes, at, bytes.length), at);
-  resume(connection);
+  resumeMessages(connection);
   assert.equal(readSocketData(connection, bytes, at, bytes.length), bytes.length);
   assert.deepEqual(got, ['hello']);
   assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01p');
@@ -78,7 +78,7 @@ test('a fragment waits, and a ping between fragments is answered', () => {
 
 test('its close is noticed', () => {
   const { connection, codes } = openBusy();
-  holdBack(connection);
+  pauseMessages(connection);
   const bytes = closeFrame(1000);
   readSocketData(connection, bytes, 0, bytes.length);
   assert.deepEqual([codes, connection.phase], [[1000], 'ending']);
@@ -89,14 +89,14 @@ test('once we close it ourselves, what waited is passed over and the answer is f
   const bytes = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.text, 'two'), closeFrame(1001)]);
   const at = readSocketData(connection, bytes, 0, bytes.length);
   websocket.close(connection, 1001, '');
-  assert.equal(isHeld(connection), false);
+  assert.equal(areMessagesPaused(connection), false);
   readSocketData(connection, bytes, at, bytes.length);
   assert.deepEqual([got, codes], [['one'], [1001]]);
 });
 
 test('it is pinged, and not given up for a pong that we may not have come to', () => {
   const { server, connection } = openBusy('--ping-interval', '10s', '--pong-timeout', '20s');
-  holdBack(connection);
+  pauseMessages(connection);
   connection.heardAt = server.now;
   for (let second = 0; second < 120; second++) {
     server.now += 1000;
@@ -104,7 +104,7 @@ test('it is pinged, and not given up for a pong that we may not have come to', (
   }
   assert.equal(connection.endpoint?.state, 'OPEN');
   assert.equal(queuedBytes(connection).length, 2 * 4, 'four pings: so a peer that has gone is found out');
-  resume(connection);
+  resumeMessages(connection);
   for (let second = 0; second < 60; second++) {
     server.now += 1000;
     websocket.checkDeadlines(connection);
@@ -114,7 +114,7 @@ test('it is pinged, and not given up for a pong that we may not have come to', (
 
 test('its idle time and its closing handshake have their ends as ever', () => {
   const { server, connection } = openBusy('--close-timeout', '5s');
-  holdBack(connection);
+  pauseMessages(connection);
   websocket.close(connection, 1001, '');
   server.now += 6000;
   websocket.checkDeadlines(connection);
@@ -124,12 +124,12 @@ test('its idle time and its closing handshake have their ends as ever', () => {
 test('to resume it has the flush look at it; to resume what is not held does nothing', () => {
   dirty.length = 0;
   const { connection } = openBusy();
-  resume(connection);
-  assert.deepEqual([dirty.length, connection.isHeldBack], [0, false]);
-  holdBack(connection);
-  assert.equal(hasHeldInput(connection), false);
+  resumeMessages(connection);
+  assert.deepEqual([dirty.length, connection.isThrottled], [0, false]);
+  pauseMessages(connection);
+  assert.equal(hasPausedInput(connection), false);
   connection.input = Buffer.from('x');
-  assert.equal(hasHeldInput(connection), true);
-  resume(connection);
-  assert.deepEqual([dirty, connection.isHeldBack, hasHeldInput(connection)], [[connection], true, false]);
+  assert.equal(hasPausedInput(connection), true);
+  resumeMessages(connection);
+  assert.deepEqual([dirty, connection.isThrottled, hasPausedInput(connection)], [[connection], true, false]);
 });

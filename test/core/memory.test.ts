@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { newLastingChunk, outputMemory } from '../../src/core/arena.ts';
 import type { Connection } from '../../src/core/connection.ts';
 import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
-import { appendRange, clearQueue, landInFlight, putInFlight, queuedRanges } from '../../src/core/queue.ts';
+import { appendRange, clearQueue, putInFlight, queuedRanges, releaseInFlight } from '../../src/core/queue.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import type { Server } from '../../src/core/server.ts';
 import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
@@ -59,7 +59,7 @@ test('a frame in the queues of many counts once, as long as one of them or a wri
   putInFlight(last!, ranges);
   clearQueue(last!);
   assert.equal(outputMemory.held - before, MiB, 'the system still reads from it');
-  landInFlight(last!);
+  releaseInFlight(last!);
   assert.equal(outputMemory.held, before);
 });
 
@@ -106,7 +106,7 @@ test('a connection is dropped at once while the system still holds a long write 
   putInFlight(connection.queue, [{ chunk, start: 0, end: 2 * MiB }]);
   enforceMemory(server);
   assert.equal(connection.phase, 'gone');
-  landInFlight(connection.queue);
+  releaseInFlight(connection.queue);
   assert.equal(outputMemory.held, before);
 });
 

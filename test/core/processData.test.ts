@@ -60,7 +60,7 @@ test('a handler that throws while a connection is lost takes nothing else with i
     },
   };
   const { connection } = openFakeConnection(server, handler);
-  assert.doesNotThrow(() => websocket.lost(connection, 'ECONNRESET'));
+  assert.doesNotThrow(() => websocket.onEnd(connection, 'ECONNRESET'));
   assert.equal(connection.endpoint!.state, 'CLOSED');
 });
 
@@ -75,12 +75,12 @@ test('the handler hears once that its connection is over', () => {
   const { connection } = openFakeConnection(server, handler);
   const bytes = closeFrame(4001, 'bye');
   readSocketData(connection, bytes, 0, bytes.length);
-  websocket.lost(connection, undefined);
-  websocket.lost(connection, 'EPIPE');
+  websocket.onEnd(connection, undefined);
+  websocket.onEnd(connection, 'EPIPE');
   assert.deepEqual(closed, [[4001, 'bye']]);
 
   const lost = openFakeConnection(server, handler).connection;
-  websocket.lost(lost, 'ECONNRESET');
+  websocket.onEnd(lost, 'ECONNRESET');
   assert.deepEqual(closed.slice(1), [[1006, 'ECONNRESET']]);
 });
 

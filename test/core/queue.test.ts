@@ -4,17 +4,17 @@ import { type Chunk, newLastingChunk } from '../../src/core/arena.ts';
 import {
   appendRange,
   clearQueue,
-  keepBeyondTurn,
-  landInFlight,
+  detachFromArena,
   newQueue,
   putInFlight,
   queuedRanges,
   type Range,
+  releaseInFlight,
 } from '../../src/core/queue.ts';
 
 function turnChunk(text: string): Chunk {
   const bytes = Buffer.from(text);
-  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, outlivesTurn: false };
+  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, isPersistent: false };
 }
 
 const textOf = (ranges: readonly Range[]) =>
@@ -51,8 +51,8 @@ test('what is in flight is counted and pinned, and cleared by nothing but its la
   assert.deepEqual([queue.size, queuedRanges(queue).length], [8, 0]);
 
   appendRange(queue, two, 1, 3);
-  landInFlight(queue);
-  landInFlight(queue);
+  releaseInFlight(queue);
+  releaseInFlight(queue);
   assert.deepEqual([one.pins, two.pins, queue.size, queue.inFlightSize], [0, 0, 2, 0]);
   assert.deepEqual(textOf(queuedRanges(queue)), ['wo']);
 });
@@ -62,13 +62,13 @@ test('what is kept beyond the turn stays as it was, whatever becomes of the turn
   const chunk = turnChunk('first second third');
   appendRange(queue, chunk, 0, 6);
   appendRange(queue, chunk, 13, 18);
-  keepBeyondTurn(queue);
+  detachFromArena(queue);
   chunk.bytes.fill('x');
   assert.deepEqual(textOf(queuedRanges(queue)), ['first third']);
 
   const later = turnChunk(' fourth');
   appendRange(queue, later, 0, 7);
-  keepBeyondTurn(queue);
+  detachFromArena(queue);
   later.bytes.fill('x');
   assert.deepEqual(
     textOf(queuedRanges(queue)),
@@ -89,7 +89,7 @@ test('a large frame that many are to get is shared by their queues, not copied',
     appendRange(queue, small, 0, 5);
     appendRange(queue, large, 0, 100_000);
     appendRange(queue, small, 0, 2);
-    keepBeyondTurn(queue);
+    detachFromArena(queue);
     small.bytes.fill('x');
     assert.deepEqual(textOf(queuedRanges(queue)), ['small', 'L'.repeat(100_000), 'sm']);
     assert.equal(queuedRanges(queue)[1]!.chunk, large);
@@ -101,7 +101,7 @@ test('keeping a long backlog of small messages takes little more memory than the
   const chunk = turnChunk('0123456789');
   for (let i = 0; i < 10_000; i++) {
     appendRange(queue, chunk, 0, 10);
-    keepBeyondTurn(queue);
+    detachFromArena(queue);
   }
   assert.equal(queue.size, 100_000);
   const chunks = new Set(queuedRanges(queue).map(range => range.chunk));

@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
 import type { Connection } from '../../src/core/connection.ts';
-import { settleBurst } from '../../src/core/outbox.ts';
-import { sendControl, sendMessage, sendToAll, settleSending } from '../../src/core/send.ts';
+import { flushFanout } from '../../src/core/outbox.ts';
+import { finishFanouts, sendControl, sendMessage, sendToAll } from '../../src/core/send.ts';
 import { largestDeflated } from '../../src/protocol/limits.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
-import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
 import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
 
@@ -16,7 +16,7 @@ const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>
 
 function tellAll(members: readonly Connection[], bytes: Uint8Array, except?: Connection): void {
   sendToAll(members, except, true, bytes, 0, bytes.length);
-  settleSending();
+  finishFanouts();
 }
 
 function framesOf(bytes: Buffer): RawFrame[] {
@@ -68,9 +68,9 @@ test('control frames are sent whole', () => {
 
 test('bytes that lie in the turn’s memory are sent as well as those from elsewhere', () => {
   const connection = open();
-  turnMemory.write('from the turn', 1000);
-  sendMessage(connection, true, turnMemory, 1000, 1013);
-  turnMemory.fill(0, 1000, 1013);
+  ioArena.write('from the turn', 1000);
+  sendMessage(connection, true, ioArena, 1000, 1013);
+  ioArena.fill(0, 1000, 1013);
   assert.equal(queuedBytes(connection).toString('latin1', 2), 'from the turn');
 });
 
@@ -161,7 +161,7 @@ test('a burst to many is one range for each of them, and keeps its place among w
   say('d');
   say('e', one);
   say('f');
-  settleBurst();
+  flushFanout();
   assert.equal(queuedBytes(one!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01f');
   assert.equal(queuedBytes(other!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01d\x81\x01e\x81\x01f');
   assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);

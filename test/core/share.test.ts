@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { beginShare, mayInflate, readLater } from '../../src/core/fairness.ts';
+import { injectInput, mayInflate, startBudget } from '../../src/core/fairness.ts';
 import { turnShare } from '../../src/protocol/limits.ts';
 import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { endEndpoint, receive } from '../../src/protocol/websocket/endpoint.ts';
@@ -14,10 +14,10 @@ test('input that comes by another way waits behind what is there, and is not rea
   connection.input = Buffer.from('..one..');
   connection.inputStart = 2;
   connection.inputEnd = 5;
-  readLater(connection, Buffer.from('two'));
+  injectInput(connection, Buffer.from('two'));
   assert.equal(connection.input.toString('utf8', connection.inputStart, connection.inputEnd), 'onetwo');
   assert.equal(connection.bytesIn, 3);
-  assert.ok(connection.isHeldBack && connection.isDirty);
+  assert.ok(connection.isThrottled && connection.isWriteQueued);
   assert.equal(connection.isReading, false);
 });
 
@@ -34,7 +34,7 @@ function openInflating(count: number) {
     });
     receive(endpoint, { ...recorder, mayInflate: () => false }, newRecord(endpoint), bytes, 0, bytes.length);
     const ask = () => {
-      beginShare(connection);
+      startBudget(connection);
       return mayInflate(connection);
     };
     /** Asks in a turn's share, and again when that is spent. */
@@ -43,7 +43,7 @@ function openInflating(count: number) {
       inflateSome(endpoint.inflating!.inflation);
       work.done += turnShare;
       assert.equal(mayInflate(connection), false);
-      assert.equal(connection.isHeldBack, true);
+      assert.equal(connection.isThrottled, true);
       assert.equal(ask(), false);
     };
     return { server, connection, endpoint, ask, useGo };
@@ -55,7 +55,7 @@ test('large messages are inflated one at a time, in the order they came; the oth
   assert.deepEqual([first!.ask(), second!.ask(), third!.ask()], [true, false, false]);
   assert.ok(first!.endpoint.inflating!.inflation.size > 0);
   assert.equal(second!.endpoint.inflating!.inflation.size, 0);
-  assert.deepEqual([first!.connection.isHeldBack, second!.connection.isHeldBack], [false, true]);
+  assert.deepEqual([first!.connection.isThrottled, second!.connection.isThrottled], [false, true]);
   for (const other of [second!, third!]) other.useGo();
   // The first to ask is not the first in line for that.
   assert.deepEqual([third!.ask(), second!.ask(), first!.ask()], [false, false, true]);

@@ -1,7 +1,7 @@
 /** What is known of connections that have ended, and for how long. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dropFaulty } from '../../src/core/guard.ts';
+import { dropOnException } from '../../src/core/guard.ts';
 import type { Handler } from '../../src/core/handler.ts';
 import { openSession } from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
@@ -100,7 +100,7 @@ for (const [errno, meaning] of lost) {
     const connection = opened();
     receive(connection, frame(opcode.text, 'x'));
     noteLost(connection, errno);
-    websocket.lost(connection, errno);
+    websocket.onEnd(connection, errno);
     noteLost(connection, 'EPIPE');
     free(connection);
     const [ended] = findEnded(connection.id);
@@ -127,7 +127,7 @@ test('our own faults are called so', t => {
   assert.deepEqual([ended?.by, ended?.sent?.code], ['server', 1011]);
 
   const faulty = opened();
-  dropFaulty(faulty, new Error('inside'));
+  dropOnException(faulty, new Error('inside'));
   free(faulty);
   assert.equal(findEnded(faulty.id)[0]?.why, 'a fault of ours, which the log has as "internal error"');
 });

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import { sendControl, sendToAll, settleSending } from '../../src/core/send.ts';
+import { finishFanouts, sendControl, sendToAll } from '../../src/core/send.ts';
 import { removeEntry } from '../../src/core/table.ts';
 import { lastFrames } from '../../src/diagnostics/closedConnections.ts';
 import { makeRoomForFrames, rememberBytes } from '../../src/diagnostics/recorder.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
-import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
@@ -76,10 +76,10 @@ test("in the turn's memory and elsewhere, wherever a payload lies, what is remem
   for (let size = 0; size <= 24; size++) {
     const payload = Buffer.from('abcdefghijklmnopqrstuvwxyz').subarray(0, size);
     const bytes = frame(opcode.text, payload, { key: Buffer.from([0x81, 0xfe, 3, 0x90]) });
-    for (const start of [0, 1, 2, 3, turnMemory.length - bytes.length]) {
+    for (const start of [0, 1, 2, 3, ioArena.length - bytes.length]) {
       const [here, there] = [open(), open()];
-      bytes.copy(turnMemory, start);
-      readSocketData(here, turnMemory, start, start + bytes.length);
+      bytes.copy(ioArena, start);
+      readSocketData(here, ioArena, start, start + bytes.length);
       receive(there, Buffer.from(bytes));
       const head = payload.subarray(0, 20).toString();
       const part = size === 0 ? '' : `: "${head}"${size > 20 ? ' …' : ''}`;
@@ -125,7 +125,7 @@ function burst(members: readonly Connection[]): void {
       const bytes = Buffer.from(`${count}-${i}${'x'.repeat(i === count - 1 ? 200 : 0)}`);
       sendToAll(members, sender, true, bytes, 0, bytes.length);
     }
-    settleSending();
+    finishFanouts();
     assert.equal(
       shown(two).at(-1),
       `> text, ${Buffer.byteLength(`${count}-${count - 1}`) + 200} bytes: "${`${count}-${count - 1}`.padEnd(20, 'x')}" …`,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import { sendToAll, settleSending } from '../../src/core/send.ts';
+import { finishFanouts, sendToAll } from '../../src/core/send.ts';
 import { recordEnded } from '../../src/diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
 import { echo } from '../../src/handlers/echo.ts';
@@ -67,7 +67,7 @@ test('forty-eight bytes of a payload are shown, and each frame of a burst', () =
   const texts = ['one', 'two', 'x'.repeat(300)];
   const heard = said(() => {
     for (const text of texts) sendToAll(members, undefined, true, Buffer.from(text), 0, text.length);
-    settleSending();
+    finishFanouts();
   });
   traceConnection('off');
   const id = `info  frame id=${members[1]!.id}`;

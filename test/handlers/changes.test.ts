@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { settleSending } from '../../src/core/send.ts';
+import { finishFanouts } from '../../src/core/send.ts';
 import {
   addUser,
   enterRoom,
@@ -35,11 +35,11 @@ function openPond() {
     },
     endTurn() {
       settleChanges(chat);
-      settleSending();
+      finishFanouts();
     },
     /** What the user was told since the last time. */
     told({ connection }: User): string[] {
-      settleSending();
+      finishFanouts();
       const all = queuedBytes(connection);
       const lines = all.toString('utf8', read.get(connection) ?? 0).split('\n');
       read.set(connection, all.length);

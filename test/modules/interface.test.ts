@@ -118,7 +118,7 @@ describe('a connection', () => {
       }
       export function command(words, server) { return [server.state, server.connections.size, server.members('all')]; }`);
     const client = connect(server, 'mod');
-    websocket.lost(client.connection, 'ECONNRESET');
+    websocket.onEnd(client.connection, 'ECONNRESET');
     assert.deepEqual(await callHandler(server, 'mod', []), [['mine', false, 1006, 'ECONNRESET', 1], 0, 0]);
     assert.deepEqual(client.heard(), []);
   });
@@ -146,7 +146,7 @@ describe('a connection', () => {
     (slow.connection.socket as unknown as { isBusy: boolean }).isBusy = true;
     speaker.say('1', '2', '3', '4');
     assert.equal(slow.heard().length, 2);
-    assert.equal(slow.connection.hasFallenBehind, true);
+    assert.equal(slow.connection.isSlowConsumer, true);
     assert.equal(speaker.heard().length, 4);
   });
 });
@@ -164,17 +164,17 @@ test('groups are spoken to together, the sender left out if so wished', async ()
     '--probation',
     '0',
   );
-  const { settleSending } = await import('../../src/core/send.ts');
+  const { finishFanouts } = await import('../../src/core/send.ts');
   const [a, b, c] = [connect(server, 'mod'), connect(server, 'mod'), connect(server, 'mod')];
   a.say('join g', 'join g');
   b.say('join g');
   c.say('join h');
   a.say('all g', 'others g', 'count g', 'count nobody', 'all nobody');
-  settleSending();
+  finishFanouts();
   const other = `<${Buffer.from('others g').toString('hex')}>`;
   assert.deepEqual([a.heard(), b.heard(), c.heard()], [['all g', '2', '0'], ['all g', other], []]);
   b.say('leave g', 'leave g', 'leave never');
-  websocket.lost(a.connection, undefined);
+  websocket.onEnd(a.connection, undefined);
   c.say('count g');
   assert.deepEqual(c.heard(), ['0']);
 });

@@ -137,12 +137,12 @@ describe('a version that throws while on probation', () => {
     );
     await reload(server);
     client.say('fine');
-    const { settleSending } = await import('../../src/core/send.ts');
-    settleSending();
+    const { finishFanouts } = await import('../../src/core/send.ts');
+    finishFanouts();
     assert.deepEqual(client.heard(), ['fine', `<${Buffer.from('kept').toString('hex')}>`, 'fine']);
     assert.equal(await callHandler(server, 'mod', []), 1);
     client.say('fail', 'x');
-    settleSending();
+    finishFanouts();
     assert.deepEqual(client.heard(), ['v1 1 1', 'v1 2 2']);
     assert.deepEqual(await callHandler(server, 'mod', []), { total: 2 });
   });
@@ -165,7 +165,7 @@ describe('a version that throws while on probation', () => {
       folder.write('mod.mjs', whole);
       await reload(server);
       if (part === 'opened') assert.deepEqual(connect(server, 'mod').heard(), ['welcome']);
-      if (part === 'closed') websocket.lost(client.connection, undefined);
+      if (part === 'closed') websocket.onEnd(client.connection, undefined);
       if (part === 'command') assert.equal(await callHandler(server, 'mod', []), 'none');
       assert.equal(moduleStates(server)[0]?.state, 'rolled back', part);
       if (part === 'closed') assert.equal(await callHandler(server, 'mod', []), 'closed');
@@ -286,7 +286,7 @@ describe('while a promise is pending', () => {
     for (const word of ['1', 'reject']) {
       const client = connect(server, 'mod');
       client.say(word);
-      websocket.lost(client.connection, 'ECONNRESET');
+      websocket.onEnd(client.connection, 'ECONNRESET');
       await callHandler(server, 'mod', []);
       await settle();
       assert.deepEqual(client.heard(), []);

@@ -9,7 +9,7 @@ import {
   startClosing,
 } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
-import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import {
   type EndpointSetup,
   type EventRecord,
@@ -160,9 +160,9 @@ test('an endpoint works where WebAssembly reaches as elsewhere, at any place', (
   for (const offset of [0, 1, 1000, 65_535]) {
     const { endpoint, record, events, peer } = newEnd();
     const bytes = Buffer.concat([peer('text', 'Hällo'.repeat(50)), peer('ping', 'now')]);
-    bytes.copy(turnMemory, offset);
+    bytes.copy(ioArena, offset);
     assert.equal(
-      receive(endpoint, recorder, record, turnMemory, offset, offset + bytes.length),
+      receive(endpoint, recorder, record, ioArena, offset, offset + bytes.length),
       offset + bytes.length,
     );
     assert.match(events().join(), /^text .*,sends pong "now"$/);

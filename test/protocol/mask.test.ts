@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import wabt from 'wabt';
-import { advanceKey, turnMemory, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
+import { advanceKey, ioArena, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
 
 const source = new URL('../../../src/protocol/websocket/', import.meta.url);
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
@@ -21,10 +21,10 @@ function assertUnmasks(masked: Uint8Array, offset: number, key: number): void {
   const isAscii = expected.every(byte => byte < 0x80);
   const elsewhere = Buffer.alloc(offset + masked.length + 20, 0x5a);
   for (const [memory, run] of [
-    [turnMemory, unmask],
+    [ioArena, unmask],
     [elsewhere, unmask],
     [Buffer.from(elsewhere), unmaskPlain],
-    [turnMemory, unmaskPlain],
+    [ioArena, unmaskPlain],
   ] as const) {
     const end = offset + masked.length;
     memory.fill(0x5a, 0, end + 20);
@@ -78,12 +78,12 @@ test('tells of a single byte that is not ASCII, wherever it stands', () => {
 });
 
 test('unmasks up to the last byte of the memory', () => {
-  const end = turnMemory.length;
+  const end = ioArena.length;
   const text = Buffer.from('the last bytes that there are');
   const key = -559038737;
-  turnMemory.set(maskedByRfc(text, key), end - text.length);
-  assert.equal(unmask(turnMemory, end - text.length, end, key), 0);
-  assert.deepEqual(turnMemory.subarray(end - text.length), text);
+  ioArena.set(maskedByRfc(text, key), end - text.length);
+  assert.equal(unmask(ioArena, end - text.length, end, key), 0);
+  assert.deepEqual(ioArena.subarray(end - text.length), text);
 });
 
 test('a payload unmasked in pieces, the key advanced by each, is the same as in one', () => {

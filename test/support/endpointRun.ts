@@ -12,7 +12,7 @@ import {
   startClosing,
 } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
-import { turnMemory } from '../../src/protocol/websocket/mask.ts';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 
 export interface EndpointSetup {
   readonly role: Role;
@@ -124,7 +124,7 @@ export function eventsOf(
     const given = rest.length + to - from;
     // Other alignments each time; and what stands around the bytes is not theirs to change.
     const offset = (place === 'turn memory' ? turnOffset : 0) + guard.length + (index % 17);
-    const memory = place === 'turn memory' ? turnMemory : Buffer.alloc(offset + given + guard.length);
+    const memory = place === 'turn memory' ? ioArena : Buffer.alloc(offset + given + guard.length);
     const end = offset + given;
     guard.copy(memory, offset - guard.length);
     guard.copy(memory, end);

@@ -24,7 +24,7 @@ const KiB = 1024;
 
 /** A chunk of the arena, whose bytes are used again for other frames in the next turn. */
 function newTurnChunk(size: number): Chunk {
-  return { ...newLastingChunk(size), outlivesTurn: false };
+  return { ...newLastingChunk(size), isPersistent: false };
 }
 
 /** Puts a frame into the chunk. @returns where it is */

@@ -27,7 +27,7 @@ test('a body in the smallest of chunks is read a share at a time', () => {
     const before = work.done;
     at = connection.wire.receive(connection, bytes, at, bytes.length);
     assert.ok(work.done - before <= turnShare + 1);
-    assert.equal(connection.isHeldBack, content === '');
+    assert.equal(connection.isThrottled, content === '');
   }
   assert.equal(content, 'x'.repeat(count));
   // Two lines a chunk.

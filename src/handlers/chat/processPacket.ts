@@ -62,7 +62,7 @@ function takeNick(
 function climb(connection: Connection): void {
   connection.trustLevel++;
   if (connection.trustLevel === 3) establish(connection);
-  connection.levelAt = connection.server.now;
+  connection.stageSince = connection.server.now;
 }
 
 /** Level 3: one command, from someone who has a nick. @returns false while the room's history is being read */

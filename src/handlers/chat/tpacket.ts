@@ -1,6 +1,6 @@
-import { spendShare } from '../../core/fairness.ts';
+import { charge } from '../../core/fairness.ts';
 import type { Handler } from '../../core/handler.ts';
-import { leaveUnfinished } from '../../core/unfinished.ts';
+import { deferRest } from '../../core/unfinished.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import { leaveChat, settleChanges } from './chat.ts';
@@ -18,7 +18,7 @@ export function newTpacketHandler(chat: Chat): Handler {
     name: 'tpacket',
     opened(connection) {
       connection.trustLevel = 1;
-      connection.levelAt = connection.server.now;
+      connection.stageSince = connection.server.now;
     },
 
     message(connection, message) {
@@ -30,11 +30,11 @@ export function newTpacketHandler(chat: Chat): Handler {
           if (size === 0)
             throw new ProtocolError(CloseCode.PolicyViolation, 'a packet that its message cuts short');
           if (!receivePacket(chat, connection, voices, packet)) {
-            connection.isHeldBack = true;
-            return leaveUnfinished(connection, message, at);
+            connection.isThrottled = true;
+            return deferRest(connection, message, at);
           }
           at += size;
-          if (at < end && !spendShare(connection, size)) return leaveUnfinished(connection, message, at);
+          if (at < end && !charge(connection, size)) return deferRest(connection, message, at);
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;

@@ -1,7 +1,7 @@
 /** Who asked for what is sent, and who is merely told. */
 import type { Connection } from '../../core/connection.ts';
-import { isHeld } from '../../core/hold.ts';
-import { sendMessage, sendUnasked } from '../../core/send.ts';
+import { areMessagesPaused } from '../../core/hold.ts';
+import { sendMessage, sendPush } from '../../core/send.ts';
 
 /** Whose message is being handled. */
 let asking: Connection | undefined;
@@ -12,5 +12,5 @@ export function setAsking(connection: Connection | undefined): void {
 
 /** Answers are bounded by this: who does not read them is not read from. What nobody asked for needs a bound of its own. */
 export function senderFor(connection: Connection): typeof sendMessage {
-  return connection === asking || isHeld(connection) ? sendMessage : sendUnasked;
+  return connection === asking || areMessagesPaused(connection) ? sendMessage : sendPush;
 }

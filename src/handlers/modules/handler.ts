@@ -1,7 +1,7 @@
 /** What the rest of the server knows of a module: a handler like any other, which calls the version in charge. */
 import type { Connection } from '../../core/connection.ts';
 import type { Handler } from '../../core/handler.ts';
-import { holdBack, resume } from '../../core/hold.ts';
+import { pauseMessages, resumeMessages } from '../../core/hold.ts';
 import { handlerThrew } from '../../core/processData.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
@@ -139,12 +139,12 @@ function wait(
   const pending = { since: slot.owner.now, connection };
   slot.pending.set(peer, pending);
   // Whoever says goodbye behind a message still gets the answer to that.
-  holdBack(connection, true);
+  pauseMessages(connection, true);
   // Once the connection is over, or was given up, nobody waits any more.
   const isOver = () => slot.pending.get(peer) !== pending;
   const goOn = () => {
     slot.pending.delete(peer);
-    resume(connection);
+    resumeMessages(connection);
   };
   promise.then(
     () => {

@@ -1,9 +1,9 @@
 /** A wire of the user's: one like any other to the loop, which calls the version in charge. */
 import type { Connection } from '../../core/connection.ts';
-import { beginShare, spendShare } from '../../core/fairness.ts';
+import { charge, startBudget } from '../../core/fairness.ts';
 import { endConnection } from '../../core/outbox.ts';
 import { establish } from '../../core/places.ts';
-import { countMessage, openWithoutHandler } from '../../core/processData.ts';
+import { countMessage, openRawSession } from '../../core/processData.ts';
 import type { Wire } from '../../core/wire.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { log, stackOf } from '../../log/log.ts';
@@ -75,12 +75,12 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       });
       connection.data = peer;
       slot().wired.add(connection);
-      openWithoutHandler(connection, 0);
+      openRawSession(connection, 0);
       if (connection.input === undefined) ask(connection, (wire, lines) => wire.greet?.(peer, lines));
     },
 
     receive(connection, bytes, start, end) {
-      beginShare(connection);
+      startBudget(connection);
       const peer = connection.data as WirePeer;
       const copy = Buffer.from(bytes.subarray(start, end));
       connection.trustLevel = 3;
@@ -89,7 +89,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       setAsking(connection);
       const used = ask(connection, (wire, lines) => checkUsed(wire.receive(peer, copy, lines), copy.length));
       setAsking(undefined);
-      spendShare(connection, used ?? 0);
+      charge(connection, used ?? 0);
       return connection.phase === 'open' && used !== undefined ? start + used : end;
     },
 
@@ -103,11 +103,11 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       leave(connection);
     },
 
-    lost: leave,
+    onEnd: leave,
 
     checkDeadlines(connection) {
       const { now } = connection.server;
-      if (connection.trustLevel === 3 || now - connection.levelAt < typingTimeout) return;
+      if (connection.trustLevel === 3 || now - connection.stageSince < typingTimeout) return;
       self.close(connection, 0, `nothing was said within ${typingTimeout / 1000} s`);
     },
   };

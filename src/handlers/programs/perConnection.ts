@@ -2,7 +2,7 @@
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
 import type { Handler } from '../../core/handler.ts';
-import { holdBack, resume } from '../../core/hold.ts';
+import { pauseMessages, resumeMessages } from '../../core/hold.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { requestTurn } from '../../core/outbox.ts';
 import { sendMessage } from '../../core/send.ts';
@@ -77,7 +77,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         full.delete(session);
         if (session.audience !== undefined) noteInputRead(programs, owner, session.audience.program);
         updateHeld(connection);
-        resume(connection);
+        resumeMessages(connection);
       },
       gone: () => gone(owner),
     };
@@ -90,7 +90,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       return;
     }
     session.audience = newAudience(session, program);
-    resume(connection);
+    resumeMessages(connection);
   }
 
   function newAudience(session: Session, program: Program): Audience {
@@ -167,7 +167,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       const variables = requestVariables(connection, request, entry.name);
       const session: Session = { connection, variables, audience: undefined, isOver: false };
       connection.data = session;
-      holdBack(connection);
+      pauseMessages(connection);
       toStart.push(session);
       requestTurn();
     },
@@ -185,7 +185,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       }
       // What a client has sent before it went is in memory already, and the program's stdin ends behind it.
       if (!isFull(program) || connection.hasPeerEnded) return;
-      holdBack(connection);
+      pauseMessages(connection);
       full.add(session);
     },
 
@@ -220,7 +220,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       for (const session of full) {
         if (!session.connection.hasPeerEnded) continue;
         full.delete(session);
-        resume(session.connection);
+        resumeMessages(session.connection);
       }
       startWaiting(server);
       hearAll(server, hearing);

@@ -1,10 +1,10 @@
 /** `--exec-shared`: one process for all connections, started with the server, and again whenever it ended. */
 import type { Connection } from '../../core/connection.ts';
 import type { Handler } from '../../core/handler.ts';
-import { holdBack, resume } from '../../core/hold.ts';
+import { pauseMessages, resumeMessages } from '../../core/hold.ts';
 import { sendToAll } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
-import { leaveUnfinished } from '../../core/unfinished.ts';
+import { deferRest } from '../../core/unfinished.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
@@ -62,7 +62,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
   }
 
   function drained(): void {
-    for (const connection of held) resume(connection);
+    for (const connection of held) resumeMessages(connection);
     held.clear();
   }
 
@@ -162,8 +162,8 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       if (program === undefined || !members.has(id)) return;
       // The message waits with its connection, whose memory is bounded, rather than with all others' in one queue.
       if (isFull(program)) {
-        leaveUnfinished(connection, message, message.start);
-        holdBack(connection);
+        deferRest(connection, message, message.start);
+        pauseMessages(connection);
         held.add(connection);
         return;
       }

@@ -3,11 +3,11 @@
  * masks and unmasks.
  *
  * It touches every byte a client sends, so it is done sixteen bytes at a time by some 200 bytes of WebAssembly
- * (`unmask.wat` beside this file is their source) for whatever lies in `turnMemory`, the one block that WebAssembly can
+ * (`unmask.wat` beside this file is their source) for whatever lies in `ioArena`, the one block that WebAssembly can
  * reach; that is where the loop reads into. Bytes elsewhere are done in plain JavaScript, with the same result.
  */
 
-/** 64 KiB pages of `turnMemory`: 4 MiB, of which the untouched part costs nothing. */
+/** 64 KiB pages of `ioArena`: 4 MiB, of which the untouched part costs nothing. */
 const pages = 64;
 
 const wasmModule = [
@@ -40,7 +40,7 @@ function loadWasm(): { memory: Buffer; unmaskWide: Unmask | undefined } {
 const { memory, unmaskWide } = loadWasm();
 
 /** The block of memory in which `unmask` is fastest. It is never resized or freed. */
-export const turnMemory: Buffer = memory;
+export const ioArena: Buffer = memory;
 
 /**
  * XORs `bytes[start, end)` in place.
@@ -48,7 +48,7 @@ export const turnMemory: Buffer = memory;
  * @returns 0 when every byte of the result is ASCII (below 0x80), so that text needs no further check
  */
 export function unmask(bytes: Uint8Array, start: number, end: number, key: number): number {
-  if (bytes === turnMemory && unmaskWide !== undefined) return unmaskWide(start, end, key);
+  if (bytes === ioArena && unmaskWide !== undefined) return unmaskWide(start, end, key);
   return unmaskPlain(bytes, start, end, key);
 }
 

@@ -90,7 +90,7 @@ export function newBacklog(): Backlog {
 /** Adds the whole frames `[start, end)` of the chunk. @param turn its number: within a turn a chunk's bytes stay as they are */
 export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: number, turn: number): void {
   const size = end - start;
-  if (chunk.outlivesTurn && 2 * size >= chunk.bytes.length) {
+  if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
     const { messages, closing } = countFrames(chunk.bytes, start, end);
     count(backlog, size, messages, closing);
     addRange(backlog, newRange(blockOf(chunk), start, end));

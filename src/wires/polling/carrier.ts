@@ -4,7 +4,7 @@
  */
 import { reserve } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
-import { endConnection, markDirty, queueRange } from '../../core/outbox.ts';
+import { endConnection, queueRange, scheduleFlush } from '../../core/outbox.ts';
 import type { Producer } from '../../core/producer.ts';
 import { sendBytes } from '../../core/send.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
@@ -214,7 +214,7 @@ export class EventStream implements Producer {
     sendBytes(request, encodeResponse(200, { ...fields, ...headers }, undefined));
     sendBytes(request, Buffer.from(`retry: ${comeAgain}\n\n`));
     request.producer = this;
-    markDirty(request);
+    scheduleFlush(request);
   }
 
   /** The number of the last message that was given to it. */
@@ -253,7 +253,7 @@ export class EventStream implements Producer {
   /** Ends it, behind the message that is being written. */
   end(connection: Connection): void {
     this.isEnding = true;
-    markDirty(connection);
+    scheduleFlush(connection);
   }
 
   /** Says that the server is there, unless something is on its way that says so. */

@@ -170,7 +170,7 @@ export function newPollRoute(server: Server): Route {
     answer,
     refusal: readableRefusal,
 
-    lost(request, error) {
+    onEnd(request, error) {
       const socket = requests.get(request);
       if (error !== undefined && socket !== undefined) {
         requests.delete(request);

@@ -17,7 +17,7 @@ function newPolledWire(name: string): Wire {
     receive: readSocketData,
     isUrgent: () => false,
     close,
-    lost,
+    onEnd,
     checkDeadlines,
   };
 }
@@ -35,7 +35,7 @@ function close(connection: Connection, code: number, reason: string): void {
   if ((connection.socket as PolledSocket).isOutOfReach()) dropConnection(connection);
 }
 
-function lost(connection: Connection, error: string | undefined): void {
+function onEnd(connection: Connection, error: string | undefined): void {
   const { endpoint } = connection;
   if (endpoint?.state === 'OPEN') {
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the client left');
@@ -51,7 +51,7 @@ function checkDeadlines(connection: Connection): void {
   if (socket.requests > 0) socket.seenAt = now;
   if (pollTimeout > 0 && now - socket.seenAt >= pollTimeout) {
     noteDeadline(connection, 'no request', 'pollTimeout');
-    lost(connection, `no request for ${pollTimeout / 1000} s`);
+    onEnd(connection, `no request for ${pollTimeout / 1000} s`);
     dropConnection(connection);
   } else if (endpoint?.state === 'CLOSING') {
     // The client may still collect its messages, as long as it makes progress.

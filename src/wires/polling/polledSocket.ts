@@ -7,9 +7,9 @@
  */
 import type { Chunk } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
-import { readLater } from '../../core/fairness.ts';
-import { dropConnection, markDirty } from '../../core/outbox.ts';
-import { landInFlight, type Range } from '../../core/queue.ts';
+import { injectInput } from '../../core/fairness.ts';
+import { dropConnection, scheduleFlush } from '../../core/outbox.ts';
+import { type Range, releaseInFlight } from '../../core/queue.ts';
 import type { Socket } from '../../core/socket.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { longestStream, pollWindow } from '../../protocol/limits.ts';
@@ -127,8 +127,8 @@ export class PolledSocket implements Socket {
     removeUntil(backlog, seq);
     if (!this.isBusy || backlog.size >= pollWindow) return;
     this.isBusy = false;
-    landInFlight(connection.queue);
-    markDirty(connection);
+    releaseInFlight(connection.queue);
+    scheduleFlush(connection);
   }
 
   private noteCarried(seq: number): void {
@@ -184,7 +184,7 @@ export class PolledSocket implements Socket {
     this.bearer = connection;
     this.bearerTurn = connection.server.counters.turns;
     if (stream !== undefined) {
-      markDirty(connection);
+      scheduleFlush(connection);
     } else {
       this.carrier = undefined;
       this.noteCarried(answerPoll(connection, fields, backlog, connection.server.isDraining));
@@ -233,7 +233,7 @@ export class PolledSocket implements Socket {
   give(posted: Posted): void {
     this.takenSeq += posted.length;
     if (posted.length > 0)
-      readLater(this.connection, posted.length === 1 ? posted[0]! : Buffer.concat(posted));
+      injectInput(this.connection, posted.length === 1 ? posted[0]! : Buffer.concat(posted));
   }
 
   pause(): void {}
@@ -272,7 +272,7 @@ export class PolledSocket implements Socket {
 
   destroy(): void {
     this.forget();
-    landInFlight(this.connection.queue);
+    releaseInFlight(this.connection.queue);
     // The client is not left waiting, whatever became of its session.
     this.backlog.closing ??= showClosing(CloseCode.AbnormalClosure, '');
     this.carry();
