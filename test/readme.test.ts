@@ -1,70 +1,57 @@
+/** The README, the tour and the manual agree with each other, with the tree, and with what the program prints. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { commandLines } from '../src/commands/help.ts';
 import { helpText } from '../src/options/help.ts';
 import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/limits.ts';
+import { documents, manual, manualPage, readme, root, tour } from './support/documents.ts';
 
-const root = new URL('../../', import.meta.url);
-const readme = readFileSync(new URL('README.md', root), 'utf8');
 const makefile = readFileSync(new URL('Makefile', root), 'utf8');
 
-describe('the README', () => {
-  test('shows the options as --help does', () => {
-    assert.ok(
-      readme.includes(`\`\`\`\n${helpText(commandLines())}\n\`\`\``),
-      'README.md: put in what --help prints',
-    );
+/** The link to a title, as GitHub makes it. */
+const anchorOf = (title: string) =>
+  title
+    .toLowerCase()
+    .replace(/[^\w -]/g, '')
+    .replaceAll(' ', '-');
+
+const withoutCode = (text: string) => text.replace(/^```.*?^```$/gms, '');
+const titlesOf = (text: string) => [...withoutCode(text).matchAll(/^#+ (.+)$/gm)].map(([, title]) => title!);
+const linksOf = (text: string) =>
+  [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!);
+
+describe('the documents', () => {
+  test('every link leads to a file and a section that exist', () => {
+    let count = 0;
+    for (const { path, text } of documents) {
+      for (const link of linksOf(text).filter(link => !/^\w+:/.test(link))) {
+        const [target = '', anchor] = link.split('#');
+        const url = new URL(target || path.split('/').at(-1)!, new URL(path, root));
+        assert.ok(existsSync(url), `${path}: ${link}`);
+        if (anchor !== undefined) {
+          assert.ok(titlesOf(readFileSync(url, 'utf8')).map(anchorOf).includes(anchor), `${path}: ${link}`);
+        }
+        count++;
+      }
+    }
+    assert.ok(count > 50);
   });
 
-  test('links to files that are there', () => {
-    const links = [...readme.matchAll(/\]\(((?:src|test)\/[^)]+)\)/g)].map(([, path]) => path!);
-    assert.ok(links.length > 10);
-    for (const path of links) assert.ok(existsSync(new URL(path, root)), path);
+  test('the README links to every page of the manual, and to the tour', () => {
+    const links = linksOf(readme.text);
+    for (const { path } of [...manual.values(), tour]) assert.ok(links.includes(path), path);
   });
 
-  test('tours the folders of src/, and what it names is there', () => {
-    const folders = [...readme.matchAll(/^\| `(\w+)\/` \|/gm)].map(([, name]) => name!);
-    assert.deepEqual(
-      folders.toSorted(),
-      readdirSync(new URL('src/', root), { withFileTypes: true })
-        .filter(entry => entry.isDirectory())
-        .map(({ name }) => name)
-        .toSorted(),
-    );
-    const [, stages = ''] = /\| stage \|.*?\n(.*?)\n\n/s.exec(readme) ?? [];
-    const named = stages
-      .split('\n')
-      .flatMap(row => row.split('|')[2]?.match(/(?<=`)[a-z]\w+(?=`(?!\]))/g) ?? []);
-    assert.ok(named.length > 10);
-    const source = readdirSync(new URL('src/', root), { recursive: true, encoding: 'utf8' })
-      .filter(name => name.endsWith('.ts'))
-      .map(name => readFileSync(new URL(`src/${name}`, root), 'utf8'))
-      .join('');
-    for (const name of named) assert.match(source, new RegExp(`\\b${name}\\??[(:]`), name);
+  test('no document has two sections of one name', () => {
+    for (const { path, text } of documents) {
+      const titles = titlesOf(text);
+      assert.deepEqual(titles, [...new Set(titles)], path);
+    }
   });
 
-  test('links to sections that are there', () => {
-    const anchors = new Set(
-      [...readme.matchAll(/^##+ (.+)$/gm)].map(([, title]) =>
-        title!
-          .toLowerCase()
-          .replace(/[^\w -]/g, '')
-          .replaceAll(' ', '-'),
-      ),
-    );
-    const links = [...readme.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor!);
-    assert.ok(links.length > 20);
-    for (const anchor of links) assert.ok(anchors.has(anchor), anchor);
-  });
-
-  test('has each of its sections once', () => {
-    const titles = [...readme.matchAll(/^##+ (.+)$/gm)].map(([, title]) => title);
-    assert.deepEqual(titles, [...new Set(titles)]);
-  });
-
-  test('says nothing twice', () => {
-    const prose = readme.replace(/^```.*?^```$/gms, '').split('\n');
+  test('nothing is said twice', () => {
+    const prose = documents.flatMap(({ text }) => withoutCode(text).split('\n'));
     const beginnings = prose
       .filter(line => line.length > 40)
       .map(line => (line.startsWith('|') ? line : line.slice(0, 40)));
@@ -73,18 +60,55 @@ describe('the README', () => {
     assert.deepEqual(again, []);
   });
 
-  test('names make targets that there are', () => {
+  test('every make target they name exists', () => {
     const targets = new Set([...makefile.matchAll(/^([a-z-]+):/gm)].map(([, name]) => name));
-    const named = [...readme.matchAll(/\bmake ([a-z-]+)/g)].map(([, name]) => name!);
-    for (const name of named.filter(name => name !== 'a')) assert.ok(targets.has(name), `make ${name}`);
+    for (const { path, text } of documents) {
+      const named = [...text.matchAll(/\bmake ([a-z-]+)/g)].map(([, name]) => name!);
+      for (const name of named.filter(name => name !== 'a')) {
+        assert.ok(targets.has(name), `${path}: make ${name}`);
+      }
+    }
+  });
+});
+
+describe('the manual', () => {
+  test('shows the options as --help does', () => {
+    assert.ok(
+      manualPage('options').includes(`\`\`\`\n${helpText(commandLines())}\n\`\`\``),
+      'src/manual/options.md: put in what --help prints',
+    );
   });
 
-  test('states the bounds as they are', () => {
+  test('states the limits as they are', () => {
+    const page = manualPage('limits');
     assert.equal(defaults.maxMessage, 16 * 1024 * 1024);
-    assert.ok(readme.includes('16 MiB | `--max-message`'));
-    assert.ok(readme.includes(`${maxFragments.toLocaleString('en')} |`));
-    assert.ok(readme.includes(`${turnShare.toLocaleString('en')} messages`));
-    assert.ok(readme.includes(`${heldBackOutput / 1024} KiB | |`));
-    assert.ok(readme.includes(`${defaults.pingInterval / 1000} s, ${defaults.pongTimeout / 1000} s |`));
+    assert.ok(page.includes('16 MiB | `--max-message`'));
+    assert.ok(page.includes(`${maxFragments.toLocaleString('en')} |`));
+    assert.ok(page.includes(`${turnShare.toLocaleString('en')} messages`));
+    assert.ok(page.includes(`${heldBackOutput / 1024} KiB | |`));
+    assert.ok(page.includes(`${defaults.pingInterval / 1000} s, ${defaults.pongTimeout / 1000} s |`));
   });
+});
+
+test('the tour shows every folder of src/, and every function that it names exists', () => {
+  const { text } = tour;
+  const source = new URL('src/', root);
+  const folders = [...text.matchAll(/^\| `(\w+)\/` \|/gm)].map(([, name]) => name!);
+  assert.deepEqual(
+    folders.toSorted(),
+    readdirSync(source, { withFileTypes: true })
+      .filter(entry => entry.isDirectory())
+      .map(({ name }) => name)
+      .toSorted(),
+  );
+  const [, stages = ''] = /\| stage \|.*?\n(.*?)\n\n/s.exec(text) ?? [];
+  const named = stages
+    .split('\n')
+    .flatMap(row => row.split('|')[2]?.match(/(?<=`)[a-z]\w+(?=`(?!\]))/g) ?? []);
+  assert.ok(named.length > 10);
+  const code = readdirSync(source, { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => readFileSync(new URL(name, source), 'utf8'))
+    .join('');
+  for (const name of named) assert.match(code, new RegExp(`\\b${name}\\??[(:]`), name);
 });

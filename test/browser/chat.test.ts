@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
-import { readmeBlock } from '../support/readmeBlock.ts';
+import { firstExample } from '../support/documents.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 import { runScript } from '../support/shell.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -224,14 +224,14 @@ describe('the chat page', () => {
   });
 
   test(
-    'what the README says to everyone, to one, and in a room is shown as the server said it',
+    'what the manual says to everyone, to one, and in a room is shown as the server said it',
     patience,
     async () => {
       const ada = await enter('Ada', 'pond');
       const bo = await enter('Bo', 'lake');
       await say(ada, 'hello');
       await untilLines(ada, 1);
-      const told = await runScript(readmeBlock('Commands', 'sh'), control);
+      const told = await runScript(firstExample('commands', 'sh'), control);
       assert.match(told, /sent: 2\nsent: 1\nsent: 1\n/);
       const [, , , date] = await untilLines(ada, 4);
       assert.deepEqual((await textsOf(ada)).slice(0, 3), [

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
-import { readmeBlock } from '../support/readmeBlock.ts';
+import { firstExample } from '../support/documents.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 import { runScript } from '../support/shell.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -141,10 +141,10 @@ describe('the chat page without WebSockets', () => {
     await bo.waitForFunction(() => document.querySelectorAll('#roster .nick').length === 1);
   });
 
-  test('what the README says to everyone, to one, and in a room is shown', patience, async () => {
+  test('what the manual says to everyone, to one, and in a room is shown', patience, async () => {
     const ada = await enter('Ada', 'pond', proxy.port);
     await status(ada).getByText(fallback).waitFor();
-    const told = await runScript(readmeBlock('Commands', 'sh'), control);
+    const told = await runScript(firstExample('commands', 'sh'), control);
     assert.match(told, /sent: 1\nsent: 1\nsent: 1\n/);
     const texts = ada.locator('#lines .server .text');
     await texts.nth(2).waitFor();
@@ -203,11 +203,11 @@ describe('the chat page without WebSockets', () => {
     assert.equal(await status(ada).isVisible(), false);
   });
 
-  test('what the README shows is enough for a stream of events', patience, async () => {
+  test('what the manual shows is enough for a stream of events', patience, async () => {
     const page = await (await browser.newContext()).newPage();
     await page.goto(`http://127.0.0.1:${server.port}/`);
     const heard = page.waitForEvent('console');
-    await page.evaluate(`(async () => { ${readmeBlock('Without WebSockets', 'js')} })()`);
+    await page.evaluate(`(async () => { ${firstExample('polling', 'js')} })()`);
     assert.equal((await heard).text(), '{"seq":1,"text":"hello"}');
   });
 

@@ -1,18 +1,18 @@
-/** Every example of the README's "Commands" is run as it stands there; only the port is another one. */
+/** Every example of the manual's pages on commands is run as it stands there; only the port is another one. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, statSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type ChatClient, connectMember, hearUntil } from '../support/chatClient.ts';
+import { manualPage } from '../support/documents.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { type ServerProcess, serverScript, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
-const [, section = ''] = /\n## Commands\n(.*?)\n## /s.exec(readme) ?? [];
-const examples = [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
+const pages = ['commands', 'http', 'spool'].map(manualPage).join('\n');
+const examples = [...pages.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
   language,
   // The server that an example starts is there already.
   code: code.replace(/^pollywog .*&\n/m, ''),
@@ -88,7 +88,7 @@ const broadcast = async () => {
   assert.equal(await ada.hear(), 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: back in five minutes"');
 };
 
-describe('the examples of the README', () => {
+describe('the examples of the manual', () => {
   const others = examples.filter(({ code }) => !code.includes('openssl'));
   const isTour = (code: string) => code.startsWith('pollywog list');
   const kinds: [string, (code: string) => boolean, string[], (said: string) => Promise<void>][] = [

@@ -1,19 +1,19 @@
-/** The README's recipes for proxies, run as they stand there but for the ports: the chat, through each of them. */
+/** The manual's recipes for proxies, run as they stand there but for the ports: the chat, through each of them. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 import { WebSocket } from 'ws';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { manualPage } from '../support/documents.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limit = { timeout: 60_000 };
-const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
 
 interface Proxy {
   readonly name: 'nginx' | 'haproxy' | 'apache';
@@ -58,8 +58,8 @@ async function freePort(): Promise<number> {
 
 /** The recipe with other ports. */
 function recipeFor(name: string, port: number, serverPort: number): string {
-  const [, recipe] = new RegExp(`\`\`\`${name}\n(.*?)\`\`\``, 's').exec(readme) ?? [];
-  assert.ok(recipe, `the README has a recipe for ${name}`);
+  const [, recipe] = new RegExp(`\`\`\`${name}\n(.*?)\`\`\``, 's').exec(manualPage('proxy')) ?? [];
+  assert.ok(recipe, `the manual has a recipe for ${name}`);
   const ported = recipe.replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
   return ported.replace(/(listen |bind :|VirtualHost \*:)80\b/, `$1${port}`);
 }
@@ -129,9 +129,9 @@ for (const { name, frame, command } of proxies) {
   });
 }
 
-test('the README makes a certificate that serves', limit, async t => {
-  const [, recipe] = /```sh\n(openssl req .*?)\npollywog --tls-cert/s.exec(readme) ?? [];
-  assert.ok(recipe, 'the README has it');
+test('the manual makes a certificate that serves', limit, async t => {
+  const [, recipe] = /```sh\n(openssl req .*?)\npollywog --tls-cert/s.exec(manualPage('tls')) ?? [];
+  assert.ok(recipe, 'the manual has it');
   const folder = temporaryFolder();
   const made = spawn('sh', ['-c', recipe], { cwd: folder, stdio: 'ignore' });
   assert.deepEqual(await once(made, 'close'), [0, null]);

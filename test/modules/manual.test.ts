@@ -1,23 +1,19 @@
-/** The README's own examples, taken out of it and run as they are written there. */
+/** The manual's own examples, taken out of it and run as they are written there. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { manualPage, root } from '../support/documents.ts';
 import { newFolder } from '../support/modules.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 
-const root = new URL('../../../', import.meta.url);
-const readme = readFileSync(new URL('README.md', root), 'utf8');
-const section = readme.slice(readme.indexOf('\n## Your own handlers\n')).split('\n## ', 2)[1] ?? '';
-
 function block(language: string, mark: string): string {
-  const blocks = [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)];
+  const blocks = [...manualPage('modules').matchAll(/^```(\w+)\n(.*?)^```$/gms)];
   const found = blocks.find(([, name, text]) => name === language && text!.includes(mark));
-  assert.ok(found, `README.md has no ${language} with ${mark}`);
+  assert.ok(found, `the manual has no ${language} with ${mark}`);
   return found[2]!;
 }
 

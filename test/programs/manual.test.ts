@@ -1,32 +1,32 @@
-/** The programs in the README, as they stand there. */
+/** The programs in the manual, as they stand there. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { manualPage } from '../support/documents.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { nextShown, quoteWords, writeProgram } from './programs.ts';
 
-const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+const page = manualPage('programs');
 const folder = temporaryFolder();
 
 /** By what their first comment calls them, their paths. */
 const programs = new Map<string, string>();
-for (const [, text = ''] of readme.matchAll(/^```\w+\n(#!.*?)^```$/gms)) {
+for (const [, text = ''] of page.matchAll(/^```\w+\n(#!.*?)^```$/gms)) {
   const [, name = ''] = /^# ([\w.]+):/m.exec(text) ?? [];
   programs.set(name, quoteWords(writeProgram(folder, name, text)));
 }
-/** What the README says is to be started, by the same. */
+/** What the manual says is to be started, by the same. */
 const options = new Map<string, readonly string[]>();
-for (const [, option = '', entry, name = ''] of readme.matchAll(
+for (const [, option = '', entry, name = ''] of page.matchAll(
   /(--exec(?:-shared)?) ([\w:]+)=\.\/([\w.]+)/g,
 )) {
   options.set(name, [option, `${entry}=${programs.get(name)}`]);
 }
 const started = [...options.values()].flat();
 
-test('the README has four programs, and starts them', () => {
+test('the manual has four programs, and starts them', () => {
   assert.deepEqual([...programs.keys()], ['upper.sh', 'count.pl', 'digest.py', 'room.py']);
   assert.deepEqual([...options.keys()], [...programs.keys()]);
 });

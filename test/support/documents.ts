@@ -1,0 +1,41 @@
+/** The documents: the README, the tour of `src/`, and the pages of the manual. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+// Tests run from build/test/.
+export const root = new URL('../../../', import.meta.url);
+
+export interface Document {
+  /** Its path in the tree, such as `src/manual/chat.md`. */
+  readonly path: string;
+  readonly text: string;
+}
+
+function readDocument(path: string): Document {
+  return { path, text: readFileSync(new URL(path, root), 'utf8') };
+}
+
+export const readme = readDocument('README.md');
+export const tour = readDocument('src/README.md');
+
+/** The pages of the manual by their subjects. */
+export const manual: ReadonlyMap<string, Document> = new Map(
+  readdirSync(new URL('src/manual/', root))
+    .filter(name => name.endsWith('.md'))
+    .map(name => [name.slice(0, -3), readDocument(`src/manual/${name}`)]),
+);
+
+export const documents: readonly Document[] = [readme, tour, ...manual.values()];
+
+/** @throws Error if the manual has no page for `subject` */
+export function manualPage(subject: string): string {
+  const page = manual.get(subject);
+  if (page === undefined) throw new Error(`src/manual/${subject}.md does not exist`);
+  return page.text;
+}
+
+/** The first block of code in this language on the manual's page. @throws Error if the page has none */
+export function firstExample(subject: string, language: string): string {
+  const [, code] = new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, 'ms').exec(manualPage(subject)) ?? [];
+  if (code === undefined) throw new Error(`src/manual/${subject}.md has no ${language}`);
+  return code;
+}
