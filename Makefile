@@ -47,6 +47,9 @@ bench-against: ROUNDS = 11
 bench-against: build build-tests ## compare with another build of the server, in BASE=FOLDER (ROUNDS=11)
 	node build/test/bench/bench.js --against $(BASE) --rounds $(ROUNDS) --seconds 1
 
+count-echo: build build-tests ## print the functions that one echo of 32 bytes passes through
+	node build/test/bench/echoPath.js
+
 fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -97,4 +100,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench bench-spool bench-against fuzz kill swaps soak manuals install uninstall format clean
+.PHONY: help serve build build-tests test check bench bench-spool bench-against count-echo fuzz kill swaps soak manuals install uninstall format clean
