@@ -19,7 +19,7 @@ import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } 
 import { startModules, stopModules } from './handlers/modules/modules.ts';
 import { log } from './log/log.ts';
 import { printableLine } from './log/printable.ts';
-import { openControl, openLastingListener } from './net/socketFiles.ts';
+import { openControl, openLastingListener } from './net/listeners.ts';
 import { openTls } from './net/tls.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
@@ -34,11 +34,11 @@ import { notified } from './process/notify.ts';
 import { outputTaken } from './process/output.ts';
 import { expectReload, obeySignals } from './process/signals.ts';
 import { version } from './process/version.ts';
-import { newFirstWire } from './wires/detect.ts';
+import { newDetectWire } from './wires/detectWire.ts';
 import { newHttpWire } from './wires/http.ts';
 import { newLinesWire } from './wires/lines.ts';
 import { newPacketsWire } from './wires/packets.ts';
-import { newPollRoute } from './wires/polling/poll.ts';
+import { newPollRoute } from './wires/polling/pollRoute.ts';
 
 const argv = process.argv.slice(2);
 const usual = places(process.env, process.getuid?.());
@@ -77,9 +77,9 @@ async function serve(): Promise<number> {
   const secure = await openTls(server);
   const greeter = () => modules.greeter;
   const firstWires = {
-    shared: newFirstWire(wires, http, { wire: greeter, isAtOnce: false }, secure),
-    lines: newFirstWire(wires, http, { wire: () => lines, isAtOnce: true }, secure),
-    greet: newFirstWire(wires, http, { wire: greeter, isAtOnce: true }, secure),
+    shared: newDetectWire(wires, http, { wire: greeter, isAtOnce: false }, secure),
+    lines: newDetectWire(wires, http, { wire: () => lines, isAtOnce: true }, secure),
+    greet: newDetectWire(wires, http, { wire: greeter, isAtOnce: true }, secure),
   };
   warnOfGreetings(configuration, modules.greeter !== undefined);
 

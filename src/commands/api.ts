@@ -17,8 +17,7 @@ import { hasToken } from '../protocol/http/fields.ts';
 import { encodeResponse, type Head } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
 import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/limits.ts';
-import { refuse } from '../wires/http.ts';
-import { type Route, respond } from '../wires/route.ts';
+import { type Route, refuseRequest, respond } from '../wires/route.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';
 import { commands, findCommand, parseObject, readNamed } from './commands.ts';
@@ -69,7 +68,7 @@ export function newTokenDoor(control: Control, token: () => string | undefined):
 
   function refuseNow(connection: Connection, { error, head }: Delayed): void {
     delayed.delete(connection);
-    refuse(connection, error, head, route);
+    refuseRequest(connection, error, head, route);
   }
 
   const route: Route = {
@@ -134,7 +133,7 @@ function newDoor(control: Control, check: (head: Head, connection: Connection) =
       }
     },
 
-    refusal: (error, head) => encodeError(error, wantsText(head), head.method),
+    encodeRefusal: (error, head) => encodeError(error, wantsText(head), head.method),
 
     close(connection, reason) {
       const answer = answers.get(connection);

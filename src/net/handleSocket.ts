@@ -3,7 +3,7 @@
  *
  * This is the one place that uses what Node does not document: `process.binding`, and the methods of a TCP or pipe
  * handle. All sockets read into the same memory, and a write that the system takes at once allocates nothing but a view;
- * a connection takes a fraction of the memory and of the time to open. `canUseBareSockets` looks whether everything is
+ * a connection takes a fraction of the memory and of the time to open. `isUsableHandle` looks whether everything is
  * there and shaped as expected; where it is not, or on request (`--sockets public`), streamSocket.ts does the same with
  * what Node documents.
  */
@@ -21,14 +21,14 @@ import { ioArena } from '../protocol/websocket/mask.ts';
 interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void;
   /** Whose write it is, and what the system still reads from, which must not be collected. */
-  socket: BareSocket | undefined;
+  socket: HandleSocket | undefined;
   bytes: Uint8Array | Uint8Array[] | undefined;
 }
 
 /** Node's `TCP` or `Pipe`, as an accepted connection comes. A number returned is 0, or a negative system error number. */
-export interface BareHandle {
-  socket: BareSocket;
-  onread: (this: BareHandle) => void;
+export interface SocketHandle {
+  socket: HandleSocket;
+  onread: (this: SocketHandle) => void;
   readonly writeQueueSize: number;
   useUserBuffer(bytes: Uint8Array): void;
   readStart(): number;
@@ -72,26 +72,26 @@ const binding = loadBinding();
 const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close'];
 
 /** What the last one that was found fit was made from: all of a kind are alike. */
-let fitKind: unknown;
+let checkedPrototype: unknown;
 
-/** Whether an accepted handle is one that a `BareSocket` can be made of. */
-export function canUseBareSockets(handle: unknown): handle is BareHandle {
+/** Whether an accepted handle is one that a `HandleSocket` can be made of. */
+export function isUsableHandle(handle: unknown): handle is SocketHandle {
   if (binding === undefined || typeof handle !== 'object' || handle === null) return false;
   const kind = Object.getPrototypeOf(handle);
-  if (kind === fitKind && kind !== null) return true;
+  if (kind === checkedPrototype && kind !== null) return true;
   const isFit = methods.every(name => typeof (handle as Record<string, unknown>)[name] === 'function');
-  if (isFit) fitKind = kind;
+  if (isFit) checkedPrototype = kind;
   return isFit;
 }
 
-// Where there is no binding, no BareSocket is ever made.
+// Where there is no binding, no HandleSocket is ever made.
 const { WriteWrap, ShutdownWrap, streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = (binding ??
   {}) as StreamBinding;
 
 /** Where every socket reads to. The system is given its address, so it must not be collected. */
-const landing = ioArena.subarray(0, landingSize);
+const readBuffer = ioArena.subarray(0, landingSize);
 
-function onRead(this: BareHandle): void {
+function onRead(this: SocketHandle): void {
   const count = streamBaseState[kReadBytesOrError]!;
   const { connection } = this.socket;
   if (connection === undefined) return;
@@ -127,7 +127,7 @@ function onWritten(this: WriteRequest, status: number): void {
 let lastBytes: Buffer | undefined;
 let lastStart = 0;
 let lastEnd = 0;
-let lastView: Uint8Array = landing;
+let lastView: Uint8Array = readBuffer;
 
 function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
   if (bytes !== lastBytes || start !== lastStart || end !== lastEnd) {
@@ -142,16 +142,16 @@ function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
 /** Filled anew for each that is asked for. */
 const peer = { address: '', family: '', port: 0 };
 
-export class BareSocket implements Socket {
+export class HandleSocket implements Socket {
   isBusy = false;
   connection: Connection | undefined;
-  readonly handle: BareHandle;
+  readonly handle: SocketHandle;
 
-  constructor(handle: BareHandle) {
+  constructor(handle: SocketHandle) {
     this.handle = handle;
     handle.socket = this;
     handle.onread = onRead;
-    handle.useUserBuffer(landing);
+    handle.useUserBuffer(readBuffer);
     // The turn batches what is sent; Nagle's way of doing so would only delay it.
     handle.setNoDelay?.(true);
   }
@@ -163,7 +163,7 @@ export class BareSocket implements Socket {
 
   /**
    * Makes what Node documents of the handle, and is done with it. The streams' memory is for TLS alone, which reads from
-   * the handle itself: `net.Socket` does not know of the landing.
+   * the handle itself: `net.Socket` does not know of the readBuffer.
    * @param unread is read from it again before all else
    */
   release(unread: Buffer): NetSocket {

@@ -1,5 +1,5 @@
 /** Where connections come from. */
-import { chmodSync, chownSync, lstatSync, statSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../core/descriptors.ts';
@@ -12,10 +12,12 @@ import type { Wire } from '../core/wire.ts';
 import { log } from '../log/log.ts';
 import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
 import { showListenAddress } from '../options/listenUrl.ts';
+import { controlPlace, type Places } from '../options/places.ts';
 import { groupId } from '../process/groups.ts';
 import { acceptReserve } from '../protocol/limits.ts';
-import { BareSocket, canUseBareSockets } from './handleSocket.ts';
-import { PublicSocket } from './streamSocket.ts';
+import { makeFolder } from '../storage/disk.ts';
+import { HandleSocket, isUsableHandle } from './handleSocket.ts';
+import { StreamSocket } from './streamSocket.ts';
 
 /**
  * Listens, and puts the listener into the table.
@@ -31,7 +33,7 @@ export async function openListener(
   // Half open: a peer that has sent everything may still be told something.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   const accept = (socket: Socket) => onAccept(socket, listener, mayAcceptMore(server));
-  net.on('connection', stream => accept(new PublicSocket(stream)));
+  net.on('connection', stream => accept(new StreamSocket(stream)));
   await bind(net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
   const bound = net.address() as AddressInfo | string | null;
@@ -56,7 +58,7 @@ export async function openListener(
       server.descriptors.listeners--;
     },
   };
-  if (server.configuration.sockets === 'auto') acceptBare(net, accept);
+  if (server.configuration.sockets === 'auto') acceptHandles(net, accept);
   addEntry(server.table, listener);
   server.descriptors.listeners++;
   log('info', 'listening', { id: listener.id, url });
@@ -90,13 +92,13 @@ function mayAcceptMore(server: Server): boolean {
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
-function acceptBare(net: NetServer, takeSocket: (socket: Socket) => void): void {
+function acceptHandles(net: NetServer, takeSocket: (socket: Socket) => void): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
   const accept = handle?.onconnection;
   if (handle === undefined || typeof accept !== 'function') return;
   handle.onconnection = function (error, accepted) {
-    if (error === 0 && canUseBareSockets(accepted)) takeSocket(new BareSocket(accepted));
+    if (error === 0 && isUsableHandle(accepted)) takeSocket(new HandleSocket(accepted));
     else accept.call(this, error, accepted);
   };
 }
@@ -188,16 +190,16 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
   }
   switch (error.code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: it is in use; stop the program that uses it, or choose another with ${chosenWith(address, isPrivate)}`;
+      return `cannot listen on ${where}: it is in use; stop the program that uses it, or choose another with ${optionNameFor(address, isPrivate)}`;
     case 'EACCES':
       // Of a Unix socket it is said as well where there is no such folder.
       if (address.transport === 'unix' && isMissing(dirname(address.path)))
-        return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${chosenWith(address, isPrivate)}`;
+        return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${optionNameFor(address, isPrivate)}`;
       return address.transport === 'unix'
-        ? `cannot listen on ${where}: permission denied; choose another with ${chosenWith(address, isPrivate)}, in a folder that this user may write to`
+        ? `cannot listen on ${where}: permission denied; choose another with ${optionNameFor(address, isPrivate)}, in a folder that this user may write to`
         : `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
     case 'ENOTDIR':
-      return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${chosenWith(address, isPrivate)}`;
+      return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${optionNameFor(address, isPrivate)}`;
     case 'EADDRNOTAVAIL':
       return `cannot listen on ${where}: this machine has no such address`;
     case 'ENOTFOUND':
@@ -217,7 +219,90 @@ function isMissing(folder: string): boolean {
 }
 
 /** The socket that commands come in by is the only private one. */
-function chosenWith({ transport }: ListenAddress, isPrivate: boolean): string {
+function optionNameFor({ transport }: ListenAddress, isPrivate: boolean): string {
   if (isPrivate) return '--control';
   return transport === 'unix' ? '--listen' : '--port or --listen';
+}
+
+/**
+ * Unix sockets are reached by a file, which anyone may remove: a cleaner of /tmp, the end of a login session, a deployment. The
+ * server notices nothing by itself, so a reload looks, and listens there again.
+ */
+
+/** Listens for clients, and again if a reload finds that the socket's file is gone. @throws Error, a sentence */
+export async function openLastingListener(
+  server: Server,
+  address: ListenAddress,
+  firstWire: Wire,
+): Promise<Listener> {
+  const listener = await openListener(server, address, firstWire);
+  if (address.transport === 'unix')
+    reopenOnReload(server, address.path, listener, () => openListener(server, address, firstWire));
+  return listener;
+}
+
+/**
+ * Listens for commands, where they are to come in. Two servers may run side by side: then the second one can do without its
+ * usual place, but not without a named one. A reload tries again.
+ * @throws Error, a sentence, where a named place cannot be had
+ */
+export async function openControl(server: Server, usual: Places, wire: Wire): Promise<void> {
+  const isUsual = server.configuration.control === 'auto';
+  const path = controlPlace(server.configuration, usual);
+  if (path === undefined) return;
+  const open = () => {
+    if (isUsual) tryToMakeFolder(dirname(path));
+    return openListener(server, { transport: 'unix', path }, wire, true);
+  };
+  let listener: Listener | undefined;
+  try {
+    listener = await open();
+  } catch (error) {
+    if (!isUsual) throw error;
+    log('warn', 'no commands', { reason: (error as Error).message });
+  }
+  reopenOnReload(server, path, listener, open);
+}
+
+/** Where it cannot be made, listening will say why not. */
+function tryToMakeFolder(path: string): void {
+  try {
+    makeFolder(path);
+  } catch {}
+}
+
+function reopenOnReload(
+  server: Server,
+  path: string,
+  first: Listener | undefined,
+  open: () => Promise<Listener>,
+): void {
+  let listener = first;
+  // First, and not only when it is committed: a reload that fails is to leave a way in for the next one.
+  server.reloadables.unshift({
+    async prepare() {
+      if (server.isDraining || listener?.isCutOff() === false) return () => [];
+      try {
+        await removeOldFile(path);
+        // First: closing removes the file of that name.
+        listener?.close();
+        listener = undefined;
+        listener = await open();
+        return () => [`unix:${path} is listened on again`];
+      } catch (error) {
+        // The second of two servers side by side was told at the start.
+        if (first === undefined) return () => [];
+        const reason = (error as Error).message;
+        log('warn', 'not listening again', { path, reason });
+        return () => [`unix:${path} is not listened on: ${reason}`];
+      }
+    },
+  });
+}
+
+/** @throws Error, a sentence, where something else has taken the place */
+async function removeOldFile(path: string): Promise<void> {
+  await removeStaleSocket(path);
+  if (existsSync(path))
+    throw new Error('another server listens there by now; stop that one, and reload this one');
 }

@@ -13,30 +13,30 @@ import type { Socket } from '../core/socket.ts';
  */
 const pieceSize = 64 * 1024;
 
-export class PublicSocket implements Socket {
+export class StreamSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
   /** What the stream is still to be given. */
   private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
   private waitingSize = 0;
-  private isOver = false;
+  private isFinished = false;
 
   /** @param stream paused, and allowed to be half open */
   constructor(stream: NetSocket) {
     this.stream = stream;
     stream.setNoDelay(true);
-    stream.on('error', this.failed);
-    stream.on('end', this.ended);
-    stream.on('close', this.closed);
-    stream.on('data', this.arrived);
+    stream.on('error', this.onError);
+    stream.on('end', this.onEnd);
+    stream.on('close', this.onClose);
+    stream.on('data', this.onData);
     stream.pause();
   }
 
   start(connection: Connection): void {
     this.connection = connection;
     this.stream.resume();
-    if (this.stream.destroyed) this.closed();
+    if (this.stream.destroyed) this.onClose();
   }
 
   /**
@@ -47,32 +47,32 @@ export class PublicSocket implements Socket {
     const { stream } = this;
     this.connection = undefined;
     stream
-      .off('error', this.failed)
-      .off('end', this.ended)
-      .off('close', this.closed)
-      .off('data', this.arrived);
+      .off('error', this.onError)
+      .off('end', this.onEnd)
+      .off('close', this.onClose)
+      .off('data', this.onData);
     stream.pause();
     stream.unshift(unread);
     return stream;
   }
 
-  private readonly arrived = (bytes: Buffer): void => {
+  private readonly onData = (bytes: Buffer): void => {
     if (this.connection !== undefined) onData(this.connection, bytes, bytes.length);
   };
 
-  private readonly ended = (): void => this.over(undefined);
+  private readonly onEnd = (): void => this.finish(undefined);
 
   /** The connection is lost. OpenSSL's errors have a `reason`, in words. */
-  readonly failed = (error: NodeJS.ErrnoException & { reason?: string }): void =>
-    this.over(error.reason ?? error.code ?? error.message);
+  readonly onError = (error: NodeJS.ErrnoException & { reason?: string }): void =>
+    this.finish(error.reason ?? error.code ?? error.message);
 
   /** Without an end or an error before it, someone else has closed it. */
-  private readonly closed = (): void => {
-    if (!this.isOver) this.over('ECONNRESET');
+  private readonly onClose = (): void => {
+    if (!this.isFinished) this.finish('ECONNRESET');
   };
 
-  private over(error: string | undefined): void {
-    this.isOver = true;
+  private finish(error: string | undefined): void {
+    this.isFinished = true;
     if (this.connection !== undefined) onEnd(this.connection, error);
   }
 
@@ -82,9 +82,9 @@ export class PublicSocket implements Socket {
 
   writeOne(bytes: Buffer, start: number, end: number): number {
     if (end - start <= pieceSize) {
-      this.stream.write(bytes.subarray(start, end), this.written);
+      this.stream.write(bytes.subarray(start, end), this.onWritten);
     } else {
-      this.wait(bytes, start, end);
+      this.enqueue(bytes, start, end);
       this.writePiece();
     }
     this.isBusy = this.unsent() > 0;
@@ -92,13 +92,13 @@ export class PublicSocket implements Socket {
   }
 
   write(ranges: readonly Range[]): number {
-    for (const { chunk, start, end } of ranges) this.wait(chunk.bytes, start, end);
+    for (const { chunk, start, end } of ranges) this.enqueue(chunk.bytes, start, end);
     this.writePiece();
     this.isBusy = this.unsent() > 0;
     return 0;
   }
 
-  private wait(bytes: Buffer, start: number, end: number): void {
+  private enqueue(bytes: Buffer, start: number, end: number): void {
     this.waiting.push({ bytes, start, end });
     this.waitingSize += end - start;
   }
@@ -117,13 +117,13 @@ export class PublicSocket implements Socket {
       room -= end - start;
       range.start = end;
       if (end === range.end) used++;
-      stream.write(bytes.subarray(start, end), room === 0 ? this.written : undefined);
+      stream.write(bytes.subarray(start, end), room === 0 ? this.onWritten : undefined);
     }
     stream.uncork();
     waiting.splice(0, used);
   }
 
-  private readonly written = (error?: Error | null): void => {
+  private readonly onWritten = (error?: Error | null): void => {
     const { connection } = this;
     if (!this.isBusy || connection === undefined) return;
     if (error == null && this.waitingSize > 0) {

@@ -10,8 +10,8 @@ import { UsageError } from '../options/error.ts';
 import { readAuthority, readPemPair } from '../options/pem.ts';
 import { checkTls } from '../options/tls.ts';
 import { stampOf } from '../storage/links.ts';
-import { BareSocket } from './handleSocket.ts';
-import { PublicSocket } from './streamSocket.ts';
+import { HandleSocket } from './handleSocket.ts';
+import { StreamSocket } from './streamSocket.ts';
 
 /**
  * Lets TLS have the connection's socket, and `hello`, the bytes that came already, which are copied. From then on the
@@ -47,11 +47,11 @@ export async function openTls(server: Server): Promise<Secure> {
     const { socket } = connection;
     if (identities.length === 0) return false;
     // These are all the sockets there are.
-    if (!(socket instanceof BareSocket || socket instanceof PublicSocket)) return false;
+    if (!(socket instanceof HandleSocket || socket instanceof StreamSocket)) return false;
     const stream = new TLSSocket(socket.release(Buffer.from(hello)), optionsFor(connection, identities));
     // Errors of the handshake are told here only, those of Node's `tls.Server` are told as it does.
-    const secured = new PublicSocket(stream);
-    stream.on('_tlsError', secured.failed);
+    const secured = new StreamSocket(stream);
+    stream.on('_tlsError', secured.onError);
     stream.once('secure', () => {
       connection.security = securityOf(stream, server.configuration.tlsClient);
       // The wire inside begins, even if its peer waits to be spoken to.

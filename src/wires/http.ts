@@ -14,24 +14,21 @@ import { websocket } from '../core/readSocketData.ts';
 import { sendBytes } from '../core/send.ts';
 import type { Server } from '../core/server.ts';
 import type { Wire } from '../core/wire.ts';
-import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
-import { log } from '../log/log.ts';
-import { flagName } from '../options/option.ts';
+import { noteDeadline } from '../diagnostics/closeReason.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { type Body, bodyContent, newBody, readBody } from '../protocol/http/body.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
 import { maxFirstLine, minRate } from '../protocol/limits.ts';
-import { withoutToken } from '../protocol/polling.ts';
 import { beginsTelnet } from '../protocol/telnet.ts';
 import { newDeflateState } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import { answerPage } from '../web/pages.ts';
-import { believeForwarded } from './forwarded.ts';
-import { type Route, refusal, respond } from './route.ts';
+import { believeForwarded } from './proxy.ts';
+import { type Route, refuseRequest, respond } from './route.ts';
 
 /** A request for a route, from its head until it is answered. */
 interface Request {
@@ -103,7 +100,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       // A client that waits for an answer gets one.
       if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
       else if (request !== undefined)
-        refuse(connection, new ProtocolError(503, reason), request.head, request.route);
+        refuseRequest(connection, new ProtocolError(503, reason), request.head, request.route);
       else endConnection(connection);
       if (request !== undefined) dropBody(request.body);
     },
@@ -133,7 +130,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         if (!hasInputStalled(connection, handshakeTimeout)) return;
         const reason = `the body came at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
         const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
-        return refuse(connection, error, request.head, request.route);
+        return refuseRequest(connection, error, request.head, request.route);
       }
       if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
       if (connection.input === undefined) {
@@ -142,7 +139,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       } else {
         const reason = `no whole request within ${handshakeTimeout / 1000} s`;
         const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
-        refuse(connection, error);
+        refuseRequest(connection, error);
       }
     },
   };
@@ -199,7 +196,7 @@ function readOn(connection: Connection, request: Request, bytes: Buffer, start: 
 /** A refusal is told; anything else is a fault of ours. */
 function throwOn(connection: Connection, error: unknown, head?: Head, route?: Route): void {
   if (!(error instanceof ProtocolError)) throw error;
-  refuse(connection, error, head, route);
+  refuseRequest(connection, error, head, route);
 }
 
 /** An empty line, the longest method, and a space. */
@@ -249,32 +246,4 @@ function becomeWebSocket(connection: Connection, deflate: DeflateParameters | un
     deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
   );
   connection.wire = websocket;
-}
-
-/** Characters of a path in the log: refusing a long one must not cost a long line. */
-const maxShownPath = 128;
-
-/** Tells why, in the words of HTTP, and ends the connection. */
-export function refuse(connection: Connection, error: ProtocolError, head?: Head, route?: Route): void {
-  const { id, address, server } = connection;
-  const { code: status, message: reason } = error;
-  server.counters.refused++;
-  // Browsers ask for pages that do not exist (favicon.ico), bots for many more, and health checks for endpoints.
-  const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
-  const isOrdinary = isPage && (status === 404 || status === 405 || status === 426);
-  log(isOrdinary ? 'debug' : 'info', 'refused', {
-    id,
-    address,
-    status,
-    reason,
-    path: head && withoutToken(head.path).slice(0, maxShownPath),
-  });
-  const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
-  const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;
-  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${rule}`, {
-    status,
-    isOrdinary,
-  });
-  const its = head === undefined ? undefined : route?.refusal?.(error, head);
-  respond(connection, its ?? refusal(error, head?.method ?? ''));
 }

@@ -66,7 +66,7 @@ export function newLinesWire(chat: Chat): Wire {
     if (user === undefined) return takeNick(connection, line);
     if (line.length === 0) return;
     settleArrival(user);
-    if (line[0] === 0x2f && line[1] !== 0x2f) obey(user, line.toString('utf8'));
+    if (line[0] === 0x2f && line[1] !== 0x2f) runChatCommand(user, line.toString('utf8'));
     else {
       const why = say(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
       if (why !== undefined) show(connection, `! ${why}`);
@@ -116,7 +116,7 @@ export function newLinesWire(chat: Chat): Wire {
     return !connection.isThrottled;
   }
 
-  function obey(user: User, line: string): void {
+  function runChatCommand(user: User, line: string): void {
     const [command = '', ...words] = line.trim().split(/\s+/);
     const { connection, room } = user;
     if (command === '/join') goTo(user, words.join(' '));

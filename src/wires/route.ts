@@ -2,8 +2,13 @@
 import type { Connection } from '../core/connection.ts';
 import { endConnection } from '../core/outbox.ts';
 import { sendBytes } from '../core/send.ts';
+import { noteEnding } from '../diagnostics/closeReason.ts';
+import { log } from '../log/log.ts';
+import { flagName } from '../options/option.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http/head.ts';
+import { withoutToken } from '../protocol/polling.ts';
+import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
 
 /** Header fields of a response. */
 export type Fields = Readonly<Record<string, string>>;
@@ -28,7 +33,7 @@ export interface Route {
    */
   answer(connection: Connection, head: Head, body: Buffer): void;
   /** A refusal as whoever asks this route reads it, where that is not a sentence in plain text. */
-  refusal?(error: ProtocolError, head: Head): Buffer;
+  encodeRefusal?(error: ProtocolError, head: Head): Buffer;
   /**
    * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
    * be. Called for every request that has begun in the end, with an `error`.
@@ -48,7 +53,7 @@ export function respond(connection: Connection, response: Buffer): void {
 }
 
 /** A refusal as it is told: a sentence. @param fields further ones */
-export function refusal(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
+export function refusalResponse(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
   const sentence = `${error.message}\n`;
   const headers = {
     'Content-Type': 'text/plain; charset=utf-8',
@@ -58,4 +63,37 @@ export function refusal(error: ProtocolError, method: string, fields: Fields = {
   };
   // RFC 9110 §9.3.2: the answer to a HEAD has no content.
   return encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence);
+}
+
+/** Characters of a path in the log: refusing a long one must not cost a long line. */
+const maxShownPath = 128;
+
+/** Tells why, in the words of HTTP, and ends the connection. */
+export function refuseRequest(
+  connection: Connection,
+  error: ProtocolError,
+  head?: Head,
+  route?: Route,
+): void {
+  const { id, address, server } = connection;
+  const { code: status, message: reason } = error;
+  server.counters.refused++;
+  // Browsers ask for pages that do not exist (favicon.ico), bots for many more, and health checks for endpoints.
+  const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
+  const isOrdinary = isPage && (status === 404 || status === 405 || status === 426);
+  log(isOrdinary ? 'debug' : 'info', 'refused', {
+    id,
+    address,
+    status,
+    reason,
+    path: head && withoutToken(head.path).slice(0, maxShownPath),
+  });
+  const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
+  const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;
+  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${rule}`, {
+    status,
+    isOrdinary,
+  });
+  const its = head === undefined ? undefined : route?.encodeRefusal?.(error, head);
+  respond(connection, its ?? refusalResponse(error, head?.method ?? ''));
 }

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { websocket as echoWire } from '../../src/core/readSocketData.ts';
 import type { Listener, Server } from '../../src/core/server.ts';
-import { openControl } from '../../src/net/socketFiles.ts';
+import { openControl } from '../../src/net/listeners.ts';
 import { run } from '../support/doors.ts';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';

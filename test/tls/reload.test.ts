@@ -9,7 +9,7 @@ import { newChat } from '../../src/handlers/chat/chat.ts';
 import { addHandlers } from '../../src/handlers/handlers.ts';
 import { openListener } from '../../src/net/listeners.ts';
 import { openTls } from '../../src/net/tls.ts';
-import { newFirstWire } from '../../src/wires/detect.ts';
+import { newDetectWire } from '../../src/wires/detectWire.ts';
 import { newHttpWire } from '../../src/wires/http.ts';
 import { newLinesWire } from '../../src/wires/lines.ts';
 import { certificateFolder, type Identity, makeCertificate, tlsOptions } from '../support/certificates.ts';
@@ -41,7 +41,7 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   const http = newHttpWire(server, []);
   const lines = newLinesWire(chat);
   const secure = await openTls(server);
-  const firstWire = newFirstWire(
+  const firstWire = newDetectWire(
     [{ wires: [http, lines] }],
     http,
     { wire: () => undefined, isAtOnce: false },

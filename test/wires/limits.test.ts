@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { echo } from '../../src/handlers/echo.ts';
 import { maxPolled } from '../../src/protocol/limits.ts';
-import { newPollRoute } from '../../src/wires/polling/poll.ts';
+import { newPollRoute } from '../../src/wires/polling/pollRoute.ts';
 import { newFakeServer, openFakeConnection, plainRequest } from '../support/fakeSocket.ts';
 import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';

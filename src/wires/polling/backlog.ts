@@ -1,6 +1,6 @@
 /**
  * The frames that wait for a client over HTTP: bytes as the server wrote them, numbered by counting. JSON is made of them
- * only when a request collects them (carrier.ts).
+ * only when a request collects them (answers.ts).
  *
  * Frames that are sent to many clients are shared. A range of a lasting chunk is referred to; one in the turn's memory is
  * copied, once a turn, into a block. A block goes on with whatever its clients get next: as long as two clients get the

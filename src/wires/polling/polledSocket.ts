@@ -9,12 +9,17 @@ import type { Chunk } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
 import { injectInput } from '../../core/fairness.ts';
 import { dropConnection, scheduleFlush } from '../../core/outbox.ts';
+import { closeSession } from '../../core/processData.ts';
 import { type Range, releaseInFlight } from '../../core/queue.ts';
+import { isLevelOverdue, readSocketData, websocket } from '../../core/readSocketData.ts';
 import type { Socket } from '../../core/socket.ts';
+import type { Wire } from '../../core/wire.ts';
+import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { longestStream, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
 import type { Fields } from '../route.ts';
+import { answerEmpty, answerPoll, EventStream } from './answers.ts';
 import {
   addFrames,
   type Backlog,
@@ -25,10 +30,9 @@ import {
   removeUntil,
   shareOf,
 } from './backlog.ts';
-import { answerEmpty, answerPoll, EventStream } from './carrier.ts';
 
 /** A request that waits for messages to carry to the client. */
-export interface Carrier {
+export interface PollRequest {
   readonly connection: Connection;
   /** Header fields that its answer has, beside others. */
   readonly fields: Fields;
@@ -39,10 +43,10 @@ export interface Carrier {
 }
 
 /** A request that brings messages, and has to wait until those before it are worked through. */
-interface Delivery {
+interface PendingPost {
   readonly connection: Connection;
   readonly since: number;
-  readonly take: () => void;
+  readonly retry: () => void;
   /** It has waited for too long. */
   readonly giveUp: () => void;
 }
@@ -52,8 +56,8 @@ export class PolledSocket implements Socket {
   isBusy = false;
   /** Set by `start`. */
   connection!: Connection;
-  carrier: Carrier | undefined;
-  delivery: Delivery | undefined;
+  pollRequest: PollRequest | undefined;
+  pendingPost: PendingPost | undefined;
   /** Requests of its client that are not over: one may be on its way in, another one's answer on its way out. */
   requests = 0;
   /** When there was a request last. */
@@ -65,8 +69,8 @@ export class PolledSocket implements Socket {
   /** The last number that was given to a request. */
   private carriedSeq = 0;
   /** The request that messages were given to last, and the turn in which that was. */
-  private bearer: Connection | undefined;
-  private bearerTurn = 0;
+  private lastRequest: Connection | undefined;
+  private lastRequestTurn = 0;
   private lastStream: EventStream | undefined;
   /** Of the backlog, when the session was closed: see `isTaking`. */
   private takenBefore = 0;
@@ -142,34 +146,36 @@ export class PolledSocket implements Socket {
   attach(request: Connection, fields: Fields, isStream: boolean): void {
     this.release();
     const stream = isStream ? new EventStream(request, fields, this.backlog) : undefined;
-    this.carrier = { connection: request, fields, since: request.server.now, stream };
+    this.pollRequest = { connection: request, fields, since: request.server.now, stream };
     if (this.isAnswerUnread()) {
       // Many requests at once are not all given everything.
-      if (this.bearerTurn === request.server.counters.turns) return this.release();
-      dropConnection(this.bearer!);
+      if (this.lastRequestTurn === request.server.counters.turns) return this.release();
+      dropConnection(this.lastRequest!);
     }
     if (stream !== undefined) {
       this.noteCarried(this.lastStream?.carriedSeq ?? 0);
       this.lastStream = stream;
-      this.bearer = request;
+      this.lastRequest = request;
     }
     this.carry();
   }
 
   /** Whether the answer to the last request is still unread in part: the client does not read, or asks faster than it reads. */
   private isAnswerUnread(): boolean {
-    const { bearer } = this;
-    if (bearer === undefined || bearer.phase === 'gone') return false;
-    if (bearer.queue.size > 0) return true;
-    return bearer.producer instanceof EventStream ? bearer.producer.isBehind : bearer.producer !== undefined;
+    const { lastRequest } = this;
+    if (lastRequest === undefined || lastRequest.phase === 'gone') return false;
+    if (lastRequest.queue.size > 0) return true;
+    return lastRequest.producer instanceof EventStream
+      ? lastRequest.producer.isBehind
+      : lastRequest.producer !== undefined;
   }
 
   /** Answers the request that waits, even if there is nothing to tell. */
   release(): void {
-    const { carrier } = this;
-    this.carrier = undefined;
-    if (carrier === undefined) return;
-    const { connection, fields, stream } = carrier;
+    const { pollRequest } = this;
+    this.pollRequest = undefined;
+    if (pollRequest === undefined) return;
+    const { connection, fields, stream } = pollRequest;
     if (connection.phase !== 'open') return;
     if (stream !== undefined) stream.end(connection);
     else answerEmpty(connection, fields, this.backlog);
@@ -177,16 +183,16 @@ export class PolledSocket implements Socket {
 
   /** Gives what is there to the request that waits, if one does. */
   private carry(): void {
-    const { carrier, backlog } = this;
-    if (carrier === undefined || carrier.connection.phase !== 'open') return;
-    const { connection, fields, stream } = carrier;
+    const { pollRequest, backlog } = this;
+    if (pollRequest === undefined || pollRequest.connection.phase !== 'open') return;
+    const { connection, fields, stream } = pollRequest;
     if (backlog.firstSeq > backlog.lastSeq && backlog.closing === undefined) return;
-    this.bearer = connection;
-    this.bearerTurn = connection.server.counters.turns;
+    this.lastRequest = connection;
+    this.lastRequestTurn = connection.server.counters.turns;
     if (stream !== undefined) {
       scheduleFlush(connection);
     } else {
-      this.carrier = undefined;
+      this.pollRequest = undefined;
       this.noteCarried(answerPoll(connection, fields, backlog, connection.server.isDraining));
     }
     // A client cannot poll again while the server drains: this answer carries all the rest.
@@ -195,37 +201,37 @@ export class PolledSocket implements Socket {
 
   /** The peer of one of its requests has ended its direction, or is gone. */
   requestLost(request: Connection, isGone: boolean): void {
-    if (isGone && this.delivery?.connection === request) this.delivery = undefined;
-    if (isGone && this.bearer === request) this.bearer = undefined;
-    if (this.carrier?.connection !== request) return;
+    if (isGone && this.pendingPost?.connection === request) this.pendingPost = undefined;
+    if (isGone && this.lastRequest === request) this.lastRequest = undefined;
+    if (this.pollRequest?.connection !== request) return;
     // A client that ended its direction may still wait for the answer to a poll. A stream that is not read has no use.
-    if (isGone) this.carrier = undefined;
-    else if (this.carrier.stream !== undefined) this.release();
+    if (isGone) this.pollRequest = undefined;
+    else if (this.pollRequest.stream !== undefined) this.release();
   }
 
   /** One of its requests is not answered yet: looks whether it is time. */
   checkRequest(request: Connection): void {
-    const { carrier, delivery } = this;
+    const { pollRequest, pendingPost } = this;
     const { now, configuration } = request.server;
     const isDue = (since: number, time: number) => time > 0 && now - since >= time;
-    if (delivery?.connection === request && isDue(delivery.since, configuration.pingInterval)) {
-      this.delivery = undefined;
-      delivery.giveUp();
-    } else if (carrier?.connection === request) {
-      const { stream, since } = carrier;
+    if (pendingPost?.connection === request && isDue(pendingPost.since, configuration.pingInterval)) {
+      this.pendingPost = undefined;
+      pendingPost.giveUp();
+    } else if (pollRequest?.connection === request) {
+      const { stream, since } = pollRequest;
       if (isDue(since, stream === undefined ? configuration.pingInterval : longestStream)) this.release();
       else if (stream !== undefined && isDue(stream.wroteAt, configuration.pingInterval))
-        stream.beat(request);
+        stream.sendHeartbeat(request);
     }
   }
 
   /** The server is going away, and there is no request by which the client could be told. */
-  isOutOfReach(): boolean {
-    return this.carrier?.connection.phase !== 'open' && this.connection.server.isDraining;
+  cannotBeNotified(): boolean {
+    return this.pollRequest?.connection.phase !== 'open' && this.connection.server.isDraining;
   }
 
   /** Whether messages of the client are still to be worked through, or it has to take something first. */
-  isOccupied(): boolean {
+  isReadPaused(): boolean {
     return !this.connection.isReading;
   }
 
@@ -239,9 +245,9 @@ export class PolledSocket implements Socket {
   pause(): void {}
 
   resume(): void {
-    const { delivery } = this;
-    this.delivery = undefined;
-    delivery?.take();
+    const { pendingPost } = this;
+    this.pendingPost = undefined;
+    pendingPost?.retry();
   }
 
   /** Each request is kept alive by itself, and ends by itself. */
@@ -267,7 +273,7 @@ export class PolledSocket implements Socket {
   /** Forgets what the client has not taken. */
   discard(): void {
     clearBacklog(this.backlog);
-    if (this.isAnswerUnread()) dropConnection(this.bearer!);
+    if (this.isAnswerUnread()) dropConnection(this.lastRequest!);
   }
 
   destroy(): void {
@@ -278,5 +284,62 @@ export class PolledSocket implements Socket {
     this.carry();
     this.resume();
     clearBacklog(this.backlog);
+  }
+}
+
+/**
+ * What is spoken with clients that cannot have a WebSocket: frames, as with all others, which travel as JSON in HTTP
+ * requests (polledSocket.ts). `pollWire` and `sseWire` differ in the requests by which messages get to the client.
+ */
+
+function newPolledWire(name: string): Wire {
+  return {
+    name,
+    receive: readSocketData,
+    isUrgent: () => false,
+    close,
+    onEnd,
+    checkDeadlines,
+  };
+}
+
+/** For clients that ask for messages, again and again. */
+export const pollWire = newPolledWire('poll');
+/** For clients that have a stream of events open. */
+export const sseWire = newPolledWire('sse');
+
+/** The last message says so. It needs no answer: for the handler it is over at once. */
+function close(connection: Connection, code: number, reason: string): void {
+  if (connection.endpoint?.state !== 'OPEN') return;
+  websocket.close(connection, code, reason);
+  closeSession(connection, code, reason);
+  if ((connection.socket as PolledSocket).cannotBeNotified()) dropConnection(connection);
+}
+
+function onEnd(connection: Connection, error: string | undefined): void {
+  const { endpoint } = connection;
+  if (endpoint?.state === 'OPEN') {
+    closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the client left');
+  }
+  if (endpoint !== undefined) endpoint.state = 'CLOSED';
+}
+
+function checkDeadlines(connection: Connection): void {
+  const { endpoint, server } = connection;
+  const { now } = server;
+  const { handshakeTimeout, pollTimeout, closeTimeout } = server.configuration;
+  const socket = connection.socket as PolledSocket;
+  if (socket.requests > 0) socket.seenAt = now;
+  if (pollTimeout > 0 && now - socket.seenAt >= pollTimeout) {
+    noteDeadline(connection, 'no request', 'pollTimeout');
+    onEnd(connection, `no request for ${pollTimeout / 1000} s`);
+    dropConnection(connection);
+  } else if (endpoint?.state === 'CLOSING') {
+    // The client may still collect its messages, as long as it makes progress.
+    if (socket.isTaking()) connection.endingAt = now;
+    else if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
+  } else if (isLevelOverdue(connection, handshakeTimeout)) {
+    noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
+    close(connection, CloseCode.PolicyViolation, `no magic and nick within ${handshakeTimeout / 1000} s`);
   }
 }

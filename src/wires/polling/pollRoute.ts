@@ -24,9 +24,8 @@ import { maxIgnoredBody, maxPostedLines } from '../../protocol/limits.ts';
 import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
 import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
 import { chooseHandler } from '../http.ts';
-import { type Fields, type Route, refusal, respond } from '../route.ts';
-import { poll, sse } from './polled.ts';
-import { PolledSocket } from './polledSocket.ts';
+import { type Fields, type Route, refusalResponse, respond } from '../route.ts';
+import { PolledSocket, pollWire, sseWire } from './polledSocket.ts';
 
 /** 192 random bits, as base64url. */
 const tokenBytes = 24;
@@ -101,7 +100,7 @@ export function newPollRoute(server: Server): Route {
     });
     sessions.set(token, socket);
     server.polling.clients++;
-    const connection = addConnection(server, socket, poll);
+    const connection = addConnection(server, socket, pollWire);
     becomeClient(connection);
     connection.security = request.security;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
@@ -114,21 +113,21 @@ export function newPollRoute(server: Server): Route {
   function wait(request: Connection, head: Head, socket: PolledSocket, fields: Fields): void {
     const isStream = /\btext\/event-stream\b/i.test(head.headers.get('accept') ?? '');
     if (isStream) socket.acknowledge(lastEventId(head));
-    socket.connection.wire = isStream ? sse : poll;
+    socket.connection.wire = isStream ? sseWire : pollWire;
     socket.attach(request, fields, isStream);
   }
 
   /** The client's messages; of those that were taken before, none is taken again. */
   function take(request: Connection, head: Head, body: Buffer, socket: PolledSocket, fields: Fields): void {
     if (socket.connection.endpoint?.state !== 'OPEN') throw new ProtocolError(410, 'the session is closed');
-    if (socket.delivery !== undefined) {
+    if (socket.pendingPost !== undefined) {
       throw new ProtocolError(429, 'a request before this one still waits; take messages, and send it again');
     }
-    if (socket.isOccupied()) {
+    if (socket.isReadPaused()) {
       // As with a socket that is not read from: it waits until it can be taken.
       const again = () => attempt(request, head, () => take(request, head, body, socket, fields));
       const giveUp = () => attempt(request, head, refuseLate);
-      socket.delivery = { connection: request, since: server.now, take: again, giveUp };
+      socket.pendingPost = { connection: request, since: server.now, retry: again, giveUp };
       return;
     }
     const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
@@ -168,7 +167,7 @@ export function newPollRoute(server: Server): Route {
     },
 
     answer,
-    refusal: readableRefusal,
+    encodeRefusal: readableRefusal,
 
     onEnd(request, error) {
       const socket = requests.get(request);
@@ -182,8 +181,8 @@ export function newPollRoute(server: Server): Route {
 
     close(request, reason) {
       const socket = requests.get(request);
-      if (socket?.carrier?.connection !== request)
-        respond(request, refusal(new ProtocolError(503, reason), ''));
+      if (socket?.pollRequest?.connection !== request)
+        respond(request, refusalResponse(new ProtocolError(503, reason), ''));
       // When all are told to go, the session does so by this very request.
       else if (!server.isDraining) socket.release();
     },
@@ -201,7 +200,7 @@ function answerFields(head: Head): Fields {
 
 /** The page that asked may read it, unless it is refused for being another's. */
 function readableRefusal(error: ProtocolError, head: Head): Buffer {
-  return refusal(error, head.method, error.option === 'origin' ? {} : answerFields(head));
+  return refusalResponse(error, head.method, error.option === 'origin' ? {} : answerFields(head));
 }
 
 /** Does something for a request that had to wait, when nobody is there to catch what it throws. */

@@ -29,7 +29,7 @@ export interface Greeting {
  * @param others those that may claim a connection by its first bytes, the most particular first
  * @param otherwise HTTP, which checks admission itself. It gets connections that no other wire claims, or not in time
  */
-export function newFirstWire(
+export function newDetectWire(
   others: readonly Wires[],
   otherwise: Wire,
   greeting: Greeting,

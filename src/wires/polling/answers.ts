@@ -188,7 +188,7 @@ function lastOfAnswer(backlog: Backlog): number {
 }
 
 /** How long a browser waits before it reconnects to a stream that ended; milliseconds. */
-const comeAgain = 250;
+const sseRetryDelay = 250;
 
 /** An event that says nothing but that someone is there. */
 const comment = Buffer.from(':\n\n');
@@ -212,7 +212,7 @@ export class EventStream implements Producer {
       'X-Accel-Buffering': 'no',
     };
     sendBytes(request, encodeResponse(200, { ...fields, ...headers }, undefined));
-    sendBytes(request, Buffer.from(`retry: ${comeAgain}\n\n`));
+    sendBytes(request, Buffer.from(`retry: ${sseRetryDelay}\n\n`));
     request.producer = this;
     scheduleFlush(request);
   }
@@ -257,7 +257,7 @@ export class EventStream implements Producer {
   }
 
   /** Says that the server is there, unless something is on its way that says so. */
-  beat(connection: Connection): void {
+  sendHeartbeat(connection: Connection): void {
     if (this.writer.isInside || connection.queue.size > 0) return;
     sendBytes(connection, comment);
     this.wroteAt = connection.server.now;
