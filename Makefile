@@ -6,6 +6,8 @@ ROUNDS ?= 3
 SECONDS ?= 600
 TIMES ?= 100
 PREFIX ?= /usr/local
+NODES ?= 20 22 24 26
+FOLDERS ?=
 bin := node_modules/.bin
 # Where `make install` puts things; DESTDIR is for packagers.
 into = $(DESTDIR)$(PREFIX)
@@ -29,6 +31,14 @@ build: node_modules ## compile src/ into dist/
 test: build build-tests ## run every test, a real browser's included
 	@node build/test/support/install.js
 	node --test --test-timeout=300000 --test-concurrency=2 --test-reporter=spec $$(find build/test -name '*.test.js')
+
+test-nodes: build build-tests ## run the tests on NODES="20 22 24 26", or those in FOLDERS="core wires" of test/
+	@node build/test/support/install.js
+	@node build/test/support/nodes.js --nodes "$(NODES)" $(FOLDERS)
+
+test-nodes-core: FOLDERS = protocol conformance core wires
+test-nodes-core: NODES = 20 26
+test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node and the newest
 
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
@@ -100,4 +110,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test check bench bench-spool bench-against count-echo fuzz kill swaps soak manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-spool bench-against count-echo fuzz kill swaps soak manuals install uninstall format clean

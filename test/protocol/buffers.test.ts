@@ -53,7 +53,9 @@ test('an enlarged buffer begins with the bytes that were used; a large one grows
   for (const size of sizes) {
     const before = buffer;
     buffer = enlarge(buffer, used, size);
-    assert.equal(buffer.buffer === before.buffer, size === 5 * MiB || size === 16 * MiB, `${size}`);
+    // Node's pool holds small ones, next to each other; how small depends on its version.
+    if (size >= 100_000)
+      assert.equal(buffer.buffer === before.buffer, size === 5 * MiB || size === 16 * MiB, `${size}`);
     assert.ok(buffer.length >= size);
     buffer.fill(valueAt(used), used, size);
     used = size;
