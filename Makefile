@@ -1,4 +1,4 @@
-# Pollywog. `make help` lists the targets. The commands stand here; npm's scripts call make.
+# Pollywog. `make help` lists the targets. npm's scripts call make, too.
 .DEFAULT_GOAL := help
 PORT ?= 8080
 HOST ?= 127.0.0.1
@@ -23,6 +23,7 @@ serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
 	@cp src/handlers/modules/interface.ts dist/pollywog.d.ts
+	@rm -f dist/manual/*.md && cp src/manual/*.md dist/manual/
 	@$(bin)/tsc -p src/web/page
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/index.html dist/web/page/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
@@ -42,6 +43,7 @@ test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node an
 
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
+	@rm -f build/src/manual/*.md && cp src/manual/*.md build/src/manual/
 
 check: node_modules ## what CI runs: format, lint, types, tests
 	$(bin)/biome check --error-on-warnings
@@ -74,13 +76,11 @@ soak: build build-tests ## everything at once for SECONDS=600: clients of all ki
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
 manuals: build
-	@mkdir -p dist/man
-	@node dist/server.js --help | node dist/install/manual.js src/install/pollywog.1.txt > dist/man/pollywog.1
-	@node dist/client.js --help | node dist/install/manual.js src/install/pollywog-client.1.txt > dist/man/pollywog-client.1
-	@node dist/install/manual.js src/install/pollywog.json.5.txt > dist/man/pollywog.json.5
+	@rm -rf dist/man
+	@node dist/install/manPages.js dist/man
 
 install: uninstall manuals ## install programs, manual pages and systemd's units under PREFIX=/usr/local
-	@install -d $(into)/bin $(into)/lib/pollywog/node_modules $(man)/man1 $(man)/man5 $(units)
+	@install -d $(into)/bin $(into)/lib/pollywog/node_modules $(man)/man1 $(man)/man5 $(man)/man7 $(units)
 	@cp -R dist package.json LICENSE $(into)/lib/pollywog/
 	@rm -rf $(into)/lib/pollywog/dist/man $(into)/lib/pollywog/dist/install
 	@cp -R node_modules/minimist $(into)/lib/pollywog/node_modules/
@@ -90,6 +90,7 @@ install: uninstall manuals ## install programs, manual pages and systemd's units
 	@ln -s ../lib/pollywog/dist/client.js $(into)/bin/pollywog-client
 	@install -m 644 dist/man/*.1 $(man)/man1/
 	@install -m 644 dist/man/*.5 $(man)/man5/
+	@install -m 644 dist/man/*.7 $(man)/man7/
 	@sed 's|@PREFIX@|$(PREFIX)|' src/install/pollywog.service > $(units)/pollywog.service
 	@install -m 644 src/install/pollywog.socket $(units)/
 	@chmod 644 $(units)/pollywog.service
@@ -98,6 +99,7 @@ uninstall: ## remove what `make install` put there
 	@rm -rf $(into)/lib/pollywog
 	@rm -f $(into)/bin/pollywog $(into)/bin/pollywog-client
 	@rm -f $(man)/man1/pollywog.1 $(man)/man1/pollywog-client.1 $(man)/man5/pollywog.json.5
+	@rm -f $(man)/man7/pollywog-*.7
 	@rm -f $(units)/pollywog.service $(units)/pollywog.socket
 
 format: node_modules ## put every file into its form

@@ -8,7 +8,6 @@ import { fileURLToPath } from 'node:url';
 
 /** From the ground up: a folder imports from itself and from those before it. */
 const floors = [
-  'install',
   'protocol',
   'log',
   'options',
@@ -19,9 +18,11 @@ const floors = [
   'core',
   'net',
   'handlers',
+  'manual',
   'web',
   'wires',
   'commands',
+  'install',
 ];
 
 /** All that lies at the top of the tree, dotfiles aside. */

@@ -18,7 +18,7 @@ import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, readWords, unreadable, wordOptions } from './commands.ts';
-import { commandHelp, commandsHelp, ownWordHelp } from './help.ts';
+import { commandHelp, helpOn, helpOverview } from './help.ts';
 
 /** The options of a command line with a command; `control` and `config` tell where the server is. */
 const own = {
@@ -195,9 +195,7 @@ export async function obeyCommandLine(
     case undefined:
       return undefined;
     case 'help':
-      return print(
-        name === undefined ? commandsHelp() : (ownWordHelp(name) ?? commandHelp(knownCommand(name))),
-      );
+      return print(name === undefined ? helpOverview() : helpOn(name));
     case 'defaultconfig':
       return print(defaultFile());
     case 'checkconfig':

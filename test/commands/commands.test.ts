@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { openApi } from '../../src/commands/api.ts';
 import { commands, findCommand, readLine, readNamed, readWords, usage } from '../../src/commands/commands.ts';
-import { commandHelp, commandLines, commandsHelp, ownWordHelp } from '../../src/commands/help.ts';
+import { commandHelp, commandLines, helpOn, helpOverview } from '../../src/commands/help.ts';
+import { subjects } from '../../src/manual/pages.ts';
 
 const bytes = Buffer.from([0, 255]);
 const noBytes = () => assert.fail('no file was named');
@@ -193,15 +194,44 @@ describe('the names of commands', () => {
     }
   });
 
-  test('those that ask no server are in the help, too', () => {
-    const page = commandsHelp().split('\n');
+  test('help lists every command and every subject, those that need no server included', () => {
+    const page = helpOverview().split('\n');
     for (const line of page) assert.ok(line.length <= 80, line);
     for (const line of commandLines()) assert.ok(page.includes(line), line);
     for (const name of ['help', 'defaultconfig', 'checkconfig']) {
       assert.ok(commandLines().some(line => line.startsWith(`  ${name} `)));
-      assert.match(ownWordHelp(name) ?? '', new RegExp(`^Usage: pollywog ${name}`));
+      assert.match(helpOn(name), new RegExp(`^Usage: pollywog ${name}`));
     }
-    assert.equal(ownWordHelp('list'), undefined);
+    for (const subject of subjects())
+      assert.ok(
+        page.some(line => line.startsWith(`  ${subject} `)),
+        subject,
+      );
+  });
+
+  test('help COMMAND prints what a command takes, help SUBJECT a page of the manual', () => {
+    assert.equal(helpOn('send'), commandHelp(findCommand('send')));
+    assert.match(helpOn('limits'), /^LIMITS\n\n {2}\w.*--max-memory/s);
+    assert.throws(
+      () => helpOn('limts'),
+      usageError('there is no command or subject "limts"; did you mean limits?'),
+    );
+    assert.throws(
+      () => helpOn('snd'),
+      usageError('there is no command or subject "snd"; did you mean send?'),
+    );
+    assert.throws(
+      () => helpOn('max-memory'),
+      usageError('there is no command or subject "max-memory"; it is an option: see pollywog --help'),
+    );
+    assert.throws(
+      () => helpOn('../README'),
+      usageError('there is no command or subject "../README"; pollywog help lists them'),
+    );
+  });
+
+  test('no subject of the manual is hidden by a command of the same name', () => {
+    for (const subject of subjects()) assert.ok(!commands.has(subject), subject);
   });
 
   test('only the last parameter takes the rest, and none that must be given follows one that need not', () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readPage, subjects } from '../../src/manual/pages.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -47,6 +48,7 @@ test('everything is where it belongs, and nothing else', () => {
     'usr/share/man/man1/pollywog-client.1',
     'usr/share/man/man1/pollywog.1',
     'usr/share/man/man5/pollywog.json.5',
+    ...subjects().map(subject => `usr/share/man/man7/pollywog-${subject}.7`),
   ]);
   assert.deepEqual(readdirSync(join(usr, 'lib/pollywog/node_modules')), ['minimist']);
 });
@@ -67,6 +69,7 @@ test('the programs run from there, by their names', async () => {
   const [, port] = /:(\d+) \(pid/.exec(line) ?? [];
   await assertServes(Number(port));
   assert.match(await (await fetch(`http://127.0.0.1:${port}/`)).text(), /<title>/);
+  assert.match(run(join(usr, 'bin/pollywog'), 'help', 'limits').stdout, /^LIMITS\n/);
   const client = run(join(usr, 'bin/pollywog-client'), `ws://127.0.0.1:${port}/echo`, '-x', 'hello', '-1');
   assert.deepEqual([client.status, client.stdout], [0, 'hello\n']);
   server.kill('SIGTERM');
@@ -91,6 +94,13 @@ test('man shows the manual pages, without a warning', () => {
     ['man1/pollywog.1', ['--max-message', 'SIGNALS', 'defaultconfig']],
     ['man1/pollywog-client.1', ['--nick', '128 and more']],
     ['man5/pollywog.json.5', ['"max-message": "1MB"']],
+    ...subjects().map(
+      subject =>
+        [
+          `man7/pollywog-${subject}.7`,
+          [readPage(subject).summary.split(' ').at(-1)!.replace(/[`.]/g, '')],
+        ] as const,
+    ),
   ] as const) {
     const env = { ...process.env, LC_ALL: 'C', MANWIDTH: '100' };
     const path = join(usr, 'share/man', page);

@@ -34,19 +34,23 @@ before(() => {
   symlinkSync(join(root, 'node_modules/minimist'), join(folder, 'node_modules/minimist'));
 });
 
-test('the package has the programs, the page and the manual pages', () => {
+test('the package has the programs, the page and the manual', () => {
   for (const name of [
     'server.js',
     'client.js',
     'web/page/index.html',
     'man/pollywog.1',
     'man/pollywog.json.5',
+    'man/pollywog-limits.7',
+    'manual/limits.md',
   ])
     assert.ok(existsSync(join(installed, 'dist', name)), name);
   for (const program of ['server.js', 'client.js']) {
     const { status, stderr } = spawnSync(process.execPath, [join(installed, 'dist', program), '--version']);
     assert.deepEqual([status, stderr.toString()], [0, '']);
   }
+  const help = spawnSync(process.execPath, [join(installed, 'dist/server.js'), 'help', 'limits']);
+  assert.match(help.stdout.toString(), /^LIMITS\n/);
 });
 
 test('its types are those of modules', () => {

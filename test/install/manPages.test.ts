@@ -2,26 +2,27 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { commandLines } from '../../src/commands/help.ts';
-import { manual } from '../../src/install/manual.ts';
+import { programPage } from '../../src/install/manPages.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
 
-const text = `NAME
-pond - where pollywogs live
+const frame = `# pond
+
+where pollywogs live
 
 @synopsis
 
-DESCRIPTION
-.dots and 'quotes' in front, a \\ and a --hyphen.
-'tis a second line
+## Description
 
-    an example:
-      $ pond --deep
-
-  term, other  what it is
-  second       "quoted"
+The pond is deep.
 
 @options
+
+## Files
+
+| | |
+|---|---|
+| /etc/pond | how deep |
 `;
 
 const help = `Usage: pond [X]   one way
@@ -39,11 +40,12 @@ Examples:
   pond -d 2
   HOW=so pond`;
 
-test('a page has its sections in order, and nothing that roff would take for its own', () => {
-  const page = manual('pond', '7', '1.2.3', text, help);
+test('a program has its sections in order, with its options from --help', () => {
   assert.equal(
-    page,
-    `.TH POND 7 "" "Pollywog 1.2.3"
+    programPage('pond', '1', '1.2.3', frame, help),
+    `.TH POND 1 "" "Pollywog 1.2.3"
+.nh
+.ad l
 .SH NAME
 pond \\- where pollywogs live
 .SH SYNOPSIS
@@ -55,21 +57,7 @@ one way
 another
 .SH DESCRIPTION
 .PP
-\\&.dots and 'quotes' in front, a \\e and a \\-\\-hyphen.
-\\&'tis a second line
-.PP
-.in +4n
-.EX
-an example:
-  $ pond \\-\\-deep
-.EE
-.in
-.TP
-.B term, other
-what it is
-.TP
-.B second
-\\(dqquoted\\(dq
+The pond is deep.
 .SH OPTIONS
 .SS Deep
 .TP
@@ -84,18 +72,31 @@ A note.
 go down
 .SH EXAMPLES
 .PP
-.in +4n
+.in +2n
 .EX
 pond \\-d 2
 HOW=so pond
+.EE
+.in
+.SH FILES
+.PP
+.in +2n
+.EX
+/etc/pond  how deep
 .EE
 .in
 `,
   );
 });
 
-test('every option stands in the page, which man reads without a warning', () => {
-  const page = manual('pollywog', '1', '0', '@synopsis\n\n@options', helpText(commandLines()));
+test('man shows every option, without a warning', () => {
+  const page = programPage(
+    'pollywog',
+    '1',
+    '0',
+    '# p\n\np\n\n@synopsis\n\n@options',
+    helpText(commandLines()),
+  );
   const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', '-'], {
     input: page,
     encoding: 'utf8',
