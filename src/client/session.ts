@@ -1,14 +1,21 @@
 /** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
+import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { defaults, minRate } from '../protocol/limits.ts';
 import { type Deflater, deflateMessage, newDeflateState } from '../protocol/websocket/deflate.ts';
 import {
+  closePayload,
+  control,
   type Endpoint,
-  type EndpointEvents,
+  endEndpoint,
+  failEndpoint,
+  message,
   newEndpoint,
-  receive,
+  nextEvent,
+  ProtocolEvent,
+  releaseMessage,
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
 import type { Message } from '../protocol/websocket/message.ts';
@@ -74,28 +81,6 @@ const passingCodes: readonly number[] = [
   CloseCode.TryAgainLater,
 ];
 
-const events: EndpointEvents<Session> = {
-  hearsWhileClosing: true,
-  message(session, message) {
-    if (session.listener.message(message)) session.deadline?.refresh();
-    session.quiet?.refresh();
-    return true;
-  },
-  pong() {},
-  sendControl(session, opcode, bytes, start, end) {
-    if (opcode === Opcode.Close && end - start >= 2)
-      session.closeCode = (bytes[start]! << 8) | bytes[start + 1]!;
-    sendFrame(session, FIN | opcode, bytes, start, end);
-  },
-  closed(session, code, reason) {
-    session.verdict ??= verdictOf(session, code, reason);
-    session.socket.end();
-    clearTimeout(session.deadline);
-    session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
-    session.wake();
-  },
-};
-
 /** What a close frame says of the end. */
 function verdictOf({ endpoint, closeCode, isLeaving }: Session, code: number, reason: string): Ending {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
@@ -119,7 +104,10 @@ export function openSession(link: Link, configuration: Configuration, listener: 
   const deflater = deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
   const session: Session = {
     ...{ socket, configuration, listener, ended, end },
-    endpoint: newEndpoint('client', configuration.maxMessage, inflater, deflater),
+    endpoint: {
+      ...newEndpoint('client', configuration.maxMessage, inflater, deflater),
+      deliversWhileClosing: true,
+    },
     frames: newFrameTrace(),
     ...{ rest: Buffer.alloc(0), closeCode: 0, isLeaving: false, verdict: undefined, isAlive: true },
     ...{ pings: undefined, deadline: undefined, quiet: undefined, wake: () => {} },
@@ -152,11 +140,72 @@ function receiveChunk(session: Session, chunk: Buffer): void {
   session.isAlive = true;
   if (configuration.verbose) listener.trace(traceFrames(session.frames, chunk));
   const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
-  const stopped = receive(endpoint, events, session, bytes, 0, bytes.length);
-  session.rest = Buffer.from(bytes.subarray(stopped));
+  session.rest = Buffer.from(bytes.subarray(readFrames(session, bytes)));
   // A large message takes its time; pings do not count.
   if (endpoint.incoming !== undefined) session.quiet?.refresh();
   if (!listener.settled() && isConnected(session)) session.socket.pause();
+}
+
+/** @returns where it stopped: before an incomplete frame */
+function readFrames(session: Session, bytes: Buffer): number {
+  const { endpoint, listener } = session;
+  const input = { bytes, start: 0, end: bytes.length };
+  for (;;) {
+    switch (nextEvent(endpoint, input)) {
+      case ProtocolEvent.NeedMore:
+      case ProtocolEvent.Paused:
+        return input.start;
+
+      case ProtocolEvent.Frame:
+      case ProtocolEvent.Inflating:
+      case ProtocolEvent.Pong:
+        break;
+
+      case ProtocolEvent.Message:
+        if (listener.message(message)) session.deadline?.refresh();
+        session.quiet?.refresh();
+        releaseMessage();
+        break;
+
+      case ProtocolEvent.Ping:
+        // RFC 6455 §5.5.2: a ping is answered with a pong that has the same payload.
+        if (control.isReplyDue) sendControl(session, Opcode.Pong, control);
+        break;
+
+      case ProtocolEvent.Close:
+        // RFC 6455 §5.5.1: a close frame is answered with one.
+        if (control.isReplyDue) sendClose(session, control);
+        endEndpoint(endpoint);
+        closed(session, control.code, control.reason);
+        return bytes.length;
+
+      case ProtocolEvent.Failed:
+        // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
+        if (control.isReplyDue) sendClose(session, control);
+        failEndpoint(endpoint);
+        closed(session, control.code, control.reason);
+        return bytes.length;
+    }
+  }
+}
+
+function sendControl(session: Session, opcode: number, { bytes, start, end }: ByteRange): void {
+  sendFrame(session, FIN | opcode, bytes, start, end);
+}
+
+function sendClose(session: Session, payload: ByteRange): void {
+  const { bytes, start, end } = payload;
+  if (end - start >= 2) session.closeCode = (bytes[start]! << 8) | bytes[start + 1]!;
+  sendControl(session, Opcode.Close, payload);
+}
+
+/** The WebSocket connection is closed; RFC 6455 §7.1.1: the client waits a while for the server to close the TCP connection. */
+function closed(session: Session, code: number, reason: string): void {
+  session.verdict ??= verdictOf(session, code, reason);
+  session.socket.end();
+  clearTimeout(session.deadline);
+  session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
+  session.wake();
 }
 
 /** The listener can hear more. */
@@ -267,7 +316,9 @@ export function closeSession(
   if (!isOpen(session)) return;
   session.verdict = verdict;
   session.isLeaving = true;
-  startClosing(session.endpoint, events, session, code, reason);
+  const payload = closePayload(code, reason);
+  sendClose(session, { bytes: payload, start: 0, end: payload.length });
+  startClosing(session.endpoint);
   const { socket } = session;
   const bytesMoved = () => socket.bytesRead + socket.bytesWritten - socket.writableLength;
   const enough = (minRate * defaults.closeTimeout) / 1000;

@@ -50,7 +50,7 @@ export function traceFrames(trace: FrameTrace, piece: Buffer): string[] {
       const skipped = Math.min(trace.missing, bytes.length - at);
       trace.missing -= skipped;
       at += skipped;
-      const size = readFrameHeader(trace.header, 'client', true, bytes, at, bytes.length);
+      const size = readFrameHeader(trace.header, { bytes, start: at, end: bytes.length }, 'client', true);
       if (size === 0) break;
       lines.push(showFrame('<', trace.header));
       at += size;

@@ -116,6 +116,6 @@ function roundTrip(connection: Connection): Promise<{ id: number; milliseconds: 
       resolve({ id, milliseconds: Math.round((performance.now() - sentAt) * 1000) / 1000 });
     }
     connection.pings = [...(connection.pings ?? []), waiting];
-    sendControl(connection, Opcode.Ping, payload, 0, payload.length);
+    sendControl(connection, Opcode.Ping, { bytes: payload, start: 0, end: payload.length });
   });
 }

@@ -15,20 +15,20 @@ import { scheduleFlush } from './outbox.ts';
  */
 export function pauseMessages({ endpoint }: Connection, untilAnswered = false): void {
   if (endpoint?.state !== 'OPEN') return;
-  endpoint.takesMessages = false;
-  endpoint.takesClose = !untilAnswered;
+  endpoint.acceptsMessages = false;
+  endpoint.acceptsClose = !untilAnswered;
 }
 
 export function areMessagesPaused({ endpoint }: Connection): boolean {
-  return endpoint !== undefined && !endpoint.takesMessages;
+  return endpoint !== undefined && !endpoint.acceptsMessages;
 }
 
 /** The connection's messages go on, from its next turn. Does nothing where it is not held. */
 export function resumeMessages(connection: Connection): void {
   const { endpoint } = connection;
-  if (endpoint === undefined || endpoint.takesMessages) return;
-  endpoint.takesMessages = true;
-  endpoint.takesClose = true;
+  if (endpoint === undefined || endpoint.acceptsMessages) return;
+  endpoint.acceptsMessages = true;
+  endpoint.acceptsClose = true;
   // What had its share of a turn goes on when the flush has looked at it; so does this.
   connection.isThrottled = true;
   scheduleFlush(connection);

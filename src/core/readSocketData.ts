@@ -1,8 +1,9 @@
 /**
- * The WebSocket wire: `readSocketData` makes messages of a connection's bytes, and hands them to `processData`.
+ * The WebSocket wire. `readSocketData` shows the whole protocol on one screen: what can arrive, and what the server does
+ * about it.
  *
- *     bytes → receive (protocol/websocket/endpoint.ts): frame headers → unmasking → ping, pong, close → fragments → whole messages
- *           → processData
+ *     bytes → nextEvent (protocol/websocket/endpoint.ts): header → unmask → fragments → message
+ *           → readSocketData: pong, closing handshake, or processData
  */
 
 import {
@@ -13,17 +14,25 @@ import {
   noteFailed,
   noteOverdue,
 } from '../diagnostics/closeReason.ts';
-import { beginReading, endReading, rememberReceived } from '../diagnostics/recorder.ts';
+import { beginReading, endReading, recordReceived } from '../diagnostics/recorder.ts';
+import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { probeInterval } from '../protocol/limits.ts';
 import {
-  type EndpointEvents,
+  closePayload,
+  control,
+  type Endpoint,
   endEndpoint,
-  failConnection,
+  failEndpoint,
+  frame,
   isControlNext,
-  receive,
+  message,
+  nextEvent,
+  ProtocolEvent,
+  releaseMessage,
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
+import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
 import { charge, mayInflate, startBudget } from './fairness.ts';
 import { areMessagesPaused, resumeMessages } from './hold.ts';
@@ -33,87 +42,145 @@ import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
 import { sendControl } from './send.ts';
 import type { Wire } from './wire.ts';
 
+/** The bytes that are being read: one record serves all connections. */
+const input: ByteRange = { bytes: ioArena, start: 0, end: 0 };
+
 /**
- * Reads what came on one connection: unframes, unmasks, answers pings and closes, puts fragments together, and gives
- * each whole message to `processData`.
- * @returns where it stopped in `bytes[start, end)`, which are unmasked in place
+ * Reads what arrived on one connection, in `bytes[start, end)`, which is unmasked in place.
+ * @param onlyControl answers control frames, and stops before the next message
+ * @returns where it stopped: before an incomplete frame, or when the connection used up its share of the turn
  */
-export function readSocketData(connection: Connection, bytes: Buffer, start: number, end: number): number {
-  if (connection.endpoint === undefined) return end;
+export function readSocketData(
+  connection: Connection,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  onlyControl = false,
+): number {
+  const { endpoint } = connection;
+  if (endpoint === undefined) return end;
   startBudget(connection);
-  // Once we have said that we are closing, nobody answers to the rest of a message either.
-  if (connection.endpoint.state !== 'OPEN') connection.resumableMessage = undefined;
-  if (!areMessagesPaused(connection) && !resumeMessage(connection)) return start;
+  let isMessageDue = !onlyControl && endpoint.acceptsMessages;
+  if (endpoint.state !== 'OPEN') connection.resumableMessage = undefined;
+  else if (isMessageDue && !resumeMessage(connection)) return start;
+  if (isMessageDue && endpoint.inflating !== undefined) isMessageDue = mayInflate(connection);
+
+  input.bytes = bytes;
+  input.start = start;
+  input.end = end;
   beginReading(connection);
-  const at = receive(connection.endpoint, events, connection, bytes, start, end);
+  for (let goesOn = true; goesOn; ) {
+    const event = nextEvent(endpoint, input, !isMessageDue);
+    recordReceived(connection, frame);
+    switch (event) {
+      case ProtocolEvent.NeedMore:
+      case ProtocolEvent.Paused:
+        goesOn = false;
+        break;
+
+      case ProtocolEvent.Frame:
+        break;
+
+      case ProtocolEvent.Inflating:
+        // Large messages take turns. Meanwhile the control frames behind this one are answered.
+        isMessageDue = mayInflate(connection);
+        break;
+
+      case ProtocolEvent.Message: {
+        const size = message.end - message.start;
+        goesOn = processData(connection, message) && charge(connection, size) && isOpen(connection);
+        releaseMessage();
+        break;
+      }
+      case ProtocolEvent.Ping:
+        // RFC 6455 §5.5.2: a ping is answered with a pong that has the same payload.
+        if (control.isReplyDue) sendControl(connection, Opcode.Pong, control);
+        goesOn = charge(connection, 0);
+        break;
+
+      case ProtocolEvent.Pong:
+        // RFC 6455 §5.5.3: a pong may also come without a ping.
+        notePong(connection);
+        goesOn = charge(connection, 0);
+        break;
+
+      case ProtocolEvent.Close:
+        // RFC 6455 §5.5.1: a close frame is answered with one. §7.1.1: then the server closes the TCP connection.
+        if (control.isReplyDue) sendClose(connection, control);
+        endEndpoint(endpoint);
+        noteCloseReceived(connection, control.code, control.reason);
+        closed(connection, control.code, control.reason);
+        goesOn = false;
+        break;
+
+      case ProtocolEvent.Failed:
+        // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
+        if (control.isReplyDue) sendClose(connection, control);
+        failed(connection, endpoint, control.code, control.reason);
+        goesOn = false;
+        break;
+    }
+  }
   endReading();
-  return at;
+  return input.start;
 }
 
-const events: EndpointEvents<Connection> = {
-  message(connection, message) {
-    const size = message.end - message.start;
-    return processData(connection, message) && charge(connection, size) && connection.phase === 'open';
-  },
+function isOpen({ phase }: Connection): boolean {
+  return phase === 'open';
+}
 
-  pong(connection, bytes, start, end) {
-    connection.pingedAt = 0;
-    if (connection.pings === undefined) return;
-    const payload = bytes.subarray(start, end);
-    for (const ping of connection.pings) ping.onPong(payload);
-  },
+function notePong(connection: Connection): void {
+  connection.pingedAt = 0;
+  if (connection.pings === undefined) return;
+  const payload = control.bytes.subarray(control.start, control.end);
+  for (const ping of connection.pings) ping.onPong(payload);
+}
 
-  mayInflate,
+function sendClose(connection: Connection, payload: ByteRange): void {
+  noteCloseSent(connection, payload.bytes.subarray(payload.start, payload.end));
+  sendControl(connection, Opcode.Close, payload);
+}
 
-  mayGoOn: connection => charge(connection, 0),
+function failed(connection: Connection, endpoint: Endpoint, code: number, reason: string): void {
+  failEndpoint(endpoint);
+  noteFailed(connection, code, reason);
+  closed(connection, code, reason);
+}
 
-  frame: rememberReceived,
-
-  sendControl(connection, opcode, bytes, start, end) {
-    if (opcode === Opcode.Close) noteCloseSent(connection, bytes.subarray(start, end));
-    sendControl(connection, opcode, bytes, start, end);
-  },
-
-  closed(connection, code, reason) {
-    notifyPingsLost(connection);
-    if (connection.endpoint?.hasFailed) noteFailed(connection, code, reason);
-    else noteCloseReceived(connection, code, reason);
-    closeSession(connection, code, reason);
-    // RFC 6455 §7.1.1: the server closes the TCP connection first.
-    endConnection(connection);
-  },
-};
+/** The WebSocket connection is closed: the handler learns of it, and the TCP connection ends when the output has left. */
+function closed(connection: Connection, code: number, reason: string): void {
+  notifyPingsLost(connection);
+  closeSession(connection, code, reason);
+  endConnection(connection);
+}
 
 function notifyPingsLost(connection: Connection): void {
   for (const ping of connection.pings ?? []) ping.onLost();
 }
 
-const noPayload = Buffer.alloc(0);
+const wholeOf = (bytes: Uint8Array): ByteRange => ({ bytes, start: 0, end: bytes.length });
+const noPayload = wholeOf(Buffer.alloc(0));
 
 export const websocket: Wire = {
   name: 'websocket',
 
   receive: readSocketData,
 
-  receiveUrgent(connection, bytes, start, end) {
-    const { endpoint } = connection;
-    if (endpoint === undefined || !endpoint.takesMessages)
-      return readSocketData(connection, bytes, start, end);
-    // For so long, as if its handler were busy.
-    endpoint.takesMessages = false;
-    const at = readSocketData(connection, bytes, start, end);
-    endpoint.takesMessages = true;
-    return at;
-  },
-
+  /** Control frames are read before the messages of all connections. */
   isUrgent(connection, bytes, start) {
     return isControlNext(connection.endpoint?.incoming, bytes[start]!);
   },
 
+  receiveUrgent(connection, bytes, start, end) {
+    return readSocketData(connection, bytes, start, end, true);
+  },
+
   close(connection, code, reason) {
-    if (connection.endpoint === undefined || connection.endpoint.state !== 'OPEN') return;
+    const { endpoint } = connection;
+    if (endpoint?.state !== 'OPEN') return;
     noteClosing(connection, reason);
-    startClosing(connection.endpoint, events, connection, code, reason);
+    sendClose(connection, wholeOf(closePayload(code, reason)));
+    startClosing(endpoint);
     connection.endingAt = connection.server.now;
     startSending(connection);
     // The answer may lie behind messages that nobody wants any more.
@@ -121,8 +188,10 @@ export const websocket: Wire = {
   },
 
   fail(connection, code, reason) {
-    if (connection.endpoint !== undefined)
-      failConnection(connection.endpoint, events, connection, code, reason);
+    const { endpoint } = connection;
+    if (endpoint === undefined || endpoint.state === 'CLOSED') return;
+    if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
+    failed(connection, endpoint, code, reason);
   },
 
   onEnd(connection, error) {
@@ -176,7 +245,7 @@ export const websocket: Wire = {
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;
       connection.unsentAtPing = connection.socket.unsent();
-      sendControl(connection, Opcode.Ping, noPayload, 0, 0);
+      sendControl(connection, Opcode.Ping, noPayload);
     }
   },
 };
@@ -189,7 +258,7 @@ function probe(connection: Connection): void {
   const { heardAt, probedAt, queue, server, socket } = connection;
   if (server.now - Math.max(heardAt, probedAt) < probeInterval || queue.size > 0 || socket.isBusy) return;
   connection.probedAt = server.now;
-  sendControl(connection, Opcode.Pong, noPayload, 0, 0);
+  sendControl(connection, Opcode.Pong, noPayload);
 }
 
 /** A level of trust is to be left within the time that the handshake has. */

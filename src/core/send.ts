@@ -3,6 +3,7 @@
 import { noteRule } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
+import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { largestDeflated, largestOutput, largestTried } from '../protocol/limits.ts';
 import {
@@ -112,13 +113,7 @@ function writeBytes(bytes: Uint8Array, start: number, end: number): Range {
 }
 
 /** Sends a control frame: `[start, end)`, at most 125 bytes, are copied. */
-export function sendControl(
-  connection: Connection,
-  opcode: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
+export function sendControl(connection: Connection, opcode: number, { bytes, start, end }: ByteRange): void {
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 

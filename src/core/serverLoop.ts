@@ -127,7 +127,7 @@ function readControlFrames(): void {
     const { input, inputStart, wire } = connection;
     if (connection.isThrottled) heldBack.push(connection);
     else if (input === undefined) readConnection(connection);
-    else if (work.done < urgentEnd && wire.isUrgent(connection, input, inputStart))
+    else if (work.done < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
     else classOf(connection).push(connection);
   }

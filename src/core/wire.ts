@@ -18,9 +18,12 @@ export interface Wire {
    * @returns where it stopped; the rest is given again, with what came after it
    */
   receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
-  /** Whether what came begins with something that is to be answered before all messages (a control frame). */
-  isUrgent(connection: Connection, bytes: Buffer, start: number): boolean;
-  /** The same as `receive`, but stops before the first that is not urgent. Without it, all is, what follows included. */
+  /**
+   * Whether the input begins with something that is read before all messages: a control frame, a request for a command.
+   * Without this function, nothing is.
+   */
+  isUrgent?(connection: Connection, bytes: Buffer, start: number): boolean;
+  /** Like `receive`, but stops before the first message. Without it, all of an urgent input is read. */
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Says goodbye in the wire's own words, and ends the connection in good order. */
   close(connection: Connection, code: number, reason: string): void;

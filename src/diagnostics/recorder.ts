@@ -7,8 +7,8 @@
  * A connection has eight entries (frameEntry.ts), used in turn. Of a burst that fills them all each who got it has a
  * reference.
  */
-import { Opcode } from '../protocol/codes.ts';
-import { type FrameHeader, frameEnd } from '../protocol/websocket/frame.ts';
+import type { Frame } from '../protocol/websocket/endpoint.ts';
+import { frameEnd } from '../protocol/websocket/frame.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import {
   copyEntry,
@@ -106,33 +106,20 @@ function settle(connection: Recorded): void {
   if (notedCount > 0 && connection === reading) copyNoted();
 }
 
-/** A frame begins to come in: as `frame` of `EndpointEvents`. */
-export function rememberReceived(
-  connection: Recorded,
-  header: FrameHeader,
-  bytes: Uint8Array,
-  start: number,
-  payload: number,
-  end: number,
-): void {
-  const { opcode, length } = header;
-  const endpoint = connection.endpoint!;
-  // Nearly every frame is a whole message, about to be unmasked where it lies.
-  if (
-    connection === reading &&
-    bytes === ioArena &&
-    end - payload === length &&
-    length <= endpoint.maxMessage &&
-    endpoint.incoming === undefined &&
-    opcode !== Opcode.Continuation
-  ) {
-    noted[notedCount++ & 7] = start;
+/** Records the frame of which the header was just read, if there was one. */
+export function recordReceived(connection: Recorded, frame: Frame): void {
+  const { bytes, start, end, size, length, key } = frame;
+  if (size === 0) return;
+  const first = start - size;
+  // Nearly every frame is a whole message, unmasked where it lies.
+  if (bytes === ioArena && end - start === length && key === 0) {
+    noted[notedCount++ & 7] = first;
   } else {
     settle(connection);
     const { now } = connection.server;
-    fillEntry(slab, nextEntry(connection), now, bytes[start]!, length, bytes, payload, end, header.key);
+    fillEntry(slab, nextEntry(connection), now, bytes[first]!, length, bytes, start, end, key);
   }
-  if (isTracing) traceReceived(connection, bytes[start]!, length, bytes, payload, end, header.key);
+  if (isTracing) traceReceived(connection, bytes[first]!, length, bytes, start, end, key);
 }
 
 /** Bytes came in on a wire that has no frames. */

@@ -7,6 +7,13 @@
  */
 import { keptBuffers } from './limits.ts';
 
+/** The bytes `[start, end)` of `bytes`. A reader of such a range advances `start` past what it has read. */
+export interface ByteRange {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+}
+
 /** Powers of two: from 64 KiB, below which allocating is cheap, to 64 MiB. */
 const smallest = 16;
 const largest = 26;

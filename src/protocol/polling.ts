@@ -38,7 +38,7 @@ const header = newFrameHeader();
 export function countFrames(bytes: Buffer, start: number, end: number): FrameCount {
   const count: FrameCount = { messages: 0, closing: undefined };
   for (let at = start; at < end; ) {
-    const from = at + readFrameHeader(header, 'client', false, bytes, at, end);
+    const from = at + readFrameHeader(header, { bytes, start: at, end }, 'client', false);
     const to = from + header.length;
     const { opcode } = header;
     if (opcode === Opcode.Text || opcode === Opcode.Binary) count.messages++;
@@ -65,7 +65,7 @@ export interface Payload {
  * @returns where the frame ends, negated (`~end`) where it is a control frame
  */
 export function readSentFrame(payload: Payload, bytes: Buffer, start: number, end: number): number {
-  const from = start + readFrameHeader(header, 'client', false, bytes, start, end);
+  const from = start + readFrameHeader(header, { bytes, start, end }, 'client', false);
   const to = from + header.length;
   if (header.opcode !== Opcode.Text && header.opcode !== Opcode.Binary) return ~to;
   payload.isText = header.opcode === Opcode.Text;

@@ -81,7 +81,6 @@ export function newDetectWire(
       return start;
     },
 
-    isUrgent: () => false,
     close: endConnection,
     onEnd: endConnection,
 

@@ -176,8 +176,6 @@ export function newLinesWire(chat: Chat): Wire {
       return end;
     },
 
-    isUrgent: () => false,
-
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);

@@ -71,8 +71,6 @@ export function newPacketsWire(chat: Chat): Wire {
       return at;
     },
 
-    isUrgent: () => false,
-
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);

@@ -48,7 +48,6 @@ export function newProxyWire(behind: Wire): Wire {
       }
     },
 
-    isUrgent: () => false,
     close: endConnection,
     onEnd: endConnection,
     checkDeadlines: connection => behind.checkDeadlines(connection),

@@ -39,7 +39,6 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
       return end;
     },
 
-    isUrgent: () => false,
     close: endConnection,
     onEnd: endConnection,
     checkDeadlines() {},
@@ -63,7 +62,6 @@ function newHandshakeWire(inside: Wire): Wire {
       return start;
     },
 
-    isUrgent: () => false,
     close: dropConnection,
 
     onEnd(connection, error) {

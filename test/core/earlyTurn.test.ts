@@ -14,7 +14,6 @@ test('an early turn reads what came, and not those who had their share already: 
   const reads: [Connection, number][] = [];
   const wire: Wire = {
     name: 'fake',
-    isUrgent: () => false,
     close() {},
     onEnd() {},
     checkDeadlines() {},

@@ -62,7 +62,7 @@ test('a text is sent as UTF-8, as often as asked, in one range', () => {
 
 test('control frames are sent whole', () => {
   const connection = open();
-  sendControl(connection, 9, Buffer.from('abc'), 1, 3);
+  sendControl(connection, 9, { bytes: Buffer.from('abc'), start: 1, end: 3 });
   assert.equal(queuedBytes(connection).toString('hex'), '89026263');
 });
 

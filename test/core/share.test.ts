@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { injectInput, mayInflate, startBudget } from '../../src/core/fairness.ts';
 import { turnShare } from '../../src/protocol/limits.ts';
 import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
-import { endEndpoint, receive } from '../../src/protocol/websocket/endpoint.ts';
+import { endEndpoint } from '../../src/protocol/websocket/endpoint.ts';
 import { work } from '../../src/protocol/work.ts';
-import { newRecord, recorder } from '../support/endpointRun.ts';
+import { newRecord, readEvents } from '../support/endpointRun.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
@@ -32,7 +32,7 @@ function openInflating(count: number) {
     const bytes = frame(opcode.binary, deflateMessage(newDeflateState(false, 15), large, 0, large.length), {
       rsv: 4,
     });
-    receive(endpoint, { ...recorder, mayInflate: () => false }, newRecord(endpoint), bytes, 0, bytes.length);
+    readEvents({ ...newRecord(endpoint), mayInflate: () => false }, bytes);
     const ask = () => {
       startBudget(connection);
       return mayInflate(connection);

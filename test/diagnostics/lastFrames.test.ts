@@ -35,7 +35,7 @@ test('each kind of frame is shown as what it is', () => {
     frame(opcode.continuation, 'llo'),
     frame(opcode.text, Buffer.from('f248cdc9c90700', 'hex'), { rsv: 4 }),
   );
-  sendControl(connection, opcode.close, Buffer.from('\x03\xe9going', 'latin1'), 0, 7);
+  sendControl(connection, opcode.close, { bytes: Buffer.from('\x03\xe9going', 'latin1'), start: 0, end: 7 });
   assert.deepEqual(shown(connection), [
     '< text, 13 bytes: "some \\"text\\"\\r\\n"',
     '< binary, 4 bytes: 0001feff',

@@ -2,14 +2,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isSendableCloseCode } from '../../src/protocol/codes.ts';
-import {
-  closePayload,
-  failConnection,
-  receive,
-  startClosing,
-} from '../../src/protocol/websocket/endpoint.ts';
+import { closePayload } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
-import { newRecord, plainServer, recorder, setUpEndpoint } from '../support/endpointRun.ts';
+import { close, fail, newRecord, plainServer, readEvents, setUpEndpoint } from '../support/endpointRun.ts';
 import { type FrameOptions, frame, opcode, closePayload as peerClose } from '../support/rawFrame.ts';
 
 function newEnd(role: Role) {
@@ -19,10 +14,10 @@ function newEnd(role: Role) {
     endpoint,
     give(kind: keyof typeof opcode, payload: string | Buffer = '', options: FrameOptions = {}) {
       const bytes = frame(opcode[kind], payload, { ...(role === 'server' ? {} : { key: null }), ...options });
-      assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
+      assert.equal(readEvents(record, bytes), bytes.length);
     },
-    startClosing: (code: number, reason = '') => startClosing(endpoint, recorder, record, code, reason),
-    failConnection: (code: number, reason = '') => failConnection(endpoint, recorder, record, code, reason),
+    startClosing: (code: number, reason = '') => close(record, code, reason),
+    failConnection: (code: number, reason = '') => fail(record, code, reason),
     events: () => record.lines.splice(0),
   };
 }

@@ -2,20 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Opcode } from '../../src/protocol/codes.ts';
 import { longestMessage } from '../../src/protocol/limits.ts';
-import {
-  type EndpointEvents,
-  failConnection,
-  receive,
-  startClosing,
-} from '../../src/protocol/websocket/endpoint.ts';
+import { control, nextEvent, ProtocolEvent } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import {
+  close,
   type EndpointSetup,
-  type EventRecord,
+  fail,
   newRecord,
   plainServer,
-  recorder,
+  readEvents,
   setUpEndpoint,
 } from '../support/endpointRun.ts';
 import { closePayload, type FrameOptions, frame, opcode } from '../support/rawFrame.ts';
@@ -30,7 +26,7 @@ function newEnd(setup: Partial<EndpointSetup> = {}) {
     endpoint,
     record,
     /** Gives the bytes to the endpoint. @returns how many it worked through */
-    give: (bytes: Buffer) => receive(endpoint, recorder, record, bytes, 0, bytes.length),
+    give: (bytes: Buffer) => readEvents(record, bytes),
     peer: (kind: keyof typeof opcode, payload: string | Buffer = '', options: FrameOptions = {}) =>
       frame(opcode[kind], payload, { ...peerKey, ...options }),
     /** What was written down since the last call. */
@@ -108,13 +104,13 @@ for (const role of ['server', 'client'] as Role[]) {
     });
 
     test('answers a ping while OPEN only', () => {
-      const { endpoint, record, give, peer, events } = newEnd({ role });
-      startClosing(endpoint, recorder, record, 1000, '');
+      const { record, give, peer, events } = newEnd({ role });
+      close(record, 1000);
       events();
       give(peer('ping'));
       give(peer('pong'));
       assert.deepEqual(events(), ['pong ""']);
-      failConnection(endpoint, recorder, record, 1006, 'gone');
+      fail(record, 1006, 'gone');
       events();
       const late = Buffer.concat([peer('ping'), peer('pong'), peer('text', 'late')]);
       assert.equal(give(late), late.length, 'what comes late is taken and dropped');
@@ -150,7 +146,7 @@ for (const role of ['server', 'client'] as Role[]) {
     test('drops an unfinished message where the connection fails', () => {
       const { endpoint, record, give, peer } = newEnd({ role });
       give(peer('text', 'begun', { fin: false }));
-      failConnection(endpoint, recorder, record, 1011, '');
+      fail(record, 1011);
       assert.equal(endpoint.incoming, undefined);
     });
   });
@@ -158,86 +154,81 @@ for (const role of ['server', 'client'] as Role[]) {
 
 test('an endpoint works where WebAssembly reaches as elsewhere, at any place', () => {
   for (const offset of [0, 1, 1000, 65_535]) {
-    const { endpoint, record, events, peer } = newEnd();
+    const { record, events, peer } = newEnd();
     const bytes = Buffer.concat([peer('text', 'Hällo'.repeat(50)), peer('ping', 'now')]);
     bytes.copy(ioArena, offset);
-    assert.equal(
-      receive(endpoint, recorder, record, ioArena, offset, offset + bytes.length),
-      offset + bytes.length,
-    );
+    const end = offset + bytes.length;
+    assert.equal(readEvents(record, ioArena, offset, end), end);
     assert.match(events().join(), /^text .*,sends pong "now"$/);
   }
 });
 
-test('a whole message is lent from where it lies; one in fragments is not', () => {
-  const { endpoint, record, peer } = newEnd();
-  const lent: boolean[] = [];
+test('a message in one frame is not copied; one in fragments is', () => {
+  const { record, peer } = newEnd();
+  const isInPlace: boolean[] = [];
   const bytes = Buffer.concat([
     peer('text', 'whole'),
     peer('text', 'frag', { fin: false }),
     peer('continuation', 'ments'),
   ]);
-  const events: EndpointEvents<EventRecord> = {
-    ...recorder,
-    message(_, message) {
-      lent.push(message.bytes === bytes);
-      return true;
-    },
-  };
-  receive(endpoint, events, record, bytes, 0, bytes.length);
-  assert.deepEqual(lent, [true, false]);
+  record.onMessage = message => isInPlace.push(message.bytes === bytes);
+  readEvents(record, bytes);
+  assert.deepEqual(isInPlace, [true, false]);
 });
 
-test("an owner's own error is not taken for the peer's", () => {
-  const { endpoint, record, peer, events: written } = newEnd();
-  const events: EndpointEvents<EventRecord> = {
-    ...recorder,
-    message() {
-      throw new RangeError('a fault of ours');
-    },
-  };
-  const bytes = peer('text', 'Hello');
-  assert.throws(() => receive(endpoint, events, record, bytes, 0, bytes.length), RangeError);
-  assert.deepEqual(written(), []);
-});
-
-test('an owner may close, or fail, from within a message', () => {
+test('an owner may close, or fail, at a message', () => {
   for (const [end, state, expected] of [
-    [startClosing, 'CLOSING', ['text "one"', 'sends close 1001 "enough"']],
-    [failConnection, 'CLOSED', ['text "one"', 'sends close 1001 "enough"', 'closed 1001 "enough"']],
+    [close, 'CLOSING', ['text "one"', 'sends close 1001 "enough"']],
+    [fail, 'CLOSED', ['text "one"', 'sends close 1001 "enough"', 'closed 1001 "enough"']],
   ] as const) {
-    const { endpoint, record, peer, events: written } = newEnd();
-    const events: EndpointEvents<EventRecord> = {
-      ...recorder,
-      message(owner, message) {
-        recorder.message(owner, message);
-        end(endpoint, events, owner, 1001, 'enough');
-        return true;
-      },
-    };
+    const { endpoint, record, peer, give, events } = newEnd();
+    record.onMessage = () => end(record, 1001, 'enough');
     const bytes = Buffer.concat([peer('text', 'one'), peer('text', 'two'), peer('ping')]);
-    assert.equal(receive(endpoint, events, record, bytes, 0, bytes.length), bytes.length);
+    assert.equal(give(bytes), bytes.length);
     assert.equal(endpoint.state, state);
-    assert.deepEqual(written(), expected);
+    assert.deepEqual(events(), expected);
   }
 });
 
-test('a server and a client that are given what the other sends understand each other', () => {
+test('each frame is an event, and one that completes nothing is named so', () => {
+  const { endpoint, peer } = newEnd();
+  const bytes = Buffer.concat([peer('text', 'a', { fin: false }), peer('ping'), peer('continuation', 'b')]);
+  const input = { bytes, start: 0, end: bytes.length };
+  const found: number[] = [];
+  while (found.at(-1) !== ProtocolEvent.NeedMore) found.push(nextEvent(endpoint, input));
+  const { Frame, Ping, Message, NeedMore } = ProtocolEvent;
+  assert.deepEqual(found, [Frame, Ping, Frame, Message, NeedMore]);
+});
+
+test('if only control frames are read, the reader stops before the next message and inside one', () => {
+  const { endpoint, peer } = newEnd();
+  const { Paused, Ping, Pong, Frame, NeedMore } = ProtocolEvent;
+  const message = peer('text', 'Hello');
+  const bytes = Buffer.concat([peer('ping'), peer('pong'), message]);
+  const input = { bytes, start: 0, end: bytes.length - 1 };
+  const next = (onlyControl: boolean) => nextEvent(endpoint, input, onlyControl);
+  assert.deepEqual([next(true), next(true), next(true)], [Ping, Pong, Paused]);
+  assert.equal(input.start, bytes.length - message.length);
+  assert.deepEqual([next(false), next(false)], [Frame, NeedMore]);
+  input.end++;
+  assert.equal(next(true), Paused, 'the last byte is payload');
+});
+
+test('a server and a client understand each other', () => {
   const sent: Buffer[] = [];
-  const { endpoint, record, events } = newEnd({ role: 'client' });
+  const { record, events } = newEnd({ role: 'client' });
   const server = newEnd();
-  const sending: EndpointEvents<EventRecord> = {
-    ...recorder,
-    sendControl(_, kind, bytes, start, end) {
-      sent.push(frame(kind, Buffer.from(bytes.subarray(start, end)), { key: null }));
-    },
-  };
-  const ping = server.peer('ping', 'to and fro');
-  receive(server.endpoint, sending, server.record, ping, 0, ping.length);
-  const close = frame(Opcode.Close, closePayload(1000, 'done'));
-  receive(server.endpoint, sending, server.record, close, 0, close.length);
+  for (const [kind, payload] of [
+    [Opcode.Ping, Buffer.from('to and fro')],
+    [Opcode.Close, closePayload(1000, 'done')],
+  ] as const) {
+    const bytes = frame(kind, payload);
+    nextEvent(server.endpoint, { bytes, start: 0, end: bytes.length });
+    assert.equal(control.isReplyDue, true);
+    const reply = Buffer.from(control.bytes.subarray(control.start, control.end));
+    sent.push(frame(kind === Opcode.Ping ? Opcode.Pong : Opcode.Close, reply, { key: null }));
+  }
   const bytes = Buffer.concat(sent);
-  assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
+  assert.equal(readEvents(record, bytes), bytes.length);
   assert.deepEqual(events(), ['pong "to and fro"', 'sends close 1000 ""', 'closed 1000 ""']);
-  assert.deepEqual(server.events(), ['closed 1000 "done"']);
 });

@@ -21,7 +21,7 @@ const peerFrame = (role: Role, opcode: number, options: FrameOptions = {}, paylo
 
 function read(role: Role, bytes: Buffer, mayCompress = false): { size: number; header: FrameHeader } {
   const header = newFrameHeader();
-  return { size: readFrameHeader(header, role, mayCompress, bytes, 0, bytes.length), header };
+  return { size: readFrameHeader(header, { bytes, start: 0, end: bytes.length }, role, mayCompress), header };
 }
 
 /** Refused with 1002 by the first `count` bytes, and still awaited with one byte less. */
@@ -106,7 +106,7 @@ for (const role of roles) {
       const header = newFrameHeader();
       const before = { ...header };
       const bytes = peerFrame(role, 2, { announcedLength: 70_000 });
-      readFrameHeader(header, role, false, bytes, 0, bytes.length - 1);
+      readFrameHeader(header, { bytes, start: 0, end: bytes.length - 1 }, role, false);
       assert.deepEqual(header, before);
     });
 
@@ -117,10 +117,13 @@ for (const role of roles) {
         Buffer.alloc(7, 0xff),
       ]);
       const header = newFrameHeader();
-      assert.equal(readFrameHeader(header, role, false, bytes, 7, bytes.length), 2 + maskBytes);
+      assert.equal(
+        readFrameHeader(header, { bytes, start: 7, end: bytes.length }, role, false),
+        2 + maskBytes,
+      );
       assert.equal(header.length, 5);
-      assert.equal(readFrameHeader(header, role, false, bytes, 7, 7), 0);
-      assert.equal(readFrameHeader(header, role, false, bytes, 7, 8), 0);
+      assert.equal(readFrameHeader(header, { bytes, start: 7, end: 7 }, role, false), 0);
+      assert.equal(readFrameHeader(header, { bytes, start: 7, end: 8 }, role, false), 0);
     });
 
     test('refuses reserved opcodes by the first byte', () => {
@@ -202,7 +205,7 @@ for (const role of roles) {
             !(isControl && (first < 0x80 || (second & 0x7f) > 125));
           let isAccepted = true;
           try {
-            readFrameHeader(newFrameHeader(), role, false, bytes, 0, bytes.length);
+            readFrameHeader(newFrameHeader(), { bytes, start: 0, end: bytes.length }, role, false);
           } catch (error) {
             assert.ok(error instanceof ProtocolError);
             isAccepted = false;

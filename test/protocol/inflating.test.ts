@@ -1,22 +1,9 @@
 /** A large compressed message is inflated over several calls; meanwhile the endpoint takes no other message. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deflateRawSync } from 'node:zlib';
 import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
-import {
-  type EndpointEvents,
-  endEndpoint,
-  receive,
-  startClosing,
-} from '../../src/protocol/websocket/endpoint.ts';
-import {
-  type EventRecord,
-  newRecord,
-  plainServer,
-  recorder,
-  setUpEndpoint,
-  showBytes,
-} from '../support/endpointRun.ts';
+import { type Endpoint, endEndpoint, startClosing } from '../../src/protocol/websocket/endpoint.ts';
+import { newRecord, plainServer, readEvents, setUpEndpoint, showBytes } from '../support/endpointRun.ts';
 import { closePayload, type FrameOptions, frame, opcode } from '../support/rawFrame.ts';
 
 const large = Buffer.alloc(1024 * 1024 - 1, 'a large message, ');
@@ -27,16 +14,14 @@ function newEnd(slicesEach: number) {
   const endpoint = setUpEndpoint({ ...plainServer, compression: 'takeover' });
   const record = newRecord(endpoint);
   let left = 0;
-  const events: EndpointEvents<EventRecord> = { ...recorder, mayInflate: () => left-- > 0 };
+  record.mayInflate = () => left-- > 0;
   const sender = newDeflateState(true, 15);
   return {
     endpoint,
-    record,
-    events,
     give(...frames: Buffer[]): number {
       left = slicesEach;
       const bytes = Buffer.concat(frames);
-      return receive(endpoint, events, record, bytes, 0, bytes.length);
+      return readEvents(record, bytes);
     },
     /** Without new bytes, until it is inflated. @returns the number of calls */
     goOn(): number {
@@ -80,10 +65,10 @@ describe('while a message is being inflated', () => {
     const end = newEnd(1);
     end.give(end.message(large));
     const { size } = end.endpoint.inflating!.inflation;
-    end.endpoint.takesMessages = false;
+    end.endpoint.acceptsMessages = false;
     end.give();
     assert.equal(end.endpoint.inflating!.inflation.size, size);
-    end.endpoint.takesMessages = true;
+    end.endpoint.acceptsMessages = true;
     end.goOn();
     assert.deepEqual(end.lines(), [`binary ${showBytes(large)}`]);
   });
@@ -115,12 +100,7 @@ describe('while a message is being inflated', () => {
   });
 
   test('the end of the connection, or our own close frame, gives it up, and its memory', () => {
-    for (const stop of [
-      endEndpoint,
-      (endpoint: ReturnType<typeof newEnd>['endpoint']) => {
-        startClosing(endpoint, recorder, newRecord(endpoint), 1000, '');
-      },
-    ]) {
+    for (const stop of [endEndpoint, startClosing] satisfies ((endpoint: Endpoint) => void)[]) {
       const end = newEnd(1);
       end.give(end.message(large));
       const { inflation } = end.endpoint.inflating!;
@@ -136,16 +116,8 @@ describe('while a message is being inflated', () => {
 
 test('after our close frame no message is inflated, as nobody hears it', () => {
   const end = newEnd(1);
-  startClosing(end.endpoint, recorder, newRecord(end.endpoint), 1000, '');
+  startClosing(end.endpoint);
   const noDeflate = frame(opcode.binary, Buffer.alloc(100, 0xff), compressed);
   end.give(noDeflate, frame(opcode.close, closePayload(1000)));
   assert.deepEqual(end.lines(), ['closed 1000 ""']);
-});
-
-test('without anyone to ask, a message is inflated at once', () => {
-  const endpoint = setUpEndpoint({ ...plainServer, compression: 'on' });
-  const record = newRecord(endpoint);
-  const bytes = frame(opcode.binary, deflateRawSync(large), compressed);
-  assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
-  assert.deepEqual(record.lines, [`binary ${showBytes(large)}`]);
 });

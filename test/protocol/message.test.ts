@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ProtocolError } from '../../src/protocol/codes.ts';
 import { maxFragments } from '../../src/protocol/limits.ts';
-import { receive } from '../../src/protocol/websocket/endpoint.ts';
 import { type FrameHeader, newFrameHeader } from '../../src/protocol/websocket/frame.ts';
 import {
   addPayload,
@@ -15,16 +14,17 @@ import {
   messageBytes,
   messageText,
 } from '../../src/protocol/websocket/message.ts';
-import { newRecord, plainServer, recorder, setUpEndpoint } from '../support/endpointRun.ts';
+import { newRecord, plainServer, readEvents, setUpEndpoint } from '../support/endpointRun.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
 const noBound = Number.POSITIVE_INFINITY;
 const header = (fields: Partial<FrameHeader>): FrameHeader => ({ ...newFrameHeader(), ...fields });
 const text = (fields: Partial<FrameHeader>) => header({ opcode: 1, ...fields });
 
-function add(incoming: IncomingMessage, bytes: string | Uint8Array): void {
-  const payload = Buffer.from(bytes);
-  assert.equal(addPayload(incoming, payload, 0, payload.length, false), payload.length);
+function add(incoming: IncomingMessage, bytes: string | Uint8Array, isMasked = false): void {
+  const input = { bytes: Buffer.from(bytes), start: 0, end: bytes.length };
+  addPayload(incoming, input, isMasked);
+  assert.equal(input.start, input.end);
 }
 
 function finish(incoming: IncomingMessage): Message {
@@ -58,7 +58,9 @@ describe('a message in fragments', () => {
 
   test('takes no more of the bytes than its frame has', () => {
     const incoming = beginMessage(text({ length: 3 }), noBound);
-    assert.equal(addPayload(incoming, Buffer.from('..onetwo'), 2, 8, false), 5);
+    const input = { bytes: Buffer.from('..onetwo'), start: 2, end: 8 };
+    addPayload(incoming, input, false);
+    assert.equal(input.start, 5);
     assert.equal(incoming.length, 3);
   });
 
@@ -68,13 +70,12 @@ describe('a message in fragments', () => {
     const masked = plain.map((byte, i) => byte ^ key[i % 4]!);
     const incoming = beginMessage(text({ length: plain.length, key: key.readInt32LE() }), noBound);
     for (let at = 0, size = 1; at < plain.length; at += size++) {
-      const piece = Buffer.from(masked.subarray(at, at + size));
-      addPayload(incoming, piece, 0, piece.length, true);
+      add(incoming, masked.subarray(at, at + size), true);
     }
     const next = header({ fin: true, length: plain.length, key: other.readInt32LE() });
     continueMessage(incoming, next, noBound);
     const second = Buffer.from(plain.map((byte, i) => byte ^ other[i % 4]!));
-    addPayload(incoming, second, 0, second.length, true);
+    add(incoming, second, true);
     assert.equal(messageText(finish(incoming)), 'masked in pieces'.repeat(2));
   });
 
@@ -117,7 +118,7 @@ describe('the bounds of a message', () => {
     assert.equal(incoming.buffer.length, 0);
     for (let came = 0; came < 100_000; ) {
       const piece = Buffer.alloc(1 + (came % 1400));
-      addPayload(incoming, piece, 0, piece.length, false);
+      add(incoming, piece);
       came += piece.length;
       assert.equal(incoming.length, came);
       assert.ok(incoming.buffer.length <= 2 * came + 100, `${incoming.buffer.length} for ${came}`);
@@ -149,8 +150,7 @@ describe('the bounds of a message', () => {
     const endpoint = setUpEndpoint(plainServer);
     const record = newRecord(endpoint);
     const key = Buffer.alloc(4);
-    const give = (bytes: Buffer) =>
-      assert.equal(receive(endpoint, recorder, record, bytes, 0, bytes.length), bytes.length);
+    const give = (bytes: Buffer) => assert.equal(readEvents(record, bytes), bytes.length);
     give(frame(opcode.text, '', { fin: false, key }));
     const many = 2 ** 15 - 1;
     const batch = Buffer.concat(

@@ -1,18 +1,25 @@
-/** Gives bytes to an endpoint as a connection would, in pieces, and writes down what comes of them. */
+/** Reads bytes with an endpoint as a connection would, in pieces, and writes down the events. */
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { CloseCode, Opcode } from '../../src/protocol/codes.ts';
+import { CloseCode } from '../../src/protocol/codes.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import {
+  closePayload,
+  control,
   type Endpoint,
-  type EndpointEvents,
+  endEndpoint,
+  failEndpoint,
+  message,
   newEndpoint,
-  receive,
+  nextEvent,
+  ProtocolEvent,
+  releaseMessage,
   startClosing,
 } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
 
 export interface EndpointSetup {
   readonly role: Role;
@@ -40,44 +47,92 @@ export function setUpEndpoint({ role, maxMessage, compression }: EndpointSetup):
 export interface EventRecord {
   readonly lines: string[];
   readonly endpoint: Endpoint;
-  /** What `message` answers: whether to go on. */
+  /** Whether the owner goes on after a message. */
   goesOn: boolean;
-  closesOnMessage: boolean;
+  /** Called for each message, after it was written down. */
+  onMessage: (message: Message) => void;
+  /** Asked before each slice of a large message but the first. */
+  mayInflate: () => boolean;
 }
 
 export function newRecord(endpoint: Endpoint): EventRecord {
-  return { lines: [], endpoint, goesOn: true, closesOnMessage: false };
+  return { lines: [], endpoint, goesOn: true, onMessage() {}, mayInflate: () => true };
 }
 
-const kinds: Readonly<Record<number, string>> = {
-  [Opcode.Close]: 'close',
-  [Opcode.Ping]: 'ping',
-  [Opcode.Pong]: 'pong',
-};
+/**
+ * The owner of an endpoint: reads `bytes[start, end)` and acts on each event.
+ * @returns where it stopped
+ */
+export function readEvents(record: EventRecord, bytes: Uint8Array, start = 0, end = bytes.length): number {
+  const { endpoint, lines } = record;
+  const input = { bytes, start, end };
+  let isMessageDue = endpoint.inflating === undefined || !endpoint.acceptsMessages || record.mayInflate();
+  for (;;) {
+    switch (nextEvent(endpoint, input, !isMessageDue)) {
+      case ProtocolEvent.NeedMore:
+      case ProtocolEvent.Paused:
+        return input.start;
+      case ProtocolEvent.Frame:
+        break;
+      case ProtocolEvent.Inflating:
+        isMessageDue = record.mayInflate();
+        break;
+      case ProtocolEvent.Message:
+        writeMessage(record);
+        record.onMessage(message);
+        releaseMessage();
+        if (!record.goesOn) return input.start;
+        break;
+      case ProtocolEvent.Ping:
+        if (control.isReplyDue) lines.push(`sends pong ${showBytes(controlPayload())}`);
+        break;
+      case ProtocolEvent.Pong:
+        lines.push(`pong ${showBytes(controlPayload())}`);
+        break;
+      case ProtocolEvent.Close:
+        if (control.isReplyDue) lines.push(`sends close ${showClose(controlPayload())}`);
+        endEndpoint(endpoint);
+        lines.push(`closed ${control.code} ${JSON.stringify(control.reason)}`);
+        break;
+      case ProtocolEvent.Failed:
+        if (control.isReplyDue) lines.push(`sends close ${showClose(controlPayload())}`);
+        failEndpoint(endpoint);
+        lines.push(`closed ${control.code} ${JSON.stringify(control.reason)}`);
+        break;
+    }
+  }
+}
 
-export const recorder: EndpointEvents<EventRecord> = {
-  message(record, { isText, bytes, start, end }) {
-    assert.equal(record.endpoint.state, 'OPEN', 'a message only while OPEN');
-    assert.ok(end - start <= record.endpoint.maxMessage, 'a message within its bound');
-    const payload = bytes.subarray(start, end);
-    if (isText) assert.ok(isUtf8(payload), 'a text that is UTF-8');
-    record.lines.push(`${isText ? 'text' : 'binary'} ${showBytes(payload)}`);
-    if (record.closesOnMessage) startClosing(record.endpoint, recorder, record, 1001, 'going');
-    return record.goesOn;
-  },
-  pong(record, bytes, start, end) {
-    record.lines.push(`pong ${showBytes(bytes.subarray(start, end))}`);
-  },
-  sendControl(record, opcode, bytes, start, end) {
-    assert.ok(end - start <= 125, 'a control frame carries at most 125 bytes');
-    const payload = bytes.subarray(start, end);
-    const shown = opcode === Opcode.Close ? showClose(payload) : showBytes(payload);
-    record.lines.push(`sends ${kinds[opcode]} ${shown}`);
-  },
-  closed(record, code, reason) {
-    record.lines.push(`closed ${code} ${JSON.stringify(reason)}`);
-  },
-};
+function writeMessage({ endpoint, lines }: EventRecord): void {
+  const { isText, bytes, start, end } = message;
+  assert.ok(endpoint.state === 'OPEN' || endpoint.deliversWhileClosing, 'a message only while OPEN');
+  assert.ok(end - start <= endpoint.maxMessage, 'a message within its bound');
+  const payload = bytes.subarray(start, end);
+  if (isText) assert.ok(isUtf8(payload), 'a text that is UTF-8');
+  lines.push(`${isText ? 'text' : 'binary'} ${showBytes(payload)}`);
+}
+
+function controlPayload(): Uint8Array {
+  const { bytes, start, end } = control;
+  assert.ok(end - start <= 125, 'a control frame carries at most 125 bytes');
+  return bytes.subarray(start, end);
+}
+
+/** The owner closes: nothing is written down if a close frame was sent or received before. */
+export function close({ endpoint, lines }: EventRecord, code: number, reason = ''): void {
+  if (endpoint.state !== 'OPEN') return;
+  lines.push(`sends close ${showClose(closePayload(code, reason))}`);
+  startClosing(endpoint);
+}
+
+/** The owner fails the connection. */
+export function fail(record: EventRecord, code: number, reason = ''): void {
+  const { endpoint, lines } = record;
+  if (endpoint.state === 'CLOSED') return;
+  close(record, code, reason);
+  failEndpoint(endpoint);
+  lines.push(`closed ${code} ${JSON.stringify(reason)}`);
+}
 
 export function showClose(payload: Uint8Array): string {
   if (payload.length < 2) return `${CloseCode.NoStatusReceived} ""`;
@@ -117,7 +172,7 @@ export function eventsOf(
   const endpoint = setUpEndpoint(setup);
   const record = newRecord(endpoint);
   record.goesOn = !stops;
-  record.closesOnMessage = setup.closesOnMessage;
+  if (setup.closesOnMessage) record.onMessage = () => close(record, 1001, 'going');
   let rest: Buffer = Buffer.alloc(0);
   let from = 0;
   for (const [index, to] of [...cuts, bytes.length].entries()) {
@@ -133,8 +188,8 @@ export function eventsOf(
     let at = offset;
     for (let isDone = false; !isDone; ) {
       const messages = record.lines.length;
-      const stopped = receive(endpoint, recorder, record, memory, at, end);
-      assert.ok(stopped >= at && stopped <= end, 'receive stops within what it was given');
+      const stopped = readEvents(record, memory, at, end);
+      assert.ok(stopped >= at && stopped <= end, 'the reader stops within what it was given');
       isDone = stopped === end || record.goesOn || record.lines.length === messages;
       at = stopped;
     }

@@ -93,8 +93,6 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       return connection.phase === 'open' && used !== undefined ? start + used : end;
     },
 
-    isUrgent: () => false,
-
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);

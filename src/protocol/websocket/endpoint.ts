@@ -1,11 +1,17 @@
 /**
- * The outermost layer: one end of an open WebSocket connection. Bytes in, messages out, and the answers that the
- * protocol itself asks for: a pong to a ping (RFC 6455 §5.5.2), a close frame to a close frame (§5.5.1).
+ * The outer layer: one end of an open WebSocket connection. `nextEvent` takes one step through the bytes that arrived and
+ * returns what happened. This layer never reads, writes, waits or calls back: the owner of the connection loops over the
+ * events and acts on them.
  *
- * Nothing here reads, writes or waits. Whoever owns the connection gives the bytes to `receive` and takes what comes of
- * them through an `EndpointEvents`.
+ *     frame.ts     one header                             RFC 6455 §5.2
+ *     mask.ts      payload ^ masking key                  RFC 6455 §5.3
+ *     utf8.ts      text, checked as it arrives            RFC 6455 §8.1
+ *     message.ts   fragments → messages                   RFC 6455 §5.4
+ *     deflate.ts   compressed messages                    RFC 7692 §7
+ *     endpoint.ts  control frames, the closing handshake  RFC 6455 §5.5, §7
  */
 
+import { type ByteRange, giveBuffer } from '../buffers.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
 import { longestMessage, maxCloseReason } from '../limits.ts';
 import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
@@ -23,12 +29,12 @@ import {
   finishMessage,
   type IncomingMessage,
   type InflatingMessage,
-  inflateSlice,
+  inflateNextSlice,
   type Message,
 } from './message.ts';
 import { utf8Start } from './utf8.ts';
 
-/** RFC 6455 §4.1, §7.1: CLOSING once we have sent a close frame, CLOSED once nothing more can be said. */
+/** RFC 6455 §4.1, §7.1: CLOSING after our close frame was sent; CLOSED when nothing more is sent or received. */
 export type EndpointState = 'OPEN' | 'CLOSING' | 'CLOSED';
 
 export interface Endpoint {
@@ -36,58 +42,21 @@ export interface Endpoint {
   state: EndpointState;
   /** Bytes. */
   readonly maxMessage: number;
-  /** Both set where permessage-deflate was negotiated. */
+  /** Both are set if permessage-deflate was negotiated. */
   readonly inflater: Inflater | undefined;
   readonly deflater: Deflater | undefined;
-  /** The peer broke a rule, and was told so. */
+  /** The peer broke a rule, and this side failed the connection (RFC 6455 §7.1.7). */
   hasFailed: boolean;
-  /** The message of which some is missing, if there is one. */
+  /** The message that has arrived in part. */
   incoming: IncomingMessage | undefined;
-  /** The message that is being inflated. Until it is delivered no other begins. */
+  /** The message that is being inflated. No other message begins before it is delivered. */
   inflating: InflatingMessage | undefined;
-  /** Unset while its owner wants no message: `receive` stops before the next frame of one. */
-  takesMessages: boolean;
-  /** Unset while it does not take a close frame either, as it has something to say before that. */
-  takesClose: boolean;
-}
-
-/** What comes of received bytes, for the `owner` of the endpoint (a connection, a test's record). */
-export interface EndpointEvents<Owner> {
-  /**
-   * A frame begins at `bytes[start]`, and its header is as the protocol wants it: `[payload, end)` are what is there of
-   * its payload, still masked. Header and bytes are lent. Optional: for whoever wants to see frames as they come.
-   */
-  frame?(
-    owner: Owner,
-    header: FrameHeader,
-    bytes: Uint8Array,
-    start: number,
-    payload: number,
-    end: number,
-  ): void;
-  /** Whether messages that come after our close frame are wanted: what the peer had sent before it saw that. */
-  readonly hearsWhileClosing?: boolean;
-  /**
-   * A whole message came. It is lent for this call only.
-   * @returns whether to go on: false stops `receive` after this message
-   */
-  message(owner: Owner, message: Message): boolean;
-  /**
-   * A message is too large to be inflated in one call into zlib: asked before each further call. If false, `receive` stops
-   * before the next message, and the next `receive` asks again, even without new bytes. Without it, it is inflated at once.
-   */
-  mayInflate?(owner: Owner): boolean;
-  /** A control frame was worked through. @returns whether to go on, as after a message */
-  mayGoOn?(owner: Owner): boolean;
-  /** A pong came, with this payload, lent for this call only. */
-  pong(owner: Owner, bytes: Uint8Array, start: number, end: number): void;
-  /** Send this control frame now. The state is still OPEN, for the last time if it is a close frame. */
-  sendControl(owner: Owner, opcode: number, bytes: Uint8Array, start: number, end: number): void;
-  /**
-   * The WebSocket connection is CLOSED: the peer's close frame came (its code, 1005 if it named none, and its reason), or
-   * the connection failed (the code and reason we gave it). The TCP connection is still to be closed.
-   */
-  closed(owner: Owner, code: number, reason: string): void;
+  /** False while the owner has paused messages: only control frames are read. */
+  acceptsMessages: boolean;
+  /** False while a close frame has to wait, too: the owner still has to answer the last message. */
+  acceptsClose: boolean;
+  /** Whether messages that arrive after our close frame are delivered. Otherwise they are discarded. */
+  deliversWhileClosing: boolean;
 }
 
 export function newEndpoint(
@@ -96,104 +65,174 @@ export function newEndpoint(
   inflater?: Inflater,
   deflater?: Deflater,
 ): Endpoint {
-  const most = Math.min(maxMessage, longestMessage);
   return {
     role,
     state: 'OPEN',
-    maxMessage: most,
+    maxMessage: Math.min(maxMessage, longestMessage),
     inflater,
     deflater,
     hasFailed: false,
     incoming: undefined,
     inflating: undefined,
-    takesMessages: true,
-    takesClose: true,
+    acceptsMessages: true,
+    acceptsClose: true,
+    deliversWhileClosing: false,
   };
 }
 
-/** One of each serves every connection: they are filled anew before each use, and used up before the next. */
-const header: FrameHeader = newFrameHeader();
-const message: Message = { isText: false, bytes: new Uint8Array(0), start: 0, end: 0 };
+/** What `nextEvent` found. */
+export const ProtocolEvent = {
+  /** All input was read, except the beginning of a header or control frame: at most 130 bytes, to be read again with more. */
+  NeedMore: 0,
+  /** The next frame belongs to a message, or is a close frame behind one, and those have to wait. */
+  Paused: 1,
+  /** A frame was read that completes nothing: `frame` has its header. */
+  Frame: 2,
+  /** A slice of a large compressed message was inflated. The next call inflates the next slice. */
+  Inflating: 3,
+  /** A message is complete: `message`. */
+  Message: 4,
+  /** `control` has the payload, which a pong must echo. */
+  Ping: 5,
+  /** `control` has the payload. */
+  Pong: 6,
+  /** The peer's close frame: `control` has its code and reason. The owner sends the reply, if it is due; then `endEndpoint`. */
+  Close: 7,
+  /** The peer broke a rule: `control` has the code and reason. The owner sends the reply, if it is due; then `failEndpoint`. */
+  Failed: 8,
+} as const;
 
-/**
- * Inflates more of the message in progress, if there is one, and then works through `bytes[start, end)`, which the caller gives
- * up: payloads are unmasked in place.
- * @returns where it stopped. What is left is either the beginning of a header or control frame (at most 130 bytes; to be
- *   given again, with what follows it), or what came after a message that the owner wanted to stop at, or a message that
- *   it does not take now.
- */
-export function receive<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): number {
-  let at = start;
-  try {
-    if (endpoint.inflating !== undefined && !resumeInflating(endpoint, events, owner)) return at;
-    while (at < end && endpoint.state !== 'CLOSED') {
-      const { incoming, inflating } = endpoint;
-      if ((!endpoint.takesMessages || inflating !== undefined) && !isTakenNext(endpoint, bytes[at]!))
-        return at;
-      if (incoming !== undefined && incoming.missing > 0) {
-        at = addPayload(incoming, bytes, at, end, endpoint.role === 'server');
-        if (!isWhole(incoming)) continue;
-        if (!deliver(endpoint, events, owner, incoming)) return at;
-        continue;
-      }
-      const size = readFrameHeader(header, endpoint.role, endpoint.inflater !== undefined, bytes, at, end);
-      if (size === 0) return at;
-      const payload = at + size;
-      const next = payload + header.length;
-      if (header.opcode >= 8 && next > end) return at;
-      events.frame?.(owner, header, bytes, at, payload, Math.min(next, end));
-      if (header.opcode >= 8) {
-        if (header.key !== 0) unmask(bytes, payload, next, header.key);
-        receiveControl(endpoint, events, owner, bytes, payload, next);
-        at = next;
-        if (events.mayGoOn?.(owner) === false) break;
-      } else if (incoming !== undefined) {
-        continueMessage(incoming, header, endpoint.maxMessage);
-        at = payload;
-        if (isWhole(incoming) && !deliver(endpoint, events, owner, incoming)) return at;
-      } else if (next <= end && header.fin && !header.rsv1 && header.opcode !== Opcode.Continuation) {
-        // Nearly every message: one frame, all of it here. It is delivered from where it lies.
-        at = next;
-        readWholeMessage(endpoint, bytes, payload, next);
-        if (!deliverMessage(endpoint, events, owner)) return at;
-      } else {
-        const begun = beginMessage(header, endpoint.maxMessage);
-        endpoint.incoming = begun;
-        at = payload;
-        if (isWhole(begun) && !deliver(endpoint, events, owner, begun)) return at;
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    failConnection(endpoint, events, owner, error.code, error.message);
-  }
-  // RFC 6455 §1.4: after the close frame, what still comes is discarded.
-  return endpoint.state === 'CLOSED' ? end : at;
+export type ProtocolEvent = (typeof ProtocolEvent)[keyof typeof ProtocolEvent];
+
+/** The frame whose header was read by the last call of `nextEvent`: its bytes are the part of its payload that has arrived. */
+export interface Frame extends FrameHeader, ByteRange {
+  /** The size of the header, which lies before `start`; 0 if the call read no header. */
+  size: number;
 }
 
-/** Whether a control frame begins here: opcodes from 8 on are; inside a frame, the byte is payload. */
+/** A control frame: the bytes are the payload of a ping or pong, or of the close frame with which we reply. */
+export interface ControlFrame extends ByteRange {
+  /** Whether we reply: to a ping with a pong, to a close frame or a broken rule with a close frame. */
+  isReplyDue: boolean;
+  /** Of `Close`: the peer's, 1005 if it had none. Of `Failed`: ours. */
+  code: number;
+  reason: string;
+}
+
+const noBytes = Buffer.alloc(0);
+
+/**
+ * What belongs to the last event. These records serve all connections of the process: a call of `nextEvent` fills them, and
+ * the caller uses them up before the next call.
+ */
+export const frame: Frame = { ...newFrameHeader(), bytes: noBytes, start: 0, end: 0, size: 0 };
+export const message: Message = { bytes: noBytes, start: 0, end: 0, isText: false };
+export const control: ControlFrame = {
+  bytes: noBytes,
+  start: 0,
+  end: 0,
+  isReplyDue: false,
+  code: 0,
+  reason: '',
+};
+
+/** The buffer of `message`, if the message was assembled or inflated. */
+let messageBuffer: Buffer | undefined;
+
+/** The message was used up: gives its buffer back to the pool. */
+export function releaseMessage(): void {
+  if (messageBuffer === undefined) return;
+  giveBuffer(messageBuffer);
+  messageBuffer = undefined;
+}
+
+/**
+ * Reads from `input`, whose payloads are unmasked in place, up to the next event, and advances it.
+ * @param onlyControl reads no message and continues none
+ */
+export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = false): ProtocolEvent {
+  frame.size = 0;
+  try {
+    while (endpoint.state !== 'CLOSED') {
+      const { incoming, inflating } = endpoint;
+      const isPaused = onlyControl || !endpoint.acceptsMessages;
+      if (inflating !== undefined && !isPaused) return inflate(endpoint, inflating);
+      if (input.start === input.end) return ProtocolEvent.NeedMore;
+      if ((isPaused || inflating !== undefined) && !isUnpausedNext(endpoint, input))
+        return ProtocolEvent.Paused;
+
+      if (incoming !== undefined && incoming.missing > 0) {
+        addPayload(incoming, input, endpoint.role === 'server');
+        if (isComplete(incoming) && complete(endpoint, incoming)) return ProtocolEvent.Message;
+        continue;
+      }
+
+      const size = readFrameHeader(frame, input, endpoint.role, endpoint.inflater !== undefined);
+      if (size === 0) return ProtocolEvent.NeedMore;
+      const start = input.start + size;
+      const end = start + frame.length;
+      if (frame.opcode >= 8 && end > input.end) return ProtocolEvent.NeedMore;
+      frame.bytes = input.bytes;
+      frame.start = start;
+      frame.end = Math.min(end, input.end);
+      frame.size = size;
+
+      if (frame.opcode >= 8) {
+        input.start = end;
+        return readControl(endpoint);
+      }
+      if (
+        incoming === undefined &&
+        frame.fin &&
+        end <= input.end &&
+        !frame.rsv1 &&
+        frame.opcode !== Opcode.Continuation
+      ) {
+        // Nearly every message is one frame that has arrived completely. It is delivered without a copy.
+        input.start = end;
+        readWholeMessage(endpoint);
+        return isDelivered(endpoint) ? ProtocolEvent.Message : ProtocolEvent.Frame;
+      }
+      input.start = start;
+      const begun = beginFragment(endpoint, incoming);
+      return isComplete(begun) && complete(endpoint, begun) ? ProtocolEvent.Message : ProtocolEvent.Frame;
+    }
+    // RFC 6455 §1.4: whatever follows the close frame is discarded.
+    input.start = input.end;
+    return ProtocolEvent.NeedMore;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return readFault(endpoint, error);
+  }
+}
+
+/** Whether the input begins with a control frame: inside a frame, the next byte is payload. */
 export function isControlNext(incoming: IncomingMessage | undefined, first: number): boolean {
   return (first & 0x08) !== 0 && (incoming === undefined || incoming.missing === 0);
 }
 
-/** Whether what begins here is taken though messages are not. A close frame waits for the message before it. */
-function isTakenNext({ incoming, inflating, takesClose }: Endpoint, first: number): boolean {
+/** Whether the next frame is read although messages wait. A close frame waits for the message before it. */
+function isUnpausedNext(
+  { incoming, inflating, acceptsClose }: Endpoint,
+  { bytes, start }: ByteRange,
+): boolean {
+  const first = bytes[start]!;
   const isClose = (first & 0x0f) === Opcode.Close;
-  return isControlNext(incoming, first) && (!isClose || (takesClose && inflating === undefined));
+  return isControlNext(incoming, first) && (!isClose || (acceptsClose && inflating === undefined));
 }
 
-function readWholeMessage(endpoint: Endpoint, bytes: Uint8Array, start: number, end: number): void {
-  checkSize(end - start, endpoint.maxMessage);
-  const isText = header.opcode === Opcode.Text;
-  // A key of zero changes nothing, but it is a client's right to choose it.
-  const notAscii = endpoint.role === 'server' ? unmask(bytes, start, end, header.key) : 1;
+/** RFC 6455 §1.4: after our close frame, messages of the peer are discarded, unless the owner wants them. */
+function isDelivered({ state, deliversWhileClosing }: Endpoint): boolean {
+  return state === 'OPEN' || deliversWhileClosing;
+}
+
+/** Reads the message that `frame` holds completely. @throws ProtocolError 1007, 1009 */
+function readWholeMessage(endpoint: Endpoint): void {
+  const { bytes, start, end, length, opcode } = frame;
+  checkSize(length, endpoint.maxMessage);
+  const isText = opcode === Opcode.Text;
+  const notAscii = endpoint.role === 'server' ? unmask(bytes, start, end, frame.key) : 1;
+  frame.key = 0;
   if (isText && notAscii !== 0) checkTextEnd(checkText(utf8Start, bytes, start, end));
   message.isText = isText;
   message.bytes = bytes;
@@ -201,169 +240,127 @@ function readWholeMessage(endpoint: Endpoint, bytes: Uint8Array, start: number, 
   message.end = end;
 }
 
-function isWhole(incoming: IncomingMessage): boolean {
+/** RFC 6455 §5.4: the frame begins a message, or continues `incoming`. @throws ProtocolError 1002, 1009 */
+function beginFragment(endpoint: Endpoint, incoming: IncomingMessage | undefined): IncomingMessage {
+  if (incoming === undefined) {
+    endpoint.incoming = beginMessage(frame, endpoint.maxMessage);
+    return endpoint.incoming;
+  }
+  continueMessage(incoming, frame, endpoint.maxMessage);
+  return incoming;
+}
+
+function isComplete(incoming: IncomingMessage): boolean {
   return incoming.missing === 0 && incoming.isLastFrame;
 }
 
-function deliver<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  incoming: IncomingMessage,
-): boolean {
+/** The last byte of a message has arrived. @returns whether it is `message` now: not if it is discarded or still compressed */
+function complete(endpoint: Endpoint, incoming: IncomingMessage): boolean {
   endpoint.incoming = undefined;
+  if (!isDelivered(endpoint)) {
+    dropMessage(incoming);
+    return false;
+  }
   if (incoming.isCompressed && endpoint.inflater !== undefined) {
-    // What nobody hears is not inflated.
-    if (!isHeard(endpoint, events)) {
-      dropMessage(incoming);
-      return true;
-    }
     endpoint.inflating = beginInflating(incoming, endpoint.inflater, endpoint.maxMessage);
-    return inflate(endpoint, events, owner, endpoint.inflating);
+    return false;
   }
   finishMessage(incoming, message);
-  const goesOn = deliverMessage(endpoint, events, owner);
-  dropMessage(incoming);
-  return goesOn;
-}
-
-/** @returns whether to go on, as after a message */
-function inflate<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  inflating: InflatingMessage,
-): boolean {
-  while (!inflateSlice(inflating, message)) {
-    if (events.mayInflate?.(owner) === false) return true;
-  }
-  endpoint.inflating = undefined;
-  const goesOn = deliverMessage(endpoint, events, owner);
-  dropInflation(inflating.inflation);
-  return goesOn;
-}
-
-function resumeInflating<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
-  const { inflating } = endpoint;
-  if (inflating === undefined) return true;
-  if (!isHeard(endpoint, events)) dropInflating(endpoint);
-  else if (endpoint.takesMessages && events.mayInflate?.(owner) !== false)
-    return inflate(endpoint, events, owner, inflating);
+  messageBuffer = incoming.buffer;
   return true;
 }
 
-/** The endpoint is CLOSED, or about to be: what it has of a message is not wanted any more. */
-function dropInflating(endpoint: Endpoint): void {
-  if (endpoint.inflating !== undefined) dropInflation(endpoint.inflating.inflation);
+function inflate(endpoint: Endpoint, inflating: InflatingMessage): ProtocolEvent {
+  if (!inflateNextSlice(inflating, message)) return ProtocolEvent.Inflating;
   endpoint.inflating = undefined;
+  const { compressed, output } = inflating.inflation;
+  giveBuffer(compressed);
+  messageBuffer = output;
+  return ProtocolEvent.Message;
 }
 
-/** Whether anyone hears a message. Once we have said that we are closing, no one here answers any more. */
-function isHeard<Owner>({ state }: Endpoint, events: EndpointEvents<Owner>): boolean {
-  return state === 'OPEN' || (state === 'CLOSING' && events.hearsWhileClosing === true);
+/** Reads the control frame that `frame` holds completely (RFC 6455 §5.5). */
+function readControl(endpoint: Endpoint): ProtocolEvent {
+  const { bytes, start, end, key, opcode } = frame;
+  if (key !== 0) unmask(bytes, start, end, key);
+  frame.key = 0;
+  control.bytes = bytes;
+  control.start = start;
+  control.end = end;
+  // RFC 6455 §5.5.2: a ping is answered until the close frame arrives. We send nothing after our own close frame, either:
+  // the peer is about to answer that.
+  control.isReplyDue = endpoint.state === 'OPEN' && opcode !== Opcode.Pong;
+  if (opcode === Opcode.Ping) return ProtocolEvent.Ping;
+  if (opcode === Opcode.Pong) return ProtocolEvent.Pong;
+  readClose(bytes, start, end);
+  return ProtocolEvent.Close;
 }
 
-function deliverMessage<Owner>(endpoint: Endpoint, events: EndpointEvents<Owner>, owner: Owner): boolean {
-  return !isHeard(endpoint, events) || events.message(owner, message);
+/** RFC 6455 §5.5.1, §7.4. @throws ProtocolError 1002 or 1007 */
+function readClose(bytes: Uint8Array, start: number, end: number): void {
+  control.code = CloseCode.NoStatusReceived;
+  control.reason = '';
+  if (end === start) return;
+  if (end - start === 1) {
+    throw new ProtocolError(CloseCode.ProtocolError, 'a close frame with half a close code');
+  }
+  control.code = (bytes[start]! << 8) | bytes[start + 1]!;
+  if (!isSendableCloseCode(control.code)) {
+    throw new ProtocolError(CloseCode.ProtocolError, `close code ${control.code} must not be sent`);
+  }
+  // RFC 6455 §5.5.1: the reason is UTF-8.
+  checkTextEnd(checkText(utf8Start, bytes, start + 2, end));
+  control.reason = Buffer.from(bytes.buffer, bytes.byteOffset + start + 2, end - start - 2).toString('utf8');
+  // RFC 6455 §5.5.1: the answer typically echoes the code.
+  control.end = start + 2;
 }
 
-/** Nothing more is received or sent. */
+/** The peer broke a rule, and learns which. */
+function readFault({ state }: Endpoint, { code, message: reason }: ProtocolError): ProtocolEvent {
+  control.isReplyDue = state === 'OPEN';
+  control.bytes = closePayload(code, reason);
+  control.start = 0;
+  control.end = control.bytes.length;
+  control.code = code;
+  control.reason = reason;
+  return ProtocolEvent.Failed;
+}
+
+/** Nothing more is received or sent: what still arrives is discarded. */
 export function endEndpoint(endpoint: Endpoint): void {
   endpoint.state = 'CLOSED';
   dropUnfinished(endpoint);
 }
 
-/** Frees what is held of a message that is not whole. No further byte of it may be received. */
+/** Frees the message that has arrived in part. No byte of it may be read after this. */
 export function dropUnfinished(endpoint: Endpoint): void {
   if (endpoint.incoming !== undefined) dropMessage(endpoint.incoming);
   endpoint.incoming = undefined;
   dropInflating(endpoint);
 }
 
-function receiveControl<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
-  if (header.opcode === Opcode.Ping) {
-    // RFC 6455 §5.5.2: a pong, with the ping's payload, unless a close frame was received. After our own close frame
-    // nothing is sent either: its peer is about to answer that, and does not wait for anything else.
-    if (endpoint.state === 'OPEN') events.sendControl(owner, Opcode.Pong, bytes, start, end);
-  } else if (header.opcode === Opcode.Pong) {
-    events.pong(owner, bytes, start, end);
-  } else {
-    receiveClose(endpoint, events, owner, bytes, start, end);
-  }
+function dropInflating(endpoint: Endpoint): void {
+  if (endpoint.inflating !== undefined) dropInflation(endpoint.inflating.inflation);
+  endpoint.inflating = undefined;
 }
 
-/** RFC 6455 §5.5.1, §7.4. @throws ProtocolError 1002 or 1007 */
-function receiveClose<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
-  let code: number = CloseCode.NoStatusReceived;
-  let reason = '';
-  if (end - start === 1) {
-    throw new ProtocolError(CloseCode.ProtocolError, 'a close frame with half a close code');
-  }
-  if (end - start >= 2) {
-    code = (bytes[start]! << 8) | bytes[start + 1]!;
-    if (!isSendableCloseCode(code)) {
-      throw new ProtocolError(CloseCode.ProtocolError, `close code ${code} must not be sent`);
-    }
-    // RFC 6455 §5.5.1: the reason is UTF-8.
-    checkTextEnd(checkText(utf8Start, bytes, start + 2, end));
-    reason = Buffer.from(bytes.buffer, bytes.byteOffset + start + 2, end - start - 2).toString('utf8');
-  }
-  // RFC 6455 §5.5.1: whoever has not sent a close frame answers with one, typically echoing the code.
-  if (endpoint.state === 'OPEN') {
-    events.sendControl(owner, Opcode.Close, bytes, start, Math.min(end, start + 2));
-  }
+/** Our close frame was sent: the closing handshake has begun (RFC 6455 §7.1.2, §7.1.3). */
+export function startClosing(endpoint: Endpoint): void {
+  endpoint.state = 'CLOSING';
+  if (!endpoint.deliversWhileClosing) dropInflating(endpoint);
+}
+
+/** This side fails the connection (RFC 6455 §7.1.7). */
+export function failEndpoint(endpoint: Endpoint): void {
+  endpoint.hasFailed = true;
   endEndpoint(endpoint);
-  events.closed(owner, code, reason);
 }
 
 /**
- * Starts the closing handshake (RFC 6455 §7.1.2). Does nothing where a close frame was already sent or received.
- * @param code 1000, 1001 … or 3000 to 4999; 1005 for a close frame without one
- * @param reason as much of it as fits in 123 bytes is sent
+ * The payload of a close frame.
+ * @param code 1000, 1001 … or 3000 to 4999; 1005 for a close frame without a code
+ * @param reason cut at the end of a character, if it is longer than 123 bytes
  */
-export function startClosing<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  code: number,
-  reason: string,
-): void {
-  if (endpoint.state !== 'OPEN') return;
-  const payload = closePayload(code, reason);
-  events.sendControl(owner, Opcode.Close, payload, 0, payload.length);
-  endpoint.state = 'CLOSING';
-}
-
-/** Fails the connection (RFC 6455 §7.1.7): says why, if that can still be said, and is CLOSED. */
-export function failConnection<Owner>(
-  endpoint: Endpoint,
-  events: EndpointEvents<Owner>,
-  owner: Owner,
-  code: number,
-  reason: string,
-): void {
-  if (endpoint.state === 'CLOSED') return;
-  startClosing(endpoint, events, owner, code, reason);
-  endEndpoint(endpoint);
-  endpoint.hasFailed = true;
-  events.closed(owner, code, reason);
-}
-
-/** The payload of a close frame, its reason cut where a character ends. */
 export function closePayload(code: number, reason: string): Buffer {
   if (code === CloseCode.NoStatusReceived) return Buffer.alloc(0);
   const payload = Buffer.alloc(2 + maxCloseReason);

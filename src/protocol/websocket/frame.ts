@@ -10,24 +10,25 @@
  *     | |1|2|3|       |K|             |                               |
  *     +-+-+-+-+-------+-+-------------+ - - - - - - - - - - - - - - - +
  *
- * A frame is refused by its header, before its payload is awaited.
+ * A frame that breaks a rule is refused by its header, before its payload arrives.
  */
 
+import type { ByteRange } from '../buffers.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
 import { maxControlPayload } from '../limits.ts';
 
-/** Which side we are: a client masks what it sends, a server must not (RFC 6455 §5.1). */
+/** Our side of the connection: a client masks its frames, a server must not (RFC 6455 §5.1). */
 export type Role = 'server' | 'client';
 
-/** A header as read. One record serves for every frame of a connection in turn. */
+/** A frame's header. One record is filled again for each frame. */
 export interface FrameHeader {
   fin: boolean;
-  /** Only ever set where permessage-deflate was negotiated. */
+  /** Set only if permessage-deflate was negotiated. */
   rsv1: boolean;
   opcode: number;
-  /** Bytes of payload, 0 to 2^63 - 1; from 2^53 on as near as a number comes. */
+  /** Bytes of payload, 0 to 2^63 - 1; above 2^53 rounded to the nearest number. */
   length: number;
-  /** The masking key as a little-endian 32-bit integer; 0 where the frame is not masked. */
+  /** The masking key as a little-endian 32-bit integer; 0 if the payload is not masked. */
   key: number;
 }
 
@@ -40,26 +41,25 @@ const fail = (reason: string): never => {
 };
 
 /**
- * Reads the header at `bytes[start]` into `header`.
- * @param mayCompress whether RSV1 may be set, permessage-deflate having been negotiated
- * @returns its length in bytes (2 to 14); 0 while it is incomplete, in which case nothing is consumed
- * @throws ProtocolError 1002 as soon as the bytes that are there break a rule
+ * Reads the header at the start of `input` into `header`. `input` is not advanced.
+ * @param allowsRsv1 whether permessage-deflate was negotiated
+ * @returns the header's length in bytes (2 to 14); 0 while it is incomplete
+ * @throws ProtocolError 1002 as soon as one of the bytes breaks a rule
  */
 export function readFrameHeader(
   header: FrameHeader,
+  input: ByteRange,
   role: Role,
-  mayCompress: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
+  allowsRsv1: boolean,
 ): number {
+  const { bytes, start, end } = input;
   if (start >= end) return 0;
   const first = bytes[start]!;
   const opcode = first & 0x0f;
   const isControl = opcode >= 8;
-  // RFC 6455 §5.2: RSV1 to 3 MUST be 0 unless an extension gives them a meaning. RFC 7692 §6 gives RSV1 one, on the first
-  // frame of a message only.
-  if ((first & 0x70) !== 0) checkReservedBits(first, opcode, mayCompress);
+  // RFC 6455 §5.2: RSV1 to 3 MUST be 0 unless an extension defines them. RFC 7692 §6 defines RSV1, on the first frame of
+  // a message only.
+  if ((first & 0x70) !== 0) checkReservedBits(first, opcode, allowsRsv1);
   // RFC 6455 §5.2: opcodes 3 to 7 and B to F are reserved.
   if ((opcode > 2 && opcode < 8) || opcode > 10) fail(`opcode ${opcode} is reserved`);
   // RFC 6455 §5.5: control frames MUST NOT be fragmented.
@@ -90,9 +90,9 @@ export function readFrameHeader(
   return size + maskBytes;
 }
 
-function checkReservedBits(first: number, opcode: number, mayCompress: boolean): void {
+function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): void {
   if ((first & 0x30) !== 0) fail('RSV2 and RSV3 must be 0');
-  if (!mayCompress) fail('RSV1 must be 0: no compression was negotiated');
+  if (!allowsRsv1) fail('RSV1 must be 0: no compression was negotiated');
   // RFC 7692 §6.1: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
   if (opcode >= 8) fail('RSV1 must be 0 on a control frame');
   if (opcode === 0) fail('RSV1 must be 0 on a continuation frame');
@@ -118,18 +118,18 @@ function readKey(bytes: Uint8Array, at: number): number {
   return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }
 
-/** Bytes that the header of a frame with `length` bytes of payload takes, without a masking key. */
+/** The size of the header of an unmasked frame with `length` bytes of payload. */
 export function frameHeaderSize(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
-/** Where the payload of the frame at `bytes[start]` begins, or its masking key, if it has one. Its header is valid. */
+/** Where the payload of the frame at `bytes[start]` begins or, if it is masked, its masking key. The header is valid. */
 export function payloadStart(bytes: Uint8Array, start: number): number {
   const length = bytes[start + 1]! & 0x7f;
   return start + (length < 126 ? 2 : length === 126 ? 4 : 10);
 }
 
-/** Where such a frame ends; the four bytes of a masking key are not counted. */
+/** Where that frame ends, if it is not masked. */
 export function frameEnd(bytes: Uint8Array, start: number): number {
   const payload = payloadStart(bytes, start);
   if (payload === start + 2) return payload + (bytes[start + 1]! & 0x7f);
@@ -138,9 +138,9 @@ export function frameEnd(bytes: Uint8Array, start: number): number {
 
 /**
  * Writes a header at `bytes[at]`.
- * @param first FIN, RSV1 and opcode, as on the wire (0x81: a whole text message)
- * @param key the masking key for a client; `undefined` for a server, which does not mask
- * @returns where the payload goes
+ * @param first the first byte: FIN, RSV1 and opcode (0x81 is a whole text message)
+ * @param key a client's masking key; `undefined` for a server, which does not mask
+ * @returns the index at which the payload begins
  */
 export function writeFrameHeader(
   bytes: Uint8Array,

@@ -1,9 +1,9 @@
 /**
- * The middle layer: a message, put together from its fragments (RFC 6455 §5.4) and from however many pieces the network
- * cut those into. Each piece is unmasked and its text checked when it arrives, and copied once.
+ * The middle layer: a message, assembled from its fragments (RFC 6455 §5.4), which arrive in pieces of any size. Each
+ * piece is unmasked, checked and copied once, when it arrives.
  */
 
-import { enlarge, giveBuffer, longBuffer } from '../buffers.ts';
+import { type ByteRange, enlarge, giveBuffer, longBuffer } from '../buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from '../codes.ts';
 import { deflateGrowth, longestMessage, maxFragments } from '../limits.ts';
 import {
@@ -19,38 +19,34 @@ import { advanceKey, unmask } from './mask.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from './utf8.ts';
 
 /**
- * A whole message: the bytes `[start, end)` of `bytes`; a text's are valid UTF-8.
- * It is lent for the length of one call: the record and the bytes are used again for the next message, so copy
- * (`messageBytes`) what is to be kept.
+ * A whole message. The bytes of a text are valid UTF-8.
+ * The record and its bytes are reused for the next message: a handler that keeps a message copies it (`messageBytes`).
  */
-export interface Message {
+export interface Message extends ByteRange {
   isText: boolean;
-  bytes: Uint8Array;
-  start: number;
-  end: number;
 }
 
-/** A copy of the message's bytes, the caller's to keep. */
+/** A copy of the message's bytes, owned by the caller. */
 export function messageBytes(message: Message): Buffer {
   return Buffer.from(message.bytes.subarray(message.start, message.end));
 }
 
-/** The message's bytes as a string. Only what is asked for is decoded. */
+/** The message's bytes as a string. Decoding is left to those who need a string. */
 export function messageText(message: Message): string {
   const { bytes, start, end } = message;
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('utf8');
 }
 
-/** A message of which some is still to come. */
+/** A message that has not arrived completely. */
 export interface IncomingMessage {
   readonly isText: boolean;
   readonly isCompressed: boolean;
   fragments: number;
-  /** Of the frame that is arriving: was it the last (FIN), how much payload is missing, and the key for that. */
+  /** Of the frame that is arriving: whether it is the last one (FIN), how many bytes are missing, and their masking key. */
   isLastFrame: boolean;
   missing: number;
   key: number;
-  /** What came so far, as sent (compressed, if it is): the first `length` bytes of `buffer`. */
+  /** The payload so far, still compressed if it was sent so: the first `length` bytes of `buffer`. */
   buffer: Buffer;
   length: number;
   utf8: number;
@@ -58,9 +54,9 @@ export interface IncomingMessage {
 
 const nothing = Buffer.alloc(0);
 
-/** @throws ProtocolError 1002 or 1009, by the header alone */
+/** @throws ProtocolError 1002 or 1009, from the header alone */
 export function beginMessage(header: FrameHeader, maxMessage: number): IncomingMessage {
-  // RFC 6455 §5.4: a continuation needs a message that it continues.
+  // RFC 6455 §5.4: a continuation frame continues a message.
   if (header.opcode === Opcode.Continuation) {
     throw new ProtocolError(CloseCode.ProtocolError, 'a continuation frame without a message to continue');
   }
@@ -79,7 +75,7 @@ export function beginMessage(header: FrameHeader, maxMessage: number): IncomingM
   return incoming;
 }
 
-/** @throws ProtocolError 1002, where it begins a new message */
+/** @throws ProtocolError 1002 if the frame begins another message; 1009 */
 export function continueMessage(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
   // RFC 6455 §5.4: the fragments of one message MUST NOT be interleaved with those of another.
   if (header.opcode !== Opcode.Continuation) {
@@ -99,7 +95,7 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
   incoming.key = header.key;
 }
 
-/** RFC 6455 §10.4 asks for a bound, §7.4.1 gives its code. @throws ProtocolError 1009 */
+/** RFC 6455 §10.4 recommends a limit, §7.4.1 has the code. @throws ProtocolError 1009 */
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
     throw new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxMessage} bytes here`);
@@ -107,48 +103,42 @@ export function checkSize(size: number, maxMessage: number): void {
 }
 
 /**
- * Takes the next piece of the frame that is arriving out of `bytes[start, end)`, which is unmasked in place.
- * @returns where the piece ended
- * @throws ProtocolError 1007 at a byte that no UTF-8 text has there
+ * Moves the next piece of the frame that is arriving from `input`, where it is unmasked in place, into the message.
+ * @throws ProtocolError 1007 at the first byte that is not valid UTF-8
  */
-export function addPayload(
-  incoming: IncomingMessage,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  isMasked: boolean,
-): number {
-  const count = Math.min(incoming.missing, end - start);
-  const stop = start + count;
-  // A server's frames come unmasked: their bytes are not known to be ASCII until looked at.
-  const notAscii = isMasked ? unmask(bytes, start, stop, incoming.key) : 1;
+export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked: boolean): void {
+  const { bytes, start } = input;
+  const count = Math.min(incoming.missing, input.end - start);
+  const end = start + count;
+  // Only `unmask` tells whether all bytes are ASCII.
+  const notAscii = isMasked ? unmask(bytes, start, end, incoming.key) : 1;
   if (incoming.isText && !incoming.isCompressed && (notAscii !== 0 || incoming.utf8 !== utf8Start)) {
-    incoming.utf8 = checkText(incoming.utf8, bytes, start, stop);
+    incoming.utf8 = checkText(incoming.utf8, bytes, start, end);
   }
   makeRoom(incoming, count);
-  incoming.buffer.set(bytes.subarray(start, stop), incoming.length);
+  incoming.buffer.set(bytes.subarray(start, end), incoming.length);
   incoming.length += count;
   incoming.missing -= count;
   incoming.key = advanceKey(incoming.key, count);
-  return stop;
+  input.start = end;
 }
 
-/** RFC 6455 §8.1: text that is not UTF-8 fails the connection. @throws ProtocolError 1007 */
+/** RFC 6455 §8.1: text that is not UTF-8 fails the connection. @returns the next state @throws ProtocolError 1007 */
 export function checkText(state: number, bytes: Uint8Array, start: number, end: number): number {
   const next = checkUtf8(state, bytes, start, end);
   if (next === utf8Invalid) throw new ProtocolError(CloseCode.InvalidPayload, 'text that is not valid UTF-8');
   return next;
 }
 
-/** The text ends here. @throws ProtocolError 1007 where that cuts a character */
+/** Checks that the text does not end inside a character. @throws ProtocolError 1007 */
 export function checkTextEnd(state: number): void {
   if (state !== utf8Start)
     throw new ProtocolError(CloseCode.InvalidPayload, 'text that ends inside a character');
 }
 
 /**
- * Doubles, so that many small pieces cost no more than a few copies; but takes no more than the message can still need,
- * and never what a header merely announces.
+ * Doubles the buffer, so that many small pieces cost few copies. The buffer never exceeds what the message can still
+ * need, and a header that announces a large payload allocates nothing.
  */
 function makeRoom(incoming: IncomingMessage, count: number): void {
   const needed = incoming.length + count + inflateRoom;
@@ -156,12 +146,12 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
   const known = incoming.isLastFrame
     ? incoming.length + incoming.missing + inflateRoom
     : longestMessage + inflateRoom;
-  // Long buffers are powers of two: to ask for what is needed doubles them.
+  // The size of a long buffer is rounded up to a power of two, which doubles it.
   const wanted = Math.min(needed * 2, longBuffer - 1);
   incoming.buffer = enlarge(incoming.buffer, incoming.length, Math.max(needed, Math.min(known, wanted)));
 }
 
-/** The message was delivered, or is not wanted any more: its buffer serves another one. */
+/** Gives the buffer of a message that nobody reads back to the pool. */
 export function dropMessage(incoming: IncomingMessage): void {
   giveBuffer(incoming.buffer);
   incoming.buffer = nothing;
@@ -169,8 +159,8 @@ export function dropMessage(incoming: IncomingMessage): void {
 }
 
 /**
- * All fragments of a message that is not compressed are there: fills `message`.
- * @throws ProtocolError 1007 for text that is no UTF-8
+ * Fills `message` from an uncompressed message of which all fragments have arrived.
+ * @throws ProtocolError 1007 for text that ends inside a character
  */
 export function finishMessage(incoming: IncomingMessage, message: Message): void {
   if (incoming.isText) checkTextEnd(incoming.utf8);
@@ -180,12 +170,12 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   message.end = incoming.length;
 }
 
-/** A compressed message, all fragments of which have arrived. */
+/** A compressed message of which all fragments have arrived. */
 export interface InflatingMessage {
   readonly isText: boolean;
   readonly inflation: Inflation;
   utf8: number;
-  /** For the owner of the endpoint, which may have several to choose from: how often it had to stop. */
+  /** How often the owner of the endpoint has paused it: see `mayInflate`. */
   stops: number;
 }
 
@@ -201,12 +191,12 @@ export function beginInflating(
 }
 
 /**
- * Inflates a slice, and checks its text.
- * @returns whether that was the last; if so, `message` is filled
- * @throws ProtocolError 1007 for text that is no UTF-8 or data that is no DEFLATE, 1009 for what inflates to more than
- *   the longest message
+ * Inflates one slice and, if the message is text, checks it.
+ * @returns whether that was the last slice; `message` is filled then
+ * @throws ProtocolError 1007 for text that is not UTF-8 or data that is not DEFLATE, 1009 for a message that inflates to
+ *   more than the limit
  */
-export function inflateSlice(inflating: InflatingMessage, message: Message): boolean {
+export function inflateNextSlice(inflating: InflatingMessage, message: Message): boolean {
   const { isText, inflation } = inflating;
   const checked = inflation.size;
   const isWhole = inflateSome(inflation);
@@ -221,7 +211,7 @@ export function inflateSlice(inflating: InflatingMessage, message: Message): boo
   return true;
 }
 
-/** Starts over with the next slice. */
+/** Discards what has been inflated: the next slice is the first again. */
 export function rewindInflating(inflating: InflatingMessage): void {
   rewindInflation(inflating.inflation);
   inflating.utf8 = utf8Start;

@@ -296,7 +296,6 @@ function newPolledWire(name: string): Wire {
   return {
     name,
     receive: readSocketData,
-    isUrgent: () => false,
     close,
     onEnd,
     checkDeadlines,
