@@ -11,6 +11,7 @@ import {
   type Endpoint,
   endEndpoint,
   failEndpoint,
+  frame,
   message,
   newEndpoint,
   nextEvent,
@@ -23,7 +24,7 @@ import type { Configuration } from './configuration.ts';
 import type { Link } from './dial.ts';
 import { done, type Ending, Exit, ending, shownTime } from './ending.ts';
 import { FIN, maskedFrame, RSV1 } from './frames.ts';
-import { type FrameTrace, newFrameTrace, showFrame, traceFrames } from './trace.ts';
+import { showFrame } from './trace.ts';
 
 /** Who listens to a session. */
 export interface Listener {
@@ -40,7 +41,6 @@ export interface Session {
   readonly endpoint: Endpoint;
   readonly configuration: Configuration;
   readonly listener: Listener;
-  readonly frames: FrameTrace;
   /** The beginning of a frame. */
   rest: Buffer;
   /** The code of our close frame; 0 before it is sent. */
@@ -108,7 +108,6 @@ export function openSession(link: Link, configuration: Configuration, listener: 
       ...newEndpoint('client', configuration.maxMessage, inflater, deflater),
       deliversWhileClosing: true,
     },
-    frames: newFrameTrace(),
     ...{ rest: Buffer.alloc(0), closeCode: 0, isLeaving: false, verdict: undefined, isAlive: true },
     ...{ pings: undefined, deadline: undefined, quiet: undefined, wake: () => {} },
   };
@@ -135,10 +134,9 @@ export function openSession(link: Link, configuration: Configuration, listener: 
 }
 
 function receiveChunk(session: Session, chunk: Buffer): void {
-  const { endpoint, listener, configuration } = session;
+  const { endpoint, listener } = session;
   if (endpoint.state === 'CLOSED') return;
   session.isAlive = true;
-  if (configuration.verbose) listener.trace(traceFrames(session.frames, chunk));
   const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
   session.rest = Buffer.from(bytes.subarray(readFrames(session, bytes)));
   // A large message takes its time; pings do not count.
@@ -148,10 +146,12 @@ function receiveChunk(session: Session, chunk: Buffer): void {
 
 /** @returns where it stopped: before an incomplete frame */
 function readFrames(session: Session, bytes: Buffer): number {
-  const { endpoint, listener } = session;
+  const { configuration, endpoint, listener } = session;
   const input = { bytes, start: 0, end: bytes.length };
   for (;;) {
-    switch (nextEvent(endpoint, input)) {
+    const event = nextEvent(endpoint, input);
+    if (configuration.verbose && frame.size > 0) listener.trace([showFrame('<', frame)]);
+    switch (event) {
       case ProtocolEvent.NeedMore:
       case ProtocolEvent.Paused:
         return input.start;

@@ -60,17 +60,21 @@ export function readSocketData(
   const { endpoint } = connection;
   if (endpoint === undefined) return end;
   startBudget(connection);
-  let isMessageDue = !onlyControl && endpoint.acceptsMessages;
-  if (endpoint.state !== 'OPEN') connection.resumableMessage = undefined;
-  else if (isMessageDue && !resumeMessage(connection)) return start;
-  if (isMessageDue && endpoint.inflating !== undefined) isMessageDue = mayInflate(connection);
+  let messagesWait = onlyControl;
+  if (endpoint.state !== 'OPEN') {
+    // Nobody answers the rest of a message after our close frame.
+    connection.resumableMessage = undefined;
+  } else if (!onlyControl && endpoint.acceptsMessages) {
+    if (!resumeMessage(connection)) return start;
+    messagesWait = endpoint.inflating !== undefined && !mayInflate(connection);
+  }
 
   input.bytes = bytes;
   input.start = start;
   input.end = end;
   beginReading(connection);
   for (let goesOn = true; goesOn; ) {
-    const event = nextEvent(endpoint, input, !isMessageDue);
+    const event = nextEvent(endpoint, input, messagesWait);
     recordReceived(connection, frame);
     switch (event) {
       case ProtocolEvent.NeedMore:
@@ -83,7 +87,7 @@ export function readSocketData(
 
       case ProtocolEvent.Inflating:
         // Large messages take turns. Meanwhile the control frames behind this one are answered.
-        isMessageDue = mayInflate(connection);
+        messagesWait = !mayInflate(connection);
         break;
 
       case ProtocolEvent.Message: {
