@@ -3,7 +3,7 @@
 import { newOwnersDoor, newTokenDoor } from './commands/api.ts';
 import { obeyCommandLine, print } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
-import { observe } from './commands/commandQueue.ts';
+import { newCommandQueue, observe } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
 import { reload, reloadAndLog } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
@@ -98,7 +98,7 @@ async function serve(): Promise<number> {
   await announce(listeners, configuration, starter);
 
   startHandlers(server);
-  await serverLoop(server, observe);
+  await serverLoop(server, () => observe(control));
   await stopHandlers(server);
   stopModules(modules);
   await spool?.close();
@@ -125,6 +125,7 @@ function newControl(server: Server, chat: Chat): Control {
   return {
     server,
     chat,
+    queue: newCommandQueue(),
     version: version(),
     startedAt: Date.now(),
     places: usual,

@@ -7,12 +7,15 @@ import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
 import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
+import type { CommandQueue } from './commandQueue.ts';
 import type { Changes } from './reload.ts';
 
 /** What commands work on, and what they may have done to the server as a whole. */
 export interface Control {
   readonly server: Server;
   readonly chat: Chat;
+  /** Commands that wait for their turn. */
+  readonly queue: CommandQueue;
   readonly version: string;
   /** By the system's clock, in milliseconds. */
   readonly startedAt: number;

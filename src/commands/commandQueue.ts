@@ -2,7 +2,7 @@
  * The observer: the part of the turn in which commands are run. It has a share of its own, so that neither a long list nor
  * a thousand commands at once hold the connections up, nor the connections them.
  */
-import { requestTurn } from '../core/outbox.ts';
+import { scheduleTurn } from '../core/poll.ts';
 import { isLogged, type LogFields, log, stackOf } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
@@ -15,42 +15,50 @@ import { showHeading, showRow, showValue } from './show.ts';
 /** A piece of work; what is left of it is the next one. */
 type Task = () => Task | undefined;
 
-const tasks: Task[] = [];
-/** Those before it are done. */
-let first = 0;
+/** The commands of one server that wait for their turn. */
+export interface CommandQueue {
+  readonly tasks: Task[];
+  /** The tasks before this index have been run. */
+  first: number;
+}
+
+export function newCommandQueue(): CommandQueue {
+  return { tasks: [], first: 0 };
+}
 
 /** Runs the call in a turn that comes. What is called for first begins first. */
 export function submit(control: Control, call: Call, answer: Answer): void {
-  addTask(() => attempt(call, answer, () => start(control, call, answer)));
+  addTask(control, () => attempt(call, answer, () => start(control, call, answer)));
 }
 
-function addTask(task: Task): void {
-  tasks.push(task);
-  requestTurn();
+function addTask(control: Control, task: Task): void {
+  control.queue.tasks.push(task);
+  scheduleTurn(control.server);
 }
 
 /** A command costs as much as so many messages, and each row that it gives, too: some 8 µs. */
 const commandCost = 64;
 
 /** The stage of the turn. */
-export function observe(): void {
+export function observe({ queue, server }: Control): void {
+  const { tasks } = queue;
   if (tasks.length === 0) return;
   const end = work.done + observerShare;
-  while (first < tasks.length && work.done < end) {
+  while (queue.first < tasks.length && work.done < end) {
     work.done += commandCost;
-    const rest = tasks[first++]!();
+    const rest = tasks[queue.first++]!();
     if (rest !== undefined) tasks.push(rest);
   }
-  if (first < tasks.length) requestTurn();
-  if (first * 2 > tasks.length) {
-    tasks.splice(0, first);
-    first = 0;
+  if (queue.first < tasks.length) scheduleTurn(server);
+  if (queue.first * 2 > tasks.length) {
+    tasks.splice(0, queue.first);
+    queue.first = 0;
   }
 }
 
 function start(control: Control, call: Call, answer: Answer): Task | undefined {
   if (answer.isGone) return undefined;
-  return say(call, call.command.run(control, call.values, answer), answer);
+  return say(control, call, call.command.run(control, call.values, answer), answer);
 }
 
 /** What goes wrong in a command, or in showing what it says, fails that command alone. */
@@ -63,11 +71,11 @@ function attempt(call: Call, answer: Answer, act: Task): Task | undefined {
   }
 }
 
-function say(call: Call, result: unknown, answer: Answer): Task | undefined {
+function say(control: Control, call: Call, result: unknown, answer: Answer): Task | undefined {
   if (result === undefined) return undefined;
   if (result instanceof Promise) {
     result.then(
-      value => addTask(() => attempt(call, answer, () => say(call, value, answer))),
+      value => addTask(control, () => attempt(call, answer, () => say(control, call, value, answer))),
       error => fail(call, answer, error),
     );
     return undefined;

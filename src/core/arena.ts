@@ -20,27 +20,49 @@ export interface Chunk {
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
   readonly isPersistent: boolean;
+  /** Of the server that it counts against while it is pinned. */
+  owner: ArenaUse;
 }
 
-function newChunk(bytes: Buffer, start: number, end: number, isPersistent: boolean): Chunk {
-  return { bytes, start, end, used: start, pins: 0, isPersistent };
+/** What one server has in the arena, which all servers of the process share. */
+export interface ArenaUse {
+  /** Bytes of chunks outside the arena that its queues or writes refer to. */
+  held: number;
+  /** It wrote frames since its last flush: until the next one the arena's bytes stay. */
+  isWriting: boolean;
+}
+
+export function newArenaUse(): ArenaUse {
+  return { held: 0, isWriting: false };
+}
+
+/** The arena as the servers of the process share it. */
+export const outputArena = {
+  /** Servers that wrote frames since their last flush. */
+  writers: 0,
+  /** Counts the resets. Until the next one the bytes of a chunk in use stay as they are. */
+  epoch: 0,
+};
+
+const nobody = newArenaUse();
+
+function newChunk(bytes: Buffer, start: number, isPersistent: boolean, owner = nobody): Chunk {
+  const end = isPersistent || bytes !== ioArena ? bytes.length : start + slotSize;
+  return { bytes, start, end, used: start, pins: 0, isPersistent, owner };
 }
 
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
-export function newLastingChunk(size: number): Chunk {
-  return newChunk(newBuffer(size), 0, size, true);
+export function newLastingChunk(owner: ArenaUse, size: number): Chunk {
+  return newChunk(newBuffer(size), 0, true, owner);
 }
-
-/** Bytes of chunks outside the turn's memory that queues or writes refer to. All servers of the process share the arena. */
-export const outputMemory = { held: 0 };
 
 /** A queue or a write refers to the chunk. */
 export function pin(chunk: Chunk): void {
-  if (chunk.pins++ === 0 && chunk.bytes !== ioArena) outputMemory.held += chunk.bytes.length;
+  if (chunk.pins++ === 0 && chunk.bytes !== ioArena) chunk.owner.held += chunk.bytes.length;
 }
 
 export function unpin(chunk: Chunk): void {
-  if (--chunk.pins === 0 && chunk.bytes !== ioArena) outputMemory.held -= chunk.bytes.length;
+  if (--chunk.pins === 0 && chunk.bytes !== ioArena) chunk.owner.held -= chunk.bytes.length;
 }
 
 /** The part of a chunk's memory that each of those who pin it has. */
@@ -54,7 +76,7 @@ const spareSize = 64 * 1024;
 const free: Chunk[] = [];
 for (let slot = slotCount - 1; slot >= 0; slot--) {
   const start = outputStart + slot * slotSize;
-  free.push(newChunk(ioArena, start, start + slotSize, false));
+  free.push(newChunk(ioArena, start, false));
 }
 
 /** The chunk in use, the full ones of this turn, and those that were pinned when their turn ended. */
@@ -65,22 +87,31 @@ const pinned: Chunk[] = [];
 /**
  * Finds room for `size` contiguous bytes, which the caller writes at `chunk.used` and then adds to it.
  */
-export function reserve(size: number): Chunk {
+export function reserve(owner: ArenaUse, size: number): Chunk {
+  if (!owner.isWriting) {
+    owner.isWriting = true;
+    outputArena.writers++;
+  }
   if (current.end - current.used >= size) return current;
   if (
     size > spareSize &&
     (size > slotSize || free.length === 0 || free[free.length - 1]!.bytes !== ioArena)
   ) {
-    return newLastingChunk(size);
+    return newLastingChunk(owner, size);
   }
   full.push(current);
-  current = free.pop() ?? newChunk(Buffer.allocUnsafeSlow(spareSize), 0, spareSize, false);
+  current = free.pop() ?? newChunk(Buffer.allocUnsafeSlow(spareSize), 0, false);
+  current.owner = owner;
   return current;
 }
 
-/** The turn's writes are done: makes room for the next one's. */
-export function resetOutputArena(): void {
-  if (pinned.length > 0) unpinned();
+/** The server's writes are done: makes room for the next turn's, unless another server has unsent frames in the arena. */
+export function resetOutputArena(owner: ArenaUse): void {
+  if (pinned.length > 0) reclaimUnpinned();
+  if (!owner.isWriting) return;
+  owner.isWriting = false;
+  if (--outputArena.writers > 0) return;
+  outputArena.epoch++;
   if (full.length === 0 && current.pins === 0) {
     current.used = current.start;
     return;
@@ -91,11 +122,11 @@ export function resetOutputArena(): void {
     else recycle(chunk);
   }
   full.length = 0;
-  current = free.pop() ?? newChunk(Buffer.allocUnsafeSlow(spareSize), 0, spareSize, false);
+  current = free.pop() ?? newChunk(Buffer.allocUnsafeSlow(spareSize), 0, false);
 }
 
 /** Takes back what slow sockets are done with. */
-function unpinned(): void {
+function reclaimUnpinned(): void {
   let kept = 0;
   for (const chunk of pinned) {
     if (chunk.pins > 0) pinned[kept++] = chunk;

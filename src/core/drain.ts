@@ -6,7 +6,7 @@ import { clock } from '../process/clock.ts';
 import { notify } from '../process/notify.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { runIsolated } from './guard.ts';
-import { comeToTurn } from './poll.ts';
+import { scheduleTurn } from './poll.ts';
 import type { Server } from './server.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
@@ -25,7 +25,7 @@ export function drain(server: Server, why: string): void {
     noteEnding(entry, 'server', `the server was told to end (${why})`);
     runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
   }
-  comeToTurn();
+  scheduleTurn(server);
 }
 
 /** Nobody new is let in, but for whoever has a command. */
@@ -38,5 +38,5 @@ export function stop(server: Server, why: string): void {
   drain(server, why);
   // In a turn after this one, whose flush tells them.
   server.drainDeadline = server.now + 1;
-  setTimeout(comeToTurn, 2);
+  setTimeout(scheduleTurn, 2, server);
 }

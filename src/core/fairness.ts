@@ -29,18 +29,19 @@ export function charge(connection: Connection, bytes: number): boolean {
   return !connection.isThrottled;
 }
 
-interface Place {
-  readonly connection: Connection;
-  readonly message: InflatingMessage;
-}
-
 /**
  * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so all of them together
  * take the memory of one.
  */
-const line: Place[] = [];
-/** The turn in which the first one last made progress. */
-let wentOnIn = 0;
+export interface InflationQueue {
+  readonly waiting: { readonly connection: Connection; readonly message: InflatingMessage }[];
+  /** The turn in which the first one last made progress. */
+  progressedIn: number;
+}
+
+export function newInflationQueue(): InflationQueue {
+  return { waiting: [], progressedIn: 0 };
+}
 
 /** After this many turns without progress (output waits, or the handler has paused the connection) the first one makes way. */
 const patience = 8;
@@ -54,8 +55,9 @@ const patience = 8;
 export function mayInflate(connection: Connection): boolean {
   const message = connection.endpoint?.inflating;
   if (message === undefined) return false;
-  if (message.stops === 0) line.push({ connection, message });
-  const isNext = isFirst(message, connection.server.counters.turns);
+  const { inflations, counters } = connection.server;
+  if (message.stops === 0) inflations.waiting.push({ connection, message });
+  const isNext = isFirst(inflations, message, counters.turns);
   if (isNext) message.stops = firstInLine;
   const mayTry = isNext || (message.stops === 1 && isWithinShare());
   if (!mayTry && message.stops < firstInLine) {
@@ -78,26 +80,24 @@ function isWithinShare(): boolean {
   return work.done - begunAt <= turnShare;
 }
 
-function isFirst(message: InflatingMessage, turn: number): boolean {
-  let first = line[0];
-  while (first !== undefined && isOver(first)) {
-    line.shift();
-    first = line[0];
-    wentOnIn = turn;
+/** Whether the message is the first in line; updates the line. */
+function isFirst(inflations: InflationQueue, message: InflatingMessage, turn: number): boolean {
+  const { waiting } = inflations;
+  let first = waiting[0];
+  // Those that were delivered, or whose connection ended, leave the line.
+  while (first !== undefined && first.connection.endpoint?.inflating !== first.message) {
+    waiting.shift();
+    first = waiting[0];
+    inflations.progressedIn = turn;
   }
-  if (first !== undefined && first.message !== message && turn - wentOnIn > patience) {
-    line.push(line.shift()!);
-    first = line[0];
-    wentOnIn = turn;
+  if (first !== undefined && first.message !== message && turn - inflations.progressedIn > patience) {
+    waiting.push(waiting.shift()!);
+    first = waiting[0];
+    inflations.progressedIn = turn;
   }
   if (first?.message !== message) return false;
-  wentOnIn = turn;
+  inflations.progressedIn = turn;
   return true;
-}
-
-/** It was delivered, or its connection is over. */
-function isOver({ connection, message }: Place): boolean {
-  return connection.endpoint?.inflating !== message;
 }
 
 /**

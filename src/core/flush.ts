@@ -6,25 +6,27 @@ import { resetOutputArena } from './arena.ts';
 import { type Connection, hasUnfinished } from './connection.ts';
 import { dropOnException } from './guard.ts';
 import { updateHeld } from './memory.ts';
-import { dirty, dropConnection, scheduleFlush } from './outbox.ts';
+import { dropConnection, scheduleFlush } from './outbox.ts';
 import { onEnd, scheduleRead } from './poll.ts';
 import type { Producer } from './producer.ts';
 import { clearQueue, detachFromArena, putInFlight, queuedRanges, releaseInFlight } from './queue.ts';
 import { finishFanouts } from './send.ts';
+import type { Server } from './server.ts';
 
-export function flush(): void {
-  finishFanouts();
+export function flush(server: Server): void {
+  const { pendingWrites } = server;
+  finishFanouts(server);
   // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
   // these come behind them in this list.
-  for (let i = 0; i < dirty.length; i++) {
-    const connection = dirty[i]!;
+  for (let i = 0; i < pendingWrites.length; i++) {
+    const connection = pendingWrites[i]!;
     connection.isWriteQueued = false;
     flushConnection(connection);
   }
-  dirty.length = 0;
-  resumeProducers();
+  pendingWrites.length = 0;
+  resumeProducers(server.producers);
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
-  resetOutputArena();
+  resetOutputArena(server.arena);
 }
 
 function flushConnection(connection: Connection): void {
@@ -34,7 +36,7 @@ function flushConnection(connection: Connection): void {
     return;
   }
   if (connection.producer !== undefined && !socket.isBusy) produce(connection, connection.producer);
-  if (socket.isBusy) detachFromArena(queue);
+  if (socket.isBusy) detachFromArena(queue, connection.server.arena);
   else if (queue.size > 0 && !writeQueue(connection)) return;
   if (socket.held !== undefined || connection.producer !== undefined) updateHeld(connection);
   if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
@@ -42,23 +44,32 @@ function flushConnection(connection: Connection): void {
   applyBackpressure(connection);
 }
 
-/** Connections whose producers continue in the next turn: first those that got no slice in this one. */
-const unserved: Connection[] = [];
-const producing: Connection[] = [];
-/** Slices that were made in this turn. */
-let produced = 0;
+/** Connections whose output is produced as their sockets take it. */
+export interface Producers {
+  /** They got no slice in this turn: the next one begins with them. */
+  readonly unserved: Connection[];
+  /** They got a slice and have more. */
+  readonly served: Connection[];
+  /** Slices produced in this turn. */
+  slices: number;
+}
+
+export function newProducers(): Producers {
+  return { unserved: [], served: [], slices: 0 };
+}
 
 /** Clients that collect large answers share the turn, so that they do not hold up the others. */
 function produce(connection: Connection, producer: Producer): void {
-  if (produced === slicesPerTurn) {
-    unserved.push(connection);
+  const { producers } = connection.server;
+  if (producers.slices === slicesPerTurn) {
+    producers.unserved.push(connection);
     return;
   }
-  produced++;
+  producers.slices++;
   // What it queues is written by this very flush.
   connection.isWriteQueued = true;
   try {
-    if (producer.produce(connection)) producing.push(connection);
+    if (producer.produce(connection)) producers.served.push(connection);
   } catch (error) {
     dropOnException(connection, error);
   }
@@ -81,13 +92,14 @@ function applyBackpressure(connection: Connection): void {
   }
 }
 
-function resumeProducers(): void {
-  if (produced === 0) return;
+function resumeProducers(producers: Producers): void {
+  if (producers.slices === 0) return;
+  const { unserved, served } = producers;
   for (let i = 0; i < unserved.length; i++) scheduleFlush(unserved[i]!);
-  for (let i = 0; i < producing.length; i++) scheduleFlush(producing[i]!);
+  for (let i = 0; i < served.length; i++) scheduleFlush(served[i]!);
   unserved.length = 0;
-  producing.length = 0;
-  produced = 0;
+  served.length = 0;
+  producers.slices = 0;
 }
 
 export function setReading(connection: Connection, isReading: boolean): void {

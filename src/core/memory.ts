@@ -29,13 +29,13 @@ import {
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { outputMemory } from './arena.ts';
 import type { Connection } from './connection.ts';
-import { dropConnection, endConnection, requestTurn } from './outbox.ts';
+import { dropConnection, endConnection } from './outbox.ts';
+import { scheduleTurn } from './poll.ts';
 import { clearQueue, shareOfQueue } from './queue.ts';
 import type { Server } from './server.ts';
 
-/** A server's use of memory, in bytes, besides queued output, which `outputMemory` counts for all servers of the process. */
+/** A server's use of memory, in bytes, besides queued output, which its `arena` counts. */
 export interface MemoryUse {
   /** The sum of `connection.held`. */
   connections: number;
@@ -54,8 +54,8 @@ export function newMemoryUse(): MemoryUse {
 }
 
 /** All that counts against `--max-memory`, in bytes. */
-export function usedMemory({ memory }: Server): number {
-  return memory.connections + memory.histories + memory.programs + outputMemory.held;
+export function usedMemory({ memory, arena }: Server): number {
+  return memory.connections + memory.histories + memory.programs + arena.held;
 }
 
 /** Brings `connection.held` up to date. Called after whatever may have changed it: a read, a flush, a handler's work. */
@@ -105,7 +105,7 @@ export function enforceMemory(server: Server): void {
   const used = usedMemory(server);
   if (used > limit * memoryHighWater) evictLargest(server, used - limit * memoryLowWater);
   // What a dropped connection held is free when this turn ends; the next one looks again.
-  requestTurn();
+  scheduleTurn(server);
 }
 
 /** Connections by the power of two of what they hold, so that the largest are found without sorting all of them. */

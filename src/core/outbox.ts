@@ -8,49 +8,23 @@ import { isTracing, traceSent } from '../diagnostics/trace.ts';
 import { work } from '../protocol/work.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
+import { wake } from './poll.ts';
 import { startSending } from './progress.ts';
 import { appendRange } from './queue.ts';
+import type { Server } from './server.ts';
 
-/** Connections that the flush will look at, each once. */
-export const dirty: Connection[] = [];
-/** Connections to be freed when the turn ends. */
-export const doomed: Connection[] = [];
-
-let askForTurn = () => {};
-
-/** Whether something is to be done in a turn that comes. */
-export function hasWork(): boolean {
-  return isTurnWanted || dirty.length > 0 || doomed.length > 0 || burst !== undefined;
-}
-
-/** Whoever runs the loop is told here when there is work for a turn. */
-export function onWork(ask: () => void): void {
-  askForTurn = ask;
-}
-
-/** Something is to be done in a turn that comes, by whoever calls this. */
-export function requestTurn(): void {
-  isTurnWanted = true;
-  askForTurn();
-}
-
-let isTurnWanted = false;
-
-/** The turn that was wanted begins. */
-export function beginWork(): void {
-  isTurnWanted = false;
-}
-
-/** The flush is to look at this connection. */
+/** Has the turn's flush look at this connection. */
 export function scheduleFlush(connection: Connection): void {
   if (connection.isWriteQueued) return;
   connection.isWriteQueued = true;
-  if (dirty.push(connection) === 1) askForTurn();
+  const { server } = connection;
+  if (server.pendingWrites.push(connection) === 1) wake(server);
 }
 
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
-  if (burst !== undefined) flushFanout();
+  const { server } = connection;
+  if (server.pendingFanout !== undefined) flushFanout(server);
   rememberSent(connection, chunk.bytes, start, end);
   append(connection, chunk, start, end);
 }
@@ -65,7 +39,7 @@ function append(connection: Connection, chunk: Chunk, start: number, end: number
  * A burst: frames for the same connections, written one after the other. Each connection's queue gets them as one range,
  * when the turn ends or something else is queued, for anyone: so the order is what it would have been frame by frame.
  */
-interface PendingFanout {
+export interface PendingFanout {
   readonly members: readonly Connection[];
   readonly except: Connection | undefined;
   readonly chunk: Chunk;
@@ -76,8 +50,6 @@ interface PendingFanout {
   readonly admitToFanout: (member: Connection) => boolean;
 }
 
-let burst: PendingFanout | undefined;
-
 /** Queues the frame `[start, end)` of the chunk for all members but `except`, sooner or later in this turn. */
 export function queueForAll(
   members: readonly Connection[],
@@ -87,6 +59,9 @@ export function queueForAll(
   end: number,
   admitToFanout: (member: Connection) => boolean,
 ): void {
+  const server = members[0]?.server;
+  if (server === undefined) return;
+  const burst = server.pendingFanout;
   if (burst !== undefined) {
     const continues = burst.chunk === chunk && burst.end === start;
     if (continues && burst.members === members && burst.except === except) {
@@ -94,19 +69,20 @@ export function queueForAll(
       burst.frames++;
       return;
     }
-    flushFanout();
+    flushFanout(server);
   }
-  burst = { members, except, chunk, start, end, frames: 1, admitToFanout };
-  askForTurn();
+  server.pendingFanout = { members, except, chunk, start, end, frames: 1, admitToFanout };
+  wake(server);
 }
 
 /** Queues the frames that wait, for each of their connections. */
-export function flushFanout(): void {
+export function flushFanout(server: Server): void {
+  const burst = server.pendingFanout;
   if (burst === undefined) return;
   const { members, except, chunk, start, end, frames, admitToFanout } = burst;
-  burst = undefined;
+  server.pendingFanout = undefined;
   const isFramed = members[0]?.endpoint !== undefined;
-  prepareFrames(members[0]?.server.now ?? 0, isFramed, chunk.bytes, start, end, members.length);
+  prepareFrames(server.now, isFramed, chunk.bytes, start, end, members.length);
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
     if (member === except || !admitToFanout(member)) continue;
@@ -130,5 +106,6 @@ export function endConnection(connection: Connection): void {
 export function dropConnection(connection: Connection): void {
   if (connection.phase === 'gone') return;
   connection.phase = 'gone';
-  if (doomed.push(connection) === 1) askForTurn();
+  const { server } = connection;
+  if (server.pendingFrees.push(connection) === 1) wake(server);
 }

@@ -1,81 +1,121 @@
 /**
- * The poll: Node's event loop waits for the system, and its callbacks, the sockets', only note what became ready. One
- * `setImmediate` after them lets the turn begin, in which all of it is worked through.
+ * The poll: Node's event loop waits for the system, and the sockets' callbacks only note what became ready. One
+ * `setImmediate` after them starts the turn, which works through all of it.
  */
 
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
-import { hasWork } from './outbox.ts';
 import { inputEnd, inputStart, landingSize } from './regions.ts';
-import type { Listener } from './server.ts';
+import type { Listener, Server } from './server.ts';
 import type { Socket } from './socket.ts';
 
-/** What became ready since the last turn. The turn takes it, and leaves the lists empty. */
-export const readyEvents = {
-  /** Connections whose input is to be worked through. */
-  readable: [] as Connection[],
-  /** Connections that will send nothing more, and the system's name for the error, if it was one. */
-  ended: [] as { connection: Connection; error: string | undefined }[],
-  /** What the listeners accepted: the turn makes connections of them. */
-  accepted: [] as { socket: Socket; listener: Listener }[],
-  /** The turn's memory was full before all sockets were asked: what others have sent waits behind this turn. */
-  isInputArenaFull: false,
-};
+/** What became ready since the last turn. The turn empties the lists. */
+export interface ReadyEvents {
+  /** Connections with input to read. */
+  readonly readable: Connection[];
+  /** Connections whose peers will send nothing more, and the system's name for the error, if there was one. */
+  readonly ended: { connection: Connection; error: string | undefined }[];
+  /** Accepted sockets, which the turn makes connections of. */
+  readonly accepted: { socket: Socket; listener: Listener }[];
+  /** Some of the input lies in the process's input arena. */
+  isArenaUsed: boolean;
+  /** The input arena filled up before all sockets were read: the rest waits behind this turn. */
+  isArenaFull: boolean;
+}
+
+/** When the next turn begins. */
+export interface TurnSchedule {
+  /** Starts the turn that `poll` waits for; undefined during a turn. */
+  begin: (() => void) | undefined;
+  /** A `setImmediate` that begins a turn is pending. */
+  isScheduled: boolean;
+  /** Somebody asked for a turn (`scheduleTurn`). */
+  isWanted: boolean;
+}
 
 /**
- * libuv accepts one connection per listener and poll. If every poll were followed by a turn, connections that keep turns
- * long would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in
- * two rounds running, a turn waits for several polls.
+ * libuv accepts one connection per listener and poll. If a turn followed every poll, connections that keep turns long
+ * would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in two
+ * rounds running, a turn waits for several polls.
  */
-const accepting = {
+export interface Accepting {
   /** Connections accepted since the last poll, and whether descriptors are left for another one. */
-  inPoll: 0,
-  hasRoom: true,
+  inPoll: number;
+  hasRoom: boolean;
   /** The round of polls before the last turn accepted a connection. */
-  wasBusy: false,
+  wasBusy: boolean;
   /** Further polls of this round, and when the first one was asked for. */
-  polls: 0,
-  since: 0,
-  /** Bytes read in these polls that found no room in the turn's memory. */
-  spilled: 0,
+  polls: number;
+  since: number;
+  /** Bytes read in these polls that found no room in the input arena. */
+  spilled: number;
+}
+
+export function newReadyEvents(): ReadyEvents {
+  return { readable: [], ended: [], accepted: [], isArenaUsed: false, isArenaFull: false };
+}
+
+export function newTurnSchedule(): TurnSchedule {
+  return { begin: undefined, isScheduled: false, isWanted: false };
+}
+
+export function newAccepting(): Accepting {
+  return { inPoll: 0, hasRoom: true, wasBusy: false, polls: 0, since: 0, spilled: 0 };
+}
+
+/**
+ * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Input lies at `position` and
+ * above only until the turn of its server.
+ */
+const inputArena = {
+  position: inputStart,
+  /** Servers with input in it. */
+  users: 0,
 };
 
-/** Where the next input goes in the turn's memory. */
-let position = inputStart;
-
-let beginTurn: (() => void) | undefined;
-let isTurnComing = false;
-
 /** Resolves when there is something to do. */
-export function poll(): Promise<void> {
+export function poll(server: Server): Promise<void> {
   return new Promise(resolve => {
-    beginTurn = resolve;
-    // What is left over from the turn does not wait for the system; but the system is asked first.
-    const { readable, ended, accepted } = readyEvents;
-    if (readable.length + ended.length + accepted.length > 0 || hasWork()) comeToTurn();
+    server.schedule.begin = resolve;
+    // Work left over from the last turn does not wait for the system, but the system is polled first.
+    if (hasWork(server)) wake(server);
   });
 }
 
-/** Sees to it that a turn comes, when the system was polled. During a turn it is `poll` that will look what is left. */
-export function comeToTurn(): void {
-  if (isTurnComing || beginTurn === undefined) return;
-  isTurnComing = true;
-  setImmediate(turnComes);
+function hasWork({ ready, schedule, pendingWrites, pendingFrees, pendingFanout }: Server): boolean {
+  if (schedule.isWanted || pendingFanout !== undefined) return true;
+  const { readable, ended, accepted } = ready;
+  return readable.length + ended.length + accepted.length + pendingWrites.length + pendingFrees.length > 0;
 }
 
-function turnComes(): void {
-  if (shouldPollAgain()) {
-    setImmediate(turnComes);
+/** Starts a turn after the next poll. Does nothing during a turn: `poll` looks for work that is left over. */
+export function wake(server: Server): void {
+  const { schedule } = server;
+  if (schedule.isScheduled || schedule.begin === undefined) return;
+  schedule.isScheduled = true;
+  setImmediate(onPollDone, server);
+}
+
+/** Asks for one more turn, for work that is in none of the server's lists. */
+export function scheduleTurn(server: Server): void {
+  server.schedule.isWanted = true;
+  wake(server);
+}
+
+/** A round of polls is over, unless the backlog may hold more connections. */
+function onPollDone(server: Server): void {
+  if (shouldPollAgain(server.accepting)) {
+    setImmediate(onPollDone, server);
     return;
   }
-  isTurnComing = false;
-  turnNow();
+  server.schedule.isScheduled = false;
+  beginTurn(server);
 }
 
-/** Whether the backlog may hold more connections, and the round has not taken too long for those who are in. */
-function shouldPollAgain(): boolean {
+/** Whether the backlog may hold more connections, and the round has not taken too long for connected clients. */
+function shouldPollAgain(accepting: Accepting): boolean {
   const { inPoll, hasRoom, wasBusy, polls } = accepting;
   accepting.inPoll = 0;
   if (inPoll > 0 && hasRoom && wasBusy && polls < maxAcceptPolls) {
@@ -93,56 +133,66 @@ function shouldPollAgain(): boolean {
 }
 
 /** The turn begins as soon as the callback that calls this returns. */
-function turnNow(): void {
-  const begin = beginTurn;
-  beginTurn = undefined;
+function beginTurn({ schedule }: Server): void {
+  const { begin } = schedule;
+  schedule.begin = undefined;
+  schedule.isWanted = false;
   begin?.();
 }
 
-/** The turn has worked through all input that lies in its memory. */
-export function resetInputArena(): void {
-  position = inputStart;
+/** The turn has read all of this server's input in the arena, or moved it away. */
+export function resetInputArena({ ready }: Server): void {
+  if (!ready.isArenaUsed) return;
+  ready.isArenaUsed = false;
+  if (--inputArena.users === 0) inputArena.position = inputStart;
 }
 
 /**
- * A socket read `bytes[0, count)`, which are the landing's or Node's: moves them behind what else there is of this
- * connection.
+ * A socket read `bytes[0, count)`: the read buffer's (regions.ts) or Node's. The bytes are moved behind the connection's
+ * other unread input.
  */
 export function onData(connection: Connection, bytes: Buffer, count: number): void {
-  const { input } = connection;
+  const { input, server } = connection;
+  const { ready, accepting } = server;
+  const { position } = inputArena;
   connection.bytesIn += count;
-  const waiting = input === undefined ? 0 : connection.inputEnd - connection.inputStart;
+  const unread = input === undefined ? 0 : connection.inputEnd - connection.inputStart;
   const follows = input === ioArena && connection.inputEnd === position;
-  const needed = follows ? count : waiting + count;
+  const needed = follows ? count : unread + count;
   if (position + needed > inputEnd) {
-    spillInput(connection, bytes, count, waiting);
+    spillInput(connection, bytes, count, unread);
     accepting.spilled += count;
   } else {
+    if (!ready.isArenaUsed) {
+      ready.isArenaUsed = true;
+      inputArena.users++;
+    }
+    let at = position;
     if (!follows) {
       if (input !== undefined) {
-        input.copy(ioArena, position, connection.inputStart, connection.inputEnd);
+        input.copy(ioArena, at, connection.inputStart, connection.inputEnd);
         giveBuffer(input);
       }
-      connection.inputStart = position;
-      position += waiting;
+      connection.inputStart = at;
+      at += unread;
     }
-    if (bytes === ioArena) ioArena.copyWithin(position, 0, count);
-    else bytes.copy(ioArena, position, 0, count);
-    position += count;
+    if (bytes === ioArena) ioArena.copyWithin(at, 0, count);
+    else bytes.copy(ioArena, at, 0, count);
+    inputArena.position = at + count;
     connection.input = ioArena;
-    connection.inputEnd = position;
+    connection.inputEnd = at + count;
   }
   scheduleRead(connection);
   if (accepting.polls > 0) {
-    // One read per connection and round: the turn starts reading again.
+    // One read per connection and round: the turn resumes reading.
     pauseReading(connection);
     if (accepting.spilled < maxSpilledInput) return;
     accepting.spilled = 0;
   }
-  // The next read may bring as much as the landing holds: there has to be room for it.
-  if (position + landingSize > inputEnd) {
-    readyEvents.isInputArenaFull = true;
-    turnNow();
+  // The next read may fill the read buffer: the arena needs room for that much.
+  if (inputArena.position + landingSize > inputEnd) {
+    ready.isArenaFull = true;
+    beginTurn(server);
   }
 }
 
@@ -152,36 +202,38 @@ function pauseReading(connection: Connection): void {
   connection.socket.pause();
 }
 
-/** There is no room left in the turn's memory: the input gets memory of its own. */
-function spillInput(connection: Connection, bytes: Buffer, count: number, waiting: number): void {
+/** The input arena is full: the connection's unread input gets memory of its own. */
+function spillInput(connection: Connection, bytes: Buffer, count: number, unread: number): void {
   const { input } = connection;
-  const own = takeBuffer(waiting + count);
+  const own = takeBuffer(unread + count);
   input?.copy(own, 0, connection.inputStart, connection.inputEnd);
-  bytes.copy(own, waiting, 0, count);
+  bytes.copy(own, unread, 0, count);
   if (input !== undefined) giveBuffer(input);
   connection.input = own;
   connection.inputStart = 0;
-  connection.inputEnd = waiting + count;
+  connection.inputEnd = unread + count;
 }
 
-/** The connection's input is to be worked through in the coming turn. */
+/** The coming turn reads from this connection. */
 export function scheduleRead(connection: Connection): void {
   if (connection.isReadQueued) return;
   connection.isReadQueued = true;
-  readyEvents.readable.push(connection);
-  comeToTurn();
+  const { server } = connection;
+  server.ready.readable.push(connection);
+  wake(server);
 }
 
-/** The peer's direction of the connection is over. */
+/** The peer will send nothing more: its FIN arrived, or the connection is lost. @param error the system's name of the error */
 export function onEnd(connection: Connection, error: string | undefined): void {
-  readyEvents.ended.push({ connection, error });
-  comeToTurn();
+  const { server } = connection;
+  server.ready.ended.push({ connection, error });
+  wake(server);
 }
 
 /** @param hasRoom whether another connection may be accepted before the turn */
-export function onAccept(socket: Socket, listener: Listener, hasRoom: boolean): void {
-  readyEvents.accepted.push({ socket, listener });
-  accepting.inPoll++;
-  accepting.hasRoom = hasRoom;
-  comeToTurn();
+export function onAccept(server: Server, socket: Socket, listener: Listener, hasRoom: boolean): void {
+  server.ready.accepted.push({ socket, listener });
+  server.accepting.inPoll++;
+  server.accepting.hasRoom = hasRoom;
+  wake(server);
 }

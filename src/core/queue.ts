@@ -2,7 +2,7 @@
  * What is to be sent to one connection, in order, as ranges of chunks. Most turns need one range: a range that starts
  * where the last one ended merely extends it.
  */
-import { type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from './arena.ts';
+import { type ArenaUse, type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from './arena.ts';
 
 export interface Range {
   chunk: Chunk;
@@ -105,21 +105,21 @@ const keptSize = 16 * 1024;
  * The turn ends and the socket takes nothing: moves what lies in the turn's chunks into memory of the queue's own, in
  * which later turns go on. A chunk that was made for one large frame is kept as it is, shared by all who are to get it.
  */
-export function detachFromArena(queue: OutgoingQueue): void {
+export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {
   const ranges = queuedRanges(queue);
   if (ranges.every(range => range.chunk.isPersistent)) return;
   clearQueue(queue);
   for (const range of ranges) {
     if (range.chunk.isPersistent) appendRange(queue, range.chunk, range.start, range.end);
-    else copyRange(queue, range);
+    else copyRange(queue, range, arena);
   }
 }
 
-function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range): void {
+function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: ArenaUse): void {
   const size = end - start;
   let kept = queue.chunk;
   if (kept === undefined || kept.used !== queue.end || kept.end - kept.used < size) {
-    kept = newLastingChunk(Math.max(size, keptSize));
+    kept = newLastingChunk(arena, Math.max(size, keptSize));
   }
   const at = kept.used;
   kept.used += chunk.bytes.copy(kept.bytes, at, start, end);

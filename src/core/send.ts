@@ -14,11 +14,12 @@ import {
   noteDeflated,
 } from '../protocol/websocket/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
-import { type Chunk, reserve } from './arena.ts';
+import { type ArenaUse, type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { updateHeld } from './memory.ts';
 import { flushFanout, queueForAll, queueRange, scheduleFlush } from './outbox.ts';
 import { clearQueue, type Range } from './queue.ts';
+import type { Server } from './server.ts';
 
 const FIN = 0x80;
 const RSV1 = 0x40;
@@ -35,9 +36,9 @@ function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: num
 }
 
 /** Writes one frame into the arena. @returns the chunk; the frame is the `size` bytes before `chunk.used` */
-function writeFrame(first: number, bytes: Uint8Array, start: number, end: number): Chunk {
+function writeFrame(arena: ArenaUse, first: number, bytes: Uint8Array, start: number, end: number): Chunk {
   const length = end - start;
-  const chunk = reserve(frameHeaderSize(length) + length);
+  const chunk = reserve(arena, frameHeaderSize(length) + length);
   const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
   // Within the turn's memory bytes are moved without making a view of them.
   if (bytes === chunk.bytes) chunk.bytes.copyWithin(at, start, end);
@@ -53,7 +54,7 @@ function queueFrame(
   start: number,
   end: number,
 ): void {
-  const chunk = writeFrame(first, bytes, start, end);
+  const chunk = writeFrame(connection.server.arena, first, bytes, start, end);
   const size = frameHeaderSize(end - start) + end - start;
   queueRange(connection, chunk, chunk.used - size, chunk.used);
 }
@@ -70,7 +71,7 @@ export function sendMessage(
   const endpoint = connection.endpoint;
   connection.messagesOut++;
   if (endpoint === undefined) {
-    const { chunk, start: from, end: to } = writeBytes(bytes, start, end);
+    const { chunk, start: from, end: to } = writeBytes(connection.server.arena, bytes, start, end);
     queueRange(connection, chunk, from, to);
     return;
   }
@@ -99,13 +100,13 @@ function isOpen({ endpoint, phase }: Connection): boolean {
 
 /** Sends bytes as they are, which are copied: what a wire itself has to say, beside all messages. */
 export function sendBytes(connection: Connection, bytes: Uint8Array): void {
-  const { chunk, start, end } = writeBytes(bytes, 0, bytes.length);
+  const { chunk, start, end } = writeBytes(connection.server.arena, bytes, 0, bytes.length);
   queueRange(connection, chunk, start, end);
 }
 
 /** Bytes as they are, for wires that have no frames. */
-function writeBytes(bytes: Uint8Array, start: number, end: number): Range {
-  const chunk = reserve(end - start);
+function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: number): Range {
+  const chunk = reserve(arena, end - start);
   const at = chunk.used;
   chunk.bytes.set(bytes.subarray(start, end), at);
   chunk.used += end - start;
@@ -130,9 +131,15 @@ export function sendToAll(
   start: number,
   end: number,
 ): void {
-  const isFramed = members[0]?.endpoint !== undefined;
+  const first = members[0];
+  if (first === undefined) return;
+  const isFramed = first.endpoint !== undefined;
+  const { arena } = first.server;
+  const opcode = isText ? Opcode.Text : Opcode.Binary;
   if (!isFramed || end - start < compressFrom) {
-    const range = isFramed ? frameRange(isText, bytes, start, end) : writeBytes(bytes, start, end);
+    const range = isFramed
+      ? frameRange(arena, FIN | opcode, bytes, start, end)
+      : writeBytes(arena, bytes, start, end);
     const { chunk, start: from, end: to } = range;
     queueForAll(members, except, chunk, from, to, admitToFanout);
     return;
@@ -148,7 +155,9 @@ export function sendToAll(
       const { windowBits } = deflater;
       if (deflated[windowBits] === undefined && budget >= end - start) {
         budget -= end - start;
-        deflated[windowBits] = deflatedRange(windowBits, isText, bytes, start, end);
+        const smaller = compress(newDeflateState(false, windowBits), bytes, start, end);
+        if (smaller !== undefined)
+          deflated[windowBits] = frameRange(arena, FIN | RSV1 | opcode, smaller, 0, smaller.length);
       }
       range = deflated[windowBits];
       if (range !== undefined) {
@@ -156,14 +165,11 @@ export function sendToAll(
         updateHeld(member);
       }
     }
-    range ??= plain ??= frameRange(isText, bytes, start, end);
+    range ??= plain ??= frameRange(arena, FIN | opcode, bytes, start, end);
     member.messagesOut++;
     queueRange(member, range.chunk, range.start, range.end);
   }
 }
-
-/** Connections that are too far behind to be sent anything more; they are closed before the turn ends. */
-const fallen: Connection[] = [];
 
 /** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
 function admitToFanout(member: Connection): boolean {
@@ -171,35 +177,24 @@ function admitToFanout(member: Connection): boolean {
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
   // Not now: its leaving may be told to those who are being told something else.
   member.isSlowConsumer = true;
-  fallen.push(member);
+  member.server.slowConsumers.push(member);
   scheduleFlush(member);
   return false;
 }
 
-function frameRange(isText: boolean, bytes: Uint8Array, start: number, end: number, rsv1 = 0): Range {
-  const chunk = writeFrame(FIN | rsv1 | (isText ? Opcode.Text : Opcode.Binary), bytes, start, end);
+function frameRange(arena: ArenaUse, first: number, bytes: Uint8Array, start: number, end: number): Range {
+  const chunk = writeFrame(arena, first, bytes, start, end);
   return { chunk, start: chunk.used - frameHeaderSize(end - start) - (end - start), end: chunk.used };
 }
 
-function deflatedRange(
-  windowBits: number,
-  isText: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): Range | undefined {
-  const deflated = compress(newDeflateState(false, windowBits), bytes, start, end);
-  if (deflated === undefined) return undefined;
-  return frameRange(isText, deflated, 0, deflated.length, RSV1);
-}
-
 /** Everything is queued when this returns, and whoever is too far behind for it has been closed. */
-export function finishFanouts(): void {
-  flushFanout();
-  for (let member = fallen.pop(); member !== undefined; member = fallen.pop()) {
+export function finishFanouts(server: Server): void {
+  flushFanout(server);
+  const { slowConsumers } = server;
+  for (let member = slowConsumers.pop(); member !== undefined; member = slowConsumers.pop()) {
     closeSlowConsumer(member);
     // That may have been told to others, some of whom are too far behind for it.
-    flushFanout();
+    flushFanout(server);
   }
 }
 

@@ -1,12 +1,26 @@
 /** What all connections share. */
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
+import { type ArenaUse, newArenaUse } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { type Descriptors, newDescriptors } from './descriptors.ts';
+import { type InflationQueue, newInflationQueue } from './fairness.ts';
+import { newProducers, type Producers } from './flush.ts';
 import type { Handler } from './handler.ts';
 import { type MemoryUse, newMemoryUse } from './memory.ts';
+import type { PendingFanout } from './outbox.ts';
 import { newPlaces, type Places } from './places.ts';
+import {
+  type Accepting,
+  newAccepting,
+  newReadyEvents,
+  newTurnSchedule,
+  type ReadyEvents,
+  type TurnSchedule,
+} from './poll.ts';
+import { newReadClasses, type ReadClasses } from './serverLoop.ts';
 import { newTable, type Table } from './table.ts';
+import { type DeadlineTimer, newDeadlineTimer } from './timers.ts';
 import type { Wire } from './wire.ts';
 
 /** A place that connections come from. It has an id, as a listening socket has an fd. */
@@ -46,6 +60,25 @@ export interface Server {
   readonly handlers: Map<string, Handler>;
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
+  /** What the poll found, when the next turn begins, and whether several polls precede it (poll.ts). */
+  readonly ready: ReadyEvents;
+  readonly schedule: TurnSchedule;
+  readonly accepting: Accepting;
+  /** The turn's readable connections, by the order in which they are read (serverLoop.ts). */
+  readonly classes: ReadClasses;
+  readonly deadlines: DeadlineTimer;
+  /** Large messages that wait for inflation (fairness.ts). */
+  readonly inflations: InflationQueue;
+  /** Connections that the turn's flush writes to, each once. */
+  readonly pendingWrites: Connection[];
+  /** Connections that are freed when the turn ends. */
+  readonly pendingFrees: Connection[];
+  /** Frames for many connections that are in none of their queues yet (outbox.ts). */
+  pendingFanout: PendingFanout | undefined;
+  /** Connections too far behind to be sent anything more. They are closed before the turn ends. */
+  readonly slowConsumers: Connection[];
+  readonly producers: Producers;
+  readonly arena: ArenaUse;
   readonly descriptors: Descriptors;
   readonly memory: MemoryUse;
   /** When the log was last told of a shortage, by the event's name, as in `now`. */
@@ -70,6 +103,18 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     handlers: new Map(),
     table: newTable(),
     counters: { turns: 0, accepted: 0, refused: 0, messagesIn: 0, fellBehind: 0, evicted: 0 },
+    ready: newReadyEvents(),
+    schedule: newTurnSchedule(),
+    accepting: newAccepting(),
+    classes: newReadClasses(),
+    deadlines: newDeadlineTimer(),
+    inflations: newInflationQueue(),
+    pendingWrites: [],
+    pendingFrees: [],
+    pendingFanout: undefined,
+    slowConsumers: [],
+    producers: newProducers(),
+    arena: newArenaUse(),
     memory: newMemoryUse(),
     descriptors: newDescriptors(maxDescriptors),
     toldAt: new Map(),

@@ -33,10 +33,10 @@ import { flush, setReading } from './flush.ts';
 import { dropOnException, notifyLost, runIsolated } from './guard.ts';
 import { areMessagesPaused, hasPausedInput } from './hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
-import { beginWork, dirty, doomed, dropConnection, onWork, scheduleFlush } from './outbox.ts';
+import { dropConnection, scheduleFlush } from './outbox.ts';
 import { noAddress } from './peer.ts';
 import { leavePlaces } from './places.ts';
-import { comeToTurn, poll, readyEvents, resetInputArena, scheduleRead } from './poll.ts';
+import { poll, resetInputArena, scheduleRead } from './poll.ts';
 import { endTurn } from './processData.ts';
 import { clearQueue } from './queue.ts';
 import type { Listener, Server } from './server.ts';
@@ -49,21 +49,19 @@ import { checkDeadlines, readClock } from './timers.ts';
  * @param runCommands runs what operators ask for, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
-  onWork(comeToTurn);
   while (!(server.isDraining && server.connections === 0)) {
-    await poll();
-    beginWork();
+    await poll(server);
     readClock(server);
     server.counters.turns++;
     acceptConnections(server);
-    readControlFrames();
+    readControlFrames(server);
     runCommands();
-    readMessages();
-    handleDisconnects();
+    readMessages(server);
+    handleDisconnects(server);
     checkDeadlines(server);
     endTurn(server);
     enforceMemory(server);
-    flush();
+    flush(server);
     freeConnections(server);
     reportSlow(server.now, server.configuration.slowTurn);
   }
@@ -78,12 +76,12 @@ function closeControlConnections(server: Server): void {
     else if (entry?.phase === 'open')
       runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
   }
-  flush();
+  flush(server);
   for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
 }
 
 function acceptConnections(server: Server): void {
-  const { accepted } = readyEvents;
+  const { accepted } = server.ready;
   for (const { socket, listener } of accepted) acceptConnection(server, socket, listener);
   accepted.length = 0;
 }
@@ -112,20 +110,27 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
  * in a handshake, and HTTP requests; those that brought much; the throttled. So a crowd of newcomers, or a flood, does
  * not delay clients that are in.
  */
-const fresh: Connection[] = [];
-const opening: Connection[] = [];
-const costly: Connection[] = [];
-const heldBack: Connection[] = [];
+export interface ReadClasses {
+  readonly fresh: Connection[];
+  readonly opening: Connection[];
+  readonly costly: Connection[];
+  readonly throttled: Connection[];
+}
+
+export function newReadClasses(): ReadClasses {
+  return { fresh: [], opening: [], costly: [], throttled: [] };
+}
 
 /** Reads control frames and requests for commands, up to their share of the turn. */
-function readControlFrames(): void {
-  const { readable } = readyEvents;
+function readControlFrames(server: Server): void {
+  const { readable } = server.ready;
+  const { throttled } = server.classes;
   const count = readable.length;
   const urgentEnd = work.done + urgentShare;
   for (let i = 0; i < count; i++) {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
-    if (connection.isThrottled) heldBack.push(connection);
+    if (connection.isThrottled) throttled.push(connection);
     else if (input === undefined) readConnection(connection);
     else if (work.done < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
@@ -156,31 +161,32 @@ function readControlFramesOf(connection: Connection): void {
   }
 }
 
-function classOf({ isCostly, trustLevel }: Connection): Connection[] {
-  if (isCostly) return costly;
-  return trustLevel < 3 ? opening : fresh;
+function classOf({ isCostly, trustLevel, server }: Connection): Connection[] {
+  if (isCostly) return server.classes.costly;
+  return trustLevel < 3 ? server.classes.opening : server.classes.fresh;
 }
 
-function readMessages(): void {
-  readSome(fresh, messagesShare, 16);
-  readSome(opening, openingShare, 4);
-  readSome(costly, costlyShare, 1);
+function readMessages(server: Server): void {
+  const { fresh, opening, costly, throttled } = server.classes;
+  readSome(server, fresh, messagesShare, 16);
+  readSome(server, opening, openingShare, 4);
+  readSome(server, costly, costlyShare, 1);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  readSome(heldBack, readyEvents.isInputArenaFull ? 0 : heldBackShare, 1);
-  readyEvents.isInputArenaFull = false;
-  resetInputArena();
+  readSome(server, throttled, server.ready.isArenaFull ? 0 : heldBackShare, 1);
+  server.ready.isArenaFull = false;
+  resetInputArena(server);
 }
 
 /**
  * Reads from the connections, one after the other, until their share of the turn is used. The others come first next time.
  * @param atOnce how many are read before the clock is asked: the units are an estimate, but the clock takes longer to ask
  */
-function readSome(connections: Connection[], share: number, atOnce: number): void {
+function readSome(server: Server, connections: Connection[], share: number, atOnce: number): void {
   const count = connections.length;
-  const end = workAhead() + share;
+  const end = workAhead(server) + share;
   let stopAt = 0;
   let i = 0;
-  for (; i < count && workAhead() < end; i++) {
+  for (; i < count && workAhead(server) < end; i++) {
     if (i % atOnce === atOnce - 1) {
       const now = exactClock();
       if (stopAt === 0) stopAt = now + share / turnShare;
@@ -193,8 +199,8 @@ function readSome(connections: Connection[], share: number, atOnce: number): voi
 }
 
 /** The work of this turn so far, with the writes that the flush will make for it. */
-function workAhead(): number {
-  return work.done + dirty.length * writeCost;
+function workAhead({ pendingWrites }: Server): number {
+  return work.done + pendingWrites.length * writeCost;
 }
 
 /** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
@@ -283,8 +289,8 @@ function handleEof(connection: Connection, error: string | undefined): void {
 }
 
 /** Peers that will send nothing more. */
-function handleDisconnects(): void {
-  const { ended } = readyEvents;
+function handleDisconnects(server: Server): void {
+  const { ended } = server.ready;
   for (let i = 0; i < ended.length; i++) {
     const { connection, error } = ended[i]!;
     if (connection.phase === 'gone') continue;
@@ -300,8 +306,9 @@ function handleDisconnects(): void {
 }
 
 function freeConnections(server: Server): void {
-  for (let i = 0; i < doomed.length; i++) {
-    const connection = doomed[i]!;
+  const { pendingFrees } = server;
+  for (let i = 0; i < pendingFrees.length; i++) {
+    const connection = pendingFrees[i]!;
     notifyLost(connection, 'ended by the server');
     recordEnded(connection);
     connection.input = undefined;
@@ -313,7 +320,7 @@ function freeConnections(server: Server): void {
     if (!connection.isControl) server.connections--;
     leavePlaces(connection);
   }
-  doomed.length = 0;
+  pendingFrees.length = 0;
   server.places.dropped = 0;
   freeClosedIds(server.table);
 }

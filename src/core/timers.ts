@@ -6,25 +6,34 @@ import { CloseCode } from '../protocol/codes.ts';
 import type { Connection } from './connection.ts';
 import { runIsolated } from './guard.ts';
 import { dropConnection } from './outbox.ts';
-import { comeToTurn } from './poll.ts';
+import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
 import type { Server } from './server.ts';
 
-let timer: NodeJS.Timeout | undefined;
-let isDue = false;
-/** When the timer is to fire, as in `server.now`; 0: it is not set. */
-let dueAt = 0;
-let wasPutOff = false;
+export interface DeadlineTimer {
+  timer: NodeJS.Timeout | undefined;
+  /** The timer fired: this turn checks all deadlines. */
+  isDue: boolean;
+  /** When the timer fires, as in `server.now`; 0: it is not set. */
+  dueAt: number;
+  /** The last check was postponed, after the process had not run for a while. */
+  wasPostponed: boolean;
+}
+
+export function newDeadlineTimer(): DeadlineTimer {
+  return { timer: undefined, isDue: false, dueAt: 0, wasPostponed: false };
+}
 
 /** The clock, when a turn begins. */
 export function readClock(server: Server): void {
-  if (skipLostTime(dueAt)) {
-    dueAt = clock();
+  const { deadlines } = server;
+  if (skipLostTime(deadlines.dueAt)) {
+    deadlines.dueAt = clock();
     // Input that arrived meanwhile is read before any deadline passes. Only once: a loop that is always late has deadlines, too.
-    isDue = wasPutOff;
-    wasPutOff = !wasPutOff;
-    clearTimeout(timer);
-    timer = undefined;
+    deadlines.isDue = deadlines.wasPostponed;
+    deadlines.wasPostponed = !deadlines.wasPostponed;
+    clearTimeout(deadlines.timer);
+    deadlines.timer = undefined;
   }
   server.now = Math.max(server.now, clock());
 }
@@ -39,23 +48,24 @@ function deadlineCheckInterval({ configuration: its }: Server): number {
 
 /** The stage of the turn. */
 export function checkDeadlines(server: Server): void {
-  if (isDue) {
-    isDue = false;
-    wasPutOff = false;
+  const { deadlines } = server;
+  if (deadlines.isDue) {
+    deadlines.isDue = false;
+    deadlines.wasPostponed = false;
     for (const entry of server.table.entries) {
       if (entry?.kind === 'connection') runIsolated(entry, () => checkConnection(server, entry));
     }
   }
   if (server.isDraining && server.drainDeadline > 0 && server.now >= server.drainDeadline) dropAll(server);
-  if (timer !== undefined) return;
-  dueAt = 0;
+  if (deadlines.timer !== undefined) return;
+  deadlines.dueAt = 0;
   if (server.connections === 0) return;
   const tick = deadlineCheckInterval(server);
-  dueAt = clock() + tick;
-  timer = setTimeout(() => {
-    timer = undefined;
-    isDue = true;
-    comeToTurn();
+  deadlines.dueAt = clock() + tick;
+  deadlines.timer = setTimeout(() => {
+    deadlines.timer = undefined;
+    deadlines.isDue = true;
+    scheduleTurn(server);
   }, tick).unref();
 }
 

@@ -23,13 +23,15 @@ const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat)
 export const handlerNames: readonly string[] = Object.keys(makers);
 
 /** @throws UsageError where a program of the user's is not there, or not to be run */
-export function addHandlers({ configuration, handlers }: Server, chat: Chat): void {
+export function addHandlers(server: Server, chat: Chat): void {
+  const { configuration, handlers } = server;
   const ours = Object.values(makers).map(make => make(configuration, chat));
-  for (const handler of [...ours, ...makeProgramHandlers(configuration)]) handlers.set(handler.name, handler);
+  for (const handler of [...ours, ...makeProgramHandlers(server)]) handlers.set(handler.name, handler);
 }
 
 /** The handlers that are programs of the user's. @throws UsageError where a program is not there, or not to be run */
-function makeProgramHandlers({ exec, execShared }: Configuration): readonly Handler[] {
+function makeProgramHandlers(server: Server): readonly Handler[] {
+  const { exec, execShared } = server.configuration;
   for (const entry of [...exec, ...execShared]) checkProgram(entry);
   if (process.pid === 1 && exec.length + execShared.length > 0) {
     log('warn', 'no init', {
@@ -38,7 +40,7 @@ function makeProgramHandlers({ exec, execShared }: Configuration): readonly Hand
       remedy: 'docker run --init',
     });
   }
-  const programs = newPrograms();
+  const programs = newPrograms(server);
   return [
     ...exec.map(entry => newProgramHandler(entry, programs)),
     ...execShared.map(entry => newSharedProgramHandler(entry, programs)),

@@ -4,7 +4,7 @@ import { type AddressInfo, createConnection, createServer, type Server as NetSer
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../core/descriptors.ts';
 import { showAddress } from '../core/peer.ts';
-import { onAccept, readyEvents } from '../core/poll.ts';
+import { onAccept } from '../core/poll.ts';
 import type { Listener, Server } from '../core/server.ts';
 import type { Socket } from '../core/socket.ts';
 import { addEntry, nextId, removeEntry } from '../core/table.ts';
@@ -32,7 +32,7 @@ export async function openListener(
 ): Promise<Listener> {
   // Half open: a peer that has sent everything may still be told something.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  const accept = (socket: Socket) => onAccept(socket, listener, mayAcceptMore(server));
+  const accept = (socket: Socket) => onAccept(server, socket, listener, mayAcceptMore(server));
   net.on('connection', stream => accept(new StreamSocket(stream)));
   await bind(net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
@@ -88,7 +88,7 @@ function isThere(address: ListenAddress): boolean {
 /** Until the turn drops as many others as have come, the connections accepted since the last one may use some of the reserve. */
 function mayAcceptMore(server: Server): boolean {
   const room = usableDescriptors(server) + acceptReserve - descriptorsInUse(server);
-  return readyEvents.accepted.length < room;
+  return server.ready.accepted.length < room;
 }
 
 /** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */

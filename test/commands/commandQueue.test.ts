@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Answer, Control } from '../../src/commands/command.ts';
-import { observe, submit } from '../../src/commands/commandQueue.ts';
+import { newCommandQueue, observe, submit } from '../../src/commands/commandQueue.ts';
 import { findCommand } from '../../src/commands/commands.ts';
-import { beginWork, hasWork } from '../../src/core/outbox.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { observerShare } from '../../src/protocol/limits.ts';
@@ -19,7 +18,8 @@ function newFakeControl(connections = 0): Control {
   const never = () => assert.fail('this is not asked for');
   return {
     server,
-    chat: newChat({ messages: 10, bytes: 1000 }, undefined),
+    queue: newCommandQueue(),
+    chat: newChat(server, { messages: 10, bytes: 1000 }, undefined),
     version: '1.2.3',
     startedAt: 0,
     places: {} as Control['places'],
@@ -63,10 +63,10 @@ function newAnswer(isJson = false): FakeAnswer {
 const list = { command: findCommand('list'), values: {} };
 
 /** One turn. @returns what the observer used of it */
-function turn(): number {
-  beginWork();
+function turn(control: Control): number {
+  control.server.schedule.isWanted = false;
   const before = work.done;
-  observe();
+  observe(control);
   return work.done - before;
 }
 
@@ -80,16 +80,16 @@ describe('the observer', () => {
     submit(control, list, answer);
     let turns = 0;
     for (let before = 0; !answer.isOver; turns++) {
-      assert.ok(hasWork(), 'the loop knows that there is more');
-      assert.ok(turn() <= observerShare + overdraft);
+      assert.ok(control.server.schedule.isWanted, 'the loop knows that there is more');
+      assert.ok(turn(control) <= observerShare + overdraft);
       assert.ok(answer.isOver || answer.said.length > before, 'it goes on in every turn');
       before = answer.said.length;
     }
     assert.ok(turns >= 20, `it took ${turns} turns`);
     assert.equal(answer.said.split('\n').length, 20_000 + 2);
     assert.equal(answer.error, undefined);
-    beginWork();
-    assert.ok(!hasWork());
+    control.server.schedule.isWanted = false;
+    assert.ok(!control.server.schedule.isWanted);
   });
 
   test('begins what was asked for first, and lets the short ones pass a long one', () => {
@@ -98,9 +98,9 @@ describe('the observer', () => {
     for (const answer of answers) submit(control, list, answer);
     const short = newAnswer();
     submit(control, { command: findCommand('rooms'), values: {} }, short);
-    while (!short.isOver) turn();
+    while (!short.isOver) turn(control);
     assert.ok(answers.every(answer => !answer.isOver && answer.said.startsWith('[{"id":')));
-    while (answers.some(answer => !answer.isOver)) turn();
+    while (answers.some(answer => !answer.isOver)) turn(control);
     for (const { said } of answers) assert.equal(JSON.parse(said).length, 20_000);
   });
 
@@ -117,7 +117,7 @@ describe('the observer', () => {
       submit(control, { command: findCommand('broadcast'), values: { text: 'hi' } }, answer);
     }
     let turns = 0;
-    for (; order.length < 1000; turns++) assert.ok(turn() <= observerShare + overdraft);
+    for (; order.length < 1000; turns++) assert.ok(turn(control) <= observerShare + overdraft);
     assert.ok(turns > 1);
     assert.deepEqual(
       order,
@@ -131,11 +131,11 @@ describe('the observer', () => {
     submit(control, list, early);
     submit(control, list, late);
     early.isGone = true;
-    turn();
+    turn(control);
     assert.equal(early.said, '');
     late.isGone = true;
     const { length } = late.said;
-    for (let i = 0; i < 10; i++) turn();
+    for (let i = 0; i < 10; i++) turn(control);
     assert.equal(late.said.length, length);
     assert.ok(!early.isOver && !late.isOver);
   });
@@ -144,7 +144,7 @@ describe('the observer', () => {
     const control = newFakeControl();
     const answer = newAnswer(true);
     submit(control, { command: findCommand('disconnect'), values: { id: 77 } }, answer);
-    turn();
+    turn(control);
     assert.deepEqual([answer.said, answer.error?.message], ['', 'there is no connection 77']);
   });
 
@@ -176,7 +176,7 @@ describe('the observer', () => {
     });
     const after = newAnswer();
     submit(control, list, after);
-    while (!after.isOver) turn();
+    while (!after.isOver) turn(control);
     return new Promise<void>(resolve => setImmediate(resolve)).then(() => {
       process.stderr.write = write;
       for (const { error, said } of answers)
@@ -202,10 +202,10 @@ describe('the observer', () => {
         const command = { name: 'odd', parameters: {}, help: '', run };
         const [odd, other] = [newAnswer(true), newAnswer()];
         submit(control, { command, values: {} }, odd);
-        turn();
+        turn(control);
         await new Promise(setImmediate);
         submit(control, list, other);
-        for (let i = 0; i < 10; i++) turn();
+        for (let i = 0; i < 10; i++) turn(control);
         assert.equal(odd.error?.message, 'internal error; the log has more');
         assert.equal(odd.said, '');
         assert.ok(other.isOver && other.error === undefined);

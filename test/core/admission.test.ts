@@ -10,7 +10,6 @@ import {
   refusalOf,
 } from '../../src/core/admission.ts';
 import { addConnection, type Connection } from '../../src/core/connection.ts';
-import { doomed } from '../../src/core/outbox.ts';
 import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
 import { websocket } from '../../src/core/readSocketData.ts';
 import type { Server } from '../../src/core/server.ts';
@@ -38,7 +37,7 @@ function free(connection: Connection): void {
 
 /** What was dropped in this turn, which is over now. */
 function takeDropped(server: Server): Connection[] {
-  const dropped = doomed.splice(0);
+  const dropped = server.pendingFrees.splice(0);
   for (const connection of dropped) free(connection);
   server.places.dropped = 0;
   return dropped;

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Chunk, reserve, resetOutputArena } from '../../src/core/arena.ts';
+import { type Chunk, newArenaUse, reserve, resetOutputArena } from '../../src/core/arena.ts';
 import { slotCount, slotSize } from '../../src/core/regions.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
+
+const owner = newArenaUse();
 
 interface Written {
   readonly chunk: Chunk;
@@ -13,7 +15,7 @@ interface Written {
 }
 
 function write(size: number, byte: number): Written {
-  const chunk = reserve(size);
+  const chunk = reserve(owner, size);
   assert.ok(chunk.used >= chunk.start && chunk.end - chunk.used >= size, 'the room is there');
   const start = chunk.used;
   chunk.used += size;
@@ -28,32 +30,32 @@ function assertUnharmed({ chunk, start, end, byte }: Written): void {
 }
 
 test('the turn’s memory is used again in the next turn', () => {
-  resetOutputArena();
+  resetOutputArena(owner);
   const first = write(100, 1);
-  resetOutputArena();
+  resetOutputArena(owner);
   const second = write(100, 2);
   assert.equal(first.chunk.bytes, ioArena);
   assert.deepEqual([second.chunk, second.start], [first.chunk, first.start]);
 });
 
 test('a slot is filled before the next one is begun, and lies inside its bounds', () => {
-  resetOutputArena();
+  resetOutputArena(owner);
   const written = Array.from({ length: 2 * slotCount }, () => write(slotSize / 2, 3));
   assert.equal(new Set(written.map(({ chunk }) => chunk)).size, slotCount);
   const extra = write(10, 4);
   assert.notEqual(extra.chunk.bytes, ioArena, 'then memory outside serves');
   for (const one of [...written, extra]) assertUnharmed(one);
-  resetOutputArena();
+  resetOutputArena(owner);
 });
 
 test('a frame larger than a slot gets memory of its own, which outlives the turn', () => {
-  resetOutputArena();
+  resetOutputArena(owner);
   const large = write(slotSize + 1, 5);
   assert.ok(large.chunk.isPersistent);
-  resetOutputArena();
+  resetOutputArena(owner);
   for (let i = 0; i < 3 * slotCount; i++) write(slotSize, 6);
   assertUnharmed(large);
-  resetOutputArena();
+  resetOutputArena(owner);
 });
 
 test('a pinned chunk is never handed out, and comes back when it is unpinned', () => {
@@ -86,10 +88,10 @@ test('a pinned chunk is never handed out, and comes back when it is unpinned', (
           const [one] = at < pinned.length ? pinned.splice(at, 1) : [];
           if (one !== undefined) one.chunk.pins--;
         }
-        resetOutputArena();
+        resetOutputArena(owner);
       }
       for (const { chunk } of pinned) chunk.pins--;
-      resetOutputArena();
+      resetOutputArena(owner);
     }),
     { seed: 6455, numRuns: 150 },
   );

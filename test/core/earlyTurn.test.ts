@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { comeToTurn, onData, scheduleRead } from '../../src/core/poll.ts';
+import { onData, scheduleRead, scheduleTurn } from '../../src/core/poll.ts';
 import { landingSize } from '../../src/core/regions.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import type { Wire } from '../../src/core/wire.ts';
@@ -42,6 +42,6 @@ test('an early turn reads what came, and not those who had their share already: 
   );
   server.isDraining = true;
   server.connections = 0;
-  comeToTurn();
+  scheduleTurn(server);
   await ended;
 });

@@ -3,13 +3,13 @@ import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { flush, onWriteComplete } from '../../src/core/flush.ts';
-import { doomed, endConnection, scheduleFlush } from '../../src/core/outbox.ts';
-import { readyEvents } from '../../src/core/poll.ts';
+import { endConnection, scheduleFlush } from '../../src/core/outbox.ts';
 import { sendToAll } from '../../src/core/send.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
-const open = () => openFakeConnection(newFakeServer('--max-buffered', '0'), undefined);
+const server = newFakeServer('--max-buffered', '0');
+const open = () => openFakeConnection(server, undefined);
 const asSent = (text: string) => frame(opcode.text, text, { key: null });
 
 function drain({ connection, socket }: FakeConnection): void {
@@ -22,8 +22,8 @@ test('a connection is written to once a turn, however much was said', () => {
   const { connection, socket } = open();
   for (let i = 0; i < 10; i++) sendText(connection, `message ${i}`);
   assert.equal(socket.writes.length, 0, 'nothing is written before the turn ends');
-  flush();
-  flush();
+  flush(server);
+  flush(server);
   assert.equal(socket.writes.length, 1);
   assert.deepEqual(
     socket.written(),
@@ -38,18 +38,18 @@ test('our end follows what is queued, and the connection goes when the peer has 
   socket.isStuck = true;
   sendText(connection, 'last words');
   endConnection(connection);
-  flush();
+  flush(server);
   assert.equal(socket.isShutDown, false, 'its last words are still on their way');
   socket.isStuck = false;
   drain({ connection, socket });
-  flush();
+  flush(server);
   assert.equal(socket.isShutDown, true);
-  assert.deepEqual(doomed, []);
+  assert.deepEqual(server.pendingFrees, []);
   connection.hasPeerEnded = true;
   drain({ connection, socket });
   onWriteComplete(connection, undefined);
-  flush();
-  assert.deepEqual(doomed.splice(0), [connection]);
+  flush(server);
+  assert.deepEqual(server.pendingFrees.splice(0), [connection]);
 });
 
 test('someone who had ended while held back is found to be over in the next turn, not in the flush', () => {
@@ -62,8 +62,8 @@ test('someone who had ended while held back is found to be over in the next turn
     closed: () => assert.fail('the flush calls no handler'),
   };
   scheduleFlush(connection);
-  flush();
-  assert.deepEqual(readyEvents.ended.splice(0), [{ connection, error: undefined }]);
+  flush(server);
+  assert.deepEqual(server.ready.ended.splice(0), [{ connection, error: undefined }]);
 });
 
 test('a write that fails loses its connection, and no other', () => {
@@ -71,8 +71,8 @@ test('a write that fails loses its connection, and no other', () => {
   bad.socket.nextError = -constants.errno.EPIPE;
   sendText(bad.connection, 'never sent');
   sendText(good.connection, 'sent');
-  flush();
-  assert.deepEqual(readyEvents.ended.splice(0), [{ connection: bad.connection, error: 'EPIPE' }]);
+  flush(server);
+  assert.deepEqual(server.ready.ended.splice(0), [{ connection: bad.connection, error: 'EPIPE' }]);
   assert.equal(bad.connection.queue.size, 0);
   assert.deepEqual(good.socket.written(), asSent('sent'));
 });
@@ -81,7 +81,7 @@ test('whoever drains what was stuck counts as alive', () => {
   const { connection, socket } = open();
   socket.isStuck = true;
   sendText(connection, 'x');
-  flush();
+  flush(server);
   (connection.server as { now: number }).now = 777;
   drain({ connection, socket });
   assert.equal(connection.heardAt, 777);
@@ -134,12 +134,12 @@ test('whatever sticks and drains, each connection gets exactly its own bytes, in
             if (what === 'drain') drain(one);
           }
         }
-        flush();
+        flush(server);
       }
       all.forEach((one, i) => {
         one.socket.isStuck = false;
         drain(one);
-        flush();
+        flush(server);
         assert.ok(one.socket.written().equals(Buffer.concat(due[i]!)), `connection ${i}`);
         assert.equal(one.connection.queue.size, 0);
       });

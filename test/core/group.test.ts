@@ -15,10 +15,11 @@ const text = (words: string): Message => ({
   start: 0,
   end: words.length,
 });
-const open = () => openFakeConnection(newFakeServer(), undefined).connection;
+const server = newFakeServer();
+const open = () => openFakeConnection(server, undefined).connection;
 
 function told(connection: Connection): string {
-  flushFanout();
+  flushFanout(connection.server);
   return queuedBytes(connection).toString('latin1');
 }
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
 import { areMessagesPaused, hasPausedInput, pauseMessages, resumeMessages } from '../../src/core/hold.ts';
-import { dirty } from '../../src/core/outbox.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { messageText } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
@@ -122,14 +121,17 @@ test('its idle time and its closing handshake have their ends as ever', () => {
 });
 
 test('to resume it has the flush look at it; to resume what is not held does nothing', () => {
-  dirty.length = 0;
   const { connection } = openBusy();
+  connection.server.pendingWrites.length = 0;
   resumeMessages(connection);
-  assert.deepEqual([dirty.length, connection.isThrottled], [0, false]);
+  assert.deepEqual([connection.server.pendingWrites.length, connection.isThrottled], [0, false]);
   pauseMessages(connection);
   assert.equal(hasPausedInput(connection), false);
   connection.input = Buffer.from('x');
   assert.equal(hasPausedInput(connection), true);
   resumeMessages(connection);
-  assert.deepEqual([dirty, connection.isThrottled, hasPausedInput(connection)], [[connection], true, false]);
+  assert.deepEqual(
+    [connection.server.pendingWrites, connection.isThrottled, hasPausedInput(connection)],
+    [[connection], true, false],
+  );
 });

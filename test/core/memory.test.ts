@@ -1,7 +1,7 @@
 /** The memory budget of all connections together: what counts, and who goes when it is used up. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { newLastingChunk, outputMemory } from '../../src/core/arena.ts';
+import { newLastingChunk } from '../../src/core/arena.ts';
 import type { Connection } from '../../src/core/connection.ts';
 import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
 import { appendRange, clearQueue, putInFlight, queuedRanges, releaseInFlight } from '../../src/core/queue.ts';
@@ -43,24 +43,24 @@ test('an unfinished message counts while it is unfinished', () => {
 });
 
 test('a frame in the queues of many counts once, as long as one of them or a write refers to it', () => {
-  const before = outputMemory.held;
   const server = newFakeServer();
+  const { arena } = server;
   const queues = Array.from({ length: 100 }, () => openFakeConnection(server, undefined).connection.queue);
-  const chunk = newLastingChunk(MiB);
+  const chunk = newLastingChunk(arena, MiB);
   for (const queue of queues) {
     appendRange(queue, chunk, 0, 1000);
     appendRange(queue, chunk, 5000, MiB);
   }
-  assert.equal(outputMemory.held - before, MiB);
+  assert.equal(arena.held, MiB);
   for (const queue of queues.slice(1)) clearQueue(queue);
   const [last] = queues;
   const ranges = queuedRanges(last!);
   clearQueue(last!);
   putInFlight(last!, ranges);
   clearQueue(last!);
-  assert.equal(outputMemory.held - before, MiB, 'the system still reads from it');
+  assert.equal(arena.held, MiB, 'the system still reads from it');
   releaseInFlight(last!);
-  assert.equal(outputMemory.held, before);
+  assert.equal(arena.held, 0);
 });
 
 test('over the limit, the largest holders are closed with 1013, and those within their share are left alone', () => {
@@ -101,13 +101,13 @@ test('--max-memory 0 sets no limit', () => {
 test('a connection is dropped at once while the system still holds a long write of it: only that frees the bytes', () => {
   const server = newFakeServer('--max-memory', '1MB');
   const { connection } = openFakeConnection(server, undefined);
-  const before = outputMemory.held;
-  const chunk = newLastingChunk(2 * MiB);
+  const { arena } = server;
+  const chunk = newLastingChunk(arena, 2 * MiB);
   putInFlight(connection.queue, [{ chunk, start: 0, end: 2 * MiB }]);
   enforceMemory(server);
   assert.equal(connection.phase, 'gone');
   releaseInFlight(connection.queue);
-  assert.equal(outputMemory.held, before);
+  assert.equal(arena.held, 0);
 });
 
 test('connections that commands come in by are never closed for memory', () => {

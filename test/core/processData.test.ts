@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
-import { doomed } from '../../src/core/outbox.ts';
 import { processData } from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { configureLog } from '../../src/log/log.ts';
@@ -47,7 +46,7 @@ test('a handler that throws ends its connection with 1011, tells nothing of our 
   readSocketData(connection, answer, 0, answer.length);
   assert.equal(connection.phase, 'ending');
   assert.deepEqual(closed, [[1011, '']]);
-  assert.deepEqual(doomed, []);
+  assert.deepEqual(server.pendingFrees, []);
 });
 
 test('a handler that throws while a connection is lost takes nothing else with it', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Chunk, newLastingChunk } from '../../src/core/arena.ts';
+import { type Chunk, newArenaUse, newLastingChunk } from '../../src/core/arena.ts';
 import {
   appendRange,
   clearQueue,
@@ -12,9 +12,11 @@ import {
   releaseInFlight,
 } from '../../src/core/queue.ts';
 
+const owner = newArenaUse();
+
 function turnChunk(text: string): Chunk {
   const bytes = Buffer.from(text);
-  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, isPersistent: false };
+  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, isPersistent: false, owner };
 }
 
 const textOf = (ranges: readonly Range[]) =>
@@ -62,13 +64,13 @@ test('what is kept beyond the turn stays as it was, whatever becomes of the turn
   const chunk = turnChunk('first second third');
   appendRange(queue, chunk, 0, 6);
   appendRange(queue, chunk, 13, 18);
-  detachFromArena(queue);
+  detachFromArena(queue, owner);
   chunk.bytes.fill('x');
   assert.deepEqual(textOf(queuedRanges(queue)), ['first third']);
 
   const later = turnChunk(' fourth');
   appendRange(queue, later, 0, 7);
-  detachFromArena(queue);
+  detachFromArena(queue, owner);
   later.bytes.fill('x');
   assert.deepEqual(
     textOf(queuedRanges(queue)),
@@ -80,7 +82,7 @@ test('what is kept beyond the turn stays as it was, whatever becomes of the turn
 });
 
 test('a large frame that many are to get is shared by their queues, not copied', () => {
-  const large = newLastingChunk(100_000);
+  const large = newLastingChunk(owner, 100_000);
   large.bytes.fill('L');
   large.used = large.end;
   const queues = [newQueue(), newQueue()];
@@ -89,7 +91,7 @@ test('a large frame that many are to get is shared by their queues, not copied',
     appendRange(queue, small, 0, 5);
     appendRange(queue, large, 0, 100_000);
     appendRange(queue, small, 0, 2);
-    detachFromArena(queue);
+    detachFromArena(queue, owner);
     small.bytes.fill('x');
     assert.deepEqual(textOf(queuedRanges(queue)), ['small', 'L'.repeat(100_000), 'sm']);
     assert.equal(queuedRanges(queue)[1]!.chunk, large);
@@ -101,7 +103,7 @@ test('keeping a long backlog of small messages takes little more memory than the
   const chunk = turnChunk('0123456789');
   for (let i = 0; i < 10_000; i++) {
     appendRange(queue, chunk, 0, 10);
-    detachFromArena(queue);
+    detachFromArena(queue, owner);
   }
   assert.equal(queue.size, 100_000);
   const chunks = new Set(queuedRanges(queue).map(range => range.chunk));

@@ -11,12 +11,13 @@ import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
 import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
 
+const server = newFakeServer();
 const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>
-  openFakeConnection(newFakeServer(), undefined, deflater).connection;
+  openFakeConnection(server, undefined, deflater).connection;
 
 function tellAll(members: readonly Connection[], bytes: Uint8Array, except?: Connection): void {
   sendToAll(members, except, true, bytes, 0, bytes.length);
-  finishFanouts();
+  finishFanouts(members[0]!.server);
 }
 
 function framesOf(bytes: Buffer): RawFrame[] {
@@ -161,7 +162,7 @@ test('a burst to many is one range for each of them, and keeps its place among w
   say('d');
   say('e', one);
   say('f');
-  flushFanout();
+  flushFanout(server);
   assert.equal(queuedBytes(one!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01f');
   assert.equal(queuedBytes(other!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01d\x81\x01e\x81\x01f');
   assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);

@@ -125,7 +125,7 @@ function burst(members: readonly Connection[]): void {
       const bytes = Buffer.from(`${count}-${i}${'x'.repeat(i === count - 1 ? 200 : 0)}`);
       sendToAll(members, sender, true, bytes, 0, bytes.length);
     }
-    finishFanouts();
+    finishFanouts(server);
     assert.equal(
       shown(two).at(-1),
       `> text, ${Buffer.byteLength(`${count}-${count - 1}`) + 200} bytes: "${`${count}-${count - 1}`.padEnd(20, 'x')}" …`,

@@ -67,7 +67,7 @@ test('forty-eight bytes of a payload are shown, and each frame of a burst', () =
   const texts = ['one', 'two', 'x'.repeat(300)];
   const heard = said(() => {
     for (const text of texts) sendToAll(members, undefined, true, Buffer.from(text), 0, text.length);
-    finishFanouts();
+    finishFanouts(server);
   });
   traceConnection('off');
   const id = `info  frame id=${members[1]!.id}`;

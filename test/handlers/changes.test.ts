@@ -21,7 +21,7 @@ import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeS
 
 function openPond() {
   const server = newFakeServer();
-  const chat = newChat({ messages: 10, bytes: 10_000 }, undefined);
+  const chat = newChat(server, { messages: 10, bytes: 10_000 }, undefined);
   const name = (text: string) => readName(Buffer.from(text), 'nick') as Name;
   const read = new Map<Connection, number>();
   return {
@@ -35,11 +35,11 @@ function openPond() {
     },
     endTurn() {
       settleChanges(chat);
-      finishFanouts();
+      finishFanouts(server);
     },
     /** What the user was told since the last time. */
     told({ connection }: User): string[] {
-      finishFanouts();
+      finishFanouts(server);
       const all = queuedBytes(connection);
       const lines = all.toString('utf8', read.get(connection) ?? 0).split('\n');
       read.set(connection, all.length);

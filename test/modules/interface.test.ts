@@ -170,7 +170,7 @@ test('groups are spoken to together, the sender left out if so wished', async ()
   b.say('join g');
   c.say('join h');
   a.say('all g', 'others g', 'count g', 'count nobody', 'all nobody');
-  finishFanouts();
+  finishFanouts(server);
   const other = `<${Buffer.from('others g').toString('hex')}>`;
   assert.deepEqual([a.heard(), b.heard(), c.heard()], [['all g', '2', '0'], ['all g', other], []]);
   b.say('leave g', 'leave g', 'leave never');

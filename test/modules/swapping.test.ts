@@ -138,11 +138,11 @@ describe('a version that throws while on probation', () => {
     await reload(server);
     client.say('fine');
     const { finishFanouts } = await import('../../src/core/send.ts');
-    finishFanouts();
+    finishFanouts(server);
     assert.deepEqual(client.heard(), ['fine', `<${Buffer.from('kept').toString('hex')}>`, 'fine']);
     assert.equal(await callHandler(server, 'mod', []), 1);
     client.say('fail', 'x');
-    finishFanouts();
+    finishFanouts(server);
     assert.deepEqual(client.heard(), ['v1 1 1', 'v1 2 2']);
     assert.deepEqual(await callHandler(server, 'mod', []), { total: 2 });
   });

@@ -36,7 +36,7 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   const [before, after] = [makeCertificate('before'), makeCertificate('after')];
   put(before);
   const server = newFakeServer('--log-level', 'error', ...tlsOptions(used));
-  const chat = newChat(server.configuration.history, undefined);
+  const chat = newChat(server, server.configuration.history, undefined);
   addHandlers(server, chat);
   const http = newHttpWire(server, []);
   const lines = newLinesWire(chat);

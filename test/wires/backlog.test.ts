@@ -1,7 +1,7 @@
 /** What waits for clients over HTTP: nothing is lost or mixed up, and what is sent to many is there once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Chunk, newLastingChunk, outputMemory } from '../../src/core/arena.ts';
+import { type Chunk, newArenaUse, newLastingChunk } from '../../src/core/arena.ts';
 import {
   addFrames,
   type Backlog,
@@ -19,12 +19,13 @@ import { frame, opcode } from '../support/rawFrame.ts';
 
 const memoryOf = (backlog: Backlog) => shareOf(backlog) + overheadOf(backlog);
 
+const arena = newArenaUse();
 const unmasked = { key: null };
 const KiB = 1024;
 
 /** A chunk of the arena, whose bytes are used again for other frames in the next turn. */
 function newTurnChunk(size: number): Chunk {
-  return { ...newLastingChunk(size), isPersistent: false };
+  return { ...newLastingChunk(arena, size), isPersistent: false };
 }
 
 /** Puts a frame into the chunk. @returns where it is */
@@ -51,7 +52,10 @@ describe('the backlog of a client over HTTP', () => {
   test('has what was sent, in order, whatever others get and whatever is acknowledged', () => {
     for (let seed = 1; seed <= 30; seed++) {
       const random = newRandom(seed);
-      const clients = Array.from({ length: 6 }, () => ({ backlog: newBacklog(), expected: [] as string[] }));
+      const clients = Array.from({ length: 6 }, () => ({
+        backlog: newBacklog(arena),
+        expected: [] as string[],
+      }));
       const chunk = newTurnChunk(64 * KiB);
       for (let turn = 1; turn <= 200; turn++) {
         chunk.bytes.fill(0xee);
@@ -59,7 +63,7 @@ describe('the backlog of a client over HTTP', () => {
         for (let sends = random.below(4); sends > 0; sends--) {
           const text = `${turn}-${sends}`.padEnd(random.below(random.oneIn(9) ? 9000 : 60), '.');
           const isLasting = random.oneIn(5);
-          const sent = put(isLasting ? newLastingChunk(text.length + 10) : chunk, text);
+          const sent = put(isLasting ? newLastingChunk(arena, text.length + 10) : chunk, text);
           const isForAll = random.oneIn(2);
           for (const { backlog, expected } of clients) {
             if (!isForAll && !random.oneIn(3)) continue;
@@ -85,7 +89,7 @@ describe('the backlog of a client over HTTP', () => {
   });
 
   test('is shared with those who get the same, in one turn and in many', () => {
-    const backlogs = Array.from({ length: 1000 }, newBacklog);
+    const backlogs = Array.from({ length: 1000 }, () => newBacklog(arena));
     const chunk = newTurnChunk(1 * KiB);
     for (let turn = 1; turn <= 2000; turn++) {
       chunk.used = 0;
@@ -102,7 +106,7 @@ describe('the backlog of a client over HTTP', () => {
   });
 
   test('is shared again after each got something of its own', () => {
-    const backlogs = Array.from({ length: 1000 }, newBacklog);
+    const backlogs = Array.from({ length: 1000 }, () => newBacklog(arena));
     const chunk = newTurnChunk(64 * KiB);
     for (let turn = 1; turn <= 5; turn++) {
       chunk.used = 0;
@@ -115,9 +119,9 @@ describe('the backlog of a client over HTTP', () => {
   });
 
   test('refers to a large frame, which is there once', () => {
-    const chunk = newLastingChunk(1024 * KiB + 10);
+    const chunk = newLastingChunk(arena, 1024 * KiB + 10);
     const sent = put(chunk, 'x'.repeat(1024 * KiB));
-    const backlogs = Array.from({ length: 100 }, newBacklog);
+    const backlogs = Array.from({ length: 100 }, () => newBacklog(arena));
     for (const backlog of backlogs) addFrames(backlog, ...sent, 1);
     assert.ok(sum(backlogs.map(memoryOf)) < 1100 * KiB);
     const cursor = newCursor(backlogs[0]!);
@@ -126,15 +130,15 @@ describe('the backlog of a client over HTTP', () => {
   });
 
   test('does not keep a large chunk for a short frame in it', () => {
-    const chunk = newLastingChunk(1024 * KiB);
-    const backlog = newBacklog();
+    const chunk = newLastingChunk(arena, 1024 * KiB);
+    const backlog = newBacklog(arena);
     addFrames(backlog, ...put(chunk, 'short'), 1);
     assert.ok(memoryOf(backlog) < 1 * KiB);
   });
 
   test('takes little for a client that gets short messages alone', () => {
     const chunk = newTurnChunk(1 * KiB);
-    const backlog = newBacklog();
+    const backlog = newBacklog(arena);
     let frames = 0;
     for (let turn = 1; turn <= 20_000; turn++) {
       chunk.used = 0;
@@ -147,11 +151,11 @@ describe('the backlog of a client over HTTP', () => {
 
   test('holds nothing when all is acknowledged, or forgotten', () => {
     for (const forget of [clearBacklog, (backlog: Backlog) => removeUntil(backlog, backlog.lastSeq)]) {
-      const backlog = newBacklog();
+      const backlog = newBacklog(arena);
       const chunk = newTurnChunk(10 * KiB);
       assert.equal(memoryOf(backlog), 0);
       addFrames(backlog, ...put(chunk, 'x'), 1);
-      addFrames(backlog, ...put(newLastingChunk(2000), 'y'.repeat(1990)), 1);
+      addFrames(backlog, ...put(newLastingChunk(arena, 2000), 'y'.repeat(1990)), 1);
       addFrames(backlog, ...put(chunk, 'z'), 1);
       forget(backlog);
       assert.deepEqual([memoryOf(backlog), backlog.size, texts(backlog)], [0, 0, []]);
@@ -161,7 +165,7 @@ describe('the backlog of a client over HTTP', () => {
   });
 
   test('what an answer still has to write stays, though it was forgotten', () => {
-    const backlog = newBacklog();
+    const backlog = newBacklog(arena);
     const chunk = newTurnChunk(1 * KiB);
     for (const text of ['one', 'two', 'three']) addFrames(backlog, ...put(chunk, text), 1);
     const cursor = newCursor(backlog);
@@ -176,17 +180,17 @@ describe('the backlog of a client over HTTP', () => {
 });
 
 test('frames that many backlogs share are counted once, and to the last one that has them', () => {
-  const before = outputMemory.held;
-  const chunk = newLastingChunk(100_000);
+  const before = arena.held;
+  const chunk = newLastingChunk(arena, 100_000);
   frame(opcode.binary, Buffer.alloc(99_990 - 6), { key: null }).copy(chunk.bytes);
-  const backlogs = Array.from({ length: 50 }, () => newBacklog());
+  const backlogs = Array.from({ length: 50 }, () => newBacklog(arena));
   const end = 99_990 - 6 + 10;
   for (const backlog of backlogs) addFrames(backlog, chunk, 0, end, 1);
-  assert.equal(outputMemory.held - before, 100_000);
+  assert.equal(arena.held - before, 100_000);
   assert.ok(shareOf(backlogs[0]!) <= 100_000 / 50);
   for (const backlog of backlogs.slice(1)) clearBacklog(backlog);
-  assert.equal(outputMemory.held - before, 100_000);
+  assert.equal(arena.held - before, 100_000);
   assert.equal(shareOf(backlogs[0]!), 100_000);
   removeUntil(backlogs[0]!, 1);
-  assert.equal(outputMemory.held, before);
+  assert.equal(arena.held, before);
 });

@@ -2,8 +2,7 @@
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
 import { leave } from '../../core/group.ts';
-import { type MemoryUse, newMemoryUse } from '../../core/memory.ts';
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
@@ -26,13 +25,9 @@ import { writeWaiting } from './say.ts';
 /** Uids begin here and are never used again. */
 const firstUid = 0x1000;
 
-/** @param memory counts what rooms remember */
-export function newChat(
-  historyBound: HistoryBound,
-  store: Store | undefined,
-  memory: MemoryUse = newMemoryUse(),
-): Chat {
+export function newChat(server: Server, historyBound: HistoryBound, store: Store | undefined): Chat {
   return {
+    server,
     users: new Map(),
     rooms: new Map(),
     emptyRooms: new Map(),
@@ -42,7 +37,7 @@ export function newChat(
     nextUid: firstUid,
     unwritten: new Set(),
     changed: new Set(),
-    memory,
+    memory: server.memory,
   };
 }
 
@@ -52,7 +47,7 @@ export function openChat(server: Server): Chat {
   const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
   const allowance = { count: server.descriptors, mayOpen: () => mayOpen(server, 'files', 1) };
   const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep, allowance });
-  const chat = newChat(history, store, memory);
+  const chat = newChat(server, history, store);
   memory.trimHistories = most => trimHistories(chat, most);
   reloadables.push({
     async prepare(next) {
@@ -178,7 +173,7 @@ function noteChange(chat: Chat, room: Room): void {
   if (room.arriving.size > 0 || room.departed.length > 0) return;
   work.done += room.users.size;
   chat.changed.add(room);
-  requestTurn();
+  scheduleTurn(chat.server);
 }
 
 /** The turn ends: tells of all who entered and left. */

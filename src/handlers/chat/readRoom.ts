@@ -2,7 +2,7 @@
  * Reads the pasts of rooms that nobody is in from disk. A damaged or large file takes long, so it is read in slices, some in
  * each turn. Connections that want to enter meanwhile are throttled, and ask again in each turn.
  */
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { maxNameBytes, maxPacketBlob, recallPatience, recallShare } from '../../protocol/limits.ts';
 import { work } from '../../protocol/work.ts';
@@ -46,7 +46,7 @@ function startReading(chat: Chat, store: Store, name: Name): Reading | string {
   const slices = recallRoom(room.file!, room.history.bound);
   const reading: Reading = { room, slices, state: 'reading', failure: '', wantedAt: 0, whenOver: [] };
   readSlice(reading);
-  if (reading.state === 'reading') requestTurn();
+  if (reading.state === 'reading') scheduleTurn(chat.server);
   chat.beingRead.set(name.key, reading);
   return reading;
 }
@@ -96,7 +96,7 @@ export function readSlices(chat: Chat): void {
   const end = work.done + recallShare;
   for (const [key, reading] of beingRead) {
     if (reading.state !== 'reading') continue;
-    if (work.done >= end) return requestTurn();
+    if (work.done >= end) return scheduleTurn(chat.server);
     readSlice(reading);
     // Its next slice is due after one of each other room.
     beingRead.delete(key);

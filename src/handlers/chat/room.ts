@@ -6,6 +6,7 @@ import type { Connection } from '../../core/connection.ts';
 import { type Group, join, membersOf, newGroup } from '../../core/group.ts';
 import type { MemoryUse } from '../../core/memory.ts';
 import { sendMessage, sendToAll } from '../../core/send.ts';
+import type { Server } from '../../core/server.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
@@ -85,6 +86,7 @@ export interface Reading {
 }
 
 export interface Chat {
+  readonly server: Server;
   /** By the key of their names. */
   readonly users: Map<string, User>;
   readonly rooms: Map<string, Room>;

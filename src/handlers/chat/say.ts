@@ -1,5 +1,5 @@
 /** What is said in a room: written down first, where there is a store, and then told. */
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
@@ -49,7 +49,7 @@ function utter(chat: Chat, room: Room, speaker: Speaker, text: Uint8Array): void
   room.waiting.push({ speaker, time: Date.now(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);
-    requestTurn();
+    scheduleTurn(chat.server);
   }
 }
 

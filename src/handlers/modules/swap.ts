@@ -1,5 +1,5 @@
 /** One version takes over from another, and, while it is on probation, may have to give back what it took. */
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { withoutEffects } from './effects.ts';
 import type * as user from './interface.ts';
@@ -138,6 +138,6 @@ function startTicking(slot: Slot): void {
   if (handler?.tick === undefined) return;
   slot.timer = setInterval(() => {
     slot.isTickDue = true;
-    requestTurn();
+    scheduleTurn(slot.owner);
   }, handler.tickEvery ?? usualTick).unref();
 }

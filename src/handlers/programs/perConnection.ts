@@ -4,7 +4,7 @@ import { mayOpen } from '../../core/descriptors.ts';
 import type { Handler } from '../../core/handler.ts';
 import { pauseMessages, resumeMessages } from '../../core/hold.ts';
 import { updateHeld } from '../../core/memory.ts';
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
@@ -56,14 +56,14 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     for (let started = 0; started < startsPerTurn && toStart.length > 0; ) {
       const [session] = toStart as [Session];
       if (!session.isOver) {
-        const taken = takePipes(pipes, owner, toStart.length, requestTurn);
+        const taken = takePipes(pipes, owner, toStart.length, () => scheduleTurn(owner));
         if (taken === undefined) return;
         start(session, taken);
         started++;
       } else gone(owner);
       toStart.shift();
     }
-    if (toStart.length > 0) requestTurn();
+    if (toStart.length > 0) scheduleTurn(owner);
   }
 
   function start(session: Session, taken: PipeSet): void {
@@ -105,7 +105,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       isReady() {
         if (connection.queue.size <= heldBackOutput) return true;
         // What is queued leaves at the end of this turn, at once or sooner or later; only then that is told.
-        if (!connection.socket.isBusy) requestTurn();
+        if (!connection.socket.isBusy) scheduleTurn(connection.server);
         return false;
       },
       hears: said => hears(session, said),
@@ -169,7 +169,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       connection.data = session;
       pauseMessages(connection);
       toStart.push(session);
-      requestTurn();
+      scheduleTurn(owner);
     },
 
     message(connection, message) {
@@ -223,7 +223,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         resumeMessages(session.connection);
       }
       startWaiting(server);
-      hearAll(server, hearing);
+      hearAll(hearing);
     },
 
     async stopped() {

@@ -3,7 +3,8 @@
  * wait, as its pipe is full.
  */
 import type { Readable } from 'node:stream';
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
+import type { Server } from '../../core/server.ts';
 import { type LogFields, log } from '../../log/log.ts';
 import {
   errorLineWork,
@@ -47,6 +48,7 @@ export interface ErrorReader {
 
 /** The readers of all programs that have something to log, the next one first. */
 export interface ErrorQueue {
+  readonly server: Server;
   readonly readers: ErrorReader[];
   /** Those that have logged their share of this second. */
   readonly parked: Set<ErrorReader>;
@@ -55,20 +57,20 @@ export interface ErrorQueue {
   isLoopOver: boolean;
 }
 
-export function newErrorQueue(): ErrorQueue {
-  return { readers: [], parked: new Set(), timer: undefined, isLoopOver: false };
+export function newErrorQueue(server: Server): ErrorQueue {
+  return { server, readers: [], parked: new Set(), timer: undefined, isLoopOver: false };
 }
 
 /** The server's last turn is over. */
 export function endTurns(queue: ErrorQueue): void {
   if (queue.isLoopOver) return;
   queue.isLoopOver = true;
-  scheduleTurn(queue);
+  scheduleLogging(queue);
 }
 
-function scheduleTurn(queue: ErrorQueue): void {
+function scheduleLogging(queue: ErrorQueue): void {
   if (queue.isLoopOver) setImmediate(logErrors, queue);
-  else requestTurn();
+  else scheduleTurn(queue.server);
 }
 
 /** Logs what a program writes to `stream`, its stderr. */
@@ -95,7 +97,7 @@ function enqueue(reader: ErrorReader): void {
   if (reader.isQueued || queue.parked.has(reader)) return;
   reader.isQueued = true;
   queue.readers.push(reader);
-  scheduleTurn(queue);
+  scheduleLogging(queue);
 }
 
 /** A stage of the turn: programs log in turn, all of them together no more than their share of it. */
@@ -107,7 +109,7 @@ export function logErrors(queue: ErrorQueue): void {
     reader.isQueued = false;
     if (logSome(reader)) enqueue(reader);
   }
-  if (readers.length > 0) scheduleTurn(queue);
+  if (readers.length > 0) scheduleLogging(queue);
 }
 
 /** @returns whether it can go on in the next turn */

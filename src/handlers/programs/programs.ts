@@ -19,11 +19,11 @@ export interface Programs {
   readonly pipes: PipeSupply;
 }
 
-export function newPrograms(): Programs {
+export function newPrograms(server: Server): Programs {
   return {
     running: 0,
     leftInput: new Map(),
-    hearing: newHearing(),
+    hearing: newHearing(server),
     pipes: newPipeSupply(),
   };
 }

@@ -2,7 +2,7 @@
  * Listening to programs: in the turn, record by record, each program its share. What is not listened to stays where it
  * is, until the system's buffers are full and the program has to wait.
  */
-import { requestTurn } from '../../core/outbox.ts';
+import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
 import { heldBackShare, programShare } from '../../protocol/limits.ts';
 import { work } from '../../protocol/work.ts';
@@ -31,6 +31,7 @@ export interface Audience {
 
 /** What all programs have to say, and their common share of the turn. */
 export interface Hearing {
+  readonly server: Server;
   /** Those whose programs may have said something. */
   readonly audiences: Audience[];
   readonly errors: ErrorQueue;
@@ -38,16 +39,16 @@ export interface Hearing {
   turn: number;
 }
 
-export function newHearing(): Hearing {
-  return { audiences: [], errors: newErrorQueue(), turn: 0 };
+export function newHearing(server: Server): Hearing {
+  return { server, audiences: [], errors: newErrorQueue(server), turn: 0 };
 }
 
 /** Its program may have said something, or ended. */
-export function listen({ audiences }: Hearing, audience: Audience): void {
+export function listen({ server, audiences }: Hearing, audience: Audience): void {
   if (audience.isListening || audience.isOver) return;
   audience.isListening = true;
   audiences.push(audience);
-  requestTurn();
+  scheduleTurn(server);
 }
 
 /** Nobody wants to know any more what the program says. */
@@ -58,9 +59,10 @@ export function stopListening(audience: Audience): void {
 }
 
 /** The stage of the turn: all that was said is heard, as far as there is time. The first handler that calls this does it for all. */
-export function hearAll({ counters }: Server, hearing: Hearing): void {
-  if (hearing.turn === counters.turns) return;
-  hearing.turn = counters.turns;
+export function hearAll(hearing: Hearing): void {
+  const { server } = hearing;
+  if (hearing.turn === server.counters.turns) return;
+  hearing.turn = server.counters.turns;
   logErrors(hearing.errors);
   const { audiences } = hearing;
   const enough = work.done + heldBackShare;
@@ -68,23 +70,23 @@ export function hearAll({ counters }: Server, hearing: Hearing): void {
   let at = 0;
   for (; at < audiences.length && work.done < enough; at++) {
     const audience = audiences[at]!;
-    if (!hear(audience)) waiting.push(audience);
+    if (!hear(server, audience)) waiting.push(audience);
     else audience.isListening = false;
   }
   // Whoever was left out is the first in the next turn.
-  if (at < audiences.length) requestTurn();
+  if (at < audiences.length) scheduleTurn(server);
   audiences.splice(0, at);
   audiences.push(...waiting);
 }
 
 /** @returns whether all is heard that there is */
-function hear(audience: Audience): boolean {
+function hear(server: Server, audience: Audience): boolean {
   const { program } = audience;
   const enough = work.done + programShare;
   while (!audience.isOver) {
     if (!audience.isReady()) return false;
     if (work.done >= enough) {
-      requestTurn();
+      scheduleTurn(server);
       return false;
     }
     if (findRecord(audience, nextRecord)) hearRecord(audience);

@@ -186,7 +186,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
     },
 
     turnEnds() {
-      if (server !== undefined) hearAll(server, hearing);
+      if (server !== undefined) hearAll(hearing);
     },
 
     // Its pipes are counted while it is started again, too: connections must not take their place.

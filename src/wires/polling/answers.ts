@@ -66,7 +66,7 @@ function queueSlice(
   size: number,
   write: (to: Buffer, at: number, limit: number) => number,
 ) {
-  const chunk = reserve(size);
+  const chunk = reserve(connection.server.arena, size);
   const start = chunk.used;
   chunk.used = write(chunk.bytes, start, start + size);
   if (chunk.used > start) queueRange(connection, chunk, start, chunk.used);

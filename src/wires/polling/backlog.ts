@@ -7,7 +7,15 @@
  * same frames in the same order, they refer to the same bytes, in however many turns these came. So 10,000 clients that
  * hear one room take the memory of one, and a range each.
  */
-import { type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from '../../core/arena.ts';
+import {
+  type ArenaUse,
+  type Chunk,
+  newArenaUse,
+  newLastingChunk,
+  pin,
+  shareOfChunk,
+  unpin,
+} from '../../core/arena.ts';
 import { firstBlock, longestBlock, sharedBlock } from '../../protocol/limits.ts';
 import { countFrames, type Payload, readSentFrame } from '../../protocol/polling.ts';
 
@@ -48,6 +56,8 @@ interface Copy {
 }
 
 export interface Backlog {
+  /** Of its server. */
+  readonly arena: ArenaUse;
   /** The first of its ranges, which is never missing, but may be empty. */
   head: Range;
   tail: Range;
@@ -63,7 +73,7 @@ export interface Backlog {
   closing: string | undefined;
 }
 
-const noBlock = newBlock(newLastingChunk(0));
+const noBlock = newBlock(newLastingChunk(newArenaUse(), 0));
 
 function newBlock(chunk: Chunk, used = 0): Block {
   return { chunk, bytes: chunk.bytes, used, holders: 0 };
@@ -73,9 +83,10 @@ function newRange(block: Block, start: number, end: number, last?: Copy): Range 
   return { block, start, end, next: undefined, last };
 }
 
-export function newBacklog(): Backlog {
+export function newBacklog(arena: ArenaUse): Backlog {
   const range = newRange(noBlock, 0, 0);
   return {
+    arena,
     head: range,
     tail: range,
     firstSeq: 1,
@@ -87,8 +98,8 @@ export function newBacklog(): Backlog {
   };
 }
 
-/** Adds the whole frames `[start, end)` of the chunk. @param turn its number: within a turn a chunk's bytes stay as they are */
-export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: number, turn: number): void {
+/** Adds the whole frames `[start, end)` of the chunk. @param epoch of the arena: within it the bytes of a chunk stay as they are */
+export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: number, epoch: number): void {
   const size = end - start;
   if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
     const { messages, closing } = countFrames(chunk.bytes, start, end);
@@ -96,7 +107,7 @@ export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: nu
     addRange(backlog, newRange(blockOf(chunk), start, end));
     return;
   }
-  const frames = framesAt(chunk.bytes, start, end, turn);
+  const frames = framesAt(chunk.bytes, start, end, epoch);
   count(backlog, size, frames.messages, frames.closing);
   copyFrames(backlog, frames, chunk.bytes, start, end);
 }
@@ -127,7 +138,7 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
   } else {
     if (frames.block === undefined) {
       const length = Math.max(lengthAfter(tail), size);
-      copyInto(newBlock(newLastingChunk(length)), frames, bytes, start, end);
+      copyInto(newBlock(newLastingChunk(backlog.arena, length)), frames, bytes, start, end);
     }
     addRange(backlog, newRange(frames.block!, frames.at, frames.at + size, frames.copy));
   }
@@ -175,15 +186,15 @@ function blockOf(chunk: Chunk): Block {
   return block;
 }
 
-/** Frames of this turn, by the bytes that they are in, and by where they are there. */
+/** Frames of this epoch of the arena, by the bytes that they are in, and by where they are there. */
 const sent = new Map<Buffer, Map<number, Frames>>();
-let sentTurn = 0;
+let sentIn = 0;
 /** A position and a size in one number: what is copied is at most as long as a slot of the arena (regions.ts). */
 const sizes = 2 ** 20;
 
-function framesAt(bytes: Buffer, start: number, end: number, turn: number): Frames {
-  if (turn !== sentTurn) sent.clear();
-  sentTurn = turn;
+function framesAt(bytes: Buffer, start: number, end: number, epoch: number): Frames {
+  if (epoch !== sentIn) sent.clear();
+  sentIn = epoch;
   let ranges = sent.get(bytes);
   if (ranges === undefined) {
     ranges = new Map();

@@ -94,7 +94,7 @@ export function newPollRoute(server: Server): Route {
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
     const token = randomBytes(tokenBytes).toString('base64url');
-    const socket = new PolledSocket(request.address, server.now, () => {
+    const socket = new PolledSocket(server, request.address, () => {
       sessions.delete(token);
       server.polling.clients--;
     });

@@ -5,13 +5,14 @@
  *
  * To the rest of the server it is like any other: it is busy when as much is unacknowledged as a system's buffer holds.
  */
-import type { Chunk } from '../../core/arena.ts';
+import { type Chunk, outputArena } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
 import { injectInput } from '../../core/fairness.ts';
 import { dropConnection, scheduleFlush } from '../../core/outbox.ts';
 import { closeSession } from '../../core/processData.ts';
 import { type Range, releaseInFlight } from '../../core/queue.ts';
 import { isLevelOverdue, readSocketData, websocket } from '../../core/readSocketData.ts';
+import type { Server } from '../../core/server.ts';
 import type { Socket } from '../../core/socket.ts';
 import type { Wire } from '../../core/wire.ts';
 import { noteDeadline } from '../../diagnostics/closeReason.ts';
@@ -65,7 +66,7 @@ export class PolledSocket implements Socket {
   /** The client's messages up to this number were taken. */
   takenSeq = 0;
   /** Messages that are not acknowledged. */
-  private readonly backlog: Backlog = newBacklog();
+  private readonly backlog: Backlog;
   /** The last number that was given to a request. */
   private carriedSeq = 0;
   /** The request that messages were given to last, and the turn in which that was. */
@@ -79,12 +80,12 @@ export class PolledSocket implements Socket {
 
   /**
    * @param peer the client's address
-   * @param now as in `server.now`
    * @param forget is called when it is over
    */
-  constructor(peer: string, now: number, forget: () => void) {
+  constructor({ now, arena }: Server, peer: string, forget: () => void) {
     this.peer = peer;
     this.seenAt = now;
+    this.backlog = newBacklog(arena);
     this.forget = forget;
   }
 
@@ -114,8 +115,8 @@ export class PolledSocket implements Socket {
   }
 
   private keep(chunk: Chunk, start: number, end: number): void {
-    const { backlog, connection } = this;
-    addFrames(backlog, chunk, start, end, connection.server.counters.turns);
+    const { backlog } = this;
+    addFrames(backlog, chunk, start, end, outputArena.epoch);
     this.isBusy = backlog.size >= pollWindow;
     if (this.isBusy || backlog.closing !== undefined) pauseBacklog(backlog);
   }

@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Answer, Command, Control } from '../../../src/commands/command.ts';
-import { observe } from '../../../src/commands/commandQueue.ts';
+import { newCommandQueue, observe } from '../../../src/commands/commandQueue.ts';
 import { commands } from '../../../src/commands/commands.ts';
 import { allOf, newRun, type Run, runLines } from '../../../src/commands/spool/spoolRun.ts';
 import { maxSpoolOutput, spoolPatience } from '../../../src/protocol/limits.ts';
+import { newFakeServer } from '../../support/fakeSocket.ts';
 
+const control = { server: newFakeServer(), queue: newCommandQueue() } as Control;
 const folders = { spool: '/nowhere', running: '/nowhere/running', failed: '/nowhere/failed' };
 
 /** A command that is there until the test ends, and speaks by itself. */
@@ -18,14 +20,14 @@ function addCommand(t: TestContext, name: string, run: (answer: Answer) => void)
 
 function start(text: string): { run: Run; done: Promise<void>; ending: AbortController } {
   const ending = new AbortController();
-  const run = newRun('file', {} as Control, folders, ending.signal);
+  const run = newRun('file', control, folders, ending.signal);
   return { run, done: runLines(run, Buffer.from(text)), ending };
 }
 
 /** The line is read in its own time; then it is the observer's turn. */
 async function turn(): Promise<void> {
   await new Promise(resolve => process.nextTick(resolve));
-  observe();
+  observe(control);
 }
 
 test('what commands say is bounded, and what was said up to there is kept', async t => {
