@@ -7,10 +7,19 @@ import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
 import type { Places } from '../options/places.ts';
 import type { Kind } from '../options/values.ts';
-import type { CommandQueue } from './commandQueue.ts';
 import type { Changes } from './reload.ts';
 
 /** What commands work on, and what they may have done to the server as a whole. */
+/** A piece of work that fits in a turn. @returns the rest of the work */
+export type Task = () => Task | undefined;
+
+/** The commands of one server that wait for their turn. */
+export interface CommandQueue {
+  readonly tasks: Task[];
+  /** The tasks before this index have been run. */
+  first: number;
+}
+
 export interface Control {
   readonly server: Server;
   readonly chat: Chat;

@@ -9,18 +9,8 @@ import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { observerShare } from '../protocol/limits.ts';
 import { work } from '../protocol/work.ts';
-import type { Answer, Call, Control } from './command.ts';
+import type { Answer, Call, CommandQueue, Control, Task } from './command.ts';
 import { showHeading, showRow, showValue } from './show.ts';
-
-/** A piece of work; what is left of it is the next one. */
-type Task = () => Task | undefined;
-
-/** The commands of one server that wait for their turn. */
-export interface CommandQueue {
-  readonly tasks: Task[];
-  /** The tasks before this index have been run. */
-  first: number;
-}
 
 export function newCommandQueue(): CommandQueue {
   return { tasks: [], first: 0 };
