@@ -110,12 +110,12 @@ async function serve(): Promise<number> {
   process.exit(Exit.Done);
 }
 
-/** Peers that nobody would greet. Terminals were greeted after `--greet-after` once: a configuration may still have it. */
-function warnOfGreetings({ greetAfter, listeners }: Configuration, hasGreeter: boolean): void {
+/** Peers that nobody would greet. Terminals were greeted after `--greeting-delay` once: a configuration may still have it. */
+function warnOfGreetings({ greetingDelay, listeners }: Configuration, hasGreeter: boolean): void {
   if (hasGreeter) return;
-  if (greetAfter > 0) {
+  if (greetingDelay > 0) {
     const remedy = 'for terminals use --listen tcp://HOST:PORT?lines';
-    log('warn', 'nothing to greet with', { option: 'greet-after', remedy });
+    log('warn', 'nothing to greet with', { option: 'greeting-delay', remedy });
   }
   if (listeners.some(({ greeting }) => greeting === 'greet'))
     log('warn', 'nothing to greet with', { option: 'listen', remedy: 'load a module whose wire has greet' });

@@ -5,7 +5,7 @@ import { type Configuration, optionsFor, withValues } from '../options/configura
 import { rawValue } from '../options/environment.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { nearest } from '../options/nearest.ts';
-import { hyphenated, readOption, showValue } from '../options/option.ts';
+import { bySpelling, hyphenated, readOption, showValue } from '../options/option.ts';
 import { type OptionName, optionEntries, type Values } from '../options/table.ts';
 import { notify, notifyReloading } from '../process/notify.ts';
 
@@ -80,8 +80,10 @@ export function settings({ configuration: { values, setByHand } }: Server, wante
 /** These are no options of a server that runs. */
 const configurable = optionEntries.filter(([name]) => name !== 'help' && name !== 'version');
 
+const byName = bySpelling(configurable);
+
 function findOption(name: string): (typeof configurable)[number] {
-  const found = configurable.find(([known]) => hyphenated(known) === name);
+  const found = byName.get(name);
   if (found !== undefined) return found;
   const known = configurable.map(([one]) => hyphenated(one));
   const likely = nearest(name, known);

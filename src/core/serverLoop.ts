@@ -63,7 +63,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     enforceMemory(server);
     flush(server);
     freeConnections(server);
-    reportSlow(server.now, server.configuration.slowTurn);
+    reportSlow(server.now, server.configuration.slowHandler);
   }
   closeControlConnections(server);
 }

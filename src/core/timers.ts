@@ -40,8 +40,8 @@ export function readClock(server: Server): void {
 
 /** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
 function deadlineCheckInterval({ configuration: its }: Server): number {
-  const opening = [its.handshakeTimeout, its.greetAfter];
-  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.answerTimeout];
+  const opening = [its.handshakeTimeout, its.greetingDelay];
+  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.handlerTimeout];
   const timeouts = [...opening, ...open, its.closeTimeout, its.drainTimeout, 4000];
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }

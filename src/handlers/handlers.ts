@@ -19,7 +19,7 @@ const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat)
   tpacket: (_, chat) => newTpacketHandler(chat),
 };
 
-/** What `--default` may name, besides the user's programs. */
+/** What `--default-handler` may name, besides the user's programs. */
 export const handlerNames: readonly string[] = Object.keys(makers);
 
 /** @throws UsageError where a program of the user's is not there, or not to be run */
@@ -47,11 +47,11 @@ function makeProgramHandlers(server: Server): readonly Handler[] {
   ];
 }
 
-/** Which handlers there are is known when all are loaded. @throws UsageError where `--default` names none of them */
+/** Which handlers there are is known when all are loaded. @throws UsageError where `--default-handler` names none of them */
 export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
   if (handlers.has(defaultHandler)) return;
   const known = [...handlers.keys()].join(', ');
-  throw new UsageError(`--default wants one of ${known}, not ${quoted(defaultHandler)}`);
+  throw new UsageError(`--default-handler wants one of ${known}, not ${quoted(defaultHandler)}`);
 }
 
 /** The server listens. */

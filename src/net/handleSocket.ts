@@ -4,7 +4,7 @@
  * This is the one place that uses what Node does not document: `process.binding`, and the methods of a TCP or pipe
  * handle. All sockets read into the same memory, and a write that the system takes at once allocates nothing but a view;
  * a connection takes a fraction of the memory and of the time to open. `isUsableHandle` looks whether everything is
- * there and shaped as expected; where it is not, or on request (`--sockets public`), streamSocket.ts does the same with
+ * there and shaped as expected; where it is not, or on request (`--sockets stream`), streamSocket.ts does the same with
  * what Node documents.
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';

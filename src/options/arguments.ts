@@ -1,7 +1,7 @@
 import minimist from 'minimist';
 import { quoted, UsageError, unfitValue } from './error.ts';
 import { nearest } from './nearest.ts';
-import { flagName, type Given, isFlag, type OptionTable } from './option.ts';
+import { bySpelling, flagName, type Given, givenTwice, isFlag, type OptionTable } from './option.ts';
 
 /** A command line, split but its values not read yet. */
 export interface Arguments<Name extends string> {
@@ -10,9 +10,14 @@ export interface Arguments<Name extends string> {
   readonly words: readonly string[];
 }
 
-/** A word of the command line that names an option. */
-interface OptionWord<Name extends string> {
+/** A flag of the table, and how messages call it: by its long name, or by the alias that was written. */
+interface Flag<Name extends string> {
   readonly name: Name;
+  readonly label: string;
+}
+
+/** A word of the command line that names an option. */
+interface OptionWord<Name extends string> extends Flag<Name> {
   /** The value in the word itself: `--port=80`, `-p80`, `-p=80`. */
   readonly value: string | undefined;
 }
@@ -30,7 +35,7 @@ export function readArguments<Name extends string>(
 ): Arguments<Name> {
   // Most commands are such, and a spool has many: minimist has nothing to do, and would take its time.
   if (!argv.some(startsOption)) return { given: new Map(), words: argv };
-  const byWord = wordsOf(options);
+  const flags = flagsOf(options);
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
   const given = new Map<Name, Given>();
   const checked: string[] = [];
@@ -39,12 +44,17 @@ export function readArguments<Name extends string>(
       checked.push(word);
       continue;
     }
-    const { name, value } = readOptionWord(word, at + 1 < end ? argv[at + 1] : undefined, options, byWord);
-    const label = flagName(name);
-    if (given.has(name) && !options[name].repeatable)
-      throw new UsageError(`${label} is given twice; keep one`);
+    const { name, label, value } = readOptionWord(
+      word,
+      at + 1 < end ? argv[at + 1] : undefined,
+      options,
+      flags,
+    );
+    const before = given.get(name);
+    if (before !== undefined && !options[name].repeatable) throw givenTwice(before.label, label);
     given.set(name, { label, raw: true });
-    if (!isFlag(options[name])) checked.push(value === undefined ? label : `${label}=${value}`);
+    const flag = flagName(name);
+    if (!isFlag(options[name])) checked.push(value === undefined ? flag : `${flag}=${value}`);
   }
 
   const split = minimist([...checked, ...argv.slice(end)], {
@@ -55,13 +65,22 @@ export function readArguments<Name extends string>(
   return { given, words: split._ };
 }
 
-/** By long flag and by short one: which option it is. */
-function wordsOf<Name extends string>(options: OptionTable<Name>): ReadonlyMap<string, Name> {
+/** Every flag of the table: long ones, aliases and short ones. */
+function flagsOf<Name extends string>(options: OptionTable<Name>): ReadonlyMap<string, Flag<Name>> {
   const entries = Object.entries(options) as [Name, OptionTable[string]][];
+  const long = [...bySpelling(entries, longFlag)];
   return new Map([
-    ...entries.map(([name]) => [flagName(name), name] as const),
-    ...entries.flatMap(([name, { short }]) => (short ? [[`-${short}`, name] as const] : [])),
+    ...long.map(([flag, [name]]) => [flag, { name, label: flag }] as const),
+    ...entries.flatMap(([name, { short, alias }]) =>
+      [short, alias]
+        .filter(letter => letter?.length === 1)
+        .map(letter => [`-${letter}`, { name, label: flagName(name) }] as const),
+    ),
   ]);
+}
+
+function longFlag(hyphenatedName: string): string {
+  return `--${hyphenatedName}`;
 }
 
 function longName(name: string): string {
@@ -77,19 +96,19 @@ function readOptionWord<Name extends string>(
   word: string,
   next: string | undefined,
   options: OptionTable<Name>,
-  byWord: ReadonlyMap<string, Name>,
+  flags: ReadonlyMap<string, Flag<Name>>,
 ): OptionWord<Name> {
   const [, written = '', equals, digits] = /^(--[^=]+|-[a-z0-9])(?:=(.*)|([0-9]+))?$/is.exec(word) ?? [];
-  const name = byWord.get(written);
-  if (name === undefined) throw unknownOption(word, options);
+  const flag = flags.get(written);
+  if (flag === undefined) throw unknownOption(word, options);
+  const { name, label } = flag;
   const value = equals ?? digits;
   if (isFlag(options[name])) {
-    if (value !== undefined)
-      throw new UsageError(`${flagName(name)} takes no value; leave ${quoted(value)} out`);
+    if (value !== undefined) throw new UsageError(`${label} takes no value; leave ${quoted(value)} out`);
   } else if (value === undefined && (next === undefined || startsOption(next))) {
-    throw unfitValue(flagName(name), options[name].kind.wants, next);
+    throw unfitValue(label, options[name].kind.wants, next);
   }
-  return { name, value };
+  return { name, label, value };
 }
 
 function unknownOption(word: string, options: OptionTable): UsageError {

@@ -44,16 +44,16 @@ export interface Configuration {
   /** Whether a module is loaded again when its file changes. */
   readonly watch: boolean;
   readonly loadTimeout: number;
-  readonly probation: number;
-  readonly answerTimeout: number;
-  readonly slowTurn: number;
+  readonly rollbackWindow: number;
+  readonly handlerTimeout: number;
+  readonly slowHandler: number;
   /** Where rooms keep their history; empty: in memory alone. */
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';
   readonly history: { readonly messages: number; readonly bytes: number };
   readonly historyRotate: number;
   readonly historyKeep: number;
-  readonly greetAfter: number;
+  readonly greetingDelay: number;
   readonly handshakeTimeout: number;
   readonly pingInterval: number;
   readonly pongTimeout: number;
@@ -77,7 +77,7 @@ export interface Configuration {
   /** Every frame of every connection is an event, from the start. */
   readonly trace: boolean;
   /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
-  readonly sockets: 'auto' | 'public';
+  readonly sockets: 'auto' | 'stream';
   /** Paths, or `auto` or `none`. */
   readonly control: string;
   readonly apiToken: string;
@@ -99,7 +99,7 @@ export interface Configuration {
 /**
  * Reads the command line (without node and script), the environment and the configuration file, in this precedence; then
  * come the defaults. Throws UsageError.
- * @param handlers the names that `--default` may have; where modules are to be loaded, it may have any
+ * @param handlers the names that `--default-handler` may have; where modules are to be loaded, it may have any
  * @param usualFiles where a configuration file is looked for if none is named
  */
 export function readConfiguration(
@@ -126,13 +126,13 @@ export function readConfiguration(
   return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
-/** Only the caller knows which handlers there are for `--default` to name. */
+/** Only the caller knows which handlers there are for `--default-handler` to name. */
 export function optionsFor(handlers: readonly string[]): Options {
-  return withDefault(choice(handlers, table.default.kind.placeholder));
+  return withDefault(choice(handlers, table.defaultHandler.kind.placeholder));
 }
 
 function withDefault(kind: Kind<string>): Options {
-  return { ...table, default: { ...table.default, kind } };
+  return { ...table, defaultHandler: { ...table.defaultHandler, kind } };
 }
 
 /** The programs' names are handlers' names, too. Throws UsageError where two are alike. */
@@ -169,23 +169,11 @@ export function withValues(
   values: Values,
   setByHand: ReadonlySet<OptionName>,
 ): Configuration {
-  const {
-    port,
-    host,
-    listen,
-    default: defaultHandler,
-    noSelf,
-    origin,
-    config,
-    help,
-    version,
-    ...rest
-  } = values;
+  const { port, host, listen, noSelf, origin, config, help, version, ...rest } = values;
   return {
     ...rest,
     action,
     listeners,
-    defaultHandler,
     includeSender: !noSelf,
     origins: origin,
     values,

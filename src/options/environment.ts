@@ -2,7 +2,7 @@ import type { InheritedAddress } from './addresses.ts';
 import { quoted, UsageError, unfitValue } from './error.ts';
 import { firstInherited } from './listenUrl.ts';
 import { nearest } from './nearest.ts';
-import { type Given, isFlag, type Option } from './option.ts';
+import { bySpelling, type Given, givenTwice, isFlag, type Option } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -12,10 +12,9 @@ const prefix = 'POLLYWOG_';
 /** What only a command line can ask for. */
 const actions: readonly string[] = ['help', 'version'];
 
-const variables = new Map(
-  optionEntries
-    .filter(([name]) => !actions.includes(name))
-    .map(([name, option]) => [environmentName(name), { name, ...option }] as const),
+const variables = bySpelling(
+  optionEntries.filter(([name]) => !actions.includes(name)),
+  environmentName,
 );
 
 /**
@@ -32,10 +31,12 @@ export function readEnvironment(environment: Environment): Map<OptionName, Given
   const given = new Map<OptionName, Given>();
   // PORT is what hosting services set; our own name for it comes after, and wins.
   const hosting = [['PORT', variables.get('POLLYWOG_PORT')!]] as const;
-  for (const [variable, option] of [...hosting, ...variables]) {
+  for (const [variable, [name, option]] of [...hosting, ...variables]) {
     const word = env[variable];
     if (!word) continue;
-    given.set(option.name, { label: variable, raw: rawValue(option, word) });
+    const before = given.get(name);
+    if (before !== undefined && before.label !== 'PORT') throw givenTwice(before.label, variable);
+    given.set(name, { label: variable, raw: rawValue(option, word) });
   }
   return given;
 }

@@ -3,7 +3,7 @@ import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } f
 import { quoted, UsageError } from './error.ts';
 import { isObject, JsonError, readJson } from './json.ts';
 import { nearest } from './nearest.ts';
-import { type Given, hyphenated, isFlag } from './option.ts';
+import { bySpelling, type Given, givenTwice, hyphenated, isFlag } from './option.ts';
 import { type OptionName, optionEntries } from './table.ts';
 import { readText } from './text.ts';
 
@@ -11,7 +11,7 @@ import { readText } from './text.ts';
 const notInFile: readonly string[] = ['help', 'version', 'config'];
 
 const fileOptions = optionEntries.filter(([name]) => !notInFile.includes(name));
-const byKey = new Map(fileOptions.map(entry => [hyphenated(entry[0]), entry] as const));
+const byKey = bySpelling(fileOptions);
 
 /** All options there are fill a few KiB; whoever names a film by mistake does not have it read. */
 const largestFile = 1024 * 1024;
@@ -35,10 +35,13 @@ export function readFile(path: string): Map<OptionName, Given> {
   for (const [key, raw] of Object.entries(settings)) {
     const [name, option] = byKey.get(key) ?? [];
     if (name === undefined) throw unknownKey(path, key);
+    const label = `${key} in ${path}`;
+    const before = given.get(name);
+    if (before !== undefined) throw givenTwice(before.label, label);
     const isEmpty = Array.isArray(raw) && raw.length === 0;
     // An empty list is the same as none given; that an option has a default does not make it one of that.
     if (isEmpty && option?.repeatable && (option.default as unknown[]).length === 0) continue;
-    given.set(name, { label: `${key} in ${path}`, raw: isEmpty ? undefined : raw });
+    given.set(name, { label, raw: isEmpty ? undefined : raw });
   }
   return given;
 }

@@ -1,38 +1,36 @@
 import { flagName, type Option, type OptionTable } from './option.ts';
 import { table } from './table.ts';
 
-/** What `--help` of a program says. */
+/** What `--help` of a program prints. */
 export interface HelpPage {
-  /** How it is called, such as `pollywog [OPTION]...`. */
+  /** How to call it, such as `pollywog [OPTION]...`. */
   readonly usage: string;
   readonly options: OptionTable;
-  /** What follows the options: paragraphs, with an empty line between them. */
+  /** Printed after the options, with an empty line before each. */
   readonly paragraphs: readonly string[];
 }
 
 const examples = `Examples:
   pollywog -p 8080 --host 127.0.0.1
   pollywog --listen unix:/run/pollywog.sock --origin https://example.com
-  pollywog --default tpacket -p 25021 --data /var/lib/pollywog
+  pollywog --default-handler tpacket -p 25021 --data /var/lib/pollywog
   PORT=8080 POLLYWOG_LOG_FORMAT=json pollywog`;
 
 const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
-...: may be repeated. Environment: --max-message SIZE is POLLYWOG_MAX_MESSAGE.
-CMD: NAME=COMMAND, or NAME:FORMAT=COMMAND with line, null, length or json.`;
+Options with ... may be repeated. In the environment, --max-message is
+POLLYWOG_MAX_MESSAGE. CMD is NAME=COMMAND or NAME:FORMAT=COMMAND, with the
+format line, null, length or json.`;
 
-const usage = `pollywog [OPTION]...         starts a server
-       pollywog COMMAND [WORD]...   has one that runs do something`;
+const usage = `pollywog [OPTION]...         start a server
+       pollywog COMMAND [WORD]...   control a running server`;
 
-/**
- * The server's answer to `--help`, without a final newline.
- * @param commands a line each
- */
+/** The server's `--help`, without a final newline. @param commands the list of commands, one per line */
 export function helpText(commands: readonly string[]): string {
   const listed = ['Commands:', ...commands].join('\n');
   return showHelp({ usage, options: table, paragraphs: [listed, notes, examples] });
 }
 
-/** The page as text, its options in the order of their table, without a final newline. */
+/** The page as text, options in table order, without a final newline. */
 export function showHelp({ usage, options, paragraphs }: HelpPage): string {
   const entries = Object.entries(options).map(
     ([name, option]) => [optionUsage(name, option), option] as const,

@@ -5,8 +5,15 @@ import type { Kind } from './values.ts';
 
 export interface Option {
   readonly kind: Kind<unknown>;
-  /** The letter, or digit, of its short flag. */
+  /** The letter or digit of its short flag. */
   readonly short?: string;
+  /**
+   * Its name in earlier versions; a single letter is a short flag. Every source still accepts that name; `--help` does not
+   * list it.
+   */
+  readonly alias?: string;
+  /** Values of earlier versions, and what to read instead. */
+  readonly valueAliases?: Readonly<Record<string, string>>;
   /** Whether it may be given several times; its value is a list then, and so is its default. */
   readonly repeatable?: true;
   /** The value when nothing gives one, as `kind.parse` would return it. */
@@ -46,6 +53,30 @@ export function flagName(name: string): string {
   return `--${hyphenated(name)}`;
 }
 
+/** The names under which every source accepts this option, hyphenated: its own first, then its alias. */
+export function spellings(name: string, { alias = '' }: Option): string[] {
+  return alias.length > 1 ? [hyphenated(name), hyphenated(alias)] : [hyphenated(name)];
+}
+
+/** An index of a table's entries, aliases included. @param spell what a source writes for a hyphenated name */
+export function bySpelling<Name extends string>(
+  entries: readonly (readonly [Name, Option])[],
+  spell: (hyphenatedName: string) => string = same => same,
+): ReadonlyMap<string, readonly [Name, Option]> {
+  return new Map(
+    entries.flatMap(entry => spellings(...entry).map(spelling => [spell(spelling), entry] as const)),
+  );
+}
+
+/** The error for an option given a second time: under the same name, or under its alias. */
+export function givenTwice(first: string, second: string): UsageError {
+  return new UsageError(
+    first === second
+      ? `${first} is given twice; keep one`
+      : `${first} and ${second} are the same option; keep one`,
+  );
+}
+
 /** A value, or a list of them, as the user would write it. */
 export function showValue({ kind }: Option, value: unknown): string {
   return Array.isArray(value) ? value.map(one => kind.show(one)).join(',') : kind.show(value);
@@ -73,12 +104,18 @@ export function readOption(option: Option, given: Given | undefined): unknown {
     if (typeof one === 'string' && !isWellFormed(one)) {
       throw new UsageError(`${label} has half a surrogate pair, which is no character; take it out`);
     }
-    const value = parseLabelled(option, label, one);
+    const value = parseLabelled(option, label, currentValue(option, one));
     if (value !== undefined) return value;
     throw unfitValue(label, option.kind.wants, one);
   };
   if (option.repeatable === undefined) return readOne(raw);
   return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];
+}
+
+function currentValue({ valueAliases }: Option, raw: unknown): unknown {
+  return typeof raw === 'string' && valueAliases !== undefined && Object.hasOwn(valueAliases, raw)
+    ? valueAliases[raw]
+    : raw;
 }
 
 /** A kind may say itself what is wrong with a value. */

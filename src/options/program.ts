@@ -84,7 +84,7 @@ export const programOptions = {
     default: [],
     needsRestart: true,
     group: 'Programs',
-    help: 'handler NAME=COMMAND, a process each',
+    help: 'NAME=COMMAND: a handler, one process per client',
   },
   execShared: {
     kind: program,
@@ -92,25 +92,25 @@ export const programOptions = {
     default: [],
     needsRestart: true,
     group: 'Programs',
-    help: 'handler NAME=COMMAND, one for all',
+    help: 'NAME=COMMAND: a handler, one process for all',
   },
   execEnv: {
     kind: variableName,
     repeatable: true,
     default: [],
     group: 'Programs',
-    help: 'variable that programs get, too',
+    help: 'pass this environment variable on',
   },
   execMax: {
     kind: count,
     default: defaults.execMax,
     group: 'Programs',
-    help: 'processes of --exec at once',
+    help: 'limit on processes of --exec',
   },
   execGrace: {
     kind: duration,
     default: defaults.execGrace,
     group: 'Programs',
-    help: 'from EOF to SIGTERM, from that to SIGKILL',
+    help: 'grace before SIGTERM, and again before SIGKILL',
   },
 } as const satisfies OptionTable;

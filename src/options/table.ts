@@ -4,7 +4,7 @@ import { host, originRule, peers } from './addresses.ts';
 import { limitOptions } from './limits.ts';
 import { listenUrl } from './listenUrl.ts';
 import { moduleOptions } from './moduleOptions.ts';
-import { hyphenated, type Option, type OptionTable, type ValuesOf } from './option.ts';
+import type { Option, OptionTable, ValuesOf } from './option.ts';
 import { programOptions } from './program.ts';
 import { tlsOptions } from './tls.ts';
 import { choice, count, directory, file, flag, historyBound, port, size } from './values.ts';
@@ -31,7 +31,7 @@ export const table = {
     default: ['::'],
     needsRestart: true,
     group: 'Listening',
-    help: 'address to listen on; :: is all of them',
+    help: 'address to listen on; :: means all',
   },
   listen: {
     kind: listenUrl,
@@ -39,74 +39,75 @@ export const table = {
     default: [],
     needsRestart: true,
     group: 'Listening',
-    help: 'tcp://HOST:PORT or unix:/PATH to listen on',
+    help: 'listen on tcp://HOST:PORT or unix:/PATH',
   },
   trustProxy: {
     kind: peers,
     repeatable: true,
     default: [],
     group: 'Listening',
-    help: 'believe PROXY and X-Forwarded-For of these',
+    help: 'trust PROXY and X-Forwarded-For from this peer',
   },
   ...tlsOptions,
-  default: {
+  defaultHandler: {
     kind: choice(['echo'], 'NAME'),
+    alias: 'default',
     default: 'echo',
     group: 'Sessions',
-    help: 'handler for clients that ask for none',
+    help: 'handler if path and subprotocol name none',
   },
   noSelf: {
     kind: flag,
     default: false,
     group: 'Sessions',
-    help: 'a broadcast leaves its sender out',
+    help: 'do not send a broadcast back to its sender',
   },
   origin: {
     kind: originRule,
     repeatable: true,
     default: [],
     group: 'Sessions',
-    help: 'admit only pages of this origin; same: our own',
+    help: 'accept pages of this origin only; same: our own',
   },
   compress: {
     kind: choice(['off', 'on', 'takeover'], 'WORD'),
     default: 'on',
     group: 'Sessions',
-    help: 'compression: off, on or takeover',
+    help: 'permessage-deflate: off, on or takeover',
   },
   data: {
     kind: directory('memory'),
     default: '',
     needsRestart: true,
     group: 'Chat',
-    help: 'keep what is said, in files here',
+    help: 'store chat messages in this folder',
   },
   fsync: {
     kind: choice(['always', 'everysec', 'no'], 'WORD'),
     default: 'everysec',
     needsRestart: true,
     group: 'Chat',
-    help: 'always, everysec or no',
+    help: 'flush to disk: always, everysec or no',
   },
   history: {
     kind: historyBound,
     default: { messages: 100, bytes: maxHistoryBytes },
     group: 'Chat',
-    help: 'what a room tells newcomers: 100, or 64KB',
+    help: 'messages replayed on join: a number or a size',
   },
   historyRotate: {
     kind: size,
     default: 16 * 1024 * 1024,
     needsRestart: true,
     group: 'Chat',
-    help: "size at which a room's file is put aside",
+    help: 'start a new file for a room at this size',
   },
   historyKeep: {
     kind: count,
     default: 4,
     needsRestart: true,
     group: 'Chat',
-    help: 'files put aside that are kept',
+    help: 'old files kept for each room',
   },
   ...moduleOptions,
   ...programOptions,
@@ -115,54 +116,54 @@ export const table = {
     default: 'auto',
     needsRestart: true,
     group: 'Commands',
-    help: 'socket that commands come in by',
+    help: 'Unix socket for commands',
   },
   apiToken: {
     kind: file,
     default: 'none',
     group: 'Commands',
-    help: 'token for commands over HTTP, at /api',
+    help: 'file with the token for commands at /api',
   },
   spool: {
     kind: directory('none'),
     default: '',
     needsRestart: true,
     group: 'Commands',
-    help: 'folder that commands come in by, as *.cmd',
+    help: 'folder to take commands from, as *.cmd files',
   },
   stdin: {
     kind: flag,
     default: false,
     needsRestart: true,
     group: 'Commands',
-    help: 'take commands from stdin, a line each',
+    help: 'read commands from stdin, one per line',
   },
   config: {
     kind: file,
     default: 'auto',
     needsRestart: true,
     group: 'Process',
-    help: 'configuration file; none for no file',
+    help: 'configuration file, or none',
   },
   daemon: {
     kind: flag,
     default: false,
     needsRestart: true,
     group: 'Process',
-    help: 'run in the background, once it listens',
+    help: 'run in the background once listening',
   },
   pidFile: {
     kind: file,
     default: 'auto',
     needsRestart: true,
     group: 'Process',
-    help: 'file that has its process id',
+    help: 'file for the process ID',
   },
   logFile: {
     kind: file,
     default: 'auto',
     group: 'Log',
-    help: 'file to log to instead of stderr',
+    help: 'log to this file, not to stderr',
   },
   logLevel: {
     kind: choice(['error', 'warn', 'info', 'debug'], 'WORD'),
@@ -184,22 +185,24 @@ export const table = {
   },
   ...limitOptions,
   sockets: {
-    kind: choice(['auto', 'public'], 'WORD'),
+    kind: choice(['auto', 'stream'], 'WORD'),
+    valueAliases: { public: 'stream' },
     default: 'auto',
     needsRestart: true,
     group: 'Other',
-    help: 'auto, or public: documented API, slower',
+    help: 'stream: documented Node API only, slower',
   },
   help: {
     kind: flag,
     short: 'h',
     default: false,
     group: 'Other',
-    help: 'print this',
+    help: 'print this help',
   },
   version: {
     kind: flag,
-    short: 'v',
+    short: 'V',
+    alias: 'v',
     default: false,
     group: 'Other',
     help: 'print the version',
@@ -215,7 +218,7 @@ export type Values = ValuesOf<typeof table>;
 
 export const optionEntries = Object.entries(table) as readonly (readonly [OptionName, Option])[];
 
-/** `maxMessage` is `POLLYWOG_MAX_MESSAGE`. */
-export function environmentName(name: OptionName): string {
-  return `POLLYWOG_${hyphenated(name).replaceAll('-', '_').toUpperCase()}`;
+/** `max-message` is `POLLYWOG_MAX_MESSAGE`. */
+export function environmentName(hyphenatedName: string): string {
+  return `POLLYWOG_${hyphenatedName.replaceAll('-', '_').toUpperCase()}`;
 }

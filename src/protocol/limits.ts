@@ -60,7 +60,7 @@ export const defaults = {
   /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
   handshakeTimeout: 10_000,
   /** Silence after which a module that greets speaks to a new connection; 0: never, as browsers open connections ahead of need. */
-  greetAfter: 0,
+  greetingDelay: 0,
   /** Silence after which a ping is sent. Proxies drop at 30 s (HAProxy, AWS ALB at 60 s). */
   pingInterval: 25_000,
   /** From an unanswered ping to giving the connection up. websockets (Python) takes 20 s for either. */
@@ -74,11 +74,11 @@ export const defaults = {
   /** To load a module of the user's, in a process of its own. Most take a few milliseconds. */
   loadTimeout: 5000,
   /** How long the version before is kept, to take over again from one that throws. */
-  probation: 10_000,
+  rollbackWindow: 10_000,
   /** What a handler waits for may take so long: nginx's proxy_read_timeout. */
-  answerTimeout: 60_000,
+  handlerTimeout: 60_000,
   /** A turn that a handler makes longer than this is said to be slow. Node's own advice is a few milliseconds. */
-  slowTurn: 200,
+  slowHandler: 200,
   /** From SIGTERM to the end, whoever is still there. */
   drainTimeout: 10_000,
   /** Programs that run for one connection each (`--exec`). Apache's MaxRequestWorkers is 256 to 400, websocketd has no bound. */

@@ -86,7 +86,7 @@ export function newDetectWire(
 
     checkDeadlines(connection) {
       const { now, configuration } = connection.server;
-      const { handshakeTimeout, greetAfter } = configuration;
+      const { handshakeTimeout, greetingDelay } = configuration;
       const isSilent = connection.input === undefined;
       const silence = now - connection.stageSince;
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
@@ -95,7 +95,7 @@ export function newDetectWire(
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);
         } else choose(connection, otherwise);
-      } else if (isSilent && (greeting.isAtOnce || (greetAfter > 0 && silence >= greetAfter))) {
+      } else if (isSilent && (greeting.isAtOnce || (greetingDelay > 0 && silence >= greetingDelay))) {
         greet(connection);
       }
     },

@@ -220,7 +220,7 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
   return / HTTP\/\d\S*\r?$/i.test(line);
 }
 
-/** The subprotocol decides, else the first segment of the path, else `--default`. */
+/** The subprotocol decides, else the first segment of the path, else `--default-handler`. */
 export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
   const handler =

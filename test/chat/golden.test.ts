@@ -34,7 +34,7 @@ function connectOriginal(port: number, name: string, transcript: string[]): Prom
   return connectChat(port, name, { path: '/', first: [binary(magicPacket), binary(nick)], transcript });
 }
 
-const original = (t: TestContext) => startServerFor(t, '--default', 'tpacket');
+const original = (t: TestContext) => startServerFor(t, '--default-handler', 'tpacket');
 
 test('three original clients come, talk and leave', async t => {
   const { port } = await original(t);

@@ -216,10 +216,10 @@ test('the end of a terminal is its leaving, and what it said before is heard', a
   assert.deepEqual(await nobody.rest(), []);
 });
 
-test('a connection that was opened ahead of need is never greeted, whatever --greet-after says', async t => {
-  const server = await startServerFor(t, '--greet-after', '20ms', '--handshake-timeout', '500ms');
+test('a connection that was opened ahead of need is never greeted, whatever --greeting-delay says', async t => {
+  const server = await startServerFor(t, '--greeting-delay', '20ms', '--handshake-timeout', '500ms');
   await server.untilLogged(
-    ({ event, option }) => event === 'nothing to greet with' && option === 'greet-after',
+    ({ event, option }) => event === 'nothing to greet with' && option === 'greeting-delay',
   );
   const silent = await connectTcp(server.port);
   silent.resume();

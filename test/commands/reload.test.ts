@@ -19,10 +19,18 @@ function newServer(...argv: string[]): Server {
 describe('reload', () => {
   test('puts in place what is otherwise, and says what, as the user would write it', async () => {
     const server = newServer('--max-message', '16MB', '--origin', 'https://a.example');
-    const next = from('--max-message', '1MB', '--no-self', '--ping-interval', '0', '--default', 'broadcast');
+    const next = from(
+      '--max-message',
+      '1MB',
+      '--no-self',
+      '--ping-interval',
+      '0',
+      '--default-handler',
+      'broadcast',
+    );
     assert.deepEqual(await reload(server, next), {
       changed: [
-        'default echo → broadcast',
+        'default-handler echo → broadcast',
         'no-self false → true',
         'origin https://a.example → none',
         'max-message 16MB → 1MB',
@@ -136,11 +144,23 @@ describe('change', () => {
     const server = newServer();
     await change(server, 'no-self', 'true');
     await change(server, 'origin', 'https://a.example, https://b.example');
-    await change(server, 'default', 'broadcast');
+    await change(server, 'default-handler', 'broadcast');
     const { includeSender, origins, defaultHandler } = server.configuration;
     assert.deepEqual(
       [includeSender, origins, defaultHandler],
       [false, ['https://a.example', 'https://b.example'], 'broadcast'],
+    );
+  });
+
+  test('knows a renamed option by its former name and value, too', async () => {
+    const server = newServer();
+    await change(server, 'default', 'broadcast');
+    await change(server, 'greeting-delay', '3s');
+    const { defaultHandler, greetingDelay } = server.configuration;
+    assert.deepEqual([defaultHandler, greetingDelay], ['broadcast', 3000]);
+    assert.deepEqual(
+      settings(server, 'greeting-delay').map(({ name, value }) => [name, value]),
+      [['greeting-delay', '3s']],
     );
   });
 
@@ -154,7 +174,7 @@ describe('change', () => {
     await refuses('port', '1', 'port cannot be changed while the server runs; it takes a restart');
     await refuses('max-message', 'lots', 'max-message wants a size such as 16MB or 512KB, not "lots"');
     await refuses('no-self', 'yes', 'no-self wants true or false, not "yes"');
-    await refuses('default', 'chess', 'default wants echo or broadcast, not "chess"');
+    await refuses('default-handler', 'chess', 'default-handler wants echo or broadcast, not "chess"');
     assert.equal(server.configuration, configuration);
   });
 

@@ -17,7 +17,7 @@ interface Info {
 
 const crowd = 400;
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   for (const transport of ['TCP', 'Unix']) {
     test(`a full backlog takes a few turns, not one per connection (${transport}, --sockets ${sockets})`, async t => {
       const folder = temporaryFolder();

@@ -13,7 +13,7 @@ async function everything(socket: Awaited<ReturnType<typeof connectTcp>>): Promi
   return text;
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   const serve = async (options: string[], use: (server: ServerProcess) => Promise<void>) => {
     const server = await startServer('--sockets', sockets, ...options);
     try {

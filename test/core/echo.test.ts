@@ -23,7 +23,7 @@ const answers = Buffer.concat([
 
 const webSocketHead = (bytes: Buffer) => bytes.indexOf('\r\n\r\n') + 4;
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`--sockets ${sockets}`, () => {
     let server: ServerProcess;
     before(async () => {

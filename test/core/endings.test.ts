@@ -323,7 +323,7 @@ function packetOf(cmd: number, blob: string): Buffer {
 }
 
 for (const { name, options = [], act, by, why, fields = {} } of cases) {
-  for (const sockets of ['auto', 'public']) {
+  for (const sockets of ['auto', 'stream']) {
     test(`${name} (--sockets ${sockets})`, async t => {
       const server = await startServerFor(t, '--log-level', 'debug', '--sockets', sockets, ...options);
       await act(server);

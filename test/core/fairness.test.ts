@@ -11,7 +11,7 @@ import { type ServerProcess, startServerFor } from '../support/serverProcess.ts'
 
 const key = Buffer.from([9, 8, 7, 6]);
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`a peer that does not read is not read from; when it reads, it gets every byte in order ${on}`, async t => {

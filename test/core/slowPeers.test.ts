@@ -12,7 +12,7 @@ import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
-const sockets = ['auto', 'public'];
+const sockets = ['auto', 'stream'];
 
 async function everything(socket: Socket): Promise<Buffer> {
   return Buffer.concat((await socket.toArray()) as Buffer[]);

@@ -19,7 +19,7 @@ const resets = 1000;
 const garbageConnections = 500;
 const mebibytes = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`;
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`${held} connections are held and served, and leave nothing behind ${on}`, async t => {

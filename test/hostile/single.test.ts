@@ -14,7 +14,7 @@ import { untilLogged } from '../support/untilLogged.ts';
 const key = Buffer.from([5, 6, 7, 8]);
 const mebibytes = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`;
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`a member that never reads is given up with 1013, and the others get every message in order ${on}`, async t => {

@@ -45,7 +45,7 @@ describe('a message', () => {
         else connection.send(kept.copy.toString());
         if (message.text() === 'third') kept.message.text();
       }`,
-      '--probation',
+      '--rollback-window',
       '0',
     );
     const client = connect(server, 'mod');
@@ -161,7 +161,7 @@ test('groups are spoken to together, the sender left out if so wished', async ()
       else if (verb === 'others') server.publish(group, message.copy(), connection);
       else connection.send(String(server.members(group)));
     }`,
-    '--probation',
+    '--rollback-window',
     '0',
   );
   const { finishFanouts } = await import('../../src/core/send.ts');
@@ -197,7 +197,7 @@ describe('a command', () => {
 
   test('that cannot be answered is refused with a sentence', async () => {
     const folder = newFolder({ 'mod.mjs': source, 'dumb.mjs': 'export function message() {}' });
-    const server = await loadAll(folder, '--answer-timeout', '10ms');
+    const server = await loadAll(folder, '--handler-timeout', '10ms');
     const refused = (name: string, word: string, message: string) =>
       assert.rejects(callHandler(server, name, [word]), { message });
     await refused('nobody', '', 'there is no module nobody; there are dumb, mod');
@@ -255,7 +255,7 @@ test('one that holds everyone up is named, with the time it took', async t => {
     }`,
     'quick.mjs': 'export function message(connection, message) { connection.send(message); }',
   });
-  const server = await startServerFor(t, '--handlers', folder.path, '--slow-turn', '40ms');
+  const server = await startServerFor(t, '--handlers', folder.path, '--slow-handler', '40ms');
   const [quick, busy] = [
     await connectRaw(server.port, { path: '/quick' }),
     await connectRaw(server.port, { path: '/busy' }),

@@ -144,7 +144,7 @@ describe('a module with', () => {
 describe('a reload', () => {
   test('loads what is new, what has changed, and nothing else; what is gone is gone', async () => {
     const folder = newFolder({ 'a.mjs': fine, 'b.mjs': fine, 'c.mjs': fine });
-    const server = await loadAll(folder, '--probation', '0');
+    const server = await loadAll(folder, '--rollback-window', '0');
     assert.deepEqual(await reload(server), []);
     folder.write('b.mjs', `export const name = 'bee';\n${fine}`);
     folder.write('d.mjs', fine);
@@ -225,13 +225,13 @@ describe('the server', () => {
       code: 2,
       errors: `pollywog: --handlers wants a folder that can be read, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
     });
-    const odd = await run('--handlers', folder.path, '--default', 'quizz');
-    assert.deepEqual([odd.code, odd.errors.includes('--default wants one of echo, ')], [2, true]);
+    const odd = await run('--handlers', folder.path, '--default-handler', 'quizz');
+    assert.deepEqual([odd.code, odd.errors.includes('--default-handler wants one of echo, ')], [2, true]);
   });
 
   test('reloads at SIGHUP, all or nothing, and says what came of it', async t => {
     const folder = newFolder({ 'mod.mjs': fine, 'other.mjs': fine });
-    const server = await startServerFor(t, '--handlers', folder.path, '--default', 'other');
+    const server = await startServerFor(t, '--handlers', folder.path, '--default-handler', 'other');
     const at = (name: string) => join(folder.path, name);
     folder.write('mod.mjs', 'export function message( {');
     folder.write('other.mjs', `${fine}// changed`);
@@ -251,7 +251,7 @@ describe('the server', () => {
     folder.remove('other.mjs');
     server.child.kill('SIGHUP');
     const isSo = (entry: Record<string, unknown>) =>
-      String(entry['reason']).startsWith('--default names other, ');
+      String(entry['reason']).startsWith('--default-handler names other, ');
     await server.untilLogged(isSo);
   });
 

@@ -68,7 +68,7 @@ describe('the next version', () => {
     const stopping = (version: string) =>
       counter(version, `export const stopped = () => (globalThis.stopped ??= []).push('${version}');`);
     const folder = newFolder({ 'mod.mjs': stopping('v1') });
-    const server = await loadAll(folder, '--probation', '0');
+    const server = await loadAll(folder, '--rollback-window', '0');
     folder.write('mod.mjs', stopping('v2'));
     await reload(server);
     assert.deepEqual((globalThis as unknown as { stopped: string[] }).stopped, ['v1']);
@@ -218,7 +218,7 @@ describe('a version that throws while on probation', () => {
 
   test('after its probation only its connection pays', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
-    const server = await loadAll(folder, '--probation', '1ms');
+    const server = await loadAll(folder, '--rollback-window', '1ms');
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     folder.write('mod.mjs', counter('v2'));
     await reload(server);
@@ -307,7 +307,7 @@ describe('while a promise is pending', () => {
   });
 
   test('for too long, its connection is closed', async () => {
-    const server = await loadAll(newFolder({ 'mod.mjs': slow }), '--answer-timeout', '5s');
+    const server = await loadAll(newFolder({ 'mod.mjs': slow }), '--handler-timeout', '5s');
     const client = connect(server, 'mod');
     client.say('1');
     const handler = server.handlers.get('mod');

@@ -77,7 +77,7 @@ export async function swarm(clients: number, times: number, brokenEvery = 10): P
     renameSync(join(folder, '_next'), join(folder, 'swarm.mjs'));
   };
   write(good(0));
-  const options = ['--watch', '--load-timeout', '10s', '--probation', '2s', '--ping-interval', '0'];
+  const options = ['--watch', '--load-timeout', '10s', '--rollback-window', '2s', '--ping-interval', '0'];
   const server = await startServer('--handlers', folder, ...options);
   const faults: string[] = [];
   const senders: Sender[] = [];

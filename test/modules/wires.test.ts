@@ -42,7 +42,7 @@ test('a listener of its own greets at once, with the module that greets', async 
 });
 
 test('FTP, WebSocket, a page and the chat are spoken on one port at the same time', async t => {
-  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '100ms');
+  const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '100ms');
   const [ftp, chat, echo] = [
     await greeted(server),
     await connectTerminal(server.port, 'ada'),
@@ -69,7 +69,7 @@ test('FTP, WebSocket, a page and the chat are spoken on one port at the same tim
 });
 
 test('who speaks first is known by that, in pieces or several lines at once', async t => {
-  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '0');
+  const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '0');
   const client = await connectLines(server.port);
   for (const piece of ['U', 'SER', ' ad', 'a\r', '\nPASS x\r\nPW', 'D\r\nQUIT\r\nNOOP\r\n']) {
     client.send(piece);
@@ -84,7 +84,7 @@ test('who speaks first is known by that, in pieces or several lines at once', as
 });
 
 test('a drain lets the wire say goodbye', async t => {
-  const server = await startServerFor(t, '--handlers', examples, '--greet-after', '50ms');
+  const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '50ms');
   const client = await greeted(server);
   server.child.kill('SIGTERM');
   assert.deepEqual(await client.rest(), ['421 the server is going away\r']);

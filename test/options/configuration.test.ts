@@ -110,13 +110,13 @@ describe('flags', () => {
   });
 });
 
-test('--default names a handler that there is; with modules, any name, as nobody knows theirs yet', () => {
-  refuses(['--default', 'quiz'], '--default wants echo, chat or tpacket, not "quiz"');
-  assert.equal(read(['--default', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
-  assert.equal(read(['--default', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
+test('--default-handler names a handler that there is; with modules, any name, as nobody knows theirs yet', () => {
+  refuses(['--default-handler', 'quiz'], '--default-handler wants echo, chat or tpacket, not "quiz"');
+  assert.equal(read(['--default-handler', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
+  assert.equal(read(['--default-handler', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
   refuses(
-    ['--default', 'a quiz', '--handlers', 'here'],
-    '--default wants the name of a handler, not "a quiz"',
+    ['--default-handler', 'a quiz', '--handlers', 'here'],
+    '--default-handler wants the name of a handler, not "a quiz"',
   );
 });
 

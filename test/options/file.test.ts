@@ -40,7 +40,7 @@ describe('the file', () => {
       'idle-timeout': 90,
       'no-self': true,
       origin: ['https://a.example', 'https://b.example/'],
-      default: 'tpacket',
+      'default-handler': 'tpacket',
     });
     assert.deepEqual(
       configuration.listeners.map(one => one.transport === 'tcp' && `${one.host} ${one.port}`),
@@ -157,8 +157,21 @@ describe('what is wrong', () => {
     refuses('{"no-self": "true"}', `no-self in ${path} wants true or false, not "true"`);
     refuses('{"max-message": [1]}', `max-message in ${path} wants a size such as 16MB or 512KB, not [1]`);
     refuses('{"log-level": {"a": 1}}', `log-level in ${path} wants error, warn, info or debug, not {"a":1}`);
-    refuses('{"default": "chess"}', `default in ${path} wants echo or tpacket, not "chess"`);
+    refuses('{"default-handler": "chess"}', `default-handler in ${path} wants echo or tpacket, not "chess"`);
   });
+});
+
+test('an option that was renamed is still read by its former key, but not beside its current one', () => {
+  for (const [name, { alias = '', kind, default: fallback }] of optionEntries) {
+    if (alias.length < 2) continue;
+    const [current, former] = [hyphenated(name), hyphenated(alias)];
+    const word = kind.show(fallback);
+    assert.deepEqual(readSettings({ [former]: word }).values[name], fallback);
+    refuses(
+      JSON.stringify({ [former]: word, [current]: word }),
+      `${former} in ${path} and ${current} in ${path} are the same option; keep one`,
+    );
+  }
 });
 
 test('the default file has every option, in order, and changes nothing', () => {

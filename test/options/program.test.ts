@@ -83,15 +83,17 @@ test('a variable has a name', () => {
     assert.equal(variableName.parse(raw), undefined);
 });
 
-test('--default may name a program, and no two handlers have one name', () => {
+test('--default-handler may name a program, and no two handlers have one name', () => {
   const read = (...argv: string[]) => readConfiguration(argv, {}, ['echo', 'chat']);
-  assert.equal(read('--exec', 'x=cat', '--default', 'x').defaultHandler, 'x');
-  assert.equal(read('--exec-shared', 'x=cat', '--default', 'x').defaultHandler, 'x');
-  assert.throws(() => read('--default', 'x'), {
+  assert.equal(read('--exec', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
+  assert.equal(read('--exec-shared', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
+  assert.throws(() => read('--default-handler', 'x'), {
     name: 'UsageError',
-    message: /^--default wants echo or chat,/,
+    message: /^--default-handler wants echo or chat,/,
   });
-  assert.throws(() => read('--exec', 'x=cat', '--default', 'y'), { message: /wants echo, chat or x,/ });
+  assert.throws(() => read('--exec', 'x=cat', '--default-handler', 'y'), {
+    message: /wants echo, chat or x,/,
+  });
   const taken = { name: 'UsageError', message: /^there is a handler "\w+" already; / };
   assert.throws(() => read('--exec', 'echo=cat'), taken);
   assert.throws(() => read('--exec', 'x=cat', '--exec', 'x=cat'), taken);

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
+import { hyphenated, spellings } from '../../src/options/option.ts';
 import { environmentName, flagName, isFlag, optionEntries, table } from '../../src/options/table.ts';
 import { maxHistoryBytes } from '../../src/protocol/limits.ts';
 
@@ -59,7 +60,7 @@ const valued: Record<
     unfit: 'a\0b',
     wants: 'the path of a folder, or none',
   },
-  default: {
+  defaultHandler: {
     field: 'defaultHandler',
     first: ['chat', 'chat'],
     second: ['tpacket', 'tpacket'],
@@ -118,14 +119,14 @@ const valued: Record<
   },
   ...bounded('time', [
     'handshakeTimeout',
-    'greetAfter',
+    'greetingDelay',
     'pingInterval',
     'pongTimeout',
     'idleTimeout',
     'loadTimeout',
-    'probation',
-    'answerTimeout',
-    'slowTurn',
+    'rollbackWindow',
+    'handlerTimeout',
+    'slowHandler',
     'closeTimeout',
     'pollTimeout',
     'drainTimeout',
@@ -153,7 +154,7 @@ const valued: Record<
   ...chosen('compress', ['takeover', 'off'], 'off, on or takeover'),
   ...chosen('logLevel', ['error', 'debug'], 'error, warn, info or debug'),
   ...chosen('logFormat', ['json', 'json'], 'text or json'),
-  ...chosen('sockets', ['public', 'public'], 'auto or public'),
+  ...chosen('sockets', ['stream', 'stream'], 'auto or stream'),
 };
 
 function program(field: 'exec' | 'execShared'): (typeof valued)[string] {
@@ -214,7 +215,7 @@ for (const [name, option] of optionEntries) {
   const sample = valued[name];
   if (sample === undefined) continue;
   const flag = flagName(name);
-  const variable = environmentName(name);
+  const variable = environmentName(hyphenated(name));
   const { field, unfit, wants } = sample;
   const [firstWord, firstValue] = sample.first;
   const [secondWord, secondValue] = sample.second;
@@ -276,4 +277,72 @@ test('each default is one that could be given', () => {
       assert.deepEqual(kind.parse(kind.show(value)), value, name);
     }
   }
+});
+
+/** The options that had another name in earlier versions, and what that name was. */
+const renamed = optionEntries.flatMap(([name, { alias = '' }]) =>
+  alias.length > 1 ? [{ name, current: hyphenated(name), former: hyphenated(alias) }] : [],
+);
+
+describe('an option that was renamed', () => {
+  test('is still accepted by its former name, as a flag and in the environment', () => {
+    assert.ok(renamed.length >= 5);
+    for (const { name, former } of renamed) {
+      const { field, first, unfit, wants } = valued[name]!;
+      const [word, value] = first;
+      const variable = environmentName(former);
+      assert.deepEqual(read([`--${former}`, word])[field], value, former);
+      assert.deepEqual(read([`--${former}=${word}`])[field], value, former);
+      assert.deepEqual(read([], { [variable]: word })[field], value, former);
+      refuses([`--${former}`, unfit], `--${former} must be ${wants}, not ${JSON.stringify(unfit)}`);
+      refuses([], `${variable} must be ${wants}, not ${JSON.stringify(unfit)}`, { [variable]: unfit });
+    }
+  });
+
+  test('is refused under both names in one source', () => {
+    for (const { name, current, former } of renamed) {
+      const [word] = valued[name]!.first;
+      const [variable, formerVariable] = [environmentName(current), environmentName(former)];
+      refuses(
+        [`--${former}`, word, `--${current}`, word],
+        `--${former} and --${current} are the same option; keep one`,
+      );
+      refuses(
+        [`--${current}`, word, `--${former}`, word],
+        `--${current} and --${former} are the same option; keep one`,
+      );
+      refuses([], `${variable} and ${formerVariable} are the same option; keep one`, {
+        [variable]: word,
+        [formerVariable]: word,
+      });
+    }
+  });
+
+  test('by its former name on the command line outranks its current name in the environment', () => {
+    const { greetingDelay } = read(['--greeting-delay', '3s'], { POLLYWOG_GREETING_DELAY: '5s' });
+    assert.equal(greetingDelay, 3000);
+  });
+
+  test('has no former name in the list of close spellings', () => {
+    refuses(['--greet-aftr', '1s'], 'unknown option --greet-aftr; see --help');
+  });
+});
+
+test('a value that was renamed is still accepted', () => {
+  assert.equal(read(['--sockets', 'public']).sockets, 'stream');
+  assert.equal(read([], { POLLYWOG_SOCKETS: 'public' }).sockets, 'stream');
+  refuses(['--sockets', 'constructor'], '--sockets must be auto or stream, not "constructor"');
+});
+
+test('-V prints the version, and so does -v, its former letter', () => {
+  for (const letter of ['-V', '-v']) assert.equal(read([letter]).action, 'version');
+});
+
+test('no name and no letter belongs to two options', () => {
+  const names = optionEntries.flatMap(([name, option]) => spellings(name, option));
+  assert.equal(new Set(names).size, names.length);
+  const letters = optionEntries.flatMap(([, { short, alias }]) =>
+    [short, alias].filter(letter => letter?.length === 1),
+  );
+  assert.equal(new Set(letters).size, letters.length);
 });

@@ -22,7 +22,7 @@ const go = join(folder, 'go');
 /** Reads nothing until it is told to, by a file. */
 const sleeper = (then: string) => `while [ ! -e ${go}-$QUERY_STRING ]; do sleep 0.05; done; ${then}`;
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`a program that does not read has its client wait; then it gets all of it, in order ${on}`, async t => {

@@ -87,7 +87,7 @@ for (const [how, end] of [
   });
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   for (const [how, megabytes, end] of [
     ['resets the connection', 8, (client: RawClient) => client.socket.resetAndDestroy()],
     ['goes away', 8, (client: RawClient) => client.destroy()],

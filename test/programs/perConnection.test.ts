@@ -120,7 +120,7 @@ test('a path that cannot be decoded, or not stand in an environment, is passed o
     t,
     '--exec',
     `env=${sh('echo "$SCRIPT_NAME $PATH_INFO"')}`,
-    '--default',
+    '--default-handler',
     'env',
   );
   for (const [path, due] of [

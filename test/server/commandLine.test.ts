@@ -22,7 +22,7 @@ const usageErrors: [string[], RegExp][] = [
   [['--ping-interval', 'soon'], /^pollywog: --ping-interval wants a time .*, not "soon"\n$/],
   [['stray'], /^pollywog: there is no command "stray"; help lists what there is\n$/],
   [['brodcast', 'x'], /^pollywog: there is no command "brodcast"; did you mean broadcast\?\n$/],
-  [['--default', 'chess'], /^pollywog: --default wants .*, not "chess"\n$/],
+  [['--default-handler', 'chess'], /^pollywog: --default-handler wants .*, not "chess"\n$/],
 ];
 for (const [words, sentence] of usageErrors) {
   test(`pollywog ${words.join(' ')} ends with 2 and one sentence`, () => {

@@ -11,7 +11,7 @@ import { untilLogged } from '../support/untilLogged.ts';
 
 const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`${signal} sends 1001 to everyone, and ends with 0 when they have gone (--sockets ${sockets})`, async t => {
       const server = await startServerFor(

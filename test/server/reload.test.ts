@@ -40,7 +40,7 @@ test('what is in the file now holds from now on', async t => {
   client.send(frame(opcode.text, 'not to me'));
   assert.equal((await other.nextFrame())?.payload.toString(), 'not to me');
 
-  write({ 'max-message': '1KB', default: 'broadcast', port: 1 });
+  write({ 'max-message': '1KB', 'default-handler': 'broadcast', port: 1 });
   const entry = await reload(server);
   assert.equal(
     entry['changed'],

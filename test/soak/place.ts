@@ -61,7 +61,7 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
     'poll-timeout': pollTimeout,
     data: path('data'),
     handlers: path('modules'),
-    probation: '2s',
+    'rollback-window': '2s',
     spool: path('spool'),
     control: path('control'),
     config: 'none',

@@ -105,8 +105,8 @@ const stdin: Door = {
     const lines = [...binaryOption(folder, bytes), ...words].map(inQuotes).join(' ');
     const from = [server.stdout().length, server.stderr().length] as const;
     // Commands are done in order: when these two are answered, the one before them was.
-    child.stdin!.write(`${lines}\n{"command": "get", "name": "greet-after", "json": true}\nno-command\n`);
-    const outMark = '[{"name":"greet-after"';
+    child.stdin!.write(`${lines}\n{"command": "get", "name": "greeting-delay", "json": true}\nno-command\n`);
+    const outMark = '[{"name":"greeting-delay"';
     const errorMark = 'pollywog: there is no command "no-command"';
     const heard = () => [server.stdout().slice(from[0]), server.stderr().slice(from[1])] as const;
     for (;;) {

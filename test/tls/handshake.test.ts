@@ -53,7 +53,7 @@ const reasonsOf = (server: ServerProcess) =>
     .filter(({ event }) => event === 'refused')
     .map(({ reason }) => String(reason));
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`handshakes of TLS that fail, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     let hello: Buffer;

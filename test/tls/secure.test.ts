@@ -26,7 +26,7 @@ function pattern(size: number): Buffer {
   return bytes;
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`TLS, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     before(async () => {

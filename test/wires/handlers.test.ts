@@ -20,7 +20,7 @@ const patience = { timeout: 60_000 };
 
 describe('the handlers over HTTP', () => {
   test('the handler is the one that the path or ?protocol= names, else the default', patience, async t => {
-    const { port } = await startServerFor(t, '--default', 'broadcast', '--log-level', 'debug');
+    const { port } = await startServerFor(t, '--default-handler', 'broadcast', '--log-level', 'debug');
     const named = {
       echo: 'echo',
       'echo/further': 'echo',

@@ -24,7 +24,7 @@ async function settle(port: number): Promise<void> {
   await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   test(`requests of any usual form are answered (--sockets ${sockets})`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     for (const [request, status, allow] of [

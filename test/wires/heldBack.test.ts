@@ -52,7 +52,7 @@ async function postAll(port: number, session: string, texts: readonly string[], 
 const heardTexts = (polled: { messages: readonly { text?: string }[] }) =>
   polled.messages.map(({ text }) => text);
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`held back over HTTP, --sockets ${sockets}`, () => {
     test("a module's promises: each message waits for the one before it", patience, async t => {
       const folder = newFolder({ 'slow.mjs': slow });

@@ -33,7 +33,7 @@ const proxied = (address: string) => Buffer.from(`PROXY TCP4 ${address} 192.0.2.
 const execute = promisify(execFile);
 
 const options = [
-  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1', '--greet-after', '2s'],
+  ...['--handlers', examples, '--exec', upper, '--trust-proxy', '127.0.0.1', '--greeting-delay', '2s'],
   ...tlsOptions(identity),
 ];
 
@@ -166,7 +166,7 @@ async function rowsOf({ control }: OpenServer): Promise<Row[]> {
   return JSON.parse(stdout) as Row[];
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`one port, --sockets ${sockets}`, limit, () => {
     let browser: Browser;
     // May install the browser first: the time for that is the installation's own.

@@ -28,7 +28,7 @@ const session = (path: string) =>
     closeFrame(1000),
   ]);
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`behind a proxy that is trusted, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     let names = 0;

@@ -28,7 +28,7 @@ const options = [
   ...['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'],
   ...['--handlers', examples, '--exec', 'cat=cat', '--trust-proxy', '127.0.0.1', ...tlsOptions(identity)],
   // Terminals have a minute for their nick, and FTP's users likewise: no message comes sooner.
-  ...['--greet-after', '700ms', '--handshake-timeout', '2s', '--idle-timeout', '3s'],
+  ...['--greeting-delay', '700ms', '--handshake-timeout', '2s', '--idle-timeout', '3s'],
   ...['--close-timeout', '300ms', '--log-level', 'error'],
 ];
 
@@ -140,7 +140,7 @@ async function echoWhile(client: RawClient, goesOn: () => boolean): Promise<numb
   return rounds;
 }
 
-for (const sockets of ['auto', 'public']) {
+for (const sockets of ['auto', 'stream']) {
   describe(`random starts, --sockets ${sockets}`, limit, () => {
     test(`${total} never crash the server, and each is ended by it`, limit, async t => {
       // What V8 lets young objects take grows with the load, and would hide what is kept.

@@ -62,8 +62,8 @@ export async function callHandler(server: Server, name: string, words: readonly 
   const begun = exactClock();
   try {
     const answer = call(slot, undefined, ({ handler }) => handler?.command?.(words, slot.server));
-    reportSlow(begun, owner.configuration.slowTurn);
-    return isPromise(answer) ? await within(answer, owner.configuration.answerTimeout) : answer;
+    reportSlow(begun, owner.configuration.slowHandler);
+    return isPromise(answer) ? await within(answer, owner.configuration.handlerTimeout) : answer;
   } catch (error) {
     log('error', 'handler threw', { handler: slot.name, stack: stackOf(error) });
     rollBack(slot, current, error);

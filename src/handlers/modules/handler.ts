@@ -169,11 +169,11 @@ function wait(
 /** A promise that is never settled would hold its connection for ever. */
 function giveUpWaiting(slot: Slot): void {
   const { now, configuration } = slot.owner;
-  const { answerTimeout } = configuration;
+  const { handlerTimeout } = configuration;
   for (const [peer, { since, connection }] of slot.pending) {
-    if (answerTimeout === 0 || now - since < answerTimeout) return;
+    if (handlerTimeout === 0 || now - since < handlerTimeout) return;
     slot.pending.delete(peer);
-    const why = `a promise was not settled within ${answerTimeout / 1000} s`;
+    const why = `a promise was not settled within ${handlerTimeout / 1000} s`;
     noteError(slot, new Error(why));
     log('error', 'handler gave no answer', { id: connection.id, handler: slot.name, reason: why });
     noteEnding(connection, 'server', `the handler ${slot.name} gave no answer: ${why}`);

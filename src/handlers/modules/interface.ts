@@ -34,7 +34,7 @@ export interface Connection<Data = unknown> {
   readonly query: string;
   /** Of the handshake: the fields, by their names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
-  /** What was agreed on; `undefined` where the path or `--default` led here. */
+  /** What was agreed on; `undefined` where the path or `--default-handler` led here. */
   readonly subprotocol: string | undefined;
   /** Whether it can still be sent to. */
   readonly isOpen: boolean;
@@ -128,7 +128,7 @@ export interface Wire<Data = unknown> {
   matches?(firstBytes: Buffer): boolean | undefined;
   /**
    * For protocols in which the server speaks first: a peer connected to a `--listen URL?greet`, or was silent for
-   * `--greet-after`. Only one module may have it.
+   * `--greeting-delay`. Only one module may have it.
    */
   greet?(connection: WireConnection<Data>, log: Log): void;
   /**

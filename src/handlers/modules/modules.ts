@@ -78,7 +78,7 @@ async function reloadSome(modules: Modules, names: ReadonlySet<string>): Promise
 /**
  * Loads what is new or has changed, and what is not in charge though it lies there.
  * @param only the names of the modules to look at; all, and whether some are gone, if not given
- * @param fallback the handler of `--default`, which has to be there afterwards
+ * @param fallback the handler of `--default-handler`, which has to be there afterwards
  * @returns what puts them in place, and tells a sentence for each
  * @throws Error, a sentence: then nothing changes
  */
@@ -214,7 +214,7 @@ function check(
       throw new Error(`${shown} is not loaded: it has connections on its wire, but no wire any more`);
   }
   if (fallback !== undefined && !owners.has(fallback))
-    throw new Error(`--default names ${fallback}, and no module would be called that any more`);
+    throw new Error(`--default-handler names ${fallback}, and no module would be called that any more`);
 }
 
 /** @returns what happened, for whoever asked for it */

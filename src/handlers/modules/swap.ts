@@ -31,10 +31,10 @@ export function takeOver(slot: Slot, next: Version): string | undefined {
   slot.trouble = undefined;
   takeNames(slot);
   startTicking(slot);
-  const { probation } = slot.owner.configuration;
-  if (probation > 0) {
+  const { rollbackWindow } = slot.owner.configuration;
+  if (rollbackWindow > 0) {
     next.before = { version: old, state };
-    setTimeout(() => endProbation(slot, next, old), probation).unref();
+    setTimeout(() => endProbation(slot, next, old), rollbackWindow).unref();
   } else {
     stop(slot, old);
   }
