@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { readArguments } from '../options/arguments.ts';
-import { quoted, UsageError, unfitValue } from '../options/error.ts';
+import { invalidValue, quoted, UsageError } from '../options/error.ts';
 import { readValues, type ValuesOf } from '../options/option.ts';
 import { type HandshakeRequest, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
@@ -50,10 +50,10 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
   const [word, ...others] = asked.reason === '' ? words.filter(isReason) : [];
   const close = word === undefined ? asked : readReason(asked.code, word);
   const [url, stray] = word === undefined ? words : [...words.filter(one => !isReason(one)), ...others];
-  if (url === undefined) throw unfitValue('the first word', addressForm, url);
+  if (url === undefined) throw invalidValue('the first word', addressForm, url);
   if (stray !== undefined) throw new UsageError(`one URL is enough; leave ${quoted(stray)} out`);
   const address = parseAddress(url);
-  if (address === undefined) throw unfitValue('the URL', addressForm, url);
+  if (address === undefined) throw invalidValue('the URL', addressForm, url);
   if (given.has('one') && given.has('count')) throw new UsageError('--one is --count 1; keep one of them');
   if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs a --nick to enter it with');
   const { cert, key, ca } = values;
@@ -74,7 +74,7 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
 
 function readReason(code: number, reason: string): Values['close'] {
   const read = closing.parse(`${code}:${reason}`);
-  if (read === undefined) throw unfitValue('--close', closing.wants, reason);
+  if (read === undefined) throw invalidValue('--close', closing.expected, reason);
   return read;
 }
 

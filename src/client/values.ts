@@ -8,7 +8,7 @@ import { maxCloseReason } from '../protocol/limits.ts';
 /** Any text, the empty one, too. */
 export const text: Kind<string> = {
   placeholder: 'TEXT',
-  wants: 'a text',
+  expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),
   show: value => value,
 };
@@ -16,7 +16,7 @@ export const text: Kind<string> = {
 /** A nick, or a room: the server says which are fit. */
 export const chatName: Kind<string> = {
   placeholder: 'NAME',
-  wants: 'a name',
+  expected: 'a name',
   parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
   show: value => value,
 };
@@ -24,14 +24,14 @@ export const chatName: Kind<string> = {
 /** RFC 6455 §4.1, 10: a subprotocol's name is a token. */
 export const token: Kind<string> = {
   placeholder: 'NAME',
-  wants: 'a name without spaces or commas',
+  expected: 'a name without spaces or commas',
   parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
   show: value => value,
 };
 
 export const headerField: Kind<{ readonly name: string; readonly value: string }> = {
   placeholder: 'FIELD',
-  wants: "a header field such as 'Name: value'",
+  expected: "a header field such as 'Name: value'",
   parse(raw) {
     const [, name = '', value = ''] = typeof raw === 'string' ? (/^([^:]+):[ \t]*(.*)$/.exec(raw) ?? []) : [];
     return isToken(name) ? { name, value: value.trimEnd() } : undefined;
@@ -42,7 +42,7 @@ export const headerField: Kind<{ readonly name: string; readonly value: string }
 /** How long to wait for answers; `quiet`: until none has come for a second. */
 export const wait: Kind<number | 'quiet'> = {
   placeholder: 'TIME',
-  wants: `${duration.wants.replace(' (', ', quiet or forever (')}`,
+  expected: `${duration.expected.replace(' (', ', quiet or forever (')}`,
   parse: raw => (raw === 'quiet' ? raw : raw === 'forever' ? Number.POSITIVE_INFINITY : duration.parse(raw)),
   show: value =>
     value === 'quiet' ? value : value === Number.POSITIVE_INFINITY ? 'forever' : duration.show(value),
@@ -51,7 +51,7 @@ export const wait: Kind<number | 'quiet'> = {
 /** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */
 export const closing: Kind<{ readonly code: number; readonly reason: string }> = {
   placeholder: 'CODE[:REASON]',
-  wants: `a close code, ${sendableCloseCodes}, and maybe a reason of at most ${maxCloseReason} bytes`,
+  expected: `a close code, ${sendableCloseCodes}, and maybe a reason of at most ${maxCloseReason} bytes`,
   parse(raw) {
     const [, digits, reason = ''] = typeof raw === 'string' ? (/^(\d{4})(?::(.*))?$/.exec(raw) ?? []) : [];
     const code = Number(digits);

@@ -1,7 +1,7 @@
 /** The one table of commands: in all doors, and in `--help`, in this order. */
 
 import { readArguments } from '../options/arguments.ts';
-import { quoted, UsageError, unfitValue } from '../options/error.ts';
+import { quoted, UsageError, invalidValue } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
 import { isObject, JsonError, readJson } from '../options/json.ts';
 import { nearest } from '../options/nearest.ts';
@@ -85,7 +85,7 @@ export function readNamed(command: Command, given: Readonly<Record<string, unkno
 
 function readBase64(text: unknown): Buffer {
   const bytes = decodeBase64(text);
-  if (bytes === undefined) throw unfitValue('binary', 'bytes in base64', text);
+  if (bytes === undefined) throw invalidValue('binary', 'bytes in base64', text);
   return bytes;
 }
 
@@ -113,7 +113,7 @@ function readValue(command: Command, name: string, { kind, optional }: Parameter
   if (raw === undefined || (optional && raw === '')) {
     if (optional) return undefined;
     throw new UsageError(
-      `${command.name} wants ${kind.wants} (${hyphenated(name)}); it is: ${usage(command)}`,
+      `${command.name} wants ${kind.expected} (${hyphenated(name)}); it is: ${usage(command)}`,
     );
   }
   const texts = Array.isArray(raw) ? raw : [raw];
@@ -121,7 +121,7 @@ function readValue(command: Command, name: string, { kind, optional }: Parameter
     throw new UsageError(`${hyphenated(name)} has half a surrogate pair, which is no character; take it out`);
   }
   const value = kind.parse(raw);
-  if (value === undefined) throw unfitValue(hyphenated(name), kind.wants, raw);
+  if (value === undefined) throw invalidValue(hyphenated(name), kind.expected, raw);
   return value;
 }
 

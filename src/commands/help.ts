@@ -68,7 +68,7 @@ function ownWordHelp(name: string): string | undefined {
 export function commandHelp(command: Command): string {
   const wants = Object.entries(command.parameters).map(
     ([name, { kind, optional, orBytes }]) =>
-      `  ${kind.placeholder.padEnd(10)}  ${name}: ${kind.wants}${optional ? ', or nothing' : ''}${orBytes ? '; or bytes, with --binary FILE' : ''}`,
+      `  ${kind.placeholder.padEnd(10)}  ${name}: ${kind.expected}${optional ? ', or nothing' : ''}${orBytes ? '; or bytes, with --binary FILE' : ''}`,
   );
   const columns = Object.keys(command.columns ?? {});
   const gives = columns.length === 0 ? [] : ['', `A row has: ${columns.join(', ')}.`];

@@ -11,7 +11,7 @@ export type Target = number | Name;
 
 export const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
-  wants: 'the id of a connection such as 7, or the nick of one such as @ada',
+  expected: 'the id of a connection such as 7, or the nick of one such as @ada',
   parse(raw) {
     if (typeof raw === 'string' && raw.startsWith('@')) {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
@@ -27,14 +27,14 @@ const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'num
 
 export const id: Kind<number> = {
   placeholder: 'ID',
-  wants: 'the id of a connection such as 7',
+  expected: 'the id of a connection such as 7',
   parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
   show: String,
 };
 
 export const room: Kind<Name> = {
   placeholder: 'ROOM',
-  wants: 'the name of a room',
+  expected: 'the name of a room',
   parse(raw) {
     const name = typeof raw === 'string' ? readName(Buffer.from(raw), 'room') : '';
     return typeof name === 'string' ? undefined : name;
@@ -45,14 +45,14 @@ export const room: Kind<Name> = {
 /** What is said: any text, the empty one, too. */
 export const message: Kind<string> = {
   placeholder: 'TEXT',
-  wants: 'a text',
+  expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),
   show: value => value,
 };
 
-export const word = (placeholder: string, wants: string): Kind<string> => ({
+export const word = (placeholder: string, expected: string): Kind<string> => ({
   placeholder,
-  wants,
+  expected,
   parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
   show: value => value,
 });
@@ -60,7 +60,7 @@ export const word = (placeholder: string, wants: string): Kind<string> => ({
 /** What a handler's own command is given. */
 export const wordList: Kind<readonly string[]> = {
   placeholder: 'ARG...',
-  wants: 'words',
+  expected: 'words',
   parse: raw =>
     typeof raw === 'string' ? [raw] : Array.isArray(raw) && raw.every(isString) ? raw : undefined,
   show: words => words.join(' '),
@@ -71,21 +71,21 @@ const isString = (value: unknown) => typeof value === 'string';
 /** The value of an option: JSON has numbers and truths, too. */
 export const setting: Kind<string> = {
   placeholder: 'VALUE',
-  wants: 'a value as on the command line, several with commas',
+  expected: 'a value as on the command line, several with commas',
   parse: raw => (['string', 'number', 'boolean'].includes(typeof raw) ? String(raw) : undefined),
   show: value => value,
 };
 
 export const closeCode: Kind<number> = {
   placeholder: 'CODE',
-  wants: `a close code, ${sendableCloseCodes}`,
+  expected: `a close code, ${sendableCloseCodes}`,
   parse: raw => (/^\d{4}$/.test(wordOf(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
   show: String,
 };
 
 export const closeReason: Kind<string> = {
   placeholder: 'REASON',
-  wants: `a reason of at most ${maxCloseReason} bytes`,
+  expected: `a reason of at most ${maxCloseReason} bytes`,
   parse: raw => (typeof raw === 'string' && Buffer.byteLength(raw) <= maxCloseReason ? raw : undefined),
   show: value => value,
 };

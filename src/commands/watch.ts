@@ -15,7 +15,7 @@ import { findConnection, id, type Target, target } from './values.ts';
 /** One, all or none. */
 const traced: Kind<number | 'all' | 'off'> = {
   placeholder: 'ID|all|off',
-  wants: 'the id of a connection such as 7, all, or off',
+  expected: 'the id of a connection such as 7, all, or off',
   parse: raw => (raw === 'all' || raw === 'off' ? raw : id.parse(raw)),
   show: String,
 };

@@ -51,7 +51,7 @@ function makeProgramHandlers(server: Server): readonly Handler[] {
 export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
   if (handlers.has(defaultHandler)) return;
   const known = [...handlers.keys()].join(', ');
-  throw new UsageError(`--default-handler wants one of ${known}, not ${quoted(defaultHandler)}`);
+  throw new UsageError(`--default-handler must be one of ${known}, not ${quoted(defaultHandler)}`);
 }
 
 /** The server listens. */

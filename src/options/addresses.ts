@@ -63,7 +63,7 @@ export interface Peers {
 /** A network, an address, or all who come over a Unix socket. */
 export const peers: Kind<Peers> = {
   placeholder: 'CIDR',
-  wants: 'an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, or unix',
+  expected: 'an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, or unix',
   parse(raw) {
     if (raw === 'unix') return { text: raw, network: undefined };
     const network = typeof raw === 'string' ? parseNetwork(raw) : undefined;
@@ -75,7 +75,7 @@ export const peers: Kind<Peers> = {
 /** The host of a listener. */
 export const host: Kind<string> = {
   placeholder: 'ADDR',
-  wants: 'an address such as 127.0.0.1, ::1 or localhost',
+  expected: 'an address such as 127.0.0.1, ::1 or localhost',
   parse: parseHost,
   show: value => value,
 };
@@ -83,7 +83,7 @@ export const host: Kind<string> = {
 /** An origin as browsers send it in the `Origin` field. */
 export const origin: Kind<string> = {
   placeholder: 'URL',
-  wants: 'an origin such as https://example.com or null, without path or wildcard',
+  expected: 'an origin such as https://example.com or null, without path or wildcard',
   parse: raw => (typeof raw === 'string' ? parseOrigin(raw) : undefined),
   show: value => value,
 };
@@ -91,7 +91,7 @@ export const origin: Kind<string> = {
 /** Origins to admit: one, all below a domain, or those of the server's own pages. */
 export const originRule: Kind<string> = {
   placeholder: 'ORIGIN',
-  wants:
+  expected:
     'an origin such as https://example.com, capacitor://localhost or null, without path; *.example.com; or same',
   parse: raw => (typeof raw === 'string' ? parseOriginRule(raw) : undefined),
   show: value => value,

@@ -1,5 +1,5 @@
 import minimist from 'minimist';
-import { quoted, UsageError, unfitValue } from './error.ts';
+import { invalidValue, quoted, UsageError } from './error.ts';
 import { nearest } from './nearest.ts';
 import { bySpelling, flagName, type Given, givenTwice, isFlag, type OptionTable } from './option.ts';
 
@@ -106,7 +106,7 @@ function readOptionWord<Name extends string>(
   if (isFlag(options[name])) {
     if (value !== undefined) throw new UsageError(`${label} takes no value; leave ${quoted(value)} out`);
   } else if (value === undefined && (next === undefined || startsOption(next))) {
-    throw unfitValue(label, options[name].kind.wants, next);
+    throw invalidValue(label, options[name].kind.expected, next);
   }
   return { name, label, value };
 }

@@ -1,5 +1,5 @@
 import type { InheritedAddress } from './addresses.ts';
-import { quoted, UsageError, unfitValue } from './error.ts';
+import { invalidValue, quoted, UsageError } from './error.ts';
 import { firstInherited } from './listenUrl.ts';
 import { nearest } from './nearest.ts';
 import { bySpelling, type Given, givenTwice, isFlag, type Option } from './option.ts';
@@ -81,7 +81,7 @@ function unknownVariable(variable: string): UsageError {
 export function inheritedSockets(env: Environment, pid: number): InheritedAddress[] {
   if (env['LISTEN_PID'] !== String(pid)) return [];
   const number = env['LISTEN_FDS'] ?? '';
-  if (!/^[0-9]{1,3}$/.test(number)) throw unfitValue('LISTEN_FDS', 'a number of sockets', number);
+  if (!/^[0-9]{1,3}$/.test(number)) throw invalidValue('LISTEN_FDS', 'a number of sockets', number);
   return Array.from({ length: Number(number) }, (_, at) => ({
     transport: 'inherited',
     fd: firstInherited + at,

@@ -11,10 +11,13 @@ export class UsageError extends Error {
 
 const longestQuote = 80;
 
-/** The error for `raw` as the value of what is called `label`, which wants something else. */
-export function unfitValue(label: string, wants: string, raw: unknown): UsageError {
-  const instead = raw === undefined || raw === '' ? 'but none is given' : `not ${quoted(raw)}`;
-  return new UsageError(`${label} wants ${wants}, ${instead}`);
+/** The error for a value that is missing or invalid. @param label how messages call the option: `--port`, `PORT` */
+export function invalidValue(label: string, expected: string, raw: unknown): UsageError {
+  return new UsageError(
+    raw === undefined || raw === ''
+      ? `${label} needs a value: ${expected}`
+      : `${label} must be ${expected}, not ${quoted(raw)}`,
+  );
 }
 
 /** `value` as it may stand in a message: quoted, control characters escaped, cut when long. */

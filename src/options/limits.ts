@@ -27,7 +27,7 @@ export const limitOptions = {
     kind: size,
     default: defaults.maxBuffered,
     group: 'Limits',
-    help: 'disconnect a client with more unsent than this',
+    help: 'unsent bytes before a client is cut off',
   },
   maxMemory: {
     kind: size,
@@ -82,7 +82,7 @@ export const limitOptions = {
     kind: duration,
     default: defaults.pollTimeout,
     group: 'Timeouts',
-    help: 'end an HTTP polling session after this silence',
+    help: 'silence that ends an HTTP polling session',
   },
   drainTimeout: {
     kind: duration,

@@ -74,13 +74,13 @@ function readGreeting(greeting: 'lines' | 'greet', value: string): ListenOptions
 
 function readMode(value: string): ListenOptions {
   if (!/^0?[0-7]{3}$/.test(value))
-    throw new UsageError(`a listener's mode wants three octal digits such as 660, not ${quoted(value)}`);
+    throw new UsageError(`a listener's mode must be three octal digits such as 660, not ${quoted(value)}`);
   return { mode: Number.parseInt(value, 8) };
 }
 
 function readGroup(value: string): ListenOptions {
   if (!/^[\w.][\w.-]*\$?$/.test(value))
-    throw new UsageError(`a listener's group wants a name or a number, not ${quoted(value)}`);
+    throw new UsageError(`a listener's group must be a name or a number, not ${quoted(value)}`);
   return { group: value };
 }
 
@@ -105,7 +105,7 @@ function showListenUrl(address: ListenAddress): string {
 
 export const listenUrl: Kind<ListenAddress> = {
   placeholder: 'URL',
-  wants: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${longestUnixPath} bytes)`,
+  expected: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${longestUnixPath} bytes)`,
   parse: parseListenUrl,
   show: showListenUrl,
 };

@@ -9,7 +9,7 @@ export const moduleOptions = {
     default: '',
     group: 'Modules',
     needsRestart: true,
-    help: 'load the JavaScript modules in this folder',
+    help: 'load the modules in this folder',
   },
   watch: {
     kind: flag,
@@ -29,7 +29,7 @@ export const moduleOptions = {
     alias: 'probation',
     default: defaults.rollbackWindow,
     group: 'Modules',
-    help: 'roll back a new version that throws this early',
+    help: 'roll back a version that throws this early',
   },
   handlerTimeout: {
     kind: duration,

@@ -1,5 +1,5 @@
 /** What an option is: both programs' tables are made of these, and read by the same rules. */
-import { UsageError, unfitValue } from './error.ts';
+import { invalidValue, UsageError } from './error.ts';
 import { isWellFormed } from './text.ts';
 import type { Kind } from './values.ts';
 
@@ -106,7 +106,7 @@ export function readOption(option: Option, given: Given | undefined): unknown {
     }
     const value = parseLabelled(option, label, currentValue(option, one));
     if (value !== undefined) return value;
-    throw unfitValue(label, option.kind.wants, one);
+    throw invalidValue(label, option.kind.expected, one);
   };
   if (option.repeatable === undefined) return readOne(raw);
   return Array.isArray(raw) ? raw.map(readOne) : [readOne(raw)];

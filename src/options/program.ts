@@ -60,7 +60,7 @@ function parseProgram(raw: unknown): ProgramEntry | undefined {
 /** A program as a handler. */
 export const program: Kind<ProgramEntry> = {
   placeholder: 'CMD',
-  wants:
+  expected:
     'NAME=COMMAND or NAME:FORMAT=COMMAND, with line, null, length or json for FORMAT, and plain words for COMMAND (what a shell would expand or obey is quoted, or the command is sh -c)',
   // Commands may have commas.
   separator: '\n',
@@ -71,7 +71,7 @@ export const program: Kind<ProgramEntry> = {
 /** The name of an environment variable. */
 export const variableName: Kind<string> = {
   placeholder: 'NAME',
-  wants: 'the name of an environment variable such as LANG',
+  expected: 'the name of an environment variable such as LANG',
   parse: raw => (typeof raw === 'string' && /^[A-Za-z_]\w*$/.test(raw) ? raw : undefined),
   show: name => name,
 };
@@ -111,6 +111,6 @@ export const programOptions = {
     kind: duration,
     default: defaults.execGrace,
     group: 'Programs',
-    help: 'grace before SIGTERM, and again before SIGKILL',
+    help: 'grace before SIGTERM, and before SIGKILL',
   },
 } as const satisfies OptionTable;

@@ -93,7 +93,7 @@ export const table = {
     kind: historyBound,
     default: { messages: 100, bytes: maxHistoryBytes },
     group: 'Chat',
-    help: 'messages replayed on join: a number or a size',
+    help: 'messages (or bytes) replayed on join',
   },
   historyRotate: {
     kind: size,
@@ -129,7 +129,7 @@ export const table = {
     default: '',
     needsRestart: true,
     group: 'Commands',
-    help: 'folder to take commands from, as *.cmd files',
+    help: 'folder to read commands from, as *.cmd',
   },
   stdin: {
     kind: flag,

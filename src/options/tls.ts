@@ -6,7 +6,7 @@ import { choice, flag, type Kind } from './values.ts';
 /** A file in the PEM format; whoever uses it reads it. */
 export const pemFile: Kind<string> = {
   placeholder: 'FILE',
-  wants: 'the path of a file',
+  expected: 'the path of a file',
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
   show: path => path,
 };
@@ -62,13 +62,15 @@ export function checkTls({ tlsCert, tlsKey, tlsCa, tlsClient, tlsOnly }: TlsValu
     throw new UsageError(`--tls-cert and --tls-key come in pairs, but ${given}`);
   }
   if (tlsCert.length === 0) {
-    if (tlsOnly) throw new UsageError('--tls-only wants a certificate; give --tls-cert and --tls-key');
+    if (tlsOnly) throw new UsageError('--tls-only needs a certificate; give --tls-cert and --tls-key');
     if (tlsClient !== 'off') {
-      throw new UsageError(`--tls-client ${tlsClient} wants a certificate; give --tls-cert and --tls-key`);
+      throw new UsageError(`--tls-client ${tlsClient} needs a certificate; give --tls-cert and --tls-key`);
     }
   }
   if (tlsClient !== 'off' && tlsCa.length === 0) {
-    throw new UsageError(`--tls-client ${tlsClient} wants to know who signs them; give --tls-ca`);
+    throw new UsageError(
+      `--tls-client ${tlsClient} needs the CA that signs client certificates; give --tls-ca`,
+    );
   }
   if (tlsClient === 'off' && tlsCa.length > 0) {
     throw new UsageError('--tls-ca is for client certificates; add --tls-client ask or require');

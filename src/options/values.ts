@@ -6,8 +6,8 @@ import { maxHistoryBytes } from '../protocol/limits.ts';
 export interface Kind<T> {
   /** What stands for the value in `--help`; empty for a flag, which takes none. */
   readonly placeholder: string;
-  /** What a value must be, to follow the word "wants". */
-  readonly wants: string;
+  /** What a value must be: completes the sentence "--port must be …". */
+  readonly expected: string;
   /** What stands between several values in one environment variable; a comma, if not given. */
   readonly separator?: string;
   /** The value that `raw`, a string or a JSON value, stands for; undefined when it is unfit. */
@@ -68,7 +68,7 @@ function showMeasure(value: number, units: Units): string {
 /** A TCP port; 0 leaves the choice to the system. */
 export const port: Kind<number> = {
   placeholder: 'N',
-  wants: 'a number from 0 to 65535',
+  expected: 'a number from 0 to 65535',
   parse: raw => parseWholeNumber(raw, 65_535),
   show: String,
 };
@@ -76,7 +76,7 @@ export const port: Kind<number> = {
 /** A number of things; 0 switches the limit off and stays 0. */
 export const count: Kind<number> = {
   placeholder: 'N',
-  wants: 'a whole number such as 1000',
+  expected: 'a whole number such as 1000',
   parse: raw => parseWholeNumber(raw, Number.MAX_SAFE_INTEGER),
   show: String,
 };
@@ -84,7 +84,7 @@ export const count: Kind<number> = {
 /** A number of things, or half of what there is; 0 switches the limit off and stays 0. */
 export const countOrHalf: Kind<number | 'half'> = {
   placeholder: 'N',
-  wants: 'a whole number such as 1000, or half',
+  expected: 'a whole number such as 1000, or half',
   parse: raw => (raw === 'half' ? raw : count.parse(raw)),
   show: String,
 };
@@ -92,7 +92,7 @@ export const countOrHalf: Kind<number | 'half'> = {
 /** A limit in bytes, KB and KiB both being 1024; 0 switches it off and becomes Infinity. */
 export const size: Kind<number> = {
   placeholder: 'SIZE',
-  wants: 'a size such as 16MB or 512KB',
+  expected: 'a size such as 16MB or 512KB',
   parse(raw) {
     const bytes = parseMeasure(raw, sizeUnits, Number.MAX_SAFE_INTEGER);
     return bytes === 0 ? Number.POSITIVE_INFINITY : bytes;
@@ -103,7 +103,7 @@ export const size: Kind<number> = {
 /** A time in milliseconds, written in seconds when it has no unit; 0 switches the limit off and stays 0. */
 export const duration: Kind<number> = {
   placeholder: 'TIME',
-  wants: 'a time such as 30s, 500ms or 2m (at most 24 days)',
+  expected: 'a time such as 30s, 500ms or 2m (at most 24 days)',
   parse: raw => parseMeasure(raw, durationUnits, longestDuration),
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
@@ -112,7 +112,7 @@ export const duration: Kind<number> = {
 export function directory(none: string): Kind<string> {
   return {
     placeholder: 'DIR',
-    wants: `the path of a folder, or ${none}`,
+    expected: `the path of a folder, or ${none}`,
     parse(raw) {
       if (typeof raw !== 'string' || raw === '' || raw.includes('\0')) return undefined;
       return raw === none ? '' : raw;
@@ -124,7 +124,7 @@ export function directory(none: string): Kind<string> {
 /** What a handler may be called, where it is not known yet which there are: a token (RFC 6455 §4.1, 10). */
 export const handlerName: Kind<string> = {
   placeholder: 'NAME',
-  wants: 'the name of a handler',
+  expected: 'the name of a handler',
   parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
   show: name => name,
 };
@@ -132,7 +132,7 @@ export const handlerName: Kind<string> = {
 /** A file; `auto` for the usual one, `none` for no file. One that is called so is `./auto`. */
 export const file: Kind<string> = {
   placeholder: 'FILE',
-  wants: 'the path of a file, auto or none',
+  expected: 'the path of a file, auto or none',
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
   show: path => path,
 };
@@ -140,7 +140,7 @@ export const file: Kind<string> = {
 /** A file to be read as it is; `-` is stdin. Empty: none. */
 export const bytesFile: Kind<string> = {
   placeholder: 'FILE',
-  wants: 'the path of a file, or -',
+  expected: 'the path of a file, or -',
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
   show: path => path,
 };
@@ -148,7 +148,7 @@ export const bytesFile: Kind<string> = {
 /** What is remembered: a number of messages, or so many bytes of them; 0 is nothing. */
 export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
   placeholder: 'N|SIZE',
-  wants: 'a number of messages such as 100, or a size such as 64KB',
+  expected: 'a number of messages such as 100, or a size such as 64KB',
   parse(raw) {
     const messages = count.parse(raw);
     if (messages !== undefined) return { messages, bytes: maxHistoryBytes };
@@ -161,7 +161,7 @@ export const historyBound: Kind<{ readonly messages: number; readonly bytes: num
 /** Given or not; in JSON true or false. */
 export const flag: Kind<boolean> = {
   placeholder: '',
-  wants: 'true or false',
+  expected: 'true or false',
   parse: raw => (typeof raw === 'boolean' ? raw : undefined),
   show: String,
 };
@@ -171,7 +171,7 @@ export function choice<const Word extends string>(words: readonly Word[], placeh
   const last = words.at(-1) ?? '';
   return {
     placeholder,
-    wants: words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${last}` : last,
+    expected: words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${last}` : last,
     parse: raw => words.find(word => word === raw),
     show: word => word,
   };

@@ -168,9 +168,19 @@ describe('with the token', () => {
       400,
       /__proto__/,
     ],
-    ['a number for the text', post('/api/broadcast', authorized + json, '{"text": 1}'), 400, /wants a text/],
-    ['a huge id', post('/api/send', authorized + json, '{"to": 1e308, "text": "in"}'), 400, /wants the id/],
-    ['a negative id', post('/api/send', authorized + json, '{"to": -1, "text": "in"}'), 400, /wants the id/],
+    [
+      'a number for the text',
+      post('/api/broadcast', authorized + json, '{"text": 1}'),
+      400,
+      /must be a text/,
+    ],
+    ['a huge id', post('/api/send', authorized + json, '{"to": 1e308, "text": "in"}'), 400, /must be the id/],
+    [
+      'a negative id',
+      post('/api/send', authorized + json, '{"to": -1, "text": "in"}'),
+      400,
+      /must be the id/,
+    ],
     [
       'one that is not there',
       post('/api/send', authorized + json, '{"to": 999999999, "text": "in"}'),

@@ -36,7 +36,7 @@ describe('where no server is', () => {
     const wrong: [string[], RegExp][] = [
       [['lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
       [['help', 'lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
-      [['send', 'x', 'y'], /^pollywog: to wants the id/],
+      [['send', 'x', 'y'], /^pollywog: to must be the id/],
       [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
       [
         ['broadcast', '--binary', join(folder, 'missing')],

@@ -44,24 +44,24 @@ describe('a call in words', () => {
       /^send wants the id of a connection such as 7, or the nick .* \(to\); it is: send ID\|@NICK TEXT$/,
     ],
     ['send 7', 'send wants a text (text); it is: send ID|@NICK TEXT'],
-    ['send seven hi', /^to wants the id .* not "seven"$/],
-    ['send -7 hi', /^to wants/],
-    ['send 7.0 hi', /^to wants/],
-    ['send 1e1 hi', /^to wants/],
-    ['send 9999999999 hi', /^to wants/],
-    ['send @ hi', /^to wants/],
-    [`send @${'x'.repeat(200)} hi`, /^to wants .*\.\.\.$/],
+    ['send seven hi', /^to must be the id .* not "seven"$/],
+    ['send -7 hi', /^to must be/],
+    ['send 7.0 hi', /^to must be/],
+    ['send 1e1 hi', /^to must be/],
+    ['send 9999999999 hi', /^to must be/],
+    ['send @ hi', /^to must be/],
+    [`send @${'x'.repeat(200)} hi`, /^to must be .*\.\.\.$/],
     ['list all', '"all" is too much; it is: list'],
-    ['disconnect 7 1005', /^code wants a close code/],
-    ['disconnect 7 1015', /^code wants a close code/],
-    ['disconnect 7 5000', /^code wants a close code/],
+    ['disconnect 7 1005', /^code must be a close code/],
+    ['disconnect 7 1015', /^code must be a close code/],
+    ['disconnect 7 5000', /^code must be a close code/],
     [
       'disconnect 7 1006',
-      'code wants a close code, 1000 to 1003, 1007 to 1014 or 3000 to 4999 (no other may be sent), not "1006"',
+      'code must be a close code, 1000 to 1003, 1007 to 1014 or 3000 to 4999 (no other may be sent), not "1006"',
     ],
-    ['disconnect 7 1004', /^code wants a close code/],
-    ['disconnect 7 2999', /^code wants a close code/],
-    [`disconnect 7 1000 ${'\u00e9'.repeat(62)}`, /^reason wants a reason of at most 123 bytes/],
+    ['disconnect 7 1004', /^code must be a close code/],
+    ['disconnect 7 2999', /^code must be a close code/],
+    [`disconnect 7 1000 ${'\u00e9'.repeat(62)}`, /^reason must be a reason of at most 123 bytes/],
   ];
   for (const [line, message] of refused) {
     test(`${line.slice(0, 40)}: is refused`, () => assert.throws(() => words(line), usageError(message)));
@@ -83,21 +83,21 @@ describe('a call by names', () => {
     ['disconnect', { id: 7, reson: 'x' }, 'disconnect takes no "reson"; did you mean reason?'],
     ['send', JSON.parse('{"to": 7, "text": "x", "__proto__": {"a": 1}}'), /^send takes no "__proto__"/],
     ['send', { to: 7, text: 'x', constructor: 1 }, /^send takes no "constructor"/],
-    ['send', { to: 7, text: 12 }, 'text wants a text, not 12'],
-    ['send', { to: 7, text: null }, 'text wants a text, not null'],
-    ['send', { to: [7], text: 'x' }, /^to wants/],
-    ['send', { to: { id: 7 }, text: 'x' }, /^to wants/],
-    ['send', { to: 1e300, text: 'x' }, /^to wants/],
-    ['send', { to: -1, text: 'x' }, /^to wants/],
-    ['send', { to: 7.5, text: 'x' }, /^to wants/],
-    ['send', { to: true, text: 'x' }, /^to wants/],
+    ['send', { to: 7, text: 12 }, 'text must be a text, not 12'],
+    ['send', { to: 7, text: null }, 'text must be a text, not null'],
+    ['send', { to: [7], text: 'x' }, /^to must be/],
+    ['send', { to: { id: 7 }, text: 'x' }, /^to must be/],
+    ['send', { to: 1e300, text: 'x' }, /^to must be/],
+    ['send', { to: -1, text: 'x' }, /^to must be/],
+    ['send', { to: 7.5, text: 'x' }, /^to must be/],
+    ['send', { to: true, text: 'x' }, /^to must be/],
     ['send', { to: 7, text: 'x', binary: 'AP8=' }, 'text or bytes: give one of the two'],
-    ['send', { to: 7, binary: 'AP8' }, 'binary wants bytes in base64, not "AP8"'],
-    ['send', { to: 7, binary: '????' }, /^binary wants bytes in base64/],
-    ['send', { to: 7, binary: 12 }, /^binary wants bytes in base64/],
+    ['send', { to: 7, binary: 'AP8' }, 'binary must be bytes in base64, not "AP8"'],
+    ['send', { to: 7, binary: '????' }, /^binary must be bytes in base64/],
+    ['send', { to: 7, binary: 12 }, /^binary must be bytes in base64/],
     ['publish', { room: 'pond', binary: 'AP8=' }, /^publish wants a text/],
-    ['publish', { room: ['pond'], text: 'x' }, /^room wants the name of a room/],
-    ['publish', { room: '\0', text: 'x' }, /^room wants the name of a room/],
+    ['publish', { room: ['pond'], text: 'x' }, /^room must be the name of a room/],
+    ['publish', { room: '\0', text: 'x' }, /^room must be the name of a room/],
     ['list', { binary: '' }, 'list takes no bytes; it is: list'],
   ];
   for (const [name, given, message] of refused) {
@@ -189,7 +189,7 @@ describe('the names of commands', () => {
       assert.ok(lines[index]?.startsWith(`  ${usage(command)}  `));
       assert.ok(commandHelp(command).includes(command.help));
       for (const { kind } of Object.values(command.parameters))
-        assert.ok(commandHelp(command).includes(kind.wants));
+        assert.ok(commandHelp(command).includes(kind.expected));
       assert.equal(paths[`/api/${command.name}`]?.post.operationId, command.name);
     }
   });

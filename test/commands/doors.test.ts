@@ -101,7 +101,7 @@ const cases: readonly Case[] = [
   {
     words: ['send', 'ada', 'hi'],
     exit: 2,
-    says: 'to wants the id of a connection such as #, or the nick of one such as @ada, not "ada"\n',
+    says: 'to must be the id of a connection such as #, or the nick of one such as @ada, not "ada"\n',
   },
   { words: ['publish', 'pond', 'back', 'soon'], says: 'sent: #\n', seen: ({ ada }) => ada.hear() },
   { words: ['publish', 'nowhere', 'hm'], says: 'sent: #\n' },
@@ -126,7 +126,7 @@ const cases: readonly Case[] = [
   },
   { words: ['ping', ids.echo], meanwhile: answerPing, says: /^id: #\nmilliseconds: #\n$/ },
   { words: ['ping', '@newt'], exit: 1, says: 'connection # has no pings\n' },
-  { words: ['disconnect', ids.victim, '999'], exit: 2, says: /^code wants a close code, .* not "#"\n$/ },
+  { words: ['disconnect', ids.victim, '999'], exit: 2, says: /^code must be a close code, .* not "#"\n$/ },
   {
     words: ['disconnect', ids.victim, '4001', 'that', 'is', 'enough'],
     says: 'closed: #\n',
@@ -138,7 +138,7 @@ const cases: readonly Case[] = [
   },
   { words: ['why', '777'], exit: 1, says: /^no connection # is among the last/ },
   { words: ['why', ids.echo], says: /^id: #\nwhy: it has not ended\n/ },
-  { words: ['why', '@ada'], exit: 2, says: /^id wants the id of a connection/ },
+  { words: ['why', '@ada'], exit: 2, says: /^id must be the id of a connection/ },
   { words: ['trace', ids.echo], says: 'traced:\n#\n' },
   { words: ['trace', 'all'], says: 'traced: all\n' },
   { words: ['trace', 'off'], says: 'traced: -\n' },
@@ -151,7 +151,7 @@ const cases: readonly Case[] = [
     says: /no option "max-mesage"; did you mean max-message\?/,
   },
   { words: ['set', 'port', '1'], exit: 2, says: /^port cannot be changed while the server runs/ },
-  { words: ['set', 'max-message', 'big'], exit: 2, says: /^max-message wants a size/ },
+  { words: ['set', 'max-message', 'big'], exit: 2, says: /^max-message must be a size/ },
   {
     words: ['set', 'log-file', '/nowhere/a.log'],
     exit: 2,

@@ -172,9 +172,9 @@ describe('change', () => {
     await refuses('max-mesage', '1', 'there is no option "max-mesage"; did you mean max-message?');
     await refuses('help', 'true', 'there is no option "help"');
     await refuses('port', '1', 'port cannot be changed while the server runs; it takes a restart');
-    await refuses('max-message', 'lots', 'max-message wants a size such as 16MB or 512KB, not "lots"');
-    await refuses('no-self', 'yes', 'no-self wants true or false, not "yes"');
-    await refuses('default-handler', 'chess', 'default-handler wants echo or broadcast, not "chess"');
+    await refuses('max-message', 'lots', 'max-message must be a size such as 16MB or 512KB, not "lots"');
+    await refuses('no-self', 'yes', 'no-self must be true or false, not "yes"');
+    await refuses('default-handler', 'chess', 'default-handler must be echo or broadcast, not "chess"');
     assert.equal(server.configuration, configuration);
   });
 

@@ -92,7 +92,7 @@ test('systemd finds nothing wrong with the units', () => {
 test('man shows the manual pages, without a warning', () => {
   for (const [page, words] of [
     ['man1/pollywog.1', ['--max-message', 'SIGNALS', 'defaultconfig']],
-    ['man1/pollywog-client.1', ['--nick', '128 and more']],
+    ['man1/pollywog-client.1', ['--nick', '128+N ended by signal N']],
     ['man5/pollywog.json.5', ['"max-message": "1MB"']],
     ...subjects().map(
       subject =>

@@ -218,15 +218,15 @@ describe('the server', () => {
     const missing = await run('--handlers', '/nowhere/at/all');
     assert.deepEqual(missing, {
       code: 2,
-      errors: 'pollywog: --handlers wants a folder that can be read, not "/nowhere/at/all": there is none\n',
+      errors: 'pollywog: --handlers must be a readable folder, not "/nowhere/at/all": there is none\n',
     });
     const folder = newFolder({ 'quiz.mjs': fine });
     assert.deepEqual(await run('--handlers', join(folder.path, 'quiz.mjs')), {
       code: 2,
-      errors: `pollywog: --handlers wants a folder that can be read, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
+      errors: `pollywog: --handlers must be a readable folder, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
     });
     const odd = await run('--handlers', folder.path, '--default-handler', 'quizz');
-    assert.deepEqual([odd.code, odd.errors.includes('--default-handler wants one of echo, ')], [2, true]);
+    assert.deepEqual([odd.code, odd.errors.includes('--default-handler must be one of echo, ')], [2, true]);
   });
 
   test('reloads at SIGHUP, all or nothing, and says what came of it', async t => {

@@ -101,7 +101,7 @@ describe('flags', () => {
     for (const word of ['0', 'false', ''])
       assert.equal(read([], { POLLYWOG_NO_SELF: word }).includeSender, true);
     assert.equal(read(['--no-self'], { POLLYWOG_NO_SELF: 'false' }).includeSender, false);
-    refuses([], 'POLLYWOG_NO_SELF wants true or false, not "yes"', { POLLYWOG_NO_SELF: 'yes' });
+    refuses([], 'POLLYWOG_NO_SELF must be true or false, not "yes"', { POLLYWOG_NO_SELF: 'yes' });
   });
 
   test('have none where they are to be answered at once', () => {
@@ -111,12 +111,12 @@ describe('flags', () => {
 });
 
 test('--default-handler names a handler that there is; with modules, any name, as nobody knows theirs yet', () => {
-  refuses(['--default-handler', 'quiz'], '--default-handler wants echo, chat or tpacket, not "quiz"');
+  refuses(['--default-handler', 'quiz'], '--default-handler must be echo, chat or tpacket, not "quiz"');
   assert.equal(read(['--default-handler', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
   assert.equal(read(['--default-handler', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
   refuses(
     ['--default-handler', 'a quiz', '--handlers', 'here'],
-    '--default-handler wants the name of a handler, not "a quiz"',
+    '--default-handler must be the name of a handler, not "a quiz"',
   );
 });
 
@@ -151,7 +151,7 @@ describe('listeners', () => {
     assert.deepEqual(read([], { PORT: '1', POLLYWOG_PORT: '' }).listeners, [tcp('::', 1)]);
     assert.deepEqual(read(['-p', '3'], { PORT: '1', POLLYWOG_PORT: '2' }).listeners, [tcp('::', 3)]);
     assert.deepEqual(read([], { PORT: '' }).listeners, [tcp('::', 8080)]);
-    refuses([], 'PORT wants a number from 0 to 65535, not "tcp://10.0.0.1:80"', {
+    refuses([], 'PORT must be a number from 0 to 65535, not "tcp://10.0.0.1:80"', {
       PORT: 'tcp://10.0.0.1:80',
     });
   });
@@ -179,7 +179,7 @@ describe('what Kubernetes says of services', () => {
 
   test('has exactly that form', () => {
     for (const word of ['tcp://10.0.0.1', 'http://10.0.0.1:80', 'tcp://10.0.0.1:80/', ' tcp://10.0.0.1:80']) {
-      assert.throws(() => read([], { POLLYWOG_PORT: word }), /^UsageError: POLLYWOG_PORT wants a number/);
+      assert.throws(() => read([], { POLLYWOG_PORT: word }), /^UsageError: POLLYWOG_PORT must be a number/);
     }
     assert.throws(() => read([], { POLLYWOG_PROT: 'tcp://10.0.0.1:80' }), /did you mean POLLYWOG_PORT/);
     assert.throws(() => read([], { POLLYWOG_SERVICE_HOSTS: '1' }), /unknown environment variable/);
@@ -227,8 +227,8 @@ describe('what is unknown', () => {
   });
 
   test('is told from a value that is odd', () => {
-    refuses(['--log-level=a\nb=c'], '--log-level wants error, warn, info or debug, not "a\\nb=c"');
-    refuses(['-p=a\nb'], '--port wants a number from 0 to 65535, not "a\\nb"');
+    refuses(['--log-level=a\nb=c'], '--log-level must be error, warn, info or debug, not "a\\nb=c"');
+    refuses(['-p=a\nb'], '--port must be a number from 0 to 65535, not "a\\nb"');
   });
 
   test('is quoted when it is not plain, and cut when it is long', () => {

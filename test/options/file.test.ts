@@ -149,15 +149,21 @@ describe('what is wrong', () => {
     }
   });
 
-  test('with a value, is told with what is wanted', () => {
-    refuses('{"port": 70000}', `port in ${path} wants a number from 0 to 65535, not 70000`);
-    refuses('{"port": []}', `port in ${path} wants a number from 0 to 65535, but none is given`);
-    refuses('{"port": [1, null]}', `port in ${path} wants a number from 0 to 65535, not null`);
-    refuses('{"port": 80.5}', `port in ${path} wants a number from 0 to 65535, not 80.5`);
-    refuses('{"no-self": "true"}', `no-self in ${path} wants true or false, not "true"`);
-    refuses('{"max-message": [1]}', `max-message in ${path} wants a size such as 16MB or 512KB, not [1]`);
-    refuses('{"log-level": {"a": 1}}', `log-level in ${path} wants error, warn, info or debug, not {"a":1}`);
-    refuses('{"default-handler": "chess"}', `default-handler in ${path} wants echo or tpacket, not "chess"`);
+  test('with a value, is refused, and the error says what is expected', () => {
+    refuses('{"port": 70000}', `port in ${path} must be a number from 0 to 65535, not 70000`);
+    refuses('{"port": []}', `port in ${path} needs a value: a number from 0 to 65535`);
+    refuses('{"port": [1, null]}', `port in ${path} must be a number from 0 to 65535, not null`);
+    refuses('{"port": 80.5}', `port in ${path} must be a number from 0 to 65535, not 80.5`);
+    refuses('{"no-self": "true"}', `no-self in ${path} must be true or false, not "true"`);
+    refuses('{"max-message": [1]}', `max-message in ${path} must be a size such as 16MB or 512KB, not [1]`);
+    refuses(
+      '{"log-level": {"a": 1}}',
+      `log-level in ${path} must be error, warn, info or debug, not {"a":1}`,
+    );
+    refuses(
+      '{"default-handler": "chess"}',
+      `default-handler in ${path} must be echo or tpacket, not "chess"`,
+    );
   });
 });
 

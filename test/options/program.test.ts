@@ -89,10 +89,10 @@ test('--default-handler may name a program, and no two handlers have one name', 
   assert.equal(read('--exec-shared', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
   assert.throws(() => read('--default-handler', 'x'), {
     name: 'UsageError',
-    message: /^--default-handler wants echo or chat,/,
+    message: /^--default-handler must be echo or chat,/,
   });
   assert.throws(() => read('--exec', 'x=cat', '--default-handler', 'y'), {
-    message: /wants echo, chat or x,/,
+    message: /must be echo, chat or x,/,
   });
   const taken = { name: 'UsageError', message: /^there is a handler "\w+" already; / };
   assert.throws(() => read('--exec', 'echo=cat'), taken);

@@ -165,7 +165,7 @@ function program(field: 'exec' | 'execShared'): (typeof valued)[string] {
     first: ['cat=/bin/cat', [cat]],
     second: ["t.2:json=tee -a 'a, b'", [{ name: 't.2', format: 'json', words, command: "tee -a 'a, b'" }]],
     unfit: 'cat',
-    wants: table[field].kind.wants,
+    wants: table[field].kind.expected,
   };
 }
 
@@ -239,18 +239,18 @@ for (const [name, option] of optionEntries) {
     });
 
     test('an unfit value is refused wherever it comes from', () => {
-      refuses([flag, unfit], `${flag} wants ${wants}, not ${JSON.stringify(unfit)}`);
-      refuses([`${flag}=${unfit}`], `${flag} wants ${wants}, not ${JSON.stringify(unfit)}`);
-      refuses([], `${variable} wants ${wants}, not ${JSON.stringify(unfit)}`, { [variable]: unfit });
+      refuses([flag, unfit], `${flag} must be ${wants}, not ${JSON.stringify(unfit)}`);
+      refuses([`${flag}=${unfit}`], `${flag} must be ${wants}, not ${JSON.stringify(unfit)}`);
+      refuses([], `${variable} must be ${wants}, not ${JSON.stringify(unfit)}`, { [variable]: unfit });
     });
 
     test('a missing value is refused', () => {
-      refuses([flag], `${flag} wants ${wants}, but none is given`);
-      refuses([flag, '--'], `${flag} wants ${wants}, but none is given`);
-      refuses([`${flag}=`], `${flag} wants ${wants}, but none is given`);
-      refuses([flag, ''], `${flag} wants ${wants}, but none is given`);
-      refuses([flag, '-1'], `${flag} wants ${wants}, not "-1"`);
-      refuses([flag, '--no-self'], `${flag} wants ${wants}, not "--no-self"`);
+      refuses([flag], `${flag} needs a value: ${wants}`);
+      refuses([flag, '--'], `${flag} needs a value: ${wants}`);
+      refuses([`${flag}=`], `${flag} needs a value: ${wants}`);
+      refuses([flag, ''], `${flag} needs a value: ${wants}`);
+      refuses([flag, '-1'], `${flag} must be ${wants}, not "-1"`);
+      refuses([flag, '--no-self'], `${flag} must be ${wants}, not "--no-self"`);
     });
 
     test(option.repeatable ? 'may be repeated' : 'may be given once', () => {
@@ -262,7 +262,7 @@ for (const [name, option] of optionEntries) {
         const all = [firstWord, secondWord].join(separator);
         assert.deepEqual(read([], { [variable]: all })[field], both);
         const unfinished = firstWord + separator;
-        refuses([], `${variable} wants ${wants}, but none is given`, { [variable]: unfinished });
+        refuses([], `${variable} needs a value: ${wants}`, { [variable]: unfinished });
       } else {
         refuses(twice, `${flag} is given twice; keep one`);
       }

@@ -17,12 +17,12 @@ const usageErrors: [string[], RegExp][] = [
   [['--prot', '1'], /^pollywog: unknown option --prot; did you mean --port\?\n$/],
   [['--max-conections=3'], /^pollywog: unknown option --max-conections; did you mean --max-connections\?\n$/],
   [['--quite-different'], /^pollywog: unknown option --quite-different; see --help\n$/],
-  [['-p', '70000'], /^pollywog: --port wants a number from 0 to 65535, not "70000"\n$/],
-  [['-p'], /^pollywog: --port wants a number from 0 to 65535, but none is given\n$/],
-  [['--ping-interval', 'soon'], /^pollywog: --ping-interval wants a time .*, not "soon"\n$/],
+  [['-p', '70000'], /^pollywog: --port must be a number from 0 to 65535, not "70000"\n$/],
+  [['-p'], /^pollywog: --port needs a value: a number from 0 to 65535\n$/],
+  [['--ping-interval', 'soon'], /^pollywog: --ping-interval must be a time .*, not "soon"\n$/],
   [['stray'], /^pollywog: there is no command "stray"; help lists what there is\n$/],
   [['brodcast', 'x'], /^pollywog: there is no command "brodcast"; did you mean broadcast\?\n$/],
-  [['--default-handler', 'chess'], /^pollywog: --default-handler wants .*, not "chess"\n$/],
+  [['--default-handler', 'chess'], /^pollywog: --default-handler must be .*, not "chess"\n$/],
 ];
 for (const [words, sentence] of usageErrors) {
   test(`pollywog ${words.join(' ')} ends with 2 and one sentence`, () => {

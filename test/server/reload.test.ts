@@ -65,7 +65,7 @@ test('what cannot be, changes nothing, and the reason is in the log', async t =>
   const server = await startServerFor(t, '--config', path);
   for (const [settings, reason] of [
     ['{', `${path} is no JSON: line 1, column 2: a name in double quotes is missing, it ends`],
-    [{ 'max-header': 'lots' }, `max-header in ${path} wants a size such as 16MB or 512KB, not "lots"`],
+    [{ 'max-header': 'lots' }, `max-header in ${path} must be a size such as 16MB or 512KB, not "lots"`],
     [{ 'log-file': folder }, `cannot log to ${folder}: it is a folder; choose another with --log-file`],
   ] as const) {
     write(settings);

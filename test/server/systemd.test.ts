@@ -119,7 +119,7 @@ test('--listen fd:3 takes one that anybody passes; one that is no such socket is
 test('what is no number of sockets is refused', async () => {
   const server = start([], { LISTEN_FDS: 'two', LISTEN_PID: '{pid}' });
   const [said] = await once(server.child.stderr!.setEncoding('utf8'), 'data');
-  assert.equal(said, 'pollywog: LISTEN_FDS wants a number of sockets, not "two"\n');
+  assert.equal(said, 'pollywog: LISTEN_FDS must be a number of sockets, not "two"\n');
   assert.equal(await server.exited, 2);
 });
 

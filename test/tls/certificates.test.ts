@@ -173,9 +173,12 @@ test('files that cannot be used are named, and the server does not start', limit
     [pair(one.cert, other.key), /^pollywog: --tls-key \S+ is not the key of --tls-cert \S+$/],
     [pair(one.cert, ofOtherKind), /^pollywog: --tls-key \S+rsa\.key is not the key of --tls-cert \S+$/],
     [['--tls-cert', one.cert], /^pollywog: --tls-cert and --tls-key come in pairs, but 1 and 0 are given$/],
-    [['--tls-only'], /^pollywog: --tls-only wants a certificate/],
-    [['--tls-client', 'ask'], /^pollywog: --tls-client ask wants a certificate/],
-    [[...good, '--tls-client', 'require'], /^pollywog: --tls-client require wants to know who signs them/],
+    [['--tls-only'], /^pollywog: --tls-only needs a certificate/],
+    [['--tls-client', 'ask'], /^pollywog: --tls-client ask needs a certificate/],
+    [
+      [...good, '--tls-client', 'require'],
+      /^pollywog: --tls-client require needs the CA that signs client certificates/,
+    ],
     [[...good, '--tls-ca', one.cert], /^pollywog: --tls-ca is for client certificates/],
     [
       [...good, '--tls-client', 'ask', '--tls-ca', empty],

@@ -16,7 +16,7 @@ export async function listModules(folder: string): Promise<ModuleFile[]> {
     files = await readdir(folder);
   } catch (error) {
     throw new UsageError(
-      `--handlers wants a folder that can be read, not ${quoted(folder)}: ${whyUnlistable(error)}`,
+      `--handlers must be a readable folder, not ${quoted(folder)}: ${whyUnlistable(error)}`,
     );
   }
   const found = files.filter(isModule).toSorted();
