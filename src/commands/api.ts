@@ -242,7 +242,10 @@ function operation({ name, help, parameters, columns }: Command): object {
   const properties = Object.fromEntries(
     entries.map(([parameter, { kind, rest }]) => [
       parameter,
-      { description: kind.expected, ...(rest === 'list' ? { type: 'array', items: { type: 'string' } } : {}) },
+      {
+        description: kind.expected,
+        ...(rest === 'list' ? { type: 'array', items: { type: 'string' } } : {}),
+      },
     ]),
   );
   const takesBytes = entries.some(([, { orBytes }]) => orBytes);

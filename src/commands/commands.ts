@@ -1,7 +1,7 @@
 /** The one table of commands: in all doors, and in `--help`, in this order. */
 
 import { readArguments } from '../options/arguments.ts';
-import { quoted, UsageError, invalidValue } from '../options/error.ts';
+import { invalidValue, quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
 import { isObject, JsonError, readJson } from '../options/json.ts';
 import { nearest } from '../options/nearest.ts';
