@@ -49,7 +49,7 @@ export const limitOptions = {
   },
   greetingDelay: {
     kind: duration,
-    alias: 'greetingDelay',
+    alias: 'greetAfter',
     default: defaults.greetingDelay,
     group: 'Timeouts',
     help: 'silence before a module greets; 0: never',

@@ -33,14 +33,14 @@ export const moduleOptions = {
   },
   handlerTimeout: {
     kind: duration,
-    alias: 'handlerTimeout',
+    alias: 'answerTimeout',
     default: defaults.handlerTimeout,
     group: 'Modules',
     help: "time limit for a handler's promise",
   },
   slowHandler: {
     kind: duration,
-    alias: 'slowHandler',
+    alias: 'slowTurn',
     default: defaults.slowHandler,
     group: 'Modules',
     help: 'log handlers that block longer than this',

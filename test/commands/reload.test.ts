@@ -155,11 +155,11 @@ describe('change', () => {
   test('knows a renamed option by its former name and value, too', async () => {
     const server = newServer();
     await change(server, 'default', 'broadcast');
-    await change(server, 'greeting-delay', '3s');
+    await change(server, 'greet-after', '3s');
     const { defaultHandler, greetingDelay } = server.configuration;
     assert.deepEqual([defaultHandler, greetingDelay], ['broadcast', 3000]);
     assert.deepEqual(
-      settings(server, 'greeting-delay').map(({ name, value }) => [name, value]),
+      settings(server, 'greet-after').map(({ name, value }) => [name, value]),
       [['greeting-delay', '3s']],
     );
   });

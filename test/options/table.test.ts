@@ -319,7 +319,7 @@ describe('an option that was renamed', () => {
   });
 
   test('by its former name on the command line outranks its current name in the environment', () => {
-    const { greetingDelay } = read(['--greeting-delay', '3s'], { POLLYWOG_GREETING_DELAY: '5s' });
+    const { greetingDelay } = read(['--greet-after', '3s'], { POLLYWOG_GREETING_DELAY: '5s' });
     assert.equal(greetingDelay, 3000);
   });
 
