@@ -1,4 +1,4 @@
-/** Accepting keeps up with connecting: libuv accepts one connection per poll, and a turn must not follow each of them. */
+/** Accepting: libuv accepts one connection per poll, so a turn after each poll would make accepting slow. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -19,7 +19,7 @@ const crowd = 400;
 
 for (const sockets of ['auto', 'stream']) {
   for (const transport of ['TCP', 'Unix']) {
-    test(`a full backlog takes a few turns, not one per connection (${transport}, --sockets ${sockets})`, async t => {
+    test(`the server accepts a full backlog in a few turns, not one turn per connection (${transport}, --sockets ${sockets})`, async t => {
       const folder = temporaryFolder();
       const path = join(folder, 'server.sock');
       const server = await openServer(t, '--sockets', sockets, '--listen', `unix:${path}`);
@@ -32,7 +32,7 @@ for (const sockets of ['auto', 'stream']) {
         const client = transport === 'TCP' ? connect(server.port, '127.0.0.1') : connect({ path });
         clients.push(client.on('error', () => {}));
       }
-      // The system completes the handshake of TCP for a process that is stopped.
+      // The kernel completes TCP handshakes even while the process is stopped.
       await Promise.all(clients.map(client => once(client, 'connect')));
       server.child.kill('SIGCONT');
       let after = await info();
@@ -46,7 +46,7 @@ for (const sockets of ['auto', 'stream']) {
   }
 }
 
-test('connections that send much while others arrive lose nothing, and are read from afterwards', async t => {
+test('connections that send large messages during a burst of new connections lose no data and stay responsive', async t => {
   const server = await openServer(t);
   const talkers: RawClient[] = [];
   for (let i = 0; i < 8; i++) talkers.push(await connectRaw(server.port, { path: '/echo' }));

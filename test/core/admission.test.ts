@@ -1,4 +1,4 @@
-/** Who gets a place: all together, and by address. */
+/** Admission: how many connections the server takes in all, and from one address. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
@@ -17,12 +17,12 @@ import { endingOf } from '../../src/diagnostics/closeReason.ts';
 import { minExtraSockets, refusalRoom } from '../../src/protocol/limits.ts';
 import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
 
-/** A connection that was accepted, and has said nothing. */
+/** An accepted connection that has sent nothing yet. */
 function enter(server: Server, address = '127.0.0.1:1'): Connection {
   return addConnection(server, new FakeSocket(address), websocket);
 }
 
-/** One that finished its handshake and proved itself. */
+/** A connection that finished its handshake and counts as a client. */
 function enterClient(server: Server, address?: string): Connection {
   const connection = enter(server, address);
   assert.equal(refusalOf(connection), undefined);
@@ -35,7 +35,7 @@ function free(connection: Connection): void {
   connection.server.connections--;
 }
 
-/** What was dropped in this turn, which is over now. */
+/** Ends the turn. @returns the connections that were dropped during the turn */
 function takeDropped(server: Server): Connection[] {
   const dropped = server.pendingFrees.splice(0);
   for (const connection of dropped) free(connection);
@@ -44,7 +44,7 @@ function takeDropped(server: Server): Connection[] {
 }
 
 describe('--max-connections', () => {
-  test('counts clients, not connections that are about to become some', () => {
+  test('the limit counts clients, not connections that are still in their handshake', () => {
     const server = newFakeServer('--max-connections', '2', '--max-per-address', '0');
     const [first, second, third] = [enter(server), enter(server), enter(server)];
     checkRoom(first);
@@ -58,7 +58,7 @@ describe('--max-connections', () => {
     assert.equal(server.places.clients, 2);
   });
 
-  test('a client that has not proven itself gives its place to the next one, and says why it ended', () => {
+  test('an unproven client loses its place to the next client, and its close reason says so', () => {
     const server = newFakeServer('--max-connections', '1', '--max-per-address', '0');
     const [unproven, next] = [enter(server), enter(server)];
     assert.equal(refusalOf(unproven), undefined);
@@ -73,7 +73,7 @@ describe('--max-connections', () => {
     assert.deepEqual(takeDropped(server), []);
   });
 
-  test('when no more connections fit, a newcomer takes the place of one in its handshake, never of a client', () => {
+  test('when the server is full, a new connection replaces one that is in its handshake, never a client', () => {
     const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
     const clients = Array.from({ length: 10 }, () => enterClient(server));
     const silent = Array.from({ length: refusalRoom }, () => enter(server));
@@ -89,7 +89,7 @@ describe('--max-connections', () => {
     assert.equal(mayEnter(server, '203.0.113.7:1'), false);
   });
 
-  test('the address that has the most connections gives a place back, nearly always', () => {
+  test('the dropped connection nearly always belongs to the address with the most connections', () => {
     const server = newFakeServer('--max-connections', '100', '--max-per-address', '0');
     const others = Array.from({ length: 10 }, (_, at) => enter(server, `198.51.100.${at}:1`));
     for (let i = 0; i < 90 + refusalRoom; i++) enter(server);
@@ -99,11 +99,11 @@ describe('--max-connections', () => {
       for (const connection of takeDropped(server)) if (others.includes(connection)) dropped++;
       enter(server);
     }
-    // By chance alone it would be all ten.
+    // A choice among all connections would have dropped all ten.
     assert.ok(dropped < 3, `${dropped} of ten`);
   });
 
-  test('which one is dropped is left to chance', () => {
+  test('the dropped connection is chosen at random', () => {
     const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
     for (let i = 0; i < 10 + refusalRoom; i++) enter(server);
     const ids = new Set<number>();
@@ -117,7 +117,7 @@ describe('--max-connections', () => {
 });
 
 describe('--max-per-address', () => {
-  test('is half of the places by default: of the connections, the descriptors, or the sessions over HTTP', () => {
+  test('the default is half of what the server can hold: connections, descriptors or polling sessions', () => {
     assert.equal(maxForAddress(newFakeServer('--max-connections', '101')), 51);
     const server = newFakeServer();
     assert.equal(
@@ -129,7 +129,7 @@ describe('--max-per-address', () => {
     assert.equal(maxForAddress(newFakeServer('--max-per-address', '0')), Number.POSITIVE_INFINITY);
   });
 
-  test('one address gets so many clients, and another one is not refused for it', () => {
+  test('an address that has reached the limit is refused, and other addresses are not', () => {
     const server = newFakeServer('--max-per-address', '3');
     const clients = [1, 2, 3].map(port => enterClient(server, `203.0.113.7:${port}`));
     const refusal = refusalOf(enter(server, '203.0.113.7:4'));
@@ -140,7 +140,7 @@ describe('--max-per-address', () => {
     enterClient(server, '203.0.113.7:5');
   });
 
-  test('polling sessions count with the others, though they have no socket', () => {
+  test('polling sessions count as clients of their address, although they keep no socket open', () => {
     const server = newFakeServer('--max-per-address', '3');
     for (let i = 0; i < 3; i++) enterClient(server, '203.0.113.7:1');
     const request = enter(server, '203.0.113.7:4');
@@ -148,7 +148,7 @@ describe('--max-per-address', () => {
     checkRoomForPolled(enter(server, '203.0.113.8:4'));
   });
 
-  test('silent connections of one address are bounded, too: a further one replaces one of its own', () => {
+  test('silent connections of one address are limited: one more replaces another of that address', () => {
     const server = newFakeServer('--max-per-address', '4');
     const other = enter(server, '203.0.113.8:1');
     for (let i = 0; i < 4 + minExtraSockets; i++) {
@@ -166,7 +166,7 @@ describe('--max-per-address', () => {
     assert.equal(server.connections, 1 + 4 + minExtraSockets);
   });
 
-  test('IPv6 counts by /64, IPv4 that came over IPv6 as IPv4, Unix sockets not at all', () => {
+  test('IPv6 addresses count by /64, IPv4-mapped addresses as IPv4, and Unix sockets not at all', () => {
     assert.equal(addressKey('[2001:db8:1:2:3::4]:80'), '2001:db8:1:2::/64');
     assert.equal(addressKey('2001:db8:1:2::'), '2001:db8:1:2::/64');
     assert.notEqual(addressKey('[2001:db8:1:3::]:80'), addressKey('[2001:db8:1:2::]:80'));
@@ -178,7 +178,7 @@ describe('--max-per-address', () => {
     assert.equal(addressKey('gone:0'), undefined);
   });
 
-  test('a trusted proxy counts for its clients, each by its own address', () => {
+  test('connections through a trusted proxy count for the addresses that the proxy reports', () => {
     const server = newFakeServer('--max-per-address', '2', '--trust-proxy', '10.0.0.1');
     const proxied = Array.from({ length: 20 }, () => enter(server, '10.0.0.1:1'));
     assert.equal(server.places.byAddress.size, 0);
@@ -193,7 +193,7 @@ describe('--max-per-address', () => {
     assert.equal(server.places.clients, 0);
   });
 
-  test('an address that the proxy tells has no more sockets than one that connects itself', () => {
+  test('an address that a proxy reports gets no more sockets than one that connects directly', () => {
     const server = newFakeServer('--max-per-address', '2', '--trust-proxy', '10.0.0.1');
     const refused = Array.from({ length: 30 }, () => {
       const connection = enter(server, '10.0.0.1:1');

@@ -29,7 +29,7 @@ function assertUnharmed({ chunk, start, end, byte }: Written): void {
   }
 }
 
-test('the turn’s memory is used again in the next turn', () => {
+test('the next turn writes into the same output arena again', () => {
   resetOutputArena(owner);
   const first = write(100, 1);
   resetOutputArena(owner);
@@ -38,17 +38,17 @@ test('the turn’s memory is used again in the next turn', () => {
   assert.deepEqual([second.chunk, second.start], [first.chunk, first.start]);
 });
 
-test('a slot is filled before the next one is begun, and lies inside its bounds', () => {
+test('a slot is filled before the next one is used, and no write crosses its bounds', () => {
   resetOutputArena(owner);
   const written = Array.from({ length: 2 * slotCount }, () => write(slotSize / 2, 3));
   assert.equal(new Set(written.map(({ chunk }) => chunk)).size, slotCount);
   const extra = write(10, 4);
-  assert.notEqual(extra.chunk.bytes, ioArena, 'then memory outside serves');
+  assert.notEqual(extra.chunk.bytes, ioArena, 'a full arena is followed by memory outside of it');
   for (const one of [...written, extra]) assertUnharmed(one);
   resetOutputArena(owner);
 });
 
-test('a frame larger than a slot gets memory of its own, which outlives the turn', () => {
+test('a frame larger than a slot gets its own chunk, which survives the turn', () => {
   resetOutputArena(owner);
   const large = write(slotSize + 1, 5);
   assert.ok(large.chunk.isPersistent);
@@ -58,7 +58,7 @@ test('a frame larger than a slot gets memory of its own, which outlives the turn
   resetOutputArena(owner);
 });
 
-test('a pinned chunk is never handed out, and comes back when it is unpinned', () => {
+test('a pinned chunk is not reused until it is unpinned', () => {
   const turn = fc.record({
     sizes: fc.array(
       fc.oneof(

@@ -1,4 +1,4 @@
-/** What is overdue ends, and what lives stays. Nothing here measures time: a deadline that never comes is the failure. */
+/** Deadlines. No test measures time: a deadline that never passes fails the test by its timeout. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
@@ -24,7 +24,7 @@ for (const sockets of ['auto', 'stream']) {
   };
   const on = `(--sockets ${sockets})`;
 
-  test(`a silent peer is pinged; whoever answers, in whatever way, stays; who does not is given up ${on}`, async () => {
+  test(`the server pings a silent peer, keeps it for any byte it sends, and drops it if it sends none ${on}`, async () => {
     await serve(['--ping-interval', '100ms', '--pong-timeout', '300ms'], async ({ port }) => {
       const [ponger, talker, dead] = await Promise.all(
         [1, 2, 3].map(() => connectRaw(port, { path: '/echo' })),
@@ -35,7 +35,7 @@ for (const sockets of ['auto', 'stream']) {
         return how;
       });
       let pings = 0;
-      // Both outlive the dead one by some pings.
+      // The two that answer outlive the dead one by some pings.
       for (let more = 4; more > 0; more -= deadIsGone ? 1 : 0) {
         const ping = await ponger!.nextFrame();
         assert.deepEqual([ping?.opcode, ping?.payload.length], [opcode.ping, 0]);
@@ -43,7 +43,7 @@ for (const sockets of ['auto', 'stream']) {
         pings++;
         const other = await talker!.nextFrame();
         assert.equal(other?.opcode, opcode.ping);
-        // Not a pong, not a message, but a byte: the beginning of a frame, and then the rest of it.
+        // Neither a pong nor a message, but a byte: the beginning of a frame, and next time the rest of it.
         talker!.send(
           pings % 2 === 1
             ? frame(opcode.binary, 'ab', { key: Buffer.alloc(4), fin: false }).subarray(0, 7)
@@ -56,13 +56,13 @@ for (const sockets of ['auto', 'stream']) {
       assert.deepEqual(
         (await dead!.remainingFrames()).map(one => one.opcode),
         [opcode.ping],
-        'it is pinged once, and not told more',
+        'the server pings it once and sends nothing else',
       );
       for (const client of [ponger, talker, dead]) client!.destroy();
     });
   });
 
-  test(`a handshake that is not whole in time gets 408, one not even begun the bare end ${on}`, async () => {
+  test(`a handshake that is late gets 408; a connection that sent nothing is closed without an answer ${on}`, async () => {
     await serve(['--handshake-timeout', '200ms'], async ({ port }) => {
       const open = await connectRaw(port, { path: '/echo' });
       const [half, none] = await Promise.all([connectTcp(port), connectTcp(port)]);
@@ -75,7 +75,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`a header that trickles in gets no more time for that ${on}`, async () => {
+  test(`a request head that arrives byte by byte gets no extra time ${on}`, async () => {
     await serve(['--handshake-timeout', '300ms'], async ({ port }) => {
       const socket = await connectTcp(port);
       const probe = await connectRaw(port, { path: '/echo' });
@@ -94,7 +94,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`a connection without messages is sent away with 1001, pings or not ${on}`, async () => {
+  test(`a connection that sends only pings and pongs is closed with 1001 after the idle timeout ${on}`, async () => {
     await serve(['--idle-timeout', '300ms', '--ping-interval', '50ms'], async ({ port }) => {
       const client = await connectRaw(port, { path: '/echo' });
       for (;;) {
@@ -114,7 +114,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`a close frame that is not answered in time ends in the end of TCP ${on}`, async () => {
+  test(`the server ends TCP if the peer does not answer its close frame in time ${on}`, async () => {
     await serve(['--idle-timeout', '100ms', '--close-timeout', '200ms'], async ({ port }) => {
       const client = await connectRaw(port, { path: '/echo' });
       assert.equal((await client.nextFrame())?.opcode, opcode.close);
@@ -123,12 +123,12 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`a peer that never ends its direction is not waited for beyond the close timeout ${on}`, async () => {
+  test(`the server drops a peer that does not end TCP within the close timeout ${on}`, async () => {
     await serve(['--close-timeout', '200ms'], async ({ port }) => {
       const client = await connectRaw(port, { path: '/echo' });
       client.send(closeFrame(1000));
       assert.equal(await client.ended, 'FIN');
-      // The server has let go when what is sent to it comes back as a reset.
+      // Once the server has dropped the connection, further bytes are answered with a reset.
       client.socket.resume();
       const broken = new Promise(resolve => client.socket.once('close', resolve));
       const keepSending = () => {
@@ -139,7 +139,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`one connection too many gets 503 and a sentence, but pages are served ${on}`, async () => {
+  test(`a client over --max-connections gets 503 with a reason, and pages are still served ${on}`, async () => {
     await serve(['--max-connections', '2', '--max-per-address', '0'], async server => {
       const { port } = server;
       const [one, two] = [
@@ -154,7 +154,7 @@ for (const sockets of ['auto', 'stream']) {
       );
       await Promise.all([roundTrip(one), roundTrip(two)]);
       await one.end();
-      // The place is free once the server has seen the end.
+      // The place becomes free when the server has read the end of the connection.
       let next = await tryRaw(port, { path: '/echo' });
       while (next.status === 503) next = await tryRaw(port, { path: '/echo' });
       await roundTrip(next);
@@ -164,7 +164,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`of many that come at the same moment, as many get in as there are places ${on}`, async () => {
+  test(`of 60 clients that connect at the same moment to a server for 20, exactly 20 are accepted ${on}`, async () => {
     await serve(['--max-connections', '20', '--max-per-address', '0'], async ({ port }) => {
       const clients = await Promise.all(Array.from({ length: 60 }, () => tryRaw(port)));
       const statuses = clients.map(({ status }) => status);
@@ -174,7 +174,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`--max-header bounds the head ${on}`, async () => {
+  test(`--max-header is the largest request head that the server accepts ${on}`, async () => {
     await serve(['--max-header', '500'], async ({ port }) => {
       const withCookie = (length: number) => handshakeRequest({ headers: { Cookie: 'c'.repeat(length) } });
       const room = 500 - withCookie(0).length;

@@ -1,4 +1,4 @@
-/** One count of the descriptors in use, of all kinds. */
+/** Descriptors of every kind share one limit. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isShortOfDescriptors } from '../../src/core/admission.ts';
@@ -7,12 +7,12 @@ import { newServer, type Server } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { spareDescriptors } from '../../src/protocol/limits.ts';
 
-/** A server with 90 descriptors beside the reserve. */
+/** A server that may open 90 descriptors beside the reserved ones. */
 function newSmallServer(): Server {
   return newServer(readConfiguration([], {}, ['echo', 'broadcast']), 90 + spareDescriptors);
 }
 
-test('descriptors of every kind are taken from the same number', () => {
+test('connections, polls, listeners, files and pipes all count towards one limit of descriptors', () => {
   const server = newSmallServer();
   server.connections = 40;
   server.polling.clients = 10;
@@ -25,7 +25,7 @@ test('descriptors of every kind are taken from the same number', () => {
   assert.equal(isShortOfDescriptors(server), true);
 });
 
-test('files and pipes get a third each, and no more than is free', () => {
+test('files and pipes get at most a third of the descriptors each, and no more than are free', () => {
   const server = newSmallServer();
   server.descriptors.files = 30;
   assert.equal(mayOpen(server, 'files', 1), false);
@@ -36,7 +36,7 @@ test('files and pipes get a third each, and no more than is free', () => {
   assert.equal(mayOpen(server, 'pipes', 3), false, 'two descriptors are free');
 });
 
-test('without a limit of the system everything may be opened', () => {
+test('everything may be opened if the system sets no limit', () => {
   const server = newServer(readConfiguration([], {}, ['echo', 'broadcast']));
   server.descriptors.pipes = 1_000_000;
   assert.equal(mayOpen(server, 'pipes', 3), true);

@@ -1,4 +1,4 @@
-/** A turn that comes before all sockets were asked, as the memory for input is full. */
+/** A turn that begins before all sockets were read, because the input arena is full. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
@@ -8,7 +8,7 @@ import { serverLoop } from '../../src/core/serverLoop.ts';
 import type { Wire } from '../../src/core/wire.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
-test('an early turn reads what came, and not those who had their share already: the next one does', async () => {
+test('an early turn serves what has arrived; a throttled connection is served in the turn after it', async () => {
   const server = newFakeServer();
   const [newcomer, heldBack] = [openFakeConnection(server, undefined), openFakeConnection(server, undefined)];
   const reads: [Connection, number][] = [];

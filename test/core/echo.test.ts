@@ -1,4 +1,4 @@
-/** Bytes over real TCP, cut and ended in every way, on both kinds of sockets. */
+/** Echoes over real TCP, split and ended in every way, on both kinds of sockets. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
@@ -8,7 +8,7 @@ import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 
 const key = Buffer.from([1, 2, 3, 4]);
 const texts = ['', 'a', 'Grüße', 'x'.repeat(125), 'y'.repeat(126), 'z'.repeat(300)];
-/** Messages, one of them in fragments with a ping in between, as a client sends them. */
+/** A client's messages; the last one is fragmented, with a ping between its fragments. */
 const session = Buffer.concat([
   ...texts.map(text => frame(opcode.text, text, { key })),
   frame(opcode.binary, 'one ', { key, fin: false }),
@@ -31,16 +31,16 @@ for (const sockets of ['auto', 'stream']) {
     });
     after(() => server.kill());
 
-    test('a session is answered the same wherever TCP cuts it', async () => {
+    test('the answers are the same wherever TCP splits the input', async () => {
       const whole = Buffer.concat([Buffer.from(handshakeRequest({ path: '/echo' })), session]);
-      // At most a batch at a time: each cut is a connection.
+      // In batches: each cut needs a connection.
       for (let from = 1; from < whole.length; from += 100) {
         const cuts = Array.from({ length: Math.min(100, whole.length - from) }, (_, i) => from + i);
         await Promise.all(
           cuts.map(async cut => {
             const socket = await connectTcp(server.port);
             socket.write(whole.subarray(0, cut));
-            // Another round of this loop: the system has sent the first part by then.
+            // One turn of this process's loop, so that the first part is sent by itself.
             await new Promise(setImmediate);
             socket.end(whole.subarray(cut));
             const got: Buffer[] = [];
@@ -52,7 +52,7 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('a session that comes byte by byte is answered the same', async () => {
+    test('the answers are the same when the input arrives byte by byte', async () => {
       const client = await connectRaw(server.port, { path: '/echo' });
       await client.sendChopped(session, 1);
       client.socket.end();
@@ -63,7 +63,7 @@ for (const sockets of ['auto', 'stream']) {
       );
     });
 
-    test('the handshake and the first frames may come in one segment, and the end with them', async () => {
+    test('the handshake, the first frames and the FIN may arrive in one segment', async () => {
       const all = await exchangeWithEnd(
         server.port,
         Buffer.concat([Buffer.from(handshakeRequest({ path: '/echo' })), session]),
@@ -72,7 +72,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.ok(all.subarray(webSocketHead(all)).equals(answers));
     });
 
-    test('whoever ends its direction still gets all answers, and then the end', async () => {
+    test('a client that half-closes still gets all its echoes, then the FIN', async () => {
       const client = await connectRaw(server.port, { path: '/echo' });
       const large = Buffer.alloc(3_000_000, 'large');
       client.send(session, frame(opcode.binary, large));
@@ -83,9 +83,9 @@ for (const sockets of ['auto', 'stream']) {
       assert.ok(frames.at(-1)!.payload.equals(large));
     });
 
-    test('whoever ends its direction before it reads still gets all answers, and then the end', async () => {
+    test('a client that half-closes before it reads still gets all its echoes, then the FIN', async () => {
       const probe = await connectRaw(server.port, { path: '/echo' });
-      // One that the server reads to its end before it notices that nobody reads the answer, and two it cannot.
+      // The server reads one message of 8 MB to its end before backpressure sets in, but not two of 5 MB.
       for (const [size, count] of [
         [8_000_000, 1],
         [5_000_000, 2],
@@ -105,7 +105,7 @@ for (const sockets of ['auto', 'stream']) {
       await probe.end();
     });
 
-    test('an end in the middle of a message is an end', async () => {
+    test('a FIN in the middle of a message ends the connection after the echoes of the whole messages', async () => {
       const client = await connectRaw(server.port, { path: '/echo' });
       client.send(frame(opcode.text, 'whole'), frame(opcode.text, 'half of it').subarray(0, 9));
       client.socket.end();
@@ -116,7 +116,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(await client.ended, 'FIN');
     });
 
-    test('a reset in the middle of a message harms no one else', async () => {
+    test('a reset in the middle of a message affects no other connection', async () => {
       const other = await connectRaw(server.port, { path: '/echo' });
       for (let i = 0; i < 50; i++) {
         const client = await connectRaw(server.port, { path: '/echo' });
@@ -127,7 +127,7 @@ for (const sockets of ['auto', 'stream']) {
       await other.end();
     });
 
-    test('a message larger than any buffer comes back as it was', async () => {
+    test('a message of 16 MiB is echoed unchanged', async () => {
       const client = await connectRaw(server.port, { path: '/echo' });
       const large = Buffer.alloc(16 * 1024 * 1024);
       for (let at = 0; at < large.length; at += 4)
@@ -138,7 +138,7 @@ for (const sockets of ['auto', 'stream']) {
       await client.end();
     });
 
-    test('after the closing handshake the server ends TCP first, and answers nothing more', async () => {
+    test('after the closing handshake the server ends TCP first and ignores further messages', async () => {
       const client = await connectRaw(server.port, { path: '/echo' });
       client.send(frame(opcode.text, 'last'), closeFrame(1000), frame(opcode.text, 'too late'));
       const frames = await client.remainingFrames();
@@ -150,14 +150,14 @@ for (const sockets of ['auto', 'stream']) {
       await client.end();
     });
 
-    test('a head of HTTP that is too long is refused with 431', async () => {
+    test('a request head that is too long is refused with 431', async () => {
       const long = handshakeRequest({ headers: { Cookie: 'c'.repeat(20_000) } });
       assert.match((await exchange(server.port, long)).toString('latin1'), /^HTTP\/1\.1 431 /);
     });
   });
 }
 
-/** Sends everything and our end at once; gives all that came. */
+/** Sends the bytes and the FIN at once. @returns everything that the server sent */
 async function exchangeWithEnd(port: number, bytes: Buffer): Promise<Buffer> {
   const socket = await connectTcp(port);
   socket.end(bytes);

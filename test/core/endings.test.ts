@@ -1,4 +1,4 @@
-/** However a connection ends, it is known why: who ended it, by which rule, with which codes. */
+/** For every way in which a connection ends, the log says who ended it, by which rule and with which codes. */
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
@@ -15,18 +15,18 @@ import { type ServerProcess, startServerFor } from '../support/serverProcess.ts'
 interface Case {
   readonly name: string;
   readonly options?: readonly string[];
-  /** Makes one connection, whose end is looked at: the first of the server's that ends. */
+  /** Makes a connection and ends it. The first connection that ends is the one under test. */
   act(server: ServerProcess): Promise<unknown>;
   readonly by: 'client' | 'server' | 'network';
   readonly why: string | RegExp;
-  /** Further fields of the event, as they must be; those that are not named must not be there. */
+  /** The event's other fields. Fields that are missing here must be missing in the event. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
 const open = ({ port }: ServerProcess, options: ConnectOptions = {}) =>
   connectRaw(port, { path: '/echo', ...options });
 
-/** Sends bytes on a WebSocket connection, and then answers whatever the server says by ending TCP. */
+/** Sends bytes on a WebSocket connection, and ends TCP once the server has ended its direction. */
 async function say(server: ServerProcess, ...bytes: Buffer[]): Promise<void> {
   const client = await open(server);
   client.send(...bytes);
@@ -54,7 +54,7 @@ const cases: readonly Case[] = [
     fields: closed(4001, 'bye "all"'),
   },
   {
-    name: 'a close frame with a code that means something',
+    name: 'a close frame with a code that RFC 6455 defines',
     act: server => say(server, closeFrame(1001)),
     by: 'client',
     why: 'the client closed it with 1001 (it goes away: its page was left, or its program ended)',
@@ -75,7 +75,7 @@ const cases: readonly Case[] = [
     fields: closed(1006, 'the peer ended the TCP connection'),
   },
   {
-    name: 'the same within a frame',
+    name: 'the end of TCP in the middle of a frame',
     async act(server) {
       const client = await open(server);
       client.send(frame(opcode.text, 'half of it').subarray(0, 9));
@@ -108,14 +108,14 @@ const cases: readonly Case[] = [
     fields: closed(1009, 'a message is at most 100 bytes here'),
   },
   {
-    name: 'text that is none',
+    name: 'a text message that is not UTF-8',
     act: server => say(server, frame(opcode.text, Buffer.from([0xff]))),
     by: 'server',
     why: 'we failed it with 1007, for what the client sent: text that is not valid UTF-8',
     fields: closed(1007, 'text that is not valid UTF-8'),
   },
   {
-    name: 'what a handler refuses',
+    name: 'a message that the handler refuses',
     async act(server) {
       const client = await open(server, { path: '/tpacket' });
       client.send(frame(opcode.text, 'no packet'));
@@ -128,7 +128,7 @@ const cases: readonly Case[] = [
     fields: closed(1003),
   },
   {
-    name: 'no answer to a ping',
+    name: 'an unanswered ping',
     options: ['--ping-interval', '50ms', '--pong-timeout', '100ms'],
     act: async server => (await open(server)).ended,
     by: 'server',
@@ -136,7 +136,7 @@ const cases: readonly Case[] = [
     fields: closed(1006, 'no answer to a ping'),
   },
   {
-    name: 'no message',
+    name: 'the idle timeout',
     options: ['--idle-timeout', '100ms'],
     async act(server) {
       const client = await open(server);
@@ -149,7 +149,7 @@ const cases: readonly Case[] = [
     fields: closed(1001),
   },
   {
-    name: 'no message, and no answer to our close frame either: the first is the cause',
+    name: 'the idle timeout, followed by an unanswered close frame',
     options: ['--idle-timeout', '100ms', '--close-timeout', '100ms'],
     act: async server => (await open(server)).ended,
     by: 'server',
@@ -160,7 +160,7 @@ const cases: readonly Case[] = [
     },
   },
   {
-    name: 'a close frame, after which TCP is not ended',
+    name: 'a close frame from a client that does not end TCP',
     options: ['--close-timeout', '100ms'],
     async act(server) {
       const client = await open(server);
@@ -175,7 +175,7 @@ const cases: readonly Case[] = [
     },
   },
   {
-    name: 'no magic on time',
+    name: 'no magic packet in time',
     options: ['--handshake-timeout', '200ms'],
     async act(server) {
       const client = await open(server, { path: '/tpacket' });
@@ -216,7 +216,7 @@ const cases: readonly Case[] = [
     },
   },
   {
-    name: 'an origin that is not admitted',
+    name: 'an origin that is not allowed',
     options: ['--origin', 'https://example.com'],
     act: server => exchange(server.port, handshakeRequest({ headers: { Origin: 'https://example.net' } })),
     by: 'server',
@@ -254,14 +254,14 @@ const cases: readonly Case[] = [
     fields: { status: 431 },
   },
   {
-    name: 'nothing at all',
+    name: 'a connection that sends nothing',
     options: ['--handshake-timeout', '100ms'],
     act: server => exchange(server.port, ''),
     by: 'server',
     why: 'nothing came within 100ms (--handshake-timeout)',
   },
   {
-    name: 'a client that leaves within its handshake',
+    name: 'a client that leaves during its handshake',
     async act(server) {
       const socket = await connectTcp(server.port);
       socket.resume().end(handshakeRequest().slice(0, -3));
@@ -270,13 +270,13 @@ const cases: readonly Case[] = [
     why: 'the client left before its request was whole',
   },
   {
-    name: 'a client that leaves without a word',
+    name: 'a client that connects and leaves',
     act: async server => (await connectTcp(server.port)).resume().end(),
     by: 'client',
     why: 'the client left without saying anything',
   },
   {
-    name: 'a page',
+    name: 'an answered request for a page',
     act: server => exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
     by: 'server',
     why: 'its request was answered',
@@ -288,13 +288,13 @@ const cases: readonly Case[] = [
     why: 'the client said /quit',
   },
   {
-    name: 'the end of a terminal',
+    name: 'a terminal that hangs up',
     act: async server => (await speak(server, 'ada\n')).end(),
     by: 'client',
     why: 'the client ended the TCP connection',
   },
   {
-    name: 'a line too long',
+    name: 'a line that is too long',
     act: server => speak(server, `ada\n${'x'.repeat(70_000)}`),
     by: 'server',
     why: 'we closed it: a line is at most 65536 bytes',
@@ -306,7 +306,7 @@ const cases: readonly Case[] = [
     why: 'we refused what it sent: the first packet is not the magic one',
   },
   {
-    name: 'no magic in packets',
+    name: 'no whole magic packet in time, without WebSocket',
     options: ['--handshake-timeout', '200ms'],
     act: server => speak(server, 'Ej8@'),
     by: 'server',
@@ -324,7 +324,7 @@ function packetOf(cmd: number, blob: string): Buffer {
 
 for (const { name, options = [], act, by, why, fields = {} } of cases) {
   for (const sockets of ['auto', 'stream']) {
-    test(`${name} (--sockets ${sockets})`, async t => {
+    test(`the log says why a connection ended: ${name} (--sockets ${sockets})`, async t => {
       const server = await startServerFor(t, '--log-level', 'debug', '--sockets', sockets, ...options);
       await act(server);
       const ended = await server.untilLogged(({ event }) => event === 'closed');
@@ -336,13 +336,13 @@ for (const { name, options = [], act, by, why, fields = {} } of cases) {
       assert.deepEqual(Object.fromEntries(told.filter(([, value]) => value !== undefined)), fields);
       const of = server.logged().filter(({ id, level }) => id === ended['id'] && level !== 'error');
       const events = of.map(({ event }) => event).filter(event => event !== 'listening');
-      assert.equal(events[0], 'connected', 'it is told from the beginning');
+      assert.equal(events[0], 'connected', 'the log has its first event');
       assert.equal(new Set(events).size, events.length, `each once: ${events}`);
     });
   }
 }
 
-test('one connection too many, and one that reads too slowly', async t => {
+test('the log says why a client was refused, and why a slow consumer was closed', async t => {
   const server = await startServerFor(
     t,
     '--log-level',

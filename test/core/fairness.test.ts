@@ -1,4 +1,4 @@
-/** No connection takes the loop or the memory for itself. Order and progress are looked at, never time. */
+/** Fairness: no connection takes all of the loop's time or memory. The tests compare order and progress, never time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
@@ -14,7 +14,7 @@ const key = Buffer.from([9, 8, 7, 6]);
 for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
-  test(`a peer that does not read is not read from; when it reads, it gets every byte in order ${on}`, async t => {
+  test(`the server stops reading from a peer that does not read, and later sends it every byte in order ${on}`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     const other = await connectRaw(server.port, { path: '/echo' });
     await roundTrip(other);
@@ -44,7 +44,7 @@ for (const sockets of ['auto', 'stream']) {
     socket.destroy();
   });
 
-  test(`a peer that reads nothing and sends one message at a time is not read from either ${on}`, async t => {
+  test(`the server also stops reading from a peer that sends one message at a time and never reads ${on}`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     const other = await connectRaw(server.port, { path: '/echo' });
     await roundTrip(other);
@@ -64,7 +64,7 @@ for (const sockets of ['auto', 'stream']) {
     mute.destroy();
   });
 
-  test(`a flood of 300,000 messages does not keep a ping of another from its answer ${on}`, async t => {
+  test(`pings of another client are answered during a flood of 300,000 messages ${on}`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     const flooder = await connectCounting(server.port, '/echo');
     const count = 300_000;
@@ -80,13 +80,13 @@ for (const sockets of ['auto', 'stream']) {
     assert.equal(flooder.wrongAt, undefined);
   });
 
-  test(`a flood of broadcasts to 1,000 members does not either, and all get all of it ${on}`, async t => {
+  test(`pings of another client are answered during a flood of broadcasts, and 1,000 members get all of it ${on}`, async t => {
     const server = await startServerFor(t, '--sockets', sockets, '--max-buffered', '0');
     const members = await connectCrowd(server.port, '/broadcast', 1000);
     const [flooder] = members;
     for (const member of members.slice(1)) member.due = frame(opcode.text, 'hi', { key: null });
     flooder!.due = Buffer.concat([members[1]!.due!, frame(opcode.pong, '', { key: null })]);
-    // A ping behind each message: so each of them is a piece of work of its own.
+    // The ping behind each message keeps the server from handling several messages as one burst.
     const piece = Buffer.concat([frame(opcode.text, 'hi', { key }), frame(opcode.ping, '', { key })]);
     const count = 1000;
     const flood = Buffer.alloc(count * piece.length, piece);
@@ -103,7 +103,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 }
 
-test('while 40 connections each bring a message that inflates to 16 MiB, another is answered all the time', async t => {
+test('a client gets its echoes while 40 others each send a message that inflates to 16 MiB', async t => {
   const server = await startServerFor(t);
   const other = await connectRaw(server.port, { path: '/echo' });
   const count = 40;
@@ -113,7 +113,7 @@ test('while 40 connections each bring a message that inflates to 16 MiB, another
   const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
   const bombers = await connectCrowd(server.port, '/echo', count, headers);
   for (const { socket } of bombers) socket.write(bomb);
-  // The echoes compress as well as what they echo.
+  // The echoes compress as well as the messages.
   const isDone = ({ received }: CountingClient) => received >= payload.length / 2;
   let answered = 0;
   while (!bombers.every(isDone)) {
@@ -127,7 +127,7 @@ test('while 40 connections each bring a message that inflates to 16 MiB, another
   for (const { socket } of bombers) socket.destroy();
 });
 
-test('what a turn has no time for is read in the next ones, though its peer has ended its direction', async t => {
+test('input that exceeds a turn’s budget is read in the following turns, even after the peer’s FIN', async t => {
   const server = await startServerFor(t);
   const clients = await connectCrowd(server.port, '/echo', 300);
   const payload = Buffer.alloc(100_000, 'payload');
@@ -146,7 +146,7 @@ test('what a turn has no time for is read in the next ones, though its peer has 
   }
 });
 
-/** How many pings of another are answered, one after the other, before `flooder` has got the `due` bytes for `flood`. */
+/** @returns how many pings of another client were answered before `flooder` got the `due` bytes for its flood */
 async function pongsDuring(
   server: ServerProcess,
   flooder: CountingClient,

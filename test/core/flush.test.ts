@@ -18,10 +18,10 @@ function drain({ connection, socket }: FakeConnection): void {
   onWriteComplete(connection, undefined);
 }
 
-test('a connection is written to once a turn, however much was said', () => {
+test('the flush writes to a connection once a turn, however many messages are queued', () => {
   const { connection, socket } = open();
   for (let i = 0; i < 10; i++) sendText(connection, `message ${i}`);
-  assert.equal(socket.writes.length, 0, 'nothing is written before the turn ends');
+  assert.equal(socket.writes.length, 0, 'nothing is written before the flush');
   flush(server);
   flush(server);
   assert.equal(socket.writes.length, 1);
@@ -33,13 +33,13 @@ test('a connection is written to once a turn, however much was said', () => {
   assert.equal(connection.bytesOut, socket.written().length);
 });
 
-test('our end follows what is queued, and the connection goes when the peer has ended, too', () => {
+test('the FIN is sent after the queued bytes, and the connection is freed once both directions have ended', () => {
   const { connection, socket } = open();
   socket.isStuck = true;
   sendText(connection, 'last words');
   endConnection(connection);
   flush(server);
-  assert.equal(socket.isShutDown, false, 'its last words are still on their way');
+  assert.equal(socket.isShutDown, false, 'queued bytes go first');
   socket.isStuck = false;
   drain({ connection, socket });
   flush(server);
@@ -52,7 +52,7 @@ test('our end follows what is queued, and the connection goes when the peer has 
   assert.deepEqual(server.pendingFrees.splice(0), [connection]);
 });
 
-test('someone who had ended while held back is found to be over in the next turn, not in the flush', () => {
+test('the end of a throttled connection is handled in the next turn, not in the flush', () => {
   const { connection } = open();
   connection.isThrottled = true;
   connection.hasPeerEnded = true;
@@ -66,7 +66,7 @@ test('someone who had ended while held back is found to be over in the next turn
   assert.deepEqual(server.ready.ended.splice(0), [{ connection, error: undefined }]);
 });
 
-test('a write that fails loses its connection, and no other', () => {
+test('a failed write ends its connection and no other', () => {
   const [bad, good] = [open(), open()];
   bad.socket.nextError = -constants.errno.EPIPE;
   sendText(bad.connection, 'never sent');
@@ -77,7 +77,7 @@ test('a write that fails loses its connection, and no other', () => {
   assert.deepEqual(good.socket.written(), asSent('sent'));
 });
 
-test('whoever drains what was stuck counts as alive', () => {
+test('a completed write counts as a sign of life', () => {
   const { connection, socket } = open();
   socket.isStuck = true;
   sendText(connection, 'x');
@@ -87,7 +87,7 @@ test('whoever drains what was stuck counts as alive', () => {
   assert.equal(connection.heardAt, 777);
 });
 
-test('whatever sticks and drains, each connection gets exactly its own bytes, in order', () => {
+test('each connection gets exactly its own bytes in order, however writes stall and drain', () => {
   const count = 4;
   const size = fc.oneof(
     { weight: 8, arbitrary: fc.integer({ min: 0, max: 300 }) },

@@ -23,7 +23,7 @@ function told(connection: Connection): string {
   return queuedBytes(connection).toString('latin1');
 }
 
-test('a message goes to all who joined and did not leave, but not to the one left out', () => {
+test('publish sends to every member except the excluded one', () => {
   const group = newGroup();
   const [a, b, c, stranger] = [open(), open(), open(), open()];
   for (const member of [a, b, c]) join(group, member);
@@ -40,7 +40,7 @@ test('a message goes to all who joined and did not leave, but not to the one lef
   assert.equal(told(stranger), '');
 });
 
-test('who joins twice is told once', () => {
+test('a connection that joins twice gets each message once', () => {
   const group = newGroup();
   const member = open();
   join(group, member);
@@ -49,12 +49,12 @@ test('who joins twice is told once', () => {
   assert.equal(told(member), '\x81\x02hi');
 });
 
-test('an empty group may be spoken to', () => {
+test('publishing to an empty group does nothing', () => {
   publish(newGroup(), text('hello?'));
 });
 
 for (const includeSender of [true, false]) {
-  test(`the broadcast handler ${includeSender ? 'answers' : 'leaves out'} the sender`, () => {
+  test(`the broadcast handler ${includeSender ? 'includes the sender' : 'leaves out the sender with --no-self'}`, () => {
     const handler = newBroadcastHandler();
     const server = newFakeServer(...(includeSender ? [] : ['--no-self']));
     const openHere = () => openFakeConnection(server, handler).connection;
@@ -69,7 +69,7 @@ for (const includeSender of [true, false]) {
   });
 }
 
-test('a member that is failed right behind its message still gets that message first', () => {
+test('a member whose connection is failed right after its message gets the message before the close frame', () => {
   const handler = newBroadcastHandler();
   const { connection } = openFakeConnection(newFakeServer(), handler);
   handler.opened?.(connection);
@@ -78,7 +78,7 @@ test('a member that is failed right behind its message still gets that message f
   assert.match(told(connection), /^\x81\x02hi\x88.\x03\xea/s);
 });
 
-test('who is sent away right behind a message still gets that message first', () => {
+test('a member that is closed right after a message gets the message before the close frame', () => {
   const group = newGroup();
   const member = open();
   join(group, member);

@@ -7,7 +7,7 @@ import { messageText } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
-/** A connection whose handler takes one message at a time, and what that has got. */
+/** A connection whose handler pauses after each message, and what the handler received. */
 function openBusy(...options: string[]) {
   const got: string[] = [];
   const codes: number[] = [];
@@ -25,12 +25,12 @@ function openBusy(...options: string[]) {
   return { server, connection, got, codes };
 }
 
-test('a connection that is held back gets its messages one by one, each when it is resumed', () => {
+test('a handler that pauses after each message gets the next one when it resumes', () => {
   const { connection, got } = openBusy();
   const bytes = Buffer.concat(['one', 'two', 'three'].map(text => frame(opcode.text, text)));
   let at = readSocketData(connection, bytes, 0, bytes.length);
   assert.equal(at, 9);
-  assert.equal(readSocketData(connection, bytes, at, bytes.length), at, 'it stays where it is');
+  assert.equal(readSocketData(connection, bytes, at, bytes.length), at, 'no input is consumed');
   for (const due of [
     ['one', 'two'],
     ['one', 'two', 'three'],
@@ -42,7 +42,7 @@ test('a connection that is held back gets its messages one by one, each when it 
   assert.equal(at, bytes.length);
 });
 
-test('its pings are answered while they come first, those behind a message when that had its turn', () => {
+test('pings ahead of a paused message are answered at once, pings behind it after the message', () => {
   const { connection, got } = openBusy();
   const front = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.ping, 'a'), frame(opcode.ping, 'b')]);
   const bytes = Buffer.concat([front, frame(opcode.text, 'two'), frame(opcode.ping, 'c')]);
@@ -55,7 +55,7 @@ test('its pings are answered while they come first, those behind a message when 
   assert.deepEqual(got, ['one', 'two']);
 });
 
-test('a fragment waits, and a ping between fragments is answered', () => {
+test('fragments wait while messages are paused, and the ping between them is answered in its turn', () => {
   const { connection, got } = openBusy();
   pauseMessages(connection);
   const bytes = Buffer.concat([
@@ -65,7 +65,7 @@ test('a fragment waits, and a ping between fragments is answered', () => {
   ]);
   assert.equal(readSocketData(connection, bytes, 0, bytes.length), 0);
   resumeMessages(connection);
-  // All but the last byte: held back again in the middle of a frame.
+  // All but the last byte, so that messages are paused in the middle of a frame.
   const at = readSocketData(connection, bytes, 0, bytes.length - 1);
   pauseMessages(connection);
   assert.equal(readSocketData(connection, bytes, at, bytes.length), at);
@@ -75,7 +75,7 @@ test('a fragment waits, and a ping between fragments is answered', () => {
   assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01p');
 });
 
-test('its close is noticed', () => {
+test('a close frame is handled while messages are paused', () => {
   const { connection, codes } = openBusy();
   pauseMessages(connection);
   const bytes = closeFrame(1000);
@@ -83,7 +83,7 @@ test('its close is noticed', () => {
   assert.deepEqual([codes, connection.phase], [[1000], 'ending']);
 });
 
-test('once we close it ourselves, what waited is passed over and the answer is found behind it', () => {
+test('after the server has closed, paused messages are discarded and the answer behind them is found', () => {
   const { connection, got, codes } = openBusy();
   const bytes = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.text, 'two'), closeFrame(1001)]);
   const at = readSocketData(connection, bytes, 0, bytes.length);
@@ -93,7 +93,7 @@ test('once we close it ourselves, what waited is passed over and the answer is f
   assert.deepEqual([got, codes], [['one'], [1001]]);
 });
 
-test('it is pinged, and not given up for a pong that we may not have come to', () => {
+test('a paused connection is pinged, but not dropped for a pong that may still be unread', () => {
   const { server, connection } = openBusy('--ping-interval', '10s', '--pong-timeout', '20s');
   pauseMessages(connection);
   connection.heardAt = server.now;
@@ -102,16 +102,20 @@ test('it is pinged, and not given up for a pong that we may not have come to', (
     websocket.checkDeadlines(connection);
   }
   assert.equal(connection.endpoint?.state, 'OPEN');
-  assert.equal(queuedBytes(connection).length, 2 * 4, 'four pings: so a peer that has gone is found out');
+  assert.equal(
+    queuedBytes(connection).length,
+    2 * 4,
+    'four pings, so that a peer that has gone away is noticed',
+  );
   resumeMessages(connection);
   for (let second = 0; second < 60; second++) {
     server.now += 1000;
     websocket.checkDeadlines(connection);
   }
-  assert.equal(connection.endpoint?.state, 'CLOSED', 'whoever is not held back has to answer');
+  assert.equal(connection.endpoint?.state, 'CLOSED', 'a connection that is not paused has to answer');
 });
 
-test('its idle time and its closing handshake have their ends as ever', () => {
+test('the close timeout applies while messages are paused', () => {
   const { server, connection } = openBusy('--close-timeout', '5s');
   pauseMessages(connection);
   websocket.close(connection, 1001, '');
@@ -120,7 +124,7 @@ test('its idle time and its closing handshake have their ends as ever', () => {
   assert.equal(connection.phase, 'gone');
 });
 
-test('to resume it has the flush look at it; to resume what is not held does nothing', () => {
+test('resuming schedules a flush, and resuming without a pause does nothing', () => {
   const { connection } = openBusy();
   connection.server.pendingWrites.length = 0;
   resumeMessages(connection);

@@ -1,4 +1,4 @@
-/** The memory budget of all connections together: what counts, and who goes when it is used up. */
+/** The memory budget of all connections together: what counts towards it, and which connections are closed over it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newLastingChunk } from '../../src/core/arena.ts';
@@ -28,7 +28,7 @@ function closeCode(connection: Connection): number {
   return queuedBytes(connection).readUInt16BE(2);
 }
 
-test('an unfinished message counts while it is unfinished', () => {
+test('an unfinished message counts towards the budget until it is finished', () => {
   const server = newFakeServer();
   const connection = holding(server, 300 * KiB);
   assert.ok(connection.held >= 300 * KiB && connection.held < 700 * KiB, `${connection.held}`);
@@ -42,7 +42,7 @@ test('an unfinished message counts while it is unfinished', () => {
   assert.equal(server.memory.connections, 0);
 });
 
-test('a frame in the queues of many counts once, as long as one of them or a write refers to it', () => {
+test('a frame in many queues counts once, until the last queue and the last write have released it', () => {
   const server = newFakeServer();
   const { arena } = server;
   const queues = Array.from({ length: 100 }, () => openFakeConnection(server, undefined).connection.queue);
@@ -58,12 +58,12 @@ test('a frame in the queues of many counts once, as long as one of them or a wri
   clearQueue(last!);
   putInFlight(last!, ranges);
   clearQueue(last!);
-  assert.equal(arena.held, MiB, 'the system still reads from it');
+  assert.equal(arena.held, MiB, 'a write is still in flight');
   releaseInFlight(last!);
   assert.equal(arena.held, 0);
 });
 
-test('over the limit, the largest holders are closed with 1013, and those within their share are left alone', () => {
+test('over the limit, the largest holders are closed with 1013, and connections within their share stay open', () => {
   const server = newFakeServer('--max-memory', '5MB');
   const small = Array.from({ length: 10 }, () => holding(server, 20 * KiB));
   const large = Array.from({ length: 3 }, () => holding(server, 700 * KiB));
@@ -84,7 +84,7 @@ test('over the limit, the largest holders are closed with 1013, and those within
   assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
 });
 
-test('within the limit nobody is closed, whatever they hold', () => {
+test('within the limit no connection is closed, however much it holds', () => {
   const server = newFakeServer('--max-memory', '64MB');
   const connections = Array.from({ length: 20 }, () => holding(server, 500 * KiB));
   enforceMemory(server);
@@ -98,7 +98,7 @@ test('--max-memory 0 sets no limit', () => {
   assert.equal(connection.phase, 'open');
 });
 
-test('a connection is dropped at once while the system still holds a long write of it: only that frees the bytes', () => {
+test('over the limit, a connection with a long write in flight is dropped, which frees the write’s bytes', () => {
   const server = newFakeServer('--max-memory', '1MB');
   const { connection } = openFakeConnection(server, undefined);
   const { arena } = server;
@@ -110,7 +110,7 @@ test('a connection is dropped at once while the system still holds a long write 
   assert.equal(arena.held, 0);
 });
 
-test('connections that commands come in by are never closed for memory', () => {
+test('control connections are never closed for memory', () => {
   const server = newFakeServer('--max-memory', '1MB');
   const { connection } = openFakeConnection(server, undefined);
   Object.assign(connection, { isControl: true });
@@ -121,7 +121,7 @@ test('connections that commands come in by are never closed for memory', () => {
   assert.equal(connection.phase, 'open');
 });
 
-test('histories that take more than a quarter of the limit are shortened before any connection is closed for them', () => {
+test('histories over a quarter of the limit are shortened before any connection is closed', () => {
   const server = newFakeServer('--max-memory', '4MB');
   const asked: number[] = [];
   server.memory.histories = 5 * MiB;

@@ -1,4 +1,4 @@
-/** The turn's order of work: control frames, then commands, then messages, each with a bound. Looked at in the trace. */
+/** The order of work in a turn, as the trace shows it: control frames, then commands, then messages. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -13,17 +13,17 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const key = Buffer.from([1, 2, 3, 4]);
 
-/** What `act` sends by so many clients lies there, all of it, when the server looks again: so it is one turn's. */
+/** Stops the server until everything that `act` sends has arrived, so that one turn finds it all. */
 async function inOneTurn(server: ServerProcess, clients: number, act: () => Promise<void>): Promise<void> {
   process.kill(server.pid, 'SIGSTOP');
-  // The signal is on its way: the server may still be in the midst of something.
+  // Signals are asynchronous: wait until /proc shows that the process has stopped.
   while (!/\) T /.test(readFileSync(`/proc/${server.pid}/stat`, 'latin1'))) await new Promise(setImmediate);
   await act();
   while (waitingInputs(server.port) < clients) await new Promise(setImmediate);
   process.kill(server.pid, 'SIGCONT');
 }
 
-/** How many of the server's TCP connections have something to be read: the loopback device may take its time. */
+/** The number of the server's TCP connections that have unread input. */
 function waitingInputs(port: number): number {
   const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const lines = readFileSync('/proc/net/tcp', 'latin1').trim().split('\n').slice(1);
@@ -33,7 +33,7 @@ function waitingInputs(port: number): number {
   }).length;
 }
 
-/** Sends, and waits until the system has taken all of it. */
+/** Sends the bytes and waits until the kernel has taken them. */
 function sendTo(socket: Socket, bytes: Buffer | string): Promise<void> {
   return new Promise(resolve => void socket.write(bytes, () => resolve()));
 }
@@ -46,7 +46,7 @@ function traced(server: ServerProcess): string[] {
     .map(entry => `${entry['way']}${entry['opcode'] ?? ''} ${entry['text'] ?? ''}`.trim());
 }
 
-test('control frames come first, then commands, then messages, whatever came first', async t => {
+test('a turn handles control frames, then commands, then messages, in whatever order they arrived', async t => {
   const folder = temporaryFolder();
   const control = join(folder, 'control');
   const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
@@ -60,10 +60,9 @@ test('control frames come first, then commands, then messages, whatever came fir
   for (const client of [talker, pinger, listener]) await roundTrip(client);
   const body = JSON.stringify({ text: 'commanded' });
   const head = `Host: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
-  // So much of it that the connection is known to be a command's before the turn.
+  // The first line lets the server detect the wire before the turn.
   await sendTo(commander, 'POST /api/broadcast HTTP/1.1\r\n');
-  // It is read when others, who said something after it, were answered twice: a server that is stopped between being told
-  // of it and reading it would go on with this one alone.
+  // After two round trips of other clients the server has read that line. Otherwise it could be stopped just before.
   for (const client of [talker, pinger, talker, pinger]) await roundTrip(client);
   const before = traced(server).length;
   await inOneTurn(server, 2, async () => {
@@ -81,7 +80,7 @@ test('control frames come first, then commands, then messages, whatever came fir
   commander.destroy();
 });
 
-test('a message behind a ping waits for the stage of messages', async t => {
+test('a message behind a ping waits until the pings of all connections are answered', async t => {
   const server = await startServerFor(t, '--trace');
   const first = await connectRaw(server.port, { path: '/echo' });
   const second = await connectRaw(server.port, { path: '/echo' });
@@ -104,7 +103,7 @@ test('a message behind a ping waits for the stage of messages', async t => {
   for (const { socket } of [first, second]) socket.destroy();
 });
 
-test('a flood of pings is answered in shares: a message of someone else does not wait for its end', async t => {
+test('a flood of pings is answered in portions, so that another client’s message need not wait for its end', async t => {
   const server = await startServerFor(t, '--trace');
   const flooder = await connectRaw(server.port, { path: '/echo' });
   const other = await connectRaw(server.port, { path: '/echo' });
@@ -113,7 +112,7 @@ test('a flood of pings is answered in shares: a message of someone else does not
   const count = 16_000;
   const ping = frame(opcode.ping, '', { key });
   await inOneTurn(server, 2, async () => {
-    // As much as the system takes; the rest comes when it is read.
+    // The kernel takes part of this; the rest follows as the server reads.
     flooder.socket.write(Buffer.alloc(count * ping.length, ping));
     await sendTo(other.socket, frame(opcode.text, 'patient', { key }));
   });

@@ -11,7 +11,7 @@ import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 configureLog('error', 'text');
 const message: Message = { isText: true, bytes: Buffer.from('hi'), start: 0, end: 2 };
 
-test('a message is counted, dated, and given to the handler', () => {
+test('processData counts a message, notes its time and calls the handler', () => {
   const server = newFakeServer();
   const got: unknown[] = [];
   const handler: Handler = { name: 'test', message: (...given) => got.push(given) };
@@ -22,7 +22,7 @@ test('a message is counted, dated, and given to the handler', () => {
   assert.deepEqual([connection.messagesIn, server.counters.messagesIn, connection.messageAt], [1, 1, 1234]);
 });
 
-test('a handler that throws ends its connection with 1011, tells nothing of our insides, and no other suffers', () => {
+test('a handler that throws closes only its own connection, with 1011 and no details of the error', () => {
   const server = newFakeServer();
   const closed: unknown[] = [];
   const handler: Handler = {
@@ -49,7 +49,7 @@ test('a handler that throws ends its connection with 1011, tells nothing of our 
   assert.deepEqual(server.pendingFrees, []);
 });
 
-test('a handler that throws while a connection is lost takes nothing else with it', () => {
+test('an error in a handler’s `closed` does not reach the loop', () => {
   const server = newFakeServer();
   const handler: Handler = {
     name: 'test',
@@ -63,7 +63,7 @@ test('a handler that throws while a connection is lost takes nothing else with i
   assert.equal(connection.endpoint!.state, 'CLOSED');
 });
 
-test('the handler hears once that its connection is over', () => {
+test('the handler’s `closed` is called once per connection', () => {
   const server = newFakeServer();
   const closed: unknown[] = [];
   const handler: Handler = {
@@ -83,7 +83,7 @@ test('the handler hears once that its connection is over', () => {
   assert.deepEqual(closed.slice(1), [[1006, 'ECONNRESET']]);
 });
 
-test('a connection whose messages make much work stops after its share of the turn', () => {
+test('a connection with many messages stops when its budget for the turn is spent', () => {
   const server = newFakeServer();
   let count = 0;
   const handler: Handler = { name: 'test', message: () => count++ };

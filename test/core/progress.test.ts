@@ -1,4 +1,4 @@
-/** Deadlines that measure progress: a flow may take its time, a drip or a pause may not. */
+/** Deadlines that measure progress: a slow transfer may take its time, a trickle or a pause may not. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../../src/core/progress.ts';
@@ -7,7 +7,7 @@ import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 const timeout = 10_000;
 
-/** Seconds until input that comes at this rate has stalled; Infinity: not within a day. */
+/** @returns the seconds until input at this rate counts as stalled; Infinity if it does not within a day */
 function secondsOfInput(rate: number): number {
   const server = newFakeServer();
   const { connection } = openFakeConnection(server, undefined);
@@ -21,14 +21,14 @@ function secondsOfInput(rate: number): number {
 }
 
 describe('progress', () => {
-  test('input at the minimum rate never stalls; below it the deadline is put off, not lifted', () => {
+  test('input at the minimum rate never stalls, and slower input only delays the deadline', () => {
     assert.equal(secondsOfInput(minRate), Number.POSITIVE_INFINITY);
     assert.equal(secondsOfInput(0), 10);
     assert.equal(secondsOfInput(minRate / 2), 20);
     assert.ok(secondsOfInput(minRate - 10) < 1000);
   });
 
-  test('input that came fast buys no time for a pause', () => {
+  test('fast input earns no time for a pause', () => {
     const server = newFakeServer();
     const { connection } = openFakeConnection(server, undefined);
     startReceiving(connection);
@@ -41,7 +41,7 @@ describe('progress', () => {
     assert.equal(hasInputStalled(connection, timeout), true);
   });
 
-  test('output buys the time in which the buffer of the system may pass, and no more', () => {
+  test('output earns the time that the kernel’s buffer may need to drain, and no more', () => {
     const server = newFakeServer();
     const { connection } = openFakeConnection(server, undefined);
     connection.bytesOut = 1000;
@@ -54,7 +54,7 @@ describe('progress', () => {
     assert.equal(hasOutputStalled(connection, timeout), true);
   });
 
-  test('output that the system has not taken is no progress', () => {
+  test('output that the kernel has not taken is no progress', () => {
     const server = newFakeServer();
     const { connection, socket } = openFakeConnection(server, undefined);
     socket.isStuck = true;

@@ -22,7 +22,7 @@ function turnChunk(text: string): Chunk {
 const textOf = (ranges: readonly Range[]) =>
   ranges.map(({ chunk, start, end }) => chunk.bytes.toString('latin1', start, end));
 
-test('a range that starts where the last one ended extends it', () => {
+test('a range that starts where the last one ended is merged into it', () => {
   const queue = newQueue();
   const chunk = turnChunk('abcdefgh');
   appendRange(queue, chunk, 0, 3);
@@ -35,7 +35,7 @@ test('a range that starts where the last one ended extends it', () => {
   assert.equal(queue.size, 9);
 });
 
-test('what is in flight is counted and pinned, and cleared by nothing but its landing', () => {
+test('ranges in flight are counted and pinned until their write completes, even if the queue is cleared', () => {
   const queue = newQueue();
   const [one, two] = [turnChunk('one'), turnChunk('two')];
   appendRange(queue, one, 0, 3);
@@ -59,7 +59,7 @@ test('what is in flight is counted and pinned, and cleared by nothing but its la
   assert.deepEqual(textOf(queuedRanges(queue)), ['wo']);
 });
 
-test('what is kept beyond the turn stays as it was, whatever becomes of the turn’s memory', () => {
+test('ranges detached from the arena keep their bytes when the arena is overwritten', () => {
   const queue = newQueue();
   const chunk = turnChunk('first second third');
   appendRange(queue, chunk, 0, 6);
@@ -75,13 +75,13 @@ test('what is kept beyond the turn stays as it was, whatever becomes of the turn
   assert.deepEqual(
     textOf(queuedRanges(queue)),
     ['first third fourth'],
-    'later turns go on in the same memory',
+    'later turns append to the same memory',
   );
   assert.equal(queue.size, 18);
   assert.equal(chunk.pins + later.pins, 0);
 });
 
-test('a large frame that many are to get is shared by their queues, not copied', () => {
+test('a large frame for many recipients is shared by their queues, not copied', () => {
   const large = newLastingChunk(owner, 100_000);
   large.bytes.fill('L');
   large.used = large.end;
@@ -98,7 +98,7 @@ test('a large frame that many are to get is shared by their queues, not copied',
   }
 });
 
-test('keeping a long backlog of small messages takes little more memory than their bytes', () => {
+test('a long backlog of small messages takes at most twice the memory of its bytes', () => {
   const queue = newQueue();
   const chunk = turnChunk('0123456789');
   for (let i = 0; i < 10_000; i++) {

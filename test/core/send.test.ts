@@ -34,7 +34,7 @@ function inflated({ payload }: RawFrame): string {
   return inflateRawSync(Buffer.concat([payload, tail]), { finishFlush: constants.Z_SYNC_FLUSH }).toString();
 }
 
-test('a message is one unmasked frame with the shortest length there is', () => {
+test('a message is sent as one unmasked frame with the shortest length field', () => {
   const headers: [number, string][] = [
     [0, '8200'],
     [1, '8201'],
@@ -52,7 +52,7 @@ test('a message is one unmasked frame with the shortest length there is', () => 
   }
 });
 
-test('a text is sent as UTF-8, as often as asked, in one range', () => {
+test('two texts are queued as UTF-8 in one range', () => {
   const connection = open();
   sendText(connection, 'Hello');
   sendText(connection, 'Käse');
@@ -61,13 +61,13 @@ test('a text is sent as UTF-8, as often as asked, in one range', () => {
   assert.equal(connection.messagesOut, 2);
 });
 
-test('control frames are sent whole', () => {
+test('a control frame is sent with its payload', () => {
   const connection = open();
   sendControl(connection, 9, { bytes: Buffer.from('abc'), start: 1, end: 3 });
   assert.equal(queuedBytes(connection).toString('hex'), '89026263');
 });
 
-test('bytes that lie in the turn’s memory are sent as well as those from elsewhere', () => {
+test('a message whose payload is in the I/O arena is queued before the arena is overwritten', () => {
   const connection = open();
   ioArena.write('from the turn', 1000);
   sendMessage(connection, true, ioArena, 1000, 1013);
@@ -84,7 +84,7 @@ test('nothing is sent to a connection that is closing', () => {
   assert.equal(connection.messagesOut, 0);
 });
 
-test('messages from 1024 bytes on are compressed, shorter ones not', () => {
+test('messages of 1024 bytes or more are compressed, shorter ones are not', () => {
   const connection = open(newDeflateState(false, 15));
   sendText(connection, 'x'.repeat(1023));
   sendText(connection, 'x'.repeat(1024));
@@ -95,7 +95,7 @@ test('messages from 1024 bytes on are compressed, shorter ones not', () => {
   assert.equal(inflated(long!), 'x'.repeat(1024));
 });
 
-test('a large message that does not compress well is sent as it is, and is not in the context either', () => {
+test('a large message that compresses badly is sent uncompressed and stays out of the context', () => {
   const connection = open(newDeflateState(true, 15));
   const noise = randomBytes(2 * largestDeflated);
   sendMessage(connection, false, noise, 0, noise.length);
@@ -108,7 +108,7 @@ test('a large message that does not compress well is sent as it is, and is not i
   assert.deepEqual(inflateRawSync(quick!.payload, { finishFlush: constants.Z_SYNC_FLUSH }), large);
 });
 
-test('a broadcast is compressed for as many windows as take no longer than the largest message', () => {
+test('a broadcast is compressed for only as many window sizes as cost no more than the largest message', () => {
   const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateState(false, bits)));
   tellAll(members, Buffer.alloc(largestDeflated / 2, 'x'));
   assert.deepEqual(
@@ -122,7 +122,7 @@ test('a broadcast is compressed for as many windows as take no longer than the l
   );
 });
 
-test('a broadcast is serialised once, and all members get the same bytes of the same chunk', () => {
+test('a broadcast is serialised once, and all queues refer to the same bytes of the same chunk', () => {
   const members = [open(), open(), open()];
   tellAll(members, Buffer.from('to all'));
   const [first] = members;
@@ -133,7 +133,7 @@ test('a broadcast is serialised once, and all members get the same bytes of the 
   }
 });
 
-test('a broadcast is compressed once for each window size, and plain for those who do not compress', () => {
+test('a broadcast is compressed once per window size, and sent plain to connections without compression', () => {
   const text = 'a long text, '.repeat(200);
   const plain = [open(), open()];
   const small = [open(newDeflateState(false, 9)), open(newDeflateState(false, 9))];
@@ -151,7 +151,7 @@ test('a broadcast is compressed once for each window size, and plain for those w
   assert.notEqual(small[0]!.queue.start, wide[0]!.queue.start);
 });
 
-test('a burst to many is one range for each of them, and keeps its place among what else is sent', () => {
+test('broadcasts and single messages reach each recipient in the order in which they were sent', () => {
   const members = [open(), open()];
   const [one, other] = members;
   const say = (words: string, except?: Connection) =>
@@ -168,7 +168,7 @@ test('a burst to many is one range for each of them, and keeps its place among w
   assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);
 });
 
-test('a broadcast is compressed once for those who keep their context, too, and what follows refers back to it', () => {
+test('a broadcast is also compressed once for connections that keep their context, and later messages refer to it', () => {
   const keepers = [open(newDeflateState(true, 15)), open(newDeflateState(true, 15))];
   const noise = randomBytes(2000);
   tellAll(keepers, noise);
@@ -177,7 +177,7 @@ test('a broadcast is compressed once for those who keep their context, too, and 
   const [other] = framesOf(queuedBytes(keepers[1]!));
   assert.deepEqual(other!.payload, first!.payload);
   assert.ok(second!.payload.length < first!.payload.length / 10, 'the second refers back to the first');
-  // What the receiver has in its window by then makes the second whole again.
+  // With the first message in its window, the receiver can inflate the second.
   const tail = Buffer.from([0, 0, 0xff, 0xff]);
   const payloads = [first!, second!].flatMap(({ payload }) => [payload, tail]);
   const all = inflateRawSync(Buffer.concat(payloads), { finishFlush: constants.Z_SYNC_FLUSH });
@@ -185,14 +185,14 @@ test('a broadcast is compressed once for those who keep their context, too, and 
 });
 
 for (const size of [600, 6000])
-  test(`a member too far behind for ${size} bytes more is told so with 1013, and costs no memory from then on`, () => {
+  test(`a slow consumer of ${size}-byte messages is closed with 1013, and nothing more is queued for it`, () => {
     const server = newFakeServer('--max-buffered', String(1.5 * size));
     const { connection, socket } = openFakeConnection(server, undefined);
     const message = Buffer.alloc(size);
     const send = () => tellAll([connection], message);
     send();
     send();
-    assert.equal(server.counters.fellBehind, 0, 'a socket that still takes everything is not behind');
+    assert.equal(server.counters.fellBehind, 0, 'a socket whose writes complete is not a slow consumer');
     socket.isBusy = true;
     send();
     assert.equal(server.counters.fellBehind, 1);

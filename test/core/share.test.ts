@@ -9,7 +9,7 @@ import { newRecord, readEvents } from '../support/endpointRun.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
-test('input that comes by another way waits behind what is there, and is not read on before it is worked through', () => {
+test('injected input is appended to the unread input, and the socket is not read until it is processed', () => {
   const { connection } = openFakeConnection(newFakeServer(), undefined);
   connection.input = Buffer.from('..one..');
   connection.inputStart = 2;
@@ -21,7 +21,7 @@ test('input that comes by another way waits behind what is there, and is not rea
   assert.equal(connection.isReading, false);
 });
 
-/** Connections that each have begun to inflate a large message. */
+/** Connections that have each begun to inflate a large message. */
 function openInflating(count: number) {
   const server = newFakeServer();
   const large = Buffer.alloc(1024 * 1024);
@@ -37,7 +37,7 @@ function openInflating(count: number) {
       startBudget(connection);
       return mayInflate(connection);
     };
-    /** Asks in a turn's share, and again when that is spent. */
+    /** Inflates until the turn's budget is spent. */
     const useGo = () => {
       assert.equal(ask(), true);
       inflateSome(endpoint.inflating!.inflation);
@@ -50,14 +50,14 @@ function openInflating(count: number) {
   });
 }
 
-test('large messages are inflated one at a time, in the order they came; the others hold no more than they came as', () => {
+test('large messages are inflated one at a time, in order of arrival; the others hold only their compressed bytes', () => {
   const [first, second, third] = openInflating(3);
   assert.deepEqual([first!.ask(), second!.ask(), third!.ask()], [true, false, false]);
   assert.ok(first!.endpoint.inflating!.inflation.size > 0);
   assert.equal(second!.endpoint.inflating!.inflation.size, 0);
   assert.deepEqual([first!.connection.isThrottled, second!.connection.isThrottled], [false, true]);
   for (const other of [second!, third!]) other.useGo();
-  // The first to ask is not the first in line for that.
+  // Asking first does not change the order.
   assert.deepEqual([third!.ask(), second!.ask(), first!.ask()], [false, false, true]);
   first!.endpoint.inflating = undefined;
   assert.deepEqual([third!.ask(), second!.ask()], [false, true]);
@@ -66,16 +66,16 @@ test('large messages are inflated one at a time, in the order they came; the oth
   endEndpoint(third!.endpoint);
 });
 
-test('while a very large message is in progress, another gets one share of a turn, which is enough if it is smaller', () => {
+test('while a large message is being inflated, another one gets a single turn’s budget to finish in', () => {
   const [first, smaller] = openInflating(2);
   assert.deepEqual([first!.ask(), smaller!.ask()], [true, false]);
   smaller!.useGo();
-  assert.equal(smaller!.endpoint.inflating!.inflation.size, 0, 'it starts over, and waits');
+  assert.equal(smaller!.endpoint.inflating!.inflation.size, 0, 'it will start over');
   assert.equal(smaller!.ask(), false);
   for (const { endpoint } of [first!, smaller!]) endEndpoint(endpoint);
 });
 
-test('a large message that does not go on makes way for the next, and comes behind it with what it has', () => {
+test('a large message that makes no progress lets the next one go first and keeps what it has inflated', () => {
   const [stuck, next] = openInflating(2);
   const { counters } = stuck!.server;
   assert.equal(stuck!.ask(), true);

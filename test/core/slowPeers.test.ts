@@ -1,4 +1,4 @@
-/** A peer that makes progress is not cut off, and input that arrived while the process was stopped is read before any deadline. */
+/** Slow peers keep their connection as long as they make progress. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -18,7 +18,7 @@ async function everything(socket: Socket): Promise<Buffer> {
   return Buffer.concat((await socket.toArray()) as Buffer[]);
 }
 
-/** Does `step` again and again until `times` connections that say nothing were given up, one after the other. */
+/** Repeats `step` until `times` silent connections, one after the other, have reached their deadline. */
 async function whileSilentOnesEnd(port: number, times: number, step: () => Promise<unknown>): Promise<void> {
   for (let ended = 0; ended < times; ended++) {
     const silent = await connectTcp(port);
@@ -33,7 +33,7 @@ async function whileSilentOnesEnd(port: number, times: number, step: () => Promi
 
 for (const kind of sockets) {
   describe(`progress, --sockets ${kind}`, () => {
-    test('a body that keeps coming is taken, however long it takes', patience, async t => {
+    test('a request body that keeps arriving is accepted, however long it takes', patience, async t => {
       const { port } = await startServerFor(t, '--sockets', kind, '--handshake-timeout', '200ms');
       const probe = await connectRaw(port, { path: '/echo' });
       const session = await openPolled(port, 'echo');
@@ -50,7 +50,7 @@ for (const kind of sockets) {
       probe.destroy();
     });
 
-    test('one that stops is given up with 408, which says why', patience, async t => {
+    test('a request body that stops arriving is refused with 408 and a reason', patience, async t => {
       const { port } = await startServerFor(t, '--sockets', kind, '--handshake-timeout', '200ms');
       const session = await openPolled(port, 'echo');
       const socket = await connectTcp(port);
@@ -61,14 +61,14 @@ for (const kind of sockets) {
       assert.equal(body, `the body came at less than ${minRate} bytes a second for 0.2 s\n`);
     });
 
-    test('a session lives while one of its requests is on its way', patience, async t => {
+    test('a polling session stays open while one of its requests is still arriving', patience, async t => {
       const { port } = await startServerFor(t, '--sockets', kind, '--poll-timeout', '200ms');
       const session = await openPolled(port, 'echo');
       const doomed = await openPolled(port, 'echo');
       const socket = await connectTcp(port);
       const answer = everything(socket);
       socket.write(requestBytes('POST', session, { headers: { 'Content-Length': '5' } }));
-      // Polls of the other one are refused as soon as its time is over.
+      // Once its timeout has passed, the other session no longer exists.
       const isGone = async () => {
         await elapsed(300);
         const other = await connectTcp(port);
@@ -82,34 +82,38 @@ for (const kind of sockets) {
       socket.destroy();
     });
 
-    test('an answer that is read slowly is whole, whatever --close-timeout says', patience, async t => {
-      const { port } = await startServerFor(
-        t,
-        ...['--sockets', kind, '--close-timeout', '200ms', '--handshake-timeout', '1s'],
-      );
-      const session = await openPolled(port, 'echo');
-      const text = 'x'.repeat(12_000_000);
-      await post(port, session, text);
-      const socket = await connectTcp(port);
-      socket.write(requestBytes('GET', session));
-      const pieces: Buffer[] = [];
-      socket.on('data', piece => pieces.push(piece));
-      await whileSilentOnesEnd(port, 2, async () => {
-        await Promise.race([once(socket, 'data'), elapsed(20)]);
-        socket.pause();
-        await elapsed(20);
-        socket.resume();
-      });
-      if (!socket.readableEnded) await once(socket, 'end');
-      const { body, isWhole } = readAnswer(Buffer.concat(pieces));
-      assert.ok(
-        isWhole,
-        `${body.length} of ${Buffer.concat(pieces).length}: ${Buffer.concat(pieces).toString('latin1', 0, 300)}`,
-      );
-      socket.destroy();
-    });
+    test(
+      'an answer that is read slowly arrives whole, even if that takes longer than --close-timeout',
+      patience,
+      async t => {
+        const { port } = await startServerFor(
+          t,
+          ...['--sockets', kind, '--close-timeout', '200ms', '--handshake-timeout', '1s'],
+        );
+        const session = await openPolled(port, 'echo');
+        const text = 'x'.repeat(12_000_000);
+        await post(port, session, text);
+        const socket = await connectTcp(port);
+        socket.write(requestBytes('GET', session));
+        const pieces: Buffer[] = [];
+        socket.on('data', piece => pieces.push(piece));
+        await whileSilentOnesEnd(port, 2, async () => {
+          await Promise.race([once(socket, 'data'), elapsed(20)]);
+          socket.pause();
+          await elapsed(20);
+          socket.resume();
+        });
+        if (!socket.readableEnded) await once(socket, 'end');
+        const { body, isWhole } = readAnswer(Buffer.concat(pieces));
+        assert.ok(
+          isWhole,
+          `${body.length} of ${Buffer.concat(pieces).length}: ${Buffer.concat(pieces).toString('latin1', 0, 300)}`,
+        );
+        socket.destroy();
+      },
+    );
 
-    test('a message that is coming in is not silence, whatever --idle-timeout says', patience, async t => {
+    test('a message that is still arriving keeps the connection from being idle', patience, async t => {
       const { port } = await startServerFor(
         t,
         ...['--sockets', kind, '--idle-timeout', '300ms', '--handshake-timeout', '300ms'],
@@ -149,7 +153,7 @@ for (const kind of sockets) {
         half.write('Host: x\r\n\r\n');
         const request = await connectTcp(port);
         request.write(requestBytes('POST', session, { body: 'hi' }));
-        // Longer than all deadlines; the time itself is what is tested.
+        // Longer than all deadlines: elapsed time is what this test is about.
         await elapsed(1000);
         child.kill('SIGCONT');
         assert.equal(readAnswer(await everything(request)).status, 200);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { addEntry, freeClosedIds, newTable, nextId, removeEntry } from '../../src/core/table.ts';
 
-test('ids count up from 0, and the lowest free one comes first', () => {
+test('ids count up from 0, and the lowest free id is given first', () => {
   const table = newTable<string>();
   assert.deepEqual(
     ['a', 'b', 'c', 'd'].map(entry => addEntry(table, entry)),
@@ -19,7 +19,7 @@ test('ids count up from 0, and the lowest free one comes first', () => {
   assert.deepEqual(table.entries, ['e', 'f', 'c', 'g', 'h']);
 });
 
-test('an id that closed in this turn is not given again before the turn is over', () => {
+test('an id that was closed in this turn is not given again before the next turn', () => {
   const table = newTable<string>();
   addEntry(table, 'a');
   addEntry(table, 'b');
@@ -31,7 +31,7 @@ test('an id that closed in this turn is not given again before the turn is over'
   assert.equal(addEntry(table, 'd'), 0);
 });
 
-test('an id removed twice is free once', () => {
+test('an id that is removed twice is given only once', () => {
   const table = newTable<string>();
   addEntry(table, 'a');
   removeEntry(table, 0);
@@ -42,7 +42,7 @@ test('an id removed twice is free once', () => {
   assert.equal(table.size, 2);
 });
 
-test('whatever comes and goes, the table is what the naive one is', () => {
+test('the table agrees with a naive model after any sequence of additions and removals', () => {
   const step = fc.oneof(
     { weight: 4, arbitrary: fc.record({ do: fc.constant('add' as const), at: fc.constant(0) }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), at: fc.nat(40) }) },
