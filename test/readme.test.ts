@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { commandLines } from '../src/commands/help.ts';
 import { helpText } from '../src/options/help.ts';
-import { defaults, heldBackOutput, maxFragments, turnShare } from '../src/protocol/limits.ts';
+import { backpressureThreshold, connectionBudget, defaults, maxFragments } from '../src/protocol/limits.ts';
 import { documents, manual, manualPage, readme, root, tour } from './support/documents.ts';
 
 const makefile = readFileSync(new URL('Makefile', root), 'utf8');
@@ -84,8 +84,8 @@ describe('the manual', () => {
     assert.equal(defaults.maxMessage, 16 * 1024 * 1024);
     assert.ok(page.includes('16 MiB | `--max-message`'));
     assert.ok(page.includes(`${maxFragments.toLocaleString('en')} |`));
-    assert.ok(page.includes(`${turnShare.toLocaleString('en')} messages`));
-    assert.ok(page.includes(`${heldBackOutput / 1024} KiB | |`));
+    assert.ok(page.includes(`${connectionBudget.toLocaleString('en')} messages`));
+    assert.ok(page.includes(`${backpressureThreshold / 1024} KiB | |`));
     assert.ok(page.includes(`${defaults.pingInterval / 1000} s, ${defaults.pongTimeout / 1000} s |`));
   });
 });

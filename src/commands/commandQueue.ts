@@ -7,8 +7,8 @@ import { isLogged, type LogFields, log, stackOf } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { observerShare } from '../protocol/limits.ts';
-import { work } from '../protocol/work.ts';
+import { commandBudget } from '../protocol/limits.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Answer, Call, CommandQueue, Control, Task } from './command.ts';
 import { showHeading, showRow, showValue } from './show.ts';
 
@@ -33,9 +33,9 @@ const commandCost = 64;
 export function observe({ queue, server }: Control): void {
   const { tasks } = queue;
   if (tasks.length === 0) return;
-  const end = work.done + observerShare;
-  while (queue.first < tasks.length && work.done < end) {
-    work.done += commandCost;
+  const end = workUnits.spent + commandBudget;
+  while (queue.first < tasks.length && workUnits.spent < end) {
+    workUnits.spent += commandCost;
     const rest = tasks[queue.first++]!();
     if (rest !== undefined) tasks.push(rest);
   }
@@ -97,7 +97,7 @@ function sayRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boole
       answer.end();
       return undefined;
     }
-    work.done += commandCost;
+    workUnits.spent += commandCost;
     text += answer.isJson ? `${isStart ? '' : ',\n'}${printableJson(value)}` : `${showRow(columns, value)}\n`;
     isStart = false;
   }

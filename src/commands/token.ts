@@ -7,14 +7,14 @@ import { whyUnreadable } from '../options/file.ts';
 import { readText } from '../options/text.ts';
 import {
   freeGuesses,
-  freeGuessesOfAll,
   guessDelay,
-  guessMemory,
-  longestTokenFile,
+  guessExpiry,
   maxDelayedGuesses,
-  maxDelayedGuessesOfAll,
-  maxGuessers,
+  maxTokenFile,
+  maxTrackedGuessers,
   minTokenLength,
+  totalDelayedGuesses,
+  totalFreeGuesses,
 } from '../protocol/limits.ts';
 
 /**
@@ -27,7 +27,7 @@ export function readToken(path: string): string | undefined {
   try {
     const found = statSync(path);
     if (!found.isFile()) throw new Error('it is no file');
-    if (found.size > longestTokenFile) throw new Error('it is too long for a token');
+    if (found.size > maxTokenFile) throw new Error('it is too long for a token');
     // Not refused: a secret that a container is given is often like this, and nobody else is there.
     if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });
     text = readText('it', readFileSync(path)).trim();
@@ -101,13 +101,13 @@ function newGuesser(since: number): Guesser {
 
 /** @param address as `addressKey` has it */
 export function judgeGuess({ all, byAddress }: Guesses, address: string, now: number): Verdict {
-  if (now - all.since >= guessMemory) Object.assign(all, newGuesser(now));
+  if (now - all.since >= guessExpiry) Object.assign(all, newGuesser(now));
   const guesser = guesserAt(byAddress, address, now);
   guesser.guesses++;
   all.guesses++;
-  if (guesser.guesses <= freeGuesses && all.guesses <= freeGuessesOfAll)
+  if (guesser.guesses <= freeGuesses && all.guesses <= totalFreeGuesses)
     return { delay: 0, isFirstDelayed: false };
-  const isDelayed = canDelay(guesser, maxDelayedGuesses, now) && canDelay(all, maxDelayedGuessesOfAll, now);
+  const isDelayed = canDelay(guesser, maxDelayedGuesses, now) && canDelay(all, totalDelayedGuesses, now);
   if (isDelayed) {
     guesser.delayed++;
     all.delayed++;
@@ -118,10 +118,10 @@ export function judgeGuess({ all, byAddress }: Guesses, address: string, now: nu
 /** An address is remembered for a while after its first guess; of too many, the oldest is forgotten. */
 function guesserAt(byAddress: Map<string, Guesser>, address: string, now: number): Guesser {
   const found = byAddress.get(address);
-  if (found !== undefined && now - found.since < guessMemory) return found;
+  if (found !== undefined && now - found.since < guessExpiry) return found;
   byAddress.delete(address);
   for (const [oldest, { since }] of byAddress) {
-    if (byAddress.size < maxGuessers && now - since < guessMemory) break;
+    if (byAddress.size < maxTrackedGuessers && now - since < guessExpiry) break;
     byAddress.delete(oldest);
   }
   const guesser = newGuesser(now);

@@ -8,7 +8,7 @@ import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
 import type { Kind } from '../options/values.ts';
 import { Opcode, ProtocolError } from '../protocol/codes.ts';
-import { defaults, maxUnwatched } from '../protocol/limits.ts';
+import { defaults, maxWatchBacklog } from '../protocol/limits.ts';
 import { administration, type Command } from './command.ts';
 import { findConnection, id, type Target, target } from './values.ts';
 
@@ -60,7 +60,7 @@ export const watch: Command = {
   streams: true,
   run(_control, _values, answer) {
     const hear = (line: string) => {
-      if (answer.unsent() > maxUnwatched) return false;
+      if (answer.unsent() > maxWatchBacklog) return false;
       answer.write(line);
       answer.flush();
       return true;

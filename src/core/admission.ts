@@ -4,7 +4,12 @@ import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { type LogFields, log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { isPrivateIp, parseNetwork } from '../protocol/ipAddress.ts';
-import { maxPolled, minExtraSockets, refusalRoom, shortageInterval } from '../protocol/limits.ts';
+import {
+  maxPollingSessions,
+  minExtraSockets,
+  rejectionSlots,
+  shortageLogInterval,
+} from '../protocol/limits.ts';
 import type { Connection } from './connection.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { dropConnection } from './outbox.ts';
@@ -99,7 +104,9 @@ function refusalFor(
     if (places.clients < maxConnections || replaceUnproven(server, 'maxConnections')) return undefined;
     return full(`${maxConnections} connections`);
   }
-  return isPolled && polling.clients >= maxPolled ? full(`${maxPolled} sessions over HTTP`) : undefined;
+  return isPolled && polling.clients >= maxPollingSessions
+    ? full(`${maxPollingSessions} sessions over HTTP`)
+    : undefined;
 }
 
 /** A client that has not proven itself gives its place to one that is about to. */
@@ -119,14 +126,14 @@ function full(many: string): ProtocolError {
 
 /**
  * How many clients one address may have; Infinity if there is no limit. Half of the places, unless the option says
- * otherwise: those of `--max-connections` if that is set, else descriptors, and for polling sessions `maxPolled`.
+ * otherwise: those of `--max-connections` if that is set, else descriptors, and for polling sessions `maxPollingSessions`.
  */
 export function maxForAddress({ configuration, descriptors }: Server, isPolled = false): number {
   const { maxPerAddress, maxConnections } = configuration;
   if (maxPerAddress === 0) return Number.POSITIVE_INFINITY;
   if (maxPerAddress !== 'half') return maxPerAddress;
   if (maxConnections > 0) return Math.ceil(maxConnections / 2);
-  return isPolled ? maxPolled / 2 : Math.ceil(descriptors.limit / 2);
+  return isPolled ? maxPollingSessions / 2 : Math.ceil(descriptors.limit / 2);
 }
 
 /** One number bounds clients of any kind, unless it is half of the descriptors, which polling sessions do not take. */
@@ -147,7 +154,7 @@ function heldBy(server: Server, { clients, polled }: AddressUse, isPolled: boole
 function isAddressFull(server: Server, use: AddressUse): boolean {
   const most = maxForAddress(server);
   if (most === Number.POSITIVE_INFINITY) return false;
-  const extra = Math.min(refusalRoom, Math.max(minExtraSockets, most >> 2));
+  const extra = Math.min(rejectionSlots, Math.max(minExtraSockets, most >> 2));
   const requests = areCountedTogether(server) ? 2 * use.polled : 0;
   return use.sockets >= most + extra + requests;
 }
@@ -165,7 +172,8 @@ export function addressRefusal({ server, addressUse: use }: Connection): Protoco
 function isFull({ connections, places, polling, configuration: { maxConnections } }: Server): boolean {
   // A polling client counts twice while a request of it waits, and once more while its next request arrives.
   return (
-    maxConnections > 0 && connections - places.dropped >= maxConnections + refusalRoom + 2 * polling.clients
+    maxConnections > 0 &&
+    connections - places.dropped >= maxConnections + rejectionSlots + 2 * polling.clients
   );
 }
 
@@ -192,10 +200,10 @@ function tellOfAddress(server: Server, { address }: AddressUse, connections: num
   tellRarely(server, 'too many connections from one address', () => ({ address, connections, remedy }));
 }
 
-/** A shortage may last: one line of each kind at most every `shortageInterval`. */
+/** A shortage may last: one line of each kind at most every `shortageLogInterval`. */
 function tellRarely({ toldAt, now }: Server, event: string, fields: () => LogFields): void {
   const last = toldAt.get(event);
-  if (last !== undefined && now - last < shortageInterval) return;
+  if (last !== undefined && now - last < shortageLogInterval) return;
   toldAt.set(event, now);
   log('warn', event, fields());
 }

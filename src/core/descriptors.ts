@@ -2,7 +2,7 @@
  * File descriptors in use. Connections are counted in any case; every other kind that a client can make the server open
  * adds its own here, and subtracts them when they are closed. The rest of the process lives on the reserve.
  */
-import { spareDescriptors } from '../protocol/limits.ts';
+import { reservedDescriptors } from '../protocol/limits.ts';
 import type { Server } from './server.ts';
 
 export interface Descriptors {
@@ -28,7 +28,7 @@ export function descriptorsInUse({ connections, polling, descriptors }: Server):
 
 /** How many may be in use before the reserve is touched. */
 export function usableDescriptors({ descriptors }: Server): number {
-  return descriptors.limit - spareDescriptors;
+  return descriptors.limit - reservedDescriptors;
 }
 
 /**

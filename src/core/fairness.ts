@@ -1,9 +1,9 @@
 /** A connection's share of the turn: no one may use the turn up while others wait. */
 
 import { exactClock } from '../process/clock.ts';
-import { heldBackOutput, turnShare } from '../protocol/limits.ts';
+import { backpressureThreshold, connectionBudget } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
-import { work } from '../protocol/work.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection } from './connection.ts';
 import { scheduleFlush } from './outbox.ts';
 
@@ -14,7 +14,7 @@ let slicingAt = 0;
 
 /** Reading begins. */
 export function startBudget(connection: Connection): void {
-  begunAt = work.done;
+  begunAt = workUnits.spent;
   slicingAt = 0;
   connection.isThrottled = false;
 }
@@ -24,8 +24,9 @@ export function startBudget(connection: Connection): void {
  * @returns whether the next one may be read; if not, the connection is held back
  */
 export function charge(connection: Connection, bytes: number): boolean {
-  work.done += 1 + (bytes >>> 8);
-  connection.isThrottled = work.done - begunAt > turnShare || connection.queue.size > heldBackOutput;
+  workUnits.spent += 1 + (bytes >>> 8);
+  connection.isThrottled =
+    workUnits.spent - begunAt > connectionBudget || connection.queue.size > backpressureThreshold;
   return !connection.isThrottled;
 }
 
@@ -62,7 +63,7 @@ export function mayInflate(connection: Connection): boolean {
   const mayTry = isNext || (message.stops === 1 && isWithinShare());
   if (!mayTry && message.stops < firstInLine) {
     message.stops++;
-    work.done++;
+    workUnits.spent++;
     rewindInflating(message);
   }
   connection.isThrottled = !mayTry || !isWithinShare();
@@ -76,8 +77,8 @@ const firstInLine = Number.POSITIVE_INFINITY;
 function isWithinShare(): boolean {
   const now = exactClock();
   if (slicingAt === 0) slicingAt = now;
-  else if (now - slicingAt > 1) work.done = Math.max(work.done, begunAt + turnShare + 1);
-  return work.done - begunAt <= turnShare;
+  else if (now - slicingAt > 1) workUnits.spent = Math.max(workUnits.spent, begunAt + connectionBudget + 1);
+  return workUnits.spent - begunAt <= connectionBudget;
 }
 
 /** Whether the message is the first in line; updates the line. */

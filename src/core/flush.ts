@@ -1,7 +1,7 @@
 /** The end of the turn: each connection with something to send is written to, once. */
 
 import { getSystemErrorName } from 'node:util';
-import { heldBackOutput, slicesPerTurn } from '../protocol/limits.ts';
+import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
 import { resetOutputArena } from './arena.ts';
 import { type Connection, hasUnfinished } from './connection.ts';
 import { dropOnException } from './guard.ts';
@@ -61,7 +61,7 @@ export function newProducers(): Producers {
 /** Clients that collect large answers share the turn, so that they do not hold up the others. */
 function produce(connection: Connection, producer: Producer): void {
   const { producers } = connection.server;
-  if (producers.slices === slicesPerTurn) {
+  if (producers.slices === outputSlicesPerTurn) {
     producers.unserved.push(connection);
     return;
   }
@@ -78,7 +78,7 @@ function produce(connection: Connection, producer: Producer): void {
 
 /** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
 function applyBackpressure(connection: Connection): void {
-  if (connection.queue.size > heldBackOutput) {
+  if (connection.queue.size > backpressureThreshold) {
     connection.isThrottled = true;
     setReading(connection, false);
   } else if (connection.isThrottled) {

@@ -2,7 +2,7 @@
  * Holding a connection back: its handler is busy with what it got, and wants no other message before it is done.
  *
  * Meanwhile the peer's control frames are answered as long as no message lies before them, its end is noticed, and it is
- * read from until `heldInput` bytes wait; then the system's buffers fill up, and the peer has to wait. As its pongs may
+ * read from until `maxPausedInput` bytes wait; then the system's buffers fill up, and the peer has to wait. As its pongs may
  * lie behind messages, too, it is still pinged, but not given up for want of an answer.
  */
 import { type Connection, hasUnfinished } from './connection.ts';

@@ -5,7 +5,7 @@
 
 import { prepareFrames, rememberPrepared, rememberSent } from '../diagnostics/recorder.ts';
 import { isTracing, traceSent } from '../diagnostics/trace.ts';
-import { work } from '../protocol/work.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { wake } from './poll.ts';
@@ -30,7 +30,7 @@ export function queueRange(connection: Connection, chunk: Chunk, start: number, 
 }
 
 function append(connection: Connection, chunk: Chunk, start: number, end: number): void {
-  work.done++;
+  workUnits.spent++;
   appendRange(connection.queue, chunk, start, end);
   scheduleFlush(connection);
 }

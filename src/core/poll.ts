@@ -4,7 +4,7 @@
  */
 
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { acceptTime, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
+import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
 import { inputEnd, inputStart, landingSize } from './regions.ts';
@@ -121,7 +121,7 @@ function shouldPollAgain(accepting: Accepting): boolean {
   if (inPoll > 0 && hasRoom && wasBusy && polls < maxAcceptPolls) {
     const now = performance.now();
     if (polls === 0) accepting.since = now;
-    if (now - accepting.since < acceptTime) {
+    if (now - accepting.since < acceptTimeLimit) {
       accepting.polls++;
       return true;
     }

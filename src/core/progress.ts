@@ -4,7 +4,7 @@
  *
  * The rule is that of Apache's mod_reqtimeout: so many bytes buy one more second.
  */
-import { minRate, sendAhead } from '../protocol/limits.ts';
+import { maxDeadlineCredit, minRate } from '../protocol/limits.ts';
 import type { Connection } from './connection.ts';
 
 /** Bytes of the connection's output that the system has taken. */
@@ -34,7 +34,7 @@ export function startSending(connection: Connection): void {
  * megabyte, so what the system has taken buys time in advance.
  */
 export function hasOutputStalled(connection: Connection, timeout: number): boolean {
-  return hasStalled(connection, bytesTaken(connection), timeout, sendAhead);
+  return hasStalled(connection, bytesTaken(connection), timeout, maxDeadlineCredit);
 }
 
 /** @param ahead milliseconds that can be bought in advance */

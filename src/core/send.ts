@@ -5,7 +5,7 @@ import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { largestDeflated, largestOutput, largestTried } from '../protocol/limits.ts';
+import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
 import {
   type Deflater,
   deflateLarge,
@@ -30,9 +30,9 @@ const compressFrom = 1024;
 /** @returns the payload, compressed; undefined for a message that is too small, or takes too long to compress */
 function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer | undefined {
   if (end - start < compressFrom) return undefined;
-  if (end - start <= largestDeflated) return deflateMessage(deflater, bytes, start, end);
-  if (end - start > largestTried) return undefined;
-  return deflateLarge(deflater, bytes, start, end, largestOutput);
+  if (end - start <= maxAlwaysCompressed) return deflateMessage(deflater, bytes, start, end);
+  if (end - start > maxTriedCompression) return undefined;
+  return deflateLarge(deflater, bytes, start, end, maxCompressedOutput);
 }
 
 /** Writes one frame into the arena. @returns the chunk; the frame is the `size` bytes before `chunk.used` */
@@ -146,7 +146,7 @@ export function sendToAll(
   }
   let plain: Range | undefined;
   const deflated: (Range | undefined)[] = [];
-  let budget = Math.max(largestDeflated, end - start);
+  let budget = Math.max(maxAlwaysCompressed, end - start);
   for (const member of members) {
     if (member === except || !admitToFanout(member)) continue;
     const deflater = member.endpoint?.deflater;

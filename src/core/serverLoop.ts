@@ -14,19 +14,19 @@ import { exactClock } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import {
+  connectionBudget,
   connectionMemory,
-  costlyShare,
-  costlyWork,
-  heldBackShare,
-  heldInput,
-  messagesShare,
-  openingShare,
-  turnShare,
-  urgentShare,
+  controlFrameBudget,
+  costlyBudget,
+  costlyThreshold,
+  handshakeBudget,
+  maxPausedInput,
+  messageBudget,
+  throttledBudget,
   writeCost,
 } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { work } from '../protocol/work.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import { mayEnter } from './admission.ts';
 import { addConnection, type Connection, hasUnfinished } from './connection.ts';
 import { flush, setReading } from './flush.ts';
@@ -126,13 +126,13 @@ function readControlFrames(server: Server): void {
   const { readable } = server.ready;
   const { throttled } = server.classes;
   const count = readable.length;
-  const urgentEnd = work.done + urgentShare;
+  const urgentEnd = workUnits.spent + controlFrameBudget;
   for (let i = 0; i < count; i++) {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
     if (connection.isThrottled) throttled.push(connection);
     else if (input === undefined) readConnection(connection);
-    else if (work.done < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
+    else if (workUnits.spent < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
     else classOf(connection).push(connection);
   }
@@ -168,11 +168,11 @@ function classOf({ isCostly, trustLevel, server }: Connection): Connection[] {
 
 function readMessages(server: Server): void {
   const { fresh, opening, costly, throttled } = server.classes;
-  readSome(server, fresh, messagesShare, 16);
-  readSome(server, opening, openingShare, 4);
-  readSome(server, costly, costlyShare, 1);
+  readSome(server, fresh, messageBudget, 16);
+  readSome(server, opening, handshakeBudget, 4);
+  readSome(server, costly, costlyBudget, 1);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  readSome(server, throttled, server.ready.isArenaFull ? 0 : heldBackShare, 1);
+  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }
@@ -189,7 +189,7 @@ function readSome(server: Server, connections: Connection[], share: number, atOn
   for (; i < count && workAhead(server) < end; i++) {
     if (i % atOnce === atOnce - 1) {
       const now = exactClock();
-      if (stopAt === 0) stopAt = now + share / turnShare;
+      if (stopAt === 0) stopAt = now + share / connectionBudget;
       else if (now > stopAt) break;
     }
     readConnection(connections[i]!);
@@ -200,7 +200,7 @@ function readSome(server: Server, connections: Connection[], share: number, atOn
 
 /** The work of this turn so far, with the writes that the flush will make for it. */
 function workAhead({ pendingWrites }: Server): number {
-  return work.done + pendingWrites.length * writeCost;
+  return workUnits.spent + pendingWrites.length * writeCost;
 }
 
 /** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
@@ -211,7 +211,7 @@ function postpone(connection: Connection): void {
   if (input !== undefined) {
     if (input === ioArena) keepInput(connection, inputStart, inputEnd);
     updateHeld(connection);
-    if (inputEnd - inputStart > heldInput) setReading(connection, false);
+    if (inputEnd - inputStart > maxPausedInput) setReading(connection, false);
   }
   scheduleRead(connection);
 }
@@ -229,7 +229,7 @@ const noInput = Buffer.alloc(0);
 function readConnection(connection: Connection): void {
   connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
-  const begunAt = work.done;
+  const begunAt = workUnits.spent;
   const input = connection.input ?? noInput;
   const start = connection.input === undefined ? 0 : connection.inputStart;
   const end = connection.input === undefined ? 0 : connection.inputEnd;
@@ -246,7 +246,7 @@ function readConnection(connection: Connection): void {
     dropOnException(connection, error);
   }
   stopTiming();
-  connection.isCostly = work.done - begunAt > costlyWork;
+  connection.isCostly = workUnits.spent - begunAt > costlyThreshold;
   if (connection.phase !== 'open') connection.resumableMessage = undefined;
   saveUnreadInput(connection, input, connection.phase === 'open' ? at : end, end);
 }
@@ -264,7 +264,7 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
   else if (rest === 0) connection.isThrottled = false;
   if (mayHoldMemory(connection)) updateHeld(connection);
   const waits = hasPausedInput(connection);
-  setReading(connection, !connection.isThrottled && !(waits && rest > heldInput));
+  setReading(connection, !connection.isThrottled && !(waits && rest > maxPausedInput));
   // The flush finds out when it can go on.
   if (connection.isThrottled) scheduleFlush(connection);
   else if (connection.hasPeerEnded && !waits) {

@@ -1,7 +1,7 @@
 /** The connections that have ended, the last of them, and why: what `why` answers from. */
 import { isLogged, log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
-import { maxEnded } from '../protocol/limits.ts';
+import { maxClosedRecords } from '../protocol/limits.ts';
 import {
   type CloseSaid,
   type Ended,
@@ -109,14 +109,14 @@ export function recordEnded(connection: Closed): void {
     endedAt: Date.now(),
     frames,
   };
-  next = (next + 1) % maxEnded;
+  next = (next + 1) % maxClosedRecords;
 }
 
 /** @returns how many there are */
 function keepFrames(connection: Closed): number {
   const at = next * framesSize;
   if (at === keptFrames.length) {
-    const grown = new Int32Array(Math.min(2 * keptFrames.length, maxEnded * framesSize));
+    const grown = new Int32Array(Math.min(2 * keptFrames.length, maxClosedRecords * framesSize));
     grown.set(keptFrames);
     keptFrames = grown;
   }
@@ -134,7 +134,7 @@ function closedFields(connection: Closed, ending: Ending) {
 }
 
 /**
- * Those of the last `maxEnded` that had this id, newest first. Pages that were served, and connections on which nothing was
+ * Those of the last `maxClosedRecords` that had this id, newest first. Pages that were served, and connections on which nothing was
  * said, are not there.
  */
 export function findEnded(id: number): ClosedRecord[] {

@@ -1,7 +1,7 @@
 /** Certificates and private keys in files, in the PEM format (RFC 7468). */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { longestPemFile } from '../protocol/limits.ts';
+import { maxPemFile } from '../protocol/limits.ts';
 import { UsageError } from './error.ts';
 import { whyUnreadable } from './file.ts';
 
@@ -41,7 +41,7 @@ async function readPem(file: NamedFile): Promise<Buffer> {
     const about = await stat(file.file);
     // A pipe is one that a shell has made for `<(command)`.
     if (!about.isFile() && !about.isFIFO()) throw new Error('it is no file');
-    if (about.size > longestPemFile) throw new Error('it is too long for certificates or a key');
+    if (about.size > maxPemFile) throw new Error('it is too long for certificates or a key');
     const pem = await readFile(file.file);
     // OpenSSL does not pass over the byte order mark that some editors write.
     return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;

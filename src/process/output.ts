@@ -1,6 +1,6 @@
 /** What was said on stdout and stderr: the process ends when it is read, and not much later where it is not. */
 import type { WriteStream } from 'node:tty';
-import { outputPatience } from '../protocol/limits.ts';
+import { outputDrainTimeout } from '../protocol/limits.ts';
 
 /** Resolves when whoever reads our output has all of it, or does not read on. */
 export async function outputTaken(): Promise<void> {
@@ -16,7 +16,7 @@ async function taken(stream: WriteStream): Promise<void> {
         stream.write('', () => resolve());
       }),
       new Promise<void>(resolve => {
-        setTimeout(resolve, outputPatience);
+        setTimeout(resolve, outputDrainTimeout);
       }),
     ]);
     if (stream.writableLength >= before) return;

@@ -5,7 +5,7 @@
  * and Node frees garbage of this kind only when its collector runs: often a hundred megabytes later. So long buffers come
  * in few sizes, and one that is given back serves the next message. Their bytes are not cleared.
  */
-import { keptBuffers } from './limits.ts';
+import { bufferPoolSize } from './limits.ts';
 
 /** The bytes `[start, end)` of `bytes`. A reader of such a range advances `start` past what it has read. */
 export interface ByteRange {
@@ -56,7 +56,7 @@ function release(buffer: Buffer): void {
 }
 
 const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
-/** Bytes in all of these: at most `keptBuffers`. */
+/** Bytes in all of these: at most `bufferPoolSize`. */
 let freeBytes = 0;
 
 function isLong(size: number): boolean {
@@ -105,7 +105,7 @@ export function giveBuffer(buffer: Buffer): void {
     power <= largest &&
     length === 2 ** power + extra &&
     (byteLength === length || byteLength === block) &&
-    freeBytes + length <= keptBuffers;
+    freeBytes + length <= bufferPoolSize;
   if (isKept) {
     free[power]!.push(buffer);
     freeBytes += length;

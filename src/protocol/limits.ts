@@ -1,422 +1,442 @@
 /**
- * Every bound on what a peer can make us hold, with where its number comes from. Those in `defaults` can be set by an
- * option; the others follow from the wire or from how the loop is built. Sizes are in bytes, times in milliseconds.
- * 0 switches off a bound that has an option.
+ * Every limit on what a peer can make the server hold or do, each with its precedent or its reason. The limits in
+ * `defaults` have an option, where 0 means no limit; the others follow from the protocol or from how the loop works. Sizes
+ * are in bytes and times in milliseconds, unless a comment says otherwise.
  */
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** RFC 6455 §5.5: a control frame carries at most 125 bytes. */
-export const maxControlPayload = 125;
-
-/** RFC 6455 §5.5.1: the close code takes two of a control frame's 125 bytes. */
-export const maxCloseReason = maxControlPayload - 2;
-
-/** The longest header: 2 bytes, a 64-bit length, a masking key (RFC 6455 §5.2). */
-export const maxFrameHeader = 14;
-
-/** Fields of one HTTP head. Apache's LimitRequestFields is 100, Node's maxHeadersCount 2000. */
-export const maxHeaderFields = 100;
-
-/** A line between the chunks of an HTTP body: a size, its extensions, a trailer field. Apache's LimitRequestLine is 8190. */
-export const maxChunkLine = 1 * KiB;
-
-/** Trailer fields behind such a body. They are discarded, so they are few. */
-export const maxTrailerFields = 16;
-
-/** The longest message where `maxMessage` is switched off: what Node 20 can hold in one piece, less what inflating adds. */
-export const longestMessage = 4 * 1024 * MiB - KiB;
-
-/**
- * How much longer than itself a message may be when compressed: what does not compress grows a little, at most by an
- * eighth (zlib's `deflateBound`, for the least memory). What it inflates to is bounded anyhow.
- */
-export const deflateGrowth = 1.13;
-
-/** The longest HTTP head where `maxHeader` is switched off: it is read as one piece, so there has to be an end. */
-export const longestHeader = 1 * MiB;
-
-/**
- * Fragments of one message, empty ones above all: bytes alone do not bound their count. A 16 MiB message in 64-byte
- * fragments has 262,144; ws bounds its buffered chunks likewise (1,048,576).
- */
-export const maxFragments = 1_048_576;
-
-/** DEFLATE streams in one message (RFC 7692 §7.2.3.4). Senders make one, or two where they end it with BFINAL. */
-export const maxStreams = 16;
-
 export const defaults = {
-  /** Largest message, and largest frame. As `permessage-deflate` can multiply by 1,000, it holds while inflating, too. */
+  /** Largest message, and largest frame. permessage-deflate can expand data by 1,000, so the limit holds while inflating. */
   maxMessage: 16 * MiB,
-  /** Largest HTTP head. Node's own HTTP server and nginx (4 buffers of 8 KiB) take 16 to 32 KiB. */
+  /** Largest HTTP request head. Node's HTTP server takes 16 KiB, nginx 4 buffers of 8 KiB. */
   maxHeader: 16 * KiB,
-  /** Unsent bytes a connection may owe before a broadcast gives it up (1013). redis gives its pub/sub clients 8 to 32 MB. */
+  /** Unsent bytes at which a broadcast disconnects a slow consumer (1013). redis: 8 to 32 MB for a pub/sub client. */
   maxBuffered: 1 * MiB,
-  /** Connections at once; 0: as many as the system's descriptors allow. */
+  /** Connections at once; 0: as many as the descriptor limit allows. */
   maxConnections: 0,
-  /** Clients of one address: half of the places. nginx (limit_conn) and HAProxy (stick tables) have no default. */
+  /** Clients per address: half of all. nginx (limit_conn) and HAProxy (stick tables) have no default. */
   maxPerAddress: 'half',
-  /** From accept to the end of the opening handshake. nginx's client_header_timeout is 60 s, ws's none. */
+  /** From accept to the end of the opening handshake. nginx: client_header_timeout is 60 s; ws: none. */
   handshakeTimeout: 10_000,
-  /** Silence after which a module that greets speaks to a new connection; 0: never, as browsers open connections ahead of need. */
+  /** Silence before a module greets a new connection; 0: never, because browsers open connections ahead of need. */
   greetingDelay: 0,
-  /** Silence after which a ping is sent. Proxies drop at 30 s (HAProxy, AWS ALB at 60 s). */
+  /** Silence before a ping. HAProxy drops idle connections after 30 s, AWS ALB after 60 s. */
   pingInterval: 25_000,
-  /** From an unanswered ping to giving the connection up. websockets (Python) takes 20 s for either. */
+  /** From a ping without answer to dropping the connection. websockets (Python): 20 s. */
   pongTimeout: 20_000,
-  /** Without any message (pings do not count); 0: never. */
+  /** Without a message (pings do not count); 0: no limit. */
   idleTimeout: 0,
-  /** From our close frame to the end of the TCP connection. ws takes 30 s, websockets (Python) 10 s. */
+  /** From our close frame to the end of the TCP connection. ws: 30 s; websockets (Python): 10 s. */
   closeTimeout: 10_000,
-  /** Without any request of a client that comes by HTTP: then it is gone. socket.io's clients have 45 s (ping and timeout). */
+  /** Without a request of a polling client. socket.io: 45 s (ping interval and timeout). */
   pollTimeout: 60_000,
-  /** To load a module of the user's, in a process of its own. Most take a few milliseconds. */
+  /** Loading a module in its test process. Most modules take a few milliseconds. */
   loadTimeout: 5000,
-  /** How long the version before is kept, to take over again from one that throws. */
+  /** Time during which an exception in a new module version brings the previous version back. */
   rollbackWindow: 10_000,
-  /** What a handler waits for may take so long: nginx's proxy_read_timeout. */
+  /** Waiting for a handler's promise. nginx: proxy_read_timeout is 60 s. */
   handlerTimeout: 60_000,
-  /** A turn that a handler makes longer than this is said to be slow. Node's own advice is a few milliseconds. */
+  /** A handler that blocks the loop longer is logged. Node's guides advise a few milliseconds. */
   slowHandler: 200,
-  /** From SIGTERM to the end, whoever is still there. */
+  /** From SIGTERM to the end, even if clients are still connected. */
   drainTimeout: 10_000,
-  /** Programs that run for one connection each (`--exec`). Apache's MaxRequestWorkers is 256 to 400, websocketd has no bound. */
+  /** Processes of `--exec`, one per connection. Apache: MaxRequestWorkers is 256 to 400; websocketd: no limit. */
   execMax: 100,
-  /** From the end of its stdin to SIGTERM for a program, and from that to SIGKILL. websocketd takes some 0.1 to 0.5 s. */
+  /** From EOF on a program's stdin to SIGTERM, and from there to SIGKILL. websocketd: 0.1 to 0.5 s. */
   execGrace: 5000,
 } as const;
 
-/** What a connection takes that holds nothing: a record, a handle, an entry in the table. Measured: 2.8 KiB. */
-export const connectionMemory = 3 * KiB;
+// Frames and messages
 
-/** The same over TLS: Node's two streams and OpenSSL's state. Measured: 30 KiB. */
-export const tlsMemory = 32 * KiB;
+/** RFC 6455 §5.5: a control frame carries at most 125 bytes. */
+export const maxControlPayload = 125;
 
-/** Long buffers that are kept for the next messages, in bytes: one that holds the longest message, by default. */
-export const keptBuffers = 17 * MiB;
+/** RFC 6455 §5.5.1: the close code takes two bytes of the control frame. */
+export const maxCloseReason = maxControlPayload - 2;
 
-/** The part of `maxMemory` that rooms' histories may take before the longest of them forget. */
-export const historyMemoryShare = 1 / 4;
+/** RFC 6455 §5.2: 2 bytes, a 64-bit length and a masking key. */
+export const maxFrameHeader = 14;
 
-/** The part of `maxMemory` that input of programs may take after their clients have left. */
-export const programMemoryShare = 1 / 4;
-
-/**
- * When more than the first part of `maxMemory` is in use, connections are closed until the second is: not one in every
- * turn. The rest is for memory that is free, but that Node's collector has not returned yet.
- */
-export const memoryHighWater = 7 / 8;
-export const memoryLowWater = 13 / 16;
-
-/** Bytes in flight up to which a connection that is closed to free memory is still sent the reason. */
-export const maxInFlightOnEviction = 16 * KiB;
+/** The largest message with `--max-message 0`: the longest Buffer of Node 20, less what inflating adds. */
+export const absoluteMaxMessage = 4 * 1024 * MiB - KiB;
 
 /**
- * What one connection may use of a turn before the others get theirs: each message, each recipient of it and each 256
- * bytes of it count one, what goes through zlib more (see deflate.ts). About a millisecond's work.
+ * Fragments of one message. Limiting bytes is not enough, because a fragment may be empty. A 16 MiB message in fragments of
+ * 64 bytes has 262,144. ws allows 1,048,576 buffered chunks.
  */
-export const turnShare = 8192;
+export const maxFragments = 1_048_576;
 
-/** A large message is inflated in calls that give at most so many bytes, and take a quarter: tenths of a millisecond. */
+// Compression (RFC 7692)
+
+/**
+ * How much larger than the message its compressed form may be. Incompressible data grows by an eighth at most (zlib's
+ * `deflateBound` at the lowest memory level). `maxMessage` limits what comes out.
+ */
+export const deflateGrowth = 1.13;
+
+/** DEFLATE streams in one message (RFC 7692 §7.2.3.4). Senders make one, or two if they end the message with BFINAL. */
+export const maxDeflateStreams = 16;
+
+/** Output of one call to inflate; input is a quarter of this. A call takes tenths of a millisecond. */
 export const inflateSlice = 64 * KiB;
 
 /**
- * The largest message that is compressed whatever time it takes, and the most that is compressed of one message for its
- * recipients' different windows: ten to twenty milliseconds if it does not compress.
+ * A message up to this size is compressed even if it proves incompressible, which takes 10 to 20 ms. Also limits how much
+ * of one fan-out is compressed again for recipients with other window sizes.
  */
-export const largestDeflated = 1 * MiB;
+export const maxAlwaysCompressed = 1 * MiB;
 
 /**
- * A larger one, up to a bound, is compressed if no more than this comes out: five to twenty milliseconds as well. RFC 7692
- * §6 leaves it to the sender which messages are compressed.
+ * A larger message, up to `maxTriedCompression`, is compressed unless its output exceeds this, after 5 to 20 ms. RFC 7692
+ * §6: a sender may leave any message uncompressed.
  */
-export const largestOutput = 512 * KiB;
-export const largestTried = 16 * MiB;
+export const maxCompressedOutput = 512 * KiB;
+export const maxTriedCompression = 16 * MiB;
 
-/** What all messages of those that bring little may use of a turn: some eight milliseconds. Others wait for the next. */
-export const messagesShare = 8 * turnShare;
+// HTTP
 
-/** What connections in a handshake, and HTTP requests, may use of a turn, all together: some 40 of them. */
-export const openingShare = 2 * turnShare;
+/** The largest request head with `--max-header 0`: a head is read in one piece. */
+export const absoluteMaxHeader = 1 * MiB;
 
-/** What those may use of a turn whose last messages were more work than `costlyWork`, all together. */
-export const costlyShare = 2 * turnShare;
-export const costlyWork = turnShare / 8;
+/** Fields of one head. Apache: LimitRequestFields is 100; Node: maxHeadersCount is 2000. */
+export const maxHeaderFields = 100;
 
-/** What those who had their share of the last turn may use of the next, all together. */
-export const heldBackShare = 2 * turnShare;
+/** A line between the chunks of a body: the chunk size with extensions, or a trailer field. Apache: 8190. */
+export const maxChunkLine = 1 * KiB;
 
-/** What a write to a connection counts: the flush makes one for each connection that has something to send. */
-export const writeCost = 32;
-
-/** What may be answered before all else (control frames) in a turn; what goes beyond it comes with the messages. */
-export const urgentShare = 4 * turnShare;
+/** Trailer fields of a chunked body. The server discards them. */
+export const maxTrailerFields = 16;
 
 /**
- * While connections keep arriving: polls before one turn, each of which accepts one connection, and how long they may take
- * in milliseconds. redis accepts up to 1,000 per event (MAX_ACCEPTS_PER_CALL), nginx with multi_accept all there are.
- */
-export const maxAcceptPolls = 256;
-export const acceptTime = 5;
-
-/** Input that the connections already in may send during these polls, beyond what the turn's memory holds. */
-export const maxSpilledInput = 4 * MiB;
-
-/** What commands may use of a turn, all together: about two milliseconds. */
-export const observerShare = 2 * turnShare;
-
-/** The body of a command's request over HTTP. nginx's client_max_body_size is 1 MiB. */
-export const maxCommandBody = 1 * MiB;
-
-/** Values in a form, which is read in one piece; no command takes as many. As fields of an HTTP head. */
-export const maxFormValues = 100;
-
-/** Names of an object, or values of a list, in JSON that is read in one piece: some milliseconds. */
-export const maxJsonEntries = 10_000;
-
-/** Unsent bytes of what is told to someone who watches; what does not fit is lost, and they are told how much. */
-export const maxUnwatched = 1 * MiB;
-
-/** Characters of a token for commands over HTTP: 16 of 64 kinds are 96 bits, more than can be tried. */
-export const minTokenLength = 16;
-
-/** Wrong tokens that are refused at once: of one address, as fail2ban's maxretry is 5; and of all together. */
-export const freeGuesses = 5;
-export const freeGuessesOfAll = 100;
-
-/** Each further one is refused after this time, and up to the next look at deadlines; login's FAIL_DELAY is 3 s. Milliseconds. */
-export const guessDelay = 1000;
-
-/** Of these refusals, so many are put off in that time, for one address and for all; a guess beyond them gets 429. */
-export const maxDelayedGuesses = 10;
-export const maxDelayedGuessesOfAll = 100;
-
-/** How long the guesses of an address count, and of how many addresses they are counted; milliseconds. */
-export const guessMemory = 60_000;
-export const maxGuessers = 1000;
-
-/** The file that has it. */
-export const longestTokenFile = 4 * KiB;
-
-/** A file with certificates or a key: the bundle of all authorities that a system trusts has 0.2 MB. */
-export const longestPemFile = 4 * MiB;
-
-/** A file with commands, in the spool's folder: as much as the body of a request. */
-export const maxSpoolFile = maxCommandBody;
-
-/** One line of it: as a line of the chat. What is longer is given by `--binary`. */
-export const maxCommandLine = 64 * KiB;
-
-/** What the commands of one such file may say, all together: a list of 100,000 connections takes about 10 MB. */
-export const maxSpoolOutput = 16 * MiB;
-
-/** Names of such files that are looked at together; the rest has its turn after them. */
-export const maxSpoolNames = 1024;
-
-/** How long one line of such a file may take; milliseconds. A ping waits 20 s for its pong. */
-export const spoolPatience = 60_000;
-
-/** While clients talk: from the beginning of one such file to that of the next, at least; milliseconds. */
-export const spoolPace = 20;
-
-/** And from the end of one step of the work on it to the beginning of the next, and what is enough for one; milliseconds. */
-export const spoolRest = 1;
-export const spoolStep = 0.2;
-
-/** They do not where none sent a message for so long; milliseconds. */
-export const spoolQuiet = 1000;
-
-/** Of so many such files at a time the disk is to have it that they were taken. */
-export const spoolSync = 32;
-
-/** How often `--watch` looks for changes that the system did not report; milliseconds. */
-export const watchRescan = 500;
-
-/** How long the folders in the spool are missing before they are made again; milliseconds. */
-export const spoolGrace = 200;
-
-/** The system tells what is new in the folder; where it does not, it is looked for; milliseconds. */
-export const spoolRescan = 5000;
-
-/**
- * While a connection's input waits for its handler: after so long without reading, and again after as long, it is found out
- * whether the peer is gone. That takes two writes: the system answers the first, and fails the second. Milliseconds.
- */
-export const probeInterval = 2000;
-
-/** Unsent bytes for a connection at which it is not read from any more, until they are gone. */
-export const heldBackOutput = 256 * KiB;
-
-/**
- * Clients that come by HTTP, where `maxConnections` sets no bound: no descriptor does either. With nothing to say they take
- * 2.5 KiB each, 160 MiB together; as many as one address has ports.
- */
-export const maxPolled = 65_536;
-
-/** Input that waits for a busy handler, at which its connection is not read from any more; one read may go beyond it. */
-export const heldInput = 16 * KiB;
-/**
- * Unacknowledged bytes of a client over HTTP, as frames, at which it counts as slow; and messages in one answer to it, in
- * bytes, though one is always sent. A system's buffer for a socket is as large; Linux lets one grow to 4 MiB.
- */
-export const pollWindow = 256 * KiB;
-
-/** What a message adds to an answer besides its content, for that bound: its number, and the JSON around it. */
-export const polledOverhead = 32;
-
-/**
- * Frames that wait for clients over HTTP are copied into blocks. The first is so long, and each twice as long as the one
- * before, up to a bound, which is lower for blocks that clients share: so most of the memory is used.
- */
-export const firstBlock = 256;
-export const sharedBlock = 2 * KiB;
-export const longestBlock = 16 * KiB;
-
-/**
- * Bytes a second at which a transfer is no slower than it may be: a body, an answer, output before a close. Each deadline
- * is put off by a second for as many. Apache's RequestReadTimeout has the same (MinRate); Kestrel takes 240.
+ * Bytes per second below which a transfer counts as stalled. Each deadline of a body, an answer or pending output moves by a
+ * second for this many bytes. Apache: RequestReadTimeout has MinRate 500; Kestrel: 240.
  */
 export const minRate = 500;
 
 /**
- * Milliseconds that sent bytes can put a deadline off in advance: the system's buffer of up to 4 MiB passes for so long
- * before we see that the peer takes any of it. nginx's send_timeout is 60 s.
+ * How far bytes written can move a deadline in advance: the system's socket buffer, up to 4 MiB, hides for this long
+ * whether the peer reads. nginx: send_timeout is 60 s.
  */
-export const sendAhead = 30_000;
+export const maxDeadlineCredit = 30_000;
 
-/** An answer that is made as its client takes it is made in slices, each in a fraction of a millisecond. */
-export const outputSlice = 64 * KiB;
-
-/** Slices in one turn, for all such clients together: about two milliseconds. */
-export const slicesPerTurn = 16;
-
-/** Bytes of messages that are measured for one slice, for the Content-Length: about a millisecond. */
-export const measuredSlice = 1024 * KiB;
-
-/** A body that no one needs, such as the `{}` that axios and requests send with every POST: it is read and ignored. */
+/** A body that a route does not use, such as the `{}` of axios: read and ignored. */
 export const maxIgnoredBody = 64 * KiB;
 
-/** Lines of JSON that come in one request: they are read in one piece, so it has to be a small one (some milliseconds). */
-export const maxPostedLines = 64 * KiB;
-
-/** A stream of events is ended after this time, so that its client comes back and says how far it came; milliseconds. */
-export const longestStream = 5 * 60_000;
-
-/** Ids in one answer of a shared program. */
-export const maxRecipients = 10_000;
-
-/** Programs started in one turn: each takes about a millisecond in which nothing else is done. */
-export const startsPerTurn = 1;
-
-/**
- * What a program may say in one turn, in the units of `turnShare`: 1,024 messages, or 256 KiB. So its clients are written
- * to in between, and only those that are slow fall behind.
- */
-export const programShare = 1024;
-
-/** What a program still writes when its connection is gone is read, up to so much, so that it can come to its end. */
-export const maxUnheard = 1 * MiB;
-
-/**
- * Of a program's stderr: characters of a line that reach the log, and lines and bytes that are read in a second. A program
- * that writes more has to wait.
- */
-export const maxErrorLine = 1000;
-export const maxErrorLines = 100;
-export const maxErrorBytes = 256 * KiB;
-
-/** What is read of a program's stderr after its end; the pipe and Node's buffer have 144 KiB. */
-export const maxErrorRest = 256 * KiB;
-
-/** What all programs' stderr may use of a turn, in the units of `turnShare`, and what a line in the log costs of it. */
-export const errorShare = turnShare;
-export const errorLineWork = 64;
-
-/** Programs that pipes are made for at once, by one `mkfifo`: starting that takes as long as starting a program. */
-export const pipesAtOnce = 8;
-
-/**
- * A shared program that ended is started again after this time, the next time after twice as long, and so on up to the
- * last; from the first again once it has run for as long as that. systemd and supervisord try a few times and give up.
- */
-export const restartAfter = { first: 100, last: 30_000 } as const;
-
-/** Connections beyond `maxConnections` that are let in to be told why they are refused (503). */
-export const refusalRoom = 64;
-
-/**
- * Sockets of one address beyond `--max-per-address`, for requests, handshakes and refusals: a quarter of its clients, but
- * so many at least, and `refusalRoom` at most.
- */
-export const minExtraSockets = 8;
-
-/** When the server has ended: how long whoever reads stdout or stderr may pause before they are given up; milliseconds. */
-export const outputPatience = 2000;
-
-/** Of the files that the system lets us open, those that connections leave: for commands, histories, programs. */
-export const spareDescriptors = 32;
-
-/** Of these, those that connections may take between their accepting and the turn that drops others for them. */
-export const acceptReserve = 4;
-
-/** How often it is said that there are no more than those left; milliseconds. */
-export const shortageInterval = 10_000;
-
-/** On a listener that greets at once: how long a trusted proxy has for its PROXY header before it is greeted itself. */
-export const proxyHeaderWait = 1000;
-
-/** To type a nick in a terminal; milliseconds. */
-export const typingTimeout = 60_000;
-
-/** The first line of a connection, while it is not known whether it is HTTP. */
+/** Bytes up to which the first line of a connection is read before it is known to be HTTP. */
 export const maxFirstLine = 512;
 
 /**
- * What follows the first 16 bytes of a binary PROXY header: addresses, 216 bytes at most, and extensions. HAProxy's take
- * some hundred bytes with the client's certificate's names among them; one page is what it reads itself.
+ * A binary PROXY header after its first 16 bytes: at most 216 bytes of addresses, then extensions. HAProxy's headers have
+ * some hundred bytes, including the names in the client's certificate; HAProxy itself reads one page.
  */
 export const maxProxyHeader = 4 * KiB;
 
-/** The blob of a packet, and so a chat's message. Discord and Slack take 4,000 and 40,000 characters. */
+/** Wait for a trusted proxy's PROXY header on a listener that greets at once. */
+export const proxyHeaderTimeout = 1000;
+
+/** A PEM file. The bundle of all CAs that a system trusts has 0.2 MB. */
+export const maxPemFile = 4 * MiB;
+
+// Accepting connections
+
+/**
+ * Polls before a turn while connections keep arriving. Each poll accepts one, and all take `acceptTimeLimit` at most.
+ * redis: MAX_ACCEPTS_PER_CALL is 1,000; nginx with multi_accept: all there are.
+ */
+export const maxAcceptPolls = 256;
+export const acceptTimeLimit = 5;
+
+/** Input read during these polls beyond what the input arena holds. */
+export const maxSpilledInput = 4 * MiB;
+
+/** Connections beyond `maxConnections` that are accepted only to receive a 503 with the reason. */
+export const rejectionSlots = 64;
+
+/**
+ * Sockets of one address beyond `--max-per-address`, for requests, handshakes and rejections: a quarter of its clients, at
+ * least this many and at most `rejectionSlots`.
+ */
+export const minExtraSockets = 8;
+
+/** File descriptors that connections leave free for commands, histories and programs. */
+export const reservedDescriptors = 32;
+
+/** Those of the reserve that new connections may use until the next turn drops others for them. */
+export const acceptReserve = 4;
+
+/** Time between two log entries about a lack of file descriptors. */
+export const shortageLogInterval = 10_000;
+
+// Memory
+
+/** An idle connection: its record, its handle and its entry in the table. Measured: 2.8 KiB. */
+export const connectionMemory = 3 * KiB;
+
+/** An idle TLS connection, with two Node streams and OpenSSL's state. Measured: 30 KiB. */
+export const tlsMemory = 32 * KiB;
+
+/** Long buffers kept for the next messages: one that holds the largest message by default. */
+export const bufferPoolSize = 17 * MiB;
+
+/** The part of `maxMemory` that histories may use before the longest ones are shortened. */
+export const historyMemoryShare = 1 / 4;
+
+/** The part of `maxMemory` that input for programs may use after its clients have left. */
+export const programMemoryShare = 1 / 4;
+
+/**
+ * Above the high-water part of `maxMemory`, connections are closed until usage falls to the low-water part. The gap avoids
+ * eviction in every turn; the rest above is for garbage that Node has not collected yet.
+ */
+export const memoryHighWater = 7 / 8;
+export const memoryLowWater = 13 / 16;
+
+/** Bytes in flight up to which an evicted connection still receives the reason. */
+export const maxInFlightOnEviction = 16 * KiB;
+
+// Fairness: how one turn is divided. A work unit is a message, a recipient, or 256 bytes (see workUnits.ts)
+
+/** One connection's budget per turn: about a millisecond. */
+export const connectionBudget = 8192;
+
+/** All connections that send little: about 8 ms. The others wait for the next turn. */
+export const messageBudget = 8 * connectionBudget;
+
+/** All opening handshakes and HTTP requests: some 40. */
+export const handshakeBudget = 2 * connectionBudget;
+
+/** All connections whose last messages cost more than `costlyThreshold`. */
+export const costlyBudget = 2 * connectionBudget;
+export const costlyThreshold = connectionBudget / 8;
+
+/** All connections that exhausted their budget in the previous turn. */
+export const throttledBudget = 2 * connectionBudget;
+
+/** Control frames answered before all messages. Control frames beyond it wait with the messages. */
+export const controlFrameBudget = 4 * connectionBudget;
+
+/** Commands: about 2 ms. */
+export const commandBudget = 2 * connectionBudget;
+
+/** Reading histories from disk: 2 ms for all rooms, and 0.5 ms for one room before the next. */
+export const historyReadBudget = 2 * connectionBudget;
+export const historyReadSlice = connectionBudget / 2;
+
+/**
+ * Output of one program: 1,024 messages or 256 KiB. The flush runs in between, so only slow consumers fall behind.
+ */
+export const programBudget = 1024;
+
+/** Stderr of all programs. A line in the log costs `logLineCost`. */
+export const stderrBudget = connectionBudget;
+export const logLineCost = 64;
+
+/** The cost of one write. The flush makes one for each connection with pending output. */
+export const writeCost = 32;
+
+/** Backpressure: a connection with more unsent bytes is not read from until its output queue drains. */
+export const backpressureThreshold = 256 * KiB;
+
+/** A connection with more input waiting for a busy handler is not read from. One read may exceed it. */
+export const maxPausedInput = 16 * KiB;
+
+/**
+ * Between two attempts to detect, while a connection is not read from, that its peer is gone. Detection takes two writes:
+ * the peer's system answers the first with a reset, and the second fails.
+ */
+export const probeInterval = 2000;
+
+// Chat
+
+/** A packet's blob, and so a chat message. Discord: 4,000 characters; Slack: 40,000. */
 export const maxPacketBlob = 64 * KiB;
 
-/** Characters (code points) of a nick or a room's name. */
+/** Characters (code points) of a nick or a room name. */
 export const maxNameLength = 32;
 
-/** The same in bytes: UTF-8 takes at most four for one. */
+/** The same in bytes: UTF-8 takes at most four per character. */
 export const maxNameBytes = 4 * maxNameLength;
 
-/** What a room remembers in memory is bounded in bytes, too, whatever `--history` says of their number. */
+/** Memory of one room's history, whatever `--history` allows. */
 export const maxHistoryBytes = 1 * MiB;
 
-/** Files of rooms (`--data`) that are open at once; the others are opened again when they are needed. */
-export const maxOpenRoomFiles = 64;
-
-/** What reading the pasts of rooms may use of a turn, all together, and of that one room before the next: 2 and 0.5 ms. */
-export const recallShare = 2 * turnShare;
-export const recallSlice = turnShare / 2;
-
-/** A past that was read, and that nobody has asked for since, is forgotten after this time; milliseconds. */
-export const recallPatience = 5000;
-
-/** Files of rooms whose damaged stretches are remembered. */
-export const maxDamagedFiles = 1024;
-
-/** The same in messages: a newcomer is sent them at once, which takes some 10 ms. */
+/** Messages of one history. Replaying them on join takes some 10 ms. */
 export const maxHistoryMessages = 10_000;
 
-/** Ended connections of which it is known why. With their last frames they take a megabyte. */
-export const maxEnded = 1000;
+/** A history read from disk is dropped after this time without use. */
+export const historyCacheTime = 5000;
 
-/** Rooms that nobody is in, but whose messages are remembered (in memory, where there is no `--data`). */
+/** Open room files (`--data`). The others are reopened when needed. */
+export const maxOpenRoomFiles = 64;
+
+/** Room files whose damaged ranges are remembered. */
+export const maxDamagedFiles = 1024;
+
+/** Empty rooms whose history stays in memory, without `--data`. */
 export const maxEmptyRooms = 64;
 
-/** What a wire of the user's leaves of its input until more comes: as long as our own longest line. */
-export const maxWireRest = 64 * KiB;
+/** Typing a nick in a terminal. */
+export const typingTimeout = 60_000;
 
-/** What is told of an error that a module threw, in characters. */
-export const maxReason = 2000;
+// Polling over HTTP
 
-/** The heap of the process that a module is first loaded in, in MiB. */
-export const maxLoadHeap = 512;
+/**
+ * Polling sessions, if `maxConnections` sets no limit: no descriptor does. An idle session takes 2.5 KiB, so all take
+ * 160 MiB. One address has as many ports.
+ */
+export const maxPollingSessions = 65_536;
+
+/**
+ * Unacknowledged bytes, as frames, at which a polling client counts as slow, and the size of one answer (which holds at
+ * least one message). A socket buffer is as large; Linux lets one grow to 4 MiB.
+ */
+export const pollWindow = 256 * KiB;
+
+/** What a message adds to an answer besides its content: its number and JSON punctuation. */
+export const polledMessageOverhead = 32;
+
+/**
+ * Frames for polling clients are copied into blocks that double in size, from the first to the largest. Blocks that clients
+ * share stay smaller. Most of the allocated memory is used that way.
+ */
+export const firstBacklogBlock = 256;
+export const sharedBacklogBlock = 2 * KiB;
+export const maxBacklogBlock = 16 * KiB;
+
+/** An answer generated while its client reads it comes in slices of a fraction of a millisecond. */
+export const outputSlice = 64 * KiB;
+
+/** Slices per turn for all such clients: about 2 ms. */
+export const outputSlicesPerTurn = 16;
+
+/** Bytes of messages measured per slice to compute Content-Length: about 1 ms. */
+export const contentLengthSlice = 1024 * KiB;
+
+/** Lines of JSON in one request. They are parsed in one piece, which takes some milliseconds. */
+export const maxPostedLines = 64 * KiB;
+
+/** An event stream ends after this time. Its client reconnects and acknowledges what it received. */
+export const eventStreamLifetime = 5 * 60_000;
+
+// Commands
+
+/** The body of a command's request. nginx: client_max_body_size is 1 MiB. */
+export const maxCommandBody = 1 * MiB;
+
+/** Values of a form. A form is parsed in one piece. The same as the fields of an HTTP head. */
+export const maxFormValues = 100;
+
+/** Names of a JSON object, or values of a JSON list. JSON is parsed in one piece, which takes some milliseconds. */
+export const maxJsonEntries = 10_000;
+
+/** Unsent output of `watch`. Events that do not fit are dropped and counted. */
+export const maxWatchBacklog = 1 * MiB;
+
+/** Characters of an API token: 16 of an alphabet of 64 are 96 bits, too many to guess. */
+export const minTokenLength = 16;
+
+/** The file with the token. */
+export const maxTokenFile = 4 * KiB;
+
+/** Wrong tokens answered at once, per address and in total. fail2ban: maxretry is 5. */
+export const freeGuesses = 5;
+export const totalFreeGuesses = 100;
+
+/** Delay of every further refusal. login: FAIL_DELAY is 3 s. */
+export const guessDelay = 1000;
+
+/** Refusals delayed at the same time, per address and in total. A guess beyond gets 429. */
+export const maxDelayedGuesses = 10;
+export const totalDelayedGuesses = 100;
+
+/** How long wrong tokens of an address count, and for how many addresses. */
+export const guessExpiry = 60_000;
+export const maxTrackedGuessers = 1000;
+
+/** Closed connections that `why` can explain. With their last frames they take a megabyte. */
+export const maxClosedRecords = 1000;
+
+// Spool
+
+/** A command file: as large as a request's body. */
+export const maxSpoolFile = maxCommandBody;
+
+/** One line of a command file: as long as a chat line. `--binary` takes longer data. */
+export const maxCommandLine = 64 * KiB;
+
+/** The results of one command file. A list of 100,000 connections takes about 10 MB. */
+export const maxSpoolOutput = 16 * MiB;
+
+/** File names examined together. The rest wait for the next step. */
+export const maxSpoolNames = 1024;
+
+/** Running one line. A ping waits 20 s for its pong. */
+export const spoolLineTimeout = 60_000;
+
+/** While clients are active: the minimum time from the start of one file to the start of the next. */
+export const spoolFileInterval = 20;
+
+/** While clients are active: the pause between two steps on a file, and the length of a step. */
+export const spoolStepPause = 1;
+export const spoolStepTime = 0.2;
+
+/** Clients count as inactive after this time without a message. */
+export const clientQuietPeriod = 1000;
+
+/** Files claimed per fsync of the folder. */
+export const spoolSyncBatch = 32;
+
+/** Delay before missing folders of the spool are created again. */
+export const spoolRecreateDelay = 200;
+
+/** How often the folder is scanned if the system does not report changes. */
+export const spoolRescanInterval = 5000;
+
+// Modules
+
+/** How often `--watch` scans for changes that the system did not report. */
+export const watchRescanInterval = 500;
+
+/** Input that a module's wire leaves until more arrives: as long as the longest line of our own wires. */
+export const maxWireInput = 64 * KiB;
+
+/** Characters of a module's error message. */
+export const maxModuleError = 2000;
+
+/** The heap of the process that loads a module for the first time, in MiB. */
+export const maxLoadHeapMiB = 512;
+
+// Programs
+
+/** Ids in one record of a shared program. */
+export const maxRecipients = 10_000;
+
+/** Programs started per turn. Starting one blocks the loop for about a millisecond. */
+export const programStartsPerTurn = 1;
+
+/** Pipes created by one `mkfifo`, which takes as long as starting a program. */
+export const pipesPerBatch = 8;
+
+/**
+ * Delay before a shared program that ended is started again. It doubles from the first to the last, and returns to the first
+ * once the program has run for as long as the last. systemd and supervisord give up after a few attempts.
+ */
+export const restartDelay = { first: 100, last: 30_000 } as const;
+
+/** Output that is read and discarded after the connection has closed, so that the program can finish. */
+export const maxDiscardedOutput = 1 * MiB;
+
+/** Stderr: characters of a logged line, and lines and bytes read per second. A program that writes more blocks. */
+export const maxStderrLine = 1000;
+export const maxStderrLines = 100;
+export const maxStderrBytes = 256 * KiB;
+
+/** Stderr read after a program's end. The pipe and Node's buffer hold 144 KiB. */
+export const maxStderrRest = 256 * KiB;
+
+// The process
+
+/** At the end, how long a reader of stdout or stderr may stall before its output is lost. */
+export const outputDrainTimeout = 2000;

@@ -3,8 +3,8 @@
  * large, it is read in slices: each generator here yields when it has done a slice's work, and holds no descriptor then.
  */
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { maxPacketBlob, recallSlice } from '../protocol/limits.ts';
-import { work } from '../protocol/work.ts';
+import { historyReadSlice, maxPacketBlob } from '../protocol/limits.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import { longestEscape, looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
 import { openRegular, toRead } from './openFiles.ts';
 
@@ -71,9 +71,9 @@ export function newRecall({ messages, bytes }: Remember): Recall {
 
 /** @returns whether the slice is over: then the caller yields */
 function spend(recall: Recall, source: Source, cost: number): boolean {
-  work.done += cost;
+  workUnits.spent += cost;
   recall.spent += cost;
-  if (recall.spent < recallSlice) return false;
+  if (recall.spent < historyReadSlice) return false;
   recall.spent = 0;
   release(source);
   return true;

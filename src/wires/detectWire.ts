@@ -8,7 +8,7 @@ import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
-import { proxyHeaderWait } from '../protocol/limits.ts';
+import { proxyHeaderTimeout } from '../protocol/limits.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire } from './tls.ts';
 
@@ -52,7 +52,7 @@ export function newDetectWire(
     const { security, isProxied, server, stageSince } = connection;
     if (security !== undefined) return false;
     if (server.configuration.tlsOnly) return true;
-    return !isProxied && isTrusted(connection) && server.now - stageSince < proxyHeaderWait;
+    return !isProxied && isTrusted(connection) && server.now - stageSince < proxyHeaderTimeout;
   }
 
   function greet(connection: Connection): void {

@@ -6,8 +6,8 @@ import { newCommandQueue, observe, submit } from '../../src/commands/commandQueu
 import { findCommand } from '../../src/commands/commands.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
-import { observerShare } from '../../src/protocol/limits.ts';
-import { work } from '../../src/protocol/work.ts';
+import { commandBudget } from '../../src/protocol/limits.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 configureLog('error', 'text');
@@ -65,9 +65,9 @@ const list = { command: findCommand('list'), values: {} };
 /** One turn. @returns what the observer used of it */
 function turn(control: Control): number {
   control.server.schedule.isWanted = false;
-  const before = work.done;
+  const before = workUnits.spent;
   observe(control);
-  return work.done - before;
+  return workUnits.spent - before;
 }
 
 /** The most that a turn uses beyond the share: what was begun within it. */
@@ -81,7 +81,7 @@ describe('the observer', () => {
     let turns = 0;
     for (let before = 0; !answer.isOver; turns++) {
       assert.ok(control.server.schedule.isWanted, 'the loop knows that there is more');
-      assert.ok(turn(control) <= observerShare + overdraft);
+      assert.ok(turn(control) <= commandBudget + overdraft);
       assert.ok(answer.isOver || answer.said.length > before, 'it goes on in every turn');
       before = answer.said.length;
     }
@@ -117,7 +117,7 @@ describe('the observer', () => {
       submit(control, { command: findCommand('broadcast'), values: { text: 'hi' } }, answer);
     }
     let turns = 0;
-    for (; order.length < 1000; turns++) assert.ok(turn(control) <= observerShare + overdraft);
+    for (; order.length < 1000; turns++) assert.ok(turn(control) <= commandBudget + overdraft);
     assert.ok(turns > 1);
     assert.deepEqual(
       order,

@@ -5,12 +5,12 @@ import { test } from 'node:test';
 import { judgeGuess, newGuesses } from '../../src/commands/token.ts';
 import {
   freeGuesses,
-  freeGuessesOfAll,
   guessDelay,
-  guessMemory,
+  guessExpiry,
   maxDelayedGuesses,
-  maxDelayedGuessesOfAll,
-  maxGuessers,
+  maxTrackedGuessers,
+  totalDelayedGuesses,
+  totalFreeGuesses,
 } from '../../src/protocol/limits.ts';
 import { openServer, secret } from '../support/doors.ts';
 import { connectTcp, exchange } from '../support/rawClient.ts';
@@ -34,7 +34,7 @@ test('an address has a few wrong tokens free, then waits, and beyond that is tur
     undefined,
   ]);
   assert.deepEqual(
-    delays(freeGuesses + 1, guessMemory + 1),
+    delays(freeGuesses + 1, guessExpiry + 1),
     [...Array(freeGuesses).fill(0), guessDelay],
     'after a while it starts anew',
   );
@@ -46,10 +46,10 @@ test('many addresses together are bounded as one is, and few of them are remembe
     { length: 5000 },
     (_, index) => judgeGuess(guesses, `address ${index}`, 1).delay,
   );
-  assert.equal(verdicts.filter(delay => delay === 0).length, freeGuessesOfAll);
-  assert.equal(verdicts.filter(delay => delay === guessDelay).length, maxDelayedGuessesOfAll);
-  assert.equal(guesses.byAddress.size, maxGuessers);
-  judgeGuess(guesses, 'later', guessMemory + 1);
+  assert.equal(verdicts.filter(delay => delay === 0).length, totalFreeGuesses);
+  assert.equal(verdicts.filter(delay => delay === guessDelay).length, totalDelayedGuesses);
+  assert.equal(guesses.byAddress.size, maxTrackedGuessers);
+  judgeGuess(guesses, 'later', guessExpiry + 1);
   assert.equal(guesses.byAddress.size, 1, 'what is over is forgotten');
 });
 

@@ -14,7 +14,7 @@ import { addressKey, changeAddress, establish, leavePlaces } from '../../src/cor
 import { websocket } from '../../src/core/readSocketData.ts';
 import type { Server } from '../../src/core/server.ts';
 import { endingOf } from '../../src/diagnostics/closeReason.ts';
-import { minExtraSockets, refusalRoom } from '../../src/protocol/limits.ts';
+import { minExtraSockets, rejectionSlots } from '../../src/protocol/limits.ts';
 import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
 
 /** An accepted connection that has sent nothing yet. */
@@ -76,14 +76,14 @@ describe('--max-connections', () => {
   test('when the server is full, a new connection replaces one that is in its handshake, never a client', () => {
     const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
     const clients = Array.from({ length: 10 }, () => enterClient(server));
-    const silent = Array.from({ length: refusalRoom }, () => enter(server));
+    const silent = Array.from({ length: rejectionSlots }, () => enter(server));
     for (let i = 0; i < 200; i++) {
       assert.equal(mayEnter(server, '203.0.113.7:1'), true);
       silent.push(enter(server, '203.0.113.7:1'));
       const dropped = takeDropped(server);
       assert.equal(dropped.length, 1);
       assert.ok(!clients.includes(dropped[0]!));
-      assert.equal(server.connections, 10 + refusalRoom);
+      assert.equal(server.connections, 10 + rejectionSlots);
     }
     for (const connection of silent) establish(connection);
     assert.equal(mayEnter(server, '203.0.113.7:1'), false);
@@ -92,7 +92,7 @@ describe('--max-connections', () => {
   test('the dropped connection nearly always belongs to the address with the most connections', () => {
     const server = newFakeServer('--max-connections', '100', '--max-per-address', '0');
     const others = Array.from({ length: 10 }, (_, at) => enter(server, `198.51.100.${at}:1`));
-    for (let i = 0; i < 90 + refusalRoom; i++) enter(server);
+    for (let i = 0; i < 90 + rejectionSlots; i++) enter(server);
     let dropped = 0;
     for (let i = 0; i < 1000; i++) {
       assert.equal(mayEnter(server, '127.0.0.1:1'), true);
@@ -105,7 +105,7 @@ describe('--max-connections', () => {
 
   test('the dropped connection is chosen at random', () => {
     const server = newFakeServer('--max-connections', '10', '--max-per-address', '0');
-    for (let i = 0; i < 10 + refusalRoom; i++) enter(server);
+    for (let i = 0; i < 10 + rejectionSlots; i++) enter(server);
     const ids = new Set<number>();
     for (let i = 0; i < 50; i++) {
       assert.equal(mayEnter(server, '203.0.113.7:1'), true);

@@ -5,11 +5,11 @@ import { isShortOfDescriptors } from '../../src/core/admission.ts';
 import { descriptorsInUse, mayOpen } from '../../src/core/descriptors.ts';
 import { newServer, type Server } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
-import { spareDescriptors } from '../../src/protocol/limits.ts';
+import { reservedDescriptors } from '../../src/protocol/limits.ts';
 
 /** A server that may open 90 descriptors beside the reserved ones. */
 function newSmallServer(): Server {
-  return newServer(readConfiguration([], {}, ['echo', 'broadcast']), 90 + spareDescriptors);
+  return newServer(readConfiguration([], {}, ['echo', 'broadcast']), 90 + reservedDescriptors);
 }
 
 test('connections, polls, listeners, files and pipes all count towards one limit of descriptors', () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../../src/core/progress.ts';
-import { minRate, sendAhead } from '../../src/protocol/limits.ts';
+import { maxDeadlineCredit, minRate } from '../../src/protocol/limits.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 const timeout = 10_000;
@@ -48,7 +48,7 @@ describe('progress', () => {
     startSending(connection);
     connection.bytesOut += 3_000_000;
     assert.equal(hasOutputStalled(connection, timeout), false);
-    server.now += timeout + sendAhead - 1;
+    server.now += timeout + maxDeadlineCredit - 1;
     assert.equal(hasOutputStalled(connection, timeout), false);
     server.now += 1;
     assert.equal(hasOutputStalled(connection, timeout), true);

@@ -5,7 +5,7 @@ import { constants, inflateRawSync } from 'node:zlib';
 import type { Connection } from '../../src/core/connection.ts';
 import { flushFanout } from '../../src/core/outbox.ts';
 import { finishFanouts, sendControl, sendMessage, sendToAll } from '../../src/core/send.ts';
-import { largestDeflated } from '../../src/protocol/limits.ts';
+import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
@@ -97,11 +97,11 @@ test('messages of 1024 bytes or more are compressed, shorter ones are not', () =
 
 test('a large message that compresses badly is sent uncompressed and stays out of the context', () => {
   const connection = open(newDeflateState(true, 15));
-  const noise = randomBytes(2 * largestDeflated);
+  const noise = randomBytes(2 * maxAlwaysCompressed);
   sendMessage(connection, false, noise, 0, noise.length);
-  const large = Buffer.alloc(2 * largestDeflated, 'large, but it compresses well, ');
+  const large = Buffer.alloc(2 * maxAlwaysCompressed, 'large, but it compresses well, ');
   sendMessage(connection, false, large, 0, large.length);
-  sendMessage(connection, false, noise, 0, largestDeflated);
+  sendMessage(connection, false, noise, 0, maxAlwaysCompressed);
   const [tooSlow, quick, longest] = framesOf(queuedBytes(connection));
   assert.deepEqual([tooSlow!.rsv, quick!.rsv, longest!.rsv], [0, 4, 4]);
   assert.deepEqual(tooSlow!.payload, noise);
@@ -110,12 +110,12 @@ test('a large message that compresses badly is sent uncompressed and stays out o
 
 test('a broadcast is compressed for only as many window sizes as cost no more than the largest message', () => {
   const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateState(false, bits)));
-  tellAll(members, Buffer.alloc(largestDeflated / 2, 'x'));
+  tellAll(members, Buffer.alloc(maxAlwaysCompressed / 2, 'x'));
   assert.deepEqual(
     members.map(member => framesOf(queuedBytes(member))[0]!.rsv),
     [4, 4, 4, 0, 4],
   );
-  tellAll(members, Buffer.alloc(2 * largestDeflated, 'x'));
+  tellAll(members, Buffer.alloc(2 * maxAlwaysCompressed, 'x'));
   assert.deepEqual(
     members.map(member => framesOf(queuedBytes(member))[1]!.rsv),
     [4, 0, 4, 0, 0],

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { injectInput, mayInflate, startBudget } from '../../src/core/fairness.ts';
-import { turnShare } from '../../src/protocol/limits.ts';
+import { connectionBudget } from '../../src/protocol/limits.ts';
 import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { endEndpoint } from '../../src/protocol/websocket/endpoint.ts';
-import { work } from '../../src/protocol/work.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newRecord, readEvents } from '../support/endpointRun.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -41,7 +41,7 @@ function openInflating(count: number) {
     const useGo = () => {
       assert.equal(ask(), true);
       inflateSome(endpoint.inflating!.inflation);
-      work.done += turnShare;
+      workUnits.spent += connectionBudget;
       assert.equal(mayInflate(connection), false);
       assert.equal(connection.isThrottled, true);
       assert.equal(ask(), false);

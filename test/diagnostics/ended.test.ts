@@ -10,7 +10,7 @@ import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.
 import { noteLost } from '../../src/diagnostics/closeReason.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog } from '../../src/log/log.ts';
-import { maxEnded } from '../../src/protocol/limits.ts';
+import { maxClosedRecords } from '../../src/protocol/limits.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
@@ -150,7 +150,7 @@ test('an id that was used again has all its stories, the newest first, and each 
 test('of the ended as many are kept as the bound says, and no pages', () => {
   const code = (i: number) => 3000 + i;
   const connection = opened();
-  for (let i = 0; i < maxEnded + 10; i++) {
+  for (let i = 0; i < maxClosedRecords + 10; i++) {
     const one = { ...connection, frames: 0, ending: undefined, endpoint: { ...connection.endpoint! } };
     receive(one, closeFrame(code(i)));
     recordEnded(one);
@@ -159,14 +159,14 @@ test('of the ended as many are kept as the bound says, and no pages', () => {
     recordEnded(page);
   }
   const all = findEnded(connection.id);
-  assert.equal(all.length, maxEnded);
+  assert.equal(all.length, maxClosedRecords);
   assert.deepEqual(
     all.map(ended => ended.code),
-    Array.from({ length: maxEnded }, (_, i) => code(maxEnded + 9 - i)),
+    Array.from({ length: maxClosedRecords }, (_, i) => code(maxClosedRecords + 9 - i)),
   );
   assert.deepEqual(timeless(all[0]!.frames), [
-    `< close, 2 bytes: ${code(maxEnded + 9)}`,
-    `> close, 2 bytes: ${code(maxEnded + 9)}`,
+    `< close, 2 bytes: ${code(maxClosedRecords + 9)}`,
+    `> close, 2 bytes: ${code(maxClosedRecords + 9)}`,
   ]);
   assert.equal(timeless(all.at(-1)!.frames)[0], `< close, 2 bytes: ${code(10)}`);
 });

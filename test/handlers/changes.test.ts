@@ -16,7 +16,7 @@ import { lineVoice } from '../../src/handlers/chat/lineVoice.ts';
 import { type Name, readName } from '../../src/handlers/chat/names.ts';
 import type { Room, User, Voice } from '../../src/handlers/chat/room.ts';
 import { say } from '../../src/handlers/chat/say.ts';
-import { work } from '../../src/protocol/work.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 
 function openPond() {
@@ -142,14 +142,14 @@ test('many that enter or leave at once cost a delivery each, and one for each th
   const { chat, enter, endTurn } = openPond();
   for (let i = 0; i < 300; i++) enter(`old${i}`);
   endTurn();
-  let before = work.done;
+  let before = workUnits.spent;
   const crowd = Array.from({ length: 100 }, (_, i) => enter(`new${i}`));
   endTurn();
-  const entering = work.done - before;
-  before = work.done;
+  const entering = workUnits.spent - before;
+  before = workUnits.spent;
   for (const user of crowd) leaveRoom(chat, user);
   endTurn();
-  const leaving = work.done - before;
+  const leaving = workUnits.spent - before;
   // One by one they would be 30,000 deliveries.
   assert.ok(entering < 100 * 100, `entering: ${entering}`);
   assert.ok(leaving < 1000, `leaving: ${leaving}`);

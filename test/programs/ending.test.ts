@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { pipesPerProgram } from '../../src/handlers/programs/pipes.ts';
-import { pipesAtOnce } from '../../src/protocol/limits.ts';
+import { pipesPerBatch } from '../../src/protocol/limits.ts';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
@@ -315,7 +315,7 @@ test('200 programs: each its own order, and then no zombie and no descriptor is 
     await untilSo(() => childrenOf(server).length === 1);
     for (const client of clients) client.destroy();
     // Pipes for the next programs may be there.
-    await untilSo(() => openDescriptors(server.pid) <= before + pipesPerProgram * pipesAtOnce);
+    await untilSo(() => openDescriptors(server.pid) <= before + pipesPerProgram * pipesPerBatch);
   }
   await roundTrip(probe);
   assert.deepEqual(

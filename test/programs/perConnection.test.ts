@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { maxErrorLines } from '../../src/protocol/limits.ts';
+import { maxStderrLines } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { MiB } from '../support/processState.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';
@@ -231,9 +231,9 @@ test('a program that floods stderr waits for the log, which has its last lines w
   ];
   const [pid, otherPid] = [Number(await nextShown(client)), Number(await nextShown(other))];
   const lines = () => server.logged().filter(({ event }) => event === 'program says');
-  await untilSo(() => lines().length > 2 * maxErrorLines);
+  await untilSo(() => lines().length > 2 * maxStderrLines);
   // That takes three seconds at most; a machine that is slow may log a second's lines late.
-  assert.ok(lines().length <= 4 * maxErrorLines, `${lines().length} lines`);
+  assert.ok(lines().length <= 4 * maxStderrLines, `${lines().length} lines`);
   const [, written] = /^wchar: (\d+)$/m.exec(readFileSync(`/proc/${otherPid}/io`, 'latin1')) ?? [];
   assert.ok(Number(written) < 8 * MiB, `a line of ${written} bytes`);
 

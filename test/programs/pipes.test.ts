@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { spawnOn } from '../../src/handlers/programs/pipes.ts';
-import { spareDescriptors } from '../../src/protocol/limits.ts';
+import { reservedDescriptors } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -104,7 +104,7 @@ test('programs get a third of the descriptors; who comes then is turned away, an
   });
   const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
   const { port } = JSON.parse(ready) as { port: number };
-  const most = Math.floor((limit - spareDescriptors) / 3 / 3);
+  const most = Math.floor((limit - reservedDescriptors) / 3 / 3);
   let running = 0;
   for (let i = 0; i < most + 5; i++) {
     const client = await connectRaw(port, { path: '/x' });

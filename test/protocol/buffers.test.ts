@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { enlarge, giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
-import { keptBuffers } from '../../src/protocol/limits.ts';
+import { bufferPoolSize } from '../../src/protocol/limits.ts';
 import { residentMemory } from '../support/processState.ts';
 
 const MiB = 1024 * 1024;
@@ -34,7 +34,7 @@ test('no more is kept than a bound', () => {
   for (const buffer of many) giveBuffer(buffer);
   const again = Array.from({ length: 100 }, () => takeBuffer(MiB));
   const kept = again.filter(buffer => many.includes(buffer)).length;
-  assert.ok(kept > 0 && kept * MiB <= keptBuffers, `${kept}`);
+  assert.ok(kept > 0 && kept * MiB <= bufferPoolSize, `${kept}`);
 });
 
 test('a large buffer takes no memory where nothing is written', () => {
@@ -83,5 +83,5 @@ test('large buffers that are given back beyond the bound are freed at once', () 
   const before = residentMemory(process.pid);
   for (const buffer of many) giveBuffer(buffer);
   const freed = before - residentMemory(process.pid);
-  assert.ok(freed >= 10 * 8 * MiB - keptBuffers, `${freed}`);
+  assert.ok(freed >= 10 * 8 * MiB - bufferPoolSize, `${freed}`);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Opcode } from '../../src/protocol/codes.ts';
-import { longestMessage } from '../../src/protocol/limits.ts';
+import { absoluteMaxMessage } from '../../src/protocol/limits.ts';
 import { control, nextEvent, ProtocolEvent } from '../../src/protocol/websocket/endpoint.ts';
 import type { Role } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
@@ -125,7 +125,7 @@ for (const role of ['server', 'client'] as Role[]) {
     });
 
     test('fails by the header where a message is announced that no memory can hold, bound or no bound', () => {
-      for (const announcedLength of [longestMessage + 1, 2 ** 32, 2 ** 53, 2 ** 62]) {
+      for (const announcedLength of [absoluteMaxMessage + 1, 2 ** 32, 2 ** 53, 2 ** 62]) {
         const { give, peer, events } = newEnd({ role, maxMessage: Number.POSITIVE_INFINITY });
         give(peer('binary', '', { announcedLength }));
         assert.match(events().join(), /^sends close 1009 ".+",closed 1009 ".+"$/);

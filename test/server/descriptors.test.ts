@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { spareDescriptors } from '../../src/protocol/limits.ts';
+import { reservedDescriptors } from '../../src/protocol/limits.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -15,7 +15,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 const limitOf = { timeout: 60_000 };
 const limit = 120;
 /** What connections get: two listeners, one of them for commands, are counted as well. */
-const welcome = limit - spareDescriptors - 2;
+const welcome = limit - reservedDescriptors - 2;
 
 test('the last descriptors are for commands, and the log says so', { timeout: 60_000 }, async t => {
   const folder = temporaryFolder();

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pipesPerProgram } from '../../src/handlers/programs/pipes.ts';
-import { pipesAtOnce } from '../../src/protocol/limits.ts';
+import { pipesPerBatch } from '../../src/protocol/limits.ts';
 import { askInfo, type Place } from './place.ts';
 
 const kinds = [
@@ -35,7 +35,7 @@ export async function holdingsOf(place: Place): Promise<Holdings> {
 
 /** Pipes are made ahead for the programs that start next: those stay. */
 const isStock = (file: string) => file.includes('pollywog-pipes-');
-const mostStock = 4 * pipesAtOnce * pipesPerProgram;
+const mostStock = 4 * pipesPerBatch * pipesPerProgram;
 
 function openFiles(pid: number): string[] {
   const folder = `/proc/${pid}/fd`;

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { recallSlice } from '../../src/protocol/limits.ts';
-import { work } from '../../src/protocol/work.ts';
+import { historyReadSlice } from '../../src/protocol/limits.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom, openRoom as openFile, recallRoom } from '../../src/storage/room.ts';
 import type { Store } from '../../src/storage/store.ts';
@@ -44,12 +44,12 @@ for (const [what, line, bytes] of kinds) {
     const store = filled(t, toLine(message('before')), [line, bytes], toLine(message('after')));
     const file = openFile(store, 'lobby');
     const slices = recallRoom(file, some);
-    const most = 2 * recallSlice + nested.length;
+    const most = 2 * historyReadSlice + nested.length;
     let count = 0;
     for (let isDone = false; !isDone; count++) {
-      const before = work.done;
+      const before = workUnits.spent;
       const { done, value } = slices.next();
-      assert.ok(work.done - before <= most, `${work.done - before} units in slice ${count}`);
+      assert.ok(workUnits.spent - before <= most, `${workUnits.spent - before} units in slice ${count}`);
       isDone = done === true;
       if (done) assert.deepEqual(texts(value), ['before', 'after']);
     }

@@ -1,8 +1,8 @@
 /** Bodies of requests, as the HTTP wire reads them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { turnShare } from '../../src/protocol/limits.ts';
-import { work } from '../../src/protocol/work.ts';
+import { connectionBudget } from '../../src/protocol/limits.ts';
+import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newHttpWire } from '../../src/wires/http.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
@@ -19,14 +19,14 @@ test('a body in the smallest of chunks is read a share at a time', () => {
   };
   connection.wire = newHttpWire(server, [route]);
   connection.endpoint = undefined;
-  const count = 5 * turnShare;
+  const count = 5 * connectionBudget;
   const head = 'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
   const bytes = Buffer.from(`${head}${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`);
   let rounds = 0;
   for (let at = 0; content === ''; rounds++) {
-    const before = work.done;
+    const before = workUnits.spent;
     at = connection.wire.receive(connection, bytes, at, bytes.length);
-    assert.ok(work.done - before <= turnShare + 1);
+    assert.ok(workUnits.spent - before <= connectionBudget + 1);
     assert.equal(connection.isThrottled, content === '');
   }
   assert.equal(content, 'x'.repeat(count));

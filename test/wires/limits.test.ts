@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { echo } from '../../src/handlers/echo.ts';
-import { maxPolled } from '../../src/protocol/limits.ts';
+import { maxPollingSessions } from '../../src/protocol/limits.ts';
 import { newPollRoute } from '../../src/wires/polling/pollRoute.ts';
 import { newFakeServer, openFakeConnection, plainRequest } from '../support/fakeSocket.ts';
 import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
@@ -164,9 +164,9 @@ describe('a session over HTTP', () => {
     const answer = () =>
       route.answer(openFakeConnection(server, undefined).connection, open, Buffer.alloc(0));
     server.handlers.set('echo', echo);
-    server.polling.clients = maxPolled - 1;
+    server.polling.clients = maxPollingSessions - 1;
     answer();
-    assert.equal(server.polling.clients, maxPolled);
+    assert.equal(server.polling.clients, maxPollingSessions);
     assert.throws(answer, {
       code: 503,
       option: 'maxConnections',

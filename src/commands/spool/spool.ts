@@ -7,7 +7,12 @@ import type { FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '../../log/log.ts';
-import { maxSpoolFile, spoolGrace, spoolRescan, spoolSync } from '../../protocol/limits.ts';
+import {
+  maxSpoolFile,
+  spoolRecreateDelay,
+  spoolRescanInterval,
+  spoolSyncBatch,
+} from '../../protocol/limits.ts';
 import { followLinks } from '../../storage/links.ts';
 import { newWatch, type Watch } from '../../storage/watch.ts';
 import type { Control } from '../command.ts';
@@ -78,7 +83,8 @@ export async function openSpool(control: Control, path: string): Promise<Spool> 
       (folder, name) => {
         if (concerns(door, folder, name)) rouse(door);
       },
-      (folder, reason) => log('warn', 'spool not watched', { folder, reason, lookedAtEvery: spoolRescan }),
+      (folder, reason) =>
+        log('warn', 'spool not watched', { folder, reason, lookedAtEvery: spoolRescanInterval }),
     ),
     ending: new AbortController(),
     isWoken: false,
@@ -161,7 +167,7 @@ async function nap(door: Door): Promise<void> {
       const timer = setTimeout(() => {
         door.isWatchDue = true;
         resolve();
-      }, spoolRescan).unref();
+      }, spoolRescanInterval).unref();
       door.wake = () => {
         clearTimeout(timer);
         resolve();
@@ -202,14 +208,14 @@ async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<r
   door.isWoken = true;
   if (!isComplete) {
     // A removal of the spool empties it first, and would fail on a new folder in it.
-    await sleep(spoolGrace);
+    await sleep(spoolRecreateDelay);
     await completeFolders(folders);
   }
   const toSync = await openToSync(folders);
   try {
     for (const [index, name] of ready.entries()) {
       if (!mayTake(door)) return [];
-      if (take(folders, name)) await runFile(door, name, index % spoolSync === 0 ? toSync : undefined);
+      if (take(folders, name)) await runFile(door, name, index % spoolSyncBatch === 0 ? toSync : undefined);
     }
     if (ready.length > 1) await toSync.datasync();
   } finally {

@@ -29,7 +29,13 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
-import { maxSpoolNames, spoolPace, spoolQuiet, spoolRest, spoolStep } from '../../protocol/limits.ts';
+import {
+  clientQuietPeriod,
+  maxSpoolNames,
+  spoolFileInterval,
+  spoolStepPause,
+  spoolStepTime,
+} from '../../protocol/limits.ts';
 import { errorCode } from '../../storage/disk.ts';
 import { showSize } from '../show.ts';
 
@@ -419,7 +425,7 @@ function doClientsTalk(now: number): boolean {
     pace.heard = heard;
     pace.heardAt = now;
   }
-  return now - pace.heardAt < spoolQuiet;
+  return now - pace.heardAt < clientQuietPeriod;
 }
 
 /**
@@ -429,7 +435,7 @@ function doClientsTalk(now: number): boolean {
  */
 export async function nextStep(): Promise<void> {
   if (doClientsTalk(performance.now())) {
-    await sleep(spoolRest);
+    await sleep(spoolStepPause);
   } else {
     await setImmediate();
     await setImmediate();
@@ -440,13 +446,13 @@ export async function nextStep(): Promise<void> {
 /** The same between two lines: as they are short, several may be one step. */
 export async function nextLine(): Promise<void> {
   const now = performance.now();
-  if (now - pace.stepBegan >= spoolStep && doClientsTalk(now)) await nextStep();
+  if (now - pace.stepBegan >= spoolStepTime && doClientsTalk(now)) await nextStep();
 }
 
 /** The same between two files. @param began when the last one did; milliseconds */
 export async function nextFile(began: number): Promise<void> {
   const now = performance.now();
-  if (doClientsTalk(now)) await sleep(Math.max(0, began + spoolPace - now));
+  if (doClientsTalk(now)) await sleep(Math.max(0, began + spoolFileInterval - now));
   await nextStep();
 }
 

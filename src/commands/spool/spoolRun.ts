@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { quoted, UsageError } from '../../options/error.ts';
 import { whyUnreadable } from '../../options/file.ts';
 import { readText } from '../../options/text.ts';
-import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolPatience } from '../../protocol/limits.ts';
+import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolLineTimeout } from '../../protocol/limits.ts';
 import type { Answer, Control } from '../command.ts';
 import { submit } from '../commandQueue.ts';
 import { type Line, readLine } from '../commands.ts';
@@ -96,13 +96,13 @@ async function readWithBytes({ spool }: Folders, line: string): Promise<Line> {
   }
 }
 
-/** Resolves when the command is done. Nobody waits for it longer than `spoolPatience`. */
+/** Resolves when the command is done. Nobody waits for it longer than `spoolLineTimeout`. */
 function answered(run: Run, { call, isJson }: Line): Promise<void> {
   return new Promise((resolve, reject) => {
     const leavers: (() => void)[] = [];
     const patience = setTimeout(
-      () => leave(`no answer within ${spoolPatience / 1000} s; it may still be done`),
-      spoolPatience,
+      () => leave(`no answer within ${spoolLineTimeout / 1000} s; it may still be done`),
+      spoolLineTimeout,
     );
     const serverEnds = () => leave('the server ended while this was running; it may have been run in part');
     run.ending.addEventListener('abort', serverEnds);

@@ -6,7 +6,7 @@ import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
-import { work } from '../../protocol/work.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import { closeRoom } from '../../storage/room.ts';
 import { closeStore, openStore, type Store } from '../../storage/store.ts';
 import {
@@ -164,14 +164,14 @@ export function enterRoom(chat: Chat, user: User, room: Room): void {
   noteChange(chat, room);
   room.arriving.add(user);
   // The roster, at some 32 bytes for each user, and the history are sent to it.
-  work.done += 1 + (room.users.size >>> 3) + (room.history.bytes >>> 8);
+  workUnits.spent += 1 + (room.users.size >>> 3) + (room.history.bytes >>> 8);
   logUser('entered', user, room);
 }
 
 /** The first change in a turn is charged for the notice to everyone in the room; later changes share that notice. */
 function noteChange(chat: Chat, room: Room): void {
   if (room.arriving.size > 0 || room.departed.length > 0) return;
-  work.done += room.users.size;
+  workUnits.spent += room.users.size;
   chat.changed.add(room);
   scheduleTurn(chat.server);
 }

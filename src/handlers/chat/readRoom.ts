@@ -4,8 +4,8 @@
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
-import { maxNameBytes, maxPacketBlob, recallPatience, recallShare } from '../../protocol/limits.ts';
-import { work } from '../../protocol/work.ts';
+import { historyCacheTime, historyReadBudget, maxNameBytes, maxPacketBlob } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import { closeRoom, openRoom, recallRoom } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
@@ -88,15 +88,15 @@ function fillHistory(room: Room, messages: readonly StoredMessage[]): void {
 export function readSlices(chat: Chat): void {
   const { beingRead } = chat;
   if (beingRead.size === 0) return;
-  const unwanted = performance.now() - recallPatience;
+  const unwanted = performance.now() - historyCacheTime;
   for (const [key, reading] of beingRead) {
     if (reading.wantedAt < unwanted && (reading.state !== 'reading' || reading.whenOver.length === 0))
       giveUp(chat, key, reading);
   }
-  const end = work.done + recallShare;
+  const end = workUnits.spent + historyReadBudget;
   for (const [key, reading] of beingRead) {
     if (reading.state !== 'reading') continue;
-    if (work.done >= end) return scheduleTurn(chat.server);
+    if (workUnits.spent >= end) return scheduleTurn(chat.server);
     readSlice(reading);
     // Its next slice is due after one of each other room.
     beingRead.delete(key);

@@ -3,7 +3,7 @@ import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
-import { work } from '../../protocol/work.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import { explainDisk } from '../../storage/disk.ts';
 import { appendMessages } from '../../storage/room.ts';
 import { syncStore } from '../../storage/sync.ts';
@@ -45,7 +45,7 @@ function utter(chat: Chat, room: Room, speaker: Speaker, text: Uint8Array): void
   if (room.file === undefined) return heard(room, speaker.user, text, Date.now());
   // It will be queued for everyone when the turn ends, and is charged now to whoever said it. What is said one after the
   // other is queued together, unless different voices say it in turn.
-  if (room.waiting.length === 0 || room.groups.size > 1) work.done += room.users.size;
+  if (room.waiting.length === 0 || room.groups.size > 1) workUnits.spent += room.users.size;
   room.waiting.push({ speaker, time: Date.now(), text: Buffer.from(text) });
   if (room.waiting.length === 1) {
     chat.unwritten.add(room);
@@ -70,7 +70,7 @@ const writeCost = 128;
 export function writeWaiting(chat: Chat): void {
   if (chat.unwritten.size === 0 || chat.store === undefined) return;
   const { store } = chat;
-  work.done += chat.unwritten.size * writeCost;
+  workUnits.spent += chat.unwritten.size * writeCost;
   const written = [...chat.unwritten].filter(room => tryTo([room], () => appendWaiting(room)));
   chat.unwritten.clear();
   if (!tryTo(written, () => syncStore(store))) return;

@@ -9,7 +9,7 @@ import { extname } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { whyUnreadable } from '../../options/file.ts';
-import { maxLoadHeap } from '../../protocol/limits.ts';
+import { maxLoadHeapMiB } from '../../protocol/limits.ts';
 import { readExports } from './exports.ts';
 import { noteImports } from './imports.ts';
 import type { Version } from './slot.ts';
@@ -130,7 +130,7 @@ const script = fileURLToPath(new URL(`./tryOut${extname(import.meta.url)}`, impo
  * @returns what went wrong, and in which line of the file, where that is known; else the empty string
  */
 async function tryOut(path: string, name: string, limit: number): Promise<Outcome & { line: string }> {
-  const words = [...flags, `--max-old-space-size=${maxLoadHeap}`, script, path, name, String(limit)];
+  const words = [...flags, `--max-old-space-size=${maxLoadHeapMiB}`, script, path, name, String(limit)];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);

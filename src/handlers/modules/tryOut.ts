@@ -7,7 +7,7 @@
 import { writeSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { maxReason } from '../../protocol/limits.ts';
+import { maxModuleError } from '../../protocol/limits.ts';
 import { readExports } from './exports.ts';
 
 export interface Outcome {
@@ -38,7 +38,7 @@ try {
   end();
 } catch (error) {
   const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  tell({ error: `threw ${reason.slice(0, maxReason)}` });
+  tell({ error: `threw ${reason.slice(0, maxModuleError)}` });
   setTimeout(end, 500);
   // Uncaught, as Node then says on stderr in which line it was, which it tells nobody else of a syntax error.
   throw error;

@@ -2,7 +2,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../../log/log.ts';
-import { watchRescan } from '../../protocol/limits.ts';
+import { watchRescanInterval } from '../../protocol/limits.ts';
 import { followLinks, type Hop, stampAt } from '../../storage/links.ts';
 import { newWatch } from '../../storage/watch.ts';
 import { isModule, moduleName } from './folder.ts';
@@ -27,7 +27,7 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
   let isWoken = false;
   let misses = 0;
   const failed = (place: string, reason: string) =>
-    log('warn', 'handlers not watched', { folder: place, reason, lookedAtEvery: watchRescan });
+    log('warn', 'handlers not watched', { folder: place, reason, lookedAtEvery: watchRescanInterval });
   const watch = newWatch(wake, failed);
 
   function wake(): void {
@@ -50,7 +50,7 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
       noteMissing((error as Error).message);
     }
     isLooking = false;
-    lookIn(isWoken || !isSettled ? settling : watchRescan);
+    lookIn(isWoken || !isSettled ? settling : watchRescanInterval);
   }
 
   /** @returns false if something is about to change @throws Error if the folder cannot be read */
@@ -81,7 +81,8 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
   /** A build may remove the folder and make it again at once: that needs no line in the log. */
   function noteMissing(reason: string): void {
     before = undefined;
-    if (++misses === 2) log('warn', 'handlers missing', { folder, reason, lookedAtEvery: watchRescan });
+    if (++misses === 2)
+      log('warn', 'handlers missing', { folder, reason, lookedAtEvery: watchRescanInterval });
   }
 
   void lookNow();

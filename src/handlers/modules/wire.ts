@@ -8,7 +8,7 @@ import type { Wire } from '../../core/wire.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { beginsAsRequest } from '../../protocol/http/head.ts';
-import { maxFirstLine, maxWireRest, typingTimeout } from '../../protocol/limits.ts';
+import { maxFirstLine, maxWireInput, typingTimeout } from '../../protocol/limits.ts';
 import { setAsking } from './asking.ts';
 import { call } from './handler.ts';
 import type * as user from './interface.ts';
@@ -46,7 +46,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
     if (used === undefined) return size;
     if (!Number.isInteger(used) || used < 0 || used > size)
       throw new TypeError(`receive returns how many of the ${size} bytes it used, not ${String(used)}`);
-    if (size - used > maxWireRest) throw new RangeError(`receive left more than ${maxWireRest} bytes`);
+    if (size - used > maxWireInput) throw new RangeError(`receive left more than ${maxWireInput} bytes`);
     return used;
   }
 

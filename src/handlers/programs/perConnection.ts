@@ -10,7 +10,12 @@ import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { heldBackOutput, longestMessage, pipesAtOnce, startsPerTurn } from '../../protocol/limits.ts';
+import {
+  absoluteMaxMessage,
+  backpressureThreshold,
+  pipesPerBatch,
+  programStartsPerTurn,
+} from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables, type Variables } from './environment.ts';
 import { newFormat, type Said } from './formats.ts';
 import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
@@ -53,7 +58,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
 
   /** Starts those that wait, as many as a turn may and as pipes are ready for. */
   function startWaiting(owner: Server): void {
-    for (let started = 0; started < startsPerTurn && toStart.length > 0; ) {
+    for (let started = 0; started < programStartsPerTurn && toStart.length > 0; ) {
       const [session] = toStart as [Session];
       if (!session.isOver) {
         const taken = takePipes(pipes, owner, toStart.length, () => scheduleTurn(owner));
@@ -100,10 +105,10 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       format,
       isListening: false,
       isOver: false,
-      longest: () => Math.min(connection.server.configuration.maxMessage, longestMessage),
+      longest: () => Math.min(connection.server.configuration.maxMessage, absoluteMaxMessage),
       // A peer that does not read has its program wait.
       isReady() {
-        if (connection.queue.size <= heldBackOutput) return true;
+        if (connection.queue.size <= backpressureThreshold) return true;
         // What is queued leaves at the end of this turn, at once or sooner or later; only then that is told.
         if (!connection.socket.isBusy) scheduleTurn(connection.server);
         return false;
@@ -212,7 +217,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     started(owner) {
       server = owner;
       owner.memory.trimPrograms = most => discardLeftInput(programs, owner, most);
-      stockPipes(pipes, owner, pipesAtOnce);
+      stockPipes(pipes, owner, pipesPerBatch);
     },
 
     turnEnds() {

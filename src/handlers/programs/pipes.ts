@@ -12,7 +12,7 @@ import type { Readable, Writable } from 'node:stream';
 import { mayOpen } from '../../core/descriptors.ts';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
-import { pipesAtOnce } from '../../protocol/limits.ts';
+import { pipesPerBatch } from '../../protocol/limits.ts';
 import type { Variables } from './environment.ts';
 
 /** stdin, stdout and stderr. */
@@ -93,7 +93,7 @@ function removeStale(): void {
 
 /** Fork and exec take the same time however many pipes are made; so some more are. */
 function makePipes(supply: PipeSupply, server: Server, waiting: number): void {
-  const many = Math.min(Math.max(waiting, pipesAtOnce), 4 * pipesAtOnce);
+  const many = Math.min(Math.max(waiting, pipesPerBatch), 4 * pipesPerBatch);
   const { folder, count, names } = plan(server, many, waiting);
   supply.isMaking = true;
   const done = (error: Error | undefined) => {

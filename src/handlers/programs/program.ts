@@ -2,7 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { type LogFields, log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
-import { heldBackOutput, maxUnheard } from '../../protocol/limits.ts';
+import { backpressureThreshold, maxDiscardedOutput } from '../../protocol/limits.ts';
 import type { Variables } from './environment.ts';
 import { explainExit, explainFailure } from './executable.ts';
 import { clearRecords, newRecords, type Records } from './formats.ts';
@@ -140,7 +140,7 @@ function newProgram(
 
 /** Whether it should be given nothing more before it has read what it was given. */
 export function isFull({ stdin }: Program): boolean {
-  return stdin.writable && stdin.writableLength > heldBackOutput;
+  return stdin.writable && stdin.writableLength > backpressureThreshold;
 }
 
 /** Writes a record, which is given away. All of one turn's leave together, when that is over. */
@@ -247,6 +247,6 @@ export function discardOutput({ stdout, records }: Program): void {
   stdout.removeAllListeners('readable');
   stdout.on('data', (bytes: Buffer) => {
     unheard += bytes.length;
-    if (unheard > maxUnheard) stdout.destroy();
+    if (unheard > maxDiscardedOutput) stdout.destroy();
   });
 }

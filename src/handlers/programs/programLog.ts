@@ -7,20 +7,20 @@ import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
 import { type LogFields, log } from '../../log/log.ts';
 import {
-  errorLineWork,
-  errorShare,
-  maxErrorBytes,
-  maxErrorLine,
-  maxErrorLines,
-  maxErrorRest,
+  logLineCost,
+  maxStderrBytes,
+  maxStderrLine,
+  maxStderrLines,
+  maxStderrRest,
+  stderrBudget,
 } from '../../protocol/limits.ts';
-import { work } from '../../protocol/work.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 
 const LF = 0x0a;
 const nothing = Buffer.alloc(0);
 
 /** Of one line's bytes, no more are kept: a character has four at most. */
-const maxLineBytes = 4 * maxErrorLine;
+const maxLineBytes = 4 * maxStderrLine;
 
 /** How long a pipe is watched for more output after its program is gone, milliseconds. */
 const quietTime = 50;
@@ -103,8 +103,8 @@ function enqueue(reader: ErrorReader): void {
 /** A stage of the turn: programs log in turn, all of them together no more than their share of it. */
 export function logErrors(queue: ErrorQueue): void {
   const { readers } = queue;
-  const enough = work.done + errorShare;
-  for (let left = readers.length; left > 0 && work.done < enough; left--) {
+  const enough = workUnits.spent + stderrBudget;
+  for (let left = readers.length; left > 0 && workUnits.spent < enough; left--) {
     const reader = readers.shift()!;
     reader.isQueued = false;
     if (logSome(reader)) enqueue(reader);
@@ -114,10 +114,10 @@ export function logErrors(queue: ErrorQueue): void {
 
 /** @returns whether it can go on in the next turn */
 function logSome(reader: ErrorReader): boolean {
-  const enough = work.done + errorShare / 8;
+  const enough = workUnits.spent + stderrBudget / 8;
   if (reader.stage === 'emptying') return false;
   if (reader.stage === 'paced') refill(reader);
-  while (work.done < enough) {
+  while (workUnits.spent < enough) {
     const isPaced = reader.stage === 'paced';
     if (isPaced && (reader.linesLeft === 0 || reader.bytesLeft <= 0)) {
       park(reader);
@@ -139,8 +139,8 @@ function refill(reader: ErrorReader): void {
   const second = Math.floor(performance.now() / 1000);
   if (second === reader.second) return;
   reader.second = second;
-  reader.linesLeft = maxErrorLines;
-  reader.bytesLeft = maxErrorBytes;
+  reader.linesLeft = maxStderrLines;
+  reader.bytesLeft = maxStderrBytes;
 }
 
 /** It goes on when the next second begins. */
@@ -177,7 +177,7 @@ function takeLine(reader: ErrorReader): void {
   const found = bytes.indexOf(LF, at);
   const end = found < 0 ? bytes.length : found;
   const piece = bytes.subarray(at, Math.min(end, at + maxLineBytes - begun.length));
-  work.done += 1 + ((end - at) >>> 8);
+  workUnits.spent += 1 + ((end - at) >>> 8);
   reader.at = found < 0 ? end : end + 1;
   if (reader.at === bytes.length) reader.bytes = nothing;
   if (reader.bytes === nothing) reader.at = 0;
@@ -191,10 +191,10 @@ function takeLine(reader: ErrorReader): void {
 }
 
 function logLine(reader: ErrorReader, bytes: Buffer): void {
-  work.done += errorLineWork;
+  workUnits.spent += logLineCost;
   reader.linesLeft--;
   const line = bytes.toString();
-  const shown = line.length > maxErrorLine ? `${line.slice(0, maxErrorLine)}…` : line;
+  const shown = line.length > maxStderrLine ? `${line.slice(0, maxStderrLine)}…` : line;
   log('warn', 'program says', { ...reader.fields, line: shown.replace(/\r$/, '') });
 }
 
@@ -218,7 +218,7 @@ function empty(reader: ErrorReader): void {
   reader.bytes = Buffer.concat(pieces);
   reader.at = 0;
   clearTimeout(reader.timer);
-  if (isEnded(reader) || reader.bytes.length >= maxErrorRest) logLast(reader);
+  if (isEnded(reader) || reader.bytes.length >= maxStderrRest) logLast(reader);
   else reader.timer = setTimeout(lookAgain, quietTime, reader, stream.bytesRead);
 }
 
@@ -233,7 +233,7 @@ function logLast(reader: ErrorReader): void {
   reader.stream.destroy();
   const { bytes, fields } = reader;
   let from = bytes.length;
-  for (let lines = 0; lines <= maxErrorLines && from > 0; lines++) from = bytes.lastIndexOf(LF, from - 1);
+  for (let lines = 0; lines <= maxStderrLines && from > 0; lines++) from = bytes.lastIndexOf(LF, from - 1);
   if (from > 0) {
     let count = 0;
     for (let i = 0; i <= from; i++) if (bytes[i] === LF) count++;
@@ -290,7 +290,7 @@ function refillLines(budget: LineBudget, fields: LogFields): void {
   const second = Math.floor(performance.now() / 1000);
   if (second === budget.second) return;
   budget.second = second;
-  budget.left = maxErrorLines;
+  budget.left = maxStderrLines;
   tellLost(budget, fields);
 }
 

@@ -4,8 +4,8 @@
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
-import { heldBackShare, programShare } from '../../protocol/limits.ts';
-import { work } from '../../protocol/work.ts';
+import { programBudget, throttledBudget } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import { addChunk, type Format, lastRecord, nextRecord, type Said } from './formats.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
 import { type ErrorQueue, logErrors, newErrorQueue } from './programLog.ts';
@@ -65,10 +65,10 @@ export function hearAll(hearing: Hearing): void {
   hearing.turn = server.counters.turns;
   logErrors(hearing.errors);
   const { audiences } = hearing;
-  const enough = work.done + heldBackShare;
+  const enough = workUnits.spent + throttledBudget;
   const waiting: Audience[] = [];
   let at = 0;
-  for (; at < audiences.length && work.done < enough; at++) {
+  for (; at < audiences.length && workUnits.spent < enough; at++) {
     const audience = audiences[at]!;
     if (!hear(server, audience)) waiting.push(audience);
     else audience.isListening = false;
@@ -82,10 +82,10 @@ export function hearAll(hearing: Hearing): void {
 /** @returns whether all is heard that there is */
 function hear(server: Server, audience: Audience): boolean {
   const { program } = audience;
-  const enough = work.done + programShare;
+  const enough = workUnits.spent + programBudget;
   while (!audience.isOver) {
     if (!audience.isReady()) return false;
-    if (work.done >= enough) {
+    if (workUnits.spent >= enough) {
       scheduleTurn(server);
       return false;
     }
@@ -121,7 +121,7 @@ function findRecord(audience: Audience, find: typeof nextRecord): boolean {
 function hearRecord(audience: Audience): void {
   const { records } = audience.program;
   const { bytes, recordStart, recordEnd } = records;
-  work.done += 1 + ((recordEnd - recordStart) >>> 8);
+  workUnits.spent += 1 + ((recordEnd - recordStart) >>> 8);
   let said: Said | undefined;
   try {
     said = audience.format.read(bytes, recordStart, recordEnd);

@@ -8,7 +8,7 @@ import { deferRest } from '../../core/unfinished.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/program.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { longestMessage, restartAfter } from '../../protocol/limits.ts';
+import { absoluteMaxMessage, restartDelay } from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables } from './environment.ts';
 import { newFormat, type Said } from './formats.ts';
 import { pipesPerProgram, takePipesNow } from './pipes.ts';
@@ -38,7 +38,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
   let program: Program | undefined;
   let newest: Audience | undefined;
   let startedAt = 0;
-  let restartIn: number = restartAfter.first;
+  let restartIn: number = restartDelay.first;
   let timer: NodeJS.Timeout | undefined;
   let isStopping = false;
   let whenGone: (() => void) | undefined;
@@ -73,7 +73,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       format,
       isListening: false,
       isOver: false,
-      longest: () => Math.min(owner.configuration.maxMessage, longestMessage),
+      longest: () => Math.min(owner.configuration.maxMessage, absoluteMaxMessage),
       isReady: () => true,
       hears,
       // A slip of the program's, maybe about one connection only, is no harm to the others.
@@ -101,14 +101,14 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
   function restartIfOver(): void {
     if (newest === undefined || !newest.isOver || !newest.program.isGone) return;
     if (isStopping) return whenGone?.();
-    if (performance.now() - startedAt >= restartAfter.last) restartIn = restartAfter.first;
+    if (performance.now() - startedAt >= restartDelay.last) restartIn = restartDelay.first;
     restartLater();
   }
 
   function restartLater(): void {
     log('warn', 'program starts again', { program: entry.name, in: restartIn });
     timer = setTimeout(start, restartIn);
-    restartIn = Math.min(2 * restartIn, restartAfter.last);
+    restartIn = Math.min(2 * restartIn, restartDelay.last);
   }
 
   function hears(said: Said): void {

@@ -5,7 +5,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, ProtocolError } from '../codes.ts';
-import { longestHeader } from '../limits.ts';
+import { absoluteMaxHeader } from '../limits.ts';
 import { type Headers, isHost, isToken, parseFields, tokenBytes } from './fields.ts';
 
 /** The head of a request. All strings are copies: nothing refers to the bytes it was read from. */
@@ -60,7 +60,7 @@ const DEL = 0x7f;
 
 /**
  * Reads the head of a request from `bytes[start, end)`.
- * @param maxHeader most bytes of head, its last empty line included; Infinity: as many as `longestHeader`.
+ * @param maxHeader most bytes of head, its last empty line included; Infinity: as many as `absoluteMaxHeader`.
  * @param seen how many of these bytes an earlier call found incomplete: they are not checked again.
  * @returns the head and the index in `bytes` of the first byte behind it; undefined while it is incomplete.
  * @throws ProtocolError with 400, 414, 431, 501 or 505, as soon as the bytes cannot become a head any more.
@@ -72,7 +72,7 @@ export function parseRequestHead(
   maxHeader: number,
   seen = 0,
 ): { head: Head; end: number } | undefined {
-  const limit = Math.min(maxHeader, longestHeader);
+  const limit = Math.min(maxHeader, absoluteMaxHeader);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, limit));
   // RFC 9112 §2.2: an empty line before the request line is ignored. One is: some clients sent it behind a body.
   const from = view[0] === CR && (view.length === 1 || view[1] === LF) ? Math.min(2, view.length) : 0;
@@ -112,7 +112,7 @@ export function parseResponseHead(
   maxHeader: number,
   seen = 0,
 ): { head: ResponseHead; end: number } | undefined {
-  const limit = Math.min(maxHeader, longestHeader);
+  const limit = Math.min(maxHeader, absoluteMaxHeader);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, limit));
   try {
     const emptyLine = view.indexOf('\r\n\r\n', Math.max(0, seen - 3), 'latin1');

@@ -20,8 +20,8 @@ import {
 } from 'node:zlib';
 import { enlarge, giveBuffer } from '../buffers.ts';
 import { CloseCode, ProtocolError } from '../codes.ts';
-import { inflateSlice, maxStreams } from '../limits.ts';
-import { work } from '../work.ts';
+import { inflateSlice, maxDeflateStreams } from '../limits.ts';
+import { workUnits } from '../workUnits.ts';
 
 /** One direction's state, for what we receive. */
 export interface Inflater {
@@ -123,13 +123,13 @@ export function inflateSome(inflation: Inflation): boolean {
 const zlibCall = 128;
 
 function chargeZlib(units: number): void {
-  work.done += zlibCall + units;
+  workUnits.spent += zlibCall + units;
 }
 
 /** One call into zlib. @returns whether it came to the end of a stream */
 function isStreamOver(inflation: Inflation): boolean {
   if (inflation.stream === undefined) {
-    if (inflation.streams++ === maxStreams) throw notDeflate();
+    if (inflation.streams++ === maxDeflateStreams) throw notDeflate();
     if (!slices.areThere) return inflateWhole(inflation);
     inflation.stream = openStream(windowAfter(inflation));
   }

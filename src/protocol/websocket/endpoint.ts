@@ -13,7 +13,7 @@
 
 import { type ByteRange, giveBuffer } from '../buffers.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
-import { longestMessage, maxCloseReason } from '../limits.ts';
+import { absoluteMaxMessage, maxCloseReason } from '../limits.ts';
 import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
 import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
@@ -68,7 +68,7 @@ export function newEndpoint(
   return {
     role,
     state: 'OPEN',
-    maxMessage: Math.min(maxMessage, longestMessage),
+    maxMessage: Math.min(maxMessage, absoluteMaxMessage),
     inflater,
     deflater,
     hasFailed: false,

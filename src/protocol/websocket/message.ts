@@ -5,7 +5,7 @@
 
 import { type ByteRange, enlarge, giveBuffer, longBuffer } from '../buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from '../codes.ts';
-import { deflateGrowth, longestMessage, maxFragments } from '../limits.ts';
+import { absoluteMaxMessage, deflateGrowth, maxFragments } from '../limits.ts';
 import {
   beginInflation,
   type Inflater,
@@ -145,7 +145,7 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
   if (needed <= incoming.buffer.length) return;
   const known = incoming.isLastFrame
     ? incoming.length + incoming.missing + inflateRoom
-    : longestMessage + inflateRoom;
+    : absoluteMaxMessage + inflateRoom;
   // The size of a long buffer is rounded up to a power of two, which doubles it.
   const wanted = Math.min(needed * 2, longBuffer - 1);
   incoming.buffer = enlarge(incoming.buffer, incoming.length, Math.max(needed, Math.min(known, wanted)));

@@ -8,7 +8,7 @@ import { endConnection, queueRange, scheduleFlush } from '../../core/outbox.ts';
 import type { Producer } from '../../core/producer.ts';
 import { sendBytes } from '../../core/send.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
-import { measuredSlice, outputSlice, polledOverhead, pollWindow } from '../../protocol/limits.ts';
+import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
 import {
   answerEnd,
   answerStart,
@@ -119,12 +119,12 @@ class PollAnswer implements Producer {
   /** @returns whether all is measured */
   private measure(): boolean {
     const { measured, lastSeq } = this;
-    for (let left = measuredSlice; left > 0; ) {
+    for (let left = contentLengthSlice; left > 0; ) {
       if (measured.from === measured.to) {
         if (!nextMessage(measured, lastSeq)) return true;
         const { isText, from, to, seq } = measured;
         this.size += messageStart(seq, isText).length + messageEnd.length;
-        left -= polledOverhead;
+        left -= polledMessageOverhead;
         if (isText) continue;
         this.size += base64Size(to - from);
         measured.from = to;
@@ -183,7 +183,7 @@ function begin(
 function lastOfAnswer(backlog: Backlog): number {
   const cursor = newCursor(backlog);
   for (let size = 0; size < pollWindow && nextMessage(cursor, backlog.lastSeq); )
-    size += cursor.to - cursor.from + polledOverhead;
+    size += cursor.to - cursor.from + polledMessageOverhead;
   return cursor.seq;
 }
 

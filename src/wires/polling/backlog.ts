@@ -16,7 +16,7 @@ import {
   shareOfChunk,
   unpin,
 } from '../../core/arena.ts';
-import { firstBlock, longestBlock, sharedBlock } from '../../protocol/limits.ts';
+import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
 import { countFrames, type Payload, readSentFrame } from '../../protocol/polling.ts';
 
 /** Memory that ranges of several backlogs refer to. */
@@ -149,10 +149,10 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
  * one of the clients alone, so they begin a short block; the shortest, if they are known not to be for all.
  */
 function lengthAfter({ block, last }: Range): number {
-  if (last?.next !== undefined) return firstBlock;
+  if (last?.next !== undefined) return firstBacklogBlock;
   return Math.max(
-    firstBlock,
-    Math.min(block.holders > 1 ? sharedBlock : longestBlock, 2 * block.bytes.length),
+    firstBacklogBlock,
+    Math.min(block.holders > 1 ? sharedBacklogBlock : maxBacklogBlock, 2 * block.bytes.length),
   );
 }
 

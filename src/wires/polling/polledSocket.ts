@@ -17,7 +17,7 @@ import type { Socket } from '../../core/socket.ts';
 import type { Wire } from '../../core/wire.ts';
 import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { longestStream, pollWindow } from '../../protocol/limits.ts';
+import { eventStreamLifetime, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
 import type { Fields } from '../route.ts';
 import { answerEmpty, answerPoll, EventStream } from './answers.ts';
@@ -220,7 +220,8 @@ export class PolledSocket implements Socket {
       pendingPost.giveUp();
     } else if (pollRequest?.connection === request) {
       const { stream, since } = pollRequest;
-      if (isDue(since, stream === undefined ? configuration.pingInterval : longestStream)) this.release();
+      if (isDue(since, stream === undefined ? configuration.pingInterval : eventStreamLifetime))
+        this.release();
       else if (stream !== undefined && isDue(stream.wroteAt, configuration.pingInterval))
         stream.sendHeartbeat(request);
     }

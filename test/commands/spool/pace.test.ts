@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { nextFile, nextLine, nextStep, paceBy } from '../../../src/commands/spool/spoolFiles.ts';
 import type { Server } from '../../../src/core/server.ts';
-import { spoolPace, spoolRest } from '../../../src/protocol/limits.ts';
+import { spoolFileInterval, spoolStepPause } from '../../../src/protocol/limits.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
 
 /** Polls of the system that are more than enough for whatever waits for no timer. */
@@ -40,7 +40,7 @@ test('a message came: the loop sleeps between two steps', async t => {
   server.counters.messagesIn++;
   const step = nextStep();
   assert.ok(!(await needsNoTime(step)));
-  t.mock.timers.tick(spoolRest);
+  t.mock.timers.tick(spoolStepPause);
   assert.ok(await needsNoTime(step));
 });
 
@@ -48,11 +48,11 @@ test('a message came: the next file has to wait for longer', async t => {
   const server = spoolBeside(t);
   server.counters.messagesIn++;
   const file = nextFile(performance.now());
-  t.mock.timers.tick(spoolRest);
+  t.mock.timers.tick(spoolStepPause);
   assert.ok(!(await needsNoTime(file)));
-  t.mock.timers.tick(spoolPace);
+  t.mock.timers.tick(spoolFileInterval);
   assert.ok(!(await needsNoTime(file)));
-  t.mock.timers.tick(spoolRest);
+  t.mock.timers.tick(spoolStepPause);
   assert.ok(await needsNoTime(file));
 });
 

@@ -5,7 +5,7 @@ import type { Answer, Command, Control } from '../../../src/commands/command.ts'
 import { newCommandQueue, observe } from '../../../src/commands/commandQueue.ts';
 import { commands } from '../../../src/commands/commands.ts';
 import { allOf, newRun, type Run, runLines } from '../../../src/commands/spool/spoolRun.ts';
-import { maxSpoolOutput, spoolPatience } from '../../../src/protocol/limits.ts';
+import { maxSpoolOutput, spoolLineTimeout } from '../../../src/protocol/limits.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
 
 const control = { server: newFakeServer(), queue: newCommandQueue() } as Control;
@@ -68,7 +68,7 @@ test('nobody waits for an answer for ever', async t => {
   });
   const { done } = start('ponder\nponder\n');
   await turn();
-  t.mock.timers.tick(spoolPatience - 1);
+  t.mock.timers.tick(spoolLineTimeout - 1);
   assert.equal(late?.isGone, false);
   t.mock.timers.tick(1);
   await assert.rejects(done, /^Error: line 1: no answer within 60 s; it may still be done$/);
