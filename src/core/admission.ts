@@ -25,7 +25,7 @@ import type { Server } from './server.ts';
  */
 export function mayEnter(server: Server, address: string): boolean {
   const use = server.places.byAddress.get(addressKey(address) ?? '');
-  if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use)) {
+  if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use, use.sockets)) {
     tellOfAddress(server, use, use.sockets);
     return dropCandidate(server, 'its address has too many connections', 'maxPerAddress', use);
   }
@@ -151,18 +151,18 @@ function heldBy(server: Server, { clients, polled }: AddressUse, isPolled: boole
  * Whether an address has all the sockets it may have: its clients, requests of its polling sessions (one that waits, one
  * that brings messages), and some for other requests, handshakes and refusals.
  */
-function isAddressFull(server: Server, use: AddressUse): boolean {
+function isAddressFull(server: Server, use: AddressUse, sockets: number): boolean {
   const most = maxForAddress(server);
   if (most === Number.POSITIVE_INFINITY) return false;
   const extra = Math.min(rejectionSlots, Math.max(minExtraSockets, most >> 2));
   const requests = areCountedTogether(server) ? 2 * use.polled : 0;
-  return use.sockets >= most + extra + requests;
+  return sockets >= most + extra + requests;
 }
 
 /** For an address that a trusted proxy told later than at accepting: whether it has too many sockets already. */
 export function addressRefusal({ server, addressUse: use }: Connection): ProtocolError | undefined {
   // It is counted itself.
-  if (use === undefined || !isAddressFull(server, { ...use, sockets: use.sockets - 1 })) return undefined;
+  if (use === undefined || !isAddressFull(server, use, use.sockets - 1)) return undefined;
   tellOfAddress(server, use, use.sockets);
   const reason = `your address (${use.address}) has ${use.sockets} connections already; close some, or try again later`;
   return new ProtocolError(429, reason, {}, 'maxPerAddress');

@@ -182,10 +182,11 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
     connection.input = ioArena;
     connection.inputEnd = at + count;
   }
+  const wasQueued = connection.isReadQueued;
   scheduleRead(connection);
   if (accepting.polls > 0) {
-    // One read per connection and round: the turn resumes reading.
-    pauseReading(connection);
+    // Two reads per connection and round: the turn resumes reading. Most send no more, so few are paused.
+    if (wasQueued) pauseReading(connection);
     if (accepting.spilled < maxSpilledInput) return;
     accepting.spilled = 0;
   }

@@ -95,8 +95,14 @@ function onRead(this: SocketHandle): void {
   const count = streamBaseState[kReadBytesOrError]!;
   const { connection } = this.socket;
   if (connection === undefined) return;
-  if (count > 0) onData(connection, ioArena, count);
-  else if (count < 0) onEnd(connection, errorName(count));
+  if (count > 0) {
+    onData(connection, ioArena, count);
+  } else if (count < 0) {
+    const error = errorName(count);
+    // Until the descriptor is closed, every poll reports the error again. Unread input may still need the handle.
+    if (error !== undefined && connection.input === undefined) this.close();
+    onEnd(connection, error);
+  }
 }
 
 /** @returns `undefined` for the end of the stream, which is no error */

@@ -199,6 +199,9 @@ function throwOn(connection: Connection, error: unknown, head?: Head, route?: Ro
   refuseRequest(connection, error, head, route);
 }
 
+/** `GET `, as a number. */
+const getAndSpace = 0x47455420;
+
 /** An empty line, the longest method, and a space. */
 const longestBeginning = 2 + 'OPTIONS '.length;
 
@@ -207,7 +210,9 @@ const longestBeginning = 2 + 'OPTIONS '.length;
  * what is wrong with it.
  */
 function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
-  // Nearly all begin so: the line is not looked at for these.
+  // Nearly all begin with GET.
+  if (end - start >= 4 && bytes.readUInt32BE(start) === getAndSpace) return true;
+  // The others have a method, too: the line is not looked at for these.
   const beginning = bytes.toString('latin1', start, Math.min(end, start + longestBeginning));
   if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
   if (beginsTelnet(bytes, start, end) === true) return false;

@@ -38,6 +38,8 @@ export function newPacketsWire(chat: Chat): Wire {
     name: 'packets',
 
     matches(bytes, start, end) {
+      // Every connection is asked, and few speak packets.
+      if (end > start && bytes[start] !== packetSignature[0]) return false;
       const known = Math.min(end - start, packetSignature.length);
       if (packetSignature.compare(bytes, start, start + known, 0, known) !== 0) return false;
       return known === packetSignature.length ? true : undefined;
