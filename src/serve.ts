@@ -24,7 +24,7 @@ import { openTls } from './net/tls.ts';
 import { type Configuration, readConfiguration } from './options/configuration.ts';
 import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
-import { logPlace, places } from './options/places.ts';
+import { defaultPaths, logPath } from './options/paths.ts';
 import { checkProcessText } from './options/text.ts';
 import { announce } from './process/announce.ts';
 import { findStarter, startDaemon } from './process/daemon.ts';
@@ -41,7 +41,7 @@ import { newPacketsWire } from './wires/packets.ts';
 import { newPollRoute } from './wires/polling/pollRoute.ts';
 
 const argv = process.argv.slice(2);
-const usual = places(process.env, process.getuid?.());
+const usual = defaultPaths(process.env, process.getuid?.());
 /** Who waits for this process to listen, if it is a daemon. */
 const starter = findStarter();
 
@@ -57,7 +57,7 @@ async function serve(): Promise<number> {
   if (configuration.action === 'version') return print(version());
   expectReload();
   makeUsualFolders(configuration, usual);
-  if (configuration.daemon && starter === undefined) return startDaemon(logPlace(configuration, usual));
+  if (configuration.daemon && starter === undefined) return startDaemon(logPath(configuration, usual));
   const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
   openPidFile(server, usual);

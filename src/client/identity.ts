@@ -1,7 +1,7 @@
 /** What the client shows and trusts in TLS: its own certificate, and the authorities of servers. */
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { UsageError } from '../options/error.ts';
-import { readAuthority, readPemPair } from '../options/pem.ts';
+import { readAuthority, readPemPair } from '../options/tls.ts';
 import type { Configuration } from './configuration.ts';
 
 /**

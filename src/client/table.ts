@@ -1,8 +1,7 @@
 /** The client's table of options. */
 import { origin } from '../options/addresses.ts';
 import type { OptionTable } from '../options/option.ts';
-import { pemFile } from '../options/tls.ts';
-import { choice, count, duration, flag, size } from '../options/values.ts';
+import { choice, count, duration, flag, pemFile, size } from '../options/values.ts';
 import { defaults } from '../protocol/limits.ts';
 import { chatName, closing, headerField, text, token, wait } from './values.ts';
 

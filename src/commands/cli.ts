@@ -7,12 +7,12 @@ import { type IncomingMessage, request } from 'node:http';
 import { printableLine } from '../log/printable.ts';
 import { whyUnwritable } from '../log/sink.ts';
 import { readArguments } from '../options/arguments.ts';
-import { checkConfiguration } from '../options/check.ts';
+import { checkConfiguration } from '../options/configuration.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { Exit, UsageError } from '../options/error.ts';
 import { chooseFile, defaultFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
-import { controlPlace, type Places } from '../options/places.ts';
+import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { table } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -38,7 +38,11 @@ export function wordsOf(argv: readonly string[]): readonly string[] {
  * @returns the exit code
  * @throws UsageError
  */
-export async function recall(argv: readonly string[], env: Environment, usual: Places): Promise<number> {
+export async function recall(
+  argv: readonly string[],
+  env: Environment,
+  usual: DefaultPaths,
+): Promise<number> {
   const { given, words } = readArguments(argv, { ...table, ...own });
   const stray = [...given.keys()].find(name => !Object.hasOwn(own, name));
   const [name = '', ...rest] = words;
@@ -76,13 +80,17 @@ function readBytes(path: string): Buffer {
   }
 }
 
-function controlOf(given: Parameters<typeof readValues>[1][number], env: Environment, usual: Places): string {
+function controlOf(
+  given: Parameters<typeof readValues>[1][number],
+  env: Environment,
+  usual: DefaultPaths,
+): string {
   const where = { control: table.control, config: table.config };
   const sources = [given, readEnvironment(env)];
   const configFile = chooseFile(readValues(where, sources).config, usual.configFiles);
   const isTold = sources.some(source => source.has('control'));
   if (configFile !== undefined && !isTold) sources.push(readFile(configFile));
-  const path = controlPlace(readValues(where, sources), usual);
+  const path = controlPath(readValues(where, sources), usual);
   if (path === undefined) throw new UsageError('the server takes no commands (--control none)');
   return path;
 }
@@ -187,7 +195,7 @@ function notPrinted(fault: NodeJS.ErrnoException): number {
 export async function obeyCommandLine(
   argv: readonly string[],
   env: Environment,
-  usual: Places,
+  usual: DefaultPaths,
   handlers: readonly string[],
 ): Promise<number | undefined> {
   const [word, name] = wordsOf(argv);

@@ -5,7 +5,7 @@
 import type { Server } from '../core/server.ts';
 import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
-import type { Places } from '../options/places.ts';
+import type { DefaultPaths } from '../options/paths.ts';
 import type { Kind } from '../options/values.ts';
 import type { Changes } from './reload.ts';
 
@@ -29,7 +29,7 @@ export interface Control {
   /** By the system's clock, in milliseconds. */
   readonly startedAt: number;
   /** Where things are when nobody says where. */
-  readonly places: Places;
+  readonly places: DefaultPaths;
   /** Reads the configuration again. @throws Error, a sentence; then nothing has changed */
   reload(): Promise<Changes>;
   /** Everyone is told, and the server ends when the last one has left. */

@@ -1,10 +1,9 @@
 /** The one table of commands: in all doors, and in `--help`, in this order. */
 
 import { readArguments } from '../options/arguments.ts';
-import { invalidValue, quoted, UsageError } from '../options/error.ts';
+import { invalidValue, nearest, quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
 import { isObject, JsonError, readJson } from '../options/json.ts';
-import { nearest } from '../options/nearest.ts';
 import { hyphenated, readValues } from '../options/option.ts';
 import { isWellFormed } from '../options/text.ts';
 import { bytesFile, flag } from '../options/values.ts';

@@ -1,8 +1,7 @@
 /** What `help` prints: the commands and the subjects of the manual, or one of them. */
 import { readPage, subjects } from '../manual/pages.ts';
 import { plainText, terminalText } from '../manual/terminal.ts';
-import { quoted, UsageError } from '../options/error.ts';
-import { nearest } from '../options/nearest.ts';
+import { nearest, quoted, UsageError } from '../options/error.ts';
 import { flagName } from '../options/option.ts';
 import { optionEntries } from '../options/table.ts';
 import type { Command } from './command.ts';

@@ -9,7 +9,7 @@ import type { Name } from '../handlers/chat/names.ts';
 import { whenRead } from '../handlers/chat/readRoom.ts';
 import type { Chat, Room } from '../handlers/chat/room.ts';
 import { moduleStates } from '../handlers/modules/calls.ts';
-import { controlPlace, logPlace, pidPlace } from '../options/places.ts';
+import { controlPath, logPath, pidPath } from '../options/paths.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Command, Control } from './command.ts';
 import { showSize, showTime } from './show.ts';
@@ -146,10 +146,10 @@ export const info: Command = {
       counters: { ...counters },
       memory: { rss: size(rss), heap: size(heapUsed), used: size(usedMemory(server)) },
       places: {
-        control: controlPlace(configuration, places) ?? null,
+        control: controlPath(configuration, places) ?? null,
         configuration: configuration.configFile ?? null,
-        log: logPlace(configuration, places),
-        pidFile: pidPlace(configuration, places) ?? null,
+        log: logPath(configuration, places),
+        pidFile: pidPath(configuration, places) ?? null,
         data: configuration.data || null,
         spool: configuration.spool || null,
       },

@@ -11,8 +11,8 @@ import { addEntry, nextId, removeEntry } from '../core/table.ts';
 import type { Wire } from '../core/wire.ts';
 import { log } from '../log/log.ts';
 import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
-import { showListenAddress } from '../options/listenUrl.ts';
-import { controlPlace, type Places } from '../options/places.ts';
+import { showListenAddress } from '../options/addresses.ts';
+import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { groupId } from '../process/groups.ts';
 import { acceptReserve } from '../protocol/limits.ts';
 import { makeFolder } from '../storage/disk.ts';
@@ -246,9 +246,9 @@ export async function openLastingListener(
  * usual place, but not without a named one. A reload tries again.
  * @throws Error, a sentence, where a named place cannot be had
  */
-export async function openControl(server: Server, usual: Places, wire: Wire): Promise<void> {
+export async function openControl(server: Server, usual: DefaultPaths, wire: Wire): Promise<void> {
   const isUsual = server.configuration.control === 'auto';
-  const path = controlPlace(server.configuration, usual);
+  const path = controlPath(server.configuration, usual);
   if (path === undefined) return;
   const open = () => {
     if (isUsual) tryToMakeFolder(dirname(path));

@@ -1,6 +1,5 @@
 import minimist from 'minimist';
-import { invalidValue, quoted, UsageError } from './error.ts';
-import { nearest } from './nearest.ts';
+import { invalidValue, nearest, quoted, UsageError } from './error.ts';
 import { bySpelling, flagName, type Given, givenTwice, isFlag, type OptionTable } from './option.ts';
 
 /** A command line, split but its values not read yet. */

@@ -1,12 +1,13 @@
 import type { ListenAddress, Peers } from './addresses.ts';
+import { showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
-import { showListenAddress } from './listenUrl.ts';
 import { type Given, readValues } from './option.ts';
-import type { ProgramEntry } from './program.ts';
 import { type OptionName, type Options, table, type Values } from './table.ts';
+import { checkTls } from './tls.ts';
+import type { ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind } from './values.ts';
 
 /**
@@ -205,4 +206,28 @@ export interface Reloadable {
    * @throws Error, a sentence: then nothing changes anywhere
    */
   prepare(next: Configuration): Promise<() => readonly string[]>;
+}
+
+/**
+ * Reads a configuration file as the server would, and does nothing with it; without one, all that the server would read.
+ * @param handlers the names that `default` may have
+ * @returns a sentence: it is good
+ * @throws UsageError where it is not
+ */
+export function checkConfiguration(
+  file: string | undefined,
+  env: Environment,
+  handlers: readonly string[],
+  usualFiles: readonly string[],
+): string {
+  // A file is good or not by itself: what the environment adds is not its matter.
+  const configuration =
+    file === undefined
+      ? readConfiguration([], env, handlers, usualFiles)
+      : readConfiguration(['--config', file], {}, handlers);
+  checkTls(configuration);
+  const { configFile } = configuration;
+  return configFile === undefined
+    ? `there is no configuration file (looked for ${usualFiles.join(' and ')}): the defaults are good`
+    : `${configFile} is good`;
 }

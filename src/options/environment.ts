@@ -1,7 +1,6 @@
 import type { InheritedAddress } from './addresses.ts';
-import { invalidValue, quoted, UsageError } from './error.ts';
-import { firstInherited } from './listenUrl.ts';
-import { nearest } from './nearest.ts';
+import { firstInherited } from './addresses.ts';
+import { invalidValue, nearest, quoted, UsageError } from './error.ts';
 import { bySpelling, type Given, givenTwice, isFlag, type Option } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';
 

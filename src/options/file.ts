@@ -1,8 +1,7 @@
 /** The configuration file: JSON, with options by their long names, and values as on the command line. */
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
-import { quoted, UsageError } from './error.ts';
+import { nearest, quoted, UsageError } from './error.ts';
 import { isObject, JsonError, readJson } from './json.ts';
-import { nearest } from './nearest.ts';
 import { bySpelling, type Given, givenTwice, hyphenated, isFlag } from './option.ts';
 import { type OptionName, optionEntries } from './table.ts';
 import { readText } from './text.ts';

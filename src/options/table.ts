@@ -1,13 +1,23 @@
 /** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
-import { maxHistoryBytes } from '../protocol/limits.ts';
-import { host, originRule, peers } from './addresses.ts';
-import { limitOptions } from './limits.ts';
-import { listenUrl } from './listenUrl.ts';
-import { moduleOptions } from './moduleOptions.ts';
+import { totalmem } from 'node:os';
+import { defaults, maxHistoryBytes } from '../protocol/limits.ts';
+import { host, listenUrl, originRule, peers } from './addresses.ts';
 import type { Option, OptionTable, ValuesOf } from './option.ts';
-import { programOptions } from './program.ts';
-import { tlsOptions } from './tls.ts';
-import { choice, count, directory, file, flag, historyBound, port, size } from './values.ts';
+import {
+  choice,
+  count,
+  countOrHalf,
+  directory,
+  duration,
+  file,
+  flag,
+  historyBound,
+  pemFile,
+  port,
+  program,
+  size,
+  variableName,
+} from './values.ts';
 
 export { flagName, isFlag } from './option.ts';
 
@@ -48,7 +58,39 @@ export const table = {
     group: 'Listening',
     help: 'trust PROXY and X-Forwarded-For from this peer',
   },
-  ...tlsOptions,
+  tlsCert: {
+    kind: pemFile,
+    repeatable: true,
+    default: [],
+    group: 'TLS, on the same ports',
+    help: 'certificate chain (PEM)',
+  },
+  tlsKey: {
+    kind: pemFile,
+    repeatable: true,
+    default: [],
+    group: 'TLS, on the same ports',
+    help: 'its private key; SNI chooses among pairs',
+  },
+  tlsCa: {
+    kind: pemFile,
+    repeatable: true,
+    default: [],
+    group: 'TLS, on the same ports',
+    help: 'CA that signs client certificates',
+  },
+  tlsClient: {
+    kind: choice(['off', 'ask', 'require'], 'WORD'),
+    default: 'off',
+    group: 'TLS, on the same ports',
+    help: 'client certificates: off, ask or require',
+  },
+  tlsOnly: {
+    kind: flag,
+    default: false,
+    group: 'TLS, on the same ports',
+    help: 'refuse plain connections',
+  },
   defaultHandler: {
     kind: choice(['echo'], 'NAME'),
     alias: 'default',
@@ -109,8 +151,82 @@ export const table = {
     group: 'Chat',
     help: 'old files kept for each room',
   },
-  ...moduleOptions,
-  ...programOptions,
+  handlers: {
+    kind: directory('none'),
+    default: '',
+    group: 'Modules',
+    needsRestart: true,
+    help: 'load the modules in this folder',
+  },
+  watch: {
+    kind: flag,
+    default: false,
+    group: 'Modules',
+    needsRestart: true,
+    help: 'reload a module when its file changes',
+  },
+  loadTimeout: {
+    kind: duration,
+    default: defaults.loadTimeout,
+    group: 'Modules',
+    help: 'time limit for loading a module',
+  },
+  rollbackWindow: {
+    kind: duration,
+    alias: 'probation',
+    default: defaults.rollbackWindow,
+    group: 'Modules',
+    help: 'roll back a version that throws this early',
+  },
+  handlerTimeout: {
+    kind: duration,
+    alias: 'answerTimeout',
+    default: defaults.handlerTimeout,
+    group: 'Modules',
+    help: "time limit for a handler's promise",
+  },
+  slowHandler: {
+    kind: duration,
+    alias: 'slowTurn',
+    default: defaults.slowHandler,
+    group: 'Modules',
+    help: 'log handlers that block longer than this',
+  },
+  exec: {
+    kind: program,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Programs',
+    help: 'NAME=COMMAND: a handler, one process per client',
+  },
+  execShared: {
+    kind: program,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Programs',
+    help: 'NAME=COMMAND: a handler, one process for all',
+  },
+  execEnv: {
+    kind: variableName,
+    repeatable: true,
+    default: [],
+    group: 'Programs',
+    help: 'pass this environment variable on',
+  },
+  execMax: {
+    kind: count,
+    default: defaults.execMax,
+    group: 'Programs',
+    help: 'limit on processes of --exec',
+  },
+  execGrace: {
+    kind: duration,
+    default: defaults.execGrace,
+    group: 'Programs',
+    help: 'grace before SIGTERM, and before SIGKILL',
+  },
   control: {
     kind: file,
     default: 'auto',
@@ -183,7 +299,91 @@ export const table = {
     group: 'Log',
     help: 'log every frame',
   },
-  ...limitOptions,
+  maxMessage: {
+    kind: size,
+    default: defaults.maxMessage,
+    group: 'Limits',
+    help: 'largest message, after decompression',
+  },
+  maxConnections: {
+    kind: count,
+    default: defaults.maxConnections,
+    group: 'Limits',
+    help: 'limit on simultaneous connections',
+  },
+  maxPerAddress: {
+    kind: countOrHalf,
+    default: defaults.maxPerAddress,
+    group: 'Limits',
+    help: 'the same for each client address',
+  },
+  maxBuffered: {
+    kind: size,
+    default: defaults.maxBuffered,
+    group: 'Limits',
+    help: 'unsent bytes before a client is cut off',
+  },
+  maxMemory: {
+    kind: size,
+    default: defaultMaxMemory(),
+    group: 'Limits',
+    help: 'memory for all connections together',
+  },
+  maxHeader: {
+    kind: size,
+    default: defaults.maxHeader,
+    group: 'Limits',
+    help: 'largest HTTP request header',
+  },
+  handshakeTimeout: {
+    kind: duration,
+    default: defaults.handshakeTimeout,
+    group: 'Timeouts',
+    help: 'from accept to the end of the handshake',
+  },
+  greetingDelay: {
+    kind: duration,
+    alias: 'greetAfter',
+    default: defaults.greetingDelay,
+    group: 'Timeouts',
+    help: 'silence before a module greets; 0: never',
+  },
+  pingInterval: {
+    kind: duration,
+    default: defaults.pingInterval,
+    group: 'Timeouts',
+    help: 'ping a client after this much silence',
+  },
+  pongTimeout: {
+    kind: duration,
+    default: defaults.pongTimeout,
+    group: 'Timeouts',
+    help: 'time to answer a ping',
+  },
+  idleTimeout: {
+    kind: duration,
+    default: defaults.idleTimeout,
+    group: 'Timeouts',
+    help: 'close after this long without a message',
+  },
+  closeTimeout: {
+    kind: duration,
+    default: defaults.closeTimeout,
+    group: 'Timeouts',
+    help: 'time to complete the closing handshake',
+  },
+  pollTimeout: {
+    kind: duration,
+    default: defaults.pollTimeout,
+    group: 'Timeouts',
+    help: 'silence that ends an HTTP polling session',
+  },
+  drainTimeout: {
+    kind: duration,
+    default: defaults.drainTimeout,
+    group: 'Timeouts',
+    help: 'time for clients to leave on SIGTERM',
+  },
   sockets: {
     kind: choice(['auto', 'stream'], 'WORD'),
     valueAliases: { public: 'stream' },
@@ -221,4 +421,16 @@ export const optionEntries = Object.entries(table) as readonly (readonly [Option
 /** `max-message` is `POLLYWOG_MAX_MESSAGE`. */
 export function environmentName(hyphenatedName: string): string {
   return `POLLYWOG_${hyphenatedName.replaceAll('-', '_').toUpperCase()}`;
+}
+
+/**
+ * Half of the memory that the system or the control group of this process has, at most 512 MiB: the rest is for the
+ * programs beside this one. Redis recommends a limit for its clients of 5% of the memory, as its data takes the rest.
+ */
+function defaultMaxMemory(): number {
+  const MiB = 1024 * 1024;
+  // 0, or more than the machine has, where there is no limit.
+  const constrained = process.constrainedMemory() ?? 0;
+  const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  return Math.min(512, Math.max(1, Math.floor(total / 2 / MiB))) * MiB;
 }

@@ -1,51 +1,9 @@
-/** The options of TLS: what they may be, and what goes with what. */
+/** Checks on the options of TLS, and the files they name: certificates and private keys in PEM format (RFC 7468). */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { maxPemFile } from '../protocol/limits.ts';
 import { UsageError } from './error.ts';
-import type { OptionTable } from './option.ts';
-import { choice, flag, type Kind } from './values.ts';
-
-/** A file in the PEM format; whoever uses it reads it. */
-export const pemFile: Kind<string> = {
-  placeholder: 'FILE',
-  expected: 'the path of a file',
-  parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
-  show: path => path,
-};
-
-export const tlsOptions = {
-  tlsCert: {
-    kind: pemFile,
-    repeatable: true,
-    default: [],
-    group: 'TLS, on the same ports',
-    help: 'certificate chain (PEM)',
-  },
-  tlsKey: {
-    kind: pemFile,
-    repeatable: true,
-    default: [],
-    group: 'TLS, on the same ports',
-    help: 'its private key; SNI chooses among pairs',
-  },
-  tlsCa: {
-    kind: pemFile,
-    repeatable: true,
-    default: [],
-    group: 'TLS, on the same ports',
-    help: 'CA that signs client certificates',
-  },
-  tlsClient: {
-    kind: choice(['off', 'ask', 'require'], 'WORD'),
-    default: 'off',
-    group: 'TLS, on the same ports',
-    help: 'client certificates: off, ask or require',
-  },
-  tlsOnly: {
-    kind: flag,
-    default: false,
-    group: 'TLS, on the same ports',
-    help: 'refuse plain connections',
-  },
-} as const satisfies OptionTable;
+import { whyUnreadable } from './file.ts';
 
 interface TlsValues {
   readonly tlsCert: readonly string[];
@@ -75,4 +33,75 @@ export function checkTls({ tlsCert, tlsKey, tlsCa, tlsClient, tlsOnly }: TlsValu
   if (tlsClient === 'off' && tlsCa.length > 0) {
     throw new UsageError('--tls-ca is for client certificates; add --tls-client ask or require');
   }
+}
+
+/** A file, and the option that names it. */
+export interface NamedFile {
+  /** As `--tls-cert`. */
+  readonly option: string;
+  readonly file: string;
+}
+
+/** A certificate, the others in its file that it is signed by, and its key. */
+export interface PemPair {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly certificate: X509Certificate;
+}
+
+/** @throws UsageError if a file cannot be read or used, or they do not belong together */
+export async function readPemPair(certFile: NamedFile, keyFile: NamedFile): Promise<PemPair> {
+  const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
+  const certificate = parseCertificate(certFile, cert);
+  const belongs = certificate.checkPrivateKey(parseKey(keyFile, key));
+  // OpenSSL reports this as well, but not for a key of another kind: then every handshake would fail.
+  if (!belongs) throw new UsageError(`${shown(keyFile)} is not the key of ${shown(certFile)}`);
+  return { cert, key, certificate };
+}
+
+/** The certificates of authorities. @throws UsageError */
+export async function readAuthority(file: NamedFile): Promise<Buffer> {
+  const pem = await readPem(file);
+  parseCertificate(file, pem);
+  return pem;
+}
+
+async function readPem(file: NamedFile): Promise<Buffer> {
+  try {
+    const about = await stat(file.file);
+    // A pipe is one that a shell has made for `<(command)`.
+    if (!about.isFile() && !about.isFIFO()) throw new Error('it is no file');
+    if (about.size > maxPemFile) throw new Error('it is too long for certificates or a key');
+    const pem = await readFile(file.file);
+    // OpenSSL does not pass over the byte order mark that some editors write.
+    return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;
+  } catch (error) {
+    throw new UsageError(`${shown(file)} cannot be read: ${whyUnreadable(error)}`);
+  }
+}
+
+const byteOrderMark = Buffer.from('\ufeff');
+
+function parseKey(file: NamedFile, pem: Buffer): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    const why = pem.includes('ENCRYPTED')
+      ? 'is encrypted, and nobody is asked for the passphrase; decrypt it with openssl pkey'
+      : 'has no private key in the PEM format';
+    throw new UsageError(`${shown(file)} ${why}`);
+  }
+}
+
+/** The first certificate of a file. */
+function parseCertificate(file: NamedFile, pem: Buffer): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    throw new UsageError(`${shown(file)} has no certificate in the PEM format`);
+  }
+}
+
+function shown({ option, file }: NamedFile): string {
+  return `${option} ${file}`;
 }

@@ -2,6 +2,7 @@
 
 import { isToken } from '../protocol/http/fields.ts';
 import { maxHistoryBytes } from '../protocol/limits.ts';
+import { splitCommand } from './words.ts';
 
 export interface Kind<T> {
   /** What stands for the value in `--help`; empty for a flag, which takes none. */
@@ -176,3 +177,55 @@ export function choice<const Word extends string>(words: readonly Word[], placeh
     show: word => word,
   };
 }
+
+/** How messages are told apart on a program's stdin and stdout. */
+export const programFormats = ['line', 'null', 'length', 'json'] as const;
+export type ProgramFormat = (typeof programFormats)[number];
+
+/** A handler that is a program of the user's. */
+export interface ProgramEntry {
+  /** Subprotocol, and first segment of the path. */
+  readonly name: string;
+  readonly format: ProgramFormat;
+  /** The program and its arguments, at least one word. */
+  readonly words: readonly string[];
+  /** The same as the user wrote it. */
+  readonly command: string;
+}
+
+function parseProgram(raw: unknown): ProgramEntry | undefined {
+  if (typeof raw !== 'string' || raw.includes('\0')) return undefined;
+  const [, name, word = 'line', written] = /^([\w.~-]+)(?::([a-z]+))?=(.+)$/s.exec(raw) ?? [];
+  const format = programFormats.find(known => known === word);
+  if (name === undefined || format === undefined || /^\.+$/.test(name)) return undefined;
+  const command = written!.trim();
+  const words = splitCommand(command);
+  return words?.[0] ? { name, format, words, command } : undefined;
+}
+
+/** A program as a handler. */
+export const program: Kind<ProgramEntry> = {
+  placeholder: 'CMD',
+  expected:
+    'NAME=COMMAND or NAME:FORMAT=COMMAND, with line, null, length or json for FORMAT, and plain words for COMMAND (what a shell would expand or obey is quoted, or the command is sh -c)',
+  // Commands may have commas.
+  separator: '\n',
+  parse: parseProgram,
+  show: ({ name, format, command }) => `${name}:${format}=${command}`,
+};
+
+/** The name of an environment variable. */
+export const variableName: Kind<string> = {
+  placeholder: 'NAME',
+  expected: 'the name of an environment variable such as LANG',
+  parse: raw => (typeof raw === 'string' && /^[A-Za-z_]\w*$/.test(raw) ? raw : undefined),
+  show: name => name,
+};
+
+/** A file in the PEM format; whoever uses it reads it. */
+export const pemFile: Kind<string> = {
+  placeholder: 'FILE',
+  expected: 'the path of a file',
+  parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
+  show: path => path,
+};

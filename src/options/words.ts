@@ -55,3 +55,30 @@ function unescaped(text: string): string {
     return escapes[one] ?? all;
   });
 }
+
+/** What a shell would take for more than a character of a word. */
+const shellCharacters = /[|&;<>()$`*?[\]{}~#!]/;
+
+/**
+ * Splits a command as a shell would, quotes and backslashes included, but expands nothing. What a shell would expand or
+ * obey has to be quoted: so nothing is passed on as it stands that was meant otherwise.
+ * @returns `undefined` where a quote is left open, or something is not quoted that a shell would see more in
+ */
+export function splitCommand(command: string): readonly string[] | undefined {
+  try {
+    return splitWords(command, readDouble, text => refuse(text, shellCharacters));
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
+}
+
+/** In double quotes a backslash stands for itself, but before these four. */
+function readDouble(text: string): string {
+  refuse(text.replace(/\\./gs, ''), /[$`]/);
+  return text.replace(/\\(["\\$`])/g, '$1');
+}
+
+function refuse(text: string, unfit: RegExp): void {
+  if (unfit.test(text)) throw new UsageError('a shell would see more in it');
+}

@@ -25,18 +25,18 @@ const startedBy = 'DAEMON_OF_POLLYWOG_PROCESS';
 
 /**
  * Starts the daemon, with this process's own command line.
- * @param logPlace a file, or `none`
+ * @param logPath a file, or `none`
  * @returns the exit code, when everything is said
  */
-export async function startDaemon(logPlace: string): Promise<number> {
+export async function startDaemon(logPath: string): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     detached: true,
-    stdio: ['ignore', 'ignore', logPlace === 'none' ? 'ignore' : openLog(logPlace), 'ipc'],
+    stdio: ['ignore', 'ignore', logPath === 'none' ? 'ignore' : openLog(logPath), 'ipc'],
     env: { ...process.env, [startedBy]: String(process.pid) },
   });
   const word = await new Promise<Word>(resolve => {
     const ended = (how: string) =>
-      resolve({ kind: 'failed', sentence: `the daemon ${how}; see ${logPlace}`, exitCode: Exit.Failed });
+      resolve({ kind: 'failed', sentence: `the daemon ${how}; see ${logPath}`, exitCode: Exit.Failed });
     child.once('message', message => resolve(message as Word));
     child.once('error', error => ended(`cannot be started: ${error.message}`));
     child.once('exit', (code, signal) => ended(`ended (${signal ?? code}) before it listened`));

@@ -4,7 +4,7 @@ import { configureLog, log } from '../log/log.ts';
 import { checkLog, logTo } from '../log/sink.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
-import { logPlace, type Places, pidPlace } from '../options/places.ts';
+import { type DefaultPaths, logPath, pidPath } from '../options/paths.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { holdPidFile } from './pidFile.ts';
 
@@ -15,8 +15,8 @@ interface Configured {
 }
 
 /** Only the usual places are made: a folder that was named and is not there is more likely a slip. */
-export function makeUsualFolders(configuration: Configuration, usual: Places): void {
-  for (const place of [logPlace(configuration, usual), pidPlace(configuration, usual)]) {
+export function makeUsualFolders(configuration: Configuration, usual: DefaultPaths): void {
+  for (const place of [logPath(configuration, usual), pidPath(configuration, usual)]) {
     if (place !== usual.logFile && place !== usual.pidFile) continue;
     try {
       makeFolder(dirname(place));
@@ -30,9 +30,9 @@ export function makeUsualFolders(configuration: Configuration, usual: Places): v
  * The log goes where it is to go. On reload its file is opened anew: it may have been put aside, as logrotate does.
  * @throws Error, a sentence, where it cannot be opened
  */
-export function openLogFile({ configuration, reloadables }: Configured, usual: Places): void {
+export function openLogFile({ configuration, reloadables }: Configured, usual: DefaultPaths): void {
   const open = (now: Configuration) => {
-    logTo(logPlace(now, usual));
+    logTo(logPath(now, usual));
     configureLog(now.logLevel, now.logFormat);
   };
   open(configuration);
@@ -40,7 +40,7 @@ export function openLogFile({ configuration, reloadables }: Configured, usual: P
     async prepare(next) {
       makeUsualFolders(next, usual);
       try {
-        checkLog(logPlace(next, usual));
+        checkLog(logPath(next, usual));
       } catch (error) {
         // Whoever named it is told.
         throw new UsageError((error as Error).message);
@@ -58,8 +58,8 @@ export function openLogFile({ configuration, reloadables }: Configured, usual: P
  * reload's answer.
  * @throws Error, a sentence, where another server has it, or it cannot be had
  */
-export function openPidFile({ configuration, reloadables }: Configured, usual: Places): void {
-  const path = pidPlace(configuration, usual);
+export function openPidFile({ configuration, reloadables }: Configured, usual: DefaultPaths): void {
+  const path = pidPath(configuration, usual);
   if (path === undefined) return;
   const restore = holdPidFile(path);
   reloadables.unshift({

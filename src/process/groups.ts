@@ -1,7 +1,6 @@
 /** The system's groups of users. */
 import { readFileSync } from 'node:fs';
-import { quoted } from '../options/error.ts';
-import { nearest } from '../options/nearest.ts';
+import { nearest, quoted } from '../options/error.ts';
 
 /**
  * The number of a group, given by name or number.

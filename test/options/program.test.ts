@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { readConfiguration } from '../../src/options/configuration.ts';
-import { program, splitCommand, variableName } from '../../src/options/program.ts';
+import { program, variableName } from '../../src/options/values.ts';
+import { splitCommand } from '../../src/options/words.ts';
 
 describe('a command is split as a shell would', () => {
   const cases: readonly (readonly [string, readonly string[]])[] = [

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { host, origin, originRule } from '../../src/options/addresses.ts';
-import { listenUrl } from '../../src/options/listenUrl.ts';
+import { host, listenUrl, origin, originRule } from '../../src/options/addresses.ts';
 import { choice, count, duration, flag, type Kind, port, size } from '../../src/options/values.ts';
 
 interface Cases {

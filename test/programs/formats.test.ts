@@ -9,7 +9,7 @@ import {
   nextRecord,
   type Said,
 } from '../../src/handlers/programs/formats.ts';
-import type { ProgramFormat } from '../../src/options/program.ts';
+import type { ProgramFormat } from '../../src/options/values.ts';
 import { closePayload } from '../support/rawFrame.ts';
 
 const limit = 100;

@@ -2,7 +2,7 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { basename, delimiter, join } from 'node:path';
 import { quoted, UsageError } from '../../options/error.ts';
-import type { ProgramEntry } from '../../options/program.ts';
+import type { ProgramEntry } from '../../options/values.ts';
 
 /** The program's file, as the system will find it. */
 export function findProgram(word: string): string | undefined {

@@ -4,7 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../../options/json.ts';
-import type { ProgramFormat } from '../../options/program.ts';
+import type { ProgramFormat } from '../../options/values.ts';
 import { decodeBase64 } from '../../protocol/base64.ts';
 import { CloseCode, isSendableCloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { maxRecipients } from '../../protocol/limits.ts';

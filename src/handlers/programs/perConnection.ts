@@ -8,7 +8,7 @@ import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
-import type { ProgramEntry } from '../../options/program.ts';
+import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import {
   absoluteMaxMessage,

@@ -1,7 +1,7 @@
 /** A program that runs: started, written to, ended with all that it has started itself. */
 import type { Readable, Writable } from 'node:stream';
 import { type LogFields, log } from '../../log/log.ts';
-import type { ProgramEntry } from '../../options/program.ts';
+import type { ProgramEntry } from '../../options/values.ts';
 import { backpressureThreshold, maxDiscardedOutput } from '../../protocol/limits.ts';
 import type { Variables } from './environment.ts';
 import { explainExit, explainFailure } from './executable.ts';

@@ -6,7 +6,7 @@ import { sendToAll } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
 import { deferRest } from '../../core/unfinished.ts';
 import { log } from '../../log/log.ts';
-import type { ProgramEntry } from '../../options/program.ts';
+import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { absoluteMaxMessage, restartDelay } from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables } from './environment.ts';

@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 
-export interface Places {
+export interface DefaultPaths {
   /** Commands to a running server come in here. */
   readonly controlPath: string;
   readonly pidFile: string;
@@ -14,7 +14,7 @@ export interface Places {
 }
 
 /** @param uid `undefined` where the system has none; 0 is root */
-export function places(env: Environment, uid: number | undefined): Places {
+export function defaultPaths(env: Environment, uid: number | undefined): DefaultPaths {
   const controlPath = defaultControlPath(env, uid);
   if (uid === 0) {
     const configFiles = ['/etc/pollywog.json'];
@@ -33,19 +33,22 @@ export function places(env: Environment, uid: number | undefined): Places {
 }
 
 /** Where the log goes: `stderr`, `none`, or a file's path. A daemon has no terminal to write to. */
-export function logPlace({ logFile, daemon }: Configuration, usual: Places): string {
+export function logPath({ logFile, daemon }: Configuration, usual: DefaultPaths): string {
   if (logFile !== 'auto') return logFile;
   return daemon ? usual.logFile : 'stderr';
 }
 
 /** Where commands come in; `undefined` where they do not. */
-export function controlPlace({ control }: Pick<Configuration, 'control'>, usual: Places): string | undefined {
+export function controlPath(
+  { control }: Pick<Configuration, 'control'>,
+  usual: DefaultPaths,
+): string | undefined {
   if (control === 'auto') return usual.controlPath;
   return control === 'none' ? undefined : resolve(control);
 }
 
 /** The file that keeps a second server from starting; `undefined` where there is to be none. */
-export function pidPlace({ pidFile, daemon }: Configuration, usual: Places): string | undefined {
+export function pidPath({ pidFile, daemon }: Configuration, usual: DefaultPaths): string | undefined {
   if (pidFile === 'auto') return daemon ? usual.pidFile : undefined;
   return pidFile === 'none' ? undefined : pidFile;
 }

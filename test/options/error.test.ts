@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { editDistance, nearest } from '../../src/options/nearest.ts';
+import { editDistance, nearest } from '../../src/options/error.ts';
 
 test('edits are counted, a swap of neighbours as one', () => {
   const distances: [string, string, number][] = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isAbsolute } from 'node:path';
 import { test } from 'node:test';
-import { defaultControlPath, places } from '../../src/options/places.ts';
+import { defaultControlPath, defaultPaths } from '../../src/options/paths.ts';
 
 const home = { HOME: '/home/ada' };
 
@@ -12,16 +12,16 @@ test('root has the system’s folders, whatever its environment says', () => {
     logFile: '/var/log/pollywog.log',
     configFiles: ['/etc/pollywog.json'],
   };
-  assert.deepEqual(places({}, 0), expected);
+  assert.deepEqual(defaultPaths({}, 0), expected);
   assert.deepEqual(
-    places({ HOME: '/root', XDG_RUNTIME_DIR: '/run/user/0', XDG_CONFIG_HOME: '/c' }, 0),
+    defaultPaths({ HOME: '/root', XDG_RUNTIME_DIR: '/run/user/0', XDG_CONFIG_HOME: '/c' }, 0),
     expected,
   );
 });
 
 test('a user has the folders that XDG names', () => {
   const env = { ...home, XDG_RUNTIME_DIR: '/run/user/7', XDG_STATE_HOME: '/s', XDG_CONFIG_HOME: '/c' };
-  assert.deepEqual(places(env, 7), {
+  assert.deepEqual(defaultPaths(env, 7), {
     controlPath: '/run/user/7/pollywog.sock',
     pidFile: '/run/user/7/pollywog.pid',
     logFile: '/s/pollywog.log',
@@ -34,7 +34,7 @@ test('without them, and where they are not absolute, those in the home directory
     home,
     { ...home, XDG_RUNTIME_DIR: '', XDG_STATE_HOME: 'state', XDG_CONFIG_HOME: './c' },
   ]) {
-    assert.deepEqual(places(env, 7), {
+    assert.deepEqual(defaultPaths(env, 7), {
       controlPath: '/home/ada/.local/state/pollywog/control.sock',
       pidFile: '/home/ada/.local/state/pollywog.pid',
       logFile: '/home/ada/.local/state/pollywog.log',
