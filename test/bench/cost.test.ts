@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { cpuSeconds, parseCpuTicks, residentKiB } from './cost.ts';
 
 test('the CPU time is user plus system, whatever the name of the command', () => {
@@ -9,7 +10,8 @@ test('the CPU time is user plus system, whatever the name of the command', () =>
   assert.throws(() => parseCpuTicks('42 (node) S 1'), /not a line/);
 });
 
-test('a process can be read', { skip: process.platform !== 'linux' }, () => {
+test('a process can be read', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   assert.ok(cpuSeconds(process.pid) >= 0);
   assert.ok(residentKiB(process.pid) > 1000);
 });

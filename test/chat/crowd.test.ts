@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
 import { type ChatClient, connectMember } from '../support/chatClient.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { watch } from '../support/originalModel.ts';
 import { MiB, peakMemory, residentMemory } from '../support/processState.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -46,6 +47,7 @@ function countMessages({ name, socket }: ChatClient, numbers: Buffer): Counter {
 }
 
 test(`${members} in one room, ${stalled} of whom do not read`, { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   // Bytes are counted: however slow the machine is, neither a ping nor the leaving of those who do not answer is among them.
   const patient = ['--ping-interval', '0', '--close-timeout', '5m'];
   const server = await startServerFor(t, '--log-level', 'warn', '--max-buffered', '256KB', ...patient);

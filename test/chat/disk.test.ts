@@ -16,6 +16,7 @@ import {
   said,
 } from '../support/chatClient.ts';
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { messagesIn, writtenIn } from '../support/roomFiles.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -228,6 +229,7 @@ test('a file that says more than a packet carries does not lock its room', async
 });
 
 test('what the disk has no room for is refused, heard by nobody, and the rest goes on: a tmpfs of 64 KiB', async t => {
+  if (skipUnlessLinux(t, 'tmpfs')) return;
   const directory = folder(t);
   if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) {
     return t.skip(

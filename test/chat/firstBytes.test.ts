@@ -1,6 +1,7 @@
 /** Whatever a connection begins with: it is spoken to, or ended by the deadline, and the server goes on. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { newRandom } from '../support/random.ts';
 import { connectTcp } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -38,6 +39,7 @@ function kindOf(answer: string): string {
 }
 
 test('every first byte, and then silence', { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
@@ -53,6 +55,7 @@ test('every first byte, and then silence', { timeout: 60_000 }, async t => {
 });
 
 test('each byte at the beginning of a line', { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
@@ -82,6 +85,7 @@ test('the beginning of a packet, and then something else or nothing', { timeout:
 });
 
 test('random starts, cut anywhere, never hang beyond the deadline', { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
   const seed = Date.now() | 0;

@@ -15,6 +15,7 @@ import {
   packetBytes,
   said,
 } from '../support/chatClient.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, openDescriptors, residentMemory } from '../support/processState.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -231,6 +232,7 @@ for (const data of [false, true]) {
   test(`${rooms} rooms, entered one after the other, leave little behind ${data ? '(with --data)' : ''}`, {
     timeout: 60_000,
   }, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const options = data ? ['--data', nestedFolder().data] : [];
     const server = await startServerFor(t, ...options, '--log-level', 'warn');
     const witness = await newWitness(server.port);

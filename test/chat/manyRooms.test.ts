@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { Command } from '../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../support/chatClient.ts';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { messagesIn } from '../support/roomFiles.ts';
 import { serverScript } from '../support/serverProcess.ts';
@@ -21,6 +22,7 @@ const rooms = 150;
 test('more rooms with files than descriptors: each keeps its messages, and commands get through', {
   timeout: 60_000,
 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const data = join(folder, 'data');
   const control = join(folder, 'control.sock');

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { type CountingClient, connectCounting, connectCrowd } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, peakMemory, residentMemory } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closePayload, frame, opcode } from '../support/rawFrame.ts';
@@ -15,6 +16,7 @@ for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`the server stops reading from a peer that does not read, and later sends it every byte in order ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const other = await connectRaw(server.port, { path: '/echo' });
     await roundTrip(other);
@@ -45,6 +47,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`the server also stops reading from a peer that sends one message at a time and never reads ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const other = await connectRaw(server.port, { path: '/echo' });
     await roundTrip(other);
@@ -104,6 +107,7 @@ for (const sockets of ['auto', 'stream']) {
 }
 
 test('a client gets its echoes while 40 others each send a message that inflates to 16 MiB', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t);
   const other = await connectRaw(server.port, { path: '/echo' });
   const count = 40;

@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
@@ -47,6 +48,7 @@ function traced(server: ServerProcess): string[] {
 }
 
 test('a turn handles control frames, then commands, then messages, in whatever order they arrived', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control');
   const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
@@ -81,6 +83,7 @@ test('a turn handles control frames, then commands, then messages, in whatever o
 });
 
 test('a message behind a ping waits until the pings of all connections are answered', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--trace');
   const first = await connectRaw(server.port, { path: '/echo' });
   const second = await connectRaw(server.port, { path: '/echo' });
@@ -104,6 +107,7 @@ test('a message behind a ping waits until the pings of all connections are answe
 });
 
 test('a flood of pings is answered in portions, so that another client’s message need not wait for its end', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--trace');
   const flooder = await connectRaw(server.port, { path: '/echo' });
   const other = await connectRaw(server.port, { path: '/echo' });

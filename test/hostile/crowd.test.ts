@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { type CountingClient, connectCrowd } from '../support/countingClient.ts';
 import { assertServes, roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, openDescriptors } from '../support/processState.ts';
 import { connectTcp, handshakeRequest } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -23,6 +24,7 @@ for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`${held} connections are held and served, and leave nothing behind ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const options = ['--sockets', sockets, '--max-per-address', '0', '--log-level', 'debug'];
     const server = await startServerFor(t, ...options);
     const baseline = await baselineOf(server);
@@ -61,6 +63,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`${halfHandshakes} half handshakes are freed by their deadline ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
       '--sockets',
@@ -92,6 +95,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`${resets} peers that reset in the middle of a message leave nothing behind ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--log-level', 'warn');
     const baseline = await baselineOf(server);
     const crowd = await connectCrowd(server.port, '/echo', resets);
@@ -105,6 +109,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`peers that reset while everything is said to everyone leave nothing behind ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--log-level', 'warn');
     const baseline = await baselineOf(server);
     const crowd = await connectCrowd(server.port, '/broadcast', 300);
@@ -120,6 +125,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`garbage as first bytes on ${garbageConnections} connections harms no one else, and leaves nothing behind ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
       '--sockets',
@@ -158,6 +164,7 @@ for (const sockets of ['auto', 'stream']) {
 }
 
 test('with no descriptors left it serves those it has, and others again when some are free', async t => {
+  if (skipUnlessLinux(t, 'prlimit')) return;
   const limit = 200;
   const server = await startServerFor(t, '--log-level', 'warn', '--max-per-address', '0');
   execFileSync('prlimit', ['--pid', `${server.pid}`, `--nofile=${limit}:${limit}`]);

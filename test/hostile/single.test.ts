@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
 import { type CountingClient, connectCounting, connectCrowd } from '../support/countingClient.ts';
 import { assertServes, roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB } from '../support/processState.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -18,6 +19,7 @@ for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`a member that never reads is given up with 1013, and the others get every message in order ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
       '--sockets',
@@ -60,6 +62,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a member that reads late finds 1013 behind what it still gets ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--max-buffered', '64KB');
     const baseline = await baselineOf(server);
     const speaker = await connectCounting(server.port, '/broadcast');
@@ -83,6 +86,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a flood of pings whose pongs are not read is not read on ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
     const client = await connectCounting(server.port, '/echo');
@@ -106,6 +110,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a bomb of compressed zeros is refused with 1009 before it is inflated ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--max-message', '1MB');
     const baseline = await baselineOf(server);
     const bomb = deflateRawSync(Buffer.alloc(512 * MiB), { finishFlush: constants.Z_SYNC_FLUSH }).subarray(
@@ -131,6 +136,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`1,000,000 empty fragments make one empty message, and cost nothing ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
     const client = await connectRaw(server.port, { path: '/echo' });
@@ -146,6 +152,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`fragments without end are refused with 1009 ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--close-timeout', '500ms');
     const baseline = await baselineOf(server);
     const client = await connectRaw(server.port, { path: '/echo' });
@@ -158,6 +165,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`100,000 empty messages are all answered ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
     const client = await connectCounting(server.port, '/echo');
@@ -171,6 +179,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a header that comes byte by byte is bounded like any other ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
       '--sockets',
@@ -197,6 +206,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a message that is announced but never sent costs nothing ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
     const crowd: CountingClient[] = await connectCrowd(server.port, '/echo', 200);

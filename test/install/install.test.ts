@@ -8,6 +8,7 @@ import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readPage, subjects } from '../../src/manual/pages.ts';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -77,7 +78,8 @@ test('the programs run from there, by their names', async () => {
   process.off('exit', kill);
 });
 
-test('systemd finds nothing wrong with the units', () => {
+test('systemd finds nothing wrong with the units', t => {
+  if (skipUnlessLinux(t, 'systemd')) return;
   const units = join(own, 'lib/systemd/system');
   for (const unit of ['pollywog.service', 'pollywog.socket']) {
     const { stdout, stderr, status } = run('systemd-analyze', 'verify', '--man=no', join(units, unit));

@@ -8,6 +8,7 @@ import { moduleStates } from '../../src/handlers/modules/calls.ts';
 import { runsTypeScript } from '../../src/handlers/modules/load.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { openServer, run as runCommand } from '../support/doors.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { loadAll, newFolder, reload } from '../support/modules.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
 
@@ -269,6 +270,7 @@ describe('the server', () => {
   });
 
   test('takes the process that tries a module with it, even when it is killed itself', async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const folder = newFolder();
     const server = await startServerFor(t, '--handlers', folder.path, '--watch', '--load-timeout', '2s');
     folder.write('endless.mjs', 'while (true);');

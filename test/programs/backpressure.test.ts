@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connectCounting } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
@@ -26,6 +27,7 @@ for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
   test(`a program that does not read has its client wait; then it gets all of it, in order ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     // The answer comes when it has 64 MiB, not when its stdin ends.
     const script = sleeper('head -c 67108864 | md5sum');
     const server = await startServerFor(t, '--exec', `x:line=${sh(script)}`, '--sockets', sockets);
@@ -59,6 +61,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a client that does not read has its program wait; then it gets every byte in order ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     // A MiB of lines, 64 times.
     const script = `import sys
 line = b'x' * 1023 + b'\\n'
@@ -103,6 +106,7 @@ sys.stderr.write('written\\n')`;
   });
 
   test(`a flood of short lines from a program does not keep others from being served ${on}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--exec', 'yes=yes', '--sockets', sockets);
     const flooded = await connectCounting(server.port, '/yes');
     flooded.due = frame(opcode.text, 'y', { key: null });

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { pipesPerProgram } from '../../src/handlers/programs/pipes.ts';
 import { pipesPerBatch } from '../../src/protocol/limits.ts';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
@@ -67,6 +68,7 @@ for (const [how, end] of [
   ['goes away', (client: RawClient) => client.destroy()],
 ] as const) {
   test(`SIGTERM, and then SIGKILL, goes to all that a program has started when its client ${how}`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '200ms');
     const probe = await connectRaw(server.port, { path: '/echo' });
     // Its answer comes after the first turn: pipes for the first programs are there.
@@ -115,6 +117,7 @@ for (const sockets of ['auto', 'stream']) {
 }
 
 test('a grandchild that stays when its program ends is ended, and the connection is not kept waiting', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const script = '(trap "" HUP; exec sleep 1000) >/dev/null 2>&1 </dev/null & echo $!; exit 0';
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
   const client = await connectRaw(server.port, { path: '/x' });
@@ -127,6 +130,7 @@ test('a grandchild that stays when its program ends is ended, and the connection
 });
 
 test('who leaves the group is not ended with it, but keeps nobody waiting for output', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const script = 'setsid sleep 1000 & echo $!; exit 0';
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
   const client = await connectRaw(server.port, { path: '/x' });
@@ -153,6 +157,7 @@ test('a program that is killed closes its own connection with 1011', async t => 
 });
 
 test('SIGTERM to the server ends programs in order, before it ends itself', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const script = 'echo $$; cat >/dev/null; sleep 0.3; echo saved >&2';
   const server = await startServerFor(
     t,
@@ -183,6 +188,7 @@ test('SIGTERM to the server ends programs in order, before it ends itself', asyn
 
 for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
   test(`${signal} to the server leaves nothing behind, not even what ignores the end of its stdin and SIGTERM`, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
       ...[
@@ -218,6 +224,7 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
 }
 
 test('as process 1, which leaves orphans as zombies, the server frees the places of their programs', async t => {
+  if (skipUnlessLinux(t, 'PID namespaces')) return;
   const script = '(sleep 0.1; exit 0) >/dev/null 2>&1 </dev/null & echo begun';
   const child = spawn(
     'unshare',
@@ -251,6 +258,7 @@ test('as process 1, which leaves orphans as zombies, the server frees the places
 });
 
 test('the warden goes when all others have gone, whatever time they had', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
     '--exec',
@@ -269,6 +277,7 @@ test('the warden goes when all others have gone, whatever time they had', async 
 });
 
 test('a warden that was killed is replaced, and the new one knows all that runs', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '1s');
   const first = await connectRaw(server.port, { path: '/x' });
   const pids = await pidsOf(first);
@@ -288,6 +297,7 @@ test('a warden that was killed is replaced, and the new one knows all that runs'
 });
 
 test('200 programs: each its own order, and then no zombie and no descriptor is left', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '200');
   const warming = await connectRaw(server.port, { path: '/x' });
   await roundTrip(warming);
@@ -326,6 +336,7 @@ test('200 programs: each its own order, and then no zombie and no descriptor is 
 });
 
 test('who leaves before its program is started leaves nothing behind', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '0');
   const clients = await Promise.all(
     Array.from({ length: 100 }, () => connectRaw(server.port, { path: '/x' })),

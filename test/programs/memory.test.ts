@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -17,6 +18,7 @@ const sleeper = (then: string) =>
   quoteWords('sh', '-c', `while [ ! -e ${join(folder, 'go')} ]; do sleep 0.05; done; ${then}`);
 
 test('a long message of each of many clients waits with the client, not in the input of the program they share', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
     '--exec-shared',
@@ -50,6 +52,7 @@ test('a long message of each of many clients waits with the client, not in the i
 });
 
 test('what a program has not read is free as soon as its client is closed for memory, long before the program ends', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const script = quoteWords('sh', '-c', 'exec sleep 1000');
   const options = ['--exec', `x=${script}`, '--max-memory', '16MB', '--exec-grace', '60s'];
   const server = await startServerFor(t, ...options);

@@ -5,6 +5,7 @@ import { chmodSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { maxStderrLines } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB } from '../support/processState.ts';
 import { connectRaw, tryRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
@@ -220,6 +221,7 @@ const endlessLine = `exec /usr/bin/python3 -c 'import os
 while True: os.write(2, b"x" * 65536)'`;
 
 test('a program that floods stderr waits for the log, which has its last lines when it is killed', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
     ...['--exec', `lines=${flooder(endlessLines)}`, '--exec', `line=${flooder(endlessLine)}`],

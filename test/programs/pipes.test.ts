@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { spawnOn } from '../../src/handlers/programs/pipes.ts';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
@@ -82,6 +83,7 @@ test('where no pipes can be made programs get sockets, and the log says what tha
 });
 
 test('programs get a third of the descriptors; who comes then is turned away, and others are served', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const limit = 150;
   const server = spawn(
     'sh',
@@ -132,7 +134,8 @@ test('programs get a third of the descriptors; who comes then is turned away, an
   }
 });
 
-test('if one of its pipes cannot be opened, a program does not start, and all of them are closed', () => {
+test('if one of its pipes cannot be opened, a program does not start, and all of them are closed', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   // A directory cannot be opened for writing, which stands in for a process that is out of descriptors.
   const pipes = [openSync('/dev/null', 'r+'), openSync(folder, 'r'), openSync('/dev/null', 'r+')];
   const before = readdirSync('/proc/self/fd').length;

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectCounting } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
@@ -202,6 +203,7 @@ test('a slow client falls behind and is closed with 1013; the others get all of 
 });
 
 test('when it does not read, those who send to it wait, and who comes then is sent away; memory is bounded', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const go = `${folder}/go`;
   const script = `while [ ! -e ${go} ]; do sleep 0.05; done; exec cat`;
   const server = await startServerFor(t, '--exec-shared', `x=${sh(script)}`);

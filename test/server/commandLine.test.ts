@@ -4,6 +4,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -33,6 +34,7 @@ for (const [words, sentence] of usageErrors) {
 }
 
 test('an answer for which the disk has no room is not done', async t => {
+  if (skipUnlessLinux(t, '/dev/full')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const server = await startServerWith(['-p', '0', '--control', control, '--log-format', 'json']);

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -49,7 +50,8 @@ function isAlive(pid: number): boolean {
   return state !== undefined && state !== 'Z';
 }
 
-test('it listens when the process that started it ends, in a session of its own, without a terminal', async () => {
+test('it listens when the process that started it ends, in a session of its own, without a terminal', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const { status, stdout, stderr } = daemon('-p', '0', '-p', '0');
   assert.deepEqual([status, stderr], [0, '']);
   const lines = stdout.trimEnd().split('\n');
@@ -70,7 +72,8 @@ test('it listens when the process that started it ends, in a session of its own,
   assert.match(read(logFile), / draining why=SIGTERM .*\n.* stopped\n$/);
 });
 
-test('a second one says that it runs already, and leaves the first alone', async () => {
+test('a second one says that it runs already, and leaves the first alone', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const first = daemon('-p', '0');
   assert.equal(first.status, 0);
   const pid = pidNow();
@@ -90,7 +93,8 @@ test('a second one says that it runs already, and leaves the first alone', async
   await end();
 });
 
-test('of two that start at the same moment, one runs', async () => {
+test('of two that start at the same moment, one runs', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const start = () => {
     const child = spawn(process.execPath, [serverScript, '--daemon', ...places, '-p', '0'], {
       stdio: 'ignore',
@@ -161,7 +165,8 @@ test('one that dies before it listens is not waited for', () => {
   );
 });
 
-test('the file and the environment may ask for it, and it reads both anew', async () => {
+test('the file and the environment may ask for it, and it reads both anew', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const file = join(folder, 'daemon.json');
   const settings = { port: 0, host: '127.0.0.1', 'pid-file': pidFile, 'log-file': logFile };
   writeFileSync(file, JSON.stringify({ ...settings, daemon: true }));
@@ -179,7 +184,8 @@ test('the file and the environment may ask for it, and it reads both anew', asyn
   assert.equal(spawnSync(process.execPath, command, { env, timeout: 60_000 }).status, 2);
 });
 
-test('a user’s daemon has its files in the user’s folders, which are made', async () => {
+test('a user’s daemon has its files in the user’s folders, which are made', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const home = temporaryFolder();
   const state = join(home, '.local', 'state');
   // Root's are the system's: who is root becomes someone else.

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -18,6 +19,7 @@ const limit = 120;
 const welcome = limit - reservedDescriptors - 2;
 
 test('the last descriptors are for commands, and the log says so', { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const options = [
@@ -73,7 +75,8 @@ test('the last descriptors are for commands, and the log says so', { timeout: 60
   await assertServes(port);
 });
 
-test('both programs start where few files may be open: they are loaded in parts', limitOf, async () => {
+test('both programs start where few files may be open: they are loaded in parts', limitOf, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   for (const [script, ...words] of [
     [serverScript, '--version'],
     [serverScript, 'checkconfig'],
@@ -105,6 +108,7 @@ test('a program that cannot be loaded for want of open files says so in a senten
 test('silent connections of one address take no descriptors from another one', {
   timeout: 60_000,
 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const options = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
   const command = `ulimit -n ${limit}; exec "$0" "$@"`;
   const words = ['-c', command, process.execPath, serverScript, ...options, '--log-format', 'json'];

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -125,6 +126,7 @@ function read(file: string): string {
 }
 
 test('100 reloads under load lose no connection, no message and no descriptor', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   write({});
   const server = await startServerFor(t, '--config', path);
   const clients = await Promise.all(

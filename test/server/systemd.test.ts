@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { handshakeRequest } from '../support/rawClient.ts';
 import { serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -133,6 +134,7 @@ while True:
 `;
 
 test('systemd is told when it is ready, reloads and stops', async t => {
+  if (skipUnlessLinux(t, 'systemd')) return;
   const path = join(folder, 'notify.sock');
   const systemd = spawn('/usr/bin/python3', ['-c', receiver, path], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => systemd.kill('SIGKILL'));

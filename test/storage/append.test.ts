@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom } from '../../src/storage/room.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import {
   captureLog,
   content,
@@ -184,6 +185,7 @@ test('a directory that is gone is told, and it goes on where it comes back', t =
 });
 
 test('an open room holds one descriptor, one without messages or closed none', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const open = () => readdirSync('/proc/self/fd').length;
   const store = scratchStore(t, { rotateAt: 1000 });
   const before = open();

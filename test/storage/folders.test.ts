@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeFolder } from '../../src/storage/disk.ts';
 import { openStore } from '../../src/storage/store.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { startServer } from '../support/serverProcess.ts';
 import { scratchDirectory } from './scratch.ts';
 
@@ -25,7 +26,8 @@ test('a link on the way is followed', () => {
   assert.ok(statSync(join(directory, 'real/a')).isDirectory());
 });
 
-test('where no folder can be made, an error says so', { timeout: 60_000 }, () => {
+test('where no folder can be made, an error says so', { timeout: 60_000 }, t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const directory = scratchDirectory();
   writeFileSync(join(directory, 'file'), '');
   symlinkSync('nowhere', join(directory, 'dangling'));
@@ -48,7 +50,8 @@ test('where no folder can be made, an error says so', { timeout: 60_000 }, () =>
   });
 });
 
-test('a server whose folders cannot be made ends with the reason', { timeout: 60_000 }, async () => {
+test('a server whose folders cannot be made ends with the reason', { timeout: 60_000 }, async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   await assert.rejects(
     startServer('--data', '/proc/x/y'),
     /cannot keep rooms in \/proc\/x\/y: the system makes/,

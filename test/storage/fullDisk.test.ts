@@ -8,6 +8,7 @@ import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom, type RoomFile } from '../../src/storage/room.ts';
 import { openStore, type Store } from '../../src/storage/store.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { diskWith, everything, message, messages, openRoom, scratchStore, systemError } from './scratch.ts';
 
@@ -50,11 +51,13 @@ function fill(store: Store): { count: number; file: RoomFile } {
 }
 
 test('a disk that is full keeps what it took, and tells so: a stub of a disk', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const store = scratchStore(t, { disk: fillingDisk() });
   fill(store);
 });
 
 test('a disk that is full keeps what it took, tells so, and goes on when there is room: a mounted tmpfs', t => {
+  if (skipUnlessLinux(t, 'tmpfs')) return;
   const directory = smallFileSystem(t);
   if (directory === undefined) return t.skip('mounting is not permitted, so only the stub was tested');
   t.diagnostic('a tmpfs of 64 KiB is mounted');
@@ -76,6 +79,7 @@ test('a disk that is full keeps what it took, tells so, and goes on when there i
 });
 
 test('a full disk that has no room for another file either: a rotation fails, and nothing is lost', t => {
+  if (skipUnlessLinux(t, 'tmpfs')) return;
   const directory = smallFileSystem(t);
   if (directory === undefined) return t.skip('mounting is not permitted');
   const store = openStore({ directory, fsync: 'always', rotateAt: 8 * 1024, keep: 0 });
@@ -93,6 +97,7 @@ test('a full disk that has no room for another file either: a rotation fails, an
 });
 
 test('a read-only file system is refused with a sentence, for the directory and for a room', t => {
+  if (skipUnlessLinux(t, 'tmpfs')) return;
   const directory = smallFileSystem(t);
   if (directory === undefined) return t.skip('mounting is not permitted');
   const store = openStore({ directory, fsync: 'no' });

@@ -8,6 +8,7 @@ import { realDisk } from '../../src/storage/disk.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import { closeStore, openStore } from '../../src/storage/store.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import {
   captureLog,
   content,
@@ -25,6 +26,7 @@ const descriptors = () => readdirSync('/proc/self/fd').length;
 const roomNames = (count: number) => Array.from({ length: count }, (_, i) => `room${i}`);
 
 test('hundreds of open rooms share some descriptors, and each gets its messages', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const store = scratchStore(t);
   const before = descriptors();
   const names = roomNames(300);

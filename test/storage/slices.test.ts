@@ -8,6 +8,7 @@ import { workUnits } from '../../src/protocol/workUnits.ts';
 import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom, openRoom as openFile, recallRoom } from '../../src/storage/room.ts';
 import type { Store } from '../../src/storage/store.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { captureLog, countReads, message, openRoom, runToEnd, scratchStore, texts } from './scratch.ts';
 
 const some = { messages: 100, bytes: 65_536 };
@@ -64,6 +65,7 @@ for (const [what, line, bytes] of kinds) {
 }
 
 test('between two slices no descriptor is open but the one to append by', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const store = filled(t, ['garbage\n', MB]);
   const before = readdirSync('/proc/self/fd').length;
   const file = openFile(store, 'lobby');

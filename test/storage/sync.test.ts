@@ -8,6 +8,7 @@ import { toLine } from '../../src/storage/message.ts';
 import { appendMessages, closeRoom } from '../../src/storage/room.ts';
 import { closeStore, openStore } from '../../src/storage/store.ts';
 import { syncInBackground, syncStore } from '../../src/storage/sync.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import {
   captureLog,
   content,
@@ -63,6 +64,7 @@ test('always: what was appended since the last call is synced, once, and the dir
 });
 
 test('always, on a real disk, with the file of a closed room and one that is gone', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const store = scratchStore(t, { fsync: 'always', rotateAt: 1, keep: 1 });
   const { file } = openRoom(store, 'lobby', everything);
   const before = readdirSync('/proc/self/fd').length;
@@ -126,6 +128,7 @@ test('everysec: nothing at the end of the turn, everything a second later', asyn
 });
 
 test('everysec, on a real disk: one descriptor, one file after the other, rooms closed or not', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const store = scratchStore(t, { fsync: 'everysec', rotateAt: 1, keep: 2 });
   const before = readdirSync('/proc/self/fd').length;
   for (let room = 0; room < 20; room++) {
@@ -190,7 +193,8 @@ test('everysec: an episode of failures is one error in the log, and its end one 
   failing.code = '';
 });
 
-test('closing waits for all, what the background is at included, and closes even where the disk fails', async () => {
+test('closing waits for all, what the background is at included, and closes even where the disk fails', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const gate = newGate();
   const { disk, synced, failing } = notingDisk();
   const slow = { ...disk, syncInBackground: () => gate.opened };

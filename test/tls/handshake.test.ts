@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { newRandom } from '../support/random.ts';
 import { connectTcp, connectTls } from '../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
@@ -184,6 +185,7 @@ for (const sockets of ['auto', 'stream']) {
     });
 
     test('damaged hellos, cut anywhere, never hang, and nothing of them is left', async t => {
+      if (skipUnlessLinux(t, '/proc')) return;
       const baseline = await baselineOf(server);
       const seed = Date.now() | 0;
       t.diagnostic(`seed ${seed}`);
@@ -213,6 +215,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`1,000 connections come and go, and leave nothing behind, --sockets ${sockets}`, limit, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, ...tlsOptions(identity));
     const comeAndGo = async (total: number) => {
       let left = total;

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { pollWindow } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import {
   ask,
   openPolled,
@@ -28,6 +29,7 @@ const controls = `${'\x01'.repeat(16 * MiB - 10)}€ "end"`;
 for (const sockets of ['auto', 'stream']) {
   describe(`answers over HTTP, --sockets ${sockets}`, () => {
     test('a message of 16 MiB of control characters is whole, by poll and by stream', patience, async t => {
+      if (skipUnlessLinux(t, '/proc')) return;
       const { port, pid } = await startServerFor(t, '--sockets', sockets);
       const session = await openPolled(port, 'echo');
       await post(port, session, controls);
@@ -167,6 +169,7 @@ describe('an answer over HTTP', () => {
 
 describe('sessions that collect nothing', () => {
   test('share what all of them were sent', patience, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const { port, pid } = await startServerFor(t);
     const talker = await connectRaw(port, { path: '/broadcast' });
     const sessions: string[] = [];

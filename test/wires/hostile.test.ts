@@ -1,6 +1,7 @@
 /** Whatever comes over HTTP is bounded, and costs no one else anything. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { skipUnlessLinux } from '../support/linux.ts';
 import {
   ask,
   openPolled,
@@ -20,6 +21,7 @@ const patience = { timeout: 120_000 };
 
 describe('hostile clients over HTTP', () => {
   test('a stream that is acknowledged but never read does not grow', patience, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
     const { port, pid } = await startServerFor(t);
     const session = await openPolled(port, 'echo');
     const stream = await openStream(port, session);
@@ -43,6 +45,7 @@ describe('hostile clients over HTTP', () => {
     'polls and streams that are dropped leave no descriptor, and no request, behind',
     patience,
     async t => {
+      if (skipUnlessLinux(t, '/proc')) return;
       const server = await startServerFor(t, '--log-level', 'debug');
       const { port, pid } = server;
       const before = openDescriptors(pid);
@@ -111,6 +114,7 @@ describe('hostile clients over HTTP', () => {
   for (const headers of [{}, { Accept: 'text/event-stream' }]) {
     const kind = 'Accept' in headers ? 'streams' : 'polls';
     test(`${kind} that are not read do not each hold all that is to be told`, patience, async t => {
+      if (skipUnlessLinux(t, '/proc')) return;
       const { port, pid } = await startServerFor(t);
       const session = await openPolled(port, 'echo');
       const body = 'x'.repeat(8 * MiB);

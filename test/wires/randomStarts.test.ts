@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { roundTrip } from '../support/echoProbe.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { MiB, residentMemory } from '../support/processState.ts';
 import { goodHeaders, proxySignature } from '../support/proxyHeaders.ts';
 import { newRandom, type Random } from '../support/random.ts';
@@ -143,6 +144,7 @@ async function echoWhile(client: RawClient, goesOn: () => boolean): Promise<numb
 for (const sockets of ['auto', 'stream']) {
   describe(`random starts, --sockets ${sockets}`, limit, () => {
     test(`${total} never crash the server, and each is ended by it`, limit, async t => {
+      if (skipUnlessLinux(t, '/proc')) return;
       // What V8 lets young objects take grows with the load, and would hide what is kept.
       const environment = { ...process.env, NODE_OPTIONS: '--max-semi-space-size=1' };
       const server = await startServerWith([...options, '--sockets', sockets], environment);

@@ -8,10 +8,10 @@ import { test } from 'node:test';
 import { fileURLToPath, URL } from 'node:url';
 import { promisify } from 'node:util';
 import { WebSocketServer } from 'ws';
+import { skipUnlessLinux } from '../../support/linux.ts';
 import type { Job, Sample, Target } from '../jobs.ts';
 
 const script = fileURLToPath(new URL(`./load${extname(import.meta.url)}`, import.meta.url));
-const skip = process.platform !== 'linux';
 const echo: Job = { kind: 'echo', connections: 2, size: 100, inFlight: 3 };
 const broadcast: Job = { kind: 'broadcast', connections: 3, size: 100, inFlight: 2 };
 
@@ -65,7 +65,8 @@ async function againstBroadcast(
   }
 }
 
-test('a right answer is counted, on either kind of server', { skip }, async () => {
+test('a right answer is counted, on either kind of server', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   assert.ok((await againstRaw(echo, bytes => bytes)).perSecond > 0);
   const once = () => 1;
   const same = (data: Buffer) => data;
@@ -76,7 +77,8 @@ test('a right answer is counted, on either kind of server', { skip }, async () =
   assert.ok((await againstBroadcast(idle, once, same)).perSecond > 0);
 });
 
-test('a wrong byte in a first answer fails the run', { skip }, async () => {
+test('a wrong byte in a first answer fails the run', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const flipLast = (bytes: Buffer) => {
     const copy = Buffer.from(bytes);
     copy[copy.length - 1]! ^= 1;
@@ -92,7 +94,8 @@ test('a wrong byte in a first answer fails the run', { skip }, async () => {
   );
 });
 
-test('one byte too many in a later answer fails the run', { skip }, async () => {
+test('one byte too many in a later answer fails the run', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const answered = new Map<Socket, number>();
   const tooMuch = (bytes: Buffer, socket: Socket) => {
     const total = (answered.get(socket) ?? 0) + bytes.length;
@@ -105,7 +108,8 @@ test('one byte too many in a later answer fails the run', { skip }, async () => 
   });
 });
 
-test('a message delivered twice in a later round fails the run', { skip }, async () => {
+test('a message delivered twice in a later round fails the run', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const twiceLater = (round: number) => (round > 50 ? 2 : 1);
   await assert.rejects(
     againstBroadcast(broadcast, twiceLater, data => data),
@@ -113,7 +117,8 @@ test('a message delivered twice in a later round fails the run', { skip }, async
   );
 });
 
-test('a refused handshake, and a connection that the server closes, fail the run', { skip }, async () => {
+test('a refused handshake, and a connection that the server closes, fail the run', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const server = createServer(socket => {
     socket.on('error', () => {});
     socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');

@@ -16,6 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { skipUnlessLinux } from '../../support/linux.ts';
 import { newSpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
 
 test('a folder that is not there is made, for its owner alone', async t => {
@@ -171,6 +172,7 @@ test('a folder that is put in the place of the first one is found, if not at onc
 });
 
 test('a full disk: what was run is put aside with a word in the log, and is not run again', async t => {
+  if (skipUnlessLinux(t, 'tmpfs')) return;
   // Before the folder goes: what is registered first is done first.
   t.after(() => void spawnSync('umount', ['--lazy', spool.path]));
   const spool = newSpoolFolder(t);
