@@ -61,7 +61,7 @@ async function serve(): Promise<number> {
   const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
   openPidFile(server, usual);
-  if (configuration.trace) traceConnection('all');
+  if (configuration.trace) traceConnection(server.trace, 'all');
 
   const chat = openChat(server);
   addHandlers(server, chat);

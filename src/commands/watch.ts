@@ -3,7 +3,7 @@
 import type { Connection } from '../core/connection.ts';
 import { websocket } from '../core/readSocketData.ts';
 import { sendControl } from '../core/send.ts';
-import { type ClosedRecord, findEnded, lastFrames } from '../diagnostics/closedConnections.ts';
+import { type ClosedRecord, findClosed, lastFrames } from '../diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
 import type { Kind } from '../options/values.ts';
@@ -25,20 +25,25 @@ export const why: Command = {
   parameters: { id: { kind: id } },
   help: 'why a connection ended',
   run(control, { id: wanted }, answer) {
-    const [newest, ...earlier] = findEnded(wanted as number);
+    const { closedConnections, table } = control.server;
+    const [newest, ...earlier] = findClosed(closedConnections, wanted as number);
     if (newest !== undefined) return answer.isJson ? newest : readable(newest, earlier.length);
-    const entry = control.server.table.entries[wanted as number];
+    const entry = table.entries[wanted as number];
     if (entry?.kind !== 'connection' || entry.isControl) {
       throw new ProtocolError(404, `no connection ${wanted} is among the last that ended`);
     }
-    return { id: wanted, why: 'it has not ended', frames: lastFrames(entry) };
+    const frames = lastFrames(entry);
+    return { id: wanted, why: 'it has not ended', frames: answer.isJson ? frames : (frames ?? notRecorded) };
   },
 };
 
-/** What people want to know first, first, and nothing that is not there. */
-function readable({ why, id, ...rest }: ClosedRecord, earlier: number): Readonly<Record<string, unknown>> {
-  const there = Object.entries(rest).filter(([, value]) => value !== null && value !== '');
-  return { why, id, ...Object.fromEntries(there), earlierOfThisId: earlier || undefined };
+const notRecorded = 'not recorded: the recorder is off (--recorder)';
+
+/** The reason first, and no empty fields. */
+function readable(record: ClosedRecord, earlier: number): Readonly<Record<string, unknown>> {
+  const { why, id, ...rest } = { ...record, frames: record.frames ?? notRecorded };
+  const known = Object.entries(rest).filter(([, value]) => value !== null && value !== '');
+  return { why, id, ...Object.fromEntries(known), earlierOfThisId: earlier || undefined };
 }
 
 export const trace: Command = {
@@ -48,8 +53,8 @@ export const trace: Command = {
   journal: administration,
   run(control, { which }) {
     if (typeof which === 'number') findConnection(control, which);
-    traceConnection(which as number | 'all' | 'off');
-    return { traced: tracedConnections() };
+    traceConnection(control.server.trace, which as number | 'all' | 'off');
+    return { traced: tracedConnections(control.server.trace) };
   },
 };
 

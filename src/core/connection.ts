@@ -1,7 +1,6 @@
 /** The connection record: all there is to know of one client. */
 
 import type { Ending } from '../diagnostics/closeReason.ts';
-import { makeRoomForFrames } from '../diagnostics/recorder.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import type { Handler } from './handler.ts';
@@ -132,7 +131,6 @@ export function newConnection(
   isControl = false,
   address = socket.address(),
 ): Connection {
-  makeRoomForFrames(id);
   return {
     kind: 'connection',
     id,

@@ -3,8 +3,7 @@
  * the loop's last stages only adds to these lists.
  */
 
-import { prepareFrames, rememberPrepared, rememberSent } from '../diagnostics/recorder.ts';
-import { isTracing, traceSent } from '../diagnostics/trace.ts';
+import { type Fanout, recordFanout, recordSent } from '../diagnostics/recorder.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Chunk } from './arena.ts';
 import type { Connection } from './connection.ts';
@@ -25,7 +24,7 @@ export function scheduleFlush(connection: Connection): void {
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
   const { server } = connection;
   if (server.pendingFanout !== undefined) flushFanout(server);
-  rememberSent(connection, chunk.bytes, start, end);
+  recordSent(connection, chunk.bytes, start, end);
   append(connection, chunk, start, end);
 }
 
@@ -39,11 +38,10 @@ function append(connection: Connection, chunk: Chunk, start: number, end: number
  * A burst: frames for the same connections, written one after the other. Each connection's queue gets them as one range,
  * when the turn ends or something else is queued, for anyone: so the order is what it would have been frame by frame.
  */
-export interface PendingFanout {
+export interface PendingFanout extends Fanout {
   readonly members: readonly Connection[];
   readonly except: Connection | undefined;
   readonly chunk: Chunk;
-  readonly start: number;
   end: number;
   frames: number;
   /** Says whether a member is to get it, and sees to those that are not. */
@@ -71,7 +69,8 @@ export function queueForAll(
     }
     flushFanout(server);
   }
-  server.pendingFanout = { members, except, chunk, start, end, frames: 1, admitToFanout };
+  const fanout = { members, except, chunk, start, end, frames: 1, admitToFanout, entries: undefined };
+  server.pendingFanout = fanout;
   wake(server);
 }
 
@@ -81,14 +80,11 @@ export function flushFanout(server: Server): void {
   if (burst === undefined) return;
   const { members, except, chunk, start, end, frames, admitToFanout } = burst;
   server.pendingFanout = undefined;
-  const isFramed = members[0]?.endpoint !== undefined;
-  prepareFrames(server.now, isFramed, chunk.bytes, start, end, members.length);
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
     if (member === except || !admitToFanout(member)) continue;
     member.messagesOut += frames;
-    rememberPrepared(member);
-    if (isTracing) traceSent(member, isFramed, chunk.bytes, start, end);
+    recordFanout(member, burst);
     append(member, chunk, start, end);
   }
 }

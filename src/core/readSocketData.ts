@@ -14,7 +14,7 @@ import {
   noteFailed,
   noteOverdue,
 } from '../diagnostics/closeReason.ts';
-import { beginReading, endReading, recordReceived } from '../diagnostics/recorder.ts';
+import { commitFrames, recordReceived } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { probeInterval } from '../protocol/limits.ts';
@@ -72,7 +72,6 @@ export function readSocketData(
   input.bytes = bytes;
   input.start = start;
   input.end = end;
-  beginReading(connection);
   for (let goesOn = true; goesOn; ) {
     const event = nextEvent(endpoint, input, messagesWait);
     recordReceived(connection, frame);
@@ -125,7 +124,7 @@ export function readSocketData(
         break;
     }
   }
-  endReading();
+  commitFrames();
   return input.start;
 }
 

@@ -1,4 +1,7 @@
 /** What all connections share. */
+import { type ClosedConnections, newClosedConnections } from '../diagnostics/closedConnections.ts';
+import { newRecorder, type Recorder } from '../diagnostics/recorder.ts';
+import { newTrace, type Trace } from '../diagnostics/trace.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
 import { type ArenaUse, newArenaUse } from './arena.ts';
@@ -80,6 +83,9 @@ export interface Server {
   readonly producers: Producers;
   readonly arena: ArenaUse;
   readonly descriptors: Descriptors;
+  readonly recorder: Recorder;
+  readonly trace: Trace;
+  readonly closedConnections: ClosedConnections;
   readonly memory: MemoryUse;
   /** When the log was last told of a shortage, by the event's name, as in `now`. */
   readonly toldAt: Map<string, number>;
@@ -117,6 +123,9 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     arena: newArenaUse(),
     memory: newMemoryUse(),
     descriptors: newDescriptors(maxDescriptors),
+    recorder: newRecorder(configuration.recorder === 'on'),
+    trace: newTrace(),
+    closedConnections: newClosedConnections(),
     toldAt: new Map(),
     connections: 0,
     places: newPlaces(),

@@ -6,7 +6,7 @@
  * then of those that took much, then of those that used up their share of the last turn. The rest is first after the next poll.
  */
 
-import { recordEnded } from '../diagnostics/closedConnections.ts';
+import { recordClosed } from '../diagnostics/closedConnections.ts';
 import { noteLost } from '../diagnostics/closeReason.ts';
 import { reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
@@ -310,7 +310,7 @@ function freeConnections(server: Server): void {
   for (let i = 0; i < pendingFrees.length; i++) {
     const connection = pendingFrees[i]!;
     notifyLost(connection, 'ended by the server');
-    recordEnded(connection);
+    recordClosed(connection);
     connection.input = undefined;
     clearQueue(connection.queue);
     releaseHeld(connection);

@@ -1,41 +1,41 @@
 /**
- * Why a connection ends: who ended it, by which rule or deadline, in a sentence. Whatever ends a connection says so here
- * first; the first cause counts, and what follows from it does not replace it.
+ * Why a connection ends: who ended it, and by which rule or deadline, in a sentence. Code that ends a connection notes the
+ * reason first. The first reason stays: its consequences do not replace it.
  */
 import type { Configuration } from '../options/configuration.ts';
 import { flagName } from '../options/option.ts';
 import { duration } from '../options/values.ts';
 import { CloseCode } from '../protocol/codes.ts';
 
-/** `network`: the system lost the connection, whoever's fault that was. */
+/** `network`: the system reported an error. */
 export type EndedBy = 'client' | 'server' | 'network';
 
-/** A close frame. 1005 is one that names no code. */
-export interface CloseSaid {
+/** The content of a close frame; code 1005 if it had none. */
+export interface CloseFrame {
   readonly code: number;
   readonly reason: string;
 }
 
 export interface Ending {
   by: EndedBy;
-  /** A sentence; empty while nobody knows. */
+  /** A sentence; empty until a reason is known. */
   why: string;
-  /** What came of it that should not have, if anything did: another sentence. */
+  /** Another sentence, if something that should have followed did not: the peer's close frame, for example. */
   aftermath: string | undefined;
-  /** The system's name of the error: `ECONNRESET`. */
+  /** The system's name for the error: `ECONNRESET`. */
   errno: string | undefined;
-  /** Of the HTTP response that was the end. */
+  /** The status of the HTTP response that ended the connection. */
   status: number | undefined;
-  /** Nothing that anyone will ask about: a page was served. */
-  isOrdinary: boolean;
-  /** As the handler was told: of the peer's close frame or, where we failed the connection, of ours; 1005, 1006. */
+  /** Nobody will ask why it ended: a page was served. */
+  isRoutine: boolean;
+  /** The code and reason that the handler received: of the peer's close frame or, if we failed the connection, of ours. */
   code: number | undefined;
   reason: string | undefined;
-  sent: CloseSaid | undefined;
-  received: CloseSaid | undefined;
+  sent: CloseFrame | undefined;
+  received: CloseFrame | undefined;
 }
 
-/** What the sentence that explains an end is made of. */
+/** The part of a connection that explains its end. */
 export interface Ended {
   ending: Ending | undefined;
   readonly server: { readonly configuration: Configuration };
@@ -45,7 +45,6 @@ export interface Ended {
   readonly bytesIn: number;
 }
 
-/** What is known so far; made where nothing is. */
 export function endingOf(connection: Ended): Ending {
   connection.ending ??= {
     by: 'server',
@@ -53,7 +52,7 @@ export function endingOf(connection: Ended): Ending {
     aftermath: undefined,
     errno: undefined,
     status: undefined,
-    isOrdinary: false,
+    isRoutine: false,
     code: undefined,
     reason: undefined,
     sent: undefined,
@@ -62,41 +61,36 @@ export function endingOf(connection: Ended): Ending {
   return connection.ending;
 }
 
-interface Particulars {
+interface Details {
   readonly errno?: string;
   readonly status?: number;
-  readonly isOrdinary?: boolean;
+  readonly isRoutine?: boolean;
 }
 
-const none: Particulars = {};
+const none: Details = {};
 
-/** The connection ends, or is about to, because of this; if something else ends it already, that stays the cause. */
-export function noteEnding(
-  connection: Ended,
-  by: EndedBy,
-  why: string,
-  particulars: Particulars = none,
-): void {
+/** The connection is about to end for this reason, unless it already has one. */
+export function noteEnding(connection: Ended, by: EndedBy, why: string, details: Details = none): void {
   const ending = endingOf(connection);
   if (ending.why !== '') return;
   ending.by = by;
   ending.why = why;
-  ending.errno = particulars.errno;
-  ending.status = particulars.status;
-  ending.isOrdinary = particulars.isOrdinary ?? false;
+  ending.errno = details.errno;
+  ending.status = details.status;
+  ending.isRoutine = details.isRoutine ?? false;
 }
 
-/** We close it, for a reason that the peer is told in these words. */
+/** We close the connection. The peer gets the same reason in the close frame. */
 export function noteClosing(connection: Ended, reason: string): void {
   noteEnding(connection, 'server', reason === '' ? 'we closed it' : `we closed it: ${reason}`);
 }
 
-/** We close it because of an option, which the sentence names. */
+/** We close the connection because of an option, which the sentence names. */
 export function noteRule(connection: Ended, rule: string, option: keyof Configuration): void {
   noteEnding(connection, 'server', `${rule} (${flagName(option)})`);
 }
 
-/** The same for a deadline: `no answer to a ping`, `pongTimeout`. */
+/** A deadline has passed. @param what was missing: `no answer to a ping` */
 export function noteDeadline(connection: Ended, what: string, option: Deadline): void {
   noteEnding(connection, 'server', overdue(connection, what, option));
 }
@@ -113,7 +107,7 @@ function overdue({ server }: Ended, what: string, option: Deadline): string {
   return `${what} within ${duration.show(server.configuration[option])} (${flagName(option)})`;
 }
 
-/** Something was to follow, and did not in time: the connection is ended without it. If nothing ended it before, this does. */
+/** A deadline has passed while the connection was ending: this is the reason only if there was none before. */
 export function noteOverdue(connection: Ended, what: string, option: Deadline): void {
   const ending = endingOf(connection);
   const sentence = overdue(connection, what, option);
@@ -148,36 +142,36 @@ export function noteCloseSent(connection: Ended, payload: Uint8Array): void {
   endingOf(connection).sent = { code, reason: bytes.toString('utf8', 2) };
 }
 
-/** The peer broke a rule, and the connection was failed with this code and reason. */
+/** We failed the connection, because the peer broke a rule. */
 export function noteFailed(connection: Ended, code: number, reason: string): void {
   const option = code === CloseCode.MessageTooBig && reason.endsWith('here') ? 'maxMessage' : undefined;
   const which = option === undefined ? '' : ` (${flagName(option)})`;
   noteEnding(connection, 'server', `we failed it with ${code}, for what the client sent: ${reason}${which}`);
 }
 
-/** What its handler was told. */
+/** The handler received this code and reason. */
 export function noteClosed(connection: Ended, code: number, reason: string): void {
   const ending = endingOf(connection);
   ending.code = code;
   ending.reason = reason;
 }
 
-/** The peer ended TCP, or the system lost the connection (`errno`). */
+/** The peer ended the TCP connection, or the system reported an error (`errno`). */
 export function noteLost(connection: Ended, errno: string | undefined): void {
   if (errno !== undefined) {
     const meaning =
       errors[errno] ?? (/^E[A-Z]+$/.test(errno) ? 'the system lost the connection' : 'TLS failed');
-    // Who never said anything need not be explained.
+    // A peer that never sent anything is routine.
     noteEnding(connection, 'network', `${errno}: ${meaning}`, {
       errno,
-      isOrdinary: hasSaidNothing(connection),
+      isRoutine: hasSaidNothing(connection),
     });
     return;
   }
-  noteEnding(connection, 'client', howLeft(connection), { isOrdinary: hasSaidNothing(connection) });
+  noteEnding(connection, 'client', howLeft(connection), { isRoutine: hasSaidNothing(connection) });
 }
 
-/** A proxy's header and the handshake of TLS say nothing yet: health checks end there. */
+/** Health checks end before the first byte, or after a PROXY header or TLS handshake, which do not count. */
 function hasSaidNothing({ bytesIn, wire, input }: Ended): boolean {
   return bytesIn === 0 || (wire.name === 'unknown' && input === undefined);
 }
@@ -195,7 +189,7 @@ function howLeft(connection: Ended): string {
   return 'the client ended the TCP connection';
 }
 
-/** What the system's errors mean for a connection. */
+/** The system's errors, in words. */
 const errors: Readonly<Record<string, string>> = {
   ECONNRESET: 'the peer, or something between, reset the connection',
   EPIPE: 'the peer had closed the connection when we wrote to it',

@@ -1,41 +1,39 @@
-/** The connections that have ended, the last of them, and why: what `why` answers from. */
-import { isLogged, log } from '../log/log.ts';
+/** The log of closed connections, from which `why` answers. */
+import { isLogged, log as logEvent } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { maxClosedRecords } from '../protocol/limits.ts';
 import {
-  type CloseSaid,
+  type CloseFrame,
   type Ended,
   type EndedBy,
   type Ending,
   endingOf,
   noteEnding,
 } from './closeReason.ts';
-import type { RememberedFrame } from './frameEntry.ts';
-import { copyFrames, framesIn, framesSize, type Recorded, rememberedFrames } from './recorder.ts';
-import { showFrame } from './showFrame.ts';
-import { endTrace } from './trace.ts';
+import { copyFrames, framesSize, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
+import { endTrace, showFrame } from './trace.ts';
 
-/** All there is to know of a connection that has ended. As JSON it is the same. */
+/** What `why` tells of a connection, in JSON too. */
 export interface ClosedRecord {
   readonly id: number;
   readonly wire: string;
-  /** `null` where there was none yet: the handshake was refused, say. */
+  /** `null` if the connection had none yet: its handshake was rejected, for example. */
   readonly handler: string | null;
   readonly address: string;
   /** ISO times. */
   readonly acceptedAt: string;
   readonly endedAt: string;
   readonly by: EndedBy;
-  /** A sentence. Where something should have followed and did not, `aftermath` says what. */
+  /** A sentence. `aftermath` is another, if something that should have followed did not. */
   readonly why: string;
   readonly aftermath: string | null;
-  /** The WebSocket close code, as our side saw it: 1005 for a close frame without one, 1006 where no close frame came. */
+  /** The WebSocket close code that our side saw: 1005 for a close frame without a code, 1006 if no close frame arrived. */
   readonly code: number | null;
   readonly reason: string | null;
   /** The close frames, ours and the peer's. */
-  readonly sent: CloseSaid | null;
-  readonly received: CloseSaid | null;
-  /** The status of an HTTP response that ended it. */
+  readonly sent: CloseFrame | null;
+  readonly received: CloseFrame | null;
+  /** The status of the HTTP response that ended the connection. */
   readonly status: number | null;
   /** The system's name of the error. */
   readonly errno: string | null;
@@ -43,14 +41,17 @@ export interface ClosedRecord {
   readonly messagesOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** The last ones, oldest first, as the trace shows them; a time before each. */
-  readonly frames: readonly string[];
+  /** The last frames, oldest first, each with its time; `null` if the recorder is off. */
+  readonly frames: readonly string[] | null;
 }
 
-/** What is recorded of a connection that is about to be freed. */
+/** The part of a connection that goes into the log. */
 export interface Closed extends Ended, Recorded {
-  readonly server: { readonly now: number; readonly configuration: Configuration };
-  readonly endpoint: { readonly maxMessage: number; readonly incoming: unknown } | undefined;
+  readonly server: Recorded['server'] & {
+    readonly configuration: Configuration;
+    readonly closedConnections: ClosedConnections;
+  };
+  readonly endpoint: { readonly incoming: unknown } | undefined;
   readonly handlerName: string | undefined;
   readonly address: string;
   readonly acceptedAt: number;
@@ -59,8 +60,8 @@ export interface Closed extends Ended, Recorded {
   readonly bytesOut: number;
 }
 
-/** What is kept of one, as it comes: it is made readable when someone asks. */
-interface Kept {
+/** A record as it is stored: `why` makes it readable. */
+interface StoredRecord {
   readonly id: number;
   readonly wire: string;
   readonly handler: string | undefined;
@@ -70,31 +71,39 @@ interface Kept {
   readonly messagesOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** By the server's clock, and the wall's. */
+  /** `server.now` at both times, and the time of day at the second. */
   readonly acceptedAt: number;
   readonly now: number;
   readonly endedAt: number;
-  /** How many there are in `keptFrames`. */
-  readonly frames: number;
+  /** How many entries it has in `frames`; `undefined` if the recorder is off. */
+  readonly frameCount: number | undefined;
 }
 
-/** The one after the newest is the oldest, once there are as many as are kept. */
-const kept: Kept[] = [];
-let next = 0;
-let keptFrames = new Int32Array(16 * framesSize);
+/** A server's log: the last `maxClosedRecords` records, in a ring. */
+export interface ClosedConnections {
+  readonly records: StoredRecord[];
+  /** The index of the next record. */
+  next: number;
+  /** The recorder's entries: `framesSize` words for each record. */
+  frames: Int32Array;
+}
 
-/** The connection is over and about to be freed: tells it, and keeps it, unless nobody will ever ask. */
-export function recordEnded(connection: Closed): void {
-  const { id } = connection;
-  endTrace(id);
-  // Nobody had to say why a request that was answered, a page or a command, is over.
-  noteEnding(connection, 'server', 'its request was answered', { isOrdinary: true });
+export function newClosedConnections(): ClosedConnections {
+  return { records: [], next: 0, frames: new Int32Array(16 * framesSize) };
+}
+
+/** The connection is about to be freed. Logs `closed` and stores a record for `why`, unless the end was routine. */
+export function recordClosed(connection: Closed): void {
+  const { id, server } = connection;
+  const { closedConnections: log } = server;
+  endTrace(connection);
+  // A request that was answered, a page or a command, ends without a reason.
+  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
   const ending = endingOf(connection);
-  if (isLogged('debug')) log('debug', 'closed', closedFields(connection, ending));
-  if (ending.isOrdinary || connection.isControl) return;
-  const frames = keepFrames(connection);
+  if (isLogged('debug')) logEvent('debug', 'closed', closedFields(connection, ending));
+  if (ending.isRoutine || connection.isControl) return;
   const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt } = connection;
-  kept[next] = {
+  log.records[log.next] = {
     id,
     wire: wire.name,
     handler: handlerName,
@@ -105,22 +114,22 @@ export function recordEnded(connection: Closed): void {
     bytesIn,
     bytesOut,
     acceptedAt,
-    now: connection.server.now,
+    now: server.now,
     endedAt: Date.now(),
-    frames,
+    frameCount: server.recorder.isOn ? storeFrames(log, connection) : undefined,
   };
-  next = (next + 1) % maxClosedRecords;
+  log.next = (log.next + 1) % maxClosedRecords;
 }
 
-/** @returns how many there are */
-function keepFrames(connection: Closed): number {
-  const at = next * framesSize;
-  if (at === keptFrames.length) {
-    const grown = new Int32Array(Math.min(2 * keptFrames.length, maxClosedRecords * framesSize));
-    grown.set(keptFrames);
-    keptFrames = grown;
+/** @returns how many frames there are */
+function storeFrames(log: ClosedConnections, connection: Closed): number {
+  const at = log.next * framesSize;
+  if (at === log.frames.length) {
+    const grown = new Int32Array(Math.min(2 * log.frames.length, maxClosedRecords * framesSize));
+    grown.set(log.frames);
+    log.frames = grown;
   }
-  return copyFrames(connection, keptFrames, at);
+  return copyFrames(connection, log.frames, at);
 }
 
 function closedFields(connection: Closed, ending: Ending) {
@@ -134,17 +143,19 @@ function closedFields(connection: Closed, ending: Ending) {
 }
 
 /**
- * Those of the last `maxClosedRecords` that had this id, newest first. Pages that were served, and connections on which nothing was
- * said, are not there.
+ * The stored records of connections that had this id, newest first. Pages that were served and connections that never sent
+ * anything are not stored.
  */
-export function findEnded(id: number): ClosedRecord[] {
-  const newestFirst = kept.map((_, index) => (next - 1 - index + kept.length) % kept.length);
-  return newestFirst.filter(index => kept[index]!.id === id).map(show);
+export function findClosed(log: ClosedConnections, id: number): ClosedRecord[] {
+  const { records, next } = log;
+  const newestFirst = records.map((_, index) => (next - 1 - index + records.length) % records.length);
+  return newestFirst.filter(index => records[index]!.id === id).map(index => show(log, index));
 }
 
-function show(index: number): ClosedRecord {
-  const { ending, handler, acceptedAt, now, endedAt, frames, ...rest } = kept[index]!;
+function show(log: ClosedConnections, index: number): ClosedRecord {
+  const { ending, handler, acceptedAt, now, endedAt, frameCount, ...rest } = log.records[index]!;
   const { by, why, aftermath, code, reason, sent, received, status, errno } = ending;
+  const at = index * framesSize;
   return {
     ...rest,
     ...{ handler: handler ?? null, by, why, aftermath: aftermath ?? null },
@@ -152,15 +163,20 @@ function show(index: number): ClosedRecord {
     ...{ status: status ?? null, errno: errno ?? null },
     acceptedAt: new Date(endedAt - (now - acceptedAt)).toISOString(),
     endedAt: new Date(endedAt).toISOString(),
-    frames: showFrames(framesIn(keptFrames, index * framesSize, frames, now), endedAt),
+    frames:
+      frameCount === undefined ? null : showFrames(readFrames(log.frames, at, frameCount, now), endedAt),
   };
 }
 
-/** The last frames of a connection that is there, oldest first. */
-export function lastFrames(connection: Closed): string[] {
-  return showFrames(rememberedFrames(connection), Date.now());
+/** The last frames of an open connection, oldest first; `null` if the recorder is off. */
+export function lastFrames(connection: Recorded): string[] | null {
+  const { recorder, now } = connection.server;
+  if (!recorder.isOn) return null;
+  const entries = new Int32Array(framesSize);
+  const count = copyFrames(connection, entries, 0);
+  return showFrames(readFrames(entries, 0, count, now), Date.now());
 }
 
-function showFrames(frames: readonly RememberedFrame[], at: number): string[] {
+function showFrames(frames: readonly RecordedFrame[], at: number): string[] {
   return frames.map(frame => `${new Date(at - frame.age).toISOString()} ${showFrame(frame)}`);
 }

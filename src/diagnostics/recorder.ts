@@ -1,216 +1,338 @@
 /**
- * The last frames of each connection, either way: what one wants to see when it has ended. They are always remembered, so
- * this is on the hot path: no allocation, no objects, a few stores into one block that is as large as the table. Of the
- * connection that is being read it is only noted where its frames lie; after that those are copied that are still among
- * the last.
+ * The recorder keeps the last eight frames of each connection, in either direction, so that `why` can show how a
+ * connection ended.
  *
- * A connection has eight entries (frameEntry.ts), used in turn. Of a burst that fills them all each who got it has a
- * reference.
+ * It runs for every frame, so it allocates nothing: an entry is eight words of one array. While a connection is being
+ * read, the recorder only notes where the frames lie in the I/O arena; `commitFrames` copies those that are still among the
+ * last eight. `--recorder off` turns it off.
+ *
+ *     entry   0   time (server.now)
+ *             1   first byte of the frame | flags | bytes of head << 16
+ *             2   length of the payload
+ *             3…  head: the first twenty bytes of the payload, unmasked
  */
+import type { ByteRange } from '../protocol/buffers.ts';
 import type { Frame } from '../protocol/websocket/endpoint.ts';
-import { frameEnd } from '../protocol/websocket/frame.ts';
+import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import {
-  copyEntry,
-  entryWords,
-  fillEntry,
-  fillSent,
-  fillWhole,
-  frameAt,
-  type RememberedFrame,
-  rawFlag,
-} from './frameEntry.ts';
-import { isTracing, type Traced, traceReceived, traceSent } from './trace.ts';
+import { type ShownFrame, type Trace, type Traced, traceReceived, traceSent } from './trace.ts';
 
-/** What the recorder needs of a connection, and what it keeps in it. */
+const entryWords = 8;
+const headWords = 5;
+const headSize = 4 * headWords;
+const headAt = entryWords - headWords;
+
+/** Flags in an entry's second word. */
+const sentFlag = 0x100;
+const unframedFlag = 0x200;
+const headShift = 16;
+
+const entriesEach = 8;
+/** The words that the entries of one connection take, when they are copied side by side. */
+export const framesSize = entriesEach * entryWords;
+
+/** A server's recorder. */
+export interface Recorder {
+  readonly isOn: boolean;
+  /** Ids below this have entries. */
+  capacity: number;
+  /**
+   * The first entry of every connection, by id, then the second of every connection, and so on: while connections say
+   * little, most pages are never touched and cost nothing.
+   */
+  entries: Int32Array;
+}
+
+export function newRecorder(isOn: boolean): Recorder {
+  const capacity = isOn ? 16_384 : 0;
+  return { isOn, capacity, entries: new Int32Array(capacity * framesSize) };
+}
+
+/** The part of a connection that the recorder reads and keeps. */
 export interface Recorded extends Traced {
-  readonly server: { readonly now: number };
-  /** WebSocket's state, if that is spoken: only then are there frames. */
-  readonly endpoint: { readonly maxMessage: number; readonly incoming: unknown } | undefined;
-  /** How many of its last frames are recorded, and a burst before them. */
+  readonly server: { readonly now: number; readonly recorder: Recorder; readonly trace: Trace };
+  /**
+   * How many of its entries are in use: counts to 15, then from 8 again, so that the lowest three bits are the next entry.
+   * The entries of the id's previous owner are never read.
+   */
   frames: number;
+  /** A fan-out that filled all eight entries, before these frames: its recipients share one copy. */
   burst: Int32Array | undefined;
 }
 
-const entriesEach = 8;
-/** Words that the entries of one connection take, where they lie together. */
-export const framesSize = entriesEach * entryWords;
+/** Frames that many connections receive. */
+export interface Fanout {
+  readonly chunk: { readonly bytes: Uint8Array };
+  readonly start: number;
+  readonly end: number;
+  /** The entries of its last eight frames, once they were recorded. */
+  entries: Int32Array | undefined;
+}
 
-/**
- * First the first entry of each connection, by its id, then the second of each, and so on: as long as they say little,
- * little of it is touched. It begins with 4 MiB, of which the untouched part costs nothing.
- */
-let capacity = 16_384;
-let slab = new Int32Array(capacity * framesSize);
-
-/** A connection has this id from now on. What it says of another that had it is not looked at: see `nextEntry`. */
-export function makeRoomForFrames(id: number): void {
-  if (id < capacity) return;
-  const more = Math.max(2 * capacity, id + 1);
-  const grown = new Int32Array(more * framesSize);
-  for (let index = 0; index < entriesEach; index++) {
-    const from = index * capacity * entryWords;
-    grown.set(slab.subarray(from, from + capacity * entryWords), index * more * entryWords);
+/** Records the frame whose header `nextEvent` has just read, if it read one. */
+export function recordReceived(connection: Recorded, frame: Frame): void {
+  if (frame.size === 0) return;
+  const { recorder, trace, now } = connection.server;
+  if (recorder.isOn) {
+    const { bytes, start, end, size, length, key } = frame;
+    if (bytes === ioArena && key === 0 && end - start === length) {
+      noteFrame(connection, start - size);
+    } else {
+      commitFramesOf(connection);
+      const at = nextEntry(connection);
+      fillEntry(recorder.entries, at, now, bytes[start - size]!, frame);
+    }
   }
-  slab = grown;
-  capacity = more;
+  if (trace.isOn) traceReceived(connection, frame.bytes[frame.start - frame.size], frame);
 }
 
-function entryAt(id: number, index: number): number {
-  return (index * capacity + id) * entryWords;
+/** Records bytes received on a wire without frames. */
+export function recordBytes(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
+  if (start === end) return;
+  const { recorder, trace, now } = connection.server;
+  const piece = { bytes, start, end, length: end - start, key: 0 };
+  if (recorder.isOn) {
+    const at = nextEntry(connection);
+    fillEntry(recorder.entries, at, now, unframedFlag, piece);
+  }
+  if (trace.isOn) traceReceived(connection, undefined, piece);
 }
 
-/** `connection.frames` counts to 15 and then on from 8: it tells which entry is next, and how many there are. */
+/** Records one frame that is sent or, on a wire without frames, bytes. */
+export function recordSent(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
+  const { recorder, trace, now } = connection.server;
+  if (recorder.isOn) {
+    const isFramed = connection.endpoint !== undefined;
+    if (connection === reading && isFramed && bytes === ioArena) {
+      noteFrame(connection, ~start);
+    } else {
+      commitFramesOf(connection);
+      const at = nextEntry(connection);
+      fillSent(recorder.entries, at, now, isFramed, { bytes, start, end });
+    }
+  }
+  if (trace.isOn) traceSent(connection, bytes, start, end);
+}
+
+/** Records the frames of a fan-out for one of its recipients. They are read once, and copied for each. */
+export function recordFanout(connection: Recorded, fanout: Fanout): void {
+  const { recorder, trace } = connection.server;
+  const { chunk, start, end } = fanout;
+  if (recorder.isOn) {
+    commitFramesOf(connection);
+    fanout.entries ??= fanoutEntries(connection, chunk.bytes, start, end);
+    const { entries } = fanout;
+    if (entries.length === framesSize) {
+      connection.burst = entries;
+      connection.frames = 0;
+    } else {
+      for (let from = 0; from < entries.length; from += entryWords) {
+        const at = nextEntry(connection);
+        copyEntry(entries, from, recorder.entries, at);
+      }
+    }
+  }
+  if (trace.isOn) traceSent(connection, chunk.bytes, start, end);
+}
+
+function fanoutEntries(
+  { endpoint, server }: Recorded,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Int32Array {
+  const isFramed = endpoint !== undefined;
+  const starts: number[] = [];
+  for (let at = start; at < end; at = isFramed ? frameEnd(bytes, at) : end) starts.push(at);
+  const last = starts.slice(-entriesEach);
+  const entries = new Int32Array(last.length * entryWords);
+  for (const [i, from] of last.entries()) {
+    const range = { bytes, start: from, end: last[i + 1] ?? end };
+    fillSent(entries, i * entryWords, server.now, isFramed, range);
+  }
+  return entries;
+}
+
+/** The connection that is being read, and where its frames begin in the I/O arena: `start`, or `~start` of those sent. */
+let reading: Recorded | undefined;
+const noted = new Int32Array(entriesEach);
+let notedCount = 0;
+
+function noteFrame(connection: Recorded, mark: number): void {
+  if (reading !== connection) {
+    reading = connection;
+    notedCount = 0;
+  }
+  noted[notedCount++ & 7] = mark;
+}
+
+/** The connection was read: copies the last of its noted frames, whose bytes are about to be overwritten. */
+export function commitFrames(): void {
+  const connection = reading;
+  if (connection === undefined) return;
+  reading = undefined;
+  const { recorder, now } = connection.server;
+  for (let i = Math.max(0, notedCount - entriesEach); i < notedCount; i++) {
+    const at = nextEntry(connection);
+    fillNoted(recorder.entries, at, now, noted[i & 7]!);
+  }
+}
+
+/** Keeps the order: what was noted comes before an entry that is written at once. */
+function commitFramesOf(connection: Recorded): void {
+  if (connection === reading) commitFrames();
+}
+
+/** @returns the index of the entry to write. This may replace `recorder.entries`, so it is called first. */
 function nextEntry(connection: Recorded): number {
-  const { id, frames } = connection;
+  const { id, frames, server } = connection;
+  const { recorder } = server;
+  if (id >= recorder.capacity) grow(recorder, id);
   if (frames < 15) {
     connection.frames = frames + 1;
   } else {
     connection.frames = 8;
     connection.burst = undefined;
   }
-  return entryAt(id, frames & 7);
+  return ((frames & 7) * recorder.capacity + id) * entryWords;
 }
 
-/** The connection that is being read, and where its frames begin in the turn's memory; `~start` for those of ours. */
-let reading: Recorded | undefined;
-const noted = new Int32Array(entriesEach);
-let notedCount = 0;
-
-/** Until `endReading`, the bytes that come of this connection and those that go to it stay where they are. */
-export function beginReading(connection: Recorded): void {
-  reading = connection;
-  notedCount = 0;
-}
-
-export function endReading(): void {
-  if (notedCount > 0) copyNoted();
-  reading = undefined;
-}
-
-/** Copies those of the noted frames that are the last. Payloads are unmasked by now. */
-function copyNoted(): void {
-  const connection = reading;
-  if (connection === undefined) return;
-  const { now } = connection.server;
-  const entries = slab;
-  for (let i = Math.max(0, notedCount - entriesEach); i < notedCount; i++) {
-    const start = noted[i & 7]!;
-    fillWhole(entries, nextEntry(connection), now, start < 0, start < 0 ? ~start : start);
+function grow(recorder: Recorder, id: number): void {
+  const { capacity, entries } = recorder;
+  const more = Math.max(2 * capacity, id + 1);
+  const grown = new Int32Array(more * framesSize);
+  for (let index = 0; index < entriesEach; index++) {
+    const from = index * capacity * entryWords;
+    grown.set(entries.subarray(from, from + capacity * entryWords), index * more * entryWords);
   }
-  notedCount = 0;
+  recorder.entries = grown;
+  recorder.capacity = more;
 }
 
-/** The next entry is written at once: what was noted comes before it. */
-function settle(connection: Recorded): void {
-  if (notedCount > 0 && connection === reading) copyNoted();
+/** The part of a payload that is there, masked with `key`, and the length of all of it. */
+export interface Payload extends ByteRange {
+  readonly length: number;
+  readonly key: number;
 }
 
-/** Records the frame of which the header was just read, if there was one. */
-export function recordReceived(connection: Recorded, frame: Frame): void {
-  const { bytes, start, end, size, length, key } = frame;
-  if (size === 0) return;
-  const first = start - size;
-  // Nearly every frame is a whole message, unmasked where it lies.
-  if (bytes === ioArena && end - start === length && key === 0) {
-    noted[notedCount++ & 7] = first;
-  } else {
-    settle(connection);
-    const { now } = connection.server;
-    fillEntry(slab, nextEntry(connection), now, bytes[first]!, length, bytes, start, end, key);
+/** @param what the frame's first byte, and flags */
+function fillEntry(entries: Int32Array, at: number, now: number, what: number, payload: Payload): void {
+  const { bytes, start, end, length, key } = payload;
+  const size = Math.min(headSize, end - start);
+  entries[at] = now;
+  entries[at + 1] = what | (size << headShift);
+  entries[at + 2] = Math.min(length, 0xffffffff);
+  if (bytes === ioArena && start + headSize <= ioArena.length) {
+    copyHead(entries, at, start, size, key);
+    return;
   }
-  if (isTracing) traceReceived(connection, bytes[first]!, length, bytes, start, end, key);
-}
-
-/** Bytes came in on a wire that has no frames. */
-export function rememberBytes(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
-  if (start === end) return;
-  const length = end - start;
-  fillEntry(slab, nextEntry(connection), connection.server.now, rawFlag, length, bytes, start, end, 0);
-  if (isTracing) traceReceived(connection, undefined, length, bytes, start, end, 0);
-}
-
-/** One frame of ours, header and all, or bytes where there are no frames, will be sent. */
-export function rememberSent(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
-  const isFramed = connection.endpoint !== undefined;
-  if (connection === reading && isFramed && bytes === ioArena) {
-    noted[notedCount++ & 7] = ~start;
-  } else {
-    settle(connection);
-    fillSent(slab, nextEntry(connection), connection.server.now, isFramed, bytes, start, end);
+  for (let i = 0; i < size; i += 4) {
+    let word = 0;
+    for (let j = 0; j < 4 && i + j < size; j++) word |= bytes[start + i + j]! << (8 * j);
+    entries[at + headAt + (i >> 2)] = word ^ key;
   }
-  if (isTracing) traceSent(connection, isFramed, bytes, start, end);
 }
 
-/** The last frames of a burst, which go to many: they are looked at once, and copied for each. */
-const prepared = new Int32Array(framesSize);
-const starts = new Int32Array(entriesEach + 1);
-let preparedCount = 0;
-/** What many would have eight copies of, each has a reference to. */
-let shared: Int32Array | undefined;
-
-/**
- * `bytes[start, end)` are frames of ours, or where there are none just bytes, that `rememberPrepared` will be about.
- * @param members how many it will be called for, at most
- */
-export function prepareFrames(
+function fillSent(
+  entries: Int32Array,
+  at: number,
   now: number,
   isFramed: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  members: number,
+  { bytes, start, end }: ByteRange,
 ): void {
-  shared = undefined;
-  if (!isFramed) {
-    preparedCount = 1;
-    fillSent(prepared, 0, now, false, bytes, start, end);
-    return;
-  }
-  let count = 0;
-  for (let at = start; at < end; at = frameEnd(bytes, at)) starts[count++ % entriesEach] = at;
-  preparedCount = Math.min(count, entriesEach);
-  for (let i = 0; i < preparedCount; i++) {
-    const at = starts[(count - preparedCount + i) % entriesEach]!;
-    fillSent(prepared, i * entryWords, now, true, bytes, at, frameEnd(bytes, at));
-  }
-  if (preparedCount === entriesEach && members > entriesEach) shared = prepared.slice();
+  const payload = isFramed ? payloadStart(bytes, start) : start;
+  const what = sentFlag | (isFramed ? bytes[start]! : unframedFlag);
+  fillEntry(entries, at, now, what, { bytes, start: payload, end, length: end - payload, key: 0 });
 }
 
-export function rememberPrepared(connection: Recorded): void {
-  settle(connection);
-  if (shared !== undefined) {
-    connection.burst = shared;
-    connection.frames = 0;
+const keySize = 4;
+
+/** Fills an entry from a whole frame in the I/O arena, whose payload is unmasked. Every message comes through here. */
+function fillNoted(entries: Int32Array, at: number, now: number, mark: number): void {
+  const isSent = mark < 0;
+  const start = isSent ? ~mark : mark;
+  let length = ioArena[start + 1]! & 0x7f;
+  let payload = start + 2;
+  if (length >= 126) {
+    payload = payloadStart(ioArena, start);
+    length = frameEnd(ioArena, start) - payload;
+  }
+  if (!isSent) payload += keySize;
+  const what = ioArena[start]! | (isSent ? sentFlag : 0);
+  if (payload + headSize > ioArena.length) {
+    const range = { bytes: ioArena, start: payload, end: payload + length, length, key: 0 };
+    fillEntry(entries, at, now, what, range);
     return;
   }
-  for (let i = 0; i < preparedCount; i++) copyEntry(prepared, i * entryWords, slab, nextEntry(connection));
+  entries[at] = now;
+  entries[at + 1] = what | (Math.min(headSize, length) << headShift);
+  entries[at + 2] = length;
+  copyHead(entries, at, payload, length, 0);
 }
 
-/** What is remembered of a connection, oldest first. */
-export function rememberedFrames(connection: Recorded): RememberedFrame[] {
-  const entries = new Int32Array(framesSize);
-  return framesIn(entries, 0, copyFrames(connection, entries, 0), connection.server.now);
+const arenaView = new DataView(ioArena.buffer, ioArena.byteOffset, ioArena.length);
+
+/** Copies a head from the I/O arena. The bytes behind a short payload are copied too, and never shown. */
+function copyHead(entries: Int32Array, at: number, payload: number, length: number, key: number): void {
+  entries[at + headAt] = arenaView.getInt32(payload, true) ^ key;
+  if (length <= 4) return;
+  entries[at + headAt + 1] = arenaView.getInt32(payload + 4, true) ^ key;
+  entries[at + headAt + 2] = arenaView.getInt32(payload + 8, true) ^ key;
+  entries[at + headAt + 3] = arenaView.getInt32(payload + 12, true) ^ key;
+  entries[at + headAt + 4] = arenaView.getInt32(payload + 16, true) ^ key;
+}
+
+function copyEntry(entries: Int32Array, from: number, into: Int32Array, at: number): void {
+  // Unrolled: a loop takes three times as long.
+  into[at] = entries[from]!;
+  into[at + 1] = entries[from + 1]!;
+  into[at + 2] = entries[from + 2]!;
+  into[at + 3] = entries[from + 3]!;
+  into[at + 4] = entries[from + 4]!;
+  into[at + 5] = entries[from + 5]!;
+  into[at + 6] = entries[from + 6]!;
+  into[at + 7] = entries[from + 7]!;
 }
 
 /**
- * Copies a connection's entries, oldest first; `framesIn` reads them. `into[at, at + framesSize)` is the caller's.
+ * Copies a connection's entries, oldest first, to `into[at, at + framesSize)`.
  * @returns how many there are
  */
 export function copyFrames(connection: Recorded, into: Int32Array, at: number): number {
-  settle(connection);
-  const { id, frames, burst } = connection;
+  commitFramesOf(connection);
+  const { id, frames, burst, server } = connection;
+  const { entries, capacity } = server.recorder;
   const own = Math.min(frames, entriesEach);
   const older = burst === undefined ? 0 : entriesEach - own;
   let to = at;
   for (let i = entriesEach - older; i < entriesEach; i++, to += entryWords) {
     copyEntry(burst!, i * entryWords, into, to);
   }
-  for (let i = frames - own; i < frames; i++, to += entryWords) copyEntry(slab, entryAt(id, i & 7), into, to);
+  for (let i = frames - own; i < frames; i++, to += entryWords) {
+    copyEntry(entries, ((i & 7) * capacity + id) * entryWords, into, to);
+  }
   return older + own;
 }
 
-/** @param count of the entries that `copyFrames` copied to `at`; @param now the server's, then */
-export function framesIn(entries: Int32Array, at: number, count: number, now: number): RememberedFrame[] {
-  return Array.from({ length: count }, (_, i) => frameAt(entries, at + i * entryWords, now));
+/** A recorded frame, and how many milliseconds ago it was. */
+export interface RecordedFrame extends ShownFrame {
+  readonly age: number;
+}
+
+/** Reads `count` entries that `copyFrames` copied to `at`. @param now `server.now` at that time */
+export function readFrames(entries: Int32Array, at: number, count: number, now: number): RecordedFrame[] {
+  return Array.from({ length: count }, (_, i) => readEntry(entries, at + i * entryWords, now));
+}
+
+function readEntry(entries: Int32Array, at: number, now: number): RecordedFrame {
+  const what = entries[at + 1]!;
+  const head = Buffer.alloc(headSize);
+  for (let i = 0; i < headWords; i++) head.writeInt32LE(entries[at + headAt + i]!, 4 * i);
+  return {
+    direction: (what & sentFlag) !== 0 ? '>' : '<',
+    first: (what & unframedFlag) !== 0 ? undefined : what & 0xff,
+    length: entries[at + 2]! >>> 0,
+    head: head.subarray(0, what >>> headShift),
+    age: (now - entries[at]!) >>> 0,
+  };
 }

@@ -1,86 +1,172 @@
-/** The trace: each frame of the connections one wants to see, as an event (`frame`), when it comes or is queued. */
-import { log } from '../log/log.ts';
+/**
+ * Frames as people and programs see them, and the trace: each frame of the traced connections becomes a log event (`frame`)
+ * when it arrives or is queued.
+ */
+import { StringDecoder } from 'node:string_decoder';
+import { type LogFields, log } from '../log/log.ts';
+import { printableJson } from '../log/printable.ts';
+import type { ByteRange } from '../protocol/buffers.ts';
+import { Opcode } from '../protocol/codes.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
-import { frameFields, type ShownFrame, showFrame } from './showFrame.ts';
 
-/** What the trace needs of a connection. */
+/** As in curl: `<` was received, `>` is sent. */
+export type Direction = '<' | '>';
+
+export interface ShownFrame {
+  readonly direction: Direction;
+  /** The frame's first byte: FIN, RSV1 and opcode. `undefined` for bytes of a wire without frames. */
+  readonly first: number | undefined;
+  /** The length of the payload, of which `head` is the beginning, unmasked. */
+  readonly length: number;
+  readonly head: Buffer;
+}
+
+const FIN = 0x80;
+const RSV1 = 0x40;
+
+const names: Readonly<Record<number, string>> = {
+  [Opcode.Continuation]: 'continuation',
+  [Opcode.Text]: 'text',
+  [Opcode.Binary]: 'binary',
+  [Opcode.Close]: 'close',
+  [Opcode.Ping]: 'ping',
+  [Opcode.Pong]: 'pong',
+};
+
+/** The fields of the log event. */
+function frameFields(frame: ShownFrame): LogFields {
+  const { direction, first, length } = frame;
+  const shown = showHead(frame);
+  return {
+    way: direction,
+    opcode: nameOf(first),
+    length,
+    fin: first === undefined ? undefined : (first & FIN) !== 0,
+    compressed: first === undefined ? undefined : (first & RSV1) !== 0,
+    code: shown.code,
+    text: shown.text,
+    hex: shown.hex,
+  };
+}
+
+/** One printable line: `< text, 5 bytes: "hello"`. */
+export function showFrame(frame: ShownFrame): string {
+  const { direction, first, length, head } = frame;
+  const name = nameOf(first);
+  let line = `${direction} ${name === 'bytes' ? '' : `${name}, `}${length} ${length === 1 ? 'byte' : 'bytes'}`;
+  if (first !== undefined && (first & RSV1) !== 0) line += ', compressed';
+  if (first !== undefined && (first & FIN) === 0) line += ', more follows';
+  const { code, text, hex } = showHead(frame);
+  const parts = [
+    ...(code === undefined ? [] : [String(code)]),
+    ...(text === undefined || text === '' ? [] : [printableJson(text)]),
+    ...(hex === undefined || hex === '' ? [] : [hex]),
+  ];
+  if (parts.length === 0) return line;
+  return `${line}: ${parts.join(' ')}${head.length < length ? ' …' : ''}`;
+}
+
+function nameOf(first: number | undefined): string {
+  return first === undefined ? 'bytes' : (names[first & 0x0f] ?? `opcode ${first & 0x0f}`);
+}
+
+interface ShownHead {
+  readonly code?: number;
+  readonly text?: string;
+  readonly hex?: string;
+}
+
+/** Text, up to the last whole character, if the bytes are text or look like it; otherwise hexadecimal digits. */
+function showHead({ first, head }: ShownFrame): ShownHead {
+  const opcode = first === undefined ? undefined : first & 0x0f;
+  if (opcode === Opcode.Close && head.length >= 2)
+    return { code: head.readUInt16BE(), text: wholeCharacters(head.subarray(2)) };
+  const isCompressed = first !== undefined && (first & RSV1) !== 0;
+  if (opcode === Opcode.Text && !isCompressed) return { text: wholeCharacters(head) };
+  if (opcode === Opcode.Binary || isCompressed) return { hex: head.toString('hex') };
+  const text = wholeCharacters(head);
+  const isText = !/[\0-\x08\x0e-\x1f\ufffd]/.test(text);
+  return isText ? { text } : { hex: head.toString('hex') };
+}
+
+function wholeCharacters(bytes: Buffer): string {
+  return new StringDecoder('utf8').write(bytes);
+}
+
+/** Which connections of a server are traced. */
+export interface Trace {
+  /** Whether any is. While it is false, this is all that a frame costs. */
+  isOn: boolean;
+  isEveryone: boolean;
+  readonly ids: Set<number>;
+}
+
+export function newTrace(): Trace {
+  return { isOn: false, isEveryone: false, ids: new Set() };
+}
+
+/** The part of a connection that the trace reads. */
 export interface Traced {
   readonly id: number;
-  /** Commands come in by it. */
+  /** Commands arrive on it. */
   readonly isControl: boolean;
+  /** WebSocket's state: without it, the wire has no frames. */
+  readonly endpoint: object | undefined;
+  readonly server: { readonly trace: Trace };
 }
-
-/** Of a payload no more is shown. */
-const headSize = 48;
-
-/** Whether any connection is traced: all that the trace costs when it is off is asking this. */
-export let isTracing = false;
-
-let isEveryone = false;
-const traced = new Set<number>();
 
 /**
- * Begins to trace a connection, or all, those to come included; or ends all tracing. A connection is traced until it
- * ends: whoever has its id next is not.
+ * Traces one connection, or all, including those to come; or stops all tracing. The trace of a connection ends with the
+ * connection: the next owner of its id is not traced.
  */
-export function traceConnection(which: number | 'all' | 'off'): void {
-  if (typeof which === 'number') traced.add(which);
-  else traced.clear();
-  isEveryone = which === 'all' || (isEveryone && which !== 'off');
-  isTracing = isEveryone || traced.size > 0;
+export function traceConnection(trace: Trace, which: number | 'all' | 'off'): void {
+  if (typeof which === 'number') trace.ids.add(which);
+  else trace.ids.clear();
+  trace.isEveryone = which === 'all' || (trace.isEveryone && which !== 'off');
+  trace.isOn = trace.isEveryone || trace.ids.size > 0;
 }
 
-/** What is traced: all, or these ids. */
-export function tracedConnections(): 'all' | readonly number[] {
-  return isEveryone ? 'all' : [...traced];
+export function tracedConnections({ isEveryone, ids }: Trace): 'all' | readonly number[] {
+  return isEveryone ? 'all' : [...ids];
 }
 
-/** Never one that commands come in by: whoever watches would see themselves being told. */
-function isTraced({ id, isControl }: Traced): boolean {
-  return !isControl && (isEveryone || traced.has(id));
+/** The connection has ended. */
+export function endTrace({ id, server: { trace } }: Traced): void {
+  if (!trace.ids.delete(id)) return;
+  trace.isOn = trace.isEveryone || trace.ids.size > 0;
 }
 
-/** The connection is gone. */
-export function endTrace(id: number): void {
-  if (!traced.delete(id)) return;
-  isTracing = isEveryone || traced.size > 0;
+/** A control connection is never traced: the output of `watch` would cause more output. */
+function isTraced({ id, isControl, server: { trace } }: Traced): boolean {
+  return !isControl && (trace.isEveryone || trace.ids.has(id));
 }
 
-/** @param key of the masked payload, of which `bytes[start, end)` are there */
+/** The bytes of a payload that are shown. */
+const headSize = 48;
+
+/** @param payload the part that has arrived, masked with `key`, and the length of all of it */
 export function traceReceived(
   connection: Traced,
   first: number | undefined,
-  length: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  key: number,
+  payload: ByteRange & { readonly length: number; readonly key: number },
 ): void {
   if (!isTraced(connection)) return;
+  const { bytes, start, end, length, key } = payload;
   const head = Buffer.from(bytes.subarray(start, Math.min(end, start + headSize)));
   for (let i = 0; i < head.length; i++) head[i]! ^= key >>> (8 * (i & 3));
-  traceFrame(connection, { way: '<', first, length, head });
+  traceFrame(connection, { direction: '<', first, length, head });
 }
 
-/** `bytes[start, end)` are to be sent: frames of ours, or, where there are none, just bytes. */
-export function traceSent(
-  connection: Traced,
-  isFramed: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
+/** Traces the frames in `bytes[start, end)` or, on a wire without frames, the bytes. */
+export function traceSent(connection: Traced, bytes: Uint8Array, start: number, end: number): void {
   if (!isTraced(connection)) return;
+  const isFramed = connection.endpoint !== undefined;
   for (let at = start; at < end; ) {
     const next = isFramed ? frameEnd(bytes, at) : end;
     const payload = isFramed ? payloadStart(bytes, at) : at;
     const head = Buffer.from(bytes.subarray(payload, Math.min(next, payload + headSize)));
-    traceFrame(connection, {
-      way: '>',
-      first: isFramed ? bytes[at]! : undefined,
-      length: next - payload,
-      head,
-    });
+    const first = isFramed ? bytes[at]! : undefined;
+    traceFrame(connection, { direction: '>', first, length: next - payload, head });
     at = next;
   }
 }

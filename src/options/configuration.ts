@@ -77,6 +77,8 @@ export interface Configuration {
   readonly logFormat: 'text' | 'json';
   /** Every frame of every connection is an event, from the start. */
   readonly trace: boolean;
+  /** `off`: no frames are recorded for `why`. */
+  readonly recorder: 'on' | 'off';
   /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
   readonly sockets: 'auto' | 'stream';
   /** Paths, or `auto` or `none`. */

@@ -299,6 +299,13 @@ export const table = {
     group: 'Log',
     help: 'log every frame',
   },
+  recorder: {
+    kind: choice(['on', 'off'], 'WORD'),
+    default: 'on',
+    needsRestart: true,
+    group: 'Log',
+    help: "keep each connection's last frames for why",
+  },
   maxMessage: {
     kind: size,
     default: defaults.maxMessage,

@@ -6,7 +6,7 @@ import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
-import { rememberBytes } from '../diagnostics/recorder.ts';
+import { recordBytes } from '../diagnostics/recorder.ts';
 import { addUser, enterRoom, findRoom, leaveChat, leaveRoom, settleArrival } from '../handlers/chat/chat.ts';
 import { lineVoice } from '../handlers/chat/lineVoice.ts';
 import { readName } from '../handlers/chat/names.ts';
@@ -163,7 +163,7 @@ export function newLinesWire(chat: Chat): Wire {
           break;
         }
         const line = bytes.subarray(at, lineEnd.at);
-        rememberBytes(connection, bytes, at, lineEnd.next);
+        recordBytes(connection, bytes, at, lineEnd.next);
         at = lineEnd.next;
         countMessage(connection);
         takeLine(connection, line);

@@ -5,7 +5,7 @@ import { endConnection } from '../core/outbox.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
-import { rememberBytes } from '../diagnostics/recorder.ts';
+import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';
 import { newPacketVoices } from '../handlers/chat/packetVoice.ts';
 import { receivePacket } from '../handlers/chat/processPacket.ts';
@@ -50,7 +50,7 @@ export function newPacketsWire(chat: Chat): Wire {
     },
 
     receive(connection, bytes, start, end) {
-      rememberBytes(connection, bytes, start + connection.inputScanned, end);
+      recordBytes(connection, bytes, start + connection.inputScanned, end);
       startBudget(connection);
       let at = start;
       try {

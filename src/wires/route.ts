@@ -80,8 +80,8 @@ export function refuseRequest(
   server.counters.refused++;
   // Browsers ask for pages that do not exist (favicon.ico), bots for many more, and health checks for endpoints.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
-  const isOrdinary = isPage && (status === 404 || status === 405 || status === 426);
-  log(isOrdinary ? 'debug' : 'info', 'refused', {
+  const isRoutine = isPage && (status === 404 || status === 405 || status === 426);
+  log(isRoutine ? 'debug' : 'info', 'refused', {
     id,
     address,
     status,
@@ -92,7 +92,7 @@ export function refuseRequest(
   const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;
   noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${rule}`, {
     status,
-    isOrdinary,
+    isRoutine,
   });
   const its = head === undefined ? undefined : route?.encodeRefusal?.(error, head);
   respond(connection, its ?? refusalResponse(error, head?.method ?? ''));

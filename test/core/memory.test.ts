@@ -7,7 +7,7 @@ import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/co
 import { appendRange, clearQueue, putInFlight, queuedRanges, releaseInFlight } from '../../src/core/queue.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import type { Server } from '../../src/core/server.ts';
-import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { connectionMemory } from '../../src/protocol/limits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -78,8 +78,8 @@ test('over the limit, the largest holders are closed with 1013, and connections 
   assert.ok(usedMemory(server) <= 5 * MiB);
   assert.equal(server.counters.evicted, 1);
 
-  recordEnded(largest);
-  const [record] = findEnded(largest.id);
+  recordClosed(largest);
+  const [record] = findClosed(server.closedConnections, largest.id);
   assert.match(record!.why, /it held [\d.]+MB .*limit of 5MB \(--max-memory\)/);
   assert.deepEqual(record!.sent, { code: 1013, reason: 'the server is short of memory' });
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import { finishFanouts, sendToAll } from '../../src/core/send.ts';
-import { recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog, watchLog } from '../../src/log/log.ts';
@@ -43,33 +43,33 @@ test('one connection, all of them, none', () => {
     `info  frame id=${id} > text, 2 bytes: "hi"`,
   ];
   assert.deepEqual(said(speak), []);
-  traceConnection(two.id);
-  assert.deepEqual(tracedConnections(), [two.id]);
+  traceConnection(server.trace, two.id);
+  assert.deepEqual(tracedConnections(server.trace), [two.id]);
   assert.deepEqual(said(speak), lines(two));
-  traceConnection('all');
-  assert.equal(tracedConnections(), 'all');
+  traceConnection(server.trace, 'all');
+  assert.equal(tracedConnections(server.trace), 'all');
   assert.deepEqual(said(speak), [...lines(one), ...lines(two)]);
-  traceConnection('off');
-  assert.deepEqual(tracedConnections(), []);
+  traceConnection(server.trace, 'off');
+  assert.deepEqual(tracedConnections(server.trace), []);
   assert.deepEqual(said(speak), []);
 });
 
 test('the trace of a connection ends with it', () => {
   const { connection } = openFakeConnection(server, echo);
-  traceConnection(connection.id);
-  recordEnded(connection);
-  assert.deepEqual(tracedConnections(), []);
+  traceConnection(server.trace, connection.id);
+  recordClosed(connection);
+  assert.deepEqual(tracedConnections(server.trace), []);
 });
 
 test('forty-eight bytes of a payload are shown, and each frame of a burst', () => {
   const members = [1, 2].map(() => openFakeConnection(server, echo).connection);
-  traceConnection(members[1]!.id);
+  traceConnection(server.trace, members[1]!.id);
   const texts = ['one', 'two', 'x'.repeat(300)];
   const heard = said(() => {
     for (const text of texts) sendToAll(members, undefined, true, Buffer.from(text), 0, text.length);
     finishFanouts(server);
   });
-  traceConnection('off');
+  traceConnection(server.trace, 'off');
   const id = `info  frame id=${members[1]!.id}`;
   assert.deepEqual(heard, [
     `${id} > text, 3 bytes: "one"`,

@@ -51,6 +51,7 @@ test('with nothing given, the defaults', () => {
     logLevel: 'info',
     logFormat: 'text',
     trace: false,
+    recorder: 'on',
     maxMemory: values.maxMemory,
     sockets: 'auto',
     control: 'auto',

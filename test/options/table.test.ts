@@ -154,6 +154,7 @@ const valued: Record<
   ...chosen('compress', ['takeover', 'off'], 'off, on or takeover'),
   ...chosen('logLevel', ['error', 'debug'], 'error, warn, info or debug'),
   ...chosen('logFormat', ['json', 'json'], 'text or json'),
+  ...chosen('recorder', ['off', 'off'], 'on or off'),
   ...chosen('sockets', ['stream', 'stream'], 'auto or stream'),
 };
 

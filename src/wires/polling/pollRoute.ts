@@ -79,7 +79,7 @@ export function newPollRoute(server: Server): Route {
       const socket = find(head);
       socket.seenAt = server.now;
       const whose = `it was a request of the session that is connection ${socket.connection.id}`;
-      noteEnding(request, 'client', whose, { isOrdinary: true });
+      noteEnding(request, 'client', whose, { isRoutine: true });
       socket.acknowledge(numberIn(head, 'ack') ?? 0);
       if (head.method === 'GET') wait(request, head, socket, fields);
       else if (head.method === 'POST') take(request, head, body, socket, fields);

@@ -6,7 +6,7 @@ import type { Handler } from '../../src/core/handler.ts';
 import { openSession } from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { removeEntry } from '../../src/core/table.ts';
-import { findEnded, recordEnded } from '../../src/diagnostics/closedConnections.ts';
+import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { noteLost } from '../../src/diagnostics/closeReason.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog } from '../../src/log/log.ts';
@@ -31,22 +31,22 @@ function receive(connection: FakeConnection['connection'], ...frames: Buffer[]):
 
 /** As the loop does it. */
 function free(connection: FakeConnection['connection']): void {
-  recordEnded(connection);
+  recordClosed(connection);
   removeEntry(server.table, connection.id);
 }
 
-const timeless = (frames: readonly string[]) => frames.map(line => line.replace(/^\S+Z /, ''));
+const timeless = (frames: readonly string[] | null) => (frames ?? []).map(line => line.replace(/^\S+Z /, ''));
 
 test('all of it is there, and the same as JSON', () => {
   const connection = opened();
   server.now += 2500;
   receive(connection, frame(opcode.text, 'grüße'), frame(opcode.ping), closeFrame(4000, 'enough'));
   free(connection);
-  const [ended] = findEnded(connection.id);
+  const [ended] = findClosed(server.closedConnections, connection.id);
   assert.ok(ended !== undefined);
   const { acceptedAt, endedAt, frames, ...rest } = ended;
   assert.equal(Date.parse(endedAt) - Date.parse(acceptedAt), 2500);
-  assert.ok(frames.every(line => line.startsWith(`${endedAt} `)));
+  assert.ok(frames?.every(line => line.startsWith(`${endedAt} `)));
   assert.deepEqual(timeless(frames), [
     '< text, 7 bytes: "grüße"',
     '> text, 7 bytes: "grüße"',
@@ -82,7 +82,7 @@ test('what we say and what the peer says are kept apart', () => {
   websocket.close(connection, 1001, 'the server is going away');
   receive(connection, closeFrame(4002, 'so am I'));
   free(connection);
-  const [ended] = findEnded(connection.id);
+  const [ended] = findClosed(server.closedConnections, connection.id);
   assert.deepEqual(ended?.sent, { code: 1001, reason: 'the server is going away' });
   assert.deepEqual(ended?.received, { code: 4002, reason: 'so am I' });
   assert.equal(ended?.why, 'we closed it: the server is going away');
@@ -103,7 +103,7 @@ for (const [errno, meaning] of lost) {
     websocket.onEnd(connection, errno);
     noteLost(connection, 'EPIPE');
     free(connection);
-    const [ended] = findEnded(connection.id);
+    const [ended] = findClosed(server.closedConnections, connection.id);
     assert.equal(ended?.why, `${errno}: ${meaning}`);
     assert.deepEqual([ended?.by, ended?.errno, ended?.code], ['network', errno, 1006]);
     assert.deepEqual([ended?.sent, ended?.received], [null, null]);
@@ -122,14 +122,17 @@ test('our own faults are called so', t => {
   const connection = opened(thrower);
   receive(connection, frame(opcode.text, 'x'), closeFrame(1011));
   free(connection);
-  const [ended] = findEnded(connection.id);
+  const [ended] = findClosed(server.closedConnections, connection.id);
   assert.equal(ended?.why, 'a fault of ours: the handler thrower threw, as the log has it');
   assert.deepEqual([ended?.by, ended?.sent?.code], ['server', 1011]);
 
   const faulty = opened();
   dropOnException(faulty, new Error('inside'));
   free(faulty);
-  assert.equal(findEnded(faulty.id)[0]?.why, 'a fault of ours, which the log has as "internal error"');
+  assert.equal(
+    findClosed(server.closedConnections, faulty.id)[0]?.why,
+    'a fault of ours, which the log has as "internal error"',
+  );
 });
 
 test('an id that was used again has all its stories, the newest first, and each its own frames', () => {
@@ -140,8 +143,8 @@ test('an id that was used again has all its stories, the newest first, and each 
   // The next with this id has said less than the first.
   const again = { ...opened(), id, frames: 0 };
   receive(again, closeFrame(4002));
-  recordEnded(again);
-  const [newest, older] = findEnded(id);
+  recordClosed(again);
+  const [newest, older] = findClosed(server.closedConnections, id);
   assert.deepEqual([newest?.code, older?.code], [4002, 4001]);
   assert.deepEqual(timeless(newest?.frames ?? []), ['< close, 2 bytes: 4002', '> close, 2 bytes: 4002']);
   assert.equal(timeless(older?.frames ?? [])[0], '< text, 3 bytes: "one"');
@@ -153,12 +156,12 @@ test('of the ended as many are kept as the bound says, and no pages', () => {
   for (let i = 0; i < maxClosedRecords + 10; i++) {
     const one = { ...connection, frames: 0, ending: undefined, endpoint: { ...connection.endpoint! } };
     receive(one, closeFrame(code(i)));
-    recordEnded(one);
+    recordClosed(one);
     const page = { ...connection, ending: undefined };
     noteLost({ ...page, bytesIn: 0 }, undefined);
-    recordEnded(page);
+    recordClosed(page);
   }
-  const all = findEnded(connection.id);
+  const all = findClosed(server.closedConnections, connection.id);
   assert.equal(all.length, maxClosedRecords);
   assert.deepEqual(
     all.map(ended => ended.code),

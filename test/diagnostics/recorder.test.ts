@@ -5,13 +5,18 @@ import type { Connection } from '../../src/core/connection.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import { finishFanouts, sendControl, sendToAll } from '../../src/core/send.ts';
 import { removeEntry } from '../../src/core/table.ts';
-import { lastFrames } from '../../src/diagnostics/closedConnections.ts';
-import { makeRoomForFrames, rememberBytes } from '../../src/diagnostics/recorder.ts';
+import { findClosed, lastFrames, recordClosed } from '../../src/diagnostics/closedConnections.ts';
+import { noteEnding } from '../../src/diagnostics/closeReason.ts';
+import { recordBytes } from '../../src/diagnostics/recorder.ts';
+import { traceConnection } from '../../src/diagnostics/trace.ts';
+import { echo } from '../../src/handlers/echo.ts';
+import { configureLog, watchLog } from '../../src/log/log.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
+configureLog('error', 'text');
 const silent = { name: 'silent', message() {} };
 const server = newFakeServer();
 const open = () => openFakeConnection(server, silent).connection;
@@ -22,7 +27,7 @@ function receive(connection: Connection, ...frames: Buffer[]): void {
 }
 
 const shown = (connection: Connection) =>
-  lastFrames(connection).map(line => line.replace(/^\d{4}-\d\d-\d\dT\S+Z /, ''));
+  (lastFrames(connection) ?? []).map(line => line.replace(/^\d{4}-\d\d-\d\dT\S+Z /, ''));
 
 test('each kind of frame is shown as what it is', () => {
   const connection = openFakeConnection(server, silent, newDeflateState(false, 15)).connection;
@@ -162,13 +167,41 @@ test('where there are more connections than ever before, what is remembered of t
   for (const [at, connection] of connections.entries())
     for (let i = 1; i <= 10; i++) receive(connection, frame(opcode.text, `${at}-${i}`));
   const before = connections.map(shown);
-  makeRoomForFrames(20_000);
-  makeRoomForFrames(100_000);
-  assert.deepEqual(connections.map(shown), before);
-  const far = { ...open(), id: 100_000 };
-  receive(far, frame(opcode.text, 'far'));
-  assert.deepEqual(shown(far), ['< text, 3 bytes: "far"']);
-  assert.deepEqual(connections.map(shown), before);
+  for (const id of [20_000, 100_000]) {
+    const far = { ...open(), id };
+    receive(far, frame(opcode.text, 'far'));
+    assert.deepEqual(shown(far), ['< text, 3 bytes: "far"']);
+    assert.deepEqual(connections.map(shown), before);
+  }
+});
+
+test('two servers of one process record apart, though their connections have the same ids', () => {
+  const one = open();
+  const other = openFakeConnection(newFakeServer(), silent).connection;
+  const twin = { ...other, id: one.id };
+  receive(one, frame(opcode.text, 'one'));
+  receive(twin, frame(opcode.text, 'other'));
+  assert.deepEqual([shown(one), shown(twin)], [['< text, 3 bytes: "one"'], ['< text, 5 bytes: "other"']]);
+});
+
+test('with --recorder off nothing is recorded, and the trace still works', () => {
+  const off = newFakeServer('--recorder', 'off');
+  const { connection } = openFakeConnection(off, echo);
+  receive(connection, frame(opcode.text, 'unseen'));
+  assert.equal(lastFrames(connection), null);
+  const lines: string[] = [];
+  const stop = watchLog(line => lines.push(line) > 0);
+  traceConnection(off.trace, 'all');
+  receive(connection, frame(opcode.text, 'traced'));
+  stop();
+  assert.deepEqual(
+    lines.map(line => line.replace(/^.* frame id=\d+ /, '').trimEnd()),
+    ['< text, 6 bytes: "traced"', '> text, 6 bytes: "traced"'],
+  );
+  noteEnding(connection, 'server', 'for this test');
+  recordClosed(connection);
+  const [record] = findClosed(off.closedConnections, connection.id);
+  assert.equal(record?.frames, null);
 });
 
 test('whoever has an id next has nothing of whoever had it before', () => {
@@ -184,8 +217,8 @@ test('whoever has an id next has nothing of whoever had it before', () => {
 test('bytes of wires without frames are shown as text where they are, as digits where not', () => {
   const connection = { ...open(), endpoint: undefined };
   const [text, digits] = [Buffer.from('hello\n'), Buffer.from([1, 2, 0xff])];
-  rememberBytes(connection, text, 0, text.length);
-  rememberBytes(connection, digits, 0, digits.length);
-  rememberBytes(connection, digits, 1, 1);
+  recordBytes(connection, text, 0, text.length);
+  recordBytes(connection, digits, 0, digits.length);
+  recordBytes(connection, digits, 1, 1);
   assert.deepEqual(shown(connection), ['< 6 bytes: "hello\\n"', '< 3 bytes: 0102ff']);
 });
