@@ -23,14 +23,14 @@ const large = Buffer.alloc(256 * 1024, 'BAsd7&jh23');
 const sequences: Case[] = [
   {
     id: '7.1.1',
-    does: 'echoes what came before the close frame, and answers that',
+    does: 'echoes a message before it answers the close frame behind it',
     sends: [hello, closeFrame(1000)],
     answers: [answer(text, 'Hello, world!')],
     closesWith: normal,
   },
   {
     id: '7.1.2',
-    does: 'answers one of two close frames',
+    does: 'sends one close frame in answer to two',
     sends: [closeFrame(1000), closeFrame(1000)],
     closesWith: normal,
   },
@@ -54,7 +54,7 @@ const sequences: Case[] = [
   },
   {
     id: '7.1.5',
-    does: 'drops a message that a close frame comes in the middle of',
+    does: 'discards a fragmented message that a close frame interrupts',
     sends: [frame(text, 'fragment1', { fin: false }), closeFrame(1000), frame(continuation, 'fragment2')],
     closesWith: normal,
   },
@@ -74,7 +74,7 @@ const sequences: Case[] = [
   },
   {
     id: '7.1.8',
-    does: 'takes what breaks the rules behind a close frame for nothing',
+    does: 'ignores violations behind a close frame',
     sends: [closeFrame(1000), frame(3, 'reserved'), frame(text, Buffer.from([0xff]))],
     closesWith: normal,
   },
@@ -122,7 +122,7 @@ const sequences: Case[] = [
   },
   {
     id: '7.3.8',
-    does: 'answers a close frame that comes an octet at a time',
+    does: 'answers a close frame that arrives byte by byte',
     sends: [closeFrame(4999, 'Hello World!')],
     chopped: 1,
     closesWith: closePayload(4999),
@@ -135,7 +135,7 @@ const sequences: Case[] = [
   },
   {
     id: '7.5.2',
-    does: 'refuses a reason that ends inside a letter',
+    does: 'refuses a reason that ends inside a character',
     sends: [closeFrame(1000, Buffer.from('cebae1', 'hex'))],
     failsWith: 1007,
   },
@@ -172,7 +172,7 @@ runCases('7 closing', [
   ]),
 ]);
 
-// Close timeouts are off here: whatever ends, ends by the handshake.
+// Without timeouts, so that nothing but the closing handshake ends a connection.
 describe('7 the end of the TCP connection', { concurrency: 4, timeout: 60_000 }, () => {
   let server: ServerProcess;
   before(async () => {
@@ -182,17 +182,17 @@ describe('7 the end of the TCP connection', { concurrency: 4, timeout: 60_000 },
 
   const connect = () => connectRaw(server.port, { path: '/echo' });
 
-  test('the server ends it first, once the closing handshake is done', async () => {
+  test('the server ends TCP first after the closing handshake', async () => {
     const client = await connect();
     client.send(closeFrame(1000));
     assertFrame('closing', await client.nextFrame(), answer(close, normal));
-    // This side has sent no FIN yet, and sends none before the server's came.
+    // The client has sent no FIN when the server's arrives.
     assert.equal(await client.ended, 'FIN');
     assert.equal(client.socket.writable, true);
     await client.end();
   });
 
-  test('the server ends it first, once a violation was answered', async () => {
+  test('the server ends TCP first after it has failed the connection', async () => {
     const client = await connect();
     client.send(frame(3));
     assertFailed('violation', await client.nextFrame(), 1002);
@@ -207,20 +207,20 @@ describe('7 the end of the TCP connection', { concurrency: 4, timeout: 60_000 },
     ['a frame that is too large', frame(binary, '', { announcedLength: 2 ** 40 }), 1009],
   ];
   for (const [what, bytes, code] of violations) {
-    test(`the close frame for ${what} arrives while the peer goes on sending 32 MiB`, async () => {
+    test(`the client gets the close frame for ${what} although it sends 32 MiB more`, async () => {
       const client = await connect();
       const more = Buffer.alloc(1024 * 1024, 0xaa);
       client.send(bytes, ...Array.from({ length: 32 }, () => more));
       assertFailed(what, await client.nextFrame(), code);
       assert.deepEqual(await client.remainingFrames(), []);
       assert.equal(await client.ended, 'FIN');
-      // All of it is taken: no reset, which could have eaten the close frame.
+      // The server has read everything: a reset could have destroyed the close frame.
       await client.end();
       assert.equal(client.socket.writableLength, 0);
     });
   }
 
-  test('the close code arrives while the peer goes on sending 32 MiB behind its close frame', async () => {
+  test('the client gets the server’s close frame although it sends 32 MiB behind its own', async () => {
     const client = await connect();
     const more = frame(binary, Buffer.alloc(1024 * 1024));
     client.send(closeFrame(1000), ...Array.from({ length: 32 }, () => more));
@@ -229,7 +229,7 @@ describe('7 the end of the TCP connection', { concurrency: 4, timeout: 60_000 },
     assert.equal(client.socket.writableLength, 0);
   });
 
-  test('a peer that ends its direction without a close frame still gets its echoes, and the end', async () => {
+  test('a client that half-closes without a close frame gets its echoes and the FIN', async () => {
     const client = await connect();
     client.send(hello, frame(binary, large));
     client.socket.end();
@@ -264,7 +264,7 @@ describe('7 the end of the TCP connection', { concurrency: 4, timeout: 60_000 },
     assert.deepEqual(answers, Buffer.concat(due));
   });
 
-  test('a peer that resets the connection harms nobody else', async () => {
+  test('a client that resets its connection affects no other connection', async () => {
     const [broken, other] = await Promise.all([connect(), connect()]);
     broken.send(frame(binary, large), frame(text, 'cut', { announcedLength: 1000 }));
     broken.socket.resetAndDestroy();

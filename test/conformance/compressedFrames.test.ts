@@ -1,4 +1,4 @@
-/** RFC 7692 §7.2: single compressed frames, right ones (the examples of §7.2.3 among them) and wrong ones. */
+/** RFC 7692 §7.2: compressed frames, valid ones (with the examples of §7.2.3) and invalid ones. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
@@ -50,13 +50,13 @@ const accepted: Row[] = [
   },
   {
     id: '7.2.3.3',
-    does: 'inflates a block that is stored',
+    does: 'inflates a stored block',
     sends: [frame(text, hex('00 05 00 fa ff 48 65 6c 6c 6f 00'), { rsv: rsv1 })],
     answers: [answer(text, 'Hello')],
   },
   {
     id: '7.2.3.4',
-    does: 'inflates a block that says it is the last',
+    does: 'inflates a block that is marked as the last',
     sends: [frame(text, hex('f3 48 cd c9 c9 07 00 00'), { rsv: rsv1 })],
     answers: [answer(text, 'Hello')],
   },
@@ -74,7 +74,7 @@ const accepted: Row[] = [
   },
   {
     id: '12.x.1',
-    does: 'echoes what is not compressed between what is',
+    does: 'echoes uncompressed messages between compressed ones',
     sends: [
       frame(text, hello, { rsv: rsv1 }),
       frame(text, 'plain'),
@@ -85,7 +85,7 @@ const accepted: Row[] = [
   },
   {
     id: '12.x.2',
-    does: 'inflates a text whose characters are cut by fragments',
+    does: 'inflates a text whose characters are split across fragments',
     sends: [...deflated('κόσμε')].map((_, at, all) =>
       frame(at === 0 ? text : continuation, deflated('κόσμε').subarray(at, at + 1), {
         rsv: at === 0 ? rsv1 : 0,
@@ -120,13 +120,13 @@ const refused: Row[] = [
   },
   {
     id: '12.x.6',
-    does: 'refuses RSV2 beside RSV1',
+    does: 'refuses RSV2 together with RSV1',
     sends: [frame(text, hello, { rsv: rsv1 | 2 })],
     failsWith: 1002,
   },
   {
     id: '12.x.7',
-    does: 'refuses what is no DEFLATE data',
+    does: 'refuses data that is not DEFLATE',
     sends: [frame(binary, Buffer.alloc(100, 0xff), { rsv: rsv1 })],
     failsWith: 1007,
   },
@@ -144,7 +144,7 @@ const refused: Row[] = [
   },
   {
     id: '12.x.10',
-    does: 'refuses a compressed message that is cut short',
+    does: 'refuses a truncated compressed message',
     sends: [frame(text, deflated('Hello world Hello world, this is').subarray(0, 10), { rsv: rsv1 })],
     failsWith: 1007,
   },
@@ -156,7 +156,7 @@ const refused: Row[] = [
   },
   {
     id: '12.x.12',
-    does: 'refuses what would inflate to 200 MiB',
+    does: 'refuses a message that would inflate to 200 MiB',
     sends: [frame(binary, deflated(Buffer.alloc(200 * 2 ** 20)), { rsv: rsv1 })],
     failsWith: 1009,
   },
@@ -166,7 +166,7 @@ const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
 const cases = [...accepted, ...refused].flatMap((row): Case[] => [
   { ...row, headers },
   ...(row.sends.every(each => each.length < 1000)
-    ? [{ ...row, id: `${row.id}c`, does: `${row.does} (sent by octets)`, chopped: 1, headers }]
+    ? [{ ...row, id: `${row.id}c`, does: `${row.does} (sent byte by byte)`, chopped: 1, headers }]
     : []),
 ]);
 
@@ -182,8 +182,8 @@ describe('12 the largest compressed messages', { timeout: 60_000 }, () => {
 
   const contents = [
     ['zeroes', Buffer.alloc(2 ** 24), rsv1],
-    // The limit is that of the message, and not of the bytes that it comes in: those are more than 16 MiB here. The echo
-    // goes as it is: compressing what does not become shorter would only take time.
+    // The limit applies to the message, not to its compressed bytes, which are more than 16 MiB here. The echo is
+    // uncompressed, because compression would only take time.
     ['noise, which compression makes larger', randomBytes(2 ** 24), 0],
   ] as const;
   for (const [what, payload, rsv] of contents) {
@@ -192,7 +192,7 @@ describe('12 the largest compressed messages', { timeout: 60_000 }, () => {
       try {
         client.send(frame(binary, deflated(payload), { rsv: rsv1 }));
         const echo = await client.nextFrame();
-        if (echo === undefined) assert.fail('the stream ended where an echo was due');
+        if (echo === undefined) assert.fail('the stream ended before the echo');
         assert.deepEqual([echo.opcode, echo.rsv], [binary, rsv], show(echo));
         const echoed = rsv === rsv1 ? inflate(echo.payload) : echo.payload;
         assert.ok(echoed.equals(payload));
@@ -255,7 +255,7 @@ describe('13 the negotiation of compression', { timeout: 60_000 }, () => {
     });
   }
 
-  test('the server says nothing of compression when it is switched off', async () => {
+  test('the server does not offer compression with --compress off', async () => {
     const without = await startServer('--compress', 'off');
     const client = await connectRaw(without.port, { path: '/echo', headers });
     assert.equal(client.headers.get('sec-websocket-extensions'), undefined);

@@ -1,4 +1,4 @@
-/** Groups 12 and 13: permessage-deflate, every combination of parameters, with both of the server's ways. */
+/** Groups 12 and 13: permessage-deflate with every combination of parameters, with --compress on and takeover. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type MessageCodec, newDeflater, newInflater } from '../support/messageDeflate.ts';
@@ -10,18 +10,18 @@ import { answer, assertEnd, assertFrame, assertUnharmed, show } from './runCases
 const { continuation, text, binary } = opcode;
 const rsv1 = 4;
 
-/** From here on the server compresses: shorter messages may come either way. */
+/** The server compresses messages of this length or more. */
 const compressedFrom = 1024;
 
 interface Parameters {
   readonly serverNoContext?: true;
   readonly clientNoContext?: true;
   readonly serverBits?: number;
-  /** A number: in an offer a hint, in a response an order. True: named without one. */
+  /** A number is a hint in an offer, and an order in a response. True: the parameter has no value. */
   readonly clientBits?: number | true;
 }
 
-/** The header's value, and of the offers in it the one that is to be accepted. */
+/** The header's value, and the offer in it that the server must accept. */
 const offers: readonly (readonly [id: string, header: string, accepted: Parameters])[] = [
   ['13.1', 'permessage-deflate', {}],
   ['13.1a', 'permessage-deflate; client_max_window_bits', { clientBits: true }],
@@ -67,7 +67,7 @@ const contents: readonly (readonly [what: string, kind: number, make: (size: num
   ['noise', binary, noise],
 ];
 
-/** The same at every run. */
+/** Pseudo-random bytes, the same in every run. */
 function noise(size: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(size);
   let state = seed;
@@ -82,7 +82,7 @@ function words(size: number): Buffer {
   return Buffer.from(noise(size).map(byte => (byte < 40 ? 0x20 : 0x61 + (byte % 26))));
 }
 
-/** A connection with both codecs as agreed on. */
+/** A connection and its codecs, with the parameters agreed on. */
 interface Peer {
   readonly id: string;
   readonly client: RawClient;
@@ -238,7 +238,7 @@ for (const mode of ['on', 'takeover'] as const) {
             Buffer.from(`${i} `.repeat(1 + ((i * 37) % 800))),
           );
           for (const [i, payload] of payloads.entries()) {
-            // Every third goes as it is: compression is chosen message by message.
+            // Every third message is uncompressed: the sender may choose for each message.
             if (i % 3 === 0) peer.client.send(frame(text, payload));
             else await sendDeflated(peer, text, payload);
           }
@@ -269,7 +269,7 @@ for (const mode of ['on', 'takeover'] as const) {
       test(`${id} the server keeps the context between messages as "${header}" has it`, async () => {
         await withPeer(server.port, id, header, async peer => {
           const window = 2 ** (peer.agreed.serverBits ?? 15);
-          // Once is noise, twice is a repetition, if the window reaches back to it and the first time is remembered.
+          // Noise compresses only if the window still holds the first copy.
           const payload = noise(2048);
           await sendDeflated(peer, binary, payload);
           await assertEcho(peer, binary, payload);

@@ -29,7 +29,7 @@ const cases: Case[][] = [
     failsWith: 1002,
   }),
   everyWay(['5.3', '5.4', '5.5'], {
-    does: 'puts two fragments together',
+    does: 'echoes a message of two fragments',
     sends: [first, last],
     answers: [message],
   }),
@@ -39,33 +39,33 @@ const cases: Case[][] = [
     answers: [answer(pong, 'pongme 1!'), message],
   }),
   everyWay(['5.9', '5.10', '5.11'], {
-    does: 'refuses a last fragment of nothing',
+    does: 'refuses a final continuation frame as the first frame',
     sends: [lastOfNothing, hello],
     failsWith: 1002,
   }),
   everyWay(['5.12', '5.13', '5.14'], {
-    does: 'refuses a fragment of nothing',
+    does: 'refuses a continuation frame as the first frame',
     sends: [nothingToContinue, hello],
     failsWith: 1002,
   }),
   everyWay(['5.15', '5.15a', '5.15b'], {
-    does: 'refuses a fragment behind a message that is whole',
+    does: 'refuses a continuation frame behind a whole message',
     sends: [first, last, nothingToContinue, hello],
     answers: [message],
     failsWith: 1002,
   }),
   everyWay(['5.16', '5.16a', '5.16b'], {
-    does: 'refuses a fragment before the first one',
+    does: 'refuses a continuation frame without a message',
     sends: [nothingToContinue, first, last, nothingToContinue, first, last],
     failsWith: 1002,
   }),
   everyWay(['5.17', '5.17a', '5.17b'], {
-    does: 'refuses a last fragment before the first one',
+    does: 'refuses a final continuation frame without a message',
     sends: [lastOfNothing, first, last, lastOfNothing, first, last],
     failsWith: 1002,
   }),
   everyWay(['5.18', '5.18a', '5.18b'], {
-    does: 'refuses a second fragment that is a text again',
+    does: 'refuses a second fragment with the opcode of a text',
     sends: [first, frame(text, 'fragment2')],
     failsWith: 1002,
   }),
@@ -75,7 +75,7 @@ const cases: Case[][] = [
     failsWith: 1002,
   }),
   everyWay(['5.19', '5.20', '5.20a'], {
-    does: 'puts five fragments together and answers the two pings in between',
+    does: 'echoes a message of five fragments and answers the two pings in between',
     sends: [
       first,
       middle,
@@ -92,7 +92,7 @@ const cases: Case[][] = [
     ],
   }),
   everyWay(['5.21a', '5.21b', '5.21c'], {
-    does: 'keeps the kind of a fragmented binary message, whose fragments may be empty',
+    does: 'echoes a fragmented binary message as binary, even with empty fragments',
     sends: [
       frame(binary, '', { fin: false }),
       frame(continuation, Buffer.from([0xff, 0x00]), { fin: false }),

@@ -18,7 +18,7 @@ function messages(group: string, kind: 'text' | 'binary', byte: number): Case[] 
     const payload = Buffer.alloc(size, byte);
     return {
       id: `${group}.8${'abcdefg'[index]}`,
-      does: `echoes a ${kind} message of ${size} bytes that comes in chops of 997`,
+      does: `echoes a ${kind} message of ${size} bytes that arrives in chops of 997`,
       sends: [frame(opcode[kind], payload)],
       chopped: 997,
       answers: [answer(opcode[kind], payload)],
@@ -55,19 +55,19 @@ const headers: Case[] = [
   },
   {
     id: '1.x.5',
-    does: 'refuses a length of 2^63 by the header alone',
+    does: 'refuses a length of 2^63 on the header',
     sends: [frame(opcode.binary, '', { announcedLength: 2 ** 63, lengthBytes: 8 })],
     failsWith: 1002,
   },
   {
     id: '1.x.6',
-    does: 'refuses a length of 16 MiB and one byte by the header alone',
+    does: 'refuses a length of 16 MiB and one byte on the header',
     sends: [frame(opcode.binary, '', { announcedLength: 2 ** 24 + 1 })],
     failsWith: 1009,
   },
   {
     id: '1.x.7',
-    does: 'echoes 3,000 messages that come in one write, in order',
+    does: 'echoes 3,000 messages that arrive at once, in order',
     sends: Array.from({ length: 3000 }, (_, i) => frame(opcode.text, `message ${i}`)),
     answers: Array.from({ length: 3000 }, (_, i) => answer(opcode.text, `message ${i}`)),
   },

@@ -1,4 +1,4 @@
-/** Groups 9 and 10: large messages, whole, in fragments and in chops, and many small ones. */
+/** Groups 9 and 10: large messages, whole, fragmented and in chops, and many small ones. */
 import { after, before, describe, test } from 'node:test';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, closePayload, frame, opcode } from '../support/rawFrame.ts';
@@ -12,7 +12,7 @@ const MiB = 1024 * KiB;
 type Kind = 'text' | 'binary';
 const kinds: readonly [Kind, Kind] = ['text', 'binary'];
 
-/** Contents that show bytes in a wrong place: for text, characters of one to four bytes. */
+/** A payload that reveals misplaced bytes: for text, characters of one to four bytes. */
 function content(kind: Kind, size: number): Buffer {
   const bytes = Buffer.alloc(size);
   if (kind === 'binary') for (let at = 0; at < size; at++) bytes[at] = (at * 2_654_435_761) >>> 24;
@@ -23,7 +23,7 @@ function content(kind: Kind, size: number): Buffer {
 function fillWithText(bytes: Buffer): void {
   let at = 0;
   for (let i = 0; at < bytes.length; i++) at += bytes.write(`${i} aäα€😀 `, at);
-  // `write` leaves out a character that has no room; ASCII fills the rest.
+  // `write` omits a character that does not fit; ASCII fills the rest.
   const whole = Buffer.from(bytes.toString('utf8').replace(/\0+$/, '')).length;
   bytes.fill('.', whole);
 }
@@ -57,7 +57,7 @@ function fragmented(group: string, kind: Kind): Case[] {
   return [64, 256, KiB, 4 * KiB, 16 * KiB, 64 * KiB, 256 * KiB, MiB, 4 * MiB].map(
     (size, index): Case => ({
       id: `${group}.${index + 1}`,
-      does: `echoes a ${kind} message of 4 MiB that comes in fragments of ${show(size)}`,
+      does: `echoes a ${kind} message of 4 MiB in fragments of ${show(size)}`,
       sends: fragments(kind, payload, size),
       answers: [answer(opcode[kind], payload)],
     }),
@@ -69,7 +69,7 @@ function chopped(group: string, kind: Kind): Case[] {
   return [64, 128, 256, 512, 1024, 2048, 4096].map(
     (size, index): Case => ({
       id: `${group}.${index + 1}`,
-      does: `echoes a ${kind} message of 4 MiB that comes in chops of ${show(size)}`,
+      does: `echoes a ${kind} message of 4 MiB that arrives in chops of ${show(size)}`,
       sends: [frame(opcode[kind], payload)],
       chopped: size,
       answers: [answer(opcode[kind], payload)],
@@ -80,7 +80,7 @@ function chopped(group: string, kind: Kind): Case[] {
 const overLimit: Case[] = [
   {
     id: '9.x.1',
-    does: 'refuses a fragment that makes a message larger than 16 MiB, by its header',
+    does: 'refuses a fragment that makes a message larger than 16 MiB, on its header',
     sends: [
       frame(opcode.binary, Buffer.alloc(16 * MiB), { fin: false }),
       frame(continuation, '', { announcedLength: 1 }),
@@ -97,7 +97,7 @@ const overLimit: Case[] = [
 
 const autoFragmented: Case = {
   id: '10.1.1',
-  does: 'echoes a text of 64 KiB that comes in fragments of 1,300 bytes',
+  does: 'echoes a text of 64 KiB in fragments of 1,300 bytes',
   sends: fragments('text', content('text', 64 * KiB), 1300),
   answers: [answer(opcode.text, content('text', 64 * KiB))],
 };
@@ -111,7 +111,10 @@ runCases('9.3, 9.4 and 10 large fragmented messages', [
 ]);
 runCases('9.5, 9.6 large messages in chops', [...chopped('9.5', text), ...chopped('9.6', binary)]);
 
-describe('9.7, 9.8 a thousand messages, one at a time', { concurrency: 4, timeout: 60_000 }, () => {
+describe('9.7, 9.8 a thousand messages, each sent after the echo of the one before', {
+  concurrency: 4,
+  timeout: 60_000,
+}, () => {
   let server: ServerProcess;
   before(async () => {
     server = await startServer();

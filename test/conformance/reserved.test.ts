@@ -19,7 +19,7 @@ function everyWay(group: string, what: string, bad: Buffer): Case[] {
   const between = chops.map(
     (chopped, index): Case => ({
       id: `${group}.${index + 4}`,
-      does: `echoes what came before ${what}, and answers nothing behind it (sent ${wording(chopped)})`,
+      does: `echoes messages before ${what} and ignores those behind it (sent ${wording(chopped)})`,
       sends: [frame(text, hello), bad, frame(ping, 'ping')],
       chopped,
       answers: [answer(text, hello)],
@@ -28,7 +28,7 @@ function everyWay(group: string, what: string, bad: Buffer): Case[] {
   );
   const header: Case = {
     id: `${group}.7`,
-    does: `refuses ${what} by its first byte`,
+    does: `refuses ${what} on its first byte`,
     sends: [bad.subarray(0, 1)],
     failsWith: 1002,
   };
@@ -36,7 +36,7 @@ function everyWay(group: string, what: string, bad: Buffer): Case[] {
 }
 
 function wording(chopped: (typeof chops)[number]): string {
-  return chopped === 'together' ? 'in one write' : chopped === 'each' ? 'frame by frame' : 'by octets';
+  return chopped === 'together' ? 'in one write' : chopped === 'each' ? 'frame by frame' : 'byte by byte';
 }
 
 const reservedBits = [

@@ -1,6 +1,6 @@
 /**
- * Conformance cases, after the groups and numbers of the Autobahn test suite, with a strict verdict on each: exactly the
- * answers that are due, in order, then the close frame that is due, then the end of the TCP stream by FIN.
+ * Runs conformance cases, numbered as in the Autobahn test suite. The verdict is strict: exactly the expected answers in
+ * order, then the expected close frame, then a FIN.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -9,20 +9,20 @@ import { closeFrame, opcode, type RawFrame } from '../support/rawFrame.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 
 export interface Case {
-  /** As the suite numbers it, or with a letter where it has no such case. */
+  /** The suite's number, with a letter or an `x` for a case that the suite does not have. */
   readonly id: string;
-  /** What the server does, as the end of a sentence that begins with "the server". */
+  /** What the server does: the rest of a sentence that begins with "the server". */
   readonly does: string;
   /** Header fields for the opening handshake. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly sends: readonly Buffer[];
-  /** 'together': in one write; 'each': a write a frame; a number: chops of so many bytes. 'together' if not given. */
+  /** 'together' (the default): in one write; 'each': one write per frame; a number: in chops of so many bytes. */
   readonly chopped?: 'together' | 'each' | number;
-  /** The frames that have to come before the close frame, and no others. */
+  /** The frames that must come before the close frame, and no others. */
   readonly answers?: readonly Answer[];
   /** The server fails the connection with this code and a reason. */
   readonly failsWith?: number;
-  /** `sends` has a close frame, and the answer to it has this payload. */
+  /** `sends` contains a close frame, and the server's close frame has this payload. */
   readonly closesWith?: Buffer;
 }
 
@@ -31,14 +31,14 @@ export interface Answer {
   readonly payload: Buffer;
 }
 
-/** A case hangs where the server does not do what is due: this ends it. Milliseconds; no measure of speed. */
+/** Milliseconds until a case fails in which the server does not answer. No measure of speed. */
 const patience = 60_000;
 
 export function answer(answerOpcode: number, payload: string | Buffer = ''): Answer {
   return { opcode: answerOpcode, payload: typeof payload === 'string' ? Buffer.from(payload) : payload };
 }
 
-/** Runs each case on a connection of its own, many at a time, to one server: with default options, if none are given. */
+/** Runs the cases against one server, several at a time, each on a connection of its own. */
 export function runCases(title: string, cases: readonly Case[], ...serverOptions: string[]): void {
   describe(title, { concurrency: 8 }, () => {
     let server: ServerProcess;
@@ -52,9 +52,9 @@ export function runCases(title: string, cases: readonly Case[], ...serverOptions
   });
 }
 
-/** The server has logged no fault of its own, and ends in order. */
+/** Asserts that the server has logged no error and exits with 0. */
 export async function assertUnharmed(server: ServerProcess): Promise<void> {
-  assert.equal(await server.stop(), 0, `the server ends with 0; it said: ${server.stderr()}`);
+  assert.equal(await server.stop(), 0, `the server exits with 0; it logged: ${server.stderr()}`);
   assert.deepEqual(
     server.logged().filter(({ level }) => level === 'error'),
     [],
@@ -89,31 +89,30 @@ async function send(
   else await client.sendChopped(Buffer.concat(frames), chopped);
 }
 
-/** A whole message or control frame, as a server sends it: not masked, nothing reserved. */
+/** Asserts an unfragmented frame as a server sends it: not masked, no reserved bits. */
 export function assertFrame(id: string, actual: RawFrame | undefined, due: Answer): void {
-  if (actual === undefined)
-    assert.fail(`${id}: the stream ended where a frame with opcode ${due.opcode} was due`);
+  if (actual === undefined) assert.fail(`${id}: the stream ended before the frame with opcode ${due.opcode}`);
   const { payload, ...header } = actual;
   assert.deepEqual(
     { ...header, length: payload.length },
     { fin: true, rsv: 0, opcode: due.opcode, isMasked: false, length: due.payload.length },
-    `${id}: ${show(actual)} came, where opcode ${due.opcode} with ${due.payload.length} bytes was due`,
+    `${id}: got ${show(actual)} instead of opcode ${due.opcode} with ${due.payload.length} bytes`,
   );
-  assert.ok(payload.equals(due.payload), `${id}: ${show(actual)} came, and its payload is wrong`);
+  assert.ok(payload.equals(due.payload), `${id}: got ${show(actual)} with a wrong payload`);
 }
 
 export function assertFailed(id: string, actual: RawFrame | undefined, code: number): void {
   if (actual === undefined) assert.fail(`${id}: the stream ended without a close frame`);
   const { fin, rsv, isMasked, payload } = actual;
-  assert.equal(actual.opcode, opcode.close, `${id}: ${show(actual)} came, where a close frame was due`);
+  assert.equal(actual.opcode, opcode.close, `${id}: got ${show(actual)} instead of a close frame`);
   assert.deepEqual({ fin, rsv, isMasked }, { fin: true, rsv: 0, isMasked: false }, id);
   assert.equal(payload.readUInt16BE(0), code, `${id}: the close code`);
-  // A reason is no must, but this server promises one; fatal: it has to be UTF-8.
+  // RFC 6455 does not require a reason, but this server gives one. `fatal` rejects anything but UTF-8.
   const reason = new TextDecoder('utf-8', { fatal: true }).decode(payload.subarray(2));
   assert.notEqual(reason, '', `${id}: the close frame gives a reason`);
 }
 
-/** Nothing more comes, the server ends the stream first and in order, and so the connection closes. */
+/** Asserts that nothing follows, that the server ends TCP first, and that the connection closes without a reset. */
 export async function assertEnd(id: string, client: RawClient): Promise<void> {
   assert.deepEqual((await client.remainingFrames()).map(show), [], `${id}: nothing follows the close frame`);
   assert.equal(await client.ended, 'FIN', `${id}: the server ends the TCP stream`);

@@ -17,13 +17,13 @@ function everyWay(id: string, what: string, payload: Buffer, isValid: boolean): 
     { id, does: `${does} ${what}`, sends: [frame(text, payload)], ...verdict },
     {
       id: `${id}f`,
-      does: `${does} ${what}, in fragments of one octet`,
+      does: `${does} ${what}, in fragments of one byte`,
       sends: octetFragments(payload),
       ...verdict,
     },
     {
       id: `${id}c`,
-      does: `${does} ${what}, in chops of one octet`,
+      does: `${does} ${what}, in chops of one byte`,
       sends: [frame(text, payload)],
       chopped: 1,
       ...verdict,
@@ -67,19 +67,19 @@ function failFast(id: string, what: string, payload: Buffer): Case[] {
   return [
     {
       id: `${id}x`,
-      does: `refuses ${what} at the wrong octet, inside a frame`,
+      does: `refuses ${what} at the first wrong byte, inside a frame`,
       sends: [before, header, wrong],
       failsWith: 1007,
     },
     {
       id: `${id}y`,
-      does: `refuses ${what} at the wrong octet, before the next fragment`,
+      does: `refuses ${what} at the first wrong byte, before the next fragment`,
       sends: [before, frame(continuation, wrong, { fin: false })],
       failsWith: 1007,
     },
     {
       id: `${id}z`,
-      does: `refuses ${what} at the wrong octet, whatever chops it came in`,
+      does: `refuses ${what} at the first wrong byte, in chops of any size`,
       sends: [before, header, wrong],
       chopped: 1,
       failsWith: 1007,
@@ -195,7 +195,7 @@ const cases: Case[][] = [
     },
     {
       id: '6.1.3',
-      does: 'echoes a text of three fragments of which one is not empty',
+      does: 'echoes a text of three fragments, one of them not empty',
       sends: [
         frame(text, '', { fin: false }),
         frame(continuation, 'middle frame payload', { fin: false }),
@@ -205,7 +205,7 @@ const cases: Case[][] = [
     },
     {
       id: '6.2.2',
-      does: 'echoes a text whose fragments end between two letters',
+      does: 'echoes a text whose fragments end between characters',
       sends: [
         frame(text, helloUtf8.subarray(0, 8), { fin: false }),
         frame(continuation, helloUtf8.subarray(8)),
@@ -214,7 +214,7 @@ const cases: Case[][] = [
     },
     {
       id: '6.2.3',
-      does: 'echoes a text whose fragments end inside letters, with pings in between',
+      does: 'echoes a text whose fragments end inside characters, with pings in between',
       sends: octetFragments(kosme).flatMap(each => [each, frame(opcode.ping, 'between')]),
       answers: [
         ...Array.from({ length: kosme.length - 1 }, () => answer(opcode.pong, 'between')),

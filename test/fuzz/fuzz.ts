@@ -1,10 +1,10 @@
 /**
- * Sessions and handshakes made by chance, valid and spoilt, one after the other:
+ * The fuzzer: random sessions and handshakes, valid and mutated.
  *
  *     node build/test/fuzz/fuzz.js [--seconds N] [--seed S]
  *
- * Round n uses the seed S + n. A session that shows a fault is written into test/corpus/found/, where every run of the
- * tests will try it again; the exit code is 1 then.
+ * Round n uses the seed S + n. A session that reveals a fault is written to test/corpus/found/, from where every run of
+ * the tests repeats it, and the exit code is 1.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

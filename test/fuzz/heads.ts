@@ -1,4 +1,4 @@
-/** Opening handshakes made by chance, both ways, and what became of them on the way. */
+/** Random opening handshakes of both sides, valid and mutated. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { ProtocolError } from '../../src/protocol/codes.ts';
@@ -23,7 +23,7 @@ const compressions: readonly Compression[] = ['off', 'on', 'takeover'];
 
 type Outcome<Value> = { value: Value } | { refused: number } | 'incomplete';
 
-/** What it gives, or how it refuses; any other error goes on. */
+/** @returns the value or the code of the ProtocolError. Any other error is a finding */
 function outcome<Value>(run: () => Value | undefined): Outcome<Value> {
   try {
     const value = run();
@@ -42,7 +42,7 @@ type Parse<Parsed> = (
   seen?: number,
 ) => Parsed | undefined;
 
-/** Reads a head of which more and more is there, up to each of `cuts` and then all. */
+/** Parses a head that arrives in pieces, up to each of `cuts` and then to its end. */
 function readHead<Parsed>(parse: Parse<Parsed>, bytes: Buffer, cuts: readonly number[]): Outcome<Parsed> {
   let seen = 0;
   let read: Outcome<Parsed> = 'incomplete';
@@ -54,7 +54,7 @@ function readHead<Parsed>(parse: Parse<Parsed>, bytes: Buffer, cuts: readonly nu
   return read;
 }
 
-/** The same outcome wherever it is cut. Of two faults the first may be found only when the second is not there yet. */
+/** @returns the outcome, which must not depend on the cuts, except for which of two faults is found first */
 function readAnyhow<Parsed>(random: Random, parse: Parse<Parsed>, bytes: Buffer): Outcome<Parsed> {
   const whole = readHead(parse, bytes, []);
   const someCuts = Array.from({ length: 6 }, () => random.below(bytes.length + 1)).sort((a, b) => a - b);
@@ -123,7 +123,7 @@ export function fuzzHandshake(random: Random): void {
   }
 }
 
-/** What means the same (RFC 9110 §5): fields in another order, names in other letters, blanks around values. */
+/** @returns an equivalent request (RFC 9110 §5): fields in another order and case, with blanks around the values */
 function disguise(random: Random, request: Buffer): Buffer {
   const [line = '', ...fields] = request.toString('latin1').trimEnd().split('\r\n');
   const disguised = fields.map(field => {

@@ -1,4 +1,4 @@
-/** One round of the fuzzer: all that follows from one seed. */
+/** One round of the fuzzer, which depends only on its seed. */
 import assert from 'node:assert/strict';
 import { assertEvents, writeSession } from '../support/corpus.ts';
 import { type EndpointSetup, eventsOf, everyByte, places } from '../support/endpointRun.ts';
@@ -6,7 +6,7 @@ import { newRandom, type Random } from '../support/random.ts';
 import { fuzzHandshake } from './heads.ts';
 import { makeSession, mutate } from './sessions.ts';
 
-/** What a round found; `session` is the text of a corpus file that shows it, where it was one. */
+/** A fault that a round found. `session` is the text of a corpus file, if a session revealed the fault. */
 export class Finding extends Error {
   readonly session: string | undefined;
 
@@ -43,7 +43,7 @@ function find(seed: number, session: string | undefined, run: () => void): void 
   }
 }
 
-/** The events, which are the same wherever the bytes are cut and lie. */
+/** @returns the events, after checking that they are the same wherever the bytes are cut and stored */
 function receiveAnyhow(random: Random, setup: EndpointSetup, input: Buffer): string[] {
   const whole = eventsOf(setup, input, [], 'elsewhere');
   for (const place of places) {

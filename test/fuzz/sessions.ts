@@ -1,4 +1,4 @@
-/** Sessions made by chance: what a peer might send, and, by rules much simpler than the server's, what must come of it. */
+/** Random sessions: what a peer might send, and the events that must follow, by much simpler rules than the server's. */
 import { constants, deflateRawSync } from 'node:zlib';
 import { type EndpointSetup, showBytes, showClose } from '../support/endpointRun.ts';
 import type { Random } from '../support/random.ts';
@@ -8,7 +8,7 @@ import { newZlibPeer } from '../support/zlibPeer.ts';
 export interface MadeSession {
   readonly setup: EndpointSetup;
   readonly input: Buffer;
-  /** As in the corpus: an event that ends in an open quote stands for any reason but none. */
+  /** As in the corpus: an event that ends with an open quote stands for any reason except an empty one. */
   readonly expected: readonly string[];
 }
 
@@ -76,7 +76,7 @@ export async function makeSession(random: Random): Promise<MadeSession> {
   return { setup, input: Buffer.concat(pieces), expected };
 }
 
-/** The peer's side of the compression: with context takeover zlib's own stream, else now and then several streams. */
+/** The peer's compression: one zlib stream with context takeover, otherwise sometimes several streams a message. */
 function newCompressor(random: Random, keepsContext: boolean) {
   const peer = keepsContext ? newZlibPeer() : undefined;
   const flushed = (plain: Buffer) =>
@@ -127,7 +127,7 @@ function split(random: Random, payload: Buffer): Buffer[] {
   return [0, ...cuts].map((from, index) => payload.subarray(from, cuts[index] ?? payload.length));
 }
 
-/** A frame against the rules, and the code that it must be refused with. */
+/** A frame that violates the protocol, and the close code with which the connection must be failed. */
 function makeFault(random: Random, { role, compression }: EndpointSetup): [code: number, bytes: Buffer] {
   const key = role === 'server' ? random.bytes(4) : null;
   const badText = Buffer.from(random.pick(['ff', 'c328', 'eda080', 'c3', 'f09f90', 'f4908080']), 'hex');
@@ -152,7 +152,7 @@ function makeFault(random: Random, { role, compression }: EndpointSetup): [code:
   ]);
 }
 
-/** The same bytes with some of them changed, as no decent peer would. */
+/** @returns the bytes with random mutations */
 export function mutate(random: Random, input: Buffer, other: Buffer): Buffer {
   let bytes = Buffer.from(input);
   for (let left = 1 + random.below(4); left > 0 && bytes.length > 0; left--) {
@@ -184,7 +184,7 @@ export function mutate(random: Random, input: Buffer, other: Buffer): Buffer {
   return bytes;
 }
 
-/** Makes the next byte that looks like a frame's first be followed by another length. */
+/** Changes the length behind the next byte that looks like the first byte of a frame. */
 function tamperWithLength(random: Random, bytes: Buffer, from: number): void {
   for (let at = from; at < bytes.length - 1; at++) {
     const opcode = bytes[at]! & 0x7f;

@@ -1,4 +1,4 @@
-/** Many at once: connections that hold, half handshakes, garbage, resets. */
+/** Crowds: idle connections, half handshakes, resets and garbage. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,7 +23,7 @@ const mebibytes = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`;
 for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
-  test(`${held} connections are held and served, and leave nothing behind ${on}`, async t => {
+  test(`the server serves ${held} connections at once, and frees everything when they leave ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const options = ['--sockets', sockets, '--max-per-address', '0', '--log-level', 'debug'];
     const server = await startServerFor(t, ...options);
@@ -50,7 +50,7 @@ for (const sockets of ['auto', 'stream']) {
 
     for (const { socket } of crowd) socket.resetAndDestroy();
     await untilBack(baseline);
-    // The listener is 0, the probe 1: the lowest free id is theirs again.
+    // The listener has id 0 and the probe id 1, so the lowest free ids start at 2.
     const later = await connectCrowd(server.port, '/echo', 3);
     await untilLogged(server, 'opened', 1 + held + later.length);
     const ids = server
@@ -62,7 +62,7 @@ for (const sockets of ['auto', 'stream']) {
     t.diagnostic(`${sockets}: after they left, ${mebibytes(grownSince(baseline))} more than before`);
   });
 
-  test(`${halfHandshakes} half handshakes are freed by their deadline ${on}`, async t => {
+  test(`the server frees ${halfHandshakes} half handshakes at their deadline ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
@@ -94,7 +94,7 @@ for (const sockets of ['auto', 'stream']) {
     await assertServes(server.port);
   });
 
-  test(`${resets} peers that reset in the middle of a message leave nothing behind ${on}`, async t => {
+  test(`the server frees everything of ${resets} peers that reset in the middle of a message ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--log-level', 'warn');
     const baseline = await baselineOf(server);
@@ -108,7 +108,7 @@ for (const sockets of ['auto', 'stream']) {
     assert.ok(grownSince(baseline) < 100 * MiB);
   });
 
-  test(`peers that reset while everything is said to everyone leave nothing behind ${on}`, async t => {
+  test(`the server frees everything of peers that reset during broadcasts ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--log-level', 'warn');
     const baseline = await baselineOf(server);
@@ -124,7 +124,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`garbage as first bytes on ${garbageConnections} connections harms no one else, and leaves nothing behind ${on}`, async t => {
+  test(`garbage on ${garbageConnections} connections affects no other connection, and the server frees all of it ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
@@ -152,7 +152,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilStill(baseline.probe, () => crowd.reduce((sum, { bytesRead }) => sum + bytesRead, 0));
     const refused = crowd.filter(socket => socket.readableEnded).length;
     t.diagnostic(`${sockets}: seed '${seed}': ${refused} of ${crowd.length} were refused at once`);
-    // Half of them end, half reset, whatever was made of them.
+    // Half of them end in order, half by a reset.
     for (const [i, socket] of crowd.entries()) {
       if (i % 2 === 0) socket.end();
       else socket.resetAndDestroy();
@@ -163,7 +163,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 }
 
-test('with no descriptors left it serves those it has, and others again when some are free', async t => {
+test('a server without free descriptors serves its connections, and new ones once descriptors are free', async t => {
   if (skipUnlessLinux(t, 'prlimit')) return;
   const limit = 200;
   const server = await startServerFor(t, '--log-level', 'warn', '--max-per-address', '0');
@@ -184,7 +184,7 @@ test('with no descriptors left it serves those it has, and others again when som
   await until(baseline.probe, () => open < limit);
   t.diagnostic(`${open} of ${crowd.length} were let in; ${server.logged().length} lines in the log`);
   assert.ok(open > limit / 2);
-  assert.ok(server.logged().length < 200, 'it does not drown in its own log');
+  assert.ok(server.logged().length < 200, 'the log stays short');
   for (const socket of crowd) socket.destroy();
   await untilBack(baseline);
   await assertServes(server.port);

@@ -1,4 +1,4 @@
-/** One peer against the server: what it sends is bounded in memory and in time, and the others are served meanwhile. */
+/** One hostile peer: it costs bounded memory and time, and others are served meanwhile. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
@@ -18,7 +18,7 @@ const mebibytes = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`;
 for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
-  test(`a member that never reads is given up with 1013, and the others get every message in order ${on}`, async t => {
+  test(`a member that never reads is closed with 1013, and the others get every message in order ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
@@ -41,7 +41,7 @@ for (const sockets of ['auto', 'stream']) {
     for (let i = 0; i < count; i++) {
       speaker!.socket.write(frame(opcode.binary, messages[i]!, { key }));
       if (i % 50 !== 49) continue;
-      // The speaker waits for its own words, so that only the deaf one falls behind.
+      // The sender waits for its own messages, so that only the deaf member falls behind.
       await until(baseline.probe, () =>
         [speaker!, ...others].every(({ received }) => received >= (i + 1) * 8004),
       );
@@ -61,7 +61,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`a member that reads late finds 1013 behind what it still gets ${on}`, async t => {
+  test(`a slow consumer that reads again gets whole messages and then a close frame with 1013 ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--max-buffered', '64KB');
     const baseline = await baselineOf(server);
@@ -85,7 +85,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`a flood of pings whose pongs are not read is not read on ${on}`, async t => {
+  test(`the server stops reading a flood of pings while its pongs are not read ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
@@ -109,7 +109,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`a bomb of compressed zeros is refused with 1009 before it is inflated ${on}`, async t => {
+  test(`a decompression bomb is refused with 1009 before it is inflated ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--max-message', '1MB');
     const baseline = await baselineOf(server);
@@ -135,7 +135,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`1,000,000 empty fragments make one empty message, and cost nothing ${on}`, async t => {
+  test(`1,000,000 empty fragments make one empty message and cost no memory ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);
@@ -151,7 +151,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`fragments without end are refused with 1009 ${on}`, async t => {
+  test(`endless fragments are refused with 1009 ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, '--close-timeout', '500ms');
     const baseline = await baselineOf(server);
@@ -178,7 +178,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`a header that comes byte by byte is bounded like any other ${on}`, async t => {
+  test(`a request head that arrives byte by byte is refused at --max-header ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
@@ -205,7 +205,7 @@ for (const sockets of ['auto', 'stream']) {
     await untilBack(baseline);
   });
 
-  test(`a message that is announced but never sent costs nothing ${on}`, async t => {
+  test(`a message that is announced but never sent costs no memory ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets);
     const baseline = await baselineOf(server);

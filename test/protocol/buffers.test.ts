@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { enlarge, giveBuffer, newBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
 import { bufferPoolSize } from '../../src/protocol/limits.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { residentMemory } from '../support/processState.ts';
 
 const MiB = 1024 * 1024;
@@ -37,7 +38,8 @@ test('no more is kept than a bound', () => {
   assert.ok(kept > 0 && kept * MiB <= bufferPoolSize, `${kept}`);
 });
 
-test('a large buffer takes no memory where nothing is written', () => {
+test('a large buffer takes no memory where nothing is written', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const before = residentMemory(process.pid);
   const many = Array.from({ length: 20 }, () => newBuffer(16 * MiB));
   const grown = residentMemory(process.pid) - before;
@@ -78,7 +80,8 @@ test('a large buffer that is given back is the next one of its size', () => {
   assert.equal(takeBuffer(16 * MiB), large);
 });
 
-test('large buffers that are given back beyond the bound are freed at once', () => {
+test('large buffers that are given back beyond the bound are freed at once', t => {
+  if (skipUnlessLinux(t, '/proc')) return;
   const many = Array.from({ length: 10 }, () => takeBuffer(8 * MiB).fill(1));
   const before = residentMemory(process.pid);
   for (const buffer of many) giveBuffer(buffer);

@@ -8,9 +8,9 @@ import { skipUnlessLinux } from '../support/linux.ts';
 import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-/** Runs a server that is expected to end by itself. */
+/** Runs the program with a command line on which it ends by itself. */
 function run(...commandLine: string[]): { status: number | null; stdout: string; stderr: string } {
-  // The limit is for a server that starts after all, and would serve forever.
+  // The timeout is for a server that starts although it should not.
   return spawnSync(process.execPath, [serverScript, ...commandLine], { encoding: 'utf8', timeout: 20_000 });
 }
 
@@ -26,14 +26,14 @@ const usageErrors: [string[], RegExp][] = [
   [['--default-handler', 'chess'], /^pollywog: --default-handler must be .*, not "chess"\n$/],
 ];
 for (const [words, sentence] of usageErrors) {
-  test(`pollywog ${words.join(' ')} ends with 2 and one sentence`, () => {
+  test(`pollywog ${words.join(' ')} exits with 2 and prints one sentence`, () => {
     const { status, stdout, stderr } = run(...words);
     assert.deepEqual([status, stdout], [2, '']);
     assert.match(stderr, sentence);
   });
 }
 
-test('an answer for which the disk has no room is not done', async t => {
+test('a command whose output does not fit on the disk exits with 1 and says so', async t => {
   if (skipUnlessLinux(t, '/dev/full')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
@@ -51,7 +51,7 @@ test('an answer for which the disk has no room is not done', async t => {
   }
 });
 
-test('--version prints the version of package.json, --help the options', () => {
+test('--version prints the version of package.json, and --help lists the options', () => {
   const about = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   assert.deepEqual(
     [run('--version'), run('-v', '--port', '1')].map(({ status, stdout, stderr }) => [
@@ -69,7 +69,7 @@ test('--version prints the version of package.json, --help the options', () => {
   for (const option of ['--port', '--listen', '--drain-timeout']) assert.ok(help.stdout.includes(option));
 });
 
-test('a port in use ends it with 1 and a sentence that says what to do', async t => {
+test('a server whose port is in use exits with 1 and says what to do', async t => {
   const first = await startServerFor(t);
   const { status, stdout, stderr } = run('-p', `${first.port}`, '--host', '127.0.0.1');
   assert.deepEqual([status, stdout], [1, '']);
@@ -81,8 +81,8 @@ test('a port in use ends it with 1 and a sentence that says what to do', async t
   assert.equal(await first.stop(), 0);
 });
 
-test('an address that is not this machine’s ends it with 1 and a sentence', () => {
-  // TEST-NET-1, RFC 5737: no machine's own.
+test('a server whose address is not this machine’s exits with 1 and says so', () => {
+  // TEST-NET-1 (RFC 5737): no machine has an address from it.
   const { status, stderr } = run('-p', '0', '--host', '192.0.2.1');
   assert.equal(status, 1);
   assert.match(
@@ -91,7 +91,7 @@ test('an address that is not this machine’s ends it with 1 and a sentence', ()
   );
 });
 
-test('defaultconfig prints a file that checkconfig finds good', () => {
+test('checkconfig accepts the file that defaultconfig prints, and names an unknown option', () => {
   const folder = temporaryFolder();
   const file = join(folder, 'pollywog.json');
   const printed = run('defaultconfig');

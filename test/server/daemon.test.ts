@@ -14,14 +14,14 @@ const folder = temporaryFolder();
 const pidFile = join(folder, 'a.pid');
 const logFile = join(folder, 'a.log');
 const places = ['--pid-file', pidFile, '--log-file', logFile];
-// Commands are not the matter here, and would come in where a real server's do.
+// Without a control socket: the default one might belong to a real server.
 process.env['POLLYWOG_CONTROL'] = 'none';
 
 const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 const pidNow = () => Number(read(pidFile));
 
 after(() => {
-  // Whatever a test that failed has left.
+  // A failed test may have left a daemon.
   if (pidNow() > 0) process.kill(pidNow(), 'SIGKILL');
 });
 
@@ -31,13 +31,13 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** The process that is started comes to its end by itself, which is what is waited for here. */
+/** Starts a daemon and waits until the process that started it has exited. */
 function daemon(...options: string[]): Ended {
   const words = [serverScript, '--daemon', ...places, '--host', '127.0.0.1', ...options];
   return spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 60_000 });
 }
 
-/** Sends the signal, and waits until the daemon has removed its file, which is the last it does. */
+/** Sends the signal and waits until the daemon has exited. */
 async function end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   const pid = pidNow();
   process.kill(pid, signal);
@@ -45,12 +45,12 @@ async function end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
 }
 
 function isAlive(pid: number): boolean {
-  // Who is ended, but not waited for yet by its new parent, is a zombie (Z).
+  // A process that has exited is a zombie (Z) until its new parent has waited for it.
   const [, state] = /^\d+ \(.*\) (\w)/s.exec(read(`/proc/${pid}/stat`)) ?? [];
   return state !== undefined && state !== 'Z';
 }
 
-test('it listens when the process that started it ends, in a session of its own, without a terminal', async t => {
+test('a daemon listens before its starter exits, and has a session of its own without a terminal', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const { status, stdout, stderr } = daemon('-p', '0', '-p', '0');
   assert.deepEqual([status, stderr], [0, '']);
@@ -72,7 +72,7 @@ test('it listens when the process that started it ends, in a session of its own,
   assert.match(read(logFile), / draining why=SIGTERM .*\n.* stopped\n$/);
 });
 
-test('a second one says that it runs already, and leaves the first alone', async t => {
+test('a second daemon with the same PID file exits with a sentence and leaves the first one alone', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const first = daemon('-p', '0');
   assert.equal(first.status, 0);
@@ -88,12 +88,12 @@ test('a second one says that it runs already, and leaves the first alone', async
   assert.equal(pidNow(), pid);
   await assertServes(Number(/:(\d+) /.exec(first.stdout)?.[1]));
   await end('SIGKILL');
-  assert.ok(existsSync(pidFile), 'left behind');
-  assert.equal(daemon('-p', '0').status, 0, 'which is no hindrance');
+  assert.ok(existsSync(pidFile), 'the PID file is left behind');
+  assert.equal(daemon('-p', '0').status, 0, 'and does not keep the next daemon from starting');
   await end();
 });
 
-test('of two that start at the same moment, one runs', async t => {
+test('of two daemons that start at the same moment, one runs', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const start = () => {
     const child = spawn(process.execPath, [serverScript, '--daemon', ...places, '-p', '0'], {
@@ -105,7 +105,7 @@ test('of two that start at the same moment, one runs', async t => {
   await end();
 });
 
-test('what keeps it from listening is told by the process that started it', async () => {
+test('the starter reports why the daemon cannot listen', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   const { port } = taken.address() as { port: number };
@@ -151,7 +151,7 @@ test('what keeps it from listening is told by the process that started it', asyn
   }
 });
 
-test('one that dies before it listens is not waited for', () => {
+test('the starter reports a daemon that was killed before it listened', () => {
   const script = join(folder, 'dies.mjs');
   writeFileSync(script, "if (process.send !== undefined) process.kill(process.pid, 'SIGKILL');");
   const { status, stderr } = spawnSync(
@@ -165,7 +165,7 @@ test('one that dies before it listens is not waited for', () => {
   );
 });
 
-test('the file and the environment may ask for it, and it reads both anew', async t => {
+test('the configuration file can ask for a daemon, a reload reads the file again, and the environment overrides it', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const file = join(folder, 'daemon.json');
   const settings = { port: 0, host: '127.0.0.1', 'pid-file': pidFile, 'log-file': logFile };
@@ -184,18 +184,18 @@ test('the file and the environment may ask for it, and it reads both anew', asyn
   assert.equal(spawnSync(process.execPath, command, { env, timeout: 60_000 }).status, 2);
 });
 
-test('a user’s daemon has its files in the user’s folders, which are made', async t => {
+test('a user’s daemon creates its PID file and its log in the user’s state folder', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const home = temporaryFolder();
   const state = join(home, '.local', 'state');
-  // Root's are the system's: who is root becomes someone else.
+  // Root's folders are the system's, so root becomes another user here.
   const isRoot = process.getuid?.() === 0;
   const user = isRoot ? { uid: 65534, gid: 65534 } : {};
   if (isRoot) {
     chmodSync(folder, 0o755);
     chownSync(home, 65534, 65534);
   }
-  // This checkout may be where only its owner can read.
+  // The other user may not be able to read this checkout.
   const root = new URL('../../../', import.meta.url);
   for (const part of ['dist', 'package.json', 'node_modules/minimist']) {
     cpSync(new URL(part, root), join(folder, 'copy', part), { recursive: true });

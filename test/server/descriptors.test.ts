@@ -1,4 +1,4 @@
-/** A server that may open few files: connections leave some for commands. */
+/** A server that may open few files: some descriptors are reserved for commands. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,10 +15,12 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limitOf = { timeout: 60_000 };
 const limit = 120;
-/** What connections get: two listeners, one of them for commands, are counted as well. */
+/** What is left for connections: the two listeners, one of them for commands, count as well. */
 const welcome = limit - reservedDescriptors - 2;
 
-test('the last descriptors are for commands, and the log says so', { timeout: 60_000 }, async t => {
+test('commands work when connections have used up their descriptors, and the log reports it', {
+  timeout: 60_000,
+}, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
@@ -75,7 +77,7 @@ test('the last descriptors are for commands, and the log says so', { timeout: 60
   await assertServes(port);
 });
 
-test('both programs start where few files may be open: they are loaded in parts', limitOf, async t => {
+test('both programs start with a limit of 64 open files', limitOf, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   for (const [script, ...words] of [
     [serverScript, '--version'],
@@ -88,7 +90,7 @@ test('both programs start where few files may be open: they are loaded in parts'
   }
 });
 
-test('a program that cannot be loaded for want of open files says so in a sentence', limitOf, async () => {
+test('a program that cannot be loaded because too many files are open says what to do', limitOf, async () => {
   const module = JSON.stringify(new URL('../../src/options/load.js', import.meta.url).href);
   for (const [code, sentence] of [
     [
@@ -105,7 +107,7 @@ test('a program that cannot be loaded for want of open files says so in a senten
   }
 });
 
-test('silent connections of one address take no descriptors from another one', {
+test('an address gets connections although another one takes all descriptors that it can get', {
   timeout: 60_000,
 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
@@ -128,7 +130,7 @@ test('silent connections of one address take no descriptors from another one', {
   };
   for (let round = 0; round < 20; round++) {
     for (let i = 0; i < 20; i++) open('127.0.0.1');
-    // It comes behind them, and is served while they are accepted.
+    // This client connects after them and is served while they are accepted.
     const client = open('127.0.0.2');
     client.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
     assert.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 /);

@@ -13,7 +13,7 @@ const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
 
 for (const sockets of ['auto', 'stream']) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`${signal} sends 1001 to everyone, and ends with 0 when they have gone (--sockets ${sockets})`, async t => {
+    test(`after ${signal} the server closes all connections with 1001 and exits with 0 (--sockets ${sockets})`, async t => {
       const server = await startServerFor(
         t,
         '--sockets',
@@ -39,7 +39,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   }
 
-  test(`those who never answer are not waited for beyond the drain timeout (--sockets ${sockets})`, async t => {
+  test(`the server exits after the drain timeout, even if connections are still open (--sockets ${sockets})`, async t => {
     const server = await startServerFor(
       t,
       '--sockets',
@@ -64,7 +64,7 @@ for (const sockets of ['auto', 'stream']) {
     mute.destroy();
   });
 
-  test(`whoever is in the middle of a handshake is shown out, and who comes later not let in (--sockets ${sockets})`, async t => {
+  test(`a draining server closes unfinished handshakes and accepts no new connection (--sockets ${sockets})`, async t => {
     const server = await startServerFor(
       t,
       '--sockets',
@@ -85,13 +85,13 @@ for (const sockets of ['auto', 'stream']) {
     half.end();
     await assert.rejects(connectTcp(server.port), { code: 'ECONNREFUSED' });
     staying.send(frame(opcode.text, 'too late'), closeFrame(1001));
-    assert.deepEqual(await staying.remainingFrames(), [], 'no message is answered any more');
+    assert.deepEqual(await staying.remainingFrames(), [], 'messages are no longer answered');
     await staying.end();
     assert.equal(await server.exited, 0);
   });
 }
 
-test('a second signal ends it at once, with 1', async t => {
+test('a second signal ends the server at once, with exit code 1', async t => {
   const server = await startServerFor(t, '--drain-timeout', '0', '--close-timeout', '0');
   const silent = await connectRaw(server.port);
   server.child.kill('SIGTERM');
@@ -101,7 +101,7 @@ test('a second signal ends it at once, with 1', async t => {
   silent.destroy();
 });
 
-test('with nobody there it ends at once', async t => {
+test('a server without connections stops as soon as it drains', async t => {
   const server = await startServerFor(t, '--drain-timeout', '0', '--close-timeout', '0');
   assert.equal(await server.stop(), 0);
   assert.deepEqual(
@@ -110,18 +110,18 @@ test('with nobody there it ends at once', async t => {
   );
 });
 
-test('a signal right behind the first ready line already drains', async t => {
+test('a SIGTERM right after the first of several ready lines drains the server', async t => {
   for (let i = 0; i < 5; i++) {
     const server = await startServerFor(t, '-p', '0', '-p', '0', '-p', '0', '-p', '0');
     assert.equal(await server.stop(), 0);
   }
 });
 
-test('a log that nobody reads does not keep it from ending', async t => {
+test('the server exits even if nothing reads its log', async t => {
   const server = await startServerFor(t, '--trace');
   server.child.stderr!.pause();
   const client = await connectRaw(server.port, { path: '/echo' });
-  // Each frame is a line: more than a pipe holds.
+  // Each frame is a line of the log: more than fits in the pipe.
   const total = 3000;
   client.send(...Array.from({ length: total }, () => frame(opcode.text, 'x')));
   for (let i = 0; i < total; i++) await client.nextFrame();
@@ -132,12 +132,12 @@ test('a log that nobody reads does not keep it from ending', async t => {
   server.child.stderr!.resume();
 });
 
-test('what commands said is read to its end, though it is more than a pipe holds', async () => {
+test('the server writes all output of its commands before it exits, even more than fits in a pipe', async () => {
   const commandLine = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--stdin'];
   const child = spawn(process.execPath, [serverScript, ...commandLine], { stdio: 'pipe' });
   const commands = 1000;
   child.stdin.end(`${'info --json\n'.repeat(commands)}stop\n`);
-  // Only then is it read.
+  // Nothing reads stdout until the server has stopped.
   for await (const line of createInterface(child.stderr)) if (line.includes(' stopped')) break;
   let said = '';
   for await (const text of child.stdout.setEncoding('utf8')) said += text;

@@ -1,4 +1,4 @@
-/** Every file that a reload reads may come through links that are switched, as those of a mounted volume in Kubernetes. */
+/** Files behind links that are switched, as in a volume that Kubernetes mounts: a reload reads the new version. */
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const at = (name: string) => join(folder, name);
 const certificates = { one: makeCertificate('one'), two: makeCertificate('two') };
 const token = (name: string) => `the-token-of-version-${name}`;
 
-/** Writes the next version of the volume, switches `..data` to it, and removes the one before. */
+/** Writes the next version of the volume, switches the link `..data` to it, and removes the version before. */
 function mount(name: 'one' | 'two', before?: string): void {
   const into = at(`..2026_${name}`);
   mkdirSync(join(into, 'handlers'), { recursive: true });
@@ -35,7 +35,7 @@ function mount(name: 'one' | 'two', before?: string): void {
   if (before !== undefined) rmSync(at(`..2026_${before}`), { recursive: true });
 }
 
-test('configuration, token, certificates and handlers of a switched volume', async t => {
+test('a reload takes the configuration, token, certificates and handlers of a switched volume', async t => {
   mount('one');
   for (const name of ['pollywog.json', 'token', 'tls.crt', 'tls.key', 'handlers'])
     symlinkSync(`..data/${name}`, at(name));
@@ -64,7 +64,7 @@ test('configuration, token, certificates and handlers of a switched volume', asy
   assert.match(String(nextSaid), /two/);
 });
 
-test('a certificate and its key are of one version, though the link is switched while they are read', async () => {
+test('a certificate and its key are read from the same version, even if the link is switched meanwhile', async () => {
   const into = (name: string) => at(`pair-${name}`);
   for (const [name, { cert, key }] of Object.entries(certificates)) {
     mkdirSync(into(name));
@@ -79,7 +79,7 @@ test('a certificate and its key are of one version, though the link is switched 
   const files = ['--tls-cert', at('pair/tls.crt'), '--tls-key', at('pair/tls.key')];
   const server = newFakeServer('--log-level', 'error', ...files);
   await openTls(server);
-  // At each step of what is read.
+  // Switches the link at each step of the reading.
   for (let steps = 0; steps < 60; steps++) {
     const prepared = server.reloadables[0]!.prepare(server.configuration);
     for (let step = 0; step < steps; step++) await new Promise(setImmediate);

@@ -18,7 +18,7 @@ interface Started {
   end(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Starts a server and waits for as many ready lines as it is to have. */
+/** Starts a server and waits for its ready lines. */
 async function start(lineCount: number, ...commandLine: string[]): Promise<Started> {
   const child = spawn(process.execPath, [serverScript, ...commandLine], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -31,7 +31,7 @@ async function start(lineCount: number, ...commandLine: string[]): Promise<Start
     lines.push(line);
     if (lines.length === lineCount) break;
   }
-  assert.equal(lines.length, lineCount, `it said only ${JSON.stringify(lines)}`);
+  assert.equal(lines.length, lineCount, `it printed only ${JSON.stringify(lines)}`);
   return {
     lines,
     async end(signal = 'SIGTERM') {
@@ -55,7 +55,7 @@ async function statusAt(path: string): Promise<string> {
   return bytes.toString('latin1').split('\r\n')[0];
 }
 
-test('each listener has its ready line: as text, where and who', async () => {
+test('each listener has a ready line with its URL and the process id', async () => {
   const server = await start(2, '-p', '0', '-p', '0', '--host', '127.0.0.1', ...quiet);
   const ports = server.lines.map(line => {
     assert.match(line, /^pollywog listens on http:\/\/127\.0\.0\.1:\d+ \(pid \d+\)$/);
@@ -66,7 +66,7 @@ test('each listener has its ready line: as text, where and who', async () => {
   assert.equal(await server.end(), 0);
 });
 
-test('each listener has its ready line: as JSON, a Unix socket’s without a port', async () => {
+test('with --log-format json each listener has a ready line as JSON, without a port for a Unix socket', async () => {
   const path = join(folder, 'ready.sock');
   const server = await start(
     2,
@@ -87,10 +87,10 @@ test('each listener has its ready line: as JSON, a Unix socket’s without a por
   await assertServes(tcp.port);
   assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(await server.end(), 0);
-  assert.equal(existsSync(path), false, 'it takes its socket away with it');
+  assert.equal(existsSync(path), false, 'the server removes its socket file');
 });
 
-test('--host and --listen tcp:// take IPv6', async () => {
+test('--host and --listen tcp:// accept IPv6 addresses', async () => {
   const server = await start(2, '-p', '0', '--host', '::1', '--listen', 'tcp://[::1]:0', ...quiet);
   for (const line of server.lines) {
     assert.match(line, /^pollywog listens on http:\/\/\[::1\]:\d+ /);
@@ -100,7 +100,7 @@ test('--host and --listen tcp:// take IPv6', async () => {
   assert.equal(await server.end(), 0);
 });
 
-test('without --host it listens on every interface, IPv4 and IPv6', async () => {
+test('without --host the server listens on every interface over IPv4 and IPv6', async () => {
   const server = await start(1, '-p', '0', ...quiet);
   assert.match(
     server.lines[0]!,
@@ -111,7 +111,7 @@ test('without --host it listens on every interface, IPv4 and IPv6', async () => 
   assert.equal(await server.end(), 0);
 });
 
-test('a socket file that a killed server left behind is replaced; one that lives is not', async () => {
+test('the server replaces a socket file without a listener, and refuses one that is in use', async () => {
   const path = join(folder, 'stale.sock');
   const listen = ['--listen', `unix:${path}`, ...quiet];
   const killed = await start(1, ...listen);
@@ -139,7 +139,7 @@ test('a socket file that a killed server left behind is replaced; one that lives
   assert.equal(await server.end(), 0);
 });
 
-test('a file that is no socket is left as it is', () => {
+test('the server refuses to replace a file that is no socket', () => {
   const path = join(folder, 'notes.txt');
   writeFileSync(path, 'dear diary');
   const ended = spawnSync(process.execPath, [serverScript, '--listen', `unix:${path}`], {
@@ -151,7 +151,7 @@ test('a file that is no socket is left as it is', () => {
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
 });
 
-test('a folder that is not there is no matter of permission', () => {
+test('a missing folder is reported as missing, not as a lack of permission', () => {
   const path = join(folder, 'missing', 'a.sock');
   for (const [option, value] of [
     ['--listen', `unix:${path}`],
@@ -170,7 +170,7 @@ test('a folder that is not there is no matter of permission', () => {
   }
 });
 
-test('a Unix socket has the mode and the group that its URL says, from the start', async () => {
+test('a Unix socket has the mode and the group of its URL', async () => {
   const path = join(folder, 'shared.sock');
   const gid = process.getgid!();
   for (const [query, mode] of [
@@ -187,7 +187,7 @@ test('a Unix socket has the mode and the group that its URL says, from the start
   }
 });
 
-test('what is wrong with the query of a listener’s URL is said, with the name that is near', () => {
+test('an error in the query of a listener’s URL is reported, with the nearest name', () => {
   const path = join(folder, 'query.sock');
   for (const [query, status, sentence] of [
     ['mod=660', 2, /^pollywog: --listen: a listener has no parameter "mod"; did you mean mode\?\n$/],

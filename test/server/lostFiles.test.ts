@@ -1,4 +1,4 @@
-/** Files by which a server is reached or known are removed while it runs: a reload puts them back, and takes nobody's place. */
+/** A reload restores socket files and PID files that were removed, unless another server has taken their place. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import {
@@ -41,7 +41,7 @@ async function startWithControl(t: Test, control: string, ...options: string[]):
   return server;
 }
 
-/** @returns what the log says of it */
+/** @returns the log's entry for the reload */
 async function reload(server: ServerProcess): Promise<string> {
   const reloads = () => server.logged().filter(({ event }) => /^reload(ed| failed)$/.test(String(event)));
   const before = reloads().length;
@@ -61,7 +61,7 @@ async function statusAt(path: string): Promise<string> {
   return bytes.toString('latin1').split('\r\n')[0];
 }
 
-test('the control socket is made again, for its user alone', async t => {
+test('a reload makes a removed control socket again, for its user only', async t => {
   const path = join(temporaryFolder(), 'control.sock');
   const server = await startWithControl(t, path);
   for (let count = 0; count < 3; count++) {
@@ -73,10 +73,10 @@ test('the control socket is made again, for its user alone', async t => {
     assert.equal(statSync(path).mode & 0o777, 0o600);
   }
   assert.equal(await server.stop(), 0);
-  assert.ok(!existsSync(path), 'it is removed at the end');
+  assert.ok(!existsSync(path), 'the server removes it when it stops');
 });
 
-test('it is made again even by a reload that fails', async t => {
+test('a reload that fails makes the control socket again, too', async t => {
   const folder = temporaryFolder();
   const path = join(folder, 'control.sock');
   mkdirSync(join(folder, 'handlers'));
@@ -87,7 +87,7 @@ test('it is made again even by a reload that fails', async t => {
   assert.equal(await isReached(path), true);
 });
 
-test('so is the folder that it has by default', async () => {
+test('a reload makes the control socket’s default folder again', async () => {
   const controlPath = join(temporaryFolder(), 'state/pollywog/control.sock');
   const server = newFakeServer('--control', 'auto', '--log-level', 'error');
   await openControl(server, { controlPath, pidFile: '', logFile: '', configFiles: [] }, echoWire);
@@ -101,7 +101,7 @@ test('so is the folder that it has by default', async () => {
   listeners[0]!.close();
 });
 
-test('a server that did without its usual place takes it when it is free, and says nothing before', async () => {
+test('a server that started without a control socket takes the default place when it becomes free', async () => {
   const controlPath = join(temporaryFolder(), 'control.sock');
   const usual = { controlPath, pidFile: '', logFile: '', configFiles: [] };
   const open = async () => {
@@ -119,7 +119,7 @@ test('a server that did without its usual place takes it when it is free, and sa
   (listenerOf(second) as Listener).close();
 });
 
-test('a socket for clients is made again; who is connected notices nothing', async t => {
+test('a reload makes a removed client socket again, and connected clients notice nothing', async t => {
   const path = join(temporaryFolder(), 'public.sock');
   const server = await startServerFor(t, '--listen', `unix:${path}?mode=620`);
   const client = await connectRaw(server.port, { path: '/echo' });
@@ -131,7 +131,7 @@ test('a socket for clients is made again; who is connected notices nothing', asy
   client.destroy();
 });
 
-test('a link on the way is switched: the socket is where it leads to now', async t => {
+test('after a link in its path was switched, a reload puts the control socket where the link leads now', async t => {
   const folder = temporaryFolder();
   for (const name of ['a', 'b']) mkdirSync(join(folder, name));
   symlinkSync('a', join(folder, 'run'));
@@ -143,7 +143,7 @@ test('a link on the way is switched: the socket is where it leads to now', async
   assert.equal(await isReached(join(folder, 'b/control.sock')), true);
 });
 
-test('the place of another server is not taken, neither by a reload nor by the end', async t => {
+test('neither a reload nor a stop removes the socket of another server', async t => {
   const path = join(temporaryFolder(), 'control.sock');
   const first = await startWithControl(t, path);
   const third = await startWithControl(t, `${path}.3`);
@@ -156,14 +156,14 @@ test('the place of another server is not taken, neither by a reload nor by the e
   assert.equal(lstatSync(path).ino, ino);
   assert.equal(await isReached(path), true);
   await second.kill();
-  // What a killed server leaves behind is nobody's.
+  // A socket file that a killed server left behind may be replaced.
   unlinkSync(`${path}.3`);
   renameSync(path, `${path}.3`);
   assert.equal(await reload(third), `unix:${path}.3 is listened on again`);
   assert.equal(await isReached(`${path}.3`), true);
 });
 
-test('a file that is no socket is left alone, and the next reload tries again', async t => {
+test('a reload leaves a file that is no socket alone, and the next reload tries again', async t => {
   const path = join(temporaryFolder(), 'control.sock');
   const server = await startWithControl(t, path);
   unlinkSync(path);
@@ -182,7 +182,7 @@ test('a file that is no socket is left alone, and the next reload tries again', 
   await assertServes(server.port);
 });
 
-test('the PID file is written again, and still keeps a second server away', async t => {
+test('a reload writes a removed PID file again, and it still keeps a second server away', async t => {
   const path = join(temporaryFolder(), 'a.pid');
   const server = await startServerFor(t, '--pid-file', path);
   const written = `${path} has the process id again`;
@@ -198,10 +198,10 @@ test('the PID file is written again, and still keeps a second server away', asyn
     new RegExp(`runs already \\(pid ${server.pid}`),
   );
   assert.equal(await server.stop(), 0);
-  assert.ok(!existsSync(path), 'it is removed at the end');
+  assert.ok(!existsSync(path), 'the server removes it when it stops');
 });
 
-test("another server's PID file is left to it, and so is a file of something else", async t => {
+test('a reload leaves another server’s PID file and any other file alone', async t => {
   const folder = temporaryFolder();
   const path = join(folder, 'a.pid');
   const first = await startServerFor(t, '--pid-file', path);
@@ -219,7 +219,7 @@ test("another server's PID file is left to it, and so is a file of something els
   assert.equal(readFileSync(path, 'utf8'), 'a letter');
 });
 
-test('the log goes to the file that its path leads to now', async t => {
+test('after a reload the log goes to the file that its path leads to now', async t => {
   const folder = temporaryFolder();
   for (const name of ['a', 'b']) mkdirSync(join(folder, name));
   symlinkSync('a', join(folder, 'logs'));

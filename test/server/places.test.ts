@@ -1,4 +1,4 @@
-/** Places run short: strangers that say nothing, and one address that wants them all. */
+/** A full server: silent connections, and one address that opens too many. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -9,7 +9,7 @@ import { ask, openPolled } from '../support/pollClient.ts';
 import { connectRaw, type RawClient, tryRaw } from '../support/rawClient.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 
-/** The header of a proxy that speaks for this address. */
+/** The PROXY header with which a proxy reports this address. */
 const proxied = (address: string) => Buffer.from(`PROXY TCP4 ${address} 192.0.2.1 56324 443\r\n`);
 
 const patience = { timeout: 60_000 };
@@ -22,7 +22,7 @@ async function connectFrom(address: string, port: number): Promise<Socket> {
   return socket;
 }
 
-/** A WebSocket client of its own address, which the server learns from a proxy. */
+/** Connects a client for which a proxy reports this address. */
 function statusOf(port: number, address: string): Promise<RawClient> {
   return tryRaw(port, { path: '/echo', headers: { 'X-Forwarded-For': address } });
 }
@@ -31,7 +31,7 @@ function told(server: ServerProcess, event: string): Record<string, unknown>[] {
   return server.logged().filter(entry => entry['event'] === event);
 }
 
-test('silent connections of one address keep no other address out', patience, async t => {
+test('silent connections of one address do not keep another address out', patience, async t => {
   const server = await startServerFor(t, '--max-connections', '100', '--handshake-timeout', '0');
   const silent = await Promise.all(Array.from({ length: 164 }, () => connectFrom('127.0.0.1', server.port)));
   for (let i = 0; i < 40; i++) {
@@ -43,26 +43,30 @@ test('silent connections of one address keep no other address out', patience, as
   for (const socket of silent) socket.destroy();
 });
 
-test('silent connections of many addresses keep nobody out, and clients stay', patience, async t => {
-  const server = await startServerFor(t, '--max-connections', '100', '--handshake-timeout', '0');
-  const clients = await Promise.all(
-    Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/echo' })),
-  );
-  const silent = await Promise.all(
-    Array.from({ length: 300 }, (_, at) => connectFrom(`127.0.1.${at % 10}`, server.port)),
-  );
-  for (let i = 0; i < 20; i++) {
-    const client = await connectRaw(server.port, { path: '/echo' });
-    await roundTrip(client);
-    client.destroy();
-  }
-  for (const client of clients) await roundTrip(client);
-  assert.equal(told(server, 'out of places').length, 1);
-  for (const socket of [...silent, ...clients]) socket.destroy();
-});
+test(
+  'silent connections of many addresses neither keep new clients out nor replace connected ones',
+  patience,
+  async t => {
+    const server = await startServerFor(t, '--max-connections', '100', '--handshake-timeout', '0');
+    const clients = await Promise.all(
+      Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/echo' })),
+    );
+    const silent = await Promise.all(
+      Array.from({ length: 300 }, (_, at) => connectFrom(`127.0.1.${at % 10}`, server.port)),
+    );
+    for (let i = 0; i < 20; i++) {
+      const client = await connectRaw(server.port, { path: '/echo' });
+      await roundTrip(client);
+      client.destroy();
+    }
+    for (const client of clients) await roundTrip(client);
+    assert.equal(told(server, 'out of places').length, 1);
+    for (const socket of [...silent, ...clients]) socket.destroy();
+  },
+);
 
 test(
-  'one address gets half of the places; the reason names the option, the log a remedy',
+  'one address gets half of the connections; the refusal names the option, and the log a remedy',
   patience,
   async t => {
     const server = await startServerFor(t, '--max-connections', '20');
@@ -79,7 +83,7 @@ test(
       /^\* your address \(127\.0\.0\.1\) has 10 connections already/,
     );
     const [entry, ...more] = told(server, limit);
-    assert.deepEqual(more, [], 'the log says so once');
+    assert.deepEqual(more, [], 'the log reports it once');
     assert.equal(entry?.['address'], '127.0.0.1');
     assert.match(String(entry?.['remedy']), /--trust-proxy.*--max-per-address/);
     await clients.pop()!.end();
@@ -90,20 +94,24 @@ test(
   },
 );
 
-test('sessions over HTTP count without an open socket, until they end', patience, async t => {
-  const { port } = await startServerFor(t, '--max-per-address', '5');
-  const sessions: string[] = [];
-  for (let i = 0; i < 5; i++) sessions.push(await openPolled(port, 'broadcast'));
-  assert.equal((await ask(port, 'POST', '/poll/echo')).status, 429);
-  const late = await tryRaw(port);
-  assert.equal(late.status, 429);
-  late.destroy();
-  assert.equal((await ask(port, 'DELETE', sessions[0]!)).status, 204);
-  await openPolled(port, 'echo');
-});
+test(
+  'polling sessions count towards the limit until they end, although they keep no socket open',
+  patience,
+  async t => {
+    const { port } = await startServerFor(t, '--max-per-address', '5');
+    const sessions: string[] = [];
+    for (let i = 0; i < 5; i++) sessions.push(await openPolled(port, 'broadcast'));
+    assert.equal((await ask(port, 'POST', '/poll/echo')).status, 429);
+    const late = await tryRaw(port);
+    assert.equal(late.status, 429);
+    late.destroy();
+    assert.equal((await ask(port, 'DELETE', sessions[0]!)).status, 204);
+    await openPolled(port, 'echo');
+  },
+);
 
 test(
-  'behind a trusted proxy each client has its own share, however the proxy names it',
+  'behind a trusted proxy each client address has its own limit, however the proxy reports it',
   patience,
   async t => {
     const { port } = await startServerFor(t, '--trust-proxy', '127.0.0.1', '--max-per-address', '2');
@@ -128,7 +136,7 @@ test(
       late.map(({ status }) => status),
       late.map(() => 429),
     );
-    // The proxy itself has no limit: it may check as often as it likes.
+    // The proxy itself has no limit, for example for its health checks.
     const checks = await Promise.all(Array.from({ length: 20 }, () => connectFrom('127.0.0.1', port)));
     clients.push(await statusOf(port, '198.51.100.1'));
     assert.equal(clients.at(-1)!.status, 101);

@@ -1,4 +1,4 @@
-/** SIGHUP: the configuration is read again, and nobody notices who is connected. */
+/** SIGHUP: the server reads its configuration again and keeps its connections. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 const folder = temporaryFolder();
 const path = join(folder, 'pollywog.json');
 
-/** In one piece: a server that reads it meanwhile sees the one or the other. */
+/** Replaces the file in one step, so that the server reads the old one or the new one. */
 function write(settings: unknown): void {
   writeFileSync(`${path}.new`, typeof settings === 'string' ? settings : JSON.stringify(settings));
   renameSync(`${path}.new`, path);
@@ -24,7 +24,7 @@ function write(settings: unknown): void {
 
 const isAbout = (event: unknown) => event === 'reloaded' || event === 'reload failed';
 
-/** @returns what the log says of it */
+/** @returns the log's entry for the reload */
 async function reload(server: ServerProcess): Promise<Record<string, unknown>> {
   const reloads = () => server.logged().filter(({ event }) => isAbout(event));
   const before = reloads().length;
@@ -33,7 +33,7 @@ async function reload(server: ServerProcess): Promise<Record<string, unknown>> {
   return reloads()[before]!;
 }
 
-test('what is in the file now holds from now on', async t => {
+test('a reload applies the settings that have changed in the file', async t => {
   write({ 'no-self': true, history: 100 });
   const server = await startServerFor(t, '--config', path);
   const client = await connectRaw(server.port, { path: '/broadcast' });
@@ -46,11 +46,11 @@ test('what is in the file now holds from now on', async t => {
   assert.equal(
     entry['changed'],
     'default echo → broadcast; no-self true → false; max-message 16MB → 1KB',
-    'the command line’s port comes first, so the file’s is no change',
+    'the port of the command line has precedence, so the port of the file is no change',
   );
   await roundTrip(client, 'to me, too');
   assert.equal((await other.nextFrame())?.payload.toString(), 'to me, too');
-  // Who is connected keeps the bound it came with; who comes has the new one.
+  // Connected clients keep their limit; new ones get the new limit.
   client.send(frame(opcode.text, 'x'.repeat(2000)));
   assert.equal((await client.nextFrame())?.payload.length, 2000);
   const late = await connectRaw(server.port, { path: '/echo' });
@@ -61,7 +61,7 @@ test('what is in the file now holds from now on', async t => {
   other.destroy();
 });
 
-test('what cannot be, changes nothing, and the reason is in the log', async t => {
+test('a reload that fails changes nothing and logs the reason', async t => {
   write({ 'max-header': '1KB' });
   const server = await startServerFor(t, '--config', path);
   for (const [settings, reason] of [
@@ -81,7 +81,7 @@ test('what cannot be, changes nothing, and the reason is in the log', async t =>
   assert.deepEqual([changed, needsRestart], ['nothing', `data memory → ${folder}`]);
 });
 
-test('rooms forget what is too much for the new bound', async t => {
+test('a reload with a smaller history shortens the histories of rooms', async t => {
   write({ history: 10 });
   const server = await startServerFor(t, '--config', path);
   const ada = await connectTerminal(server.port, 'ada');
@@ -100,7 +100,7 @@ test('rooms forget what is too much for the new bound', async t => {
   bob.socket.destroy();
 });
 
-test('the log’s level, format and file follow; the file is opened anew', async t => {
+test('a reload applies the log’s level and file, and opens a file that was moved again', async t => {
   const log = join(folder, 'a.log');
   write({ 'log-level': 'debug' });
   const server = await startServerFor(t, '--config', path);
@@ -112,7 +112,7 @@ test('the log’s level, format and file follow; the file is opened anew', async
   renameSync(log, `${log}.1`);
   server.child.kill('SIGHUP');
   while (!read(log).includes('reloaded')) await assertServes(server.port);
-  assert.equal(read(log).split('\n').length, 2, 'only what came after it was put aside');
+  assert.equal(read(log).split('\n').length, 2, 'only the entries since the file was moved');
   assert.equal(await server.stop(), 0);
   assert.match(read(log), /"event":"stopped"/);
 });
@@ -159,7 +159,7 @@ test('100 reloads under load lose no connection, no message and no descriptor', 
   for (const client of clients) await client.end();
 });
 
-test('a storm of SIGHUPs is answered by as many reloads as are needed', async t => {
+test('the server survives 200 SIGHUPs at once and applies the last settings', async t => {
   write({});
   const server = await startServerFor(t, '--config', path);
   write({ 'max-message': '1KB' });
@@ -170,10 +170,10 @@ test('a storm of SIGHUPs is answered by as many reloads as are needed', async t 
   assert.ok(server.logged().some(({ changed }) => changed === 'max-message 16MB → 1KB'));
 });
 
-test('a SIGHUP while the server is being started is obeyed when it is there', async t => {
+test('a SIGHUP during the start causes a reload once the server runs', async t => {
   const handlers = temporaryFolder();
   const done = join(folder, 'asked');
-  // A module is tried in a child of the server's first: that is when it asks.
+  // The server first tries a module in a child process, which sends the signal.
   const source = [
     "import { existsSync, writeFileSync } from 'node:fs';",
     `if (!existsSync('${done}')) process.kill(process.ppid, 'SIGHUP');`,

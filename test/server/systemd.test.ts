@@ -1,4 +1,4 @@
-/** A small program in the part of systemd: it passes sockets that listen, and is told how it goes. */
+/** systemd's socket activation and notifications, with a small program in the part of systemd. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,15 +17,15 @@ const folder = temporaryFolder();
 
 interface Started {
   readonly child: ChildProcess;
-  /** Its next ready line. */
+  /** The server's next ready line. */
   next(): Promise<{ readonly url: string; readonly port?: number }>;
   readonly exited: Promise<number | null>;
   stop(): Promise<number | null>;
 }
 
 /**
- * Listens at the places that come before `--` (a port of 127.0.0.1, or a path), puts them where descriptors 3 and on are, and
- * becomes what comes after it. `{pid}` in the environment is its process id, and so that of the server.
+ * Listens on the ports of 127.0.0.1 and the paths before `--`, passes the sockets from descriptor 3 on, and executes the
+ * command behind it. `{pid}` in the environment becomes the process id, which is also the server's.
  */
 const activator = `import os, socket, sys
 end = sys.argv.index('--')
@@ -69,7 +69,7 @@ function start(places: readonly string[], env: NodeJS.ProcessEnv, ...options: st
 
 const loopback = ['--host', '127.0.0.1'];
 
-test('sockets that were passed are listened at, and the usual port is not', async () => {
+test('the server listens on passed sockets instead of the default port', async () => {
   const path = join(folder, 'a.sock');
   const server = start(['0', path], { LISTEN_FDS: '2', LISTEN_PID: '{pid}' });
   const [tcp, unix] = [await server.next(), await server.next()];
@@ -81,10 +81,10 @@ test('sockets that were passed are listened at, and the usual port is not', asyn
   assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 101 /);
   socket.destroy();
   assert.equal(await server.stop(), 0);
-  assert.ok(existsSync(path), 'it is systemd that made it, and that removes it');
+  assert.ok(existsSync(path), 'the server leaves the socket file to systemd');
 });
 
-test('besides them, it listens where it is told to', async () => {
+test('the server listens on passed sockets and on the ports of its options', async () => {
   const env = { LISTEN_FDS: '1', LISTEN_PID: '{pid}' };
   const server = start([join(folder, 'b.sock')], env, '-p', '0', ...loopback);
   const ready = [await server.next(), await server.next()];
@@ -94,14 +94,14 @@ test('besides them, it listens where it is told to', async () => {
   assert.equal(await server.stop(), 0);
 });
 
-test('those that are meant for another process are left alone', async () => {
+test('sockets with another process id in LISTEN_PID are ignored', async () => {
   const env = { LISTEN_FDS: '1', LISTEN_PID: '1' };
   const server = start([join(folder, 'c.sock')], env, '-p', '0', ...loopback);
   assert.match((await server.next()).url, /^ws:/);
   assert.equal(await server.stop(), 0);
 });
 
-test('--listen fd:3 takes one that anybody passes; one that is no such socket is refused', async () => {
+test('--listen fd:N takes any listening socket, and other descriptors are refused', async () => {
   const server = start(['0'], {}, '--listen', 'fd:3');
   await assertServes((await server.next()).port!);
   assert.equal(await server.stop(), 0);
@@ -117,14 +117,14 @@ test('--listen fd:3 takes one that anybody passes; one that is no such socket is
   }
 });
 
-test('what is no number of sockets is refused', async () => {
+test('a LISTEN_FDS that is not a number is refused', async () => {
   const server = start([], { LISTEN_FDS: 'two', LISTEN_PID: '{pid}' });
   const [said] = await once(server.child.stderr!.setEncoding('utf8'), 'data');
   assert.equal(said, 'pollywog: LISTEN_FDS must be a number of sockets, not "two"\n');
   assert.equal(await server.exited, 2);
 });
 
-/** Prints each datagram that comes to the socket, as one line. */
+/** Prints each datagram that arrives at the socket as one line. */
 const receiver = `import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
@@ -133,13 +133,13 @@ while True:
     print(s.recv(65536).decode().replace('\\n', ' '), flush=True)
 `;
 
-test('systemd is told when it is ready, reloads and stops', async t => {
+test('the server notifies systemd when it is ready, reloads and stops', async t => {
   if (skipUnlessLinux(t, 'systemd')) return;
   const path = join(folder, 'notify.sock');
   const systemd = spawn('/usr/bin/python3', ['-c', receiver, path], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => systemd.kill('SIGKILL'));
   const told = createInterface(systemd.stdout)[Symbol.asyncIterator]();
-  /** What is said beside, such as systemd-notify's own barrier, is passed over. */
+  /** Ignores other notifications, such as the barrier of systemd-notify. */
   const untilTold = async (words: RegExp): Promise<string> => {
     for (;;) {
       const { value, done } = await told.next();
