@@ -77,9 +77,9 @@ async function serve(): Promise<number> {
   const secure = await openTls(server);
   const greeter = () => modules.greeter;
   const firstWires = {
-    shared: newDetectWire(wires, http, { wire: greeter, isAtOnce: false }, secure),
-    lines: newDetectWire(wires, http, { wire: () => lines, isAtOnce: true }, secure),
-    greet: newDetectWire(wires, http, { wire: greeter, isAtOnce: true }, secure),
+    shared: newDetectWire(wires, http, { wire: greeter, isImmediate: false }, secure),
+    lines: newDetectWire(wires, http, { wire: () => lines, isImmediate: true }, secure),
+    greet: newDetectWire(wires, http, { wire: greeter, isImmediate: true }, secure),
   };
   warnOfGreetings(configuration, modules.greeter !== undefined);
 

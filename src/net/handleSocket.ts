@@ -1,11 +1,10 @@
 /**
- * A socket on Node's bare handle: the object that `net.Socket` itself stands on, without the two streams in between.
+ * A socket on Node's bare handle: the native object beneath `net.Socket`, without the streams.
  *
- * This is the one place that uses what Node does not document: `process.binding`, and the methods of a TCP or pipe
- * handle. All sockets read into the same memory, and a write that the system takes at once allocates nothing but a view;
- * a connection takes a fraction of the memory and of the time to open. `isUsableHandle` looks whether everything is
- * there and shaped as expected; where it is not, or on request (`--sockets stream`), streamSocket.ts does the same with
- * what Node documents.
+ * Only this file uses undocumented parts of Node: `process.binding`, and the methods of a TCP or pipe handle. All sockets
+ * read into the same buffer, and a write that the system accepts at once allocates nothing but a view, so a connection opens
+ * faster and takes a fraction of the memory. If `isUsableHandle` finds a handle of another shape, or with
+ * `--sockets stream`, streamSocket.ts does the same with Node's documented API.
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
@@ -20,12 +19,12 @@ import { ioArena } from '../protocol/websocket/mask.ts';
 
 interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void;
-  /** Whose write it is, and what the system still reads from, which must not be collected. */
+  /** The writer, and the bytes that the system still reads, which must not be garbage-collected. */
   socket: HandleSocket | undefined;
   bytes: Uint8Array | Uint8Array[] | undefined;
 }
 
-/** Node's `TCP` or `Pipe`, as an accepted connection comes. A number returned is 0, or a negative system error number. */
+/** Node's `TCP` or `Pipe` of an accepted connection. Methods return 0, or a negative system error number. */
 export interface SocketHandle {
   socket: HandleSocket;
   onread: (this: SocketHandle) => void;
@@ -46,7 +45,7 @@ export interface SocketHandle {
 interface StreamBinding {
   WriteWrap: new () => WriteRequest;
   ShutdownWrap: new () => { oncomplete: () => void };
-  /** How the last call went, at the indexes that follow. */
+  /** The results of the last call, at the indexes below. */
   streamBaseState: Int32Array;
   kReadBytesOrError: number;
   kLastWriteWasAsync: number;
@@ -71,10 +70,10 @@ function loadBinding(): StreamBinding | undefined {
 const binding = loadBinding();
 const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close'];
 
-/** What the last one that was found fit was made from: all of a kind are alike. */
+/** The prototype of the last handle that passed `isUsableHandle`: the check runs once for each kind of handle. */
 let checkedPrototype: unknown;
 
-/** Whether an accepted handle is one that a `HandleSocket` can be made of. */
+/** Whether an accepted handle has all the methods that `HandleSocket` calls. */
 export function isUsableHandle(handle: unknown): handle is SocketHandle {
   if (binding === undefined || typeof handle !== 'object' || handle === null) return false;
   const kind = Object.getPrototypeOf(handle);
@@ -84,11 +83,11 @@ export function isUsableHandle(handle: unknown): handle is SocketHandle {
   return isFit;
 }
 
-// Where there is no binding, no HandleSocket is ever made.
+// Without the binding, `isUsableHandle` accepts no handle.
 const { WriteWrap, ShutdownWrap, streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = (binding ??
   {}) as StreamBinding;
 
-/** Where every socket reads to. The system is given its address, so it must not be collected. */
+/** The buffer that every socket reads into. The system has its address, so it must not be garbage-collected. */
 const readBuffer = ioArena.subarray(0, landingSize);
 
 function onRead(this: SocketHandle): void {
@@ -105,13 +104,13 @@ function onRead(this: SocketHandle): void {
   }
 }
 
-/** @returns `undefined` for the end of the stream, which is no error */
+/** @returns undefined for the end of the stream, which is not an error */
 function errorName(error: number): string | undefined {
   const name = getSystemErrorName(error);
   return name === 'EOF' ? undefined : name;
 }
 
-/** A request that no write has kept: most writes are through when the call returns, and leave it as it was. */
+/** The request to use next: most writes complete within the call, so their request is free again. */
 let spareRequest: WriteRequest | undefined;
 
 function newRequest(): WriteRequest {
@@ -129,7 +128,7 @@ function onWritten(this: WriteRequest, status: number): void {
   onWriteComplete(socket.connection, status < 0 ? errorName(status) : undefined);
 }
 
-/** The view that was sent last: a broadcast sends the same range to one socket after the other. */
+/** The last view that was written: a fan-out writes the same range to many sockets. */
 let lastBytes: Buffer | undefined;
 let lastStart = 0;
 let lastEnd = 0;
@@ -145,7 +144,7 @@ function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
   return lastView;
 }
 
-/** Filled anew for each that is asked for. */
+/** The result of `getpeername`. */
 const peer = { address: '', family: '', port: 0 };
 
 export class HandleSocket implements Socket {
@@ -158,7 +157,7 @@ export class HandleSocket implements Socket {
     handle.socket = this;
     handle.onread = onRead;
     handle.useUserBuffer(readBuffer);
-    // The turn batches what is sent; Nagle's way of doing so would only delay it.
+    // The flush batches output once a turn, so Nagle's algorithm would only delay it.
     handle.setNoDelay?.(true);
   }
 
@@ -168,13 +167,12 @@ export class HandleSocket implements Socket {
   }
 
   /**
-   * Makes what Node documents of the handle, and is done with it. The streams' memory is for TLS alone, which reads from
-   * the handle itself: `net.Socket` does not know of the readBuffer.
-   * @param unread is read from it again before all else
+   * Wraps the handle into a `net.Socket` for TLS, which reads from the handle itself; this socket is not used any more.
+   * @param unread bytes that the stream delivers first
    */
   release(unread: Buffer): NetSocket {
     this.connection = undefined;
-    // Where a handle is read from already, Node's streams take that for an error.
+    // Node's streams fail on a handle that is already being read.
     this.handle.readStop();
     const options = { handle: this.handle, allowHalfOpen: true, manualStart: true };
     const stream = new NetSocket(options as SocketConstructorOpts);
@@ -228,7 +226,7 @@ export class HandleSocket implements Socket {
 
   shutdown(): void {
     const request = new ShutdownWrap();
-    // Where the peer is gone already, the next read says so.
+    // If the peer is already gone, the next read reports it.
     request.oncomplete = () => {};
     this.handle.shutdown(request);
   }

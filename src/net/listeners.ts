@@ -1,4 +1,4 @@
-/** Where connections come from. */
+/** Listening sockets: TCP ports, Unix sockets and inherited descriptors. */
 import { chmodSync, chownSync, existsSync, lstatSync, statSync, unlinkSync } from 'node:fs';
 import { type AddressInfo, createConnection, createServer, type Server as NetServer } from 'node:net';
 import { dirname } from 'node:path';
@@ -20,9 +20,9 @@ import { HandleSocket, isUsableHandle } from './handleSocket.ts';
 import { StreamSocket } from './streamSocket.ts';
 
 /**
- * Listens, and puts the listener into the table.
- * @param isControl commands come in here: a Unix socket is its user's alone then
- * @throws Error, a sentence, where that is not possible
+ * Listens on an address, and adds the listener to the table.
+ * @param isControl whether it accepts commands; then only the user may open the Unix socket
+ * @throws Error whose message is a sentence for the user
  */
 export async function openListener(
   server: Server,
@@ -30,7 +30,7 @@ export async function openListener(
   firstWire: Wire,
   isControl = false,
 ): Promise<Listener> {
-  // Half open: a peer that has sent everything may still be told something.
+  // A peer that has ended its direction may still await an answer.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
   const accept = (socket: Socket) => onAccept(server, socket, listener, mayAcceptMore(server));
   net.on('connection', stream => accept(new StreamSocket(stream)));
@@ -51,7 +51,7 @@ export async function openListener(
     isControl,
     isCutOff,
     close() {
-      // Closing removes the file of that name (libuv does), which may be another server's by now.
+      // libuv unlinks the socket's path on close, even if another server's socket has it by now.
       if (isCutOff() && isThere(address)) net.unref();
       else net.close();
       removeEntry(server.table, listener.id);
@@ -65,13 +65,13 @@ export async function openListener(
   return listener;
 }
 
-/** @returns whether another file, or none, has that path by now */
+/** @returns a function that tells whether the path now has another file, or none */
 function watchSocketFile(path: string): () => boolean {
   const identity = identityOf(path);
   return () => identityOf(path) !== identity;
 }
 
-/** @returns undefined where there is nothing */
+/** @returns undefined if there is no file */
 function identityOf(path: string): string | undefined {
   try {
     const { dev, ino } = lstatSync(path);
@@ -85,13 +85,13 @@ function isThere(address: ListenAddress): boolean {
   return address.transport === 'unix' && identityOf(address.path) !== undefined;
 }
 
-/** Until the turn drops as many others as have come, the connections accepted since the last one may use some of the reserve. */
+/** Whether a descriptor is free. Until the turn drops idle connections in exchange, new ones may use a part of the reserve. */
 function mayAcceptMore(server: Server): boolean {
   const room = usableDescriptors(server) + acceptReserve - descriptorsInUse(server);
   return server.ready.accepted.length < room;
 }
 
-/** Takes accepted handles as they are, before Node makes a `net.Socket` of each. */
+/** Accepts bare handles, before Node wraps each into a `net.Socket`. */
 function acceptHandles(net: NetServer, takeSocket: (socket: Socket) => void): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
@@ -121,8 +121,8 @@ async function bind(net: NetServer, address: ListenAddress, isPrivate: boolean):
 const backlog = 4096;
 
 /**
- * Node binds, and so makes the file, before `listen` returns: the file has its mode from the start. A group gets its
- * permissions when the file is its own.
+ * Node creates the file within `listen`, so the umask gives it the right mode from the start. The group's permissions are added
+ * only after the file has its group.
  */
 async function listenUnix(net: NetServer, { path, mode, group }: UnixAddress): Promise<void> {
   const id = group === undefined ? undefined : groupId(group);
@@ -139,7 +139,9 @@ async function listenUnix(net: NetServer, { path, mode, group }: UnixAddress): P
     net.close();
     const { code, message } = error as NodeJS.ErrnoException;
     throw new Error(
-      code === 'EPERM' ? `only root and members of the group ${group} can give it the socket` : message,
+      code === 'EPERM'
+        ? `only root and members of the group ${group} can give the socket to that group`
+        : message,
     );
   }
 }
@@ -148,7 +150,7 @@ async function listenTcp(net: NetServer, host: string, port: number): Promise<vo
   try {
     await listen(net, { host, port, backlog });
   } catch (error) {
-    // `::` is every interface, of IPv4 too; a system without IPv6 has the latter alone.
+    // `::` is every interface, including IPv4. On a system without IPv6, listen on all of IPv4.
     if (host !== '::' || (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') throw error;
     await listen(net, { host: '0.0.0.0', port, backlog });
   }
@@ -164,12 +166,11 @@ function listen(net: NetServer, options: object): Promise<void> {
   });
 }
 
-/** A socket file that nobody listens at is what a killed server leaves behind. @throws Error where there is no socket */
+/** Removes the socket file of a server that was killed. @throws Error if the path has a file that is not a socket */
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket())
-    throw new Error('there is a file of this name, and it is no socket; choose another path');
+  if (!found.isSocket()) throw new Error('a file that is not a socket has this path; choose another path');
   const isLive = await new Promise<boolean>(resolve => {
     const probe = createConnection(path);
     probe
@@ -182,28 +183,28 @@ export async function removeStaleSocket(path: string): Promise<void> {
   if (!isLive) unlinkSync(path);
 }
 
-/** What, why, and what to do. */
+/** An error as a sentence: what failed, why, and what to do. */
 function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate: boolean): string {
   const where = showListenAddress(address);
   if (address.transport === 'inherited') {
-    return `cannot listen on ${where}: ${error.message}; it must be a listening socket, left open by the process that started this one`;
+    return `cannot listen on ${where}: ${error.message}; it must be a listening socket that the parent process has left open`;
   }
   switch (error.code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: it is in use; stop the program that uses it, or choose another with ${optionNameFor(address, isPrivate)}`;
+      return `cannot listen on ${where}: it is in use; stop that program, or choose another with ${optionNameFor(address, isPrivate)}`;
     case 'EACCES':
-      // Of a Unix socket it is said as well where there is no such folder.
+      // For a Unix socket, libuv reports a missing folder as EACCES.
       if (address.transport === 'unix' && isMissing(dirname(address.path)))
         return `cannot listen on ${where}: there is no such folder; make it, or choose another with ${optionNameFor(address, isPrivate)}`;
       return address.transport === 'unix'
-        ? `cannot listen on ${where}: permission denied; choose another with ${optionNameFor(address, isPrivate)}, in a folder that this user may write to`
-        : `cannot listen on ${where}: permission denied; ports below 1024 are root's, so choose a higher one`;
+        ? `cannot listen on ${where}: permission denied; choose another with ${optionNameFor(address, isPrivate)}, in a folder that this user can write to`
+        : `cannot listen on ${where}: permission denied; ports below 1024 need root, so choose a higher one`;
     case 'ENOTDIR':
       return `cannot listen on ${where}: there is a file where a folder should be; choose another with ${optionNameFor(address, isPrivate)}`;
     case 'EADDRNOTAVAIL':
-      return `cannot listen on ${where}: this machine has no such address`;
+      return `cannot listen on ${where}: this machine does not have that address`;
     case 'ENOTFOUND':
-      return `cannot listen on ${where}: there is no host of this name`;
+      return `cannot listen on ${where}: that host name is unknown`;
     default:
       return `cannot listen on ${where}: ${error.message}`;
   }
@@ -213,23 +214,22 @@ function isMissing(folder: string): boolean {
   try {
     return statSync(folder, { throwIfNoEntry: false }) === undefined;
   } catch {
-    // This user may not look there.
+    // This user has no permission to look.
     return false;
   }
 }
 
-/** The socket that commands come in by is the only private one. */
+/** The option that sets the address. Only the control socket is private. */
 function optionNameFor({ transport }: ListenAddress, isPrivate: boolean): string {
   if (isPrivate) return '--control';
   return transport === 'unix' ? '--listen' : '--port or --listen';
 }
 
 /**
- * Unix sockets are reached by a file, which anyone may remove: a cleaner of /tmp, the end of a login session, a deployment. The
- * server notices nothing by itself, so a reload looks, and listens there again.
+ * Listens for clients. The file of a Unix socket may be removed by a cleaner of /tmp, the end of a login session, or a
+ * deployment, and the server is not notified; so a reload checks the file, and listens again if it is gone.
+ * @throws Error whose message is a sentence for the user
  */
-
-/** Listens for clients, and again if a reload finds that the socket's file is gone. @throws Error, a sentence */
 export async function openLastingListener(
   server: Server,
   address: ListenAddress,
@@ -242,9 +242,9 @@ export async function openLastingListener(
 }
 
 /**
- * Listens for commands, where they are to come in. Two servers may run side by side: then the second one can do without its
- * usual place, but not without a named one. A reload tries again.
- * @throws Error, a sentence, where a named place cannot be had
+ * Listens for commands on the control socket. If the default path is in use by a second server, the server runs without
+ * one, and a reload tries again; a path from `--control` must work.
+ * @throws Error whose message is a sentence for the user
  */
 export async function openControl(server: Server, usual: DefaultPaths, wire: Wire): Promise<void> {
   const isUsual = server.configuration.control === 'auto';
@@ -259,12 +259,12 @@ export async function openControl(server: Server, usual: DefaultPaths, wire: Wir
     listener = await open();
   } catch (error) {
     if (!isUsual) throw error;
-    log('warn', 'no commands', { reason: (error as Error).message });
+    log('warn', 'control socket unavailable', { reason: (error as Error).message });
   }
   reopenOnReload(server, path, listener, open);
 }
 
-/** Where it cannot be made, listening will say why not. */
+/** If this fails, listening fails too, and explains why. */
 function tryToMakeFolder(path: string): void {
   try {
     makeFolder(path);
@@ -278,31 +278,31 @@ function reopenOnReload(
   open: () => Promise<Listener>,
 ): void {
   let listener = first;
-  // First, and not only when it is committed: a reload that fails is to leave a way in for the next one.
+  // Runs first, and before the commit: even a failed reload must restore the control socket for the next one.
   server.reloadables.unshift({
     async prepare() {
       if (server.isDraining || listener?.isCutOff() === false) return () => [];
       try {
         await removeOldFile(path);
-        // First: closing removes the file of that name.
+        // Close before listening: closing unlinks the path.
         listener?.close();
         listener = undefined;
         listener = await open();
-        return () => [`unix:${path} is listened on again`];
+        return () => [`listening again on unix:${path}`];
       } catch (error) {
-        // The second of two servers side by side was told at the start.
+        // The log of the start has said that another server uses the default path.
         if (first === undefined) return () => [];
         const reason = (error as Error).message;
         log('warn', 'not listening again', { path, reason });
-        return () => [`unix:${path} is not listened on: ${reason}`];
+        return () => [`not listening on unix:${path}: ${reason}`];
       }
     },
   });
 }
 
-/** @throws Error, a sentence, where something else has taken the place */
+/** @throws Error if another server listens on this path */
 async function removeOldFile(path: string): Promise<void> {
   await removeStaleSocket(path);
   if (existsSync(path))
-    throw new Error('another server listens there by now; stop that one, and reload this one');
+    throw new Error('another server listens there now; stop that one, then reload this one');
 }

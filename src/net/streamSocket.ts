@@ -1,4 +1,4 @@
-/** A socket as Node documents it: `net.Socket`, or the `TLSSocket` on top of one. See handleSocket.ts for the other kind. */
+/** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
 import type { Socket as NetSocket } from 'node:net';
 import type { Connection } from '../core/connection.ts';
 import { onWriteComplete } from '../core/flush.ts';
@@ -8,8 +8,8 @@ import { type Range, releaseInFlight } from '../core/queue.ts';
 import type { Socket } from '../core/socket.ts';
 
 /**
- * The stream is given so much at a time, so that it can be seen how far a slow peer has come. A TLSSocket enciphers all
- * that it is given at once: so nobody else waits for long, and no more than this is there twice.
+ * The maximum number of bytes in one write to the stream. Small pieces show the progress of a slow peer. A TLSSocket encrypts a
+ * write at once, so small pieces also bound how long others wait and how many bytes exist twice.
  */
 const pieceSize = 64 * 1024;
 
@@ -17,12 +17,12 @@ export class StreamSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
-  /** What the stream is still to be given. */
+  /** Ranges that the stream has not been given yet. */
   private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
   private waitingSize = 0;
   private isFinished = false;
 
-  /** @param stream paused, and allowed to be half open */
+  /** @param stream paused, with `allowHalfOpen` */
   constructor(stream: NetSocket) {
     this.stream = stream;
     stream.setNoDelay(true);
@@ -40,8 +40,8 @@ export class StreamSocket implements Socket {
   }
 
   /**
-   * Gives the stream back as it was, and is done with it.
-   * @param unread is read from it again before all else
+   * Detaches from the stream and returns it; this socket is not used any more.
+   * @param unread bytes that the stream delivers first
    */
   release(unread: Buffer): NetSocket {
     const { stream } = this;
@@ -62,11 +62,11 @@ export class StreamSocket implements Socket {
 
   private readonly onEnd = (): void => this.finish(undefined);
 
-  /** The connection is lost. OpenSSL's errors have a `reason`, in words. */
+  /** OpenSSL's errors have a `reason` in words. */
   readonly onError = (error: NodeJS.ErrnoException & { reason?: string }): void =>
     this.finish(error.reason ?? error.code ?? error.message);
 
-  /** Without an end or an error before it, someone else has closed it. */
+  /** A close without an end or an error: the stream was destroyed elsewhere. */
   private readonly onClose = (): void => {
     if (!this.isFinished) this.finish('ECONNRESET');
   };
@@ -103,7 +103,7 @@ export class StreamSocket implements Socket {
     this.waitingSize += end - start;
   }
 
-  /** What waits, up to the size of a piece, in one write of the system's. */
+  /** Writes up to one piece of the waiting ranges, as one system call. */
   private writePiece(): void {
     const { stream, waiting } = this;
     let room = Math.min(pieceSize, this.waitingSize);
@@ -127,7 +127,7 @@ export class StreamSocket implements Socket {
     const { connection } = this;
     if (!this.isBusy || connection === undefined) return;
     if (error == null && this.waitingSize > 0) {
-      // Whoever takes a piece is alive.
+      // A peer that accepts output is alive.
       connection.heardAt = connection.server.now;
       this.writePiece();
       return;
@@ -160,7 +160,7 @@ export class StreamSocket implements Socket {
   destroy(): void {
     const { connection, stream } = this;
     this.connection = undefined;
-    // The stream may still read from the queue's bytes until it is closed.
+    // Until it is closed, the stream may still read the queue's bytes.
     if (connection !== undefined && this.isBusy)
       stream.once('close', () => releaseInFlight(connection.queue));
     stream.destroy();

@@ -1,4 +1,4 @@
-/** TLS between a connection and its socket: the certificates, their reload, and the handshake. */
+/** TLS: the certificates, their reload, and the socket that encrypts a connection. */
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import type { Connection } from '../core/connection.ts';
@@ -13,21 +13,22 @@ import { HandleSocket } from './handleSocket.ts';
 import { StreamSocket } from './streamSocket.ts';
 
 /**
- * Lets TLS have the connection's socket, and `hello`, the bytes that came already, which are copied. From then on the
- * connection gets what TLS has deciphered; `connection.security` is set when the handshake is done.
- * @returns false where no certificate is configured: nothing has happened
+ * Puts a TLS socket under the connection, which then reads decrypted bytes. `connection.security` is set when the TLS
+ * handshake is complete.
+ * @param hello the bytes that have arrived already; they are copied
+ * @returns false, without any effect, if no certificate is configured
  */
 export type Secure = (connection: Connection, hello: Buffer) => boolean;
 
-/** A certificate and its key, ready for use. */
+/** A certificate with its key. */
 interface Identity {
   readonly certificate: X509Certificate;
   readonly context: SecureContext;
 }
 
 /**
- * Reads what certificates are configured; they are read again on reload. Connections that are open keep theirs.
- * @throws UsageError, which names the file that cannot be used
+ * Reads the configured certificates, and reads them again on each reload. Open connections keep their certificate.
+ * @throws UsageError that names the unusable file
  */
 export async function openTls(server: Server): Promise<Secure> {
   let identities = await readIdentities(server.configuration);
@@ -45,15 +46,15 @@ export async function openTls(server: Server): Promise<Secure> {
   return (connection, hello) => {
     const { socket } = connection;
     if (identities.length === 0) return false;
-    // These are all the sockets there are.
+    // A virtual socket cannot be encrypted.
     if (!(socket instanceof HandleSocket || socket instanceof StreamSocket)) return false;
     const stream = new TLSSocket(socket.release(Buffer.from(hello)), optionsFor(connection, identities));
-    // Errors of the handshake are told here only, those of Node's `tls.Server` are told as it does.
+    // Without a `tls.Server`, handshake errors arrive only by this event.
     const secured = new StreamSocket(stream);
     stream.on('_tlsError', secured.onError);
     stream.once('secure', () => {
       connection.security = securityOf(stream, server.configuration.tlsClient);
-      // The wire inside begins, even if its peer waits to be spoken to.
+      // The wire inside begins even if its peer stays silent.
       scheduleRead(connection);
     });
     connection.socket = secured;
@@ -67,10 +68,10 @@ function optionsFor({ server }: Connection, identities: readonly Identity[]): TL
   return {
     isServer: true,
     secureContext: identities[0]!.context,
-    // RFC 6455 is about HTTP/1.1; RFC 7301 lets us say so.
+    // RFC 7301: WebSocket (RFC 6455) needs HTTP/1.1, not HTTP/2.
     ALPNProtocols: ['http/1.1'],
     requestCert: tlsClient !== 'off',
-    // What is wrong with it, `securityOf` finds out, and the wire tells in its own words, as nginx does.
+    // `securityOf` records the fault, and the wire reports it in its own protocol, as nginx does.
     rejectUnauthorized: false,
     ...(identities.length > 1
       ? { SNICallback: (name, done) => done(null, contextFor(name, identities)) }
@@ -78,20 +79,20 @@ function optionsFor({ server }: Connection, identities: readonly Identity[]): TL
   };
 }
 
-/** The first whose certificate is for this name (RFC 6066 §3). */
+/** The first certificate that matches the server name (RFC 6066 §3), or the first of all. */
 function contextFor(serverName: string, identities: readonly Identity[]): SecureContext {
   const fitting = identities.find(({ certificate }) => certificate.checkHost(serverName) !== undefined);
   return (fitting ?? identities[0]!).context;
 }
 
-/** The handshake is done. */
+/** What a completed TLS handshake established. */
 function securityOf(stream: TLSSocket, tlsClient: Configuration['tlsClient']): Security {
   const serverName = typeof stream.servername === 'string' ? stream.servername : undefined;
   const protocol = stream.getProtocol() ?? 'TLS';
   const certificate = stream.getPeerX509Certificate();
   if (certificate === undefined) {
     const fault =
-      tlsClient === 'require' ? 'a client certificate is required, and none was shown' : undefined;
+      tlsClient === 'require' ? 'a client certificate is required, but the client sent none' : undefined;
     return { protocol, serverName, subject: undefined, fault };
   }
   const error = verifyError(stream);
@@ -100,30 +101,30 @@ function securityOf(stream: TLSSocket, tlsClient: Configuration['tlsClient']): S
   return { protocol, serverName, subject: undefined, fault };
 }
 
-/** `CN=ada, O=Pond` */
+/** The subject, as in `CN=ada, O=Pond`. */
 function namesIn({ subject }: X509Certificate): string {
   return subject.split('\n').join(', ');
 }
 
-/** Node has OpenSSL look at the certificate, but ends no connection for what it finds; its `tls.Server` asks here, too. */
+/** OpenSSL's verdict on the client certificate. Node's `tls.Server` reads it from the same place. */
 function verifyError(stream: TLSSocket): string | undefined {
   type Handle = { verifyError?(): Error | null };
   const handle = (stream as unknown as { _handle?: Handle | null })._handle;
-  if (typeof handle?.verifyError !== 'function') return 'it cannot be verified with this version of Node';
+  if (typeof handle?.verifyError !== 'function') return 'this version of Node cannot verify it';
   return handle.verifyError()?.message;
 }
 
-/** A renewal writes the certificate and its key one after the other, or switches a link to both. */
-const mostTries = 5;
+/** A renewal may replace the certificate and its key one after the other, while they are being read. */
+const maxTries = 5;
 
-/** All as they are at one moment: what changes while it is read is read again. @throws UsageError */
+/** Reads a consistent set of files: if one changes meanwhile, all are read again. @throws UsageError */
 async function readIdentities(configuration: Configuration): Promise<readonly Identity[]> {
   const { tlsCert, tlsKey, tlsCa } = configuration;
   const files = [...tlsCert, ...tlsKey, ...tlsCa];
   const stamps = async () => (await Promise.all(files.map(stampOf))).join('\n');
   for (let tries = 1; ; tries++) {
     const before = await stamps();
-    const hasChanged = async () => tries < mostTries && (await stamps()) !== before;
+    const hasChanged = async () => tries < maxTries && (await stamps()) !== before;
     try {
       const identities = await readOnce(configuration);
       if (!(await hasChanged())) return identities;
@@ -155,7 +156,7 @@ async function readIdentity(
       key,
       ...(authorities.length > 0 ? { ca: [...authorities] } : {}),
       minVersion: 'TLSv1.2',
-      // Where client certificates are asked for, OpenSSL resumes sessions of the same context only.
+      // With client certificates, OpenSSL resumes only sessions that have the same context.
       sessionIdContext: 'pollywog',
     });
     return { certificate, context };
@@ -165,13 +166,13 @@ async function readIdentity(
   }
 }
 
-/** A sentence for each certificate that is new, and for each that is not used any more. */
+/** A sentence for each certificate that was added or removed. */
 function changesOf(before: readonly Identity[], after: readonly Identity[]): string[] {
   const missingIn = (list: readonly Identity[]) => (one: Identity) =>
     list.every(other => other.certificate.fingerprint256 !== one.certificate.fingerprint256);
   const show = ({ certificate }: Identity) => `${namesIn(certificate)} (until ${certificate.validTo})`;
   return [
-    ...after.filter(missingIn(before)).map(one => `a new certificate: ${show(one)}`),
-    ...before.filter(missingIn(after)).map(one => `no longer a certificate: ${show(one)}`),
+    ...after.filter(missingIn(before)).map(one => `certificate added: ${show(one)}`),
+    ...before.filter(missingIn(after)).map(one => `certificate removed: ${show(one)}`),
   ];
 }

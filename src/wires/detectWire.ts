@@ -1,4 +1,4 @@
-/** The wire of a connection whose first bytes are still to come: they choose among all others. */
+/** The first wire of every connection. The first bytes decide which wire replaces it. */
 import { refusalOf, whyNotAdmitted } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
@@ -12,33 +12,34 @@ import { proxyHeaderTimeout } from '../protocol/limits.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire } from './tls.ts';
 
-/** Some wires, as they are at the moment: those of modules come and go. */
-export interface Wires {
+/** A list of wires that is read anew each time: modules add and remove theirs while the server runs. */
+export interface WireList {
   readonly wires: readonly Wire[];
 }
 
-/** Who speaks before the peer has said anything. */
+/** Which wire, if any, speaks before the peer does. */
 export interface Greeting {
-  /** The wire that does; undefined if no wire does at the moment. */
+  /** The wire that greets; undefined if no wire does at the moment. */
   readonly wire: () => Wire | undefined;
-  /** The connections of this listener are its own: it greets them at once, and no other wire is asked. */
-  readonly isAtOnce: boolean;
+  /** Whether that wire has this listener to itself: it greets at once, and no other wire is asked. */
+  readonly isImmediate: boolean;
 }
 
 /**
- * @param others those that may claim a connection by its first bytes, the most particular first
- * @param otherwise HTTP, which checks admission itself. It gets connections that no other wire claims, or not in time
+ * @param candidates wires that may claim a connection by its first bytes, the most specific first
+ * @param fallback HTTP, which checks admission itself; it gets each connection that no wire claims in time
  */
 export function newDetectWire(
-  others: readonly Wires[],
-  otherwise: Wire,
+  candidates: readonly WireList[],
+  fallback: Wire,
   greeting: Greeting,
   secure: Secure,
 ): Wire {
   function choose(connection: Connection, wire: Wire): void {
     connection.wire = wire;
-    const isJudged = wire !== otherwise && !wire.isWrapper;
-    const why = isJudged ? (whyNotAdmitted(connection) ?? refusalOf(connection)) : undefined;
+    // HTTP checks admission itself; a wrapper leaves that to the wire inside it.
+    const skipsCheck = wire === fallback || wire.isWrapper === true;
+    const why = skipsCheck ? undefined : (whyNotAdmitted(connection) ?? refusalOf(connection));
     if (why === undefined) {
       wire.begin?.(connection);
     } else {
@@ -47,8 +48,8 @@ export function newDetectWire(
     }
   }
 
-  /** Whether the peer may still have to say something before it can be spoken to: its TLS hello, its proxy's header. */
-  function isEnvelopeDue(connection: Connection): boolean {
+  /** Whether a greeting must wait for a TLS ClientHello or a PROXY header, which the client sends first. */
+  function mustAwaitWrapper(connection: Connection): boolean {
     const { security, isProxied, server, stageSince } = connection;
     if (security !== undefined) return false;
     if (server.configuration.tlsOnly) return true;
@@ -57,19 +58,19 @@ export function newDetectWire(
 
   function greet(connection: Connection): void {
     const wire = greeting.wire();
-    if (wire !== undefined && !isEnvelopeDue(connection)) choose(connection, wire);
+    if (wire !== undefined && !mustAwaitWrapper(connection)) choose(connection, wire);
   }
 
-  const first: Wire = {
+  const detect: Wire = {
     name: 'unknown',
 
-    ...(greeting.isAtOnce ? { begin: greet } : {}),
+    ...(greeting.isImmediate ? { begin: greet } : {}),
 
     receive(connection, bytes, start, end) {
       for (const { wires } of all) {
         for (const wire of wires) {
           const claim = wire.matches?.(bytes, start, end, connection);
-          // It may still become this one: the next ones are not asked before that is known.
+          // Undecided: a later wire is asked only when this one has declined.
           if (claim === undefined) return start;
           if (claim) {
             choose(connection, wire);
@@ -77,7 +78,7 @@ export function newDetectWire(
           }
         }
       }
-      choose(connection, (greeting.isAtOnce ? greeting.wire() : undefined) ?? otherwise);
+      choose(connection, (greeting.isImmediate ? greeting.wire() : undefined) ?? fallback);
       return start;
     },
 
@@ -90,22 +91,22 @@ export function newDetectWire(
       const isSilent = connection.input === undefined;
       const silence = now - connection.stageSince;
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
-        // A peer that has sent something gets the reason why that was not enough.
+        // A peer that has sent part of something gets an HTTP answer with the reason.
         if (isSilent) {
           noteDeadline(connection, 'nothing came', 'handshakeTimeout');
           dropConnection(connection);
-        } else choose(connection, otherwise);
-      } else if (isSilent && (greeting.isAtOnce || (greetingDelay > 0 && silence >= greetingDelay))) {
+        } else choose(connection, fallback);
+      } else if (isSilent && (greeting.isImmediate || (greetingDelay > 0 && silence >= greetingDelay))) {
         greet(connection);
       }
     },
   };
-  const envelopes = { wires: [newProxyWire(first), newTlsWire(secure, first)] };
-  const all = greeting.isAtOnce ? [envelopes] : [envelopes, ...others];
-  return first;
+  const wrappers = { wires: [newProxyWire(detect), newTlsWire(secure, detect)] };
+  const all = greeting.isImmediate ? [wrappers] : [wrappers, ...candidates];
+  return detect;
 }
 
-/** On wires that have no HTTP statuses. */
+/** The WebSocket close code for an HTTP status; wires other than HTTP close with one. */
 function codeOf({ code }: ProtocolError): number {
   return code === 429 || code === 503 ? CloseCode.TryAgainLater : CloseCode.PolicyViolation;
 }

@@ -1,6 +1,6 @@
 /**
- * The HTTP wire. A handshake turns the connection into a WebSocket; anything else gets one answer, of a route or a page,
- * and the connection ends.
+ * The HTTP wire. A handshake upgrades the connection to WebSocket. Any other request is answered by a route or a page, and
+ * the connection ends.
  */
 import { checkRoom, whyNotAdmitted } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
@@ -27,10 +27,10 @@ import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import { answerPage } from '../web/pages.ts';
-import { believeForwarded } from './proxy.ts';
+import { applyForwarded } from './proxy.ts';
 import { type Route, refuseRequest, respond } from './route.ts';
 
-/** A request for a route, from its head until it is answered. */
+/** A request for a route whose head has arrived. */
 interface Request {
   readonly head: Head;
   readonly route: Route;
@@ -38,15 +38,15 @@ interface Request {
 }
 
 /**
- * @param routes asked in this order; what none of them takes is a page
- * @param name of the wire, where it is another one with other routes
+ * @param routes in the order in which they are asked; requests that no route takes are for pages
+ * @param name of the wire; the control socket's has its own
  */
 export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
   function receive(connection: Connection, bytes: Buffer, start: number, end: number): number {
     const request = connection.data as Request | undefined;
-    // What comes behind a whole request is nobody's: the connection ends with the answer.
+    // Bytes after a whole request are ignored: the connection ends with the answer.
     if (request !== undefined)
-      return request.body.isWhole ? end : readOn(connection, request, bytes, start, end);
+      return request.body.isWhole ? end : readMoreBody(connection, request, bytes, start, end);
     const { maxHeader } = server.configuration;
     const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputScanned);
     if (parsed === undefined) return start;
@@ -54,29 +54,29 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const isHandshake = asksForWebSocket(head);
     const route = isHandshake ? undefined : routes.find(one => one.takes(head));
     try {
-      believeForwarded(connection, head);
+      applyForwarded(connection, head);
       const why = whyNotAdmitted(connection);
       if (why !== undefined) throw why;
-      if (isHandshake) shakeHands(connection, head);
+      if (isHandshake) upgrade(connection, head);
       else if (route === undefined) {
         establish(connection);
         respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
-      } else return begin(connection, head, route, bytes, parsed.end, end);
+      } else return beginRequest(connection, route, bytes, parsed, end);
     } catch (error) {
-      throwOn(connection, error, head, route);
+      refuseOrRethrow(connection, error, head, route);
       return end;
     }
     return parsed.end;
   }
 
-  function shakeHands(connection: Connection, head: Head): void {
+  function upgrade(connection: Connection, head: Head): void {
     const { origins, compress } = server.configuration;
     const subprotocols = server.handlers;
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     checkRoom(connection);
     sendBytes(connection, accepted.response);
-    becomeWebSocket(connection, accepted.deflate);
+    switchToWebSocket(connection, accepted.deflate);
     openSession(connection, handler, head);
   }
 
@@ -87,7 +87,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       try {
         return receive(connection, bytes, start, end);
       } catch (error) {
-        throwOn(connection, error);
+        refuseOrRethrow(connection, error);
         return end;
       }
     },
@@ -97,7 +97,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     isUrgent: ({ isControl }) => isControl,
     close(connection, _code, reason) {
       const request = connection.data as Request | undefined;
-      // A client that waits for an answer gets one.
+      // A client that awaits an answer gets one.
       if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
       else if (request !== undefined)
         refuseRequest(connection, new ProtocolError(503, reason), request.head, request.route);
@@ -107,7 +107,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
     onEnd(connection, error) {
       const request = connection.data as Request | undefined;
-      // A client that has ended its direction may still wait for the answer.
+      // A client that has ended its direction may still await the answer.
       if (request !== undefined && (request.body.isWhole || error !== undefined))
         request.route.onEnd?.(connection, error);
       if (request?.body.isWhole) return;
@@ -119,13 +119,13 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       const { handshakeTimeout } = server.configuration;
       const request = connection.data as Request | undefined;
       if (request?.body.isWhole) {
-        // A request says no more: --idle-timeout is for clients.
+        // --idle-timeout does not apply to requests.
         connection.messageAt = server.now;
         request.route.checkDeadlines?.(connection);
         return;
       }
       if (request !== undefined) {
-        // RFC 9110 §15.5.9. A body may take as long as it needs while it comes.
+        // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
         connection.messageAt = server.now;
         if (!hasInputStalled(connection, handshakeTimeout)) return;
         const reason = `the body came at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
@@ -147,19 +147,18 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
 const noContent = Buffer.alloc(0);
 
-/** The part of a body that has arrived is of no use any more. A whole body may be the route's. */
+/** Frees an incomplete body. A whole body may be owned by the route. */
 function dropBody(body: Body): void {
   if (!body.isWhole) giveBuffer(body.content);
   body.content = noContent;
 }
 
-/** The head of a request for a route is there. */
-function begin(
+/** Starts a request for a route. @returns where reading stopped */
+function beginRequest(
   connection: Connection,
-  head: Head,
   route: Route,
   bytes: Buffer,
-  at: number,
+  { head, end: at }: { head: Head; end: number },
   end: number,
 ): number {
   const most = route.admit(head, connection);
@@ -168,18 +167,24 @@ function begin(
   route.begin?.(connection, head);
   startReceiving(connection);
   if (most === undefined) return end;
-  // RFC 9110 §10.1.1: a client that asks first whether its body is wanted gets a 100, unless it has sent the body already.
+  // RFC 9110 §10.1.1: a client that expects 100 (Continue) gets it, unless its body has already begun to arrive.
   if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
-    sendBytes(connection, goOn);
-  return readOn(connection, request, bytes, at, end);
+    sendBytes(connection, continueResponse);
+  return readMoreBody(connection, request, bytes, at, end);
 }
 
 const withoutBody = (head: Head): Head => ({ ...head, bodyLength: 0 });
 
-const goOn = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
+const continueResponse = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 
-/** More of the body, and once it is whole, the answer. */
-function readOn(connection: Connection, request: Request, bytes: Buffer, start: number, end: number): number {
+/** Reads more of the body, and answers the request when the body is whole. */
+function readMoreBody(
+  connection: Connection,
+  request: Request,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
   const { head, route, body } = request;
   try {
     startBudget(connection);
@@ -188,36 +193,35 @@ function readOn(connection: Connection, request: Request, bytes: Buffer, start: 
     establish(connection);
     route.answer(connection, head, bodyContent(body));
   } catch (error) {
-    throwOn(connection, error, head, route);
+    refuseOrRethrow(connection, error, head, route);
   }
   return end;
 }
 
-/** A refusal is told; anything else is a fault of ours. */
-function throwOn(connection: Connection, error: unknown, head?: Head, route?: Route): void {
+/** Refuses the request if the error is a `ProtocolError`; rethrows any other error, which is internal. */
+function refuseOrRethrow(connection: Connection, error: unknown, head?: Head, route?: Route): void {
   if (!(error instanceof ProtocolError)) throw error;
   refuseRequest(connection, error, head, route);
 }
 
-/** `GET `, as a number. */
+/** `GET ` as a number. */
 const getAndSpace = 0x47455420;
 
-/** An empty line, the longest method, and a space. */
+/** The length of an empty line, the longest method, and a space. */
 const longestBeginning = 2 + 'OPTIONS '.length;
 
 /**
- * A method that HTTP has and a space, or a first line that ends in a version. What is not text is HTTP's, too, which says
- * what is wrong with it.
+ * Whether the first bytes are HTTP: a method and a space, or a first line that ends in a version. HTTP also claims bytes that
+ * are not text, and answers them with an error.
  */
 function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
-  // Nearly all begin with GET.
+  // Fast path: nearly all requests begin with GET, and nearly all others with another method.
   if (end - start >= 4 && bytes.readUInt32BE(start) === getAndSpace) return true;
-  // The others have a method, too: the line is not looked at for these.
   const beginning = bytes.toString('latin1', start, Math.min(end, start + longestBeginning));
   if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
   if (beginsTelnet(bytes, start, end) === true) return false;
   const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
-  // RFC 9112 §2.2: a bare CR has no place in a head; telnet's CR NUL ends a line.
+  // RFC 9112 §2.2 forbids a bare CR in a head; telnet's CR NUL ends a line.
   if (/^[^\n]*\r\0/.test(head)) return false;
   if (/^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
   const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
@@ -225,14 +229,14 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
   return / HTTP\/\d\S*\r?$/i.test(line);
 }
 
-/** The subprotocol decides, else the first segment of the path, else `--default-handler`. */
+/** The handler named by the subprotocol, else by the first segment of the path, else by `--default-handler`. */
 export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
   const handler =
     handlers.get(subprotocol ?? '') ??
     handlers.get(firstSegment(path)) ??
     handlers.get(configuration.defaultHandler);
-  if (handler === undefined) throw new ProtocolError(404, 'nothing answers here');
+  if (handler === undefined) throw new ProtocolError(404, 'no handler for this path');
   return handler;
 }
 
@@ -243,7 +247,7 @@ function firstSegment(path: string): string {
   return end === -1 ? path.slice(from) : path.slice(from, end);
 }
 
-function becomeWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
+function switchToWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,

@@ -1,4 +1,4 @@
-/** The wire of lines: the chat for a terminal, as `nc` or `telnet` speak it. */
+/** The chat for terminals (`nc`, `telnet`): one line is one message. */
 import type { Connection } from '../core/connection.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { endConnection } from '../core/outbox.ts';
@@ -15,17 +15,17 @@ import { say } from '../handlers/chat/say.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 
-/** Where everyone starts. */
+/** The room that every user joins first. */
 const firstRoom = 'lobby';
 
-const help = `* /join ROOM  go to another room
-* /who        who is in this one
-* /quit       leave (Ctrl-C does, too)
-* all other lines are said; // begins one that starts with a slash`;
+const help = `* /join ROOM  move to another room
+* /who        list the people in this room
+* /quit       leave (or press Ctrl-C)
+* other lines go to the room; start one with // to send a leading slash`;
 
 /**
- * A web page can send a request to any port, whose body would be said in the chat: its first line ends the connection, as
- * redis does.
+ * Whether the line is an HTTP request line. A web page can send a POST to any port, and its body would be posted in the chat;
+ * so a request line as a nick ends the connection, as in redis.
  */
 function isRequest(line: Buffer): boolean {
   return / HTTP\/\d\S*$/i.test(line.toString('latin1', Math.max(0, line.length - 16)));
@@ -34,13 +34,13 @@ function isRequest(line: Buffer): boolean {
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Telnet ends a line with CR LF, or in character mode with CR NUL (RFC 854). */
+/** RFC 854: telnet ends a line with CR LF, or with CR NUL in character mode. */
 const CRNUL = Buffer.of(CR, 0);
 
-/** Where the first line of `bytes[start, end)` ends, and the next one begins. */
+/** The result of `findLineEnd`: the end of the first line, and the start of the next one. */
 const lineEnd = { at: 0, next: 0 };
 
-/** @returns false if the line has no end yet */
+/** Finds the end of the first line of `bytes[start, end)`. @returns false if the line has no end yet */
 function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
   const input = bytes.subarray(start, end);
   const lf = input.indexOf(LF);
@@ -57,13 +57,12 @@ export function newLinesWire(chat: Chat): Wire {
     tell({ connection }, Buffer.from(`${text}\n`));
   }
 
-  /** @param raw as received: it may contain telnet commands */
-  function takeLine(connection: Connection, raw: Buffer): void {
+  /** @param raw may contain telnet commands */
+  function receiveLine(connection: Connection, raw: Buffer): void {
     const { text: line, answer } = raw.includes(IAC) ? readTelnet(raw) : { text: raw, answer: undefined };
-    // What is no UTF-8 is refused as a whole, where it is said.
     if (answer !== undefined && answer.length > 0) tell({ connection }, answer);
     const user = connection.data as User | undefined;
-    if (user === undefined) return takeNick(connection, line);
+    if (user === undefined) return receiveNick(connection, line);
     if (line.length === 0) return;
     settleArrival(user);
     if (line[0] === 0x2f && line[1] !== 0x2f) runChatCommand(user, line.toString('utf8'));
@@ -73,22 +72,22 @@ export function newLinesWire(chat: Chat): Wire {
     }
   }
 
-  function takeNick(connection: Connection, line: Buffer): void {
-    // An empty line is a way to knock.
+  function receiveNick(connection: Connection, line: Buffer): void {
+    // Some terminals send an empty line to wake the other side.
     if (line.length === 0 && connection.messagesIn === 1) return;
-    if (isRequest(line)) return lines.close(connection, 0, 'lines are spoken here, not HTTP');
+    if (isRequest(line)) return lines.close(connection, 0, 'this port speaks lines, not HTTP');
     const name = readName(line, 'nick');
     if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
     const user = addUser(chat, connection, lineVoice, name);
-    if (typeof user === 'string') return show(connection, `! ${user}; which other?`);
+    if (typeof user === 'string') return show(connection, `! ${user}; choose another`);
     connection.data = user;
     connection.trustLevel = 3;
     establish(connection);
-    show(connection, `* welcome, ${name.text}; /help lists what you can do`);
-    goTo(user, firstRoom);
+    show(connection, `* welcome, ${name.text}; /help lists the commands`);
+    moveTo(user, firstRoom);
   }
 
-  function goTo(user: User, roomName: string): void {
+  function moveTo(user: User, roomName: string): void {
     const { connection } = user;
     const name = readName(Buffer.from(roomName), 'room');
     if (typeof name === 'string') return show(connection, `! ${name}`);
@@ -96,7 +95,7 @@ export function newLinesWire(chat: Chat): Wire {
     const room = findRoom(chat, name);
     if (typeof room === 'string') return show(connection, `! ${room}`);
     if (room === undefined) {
-      // Its history is being read; until then this is the message that the connection is at.
+      // The room's history is still being read. The connection resumes with the room's name as its message.
       const bytes = Buffer.from(roomName);
       connection.resumableMessage = { isText: true, bytes, start: 0, end: bytes.length };
       return;
@@ -106,12 +105,12 @@ export function newLinesWire(chat: Chat): Wire {
     enterRoom(chat, user, room);
   }
 
-  /** @returns false while the room that the user wants to go to has its history read */
-  function finishGoing(connection: Connection): boolean {
+  /** Completes a `/join` that waited for the room's history. @returns false if it still waits */
+  function finishMove(connection: Connection): boolean {
     const { resumableMessage } = connection;
     if (resumableMessage === undefined) return true;
     connection.resumableMessage = undefined;
-    goTo(connection.data as User, (resumableMessage.bytes as Buffer).toString('utf8'));
+    moveTo(connection.data as User, (resumableMessage.bytes as Buffer).toString('utf8'));
     connection.isThrottled = connection.resumableMessage !== undefined;
     return !connection.isThrottled;
   }
@@ -119,7 +118,7 @@ export function newLinesWire(chat: Chat): Wire {
   function runChatCommand(user: User, line: string): void {
     const [command = '', ...words] = line.trim().split(/\s+/);
     const { connection, room } = user;
-    if (command === '/join') goTo(user, words.join(' '));
+    if (command === '/join') moveTo(user, words.join(' '));
     else if (command === '/who') {
       const nicks = [...(room?.users ?? [])].map(({ nick }) => nick.text);
       show(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
@@ -127,7 +126,7 @@ export function newLinesWire(chat: Chat): Wire {
       noteEnding(connection, 'client', 'the client said /quit');
       lines.close(connection, 0, 'goodbye');
     } else if (command === '/help') show(connection, help);
-    else show(connection, `! there is no ${command}; /help lists what there is`);
+    else show(connection, `! unknown command ${command}; /help lists the commands`);
   }
 
   function leave(connection: Connection): void {
@@ -138,7 +137,7 @@ export function newLinesWire(chat: Chat): Wire {
   const lines: Wire = {
     name: 'lines',
 
-    /** A line that HTTP does not claim, of text; or a telnet client's negotiation. */
+    /** A telnet client's negotiation, or a line of text, after HTTP has declined it. */
     matches(bytes, start, end) {
       const isTelnet = beginsTelnet(bytes, start, end);
       if (isTelnet !== false) return isTelnet;
@@ -153,7 +152,7 @@ export function newLinesWire(chat: Chat): Wire {
 
     receive(connection, bytes, start, end) {
       startBudget(connection);
-      if (!finishGoing(connection)) return start;
+      if (!finishMove(connection)) return start;
       let at = start;
       while (connection.phase === 'open') {
         const isWhole = findLineEnd(bytes, at, end);
@@ -166,7 +165,7 @@ export function newLinesWire(chat: Chat): Wire {
         recordBytes(connection, bytes, at, lineEnd.next);
         at = lineEnd.next;
         countMessage(connection);
-        takeLine(connection, line);
+        receiveLine(connection, line);
         if (!charge(connection, line.length)) return at;
         if (connection.resumableMessage !== undefined) {
           connection.isThrottled = true;
@@ -185,10 +184,10 @@ export function newLinesWire(chat: Chat): Wire {
 
     onEnd(connection, error) {
       const { input, inputStart, inputEnd } = connection;
-      // The last line may lack its end: `printf 'hello' | nc`.
+      // The last line may have no line end: `printf 'hello' | nc`.
       if (error === undefined && input !== undefined && connection.phase === 'open') {
         connection.input = undefined;
-        takeLine(connection, input.subarray(inputStart, inputEnd));
+        receiveLine(connection, input.subarray(inputStart, inputEnd));
         connection.resumableMessage = undefined;
       }
       leave(connection);

@@ -1,4 +1,4 @@
-/** The wire of packets over plain TCP: the same packets as in WebSocket messages, one after the other. */
+/** The packet sub-protocol over plain TCP: the same packets as in WebSocket messages, back to back. */
 import type { Connection } from '../core/connection.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { endConnection } from '../core/outbox.ts';
@@ -14,7 +14,7 @@ import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
 
-/** Requests have a uid; what refuses a connection as a whole answers none. */
+/** The uid of an error that answers no packet, but closes the connection. */
 const noRequest = -1;
 
 export function newPacketsWire(chat: Chat): Wire {
@@ -23,7 +23,7 @@ export function newPacketsWire(chat: Chat): Wire {
 
   function refuse(connection: Connection, why: string): void {
     log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
-    noteEnding(connection, 'server', `we refused what it sent: ${why}`);
+    noteEnding(connection, 'server', `the server refused a packet: ${why}`);
     connection.server.counters.refused++;
     tell({ connection }, voices.plain.refused(noRequest, why));
     leave(connection);

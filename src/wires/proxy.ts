@@ -1,4 +1,7 @@
-/** The PROXY header, by which a proxy that `--trust-proxy` names says for whom it speaks. Then the connection begins anew. */
+/**
+ * Client addresses that a trusted proxy (`--trust-proxy`) reports: in a PROXY header before everything else, or in the
+ * header fields `X-Forwarded-For` and `X-Forwarded-Host` of an HTTP request.
+ */
 import { addressRefusal } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
 import { endConnection } from '../core/outbox.ts';
@@ -12,24 +15,32 @@ import { parseIp } from '../protocol/ipAddress.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
 import { refuseRequest } from './route.ts';
 
-/** @param behind the wire of what comes after the header */
-export function newProxyWire(behind: Wire): Wire {
+/**
+ * The wire of the PROXY header (HAProxy, versions 1 and 2).
+ * @param next the wire that gets the bytes after the header
+ */
+export function newProxyWire(next: Wire): Wire {
   return {
     name: 'proxy',
     isWrapper: true,
 
     matches(bytes, start, end, connection) {
-      // One header only: the next one is the client's.
+      // A second PROXY header would be forged by the client.
       if (connection.isProxied || connection.security !== undefined) return false;
       const claim = beginsProxyHeader(bytes, start, end);
-      // From others it is refused as soon as it is there, but nobody waits whether it comes.
+      // `receive` refuses a whole header from an untrusted peer; half of one is not waited for.
       return claim ?? (isTrusted(connection) ? undefined : false);
     },
 
     receive(connection, bytes, start, end) {
       try {
         if (!isTrusted(connection)) {
-          throw new ProtocolError(403, 'a PROXY header is taken from trusted proxies only', {}, 'trustProxy');
+          throw new ProtocolError(
+            403,
+            'PROXY headers are accepted from trusted proxies only',
+            {},
+            'trustProxy',
+          );
         }
         const header = readProxyHeader(bytes, start, end);
         if (header === undefined) return start;
@@ -38,8 +49,8 @@ export function newProxyWire(behind: Wire): Wire {
         connection.isProxied = true;
         const crowded = addressRefusal(connection);
         if (crowded !== undefined) throw crowded;
-        connection.wire = behind;
-        behind.begin?.(connection);
+        connection.wire = next;
+        next.begin?.(connection);
         return header.end;
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
@@ -50,33 +61,32 @@ export function newProxyWire(behind: Wire): Wire {
 
     close: endConnection,
     onEnd: endConnection,
-    checkDeadlines: connection => behind.checkDeadlines(connection),
+    checkDeadlines: connection => next.checkDeadlines(connection),
   };
 }
 
-/** The client's address and host, as a proxy gives them in the head of a request. */
-
 /**
- * Each proxy adds the address that it was connected from to the end of `X-Forwarded-For`. So from the end on, what a
- * trusted proxy has added is true, and the first that is no trusted proxy itself is the client; all before it may be made
- * up.
+ * Takes the client's address and host from the fields of a trusted proxy.
+ *
+ * Each proxy appends its peer's address to `X-Forwarded-For`. Read from the end, the first address that is not a trusted
+ * proxy is the client's; the client may have forged everything before it.
  */
-export function believeForwarded(connection: Connection, head: Head): void {
-  believeForwardedHost(connection, head);
+export function applyForwarded(connection: Connection, head: Head): void {
+  applyForwardedHost(connection, head);
   const forwarded = head.headers.get('x-forwarded-for');
   if (forwarded === undefined) return;
   const hops = splitList(forwarded);
   for (let at = hops.length - 1; at >= 0; at--) {
     if (!isTrusted(connection)) return;
     const host = hostOf(hops[at]!);
-    // Some add a port, some write `unknown`.
+    // Some proxies add a port, others write `unknown`.
     if (parseIp(host) === undefined) return;
     changeAddress(connection, flattenString(hops[at]!));
   }
 }
 
-/** Proxies that add to this field, as Apache does, add to its end; hosts before the last may be made up. */
-function believeForwardedHost(connection: Connection, head: Head): void {
+/** Apache appends to this field; the client may have forged all hosts but the last. */
+function applyForwardedHost(connection: Connection, head: Head): void {
   const forwarded = head.headers.get('x-forwarded-host');
   if (forwarded === undefined || !isTrusted(connection)) return;
   const host = splitList(forwarded).at(-1);

@@ -1,4 +1,4 @@
-/** What is answered over HTTP beside the pages: by the head of the request, which may have a body, now or later. */
+/** Routes answer HTTP requests that are not for pages: the polling transport and the command API. */
 import type { Connection } from '../core/connection.ts';
 import { endConnection } from '../core/outbox.ts';
 import { sendBytes } from '../core/send.ts';
@@ -14,45 +14,45 @@ import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
 export type Fields = Readonly<Record<string, string>>;
 
 export interface Route {
-  /** Whether requests with this head are its. */
+  /** Whether this route answers requests with this head. */
   takes(head: Head): boolean;
   /**
-   * The head is there, the body is not: looks whether the request is welcome.
-   * @returns the most bytes of body that it may have; undefined if the route refuses the request later, in `checkDeadlines`,
-   *   and no body is read for it
+   * Checks the head, before any of the body is read.
+   * @returns the maximum length of the body; undefined if the route will refuse the request later, in `checkDeadlines`: then
+   *   no body is read
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
   admit(head: Head, connection: Connection): number | undefined;
-  /** The request is welcome, and its body may still be on its way. From here on `lost` is called in the end. */
+  /** The request is admitted; its body may still be arriving. After this, `lost` is always called in the end. */
   begin?(connection: Connection, head: Head): void;
   /**
-   * The whole request is there. It is answered by `respond`, or with `sendBytes` and at last `endConnection`: at once, or
-   * later, if `connection.phase` is still 'open' then.
-   * @param body the route's own from now on
+   * Answers a whole request with `respond`, or with `sendBytes` and a final `endConnection`: at once, or later if
+   * `connection.phase` is still 'open' then.
+   * @param body is the route's own after the call
    * @throws ProtocolError as `admit`
    */
   answer(connection: Connection, head: Head, body: Buffer): void;
-  /** A refusal as whoever asks this route reads it, where that is not a sentence in plain text. */
+  /** A refusal in the format of this route. Without it, refusals are plain text. */
   encodeRefusal?(error: ProtocolError, head: Head): Buffer;
   /**
-   * The peer has ended its direction, or is gone (`error`); it may not be answered yet, and without `error` it may still
-   * be. Called for every request that has begun in the end, with an `error`.
+   * The peer has ended its direction and may still await an answer, or is gone (`error`). Every request for which `begin` was
+   * called ends with a call that has an `error`.
    */
   onEnd?(connection: Connection, error: string | undefined): void;
-  /** Not answered yet, and the server wants to end it. Without this it is refused with 503 and the reason. */
+  /** The server ends a whole request that is not answered yet. Without this, the request is refused with 503. */
   close?(connection: Connection, reason: string): void;
-  /** Not answered yet: looks at `server.now` whether it is overdue. */
+  /** Checks a whole request that is not answered yet against `server.now`. */
   checkDeadlines?(connection: Connection): void;
 }
 
-/** The one answer to a request; the connection ends with it. */
+/** Sends the response and ends the connection. */
 export function respond(connection: Connection, response: Buffer): void {
   if (connection.phase !== 'open') return;
   sendBytes(connection, response);
   endConnection(connection);
 }
 
-/** A refusal as it is told: a sentence. @param fields further ones */
+/** A refusal in plain text. @param fields header fields to add */
 export function refusalResponse(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
   const sentence = `${error.message}\n`;
   const headers = {
@@ -65,10 +65,10 @@ export function refusalResponse(error: ProtocolError, method: string, fields: Fi
   return encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence);
 }
 
-/** Characters of a path in the log: refusing a long one must not cost a long line. */
+/** Maximum length of a path in the log: a refused request must not fill the log. */
 const maxShownPath = 128;
 
-/** Tells why, in the words of HTTP, and ends the connection. */
+/** Answers with the error's status and reason, and ends the connection. */
 export function refuseRequest(
   connection: Connection,
   error: ProtocolError,
@@ -78,7 +78,7 @@ export function refuseRequest(
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   server.counters.refused++;
-  // Browsers ask for pages that do not exist (favicon.ico), bots for many more, and health checks for endpoints.
+  // Requests for favicon.ico, bot probes and health checks are logged at debug level.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
   const isRoutine = isPage && (status === 404 || status === 405 || status === 426);
   log(isRoutine ? 'debug' : 'info', 'refused', {
@@ -94,6 +94,6 @@ export function refuseRequest(
     status,
     isRoutine,
   });
-  const its = head === undefined ? undefined : route?.encodeRefusal?.(error, head);
-  respond(connection, its ?? refusalResponse(error, head?.method ?? ''));
+  const formatted = head === undefined ? undefined : route?.encodeRefusal?.(error, head);
+  respond(connection, formatted ?? refusalResponse(error, head?.method ?? ''));
 }

@@ -1,4 +1,4 @@
-/** TLS, told by its first two bytes: the loop puts it between the connection and its socket, and what is inside begins anew. */
+/** Detects TLS by its first two bytes, puts a TLS socket under the connection, and detects the wire inside it anew. */
 import type { Connection } from '../core/connection.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { sendBytes } from '../core/send.ts';
@@ -7,14 +7,14 @@ import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
 
-/** RFC 8446 §5.1: a record of the handshake, of whatever version: they all begin with 3. */
+/** RFC 8446 §5.1: the type of a handshake record, and the major version, which is 3 in every version of TLS. */
 const handshakeRecord = 0x16;
 const recordVersion = 0x03;
 
-/** RFC 8446 §6: an alert of level 2, fatal, 40: handshake_failure. */
+/** RFC 8446 §6: a fatal alert (level 2), handshake_failure (40). */
 const handshakeFailure = Buffer.of(0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28);
 
-/** @param inside the wire of what is deciphered */
+/** @param inside the wire of the decrypted bytes */
 export function newTlsWire(secure: Secure, inside: Wire): Wire {
   const handshake = newHandshakeWire(inside);
   return {
@@ -30,7 +30,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
       if (secure(connection, bytes.subarray(start, end))) {
         connection.wire = handshake;
       } else {
-        const why = 'it begins with TLS, and no certificate is configured (--tls-cert)';
+        const why = 'the client speaks TLS, but no certificate is configured (--tls-cert)';
         noteRefused(connection, why);
         noteEnding(connection, 'server', why);
         sendBytes(connection, handshakeFailure);
@@ -45,10 +45,10 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
   };
 }
 
-/** Until the handshake is done there is nothing to be read or said. */
+/** The wire of a connection during the TLS handshake: no decrypted bytes arrive before its end. */
 function newHandshakeWire(inside: Wire): Wire {
   function enter(connection: Connection): void {
-    // It begins to be silent now.
+    // The time that a silent peer has starts now.
     connection.stageSince = connection.server.now;
     connection.wire = inside;
     inside.begin?.(connection);
@@ -66,10 +66,10 @@ function newHandshakeWire(inside: Wire): Wire {
 
     onEnd(connection, error) {
       if (connection.phase !== 'open') return;
-      // A port scan or a health check may go no further than this.
-      const isLeft = error === undefined || error === 'ECONNRESET';
-      const how = error ?? 'the peer ended the connection';
-      noteRefused(connection, `the handshake of TLS failed: ${how}`, isLeft ? 'debug' : 'info');
+      // Port scans and health checks leave here; they are logged at debug level.
+      const hasLeft = error === undefined || error === 'ECONNRESET';
+      const how = error ?? 'the peer closed the connection';
+      noteRefused(connection, `the TLS handshake failed: ${how}`, hasLeft ? 'debug' : 'info');
       endConnection(connection);
     },
 
@@ -79,8 +79,8 @@ function newHandshakeWire(inside: Wire): Wire {
       if (connection.security !== undefined) {
         enter(connection);
       } else if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
-        noteRefused(connection, `no handshake of TLS within ${handshakeTimeout / 1000} s`);
-        noteDeadline(connection, 'no handshake of TLS', 'handshakeTimeout');
+        noteRefused(connection, `no TLS handshake within ${handshakeTimeout / 1000} s`);
+        noteDeadline(connection, 'no TLS handshake', 'handshakeTimeout');
         dropConnection(connection);
       }
     },

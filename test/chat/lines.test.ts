@@ -25,7 +25,7 @@ test('nc, packets over TCP and WebSocket in one room on one port hear each other
   nc.stdin.write('\n');
   assert.equal(await line(), greeting);
   nc.stdin.write('newt\n');
-  assert.equal(await line(), '* welcome, newt; /help lists what you can do');
+  assert.equal(await line(), '* welcome, newt; /help lists the commands');
   assert.equal(await line(), '* this is lobby');
   assert.equal(await line(), '* newt is here');
 
@@ -69,11 +69,11 @@ test('a nick may be said before the greeting, refused and chosen again', async t
   terminal.send('NEWT\r\n\r\nno\twt\n  toad \nToad\n');
   assert.deepEqual(await terminal.linesUntil('* Toad is here'), [
     greeting,
-    '! the nick NEWT is taken; which other?',
+    '! the nick NEWT is taken; choose another',
     '! a nick has at least one character; which nick do you want?',
     '! a nick has no control or invisible characters; which nick do you want?',
     '! a nick does not begin or end with a space; which nick do you want?',
-    '* welcome, Toad; /help lists what you can do',
+    '* welcome, Toad; /help lists the commands',
     '* this is lobby',
     '* newt is here',
   ]);
@@ -90,7 +90,7 @@ test('commands go to another room, tell who is there, and say what they do not k
     '* toad is here',
     '! you are in The Pond already',
     '! a room has at least one character',
-    '! there is no /dance; /help lists what there is',
+    '! unknown command /dance; /help lists the commands',
     '* 1 in the pond: toad',
   ]);
   assert.deepEqual(await linesSoFar(newt), ['* toad left']);
@@ -253,7 +253,7 @@ test('the first line that is not HTTP is the nick; telnet’s CR NUL ends a line
     const client = await connectLines(port);
     client.send(`${nick}${end}`);
     assert.equal(await client.line(), greeting);
-    assert.equal(await client.line(), `* welcome, ${nick}; /help lists what you can do`);
+    assert.equal(await client.line(), `* welcome, ${nick}; /help lists the commands`);
     client.send(`/who${end}/quit${end}`);
     assert.ok((await client.rest()).includes(`* 1 in lobby: ${nick}`));
     client.socket.destroy();
@@ -312,7 +312,7 @@ describe('a listener for lines', () => {
       server.port,
       'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\neve\nhello',
     );
-    assert.equal(page.toString(), `${greeting}\n* lines are spoken here, not HTTP\n`);
+    assert.equal(page.toString(), `${greeting}\n* this port speaks lines, not HTTP\n`);
     assert.deepEqual(await linesSoFar(ada), []);
   });
 

@@ -135,7 +135,7 @@ describe('send', () => {
     const server = await openServer(t);
     const guest = await connectLines(server.port);
     guest.send('SERVER\n');
-    await guest.linesUntil('! the nick SERVER is for the server alone; which other?');
+    await guest.linesUntil('! the nick SERVER is for the server alone; choose another');
     guest.socket.destroy();
   });
 });

@@ -303,7 +303,7 @@ const cases: readonly Case[] = [
     name: 'a packet that is not the magic one',
     act: server => speak(server, Buffer.concat([Buffer.from('Ej8@'), packetOf(0, 'open sesame')])),
     by: 'server',
-    why: 'we refused what it sent: the first packet is not the magic one',
+    why: 'the server refused a packet: the first packet is not the magic one',
   },
   {
     name: 'no whole magic packet in time, without WebSocket',

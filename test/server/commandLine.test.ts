@@ -87,7 +87,7 @@ test('a server whose address is not this machine’s exits with 1 and says so', 
   assert.equal(status, 1);
   assert.match(
     stderr,
-    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine has no such address\n$/,
+    /^pollywog: cannot listen on tcp:\/\/192\.0\.2\.1:0: this machine does not have that address\n$/,
   );
 });
 

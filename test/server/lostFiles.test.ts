@@ -68,7 +68,7 @@ test('a reload makes a removed control socket again, for its user only', async t
     assert.equal(await reload(server), 'nothing');
     unlinkSync(path);
     assert.equal(await isReached(path), false);
-    assert.equal(await reload(server), `unix:${path} is listened on again`);
+    assert.equal(await reload(server), `listening again on unix:${path}`);
     assert.equal(await isReached(path), true);
     assert.equal(statSync(path).mode & 0o777, 0o600);
   }
@@ -94,7 +94,7 @@ test('a reload makes the control socket’s default folder again', async () => {
   assert.equal(server.table.entries.filter(entry => entry?.kind === 'listener').length, 1);
   rmSync(join(controlPath, '../..'), { recursive: true });
   const commit = await server.reloadables[0]!.prepare(server.configuration);
-  assert.deepEqual(commit(), [`unix:${controlPath} is listened on again`]);
+  assert.deepEqual(commit(), [`listening again on unix:${controlPath}`]);
   assert.ok(lstatSync(controlPath).isSocket());
   const listeners = server.table.entries.filter(entry => entry?.kind === 'listener');
   assert.equal(listeners.length, 1);
@@ -115,7 +115,7 @@ test('a server that started without a control socket takes the default place whe
   assert.deepEqual(await reloaded(), []);
   assert.equal(listenerOf(second), undefined);
   (listenerOf(first) as Listener).close();
-  assert.deepEqual(await reloaded(), [`unix:${controlPath} is listened on again`]);
+  assert.deepEqual(await reloaded(), [`listening again on unix:${controlPath}`]);
   (listenerOf(second) as Listener).close();
 });
 
@@ -124,7 +124,7 @@ test('a reload makes a removed client socket again, and connected clients notice
   const server = await startServerFor(t, '--listen', `unix:${path}?mode=620`);
   const client = await connectRaw(server.port, { path: '/echo' });
   unlinkSync(path);
-  assert.equal(await reload(server), `unix:${path} is listened on again`);
+  assert.equal(await reload(server), `listening again on unix:${path}`);
   assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(statSync(path).mode & 0o777, 0o620);
   await roundTrip(client);
@@ -150,7 +150,7 @@ test('neither a reload nor a stop removes the socket of another server', async t
   unlinkSync(path);
   const second = await startWithControl(t, path);
   const { ino } = lstatSync(path);
-  assert.match(await reload(first), /is not listened on: another server listens there by now; stop that one/);
+  assert.match(await reload(first), /^not listening on \S+: another server listens there now; stop that one/);
   await untilLogged(first, 'not listening again');
   assert.equal(await first.stop(), 0);
   assert.equal(lstatSync(path).ino, ino);
@@ -159,7 +159,7 @@ test('neither a reload nor a stop removes the socket of another server', async t
   // A socket file that a killed server left behind may be replaced.
   unlinkSync(`${path}.3`);
   renameSync(path, `${path}.3`);
-  assert.equal(await reload(third), `unix:${path}.3 is listened on again`);
+  assert.equal(await reload(third), `listening again on unix:${path}.3`);
   assert.equal(await isReached(`${path}.3`), true);
 });
 
@@ -169,16 +169,13 @@ test('a reload leaves a file that is no socket alone, and the next reload tries 
   unlinkSync(path);
   writeFileSync(path, 'mine');
   for (let count = 0; count < 2; count++)
-    assert.match(
-      await reload(server),
-      /is not listened on: there is a file of this name, and it is no socket/,
-    );
+    assert.match(await reload(server), /^not listening on \S+: a file that is not a socket has this path/);
   assert.equal(readFileSync(path, 'utf8'), 'mine');
   unlinkSync(path);
-  assert.equal(await reload(server), `unix:${path} is listened on again`);
+  assert.equal(await reload(server), `listening again on unix:${path}`);
   unlinkSync(path);
   mkdirSync(path);
-  assert.match(await reload(server), /it is no socket/);
+  assert.match(await reload(server), /a file that is not a socket/);
   await assertServes(server.port);
 });
 

@@ -44,7 +44,7 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   const firstWire = newDetectWire(
     [{ wires: [http, lines] }],
     http,
-    { wire: () => undefined, isAtOnce: false },
+    { wire: () => undefined, isImmediate: false },
     secure,
   );
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
@@ -58,8 +58,8 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   put(after);
   assert.equal(await shown(port!), 'before', 'not before the reload');
   const [added, removed] = await reload();
-  assert.match(added!, /^a new certificate: O=Pond, CN=after \(until /);
-  assert.match(removed!, /^no longer a certificate: O=Pond, CN=before /);
+  assert.match(added!, /^certificate added: O=Pond, CN=after \(until /);
+  assert.match(removed!, /^certificate removed: O=Pond, CN=before /);
   assert.equal(await shown(port!), 'after');
   await roundTrip(old, 'still there');
 

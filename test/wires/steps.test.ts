@@ -214,7 +214,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
       wrong.flatMap(path => ['GET', 'POST'].map(method => ask(port, method, path))),
     );
     for (const { status, body } of answers)
-      assert.deepEqual([status, body], [404, 'there is no such session, or not any more\n']);
+      assert.deepEqual([status, body], [404, 'no such session; it may be over\n']);
     assert.equal((await ask(port, 'GET', `${session.toLowerCase()}x`)).status, 404);
   });
 

@@ -1,6 +1,6 @@
 /**
- * Requests that carry messages to a client: polls, each answered once, and streams of events. The JSON is made of the
- * frames in the backlog as the request's socket takes it, slice by slice.
+ * The answers that carry messages to a polling client: one JSON document for a poll, or a stream of server-sent events. They
+ * are encoded from the frames in the backlog slice by slice, as fast as the socket accepts them.
  */
 import { reserve } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
@@ -25,10 +25,10 @@ import {
 import type { Fields } from '../route.ts';
 import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
 
-/** Messages as JSON, as far as there is room for them. */
+/** Writes messages as JSON into limited space. */
 class MessageWriter {
   readonly cursor: Cursor;
-  /** A message is begun, and its rest is still to be written. */
+  /** Whether a message is partly written. */
   isInside = false;
   private readonly isEvents: boolean;
   private isFirst = true;
@@ -60,7 +60,7 @@ class MessageWriter {
   }
 }
 
-/** Queues what `write` writes to a slice of the arena. */
+/** Queues a slice of the arena that `write` fills. */
 function queueSlice(
   connection: Connection,
   size: number,
@@ -73,8 +73,8 @@ function queueSlice(
 }
 
 /**
- * The answer to a poll. It says beforehand how long it is, so clients of HTTP/1.0 and 1.1 alike find out when it was cut:
- * the messages are measured first.
+ * The answer to a poll. It has a `Content-Length`, so clients of HTTP/1.0 and 1.1 detect a truncated answer; hence the
+ * messages are measured before the head is written.
  */
 class PollAnswer implements Producer {
   readonly lastSeq: number;
@@ -83,11 +83,11 @@ class PollAnswer implements Producer {
   private readonly measured: Cursor;
   private readonly writer: MessageWriter;
   private readonly end: string;
-  /** Bytes of the body that are still to be written; -1 until the head is. */
+  /** Bytes of the body that are not written yet; -1 before the head is. */
   private missing = -1;
   private size: number;
 
-  /** @param lastSeq of the messages that it has, from the first in the backlog on */
+  /** @param lastSeq the number of its last message; its first one is the first in the backlog */
   constructor(backlog: Backlog, fields: Fields, lastSeq: number, closing: string | undefined) {
     this.lastSeq = lastSeq;
     this.backlog = backlog;
@@ -116,7 +116,7 @@ class PollAnswer implements Producer {
     return false;
   }
 
-  /** @returns whether all is measured */
+  /** Measures for one slice. @returns true when all messages are measured */
   private measure(): boolean {
     const { measured, lastSeq } = this;
     for (let left = contentLengthSlice; left > 0; ) {
@@ -149,13 +149,13 @@ class PollAnswer implements Producer {
     this.missing = this.size - answerStart.length;
   }
 
-  /** What was acknowledged, or forgotten, while it is being written. */
+  /** Bytes of frames that only this answer still needs. */
   held(): number {
-    return Math.max(0, this.backlog.taken - this.writer.cursor.passed);
+    return Math.max(0, this.backlog.removed - this.writer.cursor.passed);
   }
 }
 
-/** Answers a poll with the first messages of the backlog. @returns the number of the last of them */
+/** Answers a poll with the first messages of the backlog. @returns the number of the last message in the answer */
 export function answerPoll(request: Connection, fields: Fields, backlog: Backlog, isLast: boolean): number {
   const lastSeq = isLast ? backlog.lastSeq : lastOfAnswer(backlog);
   begin(request, fields, backlog, lastSeq, lastSeq === backlog.lastSeq ? backlog.closing : undefined);
@@ -163,7 +163,7 @@ export function answerPoll(request: Connection, fields: Fields, backlog: Backlog
   return lastSeq;
 }
 
-/** Answers a poll with no message. */
+/** Answers a poll without messages. */
 export function answerEmpty(request: Connection, fields: Fields, backlog: Backlog): void {
   begin(request, fields, backlog, backlog.firstSeq - 1, undefined);
   endConnection(request);
@@ -179,7 +179,7 @@ function begin(
   request.producer = new PollAnswer(backlog, fields, lastSeq, closing);
 }
 
-/** At least one message, and no more than the window holds. */
+/** The last message of an answer, which has at least one message, and stops when the window is full. */
 function lastOfAnswer(backlog: Backlog): number {
   const cursor = newCursor(backlog);
   for (let size = 0; size < pollWindow && nextMessage(cursor, backlog.lastSeq); )
@@ -187,15 +187,15 @@ function lastOfAnswer(backlog: Backlog): number {
   return cursor.seq;
 }
 
-/** How long a browser waits before it reconnects to a stream that ended; milliseconds. */
+/** Milliseconds before a browser reconnects to a stream that ended. */
 const sseRetryDelay = 250;
 
-/** An event that says nothing but that someone is there. */
-const comment = Buffer.from(':\n\n');
+/** A comment line, which clients ignore. */
+const heartbeat = Buffer.from(':\n\n');
 
-/** A stream of events. */
+/** A stream of server-sent events (`text/event-stream`). */
 export class EventStream implements Producer {
-  /** When it was written to last. */
+  /** When the last bytes were written. */
   wroteAt: number;
   private readonly backlog: Backlog;
   private readonly writer: MessageWriter;
@@ -208,7 +208,7 @@ export class EventStream implements Producer {
     const headers = {
       Connection: 'close',
       'Content-Type': 'text/event-stream',
-      // nginx is asked to pass on what it gets, when it gets it.
+      // Disables nginx's buffering of the response.
       'X-Accel-Buffering': 'no',
     };
     sendBytes(request, encodeResponse(200, { ...fields, ...headers }, undefined));
@@ -217,13 +217,13 @@ export class EventStream implements Producer {
     scheduleFlush(request);
   }
 
-  /** The number of the last message that was given to it. */
+  /** The number of the last message that was written whole. */
   get carriedSeq(): number {
     const { cursor, isInside } = this.writer;
     return isInside ? cursor.seq - 1 : cursor.seq;
   }
 
-  /** Whether there are messages that its client is still to take. */
+  /** Whether some messages are not written yet. */
   get isBehind(): boolean {
     return this.writer.isInside || (!this.isEnding && this.writer.cursor.seq < this.backlog.lastSeq);
   }
@@ -238,8 +238,8 @@ export class EventStream implements Producer {
     });
     if (writer.isInside) return true;
     const isAll = writer.cursor.seq === backlog.lastSeq;
-    // A stream carries nothing back: by coming again its client says how far it came.
-    const isFull = writer.cursor.passed - backlog.taken >= pollWindow && !isDraining;
+    // A stream cannot carry acknowledgements. When the window is full it ends, and the client acknowledges by reconnecting.
+    const isFull = writer.cursor.passed - backlog.removed >= pollWindow && !isDraining;
     if (isAll && backlog.closing !== undefined) {
       sendBytes(connection, Buffer.from(closedEvent(backlog.closing)));
     } else if (!this.isEnding && !isFull) {
@@ -250,20 +250,20 @@ export class EventStream implements Producer {
     return false;
   }
 
-  /** Ends it, behind the message that is being written. */
+  /** Ends the stream after the message that is being written. */
   end(connection: Connection): void {
     this.isEnding = true;
     scheduleFlush(connection);
   }
 
-  /** Says that the server is there, unless something is on its way that says so. */
+  /** Sends a heartbeat, unless other output is already queued. */
   sendHeartbeat(connection: Connection): void {
     if (this.writer.isInside || connection.queue.size > 0) return;
-    sendBytes(connection, comment);
+    sendBytes(connection, heartbeat);
     this.wroteAt = connection.server.now;
   }
 
   held(): number {
-    return Math.max(0, this.backlog.taken - this.writer.cursor.passed);
+    return Math.max(0, this.backlog.removed - this.writer.cursor.passed);
   }
 }

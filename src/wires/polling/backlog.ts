@@ -1,11 +1,11 @@
 /**
- * The frames that wait for a client over HTTP: bytes as the server wrote them, numbered by counting. JSON is made of them
- * only when a request collects them (answers.ts).
+ * The frames queued for a polling client, as the server encoded them. Messages are numbered by counting, and become JSON only
+ * when a request collects them (answers.ts).
  *
- * Frames that are sent to many clients are shared. A range of a lasting chunk is referred to; one in the turn's memory is
- * copied, once a turn, into a block. A block goes on with whatever its clients get next: as long as two clients get the
- * same frames in the same order, they refer to the same bytes, in however many turns these came. So 10,000 clients that
- * hear one room take the memory of one, and a range each.
+ * Clients share the frames of a fan-out. The backlog refers to ranges of persistent chunks, and copies ranges of the turn's
+ * arena into a block, once a turn. A block grows with the next frames of its clients: while two clients get the same frames
+ * in the same order, they refer to the same bytes, across any number of turns. So 10,000 clients in one room take the memory
+ * of one client, plus a range each.
  */
 import {
   type ArenaUse,
@@ -19,14 +19,14 @@ import {
 import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
 import { countFrames, type Payload, readSentFrame } from '../../protocol/polling.ts';
 
-/** Memory that ranges of several backlogs refer to. */
+/** Memory that the ranges of several backlogs refer to. */
 interface Block {
-  /** Pinned by each range that refers to it. */
+  /** Pinned once for each range. */
   readonly chunk: Chunk;
   readonly bytes: Buffer;
-  /** Where the next frames go. */
+  /** The offset for the next frames. */
   used: number;
-  /** Ranges that refer to it. */
+  /** The number of ranges that refer to this block. */
   holders: number;
 }
 
@@ -35,41 +35,41 @@ interface Range {
   start: number;
   end: number;
   next: Range | undefined;
-  /** What was copied into the block last, where the range ends behind it. */
+  /** The copy that this range ends with, while the range may still be extended. */
   last: Copy | undefined;
 }
 
-/** Frames that were sent in this turn, to one client or to several. */
+/** Frames that were sent to one or more clients in this turn. */
 interface Frames {
   readonly messages: number;
   readonly closing: string | undefined;
-  /** The first block that has them, and where. */
+  /** The first block that these frames were copied into, with the offset and the copy. */
   block: Block | undefined;
   at: number;
   copy: Copy | undefined;
 }
 
-/** Frames in a block, and those that were copied behind them. */
+/** Frames in a block, linked to the frames that were copied after them. */
 interface Copy {
   readonly frames: Frames;
   next: Copy | undefined;
 }
 
 export interface Backlog {
-  /** Of its server. */
+  /** The arena accounting of its server. */
   readonly arena: ArenaUse;
-  /** The first of its ranges, which is never missing, but may be empty. */
+  /** The first range: always present, but it may be empty. */
   head: Range;
   tail: Range;
-  /** The number of the first message in it; one more than `lastSeq` when it is empty. */
+  /** The number of the first message; `lastSeq + 1` if there is none. */
   firstSeq: number;
   lastSeq: number;
-  /** Bytes of frames, and bytes that were taken out at its front since it was made. */
+  /** Bytes of the frames queued, and of those removed since the backlog was created. */
   size: number;
-  taken: number;
-  /** How many ranges it has. */
+  removed: number;
+  /** The number of ranges. */
   ranges: number;
-  /** The end, once it was sent. */
+  /** The close frame, as JSON shows it, once one was added. */
   closing: string | undefined;
 }
 
@@ -92,13 +92,16 @@ export function newBacklog(arena: ArenaUse): Backlog {
     firstSeq: 1,
     lastSeq: 0,
     size: 0,
-    taken: 0,
+    removed: 0,
     ranges: 0,
     closing: undefined,
   };
 }
 
-/** Adds the whole frames `[start, end)` of the chunk. @param epoch of the arena: within it the bytes of a chunk stay as they are */
+/**
+ * Adds the whole frames `[start, end)` of the chunk.
+ * @param epoch of the arena, within which the bytes of a chunk do not change
+ */
 export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: number, epoch: number): void {
   const size = end - start;
   if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
@@ -118,7 +121,7 @@ function count(backlog: Backlog, size: number, messages: number, closing: string
   backlog.closing = closing ?? backlog.closing;
 }
 
-/** Nothing is added for a while: what others get meanwhile is not noted for it. */
+/** Stops extending the last range. Called when no frames will be added for a while, which ends the sharing with others. */
 export function pauseBacklog({ tail }: Backlog): void {
   tail.last = undefined;
 }
@@ -128,7 +131,7 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
   const { block, last } = tail;
   const size = end - start;
   if (last?.next?.frames === frames) {
-    // Another client got the same before, and gets the same now.
+    // Another client got the same frames in the same order: extend the range over its copy.
     tail.end += size;
     tail.last = last.next;
   } else if (last !== undefined && last.next === undefined && block.bytes.length - block.used >= size) {
@@ -145,8 +148,8 @@ function copyFrames(backlog: Backlog, frames: Frames, bytes: Buffer, start: numb
 }
 
 /**
- * The length of the block after this range. Blocks that a client fills alone grow. In a shared one, the next frames may be for
- * one of the clients alone, so they begin a short block; the shortest, if they are known not to be for all.
+ * The length of the block after this range. A block of one client doubles. After a shared block, the frames may be for one
+ * client alone, so the next block is short; if another client already got different frames, it has the minimum length.
  */
 function lengthAfter({ block, last }: Range): number {
   if (last?.next !== undefined) return firstBacklogBlock;
@@ -175,32 +178,32 @@ function addRange(backlog: Backlog, range: Range): void {
   backlog.tail = range;
 }
 
-/** Lasting chunks as blocks that are full. */
-const lasting = new WeakMap<Chunk, Block>();
+/** The blocks for persistent chunks, which are always full. */
+const persistentBlocks = new WeakMap<Chunk, Block>();
 
 function blockOf(chunk: Chunk): Block {
-  const known = lasting.get(chunk);
+  const known = persistentBlocks.get(chunk);
   if (known !== undefined) return known;
   const block = newBlock(chunk, chunk.bytes.length);
-  lasting.set(chunk, block);
+  persistentBlocks.set(chunk, block);
   return block;
 }
 
-/** Frames of this epoch of the arena, by the bytes that they are in, and by where they are there. */
-const sent = new Map<Buffer, Map<number, Frames>>();
-let sentIn = 0;
-/** A position and a size in one number: what is copied is at most as long as a slot of the arena (regions.ts). */
-const sizes = 2 ** 20;
+/** The frames of this epoch of the arena, by their buffer and their position in it. */
+const sentFrames = new Map<Buffer, Map<number, Frames>>();
+let sentEpoch = 0;
+/** Above the size of any copied range, which is at most a slot of the arena: start and size make one number as the key. */
+const sizeLimit = 2 ** 20;
 
 function framesAt(bytes: Buffer, start: number, end: number, epoch: number): Frames {
-  if (epoch !== sentIn) sent.clear();
-  sentIn = epoch;
-  let ranges = sent.get(bytes);
+  if (epoch !== sentEpoch) sentFrames.clear();
+  sentEpoch = epoch;
+  let ranges = sentFrames.get(bytes);
   if (ranges === undefined) {
     ranges = new Map();
-    sent.set(bytes, ranges);
+    sentFrames.set(bytes, ranges);
   }
-  const key = start * sizes + end - start;
+  const key = start * sizeLimit + end - start;
   let frames = ranges.get(key);
   if (frames === undefined) {
     frames = { ...countFrames(bytes, start, end), block: undefined, at: 0, copy: undefined };
@@ -209,7 +212,7 @@ function framesAt(bytes: Buffer, start: number, end: number, epoch: number): Fra
   return frames;
 }
 
-/** The client has all messages up to `seq`, which was sent. */
+/** Removes the messages up to `seq`, which the client has acknowledged. */
 export function removeUntil(backlog: Backlog, seq: number): void {
   while (backlog.firstSeq <= seq) {
     const { block, start, end } = backlog.head;
@@ -221,7 +224,7 @@ export function removeUntil(backlog: Backlog, seq: number): void {
     const next = at < 0 ? ~at : at;
     backlog.head.start = next;
     backlog.size -= next - start;
-    backlog.taken += next - start;
+    backlog.removed += next - start;
     if (at >= 0) backlog.firstSeq++;
   }
   while (backlog.head.start === backlog.head.end && backlog.head.block !== noBlock) dropHead(backlog);
@@ -237,7 +240,7 @@ function dropHead(backlog: Backlog): void {
     unpin(head.block.chunk);
     backlog.ranges--;
   }
-  // Answers that are being written may refer to the last range: its `next` leads them on.
+  // An answer in progress may still read the last range, and continues at its `next`.
   if (head === backlog.tail) {
     head.next = newRange(noBlock, 0, 0);
     backlog.tail = head.next;
@@ -245,23 +248,23 @@ function dropHead(backlog: Backlog): void {
   backlog.head = head.next!;
 }
 
-/** Forgets all messages. */
+/** Removes all messages. */
 export function clearBacklog(backlog: Backlog): void {
   while (backlog.head.block !== noBlock || backlog.head !== backlog.tail) dropHead(backlog);
-  backlog.taken += backlog.size;
+  backlog.removed += backlog.size;
   backlog.size = 0;
   backlog.firstSeq = backlog.lastSeq + 1;
 }
 
-/** Bytes of the objects for a range, for a copy, and for a block besides its content, in V8. */
+/** Bytes that V8 takes for a range, with its part of the copies and blocks. */
 const rangeOverhead = 100;
 
-/** Bytes of memory that it holds besides frames, which the arena counts. */
+/** Bytes of memory besides the frames, which the arena counts. */
 export function overheadOf({ ranges }: Backlog): number {
   return ranges * rangeOverhead;
 }
 
-/** Its part of the frames' memory, which others may share. */
+/** This backlog's part of the memory of its frames, which other backlogs may share. */
 export function shareOf({ head }: Backlog): number {
   let share = 0;
   for (let range: Range | undefined = head; range !== undefined; range = range.next) {
@@ -270,22 +273,25 @@ export function shareOf({ head }: Backlog): number {
   return share;
 }
 
-/** A place in a backlog, behind the message `seq`, whose payload this is. What is removed meanwhile stays for it. */
+/**
+ * A position in a backlog, just after the message `seq`, with the payload of that message. Frames that are removed from the
+ * backlog stay readable for the cursor.
+ */
 export interface Cursor extends Payload {
   range: Range;
   at: number;
   seq: number;
-  /** Bytes before it since the backlog was made. */
+  /** Bytes of frames before the cursor since the backlog was created. */
   passed: number;
 }
 
-/** Before the first message. */
-export function newCursor({ head, firstSeq, taken }: Backlog): Cursor {
+/** A cursor before the first message. */
+export function newCursor({ head, firstSeq, removed }: Backlog): Cursor {
   const none: Payload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 };
-  return { range: head, at: head.start, seq: firstSeq - 1, passed: taken, ...none };
+  return { range: head, at: head.start, seq: firstSeq - 1, passed: removed, ...none };
 }
 
-/** Goes to the next message, up to `lastSeq`. @returns false where there is none */
+/** Advances to the next message, up to `lastSeq`. @returns false if there is none */
 export function nextMessage(cursor: Cursor, lastSeq: number): boolean {
   while (cursor.seq < lastSeq) {
     const { range, at } = cursor;

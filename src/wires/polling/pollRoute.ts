@@ -1,10 +1,10 @@
 /**
- * Clients that cannot have a WebSocket: HTTP requests that open a session, take its messages and bring some. To the
- * handlers they are connections like all others.
+ * The HTTP routes for clients without WebSocket: they open a session, fetch its messages and post messages to it. Handlers see
+ * an ordinary connection.
  *
  *     POST   /poll/NAME               opens a session with the handler NAME: {"session":"TOKEN"}
- *     GET    /poll/s/TOKEN?ack=N      waits for messages behind the Nth; with Accept: text/event-stream, for all of them
- *     POST   /poll/s/TOKEN?seq=N      brings the client's Nth message, or several from there on
+ *     GET    /poll/s/TOKEN?ack=N      waits for messages after the Nth; an event stream with Accept: text/event-stream
+ *     POST   /poll/s/TOKEN?seq=N      posts the client's Nth message, or several, of which the Nth is the first
  *     DELETE /poll/s/TOKEN            ends the session
  */
 import { randomBytes } from 'node:crypto';
@@ -27,12 +27,12 @@ import { chooseHandler } from '../http.ts';
 import { type Fields, type Route, refusalResponse, respond } from '../route.ts';
 import { PolledSocket, pollWire, sseWire } from './polledSocket.ts';
 
-/** 192 random bits, as base64url. */
+/** The token has 192 random bits, encoded as base64url. */
 const tokenBytes = 24;
 
 /**
- * Fields that clients add by themselves: EventSource and its polyfills `Cache-Control` and `Last-Event-ID`, wrappers of
- * fetch and XMLHttpRequest the others.
+ * Fields that client libraries add: EventSource and its polyfills send `Cache-Control` and `Last-Event-ID`; wrappers of fetch
+ * and XMLHttpRequest send the others.
  */
 const clientFields =
   'Content-Type, Last-Event-ID, Cache-Control, Pragma, X-Requested-With, Authorization, Accept';
@@ -40,33 +40,30 @@ const clientFields =
 const preflight = preflightFields('GET, POST, DELETE', clientFields);
 
 export function newPollRoute(server: Server): Route {
-  /**
-   * By token. What is looked up is its hash, under a key of this process's own, so the time that it takes tells nothing of
-   * the tokens there are.
-   */
+  /** By token. V8 hashes strings with a random seed, so the time of a lookup reveals nothing about existing tokens. */
   const sessions = new Map<string, PolledSocket>();
-  /** Requests that belong to a session, until they are gone. */
+  /** The session of each request that is in progress. */
   const requests = new Map<Connection, PolledSocket>();
 
   function find(head: Head): PolledSocket {
     const found = sessions.get(sessionPath.exec(head.path)?.[1] ?? '');
-    // Of one that never was, no more is told than of one that is over.
-    if (found === undefined) throw new ProtocolError(404, 'there is no such session, or not any more');
+    // The same answer for a session that never existed and for one that is over.
+    if (found === undefined) throw new ProtocolError(404, 'no such session; it may be over');
     return found;
   }
 
-  /** @returns the most bytes of body */
+  /** @returns the maximum length of the body */
   function admit(head: Head): number {
     const { method, path, headers } = head;
     if (method === 'OPTIONS') return maxIgnoredBody;
     if (!sessionPath.test(path)) {
       if (method === 'POST') return maxIgnoredBody;
-      throw new ProtocolError(405, 'a session is opened by POST', { Allow: 'POST, OPTIONS' });
+      throw new ProtocolError(405, 'open a session with POST', { Allow: 'POST, OPTIONS' });
     }
     find(head);
     if (method === 'GET' || method === 'DELETE') return maxIgnoredBody;
     const Allow = 'GET, POST, DELETE, OPTIONS';
-    if (method !== 'POST') throw new ProtocolError(405, `a session knows no ${method}`, { Allow });
+    if (method !== 'POST') throw new ProtocolError(405, `a session does not support ${method}`, { Allow });
     const { maxMessage } = server.configuration;
     return areLines(headers.get('content-type')) ? Math.min(maxMessage, maxPostedLines) : maxMessage;
   }
@@ -78,11 +75,11 @@ export function newPollRoute(server: Server): Route {
     else {
       const socket = find(head);
       socket.seenAt = server.now;
-      const whose = `it was a request of the session that is connection ${socket.connection.id}`;
+      const whose = `the request belonged to the polling session that is connection ${socket.connection.id}`;
       noteEnding(request, 'client', whose, { isRoutine: true });
       socket.acknowledge(numberIn(head, 'ack') ?? 0);
       if (head.method === 'GET') wait(request, head, socket, fields);
-      else if (head.method === 'POST') take(request, head, body, socket, fields);
+      else if (head.method === 'POST') receivePost(request, head, body, socket, fields);
       else end(request, socket, fields);
     }
   }
@@ -109,7 +106,7 @@ export function newPollRoute(server: Server): Route {
     openSession(connection, handler, head);
   }
 
-  /** A poll, or a stream. */
+  /** Lets a poll or an event stream wait for messages. */
   function wait(request: Connection, head: Head, socket: PolledSocket, fields: Fields): void {
     const isStream = /\btext\/event-stream\b/i.test(head.headers.get('accept') ?? '');
     if (isStream) socket.acknowledge(lastEventId(head));
@@ -117,25 +114,31 @@ export function newPollRoute(server: Server): Route {
     socket.attach(request, fields, isStream);
   }
 
-  /** The client's messages; of those that were taken before, none is taken again. */
-  function take(request: Connection, head: Head, body: Buffer, socket: PolledSocket, fields: Fields): void {
+  /** Accepts the client's messages. Messages that were accepted before are skipped. */
+  function receivePost(
+    request: Connection,
+    head: Head,
+    body: Buffer,
+    socket: PolledSocket,
+    fields: Fields,
+  ): void {
     if (socket.connection.endpoint?.state !== 'OPEN') throw new ProtocolError(410, 'the session is closed');
     if (socket.pendingPost !== undefined) {
-      throw new ProtocolError(429, 'a request before this one still waits; take messages, and send it again');
+      throw new ProtocolError(429, 'an earlier POST still waits; fetch messages, then send this one again');
     }
     if (socket.isReadPaused()) {
-      // As with a socket that is not read from: it waits until it can be taken.
-      const again = () => attempt(request, head, () => take(request, head, body, socket, fields));
-      const giveUp = () => attempt(request, head, refuseLate);
-      socket.pendingPost = { connection: request, since: server.now, retry: again, giveUp };
+      // Backpressure: the POST waits until the socket is resumed.
+      const retry = () => attempt(request, head, () => receivePost(request, head, body, socket, fields));
+      const reject = () => attempt(request, head, refuseLate);
+      socket.pendingPost = { connection: request, since: server.now, retry, reject };
       return;
     }
     const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
     const posted = readPosted(head.headers.get('content-type'), body);
-    // The frames are copies.
+    // The frames are copies, so the body is free.
     giveBuffer(body);
     const isNext = seq >= 1 && seq <= socket.takenSeq + 1;
-    if (isNext) socket.give(posted.slice(socket.takenSeq + 1 - seq));
+    if (isNext) socket.receive(posted.slice(socket.takenSeq + 1 - seq));
     const headers = { ...fields, 'Content-Type': 'application/json' };
     respond(request, encodeResponse(isNext ? 200 : 409, headers, `{"seq":${socket.takenSeq}}\n`));
   }
@@ -158,7 +161,7 @@ export function newPollRoute(server: Server): Route {
       return admit(head);
     },
 
-    // Not only when all of it is there: a slow upload is a sign of life.
+    // Counted from the head on: a slow upload keeps its session alive.
     begin(request, head) {
       if (head.method === 'OPTIONS' || !sessionPath.test(head.path)) return;
       const socket = find(head);
@@ -183,7 +186,7 @@ export function newPollRoute(server: Server): Route {
       const socket = requests.get(request);
       if (socket?.pollRequest?.connection !== request)
         respond(request, refusalResponse(new ProtocolError(503, reason), ''));
-      // When all are told to go, the session does so by this very request.
+      // In a graceful shutdown, the session itself sends its close frame by this request.
       else if (!server.isDraining) socket.release();
     },
 
@@ -193,17 +196,17 @@ export function newPollRoute(server: Server): Route {
   };
 }
 
-/** In all answers. */
+/** Header fields of every answer. */
 function answerFields(head: Head): Fields {
   return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admittedFields(head) };
 }
 
-/** The page that asked may read it, unless it is refused for being another's. */
+/** A refusal that the page may read, unless the page's origin is what was refused. */
 function readableRefusal(error: ProtocolError, head: Head): Buffer {
   return refusalResponse(error, head.method, error.option === 'origin' ? {} : answerFields(head));
 }
 
-/** Does something for a request that had to wait, when nobody is there to catch what it throws. */
+/** Calls `act` for a request that has waited, and answers it if `act` throws a `ProtocolError`. */
 function attempt(request: Connection, head: Head, act: () => void): void {
   try {
     act();
@@ -216,13 +219,14 @@ function attempt(request: Connection, head: Head, act: () => void): void {
 function refuseLate(): never {
   throw new ProtocolError(
     429,
-    'the messages before this one are not worked through; take some, and send it again',
+    'earlier messages are not processed yet; fetch messages, then send this POST again',
   );
 }
 
 /**
- * The last event that a reconnecting client has. On other sites the field needs a preflight, so polyfills of EventSource put
- * it into the query, under one of two names. Of several the latest counts: the client's URL may still have an older one.
+ * The number of the last event that a reconnecting client has received. Across origins the header field needs a preflight, so
+ * polyfills of EventSource use the query, with one of two names. The highest number counts: the client's URL may have an
+ * older one.
  * @throws ProtocolError 400
  */
 function lastEventId(head: Head): number {
@@ -233,7 +237,7 @@ function lastEventId(head: Head): number {
   );
 }
 
-/** A number in the query. @throws ProtocolError 400 */
+/** Reads a number from the query. @throws ProtocolError 400 */
 function numberIn({ query }: Head, name: string): number | undefined {
   return readNumber(new URLSearchParams(query).get(name) ?? undefined, name);
 }

@@ -1,9 +1,9 @@
 /**
- * The socket of a client over HTTP, which is made of requests: messages wait here, numbered, until a request carries them to
- * the client (a poll, or a stream of events), and stay until the client acknowledges them, so a lost answer loses none. The
- * client's own messages arrive with other requests.
+ * The virtual socket of a polling client. It numbers and queues outgoing messages until a request (a poll or an event stream)
+ * carries them to the client, and keeps them until the client acknowledges them, so a lost answer loses no message. The
+ * client's own messages arrive in POST requests.
  *
- * To the rest of the server it is like any other: it is busy when as much is unacknowledged as a system's buffer holds.
+ * The rest of the server sees an ordinary socket, which is busy while a window of bytes is unacknowledged.
  */
 import { type Chunk, outputArena } from '../../core/arena.ts';
 import type { Connection } from '../../core/connection.ts';
@@ -35,21 +35,21 @@ import {
 /** A request that waits for messages to carry to the client. */
 export interface PollRequest {
   readonly connection: Connection;
-  /** Header fields that its answer has, beside others. */
+  /** Additional header fields of the answer. */
   readonly fields: Fields;
-  /** When it began to wait. */
+  /** When the request began to wait. */
   readonly since: number;
-  /** Goes on with one message after the other, as events; without it the first messages are the answer. */
+  /** The event stream, if the client asked for one; a poll has none. */
   stream: EventStream | undefined;
 }
 
-/** A request that brings messages, and has to wait until those before it are worked through. */
+/** A POST that waits until the client's earlier messages are processed. */
 interface PendingPost {
   readonly connection: Connection;
   readonly since: number;
   readonly retry: () => void;
-  /** It has waited for too long. */
-  readonly giveUp: () => void;
+  /** Answers that the request has waited too long. */
+  readonly reject: () => void;
 }
 
 export class PolledSocket implements Socket {
@@ -59,34 +59,34 @@ export class PolledSocket implements Socket {
   connection!: Connection;
   pollRequest: PollRequest | undefined;
   pendingPost: PendingPost | undefined;
-  /** Requests of its client that are not over: one may be on its way in, another one's answer on its way out. */
+  /** The number of requests that are in progress: arriving, waiting, or being answered. */
   requests = 0;
-  /** When there was a request last. */
+  /** The time of the last request. */
   seenAt: number;
-  /** The client's messages up to this number were taken. */
+  /** The number of the last message accepted from the client. */
   takenSeq = 0;
-  /** Messages that are not acknowledged. */
+  /** Messages that the client has not acknowledged. */
   private readonly backlog: Backlog;
-  /** The last number that was given to a request. */
+  /** The number of the last message that was given to a request. */
   private carriedSeq = 0;
-  /** The request that messages were given to last, and the turn in which that was. */
+  /** The last request that was given messages, and the number of the turn. */
   private lastRequest: Connection | undefined;
   private lastRequestTurn = 0;
   private lastStream: EventStream | undefined;
-  /** Of the backlog, when the session was closed: see `isTaking`. */
-  private takenBefore = 0;
+  /** `backlog.removed` at the last check for progress: see `updateProgress`. */
+  private removedBefore = 0;
   private readonly peer: string;
-  private readonly forget: () => void;
+  private readonly onDestroy: () => void;
 
   /**
    * @param peer the client's address
-   * @param forget is called when it is over
+   * @param onDestroy is called when the session is over
    */
-  constructor({ now, arena }: Server, peer: string, forget: () => void) {
+  constructor({ now, arena }: Server, peer: string, onDestroy: () => void) {
     this.peer = peer;
     this.seenAt = now;
     this.backlog = newBacklog(arena);
-    this.forget = forget;
+    this.onDestroy = onDestroy;
   }
 
   start(connection: Connection): void {
@@ -102,7 +102,7 @@ export class PolledSocket implements Socket {
   }
 
   writeOne(_bytes: Buffer, start: number, end: number): number {
-    // The flush writes what the queue has, and empties it afterwards.
+    // The flush writes the queue's only chunk, and resets the queue afterwards.
     this.keep(this.connection.queue.chunk!, start, end);
     this.carry();
     return 0;
@@ -122,8 +122,8 @@ export class PolledSocket implements Socket {
   }
 
   /**
-   * The client has all messages up to `seq`.
-   * @throws ProtocolError 400 where it cannot have them
+   * Removes the messages up to `seq`, which the client has received.
+   * @throws ProtocolError 400 if `seq` was not sent yet
    */
   acknowledge(seq: number): void {
     const { backlog, connection } = this;
@@ -141,15 +141,16 @@ export class PolledSocket implements Socket {
   }
 
   /**
-   * A request waits for messages from now on; the one that did before is answered. The newest knows best what is missing.
-   * @param isStream it wants a stream of events
+   * Lets a request wait for messages. An earlier one that still waits is answered: the newest request has the latest
+   * acknowledgement.
+   * @param isStream whether the client asked for an event stream
    */
   attach(request: Connection, fields: Fields, isStream: boolean): void {
     this.release();
     const stream = isStream ? new EventStream(request, fields, this.backlog) : undefined;
     this.pollRequest = { connection: request, fields, since: request.server.now, stream };
     if (this.isAnswerUnread()) {
-      // Many requests at once are not all given everything.
+      // Of many requests in one turn, only one is given the messages.
       if (this.lastRequestTurn === request.server.counters.turns) return this.release();
       dropConnection(this.lastRequest!);
     }
@@ -161,7 +162,7 @@ export class PolledSocket implements Socket {
     this.carry();
   }
 
-  /** Whether the answer to the last request is still unread in part: the client does not read, or asks faster than it reads. */
+  /** Whether the client has not read all of the last answer yet: it does not read, or polls faster than it reads. */
   private isAnswerUnread(): boolean {
     const { lastRequest } = this;
     if (lastRequest === undefined || lastRequest.phase === 'gone') return false;
@@ -171,7 +172,7 @@ export class PolledSocket implements Socket {
       : lastRequest.producer !== undefined;
   }
 
-  /** Answers the request that waits, even if there is nothing to tell. */
+  /** Answers the waiting request at once, even without messages. */
   release(): void {
     const { pollRequest } = this;
     this.pollRequest = undefined;
@@ -182,7 +183,7 @@ export class PolledSocket implements Socket {
     else answerEmpty(connection, fields, this.backlog);
   }
 
-  /** Gives what is there to the request that waits, if one does. */
+  /** Gives queued messages to the waiting request, if there are any and one waits. */
   private carry(): void {
     const { pollRequest, backlog } = this;
     if (pollRequest === undefined || pollRequest.connection.phase !== 'open') return;
@@ -196,28 +197,33 @@ export class PolledSocket implements Socket {
       this.pollRequest = undefined;
       this.noteCarried(answerPoll(connection, fields, backlog, connection.server.isDraining));
     }
-    // A client cannot poll again while the server drains: this answer carries all the rest.
-    if (backlog.closing !== undefined && connection.server.isDraining) dropConnection(this.connection);
+    this.dropIfDraining();
   }
 
-  /** The peer of one of its requests has ended its direction, or is gone. */
+  /** While the server drains, a client cannot poll again: this answer carries all messages, so the session is over. */
+  private dropIfDraining(): void {
+    const { backlog, connection } = this;
+    if (backlog.closing !== undefined && connection.server.isDraining) dropConnection(connection);
+  }
+
+  /** The peer of a request has ended its direction, or is gone. */
   requestLost(request: Connection, isGone: boolean): void {
     if (isGone && this.pendingPost?.connection === request) this.pendingPost = undefined;
     if (isGone && this.lastRequest === request) this.lastRequest = undefined;
     if (this.pollRequest?.connection !== request) return;
-    // A client that ended its direction may still wait for the answer to a poll. A stream that is not read has no use.
+    // A client that has ended its direction may still await the answer to a poll; an event stream is ended.
     if (isGone) this.pollRequest = undefined;
     else if (this.pollRequest.stream !== undefined) this.release();
   }
 
-  /** One of its requests is not answered yet: looks whether it is time. */
+  /** Checks the deadlines of a request that is not answered yet. */
   checkRequest(request: Connection): void {
     const { pollRequest, pendingPost } = this;
     const { now, configuration } = request.server;
     const isDue = (since: number, time: number) => time > 0 && now - since >= time;
     if (pendingPost?.connection === request && isDue(pendingPost.since, configuration.pingInterval)) {
       this.pendingPost = undefined;
-      pendingPost.giveUp();
+      pendingPost.reject();
     } else if (pollRequest?.connection === request) {
       const { stream, since } = pollRequest;
       if (isDue(since, stream === undefined ? configuration.pingInterval : eventStreamLifetime))
@@ -227,18 +233,18 @@ export class PolledSocket implements Socket {
     }
   }
 
-  /** The server is going away, and there is no request by which the client could be told. */
+  /** Whether the server drains and no request is waiting that could carry the close frame. */
   cannotBeNotified(): boolean {
     return this.pollRequest?.connection.phase !== 'open' && this.connection.server.isDraining;
   }
 
-  /** Whether messages of the client are still to be worked through, or it has to take something first. */
+  /** Whether the client's messages are paused: earlier ones are not processed, or too much output is unacknowledged. */
   isReadPaused(): boolean {
     return !this.connection.isReading;
   }
 
-  /** Takes messages of the client, in the next turn. Not while it is occupied. */
-  give(posted: Posted): void {
+  /** Delivers messages of the client in the next turn. Must not be called while reading is paused. */
+  receive(posted: Posted): void {
     this.takenSeq += posted.length;
     if (posted.length > 0)
       injectInput(this.connection, posted.length === 1 ? posted[0]! : Buffer.concat(posted));
@@ -252,16 +258,16 @@ export class PolledSocket implements Socket {
     pendingPost?.retry();
   }
 
-  /** Each request is kept alive by itself, and ends by itself. */
+  /** TCP keep-alive and FIN belong to the requests' own sockets. */
   keepAlive(): void {}
   shutdown(): void {}
 
-  /** Whether the client has taken some of the backlog since this was asked last, or an answer is on its way. */
-  isTaking(): boolean {
-    const { taken } = this.backlog;
-    const hasTaken = taken > this.takenBefore;
-    this.takenBefore = taken;
-    return hasTaken || this.isAnswerUnread();
+  /** @returns whether the client has acknowledged messages since the last call, or is still reading an answer */
+  updateProgress(): boolean {
+    const { removed } = this.backlog;
+    const hasAcknowledged = removed > this.removedBefore;
+    this.removedBefore = removed;
+    return hasAcknowledged || this.isAnswerUnread();
   }
 
   held(): number {
@@ -272,16 +278,16 @@ export class PolledSocket implements Socket {
     return shareOf(this.backlog);
   }
 
-  /** Forgets what the client has not taken. */
+  /** Frees all unacknowledged messages. */
   discard(): void {
     clearBacklog(this.backlog);
     if (this.isAnswerUnread()) dropConnection(this.lastRequest!);
   }
 
   destroy(): void {
-    this.forget();
+    this.onDestroy();
     releaseInFlight(this.connection.queue);
-    // The client is not left waiting, whatever became of its session.
+    // Answer waiting requests, however the session ended.
     this.backlog.closing ??= showClosing(CloseCode.AbnormalClosure, '');
     this.carry();
     this.resume();
@@ -289,10 +295,7 @@ export class PolledSocket implements Socket {
   }
 }
 
-/**
- * What is spoken with clients that cannot have a WebSocket: frames, as with all others, which travel as JSON in HTTP
- * requests (polledSocket.ts). `pollWire` and `sseWire` differ in the requests by which messages get to the client.
- */
+/** The wire of polling clients: WebSocket semantics over a `PolledSocket`. The name shows how the client fetches messages. */
 
 function newPolledWire(name: string): Wire {
   return {
@@ -304,12 +307,12 @@ function newPolledWire(name: string): Wire {
   };
 }
 
-/** For clients that ask for messages, again and again. */
+/** For clients that poll. */
 export const pollWire = newPolledWire('poll');
-/** For clients that have a stream of events open. */
+/** For clients that read an event stream. */
 export const sseWire = newPolledWire('sse');
 
-/** The last message says so. It needs no answer: for the handler it is over at once. */
+/** Queues a close frame. The client does not answer it, so the handler's session ends at once. */
 function close(connection: Connection, code: number, reason: string): void {
   if (connection.endpoint?.state !== 'OPEN') return;
   websocket.close(connection, code, reason);
@@ -336,8 +339,8 @@ function checkDeadlines(connection: Connection): void {
     onEnd(connection, `no request for ${pollTimeout / 1000} s`);
     dropConnection(connection);
   } else if (endpoint?.state === 'CLOSING') {
-    // The client may still collect its messages, as long as it makes progress.
-    if (socket.isTaking()) connection.endingAt = now;
+    // The client may still collect its messages while it makes progress.
+    if (socket.updateProgress()) connection.endingAt = now;
     else if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
   } else if (isLevelOverdue(connection, handshakeTimeout)) {
     noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
