@@ -4,8 +4,7 @@ import { invalidValue, quoted, UsageError } from '../options/error.ts';
 import { readValues, type ValuesOf } from '../options/option.ts';
 import { type HandshakeRequest, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
-import { table } from './table.ts';
-import { closing } from './values.ts';
+import { closing, table } from './options.ts';
 
 type Values = ValuesOf<typeof table>;
 

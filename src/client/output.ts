@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import type { Configuration } from './configuration.ts';
-import { printable } from './ending.ts';
+import { printable } from './outcome.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface Output {

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { UsageError } from '../options/error.ts';
 import { checkProcessText } from '../options/text.ts';
 import { readConfiguration } from './configuration.ts';
-import { Exit } from './ending.ts';
-import { clientHelp } from './help.ts';
+import { clientHelp } from './options.ts';
+import { Exit } from './outcome.ts';
 import { untilPrinted } from './output.ts';
 import { runClient } from './run.ts';
 

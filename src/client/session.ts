@@ -22,9 +22,8 @@ import {
 import type { Message } from '../protocol/websocket/message.ts';
 import type { Configuration } from './configuration.ts';
 import type { Link } from './dial.ts';
-import { done, type Ending, Exit, ending, shownTime } from './ending.ts';
-import { FIN, maskedFrame, RSV1 } from './frames.ts';
-import { showFrame } from './trace.ts';
+import { FIN, maskedFrame, RSV1, showFrame } from './frames.ts';
+import { done, type Ending, Exit, ending, shownTime } from './outcome.ts';
 
 /** Who listens to a session. */
 export interface Listener {

@@ -3,9 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseAddress } from '../../src/client/address.ts';
 import { type Configuration, readConfiguration } from '../../src/client/configuration.ts';
-import { clientHelp } from '../../src/client/help.ts';
 import { readMessages } from '../../src/client/input.ts';
-import { table } from '../../src/client/table.ts';
+import { clientHelp, table } from '../../src/client/options.ts';
 import { UsageError } from '../../src/options/error.ts';
 import { flagName } from '../../src/options/option.ts';
 

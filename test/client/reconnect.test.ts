@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { reconnectDelay } from '../../src/client/reconnect.ts';
+import { reconnectDelay } from '../../src/client/run.ts';
 import { startServerWith } from '../support/serverProcess.ts';
 import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 

@@ -9,7 +9,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { readConfiguration } from '../../src/client/configuration.ts';
-import { connectFailure } from '../../src/client/failures.ts';
+import { connectFailure } from '../../src/client/dial.ts';
 import { certificateFolder, makeCertificate as makeSigned, tlsOptions } from '../support/certificates.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';

@@ -1,4 +1,5 @@
-/** The chat for the terminal, spoken in packets: `ada: hello`, `* ada is here`, `! why not`. */
+/** What is made of messages: lines in, lines out. The chat has another one. */
+
 import { Buffer } from 'node:buffer';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import {
@@ -11,10 +12,35 @@ import {
   writePacket,
 } from '../protocol/tpacket.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { Dialect } from './dialect.ts';
-import { done, Exit, ending, printable } from './ending.ts';
+import { done, Exit, ending, printable } from './outcome.ts';
 import type { Output } from './output.ts';
 import { closeSession, type Session, sendMessage } from './session.ts';
+
+export interface Dialect {
+  /** A connection is open. */
+  opened(session: Session): void;
+  /** Whether what is read from stdin can be said now; until it is, the session is woken when it may have become so. */
+  isReady(): boolean;
+  /** Says a line, or a text, which is UTF-8. */
+  say(session: Session, text: Buffer): void;
+  /** Prints a message, which is lent. @returns how many lines that made: what `--count` counts */
+  hear(session: Session, message: Message): number;
+}
+
+/** Each text is a message, each message is printed. */
+export function newPlainDialect(output: Output): Dialect {
+  return {
+    opened() {},
+    isReady: () => true,
+    say: (session, text) => sendMessage(session, true, text),
+    hear(_, message) {
+      output.message(message);
+      return 1;
+    },
+  };
+}
+
+/** The chat for the terminal, spoken in packets: `ada: hello`, `* ada is here`, `! why not`. */
 
 /** Users whose nicks are remembered: a server that names more of them does so to fill our memory. */
 const maxUsers = 65_536;
