@@ -4,12 +4,12 @@ import { invalidValue, quoted, UsageError } from '../options/error.ts';
 import { readValues, type ValuesOf } from '../options/option.ts';
 import { type HandshakeRequest, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
-import { closing, table } from './options.ts';
+import { clientOptions, closeFrame } from './options.ts';
 
-type Values = ValuesOf<typeof table>;
+type Values = ValuesOf<typeof clientOptions>;
 
 /** How the client is to run. Times are in milliseconds, 0 for never; sizes in bytes, Infinity for any. */
-export interface Configuration
+export interface ClientConfiguration
   extends Pick<
     Values,
     | 'cert'
@@ -38,11 +38,11 @@ export interface Configuration
 export const chatSubprotocol = 'tpacket';
 
 /** Reads the command line (without node and script). Throws UsageError. */
-export function readConfiguration(argv: readonly string[]): Configuration | 'help' | 'version' {
-  const { given, words } = readArguments<keyof Values>(argv, table);
+export function readClientConfiguration(argv: readonly string[]): ClientConfiguration | 'help' | 'version' {
+  const { given, words } = readArguments<keyof Values>(argv, clientOptions);
   if (given.has('help')) return 'help';
   if (given.has('version')) return 'version';
-  const values = readValues(table, [given]);
+  const values = readValues(clientOptions, [given]);
   const { close: asked } = values;
   // `--close 4000 bye`: the reason may be a word of its own.
   const isReason = (word: string) => given.has('close') && parseAddress(word) === undefined;
@@ -57,7 +57,7 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
   if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs a --nick to enter it with');
   const { cert, key, ca } = values;
   const { insecure, timeout, ping, reconnect, maxMessage, send, wait, verbose } = values;
-  const configuration: Configuration = {
+  const configuration: ClientConfiguration = {
     ...{ cert, key, ca },
     ...{ insecure, timeout, ping, reconnect, maxMessage, send, wait, close, verbose },
     address,
@@ -72,8 +72,8 @@ export function readConfiguration(argv: readonly string[]): Configuration | 'hel
 }
 
 function readReason(code: number, reason: string): Values['close'] {
-  const read = closing.parse(`${code}:${reason}`);
-  if (read === undefined) throw invalidValue('--close', closing.expected, reason);
+  const read = closeFrame.parse(`${code}:${reason}`);
+  if (read === undefined) throw invalidValue('--close', closeFrame.expected, reason);
   return read;
 }
 
@@ -107,13 +107,13 @@ function makeRequest(address: Address, values: Values): HandshakeRequest {
   return request;
 }
 
-function chooseFraming(values: Values): Configuration['framing'] {
+function chooseFraming(values: Values): ClientConfiguration['framing'] {
   const chosen = (['null', 'json', 'binary'] as const).filter(name => values[name]);
   if (chosen.length > 1) throw new UsageError(`--${chosen.join(' and --')} exclude each other; keep one`);
   return chosen[0] ?? 'lines';
 }
 
-function checkTogether({ chat, framing, reconnect, send, request }: Configuration): void {
+function checkTogether({ chat, framing, reconnect, send, request }: ClientConfiguration): void {
   if (chat !== undefined) {
     if (framing !== 'lines') throw new UsageError(`a chat is made of lines; leave --${framing} out`);
     if (!request.subprotocols.includes(chatSubprotocol)) {
@@ -125,7 +125,7 @@ function checkTogether({ chat, framing, reconnect, send, request }: Configuratio
   }
 }
 
-function checkIdentity({ cert, key, ca, address, insecure }: Configuration): void {
+function checkIdentity({ cert, key, ca, address, insecure }: ClientConfiguration): void {
   const [option] = [cert !== '' && '--cert', key !== '' && '--key', ca.length > 0 && '--ca'].filter(Boolean);
   if (option === undefined) return;
   if (!address.isSecure) throw new UsageError(`${option} is for TLS; use a wss:// URL, or leave it out`);

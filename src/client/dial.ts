@@ -9,12 +9,12 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { parseResponseHead, type ResponseHead } from '../protocol/http/head.ts';
 import { defaults } from '../protocol/limits.ts';
 import { type Agreement, finishHandshake, startHandshake } from '../protocol/websocket/clientHandshake.ts';
-import type { Configuration } from './configuration.ts';
-import { showHead } from './frames.ts';
-import { type Ending, Exit, ending, shownTime } from './outcome.ts';
+import type { ClientConfiguration } from './configuration.ts';
+import { headLines } from './frames.ts';
+import { ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
 
 /** A connection whose handshake is done. The socket is paused, and has no listeners but one for errors. */
-export interface Link {
+export interface OpenConnection {
   readonly socket: Socket;
   readonly agreement: Agreement;
   /** What came behind the handshake. */
@@ -30,10 +30,10 @@ const refusalTime = 1000;
  * @param trace receives each line of the handshake, in both directions
  */
 export function dial(
-  configuration: Configuration,
+  configuration: ClientConfiguration,
   identity: SecureContext | undefined,
   trace: (lines: readonly string[]) => void,
-): Promise<Link | Ending> {
+): Promise<OpenConnection | Outcome> {
   const { address, request, timeout } = configuration;
   const nonce = randomBytes(16);
   const socket = openSocket(configuration, identity);
@@ -41,7 +41,7 @@ export function dial(
     let received: Buffer = Buffer.alloc(0);
     let refused: { head: ResponseHead; end: number } | undefined;
     let timer: NodeJS.Timeout | undefined;
-    const settle = (result: Link | Ending) => {
+    const settle = (result: OpenConnection | Outcome) => {
       clearTimeout(timer);
       socket.off('data', receive).off('end', finish).off('error', fail);
       // It may still fail: that is nothing new.
@@ -49,16 +49,16 @@ export function dial(
       if (!('socket' in result)) socket.destroy();
       resolve(result);
     };
-    const fail = (error: Error) => settle(connectFailure(error, configuration));
+    const fail = (error: Error) => settle(explainConnectFailure(error, configuration));
     const settleRefused = (head: ResponseHead, end: number) =>
-      settle(refusal(head, received.subarray(end).toString('utf8')));
+      settle(explainRefusal(head, received.subarray(end).toString('utf8')));
     const finish = () => {
       if (refused !== undefined) settleRefused(refused.head, refused.end);
       else {
         const advice =
           configuration.cert === '' ? '' : '; perhaps it does not accept our certificate (--cert)';
         settle(
-          ending(Exit.Failed, `${address.shown} closed the connection without an answer${advice}`, true),
+          outcome(ExitCode.Failed, `${address.shown} closed the connection without an answer${advice}`, true),
         );
       }
     };
@@ -70,7 +70,7 @@ export function dial(
           const parsed = parseResponseHead(received, 0, received.length, defaults.maxHeader, seen);
           if (parsed === undefined) return;
           const { head, end } = parsed;
-          trace(showHead('<', received.subarray(0, end)));
+          trace(headLines('<', received.subarray(0, end)));
           if (head.status === 101) {
             socket.pause();
             settle({
@@ -87,16 +87,16 @@ export function dial(
         if (received.length - refused.end >= bodyLength(refused.head)) finish();
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        settle(ending(Exit.ProtocolError, error.message));
+        settle(outcome(ExitCode.ProtocolError, error.message));
       }
     };
     if (timeout > 0) {
-      const late = `no handshake with ${address.shown} within ${shownTime(timeout)} (--timeout)`;
-      timer = setTimeout(() => settle(ending(Exit.TimedOut, late, true)), timeout);
+      const late = `no handshake with ${address.shown} within ${showTime(timeout)} (--timeout)`;
+      timer = setTimeout(() => settle(outcome(ExitCode.TimedOut, late, true)), timeout);
     }
     socket.once(address.isSecure ? 'secureConnect' : 'connect', () => {
       const head = startHandshake(request, nonce);
-      trace(showHead('>', head));
+      trace(headLines('>', head));
       socket.write(head);
     });
     socket.on('data', receive).on('end', finish).on('error', fail);
@@ -110,7 +110,7 @@ function bodyLength({ headers }: ResponseHead): number {
 }
 
 function openSocket(
-  { address: { target, isSecure }, insecure }: Configuration,
+  { address: { target, isSecure }, insecure }: ClientConfiguration,
   identity: SecureContext | undefined,
 ): Socket {
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
@@ -132,7 +132,11 @@ function openSocket(
  * @returns undefined if no option names one
  * @throws UsageError with the option and the file
  */
-export async function readIdentity({ cert, key, ca }: Configuration): Promise<SecureContext | undefined> {
+export async function readIdentity({
+  cert,
+  key,
+  ca,
+}: ClientConfiguration): Promise<SecureContext | undefined> {
   if (cert === '' && ca.length === 0) return undefined;
   const authorities = await Promise.all(ca.map(file => readAuthority({ option: '--ca', file })));
   const pair =
@@ -159,35 +163,38 @@ const certificateFaults = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUE
 
 const authorityFaults = /^(?:DEPTH_ZERO_)?SELF_SIGNED|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)/;
 
-export function connectFailure(error: NodeJS.ErrnoException, configuration: Configuration): Ending {
+export function explainConnectFailure(
+  error: NodeJS.ErrnoException,
+  configuration: ClientConfiguration,
+): Outcome {
   const { address } = configuration;
   const { shown, target } = address;
   const code = error.code ?? '';
   if ('path' in target && (code === 'ENOENT' || code === 'ENOTSOCK' || code === 'ECONNREFUSED')) {
-    return ending(Exit.NoServer, `nothing listens at ${target.path}; is the server running?`, true);
+    return outcome(ExitCode.NoServer, `nothing listens at ${target.path}; is the server running?`, true);
   }
   if (code === 'ECONNREFUSED') {
-    return ending(Exit.NoServer, `nothing listens at ${shown}; is the server running?`, true);
+    return outcome(ExitCode.NoServer, `nothing listens at ${shown}; is the server running?`, true);
   }
   if (code === 'ENOTFOUND' && 'host' in target) {
-    return ending(Exit.Failed, `there is no host called ${target.host}`, true);
+    return outcome(ExitCode.Failed, `there is no host called ${target.host}`, true);
   }
   const alert = alertFrom(code, error.message);
-  if (alert !== undefined) return ending(Exit.Failed, explainAlert(alert, configuration));
+  if (alert !== undefined) return outcome(ExitCode.Failed, explainAlert(alert, configuration));
   if (certificateFaults.test(code)) {
     // An expired certificate, or one for another name, is no better with another authority.
     const advice = authorityFaults.test(code) ? '--ca names an authority to trust; ' : '';
     const sentence = `the certificate of ${shown} is not trusted: ${error.message}; ${advice}--insecure takes it anyhow`;
-    return ending(Exit.Failed, sentence);
+    return outcome(ExitCode.Failed, sentence);
   }
   if (code === 'EPROTO' || code.startsWith('ERR_SSL')) {
     const why = opensslReason(error.message);
     // TLS 1.2 has no alert of its own for a missing certificate (RFC 5246 §7.4.6).
     const isRefusal = why.includes('handshake failure') && configuration.cert === '';
     const advice = isRefusal ? ', or the server wants a client certificate (--cert)' : '';
-    return ending(Exit.Failed, `${shown} does not speak TLS as we do: ${why}; try ws://${advice}`);
+    return outcome(ExitCode.Failed, `${shown} does not speak TLS as we do: ${why}; try ws://${advice}`);
   }
-  return ending(Exit.Failed, `cannot connect to ${shown}: ${error.message || code}`, true);
+  return outcome(ExitCode.Failed, `cannot connect to ${shown}: ${error.message || code}`, true);
 }
 
 /** Alerts of RFC 8446 §6.2, in OpenSSL's words, that say what the server thinks of our certificate. */
@@ -200,7 +207,7 @@ function alertFrom(code: string, message: string): string | undefined {
   return certificateAlerts.exec(opensslReason(message))?.[0];
 }
 
-function explainAlert(alert: string, { address: { shown }, cert }: Configuration): string {
+function explainAlert(alert: string, { address: { shown }, cert }: ClientConfiguration): string {
   if (cert === '') return `${shown} wants a client certificate (${alert}); give --cert and --key`;
   return `${shown} does not accept our certificate: ${alert}; give another with --cert`;
 }
@@ -211,7 +218,7 @@ function opensslReason(message: string): string {
 }
 
 /** @param body the beginning of the response's body: its first line is the server's sentence */
-export function refusal({ status, reason, headers }: ResponseHead, body: string): Ending {
+export function explainRefusal({ status, reason, headers }: ResponseHead, body: string): Outcome {
   const isText = !/html|chunked/i.test(
     `${headers.get('content-type') ?? ''} ${headers.get('transfer-encoding') ?? ''}`,
   );
@@ -223,5 +230,5 @@ export function refusal({ status, reason, headers }: ResponseHead, body: string)
     ...(location === undefined ? [] : [`it points to ${location}`]),
   ];
   // RFC 9110 §15.6, RFC 6585 §4: what is the server's own trouble may be over soon.
-  return ending(Exit.Refused, parts.join(': '), status >= 500 || status === 429);
+  return outcome(ExitCode.Refused, parts.join(': '), status >= 500 || status === 429);
 }

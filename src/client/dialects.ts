@@ -12,28 +12,28 @@ import {
   writePacket,
 } from '../protocol/tpacket.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import { done, Exit, ending, printable } from './outcome.ts';
-import type { Output } from './output.ts';
-import { closeSession, type Session, sendMessage } from './session.ts';
+import { done, ExitCode, outcome, terminalSafe } from './outcome.ts';
+import type { ClientOutput } from './output.ts';
+import { type ClientSession, sendData, startClose } from './session.ts';
 
 export interface Dialect {
   /** A connection is open. */
-  opened(session: Session): void;
+  onOpen(session: ClientSession): void;
   /** Whether what is read from stdin can be said now; until it is, the session is woken when it may have become so. */
   isReady(): boolean;
   /** Says a line, or a text, which is UTF-8. */
-  say(session: Session, text: Buffer): void;
+  sendText(session: ClientSession, text: Buffer): void;
   /** Prints a message, which is lent. @returns how many lines that made: what `--count` counts */
-  hear(session: Session, message: Message): number;
+  printMessage(session: ClientSession, message: Message): number;
 }
 
-/** Each text is a message, each message is printed. */
-export function newPlainDialect(output: Output): Dialect {
+/** Each text is a message, each message is heard. */
+export function newPlainDialect(output: ClientOutput): Dialect {
   return {
-    opened() {},
+    onOpen() {},
     isReady: () => true,
-    say: (session, text) => sendMessage(session, true, text),
-    hear(_, message) {
+    sendText: (session, text) => sendData(session, true, text),
+    printMessage(_, message) {
       output.message(message);
       return 1;
     },
@@ -67,7 +67,7 @@ const help = [
  */
 export function newChatDialect(
   wanted: { nick: string; room: string },
-  output: Output,
+  output: ClientOutput,
   isTyped: boolean,
 ): Dialect {
   const packet = newPacket();
@@ -79,19 +79,19 @@ export function newChatDialect(
   let ownUid: number | undefined;
 
   const nickOf = (uid: number) => nicks.get(uid) ?? `user ${uid}`;
-  const askForNick = (session: Session, text: string) => {
+  const askForNick = (session: ClientSession, text: string) => {
     nick = text.normalize('NFC');
     sendPacket(session, Command.SetUserNick, nickRequest, Buffer.from(nick));
   };
 
-  const hearAnswer = (session: Session, { cmd, uid }: Packet, blob: string): number => {
+  const onAnswer = (session: ClientSession, { cmd, uid }: Packet, blob: string): number => {
     if (cmd === Command.RespError) {
       const why = blob === '' ? 'the server refused' : blob;
       if (stage === 'in' || (isTyped && stage === 'nick')) {
         output.notice(`! ${why}${stage === 'nick' ? '; type another nick' : ''}`);
       } else {
         // A server that has not noticed yet that the last connection is gone still has our nick there.
-        closeSession(session, { code: 1000, reason: '' }, ending(Exit.Closed, why, hasBeenIn));
+        startClose(session, { code: 1000, reason: '' }, outcome(ExitCode.Closed, why, hasBeenIn));
       }
     } else if (stage === 'nick' && uid === nickRequest) {
       stage = 'room';
@@ -104,13 +104,13 @@ export function newChatDialect(
     return 0;
   };
 
-  const hearPacket = (session: Session): number => {
+  const onPacket = (session: ClientSession): number => {
     const { cmd, p1, bytes, start, end } = packet;
     const blob = Buffer.from(bytes.subarray(start, end)).toString('utf8');
     switch (cmd) {
       case Command.RespOk:
       case Command.RespError:
-        return hearAnswer(session, packet, blob);
+        return onAnswer(session, packet, blob);
       case Command.NewUser:
         if (nicks.size < maxUsers) nicks.set(p1, oneLine(blob));
         if (blob === nick) ownUid = p1;
@@ -119,9 +119,9 @@ export function newChatDialect(
         nicks.delete(p1);
         return print(`* ${oneLine(blob)} left`);
       case Command.NewMsg:
-        return isTyped && p1 === ownUid ? 0 : print(`${nickOf(p1)}: ${setIn(blob)}`);
+        return isTyped && p1 === ownUid ? 0 : print(`${nickOf(p1)}: ${indentLines(blob)}`);
       case Command.LoggedMsg:
-        return print(setIn(blob));
+        return print(indentLines(blob));
       default:
         return 0;
     }
@@ -132,34 +132,35 @@ export function newChatDialect(
     return 1;
   };
 
-  const obey = (session: Session, line: string) => {
+  const runSlashCommand = (session: ClientSession, line: string) => {
     const [command = ''] = line.trim().split(/\s/, 1);
     if (command === '/who')
       output.notice(`* ${nicks.size} in ${wanted.room}: ${[...nicks.values()].join(', ')}`);
-    else if (command === '/quit') closeSession(session, { code: 1000, reason: '' }, done);
+    else if (command === '/quit') startClose(session, { code: 1000, reason: '' }, done);
     else if (command === '/help') output.notice(...help);
     else output.notice(`! there is no ${command}; /help lists what there is`);
   };
 
   return {
-    opened(session) {
+    onOpen(session) {
       nicks.clear();
       stage = 'nick';
       sendPacket(session, Command.Nop, 0, Buffer.from(magic));
       askForNick(session, nick);
     },
     isReady: () => isTyped || stage === 'in',
-    say(session, line) {
+    sendText(session, line) {
       if (stage === 'nick') askForNick(session, line.toString('utf8'));
       else if (stage === 'room') output.notice('! not in the room yet');
-      else if (isTyped && line[0] === slash && line[1] !== slash) obey(session, line.toString('utf8'));
+      else if (isTyped && line[0] === slash && line[1] !== slash)
+        runSlashCommand(session, line.toString('utf8'));
       else if (line.length > maxPacketBlob) output.notice(`! a line has at most ${maxPacketBlob} bytes`);
       else if (line.length > 0) {
         const isEscaped = isTyped && line[0] === slash;
         sendPacket(session, Command.NewMsg, saidRequest, isEscaped ? line.subarray(1) : line);
       }
     },
-    hear(session, { isText, bytes, start, end }: Message) {
+    printMessage(session, { isText, bytes, start, end }: Message) {
       let lines = 0;
       for (let at = start; at < end; ) {
         const size = isText ? 0 : readPacket(packet, bytes, at, end);
@@ -167,7 +168,7 @@ export function newChatDialect(
           output.notice('! the server sent what is no packet');
           return lines;
         }
-        lines += hearPacket(session);
+        lines += onPacket(session);
         at += size;
       }
       return lines;
@@ -175,17 +176,17 @@ export function newChatDialect(
   };
 }
 
-function sendPacket(session: Session, cmd: number, uid: number, blob: Buffer): void {
+function sendPacket(session: ClientSession, cmd: number, uid: number, blob: Buffer): void {
   const bytes = Buffer.allocUnsafe(packetHeaderSize + blob.length);
   writePacket(bytes, 0, cmd, uid, 0, 0, blob);
-  sendMessage(session, false, bytes);
+  sendData(session, false, bytes);
 }
 
 function oneLine(text: string): string {
-  return printable(text.replace(/[\n\t]/g, ' '));
+  return terminalSafe(text.replace(/[\n\t]/g, ' '));
 }
 
 /** Further lines are set in, so that no one can be made to say what they did not. */
-function setIn(text: string): string {
-  return printable(text.replace(/\r?\n/g, '\n    '));
+function indentLines(text: string): string {
+  return terminalSafe(text.replace(/\r?\n/g, '\n    '));
 }

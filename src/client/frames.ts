@@ -51,13 +51,13 @@ const names: Readonly<Record<number, string>> = {
   10: 'pong',
 };
 
-export function showFrame(direction: Direction, header: Omit<FrameHeader, 'key'>): string {
+export function frameLine(direction: Direction, header: Omit<FrameHeader, 'key'>): string {
   const { opcode, length, fin, rsv1 } = header;
   const marks = `${rsv1 ? ', compressed' : ''}${fin ? '' : ', more follows'}`;
   return `${direction} ${names[opcode] ?? opcode}, ${length} bytes${marks}`;
 }
 
-export function showHead(direction: Direction, head: Buffer): string[] {
+export function headLines(direction: Direction, head: Buffer): string[] {
   const lines = head.toString('latin1').trimEnd().split('\r\n');
   return lines.map(line => `${direction} ${line}`);
 }

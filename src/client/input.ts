@@ -1,7 +1,7 @@
 /** stdin as messages. */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { quoted } from '../options/error.ts';
-import type { Configuration } from './configuration.ts';
+import type { ClientConfiguration } from './configuration.ts';
 
 const LF = 0x0a;
 const NUL = 0x00;
@@ -10,13 +10,13 @@ const NUL = 0x00;
 export type Batch = readonly Buffer[];
 
 /** What is to be sent. It outlives a connection: what was not taken is there for the next. */
-export interface Source {
+export interface MessageSource {
   /** The batch that is next, the same one until it is taken. @throws Error, a sentence, for unfit input */
   next(): Promise<IteratorResult<Batch, unknown>>;
   take(): void;
 }
 
-export function newSource(batches: AsyncIterable<Batch>): Source {
+export function newMessageSource(batches: AsyncIterable<Batch>): MessageSource {
   const iterator = batches[Symbol.asyncIterator]();
   let pending: Promise<IteratorResult<Batch, unknown>> | undefined;
   return {
@@ -33,14 +33,14 @@ export function newSource(batches: AsyncIterable<Batch>): Source {
 /** The messages in `stream`, by the configuration's framing. */
 export function readMessages(
   stream: AsyncIterable<Buffer>,
-  { framing, maxMessage, chat }: Pick<Configuration, 'framing' | 'maxMessage' | 'chat'>,
+  { framing, maxMessage, chat }: Pick<ClientConfiguration, 'framing' | 'maxMessage' | 'chat'>,
 ): AsyncIterable<Batch> {
-  if (framing === 'binary') return readPieces(stream);
+  if (framing === 'binary') return readChunks(stream);
   const parts = splitStream(stream, framing === 'null' ? NUL : LF, maxMessage);
   return readTexts(parts, framing === 'json' ? parseString : chat === undefined ? checkText : checkLine);
 }
 
-async function* readPieces(stream: AsyncIterable<Buffer>): AsyncGenerator<Batch> {
+async function* readChunks(stream: AsyncIterable<Buffer>): AsyncGenerator<Batch> {
   for await (const chunk of stream) yield [chunk];
 }
 

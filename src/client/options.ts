@@ -55,7 +55,7 @@ export const wait: Kind<number | 'quiet'> = {
 };
 
 /** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */
-export const closing: Kind<{ readonly code: number; readonly reason: string }> = {
+export const closeFrame: Kind<{ readonly code: number; readonly reason: string }> = {
   placeholder: 'CODE[:REASON]',
   expected: `a close code, ${sendableCloseCodes}, and maybe a reason of at most ${maxCloseReason} bytes`,
   parse(raw) {
@@ -68,7 +68,7 @@ export const closing: Kind<{ readonly code: number; readonly reason: string }> =
   show: ({ code, reason }) => (reason === '' ? String(code) : `${code}:${reason}`),
 };
 
-export const table = {
+export const clientOptions = {
   subprotocol: {
     kind: token,
     short: 's',
@@ -196,7 +196,7 @@ export const table = {
     help: 'wait this long after the last message sent',
   },
   close: {
-    kind: closing,
+    kind: closeFrame,
     default: { code: 1000, reason: '' },
     group: 'Messages',
     help: 'close with this code and reason',
@@ -260,7 +260,7 @@ const examples = `Examples:
 
 const page: HelpPage = {
   usage: 'pollywog-client [OPTION]... URL',
-  options: table,
+  options: clientOptions,
   paragraphs: [urls, streams, exits, examples],
 };
 

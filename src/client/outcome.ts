@@ -2,7 +2,7 @@
 import { withDots } from '../log/printable.ts';
 
 /** Exit codes; `--help` lists them. */
-export const Exit = {
+export const ExitCode = {
   Done: 0,
   Failed: 1,
   Usage: 2,
@@ -17,26 +17,26 @@ export const Exit = {
   ProtocolError: 7,
 } as const;
 
-export interface Ending {
+export interface Outcome {
   readonly exit: number;
   /** For stderr, printable; empty where there is nothing to say. */
   readonly sentence: string;
   /** Whether dialing again may go better. */
-  readonly isPassing: boolean;
+  readonly isRetryable: boolean;
 }
 
-export const done: Ending = { exit: Exit.Done, sentence: '', isPassing: false };
+export const done: Outcome = { exit: ExitCode.Done, sentence: '', isRetryable: false };
 
-export function ending(exit: number, sentence: string, isPassing = false): Ending {
-  return { exit, sentence: printable(sentence), isPassing };
+export function outcome(exit: number, sentence: string, isRetryable = false): Outcome {
+  return { exit, sentence: terminalSafe(sentence), isRetryable };
 }
 
 /** What a server sent, as it may be shown in a terminal: nothing in it is taken for a command. */
-export function printable(text: string): string {
+export function terminalSafe(text: string): string {
   return withDots(text, '\n\t');
 }
 
 /** Milliseconds as people read them: `500ms`, `2s`. */
-export function shownTime(milliseconds: number): string {
+export function showTime(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)}ms` : `${Math.round(milliseconds / 100) / 10}s`;
 }

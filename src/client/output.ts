@@ -2,11 +2,11 @@
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { Configuration } from './configuration.ts';
-import { printable } from './outcome.ts';
+import type { ClientConfiguration } from './configuration.ts';
+import { terminalSafe } from './outcome.ts';
 import type { Terminal } from './terminal.ts';
 
-export interface Output {
+export interface ClientOutput {
   /** Prints a message when next flushed; its bytes are copied. */
   message(message: Message): void;
   /** Prints a line on stdout when next flushed. */
@@ -23,15 +23,18 @@ export interface Output {
 /** How much of a binary message is shown on stderr. */
 const shownBytes = 32;
 
-/** @param terminal where someone types, too: what is printed must not run into what they typed */
-export function newOutput(framing: Configuration['framing'], terminal: Terminal | undefined): Output {
+/** @param terminal where someone types, too: what is heard must not run into what they typed */
+export function newClientOutput(
+  framing: ClientConfiguration['framing'],
+  terminal: Terminal | undefined,
+): ClientOutput {
   const { stdout, stderr } = process;
   const isWatched = stdout.isTTY === true;
   const separator = Buffer.from(framing === 'binary' ? '' : framing === 'null' ? '\0' : '\n');
   let waiting: Buffer[] = [];
   let isGone = false;
   const print = (write: () => void) => (terminal === undefined ? write() : terminal.above(write));
-  const output: Output = {
+  const output: ClientOutput = {
     message({ isText, bytes, start, end }) {
       if (!isText && framing !== 'binary') {
         output.notice(showBinary(bytes.subarray(start, end)));
@@ -52,7 +55,7 @@ export function newOutput(framing: Configuration['framing'], terminal: Terminal 
     notice(...lines) {
       // stdout and stderr are often one terminal: what came first is shown first.
       if (isWatched) output.flush();
-      const text = lines.map(line => `${printable(line)}\n`).join('');
+      const text = lines.map(line => `${terminalSafe(line)}\n`).join('');
       if (text !== '') print(() => stderr.write(text));
     },
     onRoom() {},
@@ -61,7 +64,7 @@ export function newOutput(framing: Configuration['framing'], terminal: Terminal 
   const textOf = (bytes: Buffer): Buffer => {
     if (framing === 'json') return Buffer.from(printableJson(bytes.toString('utf8')));
     // A server's bytes are no commands to a terminal.
-    return isWatched && framing !== 'binary' ? Buffer.from(printable(bytes.toString('utf8'))) : bytes;
+    return isWatched && framing !== 'binary' ? Buffer.from(terminalSafe(bytes.toString('utf8'))) : bytes;
   };
   stdout.on('drain', () => output.onRoom());
   stdout.on('error', error => {
@@ -79,7 +82,7 @@ function showBinary(bytes: Uint8Array): string {
   return `<binary ${bytes.length} bytes: ${hex}${bytes.length > shownBytes ? '...' : ''}>`;
 }
 
-/** Resolves when all that was printed has gone out, or never can. */
+/** Resolves when all that was heard has gone out, or never can. */
 export async function untilPrinted(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.writableLength > 0) await new Promise<void>(resolve => stream.write('', () => resolve()));

@@ -2,16 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { UsageError } from '../options/error.ts';
 import { checkProcessText } from '../options/text.ts';
-import { readConfiguration } from './configuration.ts';
+import { readClientConfiguration } from './configuration.ts';
 import { clientHelp } from './options.ts';
-import { Exit } from './outcome.ts';
+import { ExitCode } from './outcome.ts';
 import { untilPrinted } from './output.ts';
 import { runClient } from './run.ts';
 
 async function main(): Promise<number> {
   const argv = process.argv.slice(2);
   checkProcessText(argv, {});
-  const configuration = readConfiguration(argv);
+  const configuration = readClientConfiguration(argv);
   if (configuration === 'help') return print(clientHelp());
   if (configuration === 'version') return print(version());
   return runClient(configuration);
@@ -19,7 +19,7 @@ async function main(): Promise<number> {
 
 function print(text: string): number {
   process.stdout.write(`${text}\n`);
-  return Exit.Done;
+  return ExitCode.Done;
 }
 
 function version(): string {
@@ -32,7 +32,7 @@ try {
   code = await main();
 } catch (error) {
   process.stderr.write(`pollywog-client: ${(error as Error).message}\n`);
-  code = error instanceof UsageError ? Exit.Usage : Exit.Failed;
+  code = error instanceof UsageError ? ExitCode.Usage : ExitCode.Failed;
 }
 await untilPrinted();
 // stdin may still be open, and would keep us here.

@@ -2,22 +2,22 @@
 import { Buffer } from 'node:buffer';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
-import { type Configuration, chatSubprotocol } from './configuration.ts';
-import { dial, type Link, readIdentity } from './dial.ts';
+import { type ClientConfiguration, chatSubprotocol } from './configuration.ts';
+import { dial, type OpenConnection, readIdentity } from './dial.ts';
 import { type Dialect, newChatDialect, newPlainDialect } from './dialects.ts';
-import { type Batch, newSource, readMessages, type Source } from './input.ts';
-import { done, type Ending, Exit, ending, shownTime } from './outcome.ts';
-import { newOutput, type Output } from './output.ts';
+import { type Batch, type MessageSource, newMessageSource, readMessages } from './input.ts';
+import { done, ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
+import { type ClientOutput, newClientOutput } from './output.ts';
 import {
-  closeSession,
+  type ClientSession,
   closeWhenQuiet,
-  isFull,
+  isBackpressured,
   isOpen,
-  type Listener,
-  openSession,
-  resume,
-  type Session,
+  resumeReading,
+  type SessionListener,
   sendFragment,
+  startClose,
+  startSession,
   untilChange,
 } from './session.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
@@ -30,19 +30,19 @@ const signals = { SIGINT: 130, SIGTERM: 143 } as const;
  * @returns the exit code; what there is to say was said on stderr
  * @throws UsageError for files that cannot be used
  */
-export async function runClient(configuration: Configuration): Promise<number> {
+export async function runClient(configuration: ClientConfiguration): Promise<number> {
   const identity = await readIdentity(configuration);
   const isInteractive =
     process.stdin.isTTY === true &&
     configuration.send.length === 0 &&
     (configuration.framing === 'lines' || configuration.framing === 'json');
   const terminal = isInteractive ? openTerminal() : undefined;
-  const output = newOutput(configuration.framing, terminal);
+  const output = newClientOutput(configuration.framing, terminal);
   const dialect =
     configuration.chat === undefined
       ? newPlainDialect(output)
       : newChatDialect(configuration.chat, output, isInteractive);
-  const run: Run = { configuration, output, dialect, isInteractive, heard: 0 };
+  const run: ClientRun = { configuration, output, dialect, isInteractive, printed: 0 };
   const last = await dialUntilDone(run, identity, terminal);
   output.flush();
   terminal?.close();
@@ -51,47 +51,53 @@ export async function runClient(configuration: Configuration): Promise<number> {
 }
 
 async function dialUntilDone(
-  run: Run,
+  run: ClientRun,
   identity: SecureContext | undefined,
   terminal: Terminal | undefined,
-): Promise<Ending> {
+): Promise<Outcome> {
   const { configuration, output } = run;
-  const typed = configuration.send.length > 0 ? undefined : newSource(readTyped(configuration, terminal));
-  let session: Session | undefined;
+  const typed =
+    configuration.send.length > 0 ? undefined : newMessageSource(readTyped(configuration, terminal));
+  let session: ClientSession | undefined;
   onStop(run, terminal, () => session);
   for (let failures = 0; ; failures++) {
     const link = await dial(configuration, identity, lines => {
       if (configuration.verbose) output.notice(...lines);
     });
-    let ending: Ending;
+    let outcome: Outcome;
     if ('exit' in link) {
-      ending = link;
+      outcome = link;
     } else {
-      const opened = Date.now();
-      session = openTalk(run, link, terminal, typed ?? newSource(fixed(configuration.send)));
-      ending = judge(run, await session.ended);
-      if (Date.now() - opened >= goodTime) failures = 0;
+      const onOpen = Date.now();
+      session = openTalk(run, link, terminal, typed ?? newMessageSource(fixed(configuration.send)));
+      outcome = finalOutcome(run, await session.ended);
+      if (Date.now() - onOpen >= goodTime) failures = 0;
     }
-    if (!configuration.reconnect || !ending.isPassing) return ending;
+    if (!configuration.reconnect || !outcome.isRetryable) return outcome;
     const wait = reconnectDelay(failures, Math.random());
-    const why = ending.sentence === '' ? 'the server is going away' : ending.sentence;
-    output.notice(`pollywog-client: ${why}; dialing again in ${shownTime(wait)}`);
+    const why = outcome.sentence === '' ? 'the server is going away' : outcome.sentence;
+    output.notice(`pollywog-client: ${why}; dialing again in ${showTime(wait)}`);
     await delay(wait);
   }
 }
 
-function openTalk(run: Run, link: Link, terminal: Terminal | undefined, source: Source): Session {
+function openTalk(
+  run: ClientRun,
+  link: OpenConnection,
+  terminal: Terminal | undefined,
+  source: MessageSource,
+): ClientSession {
   const { configuration, output, dialect } = run;
   const { subprotocol } = link.agreement;
-  const session: Session = openSession(
+  const session: ClientSession = startSession(
     link,
     configuration,
-    newListener(run, () => session),
+    newSessionListener(run, () => session),
   );
-  output.onRoom = () => resume(session);
+  output.onRoom = () => resumeReading(session);
   if (configuration.chat !== undefined && subprotocol !== chatSubprotocol) {
     const sentence = `the server does not speak ${chatSubprotocol}`;
-    closeSession(session, { code: 1000, reason: '' }, ending(Exit.Refused, sentence));
+    startClose(session, { code: 1000, reason: '' }, outcome(ExitCode.Refused, sentence));
     return session;
   }
   // RFC 6455 §4.1: a server may choose none. It has to be known, as it may take us for something else.
@@ -103,12 +109,12 @@ function openTalk(run: Run, link: Link, terminal: Terminal | undefined, source: 
     output.notice(`connected to ${configuration.address.shown}${spoken}; Ctrl-D leaves`);
   }
   terminal?.prompt();
-  dialect.opened(session);
-  void feed(run, session, source);
+  dialect.onOpen(session);
+  void sendInput(run, session, source);
   return session;
 }
 
-function readTyped(configuration: Configuration, terminal: Terminal | undefined): AsyncIterable<Batch> {
+function readTyped(configuration: ClientConfiguration, terminal: Terminal | undefined): AsyncIterable<Batch> {
   if (terminal === undefined) return readMessages(process.stdin, configuration);
   if (configuration.framing === 'lines') return terminal.lines;
   return readMessages(withNewlines(terminal.lines), configuration);
@@ -123,16 +129,20 @@ async function* fixed(texts: readonly string[]): AsyncGenerator<Batch> {
 }
 
 /** A signal, or stdout that nobody reads any more, closes the connection; a second signal ends at once. */
-function onStop(run: Run, terminal: Terminal | undefined, current: () => Session | undefined): void {
+function onStop(
+  run: ClientRun,
+  terminal: Terminal | undefined,
+  current: () => ClientSession | undefined,
+): void {
   let isStopping = false;
-  const stop = (verdict: Ending) => {
+  const stop = (verdict: Outcome) => {
     const session = current();
     if (isStopping || session === undefined || session.endpoint.state === 'CLOSED') {
       terminal?.close();
       process.exit(verdict.exit);
     }
     isStopping = true;
-    closeSession(session, goingAway, verdict);
+    startClose(session, goingAway, verdict);
     session.verdict = verdict;
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -141,7 +151,9 @@ function onStop(run: Run, terminal: Terminal | undefined, current: () => Session
   if (terminal !== undefined) terminal.onInterrupt = () => stop({ ...done, exit: signals.SIGINT });
   run.output.onGone = error => {
     if (isStopping) return;
-    stop(error.code === 'EPIPE' ? done : ending(Exit.Failed, `cannot write to stdout: ${error.message}`));
+    stop(
+      error.code === 'EPIPE' ? done : outcome(ExitCode.Failed, `cannot write to stdout: ${error.message}`),
+    );
   };
 }
 
@@ -163,27 +175,27 @@ export function reconnectDelay(failures: number, chance: number): number {
   return full / 2 + (full / 2) * chance;
 }
 
-/** One connection's talk: what is to be sent goes out, what comes is printed, until there is an end. */
+/** One connection's talk: what is to be sent goes out, what comes is heard, until there is an end. */
 
 /** All that one run of the client has, whichever connection it is at. */
-export interface Run {
-  readonly configuration: Configuration;
-  readonly output: Output;
+export interface ClientRun {
+  readonly configuration: ClientConfiguration;
+  readonly output: ClientOutput;
   readonly dialect: Dialect;
   readonly isInteractive: boolean;
-  /** Messages printed so far. */
-  heard: number;
+  /** Messages heard so far. */
+  printed: number;
 }
 
 /** Prints what comes, and leaves when it was enough. */
-export function newListener(run: Run, session: () => Session): Listener {
+export function newSessionListener(run: ClientRun, session: () => ClientSession): SessionListener {
   const { configuration, output, dialect } = run;
   const { count, close } = configuration;
   return {
     message(message) {
-      if (count > 0 && run.heard >= count) return false;
-      run.heard += dialect.hear(session(), message);
-      if (count > 0 && run.heard >= count) closeSession(session(), close);
+      if (count > 0 && run.printed >= count) return false;
+      run.printed += dialect.printMessage(session(), message);
+      if (count > 0 && run.printed >= count) startClose(session(), close);
       return true;
     },
     settled: () => output.flush(),
@@ -192,7 +204,11 @@ export function newListener(run: Run, session: () => Session): Listener {
 }
 
 /** Sends what `source` has while the connection is open, then closes it when that is due. */
-export async function feed(run: Run, session: Session, source: Source): Promise<void> {
+export async function sendInput(
+  run: ClientRun,
+  session: ClientSession,
+  source: MessageSource,
+): Promise<void> {
   const { configuration, dialect } = run;
   while (isOpen(session) && !dialect.isReady()) await untilChange(session);
   let isFirst = true;
@@ -212,7 +228,7 @@ export async function feed(run: Run, session: Session, source: Source): Promise<
     while (isOpen(session) && result === undefined && fault === undefined) await untilChange(session);
     if (!isOpen(session)) return;
     if (fault !== undefined) {
-      closeSession(session, configuration.close, ending(Exit.Failed, fault.message));
+      startClose(session, configuration.close, outcome(ExitCode.Failed, fault.message));
       return;
     }
     if (result?.done) break;
@@ -220,19 +236,19 @@ export async function feed(run: Run, session: Session, source: Source): Promise<
     const batch: Batch = result?.value ?? [];
     session.socket.cork();
     for (const text of batch) {
-      if (!isStreamed(configuration)) dialect.say(session, text);
+      if (!isStreamed(configuration)) dialect.sendText(session, text);
       else sendFragment(session, isFirst, false, text);
       isFirst = false;
     }
     session.socket.uncork();
-    while (isOpen(session) && isFull(session)) await untilChange(session);
+    while (isOpen(session) && isBackpressured(session)) await untilChange(session);
   }
   if (isStreamed(configuration)) sendFragment(session, isFirst, true, Buffer.alloc(0));
   closeWhenDue(run, session);
 }
 
 /** Whether stdin is one message, sent as it comes. */
-function isStreamed({ framing, send }: Configuration): boolean {
+function isStreamed({ framing, send }: ClientConfiguration): boolean {
   return framing === 'binary' && send.length === 0;
 }
 
@@ -240,23 +256,23 @@ function isStreamed({ framing, send }: Configuration): boolean {
 const quietTime = 1000;
 
 /** All is sent. At a terminal the end of input means the end; a script gets answers, which may take a while. */
-function closeWhenDue(run: Run, session: Session): void {
+function closeWhenDue(run: ClientRun, session: ClientSession): void {
   const { wait, count, close } = run.configuration;
-  if (run.isInteractive || (wait === 0 && count === 0)) return closeSession(session, close);
+  if (run.isInteractive || (wait === 0 && count === 0)) return startClose(session, close);
   if (wait === 'quiet' && count === 0) return closeWhenQuiet(session, close, quietTime);
   if (wait === 'quiet' || wait === 0 || wait === Number.POSITIVE_INFINITY) return;
   const timer = setTimeout(() => {
-    const late = `${run.heard} of ${count} messages came within ${shownTime(wait)} (--wait)`;
-    closeSession(session, close, run.heard < count ? ending(Exit.TimedOut, late) : undefined);
+    const late = `${run.printed} of ${count} messages came within ${showTime(wait)} (--wait)`;
+    startClose(session, close, run.printed < count ? outcome(ExitCode.TimedOut, late) : undefined);
   }, wait);
   void session.ended.then(() => clearTimeout(timer));
 }
 
 /** What became of it: a server that closes before all that was waited for had come, closed too early. */
-export function judge(run: Run, { exit, sentence, isPassing }: Ending): Ending {
+export function finalOutcome(run: ClientRun, { exit, sentence, isRetryable }: Outcome): Outcome {
   const { count } = run.configuration;
   // Who types is told why that is over; of what went well a script hears nothing.
-  if (exit !== Exit.Done || run.isInteractive) return { exit, sentence, isPassing };
-  if (count === 0 || run.heard >= count) return { ...done, isPassing };
-  return ending(Exit.Closed, `closed after ${run.heard} of ${count} messages`, isPassing);
+  if (exit !== ExitCode.Done || run.isInteractive) return { exit, sentence, isRetryable };
+  if (count === 0 || run.printed >= count) return { ...done, isRetryable };
+  return outcome(ExitCode.Closed, `closed after ${run.printed} of ${count} messages`, isRetryable);
 }

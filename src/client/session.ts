@@ -1,4 +1,4 @@
-/** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Ending`. */
+/** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Outcome`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import type { ByteRange } from '../protocol/buffers.ts';
@@ -20,26 +20,26 @@ import {
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { Configuration } from './configuration.ts';
-import type { Link } from './dial.ts';
-import { FIN, maskedFrame, RSV1, showFrame } from './frames.ts';
-import { done, type Ending, Exit, ending, shownTime } from './outcome.ts';
+import type { ClientConfiguration } from './configuration.ts';
+import type { OpenConnection } from './dial.ts';
+import { FIN, frameLine, maskedFrame, RSV1 } from './frames.ts';
+import { done, ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
 
 /** Who listens to a session. */
-export interface Listener {
+export interface SessionListener {
   /** A message came; it is lent for this call. @returns whether it was awaited */
   message(message: Message): boolean;
-  /** Everything that came was heard. @returns whether more may come now; if not, `resume` says when */
+  /** Everything that came was heard. @returns whether more may come now; if not, `resumeReading` says when */
   settled(): boolean;
   /** Something for `--verbose`. */
   trace(lines: readonly string[]): void;
 }
 
-export interface Session {
+export interface ClientSession {
   readonly socket: Socket;
   readonly endpoint: Endpoint;
-  readonly configuration: Configuration;
-  readonly listener: Listener;
+  readonly configuration: ClientConfiguration;
+  readonly listener: SessionListener;
   /** The beginning of a frame. */
   rest: Buffer;
   /** The code of our close frame; 0 before it is sent. */
@@ -47,7 +47,7 @@ export interface Session {
   /** Whether this side began to close. */
   isLeaving: boolean;
   /** What this side has to say of the end, if it chose it; else it follows from how the server closes. */
-  verdict: Ending | undefined;
+  verdict: Outcome | undefined;
   /** Whether something came since the last ping. */
   isAlive: boolean;
   pings: NodeJS.Timeout | undefined;
@@ -56,8 +56,8 @@ export interface Session {
   quiet: NodeJS.Timeout | undefined;
   /** Called, once, when something changed: see `untilChange`. */
   wake: () => void;
-  readonly ended: Promise<Ending>;
-  end: (ending: Ending) => void;
+  readonly ended: Promise<Outcome>;
+  end: (outcome: Outcome) => void;
 }
 
 /** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
@@ -73,7 +73,7 @@ const doneCodes: readonly number[] = [
 ];
 
 /** Those that say that the server will be there again. */
-const passingCodes: readonly number[] = [
+const retryableCodes: readonly number[] = [
   CloseCode.GoingAway,
   CloseCode.InternalError,
   CloseCode.ServiceRestart,
@@ -81,27 +81,31 @@ const passingCodes: readonly number[] = [
 ];
 
 /** What a close frame says of the end. */
-function verdictOf({ endpoint, closeCode, isLeaving }: Session, code: number, reason: string): Ending {
+function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: number, reason: string): Outcome {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
-  if (endpoint.hasFailed) return ending(Exit.ProtocolError, `the connection failed: ${shown}`);
-  const isPassing = !isLeaving && passingCodes.includes(code);
+  if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
+  const isRetryable = !isLeaving && retryableCodes.includes(code);
   // RFC 6455 §5.5.1: the answer to our close frame typically echoes its code.
   const isDone = doneCodes.includes(code) || (isLeaving && code === closeCode);
   if (isDone && isLeaving) return done;
-  return ending(isDone ? Exit.Done : Exit.Closed, `closed ${shown}`, isPassing);
+  return outcome(isDone ? ExitCode.Done : ExitCode.Closed, `closed ${shown}`, isRetryable);
 }
 
 /** Takes a link over; what came behind its handshake is heard in a later turn. */
-export function openSession(link: Link, configuration: Configuration, listener: Listener): Session {
+export function startSession(
+  link: OpenConnection,
+  configuration: ClientConfiguration,
+  listener: SessionListener,
+): ClientSession {
   const { socket, agreement } = link;
   const { deflate } = agreement;
-  let end: Session['end'] = () => {};
-  const ended = new Promise<Ending>(resolve => {
+  let end: ClientSession['end'] = () => {};
+  const ended = new Promise<Outcome>(resolve => {
     end = resolve;
   });
   const inflater = deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
   const deflater = deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
-  const session: Session = {
+  const session: ClientSession = {
     ...{ socket, configuration, listener, ended, end },
     endpoint: {
       ...newEndpoint('client', configuration.maxMessage, inflater, deflater),
@@ -124,7 +128,7 @@ export function openSession(link: Link, configuration: Configuration, listener: 
     session.wake();
     // RFC 6455 §7.1.5: without a close frame, the code is 1006.
     const lost = `closed ${CloseCode.AbnormalClosure}: the connection was lost${fault}`;
-    session.end(session.verdict ?? ending(Exit.Closed, lost, !session.isLeaving));
+    session.end(session.verdict ?? outcome(ExitCode.Closed, lost, !session.isLeaving));
   });
   if (link.rest.length > 0) socket.unshift(link.rest);
   socket.resume();
@@ -132,7 +136,7 @@ export function openSession(link: Link, configuration: Configuration, listener: 
   return session;
 }
 
-function receiveChunk(session: Session, chunk: Buffer): void {
+function receiveChunk(session: ClientSession, chunk: Buffer): void {
   const { endpoint, listener } = session;
   if (endpoint.state === 'CLOSED') return;
   session.isAlive = true;
@@ -144,12 +148,12 @@ function receiveChunk(session: Session, chunk: Buffer): void {
 }
 
 /** @returns where it stopped: before an incomplete frame */
-function readFrames(session: Session, bytes: Buffer): number {
+function readFrames(session: ClientSession, bytes: Buffer): number {
   const { configuration, endpoint, listener } = session;
   const input = { bytes, start: 0, end: bytes.length };
   for (;;) {
     const event = nextEvent(endpoint, input);
-    if (configuration.verbose && frame.size > 0) listener.trace([showFrame('<', frame)]);
+    if (configuration.verbose && frame.size > 0) listener.trace([frameLine('<', frame)]);
     switch (event) {
       case ProtocolEvent.NeedMore:
       case ProtocolEvent.Paused:
@@ -188,18 +192,18 @@ function readFrames(session: Session, bytes: Buffer): number {
   }
 }
 
-function sendControl(session: Session, opcode: number, { bytes, start, end }: ByteRange): void {
+function sendControl(session: ClientSession, opcode: number, { bytes, start, end }: ByteRange): void {
   sendFrame(session, FIN | opcode, bytes, start, end);
 }
 
-function sendClose(session: Session, payload: ByteRange): void {
+function sendClose(session: ClientSession, payload: ByteRange): void {
   const { bytes, start, end } = payload;
   if (end - start >= 2) session.closeCode = (bytes[start]! << 8) | bytes[start + 1]!;
   sendControl(session, Opcode.Close, payload);
 }
 
 /** The WebSocket connection is closed; RFC 6455 §7.1.1: the client waits a while for the server to close the TCP connection. */
-function closed(session: Session, code: number, reason: string): void {
+function closed(session: ClientSession, code: number, reason: string): void {
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
@@ -208,32 +212,38 @@ function closed(session: Session, code: number, reason: string): void {
 }
 
 /** The listener can hear more. */
-export function resume(session: Session): void {
+export function resumeReading(session: ClientSession): void {
   session.socket.resume();
 }
 
-function isConnected({ endpoint }: Session): boolean {
+function isConnected({ endpoint }: ClientSession): boolean {
   return endpoint.state !== 'CLOSED';
 }
 
 /** Whether messages can be sent. */
-export function isOpen({ endpoint }: Session): boolean {
+export function isOpen({ endpoint }: ClientSession): boolean {
   return endpoint.state === 'OPEN';
 }
 
 /** Whether what was sent waits for the network: time to send no more, until something changed. */
-export function isFull({ socket }: Session): boolean {
+export function isBackpressured({ socket }: ClientSession): boolean {
   return socket.writableNeedDrain;
 }
 
 /** Resolves when the next thing changed: room to send, the end, or what a listener wakes the session for. */
-export function untilChange(session: Session): Promise<void> {
+export function untilChange(session: ClientSession): Promise<void> {
   return new Promise(resolve => {
     session.wake = resolve;
   });
 }
 
-function sendFrame(session: Session, first: number, bytes: Uint8Array, start: number, end: number): void {
+function sendFrame(
+  session: ClientSession,
+  first: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
   const { socket, listener, configuration } = session;
   if (!socket.writable) return;
   socket.write(maskedFrame(first, bytes, start, end));
@@ -244,11 +254,11 @@ function sendFrame(session: Session, first: number, bytes: Uint8Array, start: nu
     opcode: first & 15,
     length: end - start,
   };
-  listener.trace([showFrame('>', header)]);
+  listener.trace([frameLine('>', header)]);
 }
 
 /** Sends one message; its bytes are copied, and a text's are UTF-8. Does nothing unless OPEN. */
-export function sendMessage(session: Session, isText: boolean, bytes: Uint8Array): void {
+export function sendData(session: ClientSession, isText: boolean, bytes: Uint8Array): void {
   if (!isOpen(session)) return;
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
   const { deflater } = session.endpoint;
@@ -261,14 +271,19 @@ function compress(deflater: Deflater, bytes: Uint8Array): Uint8Array {
 }
 
 /** Sends a fragment of a binary message (RFC 6455 §5.4), so that none has to be held whole. */
-export function sendFragment(session: Session, isFirst: boolean, isLast: boolean, bytes: Uint8Array): void {
+export function sendFragment(
+  session: ClientSession,
+  isFirst: boolean,
+  isLast: boolean,
+  bytes: Uint8Array,
+): void {
   if (!isOpen(session)) return;
   const opcode = isFirst ? Opcode.Binary : Opcode.Continuation;
   sendFrame(session, (isLast ? FIN : 0) | opcode, bytes, 0, bytes.length);
 }
 
 /** RFC 6455 §5.5.2: a ping is a question whether the other side is still there. */
-function ping(session: Session): void {
+function ping(session: ClientSession): void {
   if (!isOpen(session)) return;
   // A server that our own output holds back cannot show that it is alive.
   if (session.isAlive || session.socket.isPaused()) sendPing(session);
@@ -276,30 +291,30 @@ function ping(session: Session): void {
   else setImmediate(checkAlive, session);
 }
 
-function checkAlive(session: Session): void {
+function checkAlive(session: ClientSession): void {
   if (!isOpen(session)) return;
   if (session.isAlive) return sendPing(session);
-  const late = `no sign of life within ${shownTime(session.configuration.ping)} of a ping (--ping)`;
-  session.verdict = ending(Exit.TimedOut, late, true);
+  const late = `no sign of life within ${showTime(session.configuration.ping)} of a ping (--ping)`;
+  session.verdict = outcome(ExitCode.TimedOut, late, true);
   session.socket.destroy();
 }
 
-function sendPing(session: Session): void {
+function sendPing(session: ClientSession): void {
   session.isAlive = false;
   sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
 }
 
 /** Starts the closing handshake when no part of a message has come for `time`, once all output has left. */
 export function closeWhenQuiet(
-  session: Session,
-  closing: { readonly code: number; readonly reason: string },
+  session: ClientSession,
+  closeFrame: { readonly code: number; readonly reason: string },
   time: number,
 ): void {
   session.quiet = setTimeout(() => {
     const { socket } = session;
     // While our output is stuck, or stdout holds the server back, its silence proves nothing.
     if (socket.writableLength > 0 || socket.isPaused()) session.quiet?.refresh();
-    else closeSession(session, closing);
+    else startClose(session, closeFrame);
   }, time);
 }
 
@@ -307,10 +322,10 @@ export function closeWhenQuiet(
  * Starts the closing handshake, once. What still comes is heard.
  * @param verdict what to say of the end, whatever the server answers
  */
-export function closeSession(
-  session: Session,
+export function startClose(
+  session: ClientSession,
   { code, reason }: { readonly code: number; readonly reason: string },
-  verdict?: Ending,
+  verdict?: Outcome,
 ): void {
   if (!isOpen(session)) return;
   session.verdict = verdict;
@@ -328,8 +343,8 @@ export function closeSession(
     moved = bytesMoved();
     // Our own output may hold the server back; and its close frame comes behind messages that are on their way.
     if (socket.isPaused() || moved - before >= enough) return void session.deadline?.refresh();
-    const late = `the server did not close within ${shownTime(defaults.closeTimeout)} of being told to`;
-    session.verdict ??= ending(Exit.TimedOut, late);
+    const late = `the server did not close within ${showTime(defaults.closeTimeout)} of being told to`;
+    session.verdict ??= outcome(ExitCode.TimedOut, late);
     socket.destroy();
   };
   // As above: bytes that have arrived are read first.

@@ -1,4 +1,4 @@
-/** Someone at a terminal: a line being typed, with editing and history, and what is printed above it. */
+/** Someone at a terminal: a line being typed, with editing and history, and what is heard above it. */
 import { Buffer } from 'node:buffer';
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from 'node:readline';
 import type { Batch } from './input.ts';

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseAddress } from '../../src/client/address.ts';
-import { type Configuration, readConfiguration } from '../../src/client/configuration.ts';
+import { type ClientConfiguration, readClientConfiguration } from '../../src/client/configuration.ts';
 import { readMessages } from '../../src/client/input.ts';
-import { clientHelp, table } from '../../src/client/options.ts';
+import { clientHelp, clientOptions } from '../../src/client/options.ts';
 import { UsageError } from '../../src/options/error.ts';
 import { flagName } from '../../src/options/option.ts';
 
-function read(...words: string[]): Configuration {
-  const configuration = readConfiguration(['ws://localhost/', ...words]);
+function read(...words: string[]): ClientConfiguration {
+  const configuration = readClientConfiguration(['ws://localhost/', ...words]);
   assert.ok(typeof configuration === 'object');
   return configuration;
 }
@@ -105,7 +105,7 @@ test('what is given', () => {
 });
 
 test('no command line does anything but configure or throw UsageError', () => {
-  const flags = Object.keys(table).map(flagName);
+  const flags = Object.keys(clientOptions).map(flagName);
   const words = [
     ...flags,
     '-x',
@@ -127,7 +127,7 @@ test('no command line does anything but configure or throw UsageError', () => {
   fc.assert(
     fc.property(fc.array(word, { maxLength: 6 }), argv => {
       try {
-        readConfiguration(argv);
+        readClientConfiguration(argv);
       } catch (error) {
         assert.ok(error instanceof UsageError, String(error));
       }
@@ -140,7 +140,7 @@ test('every example of --help runs', () => {
   const lines = clientHelp().split('\n');
   const examples = lines.slice(lines.indexOf('Examples:') + 1);
   assert.ok(examples.length > 0);
-  for (const example of examples) readConfiguration(example.trim().split(' ').slice(1));
+  for (const example of examples) readClientConfiguration(example.trim().split(' ').slice(1));
 });
 
 test('lines are the same, wherever the stream is cut', async () => {

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { WebSocketServer } from 'ws';
-import { readConfiguration } from '../../src/client/configuration.ts';
-import { connectFailure } from '../../src/client/dial.ts';
+import { readClientConfiguration } from '../../src/client/configuration.ts';
+import { explainConnectFailure } from '../../src/client/dial.ts';
 import { certificateFolder, makeCertificate as makeSigned, tlsOptions } from '../support/certificates.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -165,13 +165,13 @@ describe('a certificate of the client', limit, () => {
         /the certificate of wss:\S+ is not trusted: certificate has expired; --insecure takes it/,
       ],
     ] as const) {
-      const configuration = readConfiguration(['wss://127.0.0.1:1/', ...words]);
+      const configuration = readClientConfiguration(['wss://127.0.0.1:1/', ...words]);
       assert.ok(typeof configuration === 'object');
       const message = `40E7:error:0A000418:SSL routines:ssl3_read_bytes:${alert}:../deps/openssl:1:`;
       const text = code.startsWith('ERR_SSL') ? message : alert;
-      const ending = connectFailure(Object.assign(new Error(text), { code }), configuration);
-      assert.equal(ending.exit, 1);
-      assert.match(ending.sentence, sentence);
+      const outcome = explainConnectFailure(Object.assign(new Error(text), { code }), configuration);
+      assert.equal(outcome.exit, 1);
+      assert.match(outcome.sentence, sentence);
     }
   });
 

@@ -1,7 +1,7 @@
 /** Text of strangers in a log or a terminal. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { printable as printableInClient } from '../../src/client/outcome.ts';
+import { terminalSafe as printableInClient } from '../../src/client/outcome.ts';
 import { printable as printableInChat } from '../../src/handlers/chat/lineVoice.ts';
 import { printableJson, printableLine } from '../../src/log/printable.ts';
 
