@@ -75,7 +75,7 @@ export async function connectTerminal(port: number, nick: string): Promise<LineC
 /** The lines that were said to this client up to now: it asks who is there, and reads up to the answer. */
 export async function linesSoFar(client: LineClient, command = '/help\n'): Promise<string[]> {
   client.send(command);
-  const before = await client.linesUntil('* /join ROOM  go to another room');
+  const before = await client.linesUntil('* /join ROOM  move to another room');
   for (let i = 0; i < 3; i++) await client.line();
   return before;
 }
