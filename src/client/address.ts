@@ -1,27 +1,27 @@
-/** The URL of a server, RFC 6455 §3, and those of Unix sockets, for which there is no standard. */
+/** Server URLs: `ws:` and `wss:` as in RFC 6455 §3, and two common spellings for Unix sockets, which have no standard. */
 import { Buffer } from 'node:buffer';
 
 export interface Address {
-  /** As messages show it: without credentials. */
+  /** For messages: without credentials. */
   readonly shown: string;
   readonly isSecure: boolean;
-  /** Where the bytes go, as `net.connect` takes it: IPv6 without brackets, a path of a socket. */
+  /** For `net.connect`: an IPv6 host has no brackets. */
   readonly target: { readonly host: string; readonly port: number } | { readonly path: string };
-  /** For the Host header: with brackets, and the port unless it is the scheme's own. */
+  /** For the Host header: an IPv6 host has brackets; the scheme's default port is left out. */
   readonly host: string;
   /** Path and query, percent-encoded. */
   readonly resource: string;
-  /** For the Authorization header, where the URL has a user. */
+  /** For the Authorization header, if the URL has a user. */
   readonly authorization: string | undefined;
 }
 
 export const addressForm =
   'a URL such as ws://localhost:8080/echo, wss://example.com/ or unix:/run/pollywog.sock';
 
-/** @returns undefined for anything but a URL of a WebSocket server */
+/** @returns undefined if the word is not the URL of a WebSocket server */
 export function parseAddress(word: string): Address | undefined {
   if (/^(ws\+)?unix:/i.test(word)) return parseUnixAddress(word);
-  // RFC 6455 §3: fragments are meaningless, and must not be used.
+  // RFC 6455 §3: a WebSocket URL must not have a fragment.
   if (!/^wss?:\/\/[^/]/i.test(word) || word.includes('#') || !URL.canParse(word)) return undefined;
   const url = new URL(word);
   const isSecure = url.protocol === 'wss:';
@@ -39,7 +39,7 @@ export function parseAddress(word: string): Address | undefined {
   };
 }
 
-/** `unix:/run/x.sock`, as the server's `--listen` has it, and `ws+unix:/run/x.sock:/echo`, as npm's ws has it. */
+/** Parses `unix:/run/x.sock`, as in the server's `--listen`, and `ws+unix:/run/x.sock:/echo`, as in npm's ws. */
 function parseUnixAddress(word: string): Address | undefined {
   const [, path, resource = '/'] =
     /^(?:ws\+)?unix:(?:\/\/)?(\/[^/\0:][^\0:]*)(?::(\/[^\0#]*))?$/i.exec(word) ?? [];
@@ -55,7 +55,7 @@ function parseUnixAddress(word: string): Address | undefined {
   };
 }
 
-/** RFC 7617 §2. */
+/** RFC 7617 §2: Basic authentication. */
 function basicAuthorization({ username, password }: URL): string | undefined {
   if (username === '' && password === '') return undefined;
   try {

@@ -8,7 +8,7 @@ import { clientOptions, closeFrame } from './options.ts';
 
 type Values = ValuesOf<typeof clientOptions>;
 
-/** How the client is to run. Times are in milliseconds, 0 for never; sizes in bytes, Infinity for any. */
+/** The client's settings. Times are in milliseconds, 0 means never; sizes are in bytes, Infinity means no limit. */
 export interface ClientConfiguration
   extends Pick<
     Values,
@@ -27,34 +27,35 @@ export interface ClientConfiguration
   > {
   readonly address: Address;
   readonly request: HandshakeRequest;
-  /** How stdin is made into messages, and messages into stdout. */
+  /** How stdin is split into messages, and how messages are written to stdout. */
   readonly framing: 'lines' | 'null' | 'json' | 'binary';
-  /** How many messages to wait for, then leave; 0: no such number. */
+  /** The number of messages after which the client closes; 0 means no limit. */
   readonly count: number;
-  /** Undefined: no chat. */
+  /** Undefined outside the chat. */
   readonly chat: { readonly nick: string; readonly room: string } | undefined;
 }
 
 export const chatSubprotocol = 'tpacket';
 
-/** Reads the command line (without node and script). Throws UsageError. */
+/** Reads the command line, without the program's name. @throws UsageError */
 export function readClientConfiguration(argv: readonly string[]): ClientConfiguration | 'help' | 'version' {
   const { given, words } = readArguments<keyof Values>(argv, clientOptions);
   if (given.has('help')) return 'help';
   if (given.has('version')) return 'version';
   const values = readValues(clientOptions, [given]);
   const { close: asked } = values;
-  // `--close 4000 bye`: the reason may be a word of its own.
+  // In `--close 4000 bye`, the reason is a separate word.
   const isReason = (word: string) => given.has('close') && parseAddress(word) === undefined;
   const [word, ...others] = asked.reason === '' ? words.filter(isReason) : [];
   const close = word === undefined ? asked : readReason(asked.code, word);
   const [url, stray] = word === undefined ? words : [...words.filter(one => !isReason(one)), ...others];
   if (url === undefined) throw invalidValue('the first word', addressForm, url);
-  if (stray !== undefined) throw new UsageError(`one URL is enough; leave ${quoted(stray)} out`);
+  if (stray !== undefined) throw new UsageError(`unexpected argument ${quoted(stray)}; give one URL`);
   const address = parseAddress(url);
   if (address === undefined) throw invalidValue('the URL', addressForm, url);
-  if (given.has('one') && given.has('count')) throw new UsageError('--one is --count 1; keep one of them');
-  if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs a --nick to enter it with');
+  if (given.has('one') && given.has('count'))
+    throw new UsageError('--one means --count 1; remove one of them');
+  if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs --nick');
   const { cert, key, ca } = values;
   const { insecure, timeout, ping, reconnect, maxMessage, send, wait, verbose } = values;
   const configuration: ClientConfiguration = {
@@ -83,10 +84,10 @@ function makeRequest(address: Address, values: Values): HandshakeRequest {
   let host = address.host;
   for (const { name, value } of values.header) {
     const written = Object.keys(headers).find(other => other.toLowerCase() === name.toLowerCase());
-    // A header value's bytes are what was typed; the handshake writes latin1.
+    // The handshake is written as latin1; so the value's UTF-8 bytes are kept as they were typed.
     const bytes = Buffer.from(value).toString('latin1');
     if (name.toLowerCase() === 'host') host = bytes;
-    // RFC 9110 §5.3: several of one name are one with commas. RFC 6265 §5.4: cookies have a separator of their own.
+    // RFC 9110 §5.3: fields of the same name are joined with commas. RFC 6265 §5.4: cookies are joined with semicolons.
     else if (written === undefined) headers[name] = bytes;
     else headers[written] += (name.toLowerCase() === 'cookie' ? '; ' : ', ') + bytes;
   }
@@ -109,28 +110,27 @@ function makeRequest(address: Address, values: Values): HandshakeRequest {
 
 function chooseFraming(values: Values): ClientConfiguration['framing'] {
   const chosen = (['null', 'json', 'binary'] as const).filter(name => values[name]);
-  if (chosen.length > 1) throw new UsageError(`--${chosen.join(' and --')} exclude each other; keep one`);
+  if (chosen.length > 1) throw new UsageError(`--${chosen.join(' and --')} cannot be combined; keep one`);
   return chosen[0] ?? 'lines';
 }
 
 function checkTogether({ chat, framing, reconnect, send, request }: ClientConfiguration): void {
   if (chat !== undefined) {
-    if (framing !== 'lines') throw new UsageError(`a chat is made of lines; leave --${framing} out`);
+    if (framing !== 'lines') throw new UsageError(`the chat sends lines; remove --${framing}`);
     if (!request.subprotocols.includes(chatSubprotocol)) {
-      throw new UsageError(`the chat is the subprotocol ${chatSubprotocol}; ask for it, or leave --nick out`);
+      throw new UsageError(`the chat needs the subprotocol ${chatSubprotocol}; offer it, or remove --nick`);
     }
   }
   if (framing === 'binary' && send.length === 0 && reconnect) {
-    throw new UsageError('stdin can be sent once only: leave --reconnect or --binary out');
+    throw new UsageError('stdin can be sent only once; remove --reconnect or --binary');
   }
 }
 
 function checkIdentity({ cert, key, ca, address, insecure }: ClientConfiguration): void {
   const [option] = [cert !== '' && '--cert', key !== '' && '--key', ca.length > 0 && '--ca'].filter(Boolean);
   if (option === undefined) return;
-  if (!address.isSecure) throw new UsageError(`${option} is for TLS; use a wss:// URL, or leave it out`);
-  if (key !== '' && cert === '')
-    throw new UsageError('--key is the key of a certificate; give it with --cert');
+  if (!address.isSecure) throw new UsageError(`${option} is for TLS; use a wss:// URL, or remove it`);
+  if (key !== '' && cert === '') throw new UsageError('--key needs --cert');
   if (insecure && ca.length > 0)
-    throw new UsageError('--insecure trusts every certificate; leave it or --ca out');
+    throw new UsageError('--insecure trusts every certificate; remove it or --ca');
 }

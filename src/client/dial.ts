@@ -1,4 +1,4 @@
-/** From an address to an open WebSocket: TCP or a Unix socket, TLS, the opening handshake. */
+/** From a URL to an open WebSocket: certificates, TCP or a Unix socket, TLS, the opening handshake, and what can fail. */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { connect, isIP, type Socket } from 'node:net';
@@ -13,15 +13,15 @@ import type { ClientConfiguration } from './configuration.ts';
 import { headLines } from './frames.ts';
 import { ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
 
-/** A connection whose handshake is done. The socket is paused, and has no listeners but one for errors. */
+/** A connection after its handshake. The socket is paused, and its only listener is one for errors. */
 export interface OpenConnection {
   readonly socket: Socket;
   readonly agreement: Agreement;
-  /** What came behind the handshake. */
+  /** Bytes that arrived after the handshake. */
   readonly rest: Buffer;
 }
 
-/** How much of a refusal's body is read for the sentence in it, and how long that is awaited. */
+/** The maximum length of a refusal's body, whose first line is shown, and the maximum time to wait for it. */
 const maxRefusal = 4096;
 const refusalTime = 1000;
 
@@ -44,7 +44,7 @@ export function dial(
     const settle = (result: OpenConnection | Outcome) => {
       clearTimeout(timer);
       socket.off('data', receive).off('end', finish).off('error', fail);
-      // It may still fail: that is nothing new.
+      // Ignore later errors: the result is known.
       socket.on('error', () => {});
       if (!('socket' in result)) socket.destroy();
       resolve(result);
@@ -55,8 +55,7 @@ export function dial(
     const finish = () => {
       if (refused !== undefined) settleRefused(refused.head, refused.end);
       else {
-        const advice =
-          configuration.cert === '' ? '' : '; perhaps it does not accept our certificate (--cert)';
+        const advice = configuration.cert === '' ? '' : '; it may require a client certificate (--cert)';
         settle(
           outcome(ExitCode.Failed, `${address.shown} closed the connection without an answer${advice}`, true),
         );
@@ -103,7 +102,7 @@ export function dial(
   });
 }
 
-/** Bytes of a refusal's body that are worth waiting for. */
+/** How many bytes of a refusal's body to wait for. */
 function bodyLength({ headers }: ResponseHead): number {
   const length = Number(headers.get('content-length') ?? maxRefusal);
   return Number.isNaN(length) ? 0 : Math.min(length, maxRefusal);
@@ -116,20 +115,18 @@ function openSocket(
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
   return connectSecurely({
     ...target,
-    // RFC 6066 §3: an IP address is no server name.
+    // RFC 6066 §3: an IP address is not a server name.
     ...(isIP(target.host) === 0 ? { servername: target.host } : {}),
-    // RFC 6455 is about HTTP/1.1; RFC 7301 lets us say so.
+    // RFC 7301: the handshake of RFC 6455 needs HTTP/1.1.
     ALPNProtocols: ['http/1.1'],
     rejectUnauthorized: !insecure,
     ...(identity === undefined ? {} : { secureContext: identity }),
   });
 }
 
-/** What the client shows and trusts in TLS: its own certificate, and the authorities of servers. */
-
 /**
- * Reads the files once, so that dialing again needs none of them.
- * @returns undefined if no option names one
+ * Reads the client's certificate and the trusted authorities, once for all connections.
+ * @returns undefined if neither is configured
  * @throws UsageError with the option and the file
  */
 export async function readIdentity({
@@ -156,13 +153,13 @@ export async function readIdentity({
   }
 }
 
-/** Why there is no connection, in a sentence that says what to do. */
-
-/** Those of OpenSSL's and Node's that say the certificate is not to be trusted. */
+/** Error codes of OpenSSL and Node for a certificate that is not trusted. */
 const certificateFaults = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|ALTNAME/;
 
+/** Those of them that another authority (`--ca`) can cure. */
 const authorityFaults = /^(?:DEPTH_ZERO_)?SELF_SIGNED|^UNABLE_TO_(?:GET_ISSUER|VERIFY_LEAF)/;
 
+/** Explains why no connection was made, and what to do. */
 export function explainConnectFailure(
   error: NodeJS.ErrnoException,
   configuration: ClientConfiguration,
@@ -177,47 +174,47 @@ export function explainConnectFailure(
     return outcome(ExitCode.NoServer, `nothing listens at ${shown}; is the server running?`, true);
   }
   if (code === 'ENOTFOUND' && 'host' in target) {
-    return outcome(ExitCode.Failed, `there is no host called ${target.host}`, true);
+    return outcome(ExitCode.Failed, `unknown host ${target.host}`, true);
   }
   const alert = alertFrom(code, error.message);
   if (alert !== undefined) return outcome(ExitCode.Failed, explainAlert(alert, configuration));
   if (certificateFaults.test(code)) {
-    // An expired certificate, or one for another name, is no better with another authority.
-    const advice = authorityFaults.test(code) ? '--ca names an authority to trust; ' : '';
-    const sentence = `the certificate of ${shown} is not trusted: ${error.message}; ${advice}--insecure takes it anyhow`;
+    // Another authority does not help with an expired certificate, or one for another name.
+    const advice = authorityFaults.test(code) ? '--ca FILE trusts its authority; ' : '';
+    const sentence = `the certificate of ${shown} is not trusted: ${error.message}; ${advice}--insecure accepts it`;
     return outcome(ExitCode.Failed, sentence);
   }
   if (code === 'EPROTO' || code.startsWith('ERR_SSL')) {
     const why = opensslReason(error.message);
-    // TLS 1.2 has no alert of its own for a missing certificate (RFC 5246 §7.4.6).
+    // RFC 5246 §7.4.6: TLS 1.2 has no special alert for a missing certificate.
     const isRefusal = why.includes('handshake failure') && configuration.cert === '';
-    const advice = isRefusal ? ', or the server wants a client certificate (--cert)' : '';
-    return outcome(ExitCode.Failed, `${shown} does not speak TLS as we do: ${why}; try ws://${advice}`);
+    const advice = isRefusal ? ', or give a client certificate (--cert)' : '';
+    return outcome(ExitCode.Failed, `no TLS with ${shown}: ${why}; try ws://${advice}`);
   }
   return outcome(ExitCode.Failed, `cannot connect to ${shown}: ${error.message || code}`, true);
 }
 
-/** Alerts of RFC 8446 §6.2, in OpenSSL's words, that say what the server thinks of our certificate. */
+/** Alerts of RFC 8446 §6.2 that are about the client's certificate, in OpenSSL's words. */
 const certificateAlerts =
   /certificate required|bad certificate|unsupported certificate|certificate (?:revoked|expired|unknown)|unknown ca|access denied/;
 
-/** The server's alert about our certificate, if that is what ended the handshake. */
+/** The server's alert about the client's certificate, if one ended the handshake. */
 function alertFrom(code: string, message: string): string | undefined {
   if (!/ALERT/.test(code)) return undefined;
   return certificateAlerts.exec(opensslReason(message))?.[0];
 }
 
 function explainAlert(alert: string, { address: { shown }, cert }: ClientConfiguration): string {
-  if (cert === '') return `${shown} wants a client certificate (${alert}); give --cert and --key`;
-  return `${shown} does not accept our certificate: ${alert}; give another with --cert`;
+  if (cert === '') return `${shown} requires a client certificate (${alert}); give --cert and --key`;
+  return `${shown} does not accept the client certificate: ${alert}; give another with --cert`;
 }
 
-/** `40E7:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/…:` is for who works on OpenSSL. */
+/** Extracts the reason from `40E7:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/…:`. */
 function opensslReason(message: string): string {
   return /:error:[^:]*:[^:]*:[^:]*:([^:]+)/.exec(message)?.[1] ?? message.trim();
 }
 
-/** @param body the beginning of the response's body: its first line is the server's sentence */
+/** Explains a response other than 101. @param body the start of the body; its first line is shown */
 export function explainRefusal({ status, reason, headers }: ResponseHead, body: string): Outcome {
   const isText = !/html|chunked/i.test(
     `${headers.get('content-type') ?? ''} ${headers.get('transfer-encoding') ?? ''}`,
@@ -227,8 +224,8 @@ export function explainRefusal({ status, reason, headers }: ResponseHead, body: 
   const parts = [
     `refused: ${status} ${reason}`.trimEnd(),
     ...(line.trim() === '' ? [] : [line.trim().slice(0, 500)]),
-    ...(location === undefined ? [] : [`it points to ${location}`]),
+    ...(location === undefined ? [] : [`redirects to ${location}`]),
   ];
-  // RFC 9110 §15.6, RFC 6585 §4: what is the server's own trouble may be over soon.
+  // RFC 9110 §15.6, RFC 6585 §4: server errors and rate limits may be temporary.
   return outcome(ExitCode.Refused, parts.join(': '), status >= 500 || status === 429);
 }

@@ -1,4 +1,4 @@
-/** What is made of messages: lines in, lines out. The chat has another one. */
+/** Dialects translate between lines and messages: one line is one message, or the chat's packets. */
 
 import { Buffer } from 'node:buffer';
 import { maxPacketBlob } from '../protocol/limits.ts';
@@ -17,17 +17,17 @@ import type { ClientOutput } from './output.ts';
 import { type ClientSession, sendData, startClose } from './session.ts';
 
 export interface Dialect {
-  /** A connection is open. */
+  /** Called for each new connection. */
   onOpen(session: ClientSession): void;
-  /** Whether what is read from stdin can be said now; until it is, the session is woken when it may have become so. */
+  /** Whether input can be sent now. When that becomes true, the dialect wakes the session. */
   isReady(): boolean;
-  /** Says a line, or a text, which is UTF-8. */
+  /** Sends a line of UTF-8. */
   sendText(session: ClientSession, text: Buffer): void;
-  /** Prints a message, which is lent. @returns how many lines that made: what `--count` counts */
+  /** Prints a message, which is valid during the call. @returns the number of lines printed, which `--count` counts */
   printMessage(session: ClientSession, message: Message): number;
 }
 
-/** Each text is a message, each message is heard. */
+/** Sends each line as a message, and prints each message. */
 export function newPlainDialect(output: ClientOutput): Dialect {
   return {
     onOpen() {},
@@ -40,30 +40,29 @@ export function newPlainDialect(output: ClientOutput): Dialect {
   };
 }
 
-/** The chat for the terminal, spoken in packets: `ada: hello`, `* ada is here`, `! why not`. */
-
-/** Users whose nicks are remembered: a server that names more of them does so to fill our memory. */
+/** The maximum number of nicks kept: more would let a server exhaust the client's memory. */
 const maxUsers = 65_536;
 
-/** What was asked for last, and whether it was granted. */
+/** The step of joining that waits for an answer; 'in' after the last. */
 type Stage = 'nick' | 'room' | 'in';
 
-/** The uids of our requests: answers name them. */
+/** The uids of requests, which their answers echo. */
 const nickRequest = 1;
 const roomRequest = 2;
 const saidRequest = 3;
 
-/** A line that someone types and that begins so is for us, as in a terminal that speaks lines. */
+/** A typed line that begins with a slash is a command for the client. */
 const slash = '/'.charCodeAt(0);
 
 const help = [
-  '* /who        who is in the room; for another one, leave, and come with --room',
-  '* /quit       leave (Ctrl-D does, too)',
-  '* all other lines are said; // begins one that starts with a slash',
+  '* /who        list the people in the room; to change rooms, restart with --room',
+  '* /quit       leave (or press Ctrl-D)',
+  '* other lines go to the room; start one with // to send a leading slash',
 ];
 
 /**
- * @param isTyped whether someone types: they may try another nick, and have their own words on the screen already
+ * The chat, as lines: `ada: hello`, `* ada is here`, `! an error`.
+ * @param isTyped whether input is typed at a terminal: then another nick may be tried, and own messages are not repeated
  */
 export function newChatDialect(
   wanted: { nick: string; room: string },
@@ -75,7 +74,7 @@ export function newChatDialect(
   let nick = wanted.nick;
   let stage: Stage = 'nick';
   let hasBeenIn = false;
-  /** Of what this very user says. */
+  /** The uid of this client's user. */
   let ownUid: number | undefined;
 
   const nickOf = (uid: number) => nicks.get(uid) ?? `user ${uid}`;
@@ -90,7 +89,7 @@ export function newChatDialect(
       if (stage === 'in' || (isTyped && stage === 'nick')) {
         output.notice(`! ${why}${stage === 'nick' ? '; type another nick' : ''}`);
       } else {
-        // A server that has not noticed yet that the last connection is gone still has our nick there.
+        // The server may not have noticed yet that this nick's last connection is gone, so a retry may succeed.
         startClose(session, { code: 1000, reason: '' }, outcome(ExitCode.Closed, why, hasBeenIn));
       }
     } else if (stage === 'nick' && uid === nickRequest) {
@@ -138,7 +137,7 @@ export function newChatDialect(
       output.notice(`* ${nicks.size} in ${wanted.room}: ${[...nicks.values()].join(', ')}`);
     else if (command === '/quit') startClose(session, { code: 1000, reason: '' }, done);
     else if (command === '/help') output.notice(...help);
-    else output.notice(`! there is no ${command}; /help lists what there is`);
+    else output.notice(`! unknown command ${command}; /help lists the commands`);
   };
 
   return {
@@ -165,7 +164,7 @@ export function newChatDialect(
       for (let at = start; at < end; ) {
         const size = isText ? 0 : readPacket(packet, bytes, at, end);
         if (size === 0) {
-          output.notice('! the server sent what is no packet');
+          output.notice('! the server sent a message that is not a packet');
           return lines;
         }
         lines += onPacket(session);
@@ -186,7 +185,7 @@ function oneLine(text: string): string {
   return terminalSafe(text.replace(/[\n\t]/g, ' '));
 }
 
-/** Further lines are set in, so that no one can be made to say what they did not. */
+/** Indents further lines, so that a message cannot imitate another user's line. */
 function indentLines(text: string): string {
   return terminalSafe(text.replace(/\r?\n/g, '\n    '));
 }

@@ -1,4 +1,4 @@
-/** A client's frames, masked. */
+/** Client frames: masking, and how `--verbose` shows frames and handshakes. */
 
 import { Buffer } from 'node:buffer';
 import { randomFillSync } from 'node:crypto';
@@ -10,11 +10,11 @@ export const RSV1 = 0x40;
 
 const keySize = 4;
 
-/** RFC 6455 §10.3: keys that nobody can foresee. A call for each would cost more than the frame. */
+/** RFC 6455 §10.3: masking keys must be unpredictable. They are drawn in bulk: one call a key would cost more than a frame. */
 const keys = Buffer.alloc(1024 * keySize);
 let usedKeys = keys.length;
 
-/** RFC 6455 §5.3: a fresh key for every frame. */
+/** RFC 6455 §5.3: every frame needs a fresh masking key. */
 function freshKey(): number {
   if (usedKeys === keys.length) {
     randomFillSync(keys);
@@ -26,7 +26,7 @@ function freshKey(): number {
 
 /**
  * @param first FIN, RSV1 and opcode, as on the wire
- * @returns the frame with `bytes[start, end)` as its payload, which were copied; the caller's
+ * @returns a new buffer with the frame, whose payload is a copy of `bytes[start, end)`
  */
 export function maskedFrame(first: number, bytes: Uint8Array, start: number, end: number): Buffer {
   const key = freshKey();
@@ -37,9 +37,7 @@ export function maskedFrame(first: number, bytes: Uint8Array, start: number, end
   return frame;
 }
 
-/** What `--verbose` shows of a connection: the handshake's lines, and a line for each frame's header. */
-
-/** Which way: `>` is ours, `<` the server's, as curl has it. */
+/** As in curl, `>` is sent and `<` is received. */
 export type Direction = '>' | '<';
 
 const names: Readonly<Record<number, string>> = {

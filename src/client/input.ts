@@ -1,4 +1,4 @@
-/** stdin as messages. */
+/** Splits stdin into messages. */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { quoted } from '../options/error.ts';
 import type { ClientConfiguration } from './configuration.ts';
@@ -6,12 +6,12 @@ import type { ClientConfiguration } from './configuration.ts';
 const LF = 0x0a;
 const NUL = 0x00;
 
-/** Messages, as many as came at once; with `--binary`, pieces of the only one. */
+/** Messages that arrived together; with `--binary`, pieces of the only message. */
 export type Batch = readonly Buffer[];
 
-/** What is to be sent. It outlives a connection: what was not taken is there for the next. */
+/** The messages to send. It outlives a connection: a batch that was not taken is sent on the next one. */
 export interface MessageSource {
-  /** The batch that is next, the same one until it is taken. @throws Error, a sentence, for unfit input */
+  /** The next batch; the same one until it is taken. @throws Error whose message is a sentence, for invalid input */
   next(): Promise<IteratorResult<Batch, unknown>>;
   take(): void;
 }
@@ -30,7 +30,7 @@ export function newMessageSource(batches: AsyncIterable<Batch>): MessageSource {
   };
 }
 
-/** The messages in `stream`, by the configuration's framing. */
+/** Splits a stream into messages by the configured framing. */
 export function readMessages(
   stream: AsyncIterable<Buffer>,
   { framing, maxMessage, chat }: Pick<ClientConfiguration, 'framing' | 'maxMessage' | 'chat'>,
@@ -44,7 +44,7 @@ async function* readChunks(stream: AsyncIterable<Buffer>): AsyncGenerator<Batch>
   for await (const chunk of stream) yield [chunk];
 }
 
-/** What stands between separators, and behind the last one if that is not empty. */
+/** The parts between separators; the last one may lack its separator, unless it is empty. */
 async function* splitStream(
   stream: AsyncIterable<Buffer>,
   separator: number,
@@ -70,7 +70,7 @@ async function* splitStream(
   if (length > 0) yield [Buffer.concat(begun)];
 }
 
-/** @param read makes the message of a part, or says in a string what it is not */
+/** @param read returns the message of a part, or a string with what the part is not */
 async function* readTexts(
   batches: AsyncIterable<Batch>,
   read: (part: Buffer) => Buffer | string,
@@ -82,7 +82,7 @@ async function* readTexts(
       line++;
       const text = read(part);
       if (typeof text === 'string') {
-        // What stood before it is fit.
+        // The lines before it are valid.
         yield texts;
         throw new Error(`line ${line} of stdin is not ${text}`);
       }
@@ -94,10 +94,10 @@ async function* readTexts(
 
 // RFC 6455 §5.6: a text message is UTF-8.
 function checkText(part: Buffer): Buffer | string {
-  return isUtf8(part) ? part : 'UTF-8, as a text message has to be; send it with --binary';
+  return isUtf8(part) ? part : 'UTF-8, which a text message must be; use --binary';
 }
 
-/** Editors of other systems end lines in CR LF; in a chat nobody wants to see that. */
+/** In the chat, a CR before the line end is not part of the message. */
 function checkLine(part: Buffer): Buffer | string {
   return checkText(part.at(-1) === 0x0d ? part.subarray(0, -1) : part);
 }
@@ -107,7 +107,7 @@ function parseString(part: Buffer): Buffer | string {
   if (!isUtf8(part)) return instead;
   try {
     const value: unknown = JSON.parse(part.toString('utf8'));
-    // Half a surrogate pair has no form in UTF-8.
+    // A lone surrogate cannot be encoded in UTF-8.
     return typeof value === 'string' && !/\p{Surrogate}/u.test(value) ? Buffer.from(value) : instead;
   } catch {
     return instead;

@@ -1,4 +1,4 @@
-/** The client's table of options. */
+/** The client's options, the kinds of values that only they have, and `--help`. */
 
 import { Buffer } from 'node:buffer';
 import { origin } from '../options/addresses.ts';
@@ -9,9 +9,7 @@ import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
 import { defaults, maxCloseReason } from '../protocol/limits.ts';
 
-/** The kinds of values that only the client's options have. */
-
-/** Any text, the empty one, too. */
+/** Any text; it may be empty. */
 export const text: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text',
@@ -19,7 +17,7 @@ export const text: Kind<string> = {
   show: value => value,
 };
 
-/** A nick, or a room: the server says which are fit. */
+/** A nick or a room. The server decides which names are valid. */
 export const chatName: Kind<string> = {
   placeholder: 'NAME',
   expected: 'a name',
@@ -27,7 +25,7 @@ export const chatName: Kind<string> = {
   show: value => value,
 };
 
-/** RFC 6455 §4.1, 10: a subprotocol's name is a token. */
+/** RFC 6455 §4.1, item 10: a subprotocol's name is a token. */
 export const token: Kind<string> = {
   placeholder: 'NAME',
   expected: 'a name without spaces or commas',
@@ -45,7 +43,7 @@ export const headerField: Kind<{ readonly name: string; readonly value: string }
   show: ({ name, value }) => `${name}: ${value}`,
 };
 
-/** How long to wait for answers; `quiet`: until none has come for a second. */
+/** How long to wait for answers; `quiet` waits until none has arrived for a second. */
 export const wait: Kind<number | 'quiet'> = {
   placeholder: 'TIME',
   expected: `${duration.expected.replace(' (', ', quiet or forever (')}`,
@@ -54,7 +52,7 @@ export const wait: Kind<number | 'quiet'> = {
     value === 'quiet' ? value : value === Number.POSITIVE_INFINITY ? 'forever' : duration.show(value),
 };
 
-/** RFC 6455 §7.4.2: the codes an endpoint may send; §5.5.1: the reason is what a control frame has room for. */
+/** RFC 6455 §7.4.2: the codes that an endpoint may send. §5.5.1: the reason must fit into a control frame. */
 export const closeFrame: Kind<{ readonly code: number; readonly reason: string }> = {
   placeholder: 'CODE[:REASON]',
   expected: `a close code, ${sendableCloseCodes}, and maybe a reason of at most ${maxCloseReason} bytes`,

@@ -1,4 +1,4 @@
-/** How the client's work ends: what the shell is told, and what is said on stderr. */
+/** How the client ends: its exit code, and a sentence for stderr. */
 import { withDots } from '../log/printable.ts';
 
 /** Exit codes; `--help` lists them. */
@@ -6,22 +6,22 @@ export const ExitCode = {
   Done: 0,
   Failed: 1,
   Usage: 2,
-  /** Nothing listens at the address. */
+  /** No server listens at the address. */
   NoServer: 3,
-  /** The server answered the handshake with another status than 101. */
+  /** The server answered the handshake with a status other than 101. */
   Refused: 4,
-  /** Closed with another code than 1000, 1001 or 1005, or lost (1006). */
+  /** Closed with a code other than 1000, 1001 or 1005, or lost (1006). */
   Closed: 5,
   TimedOut: 6,
-  /** The server broke the protocol, or a bound such as --max-message. */
+  /** The server violated the protocol, or a limit such as --max-message. */
   ProtocolError: 7,
 } as const;
 
 export interface Outcome {
   readonly exit: number;
-  /** For stderr, printable; empty where there is nothing to say. */
+  /** For stderr, safe for a terminal; empty if there is nothing to report. */
   readonly sentence: string;
-  /** Whether dialing again may go better. */
+  /** Whether dialing again may succeed. */
   readonly isRetryable: boolean;
 }
 
@@ -31,12 +31,12 @@ export function outcome(exit: number, sentence: string, isRetryable = false): Ou
   return { exit, sentence: terminalSafe(sentence), isRetryable };
 }
 
-/** What a server sent, as it may be shown in a terminal: nothing in it is taken for a command. */
+/** Text from a server, without characters that a terminal would interpret. */
 export function terminalSafe(text: string): string {
   return withDots(text, '\n\t');
 }
 
-/** Milliseconds as people read them: `500ms`, `2s`. */
+/** Formats milliseconds for people: `500ms`, `2s`. */
 export function showTime(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)}ms` : `${Math.round(milliseconds / 100) / 10}s`;
 }

@@ -1,4 +1,4 @@
-/** What the client prints: messages on stdout, and all else, line by line, on stderr. */
+/** The client's output: messages to stdout, everything else line by line to stderr. */
 import { Buffer } from 'node:buffer';
 import { printableJson } from '../log/printable.ts';
 import type { Message } from '../protocol/websocket/message.ts';
@@ -7,23 +7,23 @@ import { terminalSafe } from './outcome.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface ClientOutput {
-  /** Prints a message when next flushed; its bytes are copied. */
+  /** Queues a message for the next flush; its bytes are copied. */
   message(message: Message): void;
-  /** Prints a line on stdout when next flushed. */
+  /** Queues a line for the next flush. */
   line(text: string): void;
-  /** @returns whether stdout takes more now; if not, `onRoom` is called when it does */
+  /** Writes queued output. @returns whether stdout accepts more; if not, `onDrain` is called when it does */
   flush(): boolean;
-  /** Prints lines on stderr at once. */
+  /** Writes lines to stderr at once. */
   notice(...lines: readonly string[]): void;
-  onRoom: () => void;
-  /** Whoever read stdout went away; or, with an error, it cannot be written to. */
+  onDrain: () => void;
+  /** stdout failed: its reader is gone (EPIPE), or it cannot be written to. */
   onGone: (error: NodeJS.ErrnoException) => void;
 }
 
-/** How much of a binary message is shown on stderr. */
+/** Bytes of a binary message that are shown on stderr. */
 const shownBytes = 32;
 
-/** @param terminal where someone types, too: what is heard must not run into what they typed */
+/** @param terminal the terminal, if input is typed there: output appears above the line being typed */
 export function newClientOutput(
   framing: ClientConfiguration['framing'],
   terminal: Terminal | undefined,
@@ -53,25 +53,25 @@ export function newClientOutput(
       return !stdout.writableNeedDrain;
     },
     notice(...lines) {
-      // stdout and stderr are often one terminal: what came first is shown first.
+      // stdout and stderr may be the same terminal: keep their order.
       if (isWatched) output.flush();
       const text = lines.map(line => `${terminalSafe(line)}\n`).join('');
       if (text !== '') print(() => stderr.write(text));
     },
-    onRoom() {},
+    onDrain() {},
     onGone() {},
   };
   const textOf = (bytes: Buffer): Buffer => {
     if (framing === 'json') return Buffer.from(printableJson(bytes.toString('utf8')));
-    // A server's bytes are no commands to a terminal.
+    // A server must not control the terminal.
     return isWatched && framing !== 'binary' ? Buffer.from(terminalSafe(bytes.toString('utf8'))) : bytes;
   };
-  stdout.on('drain', () => output.onRoom());
+  stdout.on('drain', () => output.onDrain());
   stdout.on('error', error => {
     isGone = true;
     output.onGone(error);
-    // Whoever waits for room waits no more.
-    output.onRoom();
+    // Nothing will drain any more: release the waiting session.
+    output.onDrain();
   });
   stderr.on('error', () => {});
   return output;
@@ -82,7 +82,7 @@ function showBinary(bytes: Uint8Array): string {
   return `<binary ${bytes.length} bytes: ${hex}${bytes.length > shownBytes ? '...' : ''}>`;
 }
 
-/** Resolves when all that was heard has gone out, or never can. */
+/** Resolves when all output was written, or has failed. */
 export async function untilPrinted(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.writableLength > 0) await new Promise<void>(resolve => stream.write('', () => resolve()));

@@ -1,4 +1,4 @@
-/** The client: options → configuration → dial → talk. */
+/** The client's program: options → configuration → dial → session. */
 import { readFileSync } from 'node:fs';
 import { UsageError } from '../options/error.ts';
 import { checkProcessText } from '../options/text.ts';
@@ -35,5 +35,5 @@ try {
   code = error instanceof UsageError ? ExitCode.Usage : ExitCode.Failed;
 }
 await untilPrinted();
-// stdin may still be open, and would keep us here.
+// An open stdin would keep the process alive.
 process.exit(code);

@@ -1,4 +1,4 @@
-/** Dial, talk, and maybe again. */
+/** Runs the client: dial, send stdin, print messages, and dial again if asked to. */
 import { Buffer } from 'node:buffer';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
@@ -22,12 +22,12 @@ import {
 } from './session.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
-/** What a session is told when this program is. */
+/** The close frame that a signal sends. */
 const goingAway = { code: 1001, reason: '' };
 const signals = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * @returns the exit code; what there is to say was said on stderr
+ * @returns the exit code, after reporting the outcome on stderr
  * @throws UsageError for files that cannot be used
  */
 export async function runClient(configuration: ClientConfiguration): Promise<number> {
@@ -71,7 +71,7 @@ async function dialUntilDone(
       const onOpen = Date.now();
       session = openTalk(run, link, terminal, typed ?? newMessageSource(fixed(configuration.send)));
       outcome = finalOutcome(run, await session.ended);
-      if (Date.now() - onOpen >= goodTime) failures = 0;
+      if (Date.now() - onOpen >= stableTime) failures = 0;
     }
     if (!configuration.reconnect || !outcome.isRetryable) return outcome;
     const wait = reconnectDelay(failures, Math.random());
@@ -94,15 +94,15 @@ function openTalk(
     configuration,
     newSessionListener(run, () => session),
   );
-  output.onRoom = () => resumeReading(session);
+  output.onDrain = () => resumeReading(session);
   if (configuration.chat !== undefined && subprotocol !== chatSubprotocol) {
     const sentence = `the server does not speak ${chatSubprotocol}`;
     startClose(session, { code: 1000, reason: '' }, outcome(ExitCode.Refused, sentence));
     return session;
   }
-  // RFC 6455 §4.1: a server may choose none. It has to be known, as it may take us for something else.
+  // RFC 6455 §4.1: a server may choose no subprotocol. It may then expect another protocol, so the user must know.
   if (subprotocol === undefined && configuration.request.subprotocols.length > 0) {
-    output.notice('pollywog-client: the server chose none of the subprotocols');
+    output.notice('pollywog-client: the server chose none of the offered subprotocols');
   }
   if (run.isInteractive) {
     const spoken = subprotocol === undefined ? '' : `, subprotocol ${subprotocol}`;
@@ -128,7 +128,7 @@ async function* fixed(texts: readonly string[]): AsyncGenerator<Batch> {
   yield texts.map(text => Buffer.from(text));
 }
 
-/** A signal, or stdout that nobody reads any more, closes the connection; a second signal ends at once. */
+/** A signal, or a closed stdout, closes the connection; a second signal exits at once. */
 function onStop(
   run: ClientRun,
   terminal: Terminal | undefined,
@@ -157,37 +157,35 @@ function onStop(
   };
 }
 
-/** When to dial again: ever later, and not all clients at the same moment. */
+/** Milliseconds. */
+const firstDelay = 1000;
+const maxDelay = 30_000;
 
-const first = 1000;
-const longest = 30_000;
-
-/** A connection that stayed for so long was a good one: the next wait is a short one again. */
-export const goodTime = longest;
+/** A connection that lasted this long resets the delay. */
+export const stableTime = maxDelay;
 
 /**
- * @param failures how many attempts failed since the last good one, from 0
- * @param chance at least 0, less than 1
- * @returns milliseconds: half a second to one, then twice that, to half a minute at most
+ * The delay before dialing again: exponential backoff with jitter, so that many clients do not reconnect at once.
+ * @param failures the number of failed attempts since the last stable connection
+ * @param chance a random number, at least 0 and less than 1
+ * @returns milliseconds: 500 to 1000 at first, then doubled, up to 30,000
  */
 export function reconnectDelay(failures: number, chance: number): number {
-  const full = Math.min(longest, first * 2 ** failures);
+  const full = Math.min(maxDelay, firstDelay * 2 ** failures);
   return full / 2 + (full / 2) * chance;
 }
 
-/** One connection's talk: what is to be sent goes out, what comes is heard, until there is an end. */
-
-/** All that one run of the client has, whichever connection it is at. */
+/** The state of the client across connections. */
 export interface ClientRun {
   readonly configuration: ClientConfiguration;
   readonly output: ClientOutput;
   readonly dialect: Dialect;
   readonly isInteractive: boolean;
-  /** Messages heard so far. */
+  /** The number of messages printed. */
   printed: number;
 }
 
-/** Prints what comes, and leaves when it was enough. */
+/** Prints messages, and closes after `--count` of them. */
 export function newSessionListener(run: ClientRun, session: () => ClientSession): SessionListener {
   const { configuration, output, dialect } = run;
   const { count, close } = configuration;
@@ -198,12 +196,12 @@ export function newSessionListener(run: ClientRun, session: () => ClientSession)
       if (count > 0 && run.printed >= count) startClose(session(), close);
       return true;
     },
-    settled: () => output.flush(),
+    flush: () => output.flush(),
     trace: lines => output.notice(...lines),
   };
 }
 
-/** Sends what `source` has while the connection is open, then closes it when that is due. */
+/** Sends the source's messages while the connection is open, then closes as `--wait` says. */
 export async function sendInput(
   run: ClientRun,
   session: ClientSession,
@@ -247,15 +245,15 @@ export async function sendInput(
   closeWhenDue(run, session);
 }
 
-/** Whether stdin is one message, sent as it comes. */
+/** Whether stdin is sent as one fragmented message. */
 function isStreamed({ framing, send }: ClientConfiguration): boolean {
   return framing === 'binary' && send.length === 0;
 }
 
-/** How long `--wait quiet` waits for the next message. */
+/** Milliseconds without a message after which `--wait quiet` closes. */
 const quietTime = 1000;
 
-/** All is sent. At a terminal the end of input means the end; a script gets answers, which may take a while. */
+/** Everything is sent: closes at once at a terminal; a script waits for answers. */
 function closeWhenDue(run: ClientRun, session: ClientSession): void {
   const { wait, count, close } = run.configuration;
   if (run.isInteractive || (wait === 0 && count === 0)) return startClose(session, close);
@@ -268,10 +266,10 @@ function closeWhenDue(run: ClientRun, session: ClientSession): void {
   void session.ended.then(() => clearTimeout(timer));
 }
 
-/** What became of it: a server that closes before all that was waited for had come, closed too early. */
+/** The outcome of a session: a close before `--count` messages is a failure. */
 export function finalOutcome(run: ClientRun, { exit, sentence, isRetryable }: Outcome): Outcome {
   const { count } = run.configuration;
-  // Who types is told why that is over; of what went well a script hears nothing.
+  // An interactive user sees how the session ended; a script sees nothing if it went well.
   if (exit !== ExitCode.Done || run.isInteractive) return { exit, sentence, isRetryable };
   if (count === 0 || run.printed >= count) return { ...done, isRetryable };
   return outcome(ExitCode.Closed, `closed after ${run.printed} of ${count} messages`, isRetryable);

@@ -1,4 +1,4 @@
-/** One open connection: messages go out masked, what comes in is heard, and in the end there is an `Outcome`. */
+/** An open connection from the client's side, until its `Outcome`. */
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import type { ByteRange } from '../protocol/buffers.ts';
@@ -25,13 +25,13 @@ import type { OpenConnection } from './dial.ts';
 import { FIN, frameLine, maskedFrame, RSV1 } from './frames.ts';
 import { done, ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
 
-/** Who listens to a session. */
+/** What the owner of a session does with its events. */
 export interface SessionListener {
-  /** A message came; it is lent for this call. @returns whether it was awaited */
+  /** Handles a message, which is valid during the call. @returns false if the message was not wanted any more */
   message(message: Message): boolean;
-  /** Everything that came was heard. @returns whether more may come now; if not, `resumeReading` says when */
-  settled(): boolean;
-  /** Something for `--verbose`. */
+  /** Writes output after a chunk was read. @returns false to pause reading until `resumeReading` */
+  flush(): boolean;
+  /** Prints lines for `--verbose`. */
   trace(lines: readonly string[]): void;
 }
 
@@ -40,30 +40,30 @@ export interface ClientSession {
   readonly endpoint: Endpoint;
   readonly configuration: ClientConfiguration;
   readonly listener: SessionListener;
-  /** The beginning of a frame. */
+  /** The start of an incomplete frame. */
   rest: Buffer;
-  /** The code of our close frame; 0 before it is sent. */
+  /** The code of the close frame sent; 0 before. */
   closeCode: number;
-  /** Whether this side began to close. */
+  /** Whether the client started the closing handshake. */
   isLeaving: boolean;
-  /** What this side has to say of the end, if it chose it; else it follows from how the server closes. */
+  /** The outcome, if the client decided it; otherwise it follows from the server's close. */
   verdict: Outcome | undefined;
-  /** Whether something came since the last ping. */
+  /** Whether any byte has arrived since the last ping. */
   isAlive: boolean;
   pings: NodeJS.Timeout | undefined;
   deadline: NodeJS.Timeout | undefined;
-  /** Runs while no message comes: see `closeWhenQuiet`. */
+  /** Restarted by every message: see `closeWhenQuiet`. */
   quiet: NodeJS.Timeout | undefined;
-  /** Called, once, when something changed: see `untilChange`. */
+  /** Resolves the promise of `untilChange`. */
   wake: () => void;
   readonly ended: Promise<Outcome>;
   end: (outcome: Outcome) => void;
 }
 
-/** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
+/** Compressing shorter messages costs more time than it saves bytes; ws has the same threshold. */
 const compressFrom = 1024;
 
-/** RFC 6455 §7.1.1: the server closes the TCP connection first; a client waits for that a while. */
+/** RFC 6455 §7.1.1: the server closes the TCP connection first; milliseconds for which the client waits. */
 const lingerTime = 1000;
 
 const doneCodes: readonly number[] = [
@@ -72,7 +72,7 @@ const doneCodes: readonly number[] = [
   CloseCode.NoStatusReceived,
 ];
 
-/** Those that say that the server will be there again. */
+/** Codes after which a later connection may succeed. */
 const retryableCodes: readonly number[] = [
   CloseCode.GoingAway,
   CloseCode.InternalError,
@@ -80,7 +80,7 @@ const retryableCodes: readonly number[] = [
   CloseCode.TryAgainLater,
 ];
 
-/** What a close frame says of the end. */
+/** The outcome that follows from the server's close code. */
 function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: number, reason: string): Outcome {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
   if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
@@ -91,7 +91,7 @@ function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: numb
   return outcome(isDone ? ExitCode.Done : ExitCode.Closed, `closed ${shown}`, isRetryable);
 }
 
-/** Takes a link over; what came behind its handshake is heard in a later turn. */
+/** Starts a session on a connection. Bytes that followed the handshake are read in a later turn. */
 export function startSession(
   link: OpenConnection,
   configuration: ClientConfiguration,
@@ -142,9 +142,9 @@ function receiveChunk(session: ClientSession, chunk: Buffer): void {
   session.isAlive = true;
   const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
   session.rest = Buffer.from(bytes.subarray(readFrames(session, bytes)));
-  // A large message takes its time; pings do not count.
+  // A large message that is still arriving counts as activity; pings do not.
   if (endpoint.incoming !== undefined) session.quiet?.refresh();
-  if (!listener.settled() && isConnected(session)) session.socket.pause();
+  if (!listener.flush() && isConnected(session)) session.socket.pause();
 }
 
 /** @returns where it stopped: before an incomplete frame */
@@ -211,7 +211,7 @@ function closed(session: ClientSession, code: number, reason: string): void {
   session.wake();
 }
 
-/** The listener can hear more. */
+/** Resumes reading after `flush` returned false. */
 export function resumeReading(session: ClientSession): void {
   session.socket.resume();
 }
@@ -225,12 +225,12 @@ export function isOpen({ endpoint }: ClientSession): boolean {
   return endpoint.state === 'OPEN';
 }
 
-/** Whether what was sent waits for the network: time to send no more, until something changed. */
+/** Whether output waits for the network: the caller should wait for `untilChange`. */
 export function isBackpressured({ socket }: ClientSession): boolean {
   return socket.writableNeedDrain;
 }
 
-/** Resolves when the next thing changed: room to send, the end, or what a listener wakes the session for. */
+/** Resolves at the next change: the output has drained, the session ended, or `wake` was called. */
 export function untilChange(session: ClientSession): Promise<void> {
   return new Promise(resolve => {
     session.wake = resolve;
@@ -257,7 +257,7 @@ function sendFrame(
   listener.trace([frameLine('>', header)]);
 }
 
-/** Sends one message; its bytes are copied, and a text's are UTF-8. Does nothing unless OPEN. */
+/** Sends a message if the session is open. The bytes are copied; those of a text must be UTF-8. */
 export function sendData(session: ClientSession, isText: boolean, bytes: Uint8Array): void {
   if (!isOpen(session)) return;
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
@@ -270,7 +270,7 @@ function compress(deflater: Deflater, bytes: Uint8Array): Uint8Array {
   return deflateMessage(deflater, bytes, 0, bytes.length);
 }
 
-/** Sends a fragment of a binary message (RFC 6455 §5.4), so that none has to be held whole. */
+/** Sends a fragment of a binary message (RFC 6455 §5.4), so the whole message need not be in memory. */
 export function sendFragment(
   session: ClientSession,
   isFirst: boolean,
@@ -282,12 +282,12 @@ export function sendFragment(
   sendFrame(session, (isLast ? FIN : 0) | opcode, bytes, 0, bytes.length);
 }
 
-/** RFC 6455 §5.5.2: a ping is a question whether the other side is still there. */
+/** RFC 6455 §5.5.2: a ping checks that the peer still responds. */
 function ping(session: ClientSession): void {
   if (!isOpen(session)) return;
-  // A server that our own output holds back cannot show that it is alive.
+  // While reading is paused, silence proves nothing.
   if (session.isAlive || session.socket.isPaused()) sendPing(session);
-  // A stopped process wakes up to its timers first: the pong may wait in the system's buffer, and is read before this.
+  // After SIGCONT timers run before reads, so the pong may still be in the system's buffer: read first.
   else setImmediate(checkAlive, session);
 }
 
@@ -304,7 +304,7 @@ function sendPing(session: ClientSession): void {
   sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
 }
 
-/** Starts the closing handshake when no part of a message has come for `time`, once all output has left. */
+/** Starts the closing handshake when all output is sent and no part of a message has arrived for `time` milliseconds. */
 export function closeWhenQuiet(
   session: ClientSession,
   closeFrame: { readonly code: number; readonly reason: string },
@@ -312,15 +312,15 @@ export function closeWhenQuiet(
 ): void {
   session.quiet = setTimeout(() => {
     const { socket } = session;
-    // While our output is stuck, or stdout holds the server back, its silence proves nothing.
+    // While output waits, or reading is paused, silence proves nothing.
     if (socket.writableLength > 0 || socket.isPaused()) session.quiet?.refresh();
     else startClose(session, closeFrame);
   }, time);
 }
 
 /**
- * Starts the closing handshake, once. What still comes is heard.
- * @param verdict what to say of the end, whatever the server answers
+ * Starts the closing handshake, once. Messages that still arrive are delivered.
+ * @param verdict the outcome, whatever the server answers
  */
 export function startClose(
   session: ClientSession,
@@ -341,13 +341,13 @@ export function startClose(
     if (!isConnected(session)) return;
     const before = moved;
     moved = bytesMoved();
-    // Our own output may hold the server back; and its close frame comes behind messages that are on their way.
+    // Reading may be paused, or messages in flight may precede the server's close frame.
     if (socket.isPaused() || moved - before >= enough) return void session.deadline?.refresh();
-    const late = `the server did not close within ${showTime(defaults.closeTimeout)} of being told to`;
+    const late = `the server did not close within ${showTime(defaults.closeTimeout)} of the close frame`;
     session.verdict ??= outcome(ExitCode.TimedOut, late);
     socket.destroy();
   };
-  // As above: bytes that have arrived are read first.
+  // As above: read bytes that have arrived first.
   session.deadline = setTimeout(() => setImmediate(giveUp), defaults.closeTimeout);
   session.wake();
 }

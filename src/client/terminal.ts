@@ -1,16 +1,16 @@
-/** Someone at a terminal: a line being typed, with editing and history, and what is heard above it. */
+/** Interactive input: a line editor with history, and output above the line being typed. */
 import { Buffer } from 'node:buffer';
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from 'node:readline';
 import type { Batch } from './input.ts';
 
 export interface Terminal {
-  /** The lines that were typed; Ctrl-D on an empty one is the end. */
+  /** The lines typed; Ctrl-D on an empty line ends them. */
   readonly lines: AsyncIterable<Batch>;
-  /** Shows the prompt from now on. */
+  /** Shows the prompt. */
   prompt(): void;
-  /** Lets `write` print whole lines above the one being typed. */
+  /** Calls `write`, which prints whole lines, above the line being typed. */
   above(write: () => void): void;
-  /** Takes the prompt away, and gives the terminal back as it was. */
+  /** Removes the prompt, and restores the terminal's mode. */
   close(): void;
   onInterrupt: () => void;
 }
@@ -19,13 +19,13 @@ const historySize = 1000;
 
 export function openTerminal(): Terminal {
   const { stdin, stdout, stderr } = process;
-  // With stdout in a file, the prompt is still for the one who types.
+  // If stdout is redirected to a file, the prompt goes to stderr.
   const screen = stdout.isTTY ? stdout : stderr;
   const editor = createInterface({
     ...{ input: stdin, output: screen, terminal: true, prompt: '> ' },
     ...{ historySize, removeHistoryDuplicates: true },
   });
-  // From now on: what is typed before it is asked for waits.
+  // Created now, so that lines typed before the first request are kept.
   const typed = editor[Symbol.asyncIterator]();
   let isPrompting = false;
   let isOver = false;
@@ -37,7 +37,7 @@ export function openTerminal(): Terminal {
     moveCursor(screen, 0, -editor.getCursorPos().rows);
     cursorTo(screen, 0);
     clearScreenDown(screen);
-    // The editor would go up as many rows as its line had when last drawn; it begins at the cursor now.
+    // The editor moves up by the rows of its last drawing; its line now begins at the cursor.
     (editor as { prevRows?: number }).prevRows = 0;
   };
   const terminal: Terminal = {

@@ -93,6 +93,6 @@ describe('a chat', limit, () => {
       'user 7: who am I',
       '',
     ]);
-    assert.equal(client.stderr(), '! not·so\n! the server sent what is no packet\n');
+    assert.equal(client.stderr(), '! not·so\n! the server sent a message that is not a packet\n');
   });
 });

@@ -80,7 +80,7 @@ describe('a client that closes', limit, () => {
 
   test('and is not answered at all: exit 6', async t => {
     const url = await startRaw(t, ({ socket, response }) => socket.write(response));
-    await expectEnd(t, [url], 6, 'pollywog-client: the server did not close within 10s of being told to\n');
+    await expectEnd(t, [url], 6, 'pollywog-client: the server did not close within 10s of the close frame\n');
   });
 
   test('because it was told to, with 1001', async t => {
@@ -136,7 +136,7 @@ describe('no connection', limit, () => {
     ['HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\nno\nway', 'refused: 404 Not Found: no'],
     [
       'HTTP/1.1 301 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n',
-      'refused: 301 Moved: it points to /x',
+      'refused: 301 Moved: redirects to /x',
     ],
     ['HTTP/1.0 503 Busy\r\n\r\n', 'refused: 503 Busy'],
     ['HTTP/1.1 500 \u001b[2J\r\n\r\n', undefined],
@@ -229,7 +229,7 @@ test('exit 2, and a sentence, for wrong usage', async t => {
     [['localhost'], /the URL must be a URL such as/],
     [['http://localhost/'], /the URL must be/],
     [['ws://localhost/#x'], /the URL must be/],
-    [[url, url], /one URL is enough/],
+    [[url, url], /give one URL/],
     [[url, '--subprotocl', 'x'], /did you mean --subprotocol\?/],
     [[url, '-s', 'a b'], /--subprotocol must be a name/],
     [[url, '-s', 'a', '-s', 'a'], /different tokens/],
@@ -237,8 +237,8 @@ test('exit 2, and a sentence, for wrong usage', async t => {
     [[url, '-H', 'Upgrade: x'], /set by the handshake itself/],
     [[url, '--close', '1005'], /--close must be a close code/],
     [[url, '-w', 'long'], /--wait must be .* or forever/],
-    [[url, '--json', '--null'], /exclude each other/],
-    [[url, '-1', '-n', '2'], /keep one of them/],
+    [[url, '--json', '--null'], /cannot be combined/],
+    [[url, '-1', '-n', '2'], /remove one of them/],
     [[url, '--room', 'pond'], /--nick/],
     [[url, '--nick', 'ada', '--json'], /leave --json out/],
     [[url, '--binary', '--reconnect'], /once only/],

@@ -179,7 +179,7 @@ describe('at a terminal', limit, () => {
     typist.type('/help\r');
     await typist.untilShown('* /quit ');
     typist.type('/me waves\r');
-    await typist.untilShown('! there is no /me; ');
+    await typist.untilShown('! unknown command /me; ');
     typist.type('//me waves\r');
     await ada.untilPrinted('eve: /me waves');
     // What is piped is said as it is.

@@ -46,7 +46,7 @@ test('wss: a certificate that is not trusted is refused, and taken with -k', lim
     assert.deepEqual([refused.status, refused.stdout.length], [1, 0]);
     assert.match(
       refused.stderr,
-      /certificate of wss:.* is not trusted: .*self-signed.*; --ca names an authority to trust; --insecure takes it/,
+      /certificate of wss:.* is not trusted: .*self-signed.*; --ca FILE trusts its authority; --insecure accepts it/,
     );
     const taken = await runClient(t, [`wss://${host}:${port}/`, '-k'], 'secret\n');
     assert.deepEqual([taken.status, taken.stdout.toString(), taken.stderr], [0, 'secret\n', '']);
@@ -59,9 +59,8 @@ test('wss to a server that speaks no TLS ends with 1', limit, async t => {
   const { port } = await startServerFor(t);
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
   assert.equal(status, 1);
-  const reason =
-    'does not speak TLS as we do: [\\w ]+; try ws://, or the server wants a client certificate \\(--cert\\)';
-  assert.match(stderr, new RegExp(`^pollywog-client: wss:\\S+ ${reason}\n$`));
+  const reason = 'no TLS with wss:\\S+: [\\w ]+; try ws://, or give a client certificate \\(--cert\\)';
+  assert.match(stderr, new RegExp(`^pollywog-client: ${reason}\n$`));
 });
 
 test('wss to a server that says nothing ends with 6', limit, async t => {
@@ -130,11 +129,11 @@ describe('a certificate of the client', limit, () => {
       assert.equal(none.status, 1);
       assert.match(
         none.stderr,
-        /^pollywog-client: wss:\S+ (wants a client certificate|does not speak TLS as we do)[ :].*--cert/,
+        /^pollywog-client: (wss:\S+ requires a client certificate|no TLS with wss:\S+) .*--cert/,
       );
       const wrong = await runClient(t, [url, '-k', '--cert', stranger.cert, '--key', stranger.key]);
       assert.equal(wrong.status, 1);
-      assert.match(wrong.stderr, /^pollywog-client: wss:\S+ .* does not accept our certificate/);
+      assert.match(wrong.stderr, /^pollywog-client: wss:\S+ .* does not accept the client certificate/);
     });
   }
 
@@ -144,19 +143,19 @@ describe('a certificate of the client', limit, () => {
         'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
         'tlsv13 alert certificate required',
         [],
-        /wants a client certificate .*--cert and --key$/,
+        /requires a client certificate .*--cert and --key$/,
       ],
       [
         'ERR_SSL_TLSV1_ALERT_UNKNOWN_CA',
         'tlsv1 alert unknown ca',
         ['--cert', 'x'],
-        /does not accept our certificate: unknown ca/,
+        /does not accept the client certificate: unknown ca/,
       ],
       [
         'ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED',
         'sslv3 alert certificate expired',
         ['--cert', 'x'],
-        /does not accept our certificate: certificate expired/,
+        /does not accept the client certificate: certificate expired/,
       ],
       [
         'CERT_HAS_EXPIRED',
@@ -192,8 +191,8 @@ describe('a certificate of the client', limit, () => {
       ],
       [['--ca', missing], `--ca ${missing} cannot be read: there is none of this name`],
       [['--ca', ada.key], `--ca ${ada.key} has no certificate in the PEM format`],
-      [['--key', ada.key], '--key is the key of a certificate; give it with --cert'],
-      [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; leave it or --ca out'],
+      [['--key', ada.key], '--key needs --cert'],
+      [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; remove it or --ca'],
     ] as const) {
       const { status, stderr } = await runClient(t, [url, ...words]);
       assert.equal(status, 2, stderr);
@@ -204,7 +203,7 @@ describe('a certificate of the client', limit, () => {
     const plain = await runClient(t, ['ws://127.0.0.1:1/', '--cert', ada.cert]);
     assert.deepEqual(
       [plain.status, plain.stderr],
-      [2, 'pollywog-client: --cert is for TLS; use a wss:// URL, or leave it out\n'],
+      [2, 'pollywog-client: --cert is for TLS; use a wss:// URL, or remove it\n'],
     );
   });
 });

@@ -147,7 +147,7 @@ test('the server refuses to replace a file that is no socket', () => {
     timeout: 20_000,
   });
   assert.equal(ended.status, 1);
-  assert.match(ended.stderr, /^pollywog: cannot listen on unix:\S+: .*no socket.*\n$/);
+  assert.match(ended.stderr, /^pollywog: cannot listen on unix:\S+: .*not a socket.*\n$/);
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
 });
 
