@@ -50,7 +50,10 @@ describe('the request', limit, () => {
   test('that is answered without a subprotocol says so', async t => {
     const url = await startWs(t, () => {}, { handleProtocols: () => false });
     const { status, stderr } = await runClient(t, [url, '-s', 'mine']);
-    assert.deepEqual([status, stderr], [0, 'pollywog-client: the server chose none of the offered subprotocols\n']);
+    assert.deepEqual(
+      [status, stderr],
+      [0, 'pollywog-client: the server chose none of the offered subprotocols\n'],
+    );
   });
 });
 
