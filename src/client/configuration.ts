@@ -49,7 +49,7 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
   const [word, ...others] = asked.reason === '' ? words.filter(isReason) : [];
   const close = word === undefined ? asked : readReason(asked.code, word);
   const [url, stray] = word === undefined ? words : [...words.filter(one => !isReason(one)), ...others];
-  if (url === undefined) throw invalidValue('the first word', addressForm, url);
+  if (url === undefined) throw new UsageError(`no URL; give ${addressForm}`);
   if (stray !== undefined) throw new UsageError(`unexpected argument ${quoted(stray)}; give one URL`);
   const address = parseAddress(url);
   if (address === undefined) throw invalidValue('the URL', addressForm, url);

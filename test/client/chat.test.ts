@@ -1,4 +1,4 @@
-/** The chat for the terminal, with the project's own server. */
+/** The client's chat, with the project's own server. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Command, magic, newPacket, readPacket, writePacket } from '../../src/protocol/tpacket.ts';
@@ -7,8 +7,8 @@ import { runClient, startClient, startWs } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
 
-describe('a chat', limit, () => {
-  test('says who is here, who says what, and who left', async t => {
+describe('the chat client', limit, () => {
+  test('prints who is in the room, each message, and who has left', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     const ada = startClient(t, '--nick', 'ada', '--room', 'pond', url);
     await ada.untilPrinted('* ada is here');
@@ -26,14 +26,14 @@ describe('a chat', limit, () => {
     assert.equal(ada.stderr() + bob.stderr(), '');
   });
 
-  test('-x says something, and what was said before is shown', async t => {
+  test('-x posts a message, and earlier messages of the room are printed', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     assert.equal((await runClient(t, ['--nick', 'ada', '-x', 'earlier', url])).status, 0);
     const { stdout } = await runClient(t, ['--nick', 'bob', url]);
     assert.match(stdout.toString(), /^ada: earlier$/m);
   });
 
-  test('a nick that is taken, or unfit, ends a script with 5 and the reason', async t => {
+  test('a nick that is taken or invalid ends a script with exit code 5 and the reason', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     const ada = startClient(t, '--nick', 'ada', url);
     await ada.untilPrinted('* ada is here');
@@ -45,14 +45,14 @@ describe('a chat', limit, () => {
     assert.equal((await runClient(t, ['--nick', '', url])).status, 2);
   });
 
-  test('a server without the chat is told from one with it: exit 4', async t => {
+  test('a server without the chat ends the client with exit code 4', async t => {
     const url = await startWs(t, () => {}, { handleProtocols: () => false });
     const { status, stderr } = await runClient(t, ['--nick', 'ada', url]);
     assert.equal(status, 4);
     assert.match(stderr, /does not speak tpacket/);
   });
 
-  test('speaks packets as the original does, and shows nothing that commands a terminal', async t => {
+  test('sends the same packets as the original client, and prints no control characters', async t => {
     const heard: string[] = [];
     const url = await startWs(t, socket => {
       const answer = (cmd: number, uid: number, p1: number, text: string) => {

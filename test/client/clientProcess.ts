@@ -1,4 +1,4 @@
-/** The project's own client, dist/client.js, as a child process; and servers for it that do as they are told. */
+/** The project's own client, dist/client.js, as a child process, and servers that a test controls. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
@@ -19,16 +19,16 @@ export interface ClientProcess {
   readonly child: ChildProcessWithoutNullStreams;
   stdout(): string;
   stderr(): string;
-  /** Waits until it has printed this. @throws Error where it ends without it */
+  /** Waits until stdout contains this text. @throws Error if the client ends without it */
   untilPrinted(text: string): Promise<void>;
   readonly result: Promise<ClientResult>;
 }
 
-/** Does not outlive the test. Its stdin is open, and its output read, unless the test takes that over. */
+/** Starts a client that is killed with the test. Its stdin stays open, and its output is collected unless the test reads it. */
 export function startClient(t: TestContext, ...commandLine: string[]): ClientProcess {
   const child = spawn(process.execPath, [clientScript, ...commandLine]);
   t.after(() => child.kill('SIGKILL'));
-  // A client that has ended reads no stdin.
+  // Writing to a client that has ended fails.
   child.stdin.on('error', () => {});
   const out: Buffer[] = [];
   let errors = '';
@@ -60,7 +60,7 @@ export function startClient(t: TestContext, ...commandLine: string[]): ClientPro
   };
 }
 
-/** Runs a client to its end with all of its stdin given. */
+/** Runs a client with this stdin until it ends. */
 export function runClient(
   t: TestContext,
   commandLine: readonly string[],
@@ -91,11 +91,11 @@ export interface RawPeer {
   readonly socket: Socket;
   /** The request's head. */
   readonly request: string;
-  /** What a server says that accepts it. */
+  /** The response that accepts the handshake. */
   readonly response: string;
 }
 
-/** A server that reads the request and leaves the rest to the test. @returns its URL */
+/** A TCP server that reads the request, and leaves the rest to the test. @returns its URL */
 export async function startRaw(t: TestContext, requested: (peer: RawPeer) => void): Promise<string> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, socket => {

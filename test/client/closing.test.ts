@@ -1,4 +1,4 @@
-/** RFC 6455 §5.5.1, §7.1.3: a client that has sent its close frame still hears what was on its way. */
+/** RFC 6455 §5.5.1, §7.1.3: a client that has sent its close frame still receives messages in flight. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newEndpoint } from '../../src/protocol/websocket/endpoint.ts';
@@ -21,7 +21,7 @@ for (const [deliversWhileClosing, expected] of [
   [true, [closing, 'text "one"', 'text "two"', 'closed 1000 ""']],
   [false, [closing, 'closed 1000 ""']],
 ] as const) {
-  test(`while CLOSING, messages are ${deliversWhileClosing ? 'delivered' : 'discarded'}`, () => {
+  test(`messages that arrive after the own close frame are ${deliversWhileClosing ? 'delivered' : 'discarded'}`, () => {
     const endpoint = { ...newEndpoint('client', 1000), deliversWhileClosing };
     const record = newRecord(endpoint);
     close(record, 1000);
@@ -32,7 +32,7 @@ for (const [deliversWhileClosing, expected] of [
   });
 }
 
-test('an endpoint knows whether it was failed by this side', () => {
+test('hasFailed is true if this side failed the connection, and false if the peer closed it', () => {
   const endpoint = newEndpoint('client', 1000);
   readEvents(newRecord(endpoint), frame(opcode.text, 'masked'));
   assert.deepEqual([endpoint.state, endpoint.hasFailed], ['CLOSED', true]);

@@ -14,7 +14,7 @@ function read(...words: string[]): ClientConfiguration {
   return configuration;
 }
 
-test('addresses', () => {
+test('the URL gives the target, the Host header, the resource and the credentials', () => {
   const plain = { isSecure: false, authorization: undefined };
   assert.deepEqual(parseAddress('ws://localhost:8080/echo?a=b c'), {
     ...plain,
@@ -58,7 +58,7 @@ test('addresses', () => {
   }
 });
 
-test('the defaults', () => {
+test('without options, the configuration has the documented defaults', () => {
   const { address: _, request, ...rest } = read();
   assert.deepEqual(rest, {
     ...{
@@ -84,7 +84,7 @@ test('the defaults', () => {
   assert.deepEqual([request.subprotocols, request.headers, request.origin], [[], {}, undefined]);
 });
 
-test('what is given', () => {
+test('each option sets its part of the configuration', () => {
   assert.equal(read('-1').count, 1);
   assert.equal(read('-n3').count, 3);
   assert.equal(read('-w', '2').wait, 2000);
@@ -92,7 +92,7 @@ test('what is given', () => {
   assert.equal(read('-w', 'quiet').wait, 'quiet');
   assert.equal(read('-w', 'forever').wait, Number.POSITIVE_INFINITY);
   assert.deepEqual(read('--close', '4000:a:b').close, { code: 4000, reason: 'a:b' });
-  // The reason may be a word of its own, before the URL or behind it.
+  // The reason may be a separate word, before or after the URL.
   assert.deepEqual(read('--close', '4000', 'so long').close, { code: 4000, reason: 'so long' });
   assert.throws(() => read('--close', '4000', 'so', 'long'), UsageError);
   assert.throws(() => read('--close', '4000:so', 'long'), UsageError);
@@ -104,7 +104,7 @@ test('what is given', () => {
   assert.equal(read('-H', 'X: é').request.headers['X'], 'Ã©', 'its bytes, as latin1');
 });
 
-test('no command line does anything but configure or throw UsageError', () => {
+test('any command line gives a configuration or throws UsageError', () => {
   const flags = Object.keys(clientOptions).map(flagName);
   const words = [
     ...flags,
@@ -136,14 +136,14 @@ test('no command line does anything but configure or throw UsageError', () => {
   );
 });
 
-test('every example of --help runs', () => {
+test('every example in --help is a valid command line', () => {
   const lines = clientHelp().split('\n');
   const examples = lines.slice(lines.indexOf('Examples:') + 1);
   assert.ok(examples.length > 0);
   for (const example of examples) readClientConfiguration(example.trim().split(' ').slice(1));
 });
 
-test('lines are the same, wherever the stream is cut', async () => {
+test('stdin is split into the same lines, wherever its chunks are cut', async () => {
   const sample = { framing: 'lines', maxMessage: 1000, chat: undefined } as const;
   const cuts = fc.array(fc.string({ unit: fc.constantFrom('a', 'é', '\n', '\r', '\0'), maxLength: 8 }));
   await fc.assert(

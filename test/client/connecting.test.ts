@@ -1,4 +1,4 @@
-/** What the options say to the server, and how long the client stays. */
+/** What the options send to the server, and when the client closes. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
 
-describe('the request', limit, () => {
-  test('has the headers, the origin and the subprotocols it was told to', async t => {
+describe('the handshake request', limit, () => {
+  test('has the given headers, origin and subprotocols', async t => {
     let headers: NodeJS.Dict<string | string[]> = {};
     const url = await startWs(t, (_, sent) => {
       headers = sent;
@@ -27,7 +27,7 @@ describe('the request', limit, () => {
     assert.equal(headers['sec-websocket-extensions'], undefined);
   });
 
-  test('offers compression, and carries the user of the URL', async t => {
+  test('offers compression, and sends the credentials of the URL', async t => {
     let headers: NodeJS.Dict<string | string[]> = {};
     const url = await startWs(t, (_, sent) => {
       headers = sent;
@@ -37,7 +37,7 @@ describe('the request', limit, () => {
     assert.equal(headers['authorization'], `Basic ${Buffer.from('ada:pass word').toString('base64')}`);
   });
 
-  test('goes to a Unix socket, in each spelling', async t => {
+  test('reaches a Unix socket by each spelling of its URL', async t => {
     const folder = temporaryFolder();
     const path = join(folder, 'socket');
     await startServerFor(t, '--listen', `unix:${path}`);
@@ -47,7 +47,7 @@ describe('the request', limit, () => {
     }
   });
 
-  test('that is answered without a subprotocol says so', async t => {
+  test('leads to a notice if the server chooses no subprotocol', async t => {
     const url = await startWs(t, () => {}, { handleProtocols: () => false });
     const { status, stderr } = await runClient(t, [url, '-s', 'mine']);
     assert.deepEqual(
@@ -57,13 +57,13 @@ describe('the request', limit, () => {
   });
 });
 
-test('frames are masked, each with a fresh key', limit, async t => {
+test('every frame is masked with a fresh key', limit, async t => {
   const keys = new Set<string>();
   const reader = new FrameReader();
   const texts: string[] = [];
   const url = await startRaw(t, ({ socket, response }) => {
     socket.on('data', chunk => {
-      // The key is behind a header of two bytes, as all of these frames are short.
+      // The key follows two bytes of header: all of these frames are short.
       for (reader.add(chunk); ; ) {
         const head = Buffer.from(reader.rest().subarray(0, 6));
         const next = reader.next();
@@ -79,17 +79,17 @@ test('frames are masked, each with a fresh key', limit, async t => {
   const lines = Array.from({ length: 3000 }, (_, index) => `line ${index}`);
   assert.equal((await runClient(t, [url], `${lines.join('\n')}\n`)).status, 0);
   assert.deepEqual(texts, lines);
-  // Of 3,001 random keys of 32 bits two are alike once in a thousand times, three or more pairs never.
+  // Of 3,001 random 32-bit keys, two are equal once in a thousand runs; three pairs never are.
   assert.ok(keys.size >= 2999, `${keys.size} keys for 3001 frames`);
 });
 
-describe('how long it stays', limit, () => {
+describe('the client', limit, () => {
   const sendThree = (t: Parameters<typeof startWs>[0]) =>
     startWs(t, socket => {
       for (const text of ['one', 'two', 'three']) socket.send(text);
     });
 
-  test('-1 leaves after one message, -n 2 after two, and prints no more', async t => {
+  test('closes after one message with -1, after two with -n 2, and prints no more', async t => {
     const url = await sendThree(t);
     for (const [words, lines] of [
       [['-1'], 'one\n'],
@@ -101,12 +101,12 @@ describe('how long it stays', limit, () => {
     }
   });
 
-  test('-w is how long -n waits: exit 6', async t => {
+  test('ends with exit code 6 if -n messages do not arrive within -w', async t => {
     const { status, stderr } = await runClient(t, [await sendThree(t), '-n', '4', '-w', '300ms']);
     assert.deepEqual([status, stderr], [6, 'pollywog-client: 3 of 4 messages came within 300ms (--wait)\n']);
   });
 
-  test('a server that closes before that many came: exit 5', async t => {
+  test('ends with exit code 5 if the server closes before -n messages', async t => {
     const url = await startWs(t, socket => {
       socket.send('one');
       socket.close(1000);
@@ -115,7 +115,7 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stderr], [5, 'pollywog-client: closed after 1 of 2 messages\n']);
   });
 
-  test('-w alone waits, then closes with 0', async t => {
+  test('waits for -w after the last message sent, then ends with 0', async t => {
     const url = await startWs(t, socket =>
       socket.on('message', () => setTimeout(() => socket.send('late'), 20)),
     );
@@ -123,12 +123,12 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stdout.toString()], [0, 'late\n']);
   });
 
-  test('a script gets its answers: they are waited for until none has come for a second', async t => {
+  test('waits at the end of stdin until no message has arrived for a second', async t => {
     const url = await startWs(t, socket => {
       const ping = setInterval(() => socket.ping(), 50);
       socket.on('close', () => clearInterval(ping));
       socket.on('message', text => {
-        // Each answer gives the next one its time; all of them take longer than a second.
+        // Each answer restarts the wait; together they take longer than a second.
         for (const part of [1, 2, 3, 4]) setTimeout(() => socket.send(`${text} ${part}`), part * 350);
       });
     });
@@ -141,7 +141,7 @@ describe('how long it stays', limit, () => {
     }
   });
 
-  test('a message that takes longer than a second to come is no silence', async t => {
+  test('does not close while a message is still arriving', async t => {
     const url = await startRaw(t, ({ socket, response }) => {
       socket.write(response);
       const pieces = [
@@ -152,7 +152,7 @@ describe('how long it stays', limit, () => {
       for (const [index, piece] of pieces.entries()) setTimeout(() => socket.write(piece), 600 * (index + 1));
       socket.on('end', () => socket.end());
       socket.on('data', chunk => {
-        // The client's close frame, masked: its first byte.
+        // The first byte of the client's close frame.
         if (chunk[0] === 0x88) socket.end(frame(opcode.close, Buffer.from([3, 232]), { key: null }));
       });
     });
@@ -160,7 +160,7 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stdout.toString()], [0, 'abc\n']);
   });
 
-  test('-w 0 closes at once, and prints only messages that arrive before the server closes', async t => {
+  test('closes at once with -w 0, and prints only messages that arrive before the server closes', async t => {
     const url = await startWs(t, socket =>
       socket.on('message', () =>
         setTimeout(() => socket.readyState === socket.OPEN && socket.send('late'), 300),
@@ -170,7 +170,7 @@ describe('how long it stays', limit, () => {
     assert.deepEqual([status, stdout.toString()], [0, '']);
   });
 
-  test('-x sends its texts, in order, and leaves stdin alone', async t => {
+  test('sends the texts of -x in order, and does not read stdin', async t => {
     const { port } = await startServerFor(t);
     const words = ['-x', 'one', '--send=-two', '-x', '', `ws://127.0.0.1:${port}/echo`];
     const { status, stdout } = await runClient(t, words, 'not this\n');
@@ -179,7 +179,7 @@ describe('how long it stays', limit, () => {
 });
 
 describe('--ping', limit, () => {
-  test('pings, and is content with pongs', async t => {
+  test('keeps a connection whose pings are answered', async t => {
     const url = await startWs(t, socket => {
       let pings = 0;
       socket.on('ping', () => {
@@ -190,7 +190,7 @@ describe('--ping', limit, () => {
     assert.deepEqual([(await client.result).status, client.stdout()], [0, 'three pings\n']);
   });
 
-  test('gives up on a server that shows no sign of life: exit 6', async t => {
+  test('ends with exit code 6 if the server does not answer', async t => {
     const url = await startRaw(t, ({ socket, response }) => {
       socket.write(response);
       socket.resume();
@@ -201,7 +201,7 @@ describe('--ping', limit, () => {
   });
 });
 
-test('-v shows the handshake and the frames on stderr, wherever the bytes are cut', limit, async t => {
+test('-v shows the handshake and each frame on stderr, wherever the bytes are cut', limit, async t => {
   const url = await startRaw(t, ({ socket, response }) => {
     const bytes = Buffer.concat([
       Buffer.from(response),
@@ -234,7 +234,7 @@ test('-v shows the handshake and the frames on stderr, wherever the bytes are cu
   );
 });
 
-test('large messages are compressed where that was agreed on', limit, async t => {
+test('large messages are compressed if the server accepts permessage-deflate', limit, async t => {
   const url = await startWs(
     t,
     socket => socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary })),
@@ -247,7 +247,7 @@ test('large messages are compressed where that was agreed on', limit, async t =>
   assert.match(stderr, /^< text, \d{3,4} bytes, compressed$/m);
 });
 
-test('a large stdin goes on while answers come back: neither waits for the other', limit, async t => {
+test('a large stdin is sent while answers arrive: neither direction blocks the other', limit, async t => {
   const { port } = await startServerFor(t);
   const client = startClient(t, `ws://127.0.0.1:${port}/echo`);
   const line = `${'y'.repeat(1000)}\n`;

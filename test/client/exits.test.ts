@@ -1,4 +1,4 @@
-/** Exit codes, and the sentence with each: closes, refusals, silence, servers that break the rules. */
+/** Exit codes and their sentences: closes, refusals, silence, and servers that violate the protocol. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
@@ -22,7 +22,7 @@ async function expectEnd(
   else assert.match(result.stderr, sentence);
 }
 
-describe('a server that closes', limit, () => {
+describe('a close by the server', limit, () => {
   for (const [code, status] of [
     [1000, 0],
     [1001, 0],
@@ -32,35 +32,35 @@ describe('a server that closes', limit, () => {
     [3000, 5],
     [4999, 5],
   ] as const) {
-    test(`with ${code}: exit ${status}`, async t => {
+    test(`with code ${code} ends the client with exit code ${status}`, async t => {
       const url = await startWs(t, socket => socket.close(code, 'the reason'));
       const said = status === 0 ? '' : `pollywog-client: closed ${code}: the reason\n`;
       await expectEnd(t, [url, ...awaiting], status, said);
     });
   }
 
-  test('without a code: exit 0', async t => {
+  test('without a code ends the client with 0', async t => {
     await expectEnd(t, [await startWs(t, socket => socket.close()), ...awaiting], 0, '');
   });
 
-  test('without a close frame: exit 5, as 1006', async t => {
+  test('without a close frame ends the client with exit code 5 and reports 1006', async t => {
     const url = await startWs(t, socket => socket.terminate());
     await expectEnd(t, [url, ...awaiting], 5, /^pollywog-client: closed 1006: the connection was lost/);
   });
 
-  test('with a reason that would command a terminal', async t => {
+  test('shows its reason without control characters', async t => {
     const url = await startWs(t, socket => socket.close(4000, '\u001b[2Jgone'));
     await expectEnd(t, [url, ...awaiting], 5, 'pollywog-client: closed 4000: ·[2Jgone\n');
   });
 });
 
-describe('a client that closes', limit, () => {
+describe('a close by the client', limit, () => {
   for (const [words, code, reason] of [
     [[], 1000, ''],
     [['--close', '1001'], 1001, ''],
     [['--close', '4001:so: long'], 4001, 'so: long'],
   ] as const) {
-    test(`with ${code} ${reason}`, async t => {
+    test(`sends code ${code} and the reason "${reason}"`, async t => {
       const closed: unknown[] = [];
       const url = await startWs(t, socket =>
         socket.on('close', (...how) => closed.push([how[0], `${how[1]}`])),
@@ -70,7 +70,7 @@ describe('a client that closes', limit, () => {
     });
   }
 
-  test('and is not answered: exit 5 when the server just ends', async t => {
+  test('ends with exit code 5 if the server ends TCP without a close frame', async t => {
     const url = await startRaw(t, ({ socket, response }) => {
       socket.write(response);
       socket.on('data', () => socket.destroy());
@@ -78,12 +78,12 @@ describe('a client that closes', limit, () => {
     await expectEnd(t, [url], 5, /closed 1006/);
   });
 
-  test('and is not answered at all: exit 6', async t => {
+  test('ends with exit code 6 if the server does not answer', async t => {
     const url = await startRaw(t, ({ socket, response }) => socket.write(response));
     await expectEnd(t, [url], 6, 'pollywog-client: the server did not close within 10s of the close frame\n');
   });
 
-  test('because it was told to, with 1001', async t => {
+  test('after SIGINT or SIGTERM has code 1001', async t => {
     let code = 0;
     const url = await startWs(t, socket => {
       socket.on('close', how => {
@@ -104,8 +104,8 @@ describe('a client that closes', limit, () => {
   });
 });
 
-describe('no connection', limit, () => {
-  test('exit 3 where nothing listens', async t => {
+describe('a failed connection', limit, () => {
+  test('ends with exit code 3 if nothing listens at the address', async t => {
     await expectEnd(
       t,
       ['ws://127.0.0.1:1/'],
@@ -115,12 +115,12 @@ describe('no connection', limit, () => {
     await expectEnd(t, ['unix:/nonexistent/socket'], 3, /nothing listens at \/nonexistent\/socket/);
   });
 
-  test('exit 1 where there is no such host', async t => {
-    // RFC 6761 §6.4: never a name.
+  test('ends with exit code 1 if the host is unknown', async t => {
+    // RFC 6761 §6.4: no name in .invalid exists.
     await expectEnd(t, ['ws://pollywog.invalid/'], 1, /pollywog\.invalid/);
   });
 
-  test('exit 4 with the status and the sentence of a refusal', async t => {
+  test('ends with exit code 4 and shows the status and the reason of a refusal', async t => {
     const server = await startServerFor(t, '--origin', 'https://example.com');
     const url = `ws://127.0.0.1:${server.port}/echo`;
     await expectEnd(
@@ -142,24 +142,24 @@ describe('no connection', limit, () => {
     ['HTTP/1.1 500 \u001b[2J\r\n\r\n', undefined],
     ['HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>', 'refused: 200 OK'],
   ] as const) {
-    test(`refusal: ${JSON.stringify(response)}`, async t => {
+    test(`explains the response ${JSON.stringify(response)}`, async t => {
       const url = await startRaw(t, ({ socket }) => socket.end(response));
       if (sentence === undefined) await expectEnd(t, [url], 7, /control character/);
       else await expectEnd(t, [url], 4, `pollywog-client: ${sentence}\n`);
     });
   }
 
-  test('exit 6 where the handshake is not answered in time', async t => {
+  test('ends with exit code 6 if the handshake is not answered in time', async t => {
     const url = await startRaw(t, () => {});
     await expectEnd(t, [url, '--timeout', '50ms'], 6, /no handshake with .* within 50ms \(--timeout\)/);
   });
 
-  test('exit 1 where it ends without an answer', async t => {
+  test('ends with exit code 1 if the server closes without an answer', async t => {
     await expectEnd(t, [await startRaw(t, ({ socket }) => socket.end())], 1, /without an answer/);
   });
 });
 
-describe('a server that breaks the rules: exit 7', limit, () => {
+describe('a server that violates the protocol', limit, () => {
   const handshakes: [string, (response: string) => string, RegExp][] = [
     ['a wrong accept', response => response.replace(/Accept: .*/, 'Accept: x'), /Sec-WebSocket-Accept/],
     ['no upgrade', response => response.replace('Upgrade: websocket\r\n', ''), /Upgrade/],
@@ -169,7 +169,7 @@ describe('a server that breaks the rules: exit 7', limit, () => {
     ['an extension of its own', add('Sec-WebSocket-Extensions: mine'), /not offered/],
   ];
   for (const [what, spoil, sentence] of handshakes) {
-    test(what, async t => {
+    test(`in its handshake ends the client with exit code 7: ${what}`, async t => {
       const url = await startRaw(t, ({ socket, response }) => socket.write(spoil(response)));
       await expectEnd(t, [url, ...awaiting], 7, sentence);
     });
@@ -178,8 +178,8 @@ describe('a server that breaks the rules: exit 7', limit, () => {
   const frames: [string, Buffer, number, RegExp][] = [
     ['masks', frame(opcode.text, 'hello'), 1002, /must not mask/],
     ['sets RSV1', frame(opcode.text, 'hello', { ...plain, rsv: 4 }), 1002, /RSV1/],
-    ['has an opcode of its own', frame(3, '', plain), 1002, /opcode 3/],
-    ['sends no UTF-8', frame(opcode.text, Buffer.from([0xff]), plain), 1007, /UTF-8/],
+    ['uses an unknown opcode', frame(3, '', plain), 1002, /opcode 3/],
+    ['sends invalid UTF-8', frame(opcode.text, Buffer.from([0xff]), plain), 1007, /UTF-8/],
     [
       'sends too much',
       frame(opcode.binary, '', { ...plain, announcedLength: 2 ** 40 }),
@@ -192,7 +192,7 @@ describe('a server that breaks the rules: exit 7', limit, () => {
     ['continues nothing', frame(opcode.continuation, 'x', plain), 1002, /continu/],
   ];
   for (const [what, bytes, code, sentence] of frames) {
-    test(`one that ${what} is told so with ${code}`, async t => {
+    test(`gets code ${code} and exit code 7 if it ${what}`, async t => {
       let said = Buffer.alloc(0);
       const url = await startRaw(t, ({ socket, response }) => {
         socket.on('data', chunk => {
@@ -210,7 +210,7 @@ describe('a server that breaks the rules: exit 7', limit, () => {
   }
 });
 
-test('a server that speaks with its handshake is heard', limit, async t => {
+test('a message that arrives with the handshake is printed', limit, async t => {
   const url = await startRaw(t, ({ socket, response }) => {
     const hello = frame(opcode.text, 'hello', plain);
     socket.write(
@@ -222,10 +222,10 @@ test('a server that speaks with its handshake is heard', limit, async t => {
   assert.deepEqual([status, stdout.toString()], [0, 'hello\n']);
 });
 
-test('exit 2, and a sentence, for wrong usage', async t => {
+test('wrong usage ends with exit code 2 and a sentence', async t => {
   const url = 'ws://127.0.0.1:1/';
   for (const [words, sentence] of [
-    [[], /^pollywog-client: the first word needs a value: a URL/],
+    [[], /^pollywog-client: no URL; give a URL such as/],
     [['localhost'], /the URL must be a URL such as/],
     [['http://localhost/'], /the URL must be/],
     [['ws://localhost/#x'], /the URL must be/],
@@ -240,8 +240,8 @@ test('exit 2, and a sentence, for wrong usage', async t => {
     [[url, '--json', '--null'], /cannot be combined/],
     [[url, '-1', '-n', '2'], /remove one of them/],
     [[url, '--room', 'pond'], /--nick/],
-    [[url, '--nick', 'ada', '--json'], /leave --json out/],
-    [[url, '--binary', '--reconnect'], /once only/],
+    [[url, '--nick', 'ada', '--json'], /remove --json/],
+    [[url, '--binary', '--reconnect'], /only once/],
   ] as const) {
     const result = await runClient(t, words);
     assert.deepEqual([result.status, result.stdout.length], [2, 0], words.join(' '));
@@ -249,7 +249,7 @@ test('exit 2, and a sentence, for wrong usage', async t => {
   }
 });
 
-test('--help lists the exit codes, --version prints that of package.json', async t => {
+test('--help lists every exit code, and --version prints the version of package.json', async t => {
   const help = await runClient(t, ['-h']);
   assert.match(help.stdout.toString(), /Exit codes: 0 done .* 3 no\s+server/s);
   for (const line of help.stdout.toString().split('\n'))

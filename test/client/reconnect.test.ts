@@ -9,7 +9,7 @@ import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
 
-test('delays are half a second at least, half a minute at most, and grow', () => {
+test('reconnect delays double from half a second to half a minute', () => {
   assert.deepEqual(
     [0, 1, 2].map(failures => reconnectDelay(failures, 0)),
     [500, 1000, 2000],
@@ -26,21 +26,25 @@ test('delays are half a second at least, half a minute at most, and grow', () =>
   );
 });
 
-test('a lost connection is dialed again, and says so; a closed one is not', limit, async t => {
-  let connections = 0;
-  const url = await startWs(t, socket => {
-    const number = ++connections;
-    socket.once('message', text => {
-      socket.send(`${number}: ${text}`, () => (number === 1 ? socket.terminate() : socket.close(1000)));
+test(
+  'the client reconnects, with a notice, after a lost connection, but not after a close',
+  limit,
+  async t => {
+    let connections = 0;
+    const url = await startWs(t, socket => {
+      const number = ++connections;
+      socket.once('message', text => {
+        socket.send(`${number}: ${text}`, () => (number === 1 ? socket.terminate() : socket.close(1000)));
+      });
     });
-  });
-  const client = startClient(t, url, '--reconnect', '-x', 'hello', '-w', 'forever');
-  const { status, stdout, stderr } = await client.result;
-  assert.deepEqual([status, stdout.toString()], [0, '1: hello\n2: hello\n']);
-  assert.match(stderr, /^pollywog-client: closed 1006: .*; dialing again in \d+(\.\d)?m?s\n$/);
-});
+    const client = startClient(t, url, '--reconnect', '-x', 'hello', '-w', 'forever');
+    const { status, stdout, stderr } = await client.result;
+    assert.deepEqual([status, stdout.toString()], [0, '1: hello\n2: hello\n']);
+    assert.match(stderr, /^pollywog-client: closed 1006: .*; dialing again in \d+(\.\d)?m?s\n$/);
+  },
+);
 
-test('lines that were not sent yet go to the next connection', limit, async t => {
+test('lines that were not sent yet are sent on the next connection', limit, async t => {
   let connections = 0;
   const url = await startWs(t, socket => {
     if (++connections === 1) socket.close(1012, 'restart');
@@ -53,7 +57,7 @@ test('lines that were not sent yet go to the next connection', limit, async t =>
   assert.deepEqual([status, stdout.toString(), connections], [0, 'kept\n', 2]);
 });
 
-test('a server that is not there yet is waited for', limit, async t => {
+test('the client dials again until the server has started', limit, async t => {
   const place = createServer();
   place.listen(0, '127.0.0.1');
   await once(place, 'listening');
@@ -69,7 +73,7 @@ test('a server that is not there yet is waited for', limit, async t => {
   assert.deepEqual([status, stdout.toString()], [0, 'hello\n']);
 });
 
-test('what would go no better is not tried again', limit, async t => {
+test('the client does not reconnect after an error that would recur', limit, async t => {
   const refusing = await startRaw(t, ({ socket }) =>
     socket.end('HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n'),
   );

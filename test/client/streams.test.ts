@@ -1,4 +1,4 @@
-/** Pipes: what goes in comes back whole, in order, and no faster than it is read. */
+/** Pipes: every byte of stdin comes back, in order, and no faster than stdout is read. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -32,16 +32,16 @@ function startWsEcho(t: TestContext, options: object = {}): Promise<string> {
 }
 
 function assertSame(actual: Buffer, expected: string | Buffer): void {
-  // Not deepEqual: it would print megabytes.
+  // deepEqual would print megabytes.
   assert.ok(
     actual.equals(Buffer.from(expected)),
     `${actual.length} bytes came back, other than what was sent`,
   );
 }
 
-describe('100,000 lines there and back', limit, () => {
+describe('100,000 lines', limit, () => {
   for (const compress of ['on', 'off']) {
-    test(`by the project's own server, --compress ${compress}`, async t => {
+    test(`come back from the project's own server, --compress ${compress}`, async t => {
       const { status, stdout, stderr } = await runClient(
         t,
         [await startEcho(t), '--compress', compress],
@@ -52,14 +52,14 @@ describe('100,000 lines there and back', limit, () => {
     });
   }
 
-  test("by npm's ws", async t => {
+  test("come back from npm's ws", async t => {
     const { status, stdout } = await runClient(t, [await startWsEcho(t)], numbered);
     assert.equal(status, 0);
     assertSame(stdout, numbered);
   });
 });
 
-test("by Python's websockets, which answers no more once it is told to close: --count waits", {
+test("--count waits for all answers of Python's websockets, which stops answering after a close frame", {
   timeout: 15 * 60_000,
 }, async t => {
   const echo = [
@@ -81,7 +81,7 @@ test("by Python's websockets, which answers no more once it is told to close: --
   assertSame(stdout, lines);
 });
 
-test('5 MiB of binary there and back, in one message', limit, async t => {
+test('5 MiB of binary come back in one message', limit, async t => {
   const bytes = randomBytes(5 * 1024 * 1024);
   for (const url of [
     await startEcho(t),
@@ -95,23 +95,23 @@ test('5 MiB of binary there and back, in one message', limit, async t => {
 });
 
 describe('framing', () => {
-  test('lines may be empty; the last one needs no end; a CR belongs to its line', async t => {
+  test('lines may be empty, the last one may lack its newline, and a CR is part of its line', async t => {
     const { stdout } = await runClient(t, [await startEcho(t)], '\n\nä\r\nlast');
     assert.equal(stdout.toString(), '\n\nä\r\nlast\n');
   });
 
-  test('--null: messages have newlines in them', async t => {
+  test('with --null, messages may contain newlines', async t => {
     const { stdout } = await runClient(t, [await startEcho(t), '--null'], 'one\ntwo\0\0three');
     assert.equal(stdout.toString(), 'one\ntwo\0\0three\0');
   });
 
-  test('--json: each line is a string, and comes back as one', async t => {
+  test('with --json, each line is a JSON string in both directions', async t => {
     const lines = `${JSON.stringify('one\ntwo "é" \u0000')}\n""\n`;
     const { status, stdout } = await runClient(t, [await startEcho(t), '--json'], lines);
     assert.deepEqual([status, stdout.toString()], [0, lines]);
   });
 
-  test('--binary with nothing on stdin is one empty message', async t => {
+  test('--binary with an empty stdin sends one empty message', async t => {
     const messages: unknown[] = [];
     const url = await startWs(t, socket =>
       socket.on('message', (data, isBinary) => messages.push([`${data}`, isBinary])),
@@ -120,7 +120,7 @@ describe('framing', () => {
     assert.deepEqual(messages, [['', true]]);
   });
 
-  test('a binary message is told of on stderr, unless --binary prints it', async t => {
+  test('a binary message is described on stderr, unless --binary prints it', async t => {
     const url = await startWs(t, socket => {
       socket.send('text');
       socket.send(Buffer.from('00ff', 'hex'));
@@ -143,7 +143,7 @@ describe('framing', () => {
     [['--json'], '"good"\n"\\ud800"\n', /^pollywog-client: line 2 of stdin is not a JSON string/],
     [['--max-message', '10'], `good\n${'x'.repeat(11)}`, /longer than 10 bytes \(--max-message\)/],
   ] as const) {
-    test(`unfit input ends with 1: ${sentence.source}`, async t => {
+    test(`invalid input ends with exit code 1: ${sentence.source}`, async t => {
       const { status, stdout, stderr } = await runClient(t, [await startEcho(t), ...options], stdin);
       assert.equal(status, 1);
       assert.equal(stdout.toString().replaceAll('"', ''), 'good\n', 'what came before it was sent');
@@ -152,7 +152,7 @@ describe('framing', () => {
   }
 });
 
-/** Resolves when `read` has given the same for a while: nothing moves any more. */
+/** Resolves when the value of `read` has not changed for a while. */
 async function untilStill(read: () => number): Promise<number> {
   for (let last = read(), same = 0; ; ) {
     await delay(2);
@@ -166,7 +166,7 @@ async function untilStill(read: () => number): Promise<number> {
 describe('backpressure', limit, () => {
   const total = 64 * 1024 * 1024;
 
-  test('a stdout that nobody reads holds the server back, and loses nothing', async t => {
+  test('a stdout that is not read pauses the server, and no message is lost', async t => {
     let buffered = () => 0;
     const url = await startWs(t, socket => {
       buffered = () => socket.bufferedAmount;
@@ -183,7 +183,7 @@ describe('backpressure', limit, () => {
     assert.deepEqual([status, stdout.length], [0, total + total / 65_536]);
   });
 
-  test('a server that does not read holds stdin back, and misses nothing', async t => {
+  test('a server that does not read pauses stdin, and no message is lost', async t => {
     let received = 0;
     let go = () => {};
     const url = await startRaw(t, ({ socket, response }) => {
@@ -201,7 +201,7 @@ describe('backpressure', limit, () => {
     child.stdin.end();
     assert.ok((await untilStill(() => child.stdin.writableLength)) > 0);
     go();
-    // The server never answers the close frame, but ends the connection once all has come.
+    // The server does not answer the close frame, but ends the connection after the last message.
     while (received < total) await delay(1);
     child.kill('SIGTERM');
     child.kill('SIGTERM');
@@ -209,7 +209,7 @@ describe('backpressure', limit, () => {
   });
 });
 
-test('a reader that goes away ends it quietly', limit, async t => {
+test('the client ends without an error if the reader of its stdout goes away', limit, async t => {
   const url = await startWs(t, socket => {
     const more = () => socket.send('more', error => error ?? setImmediate(more));
     more();

@@ -1,4 +1,4 @@
-/** The interactive mode, on a terminal of its own: util-linux's `script` makes one. */
+/** The interactive mode, in a terminal made by util-linux's `script`. */
 import assert from 'node:assert/strict';
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,17 +11,17 @@ const limit = { timeout: 60_000 };
 
 interface Typist {
   readonly child: ChildProcessWithoutNullStreams;
-  /** All that the terminal was sent. */
+  /** All output to the terminal. */
   screen(): string;
   type(keys: string): void;
-  /** Waits until the screen has this behind what it had at the last call. */
+  /** Waits until this appears after the output of the last call. */
   untilShown(text: string): Promise<void>;
   readonly status: Promise<number | null>;
 }
 
 function startTypist(t: TestContext, ...commandLine: string[]): Typist {
   const words = [process.execPath, clientScript, ...commandLine].map(word => `'${word}'`).join(' ');
-  // 20 columns, so that a typed line wraps; `script` ends as the client does.
+  // 20 columns, so that a typed line wraps. `script` returns the client's exit code.
   const command = `stty cols 20 rows 24; exec ${words}`;
   const child = spawn('script', ['-qefc', command, '/dev/null'], { env: { ...process.env, TERM: 'xterm' } });
   t.after(() => child.kill('SIGKILL'));
@@ -47,7 +47,7 @@ function startTypist(t: TestContext, ...commandLine: string[]): Typist {
   };
 }
 
-/** What stands on a screen of 20 columns after these bytes, line by line; just what readline and we make use of. */
+/** The lines on a screen of 20 columns after these bytes; only the sequences that readline and the client use. */
 function showScreen(bytes: string): string[] {
   const rows: string[][] = [[]];
   let [row, column] = [0, 0];
@@ -80,7 +80,7 @@ function showScreen(bytes: string): string[] {
 }
 
 describe('at a terminal', limit, () => {
-  test('lines are sent, answers printed above the prompt; Ctrl-D closes with 1000', async t => {
+  test('lines are sent, answers appear above the prompt, and Ctrl-D closes with 1000', async t => {
     const codes: number[] = [];
     const url = await startWs(t, socket => {
       socket.on('message', text => socket.send(`echo of ${text}`));
@@ -91,7 +91,7 @@ describe('at a terminal', limit, () => {
     await typist.untilShown('> ');
     typist.type('hello\r');
     await typist.untilShown('echo of hello');
-    // The line before: readline's history.
+    // The previous line, from readline's history.
     typist.type('\u001b[A\r');
     await typist.untilShown('echo of hello');
     typist.type('\u0004');
@@ -101,7 +101,7 @@ describe('at a terminal', limit, () => {
     assert.deepEqual(lines.slice(-6), ['> hello', 'echo of hello', '> hello', 'echo of hello', '>', '']);
   });
 
-  test('a message does not tear the line being typed, even one that wraps', async t => {
+  test('a message does not damage the line being typed, even if it wraps', async t => {
     let server: WebSocket | undefined;
     const said: string[] = [];
     const url = await startWs(t, socket => {
@@ -116,7 +116,7 @@ describe('at a terminal', limit, () => {
     const typed = 'abcdefghijklmnopqrstuvwxyz0123456789';
     typist.type(typed);
     await typist.untilShown('789');
-    // Twice: the editor remembers how it has drawn its line the first time.
+    // Twice: the editor remembers its first drawing.
     for (const text of ['above\u001b[2J', 'again']) {
       server?.send(text);
       await typist.untilShown(text.replace('\u001b', '·'));
@@ -133,7 +133,7 @@ describe('at a terminal', limit, () => {
     assert.equal(await typist.status, 130);
   });
 
-  test('a close by the server ends it, with its code', async t => {
+  test('a close by the server ends the client, which shows the code', async t => {
     const url = await startWs(t, socket => socket.on('message', () => socket.close(1008, 'enough')));
     const typist = startTypist(t, url);
     await typist.untilShown('> ');
@@ -142,7 +142,7 @@ describe('at a terminal', limit, () => {
     assert.equal(await typist.status, 5);
   });
 
-  test('a close that is no fault ends it as well, and it says so', async t => {
+  test('a normal close by the server ends the client with 0 and a notice', async t => {
     const url = await startWs(t, socket => socket.on('message', () => socket.close(1001, 'back at noon')));
     const typist = startTypist(t, url);
     await typist.untilShown('> ');
@@ -151,7 +151,7 @@ describe('at a terminal', limit, () => {
     assert.equal(await typist.status, 0);
   });
 
-  test('in the chat: a taken nick may be tried again, and what one typed is not repeated', async t => {
+  test('in the chat, another nick may be typed if one is taken, and own messages are not repeated', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     const ada = startClient(t, '--nick', 'ada', url);
     await ada.untilPrinted('* ada is here');
@@ -168,7 +168,7 @@ describe('at a terminal', limit, () => {
     assert.equal(await typist.status, 0);
   });
 
-  test('in the chat: a line that begins with a slash is a command, and two slashes say one', async t => {
+  test('in the chat, a line with a leading slash is a command, and two slashes send one', async t => {
     const url = `ws://127.0.0.1:${(await startServerFor(t)).port}/`;
     const ada = startClient(t, '--nick', 'ada', url);
     await ada.untilPrinted('* ada is here');
@@ -182,7 +182,7 @@ describe('at a terminal', limit, () => {
     await typist.untilShown('! unknown command /me; ');
     typist.type('//me waves\r');
     await ada.untilPrinted('eve: /me waves');
-    // What is piped is said as it is.
+    // Piped lines are sent unchanged.
     ada.child.stdin.write('/who\n');
     await typist.untilShown('ada: /who');
     typist.type('/quit\r');

@@ -18,7 +18,7 @@ import { runClient } from './clientProcess.ts';
 const limit = { timeout: 60_000 };
 const folder = temporaryFolder();
 
-/** A certificate for localhost that nobody has signed but itself. */
+/** A self-signed certificate for localhost. */
 function makeCertificate(): { key: Buffer; cert: Buffer } {
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
@@ -28,7 +28,7 @@ function makeCertificate(): { key: Buffer; cert: Buffer } {
   return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 
-test('wss: a certificate that is not trusted is refused, and taken with -k', limit, async t => {
+test('an untrusted certificate is refused, and accepted with -k', limit, async t => {
   const names: unknown[] = [];
   const server: Server = createServer(makeCertificate());
   server.on('secureConnection', socket => names.push((socket as { servername?: unknown }).servername));
@@ -54,8 +54,8 @@ test('wss: a certificate that is not trusted is refused, and taken with -k', lim
   assert.deepEqual(names.filter(name => name === 'localhost').length > 0, true, 'the name was told (SNI)');
 });
 
-test('wss to a server that speaks no TLS ends with 1', limit, async t => {
-  // It takes TLS's hello for a request, and refuses that.
+test('wss to a server without TLS ends with exit code 1', limit, async t => {
+  // The server answers the ClientHello with a fatal alert.
   const { port } = await startServerFor(t);
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
   assert.equal(status, 1);
@@ -63,7 +63,7 @@ test('wss to a server that speaks no TLS ends with 1', limit, async t => {
   assert.match(stderr, new RegExp(`^pollywog-client: ${reason}\n$`));
 });
 
-test('wss to a server that says nothing ends with 6', limit, async t => {
+test('wss to a silent server ends with exit code 6', limit, async t => {
   const server = createTcpServer();
   t.after(() => server.close());
   server.on('connection', socket => t.after(() => socket.destroy()));
@@ -75,7 +75,7 @@ test('wss to a server that says nothing ends with 6', limit, async t => {
   assert.match(stderr, /within 100ms/);
 });
 
-/** A server that wants a client certificate, and looks at it in the handshake. @returns its URL */
+/** A server that requires a client certificate, and verifies it in the handshake. @returns its URL */
 async function startStrict(t: TestContext, options: TlsOptions): Promise<string> {
   const server = createTlsServer({ ...options, requestCert: true, rejectUnauthorized: true });
   server.on('tlsClientError', (_, socket) => socket.destroySoon());
@@ -85,14 +85,14 @@ async function startStrict(t: TestContext, options: TlsOptions): Promise<string>
   return `wss://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 }
 
-describe('a certificate of the client', limit, () => {
+describe('a client certificate', limit, () => {
   const authority = makeSigned('Pond authority');
   const stranger = makeSigned('Stranger');
   const server = makeSigned('localhost', { names: ['localhost'], issuer: authority });
   const ada = makeSigned('ada', { issuer: authority });
   const required = ['--tls-client', 'require', '--tls-ca', authority.cert];
 
-  test('is shown to a server that asks for it, and --ca trusts that server', async t => {
+  test('is sent to a server that asks for one, and --ca trusts that server', async t => {
     const { port } = await startServerFor(t, '--host', 'localhost', ...tlsOptions(server), ...required);
     const url = `wss://localhost:${port}/echo`;
     const both = join(certificateFolder, 'both.pem');
@@ -118,7 +118,7 @@ describe('a certificate of the client', limit, () => {
   });
 
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-    test(`a server that refuses in the handshake itself (${version}) gets a sentence`, async t => {
+    test(`that the server refuses during the TLS handshake is reported in a sentence (${version})`, async t => {
       const url = await startStrict(t, {
         key: readFileSync(server.key),
         cert: readFileSync(server.cert),
@@ -137,7 +137,7 @@ describe('a certificate of the client', limit, () => {
     });
   }
 
-  test('an alert about our certificate is not taken for one about the server’s', () => {
+  test('that the server refuses with an alert is not reported as a fault of the server’s certificate', () => {
     for (const [code, alert, words, sentence] of [
       [
         'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED',
@@ -174,7 +174,7 @@ describe('a certificate of the client', limit, () => {
     }
   });
 
-  test('that cannot be used ends with 2, and names the option and the file', async t => {
+  test('that cannot be used ends with exit code 2, and names the option and the file', async t => {
     const missing = join(certificateFolder, 'missing.pem');
     const nonsense = join(certificateFolder, 'nonsense.pem');
     writeFileSync(nonsense, 'hello');

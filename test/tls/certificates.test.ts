@@ -1,4 +1,4 @@
-/** Which certificate is shown, which one is asked for, and what is wrong with files. */
+/** Server certificates and SNI, client certificates, reload, and unusable files. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const limit = { timeout: 60_000 };
 const authority = makeCertificate('Pond authority');
 const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
 
-/** CN of the certificate that the server shows to one who asks for `servername`. */
+/** The CN of the certificate that the server sends for this `servername`. */
 async function shownTo(port: number, servername?: string): Promise<string> {
   const socket = await connectTls(port, servername === undefined ? {} : { servername });
   const name = String(socket.getPeerCertificate().subject.CN);
@@ -23,7 +23,7 @@ async function shownTo(port: number, servername?: string): Promise<string> {
 }
 
 test(
-  'of several certificates, that of the name which is asked for is shown; else the first',
+  'the server sends the certificate that matches the server name (SNI), or the first one',
   limit,
   async t => {
     const first = makeCertificate('first.example', { names: ['first.example', 'www.first.example'] });
@@ -48,51 +48,55 @@ test(
 );
 
 for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-  test(`client certificates, ${version}`, limit, async t => {
-    const identity = makeCertificate('localhost');
-    const ada = makeCertificate('ada', { issuer: authority });
-    const stranger = makeCertificate('ada');
-    const withCertificate = ({ cert, key }: typeof ada) => ({
-      cert: readFileSync(cert),
-      key: readFileSync(key),
-      maxVersion: version,
-    });
-    const options = ['--tls-ca', authority.cert, '--log-level', 'debug', ...tlsOptions(identity)];
+  test(
+    `--tls-client accepts trusted certificates, and refuses untrusted and missing ones with a reason, ${version}`,
+    limit,
+    async t => {
+      const identity = makeCertificate('localhost');
+      const ada = makeCertificate('ada', { issuer: authority });
+      const stranger = makeCertificate('ada');
+      const withCertificate = ({ cert, key }: typeof ada) => ({
+        cert: readFileSync(cert),
+        key: readFileSync(key),
+        maxVersion: version,
+      });
+      const options = ['--tls-ca', authority.cert, '--log-level', 'debug', ...tlsOptions(identity)];
 
-    for (const word of ['ask', 'require']) {
-      const server = await startServerFor(t, '--tls-client', word, ...options);
-      const known = await connectRaw(server.port, { path: '/echo', tls: withCertificate(ada) });
-      await roundTrip(known);
-      const opened = await server.untilLogged(({ event }) => event === 'opened');
-      assert.deepEqual([opened['tls'], opened['subject']], [version, 'O=Pond, CN=ada']);
+      for (const word of ['ask', 'require']) {
+        const server = await startServerFor(t, '--tls-client', word, ...options);
+        const known = await connectRaw(server.port, { path: '/echo', tls: withCertificate(ada) });
+        await roundTrip(known);
+        const opened = await server.untilLogged(({ event }) => event === 'opened');
+        assert.deepEqual([opened['tls'], opened['subject']], [version, 'O=Pond, CN=ada']);
 
-      const distrusted = await connectTls(server.port, withCertificate(stranger));
-      distrusted.write(request);
-      const answer = await text(distrusted);
-      assert.match(answer, /^HTTP\/1\.1 403 .*the client certificate is not trusted: self-signed/s);
-      const lines = await connectTls(server.port, withCertificate(stranger));
-      lines.write('ada\n');
-      assert.match(await text(lines), /^\* the client certificate is not trusted: self-signed.*\n$/);
+        const distrusted = await connectTls(server.port, withCertificate(stranger));
+        distrusted.write(request);
+        const answer = await text(distrusted);
+        assert.match(answer, /^HTTP\/1\.1 403 .*the client certificate is not trusted: self-signed/s);
+        const lines = await connectTls(server.port, withCertificate(stranger));
+        lines.write('ada\n');
+        assert.match(await text(lines), /^\* the client certificate is not trusted: self-signed.*\n$/);
 
-      if (word === 'ask') {
-        const unknown = await connectRaw(server.port, { path: '/echo', tls: { maxVersion: version } });
-        await roundTrip(unknown);
-        unknown.destroy();
-      } else {
-        const unknown = await connectTls(server.port, { maxVersion: version });
-        unknown.write(request);
-        const refused = await text(unknown);
-        assert.match(
-          refused,
-          /^HTTP\/1\.1 403 .*a client certificate is required, but the client sent none\n$/s,
-        );
+        if (word === 'ask') {
+          const unknown = await connectRaw(server.port, { path: '/echo', tls: { maxVersion: version } });
+          await roundTrip(unknown);
+          unknown.destroy();
+        } else {
+          const unknown = await connectTls(server.port, { maxVersion: version });
+          unknown.write(request);
+          const refused = await text(unknown);
+          assert.match(
+            refused,
+            /^HTTP\/1\.1 403 .*a client certificate is required, but the client sent none\n$/s,
+          );
+        }
+        known.destroy();
       }
-      known.destroy();
-    }
-  });
+    },
+  );
 }
 
-test('a session that is resumed has its certificate still', limit, async t => {
+test('a resumed TLS session keeps its client certificate', limit, async t => {
   const ada = makeCertificate('ada', { issuer: authority });
   const options = ['--tls-client', 'require', '--tls-ca', authority.cert, '--log-level', 'debug'];
   const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
@@ -110,7 +114,7 @@ test('a session that is resumed has its certificate still', limit, async t => {
   second.destroy();
 });
 
-test('SIGHUP reads the files again; who is connected stays', limit, async t => {
+test('SIGHUP reads the files again, and open connections stay', limit, async t => {
   const used = { cert: join(certificateFolder, 'hup.crt'), key: join(certificateFolder, 'hup.key') };
   const put = ({ cert, key }: typeof used) => {
     copyFileSync(cert, used.cert);
@@ -138,7 +142,7 @@ test('SIGHUP reads the files again; who is connected stays', limit, async t => {
   old.destroy();
 });
 
-/** What the server says where it does not start, and its exit code. */
+/** The stderr and the exit code of a server that does not start. */
 function refusedStart(...options: string[]): [number | null, string] {
   const { status, stderr } = spawnSync(process.execPath, [serverScript, '-p', '0', ...options], {
     encoding: 'utf8',
@@ -147,7 +151,7 @@ function refusedStart(...options: string[]): [number | null, string] {
   return [status, stderr.trim()];
 }
 
-test('files that cannot be used are named, and the server does not start', limit, () => {
+test('the server does not start with unusable files, and names them', limit, () => {
   const one = makeCertificate('one');
   const other = makeCertificate('other');
   const missing = join(certificateFolder, 'missing.pem');

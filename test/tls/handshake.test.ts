@@ -1,4 +1,4 @@
-/** Handshakes that come to nothing: each is logged once with its reason, and ended by the deadline at the latest. */
+/** Failed TLS handshakes: each is logged once with its reason, and ends at the deadline or before. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -15,7 +15,7 @@ const identity = makeCertificate('localhost');
 const limit = { timeout: 120_000 };
 const MiB = 1024 * 1024;
 
-/** A hello as Node's client sends it. */
+/** A ClientHello of Node's client. */
 async function recordHello(): Promise<Buffer> {
   const { createServer } = await import('node:net');
   const server = createServer();
@@ -37,7 +37,7 @@ async function recordHello(): Promise<Buffer> {
   return hello;
 }
 
-/** All that comes back, in hexadecimal, and how it ended. */
+/** All bytes that the server sends, in hexadecimal, and how the connection ended. */
 async function outcome(socket: Socket): Promise<string> {
   let got = '';
   try {
@@ -55,7 +55,7 @@ const reasonsOf = (server: ServerProcess) =>
     .map(({ reason }) => String(reason));
 
 for (const sockets of ['auto', 'stream']) {
-  describe(`handshakes of TLS that fail, --sockets ${sockets}`, limit, () => {
+  describe(`a TLS handshake fails, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     let hello: Buffer;
     before(async () => {
@@ -72,7 +72,7 @@ for (const sockets of ['auto', 'stream']) {
     });
     after(() => server.kill());
 
-    /** Sends the pieces one after the other. @returns what came back, and the reason in the log */
+    /** Sends the pieces one after the other. @returns the answer, and the reason in the log */
     async function tryHandshake(pieces: readonly Buffer[], isEnded: boolean): Promise<[string, string]> {
       const socket = await connectTcp(server.port);
       const { port } = socket.address() as { port: number };
@@ -95,7 +95,7 @@ for (const sockets of ['auto', 'stream']) {
       return [answer, String(reason)];
     }
 
-    test('garbage after the beginning of a hello', async () => {
+    test('after garbage behind the start of a ClientHello', async () => {
       const [answer, reason] = await tryHandshake(
         [Buffer.from('160301003200', 'hex'), Buffer.alloc(60, 7)],
         false,
@@ -104,26 +104,26 @@ for (const sockets of ['auto', 'stream']) {
       assert.match(reason, /^the TLS handshake failed: [a-z ]+$/);
     });
 
-    test('garbage after a whole hello', async () => {
+    test('after garbage behind a whole ClientHello', async () => {
       const [, reason] = await tryHandshake([hello, Buffer.alloc(3000, 'x')], false);
       assert.match(reason, /^the TLS handshake failed: [a-z ]+$/);
     });
 
-    test('a hello that is cut short, and the end', async () => {
+    test('if the peer ends TCP within its ClientHello', async () => {
       for (const size of [2, 5, 6, 100, hello.length - 1]) {
         const [, reason] = await tryHandshake([hello.subarray(0, size)], true);
         assert.match(reason, /^the TLS handshake failed: /);
       }
     });
 
-    test('a hello, and then silence, is ended by the deadline', async () => {
+    test('at the deadline, if the peer is silent after its ClientHello', async () => {
       for (const piece of [hello, hello.subarray(0, 50)]) {
         const [, reason] = await tryHandshake([piece], false);
         assert.equal(reason, 'no TLS handshake within 0.7 s');
       }
     });
 
-    test('a reset in the midst of it', async () => {
+    test('if the peer resets the connection', async () => {
       const socket = await connectTcp(server.port);
       const { port } = socket.address() as { port: number };
       socket.write(hello);
@@ -135,7 +135,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(reason, 'the TLS handshake failed: ECONNRESET');
     });
 
-    test('a version that is too old, a protocol that is another, a client that distrusts', async () => {
+    test('with an old version, with an unknown ALPN protocol, and if the client does not trust the server', async () => {
       const cases = [
         [
           { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' },
@@ -157,11 +157,11 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('a hello byte by byte is taken all the same', async () => {
+    test('not because its ClientHello arrives byte by byte', async () => {
       const dripping = connect(server.port, '127.0.0.1');
       await once(dripping, 'connect');
       const { Duplex } = await import('node:stream');
-      // What TLS wants to send goes out by single bytes, each by itself.
+      // Each byte of TLS is sent as a segment of its own.
       const byByte = new Duplex({
         read() {
           dripping.resume();
@@ -184,7 +184,7 @@ for (const sockets of ['auto', 'stream']) {
       dripping.destroy();
     });
 
-    test('damaged hellos, cut anywhere, never hang, and nothing of them is left', async t => {
+    test('without a hang or a leak if the ClientHello is damaged and cut anywhere', async t => {
       if (skipUnlessLinux(t, '/proc')) return;
       const baseline = await baselineOf(server);
       const seed = Date.now() | 0;
@@ -214,7 +214,7 @@ for (const sockets of ['auto', 'stream']) {
     });
   });
 
-  test(`1,000 connections come and go, and leave nothing behind, --sockets ${sockets}`, limit, async t => {
+  test(`1,000 TLS connections leak no memory, --sockets ${sockets}`, limit, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--sockets', sockets, ...tlsOptions(identity));
     const comeAndGo = async (total: number) => {
@@ -229,7 +229,7 @@ for (const sockets of ['auto', 'stream']) {
       };
       await Promise.all(Array.from({ length: 50 }, one));
     };
-    // What a first thousand leaves to the allocators is not lost: the next one uses it again.
+    // The first thousand fill the allocators' free lists; the next thousand reuse them.
     await comeAndGo(1000);
     const baseline = await baselineOf(server);
     await comeAndGo(1000);
@@ -239,7 +239,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 }
 
-test('without a certificate a hello gets an alert and the end', limit, async t => {
+test('without a certificate, a ClientHello gets an alert, and the connection ends', limit, async t => {
   const server = await startServerFor(t);
   const socket = await connectTcp(server.port);
   socket.write(await recordHello());

@@ -1,4 +1,4 @@
-/** Certificates are read again on reload: whoever comes next gets the new ones, whoever is there goes on. In this process. */
+/** A reload reads the certificates again, within one process: new connections get the new ones, open connections go on. */
 import assert from 'node:assert/strict';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,9 @@ async function shown(port: number): Promise<string> {
   return String(CN);
 }
 
-test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
+test('new connections get the new certificate after a reload is committed, and not before', {
+  timeout: 60_000,
+}, async t => {
   const used: Identity = {
     cert: join(certificateFolder, 'used.crt'),
     key: join(certificateFolder, 'used.key'),
@@ -63,7 +65,7 @@ test('a reload swaps the certificate', { timeout: 60_000 }, async t => {
   assert.equal(await shown(port!), 'after');
   await roundTrip(old, 'still there');
 
-  // What is prepared is not in place before it is committed.
+  // A prepared reload has no effect before its commit.
   put(before);
   const commit = await reloadable!.prepare(server.configuration);
   assert.equal(await shown(port!), 'after');

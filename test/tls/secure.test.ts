@@ -1,4 +1,4 @@
-/** Everything that is spoken on a port is spoken over TLS as well, on the same port, on both kinds of sockets. */
+/** Every protocol of a port works over TLS on the same port, with both kinds of sockets. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ const limit = { timeout: 60_000 };
 const linesOnly = ['--control', 'none', '--config', 'none', '--log-format', 'json'];
 const key = Buffer.from([1, 2, 3, 4]);
 
-/** Different everywhere, so that a shift shows. */
+/** Bytes without repetition, so that a shift is detected. */
 function pattern(size: number): Buffer {
   const bytes = Buffer.alloc(size);
   for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(Math.imul(at, 2_654_435_761) >>> 0, at);
@@ -40,21 +40,21 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(await server.stop(), 0);
     });
 
-    test('curl gets the page by https and by http', () => {
+    test('curl gets the page by https and by http on one port', () => {
       for (const scheme of ['https', 'http']) {
         const url = `${scheme}://127.0.0.1:${server.port}/`;
         assert.match(execFileSync('curl', ['-sk', '--fail', url], { encoding: 'utf8' }), /^<!doctype html>/i);
       }
     });
 
-    test('whoever asks for a WebSocket endpoint as a page is told the scheme that fits', async () => {
+    test('a plain GET of a WebSocket endpoint is answered with the wss: URL', async () => {
       const ask = (scheme: string) =>
         execFileSync('curl', ['-sk', `${scheme}://127.0.0.1:${server.port}/echo`], { encoding: 'utf8' });
       assert.match(ask('https'), /connect with wss:\/\/ instead of https:\/\//);
       assert.match(ask('http'), /connect with ws:\/\/ instead of http:\/\//);
     });
 
-    test('ws over wss', async () => {
+    test("npm's ws connects by wss", async () => {
       const client = new WebSocket(`wss://localhost:${server.port}/echo`, { rejectUnauthorized: false });
       await once(client, 'open');
       client.send('grüß dich');
@@ -65,12 +65,12 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(code, 1000);
     });
 
-    test('our own client over wss', async t => {
+    test('pollywog-client connects by wss', async t => {
       const done = await runClient(t, [`wss://127.0.0.1:${server.port}/echo`, '-k'], 'one\ntwo\n');
       assert.deepEqual([done.status, done.stdout.toString(), done.stderr], [0, 'one\ntwo\n', '']);
     });
 
-    test('the chat for a terminal by openssl s_client, which is greeted for an empty line', async () => {
+    test('openssl s_client joins the chat after an empty line', async () => {
       const client = spawn('openssl', ['s_client', '-quiet', '-connect', `127.0.0.1:${server.port}`]);
       let said = '';
       client.stdout.setEncoding('utf8').on('data', chunk => {
@@ -83,14 +83,14 @@ for (const sockets of ['auto', 'stream']) {
       assert.match(said, /\* welcome, ada;.*\n\* this is lobby\n\* ada is here\n\* goodbye\n$/s);
     });
 
-    test('plain and TLS side by side', async () => {
+    test('plain and TLS connections work side by side', async () => {
       const plain = await connectRaw(server.port, { path: '/echo' });
       const secure = await connectRaw(server.port, { path: '/echo', tls: {} });
       for (let round = 0; round < 100; round++) await Promise.all([roundTrip(plain), roundTrip(secure)]);
       await Promise.all([plain.end(), secure.end()]);
     });
 
-    test('a session is answered the same wherever records and segments cut it', async () => {
+    test('the answers are the same wherever TLS records and TCP segments are cut', async () => {
       const sent = Buffer.concat([
         Buffer.from(handshakeRequest({ path: '/echo' })),
         frame(opcode.text, 'hello', { key }),
@@ -105,7 +105,7 @@ for (const sockets of ['auto', 'stream']) {
         socket.write(sent.subarray(cut));
         return text(socket);
       };
-      // A few at a time: the handshake has a deadline.
+      // A few at a time: the TLS handshake has a deadline.
       for (let from = 1; from < sent.length; from += 10) {
         const cuts = Array.from({ length: Math.min(10, sent.length - from) }, (_, at) => from + at);
         answers.push(...(await Promise.all(cuts.map(answerTo))));
@@ -114,7 +114,7 @@ for (const sockets of ['auto', 'stream']) {
       for (const [cut, answer] of answers.entries()) assert.equal(answer, answers[0], `cut at ${cut + 1}`);
     });
 
-    test('16 MiB go there and back', async () => {
+    test('a message of 16 MiB comes back', async () => {
       const client = await connectRaw(server.port, { path: '/echo', tls: {} });
       const large = pattern(16 * 1024 * 1024);
       client.send(frame(opcode.binary, large), frame(opcode.text, 'and then'));
@@ -125,7 +125,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(await client.ended, 'FIN');
     });
 
-    test('whoever ends its direction before it reads gets all answers, and then the end', async () => {
+    test('a peer that ends its direction before it reads gets all answers, and then the end', async () => {
       const client = await connectRaw(server.port, { path: '/echo', tls: {} });
       client.socket.pause();
       const large = pattern(3_000_000);
@@ -138,7 +138,7 @@ for (const sockets of ['auto', 'stream']) {
       for (const { payload } of frames) assert.ok(payload.equals(large));
     });
 
-    test('many small messages at once, to many, arrive in order and as they were', async () => {
+    test('many small messages at once reach many clients unchanged and in order', async () => {
       const clients = await Promise.all(
         Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/broadcast', tls: {} })),
       );
@@ -150,7 +150,7 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('one who does not read falls behind, and what is kept for it is bounded', async () => {
+    test('a slow consumer is closed, and its queued output stays within the limit', async () => {
       const deaf = await connectRaw(server.port, { path: '/broadcast', tls: {} });
       deaf.socket.pause();
       const speaker = await connectRaw(server.port, { path: '/broadcast', tls: {} });
@@ -161,19 +161,19 @@ for (const sockets of ['auto', 'stream']) {
         speaker.send(message);
         await speaker.nextFrame();
       }
-      // The system's buffers and Node's on either side hold some of it.
+      // The buffers of the system and of Node hold some of the output.
       assert.ok(said * 60_000 < 40_000_000, `after ${said} messages`);
       deaf.destroy();
       speaker.destroy();
     });
 
-    test('a connection that is reset while it is written to harms no one else', async () => {
+    test('a reset during a write affects no other connection', async () => {
       const other = await connectRaw(server.port, { path: '/echo', tls: {} });
       for (let round = 0; round < 30; round++) {
         const client = await connectRaw(server.port, { path: '/echo', tls: {} });
         client.send(frame(opcode.binary, Buffer.alloc(1_000_000), { key }));
         await roundTrip(other);
-        // What it has not read makes a reset of it.
+        // Unread input turns the close into a reset.
         client.socket.pause();
         client.destroy();
         await roundTrip(other);
@@ -181,7 +181,7 @@ for (const sockets of ['auto', 'stream']) {
       other.destroy();
     });
 
-    test('TLS inside TLS is not spoken', async () => {
+    test('TLS inside TLS is refused', async () => {
       const socket = await connectTls(server.port);
       socket.write(Buffer.from('1603010005', 'hex'));
       assert.match(await text(socket), /^HTTP\/1\.1 400 /);
@@ -189,7 +189,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 }
 
-test('a page from https, in a browser, talks by wss', limit, async t => {
+test('the chat page from https connects by wss in a browser', limit, async t => {
   const server = await startServer(...tlsOptions(identity));
   const browser = await launchBrowser();
   t.after(async () => {
@@ -212,7 +212,7 @@ test('a page from https, in a browser, talks by wss', limit, async t => {
   await page.getByText('ada').first().waitFor();
 });
 
-test('--tls-only: what is plain is told so, in its own words', limit, async t => {
+test('with --tls-only, plain connections are refused in their own protocol', limit, async t => {
   const server = await startServer('--tls-only', ...tlsOptions(identity));
   t.after(() => server.kill());
   assert.equal(server.url, `wss://127.0.0.1:${server.port}`);

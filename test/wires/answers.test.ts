@@ -1,4 +1,4 @@
-/** Answers over HTTP are made as their client takes them: large ones are whole, and none is held as JSON. */
+/** Answers to polls are encoded as their client reads them: large ones arrive whole, and none is kept as JSON. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
@@ -23,30 +23,34 @@ import { startServerFor } from '../support/serverProcess.ts';
 
 const patience = { timeout: 120_000 };
 
-/** Bytes of UTF-8 whose JSON is six times as long, and an end that tells whether they are whole. */
+/** UTF-8 whose JSON is six times as long, with an end that shows whether it is complete. */
 const controls = `${'\x01'.repeat(16 * MiB - 10)}€ "end"`;
 
 for (const sockets of ['auto', 'stream']) {
-  describe(`answers over HTTP, --sockets ${sockets}`, () => {
-    test('a message of 16 MiB of control characters is whole, by poll and by stream', patience, async t => {
-      if (skipUnlessLinux(t, '/proc')) return;
-      const { port, pid } = await startServerFor(t, '--sockets', sockets);
-      const session = await openPolled(port, 'echo');
-      await post(port, session, controls);
-      const before = residentMemory(pid);
-      const { messages } = await pollOnce(port, session, 0);
-      assert.ok(messages[0]?.text === controls);
-      const stream = await openStream(port, session);
-      await stream.ended;
-      const data = /\ndata: (.*)\n\n$/.exec(stream.text())?.[1] ?? '';
-      assert.ok((JSON.parse(data) as { text: string }).text === controls);
-      const grown = (peakMemory(pid) - before) / MiB;
-      t.diagnostic(`${grown.toFixed(1)} MiB more`);
-      // As one string of JSON it would be 96 MiB, or twice that.
-      assert.ok(grown < 64, `${grown} MiB`);
-    });
+  describe(`answers to polling clients, --sockets ${sockets}`, () => {
+    test(
+      'a message of 16 MiB of control characters arrives whole, by poll and by event stream',
+      patience,
+      async t => {
+        if (skipUnlessLinux(t, '/proc')) return;
+        const { port, pid } = await startServerFor(t, '--sockets', sockets);
+        const session = await openPolled(port, 'echo');
+        await post(port, session, controls);
+        const before = residentMemory(pid);
+        const { messages } = await pollOnce(port, session, 0);
+        assert.ok(messages[0]?.text === controls);
+        const stream = await openStream(port, session);
+        await stream.ended;
+        const data = /\ndata: (.*)\n\n$/.exec(stream.text())?.[1] ?? '';
+        assert.ok((JSON.parse(data) as { text: string }).text === controls);
+        const grown = (peakMemory(pid) - before) / MiB;
+        t.diagnostic(`${grown.toFixed(1)} MiB more`);
+        // As one JSON string it would take 96 MiB, or twice that.
+        assert.ok(grown < 64, `${grown} MiB`);
+      },
+    );
 
-    test('bytes that no slice divides are whole as well', patience, async t => {
+    test('a message whose characters straddle the slices arrives whole', patience, async t => {
       const { port } = await startServerFor(t, '--sockets', sockets);
       const session = await openPolled(port, 'echo');
       const bytes = Buffer.alloc(1_000_001, 'pollywog');
@@ -55,7 +59,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.ok(bytes.equals(Buffer.from(messages[0]!.binary!, 'base64')));
     });
 
-    test('a client that reads slowly gets all of it, and others are served meanwhile', patience, async t => {
+    test('a slow reader gets the whole answer, and others are served meanwhile', patience, async t => {
       const { port } = await startServerFor(t, '--sockets', sockets);
       const session = await openPolled(port, 'echo');
       const other = await connectRaw(port, { path: '/echo' });
@@ -73,13 +77,13 @@ for (const sockets of ['auto', 'stream']) {
   });
 }
 
-describe('an answer over HTTP', () => {
-  test('has as many messages as the window, and at least one', patience, async t => {
+describe('the answer to a poll', () => {
+  test('has the messages that fit into the window, and at least one', patience, async t => {
     const { port } = await startServerFor(t);
     const session = await openPolled(port, 'broadcast');
     const talker = await connectRaw(port, { path: '/broadcast' });
     const text = 'x'.repeat(100_000);
-    // In one turn: more than the window.
+    // More than the window, in one turn.
     talker.send(...Array.from({ length: 5 }, () => frame(opcode.text, text)));
     for (let heard = 0; heard < 5; heard++) await talker.nextFrame();
     const first = await pollOnce(port, session, 0);
@@ -94,7 +98,7 @@ describe('an answer over HTTP', () => {
     talker.destroy();
   });
 
-  test('says that the session is closed only behind the last message', patience, async t => {
+  test('reports the end of the session only after the last message', patience, async t => {
     const server = await startServerFor(t, '--max-buffered', '1');
     const { port } = server;
     const session = await openPolled(port, 'broadcast');
@@ -111,7 +115,7 @@ describe('an answer over HTTP', () => {
     talker.destroy();
   });
 
-  test('says how long it is, in HTTP/1.0 as well, where there are no chunks', patience, async t => {
+  test('has a Content-Length, also for HTTP/1.0, which has no chunks', patience, async t => {
     const { port } = await startServerFor(t);
     const session = await openPolled(port, 'echo');
     await post(port, session, '“é\n”'.repeat(50_000));
@@ -140,7 +144,7 @@ describe('an answer over HTTP', () => {
     },
   );
 
-  test('a stream in the midst of a message is not disturbed by its heartbeat', patience, async t => {
+  test('a heartbeat does not interrupt a message on an event stream', patience, async t => {
     const { port } = await startServerFor(t, '--ping-interval', '20ms');
     const session = await openPolled(port, 'echo');
     const probe = await connectRaw(port, { path: '/echo' });
@@ -153,7 +157,7 @@ describe('an answer over HTTP', () => {
     });
     await once(socket, 'data');
     socket.pause();
-    // Pings at the same interval tell that it has passed some times.
+    // Pings at the same interval show that the interval has passed a few times.
     for (let pings = 0; pings < 5; pings++) {
       assert.equal((await probe.nextFrame())?.opcode, opcode.ping);
       probe.send(frame(opcode.pong));
@@ -167,8 +171,8 @@ describe('an answer over HTTP', () => {
   });
 });
 
-describe('sessions that collect nothing', () => {
-  test('share what all of them were sent', patience, async t => {
+describe('sessions that do not fetch their messages', () => {
+  test('share the memory of a broadcast', patience, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const { port, pid } = await startServerFor(t);
     const talker = await connectRaw(port, { path: '/broadcast' });
@@ -183,7 +187,7 @@ describe('sessions that collect nothing', () => {
     }
     const grown = (residentMemory(pid) - before) / MiB;
     t.diagnostic(`${grown.toFixed(1)} MiB more`);
-    // 500 times 10,000 messages: as objects they would take 200 MiB, as bytes of each session 15 MiB.
+    // 500 times 10,000 messages: 200 MiB as objects, 15 MiB as a copy for each session.
     assert.ok(grown < 40, `${grown} MiB`);
     for (const session of [sessions[0]!, sessions[499]!]) {
       const { messages } = await pollMany(port, session, 10_000);

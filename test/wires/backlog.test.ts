@@ -1,4 +1,4 @@
-/** What waits for clients over HTTP: nothing is lost or mixed up, and what is sent to many is there once. */
+/** The backlog of a polling client: no frame is lost or reordered, and a fan-out is stored once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type Chunk, newArenaUse, newLastingChunk } from '../../src/core/arena.ts';
@@ -23,12 +23,12 @@ const arena = newArenaUse();
 const unmasked = { key: null };
 const KiB = 1024;
 
-/** A chunk of the arena, whose bytes are used again for other frames in the next turn. */
+/** A chunk of the arena, whose bytes the next turn reuses. */
 function newTurnChunk(size: number): Chunk {
   return { ...newLastingChunk(arena, size), isPersistent: false };
 }
 
-/** Puts a frame into the chunk. @returns where it is */
+/** Writes a frame into the chunk. @returns its range */
 function put(chunk: Chunk, text: string, kind: number = opcode.text): [Chunk, number, number] {
   const bytes = frame(kind, text, unmasked);
   bytes.copy(chunk.bytes, chunk.used);
@@ -48,8 +48,8 @@ function texts(backlog: Backlog): string[] {
 
 const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
 
-describe('the backlog of a client over HTTP', () => {
-  test('has what was sent, in order, whatever others get and whatever is acknowledged', () => {
+describe('the backlog of a polling client', () => {
+  test('keeps all frames in order, whatever others get and whatever is acknowledged', () => {
     for (let seed = 1; seed <= 30; seed++) {
       const random = newRandom(seed);
       const clients = Array.from({ length: 6 }, () => ({
@@ -88,7 +88,7 @@ describe('the backlog of a client over HTTP', () => {
     }
   });
 
-  test('is shared with those who get the same, in one turn and in many', () => {
+  test('shares its memory with clients that get the same frames, within a turn and across turns', () => {
     const backlogs = Array.from({ length: 1000 }, () => newBacklog(arena));
     const chunk = newTurnChunk(1 * KiB);
     for (let turn = 1; turn <= 2000; turn++) {
@@ -97,7 +97,7 @@ describe('the backlog of a client over HTTP', () => {
       for (const backlog of backlogs) addFrames(backlog, ...sent, turn);
     }
     const each = backlogs.map(memoryOf);
-    // 6,000 bytes of frames: copied for each, they would be six million. The rest of the memory is ranges.
+    // 6,000 bytes of frames; copied for each client, they would be six million. The rest is ranges.
     assert.ok(sum(each) < 1_100_000, `${sum(each)}`);
     assert.ok(Math.min(...each) >= 100, 'no client holds nothing');
     for (const backlog of backlogs.slice(1)) removeUntil(backlog, 2000);
@@ -105,7 +105,7 @@ describe('the backlog of a client over HTTP', () => {
     assert.equal(texts(backlogs[0]!).length, 2000);
   });
 
-  test('is shared again after each got something of its own', () => {
+  test('shares memory again after each client got a frame of its own', () => {
     const backlogs = Array.from({ length: 1000 }, () => newBacklog(arena));
     const chunk = newTurnChunk(64 * KiB);
     for (let turn = 1; turn <= 5; turn++) {
@@ -118,7 +118,7 @@ describe('the backlog of a client over HTTP', () => {
     assert.ok(all < 4_000_000, `${all}: 10,000,000 bytes were sent`);
   });
 
-  test('refers to a large frame, which is there once', () => {
+  test('refers to a large frame without copying it', () => {
     const chunk = newLastingChunk(arena, 1024 * KiB + 10);
     const sent = put(chunk, 'x'.repeat(1024 * KiB));
     const backlogs = Array.from({ length: 100 }, () => newBacklog(arena));
@@ -136,7 +136,7 @@ describe('the backlog of a client over HTTP', () => {
     assert.ok(memoryOf(backlog) < 1 * KiB);
   });
 
-  test('takes little for a client that gets short messages alone', () => {
+  test('takes little memory for a client that alone gets short messages', () => {
     const chunk = newTurnChunk(1 * KiB);
     const backlog = newBacklog(arena);
     let frames = 0;
@@ -149,7 +149,7 @@ describe('the backlog of a client over HTTP', () => {
     }
   });
 
-  test('holds nothing when all is acknowledged, or forgotten', () => {
+  test('holds no memory after all messages are acknowledged or removed', () => {
     for (const forget of [clearBacklog, (backlog: Backlog) => removeUntil(backlog, backlog.lastSeq)]) {
       const backlog = newBacklog(arena);
       const chunk = newTurnChunk(10 * KiB);
@@ -164,7 +164,7 @@ describe('the backlog of a client over HTTP', () => {
     }
   });
 
-  test('what an answer still has to write stays, though it was forgotten', () => {
+  test('keeps frames that an answer still has to write after they are removed', () => {
     const backlog = newBacklog(arena);
     const chunk = newTurnChunk(1 * KiB);
     for (const text of ['one', 'two', 'three']) addFrames(backlog, ...put(chunk, text), 1);
@@ -179,7 +179,7 @@ describe('the backlog of a client over HTTP', () => {
   });
 });
 
-test('frames that many backlogs share are counted once, and to the last one that has them', () => {
+test('shared frames are counted once, and in the end by the last backlog that has them', () => {
   const before = arena.held;
   const chunk = newLastingChunk(arena, 100_000);
   frame(opcode.binary, Buffer.alloc(99_990 - 6), { key: null }).copy(chunk.bytes);

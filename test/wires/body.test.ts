@@ -1,4 +1,4 @@
-/** Bodies of requests, as the HTTP wire reads them. */
+/** How the HTTP wire reads request bodies. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectionBudget } from '../../src/protocol/limits.ts';
@@ -6,7 +6,7 @@ import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newHttpWire } from '../../src/wires/http.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
-test('a body in the smallest of chunks is read a share at a time', () => {
+test('a body in tiny chunks is read within the budget of each turn', () => {
   const server = newFakeServer();
   const { connection } = openFakeConnection(server, undefined);
   let content = '';
@@ -30,6 +30,6 @@ test('a body in the smallest of chunks is read a share at a time', () => {
     assert.equal(connection.isThrottled, content === '');
   }
   assert.equal(content, 'x'.repeat(count));
-  // Two lines a chunk.
+  // Each chunk has two lines.
   assert.equal(rounds, 10);
 });

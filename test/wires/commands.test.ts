@@ -1,4 +1,4 @@
-/** The commands, for clients that come by HTTP: they are connections in the table like all others. */
+/** Commands and polling clients, which are connections in the table like all others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
@@ -6,7 +6,7 @@ import { magicPacket, packetBytes } from '../support/chatClient.ts';
 import { openServer, run } from '../support/doors.ts';
 import { openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
 
-test('list, send, disconnect and ping know them', { timeout: 60_000 }, async t => {
+test('list, send, disconnect and ping work for polling clients', { timeout: 60_000 }, async t => {
   const server = await openServer(t);
   const { port } = server;
   const call = (...words: string[]) => run(['--control', server.control, '--json', ...words]);

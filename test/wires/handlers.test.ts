@@ -1,4 +1,4 @@
-/** The handlers, unchanged, for clients that come by HTTP and for those that have a WebSocket, together. */
+/** Handlers serve polling clients and WebSocket clients together. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Command } from '../../src/protocol/tpacket.ts';
@@ -18,8 +18,8 @@ import { startServerFor } from '../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
 
-describe('the handlers over HTTP', () => {
-  test('the handler is the one that the path or ?protocol= names, else the default', patience, async t => {
+describe('handlers of polling clients', () => {
+  test('are chosen by the path or ?protocol=, or are the default handler', patience, async t => {
     const { port } = await startServerFor(t, '--default-handler', 'broadcast', '--log-level', 'debug');
     const named = {
       echo: 'echo',
@@ -37,7 +37,7 @@ describe('the handlers over HTTP', () => {
     assert.deepEqual((await pollOnce(port, other, 0)).messages, [{ seq: 1, text: 'to all' }]);
   });
 
-  test('a broadcast reaches polls, streams and WebSockets alike, in one order', patience, async t => {
+  test('broadcast to polls, event streams and WebSockets in the same order', patience, async t => {
     const { port } = await startServerFor(t);
     const polled = await openPolled(port, 'broadcast');
     const streamed = await openPolled(port, 'broadcast');
@@ -67,22 +67,26 @@ describe('the handlers over HTTP', () => {
     await socket.end();
   });
 
-  test('a large message is compressed for those who can read that, and whole for all', patience, async t => {
-    const { port } = await startServerFor(t);
-    const polled = await openPolled(port, 'broadcast');
-    const socket = await connectRaw(port, {
-      path: '/broadcast',
-      headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
-    });
-    const text = 'pond '.repeat(100_000);
-    await post(port, polled, text);
-    assert.deepEqual((await pollOnce(port, polled, 0)).messages, [{ seq: 1, text }]);
-    const deflated = await socket.nextFrame();
-    assert.ok(deflated!.payload.length < 10_000);
-    socket.destroy();
-  });
+  test(
+    'send a large message compressed to clients that support it, and plain to the others',
+    patience,
+    async t => {
+      const { port } = await startServerFor(t);
+      const polled = await openPolled(port, 'broadcast');
+      const socket = await connectRaw(port, {
+        path: '/broadcast',
+        headers: { 'Sec-WebSocket-Extensions': 'permessage-deflate' },
+      });
+      const text = 'pond '.repeat(100_000);
+      await post(port, polled, text);
+      assert.deepEqual((await pollOnce(port, polled, 0)).messages, [{ seq: 1, text }]);
+      const deflated = await socket.nextFrame();
+      assert.ok(deflated!.payload.length < 10_000);
+      socket.destroy();
+    },
+  );
 
-  test('the chat: a poll and a WebSocket in one room', patience, async t => {
+  test('let a poll and a WebSocket chat in one room', patience, async t => {
     const { port } = await startServerFor(t);
     const bo = await connectMember(port, 'Bo', 'pond');
     const session = await openPolled(port, 'tpacket');
@@ -106,7 +110,7 @@ describe('the handlers over HTTP', () => {
     const heard = await pollMany(port, session, 2, 4);
     const texts = heard.messages.map(({ binary }) => Buffer.from(binary!, 'base64').subarray(24).toString());
     assert.deepEqual(texts, ['hello', 'hi']);
-    // What is no packet ends the session, with the reason.
+    // A message that is not a packet ends the session with a reason.
     await post(port, session, 'text');
     const closed = await pollOnce(port, session, 6);
     assert.deepEqual(closed, { messages: [], closed: { code: 1003, reason: 'packets are binary' } });

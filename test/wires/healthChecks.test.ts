@@ -1,4 +1,4 @@
-/** What load balancers and proxies ask to see whether the server lives: answered, and not worth a line in the log. */
+/** Health checks of load balancers and proxies are answered, and not logged. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -10,22 +10,22 @@ import { type ServerProcess, startServerFor } from '../support/serverProcess.ts'
 
 const identity = makeCertificate('localhost');
 
-/** Version 2, LOCAL, no addresses: HAProxy's own connection. */
+/** A PROXY header, version 2, LOCAL, without addresses: HAProxy's own check. */
 const local = Buffer.concat([proxySignature, Buffer.from('20000000', 'hex')]);
 
-/** Refusals, and whatever else a check must not cause; the line that the server starts with is another matter. */
+/** Log lines that a check must not cause; the line at the start is not counted. */
 function complaints(server: ServerProcess): unknown[] {
   const wanted = new Set(['listening', 'any web page may connect']);
   return server.logged().filter(({ event }) => !wanted.has(String(event)));
 }
 
-/** When the server has answered this, the turns that read all earlier input are over. */
+/** Resolves when the server has read all earlier input. */
 async function settle(port: number): Promise<void> {
   await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
 }
 
 for (const sockets of ['auto', 'stream']) {
-  test(`requests of any usual form are answered (--sockets ${sockets})`, async t => {
+  test(`health checks in every usual form are answered (--sockets ${sockets})`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     for (const [request, status, allow] of [
       ['OPTIONS / HTTP/1.1\r\nHost: x', 204, 'GET, HEAD, OPTIONS'],
@@ -50,11 +50,11 @@ for (const sockets of ['auto', 'stream']) {
         assert.equal(answer.body, '', request);
     }
     assert.deepEqual(complaints(server), []);
-    // The asterisk is for OPTIONS alone.
+    // RFC 9112 §3.2.4: the asterisk is only for OPTIONS.
     assert.equal(readAnswer(await exchange(server.port, 'GET * HTTP/1.0\r\n\r\n')).status, 400);
   });
 
-  test(`connections that end early leave no line in the log (--sockets ${sockets})`, async t => {
+  test(`connections that end early are not logged (--sockets ${sockets})`, async t => {
     const trust = ['--trust-proxy', '127.0.0.1', '--trust-proxy', 'unix'];
     const server = await startServerFor(t, '--sockets', sockets, ...trust, ...tlsOptions(identity));
     const { port } = server;
@@ -70,7 +70,7 @@ for (const sockets of ['auto', 'stream']) {
     ];
     for (let round = 0; round < 5; round++) {
       for (const piece of pieces) {
-        // The server may accept it before or after that.
+        // The server may accept it before or after the reset.
         const reset = await connectTcp(port);
         reset.on('error', () => {});
         await new Promise(resolve => reset.write(piece, resolve));
@@ -83,7 +83,7 @@ for (const sockets of ['auto', 'stream']) {
       const secure = await connectTls(port);
       secure.on('error', () => {}).destroy();
     }
-    // A whole segment, reset before a stopped server can accept it.
+    // A request that is reset before a stopped server can accept the connection.
     server.child.kill('SIGSTOP');
     for (let i = 0; i < 10; i++) {
       const reset = await connectTcp(port);

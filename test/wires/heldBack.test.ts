@@ -1,4 +1,4 @@
-/** Handlers that take their time, for clients that come by HTTP: their messages wait, in order, and none is lost or doubled. */
+/** Slow handlers of polling clients: messages wait in order, and none is lost or duplicated. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { startServerFor } from '../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
 
-/** Answers each message when others had their turn, some at once and some after a while; says when it begins and ends. */
+/** A module that answers some messages at once and others later, and reports when each begins and ends. */
 const slow = `import { existsSync } from 'node:fs';
 
 export default {
@@ -30,13 +30,13 @@ export default {
   },
 };`;
 
-/** Texts of up to `longest` characters, each different. */
+/** Distinct texts of up to `longest` characters. */
 function textsOf(seed: number, count: number, longest: number): string[] {
   const random = newRandom(seed);
   return Array.from({ length: count }, (_, at) => `${at}:${'x'.repeat(random.below(longest))}`);
 }
 
-/** Posts them all, some by themselves and some together, one request after the other. */
+/** Posts all texts in consecutive requests, one or several in each. */
 async function postAll(port: number, session: string, texts: readonly string[], seed: number) {
   const random = newRandom(seed);
   for (let at = 0; at < texts.length; ) {
@@ -53,8 +53,8 @@ const heardTexts = (polled: { messages: readonly { text?: string }[] }) =>
   polled.messages.map(({ text }) => text);
 
 for (const sockets of ['auto', 'stream']) {
-  describe(`held back over HTTP, --sockets ${sockets}`, () => {
-    test("a module's promises: each message waits for the one before it", patience, async t => {
+  describe(`slow handlers of polling clients, --sockets ${sockets}`, () => {
+    test('get each message only after the promise of the previous one is settled', patience, async t => {
       const folder = newFolder({ 'slow.mjs': slow });
       const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
       await Promise.all(
@@ -72,7 +72,7 @@ for (const sockets of ['auto', 'stream']) {
       );
     });
 
-    test('what is posted while a promise is awaited is taken once, however often', patience, async t => {
+    test('get a message once, however often it is posted while they are busy', patience, async t => {
       const folder = newFolder({ 'slow.mjs': slow });
       const go = join(folder.path, '_go');
       const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
@@ -81,7 +81,7 @@ for (const sockets of ['auto', 'stream']) {
       const texts = [`await ${go}`, ...textsOf(7, 8, 9000)];
       await post(port, session, texts[0]!, 1);
       assert.deepEqual(heardTexts(await pollOnce(port, session, 0)), [`before ${texts[0]}`]);
-      // More than is read for a handler that is busy: from some point on there is no answer.
+      // More than is read for a busy handler: at some point a POST waits.
       let answered = 1;
       const posting = (async () => {
         for (const [at, text] of texts.entries()) {
@@ -92,7 +92,7 @@ for (const sockets of ['auto', 'stream']) {
       })();
       assert.ok((await untilStill(probe, () => answered)) < texts.length, 'the last ones have to wait');
       assert.equal(existsSync(go), false);
-      // Those that were taken already are not taken again.
+      // Messages that were accepted before are skipped.
       assert.equal((await ask(port, 'POST', `${session}?seq=1`, { body: texts[0]! })).status, 429);
       writeFileSync(go, '');
       const heard = await pollMany(port, session, 2 * texts.length - 1, 1);
@@ -107,30 +107,39 @@ for (const sockets of ['auto', 'stream']) {
       probe.destroy();
     });
 
-    test('a request that waits and is given up was not taken, and may come again', patience, async t => {
-      const folder = newFolder({ 'slow.mjs': slow });
-      const go = join(folder.path, '_go');
-      const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
-      const probe = await connectRaw(port, { path: '/echo' });
-      const session = await openPolled(port, 'slow');
-      const large = 'x'.repeat(20_000);
-      for (const text of [`await ${go}`, large]) await post(port, session, text);
-      const waiting = await connectTcp(port);
-      waiting.write(requestBytes('POST', `${session}?seq=3`, { body: 'third' }));
-      await roundTrip(probe);
-      await roundTrip(probe);
-      waiting.resetAndDestroy();
-      await once(waiting, 'close');
-      await roundTrip(probe);
-      const again = post(port, session, 'third', 3);
-      writeFileSync(go, '');
-      assert.equal(await again, 3);
-      const heard = heardTexts(await pollMany(port, session, 6));
-      assert.deepEqual(heard.slice(2), [`before ${large}`, `after ${large}`, 'before third', 'after third']);
-      await post(port, session, 'fourth', 4);
-      assert.equal(heardTexts(await pollMany(port, session, 2, 6))[0], 'before fourth');
-      probe.destroy();
-    });
+    test(
+      'do not get the message of a POST that was abandoned while it waited, until it is sent again',
+      patience,
+      async t => {
+        const folder = newFolder({ 'slow.mjs': slow });
+        const go = join(folder.path, '_go');
+        const { port } = await startServerFor(t, '--handlers', folder.path, '--sockets', sockets);
+        const probe = await connectRaw(port, { path: '/echo' });
+        const session = await openPolled(port, 'slow');
+        const large = 'x'.repeat(20_000);
+        for (const text of [`await ${go}`, large]) await post(port, session, text);
+        const waiting = await connectTcp(port);
+        waiting.write(requestBytes('POST', `${session}?seq=3`, { body: 'third' }));
+        await roundTrip(probe);
+        await roundTrip(probe);
+        waiting.resetAndDestroy();
+        await once(waiting, 'close');
+        await roundTrip(probe);
+        const again = post(port, session, 'third', 3);
+        writeFileSync(go, '');
+        assert.equal(await again, 3);
+        const heard = heardTexts(await pollMany(port, session, 6));
+        assert.deepEqual(heard.slice(2), [
+          `before ${large}`,
+          `after ${large}`,
+          'before third',
+          'after third',
+        ]);
+        await post(port, session, 'fourth', 4);
+        assert.equal(heardTexts(await pollMany(port, session, 2, 6))[0], 'before fourth');
+        probe.destroy();
+      },
+    );
 
     test(
       'a program that does not read has the requests wait; then it gets all, in order',
@@ -159,7 +168,7 @@ for (const sockets of ['auto', 'stream']) {
       },
     );
 
-    test('programs that talk much and slowly read clients: all in order', patience, async t => {
+    test('that are programs send much to slow clients in order', patience, async t => {
       const flood = `/usr/bin/perl -e '$| = 1; print "$_ ", "x" x 99, "\\n" for 1 .. 20000; print while <>'`;
       const { port } = await startServerFor(t, '--exec', `flood:line=${flood}`, '--sockets', sockets);
       const session = await openPolled(port, 'flood');

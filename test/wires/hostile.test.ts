@@ -1,4 +1,4 @@
-/** Whatever comes over HTTP is bounded, and costs no one else anything. */
+/** Hostile polling clients use limited memory, and do not affect others. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { skipUnlessLinux } from '../support/linux.ts';
@@ -19,8 +19,8 @@ import { untilLogged } from '../support/untilLogged.ts';
 
 const patience = { timeout: 120_000 };
 
-describe('hostile clients over HTTP', () => {
-  test('a stream that is acknowledged but never read does not grow', patience, async t => {
+describe('hostile polling clients', () => {
+  test('an event stream that is acknowledged but never read does not grow', patience, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const { port, pid } = await startServerFor(t);
     const session = await openPolled(port, 'echo');
@@ -33,7 +33,7 @@ describe('hostile clients over HTTP', () => {
     let said = 0;
     for (; said < total; said++) {
       const { status } = await ask(port, 'POST', `${session}?seq=${said + 1}&ack=${said}`, { body });
-      // Once the stream was ended, nothing is sent that could be acknowledged.
+      // After the end of the stream, no sent message is left to acknowledge.
       if (status !== 200) break;
     }
     t.diagnostic(`${said} of ${total}, ${(peakMemory(pid) - before) / MiB} MiB more`);
@@ -69,12 +69,12 @@ describe('hostile clients over HTTP', () => {
       assert.equal((await pollMany(port, session, 20)).messages.length, 20);
       await ask(port, 'DELETE', session);
       await untilLogged(server, 'closed');
-      // The last of them end a turn later than they are answered.
+      // The last requests end one turn after their answer.
       while (openDescriptors(pid) > before) await ask(port, 'GET', '/healthz');
     },
   );
 
-  test('many at once under one number: one is taken', patience, async t => {
+  test('one of many POSTs with the same number is accepted', patience, async t => {
     const { port } = await startServerFor(t);
     const session = await openPolled(port, 'echo');
     for (let seq = 1; seq <= 20; seq++) {
@@ -92,7 +92,7 @@ describe('hostile clients over HTTP', () => {
     );
   });
 
-  test('one who posts as much as goes in a request does not hold up another', patience, async t => {
+  test('the largest POSTs of one client do not delay another', patience, async t => {
     const { port } = await startServerFor(t);
     const headers = { 'Content-Type': 'application/x-ndjson' };
     const body = '{"text":""}\n'.repeat(5000);
@@ -113,7 +113,7 @@ describe('hostile clients over HTTP', () => {
 
   for (const headers of [{}, { Accept: 'text/event-stream' }]) {
     const kind = 'Accept' in headers ? 'streams' : 'polls';
-    test(`${kind} that are not read do not each hold all that is to be told`, patience, async t => {
+    test(`${kind} that are not read do not each hold all messages`, patience, async t => {
       if (skipUnlessLinux(t, '/proc')) return;
       const { port, pid } = await startServerFor(t);
       const session = await openPolled(port, 'echo');
@@ -128,7 +128,7 @@ describe('hostile clients over HTTP', () => {
           return socket;
         }),
       );
-      // One after the other, and all at once.
+      // First one after the other, then all at once.
       for (const socket of askers.slice(0, 10)) {
         socket.write(requestBytes('GET', session, { headers }));
         await ask(port, 'GET', '/healthz');
@@ -144,7 +144,7 @@ describe('hostile clients over HTTP', () => {
     });
   }
 
-  test('requests that make no sense are refused, each by itself', patience, async t => {
+  test('malformed requests are refused one by one', patience, async t => {
     const { port, child } = await startServerFor(t);
     const random = newRandom(3);
     const session = await openPolled(port, 'echo');
@@ -182,7 +182,7 @@ describe('hostile clients over HTTP', () => {
       const bytes = requestBytes(method, place + query, body === undefined ? { headers } : { headers, body });
       const socket = await connectTcp(port);
       socket.on('error', () => {});
-      // One that waits is not waited for.
+      // Do not await a request that waits.
       const answer = new Promise<string>(resolve => {
         socket.once('data', piece => resolve(piece.toString('latin1'))).once('close', () => resolve(''));
       });

@@ -1,4 +1,4 @@
-/** Clients that come by HTTP are bounded, kept alive and sent home like all others. */
+/** Limits, deadlines and the graceful shutdown of polling sessions. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { echo } from '../../src/handlers/echo.ts';
@@ -13,8 +13,8 @@ import { untilLogged } from '../support/untilLogged.ts';
 
 const patience = { timeout: 60_000 };
 
-describe('a session over HTTP', () => {
-  test('is gone after a silence, and its handler knows', patience, async t => {
+describe('a polling session', () => {
+  test('ends after --poll-timeout without a request, and its handler is told', patience, async t => {
     const server = await startServerFor(t, '--poll-timeout', '200ms', '--log-level', 'debug');
     const session = await openPolled(server.port, 'echo');
     const { code, reason, why } = await server.untilLogged(entry => entry['code'] !== undefined);
@@ -42,7 +42,7 @@ describe('a session over HTTP', () => {
     },
   );
 
-  test('lives while it is asked for messages, and each poll is answered in time', patience, async t => {
+  test('lives while it is polled, and each poll is answered within the ping interval', patience, async t => {
     const { port } = await startServerFor(t, '--poll-timeout', '2s', '--ping-interval', '300ms');
     const session = await openPolled(port, 'echo');
     for (let times = 0; times < 10; times++)
@@ -51,7 +51,7 @@ describe('a session over HTTP', () => {
     assert.equal((await pollOnce(port, session, 0)).messages.length, 1);
   });
 
-  test('a silent stream says that it lives', patience, async t => {
+  test('sends heartbeats on a silent event stream', patience, async t => {
     const { port } = await startServerFor(t, '--ping-interval', '100ms', '--poll-timeout', '500ms');
     const stream = await openStream(port, await openPolled(port, 'echo'));
     await stream.until('\n\n:\n\n:\n\n:\n\n:\n\n:\n\n:\n\n:\n\n');
@@ -95,7 +95,7 @@ describe('a session over HTTP', () => {
       const text = 'x'.repeat(300_000);
       await post(port, session, text);
       const waiting = post(port, session, 'second');
-      // That one waits, which the next one is told.
+      // This POST waits, so the next one gets 429.
       for (;;) {
         const third = await ask(port, 'POST', `${session}?seq=3`, { body: 'third' });
         assert.ok(third.status === 429 || third.status === 409, third.body);
@@ -107,7 +107,7 @@ describe('a session over HTTP', () => {
     },
   );
 
-  test('a message that waits too long is given back', patience, async t => {
+  test('answers a POST that waits too long with 429', patience, async t => {
     const { port } = await startServerFor(t, '--ping-interval', '300ms');
     const session = await openPolled(port, 'echo');
     await post(port, session, 'x'.repeat(300_000));
@@ -120,7 +120,7 @@ describe('a session over HTTP', () => {
     if (messages.length > 0) assert.deepEqual(messages, [{ seq: 2, text: 'second' }]);
   });
 
-  test('a message longer than --max-message is refused, of whatever kind', patience, async t => {
+  test('refuses a message longer than --max-message, as text, bytes or JSON lines', patience, async t => {
     const { port } = await startServerFor(t, '--max-message', '1000');
     const session = await openPolled(port, 'echo');
     assert.equal((await ask(port, 'POST', session, { body: 'x'.repeat(1001) })).status, 413);
@@ -134,7 +134,7 @@ describe('a session over HTTP', () => {
     const { port } = await startServerFor(t, '--max-connections', '100', '--max-per-address', '0');
     const sessions: string[] = [];
     while (sessions.length < 99) sessions.push(await openPolled(port, 'broadcast'));
-    // All of them come at once, again and again, with a request that waits each.
+    // All clients poll at once, repeatedly.
     const talker = sessions[0]!;
     for (let round = 1; round <= 5; round++) {
       const polls = sessions.map(session => pollOnce(port, session, round - 1));
@@ -143,7 +143,7 @@ describe('a session over HTTP', () => {
     }
     const streams = await Promise.all(sessions.map(session => openStream(port, session)));
     await Promise.all(streams.map(stream => stream.until('retry')));
-    // There is room for one more, and only for one.
+    // There is room for exactly one more.
     const socket = await connectRaw(port);
     const refused = await ask(port, 'POST', '/poll/echo');
     assert.equal(refused.status, 503);
@@ -157,7 +157,7 @@ describe('a session over HTTP', () => {
     socket.destroy();
   });
 
-  test('is one of so many at most where no option says how many', () => {
+  test('is refused with 503 above the default number of sessions', () => {
     const server = newFakeServer('--max-per-address', '0');
     const route = newPollRoute(server);
     const open = { ...plainRequest, method: 'POST', path: '/poll/echo' };
@@ -174,7 +174,7 @@ describe('a session over HTTP', () => {
     });
   });
 
-  test('has the time of a handshake to say who it is', patience, async t => {
+  test('must log in to the chat within the handshake timeout', patience, async t => {
     const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
     const { closed } = await pollOnce(port, await openPolled(port, 'tpacket'), 0);
     assert.deepEqual(closed, { code: 1008, reason: 'no magic and nick within 0.3 s' });
@@ -191,7 +191,7 @@ describe('a session over HTTP', () => {
     },
   );
 
-  test('a poll that its client has given up does not hold what comes', patience, async t => {
+  test('keeps messages for the next poll after its client has abandoned one', patience, async t => {
     const { port } = await startServerFor(t);
     const session = await openPolled(port, 'echo');
     for (let times = 0; times < 3; times++) {
@@ -203,20 +203,24 @@ describe('a session over HTTP', () => {
     assert.deepEqual((await pollOnce(port, session, 0)).messages, [{ seq: 1, text: 'hello' }]);
   });
 
-  test('when the server goes, whoever waits is told, and nobody is waited for', patience, async t => {
-    const server = await startServerFor(t, '--drain-timeout', '0');
-    const { port } = server;
-    await openPolled(port, 'echo');
-    const polling = pollOnce(port, await openPolled(port, 'echo'), 0);
-    const stream = await openStream(port, await openPolled(port, 'echo'));
-    await stream.until('retry');
-    const [told, code] = await Promise.all([polling, server.stop()]);
-    assert.deepEqual(told.closed, { code: 1001, reason: 'the server is going away' });
-    await stream.ended;
-    assert.match(
-      stream.text(),
-      /\n\nevent: closed\ndata: \{"code":1001,"reason":"the server is going away"\}\n\n$/,
-    );
-    assert.equal(code, 0);
-  });
+  test(
+    'gets its close frame by the waiting request in a graceful shutdown, which does not wait for other sessions',
+    patience,
+    async t => {
+      const server = await startServerFor(t, '--drain-timeout', '0');
+      const { port } = server;
+      await openPolled(port, 'echo');
+      const polling = pollOnce(port, await openPolled(port, 'echo'), 0);
+      const stream = await openStream(port, await openPolled(port, 'echo'));
+      await stream.until('retry');
+      const [told, code] = await Promise.all([polling, server.stop()]);
+      assert.deepEqual(told.closed, { code: 1001, reason: 'the server is going away' });
+      await stream.ended;
+      assert.match(
+        stream.text(),
+        /\n\nevent: closed\ndata: \{"code":1001,"reason":"the server is going away"\}\n\n$/,
+      );
+      assert.equal(code, 0);
+    },
+  );
 });

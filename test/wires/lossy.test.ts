@@ -1,4 +1,4 @@
-/** A network that loses every tenth response: nothing of what is said is lost with it, and nothing comes twice. */
+/** A network that loses every tenth response: no message is lost or duplicated. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startLossyProxy } from '../support/lossyProxy.ts';
@@ -16,7 +16,7 @@ import { startServerFor } from '../support/serverProcess.ts';
 const total = 10_000;
 const messages = Array.from({ length: total }, (_, number) => `message ${number}`);
 
-/** Asks until there is a whole answer. */
+/** Repeats the request until a whole answer arrives. */
 async function insist(port: number, method: string, path: string, sending?: Sending): Promise<Answer> {
   for (;;) {
     const answer = await ask(port, method, path, sending).catch(() => undefined);
@@ -26,7 +26,7 @@ async function insist(port: number, method: string, path: string, sending?: Send
   }
 }
 
-/** Says all of it, a few messages a request. */
+/** Posts all messages, a few in each request. */
 async function sayAll(port: number, session: string, below: (bound: number) => number): Promise<void> {
   for (let at = 0; at < total; ) {
     const some = messages.slice(at, at + 1 + below(16));
@@ -38,7 +38,7 @@ async function sayAll(port: number, session: string, below: (bound: number) => n
   }
 }
 
-/** Takes messages as they come, those that it has got already aside. */
+/** Fetches messages, and skips those that have arrived before. */
 function newReceiver() {
   const heard: string[] = [];
   return {
@@ -51,7 +51,9 @@ function newReceiver() {
   };
 }
 
-describe(`${total} messages there and back, every tenth response lost`, { timeout: 240_000 }, () => {
+describe(`${total} messages arrive exactly once in both directions, with every tenth response lost,`, {
+  timeout: 240_000,
+}, () => {
   test('by long polling', async t => {
     const server = await startServerFor(t);
     const random = newRandom(1);
@@ -71,7 +73,7 @@ describe(`${total} messages there and back, every tenth response lost`, { timeou
     assert.ok(proxy.counts.broken > 50);
   });
 
-  test('by streams of events, each of which breaks off', async t => {
+  test('by event streams that break off', async t => {
     const server = await startServerFor(t);
     const random = newRandom(2);
     const proxy = await startLossyProxy(server.port, random, 20_000);
@@ -81,11 +83,11 @@ describe(`${total} messages there and back, every tenth response lost`, { timeou
     const hearAll = async () => {
       while (heard.length < total) {
         const stream = await openStream(proxy.port, session, { 'Last-Event-ID': `${heard.length}` });
-        // The end, or the break.
+        // Resolves at the end or the loss of the stream.
         await stream.ended.catch(() => {});
         stream.socket.destroy();
         const [, ...events] = stream.text().split('\n\n');
-        // What has no end did not come.
+        // An event without its end is discarded.
         for (const event of events.slice(0, -1)) {
           const data = /^id: (\d+)\ndata: (.*)$/.exec(event);
           if (data !== null) take(JSON.parse(data[2]!));
@@ -94,7 +96,7 @@ describe(`${total} messages there and back, every tenth response lost`, { timeou
     };
     const hearing = hearAll();
     await sayAll(proxy.port, session, random.below);
-    // A stream that still waits for its share of the losses.
+    // The last stream may not have been cut yet.
     await insist(server.port, 'POST', session, { body: 'x'.repeat(40_000) });
     await hearing;
     assert.deepEqual(heard.slice(0, total), messages);

@@ -1,4 +1,4 @@
-/** Everything that can be spoken, on one port, at the same time, with a server that has one thread for it. */
+/** All protocols at the same time, on one port of a server with one thread. */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -37,7 +37,7 @@ const options = [
   ...tlsOptions(identity),
 ];
 
-/** One who says nothing is greeted by the user's wire, not by the chat, and logs in. */
+/** The user's wire, not the chat, greets a silent peer, who then logs in. */
 async function logInSilently(socket: Duplex): Promise<void> {
   const lines = createInterface(socket)[Symbol.asyncIterator]();
   // `undefined` at the end.
@@ -57,7 +57,7 @@ async function logInSilently(socket: Duplex): Promise<void> {
   socket.destroy();
 }
 
-/** One who speaks first is known by that. */
+/** The first bytes of a peer select the wire. */
 async function logInAtOnce(socket: Duplex): Promise<void> {
   socket.write('USER bo\r\nPASS x\r\nSYST\r\nQUIT\r\n');
   const answers = ['331 password for bo, please', '230 welcome, bo', '215 UNIX Type: L8', '221 goodbye'];
@@ -104,7 +104,7 @@ async function echoMany(client: RawClient): Promise<void> {
   for (let round = 0; round < 200; round++) await roundTrip(client, `round ${round}`);
 }
 
-/** Everyone comes into the lobby, each by a way of their own, at the same time. */
+/** All clients join the lobby at the same time, each by another protocol. */
 function enterAll(
   test: { after(hook: () => void): void },
   port: number,
@@ -131,7 +131,7 @@ function enterAll(
   ]);
 }
 
-/** All talk at once, and hear the same in the same order. */
+/** All clients post at once, and receive the same messages in the same order. */
 async function talk(members: readonly Member[]): Promise<void> {
   const each = 20;
   const said = (nick: string) => Array.from({ length: each }, (_, at) => `${nick} says ${at}`);
@@ -169,7 +169,7 @@ async function rowsOf({ control }: OpenServer): Promise<Row[]> {
 for (const sockets of ['auto', 'stream']) {
   describe(`one port, --sockets ${sockets}`, limit, () => {
     let browser: Browser;
-    // May install the browser first: the time for that is the installation's own.
+    // May install the browser first, which has its own time limit.
     before(
       async () => {
         browser = await launchBrowser();
@@ -178,7 +178,7 @@ for (const sockets of ['auto', 'stream']) {
     );
     after(() => browser?.close());
 
-    test('all that is spoken is spoken at once', limit, async t => {
+    test('clients of all protocols chat at the same time', limit, async t => {
       const server = await openServer(t, '--sockets', sockets, ...options);
       const { port } = server;
       const [silent, silentInTls] = [await connectTcp(port), await connectTls(port)];

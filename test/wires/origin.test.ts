@@ -1,4 +1,4 @@
-/** One rule for pages of other sites, on each way in that a page has. */
+/** `--origin` is enforced for every kind of request that a web page can send. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openServer, secret } from '../support/doors.ts';
@@ -44,7 +44,7 @@ async function statuses(port: number, fields: Fields): Promise<number[]> {
 const admitted = [101, 201, 404, 200];
 const refused = [403, 403, 403, 403];
 
-test('--origin holds for WebSockets, polls, streams and commands alike', limit, async t => {
+test('--origin restricts WebSockets, polls, event streams and commands', limit, async t => {
   const rules = ['--origin', '*.pond.example', '--origin', 'capacitor://localhost', '--origin', 'same'];
   const { port } = await openServer(t, ...rules, '--trust-proxy', '10.0.0.0/8');
   for (const Origin of ['https://a.pond.example', 'capacitor://localhost', 'https://pond.example']) {
@@ -72,7 +72,7 @@ test(
     for (const fields of [
       { 'X-Forwarded-Host': 'front.example' },
       { 'X-Forwarded-Host': 'elsewhere.example, front.example' },
-      // It names the client as well: that changes whom we take the peer for, not whose word this is.
+      // The header also names the client, which changes the peer's address, not the sender of the header.
       { 'X-Forwarded-Host': 'front.example', 'X-Forwarded-For': '198.51.100.7' },
     ]) {
       assert.deepEqual(await statuses(port, { Origin, ...fields }), admitted, JSON.stringify(fields));

@@ -1,4 +1,4 @@
-/** PROXY headers in front of everything that is spoken, from proxies that are trusted and from others. */
+/** PROXY headers before every protocol, from trusted proxies and from others. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -20,7 +20,7 @@ const limit = { timeout: 120_000 };
 const identity = makeCertificate('localhost');
 const header = Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 56636 443\r\n');
 const key = Buffer.from([1, 2, 3, 4]);
-/** A whole session; what it opens is logged with its path. */
+/** A whole session, which is logged with its path. */
 const session = (path: string) =>
   Buffer.concat([
     Buffer.from(handshakeRequest({ path: `/echo/${path}` })),
@@ -54,7 +54,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.match(await text(socket), /^HTTP\/1\.1 101 /);
     }
 
-    test('the address is that of the header, wherever it is cut', async () => {
+    test('the address is that of the header, wherever the header is cut', async () => {
       for (const [name, header, address] of goodHeaders) {
         const cuts =
           header.length > 300 ? [1, 13, 16, 400, header.length] : [...header.keys(), header.length];
@@ -66,17 +66,17 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('without a header the address is the own', async () => {
+    test('without a header, the address is the peer’s', async () => {
       assert.match(await addressSeen(session => sendCut(session, 1)), /^127\.0\.0\.1:\d+$/);
     });
 
-    test('a header that is malformed ends the connection, and is told', async () => {
+    test('a malformed header ends the connection with a reason', async () => {
       for (const [name, header] of badHeaders) {
         assert.match((await exchange(server.port, header)).toString(), /^HTTP\/1\.1 400 /, name);
       }
     });
 
-    test('a second header is the client’s, and not believed', async () => {
+    test('a second header is not believed: it is the client’s first line', async () => {
       for (const first of ['PROXY UNKNOWN\r\n', header.toString()]) {
         const socket = await connectTcp(server.port);
         socket.end(first + header.toString());
@@ -85,7 +85,7 @@ for (const sockets of ['auto', 'stream']) {
       }
     });
 
-    test('TLS behind the header, in one segment and in several', async () => {
+    test('TLS may follow the header, in one segment or in several', async () => {
       for (const header of goodHeaders.slice(0, 3).concat(goodHeaders.slice(8, 11))) {
         const [name, bytes, address] = header;
         const seen = await addressSeen(async session => {
@@ -95,7 +95,7 @@ for (const sockets of ['auto', 'stream']) {
         });
         assert.equal(seen, address, name);
       }
-      // Corked: the header and the hello leave in one write.
+      // Corked: the header and the ClientHello leave in one write.
       const path = 'corked';
       const tcp = await connectTcp(server.port);
       tcp.cork();
@@ -120,25 +120,25 @@ for (const sockets of ['auto', 'stream']) {
       assert.equal(opened['address'], '203.0.113.7:56636');
     });
 
-    test('a header inside TLS is not believed', async () => {
+    test('a header inside TLS is not believed: it is the client’s first line', async () => {
       const socket = await connectTls(server.port);
       socket.end(header);
       assert.match(await text(socket), /^\* this is Pollywog/);
     });
 
-    test('a part of a header, and silence, is ended by the deadline', async () => {
+    test('an incomplete header is ended by the deadline', async () => {
       assert.match((await exchange(server.port, header.subarray(0, 20))).toString(), /^HTTP\/1\.1 408 /);
     });
   });
 }
 
-test('from others a header is refused', limit, async t => {
+test('a header from an untrusted peer is refused', limit, async t => {
   const server = await startServerFor(t, '--trust-proxy', '192.0.2.0/24', '--trust-proxy', 'unix');
   for (const [name, header] of goodHeaders) {
     const answer = (await exchange(server.port, Buffer.concat([header, session('x')]))).toString();
     assert.match(answer, /^HTTP\/1\.1 403 .*from trusted proxies only\n$/s, name);
   }
-  // An empty line from a terminal does not wait for the rest of a header.
+  // An empty line from a terminal, which could start a header, is handled at once.
   const socket = await connectTcp(server.port);
   socket.write('\r\n');
   const [greeting] = (await once(socket, 'data')) as [Buffer];
@@ -146,7 +146,7 @@ test('from others a header is refused', limit, async t => {
   socket.destroy();
 });
 
-test('over a Unix socket', limit, async t => {
+test('a trusted Unix socket may send a header', limit, async t => {
   const path = join(certificateFolder, 'proxied.sock');
   const listen = ['--listen', `unix:${path}`, '--trust-proxy', 'unix'];
   const server = await startServerWith([...listen, '--log-level', 'debug', '--log-format', 'json']);

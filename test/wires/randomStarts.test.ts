@@ -1,4 +1,4 @@
-/** Ten thousand connections that begin with anything: the server ends each, serves everyone else, and keeps nothing. */
+/** Ten thousand connections with random first bytes: the server ends each, serves all others, and leaks nothing. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +33,7 @@ const options = [
   ...['--close-timeout', '300ms', '--log-level', 'error'],
 ];
 
-/** What something that is spoken begins with. */
+/** The first bytes of each protocol. */
 const starts: readonly Buffer[] = [
   ...[
     'Ej8@',
@@ -57,7 +57,7 @@ const starts: readonly Buffer[] = [
 const headers = goodHeaders.map(([, header]) => header);
 const ends = ['', '', '\n', '\r\n', '\r\n\r\n'].map(text => Buffer.from(text));
 
-/** 1 to 64 bytes of nothing, or what is nearly something. */
+/** 1 to 64 random bytes, or a nearly valid start. */
 function randomStart(random: Random): Buffer {
   if (random.oneIn(3)) return random.bytes(1 + random.below(64));
   const pieces = [
@@ -109,12 +109,12 @@ const kinds: readonly (readonly [string, RegExp])[] = [
   ['alert of TLS', /^\x15\x03/],
 ];
 
-/** `undefined` for what is none of these. */
+/** Undefined for an unexpected answer. */
 function kindOf(answer: string): string | undefined {
   return kinds.find(([, form]) => form.test(answer))?.[0];
 }
 
-/** Sends so many random starts, `atOnce` at a time. @returns how many of each kind of answer there were */
+/** Sends random starts, `atOnce` at a time. @returns the number of answers of each kind */
 async function assail({ port }: ServerProcess, random: Random, count: number): Promise<Map<string, number>> {
   const found = new Map<string, number>();
   let begun = 0;
@@ -134,7 +134,7 @@ async function assail({ port }: ServerProcess, random: Random, count: number): P
   return found;
 }
 
-/** Echoes until it is told to stop. @returns how often */
+/** Echoes until it is stopped. @returns the number of echoes */
 async function echoWhile(client: RawClient, goesOn: () => boolean): Promise<number> {
   let rounds = 0;
   for (; goesOn(); rounds++) await roundTrip(client, `round ${rounds}`);
@@ -143,7 +143,7 @@ async function echoWhile(client: RawClient, goesOn: () => boolean): Promise<numb
 
 for (const sockets of ['auto', 'stream']) {
   describe(`random starts, --sockets ${sockets}`, limit, () => {
-    test(`${total} never crash the server, and each is ended by it`, limit, async t => {
+    test(`${total} do not crash the server, which ends each of them`, limit, async t => {
       if (skipUnlessLinux(t, '/proc')) return;
       // What V8 lets young objects take grows with the load, and would hide what is kept.
       const environment = { ...process.env, NODE_OPTIONS: '--max-semi-space-size=1' };
@@ -154,7 +154,7 @@ for (const sockets of ['auto', 'stream']) {
       const random = newRandom(seed);
       const inTls = await connectRaw(server.port, { path: '/echo', tls: {} });
       const baseline = await baselineOf(server);
-      /** Half of them, while others are served; none is left of them then. */
+      /** Sends half of the starts while others are served, and checks that no connection remains. */
       const assailHalf = async () => {
         let isOver = false;
         const echoing = [baseline.probe, inTls].map(client => echoWhile(client, () => !isOver));

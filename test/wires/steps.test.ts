@@ -1,4 +1,4 @@
-/** HTTP requests instead of a WebSocket: each step, as bytes. */
+/** Each step of the polling protocol, as bytes. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { maxIgnoredBody } from '../../src/protocol/limits.ts';
@@ -15,7 +15,7 @@ import {
 import { connectTcp, exchange } from '../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
 
-describe('a session over HTTP', { timeout: 60_000 }, () => {
+describe('a polling session', { timeout: 60_000 }, () => {
   let server: ServerProcess;
   let port: number;
   before(async () => {
@@ -26,7 +26,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.equal(await server.stop(), 0);
   });
 
-  test('is opened by POST, under a token that nobody can guess', async () => {
+  test('is opened by POST, with an unpredictable token', async () => {
     const first = await ask(port, 'POST', '/poll/echo');
     assert.equal(first.status, 201);
     assert.equal(first.headers.get('cache-control'), 'no-store');
@@ -37,7 +37,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.notEqual((await ask(port, 'POST', '/poll/echo')).body, first.body);
   });
 
-  test('answers a poll with what is there, until it is acknowledged', async () => {
+  test('answers each poll with the queued messages until they are acknowledged', async () => {
     const session = await openPolled(port, 'echo');
     assert.equal(await post(port, session, 'hello'), 1);
     const hello = { messages: [{ seq: 1, text: 'hello' }] };
@@ -47,14 +47,14 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.deepEqual(await pollOnce(port, session, 1), { messages: [{ seq: 2, text: '"\n\u2028👋\0' }] });
   });
 
-  test('lets a poll wait for what is to come', async () => {
+  test('lets a poll wait for the next message', async () => {
     const session = await openPolled(port, 'echo');
     const polled = pollOnce(port, session, 0);
     await post(port, session, 'later');
     assert.deepEqual(await polled, { messages: [{ seq: 1, text: 'later' }] });
   });
 
-  test('waits for a client that has ended its direction, too', async () => {
+  test('answers a poll whose client has ended its direction', async () => {
     const session = await openPolled(port, 'echo');
     const socket = await connectTcp(port);
     socket.end(requestBytes('GET', session));
@@ -63,7 +63,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.match((await answer).toString(), /"later"/);
   });
 
-  test('takes bytes, and lines of JSON', async () => {
+  test('accepts bytes and JSON lines', async () => {
     const session = await openPolled(port, 'echo');
     await post(port, session, Buffer.from([0, 1, 255]));
     const body = '{"text":"two"}\n{"binary":"AAEC"}\n{"binary":""}\n{"text":""}';
@@ -80,13 +80,13 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     );
   });
 
-  test('takes a message once, however often it is sent, and none before its turn', async () => {
+  test('accepts a message once, however often it is sent, and refuses one out of order', async () => {
     const session = await openPolled(port, 'echo');
     assert.equal(await post(port, session, 'one', 1), 1);
     assert.equal(await post(port, session, 'one', 1), 1);
     const early = await ask(port, 'POST', `${session}?seq=3`, { body: 'three' });
     assert.deepEqual([early.status, early.body], [409, '{"seq":1}\n']);
-    // Of two lines the first is known.
+    // The first of the two lines was accepted before.
     const headers = { 'Content-Type': 'application/x-ndjson' };
     const both = await ask(port, 'POST', `${session}?seq=1`, {
       headers,
@@ -107,7 +107,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     (await first).write(requestBytes('GET', session));
     const firstAnswer = (async () => Buffer.concat((await (await first).toArray()) as Buffer[]))();
     const second = pollOnce(port, session, 0);
-    // Whichever of the two came later still waits.
+    // The later of the two still waits.
     const empty = await Promise.race([firstAnswer, second]);
     assert.deepEqual(Buffer.isBuffer(empty) ? JSON.parse(readAnswer(empty).body) : empty, { messages: [] });
     await post(port, session, 'for the newest');
@@ -116,7 +116,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     (await first).destroy();
   });
 
-  test('is a stream of events for whoever accepts one, which goes on where it broke off', async () => {
+  test('answers Accept: text/event-stream with an event stream, which resumes after a break', async () => {
     const session = await openPolled(port, 'echo');
     const first = await openStream(port, session);
     await first.until('retry: ');
@@ -140,7 +140,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
   });
 
   for (const name of ['Last-Event-ID', 'lastEventId', 'last_event_id']) {
-    test(`a stream goes on behind the event that ${name} names`, async () => {
+    test(`resumes an event stream after the event that ${name} names`, async () => {
       const session = await openPolled(port, 'echo');
       for (const text of ['one', 'two', 'three']) await post(port, session, text);
       assert.equal((await pollMany(port, session, 3)).messages.length, 3);
@@ -153,7 +153,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     });
   }
 
-  test('a stream goes on behind the latest of the events that its field and its query name', async () => {
+  test('resumes an event stream after the latest of the events in the header field and the query', async () => {
     const session = await openPolled(port, 'echo');
     for (const text of ['one', 'two', 'three']) await post(port, session, text);
     assert.equal((await pollMany(port, session, 3)).messages.length, 3);
@@ -163,7 +163,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     stream.socket.destroy();
   });
 
-  test('a small body that no request needs is read and ignored', async () => {
+  test('reads and ignores a small body that the request does not need', async () => {
     const json = { headers: { 'Content-Type': 'application/json' }, body: '{}' };
     const opened = await ask(port, 'POST', '/poll/echo', json);
     assert.equal(opened.status, 201, opened.body);
@@ -182,21 +182,21 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.equal((await ask(port, 'GET', session)).status, 404);
   });
 
-  test('is ended by DELETE, at once, and its poll is answered', async () => {
+  test('is ended at once by DELETE, and its poll is answered', async () => {
     const session = await openPolled(port, 'echo');
     const socket = await connectTcp(port);
     socket.write(requestBytes('GET', session));
     const answer = (async () => Buffer.concat((await socket.toArray()) as Buffer[]))();
     assert.equal((await ask(port, 'DELETE', session)).status, 204);
     const { body, status } = readAnswer(await answer);
-    // The poll may have come behind it.
+    // The poll may arrive after the DELETE.
     if (status === 200) assert.match(body, /^\{"messages":\[\],"closed":/);
     else assert.equal(status, 404);
     for (const method of ['GET', 'POST', 'DELETE'])
       assert.equal((await ask(port, method, session)).status, 404);
   });
 
-  test('is not found by a wrong token, whatever is wrong with it', async () => {
+  test('is not found by any wrong token', async () => {
     const session = await openPolled(port, 'echo');
     const gone = await openPolled(port, 'echo');
     await ask(port, 'DELETE', gone);
@@ -224,13 +224,13 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     ['a poll with a large body', 'GET', '*', {}, 'x'.repeat(maxIgnoredBody + 1), 413],
     ['a wrong lastEventId', 'GET', '*?lastEventId=x', { Accept: 'text/event-stream' }, undefined, 400],
     ['another method', 'PUT', '*', {}, undefined, 405],
-    ['an acknowledgement of what was not sent', 'GET', '*?ack=1', {}, undefined, 400],
-    ['one that is no number', 'GET', '*?ack=-1', {}, undefined, 400],
+    ['an acknowledgement of a message that was not sent', 'GET', '*?ack=1', {}, undefined, 400],
+    ['an acknowledgement that is not a number', 'GET', '*?ack=-1', {}, undefined, 400],
     ['a number of 0', 'POST', '*?seq=0', {}, 'x', 409],
-    ['a number that is none', 'POST', '*?seq=1e3', {}, 'x', 400],
+    ['a malformed number', 'POST', '*?seq=1e3', {}, 'x', 400],
     ['a text that is not UTF-8', 'POST', '*', {}, Buffer.from([0xff]), 400],
     ['lines that are not JSON', 'POST', '*', { 'Content-Type': 'application/x-ndjson' }, 'x', 400],
-    ['lines that are no message', 'POST', '*', { 'Content-Type': 'application/x-ndjson' }, '{}', 400],
+    ['lines that are not messages', 'POST', '*', { 'Content-Type': 'application/x-ndjson' }, '{}', 400],
     [
       'a wrong Last-Event-ID',
       'GET',
@@ -241,7 +241,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     ],
   ];
   for (const [what, method, path, headers, body, status] of refused) {
-    test(`refuses ${what} (${status}), and goes on`, async () => {
+    test(`refuses ${what} with ${status}, and stays open`, async () => {
       const session = await openPolled(port, 'echo');
       const sending = body === undefined ? { headers } : { headers, body };
       assert.equal((await ask(port, method, path.replace('*', session), sending)).status, status);
@@ -250,7 +250,7 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     });
   }
 
-  test('its token is in no log line', async () => {
+  test('keeps its token out of the log', async () => {
     const session = await openPolled(port, 'echo');
     await ask(port, 'GET', `${session}?ack=99`);
     await ask(port, 'DELETE', session);
@@ -260,17 +260,17 @@ describe('a session over HTTP', { timeout: 60_000 }, () => {
     assert.ok(!server.stderr().includes(token));
   });
 
-  test('a body without end is refused at its head', async () => {
+  test('refuses an endless body at its head', async () => {
     const session = await openPolled(port, 'echo');
     const head = requestBytes('POST', session, { headers: { 'Content-Length': '999999999' } });
     assert.equal(readAnswer(await exchange(port, head)).status, 413);
   });
 });
 
-describe('pages of other sites', { timeout: 60_000 }, () => {
+describe('pages of other origins', { timeout: 60_000 }, () => {
   const from = (origin: string) => ({ headers: { Origin: origin } });
 
-  test('may come where no origin is named, and are told so', async t => {
+  test('may connect without --origin, and get CORS fields', async t => {
     const { port } = await startServerFor(t);
     const { status, headers } = await ask(port, 'POST', '/poll/echo', from('https://a.example'));
     assert.equal(status, 201);
@@ -288,7 +288,7 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
     assert.ok(!program.headers.has('access-control-allow-credentials'), 'a program is not a page');
   });
 
-  test('may not come from elsewhere, where origins are named', async t => {
+  test('may not connect unless --origin lists them', async t => {
     const { port } = await startServerFor(t, '--origin', 'https://a.example');
     const session = await openPolled(port, 'echo', from('https://a.example'));
     for (const [method, path] of [
@@ -306,7 +306,7 @@ describe('pages of other sites', { timeout: 60_000 }, () => {
     assert.equal(await post(port, session, 'no browser'), 1, 'programs have no origin');
   });
 
-  test('are told beforehand what they may do', async t => {
+  test('get the allowed methods and fields in a preflight', async t => {
     const { port } = await startServerFor(t, '--origin', 'https://a.example');
     const asked = {
       'Access-Control-Request-Method': 'DELETE',
