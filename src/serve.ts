@@ -26,14 +26,11 @@ import { Exit, UsageError } from './options/error.ts';
 import { helpText } from './options/help.ts';
 import { defaultPaths, logPath } from './options/paths.ts';
 import { checkProcessText } from './options/text.ts';
-import { announce } from './process/announce.ts';
-import { findStarter, startDaemon } from './process/daemon.ts';
-import { maxDescriptors } from './process/descriptors.ts';
-import { makeUsualFolders, openLogFile, openPidFile } from './process/files.ts';
-import { notified } from './process/notify.ts';
-import { outputTaken } from './process/output.ts';
-import { expectReload, obeySignals } from './process/signals.ts';
-import { version } from './process/version.ts';
+import { announceListeners, drainOutput, notified } from './process/announce.ts';
+import { findParent, startDaemon } from './process/daemon.ts';
+import { makeDefaultFolders, openLogFile, openPidFile } from './process/files.ts';
+import { deferReload, installSignalHandlers } from './process/signals.ts';
+import { maxDescriptors, version } from './process/system.ts';
 import { newDetectWire } from './wires/detectWire.ts';
 import { newHttpWire } from './wires/http.ts';
 import { newLinesWire } from './wires/lines.ts';
@@ -43,7 +40,7 @@ import { newPollRoute } from './wires/polling/pollRoute.ts';
 const argv = process.argv.slice(2);
 const usual = defaultPaths(process.env, process.getuid?.());
 /** Who waits for this process to listen, if it is a daemon. */
-const starter = findStarter();
+const parent = findParent();
 
 /** The configuration, from where it comes at the start and at every reload. */
 function readAgain(): Configuration {
@@ -55,9 +52,9 @@ async function serve(): Promise<number> {
   const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText(commandLines()));
   if (configuration.action === 'version') return print(version());
-  expectReload();
-  makeUsualFolders(configuration, usual);
-  if (configuration.daemon && starter === undefined) return startDaemon(logPath(configuration, usual));
+  deferReload();
+  makeDefaultFolders(configuration, usual);
+  if (configuration.daemon && parent === undefined) return startDaemon(logPath(configuration, usual));
   const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
   openPidFile(server, usual);
@@ -83,7 +80,7 @@ async function serve(): Promise<number> {
   };
   warnOfGreetings(configuration, modules.greeter !== undefined);
 
-  obeySignals({
+  installSignalHandlers({
     isDraining: () => server.isDraining,
     drain: signal => drain(server, signal),
     reload: () => void reloadAndLog(server, readAgain, 'SIGHUP'),
@@ -95,7 +92,7 @@ async function serve(): Promise<number> {
   await openControl(server, usual, newHttpWire(server, [newOwnersDoor(control)], 'control'));
   if (configuration.stdin) void takeStdin(control);
   const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
-  await announce(listeners, configuration, starter);
+  await announceListeners(listeners, configuration, parent);
 
   startHandlers(server);
   await serverLoop(server, () => observe(control));
@@ -105,7 +102,7 @@ async function serve(): Promise<number> {
   closeChat(chat);
   log('info', 'stopped');
   await notified();
-  await outputTaken();
+  await drainOutput();
   // Nothing else is waited for: not stdin, and not what a module has begun.
   process.exit(Exit.Done);
 }
@@ -145,6 +142,6 @@ try {
   const { message } = error as Error;
   const exitCode = error instanceof UsageError ? Exit.Usage : Exit.Failed;
   process.stderr.write(`pollywog: ${printableLine(message)}\n`);
-  await starter?.failed(message, exitCode);
+  await parent?.failed(message, exitCode);
   process.exit(exitCode);
 }

@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { whyUnwritable } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
-import { whyUnwritable } from '../log/sink.ts';
 import { readArguments } from '../options/arguments.ts';
 import { checkConfiguration } from '../options/configuration.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';

@@ -6,7 +6,7 @@ import { rawValue } from '../options/environment.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
 import { bySpelling, hyphenated, readOption, showValue } from '../options/option.ts';
 import { type OptionName, optionEntries, type Values } from '../options/table.ts';
-import { notify, notifyReloading } from '../process/notify.ts';
+import { notify, notifyReloading } from '../process/announce.ts';
 
 /** A sentence each: `max-message 16MB → 1MB`. */
 export interface Changes {

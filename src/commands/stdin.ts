@@ -53,7 +53,7 @@ export async function* linesOf(
 function readBytes(path: string): Buffer {
   try {
     const found = statSync(path);
-    if (!found.isFile()) throw new Error('it is no file');
+    if (!found.isFile()) throw new Error('it is not a regular file');
     if (found.size > maxCommandBody) throw new Error(`it is longer than ${maxCommandBody} bytes`);
     return readFileSync(path);
   } catch (error) {

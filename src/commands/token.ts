@@ -26,7 +26,7 @@ export function readToken(path: string): string | undefined {
   let text: string;
   try {
     const found = statSync(path);
-    if (!found.isFile()) throw new Error('it is no file');
+    if (!found.isFile()) throw new Error('it is not a regular file');
     if (found.size > maxTokenFile) throw new Error('it is too long for a token');
     // Not refused: a secret that a container is given is often like this, and nobody else is there.
     if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });

@@ -2,8 +2,8 @@
 
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
+import { notify } from '../process/announce.ts';
 import { clock } from '../process/clock.ts';
-import { notify } from '../process/notify.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { runIsolated } from './guard.ts';
 import { scheduleTurn } from './poll.ts';

@@ -1,40 +1,40 @@
 /**
- * The log: one line an event, to where --log-file says and to whoever watches, as text for people or as JSON for
- * programs. All that happens is told here, once; what happens to a connection has its `id`.
+ * The log: one line per event, to `--log-file` and to those who watch, as text for people or JSON for programs. The events
+ * of a connection carry its `id`.
  */
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { printableJson } from './printable.ts';
-import { writeLine } from './sink.ts';
 
 const levels = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 export type LogLevel = keyof typeof levels;
 export type LogFormat = 'text' | 'json';
 
-/** What happened to whom: the connection's id, its address, a code … In the order they are to be read. */
+/** Details of an event, such as a connection's id, its address, a close code; in reading order. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Someone who is told of events. The log's own sink is the first of them. */
+/** A receiver of events. The first one writes the log itself. */
 interface Watcher {
   threshold: number;
   format: LogFormat;
-  /** @returns false where it could not take the line */
-  readonly hear: (line: string) => boolean;
-  /** Lines that it could not take since the last that it did. */
+  /** @returns false if the line was lost */
+  readonly onLine: (line: string) => boolean;
+  /** Lines lost since the last that arrived. */
   lost: number;
 }
 
-const ownSink: Watcher = { threshold: levels.info, format: 'text', hear: writeLine, lost: 0 };
+const ownSink: Watcher = { threshold: levels.info, format: 'text', onLine: writeLine, lost: 0 };
 
 let watchers: readonly Watcher[] = [ownSink];
-/** The most that anyone wants to hear of. */
+/** The highest level that any watcher receives. */
 let threshold: number = levels.info;
-/** A watcher is being told of an event. */
-let isTelling = false;
+/** A watcher is running. */
+let isDelivering = false;
 
 function setThreshold(): void {
   threshold = Math.max(...watchers.map(watcher => watcher.threshold));
 }
 
-/** What the sink gets; others say what they want when they begin to watch. */
+/** Sets level and format of the log itself. */
 export function configureLog(level: LogLevel, format: LogFormat): void {
   ownSink.threshold = levels[level];
   ownSink.format = format;
@@ -42,17 +42,17 @@ export function configureLog(level: LogLevel, format: LogFormat): void {
 }
 
 /**
- * From now on `hear` is given the line of each event, its line end included, whatever the sink gets.
- * @param hear returns false where it cannot take the line; with the next that it takes it is told how many it lost
- *   (`lines lost`). It is not told of what it brings about itself while it is called.
- * @returns what stops that
+ * Passes the line of each event to `onLine`, line end included, whatever level the log itself has.
+ * @param onLine returns false if it lost the line; the event `lines lost` follows the next line that arrives. Events that
+ *   `onLine` causes go to the log only.
+ * @returns a function that ends the watch
  */
 export function watchLog(
-  hear: (line: string) => boolean,
+  onLine: (line: string) => boolean,
   level: LogLevel = 'debug',
   format: LogFormat = 'text',
 ): () => void {
-  const watcher: Watcher = { threshold: levels[level], format, hear, lost: 0 };
+  const watcher: Watcher = { threshold: levels[level], format, onLine, lost: 0 };
   watchers = [...watchers, watcher];
   setThreshold();
   return () => {
@@ -61,44 +61,44 @@ export function watchLog(
   };
 }
 
-/** Whether anyone hears of events of this level: ask before composing a costly one. */
+/** Whether any watcher receives this level. Check it before composing a costly event. */
 export function isLogged(level: LogLevel): boolean {
   return levels[level] <= threshold;
 }
 
 /**
- * @param event a few words, always the same for the same event, so that it can be searched for
- * @param shown the fields as people read them, one printable line, where that is not `name=value`
+ * @param event a few fixed words, so that users can search for the event
+ * @param shown the fields for the text format, on one printable line, if not as `name=value`
  */
 export function log(level: LogLevel, event: string, fields: LogFields = {}, shown?: string): void {
   if (!isLogged(level)) return;
   const time = new Date().toISOString();
-  // Each form is composed once, however many want it.
+  // Composed once per format, not once per watcher.
   let text: string | undefined;
   let json: string | undefined;
-  for (const watcher of isTelling ? [ownSink] : watchers) {
+  for (const watcher of isDelivering ? [ownSink] : watchers) {
     if (levels[level] > watcher.threshold) continue;
     if (watcher.format === 'json') {
       json ??= jsonLine(time, level, event, fields);
-      tell(watcher, json);
+      deliver(watcher, json);
     } else {
       text ??= textLine(time, level, event, fields, shown);
-      tell(watcher, text);
+      deliver(watcher, text);
     }
   }
 }
 
-function tell(watcher: Watcher, line: string): void {
-  const wasTelling = isTelling;
-  isTelling = true;
+function deliver(watcher: Watcher, line: string): void {
+  const wasDelivering = isDelivering;
+  isDelivering = true;
   try {
-    if (!watcher.hear(line)) {
+    if (!watcher.onLine(line)) {
       watcher.lost++;
-    } else if (watcher.lost > 0 && watcher.hear(lostLine(watcher))) {
+    } else if (watcher.lost > 0 && watcher.onLine(lostLine(watcher))) {
       watcher.lost = 0;
     }
   } finally {
-    isTelling = wasTelling;
+    isDelivering = wasDelivering;
   }
 }
 
@@ -120,12 +120,83 @@ function textLine(time: string, level: LogLevel, event: string, fields: LogField
   return `${line}\n`;
 }
 
-/** Quoted where it could be mistaken for something else: what peers send must not be able to forge a line. */
+/** Quoted unless it is plain, so that no peer can forge a field or a line. */
 function textValue(value: string | number | boolean): string {
   return typeof value === 'string' && !/^[\w.:/@[\]+-]+$/.test(value) ? printableJson(value) : String(value);
 }
 
-/** Where something that was thrown came from, for the log. Anything can be thrown. */
+/** The stack of what was thrown, which need not be an Error. */
 export function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? `${error.name}: ${error.message}`) : String(error);
+}
+
+/** Bytes that may wait for the reader of stderr. */
+const maxPendingStderr = 16 * 1024 * 1024;
+
+/** An open file's descriptor, or no file. */
+let target: number | 'stderr' | 'none' = 'stderr';
+/** The last line was written in part only. */
+let isTruncated = false;
+
+// The server keeps running after the reader of stderr has left.
+process.stderr.on('error', () => {});
+
+/**
+ * Sends the log to `stderr`, to `none`, or to a file, which is created if missing (mode 0640) and appended to. Opening the
+ * same path again follows a rotation.
+ * @throws Error, and the log stays where it was
+ */
+export function logTo(place: string): void {
+  const next = place === 'stderr' || place === 'none' ? place : openLog(place);
+  if (typeof target === 'number') closeSync(target);
+  target = next;
+  isTruncated = false;
+}
+
+/** @throws Error if `logTo` would */
+export function checkLog(place: string): void {
+  if (place !== 'stderr' && place !== 'none') closeSync(openLog(place));
+}
+
+/** @returns a descriptor in append mode @throws Error if the file cannot be opened */
+export function openLog(path: string): number {
+  // O_NONBLOCK: opening a named pipe without a reader fails instead of blocking.
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+  try {
+    return openSync(path, flags, 0o640);
+  } catch (error) {
+    throw new Error(`cannot log to ${path}: ${whyUnwritable(error)}; choose another with --log-file`);
+  }
+}
+
+/** Why a file could not be opened for writing, or written. */
+export function whyUnwritable(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is no such folder';
+  if (code === 'ENOTDIR') return 'there is a file where a folder should be';
+  if (code === 'ELOOP') return 'its symbolic links form a loop';
+  if (code === 'EACCES' || code === 'EROFS') return 'this user may not write there';
+  if (code === 'ENOSPC') return 'the disk is full';
+  return code === 'EISDIR' ? 'it is a folder' : message;
+}
+
+/** @returns false if the line was lost: the reader of stderr is too slow, or the disk is full */
+export function writeLine(line: string): boolean {
+  if (target === 'none') return true;
+  if (target === 'stderr') {
+    // Writing to a pipe does not block, so a slow reader loses lines instead of stopping the server.
+    if (process.stderr.writableLength > maxPendingStderr) return false;
+    process.stderr.write(line);
+    return true;
+  }
+  const bytes = Buffer.from(isTruncated ? `\n${line}` : line);
+  let written = 0;
+  try {
+    while (written < bytes.length) written += writeSync(target, bytes, written);
+    isTruncated = false;
+    return true;
+  } catch {
+    isTruncated ||= written > 0;
+    return false;
+  }
 }

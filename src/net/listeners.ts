@@ -13,7 +13,7 @@ import { log } from '../log/log.ts';
 import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
 import { showListenAddress } from '../options/addresses.ts';
 import { controlPath, type DefaultPaths } from '../options/paths.ts';
-import { groupId } from '../process/groups.ts';
+import { groupId } from '../process/system.ts';
 import { acceptReserve } from '../protocol/limits.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { HandleSocket, isUsableHandle } from './handleSocket.ts';

@@ -51,7 +51,7 @@ function readConfigurationText(path: string): string {
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const about = fstatSync(file);
-      if (!about.isFile()) throw new Error('it is no file; choose another');
+      if (!about.isFile()) throw new Error('it is not a regular file; choose another');
       if (about.size > largestFile) throw new Error('it is larger than 1 MiB; choose another');
       return readText('it', readFileSync(file));
     } finally {
@@ -67,7 +67,7 @@ export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return 'there is none of this name';
   if (code === 'ENOTDIR') return 'there is a file where a folder should be';
-  if (code === 'ELOOP') return 'its links lead in a circle';
+  if (code === 'ELOOP') return 'its symbolic links form a loop';
   if (code === 'EACCES') return 'permission denied; let this user read it';
   return message;
 }

@@ -70,7 +70,7 @@ async function readPem(file: NamedFile): Promise<Buffer> {
   try {
     const about = await stat(file.file);
     // A pipe is one that a shell has made for `<(command)`.
-    if (!about.isFile() && !about.isFIFO()) throw new Error('it is no file');
+    if (!about.isFile() && !about.isFIFO()) throw new Error('it is not a regular file');
     if (about.size > maxPemFile) throw new Error('it is too long for certificates or a key');
     const pem = await readFile(file.file);
     // OpenSSL does not pass over the byte order mark that some editors write.

@@ -1,29 +1,27 @@
-/** What the server does when the system says so. */
+/** Signals: SIGTERM and SIGINT drain the server, a second one ends the process, SIGHUP reloads. */
 import { Exit } from '../options/error.ts';
 
-/** SIGHUP came while the server was being started. */
+/** SIGHUP arrived before the server was ready. */
 let isReloadDue = false;
 
 function noteReload(): void {
   isReloadDue = true;
 }
 
-/** Until the server can obey: the signal that asks for a reload must not end the process. */
-export function expectReload(): void {
+/** Postpones SIGHUP until `installSignalHandlers`: by default, the signal would end the process. */
+export function deferReload(): void {
   process.on('SIGHUP', noteReload);
 }
 
-/** What signals ask a server for. */
-export interface Signalled {
+export interface SignalTarget {
   isDraining(): boolean;
   drain(signal: string): void;
   reload(): void;
 }
 
-export function obeySignals(server: Signalled): void {
+export function installSignalHandlers(server: SignalTarget): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // The second one is meant: it does not wait.
       if (server.isDraining()) process.exit(Exit.Failed);
       server.drain(signal);
     });

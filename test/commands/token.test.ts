@@ -43,7 +43,7 @@ describe('a token', () => {
     for (const one of [folder, '/dev/zero']) {
       const told = await run(['-p', '0', '--control', 'none', '--config', 'none', '--api-token', one]);
       assert.equal(told.exit, 2);
-      assert.match(told.stderr, /it is no file/);
+      assert.match(told.stderr, /it is not a regular file/);
     }
   });
 

@@ -19,7 +19,7 @@ const hostile =
   'bye\n2030-01-01T00:00:00.000Z error forged id=1\r\x1b[2J\x7f\x85\x9b2J\u2028\u2029\u202e level="error" end';
 
 for (const format of ['text', 'json'] as const) {
-  test(`in ${format}, no value can begin a new line or command the terminal`, () => {
+  test(`in ${format}, no value can start a new line or control the terminal`, () => {
     const out = logged(
       format,
       'info',
@@ -33,7 +33,7 @@ for (const format of ['text', 'json'] as const) {
   });
 }
 
-test('a line of text has its time, level, event and fields in the order given', () => {
+test('a text line has time, level, event and fields, in this order', () => {
   const out = logged(
     'text',
     'info',
@@ -42,14 +42,14 @@ test('a line of text has its time, level, event and fields in the order given', 
   assert.match(out, /^\S+Z warn {2}refused id=7 address=\[::1\]:80 yes=true reason="a \\"b\\" c=d"\n$/);
 });
 
-test('an empty value is seen to be one', () => {
+test('an empty value is shown as ""', () => {
   assert.match(
     logged('text', 'info', `log('info', 'closed', { reason: '', code: 1 });`),
     / reason="" code=1\n$/,
   );
 });
 
-test('levels below the one asked for are not written', () => {
+test('events below the configured level are not written', () => {
   const calls = `for (const level of ['error', 'warn', 'info', 'debug']) log(level, level + '-event');`;
   const out = logged('json', 'warn', calls);
   const events = out.trim().split('\n');
@@ -59,7 +59,7 @@ test('levels below the one asked for are not written', () => {
   );
 });
 
-test('a log that nobody reads any more does not end the process', () => {
+test('the process keeps running after the reader of its log has left', () => {
   const script = `import { log } from ${JSON.stringify(logModule)};
     for (let i = 0; i < 10; i++) log('info', 'still here'); process.stdout.write('alive');`;
   const out = execFileSync('sh', ['-c', '"$0" --input-type=module -e "$1" 2>&-', process.execPath, script]);

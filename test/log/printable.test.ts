@@ -12,7 +12,7 @@ const commands = [
   ...['\u2066', '\u2067', '\u2068', '\u2069'],
 ];
 
-test('no terminal gets a character that it could obey, wherever the text is shown', () => {
+test('no control character reaches a terminal, wherever the text is shown', () => {
   for (const command of commands) {
     const text = `a${command}b`;
     assert.equal(printableInChat(text), 'a·b', JSON.stringify(text));
@@ -25,7 +25,7 @@ test('no terminal gets a character that it could obey, wherever the text is show
   }
 });
 
-test('text of all scripts stays as it is, and lines stay lines', () => {
+test('text of all scripts and line ends stay unchanged', () => {
   const text = 'Grüße 🐸 שלום こんにちは \u200f';
   for (const show of [printableInChat, printableInClient, printableLine]) assert.equal(show(text), text);
   assert.equal(printableInChat('one\ntwo\r\nthree'), 'one\n    two\n    three');

@@ -160,9 +160,13 @@ test('a named pipe called like a module is refused, not waited for', async () =>
   const server = await loadAll(folder);
   execFileSync('mkfifo', [join(folder.path, 'pipe.mjs')]);
   mkdirSync(join(folder.path, 'z.mjs'));
-  await assert.rejects(reload(server), { message: `${folder.path}/pipe.mjs is not loaded: it is no file` });
+  await assert.rejects(reload(server), {
+    message: `${folder.path}/pipe.mjs is not loaded: it is not a regular file`,
+  });
   unlinkSync(join(folder.path, 'pipe.mjs'));
-  await assert.rejects(reload(server), { message: `${folder.path}/z.mjs is not loaded: it is no file` });
+  await assert.rejects(reload(server), {
+    message: `${folder.path}/z.mjs is not loaded: it is not a regular file`,
+  });
 });
 
 test('a module in CommonJS is loaded again, too', async () => {

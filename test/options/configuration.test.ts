@@ -21,7 +21,7 @@ function tcp(host: string, port: number) {
   return { transport: 'tcp', host, port };
 }
 
-test('with nothing given, the defaults', () => {
+test('without any source, every option has its default', () => {
   const { values, ...rest } = read();
   for (const [name, { default: fallback }] of optionEntries) assert.deepEqual(values[name], fallback, name);
   assert.deepEqual(rest, {
@@ -67,12 +67,12 @@ test('with nothing given, the defaults', () => {
 });
 
 describe('flags', () => {
-  test('--no-self leaves the sender out', () => {
+  test('--no-self excludes the sender', () => {
     assert.equal(read(['--no-self']).includeSender, false);
     assert.equal(read(['--no-self', '-p', '1']).includeSender, false);
   });
 
-  test('--help and --version win over the rest', () => {
+  test('--help and --version take precedence over invalid options', () => {
     assert.equal(read(['-h']).action, 'help');
     assert.equal(read(['--version', '--port', 'x', '--help']).action, 'help');
     assert.equal(read(['-v']).action, 'version');
@@ -92,12 +92,12 @@ describe('flags', () => {
     }
   });
 
-  test('are given once', () => {
+  test('are refused if given twice', () => {
     refuses(['--no-self', '--no-self'], '--no-self is given twice; keep one');
     refuses(['-h', '--help'], '--help is given twice; keep one');
   });
 
-  test('have a variable that is true or false', () => {
+  test('are true or false in the environment', () => {
     for (const word of ['1', 'true']) assert.equal(read([], { POLLYWOG_NO_SELF: word }).includeSender, false);
     for (const word of ['0', 'false', ''])
       assert.equal(read([], { POLLYWOG_NO_SELF: word }).includeSender, true);
@@ -105,13 +105,13 @@ describe('flags', () => {
     refuses([], 'POLLYWOG_NO_SELF must be true or false, not "yes"', { POLLYWOG_NO_SELF: 'yes' });
   });
 
-  test('have none where they are to be answered at once', () => {
+  test('that only print something have no environment variable', () => {
     assert.throws(() => read([], { POLLYWOG_VERSION: '1' }), UsageError);
     assert.throws(() => read([], { POLLYWOG_HELP: '1' }), UsageError);
   });
 });
 
-test('--default-handler names a handler that there is; with modules, any name, as nobody knows theirs yet', () => {
+test('--default-handler must name an existing handler, or any name with --handlers', () => {
   refuses(['--default-handler', 'quiz'], '--default-handler must be echo, chat or tpacket, not "quiz"');
   assert.equal(read(['--default-handler', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
   assert.equal(read(['--default-handler', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
@@ -122,7 +122,7 @@ test('--default-handler names a handler that there is; with modules, any name, a
 });
 
 describe('listeners', () => {
-  test('are hosts times ports, then URLs', () => {
+  test('are every host with every port, then the URLs', () => {
     const argv = ['-p', '1', '-p2', '-p=3', '--host', '::1', '--host=127.0.0.1', '--listen', 'unix:/a'];
     assert.deepEqual(read(argv).listeners, [
       ...[tcp('::1', 1), tcp('::1', 2), tcp('::1', 3)],
@@ -131,7 +131,7 @@ describe('listeners', () => {
     ]);
   });
 
-  test('with a URL only, no default port is opened', () => {
+  test('do not include the default port if there is a URL', () => {
     const unix = { transport: 'unix', path: '/a' };
     assert.deepEqual(read(['--listen', 'unix:/a']).listeners, [unix]);
     assert.deepEqual(read(['--listen', 'unix:/a', '-p', '1']).listeners, [tcp('::', 1), unix]);
@@ -139,14 +139,14 @@ describe('listeners', () => {
     assert.deepEqual(read(['--listen', 'unix:/a'], { PORT: '1' }).listeners, [tcp('::', 1), unix]);
   });
 
-  test('may not be alike, but for port 0', () => {
+  test('may not be duplicates, except on port 0', () => {
     refuses(['-p', '1', '-p', '1'], 'tcp://[::]:1 is to be listened on twice; keep one');
     refuses(['-p8080', '--listen=tcp://[::]:8080'], 'tcp://[::]:8080 is to be listened on twice; keep one');
     refuses(['--listen=unix:/a', '--listen=unix:///a'], 'unix:/a is to be listened on twice; keep one');
     assert.equal(read(['-p0', '-p0']).listeners.length, 2);
   });
 
-  test('PORT comes after POLLYWOG_PORT and -p', () => {
+  test('use PORT only without POLLYWOG_PORT and -p', () => {
     assert.deepEqual(read([], { PORT: '1' }).listeners, [tcp('::', 1)]);
     assert.deepEqual(read([], { PORT: '1', POLLYWOG_PORT: '2' }).listeners, [tcp('::', 2)]);
     assert.deepEqual(read([], { PORT: '1', POLLYWOG_PORT: '' }).listeners, [tcp('::', 1)]);
@@ -158,8 +158,8 @@ describe('listeners', () => {
   });
 });
 
-describe('what Kubernetes says of services', () => {
-  test('is not ours, though it begins as ours does', () => {
+describe('a Kubernetes service variable', () => {
+  test('is ignored, although it starts with POLLYWOG_', () => {
     const service = {
       POLLYWOG_SERVICE_HOST: '10.0.0.1',
       POLLYWOG_SERVICE_PORT: '8080',
@@ -178,7 +178,7 @@ describe('what Kubernetes says of services', () => {
     assert.deepEqual(read([], { POLLYWOG_PORT: 'tcp://[fd00::1]:8080' }), read());
   });
 
-  test('has exactly that form', () => {
+  test('is not mistaken for one if its form differs', () => {
     for (const word of ['tcp://10.0.0.1', 'http://10.0.0.1:80', 'tcp://10.0.0.1:80/', ' tcp://10.0.0.1:80']) {
       assert.throws(() => read([], { POLLYWOG_PORT: word }), /^UsageError: POLLYWOG_PORT must be a number/);
     }
@@ -187,8 +187,8 @@ describe('what Kubernetes says of services', () => {
   });
 });
 
-describe('what is unknown', () => {
-  test('names the nearest option', () => {
+describe('an unknown option', () => {
+  test('is answered with the closest spelling', () => {
     refuses(['--pot', '80'], 'unknown option --pot; did you mean --port?');
     refuses(['--pot=80'], 'unknown option --pot; did you mean --port?');
     refuses(['-port', '80'], 'unknown option -port; did you mean --port?');
@@ -198,7 +198,7 @@ describe('what is unknown', () => {
     refuses(['--maxmessage=1'], 'unknown option --maxmessage; did you mean --max-message?');
   });
 
-  test('is refused however it is written', () => {
+  test('is refused in every notation', () => {
     const words = [
       '--__proto__',
       '--__proto__=1',
@@ -227,17 +227,17 @@ describe('what is unknown', () => {
     assert.equal(({} as Record<string, unknown>)['port'], undefined);
   });
 
-  test('is told from a value that is odd', () => {
+  test('is distinguished from an unusual value', () => {
     refuses(['--log-level=a\nb=c'], '--log-level must be error, warn, info or debug, not "a\\nb=c"');
     refuses(['-p=a\nb'], '--port must be a number from 0 to 65535, not "a\\nb"');
   });
 
-  test('is quoted when it is not plain, and cut when it is long', () => {
+  test('is quoted unless it is plain, and truncated if it is long', () => {
     refuses(['--a\u001b[2J'], 'unknown option "--a\\u001b[2J"; see --help');
     refuses([`--${'a'.repeat(100_000)}`], `unknown option "--${'a'.repeat(77)}...; see --help`);
   });
 
-  test('no words without a hyphen', () => {
+  test('may not be a word without a hyphen', () => {
     refuses(['foo'], 'pollywog takes no such word: "foo"; see --help');
     refuses(['-p', '1', '2'], 'pollywog takes no such word: "2"; see --help');
     refuses(['1e3'], 'pollywog takes no such word: "1e3"; see --help');
@@ -248,7 +248,7 @@ describe('what is unknown', () => {
     assert.deepEqual(read(['-p', '1', '--']).listeners, [tcp('::', 1)]);
   });
 
-  test('no variables of our prefix, unless empty', () => {
+  test('may not be a variable that starts with POLLYWOG_, unless it is empty', () => {
     refuses([], 'unknown environment variable POLLYWOG_PROT; did you mean POLLYWOG_PORT?', {
       POLLYWOG_PROT: '1',
     });
@@ -258,7 +258,7 @@ describe('what is unknown', () => {
   });
 });
 
-test('no command line or environment does anything but configure or throw UsageError', () => {
+test('any command line and environment either configure the server or throw a UsageError', () => {
   const words = [
     ...optionEntries.map(([name]) => flagName(name)),
     '-p',

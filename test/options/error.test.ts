@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { editDistance, nearest } from '../../src/options/error.ts';
 
-test('edits are counted, a swap of neighbours as one', () => {
+test('a swap of neighbouring letters counts as one edit', () => {
   const distances: [string, string, number][] = [
     ['', '', 0],
     ['', 'abc', 3],
@@ -17,7 +17,7 @@ test('edits are counted, a swap of neighbours as one', () => {
   for (const [a, b, expected] of distances) assert.equal(editDistance(a, b), expected, `${a} to ${b}`);
 });
 
-test('the distance is symmetric, and no more than the longer word', () => {
+test('the edit distance is symmetric and at most the length of the longer word', () => {
   const word = fc.string({ maxLength: 12 });
   fc.assert(
     fc.property(word, word, (a, b) => {
@@ -30,7 +30,7 @@ test('the distance is symmetric, and no more than the longer word', () => {
   );
 });
 
-test('the nearest word wins, and none when all are far', () => {
+test('nearest finds the closest word, and none if all are too far', () => {
   const known = ['--port', '--host', '--help', '--max-header'];
   assert.equal(nearest('--pot', known), '--port');
   assert.equal(nearest('--hots', known), '--host');

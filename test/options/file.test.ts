@@ -31,8 +31,8 @@ function refuses(text: string, sentence: string): void {
   assert.throws(() => readText(text), { name: 'UsageError', message: sentence });
 }
 
-describe('the file', () => {
-  test('has options by their long names, values as words or numbers, lists or one of them, true and false', () => {
+describe('the configuration file', () => {
+  test('takes long names, with words, numbers, lists, true and false as values', () => {
     const configuration = readSettings({
       port: [8080, '8081'],
       host: '::1',
@@ -54,13 +54,13 @@ describe('the file', () => {
     assert.equal(configuration.configFile, path);
   });
 
-  test('may be empty of options, and begin with a byte order mark', () => {
+  test('may be an empty object, and may start with a byte order mark', () => {
     for (const text of ['{}', '\ufeff{}', ' {\r\n}\r\n']) {
       assert.deepEqual(readText(text), { ...read(), configFile: path, values: readText('{}').values });
     }
   });
 
-  test('comes after flags and environment, and before the defaults', () => {
+  test('has a lower precedence than flags and environment, and a higher one than the defaults', () => {
     const settings = { 'max-message': '1MB', 'max-header': '2KB', 'max-buffered': '3KB' };
     const env = { POLLYWOG_MAX_MESSAGE: '4MB', POLLYWOG_MAX_HEADER: '5KB' };
     const { maxMessage, maxHeader, maxBuffered, pingInterval } = readSettings(
@@ -73,17 +73,17 @@ describe('the file', () => {
     assert.equal(noSelf(true).includeSender, true);
   });
 
-  test('has listeners in place of the default port', () => {
+  test('replaces the default port with its listeners', () => {
     assert.deepEqual(readSettings({ listen: 'unix:/a' }).listeners, [{ transport: 'unix', path: '/a' }]);
     assert.equal(readSettings({ listen: 'unix:/a', port: 1 }).listeners.length, 2);
     assert.equal(readSettings({ listen: [], origin: [] }).listeners.length, 1);
   });
 });
 
-describe('which file is read', () => {
+describe('the choice of the file', () => {
   const other = join(folder, 'other.json');
 
-  test('the first of the usual ones that exists, unless one is named', () => {
+  test('is the first default path that exists, unless --config names one', () => {
     writeFileSync(path, '{"max-message": 1}');
     writeFileSync(other, '{"max-message": 2}');
     const missing = join(folder, 'missing.json');
@@ -96,7 +96,7 @@ describe('which file is read', () => {
     assert.equal(read(['--config', 'none'], {}, [other]).configFile, undefined);
   });
 
-  test('one that is named and is not there, or cannot be read, is an error', () => {
+  test('fails if the named file is missing or unreadable', () => {
     const missing = join(folder, 'missing.json');
     const sentence = (why: string, name: string) =>
       `cannot read the configuration file ${JSON.stringify(name)}: ${why}`;
@@ -104,19 +104,19 @@ describe('which file is read', () => {
       assert.throws(() => read(['--config', name]), { name: 'UsageError', message: sentence(why, name) });
     refusesFile(missing, 'there is none of this name');
     refusesFile(join(import.meta.filename, 'a.json'), 'there is a file where a folder should be');
-    refusesFile(folder, 'it is no file; choose another');
-    refusesFile('/dev/zero', 'it is no file; choose another');
+    refusesFile(folder, 'it is not a regular file; choose another');
+    refusesFile('/dev/zero', 'it is not a regular file; choose another');
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);
-    refusesFile(pipe, 'it is no file; choose another');
+    refusesFile(pipe, 'it is not a regular file; choose another');
     writeFileSync(other, '');
     truncateSync(other, 1024 * 1024 + 1);
     refusesFile(other, 'it is larger than 1 MiB; choose another');
   });
 });
 
-describe('what is wrong', () => {
-  test('with its encoding, is told with the byte', () => {
+describe('an error', () => {
+  test('in the encoding names the byte and its offset', () => {
     writeFileSync(path, Buffer.from('{"data": "caf\u00e9"}', 'latin1'));
     assert.throws(() => readConfiguration(['--config', path], {}, []), {
       name: 'UsageError',
@@ -128,7 +128,7 @@ describe('what is wrong', () => {
     );
   });
 
-  test('in its form, is told with line and column', () => {
+  test('in the syntax names line and column', () => {
     refuses(
       '{\n  "port": 80,\n}',
       `${path} is no JSON: line 3, column 1: a name in double quotes is missing, there is "}"`,
@@ -138,7 +138,7 @@ describe('what is wrong', () => {
     }
   });
 
-  test('with a name, is told with the nearest that there is', () => {
+  test('in a key suggests the closest spelling', () => {
     refuses('{"prot": 80}', `${path}: unknown option "prot"; did you mean "port"?`);
     refuses('{"maxMessage": 80}', `${path}: unknown option "maxMessage"; did you mean "max-message"?`);
     refuses('{"--port": 80}', `${path}: unknown option "--port"; did you mean "port"?`);
@@ -149,7 +149,7 @@ describe('what is wrong', () => {
     }
   });
 
-  test('with a value, is refused, and the error says what is expected', () => {
+  test('in a value says what is expected', () => {
     refuses('{"port": 70000}', `port in ${path} must be a number from 0 to 65535, not 70000`);
     refuses('{"port": []}', `port in ${path} needs a value: a number from 0 to 65535`);
     refuses('{"port": [1, null]}', `port in ${path} must be a number from 0 to 65535, not null`);
@@ -167,7 +167,7 @@ describe('what is wrong', () => {
   });
 });
 
-test('an option that was renamed is still read by its former key, but not beside its current one', () => {
+test('a renamed option is still read by its former key, but not beside its current one', () => {
   for (const [name, { alias = '', kind, default: fallback }] of optionEntries) {
     if (alias.length < 2) continue;
     const [current, former] = [hyphenated(name), hyphenated(alias)];
@@ -180,7 +180,7 @@ test('an option that was renamed is still read by its former key, but not beside
   }
 });
 
-test('the default file has every option, in order, and changes nothing', () => {
+test('the default file lists every option in table order and changes nothing', () => {
   const text = defaultFile();
   const expected = optionEntries.map(([name]) => hyphenated(name));
   assert.deepEqual(

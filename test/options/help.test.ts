@@ -7,12 +7,12 @@ import { flagName, optionEntries } from '../../src/options/table.ts';
 
 const lines = helpText(commandLines()).split('\n');
 
-test('help is no wider than a screen', () => {
+test('--help fits a terminal of 80 columns', () => {
   assert.ok(lines.length <= 120, `${lines.length} lines`);
   for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
 });
 
-test('help names every option with its letter and its default', () => {
+test('--help lists every option with its letter and its default', () => {
   for (const [name, { short, kind, repeatable, default: fallback }] of optionEntries) {
     const line = lines.find(candidate => candidate.slice(6).split(' ')[0] === flagName(name));
     assert.ok(line, name);
@@ -25,7 +25,7 @@ test('help names every option with its letter and its default', () => {
   }
 });
 
-test('every example runs', () => {
+test('every example of --help is a valid command line', () => {
   const examples = lines.slice(lines.indexOf('Examples:') + 1);
   assert.notEqual(examples.length, 0);
   for (const example of examples) {

@@ -37,7 +37,7 @@ for (const [text, sentence] of wrong) {
   });
 }
 
-test('whatever JSON.parse writes is read as JSON.parse reads it', () => {
+test('everything that JSON.stringify writes is read as JSON.parse reads it', () => {
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 5 }), fc.constantFrom(undefined, 2, '\t'), (value, indent) => {
       const text = JSON.stringify(value, null, indent);
@@ -47,7 +47,7 @@ test('whatever JSON.parse writes is read as JSON.parse reads it', () => {
   );
 });
 
-test('what JSON.parse refuses is refused', () => {
+test('everything that JSON.parse refuses is refused', () => {
   const damaged = fc.tuple(fc.jsonValue({ maxDepth: 2 }), fc.nat(), fc.string({ maxLength: 2 }));
   fc.assert(
     fc.property(damaged, ([value, at, inserted]) => {
@@ -72,7 +72,7 @@ test('what JSON.parse refuses is refused', () => {
   );
 });
 
-test('what has very many names or values is refused', () => {
+test('an object with too many names, or a list with too many values, is refused', () => {
   const numbers = Array.from({ length: 10_001 }, (_, index) => index);
   const names = `{${numbers.map(number => `"${number}":1`).join()}}`;
   assert.throws(() => readJson(names), /more than 10000 names/);
@@ -80,6 +80,6 @@ test('what has very many names or values is refused', () => {
   assert.deepEqual(readJson(`[${numbers.slice(1).join()}]`), numbers.slice(1));
 });
 
-test('__proto__ is a name like any other', () => {
+test('__proto__ is an ordinary name', () => {
   assert.deepEqual(Object.keys(readJson('{"__proto__": {"port": 1}}') as object), ['__proto__']);
 });

@@ -5,7 +5,7 @@ import { defaultControlPath, defaultPaths } from '../../src/options/paths.ts';
 
 const home = { HOME: '/home/ada' };
 
-test('root has the system’s folders, whatever its environment says', () => {
+test('root uses the system’s folders, whatever its environment says', () => {
   const expected = {
     controlPath: '/run/pollywog/control.sock',
     pidFile: '/run/pollywog.pid',
@@ -19,7 +19,7 @@ test('root has the system’s folders, whatever its environment says', () => {
   );
 });
 
-test('a user has the folders that XDG names', () => {
+test('a user’s files are in the XDG folders', () => {
   const env = { ...home, XDG_RUNTIME_DIR: '/run/user/7', XDG_STATE_HOME: '/s', XDG_CONFIG_HOME: '/c' };
   assert.deepEqual(defaultPaths(env, 7), {
     controlPath: '/run/user/7/pollywog.sock',
@@ -29,7 +29,7 @@ test('a user has the folders that XDG names', () => {
   });
 });
 
-test('without them, and where they are not absolute, those in the home directory', () => {
+test('without absolute XDG folders, a user’s files are in the home directory', () => {
   for (const env of [
     home,
     { ...home, XDG_RUNTIME_DIR: '', XDG_STATE_HOME: 'state', XDG_CONFIG_HOME: './c' },
@@ -43,6 +43,6 @@ test('without them, and where they are not absolute, those in the home directory
   }
 });
 
-test('without a home directory, and without uids, they are absolute all the same', () => {
+test('the paths are absolute even without a home directory and without user IDs', () => {
   assert.ok(isAbsolute(defaultControlPath({}, undefined)));
 });

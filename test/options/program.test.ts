@@ -5,7 +5,7 @@ import { readConfiguration } from '../../src/options/configuration.ts';
 import { program, variableName } from '../../src/options/values.ts';
 import { splitCommand } from '../../src/options/words.ts';
 
-describe('a command is split as a shell would', () => {
+describe('a command is split as a shell splits it', () => {
   const cases: readonly (readonly [string, readonly string[]])[] = [
     ['cat', ['cat']],
     ['  grep   -v\tx\n', ['grep', '-v', 'x']],
@@ -22,7 +22,7 @@ describe('a command is split as a shell would', () => {
   for (const [command, words] of cases) test(command, () => assert.deepEqual(splitCommand(command), words));
 });
 
-test('what a shell would expand or obey is refused unless it is quoted', () => {
+test('unquoted shell characters are refused', () => {
   const commands = [
     'a | b',
     'a; b',
@@ -39,11 +39,11 @@ test('what a shell would expand or obey is refused unless it is quoted', () => {
     assert.equal(splitCommand(command), undefined, command);
 });
 
-test('an open quote is refused', () => {
+test('an unclosed quote is refused', () => {
   for (const command of ["a 'b", 'a "b', 'a \\', `a "b\\"`]) assert.equal(splitCommand(command), undefined);
 });
 
-test('words that are quoted come back as they were', () => {
+test('any words survive quoting and splitting', () => {
   const quote = (word: string) => `'${word.replaceAll("'", `'\\''`)}'`;
   fc.assert(
     fc.property(fc.array(fc.string({ unit: 'binary' })), words => {
@@ -53,7 +53,7 @@ test('words that are quoted come back as they were', () => {
   );
 });
 
-test('a program has a name, a format and a command', () => {
+test('a program is read as a name, a format and a command', () => {
   const words = ['cat', '-u'];
   assert.deepEqual(program.parse('a=cat -u'), { name: 'a', format: 'line', words, command: 'cat -u' });
   assert.deepEqual(program.parse('a:null= cat -u '), { name: 'a', format: 'null', words, command: 'cat -u' });
@@ -78,13 +78,13 @@ test('a program has a name, a format and a command', () => {
     assert.deepEqual(program.parse(program.show(program.parse(raw)!)), program.parse(raw));
 });
 
-test('a variable has a name', () => {
+test('an environment variable’s name is validated', () => {
   for (const name of ['LANG', '_', 'a1']) assert.equal(variableName.parse(name), name);
   for (const raw of ['', '1a', 'A=1', 'A B', 'A-B', 1, null])
     assert.equal(variableName.parse(raw), undefined);
 });
 
-test('--default-handler may name a program, and no two handlers have one name', () => {
+test('--default-handler may name a program, and two handlers may not share a name', () => {
   const read = (...argv: string[]) => readConfiguration(argv, {}, ['echo', 'chat']);
   assert.equal(read('--exec', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
   assert.equal(read('--exec-shared', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
@@ -101,7 +101,7 @@ test('--default-handler may name a program, and no two handlers have one name', 
   assert.throws(() => read('--exec', 'x=cat', '--exec-shared', 'x=cat'), taken);
 });
 
-test('commands in the environment stand on lines of their own: they may have commas', () => {
+test('commands in the environment are separated by line ends, so they may contain commas', () => {
   const env = { POLLYWOG_EXEC: 'a=tee a,b\nb=cat', POLLYWOG_EXEC_ENV: 'LANG, HOME' };
   const { exec, execEnv } = readConfiguration([], env, ['echo']);
   assert.deepEqual(

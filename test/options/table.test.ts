@@ -207,7 +207,7 @@ function filed(field: keyof Configuration): typeof valued {
   return { [field]: { field, first: ['/a/b', '/a/b'], second: ['none', 'none'], unfit: 'a\0b', wants } };
 }
 
-test('the cases cover the table', () => {
+test('the test cases cover every option that takes a value', () => {
   const names = optionEntries.filter(([, option]) => !isFlag(option)).map(([name]) => name);
   assert.deepEqual(names.toSorted(), Object.keys(valued).toSorted());
 });
@@ -222,7 +222,7 @@ for (const [name, option] of optionEntries) {
   const [secondWord, secondValue] = sample.second;
 
   describe(flag, () => {
-    test('is read from the command line, in either form', () => {
+    test('is read from the command line, as two words or with =', () => {
       assert.deepEqual(read([flag, firstWord])[field], firstValue);
       assert.deepEqual(read([`${flag}=${firstWord}`])[field], firstValue);
       assert.deepEqual(read([flag, secondWord])[field], secondValue);
@@ -234,18 +234,18 @@ for (const [name, option] of optionEntries) {
       assert.deepEqual(read([], { [variable]: '' }), read());
     });
 
-    test('the command line comes before the environment', () => {
+    test('from the command line overrides the environment', () => {
       assert.deepEqual(read([flag, secondWord], { [variable]: firstWord })[field], secondValue);
       assert.deepEqual(read([flag, secondWord], { [variable]: unfit })[field], secondValue);
     });
 
-    test('an unfit value is refused wherever it comes from', () => {
+    test('with an invalid value is refused in every source', () => {
       refuses([flag, unfit], `${flag} must be ${wants}, not ${JSON.stringify(unfit)}`);
       refuses([`${flag}=${unfit}`], `${flag} must be ${wants}, not ${JSON.stringify(unfit)}`);
       refuses([], `${variable} must be ${wants}, not ${JSON.stringify(unfit)}`, { [variable]: unfit });
     });
 
-    test('a missing value is refused', () => {
+    test('without a value is refused', () => {
       refuses([flag], `${flag} needs a value: ${wants}`);
       refuses([flag, '--'], `${flag} needs a value: ${wants}`);
       refuses([`${flag}=`], `${flag} needs a value: ${wants}`);
@@ -271,7 +271,7 @@ for (const [name, option] of optionEntries) {
   });
 }
 
-test('each default is one that could be given', () => {
+test('every default is a valid value', () => {
   for (const [name, { kind, repeatable, default: fallback }] of optionEntries) {
     if (kind.placeholder === '') continue;
     for (const value of repeatable ? (fallback as unknown[]) : [fallback]) {
@@ -285,7 +285,7 @@ const renamed = optionEntries.flatMap(([name, { alias = '' }]) =>
   alias.length > 1 ? [{ name, current: hyphenated(name), former: hyphenated(alias) }] : [],
 );
 
-describe('an option that was renamed', () => {
+describe('a renamed option', () => {
   test('is still accepted by its former name, as a flag and in the environment', () => {
     assert.ok(renamed.length >= 5);
     for (const { name, former } of renamed) {
@@ -319,17 +319,17 @@ describe('an option that was renamed', () => {
     }
   });
 
-  test('by its former name on the command line outranks its current name in the environment', () => {
+  test('by its former name on the command line overrides its current name in the environment', () => {
     const { greetingDelay } = read(['--greet-after', '3s'], { POLLYWOG_GREETING_DELAY: '5s' });
     assert.equal(greetingDelay, 3000);
   });
 
-  test('has no former name in the list of close spellings', () => {
+  test('is not suggested by its former name', () => {
     refuses(['--greet-aftr', '1s'], 'unknown option --greet-aftr; see --help');
   });
 });
 
-test('a value that was renamed is still accepted', () => {
+test('a renamed value is still accepted', () => {
   assert.equal(read(['--sockets', 'public']).sockets, 'stream');
   assert.equal(read([], { POLLYWOG_SOCKETS: 'public' }).sockets, 'stream');
   refuses(['--sockets', 'constructor'], '--sockets must be auto or stream, not "constructor"');

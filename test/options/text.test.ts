@@ -12,14 +12,14 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
 
-test('a byte order mark is no part of the text, a second one and one in the middle are', () => {
+test('the first byte order mark is removed, and any other is kept', () => {
   assert.equal(readText('it', Buffer.from('\ufeffhello')), 'hello');
   assert.equal(readText('it', Buffer.from('\ufeff\ufeffa\ufeff')), '\ufeffa\ufeff');
   assert.equal(readText('it', Buffer.alloc(0)), '');
   assert.equal(decodeText('it', Buffer.from('\ufeffhello')), '\ufeffhello');
 });
 
-test('what is not UTF-8 is refused with the byte and where it is', () => {
+test('invalid UTF-8 is refused with the byte and its offset', () => {
   const cases: readonly [Buffer, string][] = [
     [Buffer.from('caf\u00e9', 'latin1'), 'byte 0xe9 at offset 3'],
     [Buffer.from([0xff]), 'byte 0xff at offset 0'],
@@ -38,7 +38,7 @@ test('what is not UTF-8 is refused with the byte and where it is', () => {
   }
 });
 
-test('any bytes are decoded without loss, or refused', () => {
+test('any bytes are either decoded without loss or refused', () => {
   fc.assert(
     fc.property(fc.uint8Array(), bytes => {
       try {
@@ -51,7 +51,7 @@ test('any bytes are decoded without loss, or refused', () => {
   assert.ok(isWellFormed('\u{1f438}') && !isWellFormed('\ud83d') && !isWellFormed('\udc38\ud83d'));
 });
 
-test('a command line, or a variable, that is not UTF-8 is refused before anything is done', async () => {
+test('a command line or variable that is not UTF-8 is refused before the server starts', async () => {
   const control = join(folder, 'no.sock');
   const server = `"${process.execPath}" "${serverScript}"`;
   const client = server.replace('server.js', 'client.js');

@@ -237,7 +237,7 @@ const cases: Record<string, Cases> = {
 
 for (const [name, { kind, good, bad }] of Object.entries(cases)) {
   describe(name, () => {
-    test('reads what is fit', () => {
+    test('reads valid values', () => {
       for (const [raw, value] of good) assert.deepEqual(kind.parse(raw), value, JSON.stringify(raw));
     });
     test('refuses everything else', () => {
@@ -260,7 +260,7 @@ test('sizes and times are shown in their largest whole unit', () => {
   assert.equal(duration.show(0), '0');
 });
 
-test('every number within range is read back from what it is shown as', () => {
+test('every number within range is read back from its shown form', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 2 ** 50 }), n => size.parse(size.show(n)) === n),
     { seed: 6455 },
@@ -271,7 +271,7 @@ test('every number within range is read back from what it is shown as', () => {
   );
 });
 
-test('nothing makes a parser throw', () => {
+test('no value makes a parser throw', () => {
   fc.assert(
     fc.property(fc.oneof(fc.jsonValue(), fc.string({ unit: 'binary' }), fc.webUrl(), fc.ipV6()), raw => {
       for (const { kind } of Object.values(cases)) kind.parse(raw);

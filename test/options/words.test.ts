@@ -27,7 +27,7 @@ describe('a line is split', () => {
   }
 
   for (const line of ['"', "'", 'a"b', "it's", '"a\\"', '\\', 'a \\']) {
-    test(`${JSON.stringify(line)} is refused: what is open would swallow the rest`, () => {
+    test(`${JSON.stringify(line)} is refused: its quote is not closed`, () => {
       assert.throws(() => splitWords(line), { name: 'UsageError', message: /at the end is open$/ });
     });
   }
@@ -41,7 +41,7 @@ describe('a line is split', () => {
     'with backslashes': word => (word === '' ? "''" : word.replace(/[\s\S]/gu, '\\$&')),
   };
   for (const [way, quote] of Object.entries(ways)) {
-    test(`any words, ${way}, are the words again`, () => {
+    test(`any words, ${way}, are split into the same words`, () => {
       const words = fc.array(fc.string({ unit: 'binary' }));
       fc.assert(
         fc.property(words, fc.constantFrom(' ', '\t', '  '), (given, blank) => {
@@ -54,7 +54,7 @@ describe('a line is split', () => {
     });
   }
 
-  test('any text is split or refused, and a long one soon', () => {
+  test('any text is split or refused, and a long text in linear time', () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...'"\'\\ ab\tu{}1'), maxLength: 40 }), line => {
         try {

@@ -79,12 +79,15 @@ test('a second daemon with the same PID file exits with a sentence and leaves th
   const pid = pidNow();
   const { status, stdout, stderr } = daemon('-p', '0');
   assert.deepEqual([status, stdout], [1, '']);
-  assert.match(stderr, new RegExp(`^pollywog: pollywog runs already \\(pid ${pid}, ${pidFile}\\); .*\n$`));
+  assert.match(
+    stderr,
+    new RegExp(`^pollywog: pollywog is already running \\(pid ${pid}, ${pidFile}\\); .*\n$`),
+  );
   const inForeground = spawnSync(process.execPath, [serverScript, '-p', '0', '--pid-file', pidFile], {
     encoding: 'utf8',
   });
   assert.equal(inForeground.status, 1);
-  assert.match(inForeground.stderr, /runs already/);
+  assert.match(inForeground.stderr, /is already running/);
   assert.equal(pidNow(), pid);
   await assertServes(Number(/:(\d+) /.exec(first.stdout)?.[1]));
   await end('SIGKILL');
@@ -138,7 +141,7 @@ test('the starter reports why the daemon cannot listen', async () => {
       ['--control', join(file, 'a.sock')],
       /cannot listen on .*: there is a file where a folder should be; choose/,
     ],
-    [['--pid-file', folder], /cannot write .*; choose another --pid-file/],
+    [['--pid-file', folder], /cannot write .*; choose another with --pid-file/],
     [['--data', file], /cannot keep rooms in/],
   ] as const) {
     const command = [serverScript, '--daemon', '-p', '0', ...options];

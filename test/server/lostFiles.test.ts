@@ -182,7 +182,7 @@ test('a reload leaves a file that is no socket alone, and the next reload tries 
 test('a reload writes a removed PID file again, and it still keeps a second server away', async t => {
   const path = join(temporaryFolder(), 'a.pid');
   const server = await startServerFor(t, '--pid-file', path);
-  const written = `${path} has the process id again`;
+  const written = `restored ${path}`;
   unlinkSync(path);
   assert.equal(await reload(server), written);
   assert.equal(readFileSync(path, 'utf8'), `${server.pid}\n`);
@@ -192,7 +192,7 @@ test('a reload writes a removed PID file again, and it still keeps a second serv
   assert.equal(await reload(server), 'nothing');
   await assert.rejects(
     startServerFor(t, '--pid-file', path),
-    new RegExp(`runs already \\(pid ${server.pid}`),
+    new RegExp(`is already running \\(pid ${server.pid}`),
   );
   assert.equal(await server.stop(), 0);
   assert.ok(!existsSync(path), 'the server removes it when it stops');
@@ -204,8 +204,8 @@ test('a reload leaves another server’s PID file and any other file alone', asy
   const first = await startServerFor(t, '--pid-file', path);
   unlinkSync(path);
   const second = await startServerFor(t, '--pid-file', path);
-  assert.match(await reload(first), new RegExp(`runs already \\(pid ${second.pid}`));
-  await untilLogged(first, 'no pid file');
+  assert.match(await reload(first), new RegExp(`is already running \\(pid ${second.pid}`));
+  await untilLogged(first, 'pid file not restored');
   await assertServes(first.port);
   assert.equal(await first.stop(), 0);
   assert.equal(readFileSync(path, 'utf8'), `${second.pid}\n`);

@@ -173,7 +173,7 @@ test('the server does not start with unusable files, and names them', limit, () 
       pair(one.cert, missing),
       /^pollywog: --tls-key \S+missing\.pem cannot be read: there is none of this name/,
     ],
-    [pair(one.cert, certificateFolder), /^pollywog: --tls-key \S+ cannot be read: it is no file/],
+    [pair(one.cert, certificateFolder), /^pollywog: --tls-key \S+ cannot be read: it is not a regular file/],
     [pair(empty, one.key), /^pollywog: --tls-cert \S+empty\.pem has no certificate in the PEM format$/],
     [pair(one.cert, empty), /^pollywog: --tls-key \S+empty\.pem has no private key in the PEM format$/],
     [pair(one.cert, locked), /^pollywog: --tls-key \S+locked\.pem is encrypted, and nobody is asked/],

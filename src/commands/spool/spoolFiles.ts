@@ -288,7 +288,7 @@ export function explained(path: string, error: unknown): Error {
     case 'EPERM':
       return new Error(`permission denied; let this user read and write it, or ${advice}`);
     case 'ELOOP':
-      return new Error(`its links lead in a circle; ${advice}`);
+      return new Error(`its symbolic links form a loop; ${advice}`);
     case 'EROFS':
       return new Error(`the file system is read-only; remount it, or ${advice}`);
     case 'ENOSPC':

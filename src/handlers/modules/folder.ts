@@ -48,5 +48,5 @@ function whyUnlistable(error: unknown): string {
   if (code === 'ENOENT') return 'there is none';
   if (code === 'ENOTDIR') return 'it is a file, or there is a file where a folder should be';
   if (code === 'EACCES') return 'permission denied; let this user read it';
-  return code === 'ELOOP' ? 'its links lead in a circle' : message;
+  return code === 'ELOOP' ? 'its symbolic links form a loop' : message;
 }

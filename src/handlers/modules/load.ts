@@ -40,7 +40,7 @@ export async function digestOf({ real, shown }: ModuleFile): Promise<string> {
     // Opening a named pipe would wait for someone to write to it.
     const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      if (!(await file.stat()).isFile()) throw new Error('it is no file');
+      if (!(await file.stat()).isFile()) throw new Error('it is not a regular file');
       return createHash('sha256')
         .update(await file.readFile())
         .digest('hex');

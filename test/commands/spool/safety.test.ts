@@ -55,7 +55,7 @@ test('a server does not start with a folder through which others may command it'
       path => symlinkSync('nowhere', path),
       /there is no folder \S+spool \(a link may lead nowhere\); make it/,
     ],
-    [path => symlinkSync(path, path), /spool: its links lead in a circle; name another with --spool$/m],
+    [path => symlinkSync(path, path), /spool: its symbolic links form a loop; name another with --spool$/m],
     [
       path => mkdirSync(`${path}.other`),
       /cannot take commands from \S+: there is no folder \S+spool; make it/,

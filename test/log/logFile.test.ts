@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { checkLog, logTo, writeLine } from '../../src/log/sink.ts';
+import { checkLog, logTo, writeLine } from '../../src/log/log.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -10,7 +10,7 @@ const folder = temporaryFolder();
 after(() => logTo('stderr'));
 const path = join(folder, 'a.log');
 
-test('a file is made for its user and group, and appended to', () => {
+test('a log file is created with mode 0640 and appended to', () => {
   logTo(path);
   assert.equal(writeLine('one\n'), true);
   assert.equal(statSync(path).mode & 0o777, 0o640);
@@ -21,7 +21,7 @@ test('a file is made for its user and group, and appended to', () => {
   assert.equal(readFileSync(path, 'utf8'), 'one\ntwo\n');
 });
 
-test('one that was put aside is written to until it is opened anew', () => {
+test('a renamed log file keeps receiving lines until it is opened again', () => {
   logTo(path);
   renameSync(path, `${path}.1`);
   writeLine('before\n');
@@ -31,7 +31,7 @@ test('one that was put aside is written to until it is opened anew', () => {
   assert.equal(readFileSync(path, 'utf8'), 'after\n');
 });
 
-test('one that cannot be had leaves the log where it was', () => {
+test('the log stays where it was if the new file cannot be opened', () => {
   const other = join(folder, 'b.log');
   logTo(other);
   const refused: [string, RegExp][] = [
@@ -46,7 +46,7 @@ test('one that cannot be had leaves the log where it was', () => {
   assert.equal(readFileSync(other, 'utf8'), 'still here\n');
 });
 
-test('a full disk loses lines, and says so', t => {
+test('a full disk loses lines, and the log counts them afterwards', t => {
   if (skipUnlessLinux(t, '/dev/full')) return;
   logTo('/dev/full');
   assert.equal(writeLine('lost\n'), false);

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
-const module = new URL('../../src/process/pidFile.js', import.meta.url).href;
+const module = new URL('../../src/process/files.js', import.meta.url).href;
 
 /** Takes the file, says `held` or why not, and ends when its stdin does. */
 const script = `import { holdPidFile } from ${JSON.stringify(module)};
@@ -40,7 +40,7 @@ async function hold(path: string, env: NodeJS.ProcessEnv = process.env): Promise
   };
 }
 
-test('it has the process id, for one process only, and is removed at its end', async () => {
+test('a PID file holds one process’s ID, keeps others out, and is removed on exit', async () => {
   const path = join(folder, 'a.pid');
   const first = await hold(path);
   assert.equal(first.said, 'held');
@@ -48,7 +48,7 @@ test('it has the process id, for one process only, and is removed at its end', a
   const second = await hold(path);
   assert.equal(
     second.said,
-    `pollywog runs already (pid ${first.child.pid}, ${path}); stop that one first, or give this one another --pid-file`,
+    `pollywog is already running (pid ${first.child.pid}, ${path}); stop it first, or choose another with --pid-file`,
   );
   await second.end();
   assert.ok(existsSync(path), 'only who holds it removes it');
@@ -56,7 +56,7 @@ test('it has the process id, for one process only, and is removed at its end', a
   assert.equal(existsSync(path), false);
 });
 
-test('one that a killed process left behind is taken over, whoever has its number now', async () => {
+test('a PID file left behind by a killed process is taken over, even if its number belongs to another process', async () => {
   const path = join(folder, 'b.pid');
   const killed = await hold(path);
   await killed.end('SIGKILL');
@@ -68,7 +68,7 @@ test('one that a killed process left behind is taken over, whoever has its numbe
   await next.end();
 });
 
-test('of many that start at the same moment, beside a stale file, one has it', async () => {
+test('exactly one of many processes that start at once holds the PID file, stale or not', async () => {
   const path = join(folder, 'c.pid');
   for (let round = 0; round < 3; round++) {
     writeFileSync(path, '1\n');
@@ -81,7 +81,7 @@ test('of many that start at the same moment, beside a stale file, one has it', a
   }
 });
 
-test('while one ends and others begin, there are never two', async () => {
+test('two processes never hold the PID file, even while one ends and others start', async () => {
   const path = join(folder, 'd.pid');
   let holder = await hold(path);
   for (let round = 0; round < 5; round++) {
@@ -96,7 +96,7 @@ test('while one ends and others begin, there are never two', async () => {
   await holder.end();
 });
 
-test('one that is removed by whoever had it, between being opened and being locked, is made anew', async () => {
+test('a PID file that its holder removes between our open and our lock is created again', async () => {
   const path = join(folder, 'f.pid');
   const bin = join(folder, 'bin');
   mkdirSync(bin);
@@ -110,23 +110,23 @@ PATH='${process.env['PATH']}' exec flock "$@"
   assert.equal(holder.said, 'held');
   assert.equal(readFileSync(path, 'utf8'), `${holder.child.pid}\n`);
   const second = await hold(path);
-  assert.match(second.said, /runs already/);
+  assert.match(second.said, /is already running/);
   await second.end();
   await holder.end();
 });
 
-test('a file of something else is left as it is', async () => {
+test('a file that is not a PID file is not overwritten', async () => {
   const path = join(folder, 'diary');
   writeFileSync(path, 'dear diary');
   const link = join(folder, 'link');
   symlinkSync(path, link);
   for (const [place, sentence] of [
-    [path, /there is something else than a process id in/],
-    [link, /cannot write .*; choose another --pid-file/],
-    [folder, /cannot write .*; choose another --pid-file/],
+    [path, /is not a PID file/],
+    [link, /cannot write .*; choose another with --pid-file/],
+    [folder, /cannot write .*; choose another with --pid-file/],
     [
       join(folder, 'missing', 'a.pid'),
-      /^cannot write .*a\.pid: there is no such folder; choose another --pid-file$/,
+      /^cannot write .*a\.pid: there is no such folder; choose another with --pid-file$/,
     ],
   ] as const) {
     const holder = await hold(place);
@@ -136,16 +136,16 @@ test('a file of something else is left as it is', async () => {
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
 });
 
-test('a disk that does not take the number is named, and nothing is left on it', () => {
+test('a full disk is reported with the path, and no file is left behind', () => {
   const path = join(folder, 'g.pid');
   // A file that may have no bytes stands for a full disk.
   const command = `ulimit -f 0; exec '${process.execPath}' --input-type=module -e "$0" "$1"`;
   const { stdout } = spawnSync('sh', ['-c', command, script, path], { encoding: 'utf8' });
-  assert.match(stdout, /^cannot write .*g\.pid: EFBIG.*; choose another --pid-file\n$/);
+  assert.match(stdout, /^cannot write .*g\.pid: EFBIG.*; choose another with --pid-file\n$/);
   assert.equal(existsSync(path), false);
 });
 
-test('without the command flock it says what is missing', () => {
+test('without the command flock, the error names it and the remedy', () => {
   const { stdout } = spawnSync(
     process.execPath,
     ['--input-type=module', '-e', script, join(folder, 'e.pid')],
@@ -153,6 +153,6 @@ test('without the command flock it says what is missing', () => {
   );
   assert.match(
     stdout,
-    /^cannot lock .*: there is no command flock \(util-linux\); --pid-file none does without\n$/,
+    /^cannot lock .*: the command flock \(util-linux\) is missing; start without with --pid-file none\n$/,
   );
 });
