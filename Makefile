@@ -75,6 +75,9 @@ swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, e
 soak: build build-tests ## everything at once for SECONDS=600: clients of all kinds, swaps and floods against one server
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
+screenshot: build build-tests ## take the README's picture of the chat, src/manual/chat.png
+	node build/test/browser/screenshot.js
+
 manuals: build
 	@rm -rf dist/man
 	@node dist/install/manPages.js dist/man
@@ -112,4 +115,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-spool bench-against count-echo fuzz kill swaps soak manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-spool bench-against count-echo fuzz kill swaps soak screenshot manuals install uninstall format clean
