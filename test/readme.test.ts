@@ -51,13 +51,24 @@ describe('the documents', () => {
   });
 
   test('nothing is said twice', () => {
-    const prose = documents.flatMap(({ text }) => withoutCode(text).split('\n'));
+    // The table of speed stands in the README and in the manual; see below.
+    const withoutSpeed = (text: string) => text.replace(/^## Speed\n.*?^## /ms, '');
+    const prose = documents.flatMap(({ text }) => withoutSpeed(withoutCode(text)).split('\n'));
     const beginnings = prose
       .filter(line => line.length > 40)
       .map(line => (line.startsWith('|') ? line : line.slice(0, 40)));
     assert.ok(beginnings.length > 100);
     const again = beginnings.filter((line, index) => beginnings.indexOf(line) < index);
     assert.deepEqual(again, []);
+  });
+
+  test('a test runs the examples of every page that has some', () => {
+    for (const [name, { text }] of [...manual, ['README', readme] as const]) {
+      if (!text.includes('\n```')) continue;
+      const file = new URL(`test/manual/${name.toLowerCase()}.test.ts`, root);
+      assert.ok(existsSync(file), `test/manual/${name.toLowerCase()}.test.ts`);
+      assert.ok(readFileSync(file, 'utf8').includes(`testExamples('${name}', {`), name);
+    }
   });
 
   test('every make target they name exists', () => {
@@ -77,6 +88,12 @@ describe('the manual', () => {
       manualPage('options').includes(`\`\`\`\n${helpText(commandLines())}\n\`\`\``),
       'src/manual/options.md: put in what --help prints',
     );
+  });
+
+  test('shows the table of speed with its remarks, as the README does', () => {
+    const [table = ''] = /^\| work \|.*?(?=\n\n## )/ms.exec(readme.text) ?? [];
+    assert.ok(table.split('\n').length > 20);
+    assert.ok(manualPage('speed').includes(table));
   });
 
   test('states the limits as they are', () => {

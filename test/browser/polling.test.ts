@@ -203,14 +203,6 @@ describe('the chat page without WebSockets', () => {
     assert.equal(await status(ada).isVisible(), false);
   });
 
-  test('what the manual shows is enough for a stream of events', patience, async () => {
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(`http://127.0.0.1:${server.port}/`);
-    const heard = page.waitForEvent('console');
-    await page.evaluate(`(async () => { ${firstExample('polling', 'js')} })()`);
-    assert.equal((await heard).text(), '{"seq":1,"text":"hello"}');
-  });
-
   test('an EventSource loses nothing of more than one stream carries', patience, async () => {
     const page = await (await browser.newContext()).newPage();
     await page.goto(`http://127.0.0.1:${server.port}/`);

@@ -25,6 +25,7 @@ const tools: readonly Tool[] = [
   },
   // Of Apache the program alone, without a service that would be started.
   { name: 'Apache', package: 'apache2-bin', isThere: () => existsSync('/usr/sbin/apache2') },
+  { name: 'Caddy', package: 'caddy', isThere: () => existsSync('/usr/bin/caddy') },
   { name: 'HAProxy', package: 'haproxy', isThere: () => existsSync('/usr/sbin/haproxy') },
   { name: 'nginx', package: 'nginx-light', isThere: () => existsSync('/usr/sbin/nginx') },
   { name: 'curl', package: 'curl', isThere: () => onPath(['curl']) !== undefined },

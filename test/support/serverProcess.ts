@@ -58,8 +58,10 @@ export async function startServerWith(
   commandLine: readonly string[],
   environment: NodeJS.ProcessEnv = process.env,
   stdin: 'ignore' | 'pipe' = 'ignore',
+  folder?: string,
 ): Promise<ServerProcess> {
   const child = spawn(process.execPath, [serverScript, ...commandLine], {
+    cwd: folder,
     stdio: [stdin, 'pipe', 'pipe'],
     env: environment,
   });

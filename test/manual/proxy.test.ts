@@ -5,46 +5,54 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 import { WebSocket } from 'ws';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
-import { manualPage } from '../support/documents.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
-
-const limit = { timeout: 60_000 };
+import { newWorkshop, runShell, testExamples } from './examples.ts';
 
 interface Proxy {
-  readonly name: 'nginx' | 'haproxy' | 'apache';
+  readonly name: 'nginx' | 'caddy' | 'haproxy' | 'apache';
   /** What makes a whole configuration of the recipe. */
   frame(recipe: string, folder: string, port: number): string;
   command(file: string): string[];
 }
 
-const proxies: readonly Proxy[] = [
-  {
-    name: 'nginx',
-    frame: (recipe, folder) => `
+const nginx: Proxy = {
+  name: 'nginx',
+  frame: (recipe, folder) => `
       daemon off; pid ${folder}/pid; error_log stderr; worker_processes 1; events {}
       http { access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
         fastcgi_temp_path ${folder}/fcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
         ${recipe} }`,
-    command: file => ['/usr/sbin/nginx', '-c', file, '-e', 'stderr'],
-  },
-  { name: 'haproxy', frame: recipe => recipe, command: file => ['/usr/sbin/haproxy', '-db', '-f', file] },
-  {
-    name: 'apache',
-    frame: (recipe, folder, port) => `
+  command: file => ['/usr/sbin/nginx', '-c', file, '-e', 'stderr'],
+};
+
+const caddy: Proxy = {
+  name: 'caddy',
+  frame: recipe => `{\n  admin off\n  auto_https off\n}\n${recipe}`,
+  command: file => ['/usr/bin/caddy', 'run', '--adapter', 'caddyfile', '--config', file],
+};
+
+const haproxy: Proxy = {
+  name: 'haproxy',
+  frame: recipe => recipe,
+  command: file => ['/usr/sbin/haproxy', '-db', '-f', file],
+};
+
+const apache: Proxy = {
+  name: 'apache',
+  frame: (recipe, folder, port) => `
       ServerName localhost\nServerRoot ${folder}\nPidFile ${folder}/pid\nErrorLog ${folder}/log\nListen ${port}
       ${process.getuid?.() === 0 ? 'User www-data\nGroup www-data' : ''}
       ${['mpm_event', 'authz_core', 'proxy', 'proxy_http']
         .map(name => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`)
         .join('\n')}
       ${recipe}`,
-    command: file => ['/usr/sbin/apache2', '-X', '-f', file],
-  },
-];
+  command: file => ['/usr/sbin/apache2', '-X', '-f', file],
+};
 
 /** One that was free a moment ago: these programs cannot be told to choose one. */
 async function freePort(): Promise<number> {
@@ -57,11 +65,9 @@ async function freePort(): Promise<number> {
 }
 
 /** The recipe with other ports. */
-function recipeFor(name: string, port: number, serverPort: number): string {
-  const [, recipe] = new RegExp(`\`\`\`${name}\n(.*?)\`\`\``, 's').exec(manualPage('proxy')) ?? [];
-  assert.ok(recipe, `the manual has a recipe for ${name}`);
+function portedRecipe(recipe: string, port: number, serverPort: number): string {
   const ported = recipe.replaceAll('127.0.0.1:8080', `127.0.0.1:${serverPort}`);
-  return ported.replace(/(listen |bind :|VirtualHost \*:)80\b/, `$1${port}`);
+  return ported.replace(/(listen |bind :|VirtualHost \*:|^:)80\b/, `$1${port}`);
 }
 
 /** Until a request gets through: Apache listens, reads its configuration again, and listens anew. */
@@ -94,48 +100,49 @@ async function echoThrough(port: number, from: string, isSecure = false): Promis
   return answer.toString();
 }
 
-for (const { name, frame, command } of proxies) {
-  test(`${name}: WebSockets and the page, and the client's address`, limit, async t => {
-    const folder = temporaryFolder();
-    const options = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
-    const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
-    const port = await freePort();
-    const file = join(folder, 'proxy.conf');
-    writeFileSync(file, `${frame(recipeFor(name, port, server.port), folder, port)}\n`);
-    const [program = '', ...words] = command(file);
-    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
-    const gone = once(child, 'close');
-    let said = '';
-    child.stderr.setEncoding('utf8').on('data', chunk => {
-      said += chunk;
-    });
-    t.after(async () => {
-      child.kill('SIGTERM');
-      await gone;
-    });
-    await untilServing(
-      port,
-      () => child.exitCode !== null,
-      () => said,
-    );
-
-    assert.equal(await echoThrough(port, '127.0.0.2'), 'ribbit');
-    const { address } = await server.untilLogged(({ event }) => event === 'opened');
-    assert.match(String(address), name === 'haproxy' ? /^127\.0\.0\.2:\d+$/ : /^127\.0\.0\.2$/);
-    const page = await fetch(`http://127.0.0.1:${port}/`);
-    assert.equal(page.status, 200);
-    assert.match(await page.text(), /^<!doctype html>/i);
-    if (name === 'haproxy') assert.equal(await echoThrough(port, '127.0.0.3', true), 'ribbit');
+/** Runs the proxy before a server: WebSockets, the page, and the address of the client. */
+async function serveThrough(t: TestContext, { name, frame, command }: Proxy, recipe: string): Promise<void> {
+  const folder = temporaryFolder();
+  const options = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
+  const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
+  const port = await freePort();
+  const file = join(folder, 'proxy.conf');
+  writeFileSync(file, `${frame(portedRecipe(recipe, port, server.port), folder, port)}\n`);
+  const [program = '', ...words] = command(file);
+  const child = spawn(program, words, {
+    env: { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder },
+    stdio: ['ignore', 'ignore', 'pipe'],
   });
+  const gone = once(child, 'close');
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', chunk => {
+    said += chunk;
+  });
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await gone;
+  });
+  await untilServing(
+    port,
+    () => child.exitCode !== null,
+    () => said,
+  );
+
+  assert.equal(await echoThrough(port, '127.0.0.2'), 'ribbit');
+  const { address } = await server.untilLogged(({ event }) => event === 'opened');
+  assert.match(String(address), name === 'haproxy' ? /^127\.0\.0\.2:\d+$/ : /^127\.0\.0\.2$/);
+  const page = await fetch(`http://127.0.0.1:${port}/`);
+  assert.equal(page.status, 200);
+  assert.match(await page.text(), /^<!doctype html>/i);
+  if (name === 'haproxy') assert.equal(await echoThrough(port, '127.0.0.3', true), 'ribbit');
 }
 
-test('the manual makes a certificate that serves', limit, async t => {
-  const [, recipe] = /```sh\n(openssl req .*?)\npollywog --tls-cert/s.exec(manualPage('tls')) ?? [];
-  assert.ok(recipe, 'the manual has it');
-  const folder = temporaryFolder();
-  const made = spawn('sh', ['-c', recipe], { cwd: folder, stdio: 'ignore' });
-  assert.deepEqual(await once(made, 'close'), [0, null]);
-  const identity = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
-  const server = await startServerFor(t, ...tlsOptions(identity));
-  assert.equal(await echoThrough(server.port, '127.0.0.1', true), 'ribbit');
+testExamples('proxy', {
+  'sh --trust-proxy': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+  'nginx proxy_pass': (t, code) => serveThrough(t, nginx, code),
+  'caddy reverse_proxy': (t, code) => serveThrough(t, caddy, code),
+  'haproxy frontend': (t, code) => serveThrough(t, haproxy, code),
+  'apache VirtualHost': (t, code) => serveThrough(t, apache, code),
 });

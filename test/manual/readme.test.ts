@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { connectMember, hearUntil } from '../support/chatClient.ts';
+import { root } from '../support/documents.ts';
+import {
+  exampleCode,
+  newWorkshop,
+  runLines,
+  runProgram,
+  runShell,
+  testExamples,
+  type Workshop,
+} from './examples.ts';
+
+const openssl =
+  'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost 2>err';
+
+/** A server with a token, and someone in the room. */
+async function startWithToken(t: TestContext): Promise<Workshop> {
+  const workshop = newWorkshop();
+  await runShell(t, workshop, exampleCode('README', 'sh openssl'));
+  const ada = await connectMember(workshop.server!.port, 'ada', 'pond', { path: '/tpacket' });
+  await hearUntil(ada, 'NEW_USER uid=-1 p1=4096 p2=0 "ada"');
+  t.after(() => ada.socket.destroy());
+  return workshop;
+}
+
+testExamples('README', {
+  'sh make serve': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+  'sh alias': async (_, code) => {
+    const [, ...scripts] = code.split('"').map(word => /\$PWD\/(dist\/\w+\.js)$/.exec(word)?.[1]);
+    const found = scripts.filter(script => script !== undefined);
+    assert.deepEqual(found, ['dist/server.js', 'dist/client.js']);
+    for (const script of found) assert.ok(existsSync(new URL(script, root)), script);
+    const checkout = newWorkshop();
+    const lines = `cd '${fileURLToPath(root)}'\n${code}\npollywog --help\npollywog-client --help`;
+    assert.match(await runLines(checkout, lines), /^Usage: pollywog .*\nUsage: pollywog-client /s);
+  },
+  'sh --data chats': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, code);
+    await runLines(workshop, 'pollywog publish lobby hello');
+    assert.ok(existsSync(join(workshop.folder, 'chats/lobby.jsonl')));
+  },
+  'sh openssl': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+  'sh curl -s -H': async (t, code) => {
+    assert.equal(await runShell(t, await startWithToken(t), code), '{"sent":1}\n');
+  },
+  'php <?php': async (t, code) => {
+    const workshop = await startWithToken(t);
+    const here = code.replace('localhost:8080', `127.0.0.1:${workshop.server!.port}`);
+    assert.equal(await runProgram(workshop, ['php', '-r', here.replace('<?php', '')]), '{"sent":1}\n');
+  },
+  'sh --spool': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, code);
+    assert.equal(await runLines(workshop, 'until cat spool/001.out 2>err; do :; done'), 'sent: 0\n');
+  },
+  'sh #!/bin/sh': async (_, code) => {
+    const workshop = newWorkshop({ 'shout.sh': code });
+    assert.equal(await runLines(workshop, 'echo hello | ./shout.sh'), 'HELLO\n');
+  },
+  'sh --exec': async (t, code) => {
+    const workshop = newWorkshop({ 'shout.sh': exampleCode('README', 'sh #!/bin/sh') });
+    assert.equal(await runShell(t, workshop, code), 'HELLO\n');
+  },
+  'js counter': async (t, code) => {
+    const workshop = newWorkshop({ 'handlers/counter.mjs': code });
+    assert.equal(await runShell(t, workshop, exampleCode('README', 'sh --handlers')), '1\n');
+  },
+  'sh --handlers': async (t, code) => {
+    const workshop = newWorkshop({ 'handlers/counter.mjs': exampleCode('README', 'js counter') });
+    assert.equal(await runShell(t, workshop, code), '1\n');
+  },
+  'sh /poll/': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, 'pollywog');
+    assert.equal(await runLines(workshop, code), '{"seq":1}\n{"messages":[{"seq":1,"text":"hello"}]}\n');
+  },
+  'sh --trust-proxy': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+  'sh --tls-cert': async (t, code) => {
+    const workshop = newWorkshop();
+    await runLines(workshop, `${openssl} -keyout privkey.pem -out fullchain.pem`);
+    await runShell(t, workshop, code);
+    assert.equal(
+      await runLines(workshop, 'pollywog-client -k wss://localhost:8080/echo -x hello -1'),
+      'hello\n',
+    );
+  },
+  'sh systemctl': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+  'sh why 2': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, 'pollywog');
+    // The first client has the id 2.
+    await runLines(workshop, 'pollywog-client ws://localhost:8080/echo -x hello -1');
+    assert.match(await runLines(workshop, `until pollywog why 2 >out 2>err; do :; done\n${code}`), /client/);
+  },
+  'sh --max-message': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, code);
+    assert.match(
+      await runLines(
+        workshop,
+        "head -c 2000 /dev/zero | tr '\\0' x | pollywog-client ws://localhost:8080/echo 2>&1 || echo $?",
+      ),
+      /1009.*\n5\n$/s,
+    );
+  },
+});

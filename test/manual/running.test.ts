@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { newWorkshop, runLines, runShell, testExamples } from './examples.ts';
+
+testExamples('running', {
+  'sh --daemon': async (_, code) => {
+    const workshop = newWorkshop();
+    const at = (name: string) => join(workshop.folder, name);
+    const settings = {
+      POLLYWOG_PORT: '0',
+      POLLYWOG_HOST: '127.0.0.1',
+      POLLYWOG_CONFIG: 'none',
+      POLLYWOG_PID_FILE: at('pollywog.pid'),
+      POLLYWOG_LOG_FILE: at('pollywog.log'),
+    };
+    const exported = Object.entries(settings).map(([name, value]) => `export ${name}='${value}'`);
+    const [start = '', reload = '', stop = '', ...more] = code.trim().split('\n');
+    assert.deepEqual(more, []);
+    const here = (line: string) =>
+      runLines(workshop, [...exported, line.replace('/run/pollywog.pid', at('pollywog.pid'))].join('\n'));
+    assert.match(await here(start), /^pollywog listens on http:\/\/127\.0\.0\.1:\d+ \(pid \d+\)\n/);
+    const pid = Number(readFileSync(at('pollywog.pid'), 'utf8'));
+    await here(reload);
+    await here(stop);
+    await runLines(workshop, `while kill -0 ${pid} 2>kill.err; do :; done`);
+    assert.ok(!existsSync(at('pollywog.pid')));
+    assert.match(readFileSync(at('pollywog.log'), 'utf8'), /reload/);
+  },
+
+  'sh systemctl': async (t, code) => {
+    await runShell(t, newWorkshop(), code);
+  },
+
+  'sh unix:/run': async (t, code) => {
+    const workshop = newWorkshop();
+    const group = (await runLines(workshop, 'id -gn')).trim();
+    const here = { 'unix:/run/pollywog/': `unix:${workshop.folder}/`, 'www-data': group };
+    await runShell(t, workshop, code, here);
+    assert.equal(
+      await runLines(
+        workshop,
+        "curl -s --unix-socket web.sock -o /dev/null -w '%{http_code}' http://localhost/healthz",
+      ),
+      '200',
+    );
+  },
+});
