@@ -55,7 +55,8 @@ export function dial(
     const finish = () => {
       if (refused !== undefined) settleRefused(refused.head, refused.end);
       else {
-        const advice = configuration.cert === '' ? '' : '; it may require a client certificate (--cert)';
+        const advice =
+          configuration.cert === '' ? '' : '; perhaps it does not accept the client certificate (--cert)';
         settle(
           outcome(ExitCode.Failed, `${address.shown} closed the connection without an answer${advice}`, true),
         );

@@ -161,7 +161,7 @@ describe('a client certificate', limit, () => {
         'CERT_HAS_EXPIRED',
         'certificate has expired',
         [],
-        /the certificate of wss:\S+ is not trusted: certificate has expired; --insecure takes it/,
+        /the certificate of wss:\S+ is not trusted: certificate has expired; --insecure accepts it/,
       ],
     ] as const) {
       const configuration = readClientConfiguration(['wss://127.0.0.1:1/', ...words]);

@@ -133,14 +133,14 @@ export function newPollRoute(server: Server): Route {
       socket.pendingPost = { connection: request, since: server.now, retry, reject };
       return;
     }
-    const seq = numberIn(head, 'seq') ?? socket.takenSeq + 1;
+    const seq = numberIn(head, 'seq') ?? socket.acceptedSeq + 1;
     const posted = readPosted(head.headers.get('content-type'), body);
     // The frames are copies, so the body is free.
     giveBuffer(body);
-    const isNext = seq >= 1 && seq <= socket.takenSeq + 1;
-    if (isNext) socket.receive(posted.slice(socket.takenSeq + 1 - seq));
+    const isNext = seq >= 1 && seq <= socket.acceptedSeq + 1;
+    if (isNext) socket.receive(posted.slice(socket.acceptedSeq + 1 - seq));
     const headers = { ...fields, 'Content-Type': 'application/json' };
-    respond(request, encodeResponse(isNext ? 200 : 409, headers, `{"seq":${socket.takenSeq}}\n`));
+    respond(request, encodeResponse(isNext ? 200 : 409, headers, `{"seq":${socket.acceptedSeq}}\n`));
   }
 
   function end(request: Connection, { connection }: PolledSocket, fields: Fields): void {

@@ -64,7 +64,7 @@ export class PolledSocket implements Socket {
   /** The time of the last request. */
   seenAt: number;
   /** The number of the last message accepted from the client. */
-  takenSeq = 0;
+  acceptedSeq = 0;
   /** Messages that the client has not acknowledged. */
   private readonly backlog: Backlog;
   /** The number of the last message that was given to a request. */
@@ -245,7 +245,7 @@ export class PolledSocket implements Socket {
 
   /** Delivers messages of the client in the next turn. Must not be called while reading is paused. */
   receive(posted: Posted): void {
-    this.takenSeq += posted.length;
+    this.acceptedSeq += posted.length;
     if (posted.length > 0)
       injectInput(this.connection, posted.length === 1 ? posted[0]! : Buffer.concat(posted));
   }
@@ -296,7 +296,6 @@ export class PolledSocket implements Socket {
 }
 
 /** The wire of polling clients: WebSocket semantics over a `PolledSocket`. The name shows how the client fetches messages. */
-
 function newPolledWire(name: string): Wire {
   return {
     name,

@@ -1,15 +1,15 @@
 /** Limits, deadlines and the graceful shutdown of polling sessions. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { echo } from '../../src/handlers/echo.ts';
-import { maxPollingSessions } from '../../src/protocol/limits.ts';
-import { newPollRoute } from '../../src/wires/polling/pollRoute.ts';
-import { newFakeServer, openFakeConnection, plainRequest } from '../support/fakeSocket.ts';
-import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
-import { connectRaw, tryRaw } from '../support/rawClient.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
-import { untilLogged } from '../support/untilLogged.ts';
+import { echo } from '../../../src/handlers/echo.ts';
+import { maxPollingSessions } from '../../../src/protocol/limits.ts';
+import { newPollRoute } from '../../../src/wires/polling/pollRoute.ts';
+import { newFakeServer, openFakeConnection, plainRequest } from '../../support/fakeSocket.ts';
+import { ask, openPolled, openStream, pollMany, pollOnce, post } from '../../support/pollClient.ts';
+import { connectRaw, tryRaw } from '../../support/rawClient.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
+import { untilLogged } from '../../support/untilLogged.ts';
 
 const patience = { timeout: 60_000 };
 

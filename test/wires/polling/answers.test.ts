@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
-import { pollWindow } from '../../src/protocol/limits.ts';
-import { roundTrip } from '../support/echoProbe.ts';
-import { skipUnlessLinux } from '../support/linux.ts';
+import { pollWindow } from '../../../src/protocol/limits.ts';
+import { roundTrip } from '../../support/echoProbe.ts';
+import { skipUnlessLinux } from '../../support/linux.ts';
 import {
   ask,
   openPolled,
@@ -15,11 +15,11 @@ import {
   post,
   readAnswer,
   requestBytes,
-} from '../support/pollClient.ts';
-import { MiB, peakMemory, residentMemory } from '../support/processState.ts';
-import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+} from '../../support/pollClient.ts';
+import { MiB, peakMemory, residentMemory } from '../../support/processState.ts';
+import { connectRaw, connectTcp, exchange } from '../../support/rawClient.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
 
 const patience = { timeout: 120_000 };
 

@@ -1,7 +1,7 @@
 /** The backlog of a polling client: no frame is lost or reordered, and a fan-out is stored once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Chunk, newArenaUse, newLastingChunk } from '../../src/core/arena.ts';
+import { type Chunk, newArenaUse, newLastingChunk } from '../../../src/core/arena.ts';
 import {
   addFrames,
   type Backlog,
@@ -13,9 +13,9 @@ import {
   pauseBacklog,
   removeUntil,
   shareOf,
-} from '../../src/wires/polling/backlog.ts';
-import { newRandom } from '../support/random.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
+} from '../../../src/wires/polling/backlog.ts';
+import { newRandom } from '../../support/random.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
 
 const memoryOf = (backlog: Backlog) => shareOf(backlog) + overheadOf(backlog);
 

@@ -1,7 +1,7 @@
 /** Handlers serve polling clients and WebSocket clients together. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { Command } from '../../../src/protocol/tpacket.ts';
 import {
   connectMember,
   hearUntil,
@@ -10,11 +10,11 @@ import {
   said,
   shown,
   splitPackets,
-} from '../support/chatClient.ts';
-import { openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
-import { connectRaw } from '../support/rawClient.ts';
-import { frame, opcode } from '../support/rawFrame.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+} from '../../support/chatClient.ts';
+import { openPolled, openStream, pollMany, pollOnce, post } from '../../support/pollClient.ts';
+import { connectRaw } from '../../support/rawClient.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
 

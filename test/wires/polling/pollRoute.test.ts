@@ -1,7 +1,7 @@
 /** Each step of the polling protocol, as bytes. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { maxIgnoredBody } from '../../src/protocol/limits.ts';
+import { maxIgnoredBody } from '../../../src/protocol/limits.ts';
 import {
   ask,
   openPolled,
@@ -11,9 +11,9 @@ import {
   post,
   readAnswer,
   requestBytes,
-} from '../support/pollClient.ts';
-import { connectTcp, exchange } from '../support/rawClient.ts';
-import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
+} from '../../support/pollClient.ts';
+import { connectTcp, exchange } from '../../support/rawClient.ts';
+import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
 
 describe('a polling session', { timeout: 60_000 }, () => {
   let server: ServerProcess;

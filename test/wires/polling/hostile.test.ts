@@ -1,7 +1,7 @@
 /** Hostile polling clients use limited memory, and do not affect others. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { skipUnlessLinux } from '../support/linux.ts';
+import { skipUnlessLinux } from '../../support/linux.ts';
 import {
   ask,
   openPolled,
@@ -10,12 +10,12 @@ import {
   pollOnce,
   post,
   requestBytes,
-} from '../support/pollClient.ts';
-import { MiB, openDescriptors, peakMemory, residentMemory } from '../support/processState.ts';
-import { newRandom } from '../support/random.ts';
-import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
-import { startServerFor } from '../support/serverProcess.ts';
-import { untilLogged } from '../support/untilLogged.ts';
+} from '../../support/pollClient.ts';
+import { MiB, openDescriptors, peakMemory, residentMemory } from '../../support/processState.ts';
+import { newRandom } from '../../support/random.ts';
+import { connectRaw, connectTcp, exchange } from '../../support/rawClient.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
+import { untilLogged } from '../../support/untilLogged.ts';
 
 const patience = { timeout: 120_000 };
 

@@ -1,7 +1,7 @@
 /** A network that loses every tenth response: no message is lost or duplicated. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { startLossyProxy } from '../support/lossyProxy.ts';
+import { startLossyProxy } from '../../support/lossyProxy.ts';
 import {
   type Answer,
   ask,
@@ -9,9 +9,9 @@ import {
   openStream,
   type Polled,
   type Sending,
-} from '../support/pollClient.ts';
-import { newRandom } from '../support/random.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+} from '../../support/pollClient.ts';
+import { newRandom } from '../../support/random.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
 
 const total = 10_000;
 const messages = Array.from({ length: total }, (_, number) => `message ${number}`);

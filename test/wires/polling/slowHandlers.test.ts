@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { roundTrip, untilStill } from '../support/echoProbe.ts';
-import { newFolder } from '../support/modules.ts';
-import { ask, openPolled, pollMany, pollOnce, post, requestBytes } from '../support/pollClient.ts';
-import { newRandom } from '../support/random.ts';
-import { connectRaw, connectTcp } from '../support/rawClient.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { roundTrip, untilStill } from '../../support/echoProbe.ts';
+import { newFolder } from '../../support/modules.ts';
+import { ask, openPolled, pollMany, pollOnce, post, requestBytes } from '../../support/pollClient.ts';
+import { newRandom } from '../../support/random.ts';
+import { connectRaw, connectTcp } from '../../support/rawClient.ts';
+import { startServerFor } from '../../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
 

@@ -1,10 +1,10 @@
 /** Commands and polling clients, which are connections in the table like all others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
-import { magicPacket, packetBytes } from '../support/chatClient.ts';
-import { openServer, run } from '../support/doors.ts';
-import { openPolled, openStream, pollMany, pollOnce, post } from '../support/pollClient.ts';
+import { Command } from '../../../src/protocol/tpacket.ts';
+import { magicPacket, packetBytes } from '../../support/chatClient.ts';
+import { openServer, run } from '../../support/doors.ts';
+import { openPolled, openStream, pollMany, pollOnce, post } from '../../support/pollClient.ts';
 
 test('list, send, disconnect and ping work for polling clients', { timeout: 60_000 }, async t => {
   const server = await openServer(t);
