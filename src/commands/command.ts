@@ -9,7 +9,6 @@ import type { DefaultPaths } from '../options/paths.ts';
 import type { Kind } from '../options/values.ts';
 import type { Changes } from './reload.ts';
 
-/** What commands work on, and what they may have done to the server as a whole. */
 /** A piece of work that fits in a turn. @returns the rest of the work */
 export type Task = () => Task | undefined;
 
@@ -20,6 +19,7 @@ export interface CommandQueue {
   first: number;
 }
 
+/** What commands work on: the server, and what they may do to it as a whole. */
 export interface Control {
   readonly server: Server;
   readonly chat: Chat;
