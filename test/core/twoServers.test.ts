@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
 import { drain, stop } from '../../src/core/drain.ts';
+import { flush } from '../../src/core/flush.ts';
+import { onData, resetInputArena } from '../../src/core/poll.ts';
 import { newServer, type Server } from '../../src/core/server.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
@@ -15,6 +17,7 @@ import { readConfiguration } from '../../src/options/configuration.ts';
 import { newDetectWire } from '../../src/wires/detectWire.ts';
 import { newHttpWire } from '../../src/wires/http.ts';
 import { newPollRoute } from '../../src/wires/polling/pollRoute.ts';
+import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { newRandom } from '../support/random.ts';
 
@@ -30,7 +33,7 @@ async function start(...options: string[]): Promise<Running> {
   const server = newServer(readConfiguration(options, {}, handlerNames));
   addHandlers(server, newChat(server, server.configuration.history, undefined));
   const http = newHttpWire(server, [newPollRoute(server)]);
-  const greeting = { wire: () => undefined, isAtOnce: false };
+  const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
   return { server, port: port!, over: serverLoop(server, () => {}) };
@@ -146,4 +149,29 @@ test('two servers with different options share a process under load, and one shu
   drain(frog.server, 'the test');
   await frog.over;
   assert.equal(frog.server.arena.held + newt.server.arena.held, 0, 'no output is left behind');
+});
+
+test('input of one server stays in the arena while another one resets it', () => {
+  const [frog, newt] = [newFakeServer(), newFakeServer()];
+  const [croak, chirp] = [openFakeConnection(frog, undefined), openFakeConnection(newt, undefined)];
+  onData(croak.connection, Buffer.from('croak'), 5);
+  onData(chirp.connection, Buffer.from('chirp'), 5);
+  resetInputArena(frog);
+  onData(openFakeConnection(frog, undefined).connection, Buffer.from('XXXXXXXXXX'), 10);
+  const { input, inputStart, inputEnd } = chirp.connection;
+  assert.equal(input!.toString('latin1', inputStart, inputEnd), 'chirp');
+  resetInputArena(newt);
+  resetInputArena(frog);
+});
+
+test('a frame that one server has queued stays in the arena while another one resets it', () => {
+  const [frog, newt] = [newFakeServer(), newFakeServer()];
+  const [croak, chirp] = [openFakeConnection(frog, undefined), openFakeConnection(newt, undefined)];
+  sendText(croak.connection, 'croak');
+  sendText(chirp.connection, 'chirp');
+  flush(frog);
+  sendText(croak.connection, 'XXXXXXXXXX');
+  flush(newt);
+  assert.equal(chirp.socket.written().toString('latin1'), '\x81\x05chirp');
+  flush(frog);
 });
