@@ -183,7 +183,8 @@ export function endProgram(program: Program): void {
 function cutOff(program: Program, seen = -1): void {
   const { bytesRead, readableLength } = program.stdout as Readable & { bytesRead: number };
   if (bytesRead === seen && readableLength === 0) program.stdout.destroy();
-  else program.timer = setTimeout(() => cutOff(program, bytesRead), lookInterval);
+  // A late loop runs timers before it polls the pipe: the check waits for the poll.
+  else program.timer = setTimeout(() => setImmediate(cutOff, program, bytesRead), lookInterval);
 }
 
 function signalGroup(program: Program, signal: 'SIGTERM' | 'SIGKILL'): void {
