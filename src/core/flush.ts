@@ -1,4 +1,4 @@
-/** The end of the turn: each connection with something to send is written to, once. */
+/** The end of the turn: each connection with something to send is written to, once, or twice in a turn with costly work. */
 
 import { getSystemErrorName } from 'node:util';
 import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
@@ -27,6 +27,27 @@ export function flush(server: Server): void {
   resumeProducers(server.producers);
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
   resetOutputArena(server.arena);
+}
+
+/**
+ * Writes what fresh clients are sent before the turn begins work that may take long. Output that is produced in slices, and
+ * answers over HTTP that collect messages, wait for the end of the turn.
+ */
+export function flushEarly(server: Server): void {
+  const { pendingWrites } = server;
+  finishFanouts(server);
+  let kept = 0;
+  for (let i = 0; i < pendingWrites.length; i++) {
+    const connection = pendingWrites[i]!;
+    if (connection.producer !== undefined || connection.socket.isVirtual) {
+      pendingWrites[kept++] = connection;
+    } else {
+      connection.isWriteQueued = false;
+      flushConnection(connection);
+    }
+  }
+  pendingWrites.length = kept;
+  if (kept === 0) resetOutputArena(server.arena);
 }
 
 function flushConnection(connection: Connection): void {

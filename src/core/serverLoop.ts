@@ -29,7 +29,7 @@ import { ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import { mayEnter } from './admission.ts';
 import { addConnection, type Connection, hasUnfinished } from './connection.ts';
-import { flush, setReading } from './flush.ts';
+import { flush, flushEarly, setReading } from './flush.ts';
 import { dropOnException, notifyLost, runIsolated } from './guard.ts';
 import { areMessagesPaused, hasPausedInput } from './hold.ts';
 import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
@@ -161,14 +161,18 @@ function readControlFramesOf(connection: Connection): void {
   }
 }
 
-function classOf({ isCostly, trustLevel, server }: Connection): Connection[] {
-  if (isCostly) return server.classes.costly;
+function classOf({ isCostly, trustLevel, server, endpoint }: Connection): Connection[] {
+  // A large message is costly when its last bytes arrive.
+  const pending = endpoint?.incoming?.buffer.length ?? 0;
+  if (isCostly || pending >>> 8 > costlyThreshold) return server.classes.costly;
   return trustLevel < 3 ? server.classes.opening : server.classes.fresh;
 }
 
 function readMessages(server: Server): void {
   const { fresh, opening, costly, throttled } = server.classes;
   readSome(server, fresh, messageBudget, 16);
+  if (server.pendingWrites.length > 0 && opening.length + costly.length + throttled.length > 0)
+    flushEarly(server);
   readSome(server, opening, handshakeBudget, 4);
   readSome(server, costly, costlyBudget, 1);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.

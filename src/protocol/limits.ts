@@ -413,7 +413,7 @@ export const maxLoadHeapMiB = 512;
 /** Ids in one record of a shared program. */
 export const maxRecipients = 10_000;
 
-/** Programs started per turn. Starting one blocks the loop for about a millisecond. */
+/** Programs started per turn, of all handlers together. Starting one blocks the loop for about a millisecond. */
 export const programStartsPerTurn = 1;
 
 /** Pipes created by one `mkfifo`, which takes as long as starting a program. */

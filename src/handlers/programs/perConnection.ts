@@ -10,18 +10,20 @@ import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import {
-  absoluteMaxMessage,
-  backpressureThreshold,
-  pipesPerBatch,
-  programStartsPerTurn,
-} from '../../protocol/limits.ts';
+import { absoluteMaxMessage, backpressureThreshold, pipesPerBatch } from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables, type Variables } from './environment.ts';
 import { newFormat, type Said } from './formats.ts';
-import { type PipeSet, pipesPerProgram, stockPipes, takePipes } from './pipes.ts';
+import { type PipeSet, pipesPerProgram, stockPipes } from './pipes.ts';
 import { endProgram, heldBytes, isFull, type Program, startProgram, writeRecord } from './program.ts';
 import { endTurns, logWithin, newLineBudget } from './programLog.ts';
-import { discardLeftInput, noteInputRead, noteLeftInput, type Programs } from './programs.ts';
+import {
+  cancelStarts,
+  discardLeftInput,
+  noteInputRead,
+  noteLeftInput,
+  type Programs,
+  startWaiting,
+} from './programs.ts';
 import { type Audience, hearAll, listen, stopListening } from './reader.ts';
 
 /** A connection and its program, once that is started. */
@@ -36,7 +38,6 @@ interface Session {
 export function newProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, false);
   const { hearing, pipes } = programs;
-  const toStart: Session[] = [];
   /** Those whose programs have not read what they were given. */
   const full = new Set<Session>();
   const refusals = newLineBudget();
@@ -54,21 +55,6 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     programs.running--;
     owner.descriptors.pipes -= pipesPerProgram;
     if (--running === 0) whenAllGone?.();
-  }
-
-  /** Starts those that wait, as many as a turn may and as pipes are ready for. */
-  function startWaiting(owner: Server): void {
-    for (let started = 0; started < programStartsPerTurn && toStart.length > 0; ) {
-      const [session] = toStart as [Session];
-      if (!session.isOver) {
-        const taken = takePipes(pipes, owner, toStart.length, () => scheduleTurn(owner));
-        if (taken === undefined) return;
-        start(session, taken);
-        started++;
-      } else gone(owner);
-      toStart.shift();
-    }
-    if (toStart.length > 0) scheduleTurn(owner);
   }
 
   function start(session: Session, taken: PipeSet): void {
@@ -173,7 +159,12 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       const session: Session = { connection, variables, audience: undefined, isOver: false };
       connection.data = session;
       pauseMessages(connection);
-      toStart.push(session);
+      programs.toStart.push({
+        entry,
+        isOver: () => session.isOver,
+        start: taken => start(session, taken),
+        cancel: () => gone(owner),
+      });
       scheduleTurn(owner);
     },
 
@@ -227,13 +218,13 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         full.delete(session);
         resumeMessages(session.connection);
       }
-      startWaiting(server);
+      startWaiting(programs, server);
       hearAll(hearing);
     },
 
     async stopped() {
       endTurns(hearing.errors);
-      if (server !== undefined) for (const _ of toStart.splice(0)) gone(server);
+      cancelStarts(programs, entry);
       if (running === 0) return;
       await new Promise<void>(resolve => {
         whenAllGone = resolve;
