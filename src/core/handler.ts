@@ -16,7 +16,7 @@ export interface Handler {
   /**
    * A whole message came. It is lent for this call: copy what is to be kept. If it carries more work than the connection
    * has a share of the turn for (`charge`), leave the rest to the next turn (`deferRest`). If no other is to
-   * come before something else has happened, hold the connection back (`hold.ts`).
+   * come before something else has happened, pause messages (`pauseMessages`).
    */
   message(connection: Connection, message: Message): void;
   /**

@@ -1,17 +1,25 @@
-/** The connection's life, as its handler sees it: opened, one message after the other, closed. */
+/**
+ * What messages mean: the session of a connection with its handler. The handler opens it, gets one message after the other,
+ * and learns when it is closed.
+ *
+ * A handler can stop in two ways. It can leave the rest of a long message to a later turn (`deferRest`), and it can pause
+ * messages until something else has happened (`pauseMessages`). While messages are paused, control frames ahead of the
+ * next message are still answered, and the server reads on until `maxPausedInput` bytes wait. After that the system's
+ * buffers fill up, and TCP makes the peer wait.
+ */
 
 import { noteClosed, noteEnding } from '../diagnostics/closeReason.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
-import type { Message } from '../protocol/websocket/message.ts';
-import type { Connection } from './connection.ts';
+import { type Message, messageBytes } from '../protocol/websocket/message.ts';
+import { type Connection, hasUnfinished } from './connection.ts';
 import type { Handler } from './handler.ts';
+import { scheduleFlush } from './outbox.ts';
 import { establish } from './places.ts';
 import type { Server } from './server.ts';
-import { resumeMessageWith } from './unfinished.ts';
 
-/** The handshake is done, `request` its head: from now on `handler` has the connection. */
+/** Opens the session, after the handshake. @param request the head of the handshake */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
   connection.handler = handler;
   connection.handlerName = handler.name;
@@ -26,12 +34,12 @@ export function openSession(connection: Connection, handler: Handler, request?: 
   if (connection.trustLevel === 3) establish(connection);
 }
 
-/** On a wire that does without handlers: the connection begins there, on the lowest level of trust that the wire has. */
+/** Opens a session without a handler, on a wire that processes its messages itself. */
 export function openRawSession(connection: Connection, trustLevel: number): void {
   const { server, socket } = connection;
   connection.trustLevel = trustLevel;
   connection.stageSince = server.now;
-  // It has no pings: the system finds out when its peer is gone.
+  // Such a wire has no pings: TCP has to find out that the peer is gone.
   socket.keepAlive(server.configuration.pingInterval);
   logOpened(connection);
 }
@@ -46,8 +54,8 @@ function logOpened(connection: Connection, request?: Head): void {
 }
 
 /**
- * A whole message came: what it means is for the connection's handler to say.
- * @returns whether it is done with it; if not, the connection is held back, and `resumeMessage` goes on
+ * Gives a message to the connection's handler.
+ * @returns whether the handler processed all of it; if not, `resumeMessage` goes on
  */
 export function processData(connection: Connection, message: Message): boolean {
   countMessage(connection);
@@ -55,9 +63,12 @@ export function processData(connection: Connection, message: Message): boolean {
   return connection.resumableMessage === undefined;
 }
 
-/** Goes on with the message that its handler has not finished, if there is one. @returns whether it is done with it */
-export function resumeMessage(connection: Connection): boolean {
-  return resumeMessageWith(connection, handle);
+/** Counts a message, which also shows that the connection is not idle. */
+export function countMessage(connection: Connection): void {
+  const { server } = connection;
+  connection.messagesIn++;
+  connection.messageAt = server.now;
+  server.counters.messagesIn++;
 }
 
 function handle(connection: Connection, message: Message): void {
@@ -70,15 +81,65 @@ function handle(connection: Connection, message: Message): void {
   }
 }
 
-/** A message came: the connection is not idle. */
-export function countMessage(connection: Connection): void {
-  const { server } = connection;
-  connection.messagesIn++;
-  connection.messageAt = server.now;
-  server.counters.messagesIn++;
+/** The rest of a message, while its handler has it again: its bytes are the connection's own. */
+let resumed: Message | undefined;
+
+/** The handler stops inside `message`: it gets the bytes from `at` on in the connection's next turn. */
+export function deferRest(connection: Connection, message: Message, at: number): void {
+  if (message === resumed) {
+    message.start = at;
+    connection.resumableMessage = message;
+  } else {
+    const bytes = messageBytes({ ...message, start: at });
+    connection.resumableMessage = { isText: message.isText, bytes, start: 0, end: bytes.length };
+  }
 }
 
-/** It is over, and the handler is told so, once. */
+/** Gives the handler the rest of its message, if there is one. @returns whether it has processed all of it */
+export function resumeMessage(connection: Connection): boolean {
+  if (connection.resumableMessage === undefined) return true;
+  resumed = connection.resumableMessage;
+  connection.resumableMessage = undefined;
+  try {
+    handle(connection, resumed);
+  } finally {
+    resumed = undefined;
+  }
+  return connection.resumableMessage === undefined;
+}
+
+/**
+ * Pauses the connection's messages, including those that have arrived already. Does nothing if the connection is closing:
+ * its messages are discarded.
+ * @param untilAnswered whether a close frame waits too, because the last message still has to be answered
+ */
+export function pauseMessages({ endpoint }: Connection, untilAnswered = false): void {
+  if (endpoint?.state !== 'OPEN') return;
+  endpoint.acceptsMessages = false;
+  endpoint.acceptsClose = !untilAnswered;
+}
+
+export function areMessagesPaused({ endpoint }: Connection): boolean {
+  return endpoint !== undefined && !endpoint.acceptsMessages;
+}
+
+/** Goes on with the connection's messages in its next turn. Does nothing if they are not paused. */
+export function resumeMessages(connection: Connection): void {
+  const { endpoint } = connection;
+  if (endpoint === undefined || endpoint.acceptsMessages) return;
+  endpoint.acceptsMessages = true;
+  endpoint.acceptsClose = true;
+  // The flush requeues throttled connections.
+  connection.isThrottled = true;
+  scheduleFlush(connection);
+}
+
+/** Whether input waits because messages are paused. Then the peer's FIN waits behind that input. */
+export function hasPausedInput(connection: Connection): boolean {
+  return areMessagesPaused(connection) && (connection.input !== undefined || hasUnfinished(connection));
+}
+
+/** Closes the session: the handler learns of it once. */
 export function closeSession(connection: Connection, code: number, reason: string): void {
   const { handler } = connection;
   connection.handler = undefined;
@@ -90,7 +151,7 @@ export function closeSession(connection: Connection, code: number, reason: strin
   }
 }
 
-/** All that came in this turn is processed. */
+/** All input of this turn has been processed. */
 export function endTurn({ handlers }: Server): void {
   for (const handler of handlers.values()) {
     try {
@@ -101,7 +162,7 @@ export function endTurn({ handlers }: Server): void {
   }
 }
 
-/** A handler's fault ends the connection that brought it out, and no other. The peer is not told of our insides. */
+/** An exception in a handler closes only the connection that caused it. The peer does not learn the details. */
 export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
   log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: stackOf(error) });
   noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);

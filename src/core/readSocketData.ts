@@ -1,6 +1,5 @@
 /**
- * The WebSocket wire. `readSocketData` shows the whole protocol on one screen: what can arrive, and what the server does
- * about it.
+ * The WebSocket wire. `readSocketData` shows the protocol on one screen: what can arrive, and what the server does about it.
  *
  *     bytes → nextEvent (protocol/websocket/endpoint.ts): header → unmask → fragments → message
  *           → readSocketData: pong, closing handshake, or processData
@@ -35,9 +34,14 @@ import {
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection } from './connection.ts';
 import { charge, mayInflate, startBudget } from './fairness.ts';
-import { areMessagesPaused, resumeMessages } from './hold.ts';
 import { dropConnection, endConnection } from './outbox.ts';
-import { closeSession, processData, resumeMessage } from './processData.ts';
+import {
+  areMessagesPaused,
+  closeSession,
+  processData,
+  resumeMessage,
+  resumeMessages,
+} from './processData.ts';
 import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
 import { sendControl } from './send.ts';
 import type { Wire } from './wire.ts';
@@ -91,7 +95,8 @@ export function readSocketData(
 
       case ProtocolEvent.Message: {
         const size = message.end - message.start;
-        goesOn = processData(connection, message) && charge(connection, size) && isOpen(connection);
+        const isProcessed = processData(connection, message);
+        goesOn = isProcessed && charge(connection, size) && connection.phase === 'open';
         releaseMessage();
         break;
       }
@@ -126,10 +131,6 @@ export function readSocketData(
   }
   commitFrames();
   return input.start;
-}
-
-function isOpen({ phase }: Connection): boolean {
-  return phase === 'open';
 }
 
 function notePong(connection: Connection): void {
@@ -186,7 +187,7 @@ export const websocket: Wire = {
     startClosing(endpoint);
     connection.endingAt = connection.server.now;
     startSending(connection);
-    // The answer may lie behind messages that nobody wants any more.
+    // The answer may arrive behind paused messages, which are discarded now.
     resumeMessages(connection);
   },
 
@@ -213,14 +214,14 @@ export const websocket: Wire = {
     const { now } = server;
     if (endpoint === undefined) return;
     if (endpoint.state === 'CLOSING') {
-      // The peer reads our close frame behind all that was queued before it.
+      // Our close frame may be queued behind much output: the deadline counts from the last progress.
       if (hasOutputStalled(connection, closeTimeout)) {
         noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
         giveUp(connection, 'the closing handshake was not answered');
       }
       return;
     }
-    // A long message that is still arriving is not silence.
+    // A connection on which a long message is arriving is not idle.
     if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
       connection.messageAt = now;
     if (isLevelOverdue(connection, handshakeTimeout)) {
@@ -234,11 +235,11 @@ export const websocket: Wire = {
     }
     if (areMessagesPaused(connection) && !connection.isReading) probe(connection);
     if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
-      // Any byte counts as life, not the pong alone.
+      // Any byte received is a sign of life, not only the pong.
       connection.pingedAt = 0;
     } else if (connection.pingedAt > 0) {
       if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
-      // That whom we hold back is not heard is our doing.
+      // If we paused reading from this peer, or our output is still leaving, its silence proves nothing.
       if (areMessagesPaused(connection) || connection.socket.unsent() < connection.unsentAtPing) {
         connection.heardAt = now;
       } else {
@@ -254,8 +255,8 @@ export const websocket: Wire = {
 };
 
 /**
- * While a connection's input is paused for its handler, the system does not report that the peer is gone: only a write finds
- * out. An unsolicited pong gets no answer (RFC 6455 §5.5.3), so it does not add to the input.
+ * While we do not read from a connection, the system does not report that the peer is gone. Only a write finds out. A peer does
+ * not answer an unsolicited pong (RFC 6455 §5.5.3), so this one adds nothing to the input that waits.
  */
 function probe(connection: Connection): void {
   const { heardAt, probedAt, queue, server, socket } = connection;
@@ -264,12 +265,12 @@ function probe(connection: Connection): void {
   sendControl(connection, Opcode.Pong, noPayload);
 }
 
-/** A level of trust is to be left within the time that the handshake has. */
+/** Whether the connection has been at a trust level below 3 for too long. */
 export function isLevelOverdue({ trustLevel, stageSince, server }: Connection, timeout: number): boolean {
   return trustLevel < 3 && timeout > 0 && server.now - stageSince >= timeout;
 }
 
-/** The peer does not answer: nobody is there to be told. */
+/** The peer does not answer: drops the connection without a close frame. */
 function giveUp(connection: Connection, why: string): void {
   websocket.onEnd(connection, why);
   dropConnection(connection);

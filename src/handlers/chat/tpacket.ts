@@ -1,6 +1,6 @@
 import { charge } from '../../core/fairness.ts';
 import type { Handler } from '../../core/handler.ts';
-import { deferRest } from '../../core/unfinished.ts';
+import { deferRest } from '../../core/processData.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import { leaveChat, settleChanges } from './chat.ts';

@@ -1,6 +1,6 @@
 /** Who asked for what is sent, and who is merely told. */
 import type { Connection } from '../../core/connection.ts';
-import { areMessagesPaused } from '../../core/hold.ts';
+import { areMessagesPaused } from '../../core/processData.ts';
 import { sendMessage, sendPush } from '../../core/send.ts';
 
 /** Whose message is being handled. */

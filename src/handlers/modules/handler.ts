@@ -1,8 +1,7 @@
 /** What the rest of the server knows of a module: a handler like any other, which calls the version in charge. */
 import type { Connection } from '../../core/connection.ts';
 import type { Handler } from '../../core/handler.ts';
-import { pauseMessages, resumeMessages } from '../../core/hold.ts';
-import { handlerThrew } from '../../core/processData.ts';
+import { handlerThrew, pauseMessages, resumeMessages } from '../../core/processData.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';

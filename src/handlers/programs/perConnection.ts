@@ -2,9 +2,9 @@
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
 import type { Handler } from '../../core/handler.ts';
-import { pauseMessages, resumeMessages } from '../../core/hold.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { scheduleTurn } from '../../core/poll.ts';
+import { pauseMessages, resumeMessages } from '../../core/processData.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';

@@ -1,10 +1,9 @@
 /** `--exec-shared`: one process for all connections, started with the server, and again whenever it ended. */
 import type { Connection } from '../../core/connection.ts';
 import type { Handler } from '../../core/handler.ts';
-import { pauseMessages, resumeMessages } from '../../core/hold.ts';
+import { deferRest, pauseMessages, resumeMessages } from '../../core/processData.ts';
 import { sendToAll } from '../../core/send.ts';
 import type { Server } from '../../core/server.ts';
-import { deferRest } from '../../core/unfinished.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Handler } from '../../src/core/handler.ts';
-import { areMessagesPaused, hasPausedInput, pauseMessages, resumeMessages } from '../../src/core/hold.ts';
+import {
+  areMessagesPaused,
+  hasPausedInput,
+  pauseMessages,
+  resumeMessages,
+} from '../../src/core/processData.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { messageText } from '../../src/protocol/websocket/message.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
