@@ -1,4 +1,4 @@
-/** How handlers speak to connections: frames are written into the outgoing arena and queued; the turn's end sends them. */
+/** Sending: frames are written into the output arena and queued. The flush at the end of the turn writes them to the sockets. */
 
 import { noteRule } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
@@ -11,9 +11,10 @@ import {
   deflateLarge,
   deflateMessage,
   newDeflateState,
-  noteDeflated,
+  updateWindow,
 } from '../protocol/websocket/deflate.ts';
 import { frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
 import { type ArenaUse, type Chunk, reserve } from './arena.ts';
 import type { Connection } from './connection.ts';
 import { updateHeld } from './memory.ts';
@@ -24,10 +25,10 @@ import type { Server } from './server.ts';
 const FIN = 0x80;
 const RSV1 = 0x40;
 
-/** Shorter messages are not compressed: it costs more time than it saves bytes. ws has the same threshold. */
+/** Compressing a shorter message takes more time than the bytes are worth. ws has the same threshold. */
 const compressFrom = 1024;
 
-/** @returns the payload, compressed; undefined for a message that is too small, or takes too long to compress */
+/** @returns the compressed payload; `undefined` if the message is too small, or takes too long to compress */
 function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer | undefined {
   if (end - start < compressFrom) return undefined;
   if (end - start <= maxAlwaysCompressed) return deflateMessage(deflater, bytes, start, end);
@@ -35,13 +36,13 @@ function compress(deflater: Deflater, bytes: Uint8Array, start: number, end: num
   return deflateLarge(deflater, bytes, start, end, maxCompressedOutput);
 }
 
-/** Writes one frame into the arena. @returns the chunk; the frame is the `size` bytes before `chunk.used` */
+/** Writes one frame into the arena. @returns the chunk, in which the frame ends at `chunk.used` */
 function writeFrame(arena: ArenaUse, first: number, bytes: Uint8Array, start: number, end: number): Chunk {
   const length = end - start;
   const chunk = reserve(arena, frameHeaderSize(length) + length);
   const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
-  // Within the turn's memory bytes are moved without making a view of them.
-  if (bytes === chunk.bytes) chunk.bytes.copyWithin(at, start, end);
+  // Inside the arena, bytes are copied without a view of them, which would cost more than the copy.
+  if (bytes === ioArena && chunk.bytes === ioArena) copyInArena(at, start, end);
   else chunk.bytes.set(bytes.subarray(start, end), at);
   chunk.used = at + length;
   return chunk;
@@ -59,7 +60,7 @@ function queueFrame(
   queueRange(connection, chunk, chunk.used - size, chunk.used);
 }
 
-/** Sends one message: the bytes `[start, end)`, which are copied, framed where the wire has frames. A text's must be UTF-8. */
+/** Sends one message, in a frame if the wire has frames. The bytes are copied; those of a text must be UTF-8. */
 export function sendMessage(
   connection: Connection,
   isText: boolean,
@@ -82,7 +83,7 @@ export function sendMessage(
   else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
 }
 
-/** The same for what was not asked for: whoever is too far behind is closed instead, as in what is sent to all. */
+/** Like `sendMessage`, for unsolicited messages: a peer over `--max-buffered` is closed instead, as in a fan-out. */
 export function sendPush(
   connection: Connection,
   isText: boolean,
@@ -98,13 +99,12 @@ function isOpen({ endpoint, phase }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
 }
 
-/** Sends bytes as they are, which are copied: what a wire itself has to say, beside all messages. */
+/** Sends bytes without a frame: an HTTP response, for example. They are copied. */
 export function sendBytes(connection: Connection, bytes: Uint8Array): void {
   const { chunk, start, end } = writeBytes(connection.server.arena, bytes, 0, bytes.length);
   queueRange(connection, chunk, start, end);
 }
 
-/** Bytes as they are, for wires that have no frames. */
 function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: number): Range {
   const chunk = reserve(arena, end - start);
   const at = chunk.used;
@@ -113,15 +113,15 @@ function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: numb
   return { chunk, start: at, end: chunk.used };
 }
 
-/** Sends a control frame: `[start, end)`, at most 125 bytes, are copied. */
+/** Sends a control frame. Its payload of at most 125 bytes is copied. */
 export function sendControl(connection: Connection, opcode: number, { bytes, start, end }: ByteRange): void {
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 
 /**
- * Sends one message to many connections. It is serialised once, and compressed once for those that want it so: without
- * reference to what each of them got before, though some could have that.
- * @param members of one kind, framed or not; a list that is replaced, not changed, when someone comes or leaves
+ * Sends one message to many connections. The frame is written once, and compressed once for each window size, without
+ * reference to earlier messages, which differ from recipient to recipient.
+ * @param members all with frames, or all without; the list is replaced, never changed, when someone joins or leaves
  */
 export function sendToAll(
   members: readonly Connection[],
@@ -161,7 +161,7 @@ export function sendToAll(
       }
       range = deflated[windowBits];
       if (range !== undefined) {
-        noteDeflated(deflater, bytes, start, end);
+        updateWindow(deflater, bytes, start, end);
         updateHeld(member);
       }
     }
@@ -171,11 +171,11 @@ export function sendToAll(
   }
 }
 
-/** Whether a connection gets what is sent to all: not if it is closing, nor if it is so far behind that it has to go. */
+/** @returns whether a connection takes part in a fan-out. One that is closing does not; a slow consumer is closed after it. */
 function admitToFanout(member: Connection): boolean {
   if (!isOpen(member) || member.isSlowConsumer) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
-  // Not now: its leaving may be told to those who are being told something else.
+  // Close it later: closing may start another broadcast while this one iterates.
   member.isSlowConsumer = true;
   member.server.slowConsumers.push(member);
   scheduleFlush(member);
@@ -187,20 +187,20 @@ function frameRange(arena: ArenaUse, first: number, bytes: Uint8Array, start: nu
   return { chunk, start: chunk.used - frameHeaderSize(end - start) - (end - start), end: chunk.used };
 }
 
-/** Everything is queued when this returns, and whoever is too far behind for it has been closed. */
+/** Queues all pending broadcasts and closes slow consumers. */
 export function finishFanouts(server: Server): void {
   flushFanout(server);
   const { slowConsumers } = server;
   for (let member = slowConsumers.pop(); member !== undefined; member = slowConsumers.pop()) {
     closeSlowConsumer(member);
-    // That may have been told to others, some of whom are too far behind for it.
+    // The close may have started another broadcast, which may find more slow consumers.
     flushFanout(server);
   }
 }
 
 /**
- * The peer reads too slowly for what is said to it. What waits for it is dropped, so that memory is free at once: only
- * the frame that the system has begun to send is finished, and then the reason is given.
+ * Closes a peer that reads too slowly. Its queue is dropped, which frees the memory at once. The frame that the system has
+ * begun to send is finished; the close frame follows it.
  */
 function closeSlowConsumer(connection: Connection): void {
   if (!isOpen(connection)) return;

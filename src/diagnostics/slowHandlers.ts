@@ -1,22 +1,23 @@
 /**
- * Who took how long. The clock is read around the calls of handlers that are not ours alone, once for all messages that a
- * connection has in a turn; who it was is only said of a turn that took too long.
+ * Finds slow handlers. The clock is read before and after the calls of a user's handler, once for all messages that a
+ * connection has in a turn. If a turn takes too long, the log names the handler that took longest.
  */
 import { log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 
-/** Whose work is being timed; empty: nobody's. */
+/** The name of the handler that is being timed; empty if none is. */
 let running = '';
 let runningId: number | undefined;
 let since = 0;
 
-/** The longest of this turn, and all of them. */
+/** The longest time of this turn, and the sum of all. */
 const longest = { who: '', id: undefined as number | undefined, took: 0 };
 let total = 0;
 
 /**
- * `who` begins to work, for the connection `id`, if it is for one.
- * @returns false where something is timed already, of which this is a part
+ * The handler `who` starts.
+ * @param id the connection that it works for, if any
+ * @returns false if a handler is being timed already: this call is part of its work
  */
 export function startTiming(who: string, id?: number): boolean {
   if (running !== '') return false;
@@ -26,7 +27,7 @@ export function startTiming(who: string, id?: number): boolean {
   return true;
 }
 
-/** The work is done: at the latest, when the connection's input is worked through. */
+/** The handler has returned, or the connection's input has been processed. */
 export function stopTiming(): void {
   if (running === '') return;
   const took = performance.now() - since;
@@ -40,10 +41,10 @@ export function stopTiming(): void {
 }
 
 /**
- * The turn is over, or whatever else was timed: if it took too long, and that was for the most part theirs, it is logged
- * who took longest.
- * @param begun when, by the server's clock
- * @param bound milliseconds; 0: nothing is too long
+ * Ends a turn, or other work in which handlers were timed. If it took too long, and handlers took at least half of that
+ * time, the slowest is logged.
+ * @param begun the start, by the server's clock
+ * @param bound milliseconds; 0 for no limit
  */
 export function reportSlow(begun: number, bound: number): void {
   if (total === 0) return;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import wabt from 'wabt';
-import { advanceKey, ioArena, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
+import { advanceKey, copyInArena, ioArena, unmask, unmaskPlain } from '../../src/protocol/websocket/mask.ts';
 
 const source = new URL('../../../src/protocol/websocket/', import.meta.url);
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
@@ -123,4 +123,22 @@ test('the WebAssembly in mask.ts is what unmask.wat compiles to', async () => {
   const literal = /const wasmModule = \[([^\]]*)\]/.exec(code)![1]!;
   const embedded = Buffer.from(literal.replace(/[^A-Za-z\d+/=]/g, ''), 'base64');
   assert.deepEqual(embedded, compiled);
+});
+
+test('bytes are copied inside the arena, whatever their length and place', () => {
+  for (const length of [0, 1, 3, 4, 5, 31, 32, 64, 65, 1000]) {
+    for (const [from, to] of [
+      [0, 5000],
+      [5001, 3],
+      [ioArena.length - length, 7],
+      [7, ioArena.length - length],
+    ] as const) {
+      ioArena.fill(0xee);
+      const bytes = Buffer.from(Array.from({ length }, (_, i) => i * 7));
+      bytes.copy(ioArena, from);
+      copyInArena(to, from, from + length);
+      assert.deepEqual(ioArena.subarray(to, to + length), bytes);
+      if (to + length < ioArena.length) assert.equal(ioArena[to + length], 0xee);
+    }
+  }
 });

@@ -1,11 +1,10 @@
 /**
- * permessage-deflate, RFC 7692: a message's payload as raw DEFLATE, less the four bytes every flush ends in.
+ * permessage-deflate, RFC 7692: a message's payload as raw DEFLATE data, without the four bytes at the end of every flush.
  *
- * A small message is one call into zlib. A large one is inflated in slices, a call each, so that the owner of the
- * connection can do something else in between. Context takeover (§7.1.1) means no more than that a message may refer back
- * to the bytes of those before it: so what is kept between messages is those bytes, at most a window of them, and given to
- * zlib as a preset dictionary. A connection that has said nothing keeps nothing, and zlib's own state (48 KiB to inflate, a
- * quarter of a megabyte to deflate) exists only while a message is in progress.
+ * A small message takes one call into zlib. A large one is inflated in slices, one call each, so that other connections can
+ * be served in between. With context takeover (§7.1.1), a message may refer back to the bytes of earlier ones. So the last
+ * window of those bytes is all that a connection keeps between messages; zlib gets it as a preset dictionary. zlib's own
+ * state (48 KiB to inflate, a quarter of a megabyte to deflate) exists only while a message is in progress.
  */
 import { kMaxLength } from 'node:buffer';
 import {
@@ -23,15 +22,15 @@ import { CloseCode, ProtocolError } from '../codes.ts';
 import { inflateSlice, maxDeflateStreams } from '../limits.ts';
 import { workUnits } from '../workUnits.ts';
 
-/** One direction's state, for what we receive. */
+/** The state of the receiving direction. */
 export interface Inflater {
-  /** What the peer's next message may refer back to: empty without context takeover. */
+  /** The bytes that the peer's next message may refer back to. Empty without context takeover. */
   window: Buffer;
   readonly keepsContext: boolean;
   readonly windowBits: number;
 }
 
-/** One direction's state, for what we send. */
+/** The state of the sending direction. */
 export interface Deflater {
   window: Buffer;
   readonly keepsContext: boolean;
@@ -45,33 +44,33 @@ export function newDeflateState(keepsContext: boolean, windowBits: number): Infl
   return { window: noWindow, keepsContext, windowBits };
 }
 
-/** RFC 7692 §7.2.1: what every flush ends in is removed from what is sent. */
+/** RFC 7692 §7.2.1: the four bytes at the end of a flush are not sent. */
 const flushEnd = 4;
 
 /**
- * RFC 7692 §7.2.2: appended to what is received, before it is inflated: what the sender removed, and then an empty last
- * block, by whose absence zlib can tell that a message was cut short.
+ * RFC 7692 §7.2.2: a received message is inflated with the four bytes that the sender removed. The empty last block behind
+ * them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
  */
 const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
 
-/** The room that a buffer given to `beginInflation` has behind the message. */
+/** The free bytes behind the message that `beginInflation` needs. */
 export const inflateRoom = inflateEnd.length;
 
-/** zlib writes its output in chunks, which are larger for larger messages, so that a message has few of them. */
+/** The size of zlib's output chunks: large for large messages, so that each has few. */
 function chunkSize(expected: number): number {
   return Math.min(Math.max(1024, expected), 256 * 1024);
 }
 
-/** A message on its way through zlib. */
+/** A message that is being inflated. */
 export interface Inflation {
   readonly inflater: Inflater;
-  /** The message, `compressed[0, length)`, and behind it `inflateEnd`. */
+  /** `compressed[0, length)` is the message; `inflateEnd` follows. */
   readonly compressed: Buffer;
   readonly length: number;
   readonly maxLength: number;
-  /** How much of both zlib has taken. */
+  /** The number of bytes that zlib has read. */
   at: number;
-  /** A last block (BFINAL) inside the message ends a stream: which one this is, and zlib's state of it. */
+  /** A final block (BFINAL) inside the message ends a stream: the number of this one, and its zlib state. */
   streams: number;
   stream: SlicedStream | undefined;
   /** The inflated bytes: the first `size` of this buffer. */
@@ -79,10 +78,7 @@ export interface Inflation {
   size: number;
 }
 
-/**
- * Begins to inflate the first `length` bytes of `compressed`, which has `inflateRoom` more. The buffer is lent until the
- * last byte came out.
- */
+/** Begins to inflate the first `length` bytes of `compressed`, which has `inflateRoom` more and is in use until the end. */
 export function beginInflation(
   inflater: Inflater,
   compressed: Buffer,
@@ -95,12 +91,12 @@ export function beginInflation(
 }
 
 /**
- * Goes on with a message, for one call into zlib: for about `inflateSlice` bytes, in or out.
- * @returns whether it is whole: then `output[0, size)` are the caller's
- * @throws ProtocolError 1009 as soon as more than `maxLength` bytes have come out, 1007 for what is no DEFLATE data
+ * Inflates one slice: one call into zlib, of about `inflateSlice` bytes of input or output.
+ * @returns whether the message is complete: `output[0, size)`
+ * @throws ProtocolError 1009 as soon as the output exceeds `maxLength`, 1007 for data that is not DEFLATE
  */
 export function inflateSome(inflation: Inflation): boolean {
-  // §7.2.3.6 makes an empty message one byte; some senders make it none, which can mean nothing else.
+  // §7.2.3.6: an empty message is one byte. Some senders send none, which is not ambiguous.
   if (inflation.length === 0) return true;
   const { at, size } = inflation;
   try {
@@ -114,19 +110,19 @@ export function inflateSome(inflation: Inflation): boolean {
     endInflation(inflation);
     throw error;
   } finally {
-    // After an error nothing is left to count.
+    // An error has reset `size`.
     chargeZlib(Math.max(0, (inflation.at - at) >> 5) + Math.max(0, (inflation.size - size) >> 6));
   }
 }
 
-/** Next to zlib all else is fast: a call takes as long as so many messages. Bytes cost as measured with text. */
+/** A call into zlib takes as long as this many messages. The cost of a byte was measured with text. */
 const zlibCall = 128;
 
 function chargeZlib(units: number): void {
   workUnits.spent += zlibCall + units;
 }
 
-/** One call into zlib. @returns whether it came to the end of a stream */
+/** Makes one call into zlib. @returns whether the stream is over */
 function isStreamOver(inflation: Inflation): boolean {
   if (inflation.stream === undefined) {
     if (inflation.streams++ === maxDeflateStreams) throw notDeflate();
@@ -137,10 +133,10 @@ function isStreamOver(inflation: Inflation): boolean {
   if (inflation.output.length === size) makeRoom(inflation);
   const { output } = inflation;
   const total = length + inflateEnd.length;
-  // A block of a dozen bytes can be as much work as a hundred times as many: of input, fewer bytes.
+  // A dozen bytes of input can cause as much work as a hundred times as many bytes of output: so a slice takes less input.
   const input = Math.min(total - at, inflateSlice / 4);
   const room = Math.min(output.length - size, inflateSlice);
-  // With Z_FINISH it is an error that the input ends before the stream.
+  // With Z_FINISH, zlib reports an error if the input ends before the stream.
   const isLast = at + input === total;
   const flush = isLast ? constants.Z_FINISH : constants.Z_NO_FLUSH;
   stream.handle.writeSync(flush, compressed, at, input, output, size, room);
@@ -153,7 +149,7 @@ function isStreamOver(inflation: Inflation): boolean {
   return roomLeft > 0 && (inputLeft > 0 || isLast);
 }
 
-/** The same where there are no slices: the rest of the stream, whatever time it takes. */
+/** Inflates the rest of the stream at once, on a Node that cannot inflate in slices. */
 function inflateWhole(inflation: Inflation): true {
   const { compressed, length, maxLength, at, size, output } = inflation;
   const window = windowAfter(inflation);
@@ -161,7 +157,7 @@ function inflateWhole(inflation: Inflation): true {
     const { buffer, engine } = inflateRawSync(compressed.subarray(at, length + inflateEnd.length), {
       ...inflateOptions(window),
       chunkSize: chunkSize(4 * length),
-      // zlib takes no bound of 0.
+      // zlib does not take a limit of 0.
       maxOutputLength: Math.min(Math.max(1, maxLength - size), kMaxLength),
       info: true,
     }) as unknown as { buffer: Buffer; engine: { bytesWritten: number } };
@@ -177,30 +173,30 @@ function inflateWhole(inflation: Inflation): true {
   return true;
 }
 
-/** A stream is over. @returns whether that is the end of the message, or another one follows, which may refer back to it */
+/** Closes a stream that is over. @returns whether the message is over, too: another stream may follow and refer back to this one */
 function isMessageOver(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
-  // RFC 7692 §7.2.3.4: a sender adds an empty block after a final one, so the message has a tail to remove. A sender that
-  // finishes the stream instead (zlib's Z_FINISH) adds nothing: the message is whole.
+  // RFC 7692 §7.2.3.4: after a final block, a sender adds an empty one, so that there are four bytes to remove. A sender
+  // that finishes the stream instead (Z_FINISH) adds nothing, and its message is complete as well.
   return at === length || at === length + inflateEnd.length;
 }
 
-/** Doubles; to one byte more than what is allowed, as that byte is how too much is noticed. */
+/** Doubles the output buffer, up to one byte more than the limit: a message that fills that byte is too large. */
 function makeRoom(inflation: Inflation): void {
   const { output, size, length, maxLength } = inflation;
   const wanted = Math.max(2 * output.length, chunkSize(Math.min(4 * length, inflateSlice)));
   inflation.output = enlarge(output, size, Math.min(wanted, maxLength + 1, kMaxLength));
 }
 
-/** Starts over, later: until then it takes no memory but the compressed message. */
+/** Discards the output. The message takes only its compressed size until it is inflated from the start again. */
 export function rewindInflation(inflation: Inflation): void {
   endInflation(inflation);
   inflation.at = 0;
   inflation.streams = 0;
 }
 
-/** Nobody wants the message any more: zlib's state is free at once. */
+/** Frees zlib's state and the output. */
 export function endInflation(inflation: Inflation): void {
   closeStream(inflation);
   giveBuffer(inflation.output);
@@ -208,24 +204,23 @@ export function endInflation(inflation: Inflation): void {
   inflation.size = 0;
 }
 
-/** The message was delivered, or is not wanted any more: its buffers serve others. */
+/** Discards the message and frees all of its memory. */
 export function dropInflation(inflation: Inflation): void {
   endInflation(inflation);
   giveBuffer(inflation.compressed);
 }
 
-/** How much memory it takes, zlib's state included. */
+/** The memory that the message takes, including zlib's state. */
 export function inflationSize({ compressed, output, stream }: Inflation): number {
   return compressed.length + output.length + (stream === undefined ? 0 : inflateState);
 }
 
-/** zlib's documentation: 32 KiB for the window, about 7 KiB, and what Node adds. */
+/** zlib needs 32 KiB for the window and about 7 KiB; Node adds the rest. */
 const inflateState = 48 * 1024;
 
 /**
- * What a zlib stream of Node's is made of. Its documented calls either work in the thread pool or take a whole stream at
- * once; the call below both takes a slice. It is not documented, but the same since Node 9, and much used for this purpose
- * (by pngjs).
+ * The inside of Node's zlib streams. The documented functions either run in the thread pool or take a whole stream at once;
+ * `writeSync` does neither. It is not documented, but it has not changed since Node 9, and pngjs relies on it, too.
  */
 interface SlicedStream {
   readonly handle: {
@@ -240,9 +235,9 @@ interface SlicedStream {
     ): void;
     close(): void;
   };
-  /** What the last call left over: room in the output, bytes of the input. */
+  /** After a call: the room left in the output, and the bytes left of the input. */
   readonly left: Uint32Array;
-  /** Destroyed, and the handle closed, by an error. */
+  /** An error destroys the stream and closes the handle. */
   readonly state: { readonly destroyed: boolean };
 }
 
@@ -250,11 +245,11 @@ function openStream(window: Buffer): SlicedStream {
   return inSlices(createInflateRaw({ ...inflateOptions(window), chunkSize: unusedOutput }));
 }
 
-/** Node gives each stream a buffer for its output, which is not used here: the smallest it takes. */
+/** Node gives each stream an output buffer of its own, which nobody uses: the smallest that it accepts. */
 const unusedOutput = constants.Z_MIN_CHUNK;
 
 function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
-  // The error is noticed by `destroyed`.
+  // Errors are found by `destroyed`.
   state.on('error', ignore);
   const { _handle: handle, _writeState: left } = state as unknown as {
     _handle: SlicedStream['handle'];
@@ -265,7 +260,7 @@ function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
 
 function ignore(): void {}
 
-/** What a peer may not use it cannot refer to: the whole window serves for any that was negotiated. */
+/** The largest window serves for every negotiated one: `window` never has more bytes than was negotiated. */
 function inflateOptions(window: Buffer): ZlibOptions {
   return window.length > 0 ? { windowBits: 15, dictionary: window } : { windowBits: 15 };
 }
@@ -276,7 +271,7 @@ function closeStream(inflation: Inflation): void {
   if (stream !== undefined && !stream.state.destroyed) stream.handle.close();
 }
 
-/** Whether this Node can inflate in slices: an empty last block is taken whole, and leaves all the room. */
+/** Whether this Node can inflate in slices. Tried with an empty final block, which is read and produces nothing. */
 export const slices = { areThere: canInflateInSlices() };
 
 function canInflateInSlices(): boolean {
@@ -298,32 +293,32 @@ function notDeflate(): ProtocolError {
   return new ProtocolError(CloseCode.InvalidPayload, 'a compressed message that is not valid DEFLATE data');
 }
 
-/** @returns the payload of a compressed message (RSV1 set), the caller's */
+/** @returns the payload of the compressed message, whose frame has RSV1 set */
 export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer {
   const payload = bytes.subarray(start, end);
   const deflated = deflateRawSync(payload, {
-    // What is large is compressed the fast way: it holds the others up.
+    // A large message delays all others: it is compressed at the fastest level.
     ...deflateOptions(deflater, payload.length > 64 * 1024 ? 1 : 3),
     finishFlush: constants.Z_SYNC_FLUSH,
     chunkSize: chunkSize(payload.length),
   });
   chargeZlib(payload.length >>> 3);
-  noteDeflated(deflater, bytes, start, end);
+  updateWindow(deflater, bytes, start, end);
   return deflated.subarray(0, deflated.length - flushEnd);
 }
 
 function deflateOptions({ window, windowBits }: Deflater, level: number): ZlibOptions {
-  // zlib makes no raw stream with a window of 2^8; with 2^9 it refers back 250 bytes at most (it keeps 262 ahead), so
-  // what it writes is right for a window of 256, too.
+  // zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250 bytes (it keeps 262 ahead), so its
+  // output is valid for a window of 256, too.
   const options = { windowBits: Math.max(9, windowBits), level };
   return window.length > 0 ? { ...options, dictionary: window } : options;
 }
 
 /**
- * The same for a large message. How long that takes depends on the data, by a factor of fifty: what compresses well is
- * fast, and the size of the output is what takes time.
- * @param most bytes that may come out
- * @returns undefined if more would, or if this Node has no slices: then it is as if it had not been tried
+ * Compresses a large message, in slices. The time depends on the data by a factor of fifty: it grows with the size of the
+ * output, so data that compresses well is fast.
+ * @param most limit on the output
+ * @returns `undefined` if the output would exceed that, or if this Node has no slices; the window is unchanged then
  */
 export function deflateLarge(
   deflater: Deflater,
@@ -359,25 +354,25 @@ export function deflateLarge(
     if (!state.destroyed) handle.close();
     chargeZlib(((at - start) >>> 8) + ((pieces.length * deflateSlice + size) >>> 3));
   }
-  noteDeflated(deflater, bytes, start, end);
+  updateWindow(deflater, bytes, start, end);
   const deflated = Buffer.concat([...pieces, piece.subarray(0, size)]);
   return deflated.subarray(0, deflated.length - flushEnd);
 }
 
-/** Bytes, in or out. */
+/** Bytes of input or output. */
 const deflateSlice = 64 * 1024;
 
-/** A message was sent compressed, by this deflater or for many at once: the next one may refer back to it. */
-export function noteDeflated(deflater: Deflater, bytes: Uint8Array, start: number, end: number): void {
+/** Updates the window after a message was sent compressed, by this deflater or in a fan-out. */
+export function updateWindow(deflater: Deflater, bytes: Uint8Array, start: number, end: number): void {
   if (deflater.keepsContext) deflater.window = windowWith(deflater, bytes.subarray(start, end));
 }
 
-/** What may be referred to behind what has come out so far. */
+/** The window behind the output so far. */
 function windowAfter({ inflater, output, size }: Inflation): Buffer {
   return size === 0 ? inflater.window : windowWith(inflater, output.subarray(0, size));
 }
 
-/** The end of everything that went by: `2^windowBits` bytes are all that can be referred to. */
+/** The last `2^windowBits` bytes: nothing can refer back further. */
 function windowWith({ window, windowBits }: Inflater | Deflater, bytes: Uint8Array): Buffer {
   const size = 2 ** windowBits;
   if (bytes.length >= size) return Buffer.from(bytes.subarray(bytes.length - size));

@@ -86,7 +86,11 @@ export function readFrameHeader(
   header.rsv1 = (first & 0x40) !== 0;
   header.opcode = opcode;
   header.length = length;
-  header.key = maskBytes === 0 ? 0 : readKey(bytes, start + size);
+  header.key = 0;
+  if (role === 'server') {
+    const at = start + size;
+    header.key = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+  }
   return size + maskBytes;
 }
 
@@ -112,10 +116,6 @@ function readLength64(bytes: Uint8Array, at: number): number {
   for (let i = 0; i < 8; i++) length = length * 256 + bytes[at + i]!;
   if (length < 65_536) fail('the payload length is not encoded in the fewest bytes');
   return length;
-}
-
-function readKey(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 }
 
 /** The size of the header of an unmasked frame with `length` bytes of payload. */

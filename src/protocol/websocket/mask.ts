@@ -2,12 +2,12 @@
  * Masking, RFC 6455 §5.3: octet i of the payload is XORed with octet i modulo 4 of the masking key. The same operation
  * masks and unmasks.
  *
- * It touches every byte a client sends, so it is done sixteen bytes at a time by some 200 bytes of WebAssembly
- * (`unmask.wat` beside this file is their source) for whatever lies in `ioArena`, the one block that WebAssembly can
- * reach; that is where the loop reads into. Bytes elsewhere are done in plain JavaScript, with the same result.
+ * Every byte that a client sends is unmasked, so 200 bytes of WebAssembly (source: `unmask.wat`) unmask sixteen bytes at a
+ * time. WebAssembly reaches only its own memory, the I/O arena, so the loop reads into that. Bytes elsewhere are unmasked
+ * in plain JavaScript, with the same result.
  */
 
-/** 64 KiB pages of `ioArena`: 4 MiB, of which the untouched part costs nothing. */
+/** 64 KiB pages of the I/O arena: 4 MiB. Pages that are never touched cost nothing. */
 const pages = 64;
 
 const wasmModule = [
@@ -16,7 +16,7 @@ const wasmModule = [
   'BjoAACAHIAZyIQcgAkEIeCECIABBAWohAAwACwsgBf1kIAdBgAFxcgs=',
 ].join('');
 
-// Node has it; the types of Node 20 leave it to the browser's.
+// The types of Node 20 lack it.
 declare const WebAssembly: {
   Memory: new (size: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
   Module: new (bytes: Uint8Array) => object;
@@ -25,7 +25,7 @@ declare const WebAssembly: {
 
 type Unmask = (start: number, end: number, key: number) => number;
 
-/** A Node that was told to do without WebAssembly (--jitless) gets a plain block, and the plain loop. */
+/** Without WebAssembly (`node --jitless`), the arena is a plain buffer, and unmasking takes the plain loop. */
 function loadWasm(): { memory: Buffer; unmaskWide: Unmask | undefined } {
   try {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
@@ -39,33 +39,50 @@ function loadWasm(): { memory: Buffer; unmaskWide: Unmask | undefined } {
 
 const { memory, unmaskWide } = loadWasm();
 
-/** The block of memory in which `unmask` is fastest. It is never resized or freed. */
+/** The I/O arena: the memory in which `unmask` is fastest. It is never resized or freed. */
 export const ioArena: Buffer = memory;
+
+const arenaView = new DataView(memory.buffer, memory.byteOffset, memory.length);
+
+/** `copyWithin` costs more than copying so few bytes in words. */
+const shortCopy = 64;
+
+/** Copies the arena's bytes `[start, end)` to `at`. The two ranges do not overlap. */
+export function copyInArena(at: number, start: number, end: number): void {
+  const length = end - start;
+  if (length > shortCopy) {
+    ioArena.copyWithin(at, start, end);
+    return;
+  }
+  const words = length & ~3;
+  for (let i = 0; i < words; i += 4) arenaView.setInt32(at + i, arenaView.getInt32(start + i, true), true);
+  for (let i = words; i < length; i++) ioArena[at + i] = ioArena[start + i]!;
+}
 
 /**
  * XORs `bytes[start, end)` in place.
- * @param key the masking key as a little-endian 32-bit integer, its first octet meant for `bytes[start]`
- * @returns 0 when every byte of the result is ASCII (below 0x80), so that text needs no further check
+ * @param key the masking key as a little-endian 32-bit integer; its first octet is for `bytes[start]`
+ * @returns 0 if every byte of the result is ASCII (below 0x80): such text needs no UTF-8 check
  */
 export function unmask(bytes: Uint8Array, start: number, end: number, key: number): number {
   if (bytes === ioArena && unmaskWide !== undefined) return unmaskWide(start, end, key);
   return unmaskPlain(bytes, start, end, key);
 }
 
-/** What `unmask` does, in plain JavaScript. */
+/** `unmask` in plain JavaScript. */
 export function unmaskPlain(bytes: Uint8Array, start: number, end: number, key: number): number {
   let seen = 0;
-  let turning = key;
+  let rotatingKey = key;
   for (let at = start; at < end; at++) {
-    const byte = bytes[at]! ^ (turning & 0xff);
+    const byte = bytes[at]! ^ (rotatingKey & 0xff);
     bytes[at] = byte;
     seen |= byte;
-    turning = (turning >>> 8) | (turning << 24);
+    rotatingKey = (rotatingKey >>> 8) | (rotatingKey << 24);
   }
   return seen & 0x80;
 }
 
-/** The key for what comes after the first `count` bytes of a payload that `key` began. */
+/** The key for the payload after its first `count` bytes. */
 export function advanceKey(key: number, count: number): number {
   const bits = (count & 3) * 8;
   return bits === 0 ? key : (key >>> bits) | (key << (32 - bits));

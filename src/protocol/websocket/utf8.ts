@@ -1,19 +1,19 @@
 /**
- * UTF-8, checked as it arrives (RFC 3629; RFC 6455 §8.1): a bad byte is found when it is there, not when its message ends.
+ * UTF-8, checked as it arrives (RFC 3629; RFC 6455 §8.1): an invalid byte is found at once, not at the end of its message.
  *
- * Between two pieces of a text, one small integer says what is outstanding, so that a character may be cut anywhere.
+ * Pieces of a text may end inside a character. The state between two pieces is one small integer.
  */
 import { isUtf8 } from 'node:buffer';
 
-/** No character is cut. */
+/** The state between two characters. */
 export const utf8Start = 0;
-/** What was checked cannot be the beginning of any UTF-8 text. */
+/** The bytes are not the beginning of a UTF-8 text. */
 export const utf8Invalid = -1;
 
 /**
- * An unfinished character is kept as `count << 16 | lowest << 8 | highest`: how many continuation bytes are missing, and
- * the range the next one must lie in. The range is narrower than 0x80 to 0xBF after E0 and F0 (no overlong forms), ED (no
- * surrogates) and F4 (nothing over U+10FFFF), RFC 3629 §4.
+ * The state inside a character is `count << 16 | lowest << 8 | highest`: the number of missing continuation bytes, and the
+ * range of the next one. The range is narrower than 0x80 to 0xBF after E0 and F0 (no overlong forms), ED (no surrogates)
+ * and F4 (nothing above U+10FFFF), RFC 3629 §4.
  */
 const continuation = (count: number, lowest = 0x80, highest = 0xbf) =>
   (count << 16) | (lowest << 8) | highest;
@@ -38,12 +38,12 @@ function step(state: number, byte: number): number {
   return missing === 0 ? utf8Start : continuation(missing);
 }
 
-/** Below this many bytes a loop is faster than a view and a call into Node. */
+/** Up to this many bytes, a loop is faster than a view and a call into Node. */
 const shortText = 48;
 
 /**
- * @param state `utf8Start`, or what the call for the piece before returned
- * @returns the state after `bytes[start, end)`: `utf8Start` where a character ended, `utf8Invalid` at the first bad byte,
+ * @param state `utf8Start`, or the result of the call for the previous piece
+ * @returns the state after `bytes[start, end)`: `utf8Start` between two characters, `utf8Invalid` after an invalid byte,
  *   another number inside a character
  */
 export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: number): number {
@@ -54,7 +54,7 @@ export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: 
       now = step(now, bytes[at++]!);
       if (now === utf8Invalid) return utf8Invalid;
     }
-    // Node checks whole texts only, and fast: give it all but a character that may be cut at the end.
+    // Node's check is fast, but takes whole characters only: it gets all but the last one, which may be incomplete.
     const whole = lastBoundary(bytes, at, end);
     if (!isUtf8(bytes.subarray(at, whole))) return utf8Invalid;
     at = whole;
@@ -66,7 +66,7 @@ export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: 
   return now;
 }
 
-/** Where the last character of `bytes[start, end)` begins, looking back no further than a character is long. */
+/** Where the last character of `bytes[start, end)` begins, or `end` if it is ASCII. Looks back at most four bytes. */
 function lastBoundary(bytes: Uint8Array, start: number, end: number): number {
   for (let at = end - 1; at >= start && at >= end - 4; at--) {
     if ((bytes[at]! & 0xc0) !== 0x80) return bytes[at]! < 0x80 ? end : at;
