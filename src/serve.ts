@@ -5,11 +5,11 @@ import { obeyCommandLine, print } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
 import { newCommandQueue, observe } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
-import { reload, reloadAndLog } from './commands/reload.ts';
+import { reloadAndLog, reloadConfiguration } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
 import { takeStdin } from './commands/stdin.ts';
 import { keepToken } from './commands/token.ts';
-import { drain, stop } from './core/drain.ts';
+import { drainServer, stopServer } from './core/drain.ts';
 import { type Listener, newServer, type Server } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { traceConnection } from './diagnostics/trace.ts';
@@ -82,7 +82,7 @@ async function serve(): Promise<number> {
 
   installSignalHandlers({
     isDraining: () => server.isDraining,
-    drain: signal => drain(server, signal),
+    drain: signal => drainServer(server, signal),
     reload: () => void reloadAndLog(server, readAgain, 'SIGHUP'),
   });
   const listeners: Listener[] = [];
@@ -126,9 +126,9 @@ function newControl(server: Server, chat: Chat): Control {
     version: version(),
     startedAt: Date.now(),
     places: usual,
-    reload: () => reload(server, readAgain),
-    drain: () => drain(server, 'command'),
-    stop: () => stop(server, 'command'),
+    reload: () => reloadConfiguration(server, readAgain),
+    drain: () => drainServer(server, 'command'),
+    stop: () => stopServer(server, 'command'),
   };
 }
 

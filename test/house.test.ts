@@ -187,6 +187,24 @@ test('a file is short enough to be read in one sitting', () => {
   noneOf(sources.filter(file => lines(file) > 500).map(file => `${file.name} has ${lines(file)} lines`));
 });
 
+// The page is a program of its own, which runs in browsers, and interface.ts is what the users' modules see.
+test('no two files export the same name', () => {
+  const isApart = (name: string) => name.startsWith('web/page/') || name === 'handlers/modules/interface.ts';
+  const exporters = new Map<string, string[]>();
+  for (const { name, text } of sources.filter(file => !isApart(file.name))) {
+    const exported = text.matchAll(
+      /^export (?:async )?(?:const|let|function\*?|class|interface|type) (\w+)/gm,
+    );
+    for (const [, one = ''] of exported) exporters.set(one, [...(exporters.get(one) ?? []), name]);
+  }
+  assert.ok(exporters.size > 500);
+  noneOf(
+    [...exporters]
+      .filter(([, files]) => new Set(files).size > 1)
+      .map(([one, files]) => `${one} is exported by ${files.join(' and ')}; give it two names`),
+  );
+});
+
 test('nothing is called utils, helpers or manager', () => {
   const tracked = [...trackedFiles(), ...sources.map(({ name }) => `src/${name}`)];
   noneOf(tracked.filter(path => /(^|\/)[^/]*(utils?|helpers?|manager)[^/]*(?=\/|\.[a-z]+$)/i.test(path)));

@@ -11,7 +11,7 @@ import { defaults } from '../protocol/limits.ts';
 import { type Agreement, finishHandshake, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import type { ClientConfiguration } from './configuration.ts';
 import { headLines } from './frames.ts';
-import { ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
+import { ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 
 /** A connection after its handshake. The socket is paused, and its only listener is one for errors. */
 export interface OpenConnection {
@@ -91,7 +91,7 @@ export function dial(
       }
     };
     if (timeout > 0) {
-      const late = `no handshake with ${address.shown} within ${showTime(timeout)} (--timeout)`;
+      const late = `no handshake with ${address.shown} within ${showDuration(timeout)} (--timeout)`;
       timer = setTimeout(() => settle(outcome(ExitCode.TimedOut, late, true)), timeout);
     }
     socket.once(address.isSecure ? 'secureConnect' : 'connect', () => {

@@ -3,10 +3,10 @@
 import { Buffer } from 'node:buffer';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import {
-  Command,
   magic,
   newPacket,
   type Packet,
+  PacketCommand,
   packetHeaderSize,
   readPacket,
   writePacket,
@@ -80,11 +80,11 @@ export function newChatDialect(
   const nickOf = (uid: number) => nicks.get(uid) ?? `user ${uid}`;
   const askForNick = (session: ClientSession, text: string) => {
     nick = text.normalize('NFC');
-    sendPacket(session, Command.SetUserNick, nickRequest, Buffer.from(nick));
+    sendPacket(session, PacketCommand.SetUserNick, nickRequest, Buffer.from(nick));
   };
 
   const onAnswer = (session: ClientSession, { cmd, uid }: Packet, blob: string): number => {
-    if (cmd === Command.RespError) {
+    if (cmd === PacketCommand.RespError) {
       const why = blob === '' ? 'the server refused' : blob;
       if (stage === 'in' || (isTyped && stage === 'nick')) {
         output.notice(`! ${why}${stage === 'nick' ? '; type another nick' : ''}`);
@@ -94,7 +94,7 @@ export function newChatDialect(
       }
     } else if (stage === 'nick' && uid === nickRequest) {
       stage = 'room';
-      sendPacket(session, Command.SetRoom, roomRequest, Buffer.from(wanted.room));
+      sendPacket(session, PacketCommand.SetRoom, roomRequest, Buffer.from(wanted.room));
     } else if (stage === 'room' && uid === roomRequest) {
       stage = 'in';
       hasBeenIn = true;
@@ -107,19 +107,19 @@ export function newChatDialect(
     const { cmd, p1, bytes, start, end } = packet;
     const blob = Buffer.from(bytes.subarray(start, end)).toString('utf8');
     switch (cmd) {
-      case Command.RespOk:
-      case Command.RespError:
+      case PacketCommand.RespOk:
+      case PacketCommand.RespError:
         return onAnswer(session, packet, blob);
-      case Command.NewUser:
+      case PacketCommand.NewUser:
         if (nicks.size < maxUsers) nicks.set(p1, oneLine(blob));
         if (blob === nick) ownUid = p1;
         return print(`* ${oneLine(blob)} is here`);
-      case Command.DelUser:
+      case PacketCommand.DelUser:
         nicks.delete(p1);
         return print(`* ${oneLine(blob)} left`);
-      case Command.NewMsg:
+      case PacketCommand.NewMsg:
         return isTyped && p1 === ownUid ? 0 : print(`${nickOf(p1)}: ${indentLines(blob)}`);
-      case Command.LoggedMsg:
+      case PacketCommand.LoggedMsg:
         return print(indentLines(blob));
       default:
         return 0;
@@ -144,7 +144,7 @@ export function newChatDialect(
     onOpen(session) {
       nicks.clear();
       stage = 'nick';
-      sendPacket(session, Command.Nop, 0, Buffer.from(magic));
+      sendPacket(session, PacketCommand.Nop, 0, Buffer.from(magic));
       askForNick(session, nick);
     },
     isReady: () => isTyped || stage === 'in',
@@ -156,7 +156,7 @@ export function newChatDialect(
       else if (line.length > maxPacketBlob) output.notice(`! a line has at most ${maxPacketBlob} bytes`);
       else if (line.length > 0) {
         const isEscaped = isTyped && line[0] === slash;
-        sendPacket(session, Command.NewMsg, saidRequest, isEscaped ? line.subarray(1) : line);
+        sendPacket(session, PacketCommand.NewMsg, saidRequest, isEscaped ? line.subarray(1) : line);
       }
     },
     printMessage(session, { isText, bytes, start, end }: Message) {

@@ -37,6 +37,6 @@ export function terminalSafe(text: string): string {
 }
 
 /** Formats milliseconds for people: `500ms`, `2s`. */
-export function showTime(milliseconds: number): string {
+export function showDuration(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)}ms` : `${Math.round(milliseconds / 100) / 10}s`;
 }

@@ -6,7 +6,7 @@ import { type ClientConfiguration, chatSubprotocol } from './configuration.ts';
 import { dial, type OpenConnection, readIdentity } from './dial.ts';
 import { type Dialect, newChatDialect, newPlainDialect } from './dialects.ts';
 import { type Batch, type MessageSource, newMessageSource, readMessages } from './input.ts';
-import { done, ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
+import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 import { type ClientOutput, newClientOutput } from './output.ts';
 import {
   type ClientSession,
@@ -76,7 +76,7 @@ async function dialUntilDone(
     if (!configuration.reconnect || !outcome.isRetryable) return outcome;
     const wait = reconnectDelay(failures, Math.random());
     const why = outcome.sentence === '' ? 'the server is going away' : outcome.sentence;
-    output.notice(`pollywog-client: ${why}; dialing again in ${showTime(wait)}`);
+    output.notice(`pollywog-client: ${why}; dialing again in ${showDuration(wait)}`);
     await delay(wait);
   }
 }
@@ -260,7 +260,7 @@ function closeWhenDue(run: ClientRun, session: ClientSession): void {
   if (wait === 'quiet' && count === 0) return closeWhenQuiet(session, close, quietTime);
   if (wait === 'quiet' || wait === 0 || wait === Number.POSITIVE_INFINITY) return;
   const timer = setTimeout(() => {
-    const late = `${run.printed} of ${count} messages came within ${showTime(wait)} (--wait)`;
+    const late = `${run.printed} of ${count} messages came within ${showDuration(wait)} (--wait)`;
     startClose(session, close, run.printed < count ? outcome(ExitCode.TimedOut, late) : undefined);
   }, wait);
   void session.ended.then(() => clearTimeout(timer));

@@ -23,7 +23,7 @@ import type { Message } from '../protocol/websocket/message.ts';
 import type { ClientConfiguration } from './configuration.ts';
 import type { OpenConnection } from './dial.ts';
 import { FIN, frameLine, maskedFrame, RSV1 } from './frames.ts';
-import { done, ExitCode, type Outcome, outcome, showTime } from './outcome.ts';
+import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 
 /** What the owner of a session does with its events. */
 export interface SessionListener {
@@ -294,7 +294,7 @@ function ping(session: ClientSession): void {
 function checkAlive(session: ClientSession): void {
   if (!isOpen(session)) return;
   if (session.isAlive) return sendPing(session);
-  const late = `no sign of life within ${showTime(session.configuration.ping)} of a ping (--ping)`;
+  const late = `no sign of life within ${showDuration(session.configuration.ping)} of a ping (--ping)`;
   session.verdict = outcome(ExitCode.TimedOut, late, true);
   session.socket.destroy();
 }
@@ -343,7 +343,7 @@ export function startClose(
     moved = bytesMoved();
     // Reading may be paused, or messages in flight may precede the server's close frame.
     if (socket.isPaused() || moved - before >= enough) return void session.deadline?.refresh();
-    const late = `the server did not close within ${showTime(defaults.closeTimeout)} of the close frame`;
+    const late = `the server did not close within ${showDuration(defaults.closeTimeout)} of the close frame`;
     session.verdict ??= outcome(ExitCode.TimedOut, late);
     socket.destroy();
   };

@@ -13,7 +13,7 @@ import { Exit, UsageError } from '../options/error.ts';
 import { chooseFile, defaultFile, readFile } from '../options/file.ts';
 import { flagName, type OptionTable, readValues } from '../options/option.ts';
 import { controlPath, type DefaultPaths } from '../options/paths.ts';
-import { table } from '../options/table.ts';
+import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command } from './command.ts';
@@ -22,15 +22,15 @@ import { commandHelp, helpOn, helpOverview } from './help.ts';
 
 /** The options of a command line with a command; `control` and `config` tell where the server is. */
 const own = {
-  control: table.control,
-  config: table.config,
+  control: serverOptions.control,
+  config: serverOptions.config,
   ...wordOptions,
-  help: table.help,
+  help: serverOptions.help,
 } as const satisfies OptionTable;
 
 /** The words of a command line (without node and script) that are no options: where there are any, it has a command. */
 export function wordsOf(argv: readonly string[]): readonly string[] {
-  return readArguments(argv, { ...table, ...own }).words;
+  return readArguments(argv, { ...serverOptions, ...own }).words;
 }
 
 /**
@@ -43,7 +43,7 @@ export async function recall(
   env: Environment,
   usual: DefaultPaths,
 ): Promise<number> {
-  const { given, words } = readArguments(argv, { ...table, ...own });
+  const { given, words } = readArguments(argv, { ...serverOptions, ...own });
   const stray = [...given.keys()].find(name => !Object.hasOwn(own, name));
   const [name = '', ...rest] = words;
   const command = knownCommand(name);
@@ -85,7 +85,7 @@ function controlOf(
   env: Environment,
   usual: DefaultPaths,
 ): string {
-  const where = { control: table.control, config: table.config };
+  const where = { control: serverOptions.control, config: serverOptions.config };
   const sources = [given, readEnvironment(env)];
   const configFile = chooseFile(readValues(where, sources).config, usual.configFiles);
   const isTold = sources.some(source => source.has('control'));

@@ -50,7 +50,7 @@ export interface Parameter {
 }
 
 /** What was given, read by the parameters' kinds; `bytes` in place of the text. */
-export type Values = Readonly<Record<string, unknown>> & { readonly bytes?: Buffer };
+export type CallValues = Readonly<Record<string, unknown>> & { readonly bytes?: Buffer };
 
 /** Where what a command says goes: each door has one for each call. */
 export interface Answer {
@@ -122,11 +122,11 @@ export interface Command {
    *   undefined where it speaks through `answer` itself
    * @throws ProtocolError, whose code is the HTTP status that fits, or UsageError: a sentence for whoever called
    */
-  run(control: Control, values: Values, answer: Answer): unknown;
+  run(control: Control, values: CallValues, answer: Answer): unknown;
 }
 
 /** A command with what it is to be done with. */
 export interface Call {
   readonly command: Command;
-  readonly values: Values;
+  readonly values: CallValues;
 }

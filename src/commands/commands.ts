@@ -11,7 +11,7 @@ import { splitWords } from '../options/words.ts';
 import { decodeBase64 } from '../protocol/base64.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { call, disconnect, drain, get, reload, set, stop } from './admin.ts';
-import type { Call, Command, Parameter, Values } from './command.ts';
+import type { Call, CallValues, Command, Parameter } from './command.ts';
 import { history, info, list, presence, rooms } from './query.ts';
 import { broadcast, publish, send } from './send.ts';
 import { ping, trace, watch, why } from './watch.ts';
@@ -92,7 +92,7 @@ function readParameters(
   command: Command,
   given: Readonly<Record<string, unknown>>,
   bytes: Buffer | undefined,
-): Values {
+): CallValues {
   const values: Record<string, unknown> = {};
   let isForBytes = false;
   for (const [name, parameter] of Object.entries(command.parameters)) {

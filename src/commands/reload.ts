@@ -4,8 +4,8 @@ import { type LogFields, log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
 import { rawValue } from '../options/environment.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
-import { bySpelling, hyphenated, readOption, showValue } from '../options/option.ts';
-import { type OptionName, optionEntries, type Values } from '../options/table.ts';
+import { bySpelling, hyphenated, readOption, showOptionValue } from '../options/option.ts';
+import { type OptionName, type OptionValues, optionEntries } from '../options/table.ts';
 import { notify, notifyReloading } from '../process/announce.ts';
 
 /** A sentence each: `max-message 16MB → 1MB`. */
@@ -33,7 +33,7 @@ let waiting: Promise<Changes> | undefined;
  * @param readAgain reads the configuration from where it was read at the start
  * @throws Error, a sentence; then nothing has changed
  */
-export function reload(server: Server, readAgain: () => Configuration): Promise<Changes> {
+export function reloadConfiguration(server: Server, readAgain: () => Configuration): Promise<Changes> {
   waiting ??= oneAtATime(async () => {
     waiting = undefined;
     notifyReloading();
@@ -70,7 +70,7 @@ export function settings({ configuration: { values, setByHand } }: Server, wante
   const entries = wanted === undefined ? configurable : [findOption(wanted)];
   return entries.map(([name, option]) => ({
     name: hyphenated(name),
-    value: showValue(option, values[name]),
+    value: showOptionValue(option, values[name]),
     isLive: option.needsRestart === undefined,
     isSetByHand: setByHand.has(name),
   }));
@@ -102,7 +102,11 @@ function oneAtATime(act: () => Promise<Changes>): Promise<Changes> {
   return settled;
 }
 
-async function replace(server: Server, wanted: Values, setByHand: ReadonlySet<OptionName>): Promise<Changes> {
+async function replace(
+  server: Server,
+  wanted: OptionValues,
+  setByHand: ReadonlySet<OptionName>,
+): Promise<Changes> {
   const before = server.configuration;
   const next = withValues(before, onlyLive(before.values, wanted), setByHand);
   const commits: (() => readonly string[])[] = [];
@@ -115,16 +119,16 @@ async function replace(server: Server, wanted: Values, setByHand: ReadonlySet<Op
 }
 
 /** What needs a restart stays as it was. */
-function onlyLive(before: Values, wanted: Values): Values {
+function onlyLive(before: OptionValues, wanted: OptionValues): OptionValues {
   const kept = optionEntries
     .filter(([, { needsRestart }]) => needsRestart)
     .map(([name]) => [name, before[name]]);
   return { ...wanted, ...Object.fromEntries(kept) };
 }
 
-function differences({ values: before, setByHand }: Configuration, after: Values): string[] {
+function differences({ values: before, setByHand }: Configuration, after: OptionValues): string[] {
   return configurable.flatMap(([name, option]) => {
-    const [from, to] = [showValue(option, before[name]), showValue(option, after[name])];
+    const [from, to] = [showOptionValue(option, before[name]), showOptionValue(option, after[name])];
     if (from === to) return [];
     const note = setByHand.has(name) ? ', which was set by hand' : '';
     return [`${hyphenated(name)} ${from || 'none'}${note} → ${to || 'none'}`];
@@ -138,7 +142,7 @@ export async function reloadAndLog(
   via: string,
 ): Promise<void> {
   try {
-    log('info', 'reloaded', { ...changeFields(await reload(server, readAgain)), via });
+    log('info', 'reloaded', { ...changeFields(await reloadConfiguration(server, readAgain)), via });
   } catch (error) {
     log('error', 'reload failed', { reason: (error as Error).message, via });
   }

@@ -7,8 +7,8 @@ import { serverNick, type Voice } from '../handlers/chat/room.ts';
 import { announce } from '../handlers/chat/say.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
-import { type Command, speech, type Values } from './command.ts';
-import { findConnection, message, room as roomName, type Target, target } from './values.ts';
+import { type CallValues, type Command, speech } from './command.ts';
+import { findConnection, room as roomName, type Target, target, textValue } from './values.ts';
 
 /** What is to be said: a text, or bytes. */
 interface Said {
@@ -16,7 +16,7 @@ interface Said {
   readonly bytes: Buffer;
 }
 
-function readSaid({ text, bytes }: Values): Said {
+function readSaid({ text, bytes }: CallValues): Said {
   return bytes === undefined
     ? { isText: true, bytes: Buffer.from(text as string) }
     : { isText: false, bytes };
@@ -47,7 +47,7 @@ function checkForChat({ isText, bytes }: Said): void {
 
 export const send: Command = {
   name: 'send',
-  parameters: { to: { kind: target }, text: { kind: message, rest: true, isPrivate: true, orBytes: true } },
+  parameters: { to: { kind: target }, text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
   help: 'say something to one connection',
   journal: speech,
   run(control, values) {
@@ -75,7 +75,7 @@ export const send: Command = {
 
 export const broadcast: Command = {
   name: 'broadcast',
-  parameters: { text: { kind: message, rest: true, isPrivate: true, orBytes: true } },
+  parameters: { text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
   help: 'say something to everyone',
   journal: speech,
   run(control, values) {
@@ -108,7 +108,7 @@ export const broadcast: Command = {
 
 export const publish: Command = {
   name: 'publish',
-  parameters: { room: { kind: roomName }, text: { kind: message, rest: true, isPrivate: true } },
+  parameters: { room: { kind: roomName }, text: { kind: textValue, rest: true, isPrivate: true } },
   help: 'say something in a room of the chat',
   journal: speech,
   run({ chat }, { room: name, text }) {

@@ -43,7 +43,7 @@ export const room: Kind<Name> = {
 };
 
 /** What is said: any text, the empty one, too. */
-export const message: Kind<string> = {
+export const textValue: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),

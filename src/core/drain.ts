@@ -10,7 +10,7 @@ import { scheduleTurn } from './poll.ts';
 import type { Server } from './server.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
-export function drain(server: Server, why: string): void {
+export function drainServer(server: Server, why: string): void {
   if (server.isDraining) return;
   server.isDraining = true;
   server.now = clock();
@@ -34,8 +34,8 @@ export function closeListeners(server: Server): void {
 }
 
 /** Ends the server now: everyone is told, but nobody waited for. */
-export function stop(server: Server, why: string): void {
-  drain(server, why);
+export function stopServer(server: Server, why: string): void {
+  drainServer(server, why);
   // In a turn after this one, whose flush tells them.
   server.drainDeadline = server.now + 1;
   setTimeout(scheduleTurn, 2, server);

@@ -30,6 +30,10 @@ export function membersOf(group: Group): readonly Connection[] {
 }
 
 /** Sends the message to all members. */
-export function publish(group: Group, { isText, bytes, start, end }: Message, except?: Connection): void {
+export function publishToGroup(
+  group: Group,
+  { isText, bytes, start, end }: Message,
+  except?: Connection,
+): void {
   sendToAll(membersOf(group), except, isText, bytes, start, end);
 }

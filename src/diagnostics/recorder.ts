@@ -210,13 +210,19 @@ function grow(recorder: Recorder, id: number): void {
 }
 
 /** The part of a payload that is there, masked with `key`, and the length of all of it. */
-export interface Payload extends ByteRange {
+export interface RecordedPayload extends ByteRange {
   readonly length: number;
   readonly key: number;
 }
 
 /** @param what the frame's first byte, and flags */
-function fillEntry(entries: Int32Array, at: number, now: number, what: number, payload: Payload): void {
+function fillEntry(
+  entries: Int32Array,
+  at: number,
+  now: number,
+  what: number,
+  payload: RecordedPayload,
+): void {
   const { bytes, start, end, length, key } = payload;
   const size = Math.min(headSize, end - start);
   entries[at] = now;

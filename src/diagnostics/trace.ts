@@ -10,10 +10,10 @@ import { Opcode } from '../protocol/codes.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
 
 /** As in curl: `<` was received, `>` is sent. */
-export type Direction = '<' | '>';
+export type FrameDirection = '<' | '>';
 
 export interface ShownFrame {
-  readonly direction: Direction;
+  readonly direction: FrameDirection;
   /** The frame's first byte: FIN, RSV1 and opcode. `undefined` for bytes of a wire without frames. */
   readonly first: number | undefined;
   /** The length of the payload, of which `head` is the beginning, unmasked. */

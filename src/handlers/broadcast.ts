@@ -1,4 +1,4 @@
-import { join, leave, newGroup, publish } from '../core/group.ts';
+import { join, leave, newGroup, publishToGroup } from '../core/group.ts';
 import type { Handler } from '../core/handler.ts';
 
 /** Every message goes to all connections of this handler: not to its sender with `--no-self`. */
@@ -11,7 +11,7 @@ export function newBroadcastHandler(): Handler {
     },
     message(connection, message) {
       const { includeSender } = connection.server.configuration;
-      publish(everyone, message, includeSender ? undefined : connection);
+      publishToGroup(everyone, message, includeSender ? undefined : connection);
     },
     closed(connection) {
       leave(everyone, connection);

@@ -5,7 +5,7 @@ import { type Environment, inheritedSockets, readEnvironment } from './environme
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
 import { type Given, readValues } from './option.ts';
-import { type OptionName, type Options, table, type Values } from './table.ts';
+import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
 import type { ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind } from './values.ts';
@@ -92,7 +92,7 @@ export interface Configuration {
   readonly pidFile: string;
   readonly logFile: string;
   /** All of this, option by option. */
-  readonly values: Values;
+  readonly values: OptionValues;
   /** The options among them that were set while the server ran, and are so until the next reload. */
   readonly setByHand: ReadonlySet<OptionName>;
   /** What was read; undefined where there is none. */
@@ -119,7 +119,7 @@ export function readConfiguration(
   if (flags.has('help')) return configurationOf('help', options, []);
   if (flags.has('version')) return configurationOf('version', options, []);
   const sources = [flags, readEnvironment(env)];
-  const { config } = readValues({ config: table.config }, sources);
+  const { config } = readValues({ config: serverOptions.config }, sources);
   const configFile = chooseFile(config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
   const names = [...handlers, ...programNames(handlers, sources)];
@@ -131,11 +131,11 @@ export function readConfiguration(
 
 /** Only the caller knows which handlers there are for `--default-handler` to name. */
 export function optionsFor(handlers: readonly string[]): Options {
-  return withDefault(choice(handlers, table.defaultHandler.kind.placeholder));
+  return withDefault(choice(handlers, serverOptions.defaultHandler.kind.placeholder));
 }
 
 function withDefault(kind: Kind<string>): Options {
-  return { ...table, defaultHandler: { ...table.defaultHandler, kind } };
+  return { ...serverOptions, defaultHandler: { ...serverOptions.defaultHandler, kind } };
 }
 
 /** The programs' names are handlers' names, too. Throws UsageError where two are alike. */
@@ -143,7 +143,10 @@ function programNames(
   handlers: readonly string[],
   sources: readonly ReadonlyMap<OptionName, Given>[],
 ): readonly string[] {
-  const { exec, execShared } = readValues({ exec: table.exec, execShared: table.execShared }, sources);
+  const { exec, execShared } = readValues(
+    { exec: serverOptions.exec, execShared: serverOptions.execShared },
+    sources,
+  );
   const names = [...exec, ...execShared].map(({ name }) => name);
   const taken = names.find((name, at) => handlers.includes(name) || names.indexOf(name) !== at);
   if (taken !== undefined)
@@ -158,7 +161,7 @@ function configurationOf(
   inherited: readonly ListenAddress[] = [],
 ): Configuration {
   const isGiven = (name: OptionName) => sources.some(source => source.has(name));
-  const values = readValues(options, sources) as Values;
+  const values = readValues(options, sources) as OptionValues;
   const { port, host, listen } = values;
   const places = [...inherited, ...listen];
   const wantsPorts = places.length === 0 || isGiven('port') || isGiven('host');
@@ -169,7 +172,7 @@ function configurationOf(
 /** What is not an option's value is as in `old`: where it listens, above all. */
 export function withValues(
   { action, listeners, configFile }: Pick<Configuration, 'action' | 'listeners' | 'configFile'>,
-  values: Values,
+  values: OptionValues,
   setByHand: ReadonlySet<OptionName>,
 ): Configuration {
   const { port, host, listen, noSelf, origin, config, help, version, ...rest } = values;

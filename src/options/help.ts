@@ -1,5 +1,5 @@
 import { flagName, type Option, type OptionTable } from './option.ts';
-import { table } from './table.ts';
+import { serverOptions } from './table.ts';
 
 /** What `--help` of a program prints. */
 export interface HelpPage {
@@ -27,7 +27,7 @@ const usage = `pollywog [OPTION]...         start a server
 /** The server's `--help`, without a final newline. @param commands the list of commands, one per line */
 export function helpText(commands: readonly string[]): string {
   const listed = ['Commands:', ...commands].join('\n');
-  return showHelp({ usage, options: table, paragraphs: [listed, notes, examples] });
+  return showHelp({ usage, options: serverOptions, paragraphs: [listed, notes, examples] });
 }
 
 /** The page as text, options in table order, without a final newline. */

@@ -78,7 +78,7 @@ export function givenTwice(first: string, second: string): UsageError {
 }
 
 /** A value, or a list of them, as the user would write it. */
-export function showValue({ kind }: Option, value: unknown): string {
+export function showOptionValue({ kind }: Option, value: unknown): string {
   return Array.isArray(value) ? value.map(one => kind.show(one)).join(',') : kind.show(value);
 }
 

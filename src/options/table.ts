@@ -25,7 +25,7 @@ export { flagName, isFlag } from './option.ts';
  * `maxMessage` is `--max-message` on the command line, `max-message` in the configuration file and `POLLYWOG_MAX_MESSAGE`
  * in the environment.
  */
-export const table = {
+export const serverOptions = {
   port: {
     kind: port,
     short: 'p',
@@ -416,14 +416,14 @@ export const table = {
   },
 } as const satisfies OptionTable;
 
-export type OptionName = keyof typeof table;
+export type OptionName = keyof typeof serverOptions;
 
 /** The table, or one like it. */
 export type Options = OptionTable<OptionName>;
 
-export type Values = ValuesOf<typeof table>;
+export type OptionValues = ValuesOf<typeof serverOptions>;
 
-export const optionEntries = Object.entries(table) as readonly (readonly [OptionName, Option])[];
+export const optionEntries = Object.entries(serverOptions) as readonly (readonly [OptionName, Option])[];
 
 /** `max-message` is `POLLYWOG_MAX_MESSAGE`. */
 export function environmentName(hyphenatedName: string): string {

@@ -95,6 +95,14 @@ export const maxAlwaysCompressed = 1 * MiB;
 export const maxCompressedOutput = 512 * KiB;
 export const maxTriedCompression = 16 * MiB;
 
+// JSON
+
+/** Bytes of JSON for one byte of text: `\u0000`. */
+export const maxJsonEscape = 6;
+
+/** Names of an object, or values of a list. JSON is parsed in one piece, which takes some milliseconds. */
+export const maxJsonEntries = 10_000;
+
 // HTTP
 
 /** The largest request head with `--max-header 0`: a head is read in one piece. */
@@ -327,9 +335,6 @@ export const maxCommandBody = 1 * MiB;
 
 /** Values of a form. A form is parsed in one piece. The same as the fields of an HTTP head. */
 export const maxFormValues = 100;
-
-/** Names of a JSON object, or values of a JSON list. JSON is parsed in one piece, which takes some milliseconds. */
-export const maxJsonEntries = 10_000;
 
 /** Unsent output of `watch`. Events that do not fit are dropped and counted. */
 export const maxWatchBacklog = 1 * MiB;

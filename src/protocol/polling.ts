@@ -10,7 +10,7 @@ import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
 import { newBuffer } from './buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
-import { maxFrameHeader, maxPostedLines } from './limits.ts';
+import { maxFrameHeader, maxJsonEscape, maxPostedLines } from './limits.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
 /** The path of a session, its token being the first group. */
@@ -52,7 +52,7 @@ export function countFrames(bytes: Buffer, start: number, end: number): FrameCou
 }
 
 /** A message to the client: where its payload lies. */
-export interface Payload {
+export interface MessagePayload {
   isText: boolean;
   bytes: Buffer;
   from: number;
@@ -64,7 +64,7 @@ export interface Payload {
  * @param payload is filled where the frame is a message
  * @returns where the frame ends, negated (`~end`) where it is a control frame
  */
-export function readSentFrame(payload: Payload, bytes: Buffer, start: number, end: number): number {
+export function readSentFrame(payload: MessagePayload, bytes: Buffer, start: number, end: number): number {
   const from = start + readFrameHeader(header, { bytes, start, end }, 'client', false);
   const to = from + header.length;
   if (header.opcode !== Opcode.Text && header.opcode !== Opcode.Binary) return ~to;
@@ -122,8 +122,6 @@ for (let byte = 0; byte < 0x80; byte++) {
   growth[byte] = short !== undefined ? 1 : byte < 0x20 ? 5 : 0;
 }
 
-/** `\u0001`; `writeContent` leaves so much room at the end. */
-export const longestEscape = 6;
 const hexDigits = Buffer.from('0123456789abcdef');
 
 /** Bytes that the UTF-8 `bytes[from, to)` takes within a JSON string. */
@@ -143,13 +141,13 @@ export function base64Size(length: number): number {
  * moves `payload.from` behind it.
  * @returns where it stopped writing
  */
-export function writeContent(payload: Payload, target: Buffer, at: number, limit: number): number {
+export function writeContent(payload: MessagePayload, target: Buffer, at: number, limit: number): number {
   return payload.isText ? writeText(payload, target, at, limit) : writeBase64(payload, target, at, limit);
 }
 
-function writeText(payload: Payload, target: Buffer, at: number, limit: number): number {
+function writeText(payload: MessagePayload, target: Buffer, at: number, limit: number): number {
   const { bytes, to } = payload;
-  const last = limit - longestEscape;
+  const last = limit - maxJsonEscape;
   let from = payload.from;
   let next = at;
   while (from < to && next <= last) {
@@ -173,7 +171,7 @@ function writeText(payload: Payload, target: Buffer, at: number, limit: number):
   return next;
 }
 
-function writeBase64(payload: Payload, target: Buffer, at: number, limit: number): number {
+function writeBase64(payload: MessagePayload, target: Buffer, at: number, limit: number): number {
   const { bytes, from, to } = payload;
   // Whole groups of three bytes, so that the pieces can be put together.
   const end = Math.min(to, from + 3 * Math.max(0, Math.floor((limit - at) / 4)));

@@ -10,7 +10,7 @@ import { CloseCode, ProtocolError } from './codes.ts';
 import { maxPacketBlob } from './limits.ts';
 
 /** The commands, by their numbers. */
-export const Command = {
+export const PacketCommand = {
   Nop: 0,
   SetUserNick: 1,
   SetRoom: 2,

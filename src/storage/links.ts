@@ -11,7 +11,7 @@ export interface Hop {
   readonly name: string;
 }
 
-export interface Route {
+export interface ResolvedPath {
   /** The path without links; undefined if it leads nowhere at present. */
   readonly real: string | undefined;
   /** Every link on the way, and the end: the file itself, or the first name that does not exist. */
@@ -22,7 +22,7 @@ export interface Route {
 const maxLinks = 40;
 
 /** Resolves the path link by link. Whatever keeps it from getting to the end counts as leading nowhere. */
-export async function followLinks(path: string): Promise<Route> {
+export async function followLinks(path: string): Promise<ResolvedPath> {
   const hops: Hop[] = [];
   const names = resolve(path).split('/').reverse();
   let links = 0;

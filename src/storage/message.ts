@@ -8,9 +8,6 @@ export interface StoredMessage {
   readonly text: string;
 }
 
-/** A byte of text takes at most six of its line: `\u0000`. */
-export const longestEscape = 6;
-
 /** With its newline. What a terminal may take for commands is escaped: the text comes from anybody. */
 export function toLine({ time, uid, nick, text }: StoredMessage): string {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

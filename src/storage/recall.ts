@@ -3,9 +3,9 @@
  * large, it is read in slices: each generator here yields when it has done a slice's work, and holds no descriptor then.
  */
 import { closeSync, fstatSync, readSync } from 'node:fs';
-import { historyReadSlice, maxPacketBlob } from '../protocol/limits.ts';
+import { historyReadSlice, maxJsonEscape, maxPacketBlob } from '../protocol/limits.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import { longestEscape, looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
+import { looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
 import { openRegular, toRead } from './openFiles.ts';
 
 /** How much of a room's past is wanted. With 0 messages, nothing. */
@@ -63,7 +63,7 @@ export function newRecall({ messages, bytes }: Remember): Recall {
     newestFirst: [],
     messagesLeft: messages,
     bytesLeft: bytes,
-    longestLine: longestEscape * Math.min(bytes, maxPacketBlob) + besidesText,
+    longestLine: maxJsonEscape * Math.min(bytes, maxPacketBlob) + besidesText,
     skipped: 0,
     spent: 0,
   };
@@ -95,7 +95,7 @@ export interface Tail {
 }
 
 /** No line of ours is longer. */
-const longestOwnLine = longestEscape * maxPacketBlob + besidesText;
+const longestOwnLine = maxJsonEscape * maxPacketBlob + besidesText;
 
 export function* readTail(source: Source, recall: Recall): Generator<void, Tail> {
   const { size } = source;

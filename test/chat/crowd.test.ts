@@ -1,7 +1,7 @@
 /** A thousand in one room, some of whom do not read: the others get everything in order, and memory stays bounded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { type ChatClient, connectMember } from '../support/chatClient.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { watch } from '../support/originalModel.ts';
@@ -76,7 +76,7 @@ test(`${members} in one room, ${stalled} of whom do not read`, { timeout: 60_000
       const text = String(rounds * messagesARound + i)
         .padStart(8, '0')
         .padEnd(messageSize, 'x');
-      speaker.send(Command.NewMsg, text);
+      speaker.send(PacketCommand.NewMsg, text);
     }
     rounds++;
     const due = rounds * messagesARound * delivered;

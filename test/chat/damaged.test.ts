@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   connectMember,
@@ -49,8 +49,8 @@ test('others are served many times while a newcomer waits, and the newcomer lose
   for (const wire of ['websocket', 'tcp'] as const) {
     const ada = await connectUser(server.port, `ada ${wire}`, { wire });
     // What follows waits, too.
-    ada.send(Command.SetRoom, 'pond', { uid: 2 });
-    ada.send(Command.NewMsg, 'hello', { uid: 3 });
+    ada.send(PacketCommand.SetRoom, 'pond', { uid: 2 });
+    ada.send(PacketCommand.NewMsg, 'hello', { uid: 3 });
     const isIn = () => ada.pending.length > 0;
     let trips = 0;
     for (; !isIn(); trips++) await roundTrip(probe);
@@ -76,12 +76,15 @@ test('several come at once by every wire, and each gets in when its room is read
     ),
   );
   const polled = await openPolled(server.port, 'tpacket');
-  const nick = packetBytes(Command.SetUserNick, 'polly', { uid: 1 });
-  const enter = packetBytes(Command.SetRoom, 'sea', { uid: 2 });
+  const nick = packetBytes(PacketCommand.SetUserNick, 'polly', { uid: 1 });
+  const enter = packetBytes(PacketCommand.SetRoom, 'sea', { uid: 2 });
   await post(server.port, polled, Buffer.concat([magicPacket, nick, enter]));
   const { messages } = await pollMany(server.port, polled, 4);
   const last = Buffer.from(messages[3]?.binary ?? '', 'base64');
-  assert.deepEqual([last.readInt32LE(12), last.toString('utf8', 24)], [Command.LoggedMsg, 'old: in sea']);
+  assert.deepEqual(
+    [last.readInt32LE(12), last.toString('utf8', 24)],
+    [PacketCommand.LoggedMsg, 'old: in sea'],
+  );
   const heard = async (client: ChatClient) => (await hearAll(client)).filter(isLogged);
   for (const client of members) {
     const room = client.name.split(' ')[0];
@@ -103,7 +106,7 @@ test('who leaves while the room is read is no hindrance for the next one', async
   const server = await openServer(t, '--data', damagedRooms('pond'));
   for (let i = 0; i < 20; i++) {
     const ada = await connectUser(server.port, `ada ${i}`, { wire: i % 2 === 0 ? 'websocket' : 'tcp' });
-    ada.send(Command.SetRoom, 'pond', { uid: 2 });
+    ada.send(PacketCommand.SetRoom, 'pond', { uid: 2 });
     ada.socket.resetAndDestroy();
   }
   const bob = await connectMember(server.port, 'bob', 'pond');
@@ -120,7 +123,7 @@ test('history waits for a damaged room, publish does not, and what it says is to
   assert.equal((await ask(server, ['publish', 'lake', 'news'])).stdout, 'sent: 0\n');
   assert.deepEqual(await rows(server, 'history', 'lake'), expected);
   const ada = await connectUser(server.port, 'ada');
-  ada.send(Command.SetRoom, 'pond', { uid: 2 });
+  ada.send(PacketCommand.SetRoom, 'pond', { uid: 2 });
   const [told] = await Promise.all([
     ask(server, ['publish', 'pond', 'while it is read']),
     ask(server, ['history', 'pond']),

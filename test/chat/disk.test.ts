@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   connectChat,
@@ -38,7 +38,7 @@ async function historyFor(port: number, nick: string, room: string): Promise<str
 }
 
 async function sayAll(client: ChatClient, texts: readonly string[]): Promise<void> {
-  client.sendBytes(Buffer.concat(texts.map(text => packetBytes(Command.NewMsg, text))));
+  client.sendBytes(Buffer.concat(texts.map(text => packetBytes(PacketCommand.NewMsg, text))));
   for (const text of texts) assert.match(await client.hear(), new RegExp(` ${JSON.stringify(text)}$`));
 }
 
@@ -185,8 +185,8 @@ test('a newcomer that asks for times is told when each message was said', async 
   const timesFor = async (nick: string, wire: 'websocket' | 'tcp', p2: number) => {
     const client = await connectChat(port, nick, { wire });
     client.sendBytes(magicPacket);
-    client.send(Command.SetUserNick, nick, { uid: 1, p2 });
-    client.send(Command.SetRoom, 'pond', { uid: 2 });
+    client.send(PacketCommand.SetUserNick, nick, { uid: 1, p2 });
+    client.send(PacketCommand.SetRoom, 'pond', { uid: 2 });
     await expectHeard(client, 'RESP_OK uid=1 p1=0 p2=0', 'RESP_OK uid=2 p1=0 p2=0');
     await client.hear();
     const told: number[] = [];
@@ -250,7 +250,7 @@ test('what the disk has no room for is refused, heard by nobody, and the rest go
   await sayAll(alice, ['there is room']);
   await expectHeard(bob, said(4096, 'there is room'));
   const long = 'x'.repeat(30_000);
-  alice.send(Command.NewMsg, long, { uid: 77 });
+  alice.send(PacketCommand.NewMsg, long, { uid: 77 });
   assert.match(
     await alice.hear(),
     /^RESP_ERROR uid=77 p1=-1 p2=0 "not said, as it could not be written down: [^/]*"$/,
@@ -266,13 +266,13 @@ test('what the disk has no room for is refused, heard by nobody, and the rest go
   writeFileSync(join(directory, 'ballast'), Buffer.alloc(60_000));
   const dave = await connectMember(port, 'dave', 'lake');
   await dave.hear();
-  dave.send(Command.NewMsg, 'y'.repeat(20_000), { uid: 78 });
+  dave.send(PacketCommand.NewMsg, 'y'.repeat(20_000), { uid: 78 });
   assert.match(await dave.hear(), /^RESP_ERROR uid=78 p1=-1/);
 
   rmSync(ballast);
   await sayAll(alice, ['there is room again']);
   await expectHeard(bob, said(4096, 'there is room again'));
-  dave.send(Command.NewMsg, 'here, too');
+  dave.send(PacketCommand.NewMsg, 'here, too');
   assert.match(await dave.hear(), /^NEW_MSG .* "here, too"$/);
   assert.deepEqual(
     messagesIn(directory, 'pond').map(({ text }) => text),
@@ -289,7 +289,7 @@ test('a folder that is gone is told to the sender, and the server goes on', asyn
   rmSync(inner, { recursive: true });
   const alice = await connectMember(port, 'alice', 'pond');
   await alice.hear();
-  alice.send(Command.NewMsg, 'hello?', { uid: 5 });
+  alice.send(PacketCommand.NewMsg, 'hello?', { uid: 5 });
   assert.match(await alice.hear(), /^RESP_ERROR uid=5 p1=-1 p2=0 "not said/);
   assert.deepEqual(await hearAll(alice), []);
   assert.deepEqual(readdirSync(directory), []);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   binary,
   type ChatClient,
@@ -29,7 +29,7 @@ async function hearTimes(client: ChatClient, times: number): Promise<void> {
 
 /** As the original connects: no subprotocol, the path it likes, the magic and the nick without waiting. */
 function connectOriginal(port: number, name: string, transcript: string[]): Promise<ChatClient> {
-  const nick = packetBytes(Command.SetUserNick, name, { uid: 7 });
+  const nick = packetBytes(PacketCommand.SetUserNick, name, { uid: 7 });
   transcript.push(`${name} > handshake, magic, SET_USER_NICK uid=7 "${name}"`);
   return connectChat(port, name, { path: '/', first: [binary(magicPacket), binary(nick)], transcript });
 }
@@ -41,27 +41,27 @@ test('three original clients come, talk and leave', async t => {
   const transcript: string[] = [];
   const alice = await connectOriginal(port, 'alice', transcript);
   await alice.hear();
-  alice.send(Command.SetRoom, 'tadpoles', { uid: 8 });
+  alice.send(PacketCommand.SetRoom, 'tadpoles', { uid: 8 });
   await hearTimes(alice, 2);
-  alice.send(Command.NewMsg, 'is anybody here?', { uid: 9 });
+  alice.send(PacketCommand.NewMsg, 'is anybody here?', { uid: 9 });
   await alice.hear();
 
   const bob = await connectOriginal(port, 'bob', transcript);
   await bob.hear();
-  bob.send(Command.SetRoom, 'tadpoles', { uid: 8 });
+  bob.send(PacketCommand.SetRoom, 'tadpoles', { uid: 8 });
   await hearTimes(bob, 4);
   await alice.hear();
-  bob.send(Command.NewMsg, 'me — Grüße 🐸');
+  bob.send(PacketCommand.NewMsg, 'me — Grüße 🐸');
   await hearTimes(alice, 1);
   await hearTimes(bob, 1);
 
   const carol = await connectOriginal(port, 'carol', transcript);
   await carol.hear();
-  carol.send(Command.SetRoom, 'tadpoles', { uid: 8 });
+  carol.send(PacketCommand.SetRoom, 'tadpoles', { uid: 8 });
   await hearTimes(carol, 6);
   await alice.hear();
   await bob.hear();
-  carol.send(Command.NewMsg, '');
+  carol.send(PacketCommand.NewMsg, '');
   for (const client of [alice, bob, carol]) await client.hear();
 
   transcript.push('bob leaves');
@@ -77,7 +77,7 @@ test('three original clients come, talk and leave', async t => {
 
   const again = await connectOriginal(port, 'carol', transcript);
   await again.hear();
-  again.send(Command.SetRoom, 'tadpoles', { uid: 8 });
+  again.send(PacketCommand.SetRoom, 'tadpoles', { uid: 8 });
   await hearTimes(again, 5);
   await compare(transcript, 'three', again);
 });
@@ -92,36 +92,36 @@ test('what is refused is told why, and the client goes on', async t => {
   await bob.hear();
   const refusedNicks = ['', ' bob', 'b\0b', 'b\u200bb', 'b'.repeat(33), Buffer.from('c080', 'hex')];
   for (const nick of refusedNicks) {
-    bob.send(Command.SetUserNick, nick, { uid: 12 });
+    bob.send(PacketCommand.SetUserNick, nick, { uid: 12 });
     await bob.hear();
   }
-  for (const cmd of [Command.SetRoom, Command.NewMsg, Command.RespOk, 9, -1]) {
+  for (const cmd of [PacketCommand.SetRoom, PacketCommand.NewMsg, PacketCommand.RespOk, 9, -1]) {
     bob.send(cmd, 'too early', { uid: 13 });
     await bob.hear();
   }
-  bob.send(Command.SetUserNick, 'bob', { uid: -2_147_483_648 });
+  bob.send(PacketCommand.SetUserNick, 'bob', { uid: -2_147_483_648 });
   await bob.hear();
-  bob.send(Command.NewMsg, 'too early', { uid: 2_147_483_647 });
+  bob.send(PacketCommand.NewMsg, 'too early', { uid: 2_147_483_647 });
   await bob.hear();
-  bob.send(Command.SetUserNick, 'bobby', { uid: -1 });
+  bob.send(PacketCommand.SetUserNick, 'bobby', { uid: -1 });
   await bob.hear();
   for (const room of ['', 'two\nlines', 'r'.repeat(33)]) {
-    bob.send(Command.SetRoom, room, { uid: 14 });
+    bob.send(PacketCommand.SetRoom, room, { uid: 14 });
     await bob.hear();
   }
-  bob.send(Command.SetRoom, 'pond', { uid: 0 });
+  bob.send(PacketCommand.SetRoom, 'pond', { uid: 0 });
   await hearTimes(bob, 2);
-  bob.send(Command.SetRoom, 'pond', { uid: 15 });
+  bob.send(PacketCommand.SetRoom, 'pond', { uid: 15 });
   await bob.hear();
-  bob.send(Command.SetRoom, 'lake', { uid: 16 });
+  bob.send(PacketCommand.SetRoom, 'lake', { uid: 16 });
   await bob.hear();
   for (const cmd of [3, 4, 5, 6, 8, 9, -1, 2_147_483_647, -2_147_483_648]) {
     bob.send(cmd, 'not for clients', { uid: 17 });
     await bob.hear();
   }
-  bob.send(Command.NewMsg, Buffer.from('eda080', 'hex'), { uid: 18 });
+  bob.send(PacketCommand.NewMsg, Buffer.from('eda080', 'hex'), { uid: 18 });
   await bob.hear();
-  bob.send(Command.Nop, 'ignored', { uid: 19 });
+  bob.send(PacketCommand.Nop, 'ignored', { uid: 19 });
   await compare(transcript, 'refused', alice, bob);
 });
 
@@ -152,7 +152,7 @@ test('each kind of packet has the bytes that the original has', async t => {
     'NEW_USER',
   );
   assert.equal(hex(await ann.next()), '456a3840ffffffff1a000000070000000010000000000000' + '6869', 'NEW_MSG');
-  ann.send(Command.NewUser, '', { uid: 0x01020304 });
+  ann.send(PacketCommand.NewUser, '', { uid: 0x01020304 });
   const refused = Buffer.from('there is no command 5 for clients').toString('hex');
   assert.equal(hex(await ann.next()), `456a3840040302013900000004000000ffffffff00000000${refused}`);
 
@@ -180,10 +180,10 @@ test('over plain TCP, and byte by byte, the same is said', async t => {
   const { port } = await original(t);
   const whole = Buffer.concat([
     magicPacket,
-    packetBytes(Command.SetUserNick, 'alice', { uid: 1 }),
-    packetBytes(Command.SetRoom, 'tadpoles', { uid: 2 }),
-    packetBytes(Command.NewMsg, 'one'),
-    packetBytes(Command.NewMsg, 'two'),
+    packetBytes(PacketCommand.SetUserNick, 'alice', { uid: 1 }),
+    packetBytes(PacketCommand.SetRoom, 'tadpoles', { uid: 2 }),
+    packetBytes(PacketCommand.NewMsg, 'one'),
+    packetBytes(PacketCommand.NewMsg, 'two'),
   ]);
   for (const size of [1, 3, 23, 24, 25, whole.length]) {
     const alice = await connectChat(port, 'alice', { wire: 'tcp' });

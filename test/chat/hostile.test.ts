@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   binary,
   type ChatClient,
@@ -29,7 +29,7 @@ async function newWitness(port: number): Promise<{ client: ChatClient; check(): 
   return {
     client,
     async check() {
-      client.send(Command.NewMsg, 'I see nothing');
+      client.send(PacketCommand.NewMsg, 'I see nothing');
       await expectHeard(client, said(4096, 'I see nothing'));
       assert.deepEqual(await hearAll(client), []);
     },
@@ -42,7 +42,7 @@ const noFaults = (server: ServerProcess) =>
     [],
   );
 
-const header = packetBytes(Command.NewMsg, 'hello');
+const header = packetBytes(PacketCommand.NewMsg, 'hello');
 
 /** What is sent as one message, and how the connection ends. */
 const violations: readonly (readonly [string, Buffer, string])[] = [
@@ -50,7 +50,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
     size =>
       [
         `a size of ${size}`,
-        packetBytes(Command.NewMsg, 'hello', { size }),
+        packetBytes(PacketCommand.NewMsg, 'hello', { size }),
         `1008 a packet is at least 24 bytes, not ${size}`,
       ] as const,
   ),
@@ -58,18 +58,18 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
     size =>
       [
         `a size of ${size}`,
-        packetBytes(Command.NewMsg, 'hello', { size }),
+        packetBytes(PacketCommand.NewMsg, 'hello', { size }),
         `1008 a packet carries at most ${maxBlob} bytes`,
       ] as const,
   ),
   [
     'a size of one too many',
-    packetBytes(Command.NewMsg, 'hello', { size: 30 }),
+    packetBytes(PacketCommand.NewMsg, 'hello', { size: 30 }),
     '1008 a packet that its message cuts short',
   ],
   [
     'a size of one too few',
-    packetBytes(Command.Nop, 'hello', { size: 28 }),
+    packetBytes(PacketCommand.Nop, 'hello', { size: 28 }),
     '1008 this is no packet: its signature is not Ej8@',
   ],
   ...[1, 3, 4, 11, 12, 23, 24, 28].map(
@@ -114,7 +114,7 @@ test('over TCP, the same sizes end the connection as soon as they are seen', { t
   for (const size of [0, 23, -1, -(2 ** 31), 24 + maxBlob + 1, 2 ** 31 - 1]) {
     const eve = await connectMember(server.port, 'eve', 'cellar', { wire: 'tcp' });
     await eve.hear();
-    eve.sendBytes(packetBytes(Command.NewMsg, '', { size }).subarray(0, 12));
+    eve.sendBytes(packetBytes(PacketCommand.NewMsg, '', { size }).subarray(0, 12));
     assert.match(await eve.hear(), /^RESP_ERROR uid=-1 p1=-1 p2=0 "a packet (is at least|carries at most)/);
     assert.equal(await eve.hear(), '(FIN)');
     await witness.check();
@@ -127,10 +127,10 @@ test('a hundred packets in one message are a hundred packets', { timeout: 60_000
   const alice = await connectChat(port, 'alice');
   const all = [
     magicPacket,
-    packetBytes(Command.SetUserNick, 'alice', { uid: 1 }),
-    packetBytes(Command.SetRoom, 'r', { uid: 2 }),
+    packetBytes(PacketCommand.SetUserNick, 'alice', { uid: 1 }),
+    packetBytes(PacketCommand.SetRoom, 'r', { uid: 2 }),
   ];
-  for (let i = all.length; i < 100; i++) all.push(packetBytes(Command.NewMsg, `message ${i}`));
+  for (let i = all.length; i < 100; i++) all.push(packetBytes(PacketCommand.NewMsg, `message ${i}`));
   alice.sendBytes(Buffer.concat(all));
   await expectHeard(
     alice,
@@ -148,7 +148,9 @@ test('a million NOPs are nothing, and others are served meanwhile', { timeout: 6
   const eve = await connectMember(server.port, 'eve', 'cellar');
   await eve.hear();
   const perMessage = 43_690;
-  const message = binary(Buffer.concat(Array.from({ length: perMessage }, () => packetBytes(Command.Nop))));
+  const message = binary(
+    Buffer.concat(Array.from({ length: perMessage }, () => packetBytes(PacketCommand.Nop))),
+  );
   for (let sent = 0; sent < 1_000_000; sent += perMessage) {
     eve.socket.write(message);
     await witness.check();
@@ -165,7 +167,7 @@ test('the longest text goes to everyone as it is', { timeout: 60_000 }, async t 
   await eve.hear();
   await witness.hear();
   const text = '🐸'.repeat(maxBlob / 4);
-  eve.send(Command.NewMsg, text);
+  eve.send(PacketCommand.NewMsg, text);
   for (const client of [witness, eve]) assert.equal((await client.next())?.blob.toString(), text);
   const later = await connectMember(port, 'later', 'lobby');
   for (let i = 0; i < 3; i++) await later.hear();
@@ -208,7 +210,7 @@ test('rooms with names like paths have their files inside the folder, each its o
   for (const room of rooms) {
     const eve = await connectMember(server.port, 'eve', room);
     await eve.hear();
-    eve.send(Command.NewMsg, `this is ${room}`);
+    eve.send(PacketCommand.NewMsg, `this is ${room}`);
     assert.match(await eve.hear(), /^NEW_MSG /);
     await eve.leave();
   }
@@ -244,9 +246,9 @@ for (const data of [false, true]) {
         const room = `room ${next++}`;
         const bytes = [
           magicPacket,
-          packetBytes(Command.SetUserNick, nick),
-          packetBytes(Command.SetRoom, room),
-          packetBytes(Command.NewMsg, 'x'.repeat(1000)),
+          packetBytes(PacketCommand.SetUserNick, nick),
+          packetBytes(PacketCommand.SetRoom, room),
+          packetBytes(PacketCommand.NewMsg, 'x'.repeat(1000)),
         ];
         const client = await connectChat(server.port, nick, { wire: 'tcp', first: [Buffer.concat(bytes)] });
         let heard = '';

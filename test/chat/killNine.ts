@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { binary, type ChatClient, connectMember, hearAll, packetBytes } from '../support/chatClient.ts';
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { newRandom, type Random } from '../support/random.ts';
@@ -95,7 +95,7 @@ async function talk(
       const packets: Buffer[] = [];
       for (let i = random.below(5); i > 0; i--) {
         const text = `${round}, ${name}, ${number++} ${'x'.repeat(random.oneIn(10) ? random.below(5000) : 0)}`;
-        packets.push(packetBytes(Command.NewMsg, text));
+        packets.push(packetBytes(PacketCommand.NewMsg, text));
       }
       const bytes = Buffer.concat(packets);
       if (bytes.length === 0 || !socket.writable) continue;

@@ -1,7 +1,7 @@
 /** The ladder of trust: what a client has to say before it may say anything else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command, magic } from '../../src/protocol/tpacket.ts';
+import { magic, PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   connectChat,
@@ -30,14 +30,14 @@ for (const wire of wires) {
   test(`anything but the magic ends the connection (${wire})`, async t => {
     const { port } = await startServerFor(t);
     const wrong = [
-      packetBytes(Command.Nop, 'magic string :('),
-      packetBytes(Command.Nop, `${magic}\0`),
-      packetBytes(Command.Nop, magic.slice(0, -1)),
-      packetBytes(Command.Nop),
-      packetBytes(Command.SetUserNick, magic),
-      packetBytes(Command.SetUserNick, 'alice'),
-      packetBytes(Command.SetRoom, 'pond'),
-      packetBytes(Command.NewMsg, 'hello'),
+      packetBytes(PacketCommand.Nop, 'magic string :('),
+      packetBytes(PacketCommand.Nop, `${magic}\0`),
+      packetBytes(PacketCommand.Nop, magic.slice(0, -1)),
+      packetBytes(PacketCommand.Nop),
+      packetBytes(PacketCommand.SetUserNick, magic),
+      packetBytes(PacketCommand.SetUserNick, 'alice'),
+      packetBytes(PacketCommand.SetRoom, 'pond'),
+      packetBytes(PacketCommand.NewMsg, 'hello'),
       packetBytes(-1, magic),
     ];
     for (const bytes of wrong) {
@@ -47,7 +47,7 @@ for (const wire of wires) {
     }
     if (wire === 'tcp') return;
     const client = await connectChat(port, 'alice');
-    client.sendBytes(packetBytes(Command.Nop, magic, { signature: 'Ej8!' }));
+    client.sendBytes(packetBytes(PacketCommand.Nop, magic, { signature: 'Ej8!' }));
     await assertEnded(client, wire, 'this is no packet: its signature is not Ej8@');
   });
 
@@ -79,9 +79,9 @@ for (const wire of wires) {
     sayNick(second, 'frog');
     await expectHeard(second, 'RESP_ERROR uid=1 p1=-1 p2=0 "the nick frog is taken"');
     await first.leave();
-    second.send(Command.SetUserNick, 'frog', { uid: 5 });
+    second.send(PacketCommand.SetUserNick, 'frog', { uid: 5 });
     await expectHeard(second, 'RESP_OK uid=5 p1=0 p2=0');
-    second.send(Command.SetRoom, 'pond', { uid: 6 });
+    second.send(PacketCommand.SetRoom, 'pond', { uid: 6 });
     await expectHeard(second, 'RESP_OK uid=6 p1=0 p2=0', 'NEW_USER uid=-1 p1=4097 p2=0 "frog"');
   });
 
@@ -98,15 +98,15 @@ for (const wire of wires) {
     const { port } = await startServerFor(t);
     const client = await connectChat(port, 'alice', { wire, first: wire === 'tcp' ? [magicPacket] : [] });
     if (wire === 'websocket') client.sendBytes(magicPacket);
-    const nops = Buffer.concat(Array.from({ length: 100 }, () => packetBytes(Command.Nop)));
+    const nops = Buffer.concat(Array.from({ length: 100 }, () => packetBytes(PacketCommand.Nop)));
     client.sendBytes(nops);
     // At level 2 a blob is a nick, as the original's client says it with either command.
-    client.send(Command.Nop, 'alice', { uid: 3 });
+    client.send(PacketCommand.Nop, 'alice', { uid: 3 });
     await expectHeard(client, 'RESP_OK uid=3 p1=0 p2=0');
     client.sendBytes(nops);
-    client.send(Command.SetRoom, 'pond', { uid: 4 });
+    client.send(PacketCommand.SetRoom, 'pond', { uid: 4 });
     client.sendBytes(nops);
-    client.send(Command.NewMsg, 'hello');
+    client.send(PacketCommand.NewMsg, 'hello');
     await expectHeard(
       client,
       'RESP_OK uid=4 p1=0 p2=0',

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
 import { maxEmptyRooms } from '../../src/protocol/limits.ts';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { connectMember, expectHeard, hearAll, hearUntil, said, shown } from '../support/chatClient.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
@@ -40,8 +40,8 @@ test('nc, packets over TCP and WebSocket in one room on one port hear each other
   nc.stdin.write('hello from nc\n');
   await expectHeard(web, said(4096, 'hello from nc'));
   await expectHeard(raw, said(4096, 'hello from nc'));
-  web.send(Command.NewMsg, 'hello from the web');
-  raw.send(Command.NewMsg, 'hello from TCP');
+  web.send(PacketCommand.NewMsg, 'hello from the web');
+  raw.send(PacketCommand.NewMsg, 'hello from TCP');
   assert.deepEqual([await line(), await line()].sort(), ['raw: hello from TCP', 'web: hello from the web']);
   for (const client of [web, raw]) {
     const heard = [await client.hear(), await client.hear()].sort();
@@ -119,7 +119,7 @@ test('nobody can be made to say what they did not: newlines, escapes and control
     '\n\n\nseven',
     'eight\x7f\x00\x0b\x0c',
   ];
-  for (const text of forgeries) eve.send(Command.NewMsg, text);
+  for (const text of forgeries) eve.send(PacketCommand.NewMsg, text);
   await expectHeard(eve, ...forgeries.map(text => said(4097, text)));
   const expected = [
     'eve: one',

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../support/chatClient.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
@@ -53,23 +53,23 @@ test('more rooms with files than descriptors: each keeps its messages, and comma
   for (let room = 0; room < rooms; room++) {
     // A client over HTTP has no descriptor of its own.
     const session = await openPolled(port, 'tpacket');
-    const nick = packetBytes(Command.SetUserNick, `user${room}`, { uid: 1 });
-    const enter = packetBytes(Command.SetRoom, `room${room}`, { uid: 2 });
-    const say = packetBytes(Command.NewMsg, 'first', { uid: 3 });
+    const nick = packetBytes(PacketCommand.SetUserNick, `user${room}`, { uid: 1 });
+    const enter = packetBytes(PacketCommand.SetRoom, `room${room}`, { uid: 2 });
+    const say = packetBytes(PacketCommand.NewMsg, 'first', { uid: 3 });
     await post(port, session, Buffer.concat([magicPacket, nick, enter, say]));
     sessions.push(session);
   }
   for (const session of sessions)
-    await post(port, session, packetBytes(Command.NewMsg, 'second', { uid: 4 }));
+    await post(port, session, packetBytes(PacketCommand.NewMsg, 'second', { uid: 4 }));
   for (const session of sessions.slice(0, 3)) {
     const { messages } = await pollMany(port, session, 5);
     const commands = messages.map(({ binary = '' }) => Buffer.from(binary, 'base64').readInt32LE(12));
     assert.deepEqual(commands, [
-      Command.RespOk,
-      Command.RespOk,
-      Command.NewUser,
-      Command.NewMsg,
-      Command.NewMsg,
+      PacketCommand.RespOk,
+      PacketCommand.RespOk,
+      PacketCommand.NewUser,
+      PacketCommand.NewMsg,
+      PacketCommand.NewMsg,
     ]);
   }
   const open = readdirSync(`/proc/${server.pid}/fd`).length;

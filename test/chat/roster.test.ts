@@ -1,7 +1,7 @@
 /** Who comes, says and leaves, in bursts: nobody hears of anyone they were not told of. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   binary,
   type ChatClient,
@@ -48,10 +48,10 @@ for (const data of [false, true]) {
       const nick = `n${nextNick++}`;
       const first = [
         magicPacket,
-        packetBytes(Command.SetUserNick, nick),
-        packetBytes(Command.SetRoom, 'pond'),
+        packetBytes(PacketCommand.SetUserNick, nick),
+        packetBytes(PacketCommand.SetRoom, 'pond'),
         ...Array.from({ length: random.below(3) }, (_, i) =>
-          packetBytes(Command.NewMsg, `${nick} first ${i}`),
+          packetBytes(PacketCommand.NewMsg, `${nick} first ${i}`),
         ),
       ];
       const all = Buffer.concat(first);
@@ -68,7 +68,7 @@ for (const data of [false, true]) {
         // Some long enough to be sent on the path of long messages.
         const text = `${client.name} ${sent.length}${random.oneIn(4) ? 'x'.repeat(1500) : ''}`;
         sent.push(text);
-        client.send(Command.NewMsg, text);
+        client.send(PacketCommand.NewMsg, text);
       }
     };
     const leave = async ({ client }: Member) => {
@@ -96,7 +96,7 @@ for (const data of [false, true]) {
       const own = sent.at(-1);
       if (own !== undefined) await model.until(() => model.messages.some(said => said.endsWith(`: ${own}`)));
     }
-    eagle.client.send(Command.NewMsg, 'the end');
+    eagle.client.send(PacketCommand.NewMsg, 'the end');
     const [lastUid] = [...eagle.model.users].find(([, nick]) => nick === 'eagle')!;
     const last = `${lastUid}: the end`;
     for (const { model } of present) await model.until(() => model.messages.at(-1) === last);

@@ -1,7 +1,7 @@
 /** Members who do not read: they go, and what the others hear stays in order. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { connectMember, packetBytes } from '../support/chatClient.ts';
 import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -28,7 +28,7 @@ for (const size of [2000, 300]) {
     const speaker = await connectMember(server.port, 'speaker', 'pond');
     speaker.onPacket = () => {};
     await witnesses[0]!.until(() => present().size === deaf.length + witnesses.length + 1);
-    const text = packetBytes(Command.NewMsg, 'x'.repeat(size));
+    const text = packetBytes(PacketCommand.NewMsg, 'x'.repeat(size));
     const burst = Buffer.concat(Array.from({ length: Math.ceil(30_000 / size) }, () => text));
     // Each writes for as long as the server reads, and hears itself and the others; the server stops reading from those
     // who do not read, so someone else speaks as well.
@@ -37,7 +37,7 @@ for (const size of [2000, 300]) {
       for (const { socket } of deaf) {
         if (socket.writable && socket.writableLength < 1_000_000) socket.write(burst);
       }
-      speaker.send(Command.NewMsg, 'can you hear me?');
+      speaker.send(PacketCommand.NewMsg, 'can you hear me?');
       await witnesses[0]!.until(() => witnesses[0]!.count() > before);
     }
     for (const model of witnesses) {
@@ -70,7 +70,7 @@ test('members who do not read, in their hundreds, all go at once', { timeout: 60
   const text = 'x'.repeat(60_000);
   let sent = 0;
   while (model.users.size > 1) {
-    speaker.send(Command.NewMsg, text);
+    speaker.send(PacketCommand.NewMsg, text);
     sent++;
     await model.until(() => model.messages.length === sent);
     assert.equal(model.messages.length, sent);

@@ -1,7 +1,7 @@
 /** The client's chat, with the project's own server. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Command, magic, newPacket, readPacket, writePacket } from '../../src/protocol/tpacket.ts';
+import { magic, newPacket, PacketCommand, readPacket, writePacket } from '../../src/protocol/tpacket.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { runClient, startClient, startWs } from './clientProcess.ts';
 
@@ -65,15 +65,16 @@ describe('the chat client', limit, () => {
         const bytes = data as Buffer;
         assert.equal(readPacket(packet, bytes, 0, bytes.length), bytes.length);
         heard.push(`${packet.cmd} ${bytes.subarray(24)}`);
-        if (packet.cmd === Command.SetUserNick) socket.send(answer(Command.RespOk, packet.uid, 0, ''));
-        if (packet.cmd !== Command.SetRoom) return;
+        if (packet.cmd === PacketCommand.SetUserNick)
+          socket.send(answer(PacketCommand.RespOk, packet.uid, 0, ''));
+        if (packet.cmd !== PacketCommand.SetRoom) return;
         const said = [
-          answer(Command.RespOk, packet.uid, 0, ''),
-          answer(Command.NewUser, -1, 4096, 'e\u001bve\nada: I am'),
-          answer(Command.LoggedMsg, -1, 0, 'old: one\ntwo'),
-          answer(Command.NewMsg, -1, 4096, 'a\u001b[2J\nbob: forged'),
-          answer(Command.NewMsg, -1, 7, 'who am I'),
-          answer(Command.RespError, 3, -1, 'not\u0007so'),
+          answer(PacketCommand.RespOk, packet.uid, 0, ''),
+          answer(PacketCommand.NewUser, -1, 4096, 'e\u001bve\nada: I am'),
+          answer(PacketCommand.LoggedMsg, -1, 0, 'old: one\ntwo'),
+          answer(PacketCommand.NewMsg, -1, 4096, 'a\u001b[2J\nbob: forged'),
+          answer(PacketCommand.NewMsg, -1, 7, 'who am I'),
+          answer(PacketCommand.RespError, 3, -1, 'not\u0007so'),
         ];
         socket.send(Buffer.concat(said));
         socket.send('text');

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { type ChatClient, connectMember, hearUntil } from '../support/chatClient.ts';
 import { type Door, doors, type OpenServer, openServer, type Told } from '../support/doors.ts';
 import { connectTerminal, type LineClient } from '../support/lineClient.ts';
@@ -208,7 +208,7 @@ describe('every command, by every door', () => {
       for (const one of cases) seen.push(await check(door, world, one));
       first ??= seen;
       assert.deepEqual(seen, first);
-      world.ada.send(Command.NewMsg, 'still here');
+      world.ada.send(PacketCommand.NewMsg, 'still here');
       assert.match(await world.ada.hear(), /still here/);
     });
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { change, reload, settings } from '../../src/commands/reload.ts';
+import { change, reloadConfiguration, settings } from '../../src/commands/reload.ts';
 import type { Server } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
@@ -28,7 +28,7 @@ describe('reload', () => {
       '--default-handler',
       'broadcast',
     );
-    assert.deepEqual(await reload(server, next), {
+    assert.deepEqual(await reloadConfiguration(server, next), {
       changed: [
         'default-handler echo → broadcast',
         'no-self false → true',
@@ -43,7 +43,7 @@ describe('reload', () => {
       [maxMessage, includeSender, pingInterval, defaultHandler, origins],
       [1024 * 1024, false, 0, 'broadcast', []],
     );
-    assert.deepEqual(await reload(server, next), { changed: [], needsRestart: [] });
+    assert.deepEqual(await reloadConfiguration(server, next), { changed: [], needsRestart: [] });
   });
 
   test('leaves alone what needs a restart, and says so each time', async () => {
@@ -51,8 +51,11 @@ describe('reload', () => {
     const { listeners } = server.configuration;
     const next = from('-p', '2', '-p', '3', '--data', 'memory', '--daemon', '--max-connections', '5');
     const needsRestart = ['port 1 → 2,3', 'data /a → memory', 'daemon false → true'];
-    assert.deepEqual(await reload(server, next), { changed: ['max-connections 0 → 5'], needsRestart });
-    assert.deepEqual(await reload(server, next), { changed: [], needsRestart });
+    assert.deepEqual(await reloadConfiguration(server, next), {
+      changed: ['max-connections 0 → 5'],
+      needsRestart,
+    });
+    assert.deepEqual(await reloadConfiguration(server, next), { changed: [], needsRestart });
     const { data, daemon, maxConnections } = server.configuration;
     assert.deepEqual([data, daemon, maxConnections], ['/a', false, 5]);
     assert.equal(server.configuration.listeners, listeners);
@@ -61,7 +64,7 @@ describe('reload', () => {
   test('changes nothing where the configuration cannot be read', async () => {
     const server = newServer();
     const { configuration } = server;
-    await assert.rejects(reload(server, from('--max-message', 'lots')), { name: 'UsageError' });
+    await assert.rejects(reloadConfiguration(server, from('--max-message', 'lots')), { name: 'UsageError' });
     assert.equal(server.configuration, configuration);
   });
 
@@ -83,11 +86,11 @@ describe('reload', () => {
       },
     });
     server.reloadables.push(step('a'), step('b'), step('c', true));
-    await assert.rejects(reload(server, from('--max-message', '1')), { message: 'c is broken' });
+    await assert.rejects(reloadConfiguration(server, from('--max-message', '1')), { message: 'c is broken' });
     assert.equal(server.configuration, configuration);
     assert.deepEqual(steps.splice(0), ['a prepared', 'b prepared', 'c prepared']);
     server.reloadables.pop();
-    const { changed } = await reload(server, from('--max-message', '1'));
+    const { changed } = await reloadConfiguration(server, from('--max-message', '1'));
     assert.deepEqual(steps, ['a prepared', 'b prepared', 'a in place', 'b in place']);
     assert.deepEqual(changed, ['max-message 16MB → 1B', 'a is new', 'b is new']);
   });
@@ -108,9 +111,9 @@ describe('reload', () => {
       reading++;
       return from('--max-message', `${reading}`)();
     };
-    const first = reload(server, readAgain);
+    const first = reloadConfiguration(server, readAgain);
     while (preparing === 0) await new Promise(setImmediate);
-    const [second, third] = [reload(server, readAgain), reload(server, readAgain)];
+    const [second, third] = [reloadConfiguration(server, readAgain), reloadConfiguration(server, readAgain)];
     const between = change(server, 'max-header', '1KB');
     assert.deepEqual((await first).changed, ['max-message 16MB → 1B']);
     assert.deepEqual((await second).changed, ['max-message 1B → 2B']);
@@ -135,7 +138,7 @@ describe('change', () => {
       isLive: true,
       isSetByHand: true,
     });
-    const { changed } = await reload(server, from('--max-message', '2MB'));
+    const { changed } = await reloadConfiguration(server, from('--max-message', '2MB'));
     assert.deepEqual(changed, ['max-message 1MB, which was set by hand → 2MB']);
     assert.equal(find('max-message')?.isSetByHand, false);
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
-import { join, leave, newGroup, publish } from '../../src/core/group.ts';
+import { join, leave, newGroup, publishToGroup } from '../../src/core/group.ts';
 import { flushFanout } from '../../src/core/outbox.ts';
 import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
 import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
@@ -27,13 +27,13 @@ test('publish sends to every member except the excluded one', () => {
   const group = newGroup();
   const [a, b, c, stranger] = [open(), open(), open(), open()];
   for (const member of [a, b, c]) join(group, member);
-  publish(group, text('one'));
-  publish(group, text('two'), a);
+  publishToGroup(group, text('one'));
+  publishToGroup(group, text('two'), a);
   leave(group, b);
   leave(group, stranger);
-  publish(group, text('three'));
+  publishToGroup(group, text('three'));
   join(group, b);
-  publish(group, text('four'));
+  publishToGroup(group, text('four'));
   assert.equal(told(a), '\x81\x03one\x81\x05three\x81\x04four');
   assert.equal(told(b), '\x81\x03one\x81\x03two\x81\x04four');
   assert.equal(told(c), '\x81\x03one\x81\x03two\x81\x05three\x81\x04four');
@@ -45,12 +45,12 @@ test('a connection that joins twice gets each message once', () => {
   const member = open();
   join(group, member);
   join(group, member);
-  publish(group, text('hi'));
+  publishToGroup(group, text('hi'));
   assert.equal(told(member), '\x81\x02hi');
 });
 
 test('publishing to an empty group does nothing', () => {
-  publish(newGroup(), text('hello?'));
+  publishToGroup(newGroup(), text('hello?'));
 });
 
 for (const includeSender of [true, false]) {
@@ -82,7 +82,7 @@ test('a member that is closed right after a message gets the message before the 
   const group = newGroup();
   const member = open();
   join(group, member);
-  publish(group, text('hi'));
+  publishToGroup(group, text('hi'));
   websocket.close(member, 1001, '');
   assert.equal(told(member), '\x81\x02hi\x88\x02\x03\xe9');
 });

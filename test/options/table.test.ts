@@ -4,7 +4,7 @@ import { peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { hyphenated, spellings } from '../../src/options/option.ts';
-import { environmentName, flagName, isFlag, optionEntries, table } from '../../src/options/table.ts';
+import { environmentName, flagName, isFlag, optionEntries, serverOptions } from '../../src/options/table.ts';
 import { maxHistoryBytes } from '../../src/protocol/limits.ts';
 
 const handlers = ['echo', 'chat', 'tpacket'];
@@ -166,7 +166,7 @@ function program(field: 'exec' | 'execShared'): (typeof valued)[string] {
     first: ['cat=/bin/cat', [cat]],
     second: ["t.2:json=tee -a 'a, b'", [{ name: 't.2', format: 'json', words, command: "tee -a 'a, b'" }]],
     unfit: 'cat',
-    wants: table[field].kind.expected,
+    wants: serverOptions[field].kind.expected,
   };
 }
 

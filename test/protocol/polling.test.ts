@@ -6,8 +6,8 @@ import { maxPostedLines } from '../../src/protocol/limits.ts';
 import {
   base64Size,
   countFrames,
+  type MessagePayload,
   messageStart,
-  type Payload,
   readPosted,
   readSentFrame,
   showClosing,
@@ -21,7 +21,7 @@ const zeroKey = Buffer.alloc(4);
 
 /** The content of each message in these frames, as JSON has it, written in slices of at most so many bytes. */
 function contents(bytes: Buffer, sliceSize = 1000): string[] {
-  const payload: Payload = { isText: false, bytes, from: 0, to: 0 };
+  const payload: MessagePayload = { isText: false, bytes, from: 0, to: 0 };
   const target = Buffer.alloc(sliceSize);
   const shown: string[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -71,7 +71,7 @@ describe('what is sent', () => {
   test('where there is room for nothing, nothing is written', () => {
     for (const kind of [opcode.text, opcode.binary]) {
       const bytes = serverFrame(kind, 'abc');
-      const payload: Payload = { isText: false, bytes, from: 0, to: 0 };
+      const payload: MessagePayload = { isText: false, bytes, from: 0, to: 0 };
       readSentFrame(payload, bytes, 0, bytes.length);
       for (const limit of [-100, 0, 3]) assert.equal(writeContent(payload, Buffer.alloc(9), 0, limit), 0);
       assert.equal(payload.to - payload.from, 3);

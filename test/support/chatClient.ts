@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { Command, magic, showPacket } from '../../src/protocol/tpacket.ts';
+import { magic, PacketCommand, showPacket } from '../../src/protocol/tpacket.ts';
 import { connectTcp, handshakeRequest } from './rawClient.ts';
 import { closeFrame, FrameReader, frame, opcode } from './rawFrame.ts';
 
@@ -37,7 +37,7 @@ export function packetBytes(cmd: number, blob: string | Uint8Array = '', fields:
   return Buffer.concat([header, payload]);
 }
 
-export const magicPacket = packetBytes(Command.Nop, magic);
+export const magicPacket = packetBytes(PacketCommand.Nop, magic);
 
 /** @returns the packets that are whole, and how many bytes they are */
 export function splitPackets(bytes: Buffer): { packets: ChatPacket[]; end: number } {
@@ -223,7 +223,7 @@ const roomRequest = 2;
 /** Says the magic and a nick, without waiting in between, as the original client does. */
 export function sayNick(client: ChatClient, nick: string, uid = nickRequest): void {
   client.sendBytes(magicPacket);
-  client.send(Command.SetUserNick, nick, { uid });
+  client.send(PacketCommand.SetUserNick, nick, { uid });
 }
 
 /** Connects, and climbs the ladder. @throws Error where the nick is refused */
@@ -246,7 +246,7 @@ export async function connectMember(
   options: ChatOptions = {},
 ): Promise<ChatClient> {
   const client = await connectUser(port, nick, options);
-  client.send(Command.SetRoom, room, { uid: roomRequest });
+  client.send(PacketCommand.SetRoom, room, { uid: roomRequest });
   await expectHeard(client, `RESP_OK uid=${roomRequest} p1=0 p2=0`);
   return client;
 }
@@ -259,12 +259,12 @@ export async function expectHeard(client: ChatClient, ...expected: readonly stri
 /** A request that is answered at once; what the server said to this client before comes before the answer. */
 export async function hearAll(client: ChatClient): Promise<string[]> {
   const uid = 0x7ead;
-  client.sendBytes(packetBytes(Command.SetUserNick, 'again', { uid }));
+  client.sendBytes(packetBytes(PacketCommand.SetUserNick, 'again', { uid }));
   const heard: string[] = [];
   for (;;) {
     const packet = await client.next();
     if (packet === undefined) throw new Error(`${client.name} was ended: ${await client.ended}`);
-    if (packet.uid === uid && packet.cmd === Command.RespError) return heard;
+    if (packet.uid === uid && packet.cmd === PacketCommand.RespError) return heard;
     heard.push(shown(packet));
   }
 }

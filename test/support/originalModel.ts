@@ -1,5 +1,5 @@
 /** What the original client keeps of a room. It throws where the server speaks of someone it never told of. */
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import type { ChatClient, ChatPacket } from './chatClient.ts';
 
 export interface OriginalModel {
@@ -34,21 +34,21 @@ export function watch(client: ChatClient): OriginalModel {
     const { cmd, p1, blob } = packet;
     const text = blob.toString();
     count++;
-    if (cmd === Command.NewUser) {
+    if (cmd === PacketCommand.NewUser) {
       if (users.has(p1)) fail('NEW_USER of someone who is there', packet);
       users.set(p1, text);
-    } else if (cmd === Command.DelUser) {
+    } else if (cmd === PacketCommand.DelUser) {
       if (users.get(p1) !== text) fail('DEL_USER of someone who is not there', packet);
       users.delete(p1);
-    } else if (cmd === Command.NewMsg) {
+    } else if (cmd === PacketCommand.NewMsg) {
       if (!users.has(p1)) fail('NEW_MSG of someone who is not there', packet);
       messages.push(`${p1}: ${text}`);
-    } else if (cmd === Command.LoggedMsg) {
+    } else if (cmd === PacketCommand.LoggedMsg) {
       if (messages.length > 0) fail('LOGGED_MSG after a NEW_MSG', packet);
       logged.push(text);
-    } else if (cmd === Command.RespError) {
+    } else if (cmd === PacketCommand.RespError) {
       refusals.push(text);
-    } else if (cmd !== Command.RespOk) {
+    } else if (cmd !== PacketCommand.RespOk) {
       fail(`cmd ${cmd}`, packet);
     }
     wake();

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Page } from 'playwright-core';
-import { Command } from '../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import {
   type ChatClient,
   type ChatOptions,
@@ -84,14 +84,14 @@ export async function enterByPackets(nick: string, port: number, options: ChatOp
     nick,
     hearsItself: true,
     async say(texts) {
-      for (const text of texts) client.send(Command.NewMsg, text);
+      for (const text of texts) client.send(PacketCommand.NewMsg, text);
     },
     async heard(count) {
       const texts: string[] = [];
       while (texts.length < count) {
         const packet = await client.next();
         if (packet === undefined) throw new Error(`${nick} was ended: ${await client.ended}`);
-        if (packet.cmd === Command.NewMsg) texts.push(packet.blob.toString());
+        if (packet.cmd === PacketCommand.NewMsg) texts.push(packet.blob.toString());
       }
       return texts;
     },
@@ -103,8 +103,8 @@ export async function enterByPackets(nick: string, port: number, options: ChatOp
 export async function enterByPolling(nick: string, port: number, session: string): Promise<Member> {
   let [seq, ack] = [0, 0];
   const sayPackets = (...packets: Buffer[]) => post(port, session, Buffer.concat(packets), ++seq);
-  await sayPackets(magicPacket, packetBytes(Command.SetUserNick, nick, { uid: 1 }));
-  await sayPackets(packetBytes(Command.SetRoom, 'lobby', { uid: 2 }));
+  await sayPackets(magicPacket, packetBytes(PacketCommand.SetUserNick, nick, { uid: 1 }));
+  await sayPackets(packetBytes(PacketCommand.SetRoom, 'lobby', { uid: 2 }));
   // The two answers.
   ack = (await pollMany(port, session, 2)).messages.at(-1)!.seq;
   const waiting: string[] = [];
@@ -112,7 +112,7 @@ export async function enterByPolling(nick: string, port: number, session: string
     nick,
     hearsItself: true,
     async say(texts) {
-      for (const text of texts) await sayPackets(packetBytes(Command.NewMsg, text));
+      for (const text of texts) await sayPackets(packetBytes(PacketCommand.NewMsg, text));
     },
     async heard(count) {
       while (waiting.length < count) {
@@ -121,7 +121,8 @@ export async function enterByPolling(nick: string, port: number, session: string
         ack = messages.at(-1)?.seq ?? ack;
         for (const { binary } of messages) {
           const { packets } = splitPackets(Buffer.from(binary!, 'base64'));
-          for (const { cmd, blob } of packets) if (cmd === Command.NewMsg) waiting.push(blob.toString());
+          for (const { cmd, blob } of packets)
+            if (cmd === PacketCommand.NewMsg) waiting.push(blob.toString());
         }
       }
       return waiting.splice(0, count);

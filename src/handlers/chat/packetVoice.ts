@@ -1,6 +1,6 @@
 /** The chat, said in packets. */
 import { maxPacketBlob } from '../../protocol/limits.ts';
-import { Command, packetHeaderSize, writePacket } from '../../protocol/tpacket.ts';
+import { PacketCommand, packetHeaderSize, writePacket } from '../../protocol/tpacket.ts';
 import type { Voice } from './room.ts';
 
 /** Each packet is written here, and copied from here: nothing is kept in it. */
@@ -33,11 +33,11 @@ export function newPacketVoices(): PacketVoices {
 function newPacketVoice(timeOf: (time: number) => number): Voice {
   return {
     hearsItself: true,
-    granted: request => packet(Command.RespOk, request, 0, ''),
-    refused: (request, why) => packet(Command.RespError, request, -1, why),
-    came: ({ uid, nick }) => packet(Command.NewUser, unasked, uid, nick.text),
-    left: ({ uid, nick }) => packet(Command.DelUser, unasked, uid, nick.text),
-    said: ({ uid }, text) => packet(Command.NewMsg, unasked, uid, text),
-    logged: (line, time) => packet(Command.LoggedMsg, unasked, 0, line, timeOf(time)),
+    granted: request => packet(PacketCommand.RespOk, request, 0, ''),
+    refused: (request, why) => packet(PacketCommand.RespError, request, -1, why),
+    came: ({ uid, nick }) => packet(PacketCommand.NewUser, unasked, uid, nick.text),
+    left: ({ uid, nick }) => packet(PacketCommand.DelUser, unasked, uid, nick.text),
+    said: ({ uid }, text) => packet(PacketCommand.NewMsg, unasked, uid, text),
+    logged: (line, time) => packet(PacketCommand.LoggedMsg, unasked, 0, line, timeOf(time)),
   };
 }

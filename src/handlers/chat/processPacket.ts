@@ -5,7 +5,7 @@
 import type { Connection } from '../../core/connection.ts';
 import { establish } from '../../core/places.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { Command, magic, type Packet } from '../../protocol/tpacket.ts';
+import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
 import { addUser, enterRoom, findRoom, settleArrival } from './chat.ts';
 import { readName } from './names.ts';
 import type { PacketVoices } from './packetVoice.ts';
@@ -33,7 +33,7 @@ export function receivePacket(
 
 /** Level 1: the first packet says the magic, and is not answered. */
 function checkMagic(connection: Connection, { cmd, bytes, start, end }: Packet): void {
-  if (cmd !== Command.Nop || !magicBytes.equals(bytes.subarray(start, end))) {
+  if (cmd !== PacketCommand.Nop || !magicBytes.equals(bytes.subarray(start, end))) {
     throw new ProtocolError(CloseCode.PolicyViolation, 'the first packet is not the magic one');
   }
   climb(connection);
@@ -47,9 +47,9 @@ function takeNick(
   { cmd, uid, p2, bytes, start, end }: Packet,
 ): void {
   const voice = p2 === 1 ? timed : plain;
-  if (cmd === Command.Nop && start === end) return;
+  if (cmd === PacketCommand.Nop && start === end) return;
   const refuse = (why: string) => tell({ connection }, voice.refused(uid, why));
-  if (cmd > Command.SetUserNick || cmd < 0) return refuse('choose a nick first');
+  if (cmd > PacketCommand.SetUserNick || cmd < 0) return refuse('choose a nick first');
   const name = readName(bytes.subarray(start, end), 'nick');
   if (typeof name === 'string') return refuse(name);
   const user = addUser(chat, connection, voice, name);
@@ -71,12 +71,12 @@ export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, 
     tell(user, user.voice.refused(uid, why));
     return true;
   };
-  if (cmd === Command.Nop) return true;
+  if (cmd === PacketCommand.Nop) return true;
   settleArrival(user);
   switch (cmd) {
-    case Command.SetUserNick:
+    case PacketCommand.SetUserNick:
       return refuse(`your nick is ${user.nick.text} already`);
-    case Command.SetRoom: {
+    case PacketCommand.SetRoom: {
       if (user.room !== undefined) return refuse(`you are in ${user.room.name.text} already`);
       const name = readName(bytes.subarray(start, end), 'room');
       if (typeof name === 'string') return refuse(name);
@@ -87,7 +87,7 @@ export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, 
       enterRoom(chat, user, room);
       return true;
     }
-    case Command.NewMsg: {
+    case PacketCommand.NewMsg: {
       const why = say(chat, user, uid, bytes.subarray(start, end));
       return why === undefined || refuse(why);
     }

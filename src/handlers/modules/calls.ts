@@ -4,7 +4,7 @@ import type { Server } from '../../core/server.ts';
 import { reportSlow } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
-import { call, isPromise } from './handler.ts';
+import { callVersion, isPromise } from './handler.ts';
 import { slotsOf } from './modules.ts';
 import { reasonOf } from './slot.ts';
 import { rollBack } from './swap.ts';
@@ -61,7 +61,7 @@ export async function callHandler(server: Server, name: string, words: readonly 
   if (current.handler?.command === undefined) throw new Error(`${slot.name} takes no commands`);
   const begun = exactClock();
   try {
-    const answer = call(slot, undefined, ({ handler }) => handler?.command?.(words, slot.server));
+    const answer = callVersion(slot, undefined, ({ handler }) => handler?.command?.(words, slot.server));
     reportSlow(begun, owner.configuration.slowHandler);
     return isPromise(answer) ? await within(answer, owner.configuration.handlerTimeout) : answer;
   } catch (error) {

@@ -29,7 +29,9 @@ export function newModuleHandler(name: string, slot: () => Slot): Handler {
       const peer = connection.data as Peer;
       slot().pending.delete(peer);
       try {
-        call(slot(), connection.id, ({ handler }) => handler?.closed?.(peer, code, reason, slot().server));
+        callVersion(slot(), connection.id, ({ handler }) =>
+          handler?.closed?.(peer, code, reason, slot().server),
+        );
       } finally {
         peer.leaveAll();
         slot().peers.delete(peer);
@@ -97,7 +99,7 @@ function lendUntilSettled(
 function open(slot: Slot, connection: Connection, peer: Peer): void {
   setAsking(connection);
   try {
-    const answer = call(slot, connection.id, ({ handler }) => handler?.opened?.(peer, slot.server));
+    const answer = callVersion(slot, connection.id, ({ handler }) => handler?.opened?.(peer, slot.server));
     if (isPromise(answer)) wait(slot, connection, peer, answer, () => open(slot, connection, peer));
   } finally {
     setAsking(undefined);
@@ -105,7 +107,7 @@ function open(slot: Slot, connection: Connection, peer: Peer): void {
 }
 
 /** Calls the version in charge, on the clock. What it throws, and nobody caught, is noted. */
-export function call<T>(slot: Slot, id: number | undefined, act: (version: Version) => T): T {
+export function callVersion<T>(slot: Slot, id: number | undefined, act: (version: Version) => T): T {
   const isOurs = startTiming(slot.name, id);
   try {
     return attempt(slot, act);
@@ -190,7 +192,7 @@ function tick(slot: Slot): void {
   };
   try {
     const version = slot.current;
-    const answer = call(slot, undefined, ({ handler }) => handler?.tick?.(slot.server));
+    const answer = callVersion(slot, undefined, ({ handler }) => handler?.tick?.(slot.server));
     if (!isPromise(answer)) return;
     slot.isTicking = true;
     answer.then(

@@ -14,7 +14,7 @@ import { readExports } from './exports.ts';
 import { noteImports } from './imports.ts';
 import type { Version } from './slot.ts';
 import { reasonOf } from './slot.ts';
-import type { Outcome } from './tryOut.ts';
+import type { TryOutcome } from './tryOut.ts';
 
 export interface ModuleFile {
   /** What the module is called: the file's name up to its first dot. */
@@ -129,7 +129,7 @@ const script = fileURLToPath(new URL(`./tryOut${extname(import.meta.url)}`, impo
  * Loads the module in a process of its own. It is over, however that went, when this resolves.
  * @returns what went wrong, and in which line of the file, where that is known; else the empty string
  */
-async function tryOut(path: string, name: string, limit: number): Promise<Outcome & { line: string }> {
+async function tryOut(path: string, name: string, limit: number): Promise<TryOutcome & { line: string }> {
   const words = [...flags, `--max-old-space-size=${maxLoadHeapMiB}`, script, path, name, String(limit)];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
   const kill = () => child.kill('SIGKILL');
@@ -147,7 +147,7 @@ async function tryOut(path: string, name: string, limit: number): Promise<Outcom
       once(child, 'close'),
     ]);
     const line = lineIn(errors, path);
-    if (outcome !== '') return { ...(JSON.parse(outcome) as Outcome), line };
+    if (outcome !== '') return { ...(JSON.parse(outcome) as TryOutcome), line };
     if (isLate) return { error: `did not come to an end within ${limit / 1000} s`, line: '' };
     const how = child.signalCode ?? `exit code ${child.exitCode}`;
     return { error: `ended the process (${how}) while loading`, line: '' };

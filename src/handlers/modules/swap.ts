@@ -36,7 +36,7 @@ export function takeOver(slot: Slot, next: Version): string | undefined {
     next.before = { version: old, state };
     setTimeout(() => endProbation(slot, next, old), rollbackWindow).unref();
   } else {
-    stop(slot, old);
+    stopVersion(slot, old);
   }
   const { number: version, real: file } = next;
   log('info', 'handler swapped', { handler: slot.name, version, connections: slot.peers.size, file });
@@ -55,7 +55,7 @@ function nextState(version: Version, old: unknown, server: user.Server): unknown
 function endProbation(slot: Slot, version: Version, old: Version): void {
   if (version.before === undefined) return;
   version.before = undefined;
-  stop(slot, old);
+  stopVersion(slot, old);
 }
 
 /** The version in charge is not called any more, nor are those that could have taken over again. */
@@ -64,18 +64,18 @@ export function stopAll(slot: Slot): void {
   for (let version: Version | undefined = slot.current; version !== undefined; ) {
     const before: Version | undefined = version.before?.version;
     version.before = undefined;
-    stop(slot, version);
+    stopVersion(slot, version);
     version = before;
   }
 }
 
 /** Of a module that was removed, the last connection is gone. */
 export function stopIfOver(slot: Slot): void {
-  if (slot.isRemoved && slot.peers.size + slot.wired.size === 0) stop(slot, slot.current);
+  if (slot.isRemoved && slot.peers.size + slot.wired.size === 0) stopVersion(slot, slot.current);
 }
 
 /** It is never called again. */
-export function stop(slot: Slot, { handler }: Version): void {
+export function stopVersion(slot: Slot, { handler }: Version): void {
   try {
     handler?.stopped?.();
   } catch (error) {
@@ -115,7 +115,7 @@ export function rollBack(slot: Slot, version: Version, error: unknown): void {
   startTicking(slot);
   const to = before.version.number;
   log('error', 'handler rolled back', { handler: slot.name, version: number, to, stack: stackOf(error) });
-  stop(slot, version);
+  stopVersion(slot, version);
 }
 
 /** Newcomers find the module by the names of its current version. */

@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { maxModuleError } from '../../protocol/limits.ts';
 import { readExports } from './exports.ts';
 
-export interface Outcome {
+export interface TryOutcome {
   /** What went wrong; undefined: nothing. */
   readonly error?: string;
 }
@@ -22,7 +22,7 @@ const [path = '', name = '', limit = '0'] = process.argv.slice(2);
 const watchdog = `setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${Number(limit)} + 1000)`;
 if (Number(limit) > 0) new Worker(watchdog, { eval: true }).unref();
 
-function tell(outcome: Outcome): void {
+function tell(outcome: TryOutcome): void {
   writeSync(outcomeDescriptor, JSON.stringify(outcome));
 }
 

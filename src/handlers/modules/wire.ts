@@ -10,7 +10,7 @@ import { log, stackOf } from '../../log/log.ts';
 import { beginsAsRequest } from '../../protocol/http/head.ts';
 import { maxFirstLine, maxWireInput, typingTimeout } from '../../protocol/limits.ts';
 import { setAsking } from './asking.ts';
-import { call } from './handler.ts';
+import { callVersion } from './handler.ts';
 import type * as user from './interface.ts';
 import type { Slot } from './slot.ts';
 import { stopIfOver } from './swap.ts';
@@ -22,7 +22,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
   function ask<T>(connection: Connection, act: (wire: user.Wire, log: user.Log) => T): T | undefined {
     const of = slot();
     try {
-      return call(of, connection.id, ({ wire }) => act(wire!, of.log));
+      return callVersion(of, connection.id, ({ wire }) => act(wire!, of.log));
     } catch (error) {
       log('error', 'wire threw', { id: connection.id, handler: name, stack: stackOf(error) });
       noteEnding(connection, 'server', `a fault of ours: the wire ${name} threw, as the log has it`);
@@ -60,7 +60,9 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       if (isRequest !== false) return isRequest ? false : undefined;
       const stop = Math.min(end, start + maxFirstLine);
       try {
-        const claim = call(slot(), undefined, ({ wire }) => wire?.matches?.(bytes.subarray(start, stop)));
+        const claim = callVersion(slot(), undefined, ({ wire }) =>
+          wire?.matches?.(bytes.subarray(start, stop)),
+        );
         return claim === undefined && stop - start < maxFirstLine ? undefined : claim === true;
       } catch (error) {
         log('error', 'wire threw', { handler: name, stack: stackOf(error) });

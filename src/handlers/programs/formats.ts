@@ -7,8 +7,8 @@ import { isObject } from '../../options/json.ts';
 import type { ProgramFormat } from '../../options/values.ts';
 import { decodeBase64 } from '../../protocol/base64.ts';
 import { CloseCode, isSendableCloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { maxRecipients } from '../../protocol/limits.ts';
-import { base64Size, longestEscape, textSize, writeContent } from '../../protocol/polling.ts';
+import { maxJsonEscape, maxRecipients } from '../../protocol/limits.ts';
+import { base64Size, textSize, writeContent } from '../../protocol/polling.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
 import type { Variables } from './environment.ts';
 
@@ -173,7 +173,7 @@ export function newJsonFormat(isShared: boolean): Format {
       const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
       const size = isText ? textSize(buffer, start, end) : base64Size(end - start);
       // From bytes to bytes: a string of 16 MiB of control characters takes 200 MB on its way, and most of a second.
-      const line = Buffer.allocUnsafe(head.length + size + longestEscape);
+      const line = Buffer.allocUnsafe(head.length + size + maxJsonEscape);
       let at = line.write(head, 'latin1');
       at = writeContent({ isText, bytes: buffer, from: start, to: end }, line, at, line.length);
       at += line.write('"}\n', at, 'latin1');

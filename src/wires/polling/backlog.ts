@@ -17,7 +17,7 @@ import {
   unpin,
 } from '../../core/arena.ts';
 import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
-import { countFrames, type Payload, readSentFrame } from '../../protocol/polling.ts';
+import { countFrames, type MessagePayload, readSentFrame } from '../../protocol/polling.ts';
 
 /** Memory that the ranges of several backlogs refer to. */
 interface Block {
@@ -231,7 +231,7 @@ export function removeUntil(backlog: Backlog, seq: number): void {
   skipped.bytes = noBlock.bytes;
 }
 
-const skipped: Payload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 };
+const skipped: MessagePayload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 };
 
 function dropHead(backlog: Backlog): void {
   const { head } = backlog;
@@ -277,7 +277,7 @@ export function shareOf({ head }: Backlog): number {
  * A position in a backlog, just after the message `seq`, with the payload of that message. Frames that are removed from the
  * backlog stay readable for the cursor.
  */
-export interface Cursor extends Payload {
+export interface Cursor extends MessagePayload {
   range: Range;
   at: number;
   seq: number;
@@ -287,7 +287,7 @@ export interface Cursor extends Payload {
 
 /** A cursor before the first message. */
 export function newCursor({ head, firstSeq, removed }: Backlog): Cursor {
-  const none: Payload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 };
+  const none: MessagePayload = { isText: false, bytes: noBlock.bytes, from: 0, to: 0 };
   return { range: head, at: head.start, seq: firstSeq - 1, passed: removed, ...none };
 }
 

@@ -1,6 +1,6 @@
 /** A chat as people use it, and rooms that hundreds enter and leave in the same moment. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { Command } from '../../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { binaryFrame } from './frames.ts';
 import { type Counts, type Load, repeat, type Target } from './load.ts';
@@ -16,12 +16,12 @@ async function openUser(target: Target, counts: Counts): Promise<Peer | undefine
     return undefined;
   }
   const nick = `m${process.pid}-${members++}`;
-  peer.socket.write(binaryFrame(Buffer.concat([magicPacket, packetBytes(Command.SetUserNick, nick)])));
+  peer.socket.write(binaryFrame(Buffer.concat([magicPacket, packetBytes(PacketCommand.SetUserNick, nick)])));
   return peer;
 }
 
-const roomFrame = (room: string) => binaryFrame(packetBytes(Command.SetRoom, room));
-const sentence = binaryFrame(packetBytes(Command.NewMsg, 'something that people say to each other'));
+const roomFrame = (room: string) => binaryFrame(packetBytes(PacketCommand.SetRoom, room));
+const sentence = binaryFrame(packetBytes(PacketCommand.NewMsg, 'something that people say to each other'));
 
 const rooms = 5;
 

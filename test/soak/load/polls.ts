@@ -1,6 +1,6 @@
 /** Clients without WebSocket: some that poll as they should, thousands that never ask again, and bodies that nobody fetches. */
 import { setTimeout as wait } from 'node:timers/promises';
-import { Command } from '../../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { requestBytes, type Sending } from '../../support/pollClient.ts';
 import { KiB, maxMessage, textFrame } from './frames.ts';
@@ -64,8 +64,8 @@ let nicks = 0;
 
 /** What a session needs to enter a room, in one request. */
 function roomLines(): string {
-  const nick = packetBytes(Command.SetUserNick, `idle${process.pid}-${nicks++}`);
-  const packets = [magicPacket, nick, packetBytes(Command.SetRoom, 'idlers')];
+  const nick = packetBytes(PacketCommand.SetUserNick, `idle${process.pid}-${nicks++}`);
+  const packets = [magicPacket, nick, packetBytes(PacketCommand.SetRoom, 'idlers')];
   return packets.map(packet => `{"binary":"${packet.toString('base64')}"}\n`).join('');
 }
 

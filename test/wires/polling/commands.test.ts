@@ -1,7 +1,7 @@
 /** Commands and polling clients, which are connections in the table like all others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from '../../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { openServer, run } from '../../support/doors.ts';
 import { openPolled, openStream, pollMany, pollOnce, post } from '../../support/pollClient.ts';
@@ -14,7 +14,7 @@ test('list, send, disconnect and ping work for polling clients', { timeout: 60_0
   const streamed = await openPolled(port, 'echo');
   const stream = await openStream(port, streamed);
   await stream.until('retry');
-  await post(port, polled, Buffer.concat([magicPacket, packetBytes(Command.SetUserNick, 'ada')]));
+  await post(port, polled, Buffer.concat([magicPacket, packetBytes(PacketCommand.SetUserNick, 'ada')]));
   assert.equal((await pollMany(port, polled, 1)).messages.length, 1);
 
   const { stdout } = await call('list');

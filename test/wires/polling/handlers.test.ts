@@ -1,7 +1,7 @@
 /** Handlers serve polling clients and WebSocket clients together. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Command } from '../../../src/protocol/tpacket.ts';
+import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import {
   connectMember,
   hearUntil,
@@ -93,9 +93,9 @@ describe('handlers of polling clients', () => {
     await post(
       port,
       session,
-      Buffer.concat([magicPacket, packetBytes(Command.SetUserNick, 'Ada', { uid: 1 })]),
+      Buffer.concat([magicPacket, packetBytes(PacketCommand.SetUserNick, 'Ada', { uid: 1 })]),
     );
-    await post(port, session, packetBytes(Command.SetRoom, 'pond', { uid: 2 }));
+    await post(port, session, packetBytes(PacketCommand.SetRoom, 'pond', { uid: 2 }));
     const { messages } = await pollMany(port, session, 4);
     const packets = messages.flatMap(({ binary }) => splitPackets(Buffer.from(binary!, 'base64')).packets);
     assert.deepEqual(packets.map(shown), [
@@ -104,9 +104,9 @@ describe('handlers of polling clients', () => {
       'NEW_USER uid=-1 p1=4096 p2=0 "Bo"',
       'NEW_USER uid=-1 p1=4097 p2=0 "Ada"',
     ]);
-    await post(port, session, packetBytes(Command.NewMsg, 'hello'));
+    await post(port, session, packetBytes(PacketCommand.NewMsg, 'hello'));
     await hearUntil(bo, said(4097, 'hello'));
-    bo.send(Command.NewMsg, 'hi');
+    bo.send(PacketCommand.NewMsg, 'hi');
     const heard = await pollMany(port, session, 2, 4);
     const texts = heard.messages.map(({ binary }) => Buffer.from(binary!, 'base64').subarray(24).toString());
     assert.deepEqual(texts, ['hello', 'hi']);
