@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { WebSocket } from 'ws';
-import { drain, stop } from '../../src/core/drain.ts';
+import { drainServer, stopServer } from '../../src/core/drain.ts';
 import { flush } from '../../src/core/flush.ts';
 import { onData, resetInputArena } from '../../src/core/poll.ts';
 import { newServer, type Server } from '../../src/core/server.ts';
@@ -116,7 +116,7 @@ test('two servers with different options share a process under load, and one shu
   const frog = await start();
   const newt = await start('--max-message', '1KB', '--compress', 'off');
   t.after(() => {
-    for (const { server } of [frog, newt]) stop(server, 'the test');
+    for (const { server } of [frog, newt]) stopServer(server, 'the test');
   });
   const [frogEchoes, frogMembers] = [await clientsOf(frog, 'echo'), await clientsOf(frog, 'broadcast')];
   const [newtEchoes, newtMembers] = [await clientsOf(newt, 'echo'), await clientsOf(newt, 'broadcast')];
@@ -137,7 +137,7 @@ test('two servers with different options share a process under load, and one shu
   assert.equal((await tooBig)[0], 1009);
   const bye = [...newtEchoes, ...newtMembers].map(client => once(client, 'close'));
   const meanwhile = load('frog', frog, frogEchoes, frogMembers);
-  drain(newt.server, 'the test');
+  drainServer(newt.server, 'the test');
   for (const closed of await Promise.all(bye)) assert.equal(closed[0], 1001);
   await newt.over;
   await meanwhile;
@@ -146,7 +146,7 @@ test('two servers with different options share a process under load, and one shu
   await load('frog', frog, frogEchoes, frogMembers);
 
   for (const client of [...frogEchoes, ...frogMembers]) client.close();
-  drain(frog.server, 'the test');
+  drainServer(frog.server, 'the test');
   await frog.over;
   assert.equal(frog.server.arena.held + newt.server.arena.held, 0, 'no output is left behind');
 });
