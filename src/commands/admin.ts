@@ -1,6 +1,6 @@
 /** Commands that change something: a connection's life, or the server's. */
 import { noteEnding } from '../diagnostics/closeReason.ts';
-import { callHandler } from '../handlers/modules/calls.ts';
+import { callHandler } from '../handlers/modules/modules.ts';
 import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
 import { administration, type Command, speech } from './command.ts';

@@ -8,10 +8,10 @@ import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { addUser, enterRoom, findRoom, leaveChat, leaveRoom, settleArrival } from '../handlers/chat/chat.ts';
-import { lineVoice } from '../handlers/chat/lineVoice.ts';
+import { lineVoice } from '../handlers/chat/encoders.ts';
 import { readName } from '../handlers/chat/names.ts';
+import { say } from '../handlers/chat/post.ts';
 import { type Chat, tell, type User } from '../handlers/chat/room.ts';
-import { say } from '../handlers/chat/say.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 

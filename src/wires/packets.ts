@@ -7,7 +7,7 @@ import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';
-import { newPacketVoices } from '../handlers/chat/packetVoice.ts';
+import { newPacketVoices } from '../handlers/chat/encoders.ts';
 import { receivePacket } from '../handlers/chat/processPacket.ts';
 import { type Chat, tell } from '../handlers/chat/room.ts';
 import { log } from '../log/log.ts';

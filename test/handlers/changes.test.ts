@@ -12,10 +12,10 @@ import {
   settleArrival,
   settleChanges,
 } from '../../src/handlers/chat/chat.ts';
-import { lineVoice } from '../../src/handlers/chat/lineVoice.ts';
+import { lineVoice } from '../../src/handlers/chat/encoders.ts';
 import { type Name, readName } from '../../src/handlers/chat/names.ts';
+import { say } from '../../src/handlers/chat/post.ts';
 import type { Room, User, Voice } from '../../src/handlers/chat/room.ts';
-import { say } from '../../src/handlers/chat/say.ts';
 import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { endTurn } from '../../src/core/processData.ts';
 import { websocket } from '../../src/core/readSocketData.ts';
-import { callHandler } from '../../src/handlers/modules/calls.ts';
+import { callHandler } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { connect, loadAll, newFolder, settle } from '../support/modules.ts';
 import { connectRaw } from '../support/rawClient.ts';

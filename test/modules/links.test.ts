@@ -5,7 +5,7 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync }
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Server } from '../../src/core/server.ts';
-import { moduleStates } from '../../src/handlers/modules/calls.ts';
+import { moduleStates } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { connect, loadAll, newFolder, reload } from '../support/modules.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { websocket } from '../../src/core/readSocketData.ts';
-import { callHandler, moduleStates } from '../../src/handlers/modules/calls.ts';
+import { callHandler, moduleStates } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../support/modules.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';

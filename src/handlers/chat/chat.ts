@@ -17,10 +17,10 @@ import {
   isEmptyHistory,
   setBound,
 } from './history.ts';
+import { claimRoom, readRoom } from './loadHistory.ts';
 import type { Name } from './names.ts';
-import { claimRoom, readRoom } from './readRoom.ts';
+import { writeWaiting } from './post.ts';
 import { type Chat, newRoom, type Room, serverNick, tellChanges, type User, type Voice } from './room.ts';
-import { writeWaiting } from './say.ts';
 
 /** Uids begin here and are never used again. */
 const firstUid = 0x1000;

@@ -7,10 +7,10 @@ import { establish } from '../../core/places.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
 import { addUser, enterRoom, findRoom, settleArrival } from './chat.ts';
+import type { PacketVoices } from './encoders.ts';
 import { readName } from './names.ts';
-import type { PacketVoices } from './packetVoice.ts';
+import { say } from './post.ts';
 import { type Chat, tell, type User } from './room.ts';
-import { say } from './say.ts';
 
 const magicBytes = Buffer.from(magic);
 

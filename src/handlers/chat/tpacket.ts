@@ -4,11 +4,11 @@ import { deferRest } from '../../core/processData.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import { leaveChat, settleChanges } from './chat.ts';
-import { newPacketVoices } from './packetVoice.ts';
+import { newPacketVoices } from './encoders.ts';
+import { readSlices } from './loadHistory.ts';
+import { writeWaiting } from './post.ts';
 import { receivePacket } from './processPacket.ts';
-import { readSlices } from './readRoom.ts';
 import type { Chat } from './room.ts';
-import { writeWaiting } from './say.ts';
 
 /** The packet sub-protocol over WebSocket: the chat. Anything that is no packet ends the connection with 1008. */
 export function newTpacketHandler(chat: Chat): Handler {

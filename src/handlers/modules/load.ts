@@ -3,17 +3,17 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { extname } from 'node:path';
+import { dirname, extname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { quoted, UsageError } from '../../options/error.ts';
 import { whyUnreadable } from '../../options/file.ts';
 import { maxLoadHeapMiB } from '../../protocol/limits.ts';
+import { realPathOf } from '../../storage/links.ts';
 import { readExports } from './exports.ts';
-import { noteImports } from './imports.ts';
-import type { Version } from './slot.ts';
-import { reasonOf } from './slot.ts';
+import { reasonOf, type Version } from './module.ts';
 import type { TryOutcome } from './tryOut.ts';
 
 export interface ModuleFile {
@@ -178,4 +178,125 @@ const isTypeScript = (path: string) => /\.m?ts$/.test(path);
 /** Newer Nodes say so; older ones do not know the word. */
 export function runsTypeScript(): boolean {
   return Boolean((process.features as { typescript?: unknown }).typescript);
+}
+
+/**
+ * What a module imports by relative paths. Node loads such a file once, and remembers for ever where a link to it led, so after
+ * a change a module keeps the old one, while the process that tries the module gets the new one. A reload can only report that.
+ */
+
+/** Files that are looked at for one module. */
+const maxImports = 100;
+
+/** The specifier behind `from`, `import`, or a call of `import`. */
+const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
+
+interface Imported {
+  /** The path without query, its links not resolved. */
+  readonly path: string;
+  readonly real: string;
+  readonly digest: string;
+}
+
+/** Where a path led, and what a file had in it, when this process imported it first. */
+const firstReal = new Map<string, string>();
+const firstDigest = new Map<string, string>();
+
+/** The module in this file was just loaded: what it imports is what Node has from now on. */
+export async function noteImports(real: string): Promise<void> {
+  for (const imported of await importsOf(real)) {
+    if (!firstReal.has(imported.path)) firstReal.set(imported.path, imported.real);
+    if (!firstDigest.has(imported.real)) firstDigest.set(imported.real, imported.digest);
+  }
+}
+
+/** The files that a module in this file would be given as they were once, and not as they are now. */
+export async function oldImports(real: string): Promise<string[]> {
+  const isOld = ({ path, real: now, digest }: Imported) =>
+    (firstReal.get(path) ?? now) !== now || (firstDigest.get(now) ?? digest) !== digest;
+  return (await importsOf(real)).filter(isOld).map(({ path }) => path);
+}
+
+/** All files that this one imports, and those import. What is missing, or no file of ours to read, is left out. */
+async function importsOf(module: string): Promise<Imported[]> {
+  const found = new Map<string, Imported>();
+  const sources = [{ real: module, text: await textOf(module) }];
+  for (const { real, text } of sources) {
+    for (const [, , specifier = ''] of (text ?? '').matchAll(relativeImport)) {
+      const path = resolve(dirname(real), pathIn(specifier));
+      if (found.has(path) || found.size >= maxImports) continue;
+      const target = await realPathOf(path);
+      const source = target === undefined ? undefined : await textOf(target);
+      if (target === undefined || source === undefined) continue;
+      found.set(path, { path, real: target, digest: createHash('sha256').update(source).digest('hex') });
+      sources.push({ real: target, text: source });
+    }
+  }
+  return [...found.values()];
+}
+
+/** Specifiers are URLs. */
+function pathIn(specifier: string): string {
+  const path = specifier.replace(/[?#].*/, '');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+async function textOf(real: string): Promise<string | undefined> {
+  try {
+    return await readFile(real, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** The folder that modules lie in. */
+
+/**
+ * The modules in the folder, by name: its JavaScript and TypeScript files, but for those with a second dot (types, tests),
+ * and those that begin with `_` or `.`, which others may import.
+ * @throws UsageError where it cannot be read, or two would have one name
+ */
+export async function listModules(folder: string): Promise<ModuleFile[]> {
+  let files: string[];
+  try {
+    files = await readdir(folder);
+  } catch (error) {
+    throw new UsageError(
+      `--handlers must be a readable folder, not ${quoted(folder)}: ${whyUnlistable(error)}`,
+    );
+  }
+  const found = files.filter(isModule).toSorted();
+  const modules: ModuleFile[] = [];
+  for (const file of found) {
+    const path = resolve(folder, file);
+    const real = await realPathOf(path);
+    modules.push({ name: moduleName(file), path, real, shown: join(folder, file) });
+  }
+  for (const [at, { name, shown }] of modules.entries()) {
+    const twin = modules.slice(0, at).find(other => other.name === name);
+    if (twin !== undefined)
+      throw new UsageError(`${twin.shown} and ${shown} would both be called ${name}; rename one`);
+  }
+  return modules;
+}
+
+/** The file's name up to its first dot. */
+export function moduleName(file: string): string {
+  return file.slice(0, file.indexOf('.'));
+}
+
+export function isModule(file: string): boolean {
+  return /^[^._][^.]*\.m?[jt]s$/.test(file);
+}
+
+function whyUnlistable(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is none';
+  if (code === 'ENOTDIR') return 'it is a file, or there is a file where a folder should be';
+  if (code === 'EACCES') return 'permission denied; let this user read it';
+  return code === 'ELOOP' ? 'its symbolic links form a loop' : message;
 }

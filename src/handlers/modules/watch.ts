@@ -5,7 +5,7 @@ import { log } from '../../log/log.ts';
 import { watchRescanInterval } from '../../protocol/limits.ts';
 import { followLinks, type Hop, stampAt } from '../../storage/links.ts';
 import { newWatch } from '../../storage/watch.ts';
-import { isModule, moduleName } from './folder.ts';
+import { isModule, moduleName } from './load.ts';
 
 /** A file is written in several steps: it is read when two looks, so many milliseconds apart, have seen the same. */
 const settling = 50;

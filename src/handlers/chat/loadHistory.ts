@@ -11,8 +11,8 @@ import { closeRoom, openRoom, recallRoom } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
 import { forgetOldest, remember, remembered } from './history.ts';
 import type { Name } from './names.ts';
+import { reason } from './post.ts';
 import { type Chat, newRoom, type Reading, type Room } from './room.ts';
-import { reason } from './say.ts';
 
 /**
  * Begins or goes on to read a room's past.

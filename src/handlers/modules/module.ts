@@ -1,10 +1,90 @@
-/** One version takes over from another, and, while it is on probation, may have to give back what it took. */
+/** A module of the user's: its versions, one after the other, and what outlives them. */
+import type { Connection } from '../../core/connection.ts';
+import type { Group } from '../../core/group.ts';
+import type { Handler } from '../../core/handler.ts';
 import { scheduleTurn } from '../../core/poll.ts';
+import type { Server } from '../../core/server.ts';
+import type { Wire } from '../../core/wire.ts';
 import { log, stackOf } from '../../log/log.ts';
-import { withoutEffects } from './effects.ts';
+import { withoutEffects } from './callScope.ts';
+import type { Peer } from './facade.ts';
 import type * as user from './interface.ts';
 import { hrefOf } from './load.ts';
-import { noteError, reasonOf, type Slot, type Version } from './slot.ts';
+
+/** What one state of the file exports. */
+export interface Version {
+  /** Counted over all that were tried. */
+  readonly number: number;
+  /** The file that it was loaded from, without links, and the hash of its content. */
+  readonly real: string;
+  readonly digest: string;
+  readonly loadedAt: Date;
+  readonly names: readonly string[];
+  readonly handler: user.Handler | undefined;
+  readonly wire: user.Wire | undefined;
+  /** While this one is on probation: whoever takes over again if it throws, and with what. */
+  before: { readonly version: Version; readonly state: unknown } | undefined;
+  /** Its `swap` made a state of its own out of the one before. */
+  hasOwnState: boolean;
+  /** It threw, and is out of charge. */
+  isTakenBack: boolean;
+}
+
+export interface Trouble {
+  readonly what: 'refused' | 'rolled back';
+  readonly why: string;
+  readonly at: Date;
+}
+
+/** What is awaited for a connection. */
+export interface Pending {
+  readonly connection: Connection;
+  readonly since: number;
+}
+
+export interface Slot {
+  /** The file's name without its extension: what the log calls it. */
+  readonly name: string;
+  /** Its path as the user wrote it, for sentences. */
+  file: string;
+  readonly owner: Server;
+  /** The URLs of all files that versions were loaded from. */
+  readonly hrefs: Set<string>;
+  current: Version;
+  /** Why the file's last state is not the current version. */
+  trouble: Trouble | undefined;
+  lastError: { readonly why: string; readonly at: Date } | undefined;
+  /** What the rest of the server knows it by. */
+  readonly handler: Handler;
+  readonly wire: Wire;
+  /** What the module sees. */
+  readonly server: user.Server;
+  readonly log: user.Log;
+  readonly peers: Set<Peer>;
+  /** Connections of its wire, which are the wire's alone. */
+  readonly wired: Set<Connection>;
+  readonly groups: Map<string, Group>;
+  /** Those whose promise is not settled, the oldest first. */
+  readonly pending: Map<Peer, Pending>;
+  timer: NodeJS.Timeout | undefined;
+  isTickDue: boolean;
+  isTicking: boolean;
+  /** Its file is gone: it has whom it has until they have been told, and nobody new. */
+  isRemoved: boolean;
+}
+
+/** A sentence or so of what was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+export function noteError(slot: Slot, error: unknown): void {
+  slot.lastError = { why: reasonOf(error).slice(0, longestReason), at: new Date() };
+}
+
+const longestReason = 500;
+
+/** One version takes over from another, and, while it is on probation, may have to give back what it took. */
 
 /** The slot's first version begins. */
 export function begin(slot: Slot, state: unknown): void {
@@ -140,4 +220,36 @@ function startTicking(slot: Slot): void {
     slot.isTickDue = true;
     scheduleTurn(slot.owner);
   }, handler.tickEvery ?? usualTick).unref();
+}
+
+/**
+ * Errors that no call of ours can catch, as they come out of a module's own timers and promises. Node ends the process for
+ * those; but a module's fault is no reason to lose everyone's connections.
+ */
+
+export function catchStrays(slots: () => Iterable<Slot>): void {
+  process.on('uncaughtException', (error: unknown, origin) => {
+    const stack = stackOf(error);
+    const culprit = [...slots()].find(({ hrefs }) => [...hrefs].some(href => stack.includes(href)));
+    if (culprit === undefined) {
+      // What a promise was rejected with need not say where it came from, and we leave none unheeded ourselves. Nor does
+      // an `error` event that nobody listens to: a connection of a module's own that was refused has Node's calls only.
+      if (origin === 'unhandledRejection' || !isOurs(stack)) return log('error', 'handler threw', { stack });
+      // As without modules.
+      process.stderr.write(`${stack}\n`);
+      process.exit(1);
+    }
+    noteError(culprit, error);
+    log('error', 'handler threw', { handler: culprit.name, stack });
+    const { current } = culprit;
+    if (stack.includes(`${hrefOf(current.real)}?v=${current.number}:`)) rollBack(culprit, current, error);
+  });
+}
+
+const ourFolder = new URL('../..', import.meta.url).href;
+
+/** Whether nobody's calls but ours, and Node's, led to the error. */
+function isOurs(stack: string): boolean {
+  const calls = stack.split('\n').filter(line => /^ {4}at .*\//.test(line) && !/[ (]node:/.test(line));
+  return calls.length > 0 && calls.every(line => line.includes(ourFolder));
 }

@@ -1,16 +1,16 @@
 /** A connection as a handler of the user's sees it: one object for as long as it lasts. */
 import type { Connection } from '../../core/connection.ts';
-import { join, leave, newGroup } from '../../core/group.ts';
+import { join, leave, membersOf, newGroup } from '../../core/group.ts';
+import { sendToAll } from '../../core/send.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { type LogLevel, log } from '../../log/log.ts';
+import { printableLine } from '../../log/printable.ts';
 import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { senderFor } from './asking.ts';
-import { isTrial, keepBack } from './effects.ts';
+import { bytesOf, isTrial, keepBack, LentMessage, lasting, senderFor } from './callScope.ts';
 import type * as user from './interface.ts';
-import { LentMessage } from './lent.ts';
-import { bytesOf, lasting } from './sendable.ts';
-import type { Slot } from './slot.ts';
+import type { Slot } from './module.ts';
 
 export class Peer implements user.Connection {
   readonly id: number;
@@ -134,3 +134,104 @@ export class Peer implements user.Connection {
 
 /** For the rest of the server. */
 export const { connectionOf } = Peer;
+
+/** A connection as a wire of the user's sees it. */
+
+export class WirePeer implements user.WireConnection {
+  readonly id: number;
+  data: unknown = undefined;
+  readonly #connection: Connection;
+  readonly #end: () => void;
+
+  /** @param end ends the connection in good order */
+  constructor(connection: Connection, end: () => void) {
+    this.id = connection.id;
+    this.#connection = connection;
+    this.#end = end;
+  }
+
+  get address(): string {
+    return this.#connection.address;
+  }
+
+  get isOpen(): boolean {
+    return this.#connection.phase === 'open' && this.#connection.data === this;
+  }
+
+  send(what: string | Uint8Array): void {
+    const bytes = bytesOf(what);
+    if (!isTrial()) return this.#sendNow(bytes);
+    const kept = Buffer.from(bytes);
+    keepBack(() => this.#sendNow(kept));
+  }
+
+  #sendNow(bytes: Uint8Array): void {
+    if (this.isOpen) senderFor(this.#connection)(this.#connection, false, bytes, 0, bytes.length);
+  }
+
+  end(): void {
+    const endNow = () => {
+      if (this.isOpen) this.#end();
+    };
+    if (isTrial()) keepBack(endNow);
+    else endNow();
+  }
+}
+
+/** What a module sees of the server: its state, its connections and groups, and its log. */
+
+export function newModuleServer({
+  peers,
+  groups,
+  log: lines,
+}: Pick<Slot, 'peers' | 'groups' | 'log'>): user.Server {
+  function publishNow(name: string, message: user.Sendable, except: user.Connection | undefined): void {
+    const group = groups.get(name);
+    if (group === undefined) return;
+    const members = membersOf(group);
+    const left = except === undefined ? undefined : connectionOf(except as Peer);
+    if (message instanceof LentMessage) {
+      const { isText, bytes, start, end } = message.inner();
+      sendToAll(members, left, isText, bytes, start, end);
+    } else {
+      const bytes = bytesOf(message);
+      sendToAll(members, left, typeof message === 'string', bytes, 0, bytes.length);
+    }
+  }
+
+  return {
+    state: undefined,
+    connections: peers,
+    publish(group, message, except) {
+      if (!isTrial()) return publishNow(group, message, except);
+      const kept = lasting(message);
+      keepBack(() => publishNow(group, kept, except));
+    },
+    members: group => groups.get(group)?.members.size ?? 0,
+    log: lines,
+  };
+}
+
+/**
+ * Each line has the module's name. What it is given may be anything, as nobody checks a script's types, and may come from
+ * a peer: it does not become a line of its own, nor a field of ours.
+ */
+export function newModuleLog(handler: string): user.Log {
+  const line =
+    (level: LogLevel) =>
+    (event: string, fields: user.LogFields = {}) => {
+      const theirs = Object.entries(fields).filter(
+        ([name]) => /^\w+$/.test(name) && !ourFields.includes(name),
+      );
+      const shown = theirs.map(([name, value]) => [name, shownValue(value)]);
+      log(level, printableLine(String(event)), { handler, ...Object.fromEntries(shown) });
+    };
+  return { error: line('error'), warn: line('warn'), info: line('info'), debug: line('debug') };
+}
+
+const ourFields = ['time', 'level', 'event', 'handler'];
+
+function shownValue(value: unknown): string | number | boolean | undefined {
+  const isPlain = value === undefined || ['string', 'number', 'boolean'].includes(typeof value);
+  return isPlain ? (value as string) : String(value);
+}
