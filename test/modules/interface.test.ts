@@ -18,7 +18,7 @@ async function load(source: string, ...options: string[]) {
 }
 
 describe('a message', () => {
-  test('is read as text, as bytes, or not at all', async () => {
+  test('can be read as text or as bytes, or be left unread', async () => {
     const server = await load(`export function message(connection, message) {
         const { isText, size } = message;
         connection.send([isText, size, message.text(), message.copy().toString('hex'), message.bytes().length].join());
@@ -37,7 +37,7 @@ describe('a message', () => {
     ]);
   });
 
-  test('is gone after the call; its copies are not', async () => {
+  test('expires after the call, while its copies stay valid', async () => {
     const server = await load(
       `let kept;
       export function message(connection, message) {
@@ -61,7 +61,7 @@ describe('a message', () => {
     assert.deepEqual(other.heard(), ['first']);
   });
 
-  test('cannot be sent unless it is text, bytes or a message', async () => {
+  test('can be a string, bytes or another message, and nothing else', async () => {
     const server = await load('export function message(connection) { connection.send({}); }');
     const client = connect(server, 'mod');
     client.say('x');
@@ -70,7 +70,7 @@ describe('a message', () => {
 });
 
 describe('a connection', () => {
-  test('tells who it is, and how it was asked for', async () => {
+  test('has its address, path, query, headers and subprotocol', async () => {
     const server = await load(`export function opened(connection) {
         const { id, address, path, query, subprotocol, headers, isOpen, data } = connection;
         connection.send(JSON.stringify([id, address, path, query, subprotocol, headers.get('x-who'), isOpen, typeof data]));
@@ -89,7 +89,7 @@ describe('a connection', () => {
     assert.deepEqual([plain[0], plain[4]], [1, null]);
   });
 
-  test('is closed with a code and a reason; not with a code that is not for it', async () => {
+  test('closes with a code and a reason, and refuses codes that a module may not use', async () => {
     const server = await load(`export function message(connection, message) {
         const [code, reason] = message.text().split(' ');
         connection.close(code === '' ? undefined : Number(code), reason);
@@ -108,7 +108,7 @@ describe('a connection', () => {
     }
   });
 
-  test('is told of its end, with what it had; what is sent then goes nowhere', async () => {
+  test('still has its data in `closed`, where sending has no effect', async () => {
     const server =
       await load(`export function opened(connection) { connection.data = 'mine'; connection.join('all'); }
       export function message() {}
@@ -123,7 +123,7 @@ describe('a connection', () => {
     assert.deepEqual(client.heard(), []);
   });
 
-  test('that throws is closed, and no other', async () => {
+  test('is closed if its handler throws, and no other connection is', async () => {
     const server = await load(
       'export function message(connection, message) { if (message.size > 1) throw 1; connection.send(message); }',
     );
@@ -133,7 +133,7 @@ describe('a connection', () => {
     assert.deepEqual([one.heard(), two.heard()], [['close 1011 internal error'], ['y']]);
   });
 
-  test('that is told things it did not ask for, and does not read, is closed', async () => {
+  test('is closed if it does not read what it is sent unasked', async () => {
     const server = await load(
       `export function message(connection, message, server) {
         for (const other of server.connections) if (other !== connection) other.send('x'.repeat(600));
@@ -151,7 +151,7 @@ describe('a connection', () => {
   });
 });
 
-test('groups are spoken to together, the sender left out if so wished', async () => {
+test('publish reaches every member of a group, or all but the sender', async () => {
   const server = await load(
     `export function message(connection, message, server) {
       const [verb, group] = message.text().split(' ');
@@ -188,26 +188,26 @@ describe('a command', () => {
       return { word, rest };
     }`;
 
-  test('is answered, whichever name it was called by', async () => {
+  test('is answered under each of the handler’s names', async () => {
     const server = await load(source);
     for (const name of ['one', 'two', 'mod']) {
       assert.deepEqual(await callHandler(server, name, ['a', 'b', 'c']), { word: 'a', rest: ['b', 'c'] });
     }
   });
 
-  test('that cannot be answered is refused with a sentence', async () => {
+  test('fails with a sentence that says why', async () => {
     const folder = newFolder({ 'mod.mjs': source, 'dumb.mjs': 'export function message() {}' });
     const server = await loadAll(folder, '--handler-timeout', '10ms');
     const refused = (name: string, word: string, message: string) =>
       assert.rejects(callHandler(server, name, [word]), { message });
-    await refused('nobody', '', 'there is no module nobody; there are dumb, mod');
-    await refused('dumb', '', 'dumb takes no commands');
+    await refused('nobody', '', 'no module nobody; the modules are dumb, mod');
+    await refused('dumb', '', 'dumb has no command function');
     await refused('mod', 'throw', 'mod: Error: as you wish');
     await refused('mod', 'never', 'mod: Error: no answer within 0.01 s');
   });
 });
 
-test('ticks come at their interval, one after the other, and may throw', async () => {
+test('ticks repeat at their interval, never overlap, and go on after one throws', async () => {
   const server = await load(`export default {
       tickEvery: 1,
       state: () => ({ ticks: 0, atOnce: 0, most: 0 }),
@@ -228,7 +228,7 @@ test('ticks come at their interval, one after the other, and may throw', async (
   assert.equal((await ticks()).most, 1);
 });
 
-test('the log has the name of the module in each line, and nothing forged', async t => {
+test('each log line has the name of its module, and no value can forge a line or a field', async t => {
   const folder = newFolder({
     'mod.mjs': `export function message(connection, message, { log }) {
       log.warn('said\\nerror something', { text: message.text(), handler: 'forged', level: 'error', 'a b': 1, odd: { toString: () => 'odd' } });
@@ -246,7 +246,7 @@ test('the log has the name of the module in each line, and nothing forged', asyn
   );
 });
 
-test('one that holds everyone up is named, with the time it took', async t => {
+test('a module that blocks the loop is logged with the time it took', async t => {
   const folder = newFolder({
     'busy.mjs': `export function message(connection, message) {
       const end = performance.now() + Number(message.text());
@@ -270,7 +270,7 @@ test('one that holds everyone up is named, with the time it took', async t => {
   assert.ok(Number(line['ms']) >= 60 && Number(line['turn']) >= Number(line['ms']));
 });
 
-test('what a module throws behind our back ends neither the server nor anyone else', async t => {
+test('an error in a module’s timer or promise ends neither the server nor any connection', async t => {
   const folder = newFolder({
     '_imported.mjs': `export const sendLater = connection => setTimeout(() => connection.send(Symbol('sent')));`,
     'mod.mjs': `import { createReadStream } from 'node:fs';
@@ -296,7 +296,9 @@ test('what a module throws behind our back ends neither the server nor anyone el
   await settle();
 });
 
-test('an error of the server itself ends it, as it does without modules', { timeout: 60_000 }, async t => {
+test('an error of the server’s own ends the process, as it does without modules', {
+  timeout: 60_000,
+}, async t => {
   const folder = newFolder({
     'mod.mjs': `import { pathToFileURL } from 'node:url';
     const error = new Error('ours');
@@ -310,7 +312,7 @@ test('an error of the server itself ends it, as it does without modules', { time
   assert.match(server.stderr(), /^Error: ours$/m);
 });
 
-test('the server ends: the module is told, and nothing that it leaves behind keeps the server', async t => {
+test('at the end of the server the module’s `stopped` is called, and its timers do not keep the process alive', async t => {
   const folder = newFolder({
     'mod.mjs': `setInterval(() => {}, 1000);
     export function message() {}

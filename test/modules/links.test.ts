@@ -32,7 +32,7 @@ function ask(server: Server, name = 'mod'): string | undefined {
 const realPath = (server: Server) => moduleStates(server)[0]?.realPath;
 
 describe('a reload through a switched link', () => {
-  test('runs the new release, and says which file that is', async () => {
+  test('runs the new release and names its file', async () => {
     const folder = newFolder({ 'r/1/h/mod.mjs': says('one'), 'r/2/h/mod.mjs': says('two') });
     point(join(folder.path, 'current'), 'r/1');
     const path = join(folder.path, 'current/h');
@@ -41,11 +41,11 @@ describe('a reload through a switched link', () => {
     assert.deepEqual(await reload(server), [], 'nothing was switched');
     point(join(folder.path, 'current'), 'r/2');
     const now = join(folder.path, 'r/2/h/mod.mjs');
-    assert.deepEqual(await reload(server), [`${path}/mod.mjs (now ${now}) has taken over 1 connections`]);
+    assert.deepEqual(await reload(server), [`${path}/mod.mjs (now ${now}) has taken over 1 connection`]);
     assert.deepEqual([ask(server), realPath(server)], ['two', now]);
   });
 
-  test('goes on after the old release is removed, and back to an earlier one', async () => {
+  test('works after the old release is deleted, and can return to an earlier release', async () => {
     const folder = newFolder({ 'r/1/mod.mjs': says('one') });
     const link = join(folder.path, 'current');
     point(link, 'r/1');
@@ -59,7 +59,7 @@ describe('a reload through a switched link', () => {
     }
   });
 
-  test('imports the files of the same release, though the module itself did not change', async () => {
+  test('imports the files of the new release even if the module itself did not change', async () => {
     const folder = newFolder({
       'r/1/mod.mjs': saysHelper,
       'r/1/_word.mjs': "export const word = 'one'",
@@ -75,7 +75,7 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'two');
   });
 
-  test('follows a volume of Kubernetes, whose ..data link is switched', async () => {
+  test('follows the ..data link of a Kubernetes volume', async () => {
     const folder = newFolder();
     const mount = (name: string, text: string) => {
       folder.write(`..${name}/mod.mjs`, saysHelper);
@@ -124,7 +124,7 @@ describe('a reload through a switched link', () => {
     assert.equal(ask(server), 'a link');
   });
 
-  test('is refused if Node would load another file under that path', async () => {
+  test('is refused if Node would load another file for that path', async () => {
     // Node remembers where a link led when something was imported by it, and has no way to forget it.
     const folder = newFolder({ 'mod.mjs': says('mod'), 'target.mjs': says('stale'), 'r/2.mjs': '' });
     unlinkSync(join(folder.path, 'r/2.mjs'));
@@ -136,26 +136,26 @@ describe('a reload through a switched link', () => {
     folder.write('r/mod.mjs', says('fresh'));
     await assert.rejects(
       loadAll({ path: link }),
-      /mod\.mjs was a link to .*target\.mjs before, .* a restart$/,
+      /mod\.mjs was a link to .*target\.mjs earlier, .* restart the server$/,
     );
   });
 
-  test('is refused while a file is a link that leads nowhere, and the old version stays', async () => {
+  test('is refused while a file is a dangling link, and the old version stays', async () => {
     const folder = newFolder({ 'one.mjs': says('one'), 'h/x': '' });
     const path = join(folder.path, 'h');
     point(join(path, 'mod.mjs'), '../one.mjs');
     const server = await loadAll({ path });
     point(join(path, 'mod.mjs'), '../gone.mjs');
     await assert.rejects(reload(server), {
-      message: `${path}/mod.mjs is not loaded: it is a link that leads nowhere`,
+      message: `${path}/mod.mjs is not loaded: it is a dangling link`,
     });
     point(join(path, 'mod.mjs'), 'mod.mjs');
-    await assert.rejects(reload(server), /leads nowhere$/, 'a link to itself');
+    await assert.rejects(reload(server), /dangling link$/, 'a link to itself');
     assert.equal(ask(server), 'one');
   });
 });
 
-test('a named pipe called like a module is refused, not waited for', async () => {
+test('a FIFO with the name of a module is refused at once', async () => {
   const folder = newFolder({ 'mod.mjs': says('one') });
   const server = await loadAll(folder);
   execFileSync('mkfifo', [join(folder.path, 'pipe.mjs')]);
@@ -169,7 +169,7 @@ test('a named pipe called like a module is refused, not waited for', async () =>
   });
 });
 
-test('a module in CommonJS is loaded again, too', async () => {
+test('a CommonJS module can be reloaded', async () => {
   const folder = newFolder();
   const write = (text: string) =>
     writeFileSync(join(folder.path, 'mod.js'), `exports.message = connection => connection.send('${text}');`);
@@ -181,10 +181,11 @@ test('a module in CommonJS is loaded again, too', async () => {
   assert.equal(ask(server), 'two');
 });
 
-describe('what a module imports is loaded once', () => {
-  const isKept = /mod\.mjs runs with (\S+) as before: what a module imports is loaded once, until a restart$/;
+describe('an imported file is loaded once', () => {
+  const isStale =
+    /mod\.mjs still uses the old (\S+): files that a module imports are loaded once; restart the server to reload them$/;
 
-  test('so a reload says which file has changed since, until it is as it was', async () => {
+  test('so a reload names the imported files that have changed since', async () => {
     const folder = newFolder({
       'mod.mjs': saysHelper,
       '_word.mjs': "export { word } from './_more.mjs?x=1'",
@@ -195,16 +196,16 @@ describe('what a module imports is loaded once', () => {
     folder.write('_more.mjs', "export const word = 'two'");
     for (let count = 0; count < 2; count++) {
       const [line = ''] = await reload(server);
-      assert.equal(isKept.exec(line)?.[1], join(folder.path, '_more.mjs'));
+      assert.equal(isStale.exec(line)?.[1], join(folder.path, '_more.mjs'));
     }
     folder.write('mod.mjs', `${saysHelper}// changed`);
-    assert.match((await reload(server)).join('\n'), /has taken over .*\n.* as before: /);
+    assert.match((await reload(server)).join('\n'), /has taken over .*\n.* still uses the old /);
     assert.equal(ask(server), 'one');
     folder.write('_more.mjs', "export const word = 'one'");
     assert.deepEqual(await reload(server), []);
   });
 
-  test('and a reload says which link has been switched since', async () => {
+  test('so a reload names the imported links that have been switched since', async () => {
     const folder = newFolder({
       'h/mod.mjs': "import { word } from './lib/word.mjs'; export const message = it => it.send(word);",
       'lib-1/word.mjs': "export const word = 'one'",
@@ -215,11 +216,11 @@ describe('what a module imports is loaded once', () => {
     const server = await loadAll({ path });
     point(join(path, 'lib'), '../lib-2');
     const [line = ''] = await reload(server);
-    assert.equal(isKept.exec(line)?.[1], join(path, 'lib/word.mjs'));
+    assert.equal(isStale.exec(line)?.[1], join(path, 'lib/word.mjs'));
     assert.equal(ask(server), 'one');
   });
 
-  test('which holds for a release folder that is used again, too', async () => {
+  test('even if a release folder is used again', async () => {
     const folder = newFolder({ 'r/a/mod.mjs': saysHelper, 'r/b/mod.mjs': saysHelper });
     const link = join(folder.path, 'current');
     const deploy = (name: string, word: string) => {
@@ -233,7 +234,7 @@ describe('what a module imports is loaded once', () => {
     assert.equal(ask(server), 'two');
     deploy('a', 'three');
     const [, line = ''] = await reload(server);
-    assert.equal(isKept.exec(line)?.[1], join(folder.path, 'r/a/_word.mjs'));
+    assert.equal(isStale.exec(line)?.[1], join(folder.path, 'r/a/_word.mjs'));
     assert.equal(ask(server), 'one', 'as it says');
   });
 });

@@ -16,7 +16,7 @@ configureLog('error', 'text');
 const fine = 'export function message() {}\n';
 
 describe('names', () => {
-  test("are the module's own, or the file's", async () => {
+  test("come from the module's exports, or else from the file's name", async () => {
     const folder = newFolder({
       'one.mjs': fine,
       'two.mjs': `export const name = 'deux';\n${fine}`,
@@ -28,7 +28,7 @@ describe('names', () => {
     assert.equal(server.handlers.get('trois'), server.handlers.get('drei'));
   });
 
-  test('belong to no file that is for others, or for something else', async () => {
+  test('are not taken from files with _ or a second dot, nor from other kinds of files', async () => {
     const folder = newFolder({
       'one.mjs': `import { word } from './_words.mjs'; export default { names: [word], message() {} };`,
       '_words.mjs': `export const word = 'shared';`,
@@ -41,30 +41,30 @@ describe('names', () => {
     assert.deepEqual([...(await loadAll(folder)).handlers.keys()], ['echo', 'shared']);
   });
 
-  test('are had by one module each', async () => {
+  test('belong to one module each', async () => {
     const folder = newFolder({
       'a.mjs': `export const name = 'same';\n${fine}`,
       'b.mjs': `export const name = 'same';\n${fine}`,
     });
     const at = (name: string) => join(folder.path, name);
     await assert.rejects(loadAll(folder), {
-      message: `${at('b.mjs')} is not loaded: the handler same is ${at('a.mjs')} already`,
+      message: `${at('b.mjs')} is not loaded: the name same is already used by ${at('a.mjs')}`,
     });
     folder.remove('b.mjs');
     folder.write('a.js', fine);
     await assert.rejects(loadAll(folder), {
-      message: `${at('a.js')} and ${at('a.mjs')} would both be called a; rename one`,
+      message: `${at('a.js')} and ${at('a.mjs')} have the same module name, a; rename one`,
     });
   });
 });
 
-/** Each kind of broken module, and what is said of it behind its path. */
+/** Each kind of broken module, and the end of the sentence about it. */
 const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
   'a syntax error': ['\nexport function message() { x( }', /, line 2, is not loaded: it threw SyntaxError: /],
   'an error': ['\n\nthrow new Error("ow");', /, line 3, is not loaded: it threw Error: ow$/],
-  'something thrown that is no error': ['throw null', / is not loaded: it threw null$/],
+  'a thrown value that is not an error': ['throw null', / is not loaded: it threw null$/],
   'an end of the process': ['process.exit(0)', / is not loaded: it ended the process \(exit code 0\) while/],
-  'a loop without an end': ['while (true);', / is not loaded: it did not come to an end within 1 s$/],
+  'a loop without an end': ['while (true);', / is not loaded: it took longer than 1 s$/],
   'an await without an end': [
     'await new Promise(() => {})',
     / is not loaded: it ended the process \(exit code 13/,
@@ -73,37 +73,37 @@ const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
     'process.kill(process.pid, 9)',
     / is not loaded: it ended the process \(SIGKILL\)/,
   ],
-  'an import of nothing': [
+  'an import that does not exist': [
     'import x from "./nope.mjs"',
     / is not loaded: it threw Error: Cannot find module/,
   ],
   'no exports': ['', / is not loaded: it exports neither message\(connection, message\) nor a wire;/],
-  'a message that is no function': [
+  'a message that is not a function': [
     'export const message = 1',
-    / exports message, which is to be a function, as n/,
+    / exports message as number; it must be a function$/,
   ],
-  'names that are none': [
+  'an invalid list of names': [
     `export const names = 'a';\n${fine}`,
-    / exports names that are no list of strings$/,
+    / exports names that are not a list of strings$/,
   ],
-  'a name that is none': [
+  'an invalid name': [
     `export const name = 'a b';\n${fine}`,
-    / is called "a b", but a subprotocol is letters/,
+    / is named "a b"; the name of a subprotocol has letters/,
   ],
   "a name of the server's": [
     `export const name = 'echo';\n${fine}`,
-    /the handler echo is the server's own already$/,
+    /the name echo is already used by the server$/,
   ],
   'a state that throws': [
     `export function state() { nope(); }\n${fine}`,
     / its state threw ReferenceError: nope is/,
   ],
-  'an odd interval': [
+  'an invalid interval': [
     `export const tickEvery = -1;\n${fine}`,
     / exports a tickEvery that is not a number of milli/,
   ],
   'an empty wire': ['export const wire = {}', / exports a wire without receive\(connection, bytes\)$/],
-  'a wire for nobody': [
+  'a wire that no connection would use': [
     'export const wire = { receive() {} }',
     / with neither matches\(firstBytes\) nor greet/,
   ],
@@ -111,7 +111,7 @@ const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
 
 describe('a module with', () => {
   for (const [what, [source, sentence]] of Object.entries(broken)) {
-    // Only what never ends is to run out of time, however busy the machine is.
+    // Only the endless loop may time out, even on a busy machine.
     const limit = what === 'a loop without an end' ? 1000 : 60_000;
     const fails = (attempt: Promise<unknown>) =>
       assert.rejects(attempt, ({ message }: Error) => {
@@ -124,9 +124,9 @@ describe('a module with', () => {
       await fails(loadAll(folder, '--load-timeout', `${limit}ms`));
     });
 
-    // A state is only made where there is none.
+    // `state` is called for new modules only.
     if (what === 'a state that throws') continue;
-    test(`${what} replaces no other, nor is anything else changed`, async () => {
+    test(`${what} replaces no version, and the reload changes nothing`, async () => {
       const folder = newFolder({ 'mod.mjs': fine });
       const server = await loadAll(folder, '--load-timeout', '60s');
       server.configuration = { ...server.configuration, loadTimeout: limit };
@@ -143,7 +143,7 @@ describe('a module with', () => {
 });
 
 describe('a reload', () => {
-  test('loads what is new, what has changed, and nothing else; what is gone is gone', async () => {
+  test('loads new and changed modules only, and removes the deleted ones', async () => {
     const folder = newFolder({ 'a.mjs': fine, 'b.mjs': fine, 'c.mjs': fine });
     const server = await loadAll(folder, '--rollback-window', '0');
     assert.deepEqual(await reload(server), []);
@@ -154,7 +154,7 @@ describe('a reload', () => {
     assert.deepEqual(await reload(server), [
       `${at('b.mjs')} has taken over 0 connections`,
       `${at('d.mjs')} is loaded`,
-      `${at('c.mjs')} is gone, and 0 connections with it`,
+      `${at('c.mjs')} was deleted (0 connections closed)`,
     ]);
     assert.deepEqual([...server.handlers.keys()].toSorted(), ['a', 'bee', 'd', 'echo']);
     assert.deepEqual(
@@ -167,7 +167,7 @@ describe('a reload', () => {
     );
   });
 
-  test('may find the file under another extension', async () => {
+  test('finds a module whose file has got another extension', async () => {
     const folder = newFolder({ 'a.mjs': fine });
     const server = await loadAll(folder);
     folder.remove('a.mjs');
@@ -175,7 +175,7 @@ describe('a reload', () => {
     assert.deepEqual(await reload(server), [`${join(folder.path, 'a.js')} has taken over 0 connections`]);
   });
 
-  test('that is refused is remembered', async () => {
+  test('that is refused shows in the state of its module', async () => {
     const folder = newFolder({ 'a.mjs': fine });
     const server = await loadAll(folder);
     folder.write('a.mjs', 'x(');
@@ -193,7 +193,7 @@ describe('a reload', () => {
 });
 
 describe('TypeScript', () => {
-  test('is loaded where this Node runs it; where not, the sentence says so', async () => {
+  test('is loaded if this Node runs it, and otherwise refused with a sentence', async () => {
     const folder = newFolder({
       'typed.ts': 'export default { message(_: unknown): void {} };',
     });
@@ -207,7 +207,7 @@ describe('TypeScript', () => {
 });
 
 describe('the server', () => {
-  test('does not start with a broken module: exit code 1 and a sentence', async () => {
+  test('does not start with a broken module: it prints a sentence and exits with 1', async () => {
     const folder = newFolder({ 'bad.mjs': '\nlet x = ;' });
     assert.deepEqual(await run('--handlers', folder.path), {
       code: 1,
@@ -215,22 +215,22 @@ describe('the server', () => {
     });
   });
 
-  test('does not start without the folder, or with a default that nobody is: exit code 2', async () => {
+  test('does not start without the folder, or with an unknown default handler: it exits with 2', async () => {
     const missing = await run('--handlers', '/nowhere/at/all');
     assert.deepEqual(missing, {
       code: 2,
-      errors: 'pollywog: --handlers must be a readable folder, not "/nowhere/at/all": there is none\n',
+      errors: 'pollywog: --handlers must be a readable folder, not "/nowhere/at/all": no such folder\n',
     });
     const folder = newFolder({ 'quiz.mjs': fine });
     assert.deepEqual(await run('--handlers', join(folder.path, 'quiz.mjs')), {
       code: 2,
-      errors: `pollywog: --handlers must be a readable folder, not "${folder.path}/quiz.mjs": it is a file, or there is a file where a folder should be\n`,
+      errors: `pollywog: --handlers must be a readable folder, not "${folder.path}/quiz.mjs": it is a file, or a part of the path is\n`,
     });
     const odd = await run('--handlers', folder.path, '--default-handler', 'quizz');
     assert.deepEqual([odd.code, odd.errors.includes('--default-handler must be one of echo, ')], [2, true]);
   });
 
-  test('reloads at SIGHUP, all or nothing, and says what came of it', async t => {
+  test('reloads all modules or none at SIGHUP, and logs the outcome', async t => {
     const folder = newFolder({ 'mod.mjs': fine, 'other.mjs': fine });
     const server = await startServerFor(t, '--handlers', folder.path, '--default-handler', 'other');
     const at = (name: string) => join(folder.path, name);
@@ -246,7 +246,7 @@ describe('the server', () => {
     const { changed } = await server.untilLogged(({ event }) => event === 'reloaded');
     assert.equal(
       changed,
-      `${at('other.mjs')} has taken over 0 connections; ${at('mod.mjs')} is gone, and 0 connections with it`,
+      `${at('other.mjs')} has taken over 0 connections; ${at('mod.mjs')} was deleted (0 connections closed)`,
     );
 
     folder.remove('other.mjs');
@@ -256,7 +256,7 @@ describe('the server', () => {
     await server.untilLogged(isSo);
   });
 
-  test('lets `set` fail with the reason, not as a fault of the server, while a module is broken', async t => {
+  test('answers `set` with the reason, not with an internal error, while a module is broken', async t => {
     const folder = newFolder({ 'mod.mjs': fine });
     const server = await openServer(t, '--handlers', folder.path);
     folder.write('mod.mjs', 'export function message( {');
@@ -269,7 +269,7 @@ describe('the server', () => {
     );
   });
 
-  test('takes the process that tries a module with it, even when it is killed itself', async t => {
+  test('takes the process that tries a module with it, even if the server is killed', async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const folder = newFolder();
     const server = await startServerFor(t, '--handlers', folder.path, '--watch', '--load-timeout', '2s');

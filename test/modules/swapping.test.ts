@@ -20,7 +20,7 @@ const counter = (version: string, more = '') => `
   ${more}`;
 
 describe('the next version', () => {
-  test('takes over the connections, with their data, their groups, and the state', async () => {
+  test('takes over the connections with their data and groups, and the state', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
@@ -41,7 +41,7 @@ describe('the next version', () => {
     assert.deepEqual([a.connection.phase, b.connection.phase], ['open', 'open']);
   });
 
-  test('adapts the state by its swap, or has its own made where there was none', async () => {
+  test('converts the state in its swap, or creates one if there was none', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1'), 'bare.mjs': 'export function message() {}' });
     const server = await loadAll(folder);
     connect(server, 'mod').say('x');
@@ -52,7 +52,7 @@ describe('the next version', () => {
     assert.deepEqual(await callHandler(server, 'bare', []), { total: 0 });
   });
 
-  test('whose swap throws is not taken', async () => {
+  test('is refused if its swap throws', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     folder.write('mod.mjs', counter('v2', "export function swap() { throw new Error('cannot'); }"));
@@ -64,7 +64,7 @@ describe('the next version', () => {
     assert.deepEqual(client.heard(), ['v1 1 1']);
   });
 
-  test('lets the last one know that it is over, when its own probation is', async () => {
+  test('stops the previous version at the end of its own rollback window', async () => {
     const stopping = (version: string) =>
       counter(version, `export const stopped = () => (globalThis.stopped ??= []).push('${version}');`);
     const folder = newFolder({ 'mod.mjs': stopping('v1') });
@@ -77,27 +77,27 @@ describe('the next version', () => {
     assert.deepEqual((globalThis as unknown as { stopped: string[] }).stopped, ['v1', 'v2']);
   });
 
-  test('has to be able to serve those who are there', async () => {
+  test('is refused if it cannot serve the existing connections', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     connect(server, 'mod');
     folder.write('mod.mjs', 'export const wire = { matches: () => false, receive() {} };');
-    await assert.rejects(reload(server), / it has connections, but no message function any more$/);
+    await assert.rejects(reload(server), / it has connections, but no longer a message function$/);
   });
 
-  test('a module that is gone closes its connections', async () => {
+  test('a deleted module closes its connections', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
     folder.remove('mod.mjs');
-    assert.match((await reload(server))[0] ?? '', /mod\.mjs is gone, and 1 connections with it$/);
-    assert.deepEqual(client.heard(), ['close 1001 this is not served any more']);
+    assert.match((await reload(server))[0] ?? '', /mod\.mjs was deleted \(1 connection closed\)$/);
+    assert.deepEqual(client.heard(), ['close 1001 this handler was removed']);
     assert.deepEqual([server.handlers.has('mod'), moduleStates(server)], [false, []]);
   });
 });
 
-describe('a version that throws while on probation', () => {
-  test('is rolled back, and nobody notices: the message goes to the version before', async () => {
+describe('a version that throws in its rollback window', () => {
+  test('is rolled back unnoticed: the previous version gets the message', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
@@ -112,10 +112,10 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual([state?.state, state?.reason], ['rolled back', 'Error: v2 failed']);
     assert.equal(state?.lastError?.why, 'Error: v2 failed');
     // It lies there still: asked again, it is tried again.
-    assert.match((await reload(server))[0] ?? '', /has taken over 1 connections$/);
+    assert.match((await reload(server))[0] ?? '', /has taken over 1 connection$/);
   });
 
-  test('has sent nothing, closed nothing, and joined nothing in that call', async () => {
+  test('has sent, closed and joined nothing in that call', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
@@ -147,7 +147,7 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(await callHandler(server, 'mod', []), { total: 2 });
   });
 
-  test('is rolled back by whatever call of it throws', async () => {
+  test('is rolled back whichever of its functions throws', async () => {
     const parts = {
       opened: 'export function opened() { throw new Error(); }',
       closed: 'export function closed() { throw new Error(); }',
@@ -172,7 +172,7 @@ describe('a version that throws while on probation', () => {
     }
   });
 
-  test('is rolled back by a promise that is rejected, and its message is not lost', async () => {
+  test('is rolled back by a rejected promise, and the message is not lost', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
@@ -187,7 +187,7 @@ describe('a version that throws while on probation', () => {
     assert.equal(moduleStates(server)[0]?.state, 'rolled back');
   });
 
-  test('goes back by as many versions as throw', async () => {
+  test('is rolled back to the last version that does not throw', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
@@ -201,7 +201,7 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(client.heard(), ['close 1011 internal error'], 'there is none before the first');
   });
 
-  test('gives back the state that its swap made', async () => {
+  test('gives up the state that its swap returned', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder);
     const client = connect(server, 'mod');
@@ -216,7 +216,7 @@ describe('a version that throws while on probation', () => {
     assert.deepEqual(client.heard(), ['v1 1 1', 'v1 2 2']);
   });
 
-  test('after its probation only its connection pays', async () => {
+  test('closes only the connection it threw for once its rollback window is over', async () => {
     const folder = newFolder({ 'mod.mjs': counter('v1') });
     const server = await loadAll(folder, '--rollback-window', '1ms');
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
@@ -241,7 +241,7 @@ describe('while a promise is pending', () => {
     command: (_, { state }) => state.release.shift()?.(),
   };`;
 
-  test("the connection's next messages wait, in order; those of others do not", async () => {
+  test("the connection's next messages wait in order, and other connections are served", async () => {
     const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const [a, b] = [connect(server, 'mod'), connect(server, 'mod')];
     a.say('1', '2');
@@ -260,7 +260,7 @@ describe('while a promise is pending', () => {
     assert.deepEqual(a.heard(), ['22']);
   });
 
-  test('a close that comes behind the message waits for the answer; a ping does not', async () => {
+  test('a close behind the message waits for the promise, and a ping does not', async () => {
     const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const client = connect(server, 'mod');
     client.say('1');
@@ -272,7 +272,7 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['11', 'close 1000 ']);
   });
 
-  test('a rejection is as an error', async () => {
+  test('a rejection has the effect of an exception', async () => {
     const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     const client = connect(server, 'mod');
     client.say('reject');
@@ -281,7 +281,7 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['close 1011 internal error']);
   });
 
-  test('a connection that has closed meanwhile is not touched', async () => {
+  test('a connection that has closed in the meantime is left alone', async () => {
     const server = await loadAll(newFolder({ 'mod.mjs': slow }));
     for (const word of ['1', 'reject']) {
       const client = connect(server, 'mod');
@@ -294,7 +294,7 @@ describe('while a promise is pending', () => {
     assert.equal(moduleStates(server)[0]?.lastError, undefined);
   });
 
-  test('an opened that waits holds the first message back', async () => {
+  test('an `opened` that returns a promise delays the first message', async () => {
     const source = `export async function opened(connection) { await undefined; connection.data = 'ready'; }
       export function message(connection) { connection.send(connection.data); }`;
     const server = await loadAll(newFolder({ 'mod.mjs': source }));
@@ -306,7 +306,7 @@ describe('while a promise is pending', () => {
     assert.deepEqual(client.heard(), ['ready']);
   });
 
-  test('for too long, its connection is closed', async () => {
+  test('its connection is closed after the time limit', async () => {
     const server = await loadAll(newFolder({ 'mod.mjs': slow }), '--handler-timeout', '5s');
     const client = connect(server, 'mod');
     client.say('1');

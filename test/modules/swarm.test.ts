@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { show, swarm } from './swarm.ts';
 
 // `make swaps` is the long form: 200 versions, 20 of them broken.
-test('1,000 clients notice nothing of 20 swaps, with each kind of broken version among them', async () => {
+test('1,000 clients notice none of 20 swaps, which include each kind of broken version', async () => {
   const outcome = await swarm(1000, 25, 5);
   assert.deepEqual(outcome.faults, [], show(outcome));
   assert.equal(outcome.broken, 5);

@@ -89,14 +89,14 @@ function check(files: Readonly<Record<string, string>>): string[] {
   return stdout.split('\n').filter(line => line.includes('error'));
 }
 
-test('a handler and a wire in TypeScript, and in JavaScript with types in comments, pass', () => {
+test('handlers and wires type-check, in TypeScript and in JavaScript with types in comments', () => {
   const script = `/** @type {import('pollywog').Handler<number>} */
     const handler = { message(connection) { connection.data++; connection.send(String(connection.data)); } };
     export default handler;`;
   assert.deepEqual(check({ 'quiz.ts': quiz, 'count.js': script }), []);
 });
 
-test('mistakes are found', () => {
+test('the types reveal mistakes', () => {
   const mistakes = [
     'message(connection) { connection.send(42); }',
     'message(connection, message) { message.text().nope(); }',

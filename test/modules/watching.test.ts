@@ -47,7 +47,7 @@ function point(link: string, target: string): void {
   renameSync(`${link}.new`, link);
 }
 
-test('the folder is removed and made again, twice, and with its parents', async t => {
+test('a folder that is deleted and created again, even with its parents, stays watched', async t => {
   const folder = newFolder({ 'a/b/h/mod.mjs': says('v1') });
   const path = join(folder.path, 'a/b/h');
   const { untilSays } = await startWatching(t, path, 'v1');
@@ -61,13 +61,13 @@ test('the folder is removed and made again, twice, and with its parents', async 
   }
 });
 
-test('a folder that stays away is missed once, and served again when it is back', async t => {
+test('a missing folder is logged once, and its modules are reloaded when it is back', async t => {
   const folder = newFolder({ 'h/mod.mjs': says('v1') });
   const path = join(folder.path, 'h');
   const { server, untilSays } = await startWatching(t, path, 'v1');
   renameSync(path, `${path}.away`);
   const missing = await server.untilLogged(({ event }) => event === 'handlers missing');
-  assert.deepEqual([missing['folder'], missing['reason']], [path, 'there is none of this name']);
+  assert.deepEqual([missing['folder'], missing['reason']], [path, 'no such folder']);
   assert.equal(await ask(server), 'v1', 'meanwhile the version in charge stays');
   mkdirSync(path);
   writeFileSync(join(path, 'mod.mjs'), says('v2'));
@@ -76,7 +76,7 @@ test('a folder that stays away is missed once, and served again when it is back'
   await untilLogged(server, 'handlers found again');
 });
 
-test('a link on the way is switched, in one step or in two', async t => {
+test('a switched link on the way to the folder reloads the modules', async t => {
   const folder = newFolder({});
   for (const name of ['1', '2', '3']) folder.write(`r/${name}/h/mod.mjs`, says(`v${name}`));
   const link = join(folder.path, 'current');
@@ -92,7 +92,7 @@ test('a link on the way is switched, in one step or in two', async t => {
   await untilSays('v3 changed');
 });
 
-test('the target of a linked file is rewritten, replaced, and exchanged', async t => {
+test('a change of a linked file’s target reloads the module', async t => {
   const folder = newFolder({ 'src/one.mjs': says('v1'), 'src/two.mjs': says('v4'), 'h/x': '' });
   const link = join(folder.path, 'h/mod.mjs');
   point(link, '../src/one.mjs');
@@ -107,7 +107,7 @@ test('the target of a linked file is rewritten, replaced, and exchanged', async 
   await untilSays('v5');
 });
 
-test('the ..data link of a Kubernetes volume is switched', async t => {
+test('a switched ..data link of a Kubernetes volume reloads the modules', async t => {
   const folder = newFolder({ '..2026_01/mod.mjs': says('v1') });
   point(join(folder.path, '..data'), '..2026_01');
   symlinkSync('..data/mod.mjs', join(folder.path, 'mod.mjs'));
@@ -123,7 +123,7 @@ test('the ..data link of a Kubernetes volume is switched', async t => {
   }
 });
 
-test('a file that is written in place, put aside and renamed over, or new, is loaded', async t => {
+test('a file is loaded whether it is written in place, renamed over another, or new', async t => {
   const folder = newFolder({ 'mod.mjs': says('v1') });
   const file = join(folder.path, 'mod.mjs');
   const { server, untilSays } = await startWatching(t, folder.path, 'v1');
@@ -141,7 +141,7 @@ test('a file that is written in place, put aside and renamed over, or new, is lo
   assert.equal(await ask(server), 'v3', 'only a reload misses a file');
 });
 
-test('an error out of a timer of a linked module takes its version back', async t => {
+test('an error in a timer of a linked module rolls its version back', async t => {
   const folder = newFolder({ 'r/1/mod.mjs': says('v1') });
   const later = "export function closed() { setTimeout(() => { throw new Error('later'); }); }";
   folder.write('r/2/mod.mjs', `${says('v2')}${later}`);

@@ -29,7 +29,7 @@ async function greeted(server: ServerProcess): Promise<LineClient> {
   return client;
 }
 
-test('a listener of its own greets at once, with the module that greets', async t => {
+test('a listener with ?greet calls the greeting module’s wire at once', async t => {
   const options = ['--control', 'none', '--config', 'none', '--log-format', 'json', '--handlers', examples];
   const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?greet']);
   t.after(() => server.kill());
@@ -41,7 +41,7 @@ test('a listener of its own greets at once, with the module that greets', async 
   ftp.socket.destroy();
 });
 
-test('FTP, WebSocket, a page and the chat are spoken on one port at the same time', async t => {
+test('one port speaks FTP, WebSocket, HTTP and the chat at the same time', async t => {
   const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '100ms');
   const [ftp, chat, echo] = [
     await greeted(server),
@@ -68,7 +68,7 @@ test('FTP, WebSocket, a page and the chat are spoken on one port at the same tim
   for (const { socket } of [chat, echo]) socket.destroy();
 });
 
-test('who speaks first is known by that, in pieces or several lines at once', async t => {
+test('first bytes select the wire, whether they come in pieces or with several lines at once', async t => {
   const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '0');
   const client = await connectLines(server.port);
   for (const piece of ['U', 'SER', ' ad', 'a\r', '\nPASS x\r\nPW', 'D\r\nQUIT\r\nNOOP\r\n']) {
@@ -83,7 +83,7 @@ test('who speaks first is known by that, in pieces or several lines at once', as
   ]);
 });
 
-test('a drain lets the wire say goodbye', async t => {
+test('a graceful shutdown calls the wire’s goodbye', async t => {
   const server = await startServerFor(t, '--handlers', examples, '--greeting-delay', '50ms');
   const client = await greeted(server);
   server.child.kill('SIGTERM');
@@ -103,7 +103,7 @@ const greedy = `export const wire = {
   },
 };`;
 
-test('HTTP, WebSocket and packets are never taken away; what else HTTP would complain of is', async t => {
+test('a wire cannot claim HTTP, WebSocket and packets, but what HTTP would reject', async t => {
   const folder = newFolder({ 'greedy.mjs': greedy });
   const server = await startServerFor(t, '--handlers', folder.path);
   const client = await connectRaw(server.port, { path: '/echo' });
@@ -123,7 +123,7 @@ test('HTTP, WebSocket and packets are never taken away; what else HTTP would com
   }
 });
 
-test('TLS is never taken away, and what is inside is given to a wire as it is', async t => {
+test('a wire cannot claim TLS, but gets the plain text inside it', async t => {
   const folder = newFolder({ 'greedy.mjs': greedy });
   const identity = makeCertificate('localhost');
   const server = await startServerFor(t, '--handlers', folder.path, ...tlsOptions(identity));
@@ -140,7 +140,7 @@ test('TLS is never taken away, and what is inside is given to a wire as it is', 
   assert.equal((await exchange(plain.port, Buffer.of(0x16, 3, 1))).toString('hex'), '15030100020228');
 });
 
-test('a wire that throws, waits, or uses nothing up, loses its connection, and no other', async t => {
+test('a wire that throws, returns a promise or never consumes its input loses that connection only', async t => {
   const folder = newFolder({ 'greedy.mjs': greedy });
   const server = await startServerFor(t, '--handlers', folder.path);
   const other = await connectLines(server.port);
@@ -162,16 +162,16 @@ test('a wire that throws, waits, or uses nothing up, loses its connection, and n
   other.socket.destroy();
 });
 
-test('one module greets, not two', async () => {
+test('a second module that greets is refused', async () => {
   const wire = 'export const wire = { greet() {}, receive() {} };';
   const folder = newFolder({ 'a.mjs': wire, 'b.mjs': wire });
   const at = (name: string) => join(folder.path, name);
   await assert.rejects(loadAll(folder), {
-    message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} greets already`,
+    message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} already has a greet function, and only one module may`,
   });
 });
 
-test('a wire is swapped under its connections, and rolled back when it throws', async t => {
+test('a new version of a wire takes over its connections, and is rolled back if it throws', async t => {
   const version = (name: string, more = '') => `export const wire = {
     matches: bytes => bytes[0] === 0x7e,
     receive(connection) { connection.data = (connection.data ?? 0) + 1; connection.send('${name} ' + connection.data + '\\n'); ${more} },

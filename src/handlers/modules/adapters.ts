@@ -1,4 +1,4 @@
-/** What the rest of the server knows of a module: a handler like any other, which calls the version in charge. */
+/** Presents a module to the server as an ordinary handler and an ordinary wire, which call its current version. */
 import type { Connection } from '../../core/connection.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
 import type { Handler } from '../../core/handler.ts';
@@ -19,200 +19,192 @@ import { CloseCode } from '../../protocol/codes.ts';
 import { beginsAsRequest } from '../../protocol/http/head.ts';
 import { maxFirstLine, maxWireInput, typingTimeout } from '../../protocol/limits.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
-import { LentMessage, setAsking } from './callScope.ts';
+import { ScopedMessage, setCurrentSender } from './callScope.ts';
 import { Peer, WirePeer } from './facade.ts';
 import type * as user from './interface.ts';
-import { attempt, noteError, rollBack, type Slot, stopIfOver, type Version } from './module.ts';
+import {
+  callVersion,
+  callWithRollback,
+  isPromise,
+  type Module,
+  recordError,
+  rollBack,
+  stopIfUnused,
+} from './module.ts';
 
-/** @param slot is asked for when the handler is called: it has the handler itself */
-export function newModuleHandler(name: string, slot: () => Slot): Handler {
+/** @param module called later: the module record refers to this handler, so it does not exist yet */
+export function newModuleHandler(name: string, module: () => Module): Handler {
   return {
     name,
     opened(connection, request) {
-      // The WebSocket wire always has one.
-      const peer = new Peer(connection, request!, slot());
+      // Every connection of a handler had a WebSocket handshake.
+      const peer = new Peer(connection, request!, module());
       connection.data = peer;
-      slot().peers.add(peer);
-      open(slot(), connection, peer);
+      module().peers.add(peer);
+      callOpened(module(), connection, peer);
     },
-    message: (connection, message) => deliver(slot(), connection, message),
+    message: (connection, message) => deliver(module(), connection, message),
     closed(connection, code, reason) {
       const peer = connection.data as Peer;
-      slot().pending.delete(peer);
+      module().pendingAnswers.delete(peer);
       try {
-        callVersion(slot(), connection.id, ({ handler }) =>
-          handler?.closed?.(peer, code, reason, slot().server),
+        callVersion(module(), connection.id, ({ handler }) =>
+          handler?.closed?.(peer, code, reason, module().facade),
         );
       } finally {
         peer.leaveAll();
-        slot().peers.delete(peer);
+        module().peers.delete(peer);
         connection.data = undefined;
-        stopIfOver(slot());
+        stopIfUnused(module());
       }
     },
     turnEnds() {
-      if (slot().isTickDue) tick(slot());
-      if (slot().pending.size > 0) giveUpWaiting(slot());
+      if (module().isTickDue) tick(module());
+      if (module().pendingAnswers.size > 0) closeOverdue(module());
     },
   };
 }
 
-/** One is lent again and again, until it is kept. */
-let lent = new LentMessage();
+/** One object for all messages; replaced when a promise keeps it. */
+let scopedMessage = new ScopedMessage();
 
 /**
- * The hot path: nothing is made for a message, unless the version is on probation, or answers with a promise. What would
- * make a function of its own for that is done elsewhere, as whatever such a function refers to has to be put where it lasts.
+ * The hot path: allocates nothing unless the version is in its rollback window or returns a promise. Closures for these two
+ * cases are created in functions of their own, as V8 would otherwise allocate a context for every call of this one.
  */
-function deliver(slot: Slot, connection: Connection, message: Message): void {
+function deliver(module: Module, connection: Connection, message: Message): void {
   const peer = connection.data as Peer;
-  const { current } = slot;
-  const given = lent;
-  given.lend(message);
-  startTiming(slot.name, connection.id);
-  setAsking(connection);
+  const { current } = module;
+  const given = scopedMessage;
+  given.assign(message);
+  startTiming(module.name, connection.id);
+  setCurrentSender(connection);
   let answer: unknown;
   try {
     answer =
-      current.before === undefined
-        ? current.handler?.message(peer, given, slot.server)
-        : deliverOnProbation(slot, peer, given);
+      current.previous === undefined
+        ? current.handler?.message(peer, given, module.facade)
+        : deliverWithRollback(module, peer, given);
     if (isPromise(answer)) {
-      lent = new LentMessage();
-      lendUntilSettled(slot, connection, peer, given, answer);
+      scopedMessage = new ScopedMessage();
+      keepUntilSettled(module, connection, peer, given, answer);
     }
   } catch (error) {
-    noteError(slot, error);
+    recordError(module, error);
     throw error;
   } finally {
-    if (given === lent) given.giveBack();
-    setAsking(undefined);
+    if (given === scopedMessage) given.expire();
+    setCurrentSender(undefined);
   }
 }
 
-function deliverOnProbation(slot: Slot, peer: Peer, given: LentMessage): unknown {
-  return attempt(slot, ({ handler }) => handler?.message(peer, given, slot.server));
+function deliverWithRollback(module: Module, peer: Peer, given: ScopedMessage): unknown {
+  return callWithRollback(module, ({ handler }) => handler?.message(peer, given, module.facade));
 }
 
-function lendUntilSettled(
-  slot: Slot,
+function keepUntilSettled(
+  module: Module,
   connection: Connection,
   peer: Peer,
-  given: LentMessage,
+  given: ScopedMessage,
   answer: PromiseLike<unknown>,
 ): void {
-  const kept = given.keep();
-  wait(slot, connection, peer, answer, () => deliver(slot, connection, kept));
-  const giveBack = () => given.giveBack();
-  answer.then(giveBack, giveBack);
+  const kept = given.detach();
+  awaitAnswer(module, connection, peer, answer, () => deliver(module, connection, kept));
+  const expire = () => given.expire();
+  answer.then(expire, expire);
 }
 
-function open(slot: Slot, connection: Connection, peer: Peer): void {
-  setAsking(connection);
+function callOpened(module: Module, connection: Connection, peer: Peer): void {
+  setCurrentSender(connection);
   try {
-    const answer = callVersion(slot, connection.id, ({ handler }) => handler?.opened?.(peer, slot.server));
-    if (isPromise(answer)) wait(slot, connection, peer, answer, () => open(slot, connection, peer));
+    const answer = callVersion(module, connection.id, ({ handler }) =>
+      handler?.opened?.(peer, module.facade),
+    );
+    if (isPromise(answer))
+      awaitAnswer(module, connection, peer, answer, () => callOpened(module, connection, peer));
   } finally {
-    setAsking(undefined);
+    setCurrentSender(undefined);
   }
-}
-
-/** Calls the version in charge, on the clock. What it throws, and nobody caught, is noted. */
-export function callVersion<T>(slot: Slot, id: number | undefined, act: (version: Version) => T): T {
-  const isOurs = startTiming(slot.name, id);
-  try {
-    return attempt(slot, act);
-  } catch (error) {
-    noteError(slot, error);
-    throw error;
-  } finally {
-    if (isOurs) stopTiming();
-  }
-}
-
-export function isPromise(answer: unknown): answer is PromiseLike<unknown> {
-  return (
-    answer !== undefined && answer !== null && typeof (answer as PromiseLike<unknown>).then === 'function'
-  );
 }
 
 /**
- * The connection's next messages wait for the promise; others' do not.
- * @param again gives the version before what the one that has failed was given
+ * Pauses the connection's messages until the promise settles; other connections are not affected.
+ * @param again after a rollback, repeats the call with the previous version
  */
-function wait(
-  slot: Slot,
+function awaitAnswer(
+  module: Module,
   connection: Connection,
   peer: Peer,
   promise: PromiseLike<unknown>,
   again: () => void,
 ): void {
-  const version = slot.current;
-  const pending = { since: slot.owner.now, connection };
-  slot.pending.set(peer, pending);
-  // Whoever says goodbye behind a message still gets the answer to that.
+  const version = module.current;
+  const pending = { since: module.server.now, connection };
+  module.pendingAnswers.set(peer, pending);
+  // A close frame waits too: the peer still gets the reply to its last message.
   pauseMessages(connection, true);
-  // Once the connection is over, or was given up, nobody waits any more.
-  const isOver = () => slot.pending.get(peer) !== pending;
-  const goOn = () => {
-    slot.pending.delete(peer);
+  // The connection has closed, or `closeOverdue` has given it up.
+  const isObsolete = () => module.pendingAnswers.get(peer) !== pending;
+  const proceed = () => {
+    module.pendingAnswers.delete(peer);
     resumeMessages(connection);
   };
   promise.then(
     () => {
-      if (!isOver()) goOn();
+      if (!isObsolete()) proceed();
     },
     (error: unknown) => {
-      if (isOver()) return;
-      goOn();
-      rollBack(slot, version, error);
+      if (isObsolete()) return;
+      proceed();
+      rollBack(module, version, error);
       try {
-        if (!version.isTakenBack) throw error;
+        if (!version.isRolledBack) throw error;
         again();
       } catch (why) {
-        noteError(slot, why);
-        handlerThrew(connection, slot.handler, why);
+        recordError(module, why);
+        handlerThrew(connection, module.handler, why);
       }
       stopTiming();
     },
   );
 }
 
-/** A promise that is never settled would hold its connection for ever. */
-function giveUpWaiting(slot: Slot): void {
-  const { now, configuration } = slot.owner;
+/** Closes connections whose promise has not settled within `--handler-timeout`. */
+function closeOverdue(module: Module): void {
+  const { now, configuration } = module.server;
   const { handlerTimeout } = configuration;
-  for (const [peer, { since, connection }] of slot.pending) {
+  for (const [peer, { since, connection }] of module.pendingAnswers) {
     if (handlerTimeout === 0 || now - since < handlerTimeout) return;
-    slot.pending.delete(peer);
-    const why = `a promise was not settled within ${handlerTimeout / 1000} s`;
-    noteError(slot, new Error(why));
-    log('error', 'handler gave no answer', { id: connection.id, handler: slot.name, reason: why });
-    noteEnding(connection, 'server', `the handler ${slot.name} gave no answer: ${why}`);
+    module.pendingAnswers.delete(peer);
+    const why = `a promise did not settle within ${handlerTimeout / 1000} s`;
+    recordError(module, new Error(why));
+    log('error', 'handler timed out', { id: connection.id, handler: module.name, reason: why });
+    noteEnding(connection, 'server', `the handler ${module.name} timed out: ${why}`);
     connection.wire.close(connection, CloseCode.InternalError, 'internal error');
   }
 }
 
-function tick(slot: Slot): void {
-  slot.isTickDue = false;
-  if (slot.isTicking) return;
+function tick(module: Module): void {
+  module.isTickDue = false;
+  if (module.isTicking) return;
   const failed = (error: unknown) => {
-    slot.isTicking = false;
-    noteError(slot, error);
-    log('error', 'handler threw', { handler: slot.name, stack: stackOf(error) });
+    module.isTicking = false;
+    recordError(module, error);
+    log('error', 'handler threw', { handler: module.name, stack: stackOf(error) });
   };
   try {
-    const version = slot.current;
-    const answer = callVersion(slot, undefined, ({ handler }) => handler?.tick?.(slot.server));
+    const version = module.current;
+    const answer = callVersion(module, undefined, ({ handler }) => handler?.tick?.(module.facade));
     if (!isPromise(answer)) return;
-    slot.isTicking = true;
+    module.isTicking = true;
     answer.then(
       () => {
-        slot.isTicking = false;
+        module.isTicking = false;
       },
       error => {
         failed(error);
-        rollBack(slot, version, error);
+        rollBack(module, version, error);
       },
     );
   } catch (error) {
@@ -220,18 +212,16 @@ function tick(slot: Slot): void {
   }
 }
 
-/** A wire of the user's: one like any other to the loop, which calls the version in charge. */
-
-/** @param slot is asked for when the wire is called: it has the wire itself */
-export function newModuleWire(name: string, slot: () => Slot): Wire {
-  /** Does something of the module's for the connection. @returns undefined where it threw, and the connection is ended */
-  function ask<T>(connection: Connection, act: (wire: user.Wire, log: user.Log) => T): T | undefined {
-    const of = slot();
+/** @param module called later, as for the handler */
+export function newModuleWire(name: string, module: () => Module): Wire {
+  /** Calls the module's wire. @returns `undefined` if it threw: then the connection has ended */
+  function callWire<T>(connection: Connection, act: (wire: user.Wire, log: user.Log) => T): T | undefined {
+    const owner = module();
     try {
-      return callVersion(of, connection.id, ({ wire }) => act(wire!, of.log));
+      return callVersion(owner, connection.id, ({ wire }) => act(wire!, owner.log));
     } catch (error) {
       log('error', 'wire threw', { id: connection.id, handler: name, stack: stackOf(error) });
-      noteEnding(connection, 'server', `a fault of ours: the wire ${name} threw, as the log has it`);
+      noteEnding(connection, 'server', `internal error: the wire ${name} threw; see the log`);
       leave(connection);
       return undefined;
     }
@@ -239,20 +229,23 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
 
   function leave(connection: Connection): void {
     const peer = connection.data as WirePeer | undefined;
-    if (peer !== undefined && slot().wired.delete(connection)) {
+    if (peer !== undefined && module().wireConnections.delete(connection)) {
       connection.data = undefined;
-      ask(connection, (wire, lines) => wire.closed?.(peer, lines));
-      stopIfOver(slot());
+      callWire(connection, (wire, lines) => wire.closed?.(peer, lines));
+      stopIfUnused(module());
     }
     endConnection(connection);
   }
 
-  /** How much of `size` bytes was used up. @throws Error for what cannot be */
+  /** Checks what `receive` returned. @returns how many bytes it consumed @throws Error if that is impossible */
   function checkUsed(used: number | undefined | void, size: number): number {
     if (used === undefined) return size;
     if (!Number.isInteger(used) || used < 0 || used > size)
-      throw new TypeError(`receive returns how many of the ${size} bytes it used, not ${String(used)}`);
-    if (size - used > maxWireInput) throw new RangeError(`receive left more than ${maxWireInput} bytes`);
+      throw new TypeError(
+        `receive must return how many of the ${size} bytes it consumed, not ${String(used)}`,
+      );
+    if (size - used > maxWireInput)
+      throw new RangeError(`receive left more than ${maxWireInput} bytes unconsumed`);
     return used;
   }
 
@@ -260,13 +253,13 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
     name,
 
     matches(bytes, start, end) {
-      if (slot().current.wire?.matches === undefined) return false;
-      // Nobody takes HTTP away by accident.
+      if (module().current.wire?.matches === undefined) return false;
+      // A module cannot claim HTTP requests by accident.
       const isRequest = beginsAsRequest(bytes, start, end);
       if (isRequest !== false) return isRequest ? false : undefined;
       const stop = Math.min(end, start + maxFirstLine);
       try {
-        const claim = callVersion(slot(), undefined, ({ wire }) =>
+        const claim = callVersion(module(), undefined, ({ wire }) =>
           wire?.matches?.(bytes.subarray(start, stop)),
         );
         return claim === undefined && stop - start < maxFirstLine ? undefined : claim === true;
@@ -278,13 +271,13 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
 
     begin(connection) {
       const peer = new WirePeer(connection, () => {
-        noteEnding(connection, 'server', `the wire ${name} ended it`);
+        noteEnding(connection, 'server', `the wire ${name} ended the connection`);
         leave(connection);
       });
       connection.data = peer;
-      slot().wired.add(connection);
+      module().wireConnections.add(connection);
       openRawSession(connection, 0);
-      if (connection.input === undefined) ask(connection, (wire, lines) => wire.greet?.(peer, lines));
+      if (connection.input === undefined) callWire(connection, (wire, lines) => wire.greet?.(peer, lines));
     },
 
     receive(connection, bytes, start, end) {
@@ -294,9 +287,11 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       connection.trustLevel = 3;
       establish(connection);
       countMessage(connection);
-      setAsking(connection);
-      const used = ask(connection, (wire, lines) => checkUsed(wire.receive(peer, copy, lines), copy.length));
-      setAsking(undefined);
+      setCurrentSender(connection);
+      const used = callWire(connection, (wire, lines) =>
+        checkUsed(wire.receive(peer, copy, lines), copy.length),
+      );
+      setCurrentSender(undefined);
       charge(connection, used ?? 0);
       return connection.phase === 'open' && used !== undefined ? start + used : end;
     },
@@ -305,7 +300,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);
       const peer = connection.data as WirePeer | undefined;
-      if (peer !== undefined) ask(connection, wire => wire.goodbye?.(peer, reason));
+      if (peer !== undefined) callWire(connection, wire => wire.goodbye?.(peer, reason));
       leave(connection);
     },
 
@@ -314,7 +309,7 @@ export function newModuleWire(name: string, slot: () => Slot): Wire {
     checkDeadlines(connection) {
       const { now } = connection.server;
       if (connection.trustLevel === 3 || now - connection.stageSince < typingTimeout) return;
-      self.close(connection, 0, `nothing was said within ${typingTimeout / 1000} s`);
+      self.close(connection, 0, `nothing received within ${typingTimeout / 1000} s`);
     },
   };
   return self;

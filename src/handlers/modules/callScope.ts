@@ -1,115 +1,120 @@
 /**
- * What a version does while it is on probation takes effect when its call has returned: of a call that throws, nothing was
- * sent. The version before is given the same message then, and nobody hears anything twice.
+ * What is bound to one call of a module: the message it is given, the connection whose message it handles, and, during the
+ * rollback window, the effects of the call.
  */
 import type { Connection } from '../../core/connection.ts';
 import { areMessagesPaused } from '../../core/processData.ts';
 import { sendMessage, sendPush } from '../../core/send.ts';
-import { type Message, messageBytes, messageText } from '../../protocol/websocket/message.ts';
+import type { Message } from '../../protocol/websocket/message.ts';
+import { messageBytes, messageText } from '../../protocol/websocket/message.ts';
 import type * as user from './interface.ts';
 
-let kept: (() => void)[] | undefined;
+/** Effects of the current call, in order; `undefined` while effects happen at once. */
+let deferred: (() => void)[] | undefined;
 
-/** Whether effects are kept back at present. */
-export function isTrial(): boolean {
-  return kept !== undefined;
+/** Whether sends, closes and joins wait until the current call has returned. */
+export function isDeferring(): boolean {
+  return deferred !== undefined;
 }
 
-/** For when the call has returned. Whatever can fail has to have been checked. */
-export function keepBack(effect: () => void): void {
-  kept?.push(effect);
+/** Runs `effect` when the current call has returned. The caller has checked everything that could make it throw. */
+export function defer(effect: () => void): void {
+  deferred?.push(effect);
 }
 
-/** Calls, and then lets all effects happen, or, within another such call, with its own; or throws what it throws, and there are none. */
-export function withoutEffects<T>(act: () => T): T {
-  const outer = kept;
+/**
+ * Calls `act` and runs its effects afterwards, or, if calls are nested, after the outermost one. If `act` throws, none of
+ * its effects happen: the previous version can handle the same message, and no client gets an answer twice.
+ */
+export function deferEffects<T>(act: () => T): T {
+  const outer = deferred;
   const effects: (() => void)[] = [];
-  kept = effects;
+  deferred = effects;
   let result: T;
   try {
     result = act();
   } finally {
-    kept = outer;
+    deferred = outer;
   }
   if (outer !== undefined) outer.push(...effects);
   else for (const effect of effects) effect();
   return result;
 }
 
-/** Who asked for what is sent, and who is merely told. */
+/** The connection whose message is being handled. */
+let currentSender: Connection | undefined;
 
-/** Whose message is being handled. */
-let asking: Connection | undefined;
-
-export function setAsking(connection: Connection | undefined): void {
-  asking = connection;
+export function setCurrentSender(connection: Connection | undefined): void {
+  currentSender = connection;
 }
 
-/** Answers are bounded by this: who does not read them is not read from. What nobody asked for needs a bound of its own. */
-export function senderFor(connection: Connection): typeof sendMessage {
-  return connection === asking || areMessagesPaused(connection) ? sendMessage : sendPush;
+/**
+ * A reply to the current sender is bounded by backpressure: a peer that does not read its replies is not read from.
+ * Messages to other connections are pushes, which `--max-buffered` bounds.
+ */
+export function sendFunctionFor(connection: Connection): typeof sendMessage {
+  return connection === currentSender || areMessagesPaused(connection) ? sendMessage : sendPush;
 }
 
-/** The message as a module is given it: a view of the bytes where they lie, which costs nothing until it is asked. */
-
-export class LentMessage implements user.Message {
+/** The message as a module sees it: a view of the input buffer, which decodes nothing until the module asks for it. */
+export class ScopedMessage implements user.Message {
   isText = false;
   size = 0;
   #message: Message | undefined;
 
-  /** @param message good for as long as this is lent */
-  lend(message: Message): void {
+  /** @param message valid until `expire` */
+  assign(message: Message): void {
     this.#message = message;
     this.isText = message.isText;
     this.size = message.end - message.start;
   }
 
-  giveBack(): void {
+  expire(): void {
     this.#message = undefined;
   }
 
-  /** It outlives the call: from here on it has bytes of its own. */
-  keep(): Message {
-    const { isText } = this.inner();
+  /** Copies the bytes, so that the message can outlive the call. */
+  detach(): Message {
+    const { isText } = this.content();
     const bytes = this.copy();
     this.#message = { isText, bytes, start: 0, end: bytes.length };
     return this.#message;
   }
 
-  /** @throws Error where it is not lent any more */
-  inner(): Message {
+  /** @throws Error after the call has ended */
+  content(): Message {
     if (this.#message === undefined)
-      throw new Error('the message is gone: it is lent for the call; keep its text() or copy() instead');
+      throw new Error(
+        'this message has expired: it is valid during the call only; keep its text() or copy()',
+      );
     return this.#message;
   }
 
   text(): string {
-    return messageText(this.inner());
+    return messageText(this.content());
   }
 
   copy(): Buffer {
-    return messageBytes(this.inner());
+    return messageBytes(this.content());
   }
 
   bytes(): Buffer {
-    const { bytes, start, end } = this.inner();
+    const { bytes, start, end } = this.content();
     return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
   }
 }
 
-/** What a module may send. */
-
-/** @throws TypeError for what cannot be sent */
-export function bytesOf(what: unknown): Uint8Array {
+/** @throws TypeError for anything but a string, bytes or a message */
+export function sendableBytes(what: unknown): Uint8Array {
   if (typeof what === 'string') return Buffer.from(what);
   if (what instanceof Uint8Array) return what;
   throw new TypeError(
-    `a string, bytes or a message can be sent, not ${what === null ? 'null' : typeof what}`,
+    `cannot send ${what === null ? 'null' : typeof what}: pass a string, bytes or a message`,
   );
 }
 
-/** The same, but nobody can change it any more. @throws TypeError likewise */
-export function lasting(what: user.Sendable): user.Sendable {
-  if (what instanceof LentMessage || typeof what === 'string') return what;
-  return Buffer.from(bytesOf(what));
+/** Copies bytes, so that the module cannot change them before they are sent. @throws TypeError as `sendableBytes` */
+export function snapshot(what: user.Sendable): user.Sendable {
+  if (what instanceof ScopedMessage || typeof what === 'string') return what;
+  return Buffer.from(sendableBytes(what));
 }

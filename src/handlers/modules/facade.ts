@@ -1,31 +1,44 @@
-/** A connection as a handler of the user's sees it: one object for as long as it lasts. */
+/** The objects that modules see (interface.ts): connections, the server, and its log. */
 import type { Connection } from '../../core/connection.ts';
-import { join, leave, membersOf, newGroup } from '../../core/group.ts';
+import { type Group, join, leave, membersOf, newGroup } from '../../core/group.ts';
+import type { Handler } from '../../core/handler.ts';
 import { sendToAll } from '../../core/send.ts';
+import type { Server } from '../../core/server.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { type LogLevel, log } from '../../log/log.ts';
 import { printableLine } from '../../log/printable.ts';
 import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { bytesOf, isTrial, keepBack, LentMessage, lasting, senderFor } from './callScope.ts';
+import { defer, isDeferring, ScopedMessage, sendableBytes, sendFunctionFor, snapshot } from './callScope.ts';
 import type * as user from './interface.ts';
-import type { Slot } from './module.ts';
 
+/** The parts of a module that outlive its versions, and that its connections refer to. */
+export interface ModuleContext {
+  /** The file's name without its extension. The log calls the module by it. */
+  readonly name: string;
+  readonly server: Server;
+  readonly handler: Handler;
+  readonly peers: Set<Peer>;
+  readonly groups: Map<string, Group>;
+  readonly log: user.Log;
+}
+
+/** A WebSocket connection as its handler sees it: the same object from the handshake to the end. */
 export class Peer implements user.Connection {
   readonly id: number;
   data: unknown = undefined;
-  /** Groups it is in; made when it joins one. */
+  /** The names of its groups; created when it joins the first one. */
   groups: Set<string> | undefined;
   readonly #connection: Connection;
   readonly #request: Head;
-  readonly #slot: Slot;
+  readonly #module: ModuleContext;
 
-  constructor(connection: Connection, request: Head, slot: Slot) {
+  constructor(connection: Connection, request: Head, module: ModuleContext) {
     this.id = connection.id;
     this.#connection = connection;
     this.#request = request;
-    this.#slot = slot;
+    this.#module = module;
   }
 
   static connectionOf(peer: Peer): Connection {
@@ -50,18 +63,18 @@ export class Peer implements user.Connection {
 
   get subprotocol(): string | undefined {
     const asked = splitList(this.headers.get('sec-websocket-protocol') ?? '');
-    return asked.find(name => this.#slot.owner.handlers.get(name) === this.#slot.handler);
+    return asked.find(name => this.#module.server.handlers.get(name) === this.#module.handler);
   }
 
   get isOpen(): boolean {
     const { phase, endpoint, handler } = this.#connection;
-    return phase === 'open' && endpoint?.state === 'OPEN' && handler === this.#slot.handler;
+    return phase === 'open' && endpoint?.state === 'OPEN' && handler === this.#module.handler;
   }
 
   send(message: user.Sendable): void {
-    if (isTrial()) {
-      const kept = lasting(message);
-      keepBack(() => this.#sendNow(kept));
+    if (isDeferring()) {
+      const copied = snapshot(message);
+      defer(() => this.#sendNow(copied));
     } else {
       this.#sendNow(message);
     }
@@ -69,42 +82,42 @@ export class Peer implements user.Connection {
 
   #sendNow(what: user.Sendable): void {
     const connection = this.#connection;
-    // Its id, and its record, may be someone else's by now.
-    if (connection.handler !== this.#slot.handler) return;
-    const send = senderFor(connection);
-    if (what instanceof LentMessage) {
-      const { isText, bytes, start, end } = what.inner();
+    // The record may belong to another connection by now.
+    if (connection.handler !== this.#module.handler) return;
+    const send = sendFunctionFor(connection);
+    if (what instanceof ScopedMessage) {
+      const { isText, bytes, start, end } = what.content();
       send(connection, isText, bytes, start, end);
     } else {
-      const bytes = bytesOf(what);
+      const bytes = sendableBytes(what);
       send(connection, typeof what === 'string', bytes, 0, bytes.length);
     }
   }
 
   close(code: number = CloseCode.NormalClosure, reason = ''): void {
     if (!isSendableCloseCode(code) || (code < 3000 && code !== CloseCode.NormalClosure))
-      throw new RangeError(`a module may close with 1000, or 3000 to 4999, not ${code}`);
+      throw new RangeError(`close code ${code} is not allowed: use 1000, or 3000 to 4999`);
     const connection = this.#connection;
     const closeNow = () => {
-      if (connection.handler !== this.#slot.handler) return;
+      if (connection.handler !== this.#module.handler) return;
       noteEnding(
         connection,
         'server',
-        `the handler ${this.#slot.name} closed it with ${code}${reason && `: ${reason}`}`,
+        `the handler ${this.#module.name} closed the connection with ${code}${reason && `: ${reason}`}`,
       );
       connection.wire.close(connection, code, String(reason));
     };
-    if (isTrial()) keepBack(closeNow);
+    if (isDeferring()) defer(closeNow);
     else closeNow();
   }
 
   join(group: string): void {
-    if (isTrial()) keepBack(() => this.#joinNow(group));
+    if (isDeferring()) defer(() => this.#joinNow(group));
     else this.#joinNow(group);
   }
 
   #joinNow(name: string): void {
-    const { groups, handler } = this.#slot;
+    const { groups, handler } = this.#module;
     if (this.#connection.handler !== handler) return;
     const group = groups.get(name) ?? newGroup();
     groups.set(name, group);
@@ -114,12 +127,12 @@ export class Peer implements user.Connection {
   }
 
   leave(group: string): void {
-    if (isTrial()) keepBack(() => this.leaveNow(group));
+    if (isDeferring()) defer(() => this.leaveNow(group));
     else this.leaveNow(group);
   }
 
   leaveNow(name: string): void {
-    const { groups } = this.#slot;
+    const { groups } = this.#module;
     const group = groups.get(name);
     if (group === undefined) return;
     this.groups?.delete(name);
@@ -132,18 +145,17 @@ export class Peer implements user.Connection {
   }
 }
 
-/** For the rest of the server. */
+/** The server's record of the connection; modules cannot reach it. */
 export const { connectionOf } = Peer;
 
-/** A connection as a wire of the user's sees it. */
-
+/** A connection as a module's wire sees it. */
 export class WirePeer implements user.WireConnection {
   readonly id: number;
   data: unknown = undefined;
   readonly #connection: Connection;
   readonly #end: () => void;
 
-  /** @param end ends the connection in good order */
+  /** @param end flushes the output and ends the connection */
   constructor(connection: Connection, end: () => void) {
     this.id = connection.id;
     this.#connection = connection;
@@ -159,43 +171,42 @@ export class WirePeer implements user.WireConnection {
   }
 
   send(what: string | Uint8Array): void {
-    const bytes = bytesOf(what);
-    if (!isTrial()) return this.#sendNow(bytes);
-    const kept = Buffer.from(bytes);
-    keepBack(() => this.#sendNow(kept));
+    const bytes = sendableBytes(what);
+    if (!isDeferring()) return this.#sendNow(bytes);
+    const copied = Buffer.from(bytes);
+    defer(() => this.#sendNow(copied));
   }
 
   #sendNow(bytes: Uint8Array): void {
-    if (this.isOpen) senderFor(this.#connection)(this.#connection, false, bytes, 0, bytes.length);
+    if (this.isOpen) sendFunctionFor(this.#connection)(this.#connection, false, bytes, 0, bytes.length);
   }
 
   end(): void {
     const endNow = () => {
       if (this.isOpen) this.#end();
     };
-    if (isTrial()) keepBack(endNow);
+    if (isDeferring()) defer(endNow);
     else endNow();
   }
 }
 
-/** What a module sees of the server: its state, its connections and groups, and its log. */
-
+/** The `server` that a module's functions get. */
 export function newModuleServer({
   peers,
   groups,
   log: lines,
-}: Pick<Slot, 'peers' | 'groups' | 'log'>): user.Server {
+}: Pick<ModuleContext, 'peers' | 'groups' | 'log'>): user.Server {
   function publishNow(name: string, message: user.Sendable, except: user.Connection | undefined): void {
     const group = groups.get(name);
     if (group === undefined) return;
     const members = membersOf(group);
-    const left = except === undefined ? undefined : connectionOf(except as Peer);
-    if (message instanceof LentMessage) {
-      const { isText, bytes, start, end } = message.inner();
-      sendToAll(members, left, isText, bytes, start, end);
+    const excluded = except === undefined ? undefined : connectionOf(except as Peer);
+    if (message instanceof ScopedMessage) {
+      const { isText, bytes, start, end } = message.content();
+      sendToAll(members, excluded, isText, bytes, start, end);
     } else {
-      const bytes = bytesOf(message);
-      sendToAll(members, left, typeof message === 'string', bytes, 0, bytes.length);
+      const bytes = sendableBytes(message);
+      sendToAll(members, excluded, typeof message === 'string', bytes, 0, bytes.length);
     }
   }
 
@@ -203,9 +214,9 @@ export function newModuleServer({
     state: undefined,
     connections: peers,
     publish(group, message, except) {
-      if (!isTrial()) return publishNow(group, message, except);
-      const kept = lasting(message);
-      keepBack(() => publishNow(group, kept, except));
+      if (!isDeferring()) return publishNow(group, message, except);
+      const copied = snapshot(message);
+      defer(() => publishNow(group, copied, except));
     },
     members: group => groups.get(group)?.members.size ?? 0,
     log: lines,
@@ -213,23 +224,23 @@ export function newModuleServer({
 }
 
 /**
- * Each line has the module's name. What it is given may be anything, as nobody checks a script's types, and may come from
- * a peer: it does not become a line of its own, nor a field of ours.
+ * The module's log. A script's types are not checked and its values may come from a peer: no value can start a line of its
+ * own, or replace one of the server's fields.
  */
 export function newModuleLog(handler: string): user.Log {
   const line =
     (level: LogLevel) =>
     (event: string, fields: user.LogFields = {}) => {
-      const theirs = Object.entries(fields).filter(
-        ([name]) => /^\w+$/.test(name) && !ourFields.includes(name),
+      const own = Object.entries(fields).filter(
+        ([name]) => /^\w+$/.test(name) && !reservedFields.includes(name),
       );
-      const shown = theirs.map(([name, value]) => [name, shownValue(value)]);
+      const shown = own.map(([name, value]) => [name, shownValue(value)]);
       log(level, printableLine(String(event)), { handler, ...Object.fromEntries(shown) });
     };
   return { error: line('error'), warn: line('warn'), info: line('info'), debug: line('debug') };
 }
 
-const ourFields = ['time', 'level', 'event', 'handler'];
+const reservedFields = ['time', 'level', 'event', 'handler'];
 
 function shownValue(value: unknown): string | number | boolean | undefined {
   const isPlain = value === undefined || ['string', 'number', 'boolean'].includes(typeof value);

@@ -1,56 +1,56 @@
 /**
- * What a module of your own exports, and what it is given: `import type { Handler, Wire } from 'pollywog'`.
+ * What a module exports, and the objects that its functions get: `import type { Handler, Wire } from 'pollywog'`.
  *
- * Everything runs on the server's one thread: a call that takes long holds everyone up.
+ * Everything runs on the server's single thread: a call that takes long delays all clients.
  */
 import type { Buffer } from 'node:buffer';
 
-/** A whole message. It is lent: once the call is over, or the promise it returned is settled, it is gone. */
+/** A whole message. It is valid during the call, or until the promise that the call returned has settled. */
 export interface Message {
   readonly isText: boolean;
-  /** Bytes. */
+  /** In bytes. */
   readonly size: number;
-  /** The message as a string; of a binary one, its bytes read as UTF-8. */
+  /** The message as a string. The bytes of a binary message are decoded as UTF-8. */
   text(): string;
-  /** A copy of its bytes, yours to keep. */
+  /** A copy of the bytes, for you to keep. */
   copy(): Buffer;
-  /** Its bytes where they lie, without a copy: good until this call ends, or awaits something. Do not change them. */
+  /** The bytes in the server's input buffer, not copied: valid until the call returns or awaits. Do not change them. */
   bytes(): Buffer;
 }
 
-/** A string is sent as text, bytes as binary, and a message as what it is, without being decoded. Bytes are copied. */
+/** A string is sent as a text message, bytes as a binary one, and a message as the kind it is. Bytes are copied. */
 export type Sendable = string | Uint8Array | Message;
 
-/** A client, from its handshake to its end; the same object all the while, whatever module takes over. */
+/** A client: the same object from its handshake to its end, even when a new version of the module takes over. */
 export interface Connection<Data = unknown> {
-  /** The lowest number that was free: it is used again when the connection has ended. As in the log. */
+  /** The connection's number in the log. Numbers are reused: it is the lowest one that was free. */
   readonly id: number;
-  /** Whatever the module keeps with it; `undefined` at first. It is handed on to the next version of the module. */
+  /** Yours to set; `undefined` at first. The next version of the module finds it here. */
   data: Data;
-  /** Its address and port. */
+  /** The client's IP address and port. */
   readonly address: string;
-  /** Of the handshake: the path and what stands behind its `?`, both as they were sent (percent-encoded). */
+  /** The path and the query of the handshake's URL, percent-encoded as received. */
   readonly path: string;
   readonly query: string;
-  /** Of the handshake: the fields, by their names in lower case. */
+  /** The header fields of the handshake, by lower-case name. */
   readonly headers: ReadonlyMap<string, string>;
-  /** What was agreed on; `undefined` where the path or `--default-handler` led here. */
+  /** The agreed subprotocol; `undefined` if the path or `--default-handler` chose this handler. */
   readonly subprotocol: string | undefined;
-  /** Whether it can still be sent to. */
+  /** Whether `send` still has an effect. */
   readonly isOpen: boolean;
   /**
-   * Queues a message; it leaves when the turn ends. Who was not just heard from, and has more than `--max-buffered` unsent,
-   * is closed (1013) instead. Does nothing once the connection is closing.
+   * Queues a message; it is written at the end of the turn. Outside of a reply to this connection's own message, a client
+   * with more than `--max-buffered` bytes unsent is closed (1013) instead. No effect once the connection is closing.
    */
   send(message: Sendable): void;
-  /** Starts the closing handshake. @param code 1000 if not given, or 3000 to 4999 @throws RangeError for others */
+  /** Starts the closing handshake. @param code 1000 (the default), or 3000 to 4999 @throws RangeError for other codes */
   close(code?: number, reason?: string): void;
-  /** Groups are the module's own, and come and go with their members. A connection that ends leaves all of its. */
+  /** Joins a group of this module. A group exists while it has members; a connection that ends leaves its groups. */
   join(group: string): void;
   leave(group: string): void;
 }
 
-/** Lines in the server's log, with the module's name in each. @param event a few words, always the same for the same event */
+/** Writes to the server's log; every line has the module's name. @param event a few words, the same for every such event */
 export interface Log {
   error(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
@@ -62,82 +62,82 @@ export type LogFields = Readonly<Record<string, string | number | boolean | unde
 
 /** What all connections of a module share. */
 export interface Server<Data = unknown, State = unknown> {
-  /** What the module's `state` made. It is handed on to the next version of the module. */
+  /** What the module's `state` returned. The next version of the module gets it. */
   state: State;
   readonly connections: ReadonlySet<Connection<Data>>;
-  /** Sends to all in the group but `except`; it is framed once, whatever their number. */
+  /** Sends to every member of the group but `except`. The message is framed once for all of them. */
   publish(group: string, message: Sendable, except?: Connection<Data>): void;
-  /** How many are in the group. */
+  /** The number of connections in the group. */
   members(group: string): number;
   readonly log: Log;
 }
 
 /**
- * A handler: the module's default export, or the module itself. Its names are subprotocols, and paths. When it throws, its
- * connection is closed (1011), and no other.
+ * A handler: the module's default export, or the module itself. Clients choose it by subprotocol or by path. If a function
+ * throws, the connection it was called for is closed (1011); others are not affected.
  *
- * @typeParam Data what it keeps with each connection
- * @typeParam State what it keeps besides
+ * @typeParam Data the type of `connection.data`
+ * @typeParam State the type of `server.state`
  */
 export interface Handler<Data = unknown, State = unknown> {
-  /** If neither is given, the file's name without its extension. */
+  /** Its subprotocol and path, or several. The default is the file's name without its extension. */
   readonly name?: string;
   readonly names?: readonly string[];
-  /** Makes the state that the module begins with. */
+  /** Returns the state that the module starts with. */
   state?(): State;
   /**
-   * This version takes over from another. @param old its state
-   * @returns the state to go on with; if nothing, the old one. Return a new one if its shape changes, as the version before
-   *   may have to go on with the old
+   * Called when this version replaces another. @param old the previous version's state
+   * @returns the new state, or nothing to keep the old one. Do not change `old` if the state has a new shape: after a rollback
+   *   the previous version continues with it
    */
   swap?(old: unknown, server: Server<Data, State>): State | void;
-  /** This version is never called again, as another has taken over or the server ends: end timers and the like. */
+  /** Called when this version is no longer needed: it was replaced, or the server ends. Clear your timers here. */
   stopped?(): void;
   opened?(connection: Connection<Data>, server: Server<Data, State>): void | Promise<void>;
-  /** While its promise is not settled, the connection's next messages, and its close, wait; those of others do not. */
+  /** Until a returned promise settles, this connection's next messages and its close wait; other connections do not. */
   message(connection: Connection<Data>, message: Message, server: Server<Data, State>): void | Promise<void>;
-  /** @param code the close code received, or sent; 1005: a close frame without one; 1006: none */
+  /** @param code the close code received or sent; 1005: a close frame without a code; 1006: no close frame */
   closed?(connection: Connection<Data>, code: number, reason: string, server: Server<Data, State>): void;
-  /** `pollywog call NAME WORD…`. What it returns, or its promise resolves to, is shown. */
+  /** Called by `pollywog call NAME WORD…`, which prints what it returns, or what its promise resolves to. */
   command?(words: readonly string[], server: Server<Data, State>): unknown;
-  /** Called every `tickEvery` milliseconds (1000 if not given), never again while its promise is not settled. */
+  /** Called every `tickEvery` milliseconds (1000 by default), but not before its last promise has settled. */
   tick?(server: Server<Data, State>): void | Promise<void>;
   readonly tickEvery?: number;
 }
 
-/** A connection that speaks the module's own wire. */
+/** A connection that speaks the module's own protocol. */
 export interface WireConnection<Data = unknown> {
   readonly id: number;
   data: Data;
   readonly address: string;
   readonly isOpen: boolean;
-  /** Queues bytes, or a string as UTF-8. As `Connection.send`. */
+  /** Queues bytes, or a string as UTF-8. Limited as `Connection.send` is. */
   send(bytes: string | Uint8Array): void;
-  /** Ends the connection when everything is sent. */
+  /** Ends the connection when all output is sent. */
   end(): void;
 }
 
-/** A wire: what else is spoken on the port. The module's export `wire`. When it throws, its connection is ended. */
+/** A wire: another protocol on the same port. The module's export `wire`. If a function throws, its connection is ended. */
 export interface Wire<Data = unknown> {
-  /** As in the log; the file's name if not given. */
+  /** Its name in the log; by default the file's name without its extension. */
   readonly name?: string;
   /**
-   * Whether a connection that begins with these bytes (1 to 512, lent) is this wire's; `undefined` while it may still turn
-   * out to be. What begins as HTTP or as a packet is not asked about.
+   * Whether a connection that starts with these bytes (1 to 512, valid during the call) speaks this protocol; `undefined` if
+   * more bytes are needed to tell. Not called for HTTP requests and packets.
    */
   matches?(firstBytes: Buffer): boolean | undefined;
   /**
-   * For protocols in which the server speaks first: a peer connected to a `--listen URL?greet`, or was silent for
-   * `--greeting-delay`. Only one module may have it.
+   * For protocols in which the server speaks first. Called for a client that connects to a `--listen URL?greet`, or that
+   * sends nothing for `--greeting-delay`. Only one module may have this function.
    */
   greet?(connection: WireConnection<Data>, log: Log): void;
   /**
-   * @param bytes what came, and is not used up yet (a copy). At most 64 KiB may be left
-   * @returns how many it has used up; all, if it returns nothing. The rest is given again with what follows it
+   * @param bytes all input that is not consumed yet (a copy)
+   * @returns how many bytes it consumed; nothing means all. The rest, at most 64 KiB, comes again with the next input
    */
   receive(connection: WireConnection<Data>, bytes: Buffer, log: Log): number | void;
-  /** The server ends the connection: the last chance to say so. */
+  /** Called before the server ends the connection: the last chance to send something. */
   goodbye?(connection: WireConnection<Data>, reason: string): void;
-  /** The connection is over. */
+  /** Called when the connection has ended. */
   closed?(connection: WireConnection<Data>, log: Log): void;
 }

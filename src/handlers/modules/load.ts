@@ -1,4 +1,6 @@
-/** A file becomes a version: tried in another process first, then imported here. */
+/**
+ * Loads modules: lists the folder, tries each file in a process of its own first, and then imports it here as a new version.
+ */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -13,31 +15,54 @@ import { whyUnreadable } from '../../options/file.ts';
 import { maxLoadHeapMiB } from '../../protocol/limits.ts';
 import { realPathOf } from '../../storage/links.ts';
 import { readExports } from './exports.ts';
-import { reasonOf, type Version } from './module.ts';
+import type * as user from './interface.ts';
 import type { TryOutcome } from './tryOut.ts';
 
 export interface ModuleFile {
-  /** What the module is called: the file's name up to its first dot. */
+  /** The file's name up to its first dot. */
   readonly name: string;
-  /** Absolute. */
+  /** An absolute path. */
   readonly path: string;
-  /** The path with all links resolved, when the folder was listed; undefined: a link that leads nowhere. */
+  /** The path with all links resolved at the time of listing; `undefined` for a dangling link. */
   readonly real: string | undefined;
-  /** The path as the user wrote it, for sentences. */
+  /** The path as the user wrote it, for messages. */
   readonly shown: string;
 }
 
-/** Each import has a URL of its own, or Node would give back what it has. */
-let imports = 0;
+/** The exports of a file, as it was when it was loaded. */
+export interface Version {
+  /** Counts all imports of this process, so that it is unique. */
+  readonly number: number;
+  /** The file with all links resolved, and the hash of its content. */
+  readonly real: string;
+  readonly digest: string;
+  readonly loadedAt: Date;
+  readonly names: readonly string[];
+  readonly handler: user.Handler | undefined;
+  readonly wire: user.Wire | undefined;
+  /** During the rollback window: what to restore if this version throws. */
+  previous: { readonly version: Version; readonly state: unknown } | undefined;
+  /** Its `swap` returned a new state instead of keeping the old one. */
+  hasOwnState: boolean;
+  isRolledBack: boolean;
+}
 
-/** The file may be written while it is read: then it is read again, but not for ever. */
-const mostTries = 5;
+/** A thrown value in about a sentence. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
 
-/** @throws Error, a sentence, if there is no such file */
+/** Numbers the imports: each needs a new URL, or Node returns the version it has cached. */
+let importCount = 0;
+
+/** Limits the retries for a file that changes while it is loaded. */
+const maxAttempts = 5;
+
+/** @throws Error, a sentence, if the file cannot be read */
 export async function digestOf({ real, shown }: ModuleFile): Promise<string> {
-  if (real === undefined) throw new Error(`${shown} is not loaded: it is a link that leads nowhere`);
+  if (real === undefined) throw new Error(`${shown} is not loaded: it is a dangling link`);
   try {
-    // Opening a named pipe would wait for someone to write to it.
+    // O_NONBLOCK: opening a FIFO would wait for a writer.
     const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!(await file.stat()).isFile()) throw new Error('it is not a regular file');
@@ -52,19 +77,19 @@ export async function digestOf({ real, shown }: ModuleFile): Promise<string> {
   }
 }
 
-/** Whether the file is what this version was loaded from. With another path it has other neighbours to import. */
+/** Whether this version was loaded from exactly this file. The path counts too: relative imports depend on it. */
 export async function isLoadedFrom(file: ModuleFile, { real, digest }: Version): Promise<boolean> {
   return real === file.real && digest === (await digestOf(file));
 }
 
 /**
- * @param limit milliseconds it may take to load; 0: for ever
+ * @param limit milliseconds, `--load-timeout`; 0: no limit
  * @throws Error, a sentence
  */
 export async function loadVersion(file: ModuleFile, limit: number): Promise<Version> {
   const { name, shown } = file;
   if (isTypeScript(file.path) && !runsTypeScript()) {
-    const advice = 'use Node 22.18 or newer, or compile it';
+    const advice = 'use Node 22.18 or newer, or compile it to JavaScript';
     throw new Error(
       `${shown} is TypeScript, which this Node (${process.versions.node}) does not run; ${advice}`,
     );
@@ -75,59 +100,56 @@ export async function loadVersion(file: ModuleFile, limit: number): Promise<Vers
     const { error, line } = await tryOut(real, name, limit);
     if (error !== undefined)
       throw new Error(`${shown}${line && `, line ${line},`} is not loaded: it ${error}`);
-    // What was tried is what is loaded, as near as can be told.
-    if ((await digestOf(file)) !== digest && tries < mostTries) continue;
-    const number = ++imports;
+    // Import only what was tried: start again if the file has changed in between.
+    if ((await digestOf(file)) !== digest && tries < maxAttempts) continue;
+    const number = ++importCount;
     const exports = await importHere(real, number, file, limit);
-    await noteImports(real);
-    if ((await digestOf(file)) !== digest && tries < mostTries) continue;
-    const rest = { before: undefined, hasOwnState: false, isTakenBack: false };
+    await recordImports(real);
+    if ((await digestOf(file)) !== digest && tries < maxAttempts) continue;
+    const rest = { previous: undefined, hasOwnState: false, isRolledBack: false };
     return { number, real, digest, loadedAt: new Date(), ...exports, ...rest };
   }
 }
 
 const require = createRequire(import.meta.url);
 
-/** What was loaded from this file, as it is called in the stacks of errors. */
-export const hrefOf = (real: string) => pathToFileURL(real).href;
+/** The URL that stack traces show for a module, without its `?v=`. */
+export const moduleUrl = (real: string) => pathToFileURL(real).href;
 
 async function importHere(real: string, number: number, { name, shown }: ModuleFile, limit: number) {
-  const url = `${hrefOf(real)}?v=${number}`;
-  // Node never forgets where a link led. A real path has none, but may have been one when something was imported by it.
+  const url = `${moduleUrl(real)}?v=${number}`;
+  // Node caches how it resolved a link, for good. `real` has no links now, but may have been one at an earlier import.
   const resolved = import.meta.resolve(url);
   if (resolved !== url) {
     const other = fileURLToPath(resolved);
     throw new Error(
-      `${shown} is not loaded: ${real} was a link to ${other} before, which Node keeps in mind until a restart`,
+      `${shown} is not loaded: ${real} was a link to ${other} earlier, and Node remembers that; restart the server`,
     );
   }
-  // CommonJS is cached by its path alone.
+  // Node caches CommonJS modules by path, without the query.
   delete require.cache[real];
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<never>((_, reject) => {
     if (limit > 0)
-      timer = setTimeout(
-        () => reject(new Error(`it did not come to an end within ${limit / 1000} s`)),
-        limit,
-      );
+      timer = setTimeout(() => reject(new Error(`it took longer than ${limit / 1000} s`)), limit);
   });
   try {
     return readExports(await Promise.race([import(url), timeIsUp]), name);
   } catch (error) {
-    throw new Error(`${shown} is not loaded, though it could be in another process: ${reasonOf(error)}`);
+    throw new Error(`${shown} loaded in the test process, but failed in the server: ${errorText(error)}`);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Those of this process, but for what would be in each other's way. */
+/** This process's Node flags, without those that two processes cannot share, such as a debugging port. */
 const flags = process.execArgv.filter(flag => !/^--(inspect|prof|cpu-prof|heap-prof)/.test(flag));
 
 const script = fileURLToPath(new URL(`./tryOut${extname(import.meta.url)}`, import.meta.url));
 
 /**
- * Loads the module in a process of its own. It is over, however that went, when this resolves.
- * @returns what went wrong, and in which line of the file, where that is known; else the empty string
+ * Loads the module in a process of its own, which has ended when this resolves.
+ * @returns the outcome, and the line of the file that the error comes from; an empty string if that is unknown
  */
 async function tryOut(path: string, name: string, limit: number): Promise<TryOutcome & { line: string }> {
   const words = [...flags, `--max-old-space-size=${maxLoadHeapMiB}`, script, path, name, String(limit)];
@@ -142,13 +164,13 @@ async function tryOut(path: string, name: string, limit: number): Promise<TryOut
   const timer = limit > 0 ? setTimeout(late, limit) : undefined;
   try {
     const [outcome, errors] = await Promise.all([
-      allOf(child.stdio[3] as Readable),
-      allOf(child.stdio[2] as Readable),
+      readAll(child.stdio[3] as Readable),
+      readAll(child.stdio[2] as Readable),
       once(child, 'close'),
     ]);
-    const line = lineIn(errors, path);
+    const line = errorLine(errors, path);
     if (outcome !== '') return { ...(JSON.parse(outcome) as TryOutcome), line };
-    if (isLate) return { error: `did not come to an end within ${limit / 1000} s`, line: '' };
+    if (isLate) return { error: `took longer than ${limit / 1000} s`, line: '' };
     const how = child.signalCode ?? `exit code ${child.exitCode}`;
     return { error: `ended the process (${how}) while loading`, line: '' };
   } finally {
@@ -157,17 +179,17 @@ async function tryOut(path: string, name: string, limit: number): Promise<TryOut
   }
 }
 
-/** What else it says is read, so that it need not wait, but not kept. */
-const mostKept = 64 * 1024;
+/** Output beyond this is read, so that the process does not block, and discarded. */
+const maxKept = 64 * 1024;
 
-async function allOf(stream: Readable): Promise<string> {
-  let said = '';
-  for await (const piece of stream) if (said.length < mostKept) said += piece;
-  return said;
+async function readAll(stream: Readable): Promise<string> {
+  let text = '';
+  for await (const piece of stream) if (text.length < maxKept) text += piece;
+  return text;
 }
 
-/** Node says where an uncaught error came from: the file's URL, or its path, and the line, in a line of their own. */
-function lineIn(errors: string, path: string): string {
+/** For an uncaught error Node prints the file (a URL or a path) and the line number on a line of its own. */
+function errorLine(errors: string, path: string): string {
   const places = [pathToFileURL(path).href, path].map(place => `${place}:`);
   const found = errors.split('\n').find(line => places.some(place => line.startsWith(place)));
   return /:(\d+)$/.exec(found ?? '')?.[1] ?? '';
@@ -175,49 +197,49 @@ function lineIn(errors: string, path: string): string {
 
 const isTypeScript = (path: string) => /\.m?ts$/.test(path);
 
-/** Newer Nodes say so; older ones do not know the word. */
+/** Older versions of Node do not have this property. */
 export function runsTypeScript(): boolean {
   return Boolean((process.features as { typescript?: unknown }).typescript);
 }
 
-/**
- * What a module imports by relative paths. Node loads such a file once, and remembers for ever where a link to it led, so after
- * a change a module keeps the old one, while the process that tries the module gets the new one. A reload can only report that.
+/*
+ * Files that modules import by relative paths. Node loads such a file once, and resolves a link to it once: after a change a
+ * reloaded module still gets the old file, while the process that tries the module gets the new one. A reload reports that.
  */
 
-/** Files that are looked at for one module. */
+/** Imported files that are checked for one module. */
 const maxImports = 100;
 
-/** The specifier behind `from`, `import`, or a call of `import`. */
+/** The specifier in `from '…'`, `import '…'` and `import('…')`. */
 const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
 
 interface Imported {
-  /** The path without query, its links not resolved. */
+  /** The path without its query, links not resolved. */
   readonly path: string;
   readonly real: string;
   readonly digest: string;
 }
 
-/** Where a path led, and what a file had in it, when this process imported it first. */
+/** What each path resolved to, and the content of each file, when this process first imported it. */
 const firstReal = new Map<string, string>();
 const firstDigest = new Map<string, string>();
 
-/** The module in this file was just loaded: what it imports is what Node has from now on. */
-export async function noteImports(real: string): Promise<void> {
+/** Records the imports of a module that was just loaded: Node keeps them as they are now. */
+export async function recordImports(real: string): Promise<void> {
   for (const imported of await importsOf(real)) {
     if (!firstReal.has(imported.path)) firstReal.set(imported.path, imported.real);
     if (!firstDigest.has(imported.real)) firstDigest.set(imported.real, imported.digest);
   }
 }
 
-/** The files that a module in this file would be given as they were once, and not as they are now. */
-export async function oldImports(real: string): Promise<string[]> {
-  const isOld = ({ path, real: now, digest }: Imported) =>
+/** The imported files that have changed on disk since Node loaded them. */
+export async function staleImports(real: string): Promise<string[]> {
+  const isStale = ({ path, real: now, digest }: Imported) =>
     (firstReal.get(path) ?? now) !== now || (firstDigest.get(now) ?? digest) !== digest;
-  return (await importsOf(real)).filter(isOld).map(({ path }) => path);
+  return (await importsOf(real)).filter(isStale).map(({ path }) => path);
 }
 
-/** All files that this one imports, and those import. What is missing, or no file of ours to read, is left out. */
+/** All files that the module imports, directly or not, without those that cannot be read. */
 async function importsOf(module: string): Promise<Imported[]> {
   const found = new Map<string, Imported>();
   const sources = [{ real: module, text: await textOf(module) }];
@@ -235,7 +257,7 @@ async function importsOf(module: string): Promise<Imported[]> {
   return [...found.values()];
 }
 
-/** Specifiers are URLs. */
+/** The path in a specifier, which is a URL. */
 function pathIn(specifier: string): string {
   const path = specifier.replace(/[?#].*/, '');
   try {
@@ -253,12 +275,10 @@ async function textOf(real: string): Promise<string | undefined> {
   }
 }
 
-/** The folder that modules lie in. */
-
 /**
- * The modules in the folder, by name: its JavaScript and TypeScript files, but for those with a second dot (types, tests),
- * and those that begin with `_` or `.`, which others may import.
- * @throws UsageError where it cannot be read, or two would have one name
+ * The modules in the folder, sorted by name: its JavaScript and TypeScript files, except those with a second dot in their
+ * name (types, tests) and those that begin with `_` (for others to import) or `.`.
+ * @throws UsageError if the folder cannot be read, or if two files have the same module name
  */
 export async function listModules(folder: string): Promise<ModuleFile[]> {
   let files: string[];
@@ -279,7 +299,7 @@ export async function listModules(folder: string): Promise<ModuleFile[]> {
   for (const [at, { name, shown }] of modules.entries()) {
     const twin = modules.slice(0, at).find(other => other.name === name);
     if (twin !== undefined)
-      throw new UsageError(`${twin.shown} and ${shown} would both be called ${name}; rename one`);
+      throw new UsageError(`${twin.shown} and ${shown} have the same module name, ${name}; rename one`);
   }
   return modules;
 }
@@ -295,8 +315,8 @@ export function isModule(file: string): boolean {
 
 function whyUnlistable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is none';
-  if (code === 'ENOTDIR') return 'it is a file, or there is a file where a folder should be';
+  if (code === 'ENOENT') return 'no such folder';
+  if (code === 'ENOTDIR') return 'it is a file, or a part of the path is';
   if (code === 'EACCES') return 'permission denied; let this user read it';
   return code === 'ELOOP' ? 'its symbolic links form a loop' : message;
 }

@@ -1,125 +1,94 @@
-/** A module of the user's: its versions, one after the other, and what outlives them. */
+/**
+ * One of the user's modules: its current version, and what outlives a version: connections, groups and state.
+ *
+ * A new version takes over all connections. During the rollback window (`--rollback-window`) an exception rolls back to the
+ * previous version, which handles the same event again.
+ */
 import type { Connection } from '../../core/connection.ts';
-import type { Group } from '../../core/group.ts';
-import type { Handler } from '../../core/handler.ts';
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/server.ts';
 import type { Wire } from '../../core/wire.ts';
+import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
-import { withoutEffects } from './callScope.ts';
-import type { Peer } from './facade.ts';
+import { deferEffects } from './callScope.ts';
+import type { ModuleContext, Peer } from './facade.ts';
 import type * as user from './interface.ts';
-import { hrefOf } from './load.ts';
+import { errorText, moduleUrl, type Version } from './load.ts';
 
-/** What one state of the file exports. */
-export interface Version {
-  /** Counted over all that were tried. */
-  readonly number: number;
-  /** The file that it was loaded from, without links, and the hash of its content. */
-  readonly real: string;
-  readonly digest: string;
-  readonly loadedAt: Date;
-  readonly names: readonly string[];
-  readonly handler: user.Handler | undefined;
-  readonly wire: user.Wire | undefined;
-  /** While this one is on probation: whoever takes over again if it throws, and with what. */
-  before: { readonly version: Version; readonly state: unknown } | undefined;
-  /** Its `swap` made a state of its own out of the one before. */
-  hasOwnState: boolean;
-  /** It threw, and is out of charge. */
-  isTakenBack: boolean;
-}
-
-export interface Trouble {
+/** Why the file's latest content is not the current version. */
+export interface LoadFailure {
   readonly what: 'refused' | 'rolled back';
   readonly why: string;
   readonly at: Date;
 }
 
-/** What is awaited for a connection. */
-export interface Pending {
+/** A promise that a handler returned for a connection. */
+export interface PendingAnswer {
   readonly connection: Connection;
   readonly since: number;
 }
 
-export interface Slot {
-  /** The file's name without its extension: what the log calls it. */
-  readonly name: string;
-  /** Its path as the user wrote it, for sentences. */
+export interface Module extends ModuleContext {
+  /** The path as the user wrote it, for messages. */
   file: string;
-  readonly owner: Server;
-  /** The URLs of all files that versions were loaded from. */
+  /** The URLs of all files that versions were loaded from: they identify the module in a stack trace. */
   readonly hrefs: Set<string>;
   current: Version;
-  /** Why the file's last state is not the current version. */
-  trouble: Trouble | undefined;
+  failure: LoadFailure | undefined;
   lastError: { readonly why: string; readonly at: Date } | undefined;
-  /** What the rest of the server knows it by. */
-  readonly handler: Handler;
   readonly wire: Wire;
-  /** What the module sees. */
-  readonly server: user.Server;
-  readonly log: user.Log;
-  readonly peers: Set<Peer>;
-  /** Connections of its wire, which are the wire's alone. */
-  readonly wired: Set<Connection>;
-  readonly groups: Map<string, Group>;
-  /** Those whose promise is not settled, the oldest first. */
-  readonly pending: Map<Peer, Pending>;
-  timer: NodeJS.Timeout | undefined;
+  /** The `server` that the module's functions get. */
+  readonly facade: user.Server;
+  /** Connections that speak the module's own wire; they have no handler. */
+  readonly wireConnections: Set<Connection>;
+  /** Oldest first. */
+  readonly pendingAnswers: Map<Peer, PendingAnswer>;
+  tickTimer: NodeJS.Timeout | undefined;
   isTickDue: boolean;
   isTicking: boolean;
-  /** Its file is gone: it has whom it has until they have been told, and nobody new. */
+  /** The file was deleted: the module serves its connections until their `closed`, and gets no new ones. */
   isRemoved: boolean;
 }
 
-/** A sentence or so of what was thrown. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-}
-
-export function noteError(slot: Slot, error: unknown): void {
-  slot.lastError = { why: reasonOf(error).slice(0, longestReason), at: new Date() };
+export function recordError(module: Module, error: unknown): void {
+  module.lastError = { why: errorText(error).slice(0, longestReason), at: new Date() };
 }
 
 const longestReason = 500;
 
-/** One version takes over from another, and, while it is on probation, may have to give back what it took. */
-
-/** The slot's first version begins. */
-export function begin(slot: Slot, state: unknown): void {
-  slot.server.state = state;
-  takeNames(slot);
-  startTicking(slot);
+/** Starts the module's first version. */
+export function activate(module: Module, state: unknown): void {
+  module.facade.state = state;
+  registerNames(module);
+  startTicking(module);
 }
 
 /**
- * The next version has all connections from now on, with their data, and the module's state.
- * @returns what went wrong in its `swap`, and then nothing changed
+ * Replaces the current version: `next` gets all connections with their data, and the module's state.
+ * @returns why its `swap` failed; then nothing has changed
  */
-export function takeOver(slot: Slot, next: Version): string | undefined {
-  const { server, current: old } = slot;
-  const { state } = server;
+export function swapIn(module: Module, next: Version): string | undefined {
+  const { facade, current: old } = module;
+  const { state } = facade;
   try {
-    server.state = withoutEffects(() => nextState(next, state, server));
+    facade.state = deferEffects(() => nextState(next, state, facade));
   } catch (error) {
-    server.state = state;
-    return `its swap threw ${reasonOf(error)}`;
+    facade.state = state;
+    return `its swap threw ${errorText(error)}`;
   }
-  slot.current = next;
-  slot.hrefs.add(hrefOf(next.real));
-  slot.trouble = undefined;
-  takeNames(slot);
-  startTicking(slot);
-  const { rollbackWindow } = slot.owner.configuration;
+  module.current = next;
+  module.hrefs.add(moduleUrl(next.real));
+  module.failure = undefined;
+  registerNames(module);
+  startTicking(module);
+  const { rollbackWindow } = module.server.configuration;
   if (rollbackWindow > 0) {
-    next.before = { version: old, state };
-    setTimeout(() => endProbation(slot, next, old), rollbackWindow).unref();
+    next.previous = { version: old, state };
+    setTimeout(() => endRollbackWindow(module, next, old), rollbackWindow).unref();
   } else {
-    stopVersion(slot, old);
+    stopVersion(module, old);
   }
   const { number: version, real: file } = next;
-  log('info', 'handler swapped', { handler: slot.name, version, connections: slot.peers.size, file });
+  log('info', 'handler swapped', { handler: module.name, version, connections: module.peers.size, file });
   return undefined;
 }
 
@@ -131,125 +100,146 @@ function nextState(version: Version, old: unknown, server: user.Server): unknown
   return old === undefined ? handler?.state?.() : old;
 }
 
-/** Unless the version gave back before what it took, or all were stopped. */
-function endProbation(slot: Slot, version: Version, old: Version): void {
-  if (version.before === undefined) return;
-  version.before = undefined;
-  stopVersion(slot, old);
+/** The new version has proved itself. No effect if it was rolled back or stopped in the meantime. */
+function endRollbackWindow(module: Module, version: Version, old: Version): void {
+  if (version.previous === undefined) return;
+  version.previous = undefined;
+  stopVersion(module, old);
 }
 
-/** The version in charge is not called any more, nor are those that could have taken over again. */
-export function stopAll(slot: Slot): void {
-  clearInterval(slot.timer);
-  for (let version: Version | undefined = slot.current; version !== undefined; ) {
-    const before: Version | undefined = version.before?.version;
-    version.before = undefined;
-    stopVersion(slot, version);
+/** Stops the current version and the previous ones that a rollback could have brought back. */
+export function stopModule(module: Module): void {
+  clearInterval(module.tickTimer);
+  for (let version: Version | undefined = module.current; version !== undefined; ) {
+    const before: Version | undefined = version.previous?.version;
+    version.previous = undefined;
+    stopVersion(module, version);
     version = before;
   }
 }
 
-/** Of a module that was removed, the last connection is gone. */
-export function stopIfOver(slot: Slot): void {
-  if (slot.isRemoved && slot.peers.size + slot.wired.size === 0) stopVersion(slot, slot.current);
+/** Stops a deleted module when its last connection has closed. */
+export function stopIfUnused(module: Module): void {
+  if (module.isRemoved && module.peers.size + module.wireConnections.size === 0)
+    stopVersion(module, module.current);
 }
 
-/** It is never called again. */
-export function stopVersion(slot: Slot, { handler }: Version): void {
+/** Tells the version that it is never called again. */
+export function stopVersion(module: Module, { handler }: Version): void {
   try {
     handler?.stopped?.();
   } catch (error) {
-    noteError(slot, error);
-    log('error', 'handler threw', { handler: slot.name, stack: stackOf(error) });
+    recordError(module, error);
+    log('error', 'handler threw', { handler: module.name, stack: stackOf(error) });
   }
 }
 
 /**
- * Calls the version in charge. While that is on probation, what it does takes effect when it has returned; if it throws,
- * the version before takes over again, and is called instead.
+ * Calls the current version. During its rollback window effects are deferred until it returns; if it throws, the previous
+ * version is restored and called instead.
  */
-export function attempt<T>(slot: Slot, call: (version: Version) => T): T {
+export function callWithRollback<T>(module: Module, call: (version: Version) => T): T {
   for (;;) {
-    const version = slot.current;
-    if (version.before === undefined) return call(version);
+    const version = module.current;
+    if (version.previous === undefined) return call(version);
     try {
-      return withoutEffects(() => call(version));
+      return deferEffects(() => call(version));
     } catch (error) {
-      rollBack(slot, version, error);
+      rollBack(module, version, error);
     }
   }
 }
 
-/** Does nothing where that version is not in charge, or not on probation, any more. */
-export function rollBack(slot: Slot, version: Version, error: unknown): void {
-  const { before, number } = version;
-  if (slot.current !== version || before === undefined) return;
-  noteError(slot, error);
-  slot.trouble = { what: 'rolled back', why: slot.lastError?.why ?? '', at: new Date() };
-  version.isTakenBack = true;
-  version.before = undefined;
-  slot.current = before.version;
-  // Where it was not made anew by `swap`, all there is to it has been kept up to date.
-  if (version.hasOwnState) slot.server.state = before.state;
-  takeNames(slot);
-  startTicking(slot);
-  const to = before.version.number;
-  log('error', 'handler rolled back', { handler: slot.name, version: number, to, stack: stackOf(error) });
-  stopVersion(slot, version);
+/** Calls the current version and times it for `--slow-handler`. Records what it throws, and throws it. */
+export function callVersion<T>(module: Module, id: number | undefined, act: (version: Version) => T): T {
+  const hasStarted = startTiming(module.name, id);
+  try {
+    return callWithRollback(module, act);
+  } catch (error) {
+    recordError(module, error);
+    throw error;
+  } finally {
+    if (hasStarted) stopTiming();
+  }
 }
 
-/** Newcomers find the module by the names of its current version. */
-function takeNames(slot: Slot): void {
-  const { handlers } = slot.owner;
-  dropNames(slot);
-  for (const name of slot.current.names) if (!handlers.has(name)) handlers.set(name, slot.handler);
+export function isPromise(answer: unknown): answer is PromiseLike<unknown> {
+  return (
+    answer !== undefined && answer !== null && typeof (answer as PromiseLike<unknown>).then === 'function'
+  );
 }
 
-export function dropNames({ owner: { handlers }, handler }: Slot): void {
+/** Restores the previous version. No effect unless `version` is current and in its rollback window. */
+export function rollBack(module: Module, version: Version, error: unknown): void {
+  const { previous, number } = version;
+  if (module.current !== version || previous === undefined) return;
+  recordError(module, error);
+  module.failure = { what: 'rolled back', why: module.lastError?.why ?? '', at: new Date() };
+  version.isRolledBack = true;
+  version.previous = undefined;
+  module.current = previous.version;
+  // Without a state of its own, the version has updated the state that it shares with the previous one.
+  if (version.hasOwnState) module.facade.state = previous.state;
+  registerNames(module);
+  startTicking(module);
+  const to = previous.version.number;
+  log('error', 'handler rolled back', { handler: module.name, version: number, to, stack: stackOf(error) });
+  stopVersion(module, version);
+}
+
+/** New connections find the module by the names of its current version. */
+function registerNames(module: Module): void {
+  const { handlers } = module.server;
+  unregisterNames(module);
+  for (const name of module.current.names) if (!handlers.has(name)) handlers.set(name, module.handler);
+}
+
+export function unregisterNames({ server: { handlers }, handler }: Module): void {
   for (const [name, one] of handlers) if (one === handler) handlers.delete(name);
 }
 
-const usualTick = 1000;
+const defaultTick = 1000;
 
-function startTicking(slot: Slot): void {
-  clearInterval(slot.timer);
-  slot.timer = undefined;
-  const { handler } = slot.current;
+function startTicking(module: Module): void {
+  clearInterval(module.tickTimer);
+  module.tickTimer = undefined;
+  const { handler } = module.current;
   if (handler?.tick === undefined) return;
-  slot.timer = setInterval(() => {
-    slot.isTickDue = true;
-    scheduleTurn(slot.owner);
-  }, handler.tickEvery ?? usualTick).unref();
+  module.tickTimer = setInterval(() => {
+    module.isTickDue = true;
+    scheduleTurn(module.server);
+  }, handler.tickEvery ?? defaultTick).unref();
 }
 
 /**
- * Errors that no call of ours can catch, as they come out of a module's own timers and promises. Node ends the process for
- * those; but a module's fault is no reason to lose everyone's connections.
+ * Logs errors from modules' own timers and promises, which no call of the server's can catch. Node would end the process, and
+ * with it the connections of all other handlers.
  */
-
-export function catchStrays(slots: () => Iterable<Slot>): void {
+export function catchUncaught(modules: () => Iterable<Module>): void {
   process.on('uncaughtException', (error: unknown, origin) => {
     const stack = stackOf(error);
-    const culprit = [...slots()].find(({ hrefs }) => [...hrefs].some(href => stack.includes(href)));
-    if (culprit === undefined) {
-      // What a promise was rejected with need not say where it came from, and we leave none unheeded ourselves. Nor does
-      // an `error` event that nobody listens to: a connection of a module's own that was refused has Node's calls only.
-      if (origin === 'unhandledRejection' || !isOurs(stack)) return log('error', 'handler threw', { stack });
-      // As without modules.
+    const source = [...modules()].find(({ hrefs }) => [...hrefs].some(href => stack.includes(href)));
+    if (source === undefined) {
+      // No module is in the stack, but it may still be a module's error: a rejection need not have a stack, and an
+      // `error` event without a listener (a refused connection that a module opened) has Node's calls only. The server
+      // itself handles all of its rejections.
+      if (origin === 'unhandledRejection' || !isServerFault(stack))
+        return log('error', 'handler threw', { stack });
+      // An error of the server's own ends the process, as it does without modules.
       process.stderr.write(`${stack}\n`);
       process.exit(1);
     }
-    noteError(culprit, error);
-    log('error', 'handler threw', { handler: culprit.name, stack });
-    const { current } = culprit;
-    if (stack.includes(`${hrefOf(current.real)}?v=${current.number}:`)) rollBack(culprit, current, error);
+    recordError(source, error);
+    log('error', 'handler threw', { handler: source.name, stack });
+    const { current } = source;
+    if (stack.includes(`${moduleUrl(current.real)}?v=${current.number}:`)) rollBack(source, current, error);
   });
 }
 
-const ourFolder = new URL('../..', import.meta.url).href;
+const serverFolder = new URL('../..', import.meta.url).href;
 
-/** Whether nobody's calls but ours, and Node's, led to the error. */
-function isOurs(stack: string): boolean {
+/** Whether all calls in the stack are the server's or Node's. */
+function isServerFault(stack: string): boolean {
   const calls = stack.split('\n').filter(line => /^ {4}at .*\//.test(line) && !/[ (]node:/.test(line));
-  return calls.length > 0 && calls.every(line => line.includes(ourFolder));
+  return calls.length > 0 && calls.every(line => line.includes(serverFolder));
 }

@@ -1,4 +1,6 @@
-/** The user's modules: loaded when the server starts, and again on `reload`, or when their files change. */
+/**
+ * The user's modules (`--handlers`): loads them at the start, on `reload` and with `--watch`, and runs the commands about them.
+ */
 import type { Handler } from '../../core/handler.ts';
 import type { Server } from '../../core/server.ts';
 import type { Wire } from '../../core/wire.ts';
@@ -7,71 +9,80 @@ import { reportSlow } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
-import { callVersion, isPromise, newModuleHandler, newModuleWire } from './adapters.ts';
+import { newModuleHandler, newModuleWire } from './adapters.ts';
 import { newModuleLog, newModuleServer } from './facade.ts';
-import { hrefOf, isLoadedFrom, listModules, loadVersion, type ModuleFile, oldImports } from './load.ts';
 import {
-  begin,
-  catchStrays,
-  dropNames,
-  reasonOf,
-  rollBack,
-  type Slot,
-  stopAll,
-  stopIfOver,
-  takeOver,
+  errorText,
+  isLoadedFrom,
+  listModules,
+  loadVersion,
+  type ModuleFile,
+  moduleUrl,
+  staleImports,
   type Version,
+} from './load.ts';
+import {
+  activate,
+  callVersion,
+  catchUncaught,
+  isPromise,
+  type Module,
+  rollBack,
+  stopIfUnused,
+  stopModule,
+  swapIn,
+  unregisterNames,
 } from './module.ts';
 import { watchFolder } from './watch.ts';
 
 export interface Modules {
   readonly server: Server;
   readonly folder: string;
-  readonly slots: Map<string, Slot>;
-  /** The server's own handlers, whose names are taken. */
+  readonly byName: Map<string, Module>;
+  /** The server's own handlers: modules cannot use their names. */
   readonly builtIn: ReadonlyMap<string, Handler>;
-  /** The wires of modules, and of them the one that greets. */
+  /** The modules' wires that recognize first bytes, and the one that speaks first. */
   wires: readonly Wire[];
   greeter: Wire | undefined;
 }
 
-/** A version that is ready to take over, or, without a slot, to begin. */
-interface Planned {
+/** A loaded version that is ready to be installed. */
+interface PlannedVersion {
   readonly file: ModuleFile;
   readonly version: Version;
-  /** What it begins with. */
+  /** The first state of a new module. */
   readonly state: unknown;
 }
 
-/** Loads all there are. @throws Error, a sentence, for the first one that is broken */
+/** Loads all modules in the folder. @throws Error, a sentence, for the first one that is broken */
 export async function startModules(server: Server): Promise<Modules> {
   const { handlers: folder, watch } = server.configuration;
   const builtIn = new Map(server.handlers);
-  const modules: Modules = { server, folder, slots: new Map(), builtIn, wires: [], greeter: undefined };
-  modulesOf.set(server, modules);
+  const modules: Modules = { server, folder, byName: new Map(), builtIn, wires: [], greeter: undefined };
+  registries.set(server, modules);
   if (folder === '') return modules;
-  catchStrays(() => modules.slots.values());
+  catchUncaught(() => modules.byName.values());
   const commit = await prepareModules(modules);
   commit();
-  if (modules.slots.size === 0) log('warn', 'no handlers', { folder });
+  if (modules.byName.size === 0) log('warn', 'no handlers', { folder });
   server.reloadables.push({ prepare: next => prepareModules(modules, undefined, next.defaultHandler) });
-  if (watch) watchFolder(folder, names => reloadSome(modules, names));
+  if (watch) watchFolder(folder, names => reloadChanged(modules, names));
   return modules;
 }
 
-/** The server has ended: nobody is called any more. */
-export function stopModules({ slots }: Modules): void {
-  for (const slot of slots.values()) stopAll(slot);
+/** Stops all modules when the server has ended. */
+export function stopModules({ byName }: Modules): void {
+  for (const module of byName.values()) stopModule(module);
 }
 
-const modulesOf = new WeakMap<Server, Modules>();
+const registries = new WeakMap<Server, Modules>();
 
-export function slotsOf(server: Server): Slot[] {
-  return [...(modulesOf.get(server)?.slots.values() ?? [])];
+export function modulesOf(server: Server): Module[] {
+  return [...(registries.get(server)?.byName.values() ?? [])];
 }
 
-/** Each by itself: one that is broken does not keep the others back. */
-async function reloadSome(modules: Modules, names: ReadonlySet<string>): Promise<void> {
+/** Reloads each module by itself: a broken one does not stop the others. */
+async function reloadChanged(modules: Modules, names: ReadonlySet<string>): Promise<void> {
   for (const name of names) {
     try {
       const commit = await prepareModules(modules, new Set([name]));
@@ -83,11 +94,11 @@ async function reloadSome(modules: Modules, names: ReadonlySet<string>): Promise
 }
 
 /**
- * Loads what is new or has changed, and what is not in charge though it lies there.
- * @param only the names of the modules to look at; all, and whether some are gone, if not given
- * @param fallback the handler of `--default-handler`, which has to be there afterwards
- * @returns what puts them in place, and tells a sentence for each
- * @throws Error, a sentence: then nothing changes
+ * Loads modules whose file differs from their current version. Nothing changes until the returned function is called.
+ * @param only names of modules; if not given, all modules are checked, including for deleted files
+ * @param fallback the handler of `--default-handler`, which must exist afterwards
+ * @returns commits the change, and returns a sentence for each module
+ * @throws Error, a sentence
  */
 async function prepareModules(
   modules: Modules,
@@ -96,28 +107,32 @@ async function prepareModules(
 ): Promise<() => readonly string[]> {
   const { files, planned } = await planAll(modules, only);
   const names = new Set(files.map(({ name }) => name));
-  const gone = only === undefined ? [...modules.slots.values()].filter(slot => !names.has(slot.name)) : [];
-  check(modules, planned, gone, fallback);
-  const old = await findOldImports(files, only);
+  const gone =
+    only === undefined ? [...modules.byName.values()].filter(module => !names.has(module.name)) : [];
+  checkPlan(modules, planned, gone, fallback);
+  const old = await findStaleImports(files, only);
   return () => {
-    const lines = [...planned.map(one => put(modules, one)), ...gone.map(slot => remove(modules, slot))];
-    findWires(modules);
-    return [...lines, ...old.map(reportOldImports)];
+    const lines = [
+      ...planned.map(one => install(modules, one)),
+      ...gone.map(module => removeModule(modules, module)),
+    ];
+    updateWires(modules);
+    return [...lines, ...old.map(reportStaleImports)];
   };
 }
 
-/** A link may be switched again and again while modules are loaded. */
-const mostTries = 5;
+/** Limits the retries when links are switched during loading. */
+const maxAttempts = 5;
 
-/** All from the same release: where a link is switched in between, all over again. @throws Error, a sentence */
+/** Loads all modules from the same release: if a link is switched in between, starts again. @throws Error, a sentence */
 async function planAll(
   modules: Modules,
   only: ReadonlySet<string> | undefined,
-): Promise<{ files: readonly ModuleFile[]; planned: readonly Planned[] }> {
+): Promise<{ files: readonly ModuleFile[]; planned: readonly PlannedVersion[] }> {
   for (let tries = 1; ; tries++) {
     const files = await listModules(modules.folder);
     const hasMoved = async () =>
-      tries < mostTries && placesOf(files) !== placesOf(await listModules(modules.folder));
+      tries < maxAttempts && realPathsOf(files) !== realPathsOf(await listModules(modules.folder));
     try {
       const planned = await plan(modules, files, only);
       if (planned.length === 0 || !(await hasMoved())) return { files, planned };
@@ -127,56 +142,57 @@ async function planAll(
   }
 }
 
-const placesOf = (files: readonly ModuleFile[]) => JSON.stringify(files.map(({ real }) => real));
+const realPathsOf = (files: readonly ModuleFile[]) => JSON.stringify(files.map(({ real }) => real));
 
 async function plan(
   modules: Modules,
   files: readonly ModuleFile[],
   only: ReadonlySet<string> | undefined,
-): Promise<Planned[]> {
-  const planned: Planned[] = [];
+): Promise<PlannedVersion[]> {
+  const planned: PlannedVersion[] = [];
   for (const file of files) {
     if (only !== undefined && !only.has(file.name)) continue;
-    const slot = modules.slots.get(file.name);
-    if (slot?.file === file.shown && (await isLoadedFrom(file, slot.current))) continue;
+    const module = modules.byName.get(file.name);
+    if (module?.file === file.shown && (await isLoadedFrom(file, module.current))) continue;
     const version = await tryToLoad(modules, file);
-    planned.push({ file, version, state: slot === undefined ? firstState(file, version) : undefined });
+    planned.push({ file, version, state: module === undefined ? firstState(file, version) : undefined });
   }
   return planned;
 }
 
-async function tryToLoad({ slots, server }: Modules, file: ModuleFile): Promise<Version> {
+async function tryToLoad({ byName, server }: Modules, file: ModuleFile): Promise<Version> {
   try {
     return await loadVersion(file, server.configuration.loadTimeout);
   } catch (error) {
-    const slot = slots.get(file.name);
-    if (slot !== undefined) slot.trouble = { what: 'refused', why: (error as Error).message, at: new Date() };
+    const module = byName.get(file.name);
+    if (module !== undefined)
+      module.failure = { what: 'refused', why: (error as Error).message, at: new Date() };
     throw error;
   }
 }
 
-interface OldImports {
+interface StaleImports {
   readonly file: ModuleFile;
   readonly imported: readonly string[];
 }
 
-async function findOldImports(
+async function findStaleImports(
   files: readonly ModuleFile[],
   only: ReadonlySet<string> | undefined,
-): Promise<OldImports[]> {
-  const found: OldImports[] = [];
+): Promise<StaleImports[]> {
+  const found: StaleImports[] = [];
   for (const file of files) {
     if (file.real === undefined || only?.has(file.name) === false) continue;
-    const imported = await oldImports(file.real);
+    const imported = await staleImports(file.real);
     if (imported.length > 0) found.push({ file, imported });
   }
   return found;
 }
 
-/** @returns the same in a sentence */
-function reportOldImports({ file: { name, shown }, imported }: OldImports): string {
-  log('warn', 'imports not loaded again', { handler: name, files: imported.join(' ') });
-  return `${shown} runs with ${imported.join(', ')} as before: what a module imports is loaded once, until a restart`;
+/** Logs it, and returns it as a sentence. */
+function reportStaleImports({ file: { name, shown }, imported }: StaleImports): string {
+  log('warn', 'stale imports', { handler: name, files: imported.join(' ') });
+  return `${shown} still uses the old ${imported.join(', ')}: files that a module imports are loaded once; restart the server to reload them`;
 }
 
 /** @throws Error, a sentence */
@@ -184,21 +200,24 @@ function firstState({ shown }: ModuleFile, { handler }: Version): unknown {
   try {
     return handler?.state?.();
   } catch (error) {
-    throw new Error(`${shown} is not loaded: its state threw ${reasonOf(error)}`);
+    throw new Error(`${shown} is not loaded: its state threw ${errorText(error)}`);
   }
 }
 
-/** What they want must not be someone else's, nor may they let those down that they have. @throws Error, a sentence */
-function check(
-  { slots, builtIn }: Modules,
-  planned: readonly Planned[],
-  gone: readonly Slot[],
+/**
+ * Checks that names and the greeting are unique, and that each new version can serve the module's connections.
+ * @throws Error, a sentence
+ */
+function checkPlan(
+  { byName, builtIn }: Modules,
+  planned: readonly PlannedVersion[],
+  gone: readonly Module[],
   fallback: string | undefined,
 ): void {
-  const staying = [...slots.values()].filter(slot => !gone.includes(slot));
+  const staying = [...byName.values()].filter(module => !gone.includes(module));
   const replaced = new Set(planned.map(({ file }) => file.name));
   const others = staying.filter(({ name }) => !replaced.has(name));
-  const owners = new Map([...builtIn.keys()].map(name => [name, "the server's own"]));
+  const owners = new Map([...builtIn.keys()].map(name => [name, 'the server']));
   for (const { current, file } of others) for (const name of current.names) owners.set(name, file);
   let greeter = others.find(({ current }) => current.wire?.greet !== undefined)?.file;
   for (const { file, version } of planned) {
@@ -206,114 +225,117 @@ function check(
     for (const wanted of version.names) {
       const owner = owners.get(wanted);
       if (owner !== undefined)
-        throw new Error(`${shown} is not loaded: the handler ${wanted} is ${owner} already`);
+        throw new Error(`${shown} is not loaded: the name ${wanted} is already used by ${owner}`);
       owners.set(wanted, shown);
     }
     if (version.wire?.greet !== undefined) {
-      if (greeter !== undefined) throw new Error(`${shown} is not loaded: ${greeter} greets already`);
+      if (greeter !== undefined)
+        throw new Error(
+          `${shown} is not loaded: ${greeter} already has a greet function, and only one module may`,
+        );
       greeter = shown;
     }
-    const slot = slots.get(name);
-    if (slot === undefined) continue;
-    if (slot.peers.size > 0 && version.handler === undefined)
-      throw new Error(`${shown} is not loaded: it has connections, but no message function any more`);
-    if (slot.wired.size > 0 && version.wire === undefined)
-      throw new Error(`${shown} is not loaded: it has connections on its wire, but no wire any more`);
+    const module = byName.get(name);
+    if (module === undefined) continue;
+    if (module.peers.size > 0 && version.handler === undefined)
+      throw new Error(`${shown} is not loaded: it has connections, but no longer a message function`);
+    if (module.wireConnections.size > 0 && version.wire === undefined)
+      throw new Error(`${shown} is not loaded: it has connections on its wire, but no longer a wire`);
   }
   if (fallback !== undefined && !owners.has(fallback))
-    throw new Error(`--default-handler names ${fallback}, and no module would be called that any more`);
+    throw new Error(`--default-handler names ${fallback}, but no handler would have that name`);
 }
 
-/** @returns what happened, for whoever asked for it */
-function put({ server, slots }: Modules, { file, version, state }: Planned): string {
+/** @returns a sentence about what happened */
+function install({ server, byName }: Modules, { file, version, state }: PlannedVersion): string {
   const { name, shown } = file;
-  const slot = slots.get(name);
-  if (slot === undefined) {
-    const made = newSlot(server, name, shown, version);
-    begin(made, state);
-    slots.set(name, made);
+  const module = byName.get(name);
+  if (module === undefined) {
+    const made = newModule(server, name, shown, version);
+    activate(made, state);
+    byName.set(name, made);
     const names = version.names.join(' ') || 'none, but a wire';
     log('info', 'handler loaded', { handler: name, names });
-    return `${whereFrom(file)} is loaded`;
+    return `${shownPath(file)} is loaded`;
   }
-  slot.file = shown;
-  const why = takeOver(slot, version);
+  module.file = shown;
+  const why = swapIn(module, version);
   if (why === undefined)
-    return `${whereFrom(file)} has taken over ${slot.peers.size + slot.wired.size} connections`;
-  slot.trouble = { what: 'refused', why, at: new Date() };
+    return `${shownPath(file)} has taken over ${connectionCount(module.peers.size + module.wireConnections.size)}`;
+  module.failure = { what: 'refused', why, at: new Date() };
   log('error', 'handler not loaded', { handler: name, reason: why });
   return `${shown} is not loaded: ${why}`;
 }
 
-/** The path as the user wrote it and, if there are links in it, what it leads to now. */
-function whereFrom({ shown, path, real }: ModuleFile): string {
+const connectionCount = (count: number) => `${count} connection${count === 1 ? '' : 's'}`;
+
+/** The path as the user wrote it and, if it has links, the file that it resolves to. */
+function shownPath({ shown, path, real }: ModuleFile): string {
   return real === path ? shown : `${shown} (now ${real})`;
 }
 
-function newSlot(server: Server, name: string, file: string, version: Version): Slot {
+function newModule(server: Server, name: string, file: string, version: Version): Module {
   const own = { peers: new Set<never>(), groups: new Map(), log: newModuleLog(name) };
-  const slot: Slot = {
+  const module: Module = {
     name,
     file,
-    owner: server,
-    hrefs: new Set([hrefOf(version.real)]),
+    server: server,
+    hrefs: new Set([moduleUrl(version.real)]),
     current: version,
-    trouble: undefined,
+    failure: undefined,
     lastError: undefined,
-    handler: newModuleHandler(name, () => slot),
-    wire: newModuleWire(version.wire?.name ?? name, () => slot),
-    server: newModuleServer(own),
+    handler: newModuleHandler(name, () => module),
+    wire: newModuleWire(version.wire?.name ?? name, () => module),
+    facade: newModuleServer(own),
     ...own,
-    wired: new Set(),
-    pending: new Map(),
-    timer: undefined,
+    wireConnections: new Set(),
+    pendingAnswers: new Map(),
+    tickTimer: undefined,
     isTickDue: false,
     isTicking: false,
     isRemoved: false,
   };
-  return slot;
+  return module;
 }
 
-/** Its file is gone: there is nobody to answer its connections any more. */
-function remove({ slots, server }: Modules, slot: Slot): string {
-  const { name, file, peers, wired } = slot;
-  const count = peers.size + wired.size;
-  slots.delete(name);
-  dropNames(slot);
+/** The file was deleted: closes the module's connections. */
+function removeModule({ byName, server }: Modules, module: Module): string {
+  const { name, file, peers, wireConnections } = module;
+  const count = peers.size + wireConnections.size;
+  byName.delete(name);
+  unregisterNames(module);
   for (const entry of server.table.entries) {
     if (entry?.kind !== 'connection') continue;
-    if (entry.handler !== slot.handler && !wired.has(entry)) continue;
+    if (entry.handler !== module.handler && !wireConnections.has(entry)) continue;
     noteEnding(entry, 'server', `the module ${name} was removed`);
-    entry.wire.close(entry, CloseCode.GoingAway, 'this is not served any more');
+    entry.wire.close(entry, CloseCode.GoingAway, 'this handler was removed');
   }
-  clearInterval(slot.timer);
-  slot.isRemoved = true;
-  stopIfOver(slot);
+  clearInterval(module.tickTimer);
+  module.isRemoved = true;
+  stopIfUnused(module);
   log('info', 'handler removed', { handler: name, connections: count });
-  return `${file} is gone, and ${count} connections with it`;
+  return `${file} was deleted (${connectionCount(count)} closed)`;
 }
 
-function findWires(modules: Modules): void {
-  const slots = [...modules.slots.values()];
-  modules.wires = slots.filter(({ current }) => current.wire?.matches !== undefined).map(({ wire }) => wire);
-  modules.greeter = slots.find(({ current }) => current.wire?.greet !== undefined)?.wire;
+function updateWires(modules: Modules): void {
+  const all = [...modules.byName.values()];
+  modules.wires = all.filter(({ current }) => current.wire?.matches !== undefined).map(({ wire }) => wire);
+  modules.greeter = all.find(({ current }) => current.wire?.greet !== undefined)?.wire;
 }
 
-/** How the rest of the server asks modules: commands for them, and what there is to say about each. */
-
-/** What `info` tells of a module. */
+/** A module in the output of `info`. */
 export interface ModuleState {
   readonly name: string;
   readonly file: string;
-  /** The file that the version in charge was loaded from, without links. */
+  /** The file of the current version, with all links resolved. */
   readonly realPath: string;
-  /** Subprotocols, and paths. */
+  /** Its subprotocols and paths. */
   readonly names: readonly string[];
   readonly wire: string | undefined;
-  /** Counted over all modules since the start. */
+  /** Counts the versions of all modules since the start. */
   readonly version: number;
   readonly loadedAt: string;
-  /** `refused` and `rolled back`: what lies in the file is not what runs, and `reason` says why. */
+  /** `refused` and `rolled back`: the file's content is not what runs; `reason` says why. */
   readonly state: 'running' | 'on probation' | 'refused' | 'rolled back';
   readonly reason: string | undefined;
   readonly connections: number;
@@ -321,50 +343,55 @@ export interface ModuleState {
 }
 
 export function moduleStates(server: Server): ModuleState[] {
-  return slotsOf(server).map(({ name, file, current, trouble, lastError, peers, wired, wire }) => ({
-    name,
-    file,
-    realPath: current.real,
-    names: current.names,
-    wire: current.wire === undefined ? undefined : wire.name,
-    version: current.number,
-    loadedAt: current.loadedAt.toISOString(),
-    state: trouble?.what ?? (current.before === undefined ? 'running' : 'on probation'),
-    reason: trouble?.why,
-    connections: peers.size + wired.size,
-    lastError: lastError && { at: lastError.at.toISOString(), why: lastError.why },
-  }));
+  return modulesOf(server).map(
+    ({ name, file, current, failure, lastError, peers, wireConnections, wire }) => ({
+      name,
+      file,
+      realPath: current.real,
+      names: current.names,
+      wire: current.wire === undefined ? undefined : wire.name,
+      version: current.number,
+      loadedAt: current.loadedAt.toISOString(),
+      state: failure?.what ?? (current.previous === undefined ? 'running' : 'on probation'),
+      reason: failure?.why,
+      connections: peers.size + wireConnections.size,
+      lastError: lastError && { at: lastError.at.toISOString(), why: lastError.why },
+    }),
+  );
 }
 
 /**
- * Gives words to the `command` of a handler.
- * @param name the module's, or one of its handler's
- * @returns what it returns, or its promise resolves to
+ * Calls the `command` function of a module's handler (`pollywog call`).
+ * @param name the module's name, or one of its handler's names
+ * @returns what the function returns, or its promise resolves to
  * @throws Error, a sentence
  */
 export async function callHandler(server: Server, name: string, words: readonly string[]): Promise<unknown> {
-  const slots = slotsOf(server);
-  const slot = slots.find(one => one.current.names.includes(name)) ?? slots.find(one => one.name === name);
-  if (slot === undefined) {
-    const known = slots.map(one => one.name).join(', ');
-    throw new Error(`there is no module ${name}; ${known === '' ? 'see --handlers' : `there are ${known}`}`);
+  const modules = modulesOf(server);
+  const module =
+    modules.find(one => one.current.names.includes(name)) ?? modules.find(one => one.name === name);
+  if (module === undefined) {
+    const known = modules.map(one => one.name).join(', ');
+    throw new Error(
+      `no module ${name}; ${known === '' ? 'load some with --handlers' : `the modules are ${known}`}`,
+    );
   }
-  const { current, owner } = slot;
-  if (current.handler?.command === undefined) throw new Error(`${slot.name} takes no commands`);
+  const { current } = module;
+  if (current.handler?.command === undefined) throw new Error(`${module.name} has no command function`);
   const begun = exactClock();
   try {
-    const answer = callVersion(slot, undefined, ({ handler }) => handler?.command?.(words, slot.server));
-    reportSlow(begun, owner.configuration.slowHandler);
-    return isPromise(answer) ? await within(answer, owner.configuration.handlerTimeout) : answer;
+    const answer = callVersion(module, undefined, ({ handler }) => handler?.command?.(words, module.facade));
+    reportSlow(begun, server.configuration.slowHandler);
+    return isPromise(answer) ? await withDeadline(answer, server.configuration.handlerTimeout) : answer;
   } catch (error) {
-    log('error', 'handler threw', { handler: slot.name, stack: stackOf(error) });
-    rollBack(slot, current, error);
-    throw new Error(`${slot.name}: ${reasonOf(error)}`);
+    log('error', 'handler threw', { handler: module.name, stack: stackOf(error) });
+    rollBack(module, current, error);
+    throw new Error(`${module.name}: ${errorText(error)}`);
   }
 }
 
-/** @param limit milliseconds; 0: for ever */
-async function within(promise: PromiseLike<unknown>, limit: number): Promise<unknown> {
+/** @param limit milliseconds; 0: no limit */
+async function withDeadline(promise: PromiseLike<unknown>, limit: number): Promise<unknown> {
   if (limit === 0) return promise;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -1,8 +1,8 @@
 /**
- * A process of its own, in which a module is loaded before the server does: one that throws, exits or never comes to an end
- * while loading does that here. Called with the module's path, the name it would get, and the milliseconds it has.
+ * Loads a module in a process of its own before the server does, so that a module that throws, exits or loops while loading
+ * harms only this process. Arguments: the module's path, its name, and the time limit in milliseconds.
  *
- * The outcome goes to descriptor 3, as JSON. Without one, the module made an end of the process.
+ * The outcome is written to descriptor 3, as JSON. If there is none, the module ended the process.
  */
 import { writeSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -11,40 +11,40 @@ import { maxModuleError } from '../../protocol/limits.ts';
 import { readExports } from './exports.ts';
 
 export interface TryOutcome {
-  /** What went wrong; undefined: nothing. */
+  /** Without its subject, the module. */
   readonly error?: string;
 }
 
 const outcomeDescriptor = 3;
 const [path = '', name = '', limit = '0'] = process.argv.slice(2);
 
-// The server ends this process when time is up. If the server itself is killed meanwhile, nobody else would.
+// The server ends this process when the time is up. The watchdog does if the server was killed in the meantime.
 const watchdog = `setTimeout(() => process.kill(process.pid, 'SIGKILL'), ${Number(limit)} + 1000)`;
 if (Number(limit) > 0) new Worker(watchdog, { eval: true }).unref();
 
-function tell(outcome: TryOutcome): void {
+function report(outcome: TryOutcome): void {
   writeSync(outcomeDescriptor, JSON.stringify(outcome));
 }
 
-/** At once, whatever the module has set going. */
+/** Ends the process at once, whatever timers and listeners the module has. */
 function end(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
 try {
   const namespace = (await import(pathToFileURL(path).href)) as Readonly<Record<string, unknown>>;
-  const error = whatIsWrong(namespace);
-  tell(error === undefined ? {} : { error });
+  const error = exportError(namespace);
+  report(error === undefined ? {} : { error });
   end();
 } catch (error) {
   const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  tell({ error: `threw ${reason.slice(0, maxModuleError)}` });
+  report({ error: `threw ${reason.slice(0, maxModuleError)}` });
   setTimeout(end, 500);
-  // Uncaught, as Node then says on stderr in which line it was, which it tells nobody else of a syntax error.
+  // Uncaught: Node prints the line number of a syntax error on stderr, and has it nowhere else.
   throw error;
 }
 
-function whatIsWrong(namespace: Readonly<Record<string, unknown>>): string | undefined {
+function exportError(namespace: Readonly<Record<string, unknown>>): string | undefined {
   try {
     readExports(namespace, name);
     return undefined;

@@ -1,4 +1,6 @@
-/** `--watch`: a module whose file changes is loaded again. A file that goes is only missed by `reload`: editors move files about. */
+/**
+ * `--watch`: reloads a module when its file changes. A deleted file is left to `reload`, as editors delete files while they save.
+ */
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { log } from '../../log/log.ts';
@@ -7,60 +9,60 @@ import { followLinks, type Hop, stampAt } from '../../storage/links.ts';
 import { newWatch } from '../../storage/watch.ts';
 import { isModule, moduleName } from './load.ts';
 
-/** A file is written in several steps: it is read when two looks, so many milliseconds apart, have seen the same. */
-const settling = 50;
+/** Milliseconds between two scans that must agree before a file is loaded: it may be written in several steps. */
+const settleTime = 50;
 
-/** What a look saw of each module's file: another string whenever the file may be another, or have something else in it. */
-type Look = ReadonlyMap<string, string>;
+/** A stamp of each module's file, which changes whenever the file or its content may have changed. */
+type Scan = ReadonlyMap<string, string>;
 
 /**
- * Watches for as long as the process runs, which it does not keep running. The folder, and every link that leads to it or
- * to a file in it, may be removed, made again and switched meanwhile.
- * @param load loads those modules again, if they are not what runs. It never fails
+ * Watches until the process ends, without keeping it alive. The folder may be deleted and created again, and any link on the
+ * way to it or to a file in it may be switched.
+ * @param load reloads the named modules if they differ from the running versions. Never rejects
  */
 export function watchFolder(folder: string, load: (names: ReadonlySet<string>) => Promise<void>): void {
-  /** What the modules that run were loaded from; nothing yet, so the first look has each of them compared. */
+  /** Stamps of the files that `load` has seen. Empty at first, so that the first scan compares all modules. */
   const loaded = new Map<string, string>();
-  let before: Look | undefined;
+  let before: Scan | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let isLooking = false;
-  let isWoken = false;
+  let isScanning = false;
+  let isScanRequested = false;
   let misses = 0;
   const failed = (place: string, reason: string) =>
     log('warn', 'handlers not watched', { folder: place, reason, lookedAtEvery: watchRescanInterval });
   const watch = newWatch(wake, failed);
 
   function wake(): void {
-    isWoken = true;
-    if (!isLooking) lookIn(settling);
+    isScanRequested = true;
+    if (!isScanning) scanIn(settleTime);
   }
 
-  function lookIn(milliseconds: number): void {
+  function scanIn(milliseconds: number): void {
     clearTimeout(timer);
-    timer = setTimeout(() => void lookNow(), milliseconds).unref();
+    timer = setTimeout(() => void scanNow(), milliseconds).unref();
   }
 
-  async function lookNow(): Promise<void> {
-    isLooking = true;
-    isWoken = false;
+  async function scanNow(): Promise<void> {
+    isScanning = true;
+    isScanRequested = false;
     let isSettled = true;
     try {
-      isSettled = await look();
+      isSettled = await scan();
     } catch (error) {
       noteMissing((error as Error).message);
     }
-    isLooking = false;
-    lookIn(isWoken || !isSettled ? settling : watchRescanInterval);
+    isScanning = false;
+    scanIn(isScanRequested || !isSettled ? settleTime : watchRescanInterval);
   }
 
-  /** @returns false if something is about to change @throws Error if the folder cannot be read */
-  async function look(): Promise<boolean> {
+  /** @returns false if a file is still changing @throws Error if the folder cannot be read */
+  async function scan(): Promise<boolean> {
     const route = await followLinks(folder);
     const { real } = route;
     const hops = [...route.hops];
     const files = new Map<string, string | undefined>();
     try {
-      if (real === undefined) throw new Error('there is none of this name');
+      if (real === undefined) throw new Error('no such folder');
       for (const file of (await readdir(real)).filter(isModule))
         files.set(moduleName(file), await locate(join(real, file), hops));
     } finally {
@@ -78,17 +80,17 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
     return true;
   }
 
-  /** A build may remove the folder and make it again at once: that needs no line in the log. */
+  /** Logs at the second miss: a build may delete the folder and create it again at once. */
   function noteMissing(reason: string): void {
     before = undefined;
     if (++misses === 2)
       log('warn', 'handlers missing', { folder, reason, lookedAtEvery: watchRescanInterval });
   }
 
-  void lookNow();
+  void scanNow();
 }
 
-/** @param hops gets the links that lead on from here @returns undefined if they lead nowhere */
+/** @param hops the links on the way are added here @returns `undefined` for a dangling link */
 async function locate(path: string, hops: Hop[]): Promise<string | undefined> {
   const stats = await lstat(path).catch(() => undefined);
   if (!stats?.isSymbolicLink()) return path;
@@ -97,10 +99,10 @@ async function locate(path: string, hops: Hop[]): Promise<string | undefined> {
   return route.real;
 }
 
-async function stampsOf(files: ReadonlyMap<string, string | undefined>): Promise<Look> {
+async function stampsOf(files: ReadonlyMap<string, string | undefined>): Promise<Scan> {
   const stamps = new Map<string, string>();
   for (const [name, real] of files) {
-    // Without one it was removed since: the next look misses it.
+    // A file without a stamp was deleted since it was listed.
     const stamp = real === undefined ? '' : await stampAt(real);
     if (stamp !== '') stamps.set(name, stamp);
   }
