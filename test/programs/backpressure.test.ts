@@ -26,7 +26,7 @@ const sleeper = (then: string) => `while [ ! -e ${go}-$QUERY_STRING ]; do sleep 
 for (const sockets of ['auto', 'stream']) {
   const on = `(--sockets ${sockets})`;
 
-  test(`a program that does not read has its client wait; then it gets all of it, in order ${on}`, async t => {
+  test(`a program that does not read pauses its client, and later gets everything in order ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     // The answer comes when it has 64 MiB, not when its stdin ends.
     const script = sleeper('head -c 67108864 | md5sum');
@@ -60,7 +60,7 @@ for (const sockets of ['auto', 'stream']) {
     other.destroy();
   });
 
-  test(`a client that does not read has its program wait; then it gets every byte in order ${on}`, async t => {
+  test(`a client that does not read pauses its program, and later gets every byte in order ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     // A MiB of lines, 64 times.
     const script = `import sys
@@ -105,7 +105,7 @@ sys.stderr.write('written\\n')`;
     other.destroy();
   });
 
-  test(`a flood of short lines from a program does not keep others from being served ${on}`, async t => {
+  test(`a program that floods short lines does not delay other connections ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--exec', 'yes=yes', '--sockets', sockets);
     const flooded = await connectCounting(server.port, '/yes');
@@ -126,7 +126,7 @@ sys.stderr.write('written\\n')`;
   });
 }
 
-test('a slow client gets all that a program said before it ended, however long ago', async t => {
+test('a slow client gets all output of a program, even long after the program has ended', async t => {
   // Writes until nobody takes any more, tells how much that was, and ends.
   const script = `import os, sys, time
 os.set_blocking(1, False)
@@ -152,7 +152,7 @@ sys.stderr.write(str(written))`;
   const other = await connectRaw(server.port, { path: '/echo' });
   const client = await connectRaw(server.port, { path: '/x' });
   client.socket.pause();
-  const { line } = await server.untilLogged(({ event }) => event === 'program says');
+  const { line } = await server.untilLogged(({ event }) => event === 'program stderr');
   await untilLogged(server, 'program ended');
   await untilStill(other, () => client.socket.bytesRead);
   client.socket.resume();
@@ -166,7 +166,7 @@ sys.stderr.write(str(written))`;
   other.destroy();
 });
 
-test('while its program does not read, a client is pinged and answered, and its close noticed', async t => {
+test('a client whose program does not read still gets pings, pongs and the answer to its close', async t => {
   const server = await startServerFor(
     t,
     ...['--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug', '--ping-interval', '100ms'],
@@ -182,7 +182,7 @@ test('while its program does not read, a client is pinged and answered, and its 
   await untilLogged(server, 'program ended');
 });
 
-test('a client that fills its program and leaves in order takes the program with it, once that has read', async t => {
+test('a client that closes with unread input ends its program once that has read the input', async t => {
   const script = `${sleeper('wc -l >&2')}`;
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '1h');
   const other = await connectRaw(server.port, { path: '/echo' });
@@ -192,13 +192,13 @@ test('a client that fills its program and leaves in order takes the program with
   client.socket.end();
   await untilStill(other, () => client.socket.writableLength);
   writeFileSync(`${go}-wc`, '');
-  const said = await server.untilLogged(({ event }) => event === 'program says');
+  const said = await server.untilLogged(({ event }) => event === 'program stderr');
   assert.equal(String(said['line']).trim(), '1000', 'nothing is lost');
   await client.ended;
   other.destroy();
 });
 
-test('a program that closes its stdin, and goes on, loses what it is sent, and its client waits for nothing', async t => {
+test('a program that closes its stdin and runs on loses its input, and its client is not paused', async t => {
   const server = await startServerFor(t, '--exec', `x=${sh('exec <&-; echo deaf; sleep 1000')}`);
   const client = await connectRaw(server.port, { path: '/x' });
   assert.equal(await nextShown(client), 'deaf');
@@ -208,7 +208,7 @@ test('a program that closes its stdin, and goes on, loses what it is sent, and i
   client.destroy();
 });
 
-test('one that closes its stdin while its client waits has that go on', async t => {
+test('a program that closes its stdin resumes its paused client', async t => {
   const script = sleeper('exec <&-; echo closed; exec sleep 1000');
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
   const other = await connectRaw(server.port, { path: '/echo' });
@@ -223,7 +223,7 @@ test('one that closes its stdin while its client waits has that go on', async t 
   other.destroy();
 });
 
-test('half a message does not keep a held connection from its end', async t => {
+test('a paused connection can end with an incomplete message', async t => {
   const server = await startServerFor(t, '--exec', `x=${sh(sleeper('exec cat'))}`, '--log-level', 'debug');
   const client = await connectRaw(server.port, { path: '/x?half' });
   const filling = Buffer.concat(Array.from({ length: 1000 }, () => frame(opcode.text, 'x'.repeat(1000))));
@@ -235,7 +235,7 @@ test('half a message does not keep a held connection from its end', async t => {
   await untilLogged(server, 'program ended');
 });
 
-test('input that programs have not read when their clients leave counts against --max-memory', async t => {
+test('unread input of programs whose clients have left counts against --max-memory', async t => {
   const control = join(folder, 'left.sock');
   const server = await startServerWith([
     ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control],

@@ -24,15 +24,15 @@ async function pidsOf(client: RawClient): Promise<number[]> {
 }
 
 const childrenOf = (server: ServerProcess) => processes().filter(({ parent }) => parent === server.pid);
-const isWarden = (server: ServerProcess, group: number) =>
+const isReaper = (server: ServerProcess, group: number) =>
   childrenOf(server).some(({ pid }) => pid === group);
 
 function told(server: ServerProcess): unknown[] {
-  const signals = server.logged().filter(({ event }) => event === 'program told to end');
+  const signals = server.logged().filter(({ event }) => event === 'program signalled');
   return signals.map(({ by }) => by);
 }
 
-test('a program that ends with its stdin is sent no signal', async t => {
+test('a program that exits when its stdin ends gets no signal', async t => {
   const script = 'cat >/dev/null; echo bye >&2; exit 7';
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`);
   const client = await connectRaw(server.port, { path: '/x' });
@@ -44,7 +44,7 @@ test('a program that ends with its stdin is sent no signal', async t => {
   client.destroy();
 });
 
-test('a program may say a MiB more to nobody and come to its end; one that goes on finds its stdout closed', async t => {
+test('after its client has left, a program may write another MiB; beyond that its stdout is closed', async t => {
   const server = await startServerFor(
     t,
     ...['--exec', `little=${sh('cat >/dev/null; head -c 500000 /dev/zero; exit 7')}`],
@@ -67,7 +67,7 @@ for (const [how, end] of [
   ['closes', (client: RawClient) => client.send(closeFrame(1000))],
   ['goes away', (client: RawClient) => client.destroy()],
 ] as const) {
-  test(`SIGTERM, and then SIGKILL, goes to all that a program has started when its client ${how}`, async t => {
+  test(`SIGTERM and then SIGKILL reach all processes that a program has started when its client ${how}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '200ms');
     const probe = await connectRaw(server.port, { path: '/echo' });
@@ -83,7 +83,7 @@ for (const [how, end] of [
     await untilSo(() => !pids.some(isAlive));
     assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL']);
     client.destroy();
-    // The program's pipes were made ahead: three are gone, and the warden has one.
+    // The program's pipes were made ahead: three are gone, and the reaper has one.
     await untilSo(() => openDescriptors(server.pid) <= before - 2);
     probe.destroy();
   });
@@ -95,7 +95,7 @@ for (const sockets of ['auto', 'stream']) {
     ['goes away', 8, (client: RawClient) => client.destroy()],
     ['goes away, and all that it sent is read', 0.3, (client: RawClient) => client.destroy()],
   ] as const) {
-    test(`a program that does not read ends soon when its client ${how} (--sockets ${sockets})`, async t => {
+    test(`a program that does not read is ended soon when its client ${how} (--sockets ${sockets})`, async t => {
       const server = await startServerFor(
         t,
         ...['--exec', `x=${sh('echo begun; exec sleep 1000')}`, '--exec-grace', '200ms'],
@@ -116,7 +116,7 @@ for (const sockets of ['auto', 'stream']) {
   }
 }
 
-test('a grandchild that stays when its program ends is ended, and the connection is not kept waiting', async t => {
+test('a child that survives its program is ended, and does not delay the close of the connection', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const script = '(trap "" HUP; exec sleep 1000) >/dev/null 2>&1 </dev/null & echo $!; exit 0';
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
@@ -129,7 +129,7 @@ test('a grandchild that stays when its program ends is ended, and the connection
   client.destroy();
 });
 
-test('who leaves the group is not ended with it, but keeps nobody waiting for output', async t => {
+test('a process that has left the group is not ended, and delays nothing by keeping stdout open', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const script = 'setsid sleep 1000 & echo $!; exit 0';
   const server = await startServerFor(t, '--exec', `x=${sh(script)}`, '--exec-grace', '200ms');
@@ -141,7 +141,7 @@ test('who leaves the group is not ended with it, but keeps nobody waiting for ou
   client.destroy();
 });
 
-test('a program that is killed closes its own connection with 1011', async t => {
+test('a killed program closes its own connection with 1011', async t => {
   const server = await startServerFor(t, '--exec', `x=${sh('echo $$; exec cat')}`);
   const [client, other] = [
     await connectRaw(server.port, { path: '/x' }),
@@ -156,7 +156,7 @@ test('a program that is killed closes its own connection with 1011', async t => 
   other.destroy();
 });
 
-test('SIGTERM to the server ends programs in order, before it ends itself', async t => {
+test('SIGTERM to the server ends its programs first, in the usual steps', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const script = 'echo $$; cat >/dev/null; sleep 0.3; echo saved >&2';
   const server = await startServerFor(
@@ -187,7 +187,7 @@ test('SIGTERM to the server ends programs in order, before it ends itself', asyn
 });
 
 for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
-  test(`${signal} to the server leaves nothing behind, not even what ignores the end of its stdin and SIGTERM`, async t => {
+  test(`${signal} to the server leaves no process behind, not even one that ignores EOF and SIGTERM`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(
       t,
@@ -209,7 +209,7 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
     await roundTrip(cat);
     const groups = new Set(childrenOf(server).map(child => child.pid));
     const all = processes().filter(({ group }) => groups.has(group));
-    // Three with a child each, cat, the warden; but no one is told of shared's.
+    // Three with a child each, cat, the reaper; but no one is told of shared's.
     assert.ok(all.length >= 8 && pids.every(pid => all.some(one => one.pid === pid)), `${all.length}`);
     if (signal === 'SIGKILL') server.child.kill('SIGKILL');
     else {
@@ -223,7 +223,7 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
   });
 }
 
-test('as process 1, which leaves orphans as zombies, the server frees the places of their programs', async t => {
+test('a server that is process 1 frees the places of programs whose orphans are zombies', async t => {
   if (skipUnlessLinux(t, 'PID namespaces')) return;
   const script = '(sleep 0.1; exit 0) >/dev/null 2>&1 </dev/null & echo begun';
   const child = spawn(
@@ -257,7 +257,7 @@ test('as process 1, which leaves orphans as zombies, the server frees the places
   }
 });
 
-test('the warden goes when all others have gone, whatever time they had', async t => {
+test('the reaper exits when all programs have gone, however long their grace period is', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
@@ -276,17 +276,17 @@ test('the warden goes when all others have gone, whatever time they had', async 
   client.destroy();
 });
 
-test('a warden that was killed is replaced, and the new one knows all that runs', async t => {
+test('a killed reaper is replaced by one that knows all running programs', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '1s');
   const first = await connectRaw(server.port, { path: '/x' });
   const pids = await pidsOf(first);
-  const warden = childrenOf(server).find(({ pid }) => !pids.includes(pid));
-  assert.ok(warden !== undefined && isWarden(server, warden.group));
-  process.kill(warden.pid, 'SIGKILL');
-  await untilSo(() => !isAlive(warden.pid));
+  const reaper = childrenOf(server).find(({ pid }) => !pids.includes(pid));
+  assert.ok(reaper !== undefined && isReaper(server, reaper.group));
+  process.kill(reaper.pid, 'SIGKILL');
+  await untilSo(() => !isAlive(reaper.pid));
   // It is missed when the next program starts.
-  await untilSo(() => !childrenOf(server).some(({ pid }) => pid === warden.pid));
+  await untilSo(() => !childrenOf(server).some(({ pid }) => pid === reaper.pid));
   const second = await connectRaw(server.port, { path: '/x' });
   pids.push(...(await pidsOf(second)));
   server.child.kill('SIGKILL');
@@ -296,7 +296,7 @@ test('a warden that was killed is replaced, and the new one knows all that runs'
   second.destroy();
 });
 
-test('200 programs: each its own order, and then no zombie and no descriptor is left', async t => {
+test('200 programs each keep their order and leave no zombie and no descriptor', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '200');
   const warming = await connectRaw(server.port, { path: '/x' });
@@ -316,7 +316,7 @@ test('200 programs: each its own order, and then no zombie and no descriptor is 
         for (let i = 0; i < 20; i++) assert.equal(await nextShown(client), `${number} ${i}`);
       }),
     );
-    assert.equal(childrenOf(server).length, 201, 'and the warden');
+    assert.equal(childrenOf(server).length, 201, 'and the reaper');
     for (const [number, client] of clients.entries()) {
       if (number % 2 === 0) client.destroy();
       else client.send(closeFrame(1000));
@@ -335,7 +335,7 @@ test('200 programs: each its own order, and then no zombie and no descriptor is 
   probe.destroy();
 });
 
-test('who leaves before its program is started leaves nothing behind', async t => {
+test('a client that leaves before its program is started leaves nothing behind', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, '--exec', 'x=cat', '--exec-max', '0');
   const clients = await Promise.all(

@@ -11,14 +11,14 @@ import { nextShown, quoteWords, writeProgram } from './programs.ts';
 const folder = temporaryFolder();
 const faultOf = (text: string) => scriptFault(writeProgram(folder, 'script', text));
 
-test('CRLF line ends, byte order marks and interpreters that do not exist are found', () => {
+test('CRLF line ends, byte order marks and missing interpreters are detected', () => {
   for (const text of [
     '#!/bin/sh\r\necho\r\n',
     '#!/usr/bin/env sh\r\n',
     '#! /bin/sh\r',
     '#!/usr/bin/env -S sh -e\r\n',
   ])
-    assert.match(faultOf(text)!, /^has CRLF line ends, .* save it with LF/, JSON.stringify(text));
+    assert.match(faultOf(text)!, /^has CRLF line ends, .* convert them to LF/, JSON.stringify(text));
   assert.match(faultOf('\ufeff#!/bin/sh\necho\n')!, /^begins with a byte order mark/);
   for (const [text, name] of [
     ['#!/no/such/python\n', '/no/such/python'],
@@ -26,10 +26,10 @@ test('CRLF line ends, byte order marks and interpreters that do not exist are fo
     ['#!/usr/bin/env no-such-program\n', 'no-such-program'],
     ['#!/usr/bin/env -S A=b no-such-program -x\n', 'no-such-program'],
   ] as const)
-    assert.ok(faultOf(text)?.startsWith(`wants the interpreter "${name}", which does not exist`), text);
+    assert.ok(faultOf(text)?.startsWith(`needs the interpreter "${name}", which does not exist`), text);
 });
 
-test('what the system can start has no fault', () => {
+test('a script that the system can start has no fault', () => {
   for (const text of [
     ...['#!/bin/sh\necho\n', '#! /bin/sh -e\necho\r\n', '#!/usr/bin/env sh\n', '#!/usr/bin/env -S sh -e\n'],
     ...['#!/usr/bin/env -i sh\n', '#!/usr/bin/env A=b sh\n', '', 'echo\r\n', '\x7fELF', '#!', '#!\n'],
@@ -39,7 +39,7 @@ test('what the system can start has no fault', () => {
   assert.equal(scriptFault(folder), undefined);
 });
 
-test('a server does not start with such a script', () => {
+test('the server does not start with a faulty script', () => {
   const path = writeProgram(folder, 'windows', '#!/bin/sh\r\necho hello\r\n');
   for (const how of ['--exec', '--exec-shared']) {
     const { status, stderr } = spawnSync(process.execPath, [
@@ -54,7 +54,7 @@ test('a server does not start with such a script', () => {
   }
 });
 
-test('one that becomes so later is explained in the log', async t => {
+test('the log explains a script that becomes faulty later', async t => {
   const path = writeProgram(folder, 'later', '#!/bin/sh\nexec cat\n');
   const env = writeProgram(folder, 'env', '#!/usr/bin/env sh\nexec cat\n');
   const server = await startServerFor(

@@ -5,9 +5,9 @@ import {
   type Format,
   lastRecord,
   newFormat,
-  newRecords,
+  newRecordBuffer,
   nextRecord,
-  type Said,
+  type OutputRecord,
 } from '../../src/handlers/programs/formats.ts';
 import type { ProgramFormat } from '../../src/options/values.ts';
 import { closePayload } from '../support/rawFrame.ts';
@@ -25,15 +25,15 @@ function readAll(
   format: Format,
   written: Buffer,
   size = written.length,
-  longest = format.longest(limit),
+  longest = format.maxRecordSize(limit),
 ): unknown[] {
-  const records = newRecords();
+  const records = newRecordBuffer();
   const read: unknown[] = [];
   const take = (find: typeof nextRecord) => {
     while (find(records, format, longest)) {
       try {
         const { recordStart, recordEnd } = records;
-        const said = format.read(records.bytes, recordStart, recordEnd);
+        const said = format.decode(records.bytes, recordStart, recordEnd);
         if (said !== undefined) read.push(show(said));
       } catch (error) {
         read.push(`! ${(error as Error).message}`);
@@ -52,39 +52,39 @@ function readAll(
   return read;
 }
 
-function show({ what, to, bytes, start, end, code, reason }: Said): unknown {
-  if (what === 'close') return { to, code, reason };
+function show({ kind, to, bytes, start, end, code, reason }: OutputRecord): unknown {
+  if (kind === 'close') return { to, code, reason };
   const payload = Buffer.from(bytes.subarray(start, end));
-  return what === 'text' ? { to, text: payload.toString() } : { to, hex: payload.toString('hex') };
+  return kind === 'text' ? { to, text: payload.toString() } : { to, hex: payload.toString('hex') };
 }
 
 const one = (text: string) => ({ to: [], text });
 
 describe('line', () => {
   const format = newFormat('line', false);
-  test('a message is a line; what would be several, or binary, is refused', () => {
-    assert.equal(format.message(message('grüße, ☃\r'), 1).toString(), 'grüße, ☃\r\n');
-    assert.equal(format.message(message(''), 1).toString(), '\n');
-    assert.throws(() => format.message(message('a\nb'), 1), { code: 1007 });
-    assert.throws(() => format.message(message(Buffer.from('a')), 1), { code: 1003 });
+  test('a message becomes a line; several lines and binary messages are refused', () => {
+    assert.equal(format.encodeMessage(message('grüße, ☃\r'), 1).toString(), 'grüße, ☃\r\n');
+    assert.equal(format.encodeMessage(message(''), 1).toString(), '\n');
+    assert.throws(() => format.encodeMessage(message('a\nb'), 1), { code: 1007 });
+    assert.throws(() => format.encodeMessage(message(Buffer.from('a')), 1), { code: 1003 });
   });
-  test('one line end at the end of a message is dropped; a second one is refused', () => {
+  test('one line end at the end of a message is removed, and a second one is refused', () => {
     for (const text of ['a', 'a\n', 'a\r\n'])
-      assert.equal(format.message(message(text), 1).toString(), 'a\n');
-    for (const text of ['\n', '\r\n']) assert.equal(format.message(message(text), 1).toString(), '\n');
+      assert.equal(format.encodeMessage(message(text), 1).toString(), 'a\n');
+    for (const text of ['\n', '\r\n']) assert.equal(format.encodeMessage(message(text), 1).toString(), '\n');
     for (const text of ['a\n\n', '\n\n', 'a\r\n\r\n', 'a\n\r\n', '\na', 'a\nb\n'])
-      assert.throws(() => format.message(message(text), 1), { code: 1007 }, JSON.stringify(text));
+      assert.throws(() => format.encodeMessage(message(text), 1), { code: 1007 }, JSON.stringify(text));
   });
-  test('a line is a message, the last one without its end, too; CR LF ends a line as well', () => {
+  test('a line becomes a message, whether it ends with LF, CR LF or the output', () => {
     assert.deepEqual(
       readAll(format, Buffer.from('a\nb c\r\n\n\0\nlast')),
       ['a', 'b c', '', '\0', 'last'].map(one),
     );
   });
-  test('what is not UTF-8 is told', () => {
+  test('invalid UTF-8 is reported', () => {
     assert.deepEqual(readAll(format, Buffer.from('a\n\xff\nb\n', 'latin1')), [
       one('a'),
-      '! a text that is not UTF-8',
+      '! the text is not valid UTF-8',
       one('b'),
     ]);
   });
@@ -92,13 +92,13 @@ describe('line', () => {
 
 describe('line, shared', () => {
   const format = newFormat('line', true);
-  test('a message has the id before it, and nothing a client sends looks like another’s', () => {
-    assert.equal(format.message(message('8 hi'), 7).toString(), '7 8 hi\n');
-    assert.equal(format.message(message('8 hi\r\n'), 7).toString(), '7 8 hi\n');
-    assert.throws(() => format.message(message('a\n8 b'), 7), { code: 1007 });
-    assert.throws(() => format.message(message('a\n8 b\n'), 7), { code: 1007 });
+  test('each message begins with its id, and no client can forge another’s', () => {
+    assert.equal(format.encodeMessage(message('8 hi'), 7).toString(), '7 8 hi\n');
+    assert.equal(format.encodeMessage(message('8 hi\r\n'), 7).toString(), '7 8 hi\n');
+    assert.throws(() => format.encodeMessage(message('a\n8 b'), 7), { code: 1007 });
+    assert.throws(() => format.encodeMessage(message('a\n8 b\n'), 7), { code: 1007 });
   });
-  test('answers go to one, to several or to all', () => {
+  test('output can address one, several or all connections', () => {
     assert.deepEqual(readAll(format, Buffer.from('7 hi you\n7,9,11 a\n* b\n7 \n7\n*\r\n')), [
       { to: [7], text: 'hi you' },
       { to: [7, 9, 11], text: 'a' },
@@ -108,8 +108,8 @@ describe('line, shared', () => {
       { to: 'all', text: '' },
     ]);
   });
-  test('what does not begin with ids is told', () => {
-    const why = '! a text that does not begin with ids and a space';
+  test('a line without ids is reported', () => {
+    const why = '! the text does not begin with ids and a space';
     for (const line of ['', 'hi', ' 7', '7: hi', '-1 hi', '7,,8 x', '7, 8', '** x', '99999999999 x', '0x7 a'])
       assert.deepEqual(readAll(format, Buffer.from(`${line}\n`)), [why], line);
     const ids = Array.from({ length: 10_001 }, () => '7').join(',');
@@ -119,17 +119,17 @@ describe('line, shared', () => {
 
 describe('null', () => {
   const format = newFormat('null', false);
-  test('texts of several lines go both ways', () => {
-    assert.equal(format.message(message('a\nb\r\n'), 1).toString(), 'a\nb\r\n\0');
+  test('texts of several lines pass in both directions', () => {
+    assert.equal(format.encodeMessage(message('a\nb\r\n'), 1).toString(), 'a\nb\r\n\0');
     assert.deepEqual(readAll(format, Buffer.from('a\nb\r\0\0c\r')), ['a\nb\r', '', 'c\r'].map(one));
   });
-  test('a NUL in a message is refused, and binary', () => {
-    assert.throws(() => format.message(message('a\0b'), 1), { code: 1007 });
-    assert.throws(() => format.message(message(Buffer.from('a')), 1), { code: 1003 });
+  test('a message with a NUL and a binary message are refused', () => {
+    assert.throws(() => format.encodeMessage(message('a\0b'), 1), { code: 1007 });
+    assert.throws(() => format.encodeMessage(message(Buffer.from('a')), 1), { code: 1003 });
   });
-  test('shared, with ids', () => {
+  test('each text of a shared program has ids', () => {
     const shared = newFormat('null', true);
-    assert.equal(shared.message(message('a\nb'), 4_294_967_295).toString(), '4294967295 a\nb\0');
+    assert.equal(shared.encodeMessage(message('a\nb'), 4_294_967_295).toString(), '4294967295 a\nb\0');
     assert.deepEqual(readAll(shared, Buffer.from('1,2 a\nb\0')), [{ to: [1, 2], text: 'a\nb' }]);
   });
 });
@@ -144,10 +144,13 @@ describe('length', () => {
     header[header.length - 1] = kind;
     return Buffer.concat([header, Buffer.from(payload as string)]);
   };
-  test('messages of either kind, whatever is in them', () => {
-    assert.equal(format.message(message('a\n\0'), 9).toString('hex'), '0000000301610a00');
-    assert.equal(format.message(message(Buffer.from([0, 10, 255])), 9).toString('hex'), '0000000302000aff');
-    assert.equal(shared.message(message('a'), 258).toString('hex'), '00000001000001020161');
+  test('text and binary messages pass with any content', () => {
+    assert.equal(format.encodeMessage(message('a\n\0'), 9).toString('hex'), '0000000301610a00');
+    assert.equal(
+      format.encodeMessage(message(Buffer.from([0, 10, 255])), 9).toString('hex'),
+      '0000000302000aff',
+    );
+    assert.equal(shared.encodeMessage(message('a'), 258).toString('hex'), '00000001000001020161');
     assert.deepEqual(
       readAll(format, Buffer.concat([record(1, 'a\n\0ü'), record(2, Buffer.from([0, 255])), record(1, '')])),
       [one('a\n\0ü'), { to: [], hex: '00ff' }, one('')],
@@ -157,11 +160,11 @@ describe('length', () => {
       { to: 'all', hex: '62' },
     ]);
   });
-  test('who came and left is told', () => {
-    assert.deepEqual(shared.opened?.(7, { A: 'ü' }), record(0, '{"A":"ü"}', 7));
-    assert.deepEqual(shared.closed?.(7, 1001, 'bye ☃'), record(8, closePayload(1001, 'bye ☃'), 7));
+  test('opened and closed connections are announced', () => {
+    assert.deepEqual(shared.encodeOpened?.(7, { A: 'ü' }), record(0, '{"A":"ü"}', 7));
+    assert.deepEqual(shared.encodeClosed?.(7, 1001, 'bye ☃'), record(8, closePayload(1001, 'bye ☃'), 7));
   });
-  test('a connection is closed, with a code or without', () => {
+  test('a program can close a connection, with or without a code', () => {
     const records = [
       record(8, '', 7),
       record(8, closePayload(4001), 7),
@@ -173,7 +176,7 @@ describe('length', () => {
       { to: 'all', code: 1000, reason: 'so' },
     ]);
   });
-  test('what there is not is told', () => {
+  test('invalid records are reported', () => {
     const records = [
       record(9, 'a'),
       record(0, 'a'),
@@ -182,13 +185,13 @@ describe('length', () => {
       record(1, Buffer.from([0xc3])),
     ];
     assert.deepEqual(readAll(format, Buffer.concat(records)), [
-      '! a record of the kind 9, which there is not',
-      '! a record of the kind 0, which there is not',
-      '! half a close code',
-      '! close code 1006, which must not be sent',
-      '! a text that is not UTF-8',
+      '! unknown record kind 9',
+      '! unknown record kind 0',
+      '! the close code has only one byte',
+      '! close code 1006 must not be sent',
+      '! the text is not valid UTF-8',
     ]);
-    assert.deepEqual(readAll(format, record(1, 'abc').subarray(0, 7)), ['!! a record that is cut short']);
+    assert.deepEqual(readAll(format, record(1, 'abc').subarray(0, 7)), ['!! the last record is truncated']);
   });
 });
 
@@ -197,20 +200,20 @@ describe('json', () => {
   const shared = newFormat('json', true);
   const lines = (...values: unknown[]) =>
     Buffer.from(values.map(value => `${JSON.stringify(value)}\n`).join(''));
-  test('messages of either kind, whatever is in them', () => {
-    assert.deepEqual(format.message(message('a\n\0"ü'), 9), lines({ text: 'a\n\0"ü' }));
-    assert.deepEqual(format.message(message(Buffer.from([0, 255])), 9), lines({ base64: 'AP8=' }));
-    assert.deepEqual(shared.message(message('a'), 7), lines({ id: 7, text: 'a' }));
+  test('text and binary messages pass with any content', () => {
+    assert.deepEqual(format.encodeMessage(message('a\n\0"ü'), 9), lines({ text: 'a\n\0"ü' }));
+    assert.deepEqual(format.encodeMessage(message(Buffer.from([0, 255])), 9), lines({ base64: 'AP8=' }));
+    assert.deepEqual(shared.encodeMessage(message('a'), 7), lines({ id: 7, text: 'a' }));
     assert.deepEqual(
       readAll(format, lines({ text: 'a\n\0ü' }, { base64: 'AP8=' }, { text: '' }, { id: 3, text: 'x' })),
       [one('a\n\0ü'), { to: [], hex: '00ff' }, one(''), one('x')],
     );
   });
-  test('who came and left is told', () => {
-    assert.deepEqual(shared.opened?.(7, { A: 'b' }), lines({ id: 7, open: { A: 'b' } }));
-    assert.deepEqual(shared.closed?.(7, 1001, 'x'), lines({ id: 7, close: 1001, reason: 'x' }));
+  test('opened and closed connections are announced', () => {
+    assert.deepEqual(shared.encodeOpened?.(7, { A: 'b' }), lines({ id: 7, open: { A: 'b' } }));
+    assert.deepEqual(shared.encodeClosed?.(7, 1001, 'x'), lines({ id: 7, close: 1001, reason: 'x' }));
   });
-  test('answers go to one, to several or to all, and may close', () => {
+  test('output can address one, several or all connections, and close them', () => {
     const said = lines(
       { id: 7, text: 'a' },
       { id: [7, 8], text: 'b' },
@@ -225,7 +228,7 @@ describe('json', () => {
     ]);
     assert.deepEqual(readAll(format, lines({ close: 1000 })), [{ to: [], code: 1000, reason: '' }]);
   });
-  test('blank lines, and byte order marks before an object, say nothing', () => {
+  test('blank lines and byte order marks are ignored', () => {
     const bom = '\ufeff';
     for (const written of ['\n', ' \t\n', '\r\n', `${bom}\n`, `${bom}\r\n`, '  ', bom]) {
       const text = `${written}{"text":"a"}\n\n${bom}{"text":"b"}\r\n${written}`;
@@ -241,34 +244,34 @@ describe('json', () => {
       { to: [7], text: 'a' },
     ]);
   });
-  test('half a character does not become a text that no one may send', () => {
+  test('an unpaired surrogate does not become invalid UTF-8', () => {
     assert.deepEqual(readAll(format, Buffer.from('{"text":"\\ud800"}\n')), [one('\ufffd')]);
   });
-  test('what there is not is told', () => {
-    const oneOf = '! an object without one of "text", "base64" and "close", or with several';
+  test('invalid records are reported', () => {
+    const oneOf = '! the object does not have exactly one of "text", "base64" and "close"';
     const wrong: [string, string][] = [
-      ['nil', '! a line that is not JSON'],
-      ['\u00a0', '! a line that is not JSON'],
-      ['{"text":"a"', '! a line that is not JSON'],
+      ['nil', '! the line is not valid JSON'],
+      ['\u00a0', '! the line is not valid JSON'],
+      ['{"text":"a"', '! the line is not valid JSON'],
       ['[]', '! a line that is not a JSON object'],
       ['null', '! a line that is not a JSON object'],
       ['7', '! a line that is not a JSON object'],
       ['{}', oneOf],
       ['{"text":"a","close":1000}', oneOf],
-      ['{"text":7}', '! a member of the wrong type'],
-      ['{"close":"1000"}', '! a member of the wrong type'],
-      ['{"close":1000,"reason":7}', '! a member of the wrong type'],
-      ['{"close":1006}', '! close code 1006, which must not be sent'],
-      ['{"close":1e9}', '! close code 1000000000, which must not be sent'],
-      ['{"base64":"a"}', '! "base64" that is not base64'],
-      ['{"base64":"a_-="}', '! "base64" that is not base64'],
-      ['{"text":"a","to":1}', '! a member "to", which there is not'],
+      ['{"text":7}', '! a member has the wrong type'],
+      ['{"close":"1000"}', '! a member has the wrong type'],
+      ['{"close":1000,"reason":7}', '! a member has the wrong type'],
+      ['{"close":1006}', '! close code 1006 must not be sent'],
+      ['{"close":1e9}', '! close code 1000000000 must not be sent'],
+      ['{"base64":"a"}', '! "base64" is not valid base64'],
+      ['{"base64":"a_-="}', '! "base64" is not valid base64'],
+      ['{"text":"a","to":1}', '! unknown member "to"'],
     ];
     for (const [line, why] of wrong) assert.deepEqual(readAll(format, Buffer.from(`${line}\n`)), [why], line);
     for (const id of ['', ',"id":"7"', ',"id":1.5', ',"id":[1,null]', ',"id":{}'])
       assert.deepEqual(
         readAll(shared, Buffer.from(`{"text":"a"${id}}\n`)),
-        ['! an id that is no whole number'],
+        ['! an id is not a whole number'],
         id,
       );
   });
@@ -283,39 +286,39 @@ const samples: [ProgramFormat, boolean][] = [
   ['length', false],
 ];
 for (const [name, isShared] of samples) {
-  test(`${name}${isShared ? ', shared' : ''}: the same however it is cut`, () => {
+  test(`${name}${isShared ? ', shared' : ''}: records are the same however the output is cut`, () => {
     const format = newFormat(name, isShared);
     const texts = ['', 'a', 'x'.repeat(99), 'ü☃', 'end'];
-    const written = Buffer.concat(texts.map(text => format.message(message(text), 7)));
+    const written = Buffer.concat(texts.map(text => format.encodeMessage(message(text), 7)));
     const due = texts.map(text => ({ to: isShared ? [7] : [], text }));
     for (let size = 1; size <= written.length; size++) assert.deepEqual(readAll(format, written, size), due);
   });
 
-  test(`${name}${isShared ? ', shared' : ''}: what has no end is given up when it is too long`, () => {
+  test(`${name}${isShared ? ', shared' : ''}: a record that is too long fails before its end`, () => {
     const format = newFormat(name, isShared);
     const endless = Buffer.alloc(roomy[name] + 4 * limit, 'x');
     if (format.delimiter === undefined) endless.writeUInt32BE(limit + 1, 0);
     for (const size of [1000, endless.length]) {
       const [why, ...more] = readAll(format, endless, size);
-      assert.match(String(why), /^!! more than \d+ bytes without an end$/);
+      assert.match(String(why), /^!! a record is longer than \d+ bytes$/);
       assert.deepEqual(more, []);
     }
   });
 }
 
-test('a JSON record has every character of a text and every byte of a binary message', () => {
+test('a JSON record keeps every character of a text and every byte of a binary message', () => {
   const ascii = Buffer.from(Array.from({ length: 128 }, (_, byte) => byte)).toString();
   for (const isShared of [false, true]) {
     const format = newFormat('json', isShared);
     const ids = isShared ? { id: 4_294_967_295 } : {};
     for (const text of ['', ascii, '\u0001'.repeat(70_000), 'é€🐸\u2028\ufeff"\\']) {
       const expected = `${JSON.stringify({ ...ids, text })}\n`;
-      assert.equal(format.message(message(text), 4_294_967_295).toString(), expected);
+      assert.equal(format.encodeMessage(message(text), 4_294_967_295).toString(), expected);
     }
     for (const size of [0, 1, 2, 3, 4, 256, 70_000]) {
       const bytes = Buffer.from(Array.from({ length: size }, (_, at) => at & 255));
       const expected = `${JSON.stringify({ ...ids, base64: bytes.toString('base64') })}\n`;
-      assert.equal(format.message(message(bytes), 4_294_967_295).toString(), expected);
+      assert.equal(format.encodeMessage(message(bytes), 4_294_967_295).toString(), expected);
     }
   }
 });

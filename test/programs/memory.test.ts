@@ -17,7 +17,7 @@ const folder = temporaryFolder();
 const sleeper = (then: string) =>
   quoteWords('sh', '-c', `while [ ! -e ${join(folder, 'go')} ]; do sleep 0.05; done; ${then}`);
 
-test('a long message of each of many clients waits with the client, not in the input of the program they share', async t => {
+test('long messages of many clients wait in their connections, not in the stdin of a shared program', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
@@ -51,7 +51,7 @@ test('a long message of each of many clients waits with the client, not in the i
   for (const client of [...clients, probe]) client.destroy();
 });
 
-test('what a program has not read is free as soon as its client is closed for memory, long before the program ends', async t => {
+test('closing a client to save memory frees its program’s unread input at once', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const script = quoteWords('sh', '-c', 'exec sleep 1000');
   const options = ['--exec', `x=${script}`, '--max-memory', '16MB', '--exec-grace', '60s'];

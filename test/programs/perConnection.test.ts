@@ -18,7 +18,7 @@ const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 const python = (script: string) => quoteWords('/usr/bin/python3', '-c', script);
 
-test('10,000 messages come back in order, whatever the format', async t => {
+test('10,000 messages come back in order in every format', async t => {
   const formats = ['line', 'null', 'length', 'json'];
   const server = await startServerFor(t, ...formats.flatMap(name => ['--exec', `${name}:${name}=cat`]));
   for (const name of formats) {
@@ -30,7 +30,7 @@ test('10,000 messages come back in order, whatever the format', async t => {
   }
 });
 
-test('any bytes go through length and json, in messages from none to a MiB', async t => {
+test('length and json carry any bytes, in messages from 0 bytes to 1 MiB', async t => {
   const server = await startServerFor(t, '--exec', 'length:length=cat', '--exec', 'json:json=cat');
   for (const path of ['/length', '/json']) {
     const client = await connectRaw(server.port, { path });
@@ -53,17 +53,17 @@ for (const [path, payload, code] of [
   ['line', Buffer.from('a'), 1003],
   ['null', Buffer.from('a'), 1003],
 ] as const) {
-  test(`${path} refuses ${JSON.stringify(payload.toString())} with ${code}, and the program ends`, async t => {
+  test(`${path} refuses ${JSON.stringify(payload.toString())} with ${code} and ends its program`, async t => {
     const server = await startServerFor(t, '--log-level', 'debug', '--exec', `${path}:${path}=cat`);
     const client = await connectRaw(server.port, { path: `/${path}` });
     client.send(frame(typeof payload === 'string' ? opcode.text : opcode.binary, payload));
-    assert.match(await nextShown(client), new RegExp(`^close ${code} messages here are (lines|texts)`));
+    assert.match(await nextShown(client), new RegExp(`^close ${code} only (single lines|texts)`));
     await server.untilLogged(({ event, ...its }) => event === 'program ended' && its['with'] === 0);
     client.destroy();
   });
 }
 
-test('the environment is what CGI has, PATH, and what was named; nothing else', async t => {
+test('a program’s environment has the CGI variables, PATH and the named variables, and nothing else', async t => {
   process.env['POLLY_SECRET'] = 'no';
   process.env['POLLY_NAMED'] = 'yes';
   t.after(() => {
@@ -116,7 +116,7 @@ test('the environment is what CGI has, PATH, and what was named; nothing else', 
   client.destroy();
 });
 
-test('a path that cannot be decoded, or not stand in an environment, is passed on as it came', async t => {
+test('PATH_INFO has the path as received if it cannot be decoded or has a NUL', async t => {
   const server = await startServerFor(
     t,
     '--exec',
@@ -145,7 +145,7 @@ for (const [script, due] of [
   ['(sleep 0.2; echo late) & echo early', ['early', 'late', 'close 1000 the program ended']],
   ['exec <&-; echo deaf', ['deaf', 'close 1000 the program ended']],
 ] as const) {
-  test(`when the program ends, what it said is delivered and the connection closed: ${script}`, async t => {
+  test(`a program’s output is delivered before its end closes the connection: ${script}`, async t => {
     const server = await startServerFor(t, '--exec', `x=${sh(script)}`);
     const client = await connectRaw(server.port, { path: '/x' });
     client.send(frame(opcode.text, 'something that nobody may read'));
@@ -157,30 +157,30 @@ for (const [script, due] of [
 }
 
 for (const [name, words, why] of [
-  ['a line that is not UTF-8', 'x=printf "ok\\n\\377\\n"', 'a text that is not UTF-8'],
+  ['a line that is not UTF-8', 'x=printf "ok\\n\\377\\n"', 'the text is not valid UTF-8'],
   [
     'a line without end',
     `x=${sh('echo ok; exec tr "\\0" x </dev/zero')}`,
-    /^more than \d+ bytes without an end$/,
+    /^a record is longer than \d+ bytes$/,
   ],
   [
     'a length that is too long',
     'x:length=printf "\\0\\0\\0\\002\\001ok\\177\\0\\0\\0\\001"',
-    /^more than \d+ bytes/,
+    /^a record is longer than \d+ bytes$/,
   ],
   [
-    'a record that is cut short',
+    'a truncated last record',
     'x:length=printf "\\0\\0\\0\\002\\001ok\\0\\0\\0\\003\\001"',
-    'a record that is cut short',
+    'the last record is truncated',
   ],
-  ['no JSON', `x:json=${sh(`echo '{"text":"ok"}'; echo ok`)}`, 'a line that is not JSON'],
+  ['a line that is not JSON', `x:json=${sh(`echo '{"text":"ok"}'; echo ok`)}`, 'the line is not valid JSON'],
 ] as const) {
-  test(`a program that says ${name} fails its own connection, and no other`, async t => {
+  test(`a program that writes ${name} fails its own connection and no other`, async t => {
     const server = await startServerFor(t, '--exec', words, '--max-message', '64KB');
     const other = await connectRaw(server.port, { path: '/echo' });
     const client = await connectRaw(server.port, { path: '/x' });
     for (const due of ['ok', 'close 1011 the program failed']) assert.equal(await nextShown(client), due);
-    const said = await server.untilLogged(({ event }) => event === 'program misspoke');
+    const said = await server.untilLogged(({ event }) => event === 'invalid program output');
     if (typeof why === 'string') assert.equal(said['why'], why);
     else assert.match(String(said['why']), why);
     await roundTrip(other);
@@ -198,13 +198,13 @@ test('a program may close its connection with a code and a reason', async t => {
   client.destroy();
 });
 
-test('stderr goes to the log, line by line, cut where it is long, and no line is forged', async t => {
+test('stderr is logged line by line, long lines are cut, and no log line can be forged', async t => {
   const script = `import sys
 sys.stderr.write("first\\nsecond\\r\\n" + "x" * 5000 + "\\n\\x1b[31m{}\\nlast")`;
   const server = await startServerFor(t, '--exec', `x=${python(script)}`);
   const client = await connectRaw(server.port, { path: '/x' });
   await server.untilLogged(({ line }) => line === 'last');
-  const lines = server.logged().filter(({ event }) => event === 'program says');
+  const lines = server.logged().filter(({ event }) => event === 'program stderr');
   assert.deepEqual(
     lines.map(({ line }) => line),
     ['first', 'second', `${'x'.repeat(1000)}…`, '\x1b[31m{}', 'last'],
@@ -220,7 +220,7 @@ const endlessLines = 'i=0; while :; do i=$((i+1)); echo "line $i"; done >&2';
 const endlessLine = `exec /usr/bin/python3 -c 'import os
 while True: os.write(2, b"x" * 65536)'`;
 
-test('a program that floods stderr waits for the log, which has its last lines when it is killed', async t => {
+test('a program that floods stderr is throttled, and its last lines are logged after it is killed', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(
     t,
@@ -232,7 +232,7 @@ test('a program that floods stderr waits for the log, which has its last lines w
     await connectRaw(server.port, { path: '/line' }),
   ];
   const [pid, otherPid] = [Number(await nextShown(client)), Number(await nextShown(other))];
-  const lines = () => server.logged().filter(({ event }) => event === 'program says');
+  const lines = () => server.logged().filter(({ event }) => event === 'program stderr');
   await untilSo(() => lines().length > 2 * maxStderrLines);
   // That takes three seconds at most; a machine that is slow may log a second's lines late.
   assert.ok(lines().length <= 4 * maxStderrLines, `${lines().length} lines`);
@@ -241,7 +241,7 @@ test('a program that floods stderr waits for the log, which has its last lines w
 
   process.kill(pid, 'SIGKILL');
   assert.equal(await nextShown(client), 'close 1011 the program failed');
-  const { count } = await server.untilLogged(({ event }) => event === 'lines left out');
+  const { count } = await server.untilLogged(({ event }) => event === 'lines omitted');
   const numberOf = ({ line }: Record<string, unknown>) => Number(/^line (\d+)$/.exec(String(line))?.[1]);
   await untilSo(() => numberOf(lines().at(-1)!) === lines().length + Number(count));
   process.kill(otherPid, 'SIGKILL');
@@ -250,24 +250,21 @@ test('a program that floods stderr waits for the log, which has its last lines w
   for (const one of [client, other]) one.destroy();
 });
 
-test('a program that is not there, or not to be run, is found out at the start', async () => {
+test('the server does not start with a program that does not exist or is not executable', async () => {
   const text = writeProgram(folder, 'notes.txt', 'dear diary');
   chmodSync(text, 0o644);
   for (const [word, where] of [
-    ['no-such-program', 'on the PATH'],
-    ['/no/such/program', 'or it may not be run'],
-    [text, 'or it may not be run'],
-    [folder, 'or it may not be run'],
+    ['no-such-program', 'is not on the PATH'],
+    ['/no/such/program', 'does not exist, or is not executable'],
+    [text, 'does not exist, or is not executable'],
+    [folder, 'does not exist, or is not executable'],
   ] as const) {
     const commandLine = [serverScript, '-p', '0', '--exec', `x=${quoteWords(word)} arg`];
     const { status, stderr } = spawnSync(process.execPath, commandLine, {
       encoding: 'utf8',
       timeout: 20_000,
     });
-    assert.equal(
-      stderr,
-      `pollywog: the program ${JSON.stringify(word)} of the handler x is not there, ${where}\n`,
-    );
+    assert.equal(stderr, `pollywog: the program ${JSON.stringify(word)} of the handler x ${where}\n`);
     assert.equal(status, 2);
   }
 });
@@ -280,7 +277,7 @@ for (const [what, spoil, error] of [
     'ENOENT',
   ],
 ] as const) {
-  test(`a program that ${what} when it is to be started closes with 1011, and the log has why`, async t => {
+  test(`a program that ${what} when a client connects closes with 1011, and the log says why`, async t => {
     const path = writeProgram(folder, `spoilt-${error}`, '#!/bin/sh\nexec cat\n');
     const server = await startServerFor(t, '--exec', `x=${quoteWords(path)}`, '--exec-max', '1');
     spoil(path);
@@ -297,14 +294,14 @@ for (const [what, spoil, error] of [
   });
 }
 
-test('a head too long to be an environment closes with 1011', async t => {
+test('header fields too long for an environment close with 1011', async t => {
   const server = await startServerFor(t, '--exec', 'x=cat', '--max-header', '1MB');
   const client = await tryRaw(server.port, { path: '/x', headers: { 'X-Long': 'x'.repeat(200_000) } });
   assert.equal(await nextShown(client), 'close 1011 the program could not be started');
   client.destroy();
 });
 
-test('beyond --exec-max it is 1013, until one has ended', async t => {
+test('connections beyond --exec-max are closed with 1013 until a program has ended', async t => {
   const server = await startServerFor(
     t,
     '--log-level',
@@ -321,7 +318,7 @@ test('beyond --exec-max it is 1013, until one has ended', async t => {
   await roundTrip(first);
   await roundTrip(second);
   const third = await connectRaw(server.port, { path: '/y' });
-  assert.equal(await nextShown(third), 'close 1013 too many programs run already; try again later');
+  assert.equal(await nextShown(third), 'close 1013 too many programs are running; try again later');
   third.destroy();
   first.send(closeFrame(1000));
   await untilLogged(server, 'program ended');

@@ -33,7 +33,7 @@ async function assertOpens(client: RawClient): Promise<void> {
 }
 
 for (const how of ['--exec', '--exec-shared']) {
-  test(`a program may open /dev/stdin, /dev/stdout and /dev/stderr (${how})`, async t => {
+  test(`a program can open /dev/stdin, /dev/stdout and /dev/stderr (${how})`, async t => {
     const path = how === '--exec' ? opener : writeProgram(folder, 'all', byName.replace('"got', '"* got'));
     const server = await startServerFor(t, how, `x=${quoteWords(path)}`);
     const client = await connectRaw(server.port, { path: '/x' });
@@ -43,12 +43,12 @@ for (const how of ['--exec', '--exec-shared']) {
       assert.equal(await nextShown(client), 'got 1 first');
     }
     const first = how === '--exec' ? 'says first' : 'says 1 first';
-    await server.untilLogged(({ event, line }) => event === 'program says' && line === first);
+    await server.untilLogged(({ event, line }) => event === 'program stderr' && line === first);
     client.destroy();
   });
 }
 
-test('no file is left of the pipes, not even while programs run', async t => {
+test('the pipes leave no file, not even while programs run', async t => {
   const temporary = join(folder, 'tmp');
   mkdirSync(temporary);
   // One of a server that was killed while it made some.
@@ -68,7 +68,7 @@ test('no file is left of the pipes, not even while programs run', async t => {
   for (const client of clients) client.destroy();
 });
 
-test('where no pipes can be made programs get sockets, and the log says what that means', async t => {
+test('without pipes programs get sockets, and the log says what that means', async t => {
   const environment = { ...process.env, TMPDIR: join(folder, 'nowhere') };
   const server = await startServerWith([...options, '--exec', 'x=cat'], environment);
   t.after(() => server.kill());
@@ -77,12 +77,12 @@ test('where no pipes can be made programs get sockets, and the log says what tha
     await roundTrip(client);
     client.destroy();
   }
-  const told = server.logged().filter(({ event }) => event === 'no pipes');
+  const told = server.logged().filter(({ event }) => event === 'pipes unavailable');
   assert.equal(told.length, 1);
   assert.match(String(told[0]?.['means']), /cannot open \/dev\/stdin/);
 });
 
-test('programs get a third of the descriptors; who comes then is turned away, and others are served', async t => {
+test('programs may use a third of the descriptors; beyond that clients get 1013, and others are served', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const limit = 150;
   const server = spawn(
@@ -114,7 +114,7 @@ test('programs get a third of the descriptors; who comes then is turned away, an
     client.send(frame(opcode.text, 'here'));
     const answer = await nextShown(client);
     if (answer === 'here') running++;
-    else assert.match(answer, /^close 1013 too many programs run already; try again later/);
+    else assert.match(answer, /^close 1013 too many programs are running; try again later/);
   }
   assert.ok(running >= most - 1 && running <= most, `${running} of ${most}`);
   const logged = /^.*"event":"too many programs".*$/m;
@@ -134,7 +134,7 @@ test('programs get a third of the descriptors; who comes then is turned away, an
   }
 });
 
-test('if one of its pipes cannot be opened, a program does not start, and all of them are closed', t => {
+test('a program does not start if one of its pipes cannot be opened, and all of them are closed', t => {
   if (skipUnlessLinux(t, '/proc')) return;
   // A directory cannot be opened for writing, which stands in for a process that is out of descriptors.
   const pipes = [openSync('/dev/null', 'r+'), openSync(folder, 'r'), openSync('/dev/null', 'r+')];

@@ -49,7 +49,7 @@ async function enter(port: number, number: number): Promise<RawClient> {
   return client;
 }
 
-test('it is told who came, says things to one, to several or to all, and closes whom it likes', async t => {
+test('a shared program learns who connects, sends to one, several or all, and can close connections', async t => {
   const server = await startServerFor(t, '--exec-shared', mirrored);
   const a = await enter(server.port, 1);
   const b = await enter(server.port, 2);
@@ -76,7 +76,7 @@ test('it is told who came, says things to one, to several or to all, and closes 
   for (const client of [a, b, d]) client.destroy();
 });
 
-test('messages keep their order, for each and among all', async t => {
+test('messages keep their order, for each client and among all', async t => {
   const server = await startServerFor(t, '--exec-shared', `all=${sh(`exec sed -u 's/^[0-9]*/*/'`)}`);
   const clients = await Promise.all(
     Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/all' })),
@@ -101,18 +101,18 @@ test('messages keep their order, for each and among all', async t => {
   for (const client of clients) client.destroy();
 });
 
-test('a slip of the program’s is logged and left out, and harms nobody', async t => {
+test('an invalid record is logged and skipped, and harms no connection', async t => {
   const server = await startServerFor(t, '--exec-shared', mirrored);
   const client = await enter(server.port, 1);
   for (const line of ['no json', '{"id":1}', '{"id":1,"text":"a","close":1}', '{"id":1,"close":1006}'])
     client.send(frame(opcode.text, `raw ${line}`));
   client.send(frame(opcode.text, 'still here'));
   assert.equal(await nextShown(client), 'still here');
-  await untilLogged(server, 'program misspoke', 4);
+  await untilLogged(server, 'invalid program output', 4);
   client.destroy();
 });
 
-test('when it ends, its connections are closed with 1012, it starts again after longer and longer, and takes new ones', async t => {
+test('when the program ends, its connections are closed with 1012, and it restarts after growing delays', async t => {
   const server = await startServerFor(t, '--exec-shared', mirrored, '--log-level', 'debug');
   for (let round = 1; round <= 4; round++) {
     await untilLogged(server, 'program started', round);
@@ -121,24 +121,24 @@ test('when it ends, its connections are closed with 1012, it starts again after 
     // 0 is no reason to stay away.
     client.send(frame(opcode.text, `exit ${round % 2}`));
     for (const one of [client, other])
-      assert.equal(await nextShown(one), 'close 1012 the program starts again');
-    await untilLogged(server, 'program starts again', round);
+      assert.equal(await nextShown(one), 'close 1012 the program is restarting');
+    await untilLogged(server, 'program restarts', round);
     client.destroy();
     other.destroy();
   }
-  const waits = server.logged().filter(({ event }) => event === 'program starts again');
+  const waits = server.logged().filter(({ event }) => event === 'program restarts');
   assert.deepEqual(
     waits.map(({ in: time }) => time),
     [100, 200, 400, 800],
   );
   // Who comes while there is none is sent away.
   const early = await connectRaw(server.port, { path: '/mirror' });
-  assert.match(await nextShown(early), /^close 1013 the program cannot take anyone now/);
+  assert.match(await nextShown(early), /^close 1013 the program cannot accept clients now/);
   early.destroy();
   assert.equal(await server.stop(), 0);
 });
 
-test('one that cannot be started is tried again and again', async t => {
+test('a program that fails to start is tried again and again', async t => {
   // It is there when the server starts; then it is replaced, and ends.
   const path = writeProgram(folder, 'late', '#!/bin/sh\nread line\n');
   const server = await startServerFor(t, '--exec-shared', `late=${quoteWords(path)}`, '--log-level', 'debug');
@@ -148,7 +148,7 @@ test('one that cannot be started is tried again and again', async t => {
   await untilLogged(server, 'program not started', 2);
   last.destroy();
   const { why } = await server.untilLogged(({ event }) => event === 'program not started');
-  assert.match(String(why), /wants the interpreter "\/no\/such", which does not exist/);
+  assert.match(String(why), /needs the interpreter "\/no\/such", which does not exist/);
   const early = await connectRaw(server.port, { path: '/late' });
   assert.match(await nextShown(early), /^close 1013 /);
   writeProgram(folder, 'late', '#!/bin/sh\nexec cat\n');
@@ -159,7 +159,7 @@ test('one that cannot be started is tried again and again', async t => {
   early.destroy();
 });
 
-test('one that writes without end is given up, and starts again', async t => {
+test('a program that writes an endless line is ended and restarted', async t => {
   const once = `if mkdir ${folder}/once; then exec tr '\\0' x </dev/zero; else exec cat; fi`;
   const server = await startServerFor(
     t,
@@ -174,14 +174,14 @@ test('one that writes without end is given up, and starts again', async t => {
       '200ms',
     ],
   );
-  await untilLogged(server, 'program misspoke');
+  await untilLogged(server, 'invalid program output');
   await untilLogged(server, 'program started', 2);
   const client = await connectRaw(server.port, { path: '/x' });
   await roundTrip(client);
   client.destroy();
 });
 
-test('a slow client falls behind and is closed with 1013; the others get all of it', async t => {
+test('a slow consumer is closed with 1013, and the others get everything', async t => {
   const script = `while read -r id text; do seq -f '* %0100000.0f' $text; done`;
   const server = await startServerFor(t, '--exec-shared', `x=${sh(script)}`, '--compress', 'off');
   const slow = await connectRaw(server.port, { path: '/x' });
@@ -202,7 +202,7 @@ test('a slow client falls behind and is closed with 1013; the others get all of 
   probe.destroy();
 });
 
-test('when it does not read, those who send to it wait, and who comes then is sent away; memory is bounded', async t => {
+test('a program that does not read pauses its senders and rejects new clients, in bounded memory', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const go = `${folder}/go`;
   const script = `while [ ! -e ${go} ]; do sleep 0.05; done; exec cat`;
@@ -228,7 +228,7 @@ test('when it does not read, those who send to it wait, and who comes then is se
   probe.destroy();
 });
 
-test('who comes while it owes more than --max-buffered is sent away', async t => {
+test('new clients are rejected while more than --max-buffered bytes wait for the program', async t => {
   const server = await startServerFor(
     t,
     '--exec-shared',
@@ -244,7 +244,7 @@ test('who comes while it owes more than --max-buffered is sent away', async t =>
   client.send(frame(opcode.ping, ''));
   assert.equal((await client.nextFrame())?.opcode, opcode.pong);
   const late = await connectRaw(server.port, { path: '/x' });
-  assert.match(await nextShown(late), /^close 1013 the program cannot take anyone now/);
+  assert.match(await nextShown(late), /^close 1013 the program cannot accept clients now/);
   late.destroy();
   client.destroy();
   assert.equal(await server.stop(), 0);

@@ -1,25 +1,25 @@
-/** What a program is told of the request, and of the world: as CGI has it, RFC 3875 §4.1. */
+/** A program's environment: the request as CGI meta-variables (RFC 3875 §4.1), PATH, and what `--exec-env` names. */
 import { isUtf8 } from 'node:buffer';
 import type { Connection } from '../../core/connection.ts';
 import { hostOf } from '../../core/peer.ts';
 import type { Head } from '../../protocol/http/head.ts';
 
-/** What the variables of a request are, by name. */
+/** Environment variables by name. */
 export type Variables = Readonly<Record<string, string>>;
 
-/** Credentials (RFC 3875 §9.2), and what curl and others would take for the environment's proxy (CVE-2016-5385). */
+/** Credentials (RFC 3875 §9.2), and `Proxy`, which would become HTTP_PROXY (CVE-2016-5385). */
 const withheld = new Set(['authorization', 'proxy-authorization', 'proxy']);
 
 /**
- * The variables of a connection.
- * @param name the handler's: as first segment of the path it is SCRIPT_NAME, and PATH_INFO what follows
+ * The meta-variables of a connection's request.
+ * @param name the handler's name: if the path begins with it, SCRIPT_NAME is that part, and PATH_INFO the rest
  */
 export function requestVariables(connection: Connection, request: Head, name: string): Variables {
   const { headers, path, query } = request;
   const isNamed = path === `/${name}` || path.startsWith(`/${name}/`);
   const scriptName = isNamed ? `/${name}` : '';
   const { address, security } = connection;
-  // What a proxy says has no port.
+  // An address from a proxy has no port.
   const [, port] = /(?:^[\d.]+|\]):(\d+)$/.exec(address) ?? [];
   const [, serverName, serverPort] = /^(.*?)(?::(\d*))?$/.exec(headers.get('host') ?? '') ?? [];
   const variables: Record<string, string> = {
@@ -36,20 +36,20 @@ export function requestVariables(connection: Connection, request: Head, name: st
     // Empty on a Unix socket.
     REMOTE_ADDR: address === 'unix' ? '' : hostOf(address),
     REMOTE_PORT: port ?? '',
-    // As Apache's mod_ssl calls them.
+    // The names of Apache's mod_ssl.
     ...(security === undefined ? {} : { HTTPS: 'on', SSL_CLIENT_S_DN: security.subject ?? '' }),
-    // As the log has it.
+    // The `id` in the log.
     CONNECTION_ID: String(connection.id),
   };
   for (const [field, value] of headers) {
-    // A name with an underscore could pass for another one with a hyphen.
+    // Skip names with an underscore: they would be indistinguishable from those with a hyphen.
     if (withheld.has(field) || !/^[a-z\d-]+$/.test(field)) continue;
-    variables[`HTTP_${field.replaceAll('-', '_').toUpperCase()}`] = asBytes(value);
+    variables[`HTTP_${field.replaceAll('-', '_').toUpperCase()}`] = utf8Value(value);
   }
   return variables;
 }
 
-/** RFC 3875 §4.1.5: PATH_INFO is decoded. What cannot be, or not be in an environment, stays as it came. */
+/** RFC 3875 §4.1.5: PATH_INFO is decoded. A path with invalid encoding or a NUL stays as received. */
 function decodePath(path: string): string {
   try {
     const decoded = decodeURIComponent(path);
@@ -59,13 +59,13 @@ function decodePath(path: string): string {
   }
 }
 
-/** A field's value has a character for each byte. Node writes an environment in UTF-8: so UTF-8 arrives as it came. */
-function asBytes(text: string): string {
+/** A field value is Latin-1 (a character per byte), but Node writes environments in UTF-8: decode UTF-8 values first. */
+function utf8Value(text: string): string {
   const bytes = Buffer.from(text, 'latin1');
   return isUtf8(bytes) ? bytes.toString('utf8') : text;
 }
 
-/** The rest of a program's environment: PATH, and what was named. */
+/** The variables of the server's own environment that a program gets: PATH and the named ones. */
 export function baseEnvironment(names: readonly string[]): Variables {
   const environment: Record<string, string> = {};
   for (const name of ['PATH', ...names]) {

@@ -1,10 +1,10 @@
-/** Why a program that is there does not start: what the system reports as ENOENT is often about a script's first line. */
+/** Finds a program's file, and explains why it does not start: an ENOENT is often about a script's first line. */
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { basename, delimiter, join } from 'node:path';
 import { quoted, UsageError } from '../../options/error.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 
-/** The program's file, as the system will find it. */
+/** Searches PATH as the system does. */
 export function findProgram(word: string): string | undefined {
   const folders = word.includes('/') ? [''] : (process.env['PATH'] ?? '').split(delimiter);
   return folders.map(folder => (folder === '' ? word : join(folder, word))).find(isProgram);
@@ -19,30 +19,30 @@ function isProgram(path: string): boolean {
   }
 }
 
-/** So that a slip is found at the start, and not by the first who connects. */
+/** Checks a program at the start of the server, so that the first client does not find the mistake. @throws UsageError */
 export function checkProgram({ name, words }: ProgramEntry): void {
   const [word] = words as [string];
   const path = findProgram(word);
   if (path === undefined) {
-    const where = word.includes('/') ? 'or it may not be run' : 'on the PATH';
-    throw new UsageError(`the program ${quoted(word)} of the handler ${name} is not there, ${where}`);
+    const problem = word.includes('/') ? 'does not exist, or is not executable' : 'is not on the PATH';
+    throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${problem}`);
   }
   const fault = scriptFault(path);
   if (fault !== undefined)
     throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${fault}`);
 }
 
-/** @returns what is wrong with a script's first line and what to do, in a sentence without its subject; `undefined` if nothing is */
+/** @returns the problem with a script's first line and its remedy, a sentence without its subject; `undefined` if there is none */
 export function scriptFault(path: string): string | undefined {
   const line = firstLine(path);
   if (line.startsWith('\ufeff#!'))
-    return 'begins with a byte order mark, so that the system does not see its #!: save it without one';
+    return 'begins with a byte order mark, which hides its #! from the system: save it without one';
   const [, interpreter, argument = ''] = /^#![ \t]*([^ \t]+)[ \t]*(.*)$/s.exec(line) ?? [];
   if (interpreter === undefined) return undefined;
   const isEnv = basename(interpreter) === 'env';
   if (interpreter.endsWith('\r') || (isEnv && argument.endsWith('\r'))) {
     const name = isEnv ? argument : interpreter;
-    return `has CRLF line ends, so that the system looks for an interpreter ${JSON.stringify(name)}: save it with LF, as sed -i 's/\\r$//' does`;
+    return `has CRLF line ends, so the system looks for an interpreter ${JSON.stringify(name)}: convert them to LF, for instance with sed -i 's/\\r$//'`;
   }
   if (!existsSync(interpreter)) return missing(interpreter);
   const program = isEnv ? programOfEnv(argument) : undefined;
@@ -50,10 +50,10 @@ export function scriptFault(path: string): string | undefined {
 }
 
 function missing(interpreter: string): string {
-  return `wants the interpreter ${JSON.stringify(interpreter)}, which does not exist: install it, or correct the first line`;
+  return `needs the interpreter ${JSON.stringify(interpreter)}, which does not exist: install it, or correct the first line`;
 }
 
-/** What `env` is to start; `undefined` if that is not plain. */
+/** The program that `env` starts; `undefined` if its arguments are not simple. */
 function programOfEnv(argument: string): string | undefined {
   const isSplit = argument.startsWith('-S');
   const words = (
@@ -67,7 +67,7 @@ function programOfEnv(argument: string): string | undefined {
   return words[0] === undefined || /^$|^-|['"\\$]/.test(words[0]) ? undefined : words[0];
 }
 
-/** Linux reads 256 bytes of it. */
+/** Linux reads the first 256 bytes of a script. */
 const longestFirstLine = 256;
 
 function firstLine(path: string): string {
@@ -82,32 +82,33 @@ function firstLine(path: string): string {
       closeSync(descriptor);
     }
   } catch {
-    // One that may be run but not read is no script.
+    // A file that can be executed but not read is not a script.
     return '';
   }
 }
 
-/** Why the system could not start it, if more can be said than the error does. */
-export function explainFailure(
+/** Why the system could not start the program, if that is more than the error says. */
+export function explainStartFailure(
   words: readonly string[],
   { code }: NodeJS.ErrnoException,
 ): string | undefined {
   const path = findProgram(words[0]!);
   if (path === undefined)
-    return code === 'ENOENT' ? `there is no program ${JSON.stringify(words[0])} any more` : undefined;
+    return code === 'ENOENT' ? `the program ${JSON.stringify(words[0])} no longer exists` : undefined;
   const fault = scriptFault(path);
   if (fault !== undefined) return `${path} ${fault}`;
   if (code === 'ENOENT')
-    return `${path} wants a dynamic linker that does not exist: it was made for another system`;
-  if (code === 'ENOEXEC') return `${path} is no program of this system, and no script that begins with #!`;
+    return `${path} needs a dynamic linker that does not exist: it was built for another system`;
+  if (code === 'ENOEXEC')
+    return `${path} is neither a program for this system nor a script that begins with #!`;
   return undefined;
 }
 
-/** `env` and shells end with these codes if they cannot find or start a program. */
-const notFound = [126, 127];
+/** The exit codes of `env` and shells if they cannot execute or find a program. */
+const notExecuted = [126, 127];
 
 export function explainExit(words: readonly string[], exit: number | string): string | undefined {
-  if (!notFound.includes(exit as number)) return undefined;
+  if (!notExecuted.includes(exit as number)) return undefined;
   const path = findProgram(words[0]!);
   const fault = path === undefined ? undefined : scriptFault(path);
   return fault === undefined ? undefined : `${path} ${fault}`;

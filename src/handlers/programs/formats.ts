@@ -1,6 +1,6 @@
 /**
- * What a program is told, and what it says: records on its stdin and stdout. In which form, its entry says; a program that
- * serves all connections (shared) has in each record the id of the connection that it is about.
+ * The four formats of records on a program's stdin and stdout: `line`, `null`, `json` and `length`. Records of a shared
+ * program, which serves all connections, have the id of the connection.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../../options/json.ts';
@@ -15,47 +15,47 @@ import type { Variables } from './environment.ts';
 const LF = 0x0a;
 const nothing = Buffer.alloc(0);
 
-/** One record of a program's. */
-export interface Said {
-  readonly what: 'text' | 'binary' | 'close';
-  /** Ids, or everyone; empty where the program has one connection only. */
+/** A decoded record of a program's output. */
+export interface OutputRecord {
+  readonly kind: 'text' | 'binary' | 'close';
+  /** The ids of the recipients, or all; empty if the program serves a single connection. */
   readonly to: readonly number[] | 'all';
-  /** The message, on loan; a text's is UTF-8. */
+  /** The message, valid until more output is read. A text is valid UTF-8. */
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
-  /** Of a close: a code that may be sent, and the reason. */
+  /** For `close`: a code that may be sent, and the reason. */
   readonly code: number;
   readonly reason: string;
 }
 
 export interface Format {
-  /** A record ends before this byte; `undefined` where records begin with their length. */
+  /** The byte that ends a record; `undefined` if records begin with their length. */
   readonly delimiter: number | undefined;
-  /** Bytes before the payload, of which the first four are its length; 0 where there is a delimiter. */
+  /** Bytes before the payload, of which the first four are its length; 0 if there is a delimiter. */
   readonly headerSize: number;
-  /** Bytes that a record may take for a message of `size`. */
-  longest(size: number): number;
+  /** The largest record for a message of `size` bytes. */
+  maxRecordSize(size: number): number;
   /**
-   * A message, as a record; `id` is the connection's where the program is shared.
-   * @throws ProtocolError 1003 or 1007 where the format has no place for it
+   * @param id the connection's id, for shared programs
+   * @throws ProtocolError 1003 or 1007 if the format cannot carry the message
    */
-  message(message: Message, id: number): Buffer;
-  /** Someone came or left: for shared programs, in formats that have events. */
-  opened?(id: number, variables: Variables): Buffer;
-  closed?(id: number, code: number, reason: string): Buffer;
+  encodeMessage(message: Message, id: number): Buffer;
+  /** Events of connections, for shared programs; only some formats have them. */
+  encodeOpened?(id: number, variables: Variables): Buffer;
+  encodeClosed?(id: number, code: number, reason: string): Buffer;
   /**
-   * Reads the record `bytes[start, end)`, which is without its delimiter.
-   * @returns `undefined` for a record that says nothing, such as a blank line between JSON objects
+   * Decodes `bytes[start, end)`, a record without its delimiter.
+   * @returns `undefined` for an empty record, such as a blank line between JSON objects
    * @throws Error, a sentence
    */
-  read(bytes: Buffer, start: number, end: number): Said | undefined;
+  decode(bytes: Buffer, start: number, end: number): OutputRecord | undefined;
 }
 
 export function newFormat(format: ProgramFormat, isShared: boolean): Format {
   switch (format) {
     case 'line':
-      return newDelimitedFormat(0x0a, 'lines', isShared);
+      return newDelimitedFormat(0x0a, 'single lines', isShared);
     case 'null':
       return newDelimitedFormat(0x00, 'texts without a NUL', isShared);
     case 'length':
@@ -65,34 +65,38 @@ export function newFormat(format: ProgramFormat, isShared: boolean): Format {
   }
 }
 
-/** What a program said, checked: it must not make us send what no one may send. */
+// A program's output is checked: it must not make the server send invalid frames.
 
-/** @throws Error, a sentence, where a text is not UTF-8 */
-export function messageSaid(
-  to: Said['to'],
+/** @throws Error, a sentence, if a text is not valid UTF-8 */
+export function messageRecord(
+  to: OutputRecord['to'],
   isText: boolean,
   bytes: Buffer,
   start: number,
   end: number,
-): Said {
-  if (isText && !isUtf8(bytes.subarray(start, end))) throw new Error('a text that is not UTF-8');
-  return { what: isText ? 'text' : 'binary', to, bytes, start, end, code: 0, reason: '' };
+): OutputRecord {
+  if (isText && !isUtf8(bytes.subarray(start, end))) throw new Error('the text is not valid UTF-8');
+  return { kind: isText ? 'text' : 'binary', to, bytes, start, end, code: 0, reason: '' };
 }
 
-/** @throws Error, a sentence, where the code must not be sent */
-export function closeSaid(to: Said['to'], code: number = CloseCode.NormalClosure, reason = ''): Said {
-  if (!isSendableCloseCode(code)) throw new Error(`close code ${code}, which must not be sent`);
-  return { what: 'close', to, bytes: nothing, start: 0, end: 0, code, reason };
+/** @throws Error, a sentence, if the code must not be sent */
+export function closeRecord(
+  to: OutputRecord['to'],
+  code: number = CloseCode.NormalClosure,
+  reason = '',
+): OutputRecord {
+  if (!isSendableCloseCode(code)) throw new Error(`close code ${code} must not be sent`);
+  return { kind: 'close', to, bytes: nothing, start: 0, end: 0, code, reason };
 }
 
-/** @throws Error, a sentence, where these are no ids, or too many */
+/** @throws Error, a sentence, if these are not ids, or too many */
 export function checkRecipients(ids: readonly unknown[]): readonly number[] {
   if (ids.length > maxRecipients) throw new Error(`more than ${maxRecipients} recipients`);
-  if (!ids.every(id => Number.isSafeInteger(id))) throw new Error('an id that is no whole number');
+  if (!ids.every(id => Number.isSafeInteger(id))) throw new Error('an id is not a whole number');
   return ids as readonly number[];
 }
 
-/** Texts with a byte between them: lines, or NUL-separated texts. A shared program's begin with ids and a space. */
+/* `line` and `null`: texts, each ended by a delimiter. With a shared program each begins with ids and a space. */
 
 const CR = 0x0d;
 const space = 0x20;
@@ -100,20 +104,20 @@ const space = 0x20;
 /** Room for the ids before a text. */
 const idRoom = 64 * 1024;
 
-/** @param kind what messages have to be, for whoever sends another */
+/** @param kind the accepted messages, for the close reason of others */
 export function newDelimitedFormat(delimiter: number, kind: string, isShared: boolean): Format {
   return {
     delimiter,
     headerSize: 0,
-    longest: size => size + idRoom,
+    maxRecordSize: size => size + idRoom,
 
-    // A message with the delimiter inside would be several to the program, and the client would choose how they begin.
-    message({ isText, bytes, start, end }, id) {
+    // A delimiter inside a message would let the client forge records.
+    encodeMessage({ isText, bytes, start, end }, id) {
       if (!isText)
-        throw new ProtocolError(CloseCode.UnsupportedData, `messages here are ${kind}, not binary`);
+        throw new ProtocolError(CloseCode.UnsupportedData, `only ${kind} are accepted, not binary messages`);
       const text = bytes.subarray(start, delimiter === LF ? lineEnd(bytes, start, end) : end);
       if (text.includes(delimiter))
-        throw new ProtocolError(CloseCode.InvalidPayload, `messages here are ${kind}`);
+        throw new ProtocolError(CloseCode.InvalidPayload, `only ${kind} are accepted`);
       const prefix = isShared ? `${id} ` : '';
       const record = Buffer.allocUnsafe(prefix.length + text.length + 1);
       record.write(prefix, 'latin1');
@@ -122,18 +126,18 @@ export function newDelimitedFormat(delimiter: number, kind: string, isShared: bo
       return record;
     },
 
-    read(bytes, start, end) {
+    decode(bytes, start, end) {
       const stop = delimiter === LF ? withoutCr(bytes, start, end) : end;
-      if (!isShared) return messageSaid([], true, bytes, start, stop);
+      if (!isShared) return messageRecord([], true, bytes, start, stop);
       const found = bytes.subarray(start, stop).indexOf(space);
       const idsEnd = found < 0 ? stop : start + found;
       const to = readIdList(bytes.toString('latin1', start, Math.min(idsEnd, start + idRoom)));
-      return messageSaid(to, true, bytes, Math.min(idsEnd + 1, stop), stop);
+      return messageRecord(to, true, bytes, Math.min(idsEnd + 1, stop), stop);
     },
   };
 }
 
-/** Where a client's line ends: many send it with the line end (LF or CR LF) that they read it with. */
+/** The end of a client's line without a line end (LF or CR LF), which many clients send with it. */
 function lineEnd(bytes: Uint8Array, start: number, end: number): number {
   return end > start && bytes[end - 1] === LF ? withoutCr(bytes, start, end - 1) : end;
 }
@@ -143,19 +147,18 @@ function withoutCr(bytes: Uint8Array, start: number, end: number): number {
 }
 
 /** `7`, `7,9` or `*`. */
-function readIdList(word: string): Said['to'] {
+function readIdList(word: string): OutputRecord['to'] {
   if (word === '*') return 'all';
-  if (!/^\d{1,10}(?:,\d{1,10})*$/.test(word))
-    throw new Error('a text that does not begin with ids and a space');
+  if (!/^\d{1,10}(?:,\d{1,10})*$/.test(word)) throw new Error('the text does not begin with ids and a space');
   return checkRecipients(word.split(',').map(Number));
 }
 
-/**
- * A JSON object a line, for any bytes: `{"text":"hello"}`, `{"base64":"AAE="}`, `{"close":1000,"reason":""}`; with an
- * `"id"` where the program is shared, in answers a list of them or `"*"`, too. `{"id":7,"open":{…}}` says who came.
+/*
+ * `json`: an object per line: `{"text":"hello"}`, `{"base64":"AAE="}`, `{"close":1000,"reason":""}`. With a shared program it
+ * has an `"id"`, which in output may be a list of ids or `"*"`, and `{"id":7,"open":{…}}` announces a connection.
  */
 
-/** Room for what is not the message. */
+/** Room for everything but the message. */
 const frameRoom = 64 * 1024;
 
 export function newJsonFormat(isShared: boolean): Format {
@@ -165,14 +168,14 @@ export function newJsonFormat(isShared: boolean): Format {
   return {
     delimiter: LF,
     headerSize: 0,
-    // `é` is two bytes, and `\u00e9` six.
-    longest: size => 3 * size + frameRoom,
+    // An escape (`\u00e9`, 6 bytes) takes at most three times the bytes of its character (`é`, 2 bytes).
+    maxRecordSize: size => 3 * size + frameRoom,
 
-    message({ isText, bytes, start, end }, id) {
+    encodeMessage({ isText, bytes, start, end }, id) {
       const head = `{${isShared ? `"id":${id},` : ''}"${isText ? 'text' : 'base64'}":"`;
       const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
       const size = isText ? textSize(buffer, start, end) : base64Size(end - start);
-      // From bytes to bytes: a string of 16 MiB of control characters takes 200 MB on its way, and most of a second.
+      // Without strings in between: 16 MiB of control characters would take 200 MB and most of a second.
       const line = Buffer.allocUnsafe(head.length + size + maxJsonEscape);
       let at = line.write(head, 'latin1');
       at = writeContent({ isText, bytes: buffer, from: start, to: end }, line, at, line.length);
@@ -180,42 +183,41 @@ export function newJsonFormat(isShared: boolean): Format {
       return line.subarray(0, at);
     },
 
-    opened: (id, variables) => record(id, { open: variables }),
-    closed: (id, code, reason) => record(id, { close: code, reason }),
+    encodeOpened: (id, variables) => record(id, { open: variables }),
+    encodeClosed: (id, code, reason) => record(id, { close: code, reason }),
 
-    read(bytes, start, end) {
+    decode(bytes, start, end) {
       const line = lineText(bytes.subarray(start, end));
       if (isBlank(line)) return undefined;
       const { id, text, base64, close, reason, ...others } = parseObject(line);
       const to = isShared ? readIdMember(id) : [];
       const [unknown] = Object.keys(others);
-      if (unknown !== undefined)
-        throw new Error(`a member ${JSON.stringify(unknown.slice(0, 40))}, which there is not`);
+      if (unknown !== undefined) throw new Error(`unknown member ${JSON.stringify(unknown.slice(0, 40))}`);
       if ([text, base64, close].filter(member => member !== undefined).length !== 1) {
-        throw new Error('an object without one of "text", "base64" and "close", or with several');
+        throw new Error('the object does not have exactly one of "text", "base64" and "close"');
       }
       if (typeof text === 'string') return wholeMessage(to, true, Buffer.from(text));
       if (typeof base64 === 'string') return wholeMessage(to, false, readBase64(base64));
       if (typeof close === 'number' && (reason === undefined || typeof reason === 'string')) {
-        return closeSaid(to, close, reason);
+        return closeRecord(to, close, reason);
       }
-      throw new Error('a member of the wrong type');
+      throw new Error('a member has the wrong type');
     },
   };
 }
 
-function wholeMessage(to: Said['to'], isText: boolean, bytes: Buffer): Said {
-  return messageSaid(to, isText, bytes, 0, bytes.length);
+function wholeMessage(to: OutputRecord['to'], isText: boolean, bytes: Buffer): OutputRecord {
+  return messageRecord(to, isText, bytes, 0, bytes.length);
 }
 
-/** A line without a byte order mark, which editors put at the start of scripts, and PHP prints (RFC 8259 §8.1 allows to ignore it). */
+/** Ignores a byte order mark (RFC 8259 §8.1), which some editors put at the start of a script, and PHP prints. */
 function lineText(bytes: Buffer): string {
-  if (!isUtf8(bytes)) throw new Error('a line that is not UTF-8');
+  if (!isUtf8(bytes)) throw new Error('the line is not valid UTF-8');
   const text = bytes.toString();
   return text.startsWith('\ufeff') ? text.slice(1) : text;
 }
 
-/** Whether a line has nothing but JSON's own whitespace (RFC 8259 §2). */
+/** Whether a line has only JSON whitespace (RFC 8259 §2). */
 function isBlank(line: string): boolean {
   return !/[^ \t\r]/.test(line);
 }
@@ -225,32 +227,32 @@ function parseObject(line: string): Readonly<Record<string, unknown>> {
   try {
     value = JSON.parse(line);
   } catch {
-    throw new Error('a line that is not JSON');
+    throw new Error('the line is not valid JSON');
   }
-  if (!isObject(value)) throw new Error('a line that is not a JSON object');
+  if (!isObject(value)) throw new Error('the line is not a JSON object');
   return value;
 }
 
-function readIdMember(id: unknown): Said['to'] {
+function readIdMember(id: unknown): OutputRecord['to'] {
   if (id === '*') return 'all';
   return checkRecipients(Array.isArray(id) ? id : [id]);
 }
 
 function readBase64(text: string): Buffer {
   const bytes = decodeBase64(text);
-  if (bytes === undefined) throw new Error('"base64" that is not base64');
+  if (bytes === undefined) throw new Error('"base64" is not valid base64');
   return bytes;
 }
 
-/**
- * Records that begin with their length, for any bytes: four bytes with the payload's length, where the program is shared
- * four with the id, one with the kind, and the payload. Numbers are big-endian.
+/*
+ * `length`: four bytes with the payload's length, four with the id if the program is shared, one with the kind, and the
+ * payload. Numbers are big-endian.
  */
 
-/** Kinds of records: as the opcodes of RFC 6455 where they are the same. */
+/** Kinds of records. Text, binary and close have the opcodes of RFC 6455. */
 const Kind = { Opened: 0, Text: 1, Binary: 2, Close: 8 } as const;
 
-/** Stands for everyone. */
+/** The id that stands for all connections. */
 const everyone = 0;
 
 export function newLengthFormat(isShared: boolean): Format {
@@ -268,40 +270,40 @@ export function newLengthFormat(isShared: boolean): Format {
   return {
     delimiter: undefined,
     headerSize,
-    longest: size => size + headerSize,
+    maxRecordSize: size => size + headerSize,
 
-    message: ({ isText, bytes, start, end }, id) =>
+    encodeMessage: ({ isText, bytes, start, end }, id) =>
       record(isText ? Kind.Text : Kind.Binary, id, bytes.subarray(start, end)),
 
-    opened: (id, variables) => record(Kind.Opened, id, Buffer.from(JSON.stringify(variables))),
+    encodeOpened: (id, variables) => record(Kind.Opened, id, Buffer.from(JSON.stringify(variables))),
 
-    closed(id, code, reason) {
+    encodeClosed(id, code, reason) {
       const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
       payload.writeUInt16BE(code);
       payload.write(reason, 2);
       return record(Kind.Close, id, payload);
     },
 
-    read(bytes, start, end) {
+    decode(bytes, start, end) {
       const payload = start + headerSize;
       const id = isShared ? bytes.readUInt32BE(start + 4) : everyone;
-      const to: Said['to'] = !isShared ? [] : id === everyone ? 'all' : [id];
+      const to: OutputRecord['to'] = !isShared ? [] : id === everyone ? 'all' : [id];
       const kind = bytes[payload - 1];
       if (kind === Kind.Text || kind === Kind.Binary) {
-        return messageSaid(to, kind === Kind.Text, bytes, payload, end);
+        return messageRecord(to, kind === Kind.Text, bytes, payload, end);
       }
-      if (kind !== Kind.Close) throw new Error(`a record of the kind ${kind}, which there is not`);
-      if (end === payload) return closeSaid(to, CloseCode.NormalClosure, '');
-      if (end === payload + 1) throw new Error('half a close code');
-      return closeSaid(to, bytes.readUInt16BE(payload), bytes.toString('utf8', payload + 2, end));
+      if (kind !== Kind.Close) throw new Error(`unknown record kind ${kind}`);
+      if (end === payload) return closeRecord(to, CloseCode.NormalClosure, '');
+      if (end === payload + 1) throw new Error('the close code has only one byte');
+      return closeRecord(to, bytes.readUInt16BE(payload), bytes.toString('utf8', payload + 2, end));
     },
   };
 }
 
-/** Cuts records out of what a program writes, however the system cut that. */
+/* Reassembles records from chunks of a program's output. */
 
-export interface Records {
-  /** What came and is not read yet is `[start, end)`; of that, no delimiter lies before `searched`. */
+export interface RecordBuffer {
+  /** Unread output is `[start, end)`; there is no delimiter in it before `searched`. */
   bytes: Buffer;
   start: number;
   end: number;
@@ -311,17 +313,17 @@ export interface Records {
   recordEnd: number;
 }
 
-export function newRecords(): Records {
+export function newRecordBuffer(): RecordBuffer {
   return { bytes: nothing, start: 0, end: 0, searched: 0, recordStart: 0, recordEnd: 0 };
 }
 
-/** Forgets all input that no record was read from yet. */
-export function clearRecords(records: Records): void {
-  Object.assign(records, newRecords());
+/** Drops all unread output. */
+export function clearRecordBuffer(records: RecordBuffer): void {
+  Object.assign(records, newRecordBuffer());
 }
 
-/** @param chunk given away */
-export function addChunk(records: Records, chunk: Buffer): void {
+/** @param chunk taken over */
+export function addChunk(records: RecordBuffer, chunk: Buffer): void {
   const { bytes, start, end } = records;
   const size = end - start;
   if (size === 0) {
@@ -329,7 +331,7 @@ export function addChunk(records: Records, chunk: Buffer): void {
     return;
   }
   if (end + chunk.length > bytes.length) {
-    // Doubles, so that one long record in many pieces costs no more than a few copies.
+    // Double the size: one long record in many chunks then costs only a few copies.
     const grown = Buffer.allocUnsafeSlow(Math.max(2 * size, size + chunk.length));
     bytes.copy(grown, 0, start, end);
     records.bytes = grown;
@@ -342,16 +344,20 @@ export function addChunk(records: Records, chunk: Buffer): void {
 }
 
 /**
- * Finds the next whole record: `bytes[recordStart, recordEnd)`, on loan until more is added.
- * @param longest bytes that a record may have
+ * Finds the next whole record, `bytes[recordStart, recordEnd)`, which is valid until the next `addChunk`.
+ * @param longest the largest record in bytes
  * @returns whether there is one
- * @throws Error, a sentence, where it is longer than that, or will be
+ * @throws Error, a sentence, if the record is or will be longer than that
  */
-export function nextRecord(records: Records, { delimiter, headerSize }: Format, longest: number): boolean {
+export function nextRecord(
+  records: RecordBuffer,
+  { delimiter, headerSize }: Format,
+  longest: number,
+): boolean {
   const { bytes, start, end } = records;
   if (start === end) {
-    // All is read: nothing is to be kept for long.
-    clearRecords(records);
+    // Everything is read: release the buffer.
+    clearRecordBuffer(records);
     return false;
   }
   let stop: number;
@@ -379,19 +385,19 @@ export function nextRecord(records: Records, { delimiter, headerSize }: Format, 
 }
 
 function checkLength(length: number, longest: number): void {
-  if (length > longest) throw new Error(`more than ${longest} bytes without an end`);
+  if (length > longest) throw new Error(`a record is longer than ${longest} bytes`);
 }
 
 /**
- * Nothing more comes: what is there without a delimiter is a record, too. @returns whether there is one
- * @throws Error, a sentence, where the record is cut short
+ * At the end of the output: the rest is a record even without a delimiter. @returns whether there is one
+ * @throws Error, a sentence, if the record is truncated
  */
-export function lastRecord(records: Records, { delimiter }: Format): boolean {
+export function lastRecord(records: RecordBuffer, { delimiter }: Format): boolean {
   const { start, end } = records;
   if (start === end) return false;
   records.recordStart = start;
   records.recordEnd = end;
   records.start = end;
-  if (delimiter === undefined) throw new Error('a record that is cut short');
+  if (delimiter === undefined) throw new Error('the last record is truncated');
   return true;
 }

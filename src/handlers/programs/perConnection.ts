@@ -1,4 +1,4 @@
-/** `--exec`: each connection has a process of its own. */
+/** `--exec`: each connection gets a process of its own. */
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
 import type { Handler } from '../../core/handler.ts';
@@ -12,10 +12,17 @@ import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { absoluteMaxMessage, backpressureThreshold, pipesPerBatch } from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables, type Variables } from './environment.ts';
-import { newFormat, type Said } from './formats.ts';
+import { newFormat, type OutputRecord } from './formats.ts';
 import { type PipeSet, pipesPerProgram, stockPipes } from './pipes.ts';
-import { endProgram, heldBytes, isFull, type Program, startProgram, writeRecord } from './program.ts';
-import { endTurns, logWithin, newLineBudget } from './programLog.ts';
+import {
+  bufferedBytes,
+  endProgram,
+  isInputFull,
+  type Program,
+  startProgram,
+  writeRecord,
+} from './program.ts';
+import { logLimited, newLineBudget, runWithoutLoop } from './programLog.ts';
 import {
   cancelStarts,
   discardLeftInput,
@@ -24,26 +31,27 @@ import {
   type Programs,
   startWaiting,
 } from './programs.ts';
-import { type Audience, hearAll, listen, stopListening } from './reader.ts';
+import { type ProgramReader, queueReader, readPrograms, stopReading } from './reader.ts';
 
-/** A connection and its program, once that is started. */
+/** A connection and its program. */
 interface Session {
   readonly connection: Connection;
   readonly variables: Variables;
-  audience: Audience | undefined;
-  /** The connection is closed, or about to be. */
+  /** `undefined` until the program is started. */
+  reader: ProgramReader | undefined;
+  /** The connection is closed or closing. */
   isOver: boolean;
 }
 
 export function newProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, false);
-  const { hearing, pipes } = programs;
-  /** Those whose programs have not read what they were given. */
-  const full = new Set<Session>();
+  const { readerQueue, pipes } = programs;
+  /** Paused: their programs have too much unread input. */
+  const blocked = new Set<Session>();
   const refusals = newLineBudget();
   let server: Server | undefined;
   let running = 0;
-  let whenAllGone: (() => void) | undefined;
+  let onAllGone: (() => void) | undefined;
 
   function admit(owner: Server): void {
     programs.running++;
@@ -51,10 +59,10 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     owner.descriptors.pipes += pipesPerProgram;
   }
 
-  function gone(owner: Server): void {
+  function release(owner: Server): void {
     programs.running--;
     owner.descriptors.pipes -= pipesPerProgram;
-    if (--running === 0) whenAllGone?.();
+    if (--running === 0) onAllGone?.();
   }
 
   function start(session: Session, taken: PipeSet): void {
@@ -63,75 +71,80 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     const { execEnv, execGrace } = owner.configuration;
     const environment = { ...baseEnvironment(execEnv), ...variables };
     const events = {
-      stirs: () => session.audience !== undefined && listen(hearing, session.audience),
-      drained() {
-        full.delete(session);
-        if (session.audience !== undefined) noteInputRead(programs, owner, session.audience.program);
+      onReadable: () => session.reader !== undefined && queueReader(readerQueue, session.reader),
+      onDrained() {
+        blocked.delete(session);
+        if (session.reader !== undefined) noteInputRead(programs, owner, session.reader.program);
         updateHeld(connection);
         resumeMessages(connection);
       },
-      gone: () => gone(owner),
+      onGone: () => release(owner),
     };
-    const program = startProgram(
-      ...([entry, environment, execGrace, connection.id, events, taken, hearing.errors] as const),
-    );
+    const { stderrQueue } = readerQueue;
+    const program = startProgram(entry, taken, {
+      environment,
+      grace: execGrace,
+      id: connection.id,
+      events,
+      stderrQueue,
+    });
     if (program === undefined) {
-      gone(owner);
+      release(owner);
       close(session, CloseCode.InternalError, 'the program could not be started');
       return;
     }
-    session.audience = newAudience(session, program);
+    session.reader = newReader(session, program);
     resumeMessages(connection);
   }
 
-  function newAudience(session: Session, program: Program): Audience {
+  function newReader(session: Session, program: Program): ProgramReader {
     const { connection } = session;
     return {
       program,
       format,
-      isListening: false,
+      isQueued: false,
       isOver: false,
-      longest: () => Math.min(connection.server.configuration.maxMessage, absoluteMaxMessage),
-      // A peer that does not read has its program wait.
+      maxMessageSize: () => Math.min(connection.server.configuration.maxMessage, absoluteMaxMessage),
+      // Backpressure: the program waits while its client does not read.
       isReady() {
         if (connection.queue.size <= backpressureThreshold) return true;
-        // What is queued leaves at the end of this turn, at once or sooner or later; only then that is told.
+        // The flush at the end of this turn may empty the queue at once, and then no event follows: look again next turn.
         if (!connection.socket.isBusy) scheduleTurn(connection.server);
         return false;
       },
-      hears: said => hears(session, said),
-      mishears(why) {
-        log('error', 'program misspoke', { ...program.fields, why });
+      onRecord: record => deliver(session, record),
+      onInvalid(why) {
+        log('error', 'invalid program output', { ...program.fields, why });
         close(session, CloseCode.InternalError, 'the program failed');
       },
-      ends() {
+      onExit() {
         if (program.exit === 0) close(session, CloseCode.NormalClosure, 'the program ended');
         else close(session, CloseCode.InternalError, 'the program failed');
       },
     };
   }
 
-  function hears(session: Session, { what, bytes, start, end, code, reason }: Said): void {
-    if (what === 'close') close(session, code, reason);
-    else sendMessage(session.connection, what === 'text', bytes, start, end);
+  function deliver(session: Session, { kind, bytes, start, end, code, reason }: OutputRecord): void {
+    if (kind === 'close') close(session, code, reason);
+    else sendMessage(session.connection, kind === 'text', bytes, start, end);
   }
 
-  /** Both sides are told to end. */
+  /** Closes the connection and ends the program. */
   function close(session: Session, code: number, reason: string): void {
     if (session.isOver) return;
-    release(session);
+    stop(session);
     session.connection.wire.close(session.connection, code, reason);
   }
 
-  /** The program is not needed any more, whether or not it was started already. */
-  function release(session: Session): void {
+  /** Ends the program; if it is not started yet, `startWaiting` skips it. */
+  function stop(session: Session): void {
     if (session.isOver) return;
     session.isOver = true;
-    full.delete(session);
-    const { audience } = session;
-    if (audience === undefined) return;
-    stopListening(audience);
-    endProgram(audience.program);
+    blocked.delete(session);
+    const { reader } = session;
+    if (reader === undefined) return;
+    stopReading(reader);
+    endProgram(reader.program);
   }
 
   return {
@@ -140,69 +153,68 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     opened(connection, request) {
       const owner = connection.server;
       const { execMax } = owner.configuration;
-      if (request === undefined) throw new Error('a program is told of the request');
-      const isFullHouse = execMax > 0 && programs.running >= execMax;
-      if (isFullHouse || !mayOpen(owner, 'pipes', pipesPerProgram)) {
+      if (request === undefined) throw new Error('a program needs the request of the handshake');
+      const isAtMax = execMax > 0 && programs.running >= execMax;
+      if (isAtMax || !mayOpen(owner, 'pipes', pipesPerProgram)) {
         const { limit } = owner.descriptors;
-        const raise = isFullHouse ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
+        const raise = isAtMax ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
         const fields = { program: entry.name, running: programs.running, ...raise };
-        logWithin(refusals, 'too many programs', fields);
+        logLimited(refusals, 'too many programs', fields);
         connection.wire.close(
           connection,
           CloseCode.TryAgainLater,
-          'too many programs run already; try again later',
+          'too many programs are running; try again later',
         );
         return;
       }
       admit(owner);
       const variables = requestVariables(connection, request, entry.name);
-      const session: Session = { connection, variables, audience: undefined, isOver: false };
+      const session: Session = { connection, variables, reader: undefined, isOver: false };
       connection.data = session;
       pauseMessages(connection);
       programs.toStart.push({
         entry,
         isOver: () => session.isOver,
         start: taken => start(session, taken),
-        cancel: () => gone(owner),
+        cancel: () => release(owner),
       });
       scheduleTurn(owner);
     },
 
     message(connection, message) {
       const session = connection.data as Session | undefined;
-      if (session?.audience === undefined || session.isOver) return;
-      const { program } = session.audience;
+      if (session?.reader === undefined || session.isOver) return;
+      const { program } = session.reader;
       try {
-        writeRecord(program, format.message(message, 0));
+        writeRecord(program, format.encodeMessage(message, 0));
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         close(session, error.code, error.message);
         return;
       }
-      // What a client has sent before it went is in memory already, and the program's stdin ends behind it.
-      if (!isFull(program) || connection.hasPeerEnded) return;
+      // After EOF all input is in memory already: give it to the program, whose stdin ends behind it.
+      if (!isInputFull(program) || connection.hasPeerEnded) return;
       pauseMessages(connection);
-      full.add(session);
+      blocked.add(session);
     },
 
     discard(connection) {
       const session = connection.data as Session | undefined;
-      session?.audience?.program.stdin.destroy();
+      session?.reader?.program.stdin.destroy();
     },
 
     closed(connection) {
       const session = connection.data as Session | undefined;
       connection.data = undefined;
       if (session === undefined) return;
-      release(session);
-      if (session.audience !== undefined)
-        noteLeftInput(programs, connection.server, session.audience.program);
+      stop(session);
+      if (session.reader !== undefined) noteLeftInput(programs, connection.server, session.reader.program);
     },
 
-    /** What it has given the program, and what the program has said and nobody was sent. */
+    /** Input that the program has not read, and output that is not sent. */
     held(connection) {
       const session = connection.data as Session | undefined;
-      return session?.audience === undefined ? 0 : heldBytes(session.audience.program);
+      return session?.reader === undefined ? 0 : bufferedBytes(session.reader.program);
     },
 
     started(owner) {
@@ -213,21 +225,21 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
 
     turnEnds() {
       if (server === undefined) return;
-      for (const session of full) {
+      for (const session of blocked) {
         if (!session.connection.hasPeerEnded) continue;
-        full.delete(session);
+        blocked.delete(session);
         resumeMessages(session.connection);
       }
       startWaiting(programs, server);
-      hearAll(hearing);
+      readPrograms(readerQueue);
     },
 
     async stopped() {
-      endTurns(hearing.errors);
+      runWithoutLoop(readerQueue.stderrQueue);
       cancelStarts(programs, entry);
       if (running === 0) return;
       await new Promise<void>(resolve => {
-        whenAllGone = resolve;
+        onAllGone = resolve;
       });
     },
   };

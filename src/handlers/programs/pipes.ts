@@ -1,7 +1,7 @@
 /**
- * Pipes for programs. Node's own are socket pairs, and on Linux a program cannot open a socket through `/dev/stdin`,
- * `/dev/stdout` or `/dev/stderr` (ENXIO), as shell scripts do. Node has no pipe(2) either: so `mkfifo` makes FIFOs, for
- * several programs at a time, and their names are removed as soon as they are open.
+ * Pipes for programs. Node gives a child socket pairs, which cannot be opened through `/dev/stdin`, `/dev/stdout` or
+ * `/dev/stderr` on Linux (ENXIO), as shell scripts do. Node has no pipe(2) either, so `mkfifo` creates FIFOs for several
+ * programs at a time. Their names are removed as soon as they are open.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, constants, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
@@ -18,7 +18,7 @@ import type { Variables } from './environment.ts';
 /** stdin, stdout and stderr. */
 export const pipesPerProgram = 3;
 
-/** What a program will have for stdin, stdout and stderr: descriptors of nameless FIFOs, or socket pairs of Node's. */
+/** A program's stdin, stdout and stderr: descriptors of nameless FIFOs, or Node's socket pairs. */
 export type PipeSet = readonly number[] | 'sockets';
 
 export interface PipeSupply {
@@ -33,21 +33,20 @@ export function newPipeSupply(): PipeSupply {
   return { ready: [], isMaking: false, isFailureLogged: false, waiting: new Set() };
 }
 
-/** Makes what is missing of so many, at once: for the start of the server, and for programs that start seldom. */
+/** Fills the supply up to `wanted` sets, and blocks for that: at the start, and for programs that seldom start. */
 export function stockPipes(supply: PipeSupply, server: Server, wanted: number): void {
   if (process.platform !== 'linux' || supply.ready.length >= wanted) return;
-  removeStale();
-  const { folder, count, names } = plan(server, wanted, 1);
+  removeStaleFolders();
+  const { folder, count, names } = planPipes(server, wanted, 1);
   if (folder === undefined) return;
   const { status, error } = spawnSync('mkfifo', mkfifoWords(names), mkfifoOptions());
-  fill(supply, server, folder, count, error ?? failureOf(status));
+  openPipes(supply, server, folder, count, error ?? failureOf(status));
 }
 
 /**
- * Pipes for one program, which takes them over. `server.descriptors` has counted the program's own pipes already; those in
- * the supply are counted in addition.
- * @param waiting programs that wait for pipes, this one included
- * @returns `undefined` if none are ready: then `wake` is called when some are
+ * Takes the pipes for one program. The caller has counted them in `server.descriptors`; pipes in the supply count in addition.
+ * @param waiting programs that wait for pipes, including this one
+ * @returns `undefined` if none are ready; `wake` is called when some are
  */
 export function takePipes(
   supply: PipeSupply,
@@ -55,7 +54,7 @@ export function takePipes(
   waiting: number,
   wake: () => void,
 ): PipeSet | undefined {
-  // Elsewhere /dev/stdin is a duplicate of the descriptor, whatever that is.
+  // Elsewhere opening /dev/stdin duplicates the descriptor, which works with sockets.
   if (process.platform !== 'linux') return 'sockets';
   const pipes = supply.ready.shift();
   if (pipes !== undefined && pipes !== 'sockets') server.descriptors.pipes -= pipesPerProgram;
@@ -65,7 +64,7 @@ export function takePipes(
   return pipes;
 }
 
-/** The same for a program that starts seldom: it does not wait, and nothing is made for others. */
+/** The same for a program that seldom starts: blocks instead of waiting. */
 export function takePipesNow(supply: PipeSupply, server: Server): PipeSet {
   stockPipes(supply, server, 1);
   const pipes = supply.ready.shift() ?? 'sockets';
@@ -75,10 +74,10 @@ export function takePipesNow(supply: PipeSupply, server: Server): PipeSet {
 
 const folderPrefix = 'pollywog-pipes-';
 
-/** A folder exists for milliseconds: an older one is from a server that was killed meanwhile. */
+/** Milliseconds. A folder exists for a few of them; an older one is left from a server that was killed. */
 const staleAfter = 60_000;
 
-function removeStale(): void {
+function removeStaleFolders(): void {
   try {
     for (const name of readdirSync(tmpdir()).filter(one => one.startsWith(folderPrefix))) {
       const path = join(tmpdir(), name);
@@ -87,25 +86,25 @@ function removeStale(): void {
         rmSync(path, { recursive: true, force: true });
     }
   } catch {
-    // Another server removes them, or none can be made here at all, which is logged.
+    // Another server is removing them, or the folder is not accessible: `logFailure` reports that.
   }
 }
 
-/** Fork and exec take the same time however many pipes are made; so some more are. */
+/** Makes more pipes than needed: most of the time goes into fork and exec. */
 function makePipes(supply: PipeSupply, server: Server, waiting: number): void {
   const many = Math.min(Math.max(waiting, pipesPerBatch), 4 * pipesPerBatch);
-  const { folder, count, names } = plan(server, many, waiting);
+  const { folder, count, names } = planPipes(server, many, waiting);
   supply.isMaking = true;
   const done = (error: Error | undefined) => {
     if (!supply.isMaking) return;
     supply.isMaking = false;
-    fill(supply, server, folder, count, error);
+    openPipes(supply, server, folder, count, error);
     const wakers = [...supply.waiting];
     supply.waiting.clear();
     for (const wake of wakers) wake();
   };
   if (folder === undefined) {
-    setImmediate(done, new Error(`no folder can be made in ${tmpdir()}`));
+    setImmediate(done, new Error(`cannot create a folder in ${tmpdir()}`));
     return;
   }
   try {
@@ -122,8 +121,8 @@ interface Plan {
   readonly names: readonly string[];
 }
 
-/** Spare pipes take at most half of the descriptors that pipes may have. */
-function plan(server: Server, wanted: number, waiting: number): Plan {
+/** Limits spare pipes to half of the descriptors that pipes may use. */
+function planPipes(server: Server, wanted: number, waiting: number): Plan {
   let count = wanted;
   while (count > Math.min(waiting, wanted) && !mayOpen(server, 'pipes', 2 * count * pipesPerProgram)) count--;
   try {
@@ -138,11 +137,11 @@ const mkfifoWords = (names: readonly string[]) => ['-m', '600', ...names];
 const mkfifoOptions = () => ({ stdio: 'ignore' as const, env: { PATH: process.env['PATH'] } });
 
 function failureOf(status: number | null): Error | undefined {
-  return status === 0 ? undefined : new Error(`mkfifo ended with ${status}`);
+  return status === 0 ? undefined : new Error(`mkfifo exited with ${status}`);
 }
 
-/** The FIFOs are there, unless `error` says why not: opens them, and removes their names. */
-function fill(
+/** Opens the FIFOs and removes their names. @param error why `mkfifo` failed, if it did */
+function openPipes(
   supply: PipeSupply,
   server: Server,
   folder: string | undefined,
@@ -157,7 +156,7 @@ function fill(
     }
     supply.isFailureLogged = false;
   } catch (failure) {
-    // Better sockets than no program.
+    // Fall back to sockets: most programs work with them.
     if (supply.ready.length === 0) supply.ready.push('sockets');
     logFailure(supply, failure as Error);
   }
@@ -167,10 +166,10 @@ function fill(
 function logFailure(supply: PipeSupply, error: Error): void {
   if (supply.isFailureLogged) return;
   supply.isFailureLogged = true;
-  log('warn', 'no pipes', {
+  log('warn', 'pipes unavailable', {
     error: error.message,
-    means: 'programs get sockets, and cannot open /dev/stdin, /dev/stdout and /dev/stderr',
-    remedy: 'mkfifo on the PATH, and a writable TMPDIR',
+    means: 'programs get sockets and cannot open /dev/stdin, /dev/stdout and /dev/stderr',
+    remedy: 'put mkfifo on the PATH and make TMPDIR writable',
   });
 }
 
@@ -178,18 +177,18 @@ function fifoNames(folder: string, index: number): string[] {
   return Array.from({ length: pipesPerProgram }, (_, i) => join(folder, `${index}.${i}`));
 }
 
-/** Both ends in one descriptor: opening it waits for nobody. */
+/** O_RDWR has both ends in one descriptor, so opening does not wait for a peer. */
 function openFifos(folder: string, index: number): number[] {
-  return collect(add => {
+  return openAll(add => {
     for (const name of fifoNames(folder, index)) add(openSync(name, constants.O_RDWR | constants.O_NONBLOCK));
   });
 }
 
-/** Collects descriptors. If that fails halfway, those that are open already are closed. */
-function collect(fill: (add: (descriptor: number) => void) => void): number[] {
+/** Collects descriptors. If `open` throws, closes those that are already open. */
+function openAll(open: (add: (descriptor: number) => void) => void): number[] {
   const descriptors: number[] = [];
   try {
-    fill(descriptor => descriptors.push(descriptor));
+    open(descriptor => descriptors.push(descriptor));
   } catch (error) {
     closeAll(descriptors);
     throw error;
@@ -217,29 +216,29 @@ export function spawnOn(pipes: PipeSet, words: readonly string[], environment: V
     const { stdin, stdout, stderr } = child as typeof child & Omit<Spawned, 'child'>;
     return { child, stdin, stdout, stderr };
   }
-  let theirs: number[] = [];
-  let ours: number[] = [];
+  let programEnds: number[] = [];
+  let serverEnds: number[] = [];
   try {
-    theirs = openEnds(pipes, true);
-    ours = openEnds(pipes, false);
-    const stdio = theirs as [number, number, number];
+    programEnds = openEnds(pipes, true);
+    serverEnds = openEnds(pipes, false);
+    const stdio = programEnds as [number, number, number];
     const child = spawn(command, rest, { stdio, env: environment, detached: true });
-    return { child, ...newStreams(ours) };
+    return { child, ...newStreams(serverEnds) };
   } catch (error) {
-    closeAll(ours);
+    closeAll(serverEnds);
     throw error;
   } finally {
-    closeAll(theirs);
+    closeAll(programEnds);
     closeAll(pipes);
   }
 }
 
 /**
- * The ends of the three pipes for one side. Each is an open file of its own, so that ours do not block while the program's
- * do, as it expects.
+ * Opens the ends of the three pipes for one side. Each is an open file description of its own: the server's are
+ * non-blocking, the program's blocking.
  */
 function openEnds(pipes: readonly number[], isProgram: boolean): number[] {
-  return collect(add => {
+  return openAll(add => {
     for (const [i, descriptor] of pipes.entries()) {
       const isReadEnd = isProgram === (i === 0);
       const access = isReadEnd ? constants.O_RDONLY : constants.O_WRONLY;
@@ -248,8 +247,8 @@ function openEnds(pipes: readonly number[], isProgram: boolean): number[] {
   });
 }
 
-function newStreams(ours: readonly number[]): Omit<Spawned, 'child'> {
-  const [input, output, errors] = ours as [number, number, number];
+function newStreams(serverEnds: readonly number[]): Omit<Spawned, 'child'> {
+  const [input, output, errors] = serverEnds as [number, number, number];
   return {
     stdin: new Socket({ fd: input, readable: false, writable: true }),
     stdout: new Socket({ fd: output, readable: true, writable: false }),

@@ -1,82 +1,92 @@
-/** A program that runs: started, written to, ended with all that it has started itself. */
+/** One process of a program: its start, its stdin, and its end, together with all processes that it has started. */
 import type { Readable, Writable } from 'node:stream';
 import { type LogFields, log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { backpressureThreshold, maxDiscardedOutput } from '../../protocol/limits.ts';
 import type { Variables } from './environment.ts';
-import { explainExit, explainFailure } from './executable.ts';
-import { clearRecords, newRecords, type Records } from './formats.ts';
+import { explainExit, explainStartFailure } from './executable.ts';
+import { clearRecordBuffer, newRecordBuffer, type RecordBuffer } from './formats.ts';
 import { type PipeSet, type Spawned, spawnOn } from './pipes.ts';
-import { type ErrorQueue, type ErrorReader, finishErrors, heldErrors, logErrorLines } from './programLog.ts';
-import { forgetGroup, hasOnlyZombies, noteGroup } from './reaper.ts';
+import {
+  bufferedStderr,
+  finishStderr,
+  newStderrReader,
+  type StderrQueue,
+  type StderrReader,
+} from './programLog.ts';
+import { hasOnlyZombies, registerGroup, unregisterGroup } from './reaper.ts';
 
 export interface Program {
   readonly name: string;
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
-  readonly errors: ErrorReader;
-  /** What it wrote and nobody has read. */
-  readonly records: Records;
-  /** Whose it is, for the log. */
+  readonly errors: StderrReader;
+  /** Output that is not processed yet. */
+  readonly records: RecordBuffer;
+  /** Identify the program in the log. */
   readonly fields: LogFields;
   readonly grace: number;
   readonly events: ProgramEvents;
-  /** The code or signal that it ended with; `undefined` while it runs. */
+  /** The exit code or signal; `undefined` while the process runs. */
   exit: number | NodeJS.Signals | undefined;
-  /** Nothing more comes from its stdout. */
-  isSilent: boolean;
-  /** It was asked to end, or its first process has ended: the time of the rest of them runs. */
+  isStdoutClosed: boolean;
+  /** The grace period of the process group has begun: its stdin is closed, or its leader has exited. */
   isEnding: boolean;
-  /** None of its process group is left, or could be ended. */
+  /** No process of the group is left, or none that the server may signal. */
   isGroupGone: boolean;
-  /** The rest of its stderr is being logged; then it is gone. */
+  /** The last lines of its stderr are being logged. */
   isFinishing: boolean;
+  /** Everything about the program has ended. */
   isGone: boolean;
-  /** To the next step of its end. */
-  timer: NodeJS.Timeout | undefined;
-  /** How often the rest of its group was looked for since its first process has ended. */
-  looks: number;
-  /** Its first process has ended, and the others are looked for again and again. */
-  watch: NodeJS.Timeout | undefined;
+  /** For the next step of its end. */
+  endTimer: NodeJS.Timeout | undefined;
+  /** Checks for the group since its leader has exited. */
+  groupChecks: number;
+  groupCheckTimer: NodeJS.Timeout | undefined;
 }
 
 export interface ProgramEvents {
-  /** There is something to be read from `stdout`, or it ended, or the program did. */
-  stirs(): void;
-  /** What was written to it is read. */
-  drained(): void;
-  /** Nothing of it is left. */
-  gone(): void;
+  /** `stdout` has data or has ended, or the process has exited. */
+  onReadable(): void;
+  /** The program has read all of its input, or closed its stdin. */
+  onDrained(): void;
+  /** The process group is gone and all output is handled. */
+  onGone(): void;
+}
+
+export interface ProgramOptions {
+  /** The complete environment. */
+  readonly environment: Variables;
+  /** Milliseconds from the end of stdin to SIGTERM, and again to SIGKILL; 0: neither is sent. */
+  readonly grace: number;
+  /** The connection's, for the log; `undefined` if the program is shared. */
+  readonly id: number | undefined;
+  readonly events: ProgramEvents;
+  readonly stderrQueue: StderrQueue;
 }
 
 /**
- * Starts a program, as the leader of a process group of its own.
- * @param environment all of it
- * @param grace milliseconds from the end of stdin to SIGTERM, and from that to SIGKILL; 0: neither is sent
- * @param id the connection's, for the log
- * @param pipes taken over, whether or not it can be started
- * @returns `undefined` where it could not be started; the log has why
+ * Starts a program as the leader of a process group of its own.
+ * @param pipes taken over, even if the start fails
+ * @returns `undefined` if the start fails; the reason is logged
  */
 export function startProgram(
   entry: ProgramEntry,
-  environment: Variables,
-  grace: number,
-  id: number | undefined,
-  events: ProgramEvents,
   pipes: PipeSet,
-  errorQueue: ErrorQueue,
+  options: ProgramOptions,
 ): Program | undefined {
+  const { environment, id } = options;
   const { name, words } = entry;
   const notStarted = (error: Error) => {
-    const why = explainFailure(words, error as NodeJS.ErrnoException);
+    const why = explainStartFailure(words, error as NodeJS.ErrnoException);
     log('error', 'program not started', { program: name, id, error: error.message, why });
   };
   let spawned: Spawned;
   try {
     spawned = spawnOn(pipes, words, environment);
   } catch (error) {
-    // Such as E2BIG, for a head too long to be an environment.
+    // For instance E2BIG: the header fields are too long for an environment.
     notStarted(error as Error);
     return undefined;
   }
@@ -87,63 +97,60 @@ export function startProgram(
       stream.on('error', () => {}).destroy();
     return undefined;
   }
-  return newProgram(entry, spawned, child.pid, grace, id, events, errorQueue);
+  return newProgram(entry, spawned, child.pid, options);
 }
 
 function newProgram(
   { name, words }: ProgramEntry,
   { child, stdin, stdout, stderr }: Spawned,
   pid: number,
-  grace: number,
-  id: number | undefined,
-  events: ProgramEvents,
-  errorQueue: ErrorQueue,
+  { grace, id, events, stderrQueue }: ProgramOptions,
 ): Program {
   const fields = { program: name, id, pid };
   const program: Program = {
     ...{ name, pid, stdin, stdout, fields, grace, events },
-    errors: logErrorLines(stderr, fields, errorQueue),
-    records: newRecords(),
+    errors: newStderrReader(stderr, fields, stderrQueue),
+    records: newRecordBuffer(),
     exit: undefined,
-    isSilent: false,
+    isStdoutClosed: false,
     isEnding: false,
     isGroupGone: false,
     isFinishing: false,
-    looks: 0,
+    groupChecks: 0,
     isGone: false,
-    timer: undefined,
-    watch: undefined,
+    endTimer: undefined,
+    groupCheckTimer: undefined,
   };
-  noteGroup(pid, grace);
-  // It may end, or close its stdin, at any time; what is written then is lost, as in any pipe.
+  registerGroup(pid, grace);
+  // The program may exit or close its stdin at any time: what is written afterwards is lost, as in any pipe.
   stdin
     .on('error', () => {})
-    .on('drain', events.drained)
-    .on('close', events.drained);
-  stdout.on('error', () => {}).on('readable', events.stirs);
+    .on('drain', events.onDrained)
+    .on('close', events.onDrained);
+  stdout.on('error', () => {}).on('readable', events.onReadable);
   stdout.on('close', () => {
-    program.isSilent = true;
-    lookIfGone(program);
-    events.stirs();
+    program.isStdoutClosed = true;
+    checkGroupGone(program);
+    events.onReadable();
   });
   child.on('exit', (code, signal) => {
     program.exit = signal ?? code ?? 0;
     const why = explainExit(words, program.exit);
     log(program.exit === 0 ? 'debug' : 'info', 'program ended', { ...fields, with: program.exit, why });
     endProgram(program);
-    lookIfGone(program);
-    events.stirs();
+    checkGroupGone(program);
+    events.onReadable();
   });
   log('debug', 'program started', fields);
   return program;
 }
 
-/** Whether it should be given nothing more before it has read what it was given. */
-export function isFull({ stdin }: Program): boolean {
+/** Whether the program has so much unread input that its clients must be paused. */
+export function isInputFull({ stdin }: Program): boolean {
   return stdin.writable && stdin.writableLength > backpressureThreshold;
 }
 
-/** Writes a record, which is given away. All of one turn's leave together, when that is over. */
+/** Takes over `record`. All records of a turn are written together after it. */
 export function writeRecord(program: Program, record: Buffer): void {
   const { stdin } = program;
   if (!stdin.writable) return;
@@ -154,100 +161,108 @@ export function writeRecord(program: Program, record: Buffer): void {
   stdin.write(record);
 }
 
-/** How often we look, in milliseconds, for what the system tells nobody: that the last of a group has ended. */
-const lookInterval = 50;
+/** Milliseconds between checks for the group: the system does not report the end of its last process. */
+const groupCheckInterval = 50;
 
-/** Zombies are looked for less often: that reads some files. */
-const looksPerScan = 10;
+/** Checks without a search for zombies, which reads files. */
+const checksPerZombieScan = 10;
 
-/** Ends it and all of its group, in order: its stdin ends; if that is not enough, SIGTERM; if not even that, SIGKILL. */
+/** Ends the process group in three steps: end of stdin, after the grace period SIGTERM, after another one SIGKILL. */
 export function endProgram(program: Program): void {
   if (program.isEnding) return;
   const { stdin, grace } = program;
   program.isEnding = true;
   stdin.end();
   if (grace === 0) return;
-  program.timer = setTimeout(() => {
+  program.endTimer = setTimeout(() => {
     signalGroup(program, 'SIGTERM');
-    program.timer = setTimeout(() => {
+    program.endTimer = setTimeout(() => {
       signalGroup(program, 'SIGKILL');
       program.isGroupGone = true;
-      cutOff(program);
-      lookIfGone(program);
+      destroyStdoutWhenIdle(program);
+      checkGroupGone(program);
     }, grace);
-    lookIfGone(program);
+    checkGroupGone(program);
   }, grace);
 }
 
-/** Whoever left the group may still have stdout open. But what was said before may wait for a client that is slow. */
-function cutOff(program: Program, seen = -1): void {
+/**
+ * Closes stdout once it is idle and read: a process that has left the group may keep it open for ever, while output of the
+ * killed ones may still wait for a slow client.
+ */
+function destroyStdoutWhenIdle(program: Program, seen = -1): void {
   const { bytesRead, readableLength } = program.stdout as Readable & { bytesRead: number };
   if (bytesRead === seen && readableLength === 0) program.stdout.destroy();
-  // A late loop runs timers before it polls the pipe: the check waits for the poll.
-  else program.timer = setTimeout(() => setImmediate(cutOff, program, bytesRead), lookInterval);
+  // A late loop runs timers before it polls the pipe: check after the poll.
+  else
+    program.endTimer = setTimeout(
+      () => setImmediate(destroyStdoutWhenIdle, program, bytesRead),
+      groupCheckInterval,
+    );
 }
 
-function signalGroup(program: Program, signal: 'SIGTERM' | 'SIGKILL'): void {
+function signalGroup(program: Program, name: 'SIGTERM' | 'SIGKILL'): void {
   if (program.isGroupGone) return;
-  if (kill(program, signal)) log('info', 'program told to end', { ...program.fields, by: signal });
+  if (signal(program, name)) log('info', 'program signalled', { ...program.fields, by: name });
   else program.isGroupGone = true;
 }
 
-/** @returns false where the group is gone */
-function kill({ pid }: Program, signal: NodeJS.Signals | 0): boolean {
+/** @returns false if the group is gone */
+function signal({ pid }: Program, name: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-pid, signal);
+    process.kill(-pid, name);
     return true;
   } catch (error) {
-    // Of another user's: it is there.
+    // EPERM: the group exists, but belongs to another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
-/** A group has the leader's pid as long as anyone is in it, so that no other process can have that. */
-function lookIfGone(program: Program): void {
+/** Safe against reuse of the PID: the system gives nobody the ID of a group that still has a process. */
+function checkGroupGone(program: Program): void {
   if (program.exit === undefined || program.isFinishing) return;
-  program.isGroupGone ||= program.grace === 0 || !kill(program, 0);
+  program.isGroupGone ||= program.grace === 0 || !signal(program, 0);
   if (
     !program.isGroupGone &&
-    program.looks++ % looksPerScan === looksPerScan - 1 &&
+    program.groupChecks++ % checksPerZombieScan === checksPerZombieScan - 1 &&
     hasOnlyZombies(program.pid)
   ) {
-    // In case one is alive that is no orphan: with the group forgotten, nothing else would end it.
-    kill(program, 'SIGKILL');
+    // A living process may exist that is no orphan of process 1: nothing else would end it from here on.
+    signal(program, 'SIGKILL');
     program.isGroupGone = true;
   }
-  if (!program.isGroupGone) program.watch ??= setInterval(() => lookIfGone(program), lookInterval);
-  if (!program.isGroupGone || !program.isSilent || program.isFinishing) return;
-  clearTimeout(program.timer);
-  clearInterval(program.watch);
-  forgetGroup(program.pid);
-  // A process that left the group may still have it, and never read it.
+  if (!program.isGroupGone)
+    program.groupCheckTimer ??= setInterval(() => checkGroupGone(program), groupCheckInterval);
+  if (!program.isGroupGone || !program.isStdoutClosed || program.isFinishing) return;
+  clearTimeout(program.endTimer);
+  clearInterval(program.groupCheckTimer);
+  unregisterGroup(program.pid);
+  // A process that has left the group may hold stdin open and never read it.
   program.stdin.destroy();
   program.isFinishing = true;
-  finishErrors(program.errors, () => {
+  finishStderr(program.errors, () => {
     program.isGone = true;
-    program.events.gone();
+    program.events.onGone();
   });
 }
 
-/** Bytes that wait for it, or were read from it and not used. */
-export function heldBytes({ stdin, stdout, records, errors }: Program): number {
+/** Bytes of unread input and unprocessed output. */
+export function bufferedBytes({ stdin, stdout, records, errors }: Program): number {
   return (
     (stdin.destroyed ? 0 : stdin.writableLength) +
     stdout.readableLength +
     records.bytes.length +
-    heldErrors(errors)
+    bufferedStderr(errors)
   );
 }
 
-/** Nobody is there any more to hear what it says: it may say a little more, and then finds its stdout closed. */
+/** Discards output when its client has left: a little more is allowed, then stdout is closed. */
 export function discardOutput({ stdout, records }: Program): void {
-  let unheard = 0;
-  clearRecords(records);
+  let discarded = 0;
+  clearRecordBuffer(records);
   stdout.removeAllListeners('readable');
   stdout.on('data', (bytes: Buffer) => {
-    unheard += bytes.length;
-    if (unheard > maxDiscardedOutput) stdout.destroy();
+    discarded += bytes.length;
+    if (discarded > maxDiscardedOutput) stdout.destroy();
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Programs' stderr, for the log: line by line, and read no faster than it may be logged. A program that writes more has to
- * wait, as its pipe is full.
+ * Log lines that programs cause, both limited per second: their stderr, line by line, and events about their output. Stderr
+ * is read only as fast as it may be logged, so that a program that writes more blocks on its full pipe.
  */
 import type { Readable } from 'node:stream';
 import { scheduleTurn } from '../../core/poll.ts';
@@ -19,80 +19,83 @@ import { workUnits } from '../../protocol/workUnits.ts';
 const LF = 0x0a;
 const nothing = Buffer.alloc(0);
 
-/** Of one line's bytes, no more are kept: a character has four at most. */
+/** The bytes kept of one line: a character has at most four. */
 const maxLineBytes = 4 * maxStderrLine;
 
-/** How long a pipe is watched for more output after its program is gone, milliseconds. */
+/** Milliseconds that a pipe must be idle after the program is gone. */
 const quietTime = 50;
 
-export interface ErrorReader {
+export interface StderrReader {
   readonly stream: Readable & { readonly bytesRead?: number };
-  /** Whose it is, for the log. */
+  /** Identify the program in the log. */
   readonly fields: LogFields;
-  readonly queue: ErrorQueue;
-  /** Read and not logged: `bytes[at, …)`. */
+  readonly queue: StderrQueue;
+  /** Read but not logged: `bytes[at, …)`. */
   bytes: Buffer;
   at: number;
-  /** The start of a line whose end is still to come. */
-  begun: Buffer;
-  /** What may still be read and logged in this second. */
+  /** The start of an incomplete line. */
+  partial: Buffer;
+  /** The second that the following two budgets are for. */
   second: number;
   linesLeft: number;
   bytesLeft: number;
   isQueued: boolean;
-  /** `paced`: a second's share at a time. The others follow when the program is gone: the pipe is emptied, its last lines logged. */
-  stage: 'paced' | 'emptying' | 'last lines' | 'over';
+  /**
+   * `paced`: reads and logs within the budget of each second. When the program is gone, the pipe is drained, and then its last
+   * lines are logged.
+   */
+  stage: 'paced' | 'draining' | 'last lines' | 'over';
   timer: NodeJS.Timeout | undefined;
-  whenOver: () => void;
+  onLogged: () => void;
 }
 
-/** The readers of all programs that have something to log, the next one first. */
-export interface ErrorQueue {
+/** The readers that have something to log. */
+export interface StderrQueue {
   readonly server: Server;
-  readonly readers: ErrorReader[];
-  /** Those that have logged their share of this second. */
-  readonly parked: Set<ErrorReader>;
+  readonly readers: StderrReader[];
+  /** Those that have used up their budget of this second. */
+  readonly parked: Set<StderrReader>;
   timer: NodeJS.Timeout | undefined;
-  /** No turn comes any more: the queue sees to itself. */
+  /** The server's last turn is over: the queue schedules itself. */
   isLoopOver: boolean;
 }
 
-export function newErrorQueue(server: Server): ErrorQueue {
+export function newStderrQueue(server: Server): StderrQueue {
   return { server, readers: [], parked: new Set(), timer: undefined, isLoopOver: false };
 }
 
-/** The server's last turn is over. */
-export function endTurns(queue: ErrorQueue): void {
+/** Continues after the server's last turn. */
+export function runWithoutLoop(queue: StderrQueue): void {
   if (queue.isLoopOver) return;
   queue.isLoopOver = true;
   scheduleLogging(queue);
 }
 
-function scheduleLogging(queue: ErrorQueue): void {
-  if (queue.isLoopOver) setImmediate(logErrors, queue);
+function scheduleLogging(queue: StderrQueue): void {
+  if (queue.isLoopOver) setImmediate(logStderr, queue);
   else scheduleTurn(queue.server);
 }
 
-/** Logs what a program writes to `stream`, its stderr. */
-export function logErrorLines(stream: Readable, fields: LogFields, queue: ErrorQueue): ErrorReader {
-  const reader: ErrorReader = {
-    ...{ stream, fields, queue, bytes: nothing, at: 0, begun: nothing },
+/** Logs a program's stderr. */
+export function newStderrReader(stream: Readable, fields: LogFields, queue: StderrQueue): StderrReader {
+  const reader: StderrReader = {
+    ...{ stream, fields, queue, bytes: nothing, at: 0, partial: nothing },
     ...{ second: -1, linesLeft: 0, bytesLeft: 0, isQueued: false, stage: 'paced', timer: undefined },
-    whenOver: () => {},
+    onLogged: () => {},
   };
-  const stir = () => {
+  const onData = () => {
     if (reader.stage === 'paced') enqueue(reader);
-    else if (reader.stage === 'emptying') empty(reader);
+    else if (reader.stage === 'draining') drainPipe(reader);
   };
   stream
     .on('error', () => {})
-    .on('readable', stir)
-    .on('end', stir)
-    .on('close', stir);
+    .on('readable', onData)
+    .on('end', onData)
+    .on('close', onData);
   return reader;
 }
 
-function enqueue(reader: ErrorReader): void {
+function enqueue(reader: StderrReader): void {
   const { queue } = reader;
   if (reader.isQueued || queue.parked.has(reader)) return;
   reader.isQueued = true;
@@ -100,8 +103,8 @@ function enqueue(reader: ErrorReader): void {
   scheduleLogging(queue);
 }
 
-/** A stage of the turn: programs log in turn, all of them together no more than their share of it. */
-export function logErrors(queue: ErrorQueue): void {
+/** A stage of the turn: readers log one after the other, together at most `stderrBudget`. */
+export function logStderr(queue: StderrQueue): void {
   const { readers } = queue;
   const enough = workUnits.spent + stderrBudget;
   for (let left = readers.length; left > 0 && workUnits.spent < enough; left--) {
@@ -112,10 +115,10 @@ export function logErrors(queue: ErrorQueue): void {
   if (readers.length > 0) scheduleLogging(queue);
 }
 
-/** @returns whether it can go on in the next turn */
-function logSome(reader: ErrorReader): boolean {
+/** @returns whether the reader can continue in the next turn */
+function logSome(reader: StderrReader): boolean {
   const enough = workUnits.spent + stderrBudget / 8;
-  if (reader.stage === 'emptying') return false;
+  if (reader.stage === 'draining') return false;
   if (reader.stage === 'paced') refill(reader);
   while (workUnits.spent < enough) {
     const isPaced = reader.stage === 'paced';
@@ -128,14 +131,14 @@ function logSome(reader: ErrorReader): boolean {
       finish(reader);
       return false;
     } else if (!readMore(reader)) {
-      if (isEnded(reader)) logBegun(reader);
+      if (isEnded(reader)) logPartial(reader);
       return false;
     }
   }
   return true;
 }
 
-function refill(reader: ErrorReader): void {
+function refill(reader: StderrReader): void {
   const second = Math.floor(performance.now() / 1000);
   if (second === reader.second) return;
   reader.second = second;
@@ -143,8 +146,8 @@ function refill(reader: ErrorReader): void {
   reader.bytesLeft = maxStderrBytes;
 }
 
-/** It goes on when the next second begins. */
-function park(reader: ErrorReader): void {
+/** Parks the reader until the next second begins. */
+function park(reader: StderrReader): void {
   const { queue } = reader;
   queue.parked.add(reader);
   queue.timer ??= setTimeout(
@@ -158,11 +161,11 @@ function park(reader: ErrorReader): void {
   );
 }
 
-function isEnded({ stream }: ErrorReader): boolean {
+function isEnded({ stream }: StderrReader): boolean {
   return stream.readableEnded || stream.destroyed;
 }
 
-function readMore(reader: ErrorReader): boolean {
+function readMore(reader: StderrReader): boolean {
   const chunk = reader.stream.read() as Buffer | null;
   if (chunk === null) return false;
   reader.bytes = chunk;
@@ -171,47 +174,47 @@ function readMore(reader: ErrorReader): boolean {
   return true;
 }
 
-/** Logs the next line, or keeps the start of one; what is longer than a line may be is cut off. */
-function takeLine(reader: ErrorReader): void {
-  const { bytes, at, begun } = reader;
+/** Logs the next line, or keeps its start if it is incomplete. Long lines are cut off. */
+function takeLine(reader: StderrReader): void {
+  const { bytes, at, partial } = reader;
   const found = bytes.indexOf(LF, at);
   const end = found < 0 ? bytes.length : found;
-  const piece = bytes.subarray(at, Math.min(end, at + maxLineBytes - begun.length));
+  const piece = bytes.subarray(at, Math.min(end, at + maxLineBytes - partial.length));
   workUnits.spent += 1 + ((end - at) >>> 8);
   reader.at = found < 0 ? end : end + 1;
   if (reader.at === bytes.length) reader.bytes = nothing;
   if (reader.bytes === nothing) reader.at = 0;
   if (found < 0) {
-    // A copy, so that a few bytes do not keep a whole chunk.
-    if (piece.length > 0) reader.begun = Buffer.concat([begun, piece]);
+    // Copy: a few bytes must not keep a whole chunk in memory.
+    if (piece.length > 0) reader.partial = Buffer.concat([partial, piece]);
     return;
   }
-  reader.begun = nothing;
-  logLine(reader, begun.length === 0 ? piece : Buffer.concat([begun, piece]));
+  reader.partial = nothing;
+  logLine(reader, partial.length === 0 ? piece : Buffer.concat([partial, piece]));
 }
 
-function logLine(reader: ErrorReader, bytes: Buffer): void {
+function logLine(reader: StderrReader, bytes: Buffer): void {
   workUnits.spent += logLineCost;
   reader.linesLeft--;
   const line = bytes.toString();
   const shown = line.length > maxStderrLine ? `${line.slice(0, maxStderrLine)}…` : line;
-  log('warn', 'program says', { ...reader.fields, line: shown.replace(/\r$/, '') });
+  log('warn', 'program stderr', { ...reader.fields, line: shown.replace(/\r$/, '') });
 }
 
 /**
- * The program is gone: nobody waits for the pipe any more, and its last lines say most. A process that left the group may
- * still write; it finds stderr closed when the pipe was empty once.
- * @param whenOver called when all is logged
+ * The program is gone: drains the pipe and logs its last lines, which are the most telling ones. A process that has left the
+ * group may still write; its stderr is closed once the pipe is idle.
+ * @param onLogged called when everything is logged
  */
-export function finishErrors(reader: ErrorReader, whenOver: () => void): void {
+export function finishStderr(reader: StderrReader, onLogged: () => void): void {
   if (reader.stage !== 'paced') return;
-  reader.whenOver = whenOver;
-  reader.stage = 'emptying';
+  reader.onLogged = onLogged;
+  reader.stage = 'draining';
   reader.queue.parked.delete(reader);
-  empty(reader);
+  drainPipe(reader);
 }
 
-function empty(reader: ErrorReader): void {
+function drainPipe(reader: StderrReader): void {
   const { stream } = reader;
   const pieces = [reader.bytes.subarray(reader.at)];
   for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) pieces.push(chunk as Buffer);
@@ -219,16 +222,16 @@ function empty(reader: ErrorReader): void {
   reader.at = 0;
   clearTimeout(reader.timer);
   if (isEnded(reader) || reader.bytes.length >= maxStderrRest) logLast(reader);
-  else reader.timer = setTimeout(lookAgain, quietTime, reader, stream.bytesRead);
+  else reader.timer = setTimeout(checkIdle, quietTime, reader, stream.bytesRead);
 }
 
-function lookAgain(reader: ErrorReader, seen: number | undefined): void {
-  if (reader.stage !== 'emptying') return;
+function checkIdle(reader: StderrReader, seen: number | undefined): void {
+  if (reader.stage !== 'draining') return;
   if (reader.stream.bytesRead === seen && reader.stream.readableLength === 0) logLast(reader);
-  else empty(reader);
+  else drainPipe(reader);
 }
 
-function logLast(reader: ErrorReader): void {
+function logLast(reader: StderrReader): void {
   reader.stage = 'last lines';
   reader.stream.destroy();
   const { bytes, fields } = reader;
@@ -237,49 +240,47 @@ function logLast(reader: ErrorReader): void {
   if (from > 0) {
     let count = 0;
     for (let i = 0; i <= from; i++) if (bytes[i] === LF) count++;
-    log('warn', 'lines left out', { ...fields, count });
+    log('warn', 'lines omitted', { ...fields, count });
     reader.at = from + 1;
-    reader.begun = nothing;
+    reader.partial = nothing;
   }
   enqueue(reader);
 }
 
-function finish(reader: ErrorReader): void {
+function finish(reader: StderrReader): void {
   if (reader.stage !== 'last lines') return;
   reader.stage = 'over';
-  logBegun(reader);
-  reader.whenOver();
+  logPartial(reader);
+  reader.onLogged();
 }
 
-/** The last line may have no end. */
-function logBegun(reader: ErrorReader): void {
-  if (reader.begun.length > 0) logLine(reader, reader.begun);
-  reader.begun = nothing;
+/** Logs a last line without a line end. */
+function logPartial(reader: StderrReader): void {
+  if (reader.partial.length > 0) logLine(reader, reader.partial);
+  reader.partial = nothing;
 }
 
-/** Bytes that were read and not logged. */
-export function heldErrors({ bytes, begun, stream }: ErrorReader): number {
-  return bytes.length + begun.length + stream.readableLength;
+/** Bytes that were read but not logged. */
+export function bufferedStderr({ bytes, partial, stream }: StderrReader): number {
+  return bytes.length + partial.length + stream.readableLength;
 }
 
-/** Lines for the log that a program or a client can cause: so many in a second. */
-
-/** What may still be logged in this second, and what was not. */
+/** Limits the log lines that one program or client can cause in a second. */
 export interface LineBudget {
   second: number;
   left: number;
-  lost: number;
+  omitted: number;
 }
 
 export function newLineBudget(): LineBudget {
-  return { second: -1, left: 0, lost: 0 };
+  return { second: -1, left: 0, omitted: 0 };
 }
 
-/** Logs one line, unless there were too many in this second; how many those were is told later. */
-export function logWithin(budget: LineBudget, event: string, fields: LogFields): void {
+/** Logs a warning, or counts it as omitted if there were too many in this second. */
+export function logLimited(budget: LineBudget, event: string, fields: LogFields): void {
   refillLines(budget, fields);
   if (budget.left === 0) {
-    budget.lost++;
+    budget.omitted++;
     return;
   }
   budget.left--;
@@ -291,11 +292,11 @@ function refillLines(budget: LineBudget, fields: LogFields): void {
   if (second === budget.second) return;
   budget.second = second;
   budget.left = maxStderrLines;
-  tellLost(budget, fields);
+  logOmitted(budget, fields);
 }
 
-/** Tells how many lines were left out, if any were. */
-export function tellLost(budget: LineBudget, { line: _, ...whose }: LogFields): void {
-  if (budget.lost > 0) log('warn', 'lines left out', { ...whose, count: budget.lost });
-  budget.lost = 0;
+/** Logs how many lines were omitted, if any. */
+export function logOmitted(budget: LineBudget, { line: _, ...whose }: LogFields): void {
+  if (budget.omitted > 0) log('warn', 'lines omitted', { ...whose, count: budget.omitted });
+  budget.omitted = 0;
 }

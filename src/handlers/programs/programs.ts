@@ -1,7 +1,7 @@
 /**
- * What the handlers of all programs share. Input that programs have not read when their clients leave is part of it: a
- * program gets all that its client sent, so this input stays in memory until the program reads it or is ended, and it counts
- * against `--max-memory`.
+ * What the handlers of all programs share, and the memory for orphaned input: a program gets everything that its client sent,
+ * so unread input stays in memory after the client has left, until the program reads it or ends. It counts against
+ * `--max-memory`.
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
@@ -10,9 +10,9 @@ import type { ProgramEntry } from '../../options/values.ts';
 import { programStartsPerTurn } from '../../protocol/limits.ts';
 import { newPipeSupply, type PipeSet, type PipeSupply, takePipes } from './pipes.ts';
 import type { Program } from './program.ts';
-import { type Hearing, newHearing } from './reader.ts';
+import { newReaderQueue, type ReaderQueue } from './reader.ts';
 
-/** A connection that waits for its program. */
+/** A connection whose program is not started yet. */
 export interface PendingStart {
   readonly entry: ProgramEntry;
   /** The client has left. */
@@ -21,17 +21,16 @@ export interface PendingStart {
   cancel(): void;
 }
 
-/** What the handlers of all programs have in common. */
 export interface Programs {
-  /** Processes of all `--exec` handlers, those included that are about to be started or ended. */
+  /** Processes of all `--exec` handlers, including those that are starting or ending. */
   running: number;
-  /** Programs whose clients have left, with the bytes of input that each had not read by then. */
+  /** Programs whose client has left, and how many bytes of input each had not read then. */
   readonly leftInput: Map<Program, number>;
-  readonly hearing: Hearing;
+  readonly readerQueue: ReaderQueue;
   readonly pipes: PipeSupply;
   /** Oldest first. */
   toStart: PendingStart[];
-  /** The turn in which a program was last started, and how many were started in it. */
+  /** `counters.turns` of the last start, and the number of starts in that turn. */
   startTurn: number;
   starts: number;
 }
@@ -40,7 +39,7 @@ export function newPrograms(server: Server): Programs {
   return {
     running: 0,
     leftInput: new Map(),
-    hearing: newHearing(server),
+    readerQueue: newReaderQueue(server),
     pipes: newPipeSupply(),
     toStart: [],
     startTurn: 0,
@@ -48,7 +47,7 @@ export function newPrograms(server: Server): Programs {
   };
 }
 
-/** Starts waiting programs, as many per turn as all handlers together may, in the order in which their clients came. */
+/** Starts waiting programs in order of arrival: at most `programStartsPerTurn` per turn for all handlers together. */
 export function startWaiting(programs: Programs, server: Server): void {
   const { toStart, pipes } = programs;
   const { turns } = server.counters;
@@ -69,13 +68,13 @@ export function startWaiting(programs: Programs, server: Server): void {
   if (toStart.length > 0) scheduleTurn(server);
 }
 
-/** The handler of this program ends: its clients do not get a program any more. */
+/** Cancels the starts of a handler that ends. */
 export function cancelStarts(programs: Programs, entry: ProgramEntry): void {
   for (const pending of programs.toStart) if (pending.entry === entry) pending.cancel();
   programs.toStart = programs.toStart.filter(pending => pending.entry !== entry);
 }
 
-/** The program's client has left: from now on the server counts its input, no longer the connection. */
+/** The client has left: its program's unread input now counts for the server, no longer for the connection. */
 export function noteLeftInput({ leftInput }: Programs, { memory }: Server, program: Program): void {
   const { stdin } = program;
   if (stdin.destroyed || stdin.writableLength === 0 || leftInput.has(program)) return;

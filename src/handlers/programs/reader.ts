@@ -1,140 +1,139 @@
 /**
- * Listening to programs: in the turn, record by record, each program its share. What is not listened to stays where it
- * is, until the system's buffers are full and the program has to wait.
+ * Reads programs' stdout: record by record, in a stage of the turn, each program within its share. Unread output stays in the
+ * pipe, so that a program blocks when the pipe is full.
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
 import { programBudget, throttledBudget } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
-import { addChunk, type Format, lastRecord, nextRecord, type Said } from './formats.ts';
+import { addChunk, type Format, lastRecord, nextRecord, type OutputRecord } from './formats.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
-import { type ErrorQueue, logErrors, newErrorQueue } from './programLog.ts';
+import { logStderr, newStderrQueue, type StderrQueue } from './programLog.ts';
 
-/** Whoever a program speaks to. */
-export interface Audience {
+/** Receives the records of one program. */
+export interface ProgramReader {
   readonly program: Program;
   readonly format: Format;
-  /** Largest message that it may send. */
-  longest(): number;
-  /** Whether more can be heard now; if not, it is asked again in every turn, and sees to it that one comes. */
+  /** The largest message that the program may send. */
+  maxMessageSize(): number;
+  /** Whether a record can be delivered now. If not, it is called again every turn, and must schedule one. */
   isReady(): boolean;
-  hears(said: Said): void;
-  /** It said something that its format does not have. */
-  mishears(why: string): void;
-  /** It has ended, and all it said was heard; or nothing can be made of what it says any more. Called once. */
-  ends(): void;
-  /** It waits in `audiences`. */
-  isListening: boolean;
-  /** `ends` was called, or is not to be. */
+  onRecord(said: OutputRecord): void;
+  /** The output does not follow the format. */
+  onInvalid(why: string): void;
+  /** Called once, when the program has exited and all output is delivered, or when the rest cannot be decoded. */
+  onExit(): void;
+  /** Is in `readers`. */
+  isQueued: boolean;
+  /** Reading has stopped: no more calls. */
   isOver: boolean;
 }
 
-/** What all programs have to say, and their common share of the turn. */
-export interface Hearing {
+/** The programs with output, and their common share of the turn. */
+export interface ReaderQueue {
   readonly server: Server;
-  /** Those whose programs may have said something. */
-  readonly audiences: Audience[];
-  readonly errors: ErrorQueue;
-  /** The turn that was last given a share, as `counters.turns`. */
+  /** Those whose program may have output. */
+  readonly readers: ProgramReader[];
+  readonly stderrQueue: StderrQueue;
+  /** `counters.turns` when the queue was last served. */
   turn: number;
 }
 
-export function newHearing(server: Server): Hearing {
-  return { server, audiences: [], errors: newErrorQueue(server), turn: 0 };
+export function newReaderQueue(server: Server): ReaderQueue {
+  return { server, readers: [], stderrQueue: newStderrQueue(server), turn: 0 };
 }
 
-/** Its program may have said something, or ended. */
-export function listen({ server, audiences }: Hearing, audience: Audience): void {
-  if (audience.isListening || audience.isOver) return;
-  audience.isListening = true;
-  audiences.push(audience);
+/** Queues a reader whose program may have output, or has exited. */
+export function queueReader({ server, readers }: ReaderQueue, reader: ProgramReader): void {
+  if (reader.isQueued || reader.isOver) return;
+  reader.isQueued = true;
+  readers.push(reader);
   scheduleTurn(server);
 }
 
-/** Nobody wants to know any more what the program says. */
-export function stopListening(audience: Audience): void {
-  if (audience.isOver) return;
-  audience.isOver = true;
-  discardOutput(audience.program);
+/** Discards the program's output from now on. */
+export function stopReading(reader: ProgramReader): void {
+  if (reader.isOver) return;
+  reader.isOver = true;
+  discardOutput(reader.program);
 }
 
-/** The stage of the turn: all that was said is heard, as far as there is time. The first handler that calls this does it for all. */
-export function hearAll(hearing: Hearing): void {
-  const { server } = hearing;
-  if (hearing.turn === server.counters.turns) return;
-  hearing.turn = server.counters.turns;
-  logErrors(hearing.errors);
-  const { audiences } = hearing;
+/** The stage of the turn: serves the readers within their common share. Only the first call of a turn has an effect. */
+export function readPrograms(queue: ReaderQueue): void {
+  const { server, readers } = queue;
+  if (queue.turn === server.counters.turns) return;
+  queue.turn = server.counters.turns;
+  logStderr(queue.stderrQueue);
   const enough = workUnits.spent + throttledBudget;
-  const waiting: Audience[] = [];
+  const waiting: ProgramReader[] = [];
   let at = 0;
-  for (; at < audiences.length && workUnits.spent < enough; at++) {
-    const audience = audiences[at]!;
-    if (!hear(server, audience)) waiting.push(audience);
-    else audience.isListening = false;
+  for (; at < readers.length && workUnits.spent < enough; at++) {
+    const reader = readers[at]!;
+    if (!readRecords(server, reader)) waiting.push(reader);
+    else reader.isQueued = false;
   }
-  // Whoever was left out is the first in the next turn.
-  if (at < audiences.length) scheduleTurn(server);
-  audiences.splice(0, at);
-  audiences.push(...waiting);
+  // The readers that this turn did not reach are the first in the next one.
+  if (at < readers.length) scheduleTurn(server);
+  readers.splice(0, at);
+  readers.push(...waiting);
 }
 
-/** @returns whether all is heard that there is */
-function hear(server: Server, audience: Audience): boolean {
-  const { program } = audience;
+/** @returns whether all output is delivered */
+function readRecords(server: Server, reader: ProgramReader): boolean {
+  const { program } = reader;
   const enough = workUnits.spent + programBudget;
-  while (!audience.isOver) {
-    if (!audience.isReady()) return false;
+  while (!reader.isOver) {
+    if (!reader.isReady()) return false;
     if (workUnits.spent >= enough) {
       scheduleTurn(server);
       return false;
     }
-    if (findRecord(audience, nextRecord)) hearRecord(audience);
-    else if (!audience.isOver && !readMore(program)) {
-      if (!program.isSilent || program.exit === undefined) return true;
-      if (findRecord(audience, lastRecord)) hearRecord(audience);
-      over(audience);
+    if (findRecord(reader, nextRecord)) deliverRecord(reader);
+    else if (!reader.isOver && !readMore(program)) {
+      if (!program.isStdoutClosed || program.exit === undefined) return true;
+      if (findRecord(reader, lastRecord)) deliverRecord(reader);
+      finishReader(reader);
     }
   }
   return true;
 }
 
-/** @returns whether there was more */
+/** @returns whether stdout had data */
 function readMore({ stdout, records }: Program): boolean {
   const chunk = stdout.read() as Buffer | null;
   if (chunk !== null) addChunk(records, chunk);
   return chunk !== null;
 }
 
-function findRecord(audience: Audience, find: typeof nextRecord): boolean {
-  const { program, format } = audience;
+function findRecord(reader: ProgramReader, find: typeof nextRecord): boolean {
+  const { program, format } = reader;
   try {
-    return find(program.records, format, format.longest(audience.longest()));
+    return find(program.records, format, format.maxRecordSize(reader.maxMessageSize()));
   } catch (error) {
-    // Where the next one begins is not known: there is nothing more to be understood.
-    audience.mishears((error as Error).message);
-    over(audience);
+    // The start of the next record is unknown: the rest cannot be decoded.
+    reader.onInvalid((error as Error).message);
+    finishReader(reader);
     return false;
   }
 }
 
-function hearRecord(audience: Audience): void {
-  const { records } = audience.program;
+function deliverRecord(reader: ProgramReader): void {
+  const { records } = reader.program;
   const { bytes, recordStart, recordEnd } = records;
   workUnits.spent += 1 + ((recordEnd - recordStart) >>> 8);
-  let said: Said | undefined;
+  let record: OutputRecord | undefined;
   try {
-    said = audience.format.read(bytes, recordStart, recordEnd);
+    record = reader.format.decode(bytes, recordStart, recordEnd);
   } catch (error) {
-    audience.mishears((error as Error).message);
+    reader.onInvalid((error as Error).message);
     return;
   }
-  if (said !== undefined) audience.hears(said);
+  if (record !== undefined) reader.onRecord(record);
 }
 
-function over(audience: Audience): void {
-  if (audience.isOver) return;
-  stopListening(audience);
-  endProgram(audience.program);
-  audience.ends();
+function finishReader(reader: ProgramReader): void {
+  if (reader.isOver) return;
+  stopReading(reader);
+  endProgram(reader.program);
+  reader.onExit();
 }

@@ -1,16 +1,15 @@
 /**
- * Nothing is left behind, even when the server is killed and cannot see to it. Programs find their stdin ended then, and
- * most end themselves. For those that do not there is the warden: a shell that waits for the end of its own stdin, which
- * comes with the server's end, however that comes. It is told of each process group that is there, and when that is gone.
+ * Ends the process groups of programs if the server is killed. Most programs exit when their stdin ends. For the others there
+ * is the reaper: a shell that knows all process groups and waits for the end of its own stdin, which the system closes
+ * however the server ends.
  *
- * `setpriv --pdeathsig` would do without a process, but on Linux alone, and for the program alone, not for what it has
- * started itself.
+ * `setpriv --pdeathsig` would need no process, but works on Linux only, and for the program only, not for its children.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { log } from '../../log/log.ts';
 
-/** `$1` is the time that programs have, in whole seconds, once after the end of their stdin, and again after SIGTERM. */
+/** `$1` is the grace period in whole seconds: from the end of stdin to SIGTERM, and again to SIGKILL. */
 const script = `
 trap '' HUP INT QUIT TERM
 groups=' '
@@ -27,7 +26,7 @@ end() {
   done
   groups=$left
 }
-patience() {
+grace() {
   seconds=$1
   end 0
   while [ "$groups" != ' ' ] && [ "$seconds" -gt 0 ]; do
@@ -36,63 +35,65 @@ patience() {
     end 0
   done
 }
-patience "$1"
+grace "$1"
 end TERM
-patience "$1"
+grace "$1"
 end KILL`;
 
-/** The groups that there are. */
+/** The process groups of all running programs. */
 const groups = new Set<number>();
-let warden: ChildProcess | undefined;
+let reaper: ChildProcess | undefined;
 
-/** A process group began. @param grace milliseconds; 0: it is not to be ended, whatever comes */
-export function noteGroup(group: number, grace: number): void {
+/** @param grace milliseconds; 0: the group is never signalled */
+export function registerGroup(group: number, grace: number): void {
   if (grace === 0) return;
   groups.add(group);
-  if (warden === undefined) startWarden(grace);
-  else warden.stdin?.write(`+ ${group}\n`);
+  if (reaper === undefined) startReaper(grace);
+  else reaper.stdin?.write(`+ ${group}\n`);
 }
 
-/** Nothing of it is left. */
-export function forgetGroup(group: number): void {
-  if (groups.delete(group)) warden?.stdin?.write(`- ${group}\n`);
+export function unregisterGroup(group: number): void {
+  if (groups.delete(group)) reaper?.stdin?.write(`- ${group}\n`);
 }
 
-/** Whoever ends it has the next program start another one. */
-function startWarden(grace: number): void {
+/** If the reaper is killed, the next program starts a new one. */
+function startReaper(grace: number): void {
   const seconds = String(Math.ceil(grace / 1000));
-  const started = spawn('/bin/sh', ['-c', script, 'pollywog-warden', seconds], {
+  const started = spawn('/bin/sh', ['-c', script, 'pollywog-reaper', seconds], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],
     env: { PATH: process.env['PATH'] },
     cwd: '/',
   });
-  const over = () => {
-    if (warden === started) warden = undefined;
+  const onEnd = () => {
+    if (reaper === started) reaper = undefined;
   };
-  started.on('exit', over).on('error', error => {
-    over();
-    log('warn', 'no warden', { error: error.message, means: 'programs may outlive a server that is killed' });
+  started.on('exit', onEnd).on('error', error => {
+    onEnd();
+    log('warn', 'reaper not started', {
+      error: error.message,
+      means: 'programs may outlive a server that is killed',
+    });
   });
   if (started.pid === undefined) return;
-  warden = started;
+  reaper = started;
   started.stdin?.on('error', () => {});
   for (const group of groups) started.stdin?.write(`+ ${group}\n`);
-  // It is no reason for the server to go on.
+  // The reaper does not keep the server running.
   started.unref();
   (started.stdin as unknown as { unref(): void }).unref();
 }
 
-/**
- * In a container without an init, process 1 inherits the orphans of programs and does not wait for them: not the server
- * itself, as Node waits only for what it has started, and not `npm start`. They stay as zombies, and a process group that
- * consists of zombies exists, for kill(2).
+/*
+ * Zombies. In a container without an init, process 1 inherits the orphans of programs and does not wait for them: neither the
+ * server (Node waits for its own children only) nor `npm start` does. The orphans become zombies, and for kill(2) a process
+ * group of zombies exists.
  */
 
-/** The orphans that came last; with many zombies, looking at all would take long. */
+/** Only the latest orphans are checked: there may be many zombies. */
 const newest = 200;
 
-/** Whether process 1 has zombies of this group, and no living member of it. Where the system does not say, there are none. */
+/** Whether all children of process 1 in this group are zombies, and there are some. False without /proc. */
 export function hasOnlyZombies(group: number): boolean {
   let orphans: readonly string[];
   try {
@@ -104,11 +105,11 @@ export function hasOnlyZombies(group: number): boolean {
   return states.length > 0 && states.every(state => state === 'Z');
 }
 
-/** @returns a process's state, such as `S` or `Z`, if it is in the group */
+/** @returns the process's state, such as `S` or `Z`; `undefined` if it is not in the group */
 function stateIn(pid: string, group: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // proc(5): state, parent and group follow the name, which may have parentheses in it.
+    // proc(5): state, parent and group follow the name, which may contain parentheses.
     const [state, , itsGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return Number(itsGroup) === group ? state : undefined;
   } catch {

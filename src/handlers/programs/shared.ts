@@ -1,4 +1,4 @@
-/** `--exec-shared`: one process for all connections, started with the server, and again whenever it ended. */
+/** `--exec-shared`: one process for all connections, started with the server and restarted whenever it ends. */
 import type { Connection } from '../../core/connection.ts';
 import type { Handler } from '../../core/handler.ts';
 import { deferRest, pauseMessages, resumeMessages } from '../../core/processData.ts';
@@ -9,76 +9,79 @@ import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { absoluteMaxMessage, restartDelay } from '../../protocol/limits.ts';
 import { baseEnvironment, requestVariables } from './environment.ts';
-import { newFormat, type Said } from './formats.ts';
+import { newFormat, type OutputRecord } from './formats.ts';
 import { pipesPerProgram, takePipesNow } from './pipes.ts';
-import { endProgram, isFull, type Program, startProgram, writeRecord } from './program.ts';
-import { endTurns, logWithin, newLineBudget, tellLost } from './programLog.ts';
+import { endProgram, isInputFull, type Program, startProgram, writeRecord } from './program.ts';
+import { logLimited, logOmitted, newLineBudget, runWithoutLoop } from './programLog.ts';
 import type { Programs } from './programs.ts';
-import { type Audience, hearAll, listen, stopListening } from './reader.ts';
+import { type ProgramReader, queueReader, readPrograms, stopReading } from './reader.ts';
 
 /** The largest id that a record has room for. */
 const lastId = 0xffff_ffff;
 
 export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, true);
-  const { hearing, pipes } = programs;
+  const { readerQueue, pipes } = programs;
   /**
-   * By ids of their own, which are not used again (before four billion others were): what the program says to someone who
-   * has left must not reach whoever came next.
+   * By an id that is not reused before four billion others: a late answer to a client that has left must not reach a new one.
    */
   const members = new Map<number, Connection>();
-  /** The same as a list, which is made anew when someone comes or leaves. */
+  /** The members as a list; `undefined` after a change, until it is needed again. */
   let everyone: readonly Connection[] | undefined;
-  const held = new Set<Connection>();
+  const paused = new Set<Connection>();
   let newestId = 0;
 
   let server: Server | undefined;
-  /** The one that runs, and takes messages; `undefined` while there is none. */
+  /** The running process; `undefined` between its end and the next start. */
   let program: Program | undefined;
-  let newest: Audience | undefined;
+  let reader: ProgramReader | undefined;
   let startedAt = 0;
   let restartIn: number = restartDelay.first;
   let timer: NodeJS.Timeout | undefined;
   let isStopping = false;
-  let whenGone: (() => void) | undefined;
+  let onStopped: (() => void) | undefined;
 
   function start(): void {
     if (server === undefined || isStopping) return;
     const taken = takePipesNow(pipes, server);
     const { execEnv, execGrace } = server.configuration;
     startedAt = performance.now();
-    newest = undefined;
+    reader = undefined;
     const events = {
-      stirs: () => newest !== undefined && listen(hearing, newest),
-      drained,
-      gone: restartIfOver,
+      onReadable: () => reader !== undefined && queueReader(readerQueue, reader),
+      onDrained: resumePaused,
+      onGone: restartIfOver,
     };
-    program = startProgram(
-      ...([entry, baseEnvironment(execEnv), execGrace, undefined, events, taken, hearing.errors] as const),
-    );
+    program = startProgram(entry, taken, {
+      environment: baseEnvironment(execEnv),
+      grace: execGrace,
+      id: undefined,
+      events,
+      stderrQueue: readerQueue.stderrQueue,
+    });
     if (program === undefined) restartLater();
-    else newest = newAudience(server, program);
+    else reader = newReader(server, program);
   }
 
-  function drained(): void {
-    for (const connection of held) resumeMessages(connection);
-    held.clear();
+  function resumePaused(): void {
+    for (const connection of paused) resumeMessages(connection);
+    paused.clear();
   }
 
-  function newAudience(owner: Server, speaker: Program): Audience {
+  function newReader(owner: Server, started: Program): ProgramReader {
     const budget = newLineBudget();
     return {
-      program: speaker,
+      program: started,
       format,
-      isListening: false,
+      isQueued: false,
       isOver: false,
-      longest: () => Math.min(owner.configuration.maxMessage, absoluteMaxMessage),
+      maxMessageSize: () => Math.min(owner.configuration.maxMessage, absoluteMaxMessage),
       isReady: () => true,
-      hears,
-      // A slip of the program's, maybe about one connection only, is no harm to the others.
-      mishears: why => logWithin(budget, 'program misspoke', { ...speaker.fields, why }),
-      ends() {
-        tellLost(budget, speaker.fields);
+      onRecord,
+      // An invalid record may concern one connection only: log it and go on serving the others.
+      onInvalid: why => logLimited(budget, 'invalid program output', { ...started.fields, why }),
+      onExit() {
+        logOmitted(budget, started.fields);
         program = undefined;
         closeAll();
         restartIfOver();
@@ -86,50 +89,53 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
     };
   }
 
-  /** What the program knew of them is gone with it. */
+  /** The program's knowledge of its clients has ended with the process. */
   function closeAll(): void {
     for (const connection of members.values()) {
-      connection.wire.close(connection, CloseCode.ServiceRestart, 'the program starts again');
+      connection.wire.close(connection, CloseCode.ServiceRestart, 'the program is restarting');
     }
     members.clear();
-    held.clear();
+    paused.clear();
     everyone = undefined;
   }
 
-  /** All that it said is heard, and nothing of it is left that the next one could get in the way of. */
+  /** Restarts the program when its output is read and its whole process group is gone. */
   function restartIfOver(): void {
-    if (newest === undefined || !newest.isOver || !newest.program.isGone) return;
-    if (isStopping) return whenGone?.();
+    if (reader === undefined || !reader.isOver || !reader.program.isGone) return;
+    if (isStopping) return onStopped?.();
     if (performance.now() - startedAt >= restartDelay.last) restartIn = restartDelay.first;
     restartLater();
   }
 
   function restartLater(): void {
-    log('warn', 'program starts again', { program: entry.name, in: restartIn });
+    log('warn', 'program restarts', { program: entry.name, in: restartIn });
     timer = setTimeout(start, restartIn);
     restartIn = Math.min(2 * restartIn, restartDelay.last);
   }
 
-  function hears(said: Said): void {
-    if (said.to === 'all') {
+  function onRecord(record: OutputRecord): void {
+    if (record.to === 'all') {
       everyone ??= [...members.values()];
-      tell(everyone, said);
+      send(everyone, record);
       return;
     }
-    const [id] = said.to;
-    // Whoever is not there has left in the meantime.
+    const [id] = record.to;
+    // A recipient may have left in the meantime.
     const found =
-      said.to.length === 1 ? [members.get(id!)] : [...new Set(said.to)].map(one => members.get(one));
-    tell(
+      record.to.length === 1 ? [members.get(id!)] : [...new Set(record.to)].map(one => members.get(one));
+    send(
       found.filter(member => member !== undefined),
-      said,
+      record,
     );
   }
 
-  /** Slow ones fall behind, as with a broadcast: the others do not wait for them. */
-  function tell(connections: readonly Connection[], { what, bytes, start, end, code, reason }: Said): void {
+  /** As with any fan-out, a slow consumer is closed; the others do not wait for it. */
+  function send(
+    connections: readonly Connection[],
+    { kind, bytes, start, end, code, reason }: OutputRecord,
+  ): void {
     if (connections.length === 0) return;
-    if (what !== 'close') sendToAll(connections, undefined, what === 'text', bytes, start, end);
+    if (kind !== 'close') sendToAll(connections, undefined, kind === 'text', bytes, start, end);
     else for (const connection of connections) connection.wire.close(connection, code, reason);
   }
 
@@ -138,12 +144,12 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
 
     opened(connection, request) {
       const { maxBuffered } = connection.server.configuration;
-      if (request === undefined) throw new Error('a program is told of the request');
+      if (request === undefined) throw new Error('a program needs the request of the handshake');
       if (program === undefined || program.stdin.writableLength > maxBuffered) {
         connection.wire.close(
           connection,
           CloseCode.TryAgainLater,
-          'the program cannot take anyone now; try again later',
+          'the program cannot accept clients now; try again later',
         );
         return;
       }
@@ -152,22 +158,22 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       connection.data = newestId;
       members.set(newestId, connection);
       everyone = undefined;
-      if (format.opened === undefined) return;
-      writeRecord(program, format.opened(newestId, requestVariables(connection, request, entry.name)));
+      if (format.encodeOpened === undefined) return;
+      writeRecord(program, format.encodeOpened(newestId, requestVariables(connection, request, entry.name)));
     },
 
     message(connection, message) {
       const id = connection.data as number;
       if (program === undefined || !members.has(id)) return;
-      // The message waits with its connection, whose memory is bounded, rather than with all others' in one queue.
-      if (isFull(program)) {
+      // Backpressure: the message stays in the input of its connection, which is bounded; a common queue would not be.
+      if (isInputFull(program)) {
         deferRest(connection, message, message.start);
         pauseMessages(connection);
-        held.add(connection);
+        paused.add(connection);
         return;
       }
       try {
-        writeRecord(program, format.message(message, id));
+        writeRecord(program, format.encodeMessage(message, id));
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         connection.wire.close(connection, error.code, error.message);
@@ -176,19 +182,19 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
 
     closed(connection, code, reason) {
       const id = connection.data as number;
-      held.delete(connection);
+      paused.delete(connection);
       if (members.get(id) !== connection) return;
       members.delete(id);
       everyone = undefined;
-      if (program !== undefined && format.closed !== undefined)
-        writeRecord(program, format.closed(id, code, reason));
+      if (program !== undefined && format.encodeClosed !== undefined)
+        writeRecord(program, format.encodeClosed(id, code, reason));
     },
 
     turnEnds() {
-      if (server !== undefined) hearAll(hearing);
+      if (server !== undefined) readPrograms(readerQueue);
     },
 
-    // Its pipes are counted while it is started again, too: connections must not take their place.
+    // The pipes count during a restart too, so that connections cannot take their descriptors.
     started(owner) {
       server = owner;
       server.descriptors.pipes += pipesPerProgram;
@@ -197,13 +203,13 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
 
     async stopped() {
       isStopping = true;
-      endTurns(hearing.errors);
+      runWithoutLoop(readerQueue.stderrQueue);
       clearTimeout(timer);
-      if (newest === undefined || newest.program.isGone) return;
-      stopListening(newest);
-      endProgram(newest.program);
+      if (reader === undefined || reader.program.isGone) return;
+      stopReading(reader);
+      endProgram(reader.program);
       await new Promise<void>(resolve => {
-        whenGone = resolve;
+        onStopped = resolve;
       });
     },
   };
