@@ -1,4 +1,4 @@
-/** What a browser gets that asks for a page: the chat (`page/`), and a sign of life. */
+/** Serves the chat page (`page/`) and `/healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
@@ -6,14 +6,14 @@ import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http/head.ts';
 
-/** Only what comes from here is loaded, run or connected to; nobody puts the page into a frame. */
+/** The page loads, runs and connects to this server's resources only, and cannot be framed. */
 const contentSecurityPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 interface Page {
   readonly type: string;
   readonly body: Buffer;
-  /** The same, compressed once and for all. */
+  /** The body compressed, once at the start. */
   readonly gzipped: Buffer;
 }
 
@@ -26,7 +26,7 @@ const types: Readonly<Record<string, string>> = {
   '.ts': 'text/javascript; charset=utf-8',
 };
 
-/** All files of the page, by the path they are served at; they are few and small, and read once. */
+/** All files of the page by URL path; they are few and small, and read once. */
 function loadPages(): ReadonlyMap<string, Page> {
   const pages = new Map<string, Page>();
   pages.set('/healthz', newPage('text/plain; charset=utf-8', Buffer.from('ok\n')));
@@ -42,7 +42,7 @@ function loadPages(): ReadonlyMap<string, Page> {
   return pages;
 }
 
-/** Where the server itself runs from its sources, the page does, too: a Node that can strip types does it for both. */
+/** If the server runs from its sources, so does the page: a Node that can strip types does that for both. */
 function addSource(pages: Map<string, Page>, name: string, { type, body }: Page): void {
   const { stripTypeScriptTypes } = nodeModule as { stripTypeScriptTypes?: (source: string) => string };
   const script = newPage(type, Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? ''));
@@ -54,16 +54,16 @@ const pages = loadPages();
 const pageMethods = 'GET, HEAD, OPTIONS';
 
 /**
- * Answers a request that is no handshake.
- * @param endpoints the names that WebSocket clients connect to, for whoever comes to one without asking for WebSocket
- * @param isSecure it came by TLS
+ * Answers a request that is not a handshake.
+ * @param endpoints the paths of WebSocket endpoints, which plain requests get 426 for
+ * @param isSecure whether the request came over TLS
  * @throws ProtocolError 404, 405 or 426
  */
 export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, isSecure: boolean): Buffer {
   const page = pages.get(head.path);
   if (head.method === 'OPTIONS') {
     const isEndpoint = endpoints.has(head.path.split('/', 2)[1] ?? '');
-    // RFC 9110 §9.3.7: load balancers ask this, too, to see whether the server lives.
+    // `OPTIONS *` (RFC 9110 §9.3.7): some load balancers use it as a health check.
     if (head.path === '*') return encodeResponse(204, { Allow: 'GET, HEAD, POST, DELETE, OPTIONS' }, '');
     if (page !== undefined) return encodeResponse(204, { Allow: pageMethods }, '');
     if (isEndpoint) return encodeResponse(204, { Allow: 'GET, OPTIONS' }, '');
@@ -74,12 +74,12 @@ export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, 
       const reason = `this is a WebSocket endpoint: connect with ws${s}:// instead of http${s}://`;
       throw new ProtocolError(426, reason, { Upgrade: 'websocket', Connection: 'Upgrade, close' });
     }
-    throw new ProtocolError(404, 'there is no such page');
+    throw new ProtocolError(404, 'no such page');
   }
   if (head.method !== 'GET' && head.method !== 'HEAD') {
-    throw new ProtocolError(405, 'a page can only be read', { Allow: pageMethods });
+    throw new ProtocolError(405, 'pages accept GET and HEAD only', { Allow: pageMethods });
   }
-  // RFC 9110 §12.5.3: only for whoever can read it, and what refuses it says so with a quality of 0.
+  // RFC 9110 §12.5.3: a quality of 0 refuses gzip.
   const isGzipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(
     head.headers.get('accept-encoding') ?? '',
   );

@@ -17,7 +17,7 @@ describe('a page of another origin', () => {
   });
   after(() => browser?.close());
 
-  test('cannot say anything, by any request that a page can make, nor read the answer', async t => {
+  test('can neither run a command by any request nor read the answer', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     // Without a policy of its own, which our page has: it would hold it back in our place.

@@ -114,7 +114,7 @@ describe('the chat page', () => {
     assert.deepEqual(await rosterOf(page), nicks);
   }
 
-  test('two people talk; a third comes, and sees who is there and what was said', patience, async () => {
+  test('two users talk, and a third sees the roster and the history', patience, async () => {
     const ada = await enter('Ada', 'lobby');
     await ada.getByText('Nobody has said anything here yet.').waitFor();
     const bo = await visit('?room=lobby&nick=Bo');
@@ -146,7 +146,7 @@ describe('the chat page', () => {
   });
 
   test(
-    'the server is killed and comes back: all is there, in order, once, and what was typed',
+    'after the server is killed and restarted, every line is there once, in order, with those typed meanwhile',
     patience,
     async () => {
       const ada = await enter('Ada', 'storm');
@@ -176,37 +176,33 @@ describe('the chat page', () => {
     },
   );
 
-  test(
-    'a line that the server has, but of which it could not tell any more, is not said twice',
-    patience,
-    async () => {
-      const page = await visit();
-      // A server that takes the line and is gone before its answer: seen from the page, an answer that never comes.
-      await page.evaluate(() => {
-        const { send } = WebSocket.prototype;
-        WebSocket.prototype.send = function (bytes) {
-          send.call(this, bytes);
-          const newMessage = 7;
-          if (!(bytes instanceof Uint8Array) || bytes[12] !== newMessage) return;
-          WebSocket.prototype.send = send;
-          this.onmessage = null;
-          this.close();
-        };
-      });
-      await page.getByLabel('Your name').fill('Ada');
-      await page.getByLabel('Room').fill('cut');
-      await page.getByLabel('Room').press('Enter');
-      await page.locator('#chat').waitFor();
-      await say(page, 'once');
-      assert.deepEqual(await untilLines(page, 1), ['once']);
-      await say(page, 'and on');
-      assert.deepEqual(await untilLines(page, 2), ['once', 'and on']);
-      const bo = await enter('Bo', 'cut');
-      assert.deepEqual(await untilLines(bo, 2), ['once', 'and on']);
-    },
-  );
+  test('a line that the server stored without confirming it is not posted twice', patience, async () => {
+    const page = await visit();
+    // A server that takes the line and is gone before its answer: seen from the page, an answer that never comes.
+    await page.evaluate(() => {
+      const { send } = WebSocket.prototype;
+      WebSocket.prototype.send = function (bytes) {
+        send.call(this, bytes);
+        const newMessage = 7;
+        if (!(bytes instanceof Uint8Array) || bytes[12] !== newMessage) return;
+        WebSocket.prototype.send = send;
+        this.onmessage = null;
+        this.close();
+      };
+    });
+    await page.getByLabel('Your name').fill('Ada');
+    await page.getByLabel('Room').fill('cut');
+    await page.getByLabel('Room').press('Enter');
+    await page.locator('#chat').waitFor();
+    await say(page, 'once');
+    assert.deepEqual(await untilLines(page, 1), ['once']);
+    await say(page, 'and on');
+    assert.deepEqual(await untilLines(page, 2), ['once', 'and on']);
+    const bo = await enter('Bo', 'cut');
+    assert.deepEqual(await untilLines(bo, 2), ['once', 'and on']);
+  });
 
-  test('what people call themselves and say is text, never HTML', patience, async () => {
+  test('nicks and messages are shown as text, never as HTML', patience, async () => {
     const nick = '<b id=x>Eve</b>';
     const eve = await enter(nick, '<i>room</i>');
     const bo = await enter('Bo', '<i>room</i>');
@@ -224,7 +220,7 @@ describe('the chat page', () => {
   });
 
   test(
-    'what the manual says to everyone, to one, and in a room is shown as the server said it',
+    'the manual’s messages to everyone, to one user and to a room are shown as the server’s',
     patience,
     async () => {
       const ada = await enter('Ada', 'pond');
@@ -267,7 +263,7 @@ describe('the chat page', () => {
     },
   );
 
-  test('who reads further up is told of what the server says', patience, async () => {
+  test('a reader who has scrolled up is told of the server’s messages', patience, async () => {
     const ada = await enter('Ada', 'above');
     for (let line = 0; line < 40; line++) await say(ada, `line ${line}`);
     await untilLines(ada, 40);
@@ -277,7 +273,7 @@ describe('the chat page', () => {
     await ada.getByRole('button', { name: '1 new message' }).waitFor();
   });
 
-  test('links are links, with nothing in them but an address', patience, async () => {
+  test('addresses become links that contain nothing else', patience, async () => {
     const ada = await enter('Ada', 'links');
     const bo = await enter('Bo', 'links');
     await say(
@@ -301,30 +297,26 @@ describe('the chat page', () => {
     assert.equal(await bo.locator('#lines i').count(), 0);
   });
 
-  test(
-    'a history of other days has their dates, and the times are those of the reader',
-    patience,
-    async () => {
-      const line = (time: Date, text: string) =>
-        `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
-      const lastYear = new Date(2025, 6, 14, 16, 12);
-      writeFileSync(join(data, 'old.jsonl'), line(lastYear, 'then') + line(new Date(), 'now'));
-      const shownIn = async (locale: string) => {
-        const page = await enter(`Ada ${locale}`, 'old', { locale });
-        await untilLines(page, 2);
-        return {
-          dividers: await page
-            .locator('#lines li')
-            .evaluateAll(all => all.map(item => item.getAttribute('data-divider'))),
-          time: await textOf(page.locator('#lines time').first()),
-        };
+  test('history lines of other days have dates, in the reader’s time zone', patience, async () => {
+    const line = (time: Date, text: string) =>
+      `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
+    const lastYear = new Date(2025, 6, 14, 16, 12);
+    writeFileSync(join(data, 'old.jsonl'), line(lastYear, 'then') + line(new Date(), 'now'));
+    const shownIn = async (locale: string) => {
+      const page = await enter(`Ada ${locale}`, 'old', { locale });
+      await untilLines(page, 2);
+      return {
+        dividers: await page
+          .locator('#lines li')
+          .evaluateAll(all => all.map(item => item.getAttribute('data-divider'))),
+        time: await textOf(page.locator('#lines time').first()),
       };
-      const english = await shownIn('en-US');
-      assert.deepEqual(english.dividers, ['Monday, July 14, 2025', 'Today']);
-      assert.match(english.time, /^4:12\sPM$/);
-      assert.deepEqual((await shownIn('de-DE')).time, '16:12');
-    },
-  );
+    };
+    const english = await shownIn('en-US');
+    assert.deepEqual(english.dividers, ['Monday, July 14, 2025', 'Today']);
+    assert.match(english.time, /^4:12\sPM$/);
+    assert.deepEqual((await shownIn('de-DE')).time, '16:12');
+  });
 
   test('each screen has one main landmark and one heading', patience, async () => {
     const page = await visit();
@@ -337,7 +329,7 @@ describe('the chat page', () => {
     assert.deepEqual([await count('main'), await count('heading')], [1, 1]);
   });
 
-  test('a nick that is taken is said so at its field, in the words of the server', patience, async () => {
+  test('a taken nick is reported at its field in the server’s words', patience, async () => {
     await enter('Ada', 'lobby');
     const other = await visit('?room=lobby&nick=ADA');
     await other.getByRole('alert').filter({ hasText: 'The nick ADA is taken' }).waitFor();
@@ -349,7 +341,7 @@ describe('the chat page', () => {
     await untilRoster(other, ['Ada', 'Grace']);
   });
 
-  test('a reload leads back into the room, with the draft', patience, async () => {
+  test('a reload returns to the room and restores the draft', patience, async () => {
     const ada = await enter('Ada', 'reload');
     await say(ada, 'before');
     await untilLines(ada, 1);
@@ -364,7 +356,7 @@ describe('the chat page', () => {
     assert.equal(await ada.getByLabel('Message').inputValue(), '');
   });
 
-  test('whoever reads further up is not disturbed, but told', patience, async () => {
+  test('new messages do not scroll a reader who has scrolled up, but show a button', patience, async () => {
     const ada = await enter('Ada', 'long');
     const bo = await enter('Bo', 'long');
     const many = Array.from({ length: 40 }, (_, line) => `line ${line}`);
@@ -386,7 +378,7 @@ describe('the chat page', () => {
     assert.ok((await fromEnd()) < 2);
   });
 
-  test('on a phone the people are behind a button, and the keyboard is enough', patience, async () => {
+  test('on a phone the roster is behind a button, and the keyboard alone is enough', patience, async () => {
     const ada = await enter('Ada', 'phone', {
       viewport: { width: 390, height: 844 },
       hasTouch: true,
@@ -428,7 +420,7 @@ describe('the chat page', () => {
     assert.ok(bytes < maxTransfer, `${bytes} bytes`);
   });
 
-  test('no script failed in all of this, and the policy had nothing to forbid', t => {
+  test('no script failed, and nothing violated the content security policy', t => {
     t.diagnostic(`screenshots are in ${screenshots}`);
     assert.deepEqual(complaints, []);
   });

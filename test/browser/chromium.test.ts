@@ -29,7 +29,7 @@ describe('Chromium on the page of the server', () => {
     if (server !== undefined) assert.equal(await server.stop(), 0);
   });
 
-  test('the page loads, is titled, and breaks no policy of its own', patience, async () => {
+  test('the page loads with its title and without violating its policy', patience, async () => {
     const other = await browser.newPage();
     const complaints: string[] = [];
     other.on('console', message => complaints.push(message.text()));
@@ -41,7 +41,7 @@ describe('Chromium on the page of the server', () => {
     await other.close();
   });
 
-  test('a text and a binary message come back as they were', patience, async () => {
+  test('text and binary messages are echoed unchanged', patience, async () => {
     const received = await page.evaluate(async () => {
       const { socket, next } = await dial('/echo');
       socket.send('grüß dich, 😀');
@@ -54,7 +54,7 @@ describe('Chromium on the page of the server', () => {
     assert.deepEqual(received, ['grüß dich, 😀', [0, 255, 254, 0]]);
   });
 
-  test('16 MiB of text go both ways', patience, async () => {
+  test('16 MiB of text pass in both directions', patience, async () => {
     const isSame = await page.evaluate(async () => {
       const { socket, next } = await dial('/echo');
       const text = 'ä0123456789abcd'.repeat(2 ** 20);
@@ -67,7 +67,7 @@ describe('Chromium on the page of the server', () => {
   });
 
   // The browser compresses it all the same, and so it is larger than 16 MiB on its way.
-  test('16 MiB of noise go both ways', patience, async () => {
+  test('16 MiB of random bytes pass in both directions', patience, async () => {
     const isSame = await page.evaluate(async () => {
       const { socket, next } = await dial('/echo');
       const noise = new Uint32Array(2 ** 22);
@@ -107,7 +107,7 @@ describe('Chromium on the page of the server', () => {
     });
   }
 
-  test('close codes and reasons are seen on both sides', patience, async () => {
+  test('both sides see close codes and reasons', patience, async () => {
     for (const [code, reason] of [
       [1000, 'done'],
       [3001, 'grüße'],
@@ -128,7 +128,7 @@ describe('Chromium on the page of the server', () => {
   });
 
   test(
-    'a message of more than 16 MiB is refused with 1009, whose reason the page sees',
+    'a message of more than 16 MiB is closed with 1009, and the page sees the reason',
     patience,
     async () => {
       const seen = await page.evaluate(async () => {
@@ -140,7 +140,7 @@ describe('Chromium on the page of the server', () => {
     },
   );
 
-  test('the first subprotocol that the server has is told to the page', patience, async () => {
+  test('the server selects the first subprotocol that it has', patience, async () => {
     const seen = await page.evaluate(async () => {
       const { socket } = await dial('/', ['unknown', 'broadcast', 'echo']);
       socket.close();
@@ -151,7 +151,7 @@ describe('Chromium on the page of the server', () => {
     assert.deepEqual(seen, ['broadcast', 1006]);
   });
 
-  test('a broadcast reaches two pages, in one order', patience, async () => {
+  test('broadcasts reach two pages in the same order', patience, async () => {
     const pages = [page, await openPage(browser, server.port)];
     for (const each of pages) {
       await each.evaluate(async () => {
@@ -180,7 +180,7 @@ describe('Chromium on the page of the server', () => {
     await pages[1]!.close();
   });
 
-  test('the policy keeps the page from asking anything of another server', patience, async () => {
+  test('the content security policy blocks requests to other servers', patience, async () => {
     let requests = 0;
     const other = createServer((_, response) => {
       requests++;
@@ -214,7 +214,7 @@ describe('Chromium on the page of the server', () => {
     assert.equal(await strict.stop(), 0);
   });
 
-  test('at SIGTERM the page is told 1001, and the server ends with 0', patience, async () => {
+  test('SIGTERM closes the page’s connection with 1001, and the server exits with 0', patience, async () => {
     const ending = await startServer();
     const onIt = await openPage(browser, ending.port);
     await onIt.evaluate(async () => {

@@ -123,7 +123,7 @@ describe('the chat page without WebSockets', () => {
 
   const status = (page: Page) => page.locator('#chat .status');
 
-  test('talks with those who have one, and says quietly how', patience, async () => {
+  test('talks with clients that have WebSockets, and shows how it is connected', patience, async () => {
     const ada = await enter('Ada', 'lobby', proxy.port);
     const bo = await enter('Bo', 'lobby', server.port);
     await status(ada).getByText(fallback).waitFor();
@@ -141,7 +141,7 @@ describe('the chat page without WebSockets', () => {
     await bo.waitForFunction(() => document.querySelectorAll('#roster .nick').length === 1);
   });
 
-  test('what the manual says to everyone, to one, and in a room is shown', patience, async () => {
+  test('shows the manual’s messages to everyone, to one user and to a room', patience, async () => {
     const ada = await enter('Ada', 'pond', proxy.port);
     await status(ada).getByText(fallback).waitFor();
     const told = await runScript(firstExample('commands', 'sh'), control);
@@ -174,7 +174,7 @@ describe('the chat page without WebSockets', () => {
     });
   }
 
-  test('a reload leads back, and a server that comes back finds it again', patience, async () => {
+  test('returns to the room after a reload and after a restart of the server', patience, async () => {
     const ada = await enter('Ada', 'back', proxy.port);
     await say(ada, 'before');
     await untilLines(ada, 'before');
@@ -190,7 +190,7 @@ describe('the chat page without WebSockets', () => {
     assert.equal(await ada.locator('#roster .nick').count(), 1);
   });
 
-  test('takes a WebSocket as soon as it comes back where there is one', patience, async () => {
+  test('uses a WebSocket again after a reconnect that allows one', patience, async () => {
     const ada = await enter('Ada', 'again', proxy.port);
     await status(ada).getByText(fallback).waitFor();
     proxy.state.refuses = false;
@@ -203,7 +203,7 @@ describe('the chat page without WebSockets', () => {
     assert.equal(await status(ada).isVisible(), false);
   });
 
-  test('an EventSource loses nothing of more than one stream carries', patience, async () => {
+  test('an EventSource loses nothing across several streams', patience, async () => {
     const page = await (await browser.newContext()).newPage();
     await page.goto(`http://127.0.0.1:${server.port}/`);
     const total = 3000;
@@ -237,7 +237,7 @@ describe('the chat page without WebSockets', () => {
     assert.ok(streams > 3, `${streams} streams`);
   });
 
-  test('no script failed in all of this', t => {
+  test('no script failed', t => {
     t.diagnostic(`screenshots are in ${screenshots}`);
     assert.deepEqual(complaints, []);
   });

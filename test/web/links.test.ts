@@ -41,7 +41,7 @@ for (const [text, ...links] of cases) {
   });
 }
 
-test('property: the pieces are the text, and an address is http or https and names no user', () => {
+test('the pieces of any text add up to it, and each link is http or https without a user name', () => {
   const part = fc.constantFrom(
     'http://',
     'https://',
@@ -74,7 +74,7 @@ test('property: the pieces are the text, and an address is http or https and nam
   );
 });
 
-test('a message of nothing but brackets and punctuation does not hold the page up', {
+test('a long message of brackets and punctuation is split in linear time', {
   timeout: 20_000,
 }, () => {
   const link = 'https://example.org/';

@@ -28,11 +28,11 @@ for (const [why, shown, logged, whole] of cases) {
   test(`${why}: ${shown || '-'} and ${logged || '-'}`, () => assert.equal(joined(shown, logged), whole));
 }
 
-test('where nothing is shown, all of the history is new', () => {
+test('the whole history is new if nothing is shown', () => {
   assert.deepEqual(findOverlap([], ['a', 'a']), { before: 0, from: 0 });
 });
 
-test('a conversation of different lines is whole, wherever one left and whatever the server still knows', () => {
+test('distinct lines merge into the whole conversation wherever the client left and the history starts', () => {
   fc.assert(
     fc.property(fc.nat(30), fc.nat(30), fc.nat(30), fc.nat(30), (forgotten, met, alsoMet, missed) => {
       // What is shown and what is logged are two stretches, of which either may begin first.

@@ -20,7 +20,7 @@ function written(cmd: number, uid: number, p1: number, time: number, blob: strin
   return packet;
 }
 
-test('the server reads what the page writes', () => {
+test('the server reads the packets that the page writes', () => {
   fc.assert(
     fc.property(int32, fc.integer({ min: 0, max: 8 }), text, fc.nat({ max: 1 }), (uid, command, blob, p2) => {
       const bytes = encodePacket(command, uid, blob, p2);
@@ -33,7 +33,7 @@ test('the server reads what the page writes', () => {
   );
 });
 
-test('the page reads what the server writes, several packets back to back', () => {
+test('the page reads the packets that the server writes, back to back', () => {
   const packet = fc.record(
     { command: int32, uid: int32, p1: int32, time: fc.nat({ max: 0xffffffff }), blob: text },
     { noNullPrototype: true },
@@ -50,14 +50,14 @@ test('the page reads what the server writes, several packets back to back', () =
   );
 });
 
-test('the magic packet is the one that the server asks for', () => {
+test('the page’s magic packet is the one that the server expects', () => {
   const packet = newPacket();
   assert.equal(readPacket(packet, magicPacket, 0, magicPacket.length), 24 + magic.length);
   assert.equal(packet.cmd, 0);
   assert.equal(Buffer.from(magicPacket.subarray(24)).toString(), magic);
 });
 
-test('what is no packet is a RangeError, and so is one that is cut short', () => {
+test('an invalid or truncated packet throws a RangeError', () => {
   const packet = written(Command.NewMsg, -1, 0x1000, 0, 'hello');
   for (let end = 1; end < packet.length; end++) {
     assert.throws(() => decodePackets(asMessage(packet.subarray(0, end))), RangeError, `cut at ${end}`);

@@ -3,17 +3,17 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import {
-  announce,
-  due,
-  hear,
-  join,
-  keep,
-  type Logged,
+  addLine,
+  addServerLine,
+  type HistoryLine,
+  linesToSend,
+  markUnsent,
+  mergeHistory,
   newRoom,
   type Room,
-  recall,
-  refuse,
-  write,
+  rejectLine,
+  saveRoom,
+  writeLine,
 } from '../../src/web/page/room.ts';
 
 const nick = 'Ada';
@@ -30,9 +30,11 @@ beforeEach(() => kept.clear());
 
 /** All but what no history has. */
 const shownIn = (room: Room): string[] =>
-  [...room.said.filter(line => line.isKept), ...room.unconfirmed].map(line => `${line.nick}: ${line.text}`);
+  [...room.lines.filter(line => line.isInHistory), ...room.unconfirmed].map(
+    line => `${line.nick}: ${line.text}`,
+  );
 
-const logged = (conversation: readonly string[]): Logged[] =>
+const logged = (conversation: readonly string[]): HistoryLine[] =>
   conversation.map((entry, time) => ({ entry, time: time + 1 }));
 
 /** A server that remembers everything, and the way to it and back. */
@@ -44,7 +46,7 @@ interface Wire {
 }
 
 function send(room: Room, wire: Wire): void {
-  for (const line of due(room)) {
+  for (const line of linesToSend(room)) {
     line.uid = ++uid;
     line.tries++;
     wire.sent.push(line.text);
@@ -66,22 +68,22 @@ function listen(room: Room, wire: Wire): void {
   const { entry, by } = wire.told.shift() ?? { entry: '', by: undefined };
   if (by === undefined) return;
   if (by !== 'person') {
-    announce(room, { entry, time: by === 'publish' ? 1 : undefined });
+    addServerLine(room, { entry, time: by === 'publish' ? 1 : undefined });
     return;
   }
   const colon = entry.indexOf(': ');
-  hear(room, entry.slice(0, colon), entry.slice(colon + 2));
+  addLine(room, entry.slice(0, colon), entry.slice(colon + 2));
 }
 
 /** @param isRead whether the server still gets to read what was sent */
 function breakAndReturn(room: Room, wire: Wire, isRead: boolean): void {
   while (isRead && wire.sent.length > 0) serve(wire);
   wire.sent = [];
-  recall(room);
+  markUnsent(room);
   wire.told = [];
   // The tries are bounded for lines that break the connection; the weather here is worse than that.
   for (const line of room.unconfirmed) line.tries = Math.min(line.tries, 1);
-  join(room, logged(wire.conversation));
+  mergeHistory(room, logged(wire.conversation));
   send(room, wire);
 }
 
@@ -108,13 +110,13 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
   kept.clear();
   const wire: Wire = { conversation: before.map(one => `Bo: ${one}`), sent: [], told: [] };
   let room = reload?.() ?? newRoom('pond', nick);
-  join(room, logged(wire.conversation));
+  mergeHistory(room, logged(wire.conversation));
   const typed: string[] = [];
   for (const [index, one] of steps.entries()) {
     const words = `${one.text}${reload === undefined ? '' : ` ${index}`}`;
     if (one.does === 'write') {
       typed.push(words);
-      write(room, words);
+      writeLine(room, words);
       send(room, wire);
     } else if (one.does === 'other') say(wire, `Bo: ${words}`);
     else if (one.does === 'publish') say(wire, `server: ${words}`);
@@ -126,7 +128,7 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
       breakAndReturn(room, wire, one.does === 'break late');
     }
     // As the page does whenever something of its own changes.
-    if (one.does !== 'other') keep(room);
+    if (one.does !== 'other') saveRoom(room);
   }
   while (wire.sent.length > 0) serve(wire);
   while (wire.told.length > 0) listen(room, wire);
@@ -136,7 +138,7 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
   assert.deepEqual(own, typed);
 }
 
-test('what is shown in the end is the conversation, and every typed line is in it once', () => {
+test('the page finally shows the whole conversation, with every typed line once', () => {
   const parts = [fc.array(text, { maxLength: 5 }), fc.array(step, { maxLength: 60 })] as const;
   fc.assert(
     fc.property(...parts, (before, steps) => play(before, steps)),
@@ -144,7 +146,7 @@ test('what is shown in the end is the conversation, and every typed line is in i
   );
 });
 
-test('and so it is where the page is loaded again each time', () => {
+test('the same holds if the page is reloaded each time', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), steps => {
       play(['first', 'second'], steps, () => newRoom('pond', nick));
@@ -153,64 +155,64 @@ test('and so it is where the page is loaded again each time', () => {
   );
 });
 
-test('after a reload, what was said long ago does not pass for what was just typed', () => {
+test('after a reload an old message does not confirm a line just typed', () => {
   const history = ['Ada: hi', 'Bo: hi'];
   const room = newRoom('pond', nick);
-  join(room, logged(history));
-  const lost = write(room, 'hi');
+  mergeHistory(room, logged(history));
+  const lost = writeLine(room, 'hi');
   lost.tries = 1;
-  keep(room);
+  saveRoom(room);
   const again = newRoom('pond', nick);
-  join(again, logged(history));
-  assert.deepEqual([shownIn(again), due(again).length], [[...history, 'Ada: hi'], 1]);
+  mergeHistory(again, logged(history));
+  assert.deepEqual([shownIn(again), linesToSend(again).length], [[...history, 'Ada: hi'], 1]);
 });
 
-test('a refused line stays, says why, and is not sent again by itself', () => {
+test('a refused line stays with its reason and is not sent again automatically', () => {
   const room = newRoom('pond', nick);
-  join(room, []);
-  const line = write(room, 'too loud');
+  mergeHistory(room, []);
+  const line = writeLine(room, 'too loud');
   line.uid = 7;
-  refuse(room, 7, 'hush');
-  assert.deepEqual([line.state, line.reason, due(room).length], ['refused', 'hush', 0]);
-  join(room, []);
-  assert.deepEqual([room.unconfirmed, due(room)], [[line], []]);
+  rejectLine(room, 7, 'hush');
+  assert.deepEqual([line.state, line.reason, linesToSend(room).length], ['refused', 'hush', 0]);
+  mergeHistory(room, []);
+  assert.deepEqual([room.unconfirmed, linesToSend(room)], [[line], []]);
   line.state = 'waiting';
-  assert.deepEqual(due(room), [line], 'until it is told to be');
+  assert.deepEqual(linesToSend(room), [line], 'until it is told to be');
 });
 
-test('a line that was sent three times in vain is given up, and kept', () => {
+test('a line that fails three times is marked as refused and kept', () => {
   const room = newRoom('pond', nick);
-  join(room, []);
-  const line = write(room, 'poison');
+  mergeHistory(room, []);
+  const line = writeLine(room, 'poison');
   for (let tries = 0; tries < 3; tries++) {
-    assert.deepEqual(due(room), [line]);
+    assert.deepEqual(linesToSend(room), [line]);
     line.tries++;
     line.uid = tries;
-    recall(room);
-    join(room, []);
+    markUnsent(room);
+    mergeHistory(room, []);
   }
-  assert.deepEqual(due(room), []);
+  assert.deepEqual(linesToSend(room), []);
   assert.equal(line.state, 'refused');
 });
 
-test('history has times, and what the server says live is shown as a line of its own', () => {
+test('history lines have times, and a live message of the server is a line of its own', () => {
   const room = newRoom('pond', nick);
-  join(room, [{ entry: 'server: closed: on Sunday', time: 1_700_000_000_000 }]);
-  const [earlier] = room.said;
+  mergeHistory(room, [{ entry: 'server: closed: on Sunday', time: 1_700_000_000_000 }]);
+  const [earlier] = room.lines;
   assert.deepEqual(
     [earlier?.nick, earlier?.text, earlier?.time, earlier?.state],
     ['server', 'closed: on Sunday', 1_700_000_000_000, 'earlier'],
   );
-  const line = announce(room, { entry: 'server: back in five minutes', time: undefined });
+  const line = addServerLine(room, { entry: 'server: back in five minutes', time: undefined });
   assert.deepEqual([line.nick, line.text, line.state], ['server', 'back in five minutes', 'live']);
   assert.ok(Date.now() - line.time < 60_000);
-  assert.equal(room.said.length, 2);
+  assert.equal(room.lines.length, 2);
 });
 
-test('a history without end does not grow the page without end', () => {
+test('the page keeps a bounded number of lines', () => {
   const room = newRoom('pond', nick);
-  join(room, []);
-  for (let line = 0; line < 3000; line++) hear(room, 'Bo', `${line}`);
-  assert.equal(room.said.length, 1000);
-  assert.equal(room.said.at(-1)?.text, '2999');
+  mergeHistory(room, []);
+  for (let line = 0; line < 3000; line++) addLine(room, 'Bo', `${line}`);
+  assert.equal(room.lines.length, 1000);
+  assert.equal(room.lines.at(-1)?.text, '2999');
 });

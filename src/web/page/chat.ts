@@ -1,25 +1,25 @@
-/** The page: two fields that lead into a room, and the room. */
+/** The chat page: a form to enter a room, and the room. */
 import { newComposer } from './composer.ts';
 import { type MessageList, newMessageList } from './messages.ts';
 import {
-  announce,
-  due,
-  hear,
-  join,
-  keep,
+  addLine,
+  addServerLine,
   type Line,
+  linesToSend,
+  markUnsent,
+  mergeHistory,
   newRoom,
   type Room,
-  recall,
-  refuse,
-  write,
+  rejectLine,
+  saveRoom,
+  writeLine,
 } from './room.ts';
 import { newRoster } from './roster.ts';
 import { type Session, startSession } from './session.ts';
 import { newStatus } from './status.ts';
-import { remember, remembered } from './store.ts';
+import { loadItem, saveItem } from './store.ts';
 
-/** Where this tab is, so that a reload leads back. */
+/** The room of this tab, so that a reload returns to it. */
 interface Seat {
   readonly nick: string;
   readonly room: string;
@@ -33,10 +33,10 @@ const pill = byId<HTMLButtonElement>('pill');
 
 let session: Session | undefined;
 let room: Room | undefined;
-let isIn = false;
-/** Which the server may not yet know to be free again. */
-let lastNick = remembered<Seat>('seat')?.nick;
-/** Lines of others that came while the newest was not in sight. */
+let hasEntered = false;
+/** Our last nick: the server may not have noticed yet that it is free again. */
+let lastNick = loadItem<Seat>('seat')?.nick;
+/** Lines of others since the end of the conversation was last visible. */
 let unread = 0;
 
 const status = newStatus(() => session?.wake());
@@ -46,7 +46,7 @@ const messages: MessageList = newMessageList(byId('log'), byId('lines'), {
   tryAgain(line) {
     line.state = 'waiting';
     line.tries = 0;
-    sendDue();
+    sendWaiting();
   },
   discard(line) {
     const at = room?.unconfirmed.indexOf(line) ?? -1;
@@ -56,15 +56,15 @@ const messages: MessageList = newMessageList(byId('log'), byId('lines'), {
 });
 const composer = newComposer(byId<HTMLFormElement>('composer'), byId<HTMLTextAreaElement>('draft'), text => {
   if (room === undefined) return;
-  write(room, text);
-  messages.toEnd();
-  sendDue();
+  writeLine(room, text);
+  messages.scrollToEnd();
+  sendWaiting();
 });
 
-/** @param wasHere whether the nick was ours a moment ago */
+/** @param wasHere whether we had this nick a moment ago */
 function enter(nick: string, roomName: string, wasHere: boolean): void {
   session?.end();
-  isIn = false;
+  hasEntered = false;
   const here = newRoom(roomName, nick);
   room = here;
   showProblem('nick', '');
@@ -72,73 +72,73 @@ function enter(nick: string, roomName: string, wasHere: boolean): void {
   session = startSession(nick, roomName, wasHere, {
     connecting: status.connecting,
     lost(retryAt) {
-      isIn = false;
-      recall(here);
+      hasEntered = false;
+      markUnsent(here);
       status.lost(retryAt);
       messages.show(here);
     },
     entered(logged, way) {
-      isIn = true;
+      hasEntered = true;
       const isFirst = !here.hasBeenEntered;
       if (isFirst) showChat(here);
-      const missed = join(here, logged).filter(line => !line.isOwn);
+      const missed = mergeHistory(here, logged).filter(line => !line.isOwn);
       if (!isFirst) noteUnread(missed.length);
       status.entered(way);
-      sendDue();
+      sendWaiting();
     },
     roster: people => roster.show(people, nick),
-    heard(from, text) {
-      const line = hear(here, from, text);
+    message(from, text) {
+      const line = addLine(here, from, text);
       if (line.isOwn) changed();
       else messages.show(here);
       if (!line.isOwn) noteUnread(1);
     },
-    announced(said) {
-      announce(here, said);
+    serverMessage(line) {
+      addServerLine(here, line);
       messages.show(here);
       noteUnread(1);
     },
-    refused(uid, sentence) {
-      refuse(here, uid, sentence);
+    lineRejected(uid, sentence) {
+      rejectLine(here, uid, sentence);
       changed();
     },
-    turnedAway(field, sentence) {
+    rejected(field, sentence) {
       showDoor();
       showProblem(field, sentence);
     },
   });
 }
 
-/** Sends what waits, where that is possible. */
-function sendDue(): void {
+/** Sends waiting lines if we are in the room, and shows the result. */
+function sendWaiting(): void {
   if (room === undefined) return;
   const send = (line: Line): void => {
-    line.uid = session?.say(line.text);
+    line.uid = session?.send(line.text);
     line.nick = room?.nick ?? line.nick;
     line.tries++;
   };
-  if (isIn) due(room).forEach(send);
+  if (hasEntered) linesToSend(room).forEach(send);
   changed();
 }
 
-/** Something of ours changed: it is kept for a reload, and shown. */
+/** Saves our unconfirmed lines for a reload, and renders the room. */
 function changed(): void {
   if (room === undefined) return;
-  keep(room);
+  saveRoom(room);
   messages.show(room);
 }
 
 function showChat(here: Room): void {
   lastNick = here.nick;
-  remember('seat', { nick: here.nick, room: here.name } satisfies Seat);
-  // The nick stays out of it: whoever is given this address has another.
+  saveItem('seat', { nick: here.nick, room: here.name } satisfies Seat);
+  // The address has no nick, so that it can be shared.
   history.replaceState(null, '', `?room=${encodeURIComponent(here.name)}`);
   byId('room-name').textContent = here.name;
   door.hidden = true;
   chat.hidden = false;
   unread = 0;
   countUnread();
-  messages.toEnd();
+  messages.scrollToEnd();
   composer.enter(here.name);
 }
 
@@ -146,8 +146,8 @@ function showDoor(): void {
   session?.end();
   session = undefined;
   room = undefined;
-  isIn = false;
-  remember('seat', undefined);
+  hasEntered = false;
+  saveItem('seat', undefined);
   roster.close();
   status.entered('');
   door.hidden = false;
@@ -155,7 +155,7 @@ function showDoor(): void {
   document.title = 'Pollywog';
 }
 
-/** @param sentence says what is wrong with the field; empty where nothing is */
+/** @param sentence what is wrong with the field; empty to clear it */
 function showProblem(name: 'nick' | 'room', sentence: string): void {
   const field = fields[name];
   byId(`${name}-problem`).textContent = sentence && sentence[0]!.toUpperCase() + sentence.slice(1);
@@ -175,33 +175,33 @@ function countUnread(): void {
   if (room !== undefined) document.title = `${unread === 0 ? '' : `(${unread}) `}${room.name} · Pollywog`;
 }
 
-/** Enters with what the fields say. */
-function knock(): void {
-  // As the server gives them back.
+/** Enters the room in the form. */
+function tryToEnter(): void {
+  // The server normalizes names in the same way.
   const nick = fields.nick.value.trim().normalize('NFC');
   const name = fields.room.value.trim().normalize('NFC');
-  // Who knocks twice is not in each other's way.
-  const isKnocking = session !== undefined && room?.nick === nick && room.name === name;
-  if (isKnocking) session?.wake();
+  // A second submit must not conflict with the first one.
+  const isEntering = session !== undefined && room?.nick === nick && room.name === name;
+  if (isEntering) session?.wake();
   else if (nick !== '' && name !== '') enter(nick, name, nick === lastNick);
-  if (name === '') showProblem('room', 'which room shall it be?');
-  if (nick === '') showProblem('nick', 'what shall the others call you?');
+  if (name === '') showProblem('room', 'enter the name of a room');
+  if (nick === '') showProblem('nick', 'enter a name');
 }
 
 door.addEventListener('submit', event => {
   event.preventDefault();
-  knock();
+  tryToEnter();
 });
 byId('leave').onclick = () => {
   showDoor();
   fields.room.select();
 };
 pill.onclick = () => {
-  messages.toEnd();
+  messages.scrollToEnd();
   byId('draft').focus();
 };
 document.addEventListener('keydown', event => {
-  if (event.key === 'Escape' && !event.isComposing && !chat.hidden && !roster.close()) messages.toEnd();
+  if (event.key === 'Escape' && !event.isComposing && !chat.hidden && !roster.close()) messages.scrollToEnd();
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;
@@ -211,11 +211,11 @@ document.addEventListener('visibilitychange', () => {
 addEventListener('online', () => session?.wake());
 
 const address = new URLSearchParams(location.search);
-const seat = remembered<Seat>('seat');
+const seat = loadItem<Seat>('seat');
 const nick = address.get('nick') ?? seat?.nick ?? '';
 const roomName = address.get('room') ?? seat?.room ?? 'lobby';
 fields.nick.value = nick.trim().slice(0, fields.nick.maxLength);
 fields.room.value = roomName.trim().slice(0, fields.room.maxLength);
 const isBack = nick === seat?.nick && roomName === seat.room;
-if (isBack || (address.has('nick') && address.has('room'))) knock();
+if (isBack || (address.has('nick') && address.has('room'))) tryToEnter();
 else fields.nick.focus();

@@ -1,24 +1,24 @@
-/** Where one writes: Enter sends, the field grows with the draft, and a draft outlives a reload. */
-import { remember, remembered } from './store.ts';
+/** The message field: Enter sends, the field grows with the draft, and the draft survives a reload. */
+import { loadItem, saveItem } from './store.ts';
 
 export interface Composer {
-  /** Begins with the draft that was left in this room. */
+  /** Restores the draft of this room. */
   enter(room: string): void;
 }
 
-/** @param send takes what was written, which is not blank */
+/** @param send gets each message, which is never blank */
 export function newComposer(
   form: HTMLFormElement,
   field: HTMLTextAreaElement,
   send: (text: string) => void,
 ): Composer {
   let room = '';
-  /** What was sent, to be called back with the arrow keys; `recalled` counts from its end. */
+  /** Sent messages, which the arrow keys bring back; `recalled` counts from the end. */
   const sent: string[] = [];
   let recalled = 0;
 
   const draftChanged = (): void => {
-    remember(`draft ${room}`, field.value || undefined);
+    saveItem(`draft ${room}`, field.value || undefined);
     field.style.height = 'auto';
     field.style.height = `${field.scrollHeight}px`;
   };
@@ -33,7 +33,7 @@ export function newComposer(
     send(text);
   };
 
-  /** Only where nothing can be lost: the field is empty, or holds what was called back. */
+  /** Replaces nothing that could be lost: the field must be empty, or hold an unchanged recalled message. */
   const recall = (step: 1 | -1): boolean => {
     const current = recalled === 0 ? '' : sent.at(-recalled);
     const next = recalled + step;
@@ -46,7 +46,7 @@ export function newComposer(
 
   field.addEventListener('input', draftChanged);
   field.addEventListener('keydown', event => {
-    // Enter also ends the composing of a character, in Japanese for one.
+    // Enter also ends the composition of a character, for instance in Japanese.
     if (event.isComposing) return;
     const isEnter = event.key === 'Enter' && !event.shiftKey;
     if (isEnter) submit();
@@ -63,7 +63,7 @@ export function newComposer(
   return {
     enter(name) {
       room = name;
-      field.value = remembered<string>(`draft ${room}`) ?? '';
+      field.value = loadItem<string>(`draft ${room}`) ?? '';
       draftChanged();
       field.focus();
     },

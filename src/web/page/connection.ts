@@ -1,40 +1,40 @@
-/** One WebSocket to the server, made anew whenever it is lost; where there can be none, HTTP requests that do the same. */
+/** A WebSocket to the server that reconnects whenever it is lost. If WebSockets are blocked, it falls back to long polling. */
 import { decodePackets, type Packet } from './packets.ts';
 import { type Link, openPolling } from './polling.ts';
 
-/** Times in milliseconds. The wait doubles from the shortest to the longest. */
-const shortestWait = 500;
-const longestWait = 15_000;
-/** For an answer, or for a connection to open. */
-const patience = 10_000;
-/** For a WebSocket to open: then the other way is tried. */
-const openPatience = 4_000;
-/** After so much silence it is asked whether anyone is still there. Proxies tend to drop a connection at 60 s. */
-const silence = 30_000;
+/** Milliseconds before the first and the last retries; the wait doubles in between. */
+const minBackoff = 500;
+const maxBackoff = 15_000;
+/** Milliseconds to wait for an answer, or for long polling to open. */
+const answerTimeout = 10_000;
+/** Milliseconds for a WebSocket to open before long polling is tried. */
+const webSocketTimeout = 4_000;
+/** Milliseconds without input before the server is probed. Many proxies drop idle connections after 60 s. */
+const idleTime = 30_000;
 
 export interface ConnectionEvents {
   opened(): void;
   received(packet: Packet): void;
-  /** Nothing came for a while: send something that is answered. */
-  silent(): void;
+  /** Nothing was received for a while: send something that the server answers. */
+  idle(): void;
   connecting(): void;
-  /** @param retryAt when it will be tried again, as Date.now() counts */
+  /** @param retryAt `Date.now()` of the next attempt */
   lost(retryAt: number): void;
 }
 
 export interface Connection {
-  /** Only between `opened` and `lost`. It has to be something that is answered: no answer, and the connection is lost. */
+  /** Only between `opened` and `lost`. The server must answer the message: without an answer the connection counts as lost. */
   send(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Now is a good moment: connects at once where it waits, and sees whether an open connection still lives. */
+  /** Reconnects at once if it was waiting, and probes an open connection. */
   wake(): void;
-  /** Gives this connection up and makes another, after a wait. */
+  /** Drops this connection and opens another after the backoff. */
   retry(): void;
-  /** All is well: the next wait is a short one again. */
-  settle(): void;
-  /** For good. No event comes after it. */
+  /** Everything works: the next backoff is short again. */
+  resetBackoff(): void;
+  /** Ends the connection for good; no events follow. */
   end(): void;
-  /** How: empty for a WebSocket, else in words. */
-  way(): string;
+  /** Empty for a WebSocket, otherwise in words. */
+  transport(): string;
 }
 
 /** @param page the address of the page */
@@ -45,10 +45,10 @@ export function connect(page: string, events: ConnectionEvents): Connection {
   const pollingUrl = new URL('poll/', page);
   let socket: Link | undefined;
   let failures = 0;
-  /** Each try begins with a WebSocket. If nothing comes by it, it is tried over HTTP. */
+  /** Each attempt starts with a WebSocket, and falls back to long polling if nothing was received. */
   let isPolling = false;
-  let isUseful = false;
-  let isAwaited = false;
+  let hasReceived = false;
+  let isAnswerDue = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const after = (time: number, action: () => void): void => {
@@ -56,10 +56,10 @@ export function connect(page: string, events: ConnectionEvents): Connection {
     timer = setTimeout(action, time);
   };
 
-  const awaitAnswer = (): void => {
-    // What was sent first is answered first, so later ones must not lengthen the wait.
-    if (!isAwaited) after(patience, failed);
-    isAwaited = true;
+  const expectAnswer = (): void => {
+    // Answers come in order: a later message must not extend the timeout of an earlier one.
+    if (!isAnswerDue) after(answerTimeout, failed);
+    isAnswerDue = true;
   };
 
   const drop = (): void => {
@@ -69,10 +69,10 @@ export function connect(page: string, events: ConnectionEvents): Connection {
     dropped?.close();
   };
 
-  /** It could not be opened, or was lost. */
+  /** The link could not be opened, or was lost. */
   const failed = (): void => {
     drop();
-    if (isPolling || isUseful) return retry();
+    if (isPolling || hasReceived) return retry();
     isPolling = true;
     openLink();
   };
@@ -80,9 +80,9 @@ export function connect(page: string, events: ConnectionEvents): Connection {
   const retry = (): void => {
     drop();
     isPolling = false;
-    // Many pages lose the same server at once: they should not all come back at once.
-    const wait = shortestWait * 2 ** failures++ * (0.75 + Math.random() / 2);
-    const bounded = Math.max(shortestWait, Math.min(wait, longestWait));
+    // Jitter: many pages lose the same server at once and must not all return at once.
+    const wait = minBackoff * 2 ** failures++ * (0.75 + Math.random() / 2);
+    const bounded = Math.max(minBackoff, Math.min(wait, maxBackoff));
     after(bounded, openLink);
     events.lost(Date.now() + bounded);
   };
@@ -91,7 +91,7 @@ export function connect(page: string, events: ConnectionEvents): Connection {
     try {
       useLink(isPolling ? openPolling(pollingUrl, 'tpacket') : openSocket());
     } catch {
-      // Some have no WebSocket at all.
+      // Some environments have no WebSocket at all.
       failed();
     }
   };
@@ -104,25 +104,25 @@ export function connect(page: string, events: ConnectionEvents): Connection {
 
   const useLink = (opening: Link): void => {
     socket = opening;
-    isUseful = false;
-    after(isPolling ? patience : openPatience, failed);
-    isAwaited = true;
+    hasReceived = false;
+    after(isPolling ? answerTimeout : webSocketTimeout, failed);
+    isAnswerDue = true;
     const ifCurrent = (action: (event: Event) => void) => (event: Event) => {
       if (socket === opening) action(event);
     };
     opening.onopen = ifCurrent(() => {
-      isAwaited = false;
+      isAnswerDue = false;
       events.opened();
     });
     opening.onclose = ifCurrent(failed);
     opening.onmessage = event => {
       if (socket !== opening) return;
-      isAwaited = false;
-      isUseful = true;
-      after(silence, events.silent);
+      isAnswerDue = false;
+      hasReceived = true;
+      after(idleTime, events.idle);
       try {
         for (const packet of decodePackets(event.data as ArrayBuffer)) {
-          // One packet may end it for those behind it.
+          // Handling one packet may end the link.
           if (socket === opening) events.received(packet);
         }
       } catch (error) {
@@ -137,21 +137,21 @@ export function connect(page: string, events: ConnectionEvents): Connection {
   return {
     send(bytes) {
       socket?.send(bytes);
-      awaitAnswer();
+      expectAnswer();
     },
     wake() {
       if (socket === undefined) {
         clearTimeout(timer);
         openLink();
-      } else if (!isAwaited) {
-        events.silent();
+      } else if (!isAnswerDue) {
+        events.idle();
       }
     },
     retry,
-    settle() {
+    resetBackoff() {
       failures = 0;
     },
     end: drop,
-    way: () => (isPolling ? 'by long polling' : ''),
+    transport: () => (isPolling ? 'by long polling' : ''),
   };
 }

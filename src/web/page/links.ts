@@ -1,15 +1,15 @@
-/** Links in what people say. */
+/** Finds links in messages. */
 
-/** A piece of a text; a link if it has an address. */
+/** A piece of a text; a link if it has `href`. */
 export interface Piece {
   readonly text: string;
   readonly href?: string;
 }
 
-// No bidirectional controls: they could make an address look like another one.
+// Without bidirectional controls, which could disguise an address.
 const candidate = /(?<![\p{L}\p{N}])https?:\/\/[^\s<>"\p{Bidi_Control}]+/giu;
 
-/** The text in pieces, one after the other. Only http and https make links. */
+/** Splits a text into plain pieces and links (http and https only). */
 export function splitLinks(text: string): Piece[] {
   const pieces: Piece[] = [];
   let end = 0;
@@ -25,7 +25,7 @@ export function splitLinks(text: string): Piece[] {
   return pieces;
 }
 
-/** Brackets that may belong to the sentence around a link, by the closing one. */
+/** Brackets that may surround a link. */
 const brackets: readonly (readonly [closing: string, opening: string])[] = [
   [')', '('],
   [']', '['],
@@ -33,8 +33,8 @@ const brackets: readonly (readonly [closing: string, opening: string])[] = [
 ];
 
 /**
- * Punctuation at the end belongs to the sentence, and so does a closing bracket whose opening one is before the link. The
- * brackets are counted once: a message of 64 KiB may consist of them.
+ * Strips trailing punctuation, and closing brackets whose opening one is before the link. Counts brackets only once: a message of
+ * 64 KiB may consist of them.
  */
 function withoutPunctuation(address: string): string {
   const unopened = new Map(
@@ -54,7 +54,7 @@ function countOf(character: string, text: string): number {
   return text.split(character).length - 1;
 }
 
-/** An address that names a user looks like another site's: `https://bank.example@evil.example`. */
+/** Rejects addresses with a user name, which can imitate another site: `https://bank.example@evil.example`. */
 function hrefOf(address: string): string | undefined {
   try {
     const { protocol, username, password, href } = new URL(address);

@@ -1,23 +1,23 @@
-/** The conversation on the page: lines grouped by who said them, dividers between its parts, and where one has scrolled. */
+/** The conversation: lines grouped by author, dividers between days, and the scroll position. */
 import { type Piece, splitLinks } from './links.ts';
 import { type Line, type Room, serverNick } from './room.ts';
 
 export interface MessageList {
-  /** Shows the room as it is now, soon: once for all changes of a frame. */
+  /** Renders the room in the next animation frame. */
   show(room: Room): void;
-  /** Whether the newest line is in sight, and is kept in sight. */
+  /** Whether the newest line is visible; the list then follows new lines. */
   isAtEnd(): boolean;
-  toEnd(): void;
+  scrollToEnd(): void;
 }
 
 export interface MessageListEvents {
   scrolled(): void;
-  /** What to do with a refused line. */
+  /** Buttons of a rejected line. */
   tryAgain(line: Line): void;
   discard(line: Line): void;
 }
 
-/** Milliseconds between two lines of one person that still belong together. */
+/** The longest time in milliseconds between two lines of a group. */
 const groupGap = 5 * 60_000;
 /** Pixels from the end that still count as the end. */
 const endSlack = 48;
@@ -38,7 +38,7 @@ export function newMessageList(
   let isDue = false;
   let isAtEnd = true;
 
-  const toEnd = (): void => {
+  const scrollToEnd = (): void => {
     isAtEnd = true;
     frame.scrollTop = frame.scrollHeight;
   };
@@ -48,7 +48,7 @@ export function newMessageList(
     if (room === undefined) return;
     let place = list.firstElementChild;
     let previous: Line | undefined;
-    for (const line of [...room.said, ...room.unconfirmed]) {
+    for (const line of [...room.lines, ...room.unconfirmed]) {
       const item = items.get(line) ?? newItem(line);
       items.set(line, item);
       update(item, line, previous, events);
@@ -61,17 +61,17 @@ export function newMessageList(
       place = place.nextElementSibling;
       gone.remove();
     }
-    if (isAtEnd) toEnd();
+    if (isAtEnd) scrollToEnd();
   };
 
-  // To be scrolled with the keyboard, too.
+  // Focusable, so that the keyboard can scroll it.
   frame.tabIndex = 0;
   frame.addEventListener('scroll', () => {
     isAtEnd = frame.scrollHeight - frame.scrollTop - frame.clientHeight < endSlack;
     events.scrolled();
   });
-  // A phone's keyboard and a growing draft take room from below.
-  new ResizeObserver(() => isAtEnd && toEnd()).observe(frame);
+  // A phone's keyboard and a growing draft shrink the list.
+  new ResizeObserver(() => isAtEnd && scrollToEnd()).observe(frame);
 
   return {
     show(shown) {
@@ -80,11 +80,11 @@ export function newMessageList(
       isDue = true;
     },
     isAtEnd: () => isAtEnd,
-    toEnd,
+    scrollToEnd,
   };
 }
 
-/** Hues that are told apart: of all others, too many look green. In degrees. */
+/** Hues in degrees that are easy to tell apart; among evenly spaced ones, too many look green. */
 const hues = [12, 40, 65, 95, 145, 190, 225, 260, 290, 315, 340];
 
 /** A hue for a nick, the same on every page. */
@@ -94,7 +94,7 @@ export function hueOf(nick: string): string {
   return String(hues[hash % hues.length]);
 }
 
-/** @param children as text where they are strings: nothing that a person wrote is ever taken for HTML */
+/** @param children strings become text nodes, so that no message is parsed as HTML */
 export function element<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   className: string,
@@ -117,7 +117,7 @@ function newItem(line: Line): HTMLLIElement {
   return item;
 }
 
-/** So that of many lines only those are touched that changed. */
+/** What each item shows, so that only changed items are updated. */
 const shownAs = new WeakMap<HTMLLIElement, string>();
 
 function update(
@@ -130,7 +130,7 @@ function update(
   const isSameGroup = divider === '' && line.nick === previous?.nick && line.time - previous.time < groupGap;
   const kind = line.isOwn ? ' own' : line.nick === serverNick ? ' server' : '';
   const className = `${line.state}${kind}${isSameGroup ? '' : ' first'}`;
-  const note = line.uid === undefined ? 'waits for the connection' : 'on its way';
+  const note = line.uid === undefined ? 'waiting for the connection' : 'sending';
   const shown = [className, note, divider, line.time, line.text, line.reason].join('|');
   if (shownAs.get(item) === shown) return;
   shownAs.set(item, shown);
@@ -143,7 +143,7 @@ function update(
   time.dateTime = new Date(line.time).toISOString();
   item.querySelector('.note')?.remove();
   if (line.state === 'waiting') item.append(element('small', 'note', note));
-  if (line.state === 'refused') item.append(refusal(line, events));
+  if (line.state === 'refused') item.append(rejectionNote(line, events));
 }
 
 function link({ text, href }: Piece): Node | string {
@@ -152,12 +152,12 @@ function link({ text, href }: Piece): Node | string {
   made.href = href;
   made.target = '_blank';
   made.rel = 'noopener noreferrer';
-  // Isolated from its surroundings, whose direction could make it look like another address.
+  // Right-to-left text around the link must not reorder the address.
   made.dir = 'ltr';
   return made;
 }
 
-function refusal(line: Line, events: MessageListEvents): HTMLElement {
+function rejectionNote(line: Line, events: MessageListEvents): HTMLElement {
   const again = element('button', 'plain', 'Try again');
   const remove = element('button', 'plain', 'Remove');
   again.onclick = () => events.tryAgain(line);
@@ -165,7 +165,7 @@ function refusal(line: Line, events: MessageListEvents): HTMLElement {
   return element('small', 'note', 'Not sent: ', element('bdi', '', line.reason), '. ', again, ' ', remove);
 }
 
-/** What is shown above a line that begins another part of the conversation; empty if it goes on. */
+/** The divider above a line; empty if there is none. */
 function dividerBefore(line: Line, previous: Line | undefined): string {
   if (line.state === 'missed' && previous?.state !== 'missed') return 'While you were away';
   const day = dayOf(line.time);

@@ -13,11 +13,11 @@ export const Command = {
 
 export interface Packet {
   readonly command: number;
-  /** Of the request that is answered; -1 where nothing was asked. */
+  /** The uid of the request that it answers; -1 if it answers none. */
   readonly uid: number;
-  /** The user whom the packet is about; -1 in an error. */
+  /** The uid of the user it is about; -1 in an error. */
   readonly p1: number;
-  /** When it was said, in seconds since 1970; 0 for a message that no room remembers. */
+  /** Seconds since the epoch; 0 for a message that is in no history. */
   readonly time: number;
   readonly blob: string;
 }
@@ -30,7 +30,7 @@ const magicCommand = 0;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** @param uid comes back in the answer; an int32 */
+/** @param uid an int32, which the answer repeats */
 export function encodePacket(command: number, uid: number, text: string, p2 = 0): Uint8Array<ArrayBuffer> {
   const blob = encoder.encode(text);
   const bytes = new Uint8Array(headerSize + blob.length);
@@ -41,21 +41,21 @@ export function encodePacket(command: number, uid: number, text: string, p2 = 0)
   return bytes;
 }
 
-/** As p2 of SET_USER_NICK: the LOGGED_MSGs shall tell times. */
-export const withTimes = 1;
+/** As p2 of SET_USER_NICK: asks for times in LOGGED_MSG. */
+export const requestTimes = 1;
 
-/** What has to come first on a connection. Nothing answers it. */
+/** The first packet of a connection. It gets no reply. */
 export const magicPacket = encodePacket(magicCommand, 0, 'magic string :)');
 
 /**
- * The packets of one message, which stand back to back.
- * @throws RangeError where the bytes are no whole packets
+ * Decodes the packets in one message.
+ * @throws RangeError if the bytes are not whole packets
  */
 export function decodePackets(bytes: ArrayBuffer): Packet[] {
   const view = new DataView(bytes);
   const packets: Packet[] = [];
   for (let at = 0; at < bytes.byteLength; ) {
-    // Reading past the end throws a RangeError of its own.
+    // DataView throws a RangeError beyond the end.
     const field = (index: number) => view.getInt32(at + index * 4, true);
     const size = field(2);
     if (field(0) !== frameMark || size < headerSize || size > bytes.byteLength - at) {

@@ -1,103 +1,102 @@
-/** What was said in a room, and what we said that nobody has confirmed yet. */
+/** The lines of a room, and our own lines that the server has not confirmed yet. */
 import { findOverlap } from './overlap.ts';
-import { remember, remembered } from './store.ts';
+import { loadItem, saveItem } from './store.ts';
 
 export interface Line {
-  /** Under which it was said; of a waiting line, under which it was sent last. */
+  /** The author's; for a waiting line, the nick under which it was last sent. */
   nick: string;
-  /** Once confirmed, as the server gave it back. */
+  /** Once confirmed, the server's version of it. */
   text: string;
   readonly isOwn: boolean;
   state: 'earlier' | 'missed' | 'live' | 'waiting' | 'refused';
-  /** When it was said, as Date.now() counts; of a waiting line, when it was written. */
+  /** `Date.now()` of the message; for a waiting line, of when it was written. */
   time: number;
-  /** Whether the server remembers it, and sends it again with the history. */
-  readonly isKept: boolean;
-  /** Of the packet in which it is under way. */
+  /** Whether the server's history has it. */
+  readonly isInHistory: boolean;
+  /** The uid of the packet that is sending it; `undefined` if none is. */
   uid: number | undefined;
-  /** How often it was sent. */
   tries: number;
-  /** Why it was refused. */
+  /** Why the server refused it. */
   reason: string;
 }
 
-/** What the server tells of what was said. */
-export interface Logged {
+/** A line as LOGGED_MSG has it. */
+export interface HistoryLine {
   /** `nick: text` */
   readonly entry: string;
-  /** As Date.now() counts; undefined for a message that is in no history. */
+  /** As `Date.now()`; `undefined` for a message that is in no history. */
   readonly time: number | undefined;
 }
 
-/** The server speaks under this nick, and nobody else can have it. */
+/** The nick of the server, which no user can have. */
 export const serverNick = 'server';
 
 export interface Room {
   readonly name: string;
   readonly nick: string;
-  /** In the order of the conversation; the newest `maxLines`. */
-  readonly said: Line[];
-  /** Waiting and refused ones, in the order they were written. They are no part of `said`. */
+  /** The newest `maxLines` lines, in order. */
+  readonly lines: Line[];
+  /** Waiting and refused lines, in the order they were written. They are not in `lines`. */
   readonly unconfirmed: Line[];
   hasBeenEntered: boolean;
 }
 
 const maxLines = 1000;
-/** After so many tries in vain it is the line that ends the connection, not the weather. */
+/** A line that fails this often is probably the reason why the connection breaks. */
 const maxTries = 3;
-/** Lines kept for a reload beside the unconfirmed: enough to find the place in the history. */
-const keptTail = 20;
+/** Confirmed lines saved for a reload: enough to find our place in the history. */
+const savedTail = 20;
 
-interface KeptRoom {
+interface SavedRoom {
   readonly tail: readonly string[];
   readonly unconfirmed: readonly { nick: string; text: string; time: number; tries: number }[];
 }
 
-/** As this tab left it, where it was here before. */
+/** Restores the room from before a reload, if this tab was in it. */
 export function newRoom(name: string, nick: string): Room {
-  const room: Room = { name, nick, said: [], unconfirmed: [], hasBeenEntered: false };
-  const kept = remembered<KeptRoom>(`room ${name}`);
+  const room: Room = { name, nick, lines: [], unconfirmed: [], hasBeenEntered: false };
+  const kept = loadItem<SavedRoom>(`room ${name}`);
   if (kept === undefined) return room;
-  room.said.push(...kept.tail.map(entry => earlierLine(room, { entry, time: undefined })));
+  room.lines.push(...kept.tail.map(entry => earlierLine(room, { entry, time: undefined })));
   for (const line of kept.unconfirmed)
     room.unconfirmed.push({ ...waitingLine(line.nick, line.text), ...line });
   return room;
 }
 
-/** For a reload. What others say meanwhile comes with the history, so this is due only when `unconfirmed` changes. */
-export function keep(room: Room): void {
+/** Saves the room for a reload. Only needed when `unconfirmed` changes: the rest comes with the history. */
+export function saveRoom(room: Room): void {
   const unconfirmed = room.unconfirmed.map(({ nick, text, time, tries }) => ({
     nick,
     text,
     time,
     tries,
   }));
-  const tail = keptOf(room).slice(-keptTail).map(logged);
-  remember(`room ${room.name}`, { tail, unconfirmed } satisfies KeptRoom);
+  const tail = historyLines(room).slice(-savedTail).map(entryOf);
+  saveItem(`room ${room.name}`, { tail, unconfirmed } satisfies SavedRoom);
 }
 
-/** Writes a line. It waits until it is confirmed. */
-export function write(room: Room, text: string): Line {
+/** Adds a line of ours, which waits until the server confirms it. */
+export function writeLine(room: Room, text: string): Line {
   const line = waitingLine(room.nick, text);
   room.unconfirmed.push(line);
   return line;
 }
 
 /**
- * Joins the history to what is shown: nothing twice, nothing left out. Own lines that are in it are confirmed by it.
- * After a reload only the place in the history is known, and the history is all there is to show.
- * @returns the lines that are new here
+ * Merges the history into the room without duplicates or gaps, and confirms our own lines that are in it. After a reload the saved
+ * lines only mark our place: the history replaces them.
+ * @returns the new lines
  */
-export function join(room: Room, history: readonly Logged[]): Line[] {
+export function mergeHistory(room: Room, history: readonly HistoryLine[]): Line[] {
   const { before, from } = findOverlap(
-    keptOf(room).map(logged),
+    historyLines(room).map(entryOf),
     history.map(({ entry }) => entry),
   );
-  if (!room.hasBeenEntered) room.said.length = 0;
+  if (!room.hasBeenEntered) room.lines.length = 0;
   const known = history.slice(0, room.hasBeenEntered ? before : from);
-  room.said.unshift(...known.map(said => earlierLine(room, said)));
+  room.lines.unshift(...known.map(said => earlierLine(room, said)));
   const added = history.slice(from).map(said => {
-    const own = room.unconfirmed.findIndex(line => line.tries > 0 && logged(line) === said.entry);
+    const own = room.unconfirmed.findIndex(line => line.tries > 0 && entryOf(line) === said.entry);
     return own === -1 ? earlierLine(room, said) : Object.assign(confirm(room, own), { time: said.time });
   });
   if (room.hasBeenEntered) {
@@ -108,25 +107,25 @@ export function join(room: Room, history: readonly Logged[]): Line[] {
   return added;
 }
 
-/** Takes a line that was just said. @returns it; of an own one, the one that waited */
-export function hear(room: Room, nick: string, text: string): Line {
-  const underWay = nick === room.nick ? room.unconfirmed.findIndex(line => line.uid !== undefined) : -1;
-  const line = underWay === -1 ? saidLine(room, nick, text, 'live') : confirm(room, underWay);
+/** Adds a new line. @returns the line; if it confirms one of ours, that one */
+export function addLine(room: Room, nick: string, text: string): Line {
+  const index = nick === room.nick ? room.unconfirmed.findIndex(line => line.uid !== undefined) : -1;
+  const line = index === -1 ? saidLine(room, nick, text, 'live') : confirm(room, index);
   line.text = text;
   line.time = Date.now();
   append(room, line);
   return line;
 }
 
-/** Takes a line that the server itself says. @returns it */
-export function announce(room: Room, said: Logged): Line {
+/** Adds a message of the server. @returns the line */
+export function addServerLine(room: Room, said: HistoryLine): Line {
   const line = { ...earlierLine(room, said), state: 'live' as const, isKept: said.time !== undefined };
   append(room, line);
   return line;
 }
 
-/** The server refused what was sent under this uid. */
-export function refuse(room: Room, uid: number, reason: string): void {
+/** The server refused the packet with this uid. */
+export function rejectLine(room: Room, uid: number, reason: string): void {
   const line = room.unconfirmed.find(one => one.uid === uid);
   if (line === undefined) return;
   line.state = 'refused';
@@ -134,18 +133,18 @@ export function refuse(room: Room, uid: number, reason: string): void {
   line.uid = undefined;
 }
 
-/** Nothing is under way any more: the connection is lost. */
-export function recall(room: Room): void {
+/** The connection is lost: no line is being sent. */
+export function markUnsent(room: Room): void {
   for (const line of room.unconfirmed) line.uid = undefined;
 }
 
-/** The lines to be sent now. One that has been tried too often is given up. */
-export function due(room: Room): Line[] {
+/** The lines to send now. A line that has failed too often becomes refused. */
+export function linesToSend(room: Room): Line[] {
   const waiting = room.unconfirmed.filter(line => line.state === 'waiting' && line.uid === undefined);
   for (const line of waiting) {
     if (line.tries < maxTries) continue;
     line.state = 'refused';
-    line.reason = 'the connection broke whenever it was sent';
+    line.reason = 'the connection broke each time it was sent';
   }
   return waiting.filter(line => line.state === 'waiting');
 }
@@ -157,8 +156,8 @@ function confirm(room: Room, index: number): Line {
 }
 
 function append(room: Room, ...lines: Line[]): void {
-  room.said.push(...lines);
-  room.said.splice(0, room.said.length - maxLines);
+  room.lines.push(...lines);
+  room.lines.splice(0, room.lines.length - maxLines);
 }
 
 function waitingLine(nick: string, text: string): Line {
@@ -168,7 +167,7 @@ function waitingLine(nick: string, text: string): Line {
     isOwn: true,
     state: 'waiting',
     time: Date.now(),
-    isKept: true,
+    isInHistory: true,
     uid: undefined,
     tries: 0,
     reason: '',
@@ -183,19 +182,19 @@ function saidLine(
   time = Date.now(),
 ): Line {
   const isOwn = nick === room.nick;
-  return { nick, text, isOwn, state, time, isKept: true, uid: undefined, tries: 0, reason: '' };
+  return { nick, text, isOwn, state, time, isInHistory: true, uid: undefined, tries: 0, reason: '' };
 }
 
-function earlierLine(room: Room, { entry, time }: Logged): Line {
+function earlierLine(room: Room, { entry, time }: HistoryLine): Line {
   const nickEnd = entry.indexOf(': ');
   return saidLine(room, entry.slice(0, nickEnd), entry.slice(nickEnd + 2), 'earlier', time);
 }
 
-function keptOf(room: Room): Line[] {
-  return room.said.filter(line => line.isKept);
+function historyLines(room: Room): Line[] {
+  return room.lines.filter(line => line.isInHistory);
 }
 
-/** As the history has it. */
-function logged(line: Line): string {
+/** The line in the form of the history. */
+function entryOf(line: Line): string {
   return `${line.nick}: ${line.text}`;
 }

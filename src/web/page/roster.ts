@@ -1,10 +1,10 @@
-/** Who is here: a list beside the conversation, on a phone behind a button. */
+/** The list of users beside the conversation; on a phone it is behind a button. */
 import { element, hueOf } from './messages.ts';
 
 export interface Roster {
-  /** @param people nicks by user */
+  /** @param people nicks by uid */
   show(people: ReadonlyMap<number, string>, ownNick: string): void;
-  /** Folds it away where it lies over the conversation. @returns whether it did */
+  /** Closes the list if it covers the conversation. @returns whether it did */
   close(): boolean;
 }
 

@@ -1,52 +1,52 @@
-/** One person in one room: gets in, gets in again after every loss, and passes on what is said. */
+/** One user in one room: enters it, enters again after each lost connection, and passes on messages. */
 import { type Connection, connect } from './connection.ts';
-import { Command, encodePacket, magicPacket, type Packet, withTimes } from './packets.ts';
-import type { Logged } from './room.ts';
+import { Command, encodePacket, magicPacket, type Packet, requestTimes } from './packets.ts';
+import type { HistoryLine } from './room.ts';
 
 /**
- * A nick may still be held by our own last connection. How long to allow for it, in milliseconds: one that was closed is
- * soon forgotten, but that one was lost a server finds out by its pings.
+ * Milliseconds to retry a nick that our own last connection may still have. The server frees it soon after a close, but notices a
+ * lost connection only by its pings.
  */
-const closedPatience = 5_000;
-const lostPatience = 90_000;
+const closedNickWait = 5_000;
+const lostNickWait = 90_000;
 
 export interface SessionEvents {
   connecting(): void;
-  /** @param retryAt as Date.now() counts */
+  /** @param retryAt `Date.now()` of the next attempt */
   lost(retryAt: number): void;
   /**
-   * In the room, for the first time or again.
-   * @param logged what the room remembers
-   * @param way how we are connected, where that is not as usual: `by long polling`
+   * We are in the room, for the first time or again.
+   * @param history the room's history
+   * @param transport empty for a WebSocket, or `by long polling`
    */
-  entered(logged: readonly Logged[], way: string): void;
-  /** @param people nicks by user; live: later changes are in it */
+  entered(history: readonly HistoryLine[], transport: string): void;
+  /** @param people nicks by uid; the map is updated in place */
   roster(people: ReadonlyMap<number, string>): void;
-  heard(nick: string, text: string): void;
-  /** The server says something, here or to everyone. */
-  announced(said: Logged): void;
-  /** What `say` sent under this uid was refused. */
-  refused(uid: number, sentence: string): void;
-  /** The session has ended: it could not get in. */
-  turnedAway(field: 'nick' | 'room', sentence: string): void;
+  message(nick: string, text: string): void;
+  /** A message of the server, to this room or to everyone. */
+  serverMessage(line: HistoryLine): void;
+  /** The server refused the line with this uid. */
+  lineRejected(uid: number, sentence: string): void;
+  /** The session has ended: the server refused the nick or the room. */
+  rejected(field: 'nick' | 'room', sentence: string): void;
 }
 
 export interface Session {
-  /** Only between `entered` and `lost`. @returns the uid by which it may be refused */
-  say(text: string): number;
+  /** Only between `entered` and `lost`. @returns the uid of the packet */
+  send(text: string): number;
   wake(): void;
   end(): void;
 }
 
-/** @param wasHere whether the nick may still be held by a connection of ours */
+/** @param wasHere whether our last connection may still have the nick */
 export function startSession(nick: string, room: string, wasHere: boolean, events: SessionEvents): Session {
   let people = new Map<number, string>();
-  let logged: Logged[] = [];
-  /** What comes while we enter, behind the history. */
-  let held: Packet[] = [];
+  let logged: HistoryLine[] = [];
+  /** Packets that arrive behind the history, before we have entered. */
+  let queuedPackets: Packet[] = [];
   let isIn = false;
-  let nickPatience = wasHere ? closedPatience : 0;
-  let heldSince: number | undefined;
+  let nickWait = wasHere ? closedNickWait : 0;
+  let nickTakenSince: number | undefined;
   let lastUid = 0;
   let answers = new Map<number, (error: string | undefined) => void>();
 
@@ -63,37 +63,37 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     answers.set(send(command, blob, p2), answered);
   };
 
-  const turnAway = (field: 'nick' | 'room', sentence: string): void => {
+  const reject = (field: 'nick' | 'room', sentence: string): void => {
     link.end();
-    events.turnedAway(field, sentence);
+    events.rejected(field, sentence);
   };
 
   const nickAnswered = (error: string | undefined): void => {
     if (error === undefined) {
-      ask(Command.SetRoom, room, sentence => sentence !== undefined && turnAway('room', sentence));
-      askWhetherAlive(finishEntering);
+      ask(Command.SetRoom, room, sentence => sentence !== undefined && reject('room', sentence));
+      probe(finishEntering);
       return;
     }
-    heldSince ??= Date.now();
-    if (Date.now() - heldSince < nickPatience) link.retry();
-    else turnAway('nick', error);
+    nickTakenSince ??= Date.now();
+    if (Date.now() - nickTakenSince < nickWait) link.retry();
+    else reject('nick', error);
   };
 
   /**
-   * The history has no end of its own, and a NOP is not answered. A second nick is: it is refused, which does no harm,
-   * and the answer comes behind everything that was to come before.
+   * Requests an answer that arrives behind everything sent before. The history has no end mark and a NOP gets no answer, but a
+   * second SET_USER_NICK gets a harmless error.
    */
-  const askWhetherAlive = (answered: () => void): void => ask(Command.SetUserNick, nick, answered);
+  const probe = (answered: () => void): void => ask(Command.SetUserNick, nick, answered);
 
   const finishEntering = (): void => {
     isIn = true;
-    nickPatience = lostPatience;
-    heldSince = undefined;
-    link.settle();
+    nickWait = lostNickWait;
+    nickTakenSince = undefined;
+    link.resetBackoff();
     events.roster(people);
-    events.entered(logged, link.way());
-    for (const packet of held) receive(packet);
-    held = [];
+    events.entered(logged, link.transport());
+    for (const packet of queuedPackets) receive(packet);
+    queuedPackets = [];
   };
 
   const receive = (packet: Packet): void => {
@@ -104,15 +104,15 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       const sentence = blob === '' ? 'the server refused it' : blob;
       const error = command === Command.RespError ? sentence : undefined;
       if (answered !== undefined) answered(error);
-      else if (error !== undefined) events.refused(uid, error);
+      else if (error !== undefined) events.lineRejected(uid, error);
     } else if (!isIn && command === Command.LoggedMsg && time > 0) {
       logged.push({ entry: blob, time: time * 1000 });
     } else if (!isIn && command !== Command.NewUser) {
-      held.push(packet);
+      queuedPackets.push(packet);
     } else if (command === Command.LoggedMsg) {
-      events.announced({ entry: blob, time: time > 0 ? time * 1000 : undefined });
+      events.serverMessage({ entry: blob, time: time > 0 ? time * 1000 : undefined });
     } else if (command === Command.NewMsg) {
-      events.heard(people.get(p1) ?? 'someone', blob);
+      events.message(people.get(p1) ?? 'someone', blob);
     } else if (command === Command.NewUser || command === Command.DelUser) {
       if (command === Command.NewUser) people.set(p1, blob);
       else people.delete(p1);
@@ -126,18 +126,18 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       people = new Map();
       answers = new Map();
       logged = [];
-      held = [];
+      queuedPackets = [];
       isIn = false;
       link.send(magicPacket);
-      ask(Command.SetUserNick, nick, nickAnswered, withTimes);
+      ask(Command.SetUserNick, nick, nickAnswered, requestTimes);
     },
     received: receive,
-    silent: () => isIn && askWhetherAlive(() => {}),
+    idle: () => isIn && probe(() => {}),
     lost(retryAt) {
       isIn = false;
       events.lost(retryAt);
     },
   });
 
-  return { say: text => send(Command.NewMsg, text), wake: link.wake, end: link.end };
+  return { send: text => send(Command.NewMsg, text), wake: link.wake, end: link.end };
 }

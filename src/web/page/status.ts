@@ -1,20 +1,20 @@
-/** One quiet line about the connection, wherever it matters: empty while all is well. */
+/** The line about the state of the connection; hidden while everything works. */
 
 export interface Status {
   connecting(): void;
-  /** @param retryAt as Date.now() counts */
+  /** @param retryAt `Date.now()` of the next attempt */
   lost(retryAt: number): void;
-  /** @param way how, where that is worth a word */
-  entered(way: string): void;
+  /** @param transport empty for a WebSocket */
+  entered(transport: string): void;
 }
 
-/** @param tryNow connects without waiting for the rest of the wait */
+/** @param tryNow connects at once */
 export function newStatus(tryNow: () => void): Status {
   const places = [...document.querySelectorAll<HTMLElement>('.status')];
   let countdown: ReturnType<typeof setInterval> | undefined;
   let isLost = false;
 
-  /** @param when is not read out: it changes every second */
+  /** @param when not announced by screen readers, as it changes every second */
   const say = (what: string, when: string): void => {
     clearInterval(countdown);
     for (const place of places) {
@@ -39,10 +39,10 @@ export function newStatus(tryNow: () => void): Status {
       isLost = true;
       count(retryAt);
     },
-    entered(way) {
-      say(`Connected ${way}.`, '');
+    entered(transport) {
+      say(`Connected ${transport}.`, '');
       isLost = false;
-      for (const place of places) place.hidden = way === '';
+      for (const place of places) place.hidden = transport === '';
     },
   };
 }
