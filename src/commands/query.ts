@@ -3,9 +3,9 @@
 import { maxForAddress } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
 import { usedMemory } from '../core/memory.ts';
-import { userOf, visitRoom } from '../handlers/chat/chat.ts';
-import { remembered } from '../handlers/chat/history.ts';
-import { whenRead } from '../handlers/chat/loadHistory.ts';
+import { userOf, withRoom } from '../handlers/chat/chat.ts';
+import { historyEntries } from '../handlers/chat/history.ts';
+import { whenLoaded } from '../handlers/chat/loadHistory.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import type { Chat, Room } from '../handlers/chat/room.ts';
 import { moduleStates } from '../handlers/modules/modules.ts';
@@ -77,8 +77,8 @@ export const rooms: Command = {
   columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
   *run({ chat }) {
     for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
-      const { lines, first } = one.history;
-      yield { room: one.name.text, users: one.users.size, remembered: lines.length - first };
+      const { entries, first } = one.history;
+      yield { room: one.name.text, users: one.users.size, remembered: entries.length - first };
     }
   },
 };
@@ -109,10 +109,10 @@ export const history: Command = {
 /** What was said may have to be read from disk first. */
 function linesOf(chat: Chat, name: Name): Rows | Promise<Rows> {
   const read = ({ history }: Room) =>
-    [...remembered(history)].map(({ line }) => splitLine(line.toString('utf8')));
-  const lines = visitRoom(chat, name, read);
+    [...historyEntries(history)].map(({ line }) => splitLine(line.toString('utf8')));
+  const lines = withRoom(chat, name, read);
   if (typeof lines === 'string') throw new ProtocolError(500, lines);
-  if (lines === undefined) return whenRead(chat, name).then(() => linesOf(chat, name));
+  if (lines === undefined) return whenLoaded(chat, name).then(() => linesOf(chat, name));
   return lines[Symbol.iterator]();
 }
 

@@ -1,10 +1,10 @@
 /** Commands that say something to those who are connected. */
 import type { Connection } from '../core/connection.ts';
 import { sendPush, sendToAll } from '../core/send.ts';
-import { reachRoom, userOf } from '../handlers/chat/chat.ts';
+import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
-import { announce } from '../handlers/chat/post.ts';
-import { serverNick, type Voice } from '../handlers/chat/room.ts';
+import { postAsServer } from '../handlers/chat/post.ts';
+import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import { type CallValues, type Command, speech } from './command.ts';
@@ -42,7 +42,7 @@ function isOpen({ phase, endpoint }: Connection): boolean {
 function checkForChat({ isText, bytes }: Said): void {
   if (!isText) throw new ProtocolError(409, 'the chat has texts only, no bytes');
   if (bytes.length > maxPacketBlob)
-    throw new ProtocolError(409, `a message is at most ${maxPacketBlob} bytes`);
+    throw new ProtocolError(409, `a message must have at most ${maxPacketBlob} bytes`);
 }
 
 export const send: Command = {
@@ -56,7 +56,7 @@ export const send: Command = {
     const user = userOf(control.chat, connection);
     if (user !== undefined && isOpen(connection)) {
       checkForChat(said);
-      const line = user.voice.logged(fromServer(said), unkept);
+      const line = user.encoder.history(fromServer(said), unkept);
       sendPush(connection, false, line, 0, line.length);
     } else if (user === undefined && canHear(connection)) {
       sendPush(connection, said.isText, said.bytes, 0, said.bytes.length);
@@ -81,15 +81,15 @@ export const broadcast: Command = {
   run(control, values) {
     const said = readSaid(values);
     const listeners: Connection[] = [];
-    const chatters = new Map<Voice, Connection[]>();
+    const chatters = new Map<ChatEncoder, Connection[]>();
     for (const entry of control.server.table.entries) {
       if (entry?.kind !== 'connection') continue;
       const user = userOf(control.chat, entry);
       if (user === undefined) {
         if (canHear(entry)) listeners.push(entry);
       } else if (said.isText && isOpen(entry)) {
-        const members = chatters.get(user.voice);
-        if (members === undefined) chatters.set(user.voice, [entry]);
+        const members = chatters.get(user.encoder);
+        if (members === undefined) chatters.set(user.encoder, [entry]);
         else members.push(entry);
       }
     }
@@ -97,8 +97,8 @@ export const broadcast: Command = {
     const { isText, bytes } = said;
     sendToAll(listeners, undefined, isText, bytes, 0, bytes.length);
     let sent = listeners.length;
-    for (const [voice, members] of chatters) {
-      const line = voice.logged(fromServer(said), unkept);
+    for (const [encoder, members] of chatters) {
+      const line = encoder.history(fromServer(said), unkept);
       sendToAll(members, undefined, false, line, 0, line.length);
       sent += members.length;
     }
@@ -112,8 +112,8 @@ export const publish: Command = {
   help: 'say something in a room of the chat',
   journal: speech,
   run({ chat }, { room: name, text }) {
-    const sent = reachRoom(chat, name as Name, room => {
-      const why = announce(chat, room, Buffer.from(text as string));
+    const sent = withRoomForPost(chat, name as Name, room => {
+      const why = postAsServer(chat, room, Buffer.from(text as string));
       if (why !== undefined) throw new ProtocolError(409, why);
       return { sent: room.users.size };
     });

@@ -1,7 +1,7 @@
+/** The `broadcast` handler sends every message to all of its connections; with `--no-self`, to all but the sender. */
 import { join, leave, newGroup, publishToGroup } from '../core/group.ts';
 import type { Handler } from '../core/handler.ts';
 
-/** Every message goes to all connections of this handler: not to its sender with `--no-self`. */
 export function newBroadcastHandler(): Handler {
   const everyone = newGroup();
   return {

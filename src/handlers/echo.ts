@@ -1,7 +1,7 @@
+/** The `echo` handler sends every message back to its sender, unchanged. */
 import type { Handler } from '../core/handler.ts';
 import { sendMessage } from '../core/send.ts';
 
-/** Every message goes back to whoever sent it, as it came. */
 export const echo: Handler = {
   name: 'echo',
   message(connection, message) {

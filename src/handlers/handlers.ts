@@ -1,8 +1,7 @@
-/** The handlers there are. A new one is a file beside this and a line here. */
+/** All built-in handlers and the user's programs. To add a handler, write a file beside this one and add a line here. */
 import type { Handler } from '../core/handler.ts';
 import type { Server } from '../core/server.ts';
 import { log } from '../log/log.ts';
-import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { newBroadcastHandler } from './broadcast.ts';
 import type { Chat } from './chat/room.ts';
@@ -13,31 +12,30 @@ import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
 
-const makers: Readonly<Record<string, (configuration: Configuration, chat: Chat) => Handler>> = {
+const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
   echo: () => echo,
   broadcast: () => newBroadcastHandler(),
-  tpacket: (_, chat) => newTpacketHandler(chat),
+  tpacket: chat => newTpacketHandler(chat),
 };
 
-/** What `--default-handler` may name, besides the user's programs. */
-export const handlerNames: readonly string[] = Object.keys(makers);
+/** The names of the built-in handlers, which the user's programs cannot have. */
+export const handlerNames: readonly string[] = Object.keys(builtIn);
 
-/** @throws UsageError where a program of the user's is not there, or not to be run */
+/** @throws UsageError if a program does not exist or is not executable */
 export function addHandlers(server: Server, chat: Chat): void {
-  const { configuration, handlers } = server;
-  const ours = Object.values(makers).map(make => make(configuration, chat));
-  for (const handler of [...ours, ...makeProgramHandlers(server)]) handlers.set(handler.name, handler);
+  const own = Object.values(builtIn).map(make => make(chat));
+  for (const handler of [...own, ...newProgramHandlers(server)]) server.handlers.set(handler.name, handler);
 }
 
-/** The handlers that are programs of the user's. @throws UsageError where a program is not there, or not to be run */
-function makeProgramHandlers(server: Server): readonly Handler[] {
+/** The handlers of `--exec` and `--exec-shared`. */
+function newProgramHandlers(server: Server): readonly Handler[] {
   const { exec, execShared } = server.configuration;
   for (const entry of [...exec, ...execShared]) checkProgram(entry);
   if (process.pid === 1 && exec.length + execShared.length > 0) {
     log('warn', 'no init', {
       means:
-        'processes that programs leave behind stay as zombies: the server is process 1, and Node does not wait for them',
-      remedy: 'docker run --init',
+        'orphans of programs become zombies: the server is process 1, and Node does not wait for orphans',
+      remedy: 'start the container with an init, for instance docker run --init',
     });
   }
   const programs = newPrograms(server);
@@ -47,19 +45,19 @@ function makeProgramHandlers(server: Server): readonly Handler[] {
   ];
 }
 
-/** Which handlers there are is known when all are loaded. @throws UsageError where `--default-handler` names none of them */
+/** Runs when all handlers are loaded. @throws UsageError if `--default-handler` names none of them */
 export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
   if (handlers.has(defaultHandler)) return;
   const known = [...handlers.keys()].join(', ');
   throw new UsageError(`--default-handler must be one of ${known}, not ${quoted(defaultHandler)}`);
 }
 
-/** The server listens. */
+/** Called when the server listens. */
 export function startHandlers(server: Server): void {
   for (const handler of server.handlers.values()) handler.started?.(server);
 }
 
-/** The server has ended. Resolves when nothing of theirs is left. */
+/** Called when the server has ended. Resolves when the handlers have released everything. */
 export async function stopHandlers({ handlers }: Server): Promise<void> {
   await Promise.all([...handlers.values()].map(handler => handler.stopped?.()));
 }

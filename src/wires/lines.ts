@@ -7,11 +7,18 @@ import { countMessage, openRawSession } from '../core/processData.ts';
 import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
-import { addUser, enterRoom, findRoom, leaveChat, leaveRoom, settleArrival } from '../handlers/chat/chat.ts';
-import { lineVoice } from '../handlers/chat/encoders.ts';
+import {
+  addUser,
+  enterRoom,
+  findOrLoadRoom,
+  flushArrival,
+  leaveChat,
+  leaveRoom,
+} from '../handlers/chat/chat.ts';
+import { lineEncoder } from '../handlers/chat/encoders.ts';
 import { readName } from '../handlers/chat/names.ts';
-import { say } from '../handlers/chat/post.ts';
-import { type Chat, tell, type User } from '../handlers/chat/room.ts';
+import { postMessage } from '../handlers/chat/post.ts';
+import { type Chat, sendToUser, type User } from '../handlers/chat/room.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
 
@@ -54,20 +61,20 @@ function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
 
 export function newLinesWire(chat: Chat): Wire {
   function show(connection: Connection, text: string): void {
-    tell({ connection }, Buffer.from(`${text}\n`));
+    sendToUser({ connection }, Buffer.from(`${text}\n`));
   }
 
   /** @param raw may contain telnet commands */
   function receiveLine(connection: Connection, raw: Buffer): void {
     const { text: line, answer } = raw.includes(IAC) ? readTelnet(raw) : { text: raw, answer: undefined };
-    if (answer !== undefined && answer.length > 0) tell({ connection }, answer);
+    if (answer !== undefined && answer.length > 0) sendToUser({ connection }, answer);
     const user = connection.data as User | undefined;
     if (user === undefined) return receiveNick(connection, line);
     if (line.length === 0) return;
-    settleArrival(user);
+    flushArrival(user);
     if (line[0] === 0x2f && line[1] !== 0x2f) runChatCommand(user, line.toString('utf8'));
     else {
-      const why = say(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
+      const why = postMessage(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
       if (why !== undefined) show(connection, `! ${why}`);
     }
   }
@@ -78,7 +85,7 @@ export function newLinesWire(chat: Chat): Wire {
     if (isRequest(line)) return lines.close(connection, 0, 'this port speaks lines, not HTTP');
     const name = readName(line, 'nick');
     if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
-    const user = addUser(chat, connection, lineVoice, name);
+    const user = addUser(chat, connection, lineEncoder, name);
     if (typeof user === 'string') return show(connection, `! ${user}; choose another`);
     connection.data = user;
     connection.trustLevel = 3;
@@ -92,7 +99,7 @@ export function newLinesWire(chat: Chat): Wire {
     const name = readName(Buffer.from(roomName), 'room');
     if (typeof name === 'string') return show(connection, `! ${name}`);
     if (user.room?.name.key === name.key) return show(connection, `! you are in ${name.text} already`);
-    const room = findRoom(chat, name);
+    const room = findOrLoadRoom(chat, name);
     if (typeof room === 'string') return show(connection, `! ${room}`);
     if (room === undefined) {
       // The room's history is still being read. The connection resumes with the room's name as its message.

@@ -7,9 +7,9 @@ import type { Wire } from '../core/wire.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';
-import { newPacketVoices } from '../handlers/chat/encoders.ts';
-import { receivePacket } from '../handlers/chat/processPacket.ts';
-import { type Chat, tell } from '../handlers/chat/room.ts';
+import { newPacketEncoders } from '../handlers/chat/encoders.ts';
+import { processPacket } from '../handlers/chat/processPacket.ts';
+import { type Chat, sendToUser } from '../handlers/chat/room.ts';
 import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
@@ -18,14 +18,14 @@ import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
 const noRequest = -1;
 
 export function newPacketsWire(chat: Chat): Wire {
-  const voices = newPacketVoices();
+  const encoders = newPacketEncoders();
   const packet = newPacket();
 
   function refuse(connection: Connection, why: string): void {
     log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
     noteEnding(connection, 'server', `the server refused a packet: ${why}`);
     connection.server.counters.refused++;
-    tell({ connection }, voices.plain.refused(noRequest, why));
+    sendToUser({ connection }, encoders.plain.error(noRequest, why));
     leave(connection);
   }
 
@@ -57,7 +57,7 @@ export function newPacketsWire(chat: Chat): Wire {
         while (connection.phase === 'open') {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0) break;
-          if (!receivePacket(chat, connection, voices, packet)) {
+          if (!processPacket(chat, connection, encoders, packet)) {
             connection.isThrottled = true;
             break;
           }
@@ -76,7 +76,7 @@ export function newPacketsWire(chat: Chat): Wire {
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);
-      tell({ connection }, voices.plain.refused(noRequest, reason));
+      sendToUser({ connection }, encoders.plain.error(noRequest, reason));
       leave(connection);
     },
 

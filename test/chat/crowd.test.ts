@@ -46,7 +46,9 @@ function countMessages({ name, socket }: ChatClient, numbers: Buffer): Counter {
   return counter;
 }
 
-test(`${members} in one room, ${stalled} of whom do not read`, { timeout: 60_000 }, async t => {
+test(`a room of ${members} serves all but the ${stalled} members who do not read`, {
+  timeout: 60_000,
+}, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   // Bytes are counted: however slow the machine is, neither a ping nor the leaving of those who do not answer is among them.
   const patient = ['--ping-interval', '0', '--close-timeout', '5m'];

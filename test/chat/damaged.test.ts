@@ -43,7 +43,7 @@ const lastLine = (directory: string, room: string) =>
 
 const isLogged = (text: string) => text.startsWith('LOGGED_MSG');
 
-test('others are served many times while a newcomer waits, and the newcomer loses nothing', async t => {
+test('loading a damaged history delays the newcomer only, who loses nothing', async t => {
   const server = await openServer(t, '--data', damagedRooms('pond'));
   const probe = await connectRaw(server.port, { path: '/echo' });
   for (const wire of ['websocket', 'tcp'] as const) {
@@ -63,7 +63,7 @@ test('others are served many times while a newcomer waits, and the newcomer lose
   }
 });
 
-test('several come at once by every wire, and each gets in when its room is read', async t => {
+test('newcomers on every wire enter as soon as their rooms are loaded', async t => {
   const data = damagedRooms('pond', 'lake', 'lobby', 'sea');
   const server = await openServer(t, '--data', data);
   const newt = await connectTerminal(server.port, 'newt');
@@ -102,7 +102,7 @@ test('several come at once by every wire, and each gets in when its room is read
   assert.match(lastLine(data, 'lake'), /"nick":"newt","text":"hello, lake"\}$/);
 });
 
-test('who leaves while the room is read is no hindrance for the next one', async t => {
+test('a client that leaves during loading does not hinder the next one', async t => {
   const server = await openServer(t, '--data', damagedRooms('pond'));
   for (let i = 0; i < 20; i++) {
     const ada = await connectUser(server.port, `ada ${i}`, { wire: i % 2 === 0 ? 'websocket' : 'tcp' });
@@ -113,7 +113,7 @@ test('who leaves while the room is read is no hindrance for the next one', async
   assert.match((await hearAll(bob)).find(isLogged) ?? '', /"old: in pond"$/);
 });
 
-test('history waits for a damaged room, publish does not, and what it says is told after the past', async t => {
+test('`history` waits for a loading room; `publish` does not, and its message comes after the history', async t => {
   const data = damagedRooms('pond', 'lake');
   const server = await openServer(t, '--data', data);
   const expected = [

@@ -45,7 +45,7 @@ async function sayAll(client: ChatClient, texts: readonly string[]): Promise<voi
 const numbered = (count: number, first = 0) =>
   Array.from({ length: count }, (_, i) => `message ${first + i}`);
 
-test('a newcomer is told the last hundred messages, and so it is after the server was started again', async t => {
+test('a newcomer gets the last hundred messages, even after a restart of the server', async t => {
   const directory = folder(t);
   const server = await startServerFor(t, '--data', directory);
   const alice = await connectMember(server.port, 'alice', 'pond');
@@ -68,7 +68,7 @@ test('a newcomer is told the last hundred messages, and so it is after the serve
   );
 });
 
-test('--history 64KB is told in bytes, with and without --data', async t => {
+test('--history 64KB limits the history in bytes, with and without --data', async t => {
   for (const data of [[], ['--data', folder(t)]]) {
     const server = await startServerFor(t, '--history', '64KB', ...data);
     const alice = await connectMember(server.port, 'a', 'pond');
@@ -90,7 +90,7 @@ test('--history 64KB is told in bytes, with and without --data', async t => {
   }
 });
 
-test('--history 0 tells nothing, and writes all the same', async t => {
+test('--history 0 sends no history, but still writes it', async t => {
   const directory = folder(t);
   const { port } = await startServerFor(t, '--history', '0', '--data', directory);
   const alice = await connectMember(port, 'alice', 'pond');
@@ -100,7 +100,7 @@ test('--history 0 tells nothing, and writes all the same', async t => {
   assert.equal(messagesIn(directory, 'pond').length, 3);
 });
 
-test('without --data a room is remembered in memory, and not beyond the server', async t => {
+test('without --data the history is in memory and ends with the server', async t => {
   const server = await startServerFor(t);
   const alice = await connectMember(server.port, 'alice', 'pond');
   await alice.hear();
@@ -116,7 +116,7 @@ test('without --data a room is remembered in memory, and not beyond the server',
   assert.deepEqual(await historyFor(again.port, 'bob', 'pond'), []);
 });
 
-test('with --fsync always everything is heard and written, in bursts of several rooms as well', async t => {
+test('--fsync always delivers and writes everything, including bursts in several rooms', async t => {
   const directory = folder(t);
   const { port } = await startServerFor(t, '--data', directory, '--fsync', 'always');
   const rooms = await Promise.all(
@@ -135,7 +135,7 @@ test('with --fsync always everything is heard and written, in bursts of several 
   }
 });
 
-test('a torn last line and lines that are no messages cost themselves alone', async t => {
+test('a torn last line and invalid lines are skipped, and all other messages are kept', async t => {
   const directory = folder(t);
   const line = (text: string) =>
     JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text });
@@ -171,7 +171,7 @@ test('a torn last line and lines that are no messages cost themselves alone', as
   ]);
 });
 
-test('a newcomer that asks for times is told when each message was said', async t => {
+test('a newcomer that asks for times gets the time of each message', async t => {
   const directory = folder(t);
   const times = [
     '1969-07-20T20:17:40Z',
@@ -201,7 +201,7 @@ test('a newcomer that asks for times is told when each message was said', async 
   }
 });
 
-test('a file that says more than a packet carries does not lock its room', async t => {
+test('a message too long for a packet in a file does not lock its room', async t => {
   const directory = folder(t);
   const line = (nick: string, text: string) =>
     `${JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick, text })}\n`;
@@ -228,7 +228,7 @@ test('a file that says more than a packet carries does not lock its room', async
   );
 });
 
-test('what the disk has no room for is refused, heard by nobody, and the rest goes on: a tmpfs of 64 KiB', async t => {
+test('messages that do not fit on a full disk are refused and delivered to nobody, and the server goes on', async t => {
   if (skipUnlessLinux(t, 'tmpfs')) return;
   const directory = folder(t);
   if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory]).status !== 0) {
@@ -253,11 +253,11 @@ test('what the disk has no room for is refused, heard by nobody, and the rest go
   alice.send(PacketCommand.NewMsg, long, { uid: 77 });
   assert.match(
     await alice.hear(),
-    /^RESP_ERROR uid=77 p1=-1 p2=0 "not said, as it could not be written down: [^/]*"$/,
+    /^RESP_ERROR uid=77 p1=-1 p2=0 "not posted, because it could not be stored: [^/]*"$/,
   );
   newt.send(`${long}\n`);
   assert.equal(await newt.line(), 'alice: there is room');
-  assert.match((await newt.line()) ?? '', /^! not said, as it could not be written down: [^/]*$/);
+  assert.match((await newt.line()) ?? '', /^! not posted, because it could not be stored: [^/]*$/);
   for (const client of [alice, bob]) assert.deepEqual(await hearAll(client), []);
   assert.deepEqual(await historyFor(port, 'carol', 'pond'), ['alice: there is room']);
   await hearAll(alice);
@@ -282,7 +282,7 @@ test('what the disk has no room for is refused, heard by nobody, and the rest go
   assert.equal(room, 'pond');
 });
 
-test('a folder that is gone is told to the sender, and the server goes on', async t => {
+test('a deleted data folder is reported to the sender, and the server goes on', async t => {
   const directory = folder(t);
   const inner = join(directory, 'rooms');
   const { port } = await startServerFor(t, '--data', inner);
@@ -290,12 +290,12 @@ test('a folder that is gone is told to the sender, and the server goes on', asyn
   const alice = await connectMember(port, 'alice', 'pond');
   await alice.hear();
   alice.send(PacketCommand.NewMsg, 'hello?', { uid: 5 });
-  assert.match(await alice.hear(), /^RESP_ERROR uid=5 p1=-1 p2=0 "not said/);
+  assert.match(await alice.hear(), /^RESP_ERROR uid=5 p1=-1 p2=0 "not posted/);
   assert.deepEqual(await hearAll(alice), []);
   assert.deepEqual(readdirSync(directory), []);
 });
 
-test('a room whose file cannot be read is refused with a sentence, and the user may go elsewhere', async t => {
+test('a room with an unreadable file is refused with a sentence, and the user can enter another', async t => {
   const directory = folder(t);
   writeFileSync(join(directory, 'elsewhere'), 'secret');
   spawnSync('ln', ['-s', join(directory, 'elsewhere'), join(directory, 'pond.jsonl')]);

@@ -38,7 +38,7 @@ function kindOf(answer: string): string {
   return answer === '' ? 'ended' : `unknown: ${JSON.stringify(answer)}`;
 }
 
-test('every first byte, and then silence', { timeout: 60_000 }, async t => {
+test('every first byte followed by silence ends at a deadline', { timeout: 60_000 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
@@ -54,7 +54,7 @@ test('every first byte, and then silence', { timeout: 60_000 }, async t => {
   await untilBack(baseline);
 });
 
-test('each byte at the beginning of a line', { timeout: 60_000 }, async t => {
+test('each byte at the beginning of a line selects the right wire', { timeout: 60_000 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);
@@ -69,7 +69,7 @@ test('each byte at the beginning of a line', { timeout: 60_000 }, async t => {
   await untilBack(baseline);
 });
 
-test('the beginning of a packet, and then something else or nothing', { timeout: 60_000 }, async t => {
+test('a truncated or broken first packet ends its connection', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t, ...options);
   assert.match(kindOf(await answerTo(port, [Buffer.from('Ej8')])), /^HTTP\/1\.1 408$/);
   assert.equal(kindOf(await answerTo(port, [Buffer.from('Ej8'), Buffer.from('\n')])), 'lines');
@@ -84,7 +84,7 @@ test('the beginning of a packet, and then something else or nothing', { timeout:
   );
 });
 
-test('random starts, cut anywhere, never hang beyond the deadline', { timeout: 60_000 }, async t => {
+test('random first bytes in random pieces never hang beyond the deadline', { timeout: 60_000 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = await startServerFor(t, ...options);
   const baseline = await baselineOf(server);

@@ -36,7 +36,7 @@ function connectOriginal(port: number, name: string, transcript: string[]): Prom
 
 const original = (t: TestContext) => startServerFor(t, '--default-handler', 'tpacket');
 
-test('three original clients come, talk and leave', async t => {
+test('three original clients can enter, talk and leave', async t => {
   const { port } = await original(t);
   const transcript: string[] = [];
   const alice = await connectOriginal(port, 'alice', transcript);
@@ -82,7 +82,7 @@ test('three original clients come, talk and leave', async t => {
   await compare(transcript, 'three', again);
 });
 
-test('what is refused is told why, and the client goes on', async t => {
+test('each refused request gets a sentence, and the client can go on', async t => {
   const { port } = await original(t);
   const transcript: string[] = [];
   const alice = await connectOriginal(port, 'alice', transcript);
@@ -125,7 +125,7 @@ test('what is refused is told why, and the client goes on', async t => {
   await compare(transcript, 'refused', alice, bob);
 });
 
-test('each kind of packet has the bytes that the original has', async t => {
+test('each kind of packet has the bytes of the original', async t => {
   const { port } = await original(t);
   const hex = (packet: { bytes: Buffer } | undefined) => packet?.bytes.toString('hex');
   // Ej8@, uid, size, cmd, p1, p2, blob: what the original client sends.
@@ -153,8 +153,8 @@ test('each kind of packet has the bytes that the original has', async t => {
   );
   assert.equal(hex(await ann.next()), '456a3840ffffffff1a000000070000000010000000000000' + '6869', 'NEW_MSG');
   ann.send(PacketCommand.NewUser, '', { uid: 0x01020304 });
-  const refused = Buffer.from('there is no command 5 for clients').toString('hex');
-  assert.equal(hex(await ann.next()), `456a3840040302013900000004000000ffffffff00000000${refused}`);
+  const refused = Buffer.from('unknown command 5').toString('hex');
+  assert.equal(hex(await ann.next()), `456a3840040302012900000004000000ffffffff00000000${refused}`);
 
   const bob = await connectChat(port, 'bob', { path: '/' });
   bob.sendBytes(magicPacket);
@@ -176,7 +176,7 @@ test('each kind of packet has the bytes that the original has', async t => {
   );
 });
 
-test('over plain TCP, and byte by byte, the same is said', async t => {
+test('plain TCP, byte by byte, has the same effect as WebSocket', async t => {
   const { port } = await original(t);
   const whole = Buffer.concat([
     magicPacket,

@@ -65,7 +65,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
   [
     'a size of one too many',
     packetBytes(PacketCommand.NewMsg, 'hello', { size: 30 }),
-    '1008 a packet that its message cuts short',
+    '1008 the message ends within a packet',
   ],
   [
     'a size of one too few',
@@ -77,7 +77,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
       [
         `a packet cut after ${end} bytes`,
         header.subarray(0, end),
-        '1008 a packet that its message cuts short',
+        '1008 the message ends within a packet',
       ] as const,
   ),
   [
@@ -88,7 +88,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
   ['a message of more than 16 MiB', Buffer.alloc(16 * MiB + 1), '1009'],
 ];
 
-test('what is no packet ends its connection with the reason, and is noticed by nobody else', {
+test('an invalid packet ends its connection with the reason, and affects no other', {
   timeout: 60_000,
 }, async t => {
   const server = await startServerFor(t);
@@ -99,8 +99,7 @@ test('what is no packet ends its connection with the reason, and is noticed by n
     // What stands before it in the same message is done.
     if (end !== '1009') eve.sendBytes(Buffer.concat([packetBytes(99, '', { uid: 1 }), bytes]));
     else eve.sendBytes(bytes);
-    if (end !== '1009')
-      await expectHeard(eve, 'RESP_ERROR uid=1 p1=-1 p2=0 "there is no command 99 for clients"');
+    if (end !== '1009') await expectHeard(eve, 'RESP_ERROR uid=1 p1=-1 p2=0 "unknown command 99"');
     const heard = await eve.hear();
     assert.ok(heard.startsWith(`(${end}`), `${name}: ${heard}`);
     await witness.check();
@@ -108,7 +107,7 @@ test('what is no packet ends its connection with the reason, and is noticed by n
   noFaults(server);
 });
 
-test('over TCP, the same sizes end the connection as soon as they are seen', { timeout: 60_000 }, async t => {
+test('over TCP, an invalid size ends the connection at once', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t);
   const witness = await newWitness(server.port);
   for (const size of [0, 23, -1, -(2 ** 31), 24 + maxBlob + 1, 2 ** 31 - 1]) {
@@ -122,7 +121,7 @@ test('over TCP, the same sizes end the connection as soon as they are seen', { t
   noFaults(server);
 });
 
-test('a hundred packets in one message are a hundred packets', { timeout: 60_000 }, async t => {
+test('a message can carry a hundred packets', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t);
   const alice = await connectChat(port, 'alice');
   const all = [
@@ -142,7 +141,7 @@ test('a hundred packets in one message are a hundred packets', { timeout: 60_000
   assert.deepEqual(await hearAll(alice), []);
 });
 
-test('a million NOPs are nothing, and others are served meanwhile', { timeout: 60_000 }, async t => {
+test('a million NOPs have no effect, and others are served in the meantime', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t);
   const witness = await newWitness(server.port);
   const eve = await connectMember(server.port, 'eve', 'cellar');
@@ -159,7 +158,7 @@ test('a million NOPs are nothing, and others are served meanwhile', { timeout: 6
   noFaults(server);
 });
 
-test('the longest text goes to everyone as it is', { timeout: 60_000 }, async t => {
+test('the longest text reaches everyone unchanged', { timeout: 60_000 }, async t => {
   const { port } = await startServerFor(t);
   const { client: witness } = await newWitness(port);
   const eve = await connectMember(port, 'e'.repeat(32), 'lobby');
@@ -182,7 +181,7 @@ function nestedFolder(): { outer: string; data: string } {
   return { outer, data };
 }
 
-test('rooms with names like paths have their files inside the folder, each its own', {
+test('rooms with names like paths have their own files inside the data folder', {
   timeout: 60_000,
 }, async t => {
   const { outer, data } = nestedFolder();
@@ -231,7 +230,7 @@ test('rooms with names like paths have their files inside the folder, each its o
 const rooms = 10_000;
 
 for (const data of [false, true]) {
-  test(`${rooms} rooms, entered one after the other, leave little behind ${data ? '(with --data)' : ''}`, {
+  test(`${rooms} rooms, entered one after the other, leave little memory in use ${data ? '(with --data)' : ''}`, {
     timeout: 60_000,
   }, async t => {
     if (skipUnlessLinux(t, '/proc')) return;

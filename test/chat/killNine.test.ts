@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { killNine } from './killNine.ts';
 
-test('killed at any moment, the server has written what anyone has heard (make it longer: killNine.ts --times 100)', {
+test('a server killed at any moment has written everything that anyone received (longer: killNine.ts --times 100)', {
   timeout: 60_000,
 }, async t => {
   const seed = Date.now() | 0;

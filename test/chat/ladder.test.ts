@@ -43,7 +43,7 @@ for (const wire of wires) {
     for (const bytes of wrong) {
       const client = await connectChat(port, 'alice', { wire });
       client.sendBytes(Buffer.concat([bytes, magicPacket]));
-      await assertEnded(client, wire, 'the first packet is not the magic one');
+      await assertEnded(client, wire, 'the first packet does not have the magic');
     }
     if (wire === 'tcp') return;
     const client = await connectChat(port, 'alice');
@@ -51,7 +51,7 @@ for (const wire of wires) {
     await assertEnded(client, wire, 'this is no packet: its signature is not Ej8@');
   });
 
-  test(`each level has its deadline, and the last one none (${wire})`, async t => {
+  test(`each level but the last has a deadline (${wire})`, async t => {
     const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
     const patient = await connectUser(port, 'patient', { wire });
     const why = 'no magic and nick within 0.3 s';
@@ -72,7 +72,7 @@ for (const wire of wires) {
     assert.deepEqual(await hearAll(patient), []);
   });
 
-  test(`a nick is free again when its owner has left, and can be asked for again (${wire})`, async t => {
+  test(`a nick is free again when its owner has left (${wire})`, async t => {
     const { port } = await startServerFor(t);
     const first = await connectUser(port, 'Frog', { wire });
     const second = await connectChat(port, 'second', { wire });
@@ -85,16 +85,16 @@ for (const wire of wires) {
     await expectHeard(second, 'RESP_OK uid=6 p1=0 p2=0', 'NEW_USER uid=-1 p1=4097 p2=0 "frog"');
   });
 
-  test(`the uid of a request comes back as it was, whatever it was (${wire})`, async t => {
+  test(`an answer has the uid of its request, whatever it is (${wire})`, async t => {
     const { port } = await startServerFor(t);
     const client = await connectUser(port, 'alice', { wire });
     for (const uid of [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 0x1000]) {
       client.send(99, '', { uid, p1: uid, p2: uid });
-      await expectHeard(client, `RESP_ERROR uid=${uid} p1=-1 p2=0 "there is no command 99 for clients"`);
+      await expectHeard(client, `RESP_ERROR uid=${uid} p1=-1 p2=0 "unknown command 99"`);
     }
   });
 
-  test(`an empty NOP means nothing once the magic is said, in any number (${wire})`, async t => {
+  test(`empty NOPs after the magic are ignored (${wire})`, async t => {
     const { port } = await startServerFor(t);
     const client = await connectChat(port, 'alice', { wire, first: wire === 'tcp' ? [magicPacket] : [] });
     if (wire === 'websocket') client.sendBytes(magicPacket);
@@ -116,13 +116,13 @@ for (const wire of wires) {
   });
 }
 
-test('the magic as a text message is refused: packets are binary', async t => {
+test('the magic in a text message is refused: packets must be binary messages', async t => {
   const { port } = await startServerFor(t);
   const client = await connectChat(port, 'alice');
   client.socket.write(frame(opcode.text, magicPacket));
-  await expectHeard(client, '(1003 packets are binary)');
+  await expectHeard(client, '(1003 packets must be binary messages)');
   const member = await connectMember(port, 'bob', 'pond');
   await member.hear();
   member.socket.write(frame(opcode.text, 'hello'));
-  await expectHeard(member, '(1003 packets are binary)');
+  await expectHeard(member, '(1003 packets must be binary messages)');
 });

@@ -15,7 +15,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const greeting = '* this is Pollywog, a chat; which nick do you want?';
 
-test('nc, packets over TCP and WebSocket in one room on one port hear each other', async t => {
+test('nc, packets over TCP and WebSocket share a room on one port', async t => {
   const { port } = await startServerFor(t);
   const nc = spawn('nc', ['127.0.0.1', String(port)], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => nc.kill('SIGKILL'));
@@ -62,7 +62,7 @@ test('nc, packets over TCP and WebSocket in one room on one port hear each other
   assert.deepEqual(await hearAll(web), []);
 });
 
-test('a nick may be said before the greeting, refused and chosen again', async t => {
+test('a nick can be sent before the greeting, be refused, and chosen again', async t => {
   const { port } = await startServerFor(t);
   await connectTerminal(port, 'newt');
   const terminal = await connectLines(port);
@@ -70,16 +70,16 @@ test('a nick may be said before the greeting, refused and chosen again', async t
   assert.deepEqual(await terminal.linesUntil('* Toad is here'), [
     greeting,
     '! the nick NEWT is taken; choose another',
-    '! a nick has at least one character; which nick do you want?',
-    '! a nick has no control or invisible characters; which nick do you want?',
-    '! a nick does not begin or end with a space; which nick do you want?',
+    '! a nick must have at least one character; which nick do you want?',
+    '! a nick must not have control or invisible characters; which nick do you want?',
+    '! a nick must not begin or end with a space; which nick do you want?',
     '* welcome, Toad; /help lists the commands',
     '* this is lobby',
     '* newt is here',
   ]);
 });
 
-test('commands go to another room, tell who is there, and say what they do not know', async t => {
+test('commands change the room, list its users, and report unknown commands', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const toad = await connectTerminal(port, 'toad');
@@ -89,7 +89,7 @@ test('commands go to another room, tell who is there, and say what they do not k
     '* this is the pond',
     '* toad is here',
     '! you are in The Pond already',
-    '! a room has at least one character',
+    '! a room must have at least one character',
     '! unknown command /dance; /help lists the commands',
     '* 1 in the pond: toad',
   ]);
@@ -104,7 +104,7 @@ test('commands go to another room, tell who is there, and say what they do not k
   ]);
 });
 
-test('nobody can be made to say what they did not: newlines, escapes and controls are shown as such', async t => {
+test('newlines, escapes and control characters cannot forge another user’s line', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const eve = await connectMember(port, 'eve', 'lobby');
@@ -143,7 +143,7 @@ test('nobody can be made to say what they did not: newlines, escapes and control
   assert.deepEqual(await linesSoFar(later), expected, 'and so it is in the history');
 });
 
-test('text of all scripts goes through, a byte at a time; what is no UTF-8 does not', async t => {
+test('text of all scripts passes, even a byte at a time, and invalid UTF-8 is refused', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const toad = await connectTerminal(port, 'toad');
@@ -152,7 +152,7 @@ test('text of all scripts goes through, a byte at a time; what is no UTF-8 does 
     await new Promise(setImmediate);
   }
   toad.send(Buffer.from('ff0a', 'hex'));
-  assert.deepEqual(await linesSoFar(toad), ['! a message is UTF-8']);
+  assert.deepEqual(await linesSoFar(toad), ['! a message must be valid UTF-8']);
   assert.deepEqual(await linesSoFar(newt), ['* toad is here', 'toad: Grüße 🐸 — こんにちは']);
 });
 
@@ -192,7 +192,7 @@ for (const data of [false, true]) {
   });
 }
 
-test('a nick and a long text in one segment are lines, not HTTP', async t => {
+test('a nick and a long text in one segment are recognized as lines, not HTTP', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const toad = await connectLines(port);
@@ -203,7 +203,7 @@ test('a nick and a long text in one segment are lines, not HTTP', async t => {
   assert.deepEqual(await linesSoFar(newt), ['* toad is here', ...text.map(line => `toad: ${line}`)]);
 });
 
-test('the end of a terminal is its leaving, and what it said before is heard', async t => {
+test('EOF from a terminal makes its user leave after the last message is delivered', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const toad = await connectLines(port);
@@ -216,7 +216,7 @@ test('the end of a terminal is its leaving, and what it said before is heard', a
   assert.deepEqual(await nobody.rest(), []);
 });
 
-test('a connection that was opened ahead of need is never greeted, whatever --greeting-delay says', async t => {
+test('without a greeting module silent connections get no greeting, whatever --greeting-delay is', async t => {
   const server = await startServerFor(t, '--greeting-delay', '20ms', '--handshake-timeout', '500ms');
   await server.untilLogged(
     ({ event, option }) => event === 'nothing to greet with' && option === 'greeting-delay',
@@ -233,7 +233,7 @@ test('a connection that was opened ahead of need is never greeted, whatever --gr
   for (const socket of [silent, first, second]) socket.destroy();
 });
 
-test('Enter greets, in all the ways that terminals end a line; and so does telnet’s negotiation', async t => {
+test('any kind of line end triggers the greeting, and so does telnet negotiation', async t => {
   const { port } = await startServerFor(t);
   for (const knock of ['\n', '\r\n', '\r\0', '\xff\xfd\x03\xff\xfb\x18']) {
     const client = await connectLines(port);
@@ -243,7 +243,7 @@ test('Enter greets, in all the ways that terminals end a line; and so does telne
   }
 });
 
-test('the first line that is not HTTP is the nick; telnet’s CR NUL ends a line', async t => {
+test('the first line that is not HTTP is the nick, and telnet’s CR NUL ends a line', async t => {
   const { port } = await startServerFor(t);
   for (const [nick, end] of [
     ['lf', '\n'],
@@ -266,7 +266,7 @@ test('the first line that is not HTTP is the nick; telnet’s CR NUL ends a line
   assert.equal((await split.rest()).at(-1), '* goodbye');
 });
 
-test('telnet’s options are refused, and are not part of what is said', async t => {
+test('telnet options are refused and removed from the text', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   const socket = await connectTcp(port);
@@ -290,7 +290,7 @@ test('telnet’s options are refused, and are not part of what is said', async t
 describe('a listener for lines', () => {
   const options = ['--control', 'none', '--config', 'none', '--log-format', 'json'];
 
-  test('greets at once, and is the chat that the other listeners have', async t => {
+  test('greets at once and leads to the same chat as other listeners', async t => {
     const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
     t.after(() => server.kill());
     assert.match(server.url, /^tcp:\/\/127\.0\.0\.1:\d+$/);
@@ -302,7 +302,7 @@ describe('a listener for lines', () => {
     await ada.linesUntil('bob: hello');
   });
 
-  test('speaks no HTTP, so that no web page can make a browser say something', async t => {
+  test('rejects HTTP, so that no web page can post through a browser', async t => {
     const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
     t.after(() => server.kill());
     const ada = await connectLines(server.port);
@@ -330,7 +330,7 @@ describe('a listener for lines', () => {
   });
 });
 
-test('HTTP beside it is served as ever, and silence ends without a word', async t => {
+test('HTTP on the same server works as before, and a silent connection ends without a greeting', async t => {
   const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
   assert.match(
     (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
@@ -346,7 +346,7 @@ test('HTTP beside it is served as ever, and silence ends without a word', async 
   await roundTrip(echo);
 });
 
-test('who goes back to the room that was left longest ago meets those who go there, too', async t => {
+test('a user who returns to the room that was empty for longest meets others there', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
   // As many as are remembered without anyone in them, less the one that newt stays in, and one of eft's.
@@ -364,7 +364,7 @@ test('who goes back to the room that was left longest ago meets those who go the
   assert.deepEqual(await linesSoFar(newt), ['* toad is here']);
 });
 
-test('terminals are told when the server goes', async t => {
+test('a graceful shutdown notifies terminals', async t => {
   const server = await startServerFor(t);
   const newt = await connectTerminal(server.port, 'newt');
   const raw = await connectMember(server.port, 'raw', 'pond', { wire: 'tcp' });

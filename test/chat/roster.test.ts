@@ -25,7 +25,7 @@ interface Member {
 }
 
 for (const data of [false, true]) {
-  test(`${people} clients that come, talk and leave in bursts are told of each other in order ${data ? '(with --data)' : ''}`, {
+  test(`${people} clients that enter, talk and leave in bursts get all notices in order ${data ? '(with --data)' : ''}`, {
     timeout: 60_000,
   }, async t => {
     const directory = temporaryFolder();

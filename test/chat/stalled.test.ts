@@ -7,7 +7,7 @@ import { type OriginalModel, watch } from '../support/originalModel.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 
 for (const size of [2000, 300]) {
-  test(`members over TCP who talk without listening leave after what they said, ${size} bytes a message`, {
+  test(`members over TCP who write without reading leave after their messages, ${size} bytes each, are delivered`, {
     timeout: 60_000,
   }, async t => {
     const server = await startServerFor(t, '--max-buffered', '64KB', '--log-level', 'warn');
@@ -53,7 +53,7 @@ for (const size of [2000, 300]) {
   });
 }
 
-test('members who do not read, in their hundreds, all go at once', { timeout: 60_000 }, async t => {
+test('hundreds of members who do not read are closed together', { timeout: 60_000 }, async t => {
   const server = await startServerFor(t, '--max-buffered', '64KB', '--log-level', 'warn');
   const total = 300;
   const deaf = await Promise.all(

@@ -73,7 +73,7 @@ describe('broadcast', () => {
       ['publish', 'pond', long],
     ]) {
       const { exit, stderr } = await ask(server, words);
-      assert.deepEqual([exit, stderr], [1, `pollywog: a message is at most ${maxPacketBlob} bytes\n`]);
+      assert.deepEqual([exit, stderr], [1, `pollywog: a message must have at most ${maxPacketBlob} bytes\n`]);
     }
     client.send(frame(opcode.ping, 'x'));
     assert.equal((await client.nextFrame())?.opcode, opcode.pong);
@@ -135,7 +135,7 @@ describe('send', () => {
     const server = await openServer(t);
     const guest = await connectLines(server.port);
     guest.send('SERVER\n');
-    await guest.linesUntil('! the nick SERVER is for the server alone; choose another');
+    await guest.linesUntil('! the nick SERVER is reserved for the server; choose another');
     guest.socket.destroy();
   });
 });

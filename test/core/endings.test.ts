@@ -124,7 +124,7 @@ const cases: readonly Case[] = [
       await client.end();
     },
     by: 'server',
-    why: 'we closed it: packets are binary',
+    why: 'we closed it: packets must be binary messages',
     fields: closed(1003),
   },
   {
@@ -303,7 +303,7 @@ const cases: readonly Case[] = [
     name: 'a packet that is not the magic one',
     act: server => speak(server, Buffer.concat([Buffer.from('Ej8@'), packetOf(0, 'open sesame')])),
     by: 'server',
-    why: 'the server refused a packet: the first packet is not the magic one',
+    why: 'the server refused a packet: the first packet does not have the magic',
   },
   {
     name: 'no whole magic packet in time, without WebSocket',

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { terminalSafe as printableInClient } from '../../src/client/outcome.ts';
-import { printable as printableInChat } from '../../src/handlers/chat/encoders.ts';
+import { printableChatText as printableInChat } from '../../src/handlers/chat/encoders.ts';
 import { printableJson, printableLine } from '../../src/log/printable.ts';
 
 /** Controls, C1 controls, line separators, embeddings and overrides, isolates. */

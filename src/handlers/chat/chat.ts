@@ -1,4 +1,4 @@
-/** The chat: who is there, and where. */
+/** The chat of one server: its users and rooms, and how users enter and leave them. */
 import type { Connection } from '../../core/connection.ts';
 import { mayOpen } from '../../core/descriptors.ts';
 import { leave } from '../../core/group.ts';
@@ -10,19 +10,28 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import { closeRoom } from '../../storage/room.ts';
 import { closeStore, openStore, type Store } from '../../storage/store.ts';
 import {
-  forgetOldest,
+  clearHistory,
+  forgetOlderHalf,
   type History,
   type HistoryBound,
   historyMemory,
-  isEmptyHistory,
-  setBound,
+  isHistoryEmpty,
+  setHistoryBound,
 } from './history.ts';
-import { claimRoom, readRoom } from './loadHistory.ts';
+import { loadRoom, openRoomFile } from './loadHistory.ts';
 import type { Name } from './names.ts';
-import { writeWaiting } from './post.ts';
-import { type Chat, newRoom, type Room, serverNick, tellChanges, type User, type Voice } from './room.ts';
+import { commitPosts } from './post.ts';
+import {
+  type Chat,
+  type ChatEncoder,
+  newRoom,
+  type Room,
+  sendRosterChanges,
+  serverNick,
+  type User,
+} from './room.ts';
 
-/** Uids begin here and are never used again. */
+/** The first uid; uids count up and are never reused. */
 const firstUid = 0x1000;
 
 export function newChat(server: Server, historyBound: HistoryBound, store: Store | undefined): Chat {
@@ -31,17 +40,17 @@ export function newChat(server: Server, historyBound: HistoryBound, store: Store
     users: new Map(),
     rooms: new Map(),
     emptyRooms: new Map(),
-    beingRead: new Map(),
+    loading: new Map(),
     historyBound,
     store,
     nextUid: firstUid,
-    unwritten: new Set(),
-    changed: new Set(),
+    roomsToWrite: new Set(),
+    roomsToNotify: new Set(),
     memory: server.memory,
   };
 }
 
-/** The chat as it is configured, with its rooms' histories, if it has any on disk. @throws Error, a sentence */
+/** Opens the configured chat, with the histories in `--data` if it is set. @throws Error, a sentence */
 export function openChat(server: Server): Chat {
   const { configuration, reloadables, memory } = server;
   const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
@@ -52,7 +61,7 @@ export function openChat(server: Server): Chat {
   reloadables.push({
     async prepare(next) {
       return () => {
-        boundHistories(chat, next.history);
+        setHistoryBounds(chat, next.history);
         return [];
       };
     },
@@ -60,24 +69,24 @@ export function openChat(server: Server): Chat {
   return chat;
 }
 
-/** All that was said is on the disk when this returns. @throws Error, a sentence, where that is not possible */
+/** Writes everything to disk. @throws Error, a sentence, if that fails */
 export function closeChat({ store }: Chat): void {
   if (store !== undefined) closeStore(store);
 }
 
-/** From now on, rooms remember so much. */
-function boundHistories(chat: Chat, bound: HistoryBound): void {
+/** Applies a new `--history` to all rooms. */
+function setHistoryBounds(chat: Chat, bound: HistoryBound): void {
   chat.historyBound = bound;
-  for (const history of allHistories(chat)) setBound(history, bound);
+  for (const history of allHistories(chat)) setHistoryBound(history, bound);
 }
 
-function allHistories({ rooms, emptyRooms, beingRead }: Chat): History[] {
-  const read = [...beingRead.values()].map(({ room }) => room);
+function allHistories({ rooms, emptyRooms, loading }: Chat): History[] {
+  const read = [...loading.values()].map(({ room }) => room);
   return [...rooms.values(), ...emptyRooms.values(), ...read].map(({ history }) => history);
 }
 
 /**
- * Memory is short: the rooms that remember most forget their older half, until all rooms together remember at most `most`
+ * Frees memory: the rooms with the largest histories drop their older half, until all histories together have at most `most`
  * bytes. With `--data` the files still have everything.
  */
 function trimHistories(chat: Chat, most: number): void {
@@ -85,28 +94,28 @@ function trimHistories(chat: Chat, most: number): void {
   histories.sort((one, other) => historyMemory(other) - historyMemory(one));
   let trimmed = 0;
   for (; chat.memory.histories > most && trimmed < histories.length; trimmed++) {
-    forgetOldest(histories[trimmed]!);
+    forgetOlderHalf(histories[trimmed]!);
   }
   log('warn', 'histories shortened to free memory', { rooms: trimmed, bytes: chat.memory.histories });
 }
 
-/** @returns a sentence where the nick cannot be had */
-export function addUser(chat: Chat, connection: Connection, voice: Voice, nick: Name): User | string {
-  if (nick.key === serverNick) return `the nick ${nick.text} is for the server alone`;
+/** @returns a sentence if the nick is not available */
+export function addUser(chat: Chat, connection: Connection, encoder: ChatEncoder, nick: Name): User | string {
+  if (nick.key === serverNick) return `the nick ${nick.text} is reserved for the server`;
   if (chat.users.has(nick.key)) return `the nick ${nick.text} is taken`;
-  const user: User = { uid: chat.nextUid++, nick, connection, voice, room: undefined };
+  const user: User = { uid: chat.nextUid++, nick, connection, encoder, room: undefined };
   chat.users.set(nick.key, user);
   return user;
 }
 
-/** The user that speaks on this connection, if one does. */
+/** The chat user of this connection, if it has one. */
 export function userOf(chat: Chat, connection: Connection): User | undefined {
   const user = connection.data as Partial<User> | undefined;
   const found = user?.nick === undefined ? undefined : chat.users.get(user.nick.key);
   return found === user ? found : undefined;
 }
 
-/** The connection is closed: its user, if it has one yet, leaves the chat and its room. */
+/** Removes the user of a closed connection, if it has one, from the chat and its room. */
 export function leaveChat(chat: Chat, connection: Connection): void {
   const user = userOf(chat, connection);
   connection.data = undefined;
@@ -116,76 +125,81 @@ export function leaveChat(chat: Chat, connection: Connection): void {
 }
 
 /**
- * Finds the room, or makes it. The past of a room that nobody is in is on disk; small ones are read at once.
- * @returns a sentence if its history cannot be had; undefined while it is being read: ask again in a later turn
+ * Finds the room, creates it, or loads its history from disk. A short history loads at once.
+ * @returns a sentence if the history cannot be read; `undefined` while it is loading: call again in a later turn
  */
-export function findRoom(chat: Chat, name: Name): Room | string | undefined {
+export function findOrLoadRoom(chat: Chat, name: Name): Room | string | undefined {
   const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
   if (found !== undefined) return found;
-  return chat.store === undefined ? newRoom(chat, name) : readRoom(chat, chat.store, name);
+  return chat.store === undefined ? newRoom(chat, name) : loadRoom(chat, chat.store, name);
 }
 
 /**
- * Looks at a room, whether or not someone is there.
- * @returns what `look` returns; or what `findRoom` says instead of a room
+ * Calls `look` with a room, which may be empty.
+ * @returns what `look` returns; or what `findOrLoadRoom` returns instead of a room
  */
-export function visitRoom<Result>(
+export function withRoom<Result>(
   chat: Chat,
   name: Name,
   look: (room: Room) => Result,
 ): Result | string | undefined {
-  const room = findRoom(chat, name);
-  return typeof room === 'object' ? withRoom(chat, room, look) : room;
+  const room = findOrLoadRoom(chat, name);
+  return typeof room === 'object' ? useRoom(chat, room, look) : room;
 }
 
-/** The same without the room's past, to publish there: this never waits for the disk. */
-export function reachRoom<Result>(chat: Chat, name: Name, act: (room: Room) => Result): Result | string {
+/** The same without loading the history: enough to post in the room, and never has to wait. */
+export function withRoomForPost<Result>(
+  chat: Chat,
+  name: Name,
+  act: (room: Room) => Result,
+): Result | string {
   const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
-  const room = found ?? (chat.store === undefined ? newRoom(chat, name) : claimRoom(chat, chat.store, name));
-  return typeof room === 'object' ? withRoom(chat, room, act) : room;
+  const room =
+    found ?? (chat.store === undefined ? newRoom(chat, name) : openRoomFile(chat, chat.store, name));
+  return typeof room === 'object' ? useRoom(chat, room, act) : room;
 }
 
-function withRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): Result {
+function useRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): Result {
   try {
     return act(room);
   } finally {
-    if (room.users.size === 0 && chat.beingRead.get(room.name.key)?.room !== room) emptied(chat, room);
+    if (room.users.size === 0 && chat.loading.get(room.name.key)?.room !== room) retireRoom(chat, room);
   }
 }
 
-/** Puts the user into the room. The notice, to it and to the others, is sent at the end of the turn, one for all changes. */
+/** Adds the user to the room. The notices to the user and the others are sent at the end of the turn. */
 export function enterRoom(chat: Chat, user: User, room: Room): void {
-  // What was said before someone came, is history to them.
-  writeWaiting(chat);
+  // Earlier posts must reach the newcomer as history.
+  commitPosts(chat);
   chat.emptyRooms.delete(room.name.key);
   chat.rooms.set(room.name.key, room);
   room.users.add(user);
   user.room = room;
-  noteChange(chat, room);
-  room.arriving.add(user);
-  // The roster, at some 32 bytes for each user, and the history are sent to it.
+  scheduleRosterNotice(chat, room);
+  room.arrivals.add(user);
+  // The newcomer is sent the roster, about 32 bytes per user, and the history.
   workUnits.spent += 1 + (room.users.size >>> 3) + (room.history.bytes >>> 8);
   logUser('entered', user, room);
 }
 
-/** The first change in a turn is charged for the notice to everyone in the room; later changes share that notice. */
-function noteChange(chat: Chat, room: Room): void {
-  if (room.arriving.size > 0 || room.departed.length > 0) return;
+/** Charges the notice to everyone in the room to the first change of a turn; later changes share the notice. */
+function scheduleRosterNotice(chat: Chat, room: Room): void {
+  if (room.arrivals.size > 0 || room.departures.length > 0) return;
   workUnits.spent += room.users.size;
-  chat.changed.add(room);
+  chat.roomsToNotify.add(room);
   scheduleTurn(chat.server);
 }
 
-/** The turn ends: tells of all who entered and left. */
-export function settleChanges(chat: Chat): void {
-  for (const room of chat.changed) tellChanges(room);
-  chat.changed.clear();
+/** The stage at the end of the turn: sends all roster changes. */
+export function flushRosterChanges(chat: Chat): void {
+  for (const room of chat.roomsToNotify) sendRosterChanges(room);
+  chat.roomsToNotify.clear();
 }
 
-/** The user does something else in its room: the notice of its arrival is sent first. */
-export function settleArrival(user: User): void {
+/** Sends the notice of the user's arrival, if it is due, before anything else the user does. */
+export function flushArrival(user: User): void {
   const { room } = user;
-  if (room !== undefined && room.arriving.size > 0 && room.arriving.has(user)) tellChanges(room);
+  if (room !== undefined && room.arrivals.size > 0 && room.arrivals.has(user)) sendRosterChanges(room);
 }
 
 function logUser(event: 'entered' | 'left', { connection, nick }: User, room: Room): void {
@@ -195,36 +209,36 @@ function logUser(event: 'entered' | 'left', { connection, nick }: User, room: Ro
 export function leaveRoom(chat: Chat, user: User): void {
   const { room } = user;
   if (room === undefined) return;
-  // What someone said is heard before they leave.
-  writeWaiting(chat);
-  settleArrival(user);
+  // Deliver pending messages before the leave notice.
+  commitPosts(chat);
+  flushArrival(user);
   user.room = undefined;
   room.users.delete(user);
-  const group = room.groups.get(user.voice);
+  const group = room.groups.get(user.encoder);
   if (group !== undefined) {
     leave(group, user.connection);
-    if (group.members.size === 0) room.groups.delete(user.voice);
+    if (group.members.size === 0) room.groups.delete(user.encoder);
   }
-  noteChange(chat, room);
-  room.departed.push(user);
+  scheduleRosterNotice(chat, room);
+  room.departures.push(user);
   logUser('left', user, room);
-  if (room.users.size === 0) emptied(chat, room);
+  if (room.users.size === 0) retireRoom(chat, room);
 }
 
-/** The last user has left. A history on disk is dropped from memory; of the others, only the latest are kept. */
-function emptied(chat: Chat, room: Room): void {
-  room.departed = [];
+/** The last user has left: drops a history that is on disk, and keeps only the latest of the others. */
+function retireRoom(chat: Chat, room: Room): void {
+  room.departures = [];
   chat.rooms.delete(room.name.key);
   if (room.file !== undefined) {
     closeRoom(room.file);
-    forgetOldest(room.history, true);
+    clearHistory(room.history);
     return;
   }
-  if (isEmptyHistory(room.history)) return;
+  if (isHistoryEmpty(room.history)) return;
   const { emptyRooms } = chat;
   emptyRooms.set(room.name.key, room);
   const [oldest] = emptyRooms.keys();
   if (emptyRooms.size <= maxEmptyRooms || oldest === undefined) return;
-  forgetOldest(emptyRooms.get(oldest)!.history, true);
+  clearHistory(emptyRooms.get(oldest)!.history);
   emptyRooms.delete(oldest);
 }

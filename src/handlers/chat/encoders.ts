@@ -1,67 +1,67 @@
-/** The chat, said in packets. */
+/** How the chat is encoded: as packets, or as lines of text for a terminal. */
 import { withDots } from '../../log/printable.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { PacketCommand, packetHeaderSize, writePacket } from '../../protocol/tpacket.ts';
-import type { Voice } from './room.ts';
+import type { ChatEncoder } from './room.ts';
 
-/** Each packet is written here, and copied from here: nothing is kept in it. */
+/** Every packet is encoded here; senders copy it at once. */
 const scratch = Buffer.allocUnsafe(packetHeaderSize + maxPacketBlob + 256);
 
-/** What nobody asked for has no request's uid. */
-const unasked = -1;
+/** The uid of packets that answer no request. */
+const unsolicited = -1;
 
 function packet(cmd: number, uid: number, p1: number, blob: Uint8Array | string, p2 = 0): Uint8Array {
   const bytes = typeof blob === 'string' ? Buffer.from(blob) : blob;
   return scratch.subarray(0, writePacket(scratch, 0, cmd, uid, p1, p2, bytes));
 }
 
-/** An unsigned 32-bit number, as an int32. It reaches to the year 2106; 0 is kept for "no time". */
+/** Unsigned 32-bit seconds in an int32, good until 2106. 0 means "no time". */
 function toSeconds(time: number): number {
   return time === 0 ? 0 : Math.max(1, Math.min(Math.floor(time / 1000), 0xffffffff)) | 0;
 }
 
-/** The original client knows no times, so LOGGED_MSG carries one only for clients that ask (p2 of SET_USER_NICK). */
-export interface PacketVoices {
-  readonly plain: Voice;
-  readonly timed: Voice;
+/** LOGGED_MSG carries a time only for clients that ask for it (p2 of SET_USER_NICK): the original client knows none. */
+export interface PacketEncoders {
+  readonly plain: ChatEncoder;
+  readonly timed: ChatEncoder;
 }
 
-/** A pair for each way that packets travel: a message is encoded once for all users with the same voice. */
-export function newPacketVoices(): PacketVoices {
-  return { plain: newPacketVoice(() => 0), timed: newPacketVoice(toSeconds) };
+/** A pair for each wire: a message is encoded once for all users with the same encoder. */
+export function newPacketEncoders(): PacketEncoders {
+  return { plain: newPacketEncoder(() => 0), timed: newPacketEncoder(toSeconds) };
 }
 
-function newPacketVoice(timeOf: (time: number) => number): Voice {
+function newPacketEncoder(timeOf: (time: number) => number): ChatEncoder {
   return {
-    hearsItself: true,
-    granted: request => packet(PacketCommand.RespOk, request, 0, ''),
-    refused: (request, why) => packet(PacketCommand.RespError, request, -1, why),
-    came: ({ uid, nick }) => packet(PacketCommand.NewUser, unasked, uid, nick.text),
-    left: ({ uid, nick }) => packet(PacketCommand.DelUser, unasked, uid, nick.text),
-    said: ({ uid }, text) => packet(PacketCommand.NewMsg, unasked, uid, text),
-    logged: (line, time) => packet(PacketCommand.LoggedMsg, unasked, 0, line, timeOf(time)),
+    echoesSender: true,
+    ok: request => packet(PacketCommand.RespOk, request, 0, ''),
+    error: (request, why) => packet(PacketCommand.RespError, request, -1, why),
+    joined: ({ uid, nick }) => packet(PacketCommand.NewUser, unsolicited, uid, nick.text),
+    left: ({ uid, nick }) => packet(PacketCommand.DelUser, unsolicited, uid, nick.text),
+    message: ({ uid }, text) => packet(PacketCommand.NewMsg, unsolicited, uid, text),
+    history: (line, time) => packet(PacketCommand.LoggedMsg, unsolicited, 0, line, timeOf(time)),
   };
 }
 
-/** The chat, said in lines for a terminal: what people say as `nick: text`, all else after a `*`, or a `!`. */
+/* Lines for a terminal: messages as `nick: text`, notices after a `*`, errors after a `!`. */
 
 const line = (text: string) => Buffer.from(`${text}\n`);
 
 /**
- * Text as it may be shown in a terminal: nothing in it is taken for a command, and its further lines are set in, so that
- * no one can be made to say what they did not.
+ * Makes a text safe for a terminal: control characters are replaced, and lines after the first are indented, so that nobody can
+ * forge another user's message.
  */
-export function printable(text: string): string {
+export function printableChatText(text: string): string {
   return withDots(text.replace(/\r?\n/g, '\n    '), '\n');
 }
 
-export const lineVoice: Voice = {
-  // It is on their screen already.
-  hearsItself: false,
-  granted: () => Buffer.alloc(0),
-  refused: (_, why) => line(`! ${why}`),
-  came: ({ nick }) => line(`* ${nick.text} is here`),
+export const lineEncoder: ChatEncoder = {
+  // The terminal has echoed the line already.
+  echoesSender: false,
+  ok: () => Buffer.alloc(0),
+  error: (_, why) => line(`! ${why}`),
+  joined: ({ nick }) => line(`* ${nick.text} is here`),
   left: ({ nick }) => line(`* ${nick.text} left`),
-  said: ({ nick }, text) => line(`${nick.text}: ${printable(Buffer.from(text).toString('utf8'))}`),
-  logged: text => line(printable(text.toString('utf8'))),
+  message: ({ nick }, text) => line(`${nick.text}: ${printableChatText(Buffer.from(text).toString('utf8'))}`),
+  history: text => line(printableChatText(text.toString('utf8'))),
 };

@@ -1,95 +1,103 @@
-/** What a room remembers: its last messages, oldest first. */
+/** A room's history in memory: its last messages, oldest first. */
 import { type MemoryUse, newMemoryUse } from '../../core/memory.ts';
 import { maxHistoryBytes, maxHistoryMessages } from '../../protocol/limits.ts';
 
-/** At most so many messages, and so many bytes of them. */
+/** The largest number of messages, and of bytes. */
 export interface HistoryBound {
   readonly messages: number;
   readonly bytes: number;
 }
 
-export interface Remembered {
+export interface HistoryEntry {
   /** `nick: text` */
   readonly line: Buffer;
-  /** When it was said, in milliseconds since the epoch. */
+  /** Milliseconds since the epoch. */
   readonly time: number;
 }
 
 export interface History {
   bound: HistoryBound;
-  /** Those from `first` on are remembered. */
-  lines: Remembered[];
+  /** The history begins at `first`; entries before it are forgotten. */
+  entries: HistoryEntry[];
   first: number;
   bytes: number;
-  /** The sum that this history counts in. */
+  /** The server's total, which includes this history. */
   readonly memory: MemoryUse;
 }
 
-/** What a line takes besides its bytes: a Buffer object, the record with its time, and a place in the list. */
+/** The memory of an entry besides its bytes: a Buffer object, the record, and a slot in the array. */
 const lineMemory = 128;
 
 export function newHistory(bound: HistoryBound, memory: MemoryUse = newMemoryUse()): History {
-  return { bound: withinMemory(bound), lines: [], first: 0, bytes: 0, memory };
+  return { bound: clampBound(bound), entries: [], first: 0, bytes: 0, memory };
 }
 
-function withinMemory({ messages, bytes }: HistoryBound): HistoryBound {
+function clampBound({ messages, bytes }: HistoryBound): HistoryBound {
   return { messages: Math.min(messages, maxHistoryMessages), bytes: Math.min(bytes, maxHistoryBytes) };
 }
 
-/** Forgets the messages beyond the new bound. A larger bound brings none back. */
-export function setBound(history: History, bound: HistoryBound): void {
-  history.bound = withinMemory(bound);
-  forget(history);
+/** Drops the messages beyond the new bound. */
+export function setHistoryBound(history: History, bound: HistoryBound): void {
+  history.bound = clampBound(bound);
+  forgetBeyondBound(history);
 }
 
-/** Appends a message. The history keeps `line`; the caller must not write to it afterwards. */
-export function remember(history: History, line: Buffer, time: number): void {
+/** Appends a message. The history takes over `line`: the caller must not change it. */
+export function appendToHistory(history: History, line: Buffer, time: number): void {
   if (history.bound.messages === 0) return;
-  history.lines.push({ line, time });
+  history.entries.push({ line, time });
   history.bytes += line.length;
   history.memory.histories += line.length + lineMemory;
-  forget(history);
+  forgetBeyondBound(history);
 }
 
-/** Bytes of memory that the history takes. */
-export function historyMemory({ lines, first, bytes }: History): number {
-  return bytes + (lines.length - first) * lineMemory;
+/** The memory of the history in bytes. */
+export function historyMemory({ entries, first, bytes }: History): number {
+  return bytes + (entries.length - first) * lineMemory;
 }
 
-/** Forgets the older half, or everything. */
-export function forgetOldest(history: History, everything = false): void {
-  const count = history.lines.length - history.first;
-  for (let left = everything ? count : Math.ceil(count / 2); left > 0; left--) forgetFirst(history);
-  clearForgotten(history);
+/** Drops the older half. */
+export function forgetOlderHalf(history: History): void {
+  forgetMany(history, Math.ceil((history.entries.length - history.first) / 2));
 }
 
-function forget(history: History): void {
-  const { bound, lines } = history;
-  while (lines.length - history.first > bound.messages || history.bytes > bound.bytes) forgetFirst(history);
-  clearForgotten(history);
+export function clearHistory(history: History): void {
+  forgetMany(history, history.entries.length - history.first);
 }
 
-function forgetFirst(history: History): void {
-  const { length } = history.lines[history.first]!.line;
+function forgetBeyondBound(history: History): void {
+  const { bound, entries } = history;
+  while (entries.length - history.first > bound.messages || history.bytes > bound.bytes)
+    forgetOldest(history);
+  compact(history);
+}
+
+function forgetMany(history: History, count: number): void {
+  for (let left = count; left > 0; left--) forgetOldest(history);
+  compact(history);
+}
+
+function forgetOldest(history: History): void {
+  const { length } = history.entries[history.first]!.line;
   history.bytes -= length;
   history.memory.histories -= length + lineMemory;
-  history.lines[history.first++] = nothing;
+  history.entries[history.first++] = forgotten;
 }
 
-function clearForgotten(history: History): void {
-  // Forgotten entries are cleared away once they are as many as the others, which is a few moves a message.
-  if (history.first > history.lines.length / 2) {
-    history.lines = history.lines.slice(history.first);
+function compact(history: History): void {
+  // Compact when half of the entries are forgotten: on average each message is moved a few times.
+  if (history.first > history.entries.length / 2) {
+    history.entries = history.entries.slice(history.first);
     history.first = 0;
   }
 }
 
-const nothing: Remembered = { line: Buffer.alloc(0), time: 0 };
+const forgotten: HistoryEntry = { line: Buffer.alloc(0), time: 0 };
 
-export function isEmptyHistory(history: History): boolean {
-  return history.lines.length === history.first;
+export function isHistoryEmpty(history: History): boolean {
+  return history.entries.length === history.first;
 }
 
-export function* remembered(history: History): Generator<Remembered> {
-  for (let at = history.first; at < history.lines.length; at++) yield history.lines[at]!;
+export function* historyEntries(history: History): Generator<HistoryEntry> {
+  for (let at = history.first; at < history.entries.length; at++) yield history.entries[at]!;
 }

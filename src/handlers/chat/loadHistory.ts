@@ -1,6 +1,6 @@
 /**
- * Reads the pasts of rooms that nobody is in from disk. A damaged or large file takes long, so it is read in slices, some in
- * each turn. Connections that want to enter meanwhile are throttled, and ask again in each turn.
+ * Loads the histories of empty rooms from disk. A large or damaged file takes long, so it is read in steps, some in each turn.
+ * Connections that want to enter in the meantime are throttled and try again every turn.
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
@@ -9,116 +9,116 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import { closeRoom, openRoom, recallRoom } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
-import { forgetOldest, remember, remembered } from './history.ts';
+import { appendToHistory, clearHistory, historyEntries } from './history.ts';
 import type { Name } from './names.ts';
-import { reason } from './post.ts';
-import { type Chat, newRoom, type Reading, type Room } from './room.ts';
+import { diskErrorReason } from './post.ts';
+import { type Chat, type HistoryLoad, newRoom, type Room } from './room.ts';
 
 /**
- * Begins or goes on to read a room's past.
- * @returns the room, once all is read; a sentence if that is not possible; undefined before
+ * Starts or continues to load a room.
+ * @returns the room when its history is loaded, a sentence if that failed, `undefined` while it is loading
  */
-export function readRoom(chat: Chat, store: Store, name: Name): Room | string | undefined {
-  const reading = chat.beingRead.get(name.key) ?? startReading(chat, store, name);
-  if (typeof reading === 'string') return reading;
-  reading.wantedAt = performance.now();
-  if (reading.state === 'reading') return undefined;
-  chat.beingRead.delete(name.key);
-  return reading.state === 'done' ? reading.room : reading.failure;
+export function loadRoom(chat: Chat, store: Store, name: Name): Room | string | undefined {
+  const load = chat.loading.get(name.key) ?? startLoad(chat, store, name);
+  if (typeof load === 'string') return load;
+  load.requestedAt = performance.now();
+  if (load.state === 'loading') return undefined;
+  chat.loading.delete(name.key);
+  return load.state === 'done' ? load.room : load.failure;
 }
 
-/** The room with its file open, and without its past unless that is being read. @returns a sentence if that is not possible */
-export function claimRoom(chat: Chat, store: Store, name: Name): Room | string {
-  const reading = chat.beingRead.get(name.key);
-  if (reading !== undefined && reading.state !== 'failed') return reading.room;
+/** A room with its file open and no history, or the one that is loading. @returns a sentence if the file cannot be opened */
+export function openRoomFile(chat: Chat, store: Store, name: Name): Room | string {
+  const load = chat.loading.get(name.key);
+  if (load !== undefined && load.state !== 'failed') return load.room;
   const room = newRoom(chat, name);
   try {
     room.file = openRoom(store, name.key);
   } catch (error) {
-    return failed(room, error);
+    return logLoadFailure(room, error);
   }
   return room;
 }
 
-function startReading(chat: Chat, store: Store, name: Name): Reading | string {
-  const room = claimRoom(chat, store, name);
+function startLoad(chat: Chat, store: Store, name: Name): HistoryLoad | string {
+  const room = openRoomFile(chat, store, name);
   if (typeof room === 'string') return room;
-  const slices = recallRoom(room.file!, room.history.bound);
-  const reading: Reading = { room, slices, state: 'reading', failure: '', wantedAt: 0, whenOver: [] };
-  readSlice(reading);
-  if (reading.state === 'reading') scheduleTurn(chat.server);
-  chat.beingRead.set(name.key, reading);
-  return reading;
+  const steps = recallRoom(room.file!, room.history.bound);
+  const load: HistoryLoad = { room, steps, state: 'loading', failure: '', requestedAt: 0, onSettled: [] };
+  loadStep(load);
+  if (load.state === 'loading') scheduleTurn(chat.server);
+  chat.loading.set(name.key, load);
+  return load;
 }
 
-function readSlice(reading: Reading): void {
-  const { room } = reading;
+function loadStep(load: HistoryLoad): void {
+  const { room } = load;
   try {
-    const { done, value } = reading.slices.next();
+    const { done, value } = load.steps.next();
     if (!done) return;
     fillHistory(room, value);
-    reading.state = 'done';
+    load.state = 'done';
   } catch (error) {
-    reading.failure = failed(room, error);
-    reading.state = 'failed';
+    load.failure = logLoadFailure(room, error);
+    load.state = 'failed';
     closeRoom(room.file!);
-    forgetOldest(room.history, true);
+    clearHistory(room.history);
   }
-  for (const tell of reading.whenOver) tell();
+  for (const settled of load.onSettled) settled();
 }
 
-function failed({ name }: Room, error: unknown): string {
+function logLoadFailure({ name }: Room, error: unknown): string {
   log('error', 'history unreadable', { room: name.text, error: (error as Error).message });
-  return `the room's history cannot be read: ${reason(error)}`;
+  return `the room's history cannot be read: ${diskErrorReason(error)}`;
 }
 
-/** What was published since reading began comes after what was read. */
+/** Puts the loaded messages before those that were posted while loading. */
 function fillHistory(room: Room, messages: readonly StoredMessage[]): void {
-  const since = [...remembered(room.history)];
-  forgetOldest(room.history, true);
+  const since = [...historyEntries(room.history)];
+  clearHistory(room.history);
   for (const { time, nick, text } of messages) {
-    // A file may have been edited: no client has to take more than could have been said.
+    // The file may have been edited: keep the limits that clients rely on.
     if (Buffer.byteLength(text) <= maxPacketBlob && Buffer.byteLength(nick) <= maxNameBytes)
-      remember(room.history, Buffer.from(`${nick}: ${text}`), Date.parse(time) || 1);
+      appendToHistory(room.history, Buffer.from(`${nick}: ${text}`), Date.parse(time) || 1);
   }
-  for (const { line, time } of since) remember(room.history, line, time);
+  for (const { line, time } of since) appendToHistory(room.history, line, time);
 }
 
-/** A stage of the turn's end: some slices, of one room after the other. */
-export function readSlices(chat: Chat): void {
-  const { beingRead } = chat;
-  if (beingRead.size === 0) return;
-  const unwanted = performance.now() - historyCacheTime;
-  for (const [key, reading] of beingRead) {
-    if (reading.wantedAt < unwanted && (reading.state !== 'reading' || reading.whenOver.length === 0))
-      giveUp(chat, key, reading);
+/** A stage at the end of the turn: some steps, one room after the other. */
+export function loadHistories(chat: Chat): void {
+  const { loading } = chat;
+  if (loading.size === 0) return;
+  const expired = performance.now() - historyCacheTime;
+  for (const [key, load] of loading) {
+    if (load.requestedAt < expired && (load.state !== 'loading' || load.onSettled.length === 0))
+      cancelLoad(chat, key, load);
   }
   const end = workUnits.spent + historyReadBudget;
-  for (const [key, reading] of beingRead) {
-    if (reading.state !== 'reading') continue;
+  for (const [key, load] of loading) {
+    if (load.state !== 'loading') continue;
     if (workUnits.spent >= end) return scheduleTurn(chat.server);
-    readSlice(reading);
-    // Its next slice is due after one of each other room.
-    beingRead.delete(key);
-    beingRead.set(key, reading);
+    loadStep(load);
+    // Round robin: move the room to the end of the queue.
+    loading.delete(key);
+    loading.set(key, load);
   }
 }
 
-/** Nobody waits for it any more. */
-function giveUp(chat: Chat, key: string, reading: Reading): void {
-  chat.beingRead.delete(key);
-  if (reading.state === 'failed') return;
-  reading.slices.return([]);
-  forgetOldest(reading.room.history, true);
-  closeRoom(reading.room.file!);
-  for (const tell of reading.whenOver) tell();
+/** Cancels a load that no connection waits for. */
+function cancelLoad(chat: Chat, key: string, load: HistoryLoad): void {
+  chat.loading.delete(key);
+  if (load.state === 'failed') return;
+  load.steps.return([]);
+  clearHistory(load.room.history);
+  closeRoom(load.room.file!);
+  for (const settled of load.onSettled) settled();
 }
 
-/** Resolves when the past of a room that is being read is there, or is not read any more. */
-export function whenRead(chat: Chat, name: Name): Promise<void> {
-  const reading = chat.beingRead.get(name.key);
+/** Resolves when the room's history is loaded, or its loading has failed or been cancelled. */
+export function whenLoaded(chat: Chat, name: Name): Promise<void> {
+  const load = chat.loading.get(name.key);
   return new Promise(resolve => {
-    if (reading?.state === 'reading') reading.whenOver.push(resolve);
+    if (load?.state === 'loading') load.onSettled.push(resolve);
     else resolve();
   });
 }

@@ -1,9 +1,9 @@
-/** Nicks and the names of rooms: what is fit for one, and which of them are the same. */
+/** Nicks and room names: which are valid, and which count as the same. */
 import { isUtf8 } from 'node:buffer';
 import { maxNameBytes, maxNameLength } from '../../protocol/limits.ts';
 
 export interface Name {
-  /** As it is shown: in Unicode's composed form (NFC). */
+  /** As shown, in Unicode's composed form (NFC). */
   readonly text: string;
   /** Equal for names that differ only in case, width, composition or spacing. */
   readonly key: string;
@@ -12,44 +12,45 @@ export interface Name {
 /** Controls, formats (zero width, text direction), surrogates, private and unassigned characters, line separators. */
 const unseen = /[\p{C}\p{Zl}\p{Zp}]/u;
 
-/** Fillers and selectors: they may stand in a name (an emoji has some), but make no other name of it. U+2800 is blank. */
+/** Fillers and variation selectors: allowed in a name (emoji have some), but ignored in its key. U+2800 is blank. */
 const invisible = /[\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
-/** Of those, what joins the parts of one emoji is seen. */
+/** A zero-width joiner between the parts of an emoji, which is visible. */
 const emojiJoin =
   /(?<=\p{Extended_Pictographic}\uFE0F?\p{Emoji_Modifier}?)\u200D(?=\p{Extended_Pictographic})/gu;
 
 /**
  * @param what 'nick' or 'room', for the sentence
- * @returns the name; or a string, the sentence that says why it is not fit
+ * @returns the name; or a sentence that says why it is invalid
  */
 export function readName(bytes: Uint8Array, what: string): Name | string {
   if (bytes.length > maxNameBytes) return tooLong(what);
-  if (!isUtf8(bytes)) return `a ${what} is UTF-8`;
+  if (!isUtf8(bytes)) return `a ${what} must be valid UTF-8`;
   const text = Buffer.from(bytes).toString('utf8').normalize('NFC');
   const length = [...text].length;
-  if (length === 0) return `a ${what} has at least one character`;
+  if (length === 0) return `a ${what} must have at least one character`;
   if (length > maxNameLength) return tooLong(what);
-  if (unseen.test(text.replace(emojiJoin, ''))) return `a ${what} has no control or invisible characters`;
-  if (text.trim() !== text) return `a ${what} does not begin or end with a space`;
-  // In the history a nick stands before a colon: `nick: text`.
+  if (unseen.test(text.replace(emojiJoin, '')))
+    return `a ${what} must not have control or invisible characters`;
+  if (text.trim() !== text) return `a ${what} must not begin or end with a space`;
+  // The history separates nick and text by a colon and a space.
   if (text.includes(': ') || text.endsWith(':'))
-    return `a ${what} has no colon before a space, or at its end`;
+    return `a ${what} must not have a colon before a space or at its end`;
   const key = fold(text);
-  if (/^[\p{M}\s]*$/u.test(key)) return `a ${what} has a visible character`;
+  if (/^[\p{M}\s]*$/u.test(key)) return `a ${what} must have a visible character`;
   return { text, key };
 }
 
 function tooLong(what: string): string {
-  return `a ${what} has at most ${maxNameLength} characters`;
+  return `a ${what} must have at most ${maxNameLength} characters`;
 }
 
 /**
- * Compatibility forms (full width, ligatures) become plain ones; by way of upper case, such as `ß` and `SS` meet, too.
- * Letters of different alphabets that look alike stay different.
+ * Maps compatibility forms (full width, ligatures) to plain ones and ignores case; by way of upper case, `ß` equals `SS`. Letters
+ * of different alphabets that look alike stay different.
  */
 function fold(text: string): string {
-  // Twice, as what is left when something was taken out may compose once more.
+  // Twice: characters may compose again after invisible ones between them are removed.
   return foldOnce(foldOnce(text));
 }
 

@@ -1,97 +1,97 @@
 /**
- * Packets, and the ladder of trust that a connection climbs with them: 1 it knows the magic, 2 it has a nick, 3 it may do
- * everything else. (Level 0 is the handshake.)
+ * The packet sub-protocol. What a packet means depends on the connection's trust level: 1 expects the magic, 2 a nick, 3 accepts
+ * all other commands. (Level 0 is the handshake.)
  */
 import type { Connection } from '../../core/connection.ts';
 import { establish } from '../../core/places.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
-import { addUser, enterRoom, findRoom, settleArrival } from './chat.ts';
-import type { PacketVoices } from './encoders.ts';
+import { addUser, enterRoom, findOrLoadRoom, flushArrival } from './chat.ts';
+import type { PacketEncoders } from './encoders.ts';
 import { readName } from './names.ts';
-import { say } from './post.ts';
-import { type Chat, tell, type User } from './room.ts';
+import { postMessage } from './post.ts';
+import { type Chat, sendToUser, type User } from './room.ts';
 
 const magicBytes = Buffer.from(magic);
 
 /**
- * A packet came: what it means at this connection's level of trust.
- * @returns false if the packet has to wait: give it again in a later turn, before all others of this connection
- * @throws ProtocolError 1008 where the peer cannot be talking this protocol
+ * Processes a packet according to the connection's trust level.
+ * @returns false if the packet must wait: call again with it in a later turn, before the connection's next packets
+ * @throws ProtocolError 1008 if the peer does not speak this protocol
  */
-export function receivePacket(
+export function processPacket(
   chat: Chat,
   connection: Connection,
-  voices: PacketVoices,
+  encoders: PacketEncoders,
   packet: Packet,
 ): boolean {
-  if (connection.trustLevel === 3) return processPacket(chat, connection.data as User, packet);
-  if (connection.trustLevel === 2) takeNick(chat, connection, voices, packet);
+  if (connection.trustLevel === 3) return processCommand(chat, connection.data as User, packet);
+  if (connection.trustLevel === 2) processNick(chat, connection, encoders, packet);
   else checkMagic(connection, packet);
   return true;
 }
 
-/** Level 1: the first packet says the magic, and is not answered. */
+/** Level 1: the first packet has the magic as its blob. It gets no reply. */
 function checkMagic(connection: Connection, { cmd, bytes, start, end }: Packet): void {
   if (cmd !== PacketCommand.Nop || !magicBytes.equals(bytes.subarray(start, end))) {
-    throw new ProtocolError(CloseCode.PolicyViolation, 'the first packet is not the magic one');
+    throw new ProtocolError(CloseCode.PolicyViolation, 'the first packet does not have the magic');
   }
-  climb(connection);
+  advanceTrustLevel(connection);
 }
 
-/** Level 2: the blob is the nick. Whoever is refused may try again. */
-function takeNick(
+/** Level 2: the blob is the nick. After an error the client may try again. */
+function processNick(
   chat: Chat,
   connection: Connection,
-  { plain, timed }: PacketVoices,
+  { plain, timed }: PacketEncoders,
   { cmd, uid, p2, bytes, start, end }: Packet,
 ): void {
-  const voice = p2 === 1 ? timed : plain;
+  const encoder = p2 === 1 ? timed : plain;
   if (cmd === PacketCommand.Nop && start === end) return;
-  const refuse = (why: string) => tell({ connection }, voice.refused(uid, why));
+  const refuse = (why: string) => sendToUser({ connection }, encoder.error(uid, why));
   if (cmd > PacketCommand.SetUserNick || cmd < 0) return refuse('choose a nick first');
   const name = readName(bytes.subarray(start, end), 'nick');
   if (typeof name === 'string') return refuse(name);
-  const user = addUser(chat, connection, voice, name);
+  const user = addUser(chat, connection, encoder, name);
   if (typeof user === 'string') return refuse(user);
   connection.data = user;
-  climb(connection);
-  tell(user, voice.granted(uid));
+  advanceTrustLevel(connection);
+  sendToUser(user, encoder.ok(uid));
 }
 
-function climb(connection: Connection): void {
+function advanceTrustLevel(connection: Connection): void {
   connection.trustLevel++;
   if (connection.trustLevel === 3) establish(connection);
   connection.stageSince = connection.server.now;
 }
 
-/** Level 3: one command, from someone who has a nick. @returns false while the room's history is being read */
-export function processPacket(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): boolean {
+/** Level 3: one command of a user. @returns false while the room's history is loading */
+export function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): boolean {
   const refuse = (why: string) => {
-    tell(user, user.voice.refused(uid, why));
+    sendToUser(user, user.encoder.error(uid, why));
     return true;
   };
   if (cmd === PacketCommand.Nop) return true;
-  settleArrival(user);
+  flushArrival(user);
   switch (cmd) {
     case PacketCommand.SetUserNick:
-      return refuse(`your nick is ${user.nick.text} already`);
+      return refuse(`you already have the nick ${user.nick.text}`);
     case PacketCommand.SetRoom: {
-      if (user.room !== undefined) return refuse(`you are in ${user.room.name.text} already`);
+      if (user.room !== undefined) return refuse(`you are already in ${user.room.name.text}`);
       const name = readName(bytes.subarray(start, end), 'room');
       if (typeof name === 'string') return refuse(name);
-      const room = findRoom(chat, name);
+      const room = findOrLoadRoom(chat, name);
       if (typeof room === 'string') return refuse(room);
       if (room === undefined) return false;
-      tell(user, user.voice.granted(uid));
+      sendToUser(user, user.encoder.ok(uid));
       enterRoom(chat, user, room);
       return true;
     }
     case PacketCommand.NewMsg: {
-      const why = say(chat, user, uid, bytes.subarray(start, end));
+      const why = postMessage(chat, user, uid, bytes.subarray(start, end));
       return why === undefined || refuse(why);
     }
     default:
-      return refuse(`there is no command ${cmd} for clients`);
+      return refuse(`unknown command ${cmd}`);
   }
 }

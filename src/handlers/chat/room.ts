@@ -1,6 +1,5 @@
 /**
- * Rooms and the people in them. Who speaks how is not known here: each user has a voice, which says things in packets or
- * in lines.
+ * Rooms and their users, and sending to them. Each user has an encoder, so that users of packets and of lines share a room.
  */
 import type { Connection } from '../../core/connection.ts';
 import { type Group, join, membersOf, newGroup } from '../../core/group.ts';
@@ -10,46 +9,46 @@ import type { Server } from '../../core/server.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
-import { type History, type HistoryBound, newHistory, remembered } from './history.ts';
+import { type History, type HistoryBound, historyEntries, newHistory } from './history.ts';
 import type { Name } from './names.ts';
 
-/** How a user is told things. The bytes are good until the next call of any voice. */
-export interface Voice {
-  /** Whether users hear what they say themselves, as a confirmation. */
-  readonly hearsItself: boolean;
-  /** A request was granted, or refused and why. `request` is what the request was known by. */
-  granted(request: number): Uint8Array;
-  refused(request: number, why: string): Uint8Array;
-  came(user: User): Uint8Array;
+/** Encodes what users are sent. The bytes are valid until the next call of any encoder. */
+export interface ChatEncoder {
+  /** Whether users get their own messages back, as a confirmation. */
+  readonly echoesSender: boolean;
+  /** The answer to a request. @param request the request's uid */
+  ok(request: number): Uint8Array;
+  error(request: number, why: string): Uint8Array;
+  joined(user: User): Uint8Array;
   left(user: User): Uint8Array;
-  said(user: User, text: Uint8Array): Uint8Array;
+  message(user: User, text: Uint8Array): Uint8Array;
   /**
-   * A message of the room's past, or of the server's.
+   * A message of the history, or of the server.
    * @param line `nick: text`
-   * @param time when it was said, in milliseconds since the epoch; 0 for a message that no history keeps
+   * @param time milliseconds since the epoch; 0 for a message that is in no history
    */
-  logged(line: Buffer, time: number): Uint8Array;
+  history(line: Buffer, time: number): Uint8Array;
 }
 
 export interface User {
   readonly uid: number;
   readonly nick: Name;
   readonly connection: Connection;
-  readonly voice: Voice;
+  readonly encoder: ChatEncoder;
   room: Room | undefined;
 }
 
-/** Who says something: a user, with the number of its request; or the server, for an operator's command. */
-export type Speaker =
+/** The author of a post: a user, with the uid of the request, or the server, for an operator's command. */
+export type Author =
   | { readonly user: User; readonly request: number }
-  | { readonly user: undefined; refused(why: string): void };
+  | { readonly user: undefined; onRejected(why: string): void };
 
-/** What the server is called when it says something. Nobody else can be. */
+/** The nick of the server. Users cannot have it. */
 export const serverNick = 'server';
 
-/** A message on its way: to be written to disk first, then to be told. */
-interface Waiting {
-  readonly speaker: Speaker;
+/** A post that will be written to disk and then delivered. */
+interface QueuedPost {
+  readonly author: Author;
   /** Milliseconds since the epoch. */
   readonly time: number;
   readonly text: Buffer;
@@ -57,123 +56,122 @@ interface Waiting {
 
 export interface Room {
   readonly name: Name;
-  /** In the order they came. */
+  /** In the order of arrival. */
   readonly users: Set<User>;
-  /** The same people's connections, by voice: those with the same one are sent the same bytes. */
-  readonly groups: Map<Voice, Group>;
-  /** Users that entered and have not been told of the others, nor the others of them. They are in no group yet. */
-  readonly arriving: Set<User>;
-  /** Users that left since the last notice to the others. */
-  departed: User[];
+  /** The users' connections by encoder: a fan-out encodes once for each group. */
+  readonly groups: Map<ChatEncoder, Group>;
+  /** Users who have entered since the last notice. They are in no group yet. */
+  readonly arrivals: Set<User>;
+  /** Users who have left since the last notice. */
+  departures: User[];
   readonly history: History;
   file: RoomFile | undefined;
-  waiting: Waiting[];
-  /** The disk would not have the last that was said. */
+  queuedPosts: QueuedPost[];
+  /** The last write failed. */
   isUnwritable: boolean;
 }
 
-/** The reading of a room's past, in slices. */
-export interface Reading {
+/** The loading of a room's history, in steps. */
+export interface HistoryLoad {
   readonly room: Room;
-  readonly slices: Generator<void, readonly StoredMessage[]>;
-  state: 'reading' | 'done' | 'failed';
-  /** Why it failed, for those who wait. */
+  readonly steps: Generator<void, readonly StoredMessage[]>;
+  state: 'loading' | 'done' | 'failed';
+  /** Why it failed, a sentence for the users who wait. */
   failure: string;
-  /** When someone last asked for it, as `performance.now()` counts. */
-  wantedAt: number;
-  /** Called at its end. */
-  readonly whenOver: (() => void)[];
+  /** `performance.now()` of the latest request for the room. */
+  requestedAt: number;
+  readonly onSettled: (() => void)[];
 }
 
 export interface Chat {
   readonly server: Server;
-  /** By the key of their names. */
+  /** By name key, as the other maps. */
   readonly users: Map<string, User>;
   readonly rooms: Map<string, Room>;
-  /** Empty rooms with a history, in the order they were left. */
+  /** Empty rooms with a history in memory, the longest empty first. */
   readonly emptyRooms: Map<string, Room>;
-  /** Rooms that someone wants to enter or to look at, whose past is being read. */
-  readonly beingRead: Map<string, Reading>;
+  /** Rooms whose history is being loaded. */
+  readonly loading: Map<string, HistoryLoad>;
   historyBound: HistoryBound;
   readonly store: Store | undefined;
   nextUid: number;
-  /** Rooms in which something waits to be written. */
-  readonly unwritten: Set<Room>;
-  /** Rooms that someone entered or left, and in which that has not been told. */
-  readonly changed: Set<Room>;
-  /** Counts what rooms remember. */
+  /** Rooms with queued posts. */
+  readonly roomsToWrite: Set<Room>;
+  /** Rooms with roster changes that are not sent yet. */
+  readonly roomsToNotify: Set<Room>;
+  /** The server's memory totals, which include the histories. */
   readonly memory: MemoryUse;
 }
 
-/** An empty room. */
 export function newRoom(chat: Chat, name: Name): Room {
   return {
     name,
     users: new Set(),
     groups: new Map(),
-    arriving: new Set(),
-    departed: [],
+    arrivals: new Set(),
+    departures: [],
     history: newHistory(chat.historyBound, chat.memory),
     file: undefined,
-    waiting: [],
+    queuedPosts: [],
     isUnwritable: false,
   };
 }
 
-/** Tells one user something that its voice says. */
-export function tell(user: { connection: Connection }, bytes: Uint8Array): void {
+/** Sends encoded bytes to one user, or to a connection that has none yet. */
+export function sendToUser(user: { connection: Connection }, bytes: Uint8Array): void {
   sendMessage(user.connection, false, bytes, 0, bytes.length);
 }
 
-/** Tells everyone in the room: each voice says it once, however many have it. */
-export function tellRoom(room: Room, say: (voice: Voice) => Uint8Array, speaker?: User): void {
-  tellChanges(room);
-  for (const [voice, group] of room.groups) {
+/** Fan-out to a room: encodes once for each encoder. @param author gets no copy if its encoder does not echo */
+export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Uint8Array, author?: User): void {
+  sendRosterChanges(room);
+  for (const [encoder, group] of room.groups) {
     const members = membersOf(group);
     if (members.length === 0) continue;
-    const bytes = say(voice);
-    const except = voice === speaker?.voice && !voice.hearsItself ? speaker.connection : undefined;
+    const bytes = encode(encoder);
+    const except = encoder === author?.encoder && !encoder.echoesSender ? author.connection : undefined;
     sendToAll(members, except, false, bytes, 0, bytes.length);
   }
 }
 
 /**
- * Tells of those who entered and left since the last time: when the turn ends, or before anything else is said in the room.
- * So 500 users that enter a room of 1,500 in the same turn cost 2,000 deliveries, not a million.
+ * Sends arrivals and departures since the last notice: at the end of the turn, or before anything else is sent to the room. If
+ * 500 users enter a room of 1,500 in the same turn, that costs 2,000 deliveries instead of a million.
  */
-export function tellChanges(room: Room): void {
-  const { arriving, departed, groups, users, history } = room;
-  if (arriving.size === 0 && departed.length === 0) return;
-  room.departed = [];
-  for (const [voice, group] of groups) {
+export function sendRosterChanges(room: Room): void {
+  const { arrivals, departures, groups, users, history } = room;
+  if (arrivals.size === 0 && departures.length === 0) return;
+  room.departures = [];
+  for (const [encoder, group] of groups) {
     const members = membersOf(group);
-    // One after the other, so that each member's queue gets all of them as one range.
-    for (const user of departed) tellAll(members, voice.left(user));
-    for (const user of arriving) tellAll(members, voice.came(user));
+    // In sequence, so that each member's output queue gets all of them as one range.
+    for (const user of departures) sendToMembers(members, encoder.left(user));
+    for (const user of arrivals) sendToMembers(members, encoder.joined(user));
   }
-  // A newcomer gets the roster, itself and those that came with it included, and then the history.
-  for (const [voice, newcomers] of connectionsByVoice(arriving)) {
-    for (const user of users) tellAll(newcomers, voice.came(user));
-    for (const { line, time } of remembered(history)) tellAll(newcomers, voice.logged(line, time));
+  // A newcomer gets the roster, which includes itself and the other newcomers, and then the history.
+  for (const [encoder, newcomers] of connectionsByEncoder(arrivals)) {
+    for (const user of users) sendToMembers(newcomers, encoder.joined(user));
+    for (const { line, time } of historyEntries(history))
+      sendToMembers(newcomers, encoder.history(line, time));
   }
-  for (const { voice, connection } of arriving) {
-    const group = groups.get(voice) ?? newGroup();
-    groups.set(voice, group);
+  for (const { encoder, connection } of arrivals) {
+    const group = groups.get(encoder) ?? newGroup();
+    groups.set(encoder, group);
     join(group, connection);
   }
-  arriving.clear();
+  arrivals.clear();
 }
 
-function connectionsByVoice(users: Iterable<User>): Map<Voice, Connection[]> {
-  const byVoice = new Map<Voice, Connection[]>();
-  for (const { voice, connection } of users) {
-    const connections = byVoice.get(voice);
-    if (connections === undefined) byVoice.set(voice, [connection]);
+function connectionsByEncoder(users: Iterable<User>): Map<ChatEncoder, Connection[]> {
+  const byVoice = new Map<ChatEncoder, Connection[]>();
+  for (const { encoder, connection } of users) {
+    const connections = byVoice.get(encoder);
+    if (connections === undefined) byVoice.set(encoder, [connection]);
     else connections.push(connection);
   }
   return byVoice;
 }
 
-function tellAll(members: readonly Connection[], bytes: Uint8Array): void {
+function sendToMembers(members: readonly Connection[], bytes: Uint8Array): void {
   if (members.length > 0) sendToAll(members, undefined, false, bytes, 0, bytes.length);
 }

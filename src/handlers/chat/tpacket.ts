@@ -1,18 +1,18 @@
+/** The `tpacket` handler is the chat over WebSocket: packets in binary messages. Anything else closes the connection. */
 import { charge } from '../../core/fairness.ts';
 import type { Handler } from '../../core/handler.ts';
 import { deferRest } from '../../core/processData.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
-import { leaveChat, settleChanges } from './chat.ts';
-import { newPacketVoices } from './encoders.ts';
-import { readSlices } from './loadHistory.ts';
-import { writeWaiting } from './post.ts';
-import { receivePacket } from './processPacket.ts';
+import { flushRosterChanges, leaveChat } from './chat.ts';
+import { newPacketEncoders } from './encoders.ts';
+import { loadHistories } from './loadHistory.ts';
+import { commitPosts } from './post.ts';
+import { processPacket } from './processPacket.ts';
 import type { Chat } from './room.ts';
 
-/** The packet sub-protocol over WebSocket: the chat. Anything that is no packet ends the connection with 1008. */
 export function newTpacketHandler(chat: Chat): Handler {
-  const voices = newPacketVoices();
+  const encoders = newPacketEncoders();
   const packet = newPacket();
   return {
     name: 'tpacket',
@@ -24,12 +24,12 @@ export function newTpacketHandler(chat: Chat): Handler {
     message(connection, message) {
       const { isText, bytes, start, end } = message;
       try {
-        if (isText) throw new ProtocolError(CloseCode.UnsupportedData, 'packets are binary');
+        if (isText) throw new ProtocolError(CloseCode.UnsupportedData, 'packets must be binary messages');
         for (let at = start; at < end; ) {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0)
-            throw new ProtocolError(CloseCode.PolicyViolation, 'a packet that its message cuts short');
-          if (!receivePacket(chat, connection, voices, packet)) {
+            throw new ProtocolError(CloseCode.PolicyViolation, 'the message ends within a packet');
+          if (!processPacket(chat, connection, encoders, packet)) {
             connection.isThrottled = true;
             return deferRest(connection, message, at);
           }
@@ -45,9 +45,9 @@ export function newTpacketHandler(chat: Chat): Handler {
     closed: connection => leaveChat(chat, connection),
 
     turnEnds() {
-      writeWaiting(chat);
-      settleChanges(chat);
-      readSlices(chat);
+      commitPosts(chat);
+      flushRosterChanges(chat);
+      loadHistories(chat);
     },
   };
 }

@@ -210,7 +210,7 @@ export function runsTypeScript(): boolean {
 /** Imported files that are checked for one module. */
 const maxImports = 100;
 
-/** The specifier in `from '…'`, `import '…'` and `import('…')`. */
+/** The specifier of an import or export statement, or of a dynamic import. */
 const relativeImport = /\b(?:from|import)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
 
 interface Imported {

@@ -77,13 +77,13 @@ function enter(nick: string, roomName: string, wasHere: boolean): void {
       status.lost(retryAt);
       messages.show(here);
     },
-    entered(logged, way) {
+    entered(history, transport) {
       hasEntered = true;
       const isFirst = !here.hasBeenEntered;
       if (isFirst) showChat(here);
-      const missed = mergeHistory(here, logged).filter(line => !line.isOwn);
+      const missed = mergeHistory(here, history).filter(line => !line.isOwn);
       if (!isFirst) noteUnread(missed.length);
-      status.entered(way);
+      status.entered(transport);
       sendWaiting();
     },
     roster: people => roster.show(people, nick),

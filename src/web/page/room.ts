@@ -119,7 +119,7 @@ export function addLine(room: Room, nick: string, text: string): Line {
 
 /** Adds a message of the server. @returns the line */
 export function addServerLine(room: Room, said: HistoryLine): Line {
-  const line = { ...earlierLine(room, said), state: 'live' as const, isKept: said.time !== undefined };
+  const line = { ...earlierLine(room, said), state: 'live' as const, isInHistory: said.time !== undefined };
   append(room, line);
   return line;
 }

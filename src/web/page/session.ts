@@ -41,7 +41,7 @@ export interface Session {
 /** @param wasHere whether our last connection may still have the nick */
 export function startSession(nick: string, room: string, wasHere: boolean, events: SessionEvents): Session {
   let people = new Map<number, string>();
-  let logged: HistoryLine[] = [];
+  let history: HistoryLine[] = [];
   /** Packets that arrive behind the history, before we have entered. */
   let queuedPackets: Packet[] = [];
   let isIn = false;
@@ -91,7 +91,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     nickTakenSince = undefined;
     link.resetBackoff();
     events.roster(people);
-    events.entered(logged, link.transport());
+    events.entered(history, link.transport());
     for (const packet of queuedPackets) receive(packet);
     queuedPackets = [];
   };
@@ -106,7 +106,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
       if (answered !== undefined) answered(error);
       else if (error !== undefined) events.lineRejected(uid, error);
     } else if (!isIn && command === Command.LoggedMsg && time > 0) {
-      logged.push({ entry: blob, time: time * 1000 });
+      history.push({ entry: blob, time: time * 1000 });
     } else if (!isIn && command !== Command.NewUser) {
       queuedPackets.push(packet);
     } else if (command === Command.LoggedMsg) {
@@ -125,7 +125,7 @@ export function startSession(nick: string, room: string, wasHere: boolean, event
     opened() {
       people = new Map();
       answers = new Map();
-      logged = [];
+      history = [];
       queuedPackets = [];
       isIn = false;
       link.send(magicPacket);

@@ -113,7 +113,10 @@ describe('handlers of polling clients', () => {
     // A message that is not a packet ends the session with a reason.
     await post(port, session, 'text');
     const closed = await pollOnce(port, session, 6);
-    assert.deepEqual(closed, { messages: [], closed: { code: 1003, reason: 'packets are binary' } });
+    assert.deepEqual(closed, {
+      messages: [],
+      closed: { code: 1003, reason: 'packets must be binary messages' },
+    });
     assert.deepEqual(await pollOnce(port, session, 6), closed, 'that answer, too, may be lost');
     await hearUntil(bo, 'DEL_USER uid=-1 p1=4097 p2=0 "Ada"');
     await bo.leave();

@@ -9,7 +9,7 @@ function lines(): { heard: string[]; hear: (line: string) => boolean } {
   return { heard, hear: line => heard.push(line) > 0 };
 }
 
-test('debug is heard while someone watches, and is cheap to find unwanted otherwise', () => {
+test('debug lines are logged while there is a watcher, and `isLogged` is false otherwise', () => {
   configureLog('error', 'text');
   assert.ok(!isLogged('debug'));
   const { heard, hear } = lines();
@@ -23,7 +23,7 @@ test('debug is heard while someone watches, and is cheap to find unwanted otherw
   assert.match(heard[0]!, /^\S+Z debug connected id=7\n$/);
 });
 
-test('each watcher has its level and its format', () => {
+test('each watcher has its own level and format', () => {
   configureLog('error', 'text');
   const [text, json] = [lines(), lines()];
   const stops = [watchLog(text.hear, 'info', 'text'), watchLog(json.hear, 'warn', 'json')];
@@ -40,7 +40,7 @@ test('each watcher has its level and its format', () => {
   assert.deepEqual(rest, { level: 'warn', event: 'fell behind', id: 2 });
 });
 
-test('whoever cannot take a line is told how many it lost, as soon as it can', () => {
+test('a watcher that could not take lines is told how many it lost', () => {
   configureLog('error', 'text');
   const { heard, hear } = lines();
   let isFull = false;
@@ -60,7 +60,7 @@ test('whoever cannot take a line is told how many it lost, as soon as it can', (
   assert.equal(events[2]!.count, 5);
 });
 
-test('what a watcher brings about while it is told is not told to watchers: that would have no end', () => {
+test('lines logged by a watcher’s callback do not reach watchers, which would be endless', () => {
   configureLog('error', 'text');
   const heard: string[] = [];
   const watch = (name: string) =>

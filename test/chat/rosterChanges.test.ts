@@ -6,16 +6,16 @@ import { finishFanouts } from '../../src/core/send.ts';
 import {
   addUser,
   enterRoom,
-  findRoom,
+  findOrLoadRoom,
+  flushArrival,
+  flushRosterChanges,
   leaveRoom,
   newChat,
-  settleArrival,
-  settleChanges,
 } from '../../src/handlers/chat/chat.ts';
-import { lineVoice } from '../../src/handlers/chat/encoders.ts';
+import { lineEncoder } from '../../src/handlers/chat/encoders.ts';
 import { type Name, readName } from '../../src/handlers/chat/names.ts';
-import { say } from '../../src/handlers/chat/post.ts';
-import type { Room, User, Voice } from '../../src/handlers/chat/room.ts';
+import { postMessage } from '../../src/handlers/chat/post.ts';
+import type { ChatEncoder, Room, User } from '../../src/handlers/chat/room.ts';
 import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 
@@ -26,15 +26,15 @@ function openPond() {
   const read = new Map<Connection, number>();
   return {
     chat,
-    enter(nick: string, voice: Voice = lineVoice): User {
+    enter(nick: string, encoder: ChatEncoder = lineEncoder): User {
       const { connection } = openFakeConnection(server, undefined);
       connection.endpoint = undefined;
-      const user = addUser(chat, connection, voice, name(nick)) as User;
-      enterRoom(chat, user, findRoom(chat, name('pond')) as Room);
+      const user = addUser(chat, connection, encoder, name(nick)) as User;
+      enterRoom(chat, user, findOrLoadRoom(chat, name('pond')) as Room);
       return user;
     },
     endTurn() {
-      settleChanges(chat);
+      flushRosterChanges(chat);
       finishFanouts(server);
     },
     /** What the user was told since the last time. */
@@ -45,13 +45,14 @@ function openPond() {
       read.set(connection, all.length);
       return lines.slice(0, -1);
     },
-    tell: (user: User, text: string) => assert.equal(say(chat, user, 0, Buffer.from(text)), undefined),
+    tell: (user: User, text: string) =>
+      assert.equal(postMessage(chat, user, 0, Buffer.from(text)), undefined),
   };
 }
 
 const here = (...nicks: string[]) => nicks.map(nick => `* ${nick} is here`);
 
-test('newcomers of one turn all get the whole roster and the history, and the others hear of each once', () => {
+test('newcomers of one turn all get the roster and the history, and the others one notice of each', () => {
   const { enter, endTurn, told, tell } = openPond();
   const ada = enter('ada');
   endTurn();
@@ -68,7 +69,7 @@ test('newcomers of one turn all get the whole roster and the history, and the ot
   assert.deepEqual([told(ada), told(bob), told(cleo)], [['bob: hi'], [], ['bob: hi']]);
 });
 
-test('what is said in between comes behind what it follows, and is history to those who come after it', () => {
+test('a message between arrivals follows earlier notices and is history for later newcomers', () => {
   const { enter, endTurn, told, tell } = openPond();
   const ada = enter('ada');
   const bob = enter('bob');
@@ -80,7 +81,7 @@ test('what is said in between comes behind what it follows, and is history to th
   assert.deepEqual(told(cleo), [...here('ada', 'bob', 'cleo'), 'bob: first']);
 });
 
-test('who leaves is told before who comes; a newcomer hears of nobody who left', () => {
+test('departures are sent before arrivals, and newcomers hear of no departures', () => {
   const { chat, enter, endTurn, told } = openPond();
   const [ada, bob, cleo] = [enter('ada'), enter('bob'), enter('cleo')];
   endTurn();
@@ -95,7 +96,7 @@ test('who leaves is told before who comes; a newcomer hears of nobody who left',
   assert.deepEqual([told(bob), told(cleo)], [[], []]);
 });
 
-test('who comes and leaves in one turn is told of, in this order', () => {
+test('a user who enters and leaves in one turn causes both notices, in this order', () => {
   const { chat, enter, endTurn, told } = openPond();
   const ada = enter('ada');
   endTurn();
@@ -107,7 +108,7 @@ test('who comes and leaves in one turn is told of, in this order', () => {
   assert.deepEqual(told(bob), here('ada', 'bob'));
 });
 
-test('a room that is empty again tells nobody, and forgets who left', () => {
+test('an empty room drops its pending departures', () => {
   const { chat, enter, endTurn, told } = openPond();
   const ada = enter('ada');
   endTurn();
@@ -117,17 +118,20 @@ test('a room that is empty again tells nobody, and forgets who left', () => {
   assert.deepEqual(told(bob), here('bob'));
 });
 
-test('what a newcomer is told first comes before the answer to what it does next', () => {
+test('a newcomer’s roster precedes the answer to its next request', () => {
   const { enter, told } = openPond();
   const ada = enter('ada');
-  settleArrival(ada);
+  flushArrival(ada);
   assert.deepEqual(told(ada), here('ada'));
-  settleArrival(ada);
+  flushArrival(ada);
   assert.deepEqual(told(ada), []);
 });
 
-test('voices are told apart', () => {
-  const shouting: Voice = { ...lineVoice, came: ({ nick }) => Buffer.from(`${nick.text.toUpperCase()}!\n`) };
+test('each user gets notices from its own encoder', () => {
+  const shouting: ChatEncoder = {
+    ...lineEncoder,
+    joined: ({ nick }) => Buffer.from(`${nick.text.toUpperCase()}!\n`),
+  };
   const { enter, endTurn, told } = openPond();
   const ada = enter('ada', shouting);
   endTurn();
@@ -138,7 +142,7 @@ test('voices are told apart', () => {
   assert.deepEqual(told(cleo), here('ada', 'bob', 'cleo'));
 });
 
-test('many that enter or leave at once cost a delivery each, and one for each that is there', () => {
+test('many arrivals or departures at once cost one delivery per user and per member', () => {
   const { chat, enter, endTurn } = openPond();
   for (let i = 0; i < 300; i++) enter(`old${i}`);
   endTurn();

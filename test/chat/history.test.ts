@@ -3,56 +3,57 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { newMemoryUse } from '../../src/core/memory.ts';
 import {
-  forgetOldest,
+  appendToHistory,
+  clearHistory,
+  forgetOlderHalf,
+  historyEntries,
   historyMemory,
-  isEmptyHistory,
+  isHistoryEmpty,
   newHistory,
-  remember,
-  remembered,
 } from '../../src/handlers/chat/history.ts';
 import { maxHistoryBytes, maxHistoryMessages } from '../../src/protocol/limits.ts';
 
 const texts = (history: ReturnType<typeof newHistory>) =>
-  [...remembered(history)].map(({ line }) => String(line));
+  [...historyEntries(history)].map(({ line }) => String(line));
 
-test('it remembers the last messages, oldest first', () => {
+test('a history has the last messages, oldest first', () => {
   const history = newHistory({ messages: 3, bytes: 1000 });
-  assert.ok(isEmptyHistory(history));
-  for (const text of ['a', 'b', 'c', 'd', 'e']) remember(history, Buffer.from(text), 1);
+  assert.ok(isHistoryEmpty(history));
+  for (const text of ['a', 'b', 'c', 'd', 'e']) appendToHistory(history, Buffer.from(text), 1);
   assert.deepEqual(texts(history), ['c', 'd', 'e']);
-  assert.ok(!isEmptyHistory(history));
+  assert.ok(!isHistoryEmpty(history));
 });
 
-test('a message that does not fit by itself is not remembered, nor what was before it', () => {
+test('a message larger than the bound empties the history', () => {
   const history = newHistory({ messages: 3, bytes: 4 });
-  remember(history, Buffer.from('ab'), 1);
-  remember(history, Buffer.from('12345'), 1);
+  appendToHistory(history, Buffer.from('ab'), 1);
+  appendToHistory(history, Buffer.from('12345'), 1);
   assert.deepEqual(texts(history), []);
-  assert.ok(isEmptyHistory(history));
-  remember(history, Buffer.from('cd'), 1);
+  assert.ok(isHistoryEmpty(history));
+  appendToHistory(history, Buffer.from('cd'), 1);
   assert.deepEqual(texts(history), ['cd']);
 });
 
-test('with 0 messages it remembers nothing', () => {
+test('a bound of 0 messages keeps nothing', () => {
   const history = newHistory({ messages: 0, bytes: 1000 });
-  remember(history, Buffer.from('a'), 1);
-  assert.ok(isEmptyHistory(history));
+  appendToHistory(history, Buffer.from('a'), 1);
+  assert.ok(isHistoryEmpty(history));
 });
 
-test('whatever it is told to remember, there is a bound in bytes', () => {
+test('the bytes are limited even if the bound is larger', () => {
   const history = newHistory({ messages: 1_000_000, bytes: Number.POSITIVE_INFINITY });
   const line = Buffer.alloc(65_536);
-  for (let i = 0; i < 40; i++) remember(history, line, 1);
+  for (let i = 0; i < 40; i++) appendToHistory(history, line, 1);
   assert.equal(texts(history).length, maxHistoryBytes / line.length);
 });
 
-test('however short the messages are, there is a bound of their number', () => {
+test('the number of messages is limited even if the bound is larger', () => {
   const history = newHistory({ messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY });
-  for (let i = 0; i < maxHistoryMessages + 7; i++) remember(history, Buffer.from('x'), 1);
+  for (let i = 0; i < maxHistoryMessages + 7; i++) appendToHistory(history, Buffer.from('x'), 1);
   assert.equal(texts(history).length, maxHistoryMessages);
 });
 
-test('it is a window of the last messages, whatever was said', () => {
+test('a history is a window of the last messages, whatever they are', () => {
   const sizes = fc.array(fc.nat({ max: 12 }), { maxLength: 200 });
   fc.assert(
     fc.property(fc.nat({ max: 10 }), fc.nat({ max: 40 }), sizes, (messages, bytes, lengths) => {
@@ -61,7 +62,7 @@ test('it is a window of the last messages, whatever was said', () => {
       for (const [i, length] of lengths.entries()) {
         const text = String.fromCharCode(97 + (i % 26)).repeat(length);
         all.push(text);
-        remember(history, Buffer.from(text), 1);
+        appendToHistory(history, Buffer.from(text), 1);
         const kept = texts(history);
         assert.ok(kept.length <= messages);
         assert.deepEqual(kept, all.slice(all.length - kept.length));
@@ -77,7 +78,7 @@ test('it is a window of the last messages, whatever was said', () => {
               wasCut(all, kept, bytes),
           );
         }
-        assert.ok(history.lines.length <= 2 * messages + 2);
+        assert.ok(history.entries.length <= 2 * messages + 2);
       }
     }),
     { seed: 6455 },
@@ -92,15 +93,15 @@ function wasCut(all: readonly string[], kept: readonly string[], bytes: number):
   return false;
 }
 
-test('what it remembers is counted, and forgetting takes it off again', () => {
+test('memory is counted when entries are added and released when they are forgotten', () => {
   const memory = newMemoryUse();
   const history = newHistory({ messages: 5, bytes: 1000 }, memory);
-  for (let i = 0; i < 20; i++) remember(history, Buffer.from('text'), 0);
+  for (let i = 0; i < 20; i++) appendToHistory(history, Buffer.from('text'), 0);
   assert.equal(memory.histories, historyMemory(history));
   assert.ok(memory.histories > 5 * 4);
-  forgetOldest(history);
+  forgetOlderHalf(history);
   assert.deepEqual(texts(history), ['text', 'text']);
   assert.equal(memory.histories, historyMemory(history));
-  forgetOldest(history, true);
-  assert.deepEqual([isEmptyHistory(history), memory.histories], [true, 0]);
+  clearHistory(history);
+  assert.deepEqual([isHistoryEmpty(history), memory.histories], [true, 0]);
 });

@@ -8,7 +8,7 @@ import { packetBytes } from '../support/chatClient.ts';
 
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 
-test('what is written is read again, from any place of a buffer, and nothing beside it is touched', () => {
+test('a written packet can be read at any offset, and no other bytes change', () => {
   const blobs = fc.uint8Array({ maxLength: 100 });
   fc.assert(
     fc.property(int32, int32, int32, int32, blobs, fc.nat({ max: 9 }), (cmd, uid, p1, p2, blob, at) => {
@@ -27,7 +27,7 @@ test('what is written is read again, from any place of a buffer, and nothing bes
   );
 });
 
-test('a packet that is not all there is awaited, at every length', () => {
+test('an incomplete packet of any length is awaited', () => {
   const whole = packetBytes(7, 'hello', { uid: 1 });
   for (let end = 0; end < whole.length; end++) assert.equal(readPacket(newPacket(), whole, 0, end), 0);
   assert.equal(readPacket(newPacket(), whole, 0, whole.length), 29);
@@ -51,7 +51,7 @@ test('a wrong signature is refused at its first wrong byte', () => {
   }
 });
 
-test('a size that no packet has is refused before its bytes are awaited', () => {
+test('an invalid size is refused before its bytes arrive', () => {
   for (const size of [0, 1, 23, -1, -24, -(2 ** 31)]) {
     refused(packetBytes(7, '', { size }).subarray(0, 12), /at least 24 bytes/);
   }
@@ -61,7 +61,7 @@ test('a size that no packet has is refused before its bytes are awaited', () => 
   assert.equal(readPacket(newPacket(), packetBytes(7, '', { size: 24 + maxPacketBlob }), 0, 24), 0);
 });
 
-test('any bytes are a packet, the beginning of one, or refused', () => {
+test('any bytes are a packet, the start of one, or refused', () => {
   const lengths = fc.constantFrom(0, 4, 12, 24, 30);
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), lengths, (tail, kept) => {
@@ -77,7 +77,7 @@ test('any bytes are a packet, the beginning of one, or refused', () => {
   );
 });
 
-test('a packet is shown on one line, whatever is in it', () => {
+test('any packet is shown on one line', () => {
   const show = (bytes: Buffer) => {
     const packet = newPacket();
     readPacket(packet, bytes, 0, bytes.length);
