@@ -71,6 +71,20 @@ describe('the documents', () => {
     }
   });
 
+  test('every file of the tree that they name exists', () => {
+    let count = 0;
+    for (const { path, text } of documents) {
+      for (const [name] of text.matchAll(
+        /(?<![\w/])(?:build\/)?(?:src|test)\/[\w/]+\.(?:ts|js|mjs|md|json)/g,
+      )) {
+        const source = name.replace(/^build\/(.*)\.js$/, '$1.ts');
+        assert.ok(existsSync(new URL(source, root)), `${path}: ${name}`);
+        count++;
+      }
+    }
+    assert.ok(count > 5);
+  });
+
   test('every make target they name exists', () => {
     const targets = new Set([...makefile.matchAll(/^([a-z-]+):/gm)].map(([, name]) => name));
     for (const { path, text } of documents) {

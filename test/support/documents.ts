@@ -1,4 +1,4 @@
-/** The documents: the README, the tour of `src/`, and the pages of the manual. */
+/** The documents: the README, the tour of `src/`, the pages of the manual, and what contributors read. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 // Tests run from build/test/.
@@ -24,7 +24,9 @@ export const manual: ReadonlyMap<string, Document> = new Map(
     .map(name => [name.slice(0, -3), readDocument(`src/manual/${name}`)]),
 );
 
-export const documents: readonly Document[] = [readme, tour, ...manual.values()];
+const forContributors = ['CHANGELOG.md', '.github/CONTRIBUTING.md', '.github/SECURITY.md'].map(readDocument);
+
+export const documents: readonly Document[] = [readme, tour, ...manual.values(), ...forContributors];
 
 /** @throws Error if the manual has no page for `subject` */
 export function manualPage(subject: string): string {
