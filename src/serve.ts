@@ -39,15 +39,15 @@ import { newPollRoute } from './wires/polling/pollRoute.ts';
 
 const argv = process.argv.slice(2);
 const usual = defaultPaths(process.env, process.getuid?.());
-/** Who waits for this process to listen, if it is a daemon. */
+/** The process that waits until this daemon listens. */
 const parent = findParent();
 
-/** The configuration, from where it comes at the start and at every reload. */
+/** Reads the configuration, at the start and at every reload. */
 function readAgain(): Configuration {
   return readConfiguration(argv, process.env, handlerNames, usual.configFiles);
 }
 
-/** Ends the process with the server. @returns the exit code, where there was nothing to serve */
+/** Runs the server until it ends the process. @returns the exit code, if there was nothing to serve */
 async function serve(): Promise<number> {
   const configuration = readAgain();
   if (configuration.action === 'help') return print(helpText(commandLines()));
@@ -103,11 +103,11 @@ async function serve(): Promise<number> {
   log('info', 'stopped');
   await notified();
   await drainOutput();
-  // Nothing else is waited for: not stdin, and not what a module has begun.
+  // Ends even if stdin is open or a module has pending work.
   process.exit(Exit.Done);
 }
 
-/** Peers that nobody would greet. Terminals were greeted after `--greeting-delay` once: a configuration may still have it. */
+/** Warns of options that ask for a greeting which no module gives. Before 0.1, `--greet-after` greeted terminals. */
 function warnOfGreetings({ greetingDelay, listeners }: Configuration, hasGreeter: boolean): void {
   if (hasGreeter) return;
   if (greetingDelay > 0) {
@@ -132,7 +132,7 @@ function newControl(server: Server, chat: Chat): Control {
   };
 }
 
-// The reader of our output may go away, which is no reason to stop serving.
+// The server keeps running after the reader of stdout has left.
 process.stdout.on('error', () => {});
 
 try {

@@ -194,7 +194,7 @@ function parseForm(command: Command, text: string): Readonly<Record<string, unkn
     const listName = name.replace(/\[\d*\]$/, '');
     const list = values.get(listName);
     if (command.parameters[listName]?.rest !== 'list') {
-      if (values.has(name)) throw new UsageError(`${quoted(name)} stands there twice; keep one`);
+      if (values.has(name)) throw new UsageError(`${quoted(name)} is given twice; keep one`);
       values.set(name, value);
     } else if (Array.isArray(list)) {
       list.push(value);

@@ -117,7 +117,9 @@ function readValue(command: Command, name: string, { kind, optional }: Parameter
   }
   const texts = Array.isArray(raw) ? raw : [raw];
   if (!texts.every(text => typeof text !== 'string' || isWellFormed(text))) {
-    throw new UsageError(`${hyphenated(name)} has half a surrogate pair, which is no character; take it out`);
+    throw new UsageError(
+      `${hyphenated(name)} contains half a surrogate pair, which is not a character; remove it`,
+    );
   }
   const value = kind.parse(raw);
   if (value === undefined) throw invalidValue(hyphenated(name), kind.expected, raw);

@@ -1,15 +1,15 @@
-/** The kinds of values that name a place: where to listen, and whose pages may connect. */
+/** Options with addresses: where to listen, which proxies to trust, which origins to accept. */
 
 import { parseOrigin, parseOriginRule } from '../protocol/http/origin.ts';
 import { type Network, parseNetwork } from '../protocol/ipAddress.ts';
 import { nearest, quoted, UsageError } from './error.ts';
 import { type Kind, port } from './values.ts';
 
-/** How a listener listens. */
+/** Parameters of a listener, from the query of its URL. */
 export interface ListenOptions {
-  /** Peers speak no HTTP here, and are greeted at once: by the chat for terminals, or by the module that greets. */
+  /** For peers that do not speak HTTP: greet at once, by the chat for terminals or by a module. */
   readonly greeting?: 'lines' | 'greet';
-  /** Unix sockets only: permission bits of the socket's file, and its group, by name or number. */
+  /** Unix sockets only: the file's mode, and its group, by name or number. */
   readonly mode?: number;
   readonly group?: string;
 }
@@ -18,7 +18,7 @@ export interface TcpAddress extends ListenOptions {
   readonly transport: 'tcp';
   /** A host name or an IP address, IPv6 without brackets. `::` is every interface, of IPv4 too. */
   readonly host: string;
-  /** 0 leaves the choice to the system. */
+  /** 0 for any free port. */
   readonly port: number;
 }
 
@@ -28,40 +28,40 @@ export interface UnixAddress extends ListenOptions {
   readonly path: string;
 }
 
-/** A socket that listens already: whoever started this process left it open. */
+/** A listening socket inherited from the parent process. */
 export interface InheritedAddress extends ListenOptions {
   readonly transport: 'inherited';
-  /** From 3 on; those before are stdin, stdout and stderr. */
+  /** At least 3: the lower ones are stdin, stdout and stderr. */
   readonly fd: number;
 }
 
 export type ListenAddress = TcpAddress | UnixAddress | InheritedAddress;
 
-/** RFC 1035 §2.3.4: a name takes 255 bytes on the wire, so 253 characters. */
-const longestHostName = 253;
+/** RFC 1035 §2.3.4: 255 bytes on the wire are 253 characters. */
+const maxHostName = 253;
 
-/** An IP address in its usual spelling, or a host name; undefined for anything else. IPv6 may stand in brackets. */
+/** An IP address in standard notation, or a host name; undefined for anything else. IPv6 may have brackets. */
 export function parseHost(raw: unknown): string | undefined {
-  if (typeof raw !== 'string' || raw.length > longestHostName) return undefined;
+  if (typeof raw !== 'string' || raw.length > maxHostName) return undefined;
   const [, address, zone] = /^\[?([0-9a-f:.]*:[0-9a-f:.]*)(%[\w.-]+)?\]?$/i.exec(raw) ?? [];
   if (address !== undefined) {
     const paired = raw.startsWith('[') === raw.endsWith(']');
     return paired && URL.canParse(`http://[${address}]`) ? address + (zone ?? '') : undefined;
   }
   if (!/^\w([\w.-]*\w)?$/.test(raw) || !URL.canParse(`http://${raw}`)) return undefined;
-  // A URL's host is rewritten when it is a number in disguise: 127.1, 0x7f000001, 010.0.0.1.
+  // The URL parser rewrites numbers such as 127.1, 0x7f000001 and 010.0.0.1, which are no host names.
   return new URL(`http://${raw}`).hostname === raw.toLowerCase() ? raw : undefined;
 }
 
-/** Peers that are told by their addresses. */
+/** Peers identified by address. */
 export interface Peers {
-  /** As it was written. */
+  /** As the user wrote it. */
   readonly text: string;
-  /** `undefined`: those on Unix sockets. */
+  /** `undefined` for peers on Unix sockets. */
   readonly network: Network | undefined;
 }
 
-/** A network, an address, or all who come over a Unix socket. */
+/** A network, an address, or all peers on Unix sockets. */
 export const peers: Kind<Peers> = {
   placeholder: 'CIDR',
   expected: 'an address or a network such as 127.0.0.1, 10.0.0.0/8 or fd00::/8, or unix',
@@ -81,7 +81,7 @@ export const host: Kind<string> = {
   show: value => value,
 };
 
-/** An origin as browsers send it in the `Origin` field. */
+/** The value of an `Origin` field. */
 export const origin: Kind<string> = {
   placeholder: 'URL',
   expected: 'an origin such as https://example.com or null, without path or wildcard',
@@ -89,7 +89,7 @@ export const origin: Kind<string> = {
   show: value => value,
 };
 
-/** Origins to admit: one, all below a domain, or those of the server's own pages. */
+/** Origins to accept: one, all below a domain, or those of the server's own pages. */
 export const originRule: Kind<string> = {
   placeholder: 'ORIGIN',
   expected:
@@ -98,8 +98,8 @@ export const originRule: Kind<string> = {
   show: value => value,
 };
 
-/** What fits the smallest `sockaddr_un` (macOS: 104 bytes, Linux: 108) with its final NUL; longer ones may be cut. */
-const longestUnixPath = 103;
+/** The smallest `sockaddr_un` (macOS: 104 bytes, Linux: 108) with its final NUL. The system may truncate longer paths. */
+const maxUnixPath = 103;
 
 /** sd_listen_fds(3): SD_LISTEN_FDS_START. */
 export const firstInherited = 3;
@@ -113,7 +113,7 @@ const parameters: Parameters = new Map([
 
 const unixParameters: Parameters = new Map([...parameters, ['mode', readMode], ['group', readGroup]]);
 
-/** Throws UsageError for a query with a parameter that does not exist, or a value that it cannot have. */
+/** @throws UsageError if the query has an unknown parameter or an invalid value */
 function parseListenUrl(raw: unknown): ListenAddress | undefined {
   if (typeof raw !== 'string') return undefined;
   const [, place = '', query] = /^([^?]*)(?:\?(.*))?$/s.exec(raw) ?? [];
@@ -125,13 +125,13 @@ function parseListenUrl(raw: unknown): ListenAddress | undefined {
 function parsePlace(place: string): ListenAddress | undefined {
   const [, path] = /^unix:(?:\/\/)?(\/[^/\0][^\0]*)$/.exec(place) ?? [];
   if (path !== undefined) {
-    return Buffer.byteLength(path) <= longestUnixPath ? { transport: 'unix', path } : undefined;
+    return Buffer.byteLength(path) <= maxUnixPath ? { transport: 'unix', path } : undefined;
   }
   const [, fd] = /^fd:([0-9]{1,9})$/.exec(place) ?? [];
   if (fd !== undefined)
     return Number(fd) < firstInherited ? undefined : { transport: 'inherited', fd: Number(fd) };
   const [, hostPart, portPart] = /^tcp:\/\/(\[.*\]|[^:[\]]*):([0-9]+)\/?$/.exec(place) ?? [];
-  // No host is all interfaces.
+  // Without a host: all interfaces.
   const tcpHost = parseHost(hostPart === '' ? '::' : hostPart);
   const tcpPort = port.parse(portPart);
   if (tcpHost === undefined || tcpPort === undefined) return undefined;
@@ -146,18 +146,19 @@ function readQuery(query: string, known: Parameters): ListenOptions {
     const name = equals < 0 ? part : part.slice(0, equals);
     const read = known.get(name);
     if (read === undefined) throw unknownParameter(name, known);
-    if (seen.has(name)) throw new UsageError(`a listener's ${name} is given twice`);
+    if (seen.has(name)) throw new UsageError(`a listener's ${name} is given twice; keep one`);
     seen.add(name);
     options = { ...options, ...read(equals < 0 ? '' : part.slice(equals + 1)) };
   }
-  if (seen.has('lines') && seen.has('greet')) throw new UsageError('a listener has lines or greet, not both');
+  if (seen.has('lines') && seen.has('greet'))
+    throw new UsageError('a listener cannot have both lines and greet; keep one');
   return options;
 }
 
 function unknownParameter(name: string, known: Parameters): UsageError {
-  if (unixParameters.has(name)) return new UsageError(`${name} is for unix: listeners only`);
+  if (unixParameters.has(name)) return new UsageError(`${name} works for unix: listeners only; remove it`);
   const likely = nearest(name, known.keys());
-  const advice = likely ? `did you mean ${likely}?` : `there are ${[...known.keys()].join(', ')}`;
+  const advice = likely ? `did you mean ${likely}?` : `the parameters are ${[...known.keys()].join(', ')}`;
   return new UsageError(`a listener has no parameter ${quoted(name)}; ${advice}`);
 }
 
@@ -178,7 +179,7 @@ function readGroup(value: string): ListenOptions {
   return { group: value };
 }
 
-/** The place alone, without what the query says. */
+/** The URL without its query. */
 export function showListenAddress(address: ListenAddress): string {
   if (address.transport === 'unix') return `unix:${address.path}`;
   if (address.transport === 'inherited') return `fd:${address.fd}`;
@@ -186,7 +187,7 @@ export function showListenAddress(address: ListenAddress): string {
   return `tcp://${bracketed}:${address.port}`;
 }
 
-/** The URL that `listenUrl` reads back as `address`. */
+/** The URL that parses to `address`. */
 function showListenUrl(address: ListenAddress): string {
   const { greeting, mode, group } = address;
   const query = [
@@ -199,7 +200,7 @@ function showListenUrl(address: ListenAddress): string {
 
 export const listenUrl: Kind<ListenAddress> = {
   placeholder: 'URL',
-  expected: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${longestUnixPath} bytes)`,
+  expected: `a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most ${maxUnixPath} bytes)`,
   parse: parseListenUrl,
   show: showListenUrl,
 };

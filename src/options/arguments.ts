@@ -1,11 +1,11 @@
 import minimist from 'minimist';
 import { invalidValue, nearest, quoted, UsageError } from './error.ts';
-import { bySpelling, flagName, type Given, givenTwice, isFlag, type OptionTable } from './option.ts';
+import { bySpelling, flagName, givenTwice, isFlag, type OptionTable, type RawValue } from './option.ts';
 
-/** A command line, split but its values not read yet. */
+/** A command line, split into options and other words. */
 export interface Arguments<Name extends string> {
-  readonly given: ReadonlyMap<Name, Given>;
-  /** What belongs to no option, in order. */
+  readonly given: ReadonlyMap<Name, RawValue>;
+  /** Words that belong to no option, in order. */
   readonly words: readonly string[];
 }
 
@@ -22,21 +22,22 @@ interface OptionWord<Name extends string> extends Flag<Name> {
 }
 
 /**
- * Splits a command line (without node and script) by a program's table of options. Throws UsageError.
+ * Splits a command line (without node and script).
  *
- * minimist forgives much (unknown names, `--no-x` for any x, clusters, `--constructor`), so each word that starts with a
- * hyphen is held against the table first, and minimist gets only options that take a value, by their long names. Going
- * word by word is safe, as minimist never takes a word that starts with a hyphen for the value of the one before it.
+ * minimist accepts too much (unknown names, `--no-x` for any x, clusters, `--constructor`), so every word that starts with a
+ * hyphen is looked up in the table first, and minimist receives only options with a value, by their long names. That is
+ * safe word by word, because minimist never takes a word with a hyphen as the value of the word before it.
+ * @throws UsageError
  */
 export function readArguments<Name extends string>(
   argv: readonly string[],
   options: OptionTable<Name>,
 ): Arguments<Name> {
-  // Most commands are such, and a spool has many: minimist has nothing to do, and would take its time.
+  // The common case for commands, of which a spool can hold many: minimist would be slow.
   if (!argv.some(startsOption)) return { given: new Map(), words: argv };
   const flags = flagsOf(options);
   const end = argv.includes('--') ? argv.indexOf('--') : argv.length;
-  const given = new Map<Name, Given>();
+  const given = new Map<Name, RawValue>();
   const checked: string[] = [];
   for (const [at, word] of argv.slice(0, end).entries()) {
     if (!startsOption(word)) {
@@ -57,7 +58,7 @@ export function readArguments<Name extends string>(
   }
 
   const split = minimist([...checked, ...argv.slice(end)], {
-    // As strings: minimist makes numbers of what looks like one. `_` is what belongs to no option.
+    // Without this, minimist converts digits to numbers. `_` holds the words that belong to no option.
     string: [...Object.keys(options).map(longName), '_'],
   });
   for (const [name, { label, raw }] of given) given.set(name, { label, raw: split[longName(name)] ?? raw });
@@ -90,7 +91,7 @@ function startsOption(word: string): boolean {
   return word.startsWith('-') && word !== '-';
 }
 
-/** What `word` names, if that has what it needs: a value in the word or in `next`, or none where it takes none. */
+/** The option that `word` names. A value must be in `word` or in `next`, and a flag must not have one. */
 function readOptionWord<Name extends string>(
   word: string,
   next: string | undefined,
@@ -103,7 +104,7 @@ function readOptionWord<Name extends string>(
   const { name, label } = flag;
   const value = equals ?? digits;
   if (isFlag(options[name])) {
-    if (value !== undefined) throw new UsageError(`${label} takes no value; leave ${quoted(value)} out`);
+    if (value !== undefined) throw new UsageError(`${label} takes no value; remove ${quoted(value)}`);
   } else if (value === undefined && (next === undefined || startsOption(next))) {
     throw invalidValue(label, options[name].kind.expected, next);
   }

@@ -4,51 +4,51 @@ import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
-import { type Given, readValues } from './option.ts';
+import { type RawValue, readValues } from './option.ts';
 import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
 import type { ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind } from './values.ts';
 
 /**
- * How the server is to run. Sizes are in bytes, Infinity when switched off, so that a comparison needs no exception.
- * Times are in milliseconds; a time or a count that is switched off is 0. Times fit setTimeout.
+ * The server's configuration. Sizes are in bytes, Infinity for no limit, so that comparisons need no special case. Times are
+ * in milliseconds and fit setTimeout; a time or count without limit is 0.
  */
 export interface Configuration {
-  /** What to do; with `help` and `version` the rest is as if nothing else had been given. */
+  /** With `help` and `version`, everything else has its default. */
   readonly action: 'serve' | 'help' | 'version';
-  /** At least one, no two alike but for port 0, which picks a free port each time. */
+  /** At least one, without duplicates except on port 0, which picks a free port each time. */
   readonly listeners: readonly ListenAddress[];
-  /** Name of the handler of connections that ask for no subprotocol: one of those given to `readConfiguration`. */
+  /** The handler of connections whose path and subprotocol name none. */
   readonly defaultHandler: string;
-  /** Whether a broadcast goes to its sender as well. */
+  /** Whether a broadcast also goes to its sender. */
   readonly includeSender: boolean;
-  /** What the `Origin` field may say, as browsers write it; empty: anything, or nothing. */
+  /** Allowed values of the `Origin` field; empty: any, or none at all. */
   readonly origins: readonly string[];
-  /** Handlers that are programs: a process a connection, and one for all. No two names are alike. */
+  /** Handlers that run programs: one process per connection, and one for all. Names are unique. */
   readonly exec: readonly ProgramEntry[];
   readonly execShared: readonly ProgramEntry[];
-  /** Names of the environment variables that they get, if we have them. */
+  /** Environment variables passed on to programs. */
   readonly execEnv: readonly string[];
   readonly execMax: number;
   readonly execGrace: number;
   readonly maxMessage: number;
   readonly maxConnections: number;
-  /** Clients that have the same address; `half` of the places by default. */
+  /** Clients per address; by default `half` of the connections. */
   readonly maxPerAddress: number | 'half';
   readonly maxBuffered: number;
-  /** All connections together; Infinity where there is no limit. */
+  /** For all connections together. */
   readonly maxMemory: number;
   readonly maxHeader: number;
-  /** The folder of the user's modules; empty: none. */
+  /** The folder of modules; empty: none. */
   readonly handlers: string;
-  /** Whether a module is loaded again when its file changes. */
+  /** Whether to reload a module when its file changes. */
   readonly watch: boolean;
   readonly loadTimeout: number;
   readonly rollbackWindow: number;
   readonly handlerTimeout: number;
   readonly slowHandler: number;
-  /** Where rooms keep their history; empty: in memory alone. */
+  /** The folder of histories; empty: in memory only. */
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';
   readonly history: { readonly messages: number; readonly bytes: number };
@@ -62,20 +62,20 @@ export interface Configuration {
   readonly closeTimeout: number;
   readonly pollTimeout: number;
   readonly drainTimeout: number;
-  /** permessage-deflate: not at all, each message on its own, or with the context taken over (RFC 7692 §7.1.1). */
+  /** permessage-deflate: off, each message on its own, or with context takeover (RFC 7692 §7.1.1). */
   readonly compress: 'off' | 'on' | 'takeover';
-  /** Files of certificates and of their keys, pair by pair; of authorities that client certificates are signed by. */
+  /** Files of certificates and their keys, in pairs; files of CAs that sign client certificates. */
   readonly tlsCert: readonly string[];
   readonly tlsKey: readonly string[];
   readonly tlsCa: readonly string[];
   readonly tlsClient: 'off' | 'ask' | 'require';
-  /** Plain connections are refused. */
+  /** Whether to refuse plain connections. */
   readonly tlsOnly: boolean;
-  /** Whose word is taken for the address of someone else. */
+  /** Proxies whose PROXY and X-Forwarded-For are trusted. */
   readonly trustProxy: readonly Peers[];
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly logFormat: 'text' | 'json';
-  /** Every frame of every connection is an event, from the start. */
+  /** Whether to log every frame from the start. */
   readonly trace: boolean;
   /** `off`: no frames are recorded for `why`. */
   readonly recorder: 'on' | 'off';
@@ -91,19 +91,20 @@ export interface Configuration {
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;
   readonly logFile: string;
-  /** All of this, option by option. */
+  /** The value of every option. */
   readonly values: OptionValues;
-  /** The options among them that were set while the server ran, and are so until the next reload. */
+  /** Options changed by `set`, until the next reload. */
   readonly setByHand: ReadonlySet<OptionName>;
-  /** What was read; undefined where there is none. */
+  /** The configuration file; undefined for none. */
   readonly configFile: string | undefined;
 }
 
 /**
- * Reads the command line (without node and script), the environment and the configuration file, in this precedence; then
- * come the defaults. Throws UsageError.
- * @param handlers the names that `--default-handler` may have; where modules are to be loaded, it may have any
- * @param usualFiles where a configuration file is looked for if none is named
+ * Reads the command line (without node and script), the environment and the configuration file, in this order of
+ * precedence.
+ * @param handlers names for `--default-handler`; with modules, any name is valid
+ * @param usualFiles the default paths of the configuration file
+ * @throws UsageError
  */
 export function readConfiguration(
   argv: readonly string[],
@@ -114,8 +115,8 @@ export function readConfiguration(
   const options = optionsFor(handlers);
   const { given: flags, words } = readArguments(argv, options);
   const [stray] = words;
-  if (stray !== undefined) throw new UsageError(`pollywog takes no such word: ${quoted(stray)}; see --help`);
-  // Whatever else is wrong, these two answer.
+  if (stray !== undefined) throw new UsageError(`unexpected argument ${quoted(stray)}; see --help`);
+  // These two work whatever else is wrong.
   if (flags.has('help')) return configurationOf('help', options, []);
   if (flags.has('version')) return configurationOf('version', options, []);
   const sources = [flags, readEnvironment(env)];
@@ -123,13 +124,13 @@ export function readConfiguration(
   const configFile = chooseFile(config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
   const names = [...handlers, ...programNames(handlers, sources)];
-  // Of modules, nobody knows before they are loaded.
+  // The names of modules are not known before they are loaded.
   const hasModules = sources.some(source => source.has('handlers'));
   const known = hasModules ? withDefault(handlerName) : optionsFor(names);
   return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
-/** Only the caller knows which handlers there are for `--default-handler` to name. */
+/** The table, with these names for `--default-handler`. */
 export function optionsFor(handlers: readonly string[]): Options {
   return withDefault(choice(handlers, serverOptions.defaultHandler.kind.placeholder));
 }
@@ -138,10 +139,10 @@ function withDefault(kind: Kind<string>): Options {
   return { ...serverOptions, defaultHandler: { ...serverOptions.defaultHandler, kind } };
 }
 
-/** The programs' names are handlers' names, too. Throws UsageError where two are alike. */
+/** Programs are handlers, too. @throws UsageError if two handlers have the same name */
 function programNames(
   handlers: readonly string[],
-  sources: readonly ReadonlyMap<OptionName, Given>[],
+  sources: readonly ReadonlyMap<OptionName, RawValue>[],
 ): readonly string[] {
   const { exec, execShared } = readValues(
     { exec: serverOptions.exec, execShared: serverOptions.execShared },
@@ -150,14 +151,14 @@ function programNames(
   const names = [...exec, ...execShared].map(({ name }) => name);
   const taken = names.find((name, at) => handlers.includes(name) || names.indexOf(name) !== at);
   if (taken !== undefined)
-    throw new UsageError(`there is a handler ${quoted(taken)} already; give the program another name`);
+    throw new UsageError(`a handler named ${quoted(taken)} exists already; give the program another name`);
   return names;
 }
 
 function configurationOf(
   action: Configuration['action'],
   options: Options,
-  sources: readonly ReadonlyMap<OptionName, Given>[],
+  sources: readonly ReadonlyMap<OptionName, RawValue>[],
   inherited: readonly ListenAddress[] = [],
 ): Configuration {
   const isGiven = (name: OptionName) => sources.some(source => source.has(name));
@@ -169,7 +170,7 @@ function configurationOf(
   return withValues({ action, listeners, configFile: undefined }, values, new Set());
 }
 
-/** What is not an option's value is as in `old`: where it listens, above all. */
+/** A configuration with other values. The rest stays, above all the listeners. */
 export function withValues(
   { action, listeners, configFile }: Pick<Configuration, 'action' | 'listeners' | 'configFile'>,
   values: OptionValues,
@@ -192,32 +193,32 @@ function combine(hosts: readonly string[], ports: readonly number[]): ListenAddr
   return hosts.flatMap(host => ports.map(port => ({ transport: 'tcp', host, port }) as const));
 }
 
-/** The second of two alike would fail to bind, with a reason that points at some other program. */
+/** A duplicate would fail to bind, with an error that blames another program. */
 function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[] {
   const seen = new Set<string>();
   for (const listener of listeners) {
     const url = showListenAddress(listener);
-    if (seen.has(url)) throw new UsageError(`${url} is to be listened on twice; keep one`);
+    if (seen.has(url)) throw new UsageError(`duplicate listener ${url}; keep one`);
     if (listener.transport !== 'tcp' || listener.port !== 0) seen.add(url);
   }
   return listeners;
 }
 
-/** Something that is read anew on `reload`: certificates, handlers … */
+/** Something that a reload reads again: certificates, handlers … */
 export interface Reloadable {
   /**
-   * Reads and checks the new state, and changes nothing yet.
-   * @returns what puts it in place, and tells, a sentence each, what changed
-   * @throws Error, a sentence: then nothing changes anywhere
+   * Reads and checks the new state without changing anything.
+   * @returns a function that puts the new state in place, and returns one sentence per change
+   * @throws Error, and then nothing changes anywhere
    */
   prepare(next: Configuration): Promise<() => readonly string[]>;
 }
 
 /**
- * Reads a configuration file as the server would, and does nothing with it; without one, all that the server would read.
- * @param handlers the names that `default` may have
- * @returns a sentence: it is good
- * @throws UsageError where it is not
+ * Checks a configuration file, or without one, everything that the server would read.
+ * @param handlers names for `default-handler`
+ * @returns a sentence that says so, if all is valid
+ * @throws UsageError
  */
 export function checkConfiguration(
   file: string | undefined,
@@ -225,7 +226,7 @@ export function checkConfiguration(
   handlers: readonly string[],
   usualFiles: readonly string[],
 ): string {
-  // A file is good or not by itself: what the environment adds is not its matter.
+  // A named file is checked by itself, without the environment.
   const configuration =
     file === undefined
       ? readConfiguration([], env, handlers, usualFiles)
@@ -233,6 +234,6 @@ export function checkConfiguration(
   checkTls(configuration);
   const { configFile } = configuration;
   return configFile === undefined
-    ? `there is no configuration file (looked for ${usualFiles.join(' and ')}): the defaults are good`
-    : `${configFile} is good`;
+    ? `no configuration file (looked for ${usualFiles.join(' and ')}): the defaults are valid`
+    : `${configFile} is valid`;
 }

@@ -1,14 +1,14 @@
 import type { InheritedAddress } from './addresses.ts';
 import { firstInherited } from './addresses.ts';
 import { invalidValue, nearest, quoted, UsageError } from './error.ts';
-import { bySpelling, type Given, givenTwice, isFlag, type Option } from './option.ts';
+import { bySpelling, givenTwice, isFlag, type Option, type RawValue } from './option.ts';
 import { environmentName, type OptionName, optionEntries } from './table.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 const prefix = 'POLLYWOG_';
 
-/** What only a command line can ask for. */
+/** Options that only print something, for the command line alone. */
 const actions: readonly string[] = ['help', 'version'];
 
 const variables = bySpelling(
@@ -17,18 +17,18 @@ const variables = bySpelling(
 );
 
 /**
- * What the environment says, its values not read yet; an empty variable counts as unset. Lists are split on commas, or as
- * their kind says.
- * Throws UsageError for a name with our prefix that is none of ours.
+ * The options in the environment. An empty variable counts as unset. Lists are split at commas, or at their kind's
+ * separator.
+ * @throws UsageError for an unknown variable with our prefix
  */
-export function readEnvironment(environment: Environment): Map<OptionName, Given> {
+export function readEnvironment(environment: Environment): Map<OptionName, RawValue> {
   const set = Object.entries(environment).filter(([variable, word]) => word && !isService(variable, word));
   const env: Environment = Object.fromEntries(set);
   for (const [variable] of set) {
     if (variable.startsWith(prefix) && !variables.has(variable)) throw unknownVariable(variable);
   }
-  const given = new Map<OptionName, Given>();
-  // PORT is what hosting services set; our own name for it comes after, and wins.
+  const given = new Map<OptionName, RawValue>();
+  // Hosting services set PORT. POLLYWOG_PORT overrides it.
   const hosting = [['PORT', variables.get('POLLYWOG_PORT')!]] as const;
   for (const [variable, [name, option]] of [...hosting, ...variables]) {
     const word = env[variable];
@@ -40,7 +40,7 @@ export function readEnvironment(environment: Environment): Map<OptionName, Given
   return given;
 }
 
-/** What a word outside the command line stands for, where flags have a value and lists are one word. */
+/** The raw value of a word outside the command line, where flags have a value and lists are one word. */
 export function rawValue(option: Option, word: string): unknown {
   if (isFlag(option)) return flagWords.get(word) ?? word;
   return option.repeatable ? word.split(option.kind.separator ?? ',').map(part => part.trim()) : word;
@@ -54,8 +54,8 @@ const flagWords: ReadonlyMap<string, boolean> = new Map([
 ]);
 
 /**
- * Kubernetes tells each container of every service by variables that begin with the service's name. Those of one called
- * pollywog, or pollywog-something, begin as ours do, and are no options: `POLLYWOG_PORT=tcp://10.0.0.1:8080`.
+ * Kubernetes describes every service to each container, in variables that start with the service's name. Those of a service
+ * called pollywog, or pollywog-something, are not options: `POLLYWOG_PORT=tcp://10.0.0.1:8080`.
  */
 function isService(variable: string, word: string): boolean {
   if (/^POLLYWOG(_\w+)?_SERVICE_(HOST|PORT(_\w+)?)$/.test(variable)) return true;
@@ -74,8 +74,9 @@ function unknownVariable(variable: string): UsageError {
 }
 
 /**
- * Sockets that systemd listens at for us (sd_listen_fds(3)): `LISTEN_FDS` of them, from descriptor 3 on, if they are meant
- * for this process and not for the one that started it. Throws UsageError.
+ * Listening sockets passed by systemd (sd_listen_fds(3)): `LISTEN_FDS` of them, from descriptor 3 on, if `LISTEN_PID` names
+ * this process.
+ * @throws UsageError
  */
 export function inheritedSockets(env: Environment, pid: number): InheritedAddress[] {
   if (env['LISTEN_PID'] !== String(pid)) return [];

@@ -1,7 +1,7 @@
-/** Exit codes of the server and of commands: 0 done, 1 failed, 2 usage, 3 no server that runs. */
+/** Exit codes of the server and of commands. */
 export const Exit = { Done: 0, Failed: 1, Usage: 2, NoServer: 3 } as const;
 
-/** What is wrong with how the program was started: one sentence for stderr, exit code 2. */
+/** A mistake in how the program or a command was called: one sentence for stderr, exit code 2. */
 export class UsageError extends Error {
   constructor(sentence: string) {
     super(sentence);
@@ -20,21 +20,21 @@ export function invalidValue(label: string, expected: string, raw: unknown): Usa
   );
 }
 
-/** `value` as it may stand in a message: quoted, control characters escaped, cut when long. */
+/** `value` for a message: quoted, control characters escaped, truncated. */
 export function quoted(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > longestQuote ? `${text.slice(0, longestQuote)}...` : text;
 }
 
 /**
- * The word of `known` that `word` is most likely a slip of: the one with the fewest edits, if those are at most a third
- * of what was typed. undefined when none is that near.
+ * The closest spelling in `known`: the word with the fewest edits, at most one per three letters typed. undefined if none is
+ * that close.
  */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
   let fewest = Math.floor(word.length / 3);
   let best: string | undefined;
   for (const candidate of known) {
-    // Length alone rules most out, which also keeps the work small however long `word` is.
+    // Length alone excludes most candidates, which limits the work for a long `word`.
     if (Math.abs(candidate.length - word.length) > fewest) continue;
     const edits = editDistance(word, candidate);
     if (edits < fewest || (edits === fewest && best === undefined)) {
@@ -46,8 +46,8 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
 }
 
 /**
- * Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b` ("optimal string alignment").
- * Takes time in proportion to the product of the lengths.
+ * The number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` ("optimal string
+ * alignment"). Takes O(a × b) time.
  */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];

@@ -1,36 +1,36 @@
-/** The configuration file: JSON, with options by their long names, and values as on the command line. */
+/** The configuration file: a JSON object with options by their long names, and values as on the command line. */
 import { closeSync, constants, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { nearest, quoted, UsageError } from './error.ts';
 import { isObject, JsonError, readJson } from './json.ts';
-import { bySpelling, type Given, givenTwice, hyphenated, isFlag } from './option.ts';
+import { bySpelling, givenTwice, hyphenated, isFlag, type RawValue } from './option.ts';
 import { type OptionName, optionEntries } from './table.ts';
 import { readText } from './text.ts';
 
-/** They say what to do, or which file; in a file they would come too late. */
+/** Options that print something or choose the file. */
 const notInFile: readonly string[] = ['help', 'version', 'config'];
 
 const fileOptions = optionEntries.filter(([name]) => !notInFile.includes(name));
 const byKey = bySpelling(fileOptions);
 
-/** All options there are fill a few KiB; whoever names a film by mistake does not have it read. */
+/** Every option together fills a few KiB. A video named by mistake is not read. */
 const largestFile = 1024 * 1024;
 
 /**
- * The file that is to be read. @param named what `--config` says
- * @param usual where one is looked for if that is `auto`
+ * The path of the file to read. @param named the value of `--config`
+ * @param usual the default paths, for `auto`
  */
 export function chooseFile(named: string, usual: readonly string[]): string | undefined {
   if (named === 'none') return undefined;
   return named === 'auto' ? usual.find(path => existsSync(path)) : named;
 }
 
-/** What the file says, its values not read yet. @throws UsageError where there is none, or something is wrong with it */
-export function readFile(path: string): Map<OptionName, Given> {
+/** The options in the file. @throws UsageError if it is missing or invalid */
+export function readFile(path: string): Map<OptionName, RawValue> {
   const settings = parse(path, readConfigurationText(path));
   if (!isObject(settings)) {
-    throw new UsageError(`${path} has no options: it is to be an object such as {"port": 8080}`);
+    throw new UsageError(`${path} must hold an object such as {"port": 8080}`);
   }
-  const given = new Map<OptionName, Given>();
+  const given = new Map<OptionName, RawValue>();
   for (const [key, raw] of Object.entries(settings)) {
     const [name, option] = byKey.get(key) ?? [];
     if (name === undefined) throw unknownKey(path, key);
@@ -38,7 +38,7 @@ export function readFile(path: string): Map<OptionName, Given> {
     const before = given.get(name);
     if (before !== undefined) throw givenTwice(before.label, label);
     const isEmpty = Array.isArray(raw) && raw.length === 0;
-    // An empty list is the same as none given; that an option has a default does not make it one of that.
+    // An empty list means the default only if the default is empty, too.
     if (isEmpty && option?.repeatable && (option.default as unknown[]).length === 0) continue;
     given.set(name, { label, raw: isEmpty ? undefined : raw });
   }
@@ -47,7 +47,7 @@ export function readFile(path: string): Map<OptionName, Given> {
 
 function readConfigurationText(path: string): string {
   try {
-    // Opening a named pipe would wait for someone to write to it.
+    // O_NONBLOCK: opening a named pipe would wait for a writer.
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const about = fstatSync(file);
@@ -65,7 +65,7 @@ function readConfigurationText(path: string): string {
 /** Why a file could not be read, and what to do. */
 export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'there is none of this name';
+  if (code === 'ENOENT') return 'no such file';
   if (code === 'ENOTDIR') return 'there is a file where a folder should be';
   if (code === 'ELOOP') return 'its symbolic links form a loop';
   if (code === 'EACCES') return 'permission denied; let this user read it';
@@ -77,21 +77,23 @@ function parse(path: string, text: string): unknown {
     return readJson(text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new UsageError(`${path} is no JSON: line ${error.line}, column ${error.column}: ${error.message}`);
+    throw new UsageError(
+      `${path} is not valid JSON: line ${error.line}, column ${error.column}: ${error.message}`,
+    );
   }
 }
 
 function unknownKey(path: string, key: string): UsageError {
   const shown = quoted(key);
   if (notInFile.includes(key))
-    return new UsageError(`${path}: ${shown} cannot stand in the file; take it out`);
+    return new UsageError(`${path}: ${shown} is for the command line only; remove it`);
   const likely = nearest(key.replace(/^-+/, ''), byKey.keys());
   return new UsageError(
     `${path}: unknown option ${shown}; ${likely ? `did you mean ${quoted(likely)}?` : 'see --help'}`,
   );
 }
 
-/** A file with every option at its default, in the order of the table. */
+/** A configuration file with every option at its default, in table order. */
 export function defaultFile(): string {
   const settings = fileOptions.map(([name, option]) => {
     const show = (value: unknown) => jsonValue(option.kind.show(value));

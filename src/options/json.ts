@@ -1,10 +1,10 @@
 /**
- * JSON (RFC 8259) that says where it is wrong. `JSON.parse` is not used for the whole, as Node 20 tells no position for many
- * errors, and takes a key that stands there twice.
+ * A JSON parser (RFC 8259) whose errors have a position. `JSON.parse` of Node 20 gives none for many errors, and accepts
+ * duplicate keys.
  */
 import { maxJsonEntries } from '../protocol/limits.ts';
 
-/** `message` says what is wrong there; line and column count from 1, the latter in characters. */
+/** Line and column count from 1; columns are characters. */
 export class JsonError extends Error {
   readonly line: number;
   readonly column: number;
@@ -18,7 +18,7 @@ export class JsonError extends Error {
   }
 }
 
-/** Whether what JSON has here is an object, and no list. */
+/** Whether a JSON value is an object, not a list. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -27,14 +27,14 @@ const space = /[ \t\n\r]*/y;
 const string = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const scalar = /(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.+-])/y;
 
-/** Lists in lists in lists … : no option has as many. */
-const deepest = 20;
+/** Depth of nesting. No option needs more than a few levels. */
+const maxDepth = 20;
 
-/** The value that `text` is. @throws JsonError */
+/** @throws JsonError */
 export function readJson(text: string): unknown {
   let at = 0;
 
-  /** What `pattern` finds here, which is passed; undefined where it does not fit. */
+  /** Consumes the match of `pattern` at this position; undefined if there is none. */
   function take(pattern: RegExp): string | undefined {
     pattern.lastIndex = at;
     const [found] = pattern.exec(text) ?? [];
@@ -52,12 +52,12 @@ export function readJson(text: string): unknown {
   function unexpected(wanted: string): JsonError {
     take(space);
     const [found] = text.slice(at);
-    const instead = found === undefined ? 'it ends' : `there is ${JSON.stringify(found)}`;
-    return new JsonError(`${wanted} is missing, ${instead}`, text, at);
+    const instead = found === undefined ? 'the end' : JSON.stringify(found);
+    return new JsonError(`expected ${wanted}, not ${instead}`, text, at);
   }
 
   function readValue(depth: number): unknown {
-    if (depth > deepest) throw new JsonError('lists are nested too deeply', text, at);
+    if (depth > maxDepth) throw new JsonError('lists are nested too deeply', text, at);
     if (skip('{')) return readObject(depth);
     if (skip('[')) return readList(depth);
     const token = take(string) ?? take(scalar);
@@ -76,7 +76,7 @@ export function readJson(text: string): unknown {
       const key = JSON.parse(token) as string;
       if (entries.size === maxJsonEntries)
         throw new JsonError(`more than ${maxJsonEntries} names`, text, keyAt);
-      if (entries.has(key)) throw new JsonError(`${token} stands there twice; keep one`, text, keyAt);
+      if (entries.has(key)) throw new JsonError(`${token} is given twice; keep one`, text, keyAt);
       if (!skip(':')) throw unexpected('a colon');
       entries.set(key, readValue(depth + 1));
     } while (skip(','));

@@ -1,10 +1,10 @@
 /**
- * Loads a program part by part. Node opens all files of an import at once, so the whole at once would need a hundred more
- * open files than the server needs to run.
+ * Loads a program part by part. Node opens all files of one import at the same time, which would take a hundred more
+ * descriptors than the server needs later.
  */
 import { Exit } from './error.ts';
 
-/** @param parts each imports some of the program, in order; the last one runs it */
+/** @param parts each imports a part of the program, in order; the last one runs it */
 export async function load(name: string, parts: readonly (() => Promise<unknown>)[]): Promise<void> {
   try {
     for (const part of parts) await part();
@@ -17,9 +17,6 @@ export async function load(name: string, parts: readonly (() => Promise<unknown>
 }
 
 const tooFewFiles: ReadonlyMap<string, string> = new Map([
-  [
-    'EMFILE',
-    'this process may open too few files at once; raise its limit, for instance with ulimit -n 1024',
-  ],
+  ['EMFILE', 'the limit on open files is too low; raise it, for instance with ulimit -n 1024'],
   ['ENFILE', 'the system has too many files open; close some, or raise fs.file-max'],
 ]);

@@ -1,4 +1,4 @@
-/** What an option is: both programs' tables are made of these, and read by the same rules. */
+/** Options: both programs have a table of them, read by the same rules. */
 import { invalidValue, UsageError } from './error.ts';
 import { isWellFormed } from './text.ts';
 import type { Kind } from './values.ts';
@@ -14,32 +14,32 @@ export interface Option {
   readonly alias?: string;
   /** Values of earlier versions, and what to read instead. */
   readonly valueAliases?: Readonly<Record<string, string>>;
-  /** Whether it may be given several times; its value is a list then, and so is its default. */
+  /** May be given several times: its value and its default are lists. */
   readonly repeatable?: true;
-  /** The value when nothing gives one, as `kind.parse` would return it. */
+  /** The default, in the form that `kind.parse` returns. */
   readonly default: unknown;
-  /** Whether it is as it was at the start until the next one: a reload leaves it alone. */
+  /** A reload does not change it. */
   readonly needsRestart?: true;
-  /** The heading it stands under in `--help`. */
+  /** Its heading in `--help`. */
   readonly group: string;
-  /** What `--help` says of it: one short line, the default is added. */
+  /** Its line in `--help`, without the default. */
   readonly help: string;
 }
 
-/** A program's options, by their names. */
+/** A program's options by name, in camel case. */
 export type OptionTable<Name extends string = string> = Readonly<Record<Name, Option>>;
 
 type ValueOf<O extends Option> =
   O['kind'] extends Kind<infer T> ? (O extends { repeatable: true } ? readonly T[] : T) : never;
 
-/** One value for each option of a table, of the type its kind reads. */
+/** The values of a table's options, each of its kind's type. */
 export type ValuesOf<Table extends OptionTable> = { readonly [Name in keyof Table]: ValueOf<Table[Name]> };
 
-/** What one source (flags, environment, file) says of an option, not read yet. */
-export interface Given {
-  /** How messages call it: `--port`, `POLLYWOG_PORT`. */
+/** An option's value as written in one source (flags, environment or file). */
+export interface RawValue {
+  /** The option's name in that source, for error messages: `--port`, `POLLYWOG_PORT`. */
   readonly label: string;
-  /** A word, true for a flag, or a JSON value; a list where the option is repeatable. */
+  /** A word, true for a flag, or a JSON value; a list if the option is repeatable. */
   readonly raw: unknown;
 }
 
@@ -68,7 +68,7 @@ export function bySpelling<Name extends string>(
   );
 }
 
-/** The error for an option given a second time: under the same name, or under its alias. */
+/** The error for an option given twice, under one name or two. */
 export function givenTwice(first: string, second: string): UsageError {
   return new UsageError(
     first === second
@@ -77,7 +77,7 @@ export function givenTwice(first: string, second: string): UsageError {
   );
 }
 
-/** A value, or a list of them, as the user would write it. */
+/** A value, or a list of values, as the user would write it. */
 export function showOptionValue({ kind }: Option, value: unknown): string {
   return Array.isArray(value) ? value.map(one => kind.show(one)).join(',') : kind.show(value);
 }
@@ -86,23 +86,23 @@ export function hyphenated(name: string): string {
   return name.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
 }
 
-/** The values of all options in `table`: as the first of `sources` that has one gives it, or the default. Throws UsageError. */
+/** The value of every option: from the first source that has one, else the default. @throws UsageError */
 export function readValues<Table extends OptionTable>(
   table: Table,
-  sources: readonly ReadonlyMap<string, Given>[],
+  sources: readonly ReadonlyMap<string, RawValue>[],
 ): ValuesOf<Table> {
   const given = (name: string) => sources.find(source => source.has(name))?.get(name);
   const read = ([name, option]: [string, Option]) => [name, readOption(option, given(name))];
   return Object.fromEntries(Object.entries(table).map(read)) as ValuesOf<Table>;
 }
 
-/** One option's value, as given, or its default. Throws UsageError. */
-export function readOption(option: Option, given: Given | undefined): unknown {
+/** @throws UsageError */
+export function readOption(option: Option, given: RawValue | undefined): unknown {
   if (given === undefined) return option.default;
   const { label, raw } = given;
   const readOne = (one: unknown) => {
     if (typeof one === 'string' && !isWellFormed(one)) {
-      throw new UsageError(`${label} has half a surrogate pair, which is no character; take it out`);
+      throw new UsageError(`${label} contains half a surrogate pair, which is not a character; remove it`);
     }
     const value = parseLabelled(option, label, currentValue(option, one));
     if (value !== undefined) return value;
@@ -118,7 +118,7 @@ function currentValue({ valueAliases }: Option, raw: unknown): unknown {
     : raw;
 }
 
-/** A kind may say itself what is wrong with a value. */
+/** Some kinds throw a UsageError with the exact reason. */
 function parseLabelled({ kind }: Option, label: string, raw: unknown): unknown {
   try {
     return kind.parse(raw);

@@ -1,19 +1,19 @@
-/** Where things are when nobody says where: root's in the system's folders, a user's in those of the XDG base directories. */
+/** Default paths: in the system's folders for root, and in the XDG base directories for other users. */
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 
 export interface DefaultPaths {
-  /** Commands to a running server come in here. */
+  /** The control socket, for commands to a running server. */
   readonly controlPath: string;
   readonly pidFile: string;
   readonly logFile: string;
-  /** The first that exists is read, where no other is named. */
+  /** The first that exists is read, unless `--config` names another. */
   readonly configFiles: readonly string[];
 }
 
-/** @param uid `undefined` where the system has none; 0 is root */
+/** @param uid 0 for root, `undefined` on systems without user IDs */
 export function defaultPaths(env: Environment, uid: number | undefined): DefaultPaths {
   const controlPath = defaultControlPath(env, uid);
   if (uid === 0) {
@@ -32,13 +32,13 @@ export function defaultPaths(env: Environment, uid: number | undefined): Default
   };
 }
 
-/** Where the log goes: `stderr`, `none`, or a file's path. A daemon has no terminal to write to. */
+/** `stderr`, `none`, or the path of the log file. A daemon has no terminal, so its default is a file. */
 export function logPath({ logFile, daemon }: Configuration, usual: DefaultPaths): string {
   if (logFile !== 'auto') return logFile;
   return daemon ? usual.logFile : 'stderr';
 }
 
-/** Where commands come in; `undefined` where they do not. */
+/** The path of the control socket; `undefined` for none. */
 export function controlPath(
   { control }: Pick<Configuration, 'control'>,
   usual: DefaultPaths,
@@ -47,15 +47,15 @@ export function controlPath(
   return control === 'none' ? undefined : resolve(control);
 }
 
-/** The file that keeps a second server from starting; `undefined` where there is to be none. */
+/** The path of the PID file; `undefined` for none. */
 export function pidPath({ pidFile, daemon }: Configuration, usual: DefaultPaths): string | undefined {
   if (pidFile === 'auto') return daemon ? usual.pidFile : undefined;
   return pidFile === 'none' ? undefined : pidFile;
 }
 
 /**
- * The control socket. Whoever may connect to it commands the server: `XDG_RUNTIME_DIR` is its user's alone, and the
- * other two folders are to be made so (0700) by whoever listens.
+ * The control socket grants every command, so only its user may reach it: `XDG_RUNTIME_DIR` is private, and the listener
+ * creates the other folders with mode 0700.
  */
 export function defaultControlPath(env: Environment, uid: number | undefined): string {
   if (uid === 0) return '/run/pollywog/control.sock';
@@ -73,7 +73,7 @@ function home(env: Environment): string {
   return folderOf(env['HOME']) ?? homedir();
 }
 
-/** XDG Base Directory Specification: a path that is not absolute is to be ignored. */
+/** XDG Base Directory Specification: relative paths must be ignored. */
 function folderOf(path: string | undefined): string | undefined {
   return path !== undefined && isAbsolute(path) ? path : undefined;
 }

@@ -1,4 +1,4 @@
-/** The server's one table of options: flags, environment variables, the configuration file and `--help` all follow it. */
+/** The server's options. Flags, environment variables, the configuration file, `set` and `--help` all follow this table. */
 import { totalmem } from 'node:os';
 import { defaults, maxHistoryBytes } from '../protocol/limits.ts';
 import { host, listenUrl, originRule, peers } from './addresses.ts';
@@ -418,7 +418,7 @@ export const serverOptions = {
 
 export type OptionName = keyof typeof serverOptions;
 
-/** The table, or one like it. */
+/** The table, or a variant of it. */
 export type Options = OptionTable<OptionName>;
 
 export type OptionValues = ValuesOf<typeof serverOptions>;
@@ -431,12 +431,12 @@ export function environmentName(hyphenatedName: string): string {
 }
 
 /**
- * Half of the memory that the system or the control group of this process has, at most 512 MiB: the rest is for the
- * programs beside this one. Redis recommends a limit for its clients of 5% of the memory, as its data takes the rest.
+ * Half of the memory of the machine or of this process's control group, at most 512 MiB, which leaves memory for other
+ * programs. redis recommends 5% for its clients, because its data takes the rest.
  */
 function defaultMaxMemory(): number {
   const MiB = 1024 * 1024;
-  // 0, or more than the machine has, where there is no limit.
+  // Without a limit, this is 0 or more than the machine's memory.
   const constrained = process.constrainedMemory() ?? 0;
   const total = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
   return Math.min(512, Math.max(1, Math.floor(total / 2 / MiB))) * MiB;

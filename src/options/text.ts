@@ -1,21 +1,21 @@
-/** Bytes from outside as text: UTF-8, or a sentence that says why not. Nothing is replaced by U+FFFD. */
+/** Decodes text from outside: valid UTF-8, or an error. Nothing becomes U+FFFD. */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { quoted, UsageError } from './error.ts';
 
 /**
- * The text in `bytes`, without the byte order mark that some editors and shells write first.
- * @param what the subject of the error's sentence
- * @param remedy what to do about bytes that are not UTF-8
+ * Decodes `bytes` without the byte order mark that some editors and shells write first.
+ * @param what the subject of the error message
+ * @param remedy the advice for invalid UTF-8
  * @throws UsageError
  */
 export function readText(what: string, bytes: Buffer, remedy?: string): string {
   const text = decodeText(what, bytes, remedy);
-  // In UTF-8 it says nothing (RFC 3629 §6).
+  // RFC 3629 §6: a byte order mark carries no information in UTF-8.
   return text.startsWith('\ufeff') ? text.slice(1) : text;
 }
 
-/** All of the text in `bytes`; otherwise as `readText`. */
+/** Like `readText`, but keeps a byte order mark. */
 export function decodeText(
   what: string,
   bytes: Buffer,
@@ -30,12 +30,12 @@ export function decodeText(
   throw new UsageError(`${what} is not UTF-8: byte 0x${byte} at offset ${at}; ${remedy}`);
 }
 
-/** Half a surrogate pair, as JSON can have it, has no form in UTF-8. */
+/** JSON can contain half a surrogate pair, which UTF-8 cannot encode. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
 
-/** Node decodes invalid bytes to U+FFFD: the first that was not U+FFFD before is the first invalid one. */
+/** Node decodes invalid bytes to U+FFFD, so the first U+FFFD that the bytes do not encode is the first error. */
 function firstInvalid(bytes: Buffer): number {
   const text = bytes.toString('utf8');
   let offset = 0;
@@ -49,10 +49,10 @@ function firstInvalid(bytes: Buffer): number {
 }
 
 /**
- * Refuses a command line or environment that is not UTF-8: Node has replaced the bytes by then, and the original ones are
- * in /proc. Systems without it are believed.
+ * Refuses a command line or environment that is not UTF-8. Node has already replaced invalid bytes, so the original ones
+ * come from /proc; systems without /proc are not checked.
  * @param argv without node and script
- * @param env only this program's variables are checked
+ * @param env only variables of this program are checked
  * @throws UsageError
  */
 export function checkProcessText(
@@ -72,7 +72,7 @@ export function checkProcessText(
   }
 }
 
-/** Whether one of the strings in `file`, each ended by NUL, is not UTF-8. @param start that it begins with */
+/** Whether a NUL-terminated string in `file` that starts with `start` is not UTF-8. */
 function hasInvalid(file: string, start = ''): boolean {
   let bytes: Buffer;
   try {

@@ -13,7 +13,7 @@ interface TlsValues {
   readonly tlsOnly: boolean;
 }
 
-/** @throws UsageError where they do not fit together */
+/** @throws UsageError if the options contradict each other */
 export function checkTls({ tlsCert, tlsKey, tlsCa, tlsClient, tlsOnly }: TlsValues): void {
   if (tlsCert.length !== tlsKey.length) {
     const given = `${tlsCert.length} and ${tlsKey.length} are given`;
@@ -35,31 +35,31 @@ export function checkTls({ tlsCert, tlsKey, tlsCa, tlsClient, tlsOnly }: TlsValu
   }
 }
 
-/** A file, and the option that names it. */
+/** A file and the option that names it, for error messages. */
 export interface NamedFile {
   /** As `--tls-cert`. */
   readonly option: string;
   readonly file: string;
 }
 
-/** A certificate, the others in its file that it is signed by, and its key. */
+/** A certificate chain and its private key. */
 export interface PemPair {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly certificate: X509Certificate;
 }
 
-/** @throws UsageError if a file cannot be read or used, or they do not belong together */
+/** @throws UsageError if a file cannot be read or used, or the key is not the certificate's */
 export async function readPemPair(certFile: NamedFile, keyFile: NamedFile): Promise<PemPair> {
   const [cert, key] = await Promise.all([readPem(certFile), readPem(keyFile)]);
   const certificate = parseCertificate(certFile, cert);
   const belongs = certificate.checkPrivateKey(parseKey(keyFile, key));
-  // OpenSSL reports this as well, but not for a key of another kind: then every handshake would fail.
+  // OpenSSL detects this too, except for a key of another type, with which every handshake would fail.
   if (!belongs) throw new UsageError(`${shown(keyFile)} is not the key of ${shown(certFile)}`);
   return { cert, key, certificate };
 }
 
-/** The certificates of authorities. @throws UsageError */
+/** The certificates of CAs. @throws UsageError */
 export async function readAuthority(file: NamedFile): Promise<Buffer> {
   const pem = await readPem(file);
   parseCertificate(file, pem);
@@ -69,11 +69,11 @@ export async function readAuthority(file: NamedFile): Promise<Buffer> {
 async function readPem(file: NamedFile): Promise<Buffer> {
   try {
     const about = await stat(file.file);
-    // A pipe is one that a shell has made for `<(command)`.
+    // Shells pass `<(command)` as a pipe.
     if (!about.isFile() && !about.isFIFO()) throw new Error('it is not a regular file');
-    if (about.size > maxPemFile) throw new Error('it is too long for certificates or a key');
+    if (about.size > maxPemFile) throw new Error('it is too large for certificates or a key');
     const pem = await readFile(file.file);
-    // OpenSSL does not pass over the byte order mark that some editors write.
+    // OpenSSL does not skip the byte order mark that some editors write.
     return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;
   } catch (error) {
     throw new UsageError(`${shown(file)} cannot be read: ${whyUnreadable(error)}`);
@@ -87,8 +87,8 @@ function parseKey(file: NamedFile, pem: Buffer): KeyObject {
     return createPrivateKey(pem);
   } catch {
     const why = pem.includes('ENCRYPTED')
-      ? 'is encrypted, and nobody is asked for the passphrase; decrypt it with openssl pkey'
-      : 'has no private key in the PEM format';
+      ? 'is encrypted, and the server cannot ask for a passphrase; decrypt it with openssl pkey'
+      : 'contains no private key in PEM format';
     throw new UsageError(`${shown(file)} ${why}`);
   }
 }
@@ -98,7 +98,7 @@ function parseCertificate(file: NamedFile, pem: Buffer): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch {
-    throw new UsageError(`${shown(file)} has no certificate in the PEM format`);
+    throw new UsageError(`${shown(file)} contains no certificate in PEM format`);
   }
 }
 

@@ -1,17 +1,17 @@
-/** The kinds of values an option can have. Each reads a word (flag, environment) or a JSON value alike. */
+/** The kinds of values that options have. Each parses a word (flag, environment) or a JSON value. */
 
 import { isToken } from '../protocol/http/fields.ts';
 import { maxHistoryBytes } from '../protocol/limits.ts';
 import { splitCommand } from './words.ts';
 
 export interface Kind<T> {
-  /** What stands for the value in `--help`; empty for a flag, which takes none. */
+  /** The value in `--help`, such as SIZE; empty for a flag, which takes none. */
   readonly placeholder: string;
   /** What a value must be: completes the sentence "--port must be …". */
   readonly expected: string;
-  /** What stands between several values in one environment variable; a comma, if not given. */
+  /** Separates several values in one environment variable; a comma by default. */
   readonly separator?: string;
-  /** The value that `raw`, a string or a JSON value, stands for; undefined when it is unfit. */
+  /** @param raw a string or a JSON value @returns undefined if it is invalid */
   parse(raw: unknown): T | undefined;
   /** A value as the user would write it; `parse` reads it back. */
   show(value: T): string;
@@ -24,10 +24,10 @@ const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
 
-/** setTimeout takes 31 bits of milliseconds, 24.8 days, and fires at once for anything longer. */
-const longestDuration = 24 * 24 * hour;
+/** setTimeout takes 31 bits of milliseconds (24.8 days), and fires at once for anything longer. */
+const maxDuration = 24 * 24 * hour;
 
-/** Units in lower case, those to show first; the empty one is that of a plain number. */
+/** Units in lower case, in order of preference for display; the empty unit is that of a plain number. */
 type Units = ReadonlyMap<string, number>;
 
 const sizeUnits: Units = new Map([
@@ -36,14 +36,14 @@ const sizeUnits: Units = new Map([
 ]);
 const durationUnits: Units = new Map(Object.entries({ h: hour, m: minute, s: second, ms: 1, '': second }));
 
-/** A word, or a JSON number as one: both are read by the same rules. */
+/** A word, or a JSON number as a word. */
 function wordOf(raw: unknown): string | undefined {
   if (typeof raw === 'string') return raw;
   if (typeof raw === 'number' && Number.isSafeInteger(raw)) return String(raw);
   return undefined;
 }
 
-/** Decimal digits only: no sign, no exponent, no hexadecimal, no leading zero (an octal port, elsewhere). */
+/** Decimal digits only: no sign, no exponent, no hexadecimal, and no leading zero, which means octal elsewhere. */
 function parseWholeNumber(raw: unknown, largest: number): number | undefined {
   const word = wordOf(raw);
   if (word === undefined || !/^(0|[1-9][0-9]*)$/.test(word)) return undefined;
@@ -66,7 +66,7 @@ function showMeasure(value: number, units: Units): string {
   return '0';
 }
 
-/** A TCP port; 0 leaves the choice to the system. */
+/** A TCP port; 0 for any free one. */
 export const port: Kind<number> = {
   placeholder: 'N',
   expected: 'a number from 0 to 65535',
@@ -74,7 +74,7 @@ export const port: Kind<number> = {
   show: String,
 };
 
-/** A number of things; 0 switches the limit off and stays 0. */
+/** A number; 0 means no limit and stays 0. */
 export const count: Kind<number> = {
   placeholder: 'N',
   expected: 'a whole number such as 1000',
@@ -82,7 +82,7 @@ export const count: Kind<number> = {
   show: String,
 };
 
-/** A number of things, or half of what there is; 0 switches the limit off and stays 0. */
+/** A number, or half of the connections; 0 means no limit and stays 0. */
 export const countOrHalf: Kind<number | 'half'> = {
   placeholder: 'N',
   expected: 'a whole number such as 1000, or half',
@@ -90,7 +90,7 @@ export const countOrHalf: Kind<number | 'half'> = {
   show: String,
 };
 
-/** A limit in bytes, KB and KiB both being 1024; 0 switches it off and becomes Infinity. */
+/** Bytes, with KB and KiB both 1024; 0 means no limit and becomes Infinity. */
 export const size: Kind<number> = {
   placeholder: 'SIZE',
   expected: 'a size such as 16MB or 512KB',
@@ -101,15 +101,15 @@ export const size: Kind<number> = {
   show: bytes => showMeasure(bytes, sizeUnits).toUpperCase(),
 };
 
-/** A time in milliseconds, written in seconds when it has no unit; 0 switches the limit off and stays 0. */
+/** Milliseconds, written in seconds without a unit; 0 means no limit and stays 0. */
 export const duration: Kind<number> = {
   placeholder: 'TIME',
   expected: 'a time such as 30s, 500ms or 2m (at most 24 days)',
-  parse: raw => parseMeasure(raw, durationUnits, longestDuration),
+  parse: raw => parseMeasure(raw, durationUnits, maxDuration),
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
 
-/** A folder. @param none the word for having none, which becomes empty */
+/** A folder. @param none the word for no folder, which becomes '' */
 export function directory(none: string): Kind<string> {
   return {
     placeholder: 'DIR',
@@ -122,7 +122,7 @@ export function directory(none: string): Kind<string> {
   };
 }
 
-/** What a handler may be called, where it is not known yet which there are: a token (RFC 6455 §4.1, 10). */
+/** The name of a handler that may not be loaded yet: a token (RFC 6455 §4.1, 10). */
 export const handlerName: Kind<string> = {
   placeholder: 'NAME',
   expected: 'the name of a handler',
@@ -130,7 +130,7 @@ export const handlerName: Kind<string> = {
   show: name => name,
 };
 
-/** A file; `auto` for the usual one, `none` for no file. One that is called so is `./auto`. */
+/** A file; `auto` for the default path, `none` for no file. A file with that name is `./auto`. */
 export const file: Kind<string> = {
   placeholder: 'FILE',
   expected: 'the path of a file, auto or none',
@@ -138,7 +138,7 @@ export const file: Kind<string> = {
   show: path => path,
 };
 
-/** A file to be read as it is; `-` is stdin. Empty: none. */
+/** A file to send as it is; `-` is stdin; empty: none. */
 export const bytesFile: Kind<string> = {
   placeholder: 'FILE',
   expected: 'the path of a file, or -',
@@ -146,7 +146,7 @@ export const bytesFile: Kind<string> = {
   show: path => path,
 };
 
-/** What is remembered: a number of messages, or so many bytes of them; 0 is nothing. */
+/** The length of a history: a number of messages, or bytes; 0 for none. */
 export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
   placeholder: 'N|SIZE',
   expected: 'a number of messages such as 100, or a size such as 64KB',
@@ -159,7 +159,7 @@ export const historyBound: Kind<{ readonly messages: number; readonly bytes: num
   show: ({ messages, bytes }) => (messages < Number.MAX_SAFE_INTEGER ? String(messages) : size.show(bytes)),
 };
 
-/** Given or not; in JSON true or false. */
+/** A flag on the command line; true or false elsewhere. */
 export const flag: Kind<boolean> = {
   placeholder: '',
   expected: 'true or false',
@@ -167,7 +167,7 @@ export const flag: Kind<boolean> = {
   show: String,
 };
 
-/** One of `words`, to the letter. */
+/** One of `words`, case-sensitive. */
 export function choice<const Word extends string>(words: readonly Word[], placeholder: string): Kind<Word> {
   const last = words.at(-1) ?? '';
   return {
@@ -178,18 +178,18 @@ export function choice<const Word extends string>(words: readonly Word[], placeh
   };
 }
 
-/** How messages are told apart on a program's stdin and stdout. */
+/** How messages are separated on a program's stdin and stdout. */
 export const programFormats = ['line', 'null', 'length', 'json'] as const;
 export type ProgramFormat = (typeof programFormats)[number];
 
-/** A handler that is a program of the user's. */
+/** A handler that runs a program. */
 export interface ProgramEntry {
-  /** Subprotocol, and first segment of the path. */
+  /** The subprotocol, and the first segment of the path. */
   readonly name: string;
   readonly format: ProgramFormat;
-  /** The program and its arguments, at least one word. */
+  /** The program and its arguments. */
   readonly words: readonly string[];
-  /** The same as the user wrote it. */
+  /** The command as the user wrote it. */
   readonly command: string;
 }
 
@@ -203,12 +203,11 @@ function parseProgram(raw: unknown): ProgramEntry | undefined {
   return words?.[0] ? { name, format, words, command } : undefined;
 }
 
-/** A program as a handler. */
 export const program: Kind<ProgramEntry> = {
   placeholder: 'CMD',
   expected:
-    'NAME=COMMAND or NAME:FORMAT=COMMAND, with line, null, length or json for FORMAT, and plain words for COMMAND (what a shell would expand or obey is quoted, or the command is sh -c)',
-  // Commands may have commas.
+    'NAME=COMMAND or NAME:FORMAT=COMMAND, where FORMAT is line, null, length or json and COMMAND has no unquoted shell characters ($ * | ~ …); run sh -c for a shell',
+  // A command may contain commas.
   separator: '\n',
   parse: parseProgram,
   show: ({ name, format, command }) => `${name}:${format}=${command}`,
@@ -222,7 +221,7 @@ export const variableName: Kind<string> = {
   show: name => name,
 };
 
-/** A file in the PEM format; whoever uses it reads it. */
+/** The path of a PEM file, which is read later. */
 export const pemFile: Kind<string> = {
   placeholder: 'FILE',
   expected: 'the path of a file',

@@ -1,14 +1,13 @@
-/** A line as words, as a shell splits it, without anything that a shell would put in: no variables, no files' names. */
+/** Splits a line into words as a shell does, without expansion of variables or file names. */
 import { UsageError } from './error.ts';
 
-/** A word of a line, or a piece of one. */
+/** A part of a word, by its quoting. */
 interface Piece {
-  /** Neither quoted nor behind a backslash. */
   readonly plain?: string | undefined;
   readonly single?: string | undefined;
   readonly double?: string | undefined;
   readonly escaped?: string | undefined;
-  /** The beginning of what has no end. */
+  /** A quote or backslash without its end. */
   readonly open?: string | undefined;
 }
 
@@ -16,11 +15,10 @@ const pieces =
   /[ \t\r\n]+|'(?<single>[^']*)'|"(?<double>(?:[^"\\]|\\.)*)"|\\(?<escaped>.)|(?<plain>[^ \t\r\n'"\\]+)|(?<open>.)/gsu;
 
 /**
- * Words stand between blanks. In 'single quotes' all is as it stands; elsewhere a backslash takes away the meaning of what
- * follows.
- * @param readDouble what a text in "double quotes", without these, stands for
- * @param checkPlain throws where a text must not stand without quotes
- * @throws UsageError where a quote is not closed
+ * Splits at blanks. 'Single quotes' are literal; elsewhere a backslash escapes the next character.
+ * @param readDouble decodes the text between double quotes
+ * @param checkPlain throws if unquoted text is not allowed
+ * @throws UsageError if a quote is not closed
  */
 export function splitWords(
   line: string,
@@ -32,7 +30,9 @@ export function splitWords(
   for (const { groups } of line.matchAll(pieces)) {
     const { plain, single, double, escaped, open } = groups as Piece;
     if (open !== undefined)
-      throw new UsageError(`a ${open === '\\' ? 'backslash' : 'quote'} at the end is open`);
+      throw new UsageError(
+        open === '\\' ? 'a backslash at the end escapes nothing' : `a quote (${open}) is not closed`,
+      );
     if (plain !== undefined) checkPlain?.(plain);
     const text = single ?? plain ?? escaped ?? (double === undefined ? undefined : readDouble(double));
     if (text !== undefined) word = (word ?? '') + text;
@@ -47,7 +47,7 @@ export function splitWords(
 
 const escapes: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '"': '"', '\\': '\\' };
 
-/** `\n`, `\t`, `\r`, `\"`, `\\` and `\u{1f438}` are what they are in JSON. */
+/** Decodes the escapes of JSON, and `\u{1f438}`. */
 function unescaped(text: string): string {
   return text.replace(/\\(?:u\{([\da-f]{1,6})\}|u([\da-f]{4})|(.))/gisu, (all, braced, four, one) => {
     const code = Number.parseInt(braced ?? four ?? '', 16);
@@ -56,13 +56,12 @@ function unescaped(text: string): string {
   });
 }
 
-/** What a shell would take for more than a character of a word. */
+/** Characters with a meaning for a shell. */
 const shellCharacters = /[|&;<>()$`*?[\]{}~#!]/;
 
 /**
- * Splits a command as a shell would, quotes and backslashes included, but expands nothing. What a shell would expand or
- * obey has to be quoted: so nothing is passed on as it stands that was meant otherwise.
- * @returns `undefined` where a quote is left open, or something is not quoted that a shell would see more in
+ * Splits a command as a shell does. Unquoted shell characters are refused, because nothing here expands them.
+ * @returns `undefined` if a quote is not closed, or a shell character is not quoted
  */
 export function splitCommand(command: string): readonly string[] | undefined {
   try {
@@ -73,12 +72,12 @@ export function splitCommand(command: string): readonly string[] | undefined {
   }
 }
 
-/** In double quotes a backslash stands for itself, but before these four. */
+/** In double quotes a backslash escapes only these four characters. */
 function readDouble(text: string): string {
   refuse(text.replace(/\\./gs, ''), /[$`]/);
   return text.replace(/\\(["\\$`])/g, '$1');
 }
 
 function refuse(text: string, unfit: RegExp): void {
-  if (unfit.test(text)) throw new UsageError('a shell would see more in it');
+  if (unfit.test(text)) throw new UsageError('an unquoted shell character');
 }

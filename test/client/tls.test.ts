@@ -180,7 +180,7 @@ describe('a client certificate', limit, () => {
     writeFileSync(nonsense, 'hello');
     const url = 'wss://127.0.0.1:1/';
     for (const [words, sentence] of [
-      [['--cert', missing, '--key', ada.key], `--cert ${missing} cannot be read: there is none of this name`],
+      [['--cert', missing, '--key', ada.key], `--cert ${missing} cannot be read: no such file`],
       [['--cert', certificateFolder, '--key', ada.key], /^--cert \S+ cannot be read: /],
       [['--cert', nonsense, '--key', ada.key], `--cert ${nonsense} has no certificate in the PEM format`],
       [['--cert', ada.cert, '--key', nonsense], `--key ${nonsense} has no private key in the PEM format`],
@@ -189,7 +189,7 @@ describe('a client certificate', limit, () => {
         ['--cert', ada.cert, '--key', stranger.key],
         `--key ${stranger.key} is not the key of --cert ${ada.cert}`,
       ],
-      [['--ca', missing], `--ca ${missing} cannot be read: there is none of this name`],
+      [['--ca', missing], `--ca ${missing} cannot be read: no such file`],
       [['--ca', ada.key], `--ca ${ada.key} has no certificate in the PEM format`],
       [['--key', ada.key], '--key needs --cert'],
       [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; remove it or --ca'],

@@ -38,10 +38,7 @@ describe('where no server is', () => {
       [['help', 'lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
       [['send', 'x', 'y'], /^pollywog: to must be the id/],
       [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
-      [
-        ['broadcast', '--binary', join(folder, 'missing')],
-        /^pollywog: cannot read .*missing: there is none of this name/,
-      ],
+      [['broadcast', '--binary', join(folder, 'missing')], /^pollywog: cannot read .*missing: no such file/],
       [['list', '--control', 'none'], /^pollywog: .*--control/],
     ];
     for (const [words, sentence] of wrong) {

@@ -136,14 +136,14 @@ describe('a line', () => {
 
   const refused: [string, RegExp][] = [
     ['{"command": "list"', /^this is no JSON object: .*\(line 1, column 19\)$/],
-    ['{"command": "send", "to": 1, "to": 2, "text": "x"}', /"to" stands there twice/],
+    ['{"command": "send", "to": 1, "to": 2, "text": "x"}', /"to" is given twice/],
     ['{"to": 7}', /names no "command"/],
     ['{"command": 7}', /names no "command"/],
     ['{"command": "list", "json": "yes"}', /"json" is true or false/],
     [`{"command": ${'['.repeat(50)}${']'.repeat(50)}}`, /nested too deeply/],
     [`{"command": ${'{"a":'.repeat(100_000)}`, /nested too deeply/],
     ['broadcast --binray x', /unknown option --binray; did you mean --binary\?/],
-    ['broadcast "half', /at the end is open/],
+    ['broadcast "half', /is not closed/],
   ];
   for (const [text, message] of refused) {
     test(`${text.slice(0, 50)}: is refused`, () => {

@@ -11,7 +11,7 @@ const path = join(folder, 'token');
 
 describe('a token', () => {
   const unfit: [string, string | Buffer | undefined, RegExp][] = [
-    ['that is not there', undefined, /cannot read the token .*there is none of this name/],
+    ['that is not there', undefined, /cannot read the token .*no such file/],
     ['that is empty', '', /one word of at least 16 letters/],
     ['that is short', 'only-15-letters', /one word of at least 16 letters/],
     ['that has a space', 'correct horse battery staple', /one word of at least 16 letters/],

@@ -80,14 +80,14 @@ describe('flags', () => {
   });
 
   test('take no value', () => {
-    refuses(['--no-self=3'], '--no-self takes no value; leave "3" out');
-    refuses(['--no-self='], '--no-self takes no value; leave "" out');
-    refuses(['--help=false'], '--help takes no value; leave "false" out');
-    refuses(['-h1'], '--help takes no value; leave "1" out');
-    refuses(['-v=1'], '--version takes no value; leave "1" out');
+    refuses(['--no-self=3'], '--no-self takes no value; remove "3"');
+    refuses(['--no-self='], '--no-self takes no value; remove ""');
+    refuses(['--help=false'], '--help takes no value; remove "false"');
+    refuses(['-h1'], '--help takes no value; remove "1"');
+    refuses(['-v=1'], '--version takes no value; remove "1"');
     for (const word of ['true', 'false', 'foo']) {
       for (const flag of ['--no-self', '--help', '-h', '-v']) {
-        refuses([flag, word], `pollywog takes no such word: "${word}"; see --help`);
+        refuses([flag, word], `unexpected argument "${word}"; see --help`);
       }
     }
   });
@@ -140,9 +140,9 @@ describe('listeners', () => {
   });
 
   test('may not be duplicates, except on port 0', () => {
-    refuses(['-p', '1', '-p', '1'], 'tcp://[::]:1 is to be listened on twice; keep one');
-    refuses(['-p8080', '--listen=tcp://[::]:8080'], 'tcp://[::]:8080 is to be listened on twice; keep one');
-    refuses(['--listen=unix:/a', '--listen=unix:///a'], 'unix:/a is to be listened on twice; keep one');
+    refuses(['-p', '1', '-p', '1'], 'duplicate listener tcp://[::]:1; keep one');
+    refuses(['-p8080', '--listen=tcp://[::]:8080'], 'duplicate listener tcp://[::]:8080; keep one');
+    refuses(['--listen=unix:/a', '--listen=unix:///a'], 'duplicate listener unix:/a; keep one');
     assert.equal(read(['-p0', '-p0']).listeners.length, 2);
   });
 
@@ -238,13 +238,13 @@ describe('an unknown option', () => {
   });
 
   test('may not be a word without a hyphen', () => {
-    refuses(['foo'], 'pollywog takes no such word: "foo"; see --help');
-    refuses(['-p', '1', '2'], 'pollywog takes no such word: "2"; see --help');
-    refuses(['1e3'], 'pollywog takes no such word: "1e3"; see --help');
-    refuses(['-'], 'pollywog takes no such word: "-"; see --help');
-    refuses([''], 'pollywog takes no such word: ""; see --help');
-    refuses(['--', '--help'], 'pollywog takes no such word: "--help"; see --help');
-    refuses(['--', '-p', '1'], 'pollywog takes no such word: "-p"; see --help');
+    refuses(['foo'], 'unexpected argument "foo"; see --help');
+    refuses(['-p', '1', '2'], 'unexpected argument "2"; see --help');
+    refuses(['1e3'], 'unexpected argument "1e3"; see --help');
+    refuses(['-'], 'unexpected argument "-"; see --help');
+    refuses([''], 'unexpected argument ""; see --help');
+    refuses(['--', '--help'], 'unexpected argument "--help"; see --help');
+    refuses(['--', '-p', '1'], 'unexpected argument "-p"; see --help');
     assert.deepEqual(read(['-p', '1', '--']).listeners, [tcp('::', 1)]);
   });
 

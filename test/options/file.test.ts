@@ -102,7 +102,7 @@ describe('the choice of the file', () => {
       `cannot read the configuration file ${JSON.stringify(name)}: ${why}`;
     const refusesFile = (name: string, why: string) =>
       assert.throws(() => read(['--config', name]), { name: 'UsageError', message: sentence(why, name) });
-    refusesFile(missing, 'there is none of this name');
+    refusesFile(missing, 'no such file');
     refusesFile(join(import.meta.filename, 'a.json'), 'there is a file where a folder should be');
     refusesFile(folder, 'it is not a regular file; choose another');
     refusesFile('/dev/zero', 'it is not a regular file; choose another');
@@ -124,17 +124,17 @@ describe('an error', () => {
     });
     refuses(
       '{"data": "\\ud83d"}',
-      `data in ${path} has half a surrogate pair, which is no character; take it out`,
+      `data in ${path} contains half a surrogate pair, which is not a character; remove it`,
     );
   });
 
   test('in the syntax names line and column', () => {
     refuses(
       '{\n  "port": 80,\n}',
-      `${path} is no JSON: line 3, column 1: a name in double quotes is missing, there is "}"`,
+      `${path} is not valid JSON: line 3, column 1: expected a name in double quotes, not "}"`,
     );
     for (const text of ['[]', '"port"', 'null', '8080']) {
-      refuses(text, `${path} has no options: it is to be an object such as {"port": 8080}`);
+      refuses(text, `${path} must hold an object such as {"port": 8080}`);
     }
   });
 
@@ -145,7 +145,7 @@ describe('an error', () => {
     refuses('{"__proto__": 80}', `${path}: unknown option "__proto__"; see --help`);
     refuses('{"": 80}', `${path}: unknown option ""; see --help`);
     for (const name of ['help', 'version', 'config']) {
-      refuses(`{"${name}": true}`, `${path}: "${name}" cannot stand in the file; take it out`);
+      refuses(`{"${name}": true}`, `${path}: "${name}" is for the command line only; remove it`);
     }
   });
 

@@ -13,22 +13,22 @@ function where(text: string): string {
 }
 
 const wrong: [string, string][] = [
-  ['', '1:1 a value is missing, it ends'],
-  [' \n\n  ', '3:3 a value is missing, it ends'],
-  ['{', '1:2 a name in double quotes is missing, it ends'],
-  ['{\n  "port": 80,\n}', '3:1 a name in double quotes is missing, there is "}"'],
-  ['{\n  port: 80}', '2:3 a name in double quotes is missing, there is "p"'],
-  ["{'port': 80}", '1:2 a name in double quotes is missing, there is "\'"'],
-  ['{"port" 80}', '1:9 a colon is missing, there is "8"'],
-  ['{"port": }', '1:10 a value is missing, there is "}"'],
-  ['{"port": 080}', '1:10 a value is missing, there is "0"'],
-  ['{"port": 80 "host": 1}', '1:13 a comma or a closing brace is missing, there is "\\""'],
-  ['{"port": [80', '1:13 a comma or a closing bracket is missing, it ends'],
-  ['{"port": [80,]}', '1:14 a value is missing, there is "]"'],
-  ['{} // why', '1:4 the end is missing, there is "/"'],
-  ['"a\nb"', '1:1 a value is missing, there is "\\""'],
-  ['{"ü😀": nope}', '1:8 a value is missing, there is "n"'],
-  ['{"port": 1,\r\n "port": 2}', '2:2 "port" stands there twice; keep one'],
+  ['', '1:1 expected a value, not the end'],
+  [' \n\n  ', '3:3 expected a value, not the end'],
+  ['{', '1:2 expected a name in double quotes, not the end'],
+  ['{\n  "port": 80,\n}', '3:1 expected a name in double quotes, not "}"'],
+  ['{\n  port: 80}', '2:3 expected a name in double quotes, not "p"'],
+  ["{'port': 80}", '1:2 expected a name in double quotes, not "\'"'],
+  ['{"port" 80}', '1:9 expected a colon, not "8"'],
+  ['{"port": }', '1:10 expected a value, not "}"'],
+  ['{"port": 080}', '1:10 expected a value, not "0"'],
+  ['{"port": 80 "host": 1}', '1:13 expected a comma or a closing brace, not "\\""'],
+  ['{"port": [80', '1:13 expected a comma or a closing bracket, not the end'],
+  ['{"port": [80,]}', '1:14 expected a value, not "]"'],
+  ['{} // why', '1:4 expected the end, not "/"'],
+  ['"a\nb"', '1:1 expected a value, not "\\""'],
+  ['{"ü😀": nope}', '1:8 expected a value, not "n"'],
+  ['{"port": 1,\r\n "port": 2}', '2:2 "port" is given twice; keep one'],
   ['['.repeat(100_000), '1:22 lists are nested too deeply'],
 ];
 for (const [text, sentence] of wrong) {
@@ -65,7 +65,7 @@ test('everything that JSON.parse refuses is refused', () => {
         assert.deepEqual(readJson(changed), expected);
       } catch (error) {
         // The damage may have made two keys alike.
-        assert.match(String((error as Error).message), /stands there twice/);
+        assert.match(String((error as Error).message), /is given twice/);
       }
     }),
     { seed: 8259, numRuns: 2000 },

@@ -95,7 +95,7 @@ test('--default-handler may name a program, and two handlers may not share a nam
   assert.throws(() => read('--exec', 'x=cat', '--default-handler', 'y'), {
     message: /must be echo, chat or x,/,
   });
-  const taken = { name: 'UsageError', message: /^there is a handler "\w+" already; / };
+  const taken = { name: 'UsageError', message: /^a handler named "\w+" exists already; / };
   assert.throws(() => read('--exec', 'echo=cat'), taken);
   assert.throws(() => read('--exec', 'x=cat', '--exec', 'x=cat'), taken);
   assert.throws(() => read('--exec', 'x=cat', '--exec-shared', 'x=cat'), taken);

@@ -143,7 +143,7 @@ test('--binary names a file of the spool, and none elsewhere', async t => {
     ['../spool/some.bin', /names a file in the spool's folder/],
     ['-', /names a file in the spool's folder/],
     ['.hidden', /names a file in the spool's folder/],
-    ['nothing.bin', /^line 1: cannot read nothing.bin: there is none of this name/],
+    ['nothing.bin', /^line 1: cannot read nothing.bin: no such file/],
     ['failed', /^line 1: cannot read failed: it is no plain file\n$/],
   ] as const;
   for (const [index, [file, sentence]] of cases.entries()) {
