@@ -22,6 +22,8 @@ import {
   handshakeBudget,
   maxPausedInput,
   messageBudget,
+  minReadingTime,
+  readingTime,
   throttledBudget,
   writeCost,
 } from '../protocol/limits.ts';
@@ -169,13 +171,14 @@ function classOf({ isCostly, trustLevel, server, endpoint }: Connection): Connec
 
 function readMessages(server: Server): void {
   const { fresh, opening, costly, throttled } = server.classes;
-  readSome(server, fresh, messageBudget, 16);
-  if (server.pendingWrites.length > 0 && opening.length + costly.length + throttled.length > 0)
-    flushEarly(server);
-  readSome(server, opening, handshakeBudget, 4);
-  readSome(server, costly, costlyBudget, 1);
+  const areOthersWaiting = opening.length + costly.length + throttled.length > 0;
+  const latest = areOthersWaiting ? exactClock() + readingTime : 0;
+  readSome(server, fresh, messageBudget, 16, latest);
+  if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
+  readSome(server, opening, handshakeBudget, 4, latest);
+  readSome(server, costly, costlyBudget, 1, latest);
   // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
-  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1);
+  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1, latest);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }
@@ -183,22 +186,31 @@ function readMessages(server: Server): void {
 /**
  * Reads from the connections, one after the other, until their share of the turn is used. The others come first next time.
  * @param atOnce how many are read before the clock is asked: the units are an estimate, but the clock takes longer to ask
+ * @param latest the time at which reading ends for all classes, but for `minReadingTime` of each; 0: none
  */
-function readSome(server: Server, connections: Connection[], share: number, atOnce: number): void {
+function readSome(
+  server: Server,
+  connections: Connection[],
+  share: number,
+  atOnce: number,
+  latest: number,
+): void {
   const count = connections.length;
   const end = workAhead(server) + share;
-  let stopAt = 0;
+  const stopAt = count > atOnce ? stopTime(share, latest) : 0;
   let i = 0;
   for (; i < count && workAhead(server) < end; i++) {
-    if (i % atOnce === atOnce - 1) {
-      const now = exactClock();
-      if (stopAt === 0) stopAt = now + share / connectionBudget;
-      else if (now > stopAt) break;
-    }
+    if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;
     readConnection(connections[i]!);
   }
   for (; i < count; i++) postpone(connections[i]!);
   connections.length = 0;
+}
+
+function stopTime(share: number, latest: number): number {
+  const now = exactClock();
+  const stopAt = now + share / connectionBudget;
+  return latest === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, latest));
 }
 
 /** The work of this turn so far, with the writes that the flush will make for it. */

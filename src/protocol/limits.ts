@@ -222,6 +222,13 @@ export const costlyThreshold = connectionBudget / 8;
 /** All connections that exhausted their budget in the previous turn. */
 export const throttledBudget = 2 * connectionBudget;
 
+/**
+ * Reading ends for all of these classes after the first time, in milliseconds; a class that comes late still gets the second,
+ * so none starves.
+ */
+export const readingTime = 8;
+export const minReadingTime = 0.5;
+
 /** Control frames answered before all messages. Control frames beyond it wait with the messages. */
 export const controlFrameBudget = 4 * connectionBudget;
 

@@ -4,7 +4,8 @@
  */
 import { scheduleTurn } from '../../core/poll.ts';
 import type { Server } from '../../core/server.ts';
-import { programBudget, throttledBudget } from '../../protocol/limits.ts';
+import { exactClock } from '../../process/clock.ts';
+import { connectionBudget, programBudget, throttledBudget } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { addChunk, type Format, lastRecord, nextRecord, type OutputRecord } from './formats.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
@@ -67,7 +68,9 @@ export function readPrograms(queue: ReaderQueue): void {
   const enough = workUnits.spent + throttledBudget;
   const waiting: ProgramReader[] = [];
   let at = 0;
+  const stopAt = readers.length > 1 ? exactClock() + throttledBudget / connectionBudget : 0;
   for (; at < readers.length && workUnits.spent < enough; at++) {
+    if (at > 0 && exactClock() > stopAt) break;
     const reader = readers[at]!;
     if (!readRecords(server, reader)) waiting.push(reader);
     else reader.isQueued = false;
