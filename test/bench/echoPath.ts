@@ -36,7 +36,7 @@ const betweenTurns = {
 export async function echoPath(): Promise<EchoPath> {
   const server = await startServerWith(
     ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none', '--log-format', 'json'],
-    { ...process.env, NODE_OPTIONS: '--inspect=127.0.0.1:0' },
+    { environment: { ...process.env, NODE_OPTIONS: '--inspect=127.0.0.1:0' } },
   );
   try {
     const profiler = await openInspector(server);

@@ -291,8 +291,7 @@ describe('a listener for lines', () => {
   const options = ['--control', 'none', '--config', 'none', '--log-format', 'json'];
 
   test('greets at once and leads to the same chat as other listeners', async t => {
-    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
-    t.after(() => server.kill());
+    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines'], { test: t });
     assert.match(server.url, /^tcp:\/\/127\.0\.0\.1:\d+$/);
     const [ada, bob] = [await connectLines(server.port), await connectLines(server.port)];
     assert.deepEqual([await ada.line(), await bob.line()], [greeting, greeting]);
@@ -303,8 +302,7 @@ describe('a listener for lines', () => {
   });
 
   test('rejects HTTP, so that no web page can post through a browser', async t => {
-    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines']);
-    t.after(() => server.kill());
+    const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?lines'], { test: t });
     const ada = await connectLines(server.port);
     ada.send('ada\n');
     await ada.linesUntil('* ada is here');
@@ -318,8 +316,9 @@ describe('a listener for lines', () => {
 
   test('waits for the PROXY header of a trusted proxy', async t => {
     const trust = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
-    const server = await startServerWith([...options, ...trust, '--listen', 'tcp://127.0.0.1:0?lines']);
-    t.after(() => server.kill());
+    const server = await startServerWith([...options, ...trust, '--listen', 'tcp://127.0.0.1:0?lines'], {
+      test: t,
+    });
     const proxied = await connectLines(server.port);
     proxied.send('PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n');
     assert.equal(await proxied.line(), greeting);

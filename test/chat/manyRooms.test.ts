@@ -1,10 +1,8 @@
 /** Many rooms with files, and few descriptors: rooms get theirs, commands and newcomers too. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
@@ -13,7 +11,7 @@ import { assertServes } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { messagesIn } from '../support/roomFiles.ts';
-import { serverScript } from '../support/serverProcess.ts';
+import { serverScript, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limit = 120;
@@ -26,28 +24,9 @@ test('more rooms than descriptors keep all messages, and commands still work', {
   const folder = temporaryFolder();
   const data = join(folder, 'data');
   const control = join(folder, 'control.sock');
-  const options = [
-    '-p',
-    '0',
-    '--host',
-    '127.0.0.1',
-    '--control',
-    control,
-    '--log-format',
-    'json',
-    '--data',
-    data,
-  ];
-  const command = `ulimit -n ${limit}; exec "$0" "$@"`;
-  const server = spawn('sh', ['-c', command, process.execPath, serverScript, ...options], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  t.after(async () => {
-    server.kill('SIGKILL');
-    if (server.exitCode === null && server.signalCode === null) await once(server, 'close');
-  });
-  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const { port } = JSON.parse(ready) as { port: number };
+  const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
+  const server = await startServerWith([...options, '--data', data], { test: t, openFiles: limit });
+  const { port } = server;
 
   const sessions: string[] = [];
   for (let room = 0; room < rooms; room++) {

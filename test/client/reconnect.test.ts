@@ -67,8 +67,9 @@ test('the client dials again until the server has started', limit, async t => {
   const client = startClient(t, `ws://127.0.0.1:${port}/echo`, '--reconnect');
   client.child.stdin.end('hello\n');
   await client.untilPrinted('dialing again');
-  const server = await startServerWith(['-p', `${port}`, '--host', '127.0.0.1', '--log-format', 'json']);
-  t.after(() => server.kill());
+  await startServerWith(['-p', `${port}`, '--host', '127.0.0.1', '--log-format', 'json'], {
+    test: t,
+  });
   const { status, stdout } = await client.result;
   assert.deepEqual([status, stdout.toString()], [0, 'hello\n']);
 });

@@ -1,17 +1,21 @@
 /** Deadlines. No test measures time: a deadline that never passes fails the test by its timeout. */
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
-import { connectRaw, connectTcp, exchange, handshakeRequest, tryRaw } from '../support/rawClient.ts';
+import {
+  connectRaw,
+  connectTcp,
+  exchange,
+  handshakeRequest,
+  readToEnd,
+  tryRaw,
+} from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
-async function everything(socket: Awaited<ReturnType<typeof connectTcp>>): Promise<string> {
-  let text = '';
-  for await (const bytes of socket) text += (bytes as Buffer).toString('latin1');
-  return text;
-}
+const everything = async (socket: Socket) => (await readToEnd(socket)).toString('latin1');
 
 for (const sockets of ['auto', 'stream']) {
   const serve = async (options: string[], use: (server: ServerProcess) => Promise<void>) => {

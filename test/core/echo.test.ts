@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { roundTrip, untilStill } from '../support/echoProbe.ts';
-import { connectRaw, connectTcp, exchange, handshakeRequest } from '../support/rawClient.ts';
+import { connectRaw, connectTcp, exchange, handshakeRequest, readToEnd } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 
@@ -43,9 +43,7 @@ for (const sockets of ['auto', 'stream']) {
             // One turn of this process's loop, so that the first part is sent by itself.
             await new Promise(setImmediate);
             socket.end(whole.subarray(cut));
-            const got: Buffer[] = [];
-            for await (const bytes of socket) got.push(bytes as Buffer);
-            const all = Buffer.concat(got);
+            const all = await readToEnd(socket);
             assert.ok(all.subarray(webSocketHead(all)).equals(answers), `cut at ${cut}`);
           }),
         );
@@ -161,7 +159,5 @@ for (const sockets of ['auto', 'stream']) {
 async function exchangeWithEnd(port: number, bytes: Buffer): Promise<Buffer> {
   const socket = await connectTcp(port);
   socket.end(bytes);
-  const got: Buffer[] = [];
-  for await (const chunk of socket) got.push(chunk as Buffer);
-  return Buffer.concat(got);
+  return readToEnd(socket);
 }

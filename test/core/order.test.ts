@@ -52,8 +52,7 @@ test('a turn handles control frames, then commands, then messages, in whatever o
   const folder = temporaryFolder();
   const control = join(folder, 'control');
   const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
-  const server = await startServerWith([...options, '--trace']);
-  t.after(() => server.kill());
+  const server = await startServerWith([...options, '--trace'], { test: t });
   const talker = await connectRaw(server.port, { path: '/echo' });
   const pinger = await connectRaw(server.port, { path: '/echo' });
   const listener = await connectRaw(server.port, { path: '/broadcast' });

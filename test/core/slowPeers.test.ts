@@ -1,22 +1,17 @@
 /** Slow peers keep their connection as long as they make progress. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { setTimeout as elapsed } from 'node:timers/promises';
 import { minRate } from '../../src/protocol/limits.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { openPolled, pollOnce, post, readAnswer, requestBytes } from '../support/pollClient.ts';
-import { connectRaw, connectTcp } from '../support/rawClient.ts';
+import { connectRaw, connectTcp, readToEnd } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 
 const patience = { timeout: 60_000 };
 const sockets = ['auto', 'stream'];
-
-async function everything(socket: Socket): Promise<Buffer> {
-  return Buffer.concat((await socket.toArray()) as Buffer[]);
-}
 
 /** Repeats `step` until `times` silent connections, one after the other, have reached their deadline. */
 async function whileSilentOnesEnd(port: number, times: number, step: () => Promise<unknown>): Promise<void> {
@@ -38,7 +33,7 @@ for (const kind of sockets) {
       const probe = await connectRaw(port, { path: '/echo' });
       const session = await openPolled(port, 'echo');
       const socket = await connectTcp(port);
-      const answer = everything(socket);
+      const answer = readToEnd(socket);
       socket.write(requestBytes('POST', session, { headers: { 'Transfer-Encoding': 'chunked' } }));
       await whileSilentOnesEnd(port, 3, async () => {
         socket.write('a\r\n0123456789\r\n');
@@ -56,7 +51,7 @@ for (const kind of sockets) {
       const socket = await connectTcp(port);
       socket.write(requestBytes('POST', session, { headers: { 'Content-Length': '100000' } }));
       socket.write('x'.repeat(50_000));
-      const { status, body } = readAnswer(await everything(socket));
+      const { status, body } = readAnswer(await readToEnd(socket));
       assert.equal(status, 408);
       assert.equal(body, `the body came at less than ${minRate} bytes a second for 0.2 s\n`);
     });
@@ -66,14 +61,14 @@ for (const kind of sockets) {
       const session = await openPolled(port, 'echo');
       const doomed = await openPolled(port, 'echo');
       const socket = await connectTcp(port);
-      const answer = everything(socket);
+      const answer = readToEnd(socket);
       socket.write(requestBytes('POST', session, { headers: { 'Content-Length': '5' } }));
       // Once its timeout has passed, the other session no longer exists.
       const isGone = async () => {
         await elapsed(300);
         const other = await connectTcp(port);
         other.write(requestBytes('DELETE', doomed));
-        return readAnswer(await everything(other)).status === 404;
+        return readAnswer(await readToEnd(other)).status === 404;
       };
       assert.ok(await isGone());
       socket.write('hello');
@@ -156,8 +151,8 @@ for (const kind of sockets) {
         // Longer than all deadlines: elapsed time is what this test is about.
         await elapsed(1000);
         child.kill('SIGCONT');
-        assert.equal(readAnswer(await everything(request)).status, 200);
-        assert.equal(readAnswer(await everything(half)).status, 200);
+        assert.equal(readAnswer(await readToEnd(request)).status, 200);
+        assert.equal(readAnswer(await readToEnd(half)).status, 200);
         for (
           let next = await client.nextFrame();
           next?.opcode !== opcode.text;

@@ -31,8 +31,7 @@ async function greeted(server: ServerProcess): Promise<LineClient> {
 
 test('a listener with ?greet calls the greeting module’s wire at once', async t => {
   const options = ['--control', 'none', '--config', 'none', '--log-format', 'json', '--handlers', examples];
-  const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?greet']);
-  t.after(() => server.kill());
+  const server = await startServerWith([...options, '--listen', 'tcp://127.0.0.1:0?greet'], { test: t });
   const ftp = await greeted(server);
   assert.deepEqual(await converse(ftp, 'USER ada', 'PASS secret'), [
     '331 password for ada, please',

@@ -237,11 +237,13 @@ test('a paused connection can end with an incomplete message', async t => {
 
 test('unread input of programs whose clients have left counts against --max-memory', async t => {
   const control = join(folder, 'left.sock');
-  const server = await startServerWith([
-    ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control],
-    ...['--exec', 'x=sleep 1000', '--exec-grace', '2s', '--max-memory', '16MB'],
-  ]);
-  t.after(() => server.kill());
+  const server = await startServerWith(
+    [
+      ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control],
+      ...['--exec', 'x=sleep 1000', '--exec-grace', '2s', '--max-memory', '16MB'],
+    ],
+    { test: t },
+  );
   const usedMemory = (): number => {
     const words = [serverScript, 'info', '--json', '--control', control];
     return JSON.parse(execFileSync(process.execPath, words, { encoding: 'utf8' })).memory.used;

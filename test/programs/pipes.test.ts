@@ -1,10 +1,7 @@
 /** Programs have pipes, which they can open as files, and those are counted among the descriptors. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fstatSync, mkdirSync, openSync, readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { spawnOn } from '../../src/handlers/programs/pipes.ts';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
@@ -12,7 +9,7 @@ import { roundTrip } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
@@ -56,10 +53,9 @@ test('the pipes leave no file, not even while programs run', async t => {
   mkdirSync(stale);
   utimesSync(stale, 0, 0);
   const server = await startServerWith([...options, '--exec', 'x=cat'], {
-    ...process.env,
-    TMPDIR: temporary,
+    test: t,
+    environment: { ...process.env, TMPDIR: temporary },
   });
-  t.after(() => server.kill());
   const clients = await Promise.all(
     Array.from({ length: 30 }, () => connectRaw(server.port, { path: '/x' })),
   );
@@ -70,8 +66,7 @@ test('the pipes leave no file, not even while programs run', async t => {
 
 test('without pipes programs get sockets, and the log says what that means', async t => {
   const environment = { ...process.env, TMPDIR: join(folder, 'nowhere') };
-  const server = await startServerWith([...options, '--exec', 'x=cat'], environment);
-  t.after(() => server.kill());
+  const server = await startServerWith([...options, '--exec', 'x=cat'], { test: t, environment });
   for (let i = 0; i < 3; i++) {
     const client = await connectRaw(server.port, { path: '/x' });
     await roundTrip(client);
@@ -85,27 +80,13 @@ test('without pipes programs get sockets, and the log says what that means', asy
 test('programs may use a third of the descriptors; beyond that clients get 1013, and others are served', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const limit = 150;
-  const server = spawn(
-    'sh',
-    [
-      '-c',
-      `ulimit -n ${limit}; exec "$0" "$@"`,
-      ...[process.execPath, serverScript, ...options, '--exec', 'x=cat', '--exec-max', '0'],
-    ],
-    { stdio: 'pipe' },
-  );
+  const commandLine = [...options, '--exec', 'x=cat', '--exec-max', '0'];
+  const server = await startServerWith(commandLine, { test: t, openFiles: limit });
+  const { port } = server;
   const clients: RawClient[] = [];
-  t.after(async () => {
+  t.after(() => {
     for (const client of clients) client.destroy();
-    server.kill('SIGKILL');
-    await once(server, 'close');
   });
-  let errors = '';
-  server.stderr.setEncoding('utf8').on('data', text => {
-    errors += text;
-  });
-  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const { port } = JSON.parse(ready) as { port: number };
   const most = Math.floor((limit - reservedDescriptors) / 3 / 3);
   let running = 0;
   for (let i = 0; i < most + 5; i++) {
@@ -117,9 +98,7 @@ test('programs may use a third of the descriptors; beyond that clients get 1013,
     else assert.match(answer, /^close 1013 too many programs are running; try again later/);
   }
   assert.ok(running >= most - 1 && running <= most, `${running} of ${most}`);
-  const logged = /^.*"event":"too many programs".*$/m;
-  await untilSo(() => logged.test(errors));
-  const { raise, openFiles } = JSON.parse(logged.exec(errors)![0]) as Record<string, unknown>;
+  const { raise, openFiles } = await server.untilLogged(({ event }) => event === 'too many programs');
   assert.deepEqual([raise, openFiles], ['ulimit -Hn', limit]);
   const echo = await connectRaw(port, { path: '/echo' });
   await roundTrip(echo);

@@ -5,14 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
-import { serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { runToEnd, serverScript, startServerFor, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
-
-/** Runs the program with a command line on which it ends by itself. */
-function run(...commandLine: string[]): { status: number | null; stdout: string; stderr: string } {
-  // The timeout is for a server that starts although it should not.
-  return spawnSync(process.execPath, [serverScript, ...commandLine], { encoding: 'utf8', timeout: 20_000 });
-}
 
 const usageErrors: [string[], RegExp][] = [
   [['--prot', '1'], /^pollywog: unknown option --prot; did you mean --port\?\n$/],
@@ -27,7 +21,7 @@ const usageErrors: [string[], RegExp][] = [
 ];
 for (const [words, sentence] of usageErrors) {
   test(`pollywog ${words.join(' ')} exits with 2 and prints one sentence`, () => {
-    const { status, stdout, stderr } = run(...words);
+    const { status, stdout, stderr } = runToEnd(...words);
     assert.deepEqual([status, stdout], [2, '']);
     assert.match(stderr, sentence);
   });
@@ -37,8 +31,9 @@ test('a command whose output does not fit on the disk exits with 1 and says so',
   if (skipUnlessLinux(t, '/dev/full')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
-  const server = await startServerWith(['-p', '0', '--control', control, '--log-format', 'json']);
-  t.after(() => server.stop());
+  await startServerWith(['-p', '0', '--control', control, '--log-format', 'json'], {
+    test: t,
+  });
   const full = openSync('/dev/full', 'w');
   t.after(() => closeSync(full));
   for (const words of [['defaultconfig'], ['help'], ['--help'], ['--control', control, 'get']]) {
@@ -54,7 +49,7 @@ test('a command whose output does not fit on the disk exits with 1 and says so',
 test('--version prints the version of package.json, and --help lists the options', () => {
   const about = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   assert.deepEqual(
-    [run('--version'), run('-v', '--port', '1')].map(({ status, stdout, stderr }) => [
+    [runToEnd('--version'), runToEnd('-v', '--port', '1')].map(({ status, stdout, stderr }) => [
       status,
       stdout,
       stderr,
@@ -64,14 +59,14 @@ test('--version prints the version of package.json, and --help lists the options
       [0, `${about.version}\n`, ''],
     ],
   );
-  const help = run('--help');
+  const help = runToEnd('--help');
   assert.equal(help.status, 0);
   for (const option of ['--port', '--listen', '--drain-timeout']) assert.ok(help.stdout.includes(option));
 });
 
 test('a server whose port is in use exits with 1 and says what to do', async t => {
   const first = await startServerFor(t);
-  const { status, stdout, stderr } = run('-p', `${first.port}`, '--host', '127.0.0.1');
+  const { status, stdout, stderr } = runToEnd('-p', `${first.port}`, '--host', '127.0.0.1');
   assert.deepEqual([status, stdout], [1, '']);
   assert.match(
     stderr,
@@ -83,7 +78,7 @@ test('a server whose port is in use exits with 1 and says what to do', async t =
 
 test('a server whose address is not this machine’s exits with 1 and says so', () => {
   // TEST-NET-1 (RFC 5737): no machine has an address from it.
-  const { status, stderr } = run('-p', '0', '--host', '192.0.2.1');
+  const { status, stderr } = runToEnd('-p', '0', '--host', '192.0.2.1');
   assert.equal(status, 1);
   assert.match(
     stderr,
@@ -94,13 +89,13 @@ test('a server whose address is not this machine’s exits with 1 and says so', 
 test('checkconfig accepts the file that defaultconfig prints, and names an unknown option', () => {
   const folder = temporaryFolder();
   const file = join(folder, 'pollywog.json');
-  const printed = run('defaultconfig');
+  const printed = runToEnd('defaultconfig');
   assert.equal(printed.status, 0);
   writeFileSync(file, printed.stdout);
-  const good = run('checkconfig', file);
+  const good = runToEnd('checkconfig', file);
   assert.deepEqual([good.status, good.stdout, good.stderr], [0, `${file} is good\n`, '']);
   writeFileSync(file, printed.stdout.replace('"port"', '"prot"'));
-  const { status, stdout, stderr } = run('checkconfig', file);
+  const { status, stdout, stderr } = runToEnd('checkconfig', file);
   assert.deepEqual([status, stdout], [2, '']);
   assert.equal(stderr, `pollywog: ${file}: unknown option "prot"; did you mean "port"?\n`);
 });

@@ -1,16 +1,15 @@
 /** A server that may open few files: some descriptors are reserved for commands. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
 import { assertServes } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
-import { serverScript } from '../support/serverProcess.ts';
+import { serverScript, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limitOf = { timeout: 60_000 };
@@ -24,28 +23,13 @@ test('commands work when connections have used up their descriptors, and the log
   if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
-  const options = [
-    '-p',
-    '0',
-    '--host',
-    '127.0.0.1',
-    '--control',
-    control,
-    '--log-format',
-    'json',
-    '--max-per-address',
-    '0',
-  ];
-  const command = `ulimit -n ${limit}; exec "$0" "$@"`;
-  const server = spawn('sh', ['-c', command, process.execPath, serverScript, ...options], { stdio: 'pipe' });
+  const options = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--max-per-address', '0'];
+  const server = await startServerWith([...options, '--control', control], { test: t, openFiles: limit });
+  const { port } = server;
   const clients: Socket[] = [];
-  t.after(async () => {
+  t.after(() => {
     for (const client of clients) client.destroy();
-    server.kill('SIGKILL');
-    await once(server, 'close');
   });
-  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const { port } = JSON.parse(ready) as { port: number };
 
   let left = 0;
   const allLeft = new Promise<void>(resolve => {
@@ -57,12 +41,8 @@ test('commands work when connections have used up their descriptors, and the log
       clients.push(client.resume());
     }
   });
-  for await (const line of createInterface(server.stderr)) {
-    const { event, openFiles } = JSON.parse(line) as Record<string, unknown>;
-    if (event !== 'out of descriptors') continue;
-    assert.equal(openFiles, limit);
-    break;
-  }
+  const { openFiles } = await server.untilLogged(({ event }) => event === 'out of descriptors');
+  assert.equal(openFiles, limit);
   await allLeft;
   const info = async () => {
     const words = [serverScript, 'info', '--json', '--control', control];
@@ -112,17 +92,11 @@ test('an address gets connections although another one takes all descriptors tha
 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const options = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--config', 'none'];
-  const command = `ulimit -n ${limit}; exec "$0" "$@"`;
-  const words = ['-c', command, process.execPath, serverScript, ...options, '--log-format', 'json'];
-  const server = spawn('sh', words, { stdio: ['ignore', 'pipe', 'ignore'] });
+  const { port } = await startServerWith([...options, '--log-format', 'json'], { test: t, openFiles: limit });
   const clients: Socket[] = [];
-  t.after(async () => {
+  t.after(() => {
     for (const client of clients) client.destroy();
-    server.kill('SIGKILL');
-    await once(server, 'close');
   });
-  const [ready] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const { port } = JSON.parse(ready) as { port: number };
   const open = (localAddress: string) => {
     const client = connect({ host: '127.0.0.1', port, localAddress }).on('error', () => {});
     clients.push(client);

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { assertServes } from '../support/echoProbe.ts';
-import { connectRaw, handshakeRequest } from '../support/rawClient.ts';
-import { serverScript } from '../support/serverProcess.ts';
+import { connectRaw, statusLineAt } from '../support/rawClient.ts';
+import { runToEnd, serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
@@ -46,15 +45,6 @@ async function start(lineCount: number, ...commandLine: string[]): Promise<Start
 const quiet = ['--log-level', 'error'];
 const portOf = (line: string) => Number(/:(\d+) \(pid/.exec(line)?.[1]);
 
-/** A handshake over a Unix socket. @returns the status line */
-async function statusAt(path: string): Promise<string> {
-  const socket = connect({ path });
-  socket.write(handshakeRequest());
-  const [bytes] = await once(socket, 'data');
-  socket.destroy();
-  return bytes.toString('latin1').split('\r\n')[0];
-}
-
 test('each listener has a ready line with its URL and the process id', async () => {
   const server = await start(2, '-p', '0', '-p', '0', '--host', '127.0.0.1', ...quiet);
   const ports = server.lines.map(line => {
@@ -85,7 +75,7 @@ test('with --log-format json each listener has a ready line as JSON, without a p
   assert.deepEqual([tcp.event, tcp.url], ['listening', `ws://127.0.0.1:${tcp.port}`]);
   assert.deepEqual(unix, { event: 'listening', url: `unix:${path}`, pid: tcp.pid });
   await assertServes(tcp.port);
-  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(await statusLineAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(await server.end(), 0);
   assert.equal(existsSync(path), false, 'the server removes its socket file');
 });
@@ -120,32 +110,19 @@ test('the server replaces a socket file without a listener, and refuses one that
 
   const server = await start(1, ...listen);
   assert.equal(server.lines[0]?.startsWith(`pollywog listens on unix:${path} `), true);
-  const second = spawnSync(process.execPath, [serverScript, ...listen], {
-    encoding: 'utf8',
-    timeout: 20_000,
-  });
+  const second = runToEnd(...listen);
   assert.deepEqual([second.status, second.stdout], [1, '']);
   assert.match(second.stderr, /^pollywog: cannot listen on unix:\S+: it is in use; .* --listen\n$/);
-  const control = spawnSync(
-    process.execPath,
-    [serverScript, '-p', '0', '--control', path, '--config', 'none'],
-    {
-      encoding: 'utf8',
-      timeout: 20_000,
-    },
-  );
+  const control = runToEnd('-p', '0', '--control', path, '--config', 'none');
   assert.match(control.stderr, /: it is in use; .* --control\n$/);
-  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(await statusLineAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(await server.end(), 0);
 });
 
 test('the server refuses to replace a file that is no socket', () => {
   const path = join(folder, 'notes.txt');
   writeFileSync(path, 'dear diary');
-  const ended = spawnSync(process.execPath, [serverScript, '--listen', `unix:${path}`], {
-    encoding: 'utf8',
-    timeout: 20_000,
-  });
+  const ended = runToEnd('--listen', `unix:${path}`);
   assert.equal(ended.status, 1);
   assert.match(ended.stderr, /^pollywog: cannot listen on unix:\S+: .*not a socket.*\n$/);
   assert.equal(readFileSync(path, 'utf8'), 'dear diary');
@@ -157,14 +134,7 @@ test('a missing folder is reported as missing, not as a lack of permission', () 
     ['--listen', `unix:${path}`],
     ['--control', path],
   ] as const) {
-    const { status, stderr } = spawnSync(
-      process.execPath,
-      [serverScript, '-p', '0', option, value, ...quiet],
-      {
-        encoding: 'utf8',
-        timeout: 20_000,
-      },
-    );
+    const { status, stderr } = runToEnd('-p', '0', option, value, ...quiet);
     const sentence = `cannot listen on unix:${path}: there is no such folder; make it, or choose another with ${option}`;
     assert.deepEqual([status, stderr], [1, `pollywog: ${sentence}\n`]);
   }
@@ -205,17 +175,11 @@ test('an error in the query of a listener’s URL is reported, with the nearest 
       /cannot listen on unix:\S+: there is no group "pollywog-nobody" in \/etc\/group; /,
     ],
   ] as const) {
-    const ended = spawnSync(process.execPath, [serverScript, '--listen', `unix:${path}?${query}`, ...quiet], {
-      encoding: 'utf8',
-      timeout: 20_000,
-    });
+    const ended = runToEnd('--listen', `unix:${path}?${query}`, ...quiet);
     assert.equal(ended.status, status, query);
     assert.match(ended.stderr, sentence);
     assert.equal(existsSync(path), false, query);
   }
-  const tcp = spawnSync(process.execPath, [serverScript, '--listen', 'tcp://:0?mode=660'], {
-    encoding: 'utf8',
-    timeout: 20_000,
-  });
+  const tcp = runToEnd('--listen', 'tcp://:0?mode=660');
   assert.match(tcp.stderr, /mode is for unix: listeners only\n$/);
 });

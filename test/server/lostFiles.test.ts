@@ -1,6 +1,5 @@
 /** A reload restores socket files and PID files that were removed, unless another server has taken their place. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import {
   existsSync,
   lstatSync,
@@ -14,7 +13,6 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { websocket as echoWire } from '../../src/core/readSocketData.ts';
@@ -23,52 +21,38 @@ import { openControl } from '../../src/net/listeners.ts';
 import { run } from '../support/doors.ts';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
-import { connectRaw, handshakeRequest } from '../support/rawClient.ts';
-import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { connectRaw, statusLineAt } from '../support/rawClient.ts';
+import {
+  type Hooks,
+  reload,
+  type ServerProcess,
+  startServerFor,
+  startServerWith,
+} from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
-interface Test {
-  after(hook: () => Promise<void> | void): void;
+async function startWithControl(t: Hooks, control: string, ...options: string[]): Promise<ServerProcess> {
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'];
+  return startServerWith([...standard, '--control', control, ...options], { test: t });
 }
 
-async function startWithControl(t: Test, control: string, ...options: string[]): Promise<ServerProcess> {
-  const server = await startServerWith([
-    ...['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'],
-    ...['--control', control, ...options],
-  ]);
-  t.after(() => server.kill());
-  return server;
-}
-
-/** @returns the log's entry for the reload */
-async function reload(server: ServerProcess): Promise<string> {
-  const reloads = () => server.logged().filter(({ event }) => /^reload(ed| failed)$/.test(String(event)));
-  const before = reloads().length;
-  server.child.kill('SIGHUP');
-  while (reloads().length === before) await once(server.child.stderr!, 'data');
-  const entry = reloads()[before]!;
-  return String(entry['changed'] ?? entry['reason']);
+/** @returns the reload's outcome: what has changed, or why it failed */
+async function outcomeOfReload(server: ServerProcess): Promise<string> {
+  const { changed, reason } = await reload(server);
+  return String(changed ?? reason);
 }
 
 const isReached = async (control: string) => (await run(['--control', control, 'get', 'history'])).exit === 0;
-
-async function statusAt(path: string): Promise<string> {
-  const socket = connect({ path });
-  socket.write(handshakeRequest());
-  const [bytes] = await once(socket, 'data');
-  socket.destroy();
-  return bytes.toString('latin1').split('\r\n')[0];
-}
 
 test('a reload makes a removed control socket again, for its user only', async t => {
   const path = join(temporaryFolder(), 'control.sock');
   const server = await startWithControl(t, path);
   for (let count = 0; count < 3; count++) {
-    assert.equal(await reload(server), 'nothing');
+    assert.equal(await outcomeOfReload(server), 'nothing');
     unlinkSync(path);
     assert.equal(await isReached(path), false);
-    assert.equal(await reload(server), `listening again on unix:${path}`);
+    assert.equal(await outcomeOfReload(server), `listening again on unix:${path}`);
     assert.equal(await isReached(path), true);
     assert.equal(statSync(path).mode & 0o777, 0o600);
   }
@@ -83,7 +67,7 @@ test('a reload that fails makes the control socket again, too', async t => {
   const server = await startWithControl(t, path, '--handlers', join(folder, 'handlers'));
   unlinkSync(path);
   rmSync(join(folder, 'handlers'), { recursive: true });
-  assert.match(await reload(server), /there is none/);
+  assert.match(await outcomeOfReload(server), /there is none/);
   assert.equal(await isReached(path), true);
 });
 
@@ -124,8 +108,8 @@ test('a reload makes a removed client socket again, and connected clients notice
   const server = await startServerFor(t, '--listen', `unix:${path}?mode=620`);
   const client = await connectRaw(server.port, { path: '/echo' });
   unlinkSync(path);
-  assert.equal(await reload(server), `listening again on unix:${path}`);
-  assert.equal(await statusAt(path), 'HTTP/1.1 101 Switching Protocols');
+  assert.equal(await outcomeOfReload(server), `listening again on unix:${path}`);
+  assert.equal(await statusLineAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(statSync(path).mode & 0o777, 0o620);
   await roundTrip(client);
   client.destroy();
@@ -150,7 +134,7 @@ test('neither a reload nor a stop removes the socket of another server', async t
   unlinkSync(path);
   const second = await startWithControl(t, path);
   const { ino } = lstatSync(path);
-  assert.match(await reload(first), /^not listening on \S+: another server listens there now; stop that one/);
+  assert.match(await outcomeOfReload(first), /^not listening on \S+: another server listens there now; stop that one/);
   await untilLogged(first, 'not listening again');
   assert.equal(await first.stop(), 0);
   assert.equal(lstatSync(path).ino, ino);
@@ -159,7 +143,7 @@ test('neither a reload nor a stop removes the socket of another server', async t
   // A socket file that a killed server left behind may be replaced.
   unlinkSync(`${path}.3`);
   renameSync(path, `${path}.3`);
-  assert.equal(await reload(third), `listening again on unix:${path}.3`);
+  assert.equal(await outcomeOfReload(third), `listening again on unix:${path}.3`);
   assert.equal(await isReached(`${path}.3`), true);
 });
 
@@ -169,13 +153,13 @@ test('a reload leaves a file that is no socket alone, and the next reload tries 
   unlinkSync(path);
   writeFileSync(path, 'mine');
   for (let count = 0; count < 2; count++)
-    assert.match(await reload(server), /^not listening on \S+: a file that is not a socket has this path/);
+    assert.match(await outcomeOfReload(server), /^not listening on \S+: a file that is not a socket has this path/);
   assert.equal(readFileSync(path, 'utf8'), 'mine');
   unlinkSync(path);
-  assert.equal(await reload(server), `listening again on unix:${path}`);
+  assert.equal(await outcomeOfReload(server), `listening again on unix:${path}`);
   unlinkSync(path);
   mkdirSync(path);
-  assert.match(await reload(server), /a file that is not a socket/);
+  assert.match(await outcomeOfReload(server), /a file that is not a socket/);
   await assertServes(server.port);
 });
 
@@ -184,12 +168,12 @@ test('a reload writes a removed PID file again, and it still keeps a second serv
   const server = await startServerFor(t, '--pid-file', path);
   const written = `restored ${path}`;
   unlinkSync(path);
-  assert.equal(await reload(server), written);
+  assert.equal(await outcomeOfReload(server), written);
   assert.equal(readFileSync(path, 'utf8'), `${server.pid}\n`);
   truncateSync(path);
-  assert.equal(await reload(server), written);
+  assert.equal(await outcomeOfReload(server), written);
   assert.equal(readFileSync(path, 'utf8'), `${server.pid}\n`);
-  assert.equal(await reload(server), 'nothing');
+  assert.equal(await outcomeOfReload(server), 'nothing');
   await assert.rejects(
     startServerFor(t, '--pid-file', path),
     new RegExp(`is already running \\(pid ${server.pid}`),
@@ -204,14 +188,14 @@ test('a reload leaves another server’s PID file and any other file alone', asy
   const first = await startServerFor(t, '--pid-file', path);
   unlinkSync(path);
   const second = await startServerFor(t, '--pid-file', path);
-  assert.match(await reload(first), new RegExp(`is already running \\(pid ${second.pid}`));
+  assert.match(await outcomeOfReload(first), new RegExp(`is already running \\(pid ${second.pid}`));
   await untilLogged(first, 'pid file not restored');
   await assertServes(first.port);
   assert.equal(await first.stop(), 0);
   assert.equal(readFileSync(path, 'utf8'), `${second.pid}\n`);
   unlinkSync(path);
   writeFileSync(path, 'a letter');
-  assert.match(await reload(second), /something else than a process id in /);
+  assert.match(await outcomeOfReload(second), /something else than a process id in /);
   assert.equal(await second.stop(), 0);
   assert.equal(readFileSync(path, 'utf8'), 'a letter');
 });

@@ -1,6 +1,5 @@
 /** SIGHUP: the server reads its configuration again and keeps its connections. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -10,7 +9,7 @@ import { skipUnlessLinux } from '../support/linux.ts';
 import { openDescriptors } from '../support/processState.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
+import { reload, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
@@ -20,17 +19,6 @@ const path = join(folder, 'pollywog.json');
 function write(settings: unknown): void {
   writeFileSync(`${path}.new`, typeof settings === 'string' ? settings : JSON.stringify(settings));
   renameSync(`${path}.new`, path);
-}
-
-const isAbout = (event: unknown) => event === 'reloaded' || event === 'reload failed';
-
-/** @returns the log's entry for the reload */
-async function reload(server: ServerProcess): Promise<Record<string, unknown>> {
-  const reloads = () => server.logged().filter(({ event }) => isAbout(event));
-  const before = reloads().length;
-  server.child.kill('SIGHUP');
-  while (reloads().length === before) await once(server.child.stderr!, 'data');
-  return reloads()[before]!;
 }
 
 test('a reload applies the settings that have changed in the file', async t => {

@@ -81,7 +81,7 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const server = await startServerWith(
     ['-p', '0', '--host', '127.0.0.1', '--watch', ...words, ...programs.flatMap(one => ['--exec', one])],
-    { ...process.env, TMPDIR: path('temporary') },
+    { environment: { ...process.env, TMPDIR: path('temporary') } },
   );
   return {
     folder,

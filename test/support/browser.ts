@@ -1,8 +1,8 @@
-/** A real browser, without a window, that can reach this machine alone. */
+/** A real browser, headless, that can reach only this machine. */
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { findChromium } from './install.ts';
 
-/** Its profile is a new folder, which goes when it closes. @throws Error, a sentence, where there is no Chromium */
+/** Starts a browser with a temporary profile. @throws Error that says what to install if there is no Chromium */
 export async function launchBrowser(): Promise<Browser> {
   return chromium.launch({
     executablePath: findChromium(),
@@ -21,23 +21,23 @@ export async function launchBrowser(): Promise<Browser> {
   });
 }
 
-/** The end of a WebSocket, as a page is told of it. */
+/** A WebSocket's `close` event in a page. */
 export type Ending = [code: number, reason: string, wasClean: boolean];
 
 /** A WebSocket in a page. */
 export interface PageClient {
   readonly socket: WebSocket;
-  /** The next message that came or comes. @throws Error where the socket closes instead */
+  /** Waits for the next message. @throws Error if the socket closes */
   next(): Promise<string | ArrayBuffer>;
   readonly closed: Promise<Ending>;
 }
 
 declare global {
-  /** In a page that `openPage` opened: connects to the server of the page, and resolves when that is open or closed. */
+  /** In a page of `openPage`: connects to the page's server and resolves when the socket is open or closed. */
   function dial(path: string, protocols?: string[]): Promise<PageClient>;
 }
 
-/** Opens the server's own page, in which `dial` may be called. */
+/** Opens the server's page, with `dial` added to it. */
 export async function openPage(browser: Browser, port: number): Promise<Page> {
   const page = await browser.newPage();
   await page.addInitScript(installDial);
@@ -46,7 +46,7 @@ export async function openPage(browser: Browser, port: number): Promise<Page> {
   return page;
 }
 
-/** Runs in the page, so it uses nothing of this file. */
+/** Runs in the page, so it must not use anything of this file. */
 function installDial(): void {
   globalThis.dial = async (path, protocols = []) => {
     const socket = new WebSocket(`ws://${location.host}${path}`, protocols);

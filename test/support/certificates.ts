@@ -19,8 +19,8 @@ function openssl(...words: string[]): void {
 }
 
 /**
- * @param names DNS names, the first also as CN; none for a certificate that has a CN alone
- * @param issuer who signs it; itself if not given
+ * @param names DNS names; none for a certificate that has only a CN
+ * @param issuer signs the certificate. Default: self-signed
  */
 export function makeCertificate(
   commonName: string,
@@ -47,7 +47,7 @@ export function makeCertificate(
   return identity;
 }
 
-/** The options that have the server use them. */
+/** The server's options for these certificates. */
 export function tlsOptions(...identities: readonly Identity[]): string[] {
   return identities.flatMap(({ cert, key }) => ['--tls-cert', cert, '--tls-key', key]);
 }

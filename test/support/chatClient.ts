@@ -1,4 +1,4 @@
-/** A client of the packet sub-protocol, over WebSocket or over plain TCP; what it says and hears can be read as text. */
+/** A client of the packet sub-protocol, over WebSocket or plain TCP. Packets can be shown as text. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -10,7 +10,7 @@ export interface PacketFields {
   readonly uid?: number;
   readonly p1?: number;
   readonly p2?: number;
-  /** What the header says, where it is to be something else than the packet's size. */
+  /** The size in the header. Default: the packet's size. */
   readonly size?: number;
   readonly signature?: string;
 }
@@ -27,7 +27,7 @@ export interface ChatPacket {
 
 const headerSize = 24;
 
-/** A packet written from the sub-protocol's description alone: any rule can be broken. */
+/** A packet, written from the sub-protocol's description. A packet may break any rule. */
 export function packetBytes(cmd: number, blob: string | Uint8Array = '', fields: PacketFields = {}): Buffer {
   const payload = Buffer.from(blob as Uint8Array);
   const { uid = 0, p1 = 0, p2 = 0, size = headerSize + payload.length, signature = 'Ej8@' } = fields;
@@ -39,7 +39,7 @@ export function packetBytes(cmd: number, blob: string | Uint8Array = '', fields:
 
 export const magicPacket = packetBytes(PacketCommand.Nop, magic);
 
-/** @returns the packets that are whole, and how many bytes they are */
+/** @returns the complete packets and their total size */
 export function splitPackets(bytes: Buffer): { packets: ChatPacket[]; end: number } {
   const packets: ChatPacket[] = [];
   let at = 0;
@@ -69,40 +69,40 @@ export function shown({ bytes, blob, ...numbers }: ChatPacket): string {
 export interface ChatClient {
   readonly name: string;
   readonly socket: Socket;
-  /** Sends one packet: over WebSocket as a binary message of its own. */
+  /** Sends a packet; over WebSocket in a binary message of its own. */
   send(cmd: number, blob?: string | Uint8Array, fields?: PacketFields): void;
-  /** Sends bytes as they are: over WebSocket as one binary message. */
+  /** Sends any bytes; over WebSocket in one binary message. */
   sendBytes(bytes: Uint8Array): void;
-  /** The next packet that came or comes; undefined when the server has ended its direction. */
+  /** Waits for the next packet; undefined once the server has ended its direction. */
   next(): Promise<ChatPacket | undefined>;
-  /** The same as text; at the end: how the connection was ended. */
+  /** Waits for the next packet. @returns the packet as text, or how the connection ended */
   hear(): Promise<string>;
-  /** Packets that came and were not asked for yet. */
+  /** Packets that have arrived and were not taken yet. */
   readonly pending: ChatPacket[];
-  /** Called with each packet, instead of keeping it. */
+  /** Called with each packet instead of appending it to `pending`. */
   onPacket: ((packet: ChatPacket) => void) | undefined;
-  /** `1008 the reason` of the server's close frame, else 'FIN' or the system's error; resolved at the end of the stream. */
+  /** Resolves at the end of the stream with the server's close frame (`1008 the reason`), 'FIN' or an error code. */
   readonly ended: Promise<string>;
   isOver(): boolean;
-  /** Ends our direction (over WebSocket with a closing handshake) and waits until all is over. */
+  /** Half-closes (over WebSocket with a closing handshake) and waits for the end of the stream. */
   leave(): Promise<void>;
 }
 
 export interface ChatOptions {
   readonly wire?: 'websocket' | 'tcp';
   readonly path?: string;
-  /** Sent together with the handshake, in one write. */
+  /** Sent in one write with the handshake. */
   readonly first?: readonly Uint8Array[];
-  /** Where each packet is written that was sent, or asked for with `hear`. */
+  /** Gets a line for each packet that was sent, or taken with `hear`. */
   readonly transcript?: string[];
 }
 
-/** A binary message of a client's. */
+/** A client's binary message. */
 export function binary(payload: Uint8Array): Buffer {
   return frame(opcode.binary, payload);
 }
 
-/** Connects; the ladder is still to be climbed. @throws Error where the handshake is refused */
+/** Connects without a nick and a room. @throws Error if the handshake is refused */
 export async function connectChat(
   port: number,
   name: string,
@@ -216,17 +216,17 @@ export async function connectChat(
   return client;
 }
 
-/** What requests are known by. */
+/** The uids by which answers to requests are recognised. */
 const nickRequest = 1;
 const roomRequest = 2;
 
-/** Says the magic and a nick, without waiting in between, as the original client does. */
+/** Sends the magic and a nick at once, as the original client does. */
 export function sayNick(client: ChatClient, nick: string, uid = nickRequest): void {
   client.sendBytes(magicPacket);
   client.send(PacketCommand.SetUserNick, nick, { uid });
 }
 
-/** Connects, and climbs the ladder. @throws Error where the nick is refused */
+/** Connects with a nick. @throws Error if the nick is refused */
 export async function connectUser(
   port: number,
   nick: string,
@@ -238,7 +238,7 @@ export async function connectUser(
   return client;
 }
 
-/** The same, and into a room. What it is told there is pending, but for the grant. */
+/** Connects with a nick and enters a room. The packets behind the RESP_OK are pending. */
 export async function connectMember(
   port: number,
   nick: string,
@@ -251,12 +251,12 @@ export async function connectMember(
   return client;
 }
 
-/** The next packets are these, to the letter. */
+/** Asserts that these are the next packets. */
 export async function expectHeard(client: ChatClient, ...expected: readonly string[]): Promise<void> {
   for (const text of expected) assert.equal(await client.hear(), text, client.name);
 }
 
-/** A request that is answered at once; what the server said to this client before comes before the answer. */
+/** Takes all packets up to now: sends a request and returns what comes before its answer. */
 export async function hearAll(client: ChatClient): Promise<string[]> {
   const uid = 0x7ead;
   client.sendBytes(packetBytes(PacketCommand.SetUserNick, 'again', { uid }));
@@ -269,7 +269,7 @@ export async function hearAll(client: ChatClient): Promise<string[]> {
   }
 }
 
-/** Takes packets until one is shown as `text`, which it has to be before the stream ends. @returns those before it */
+/** Takes packets until the one shown as `text`. @returns the ones before it. @throws Error if the stream ends first */
 export async function hearUntil(client: ChatClient, text: string): Promise<string[]> {
   const heard: string[] = [];
   for (;;) {
@@ -282,7 +282,7 @@ export async function hearUntil(client: ChatClient, text: string): Promise<strin
   }
 }
 
-/** A NEW_MSG as it is heard. */
+/** A NEW_MSG as text. */
 export function said(uid: number, text: string): string {
   return `NEW_MSG uid=-1 p1=${uid} p2=0 ${JSON.stringify(text)}`;
 }

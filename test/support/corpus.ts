@@ -1,21 +1,21 @@
 /**
- * Sessions as readable data: what a peer sends, and what comes of it. The files are in test/corpus; a line is
+ * Sessions as readable files in test/corpus: what a peer sends, and the events that follow. A line is
  *
  *     == NAME [| client] [| max=BYTES] [| on] [| takeover] [| closes]
- *                                 begins a session: our role (a server's if not said), the largest message, whether
+ *                                 begins a session: our role (default: server), the largest message, whether
  *                                 compression was negotiated, whether we close on the first message
  *     > KIND [OPTION...] [PAYLOAD...]
  *                                 a frame that the peer sends: text, binary, cont, close, ping, pong, or op=N
  *     > raw HEX...                bytes that the peer sends
- *     < EVENT                     what comes of it, in order: `text "Hello"`, `sends pong ""`, `closed 1000 "bye"`
- *     < fails CODE                the same as a `sends close` with this code and a reason, and then `closed` with both
- *     <= LINE                     the event as endpointRun.ts writes it down, to the letter
+ *     < EVENT                     the next event: `text "Hello"`, `sends pong ""`, `closed 1000 "bye"`
+ *     < fails CODE                short for `sends close` with this code and a reason, then `closed` with both
+ *     <= LINE                     the event exactly as endpointRun.ts records it
  *     # ...                       a comment
  *
  * Options: `nofin`, `rsv=1..7` (4 is RSV1), `key=HEX`, `key=none`, `len=0|2|8` (bytes of extended length), `says=N` (the
- * length in the header). A payload is made of `"JSON strings"`, `hex:...`, numbers (two bytes: a close code), each with
- * `x N` behind it that many times; `deflated` compresses all that and sets RSV1.
- * A session without any event (a find of the fuzzer's) only has to give the same events wherever it is cut.
+ * length in the header). A payload consists of `"JSON strings"`, `hex:...` and numbers (two bytes: a close code), each
+ * repeated by `x N` behind it; `deflated` compresses the whole and sets RSV1.
+ * A session without events (found by the fuzzer) must give the same events wherever it is cut.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -29,14 +29,14 @@ export interface Session {
   readonly input: Buffer;
   /** Where each of the peer's frames ends. */
   readonly frameEnds: readonly number[];
-  /** One that ends in an open quote stands for any reason but none; undefined where they are not known. */
+  /** An event that ends with an open quote stands for any reason except an empty one; undefined: not known. */
   readonly expected: readonly string[] | undefined;
 }
 
 export const corpusFolder = new URL('../../../test/corpus/', import.meta.url);
 
 export interface SessionGroup {
-  /** The file's name without `.txt`; `found/...` for finds of the fuzzer's. */
+  /** The file's name without `.txt`; `found/...` for sessions that the fuzzer found. */
   readonly name: string;
   readonly sessions: readonly Session[];
 }
@@ -116,7 +116,7 @@ function parseInput([kind = '', ...words]: readonly string[], setup: EndpointSet
   });
 }
 
-/** As a peer does that keeps no context. */
+/** Compresses like a peer without context takeover. */
 function deflated(plain: Buffer): Buffer {
   return deflateRawSync(plain, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 }
@@ -161,7 +161,7 @@ export function assertEvents(actual: readonly string[], expected: readonly strin
   assert.deepEqual(actual, matched);
 }
 
-/** What a session is as a file, for one that was found by chance. */
+/** Writes a session as a file. */
 export function writeSession(
   name: string,
   setup: EndpointSetup,

@@ -1,20 +1,20 @@
-/** A WebSocket client for crowds: it takes no frames apart, but counts bytes and compares them with what is due. */
+/** A WebSocket client for crowds: it counts bytes and compares them with the expected ones, without parsing frames. */
 import { connect, type Socket } from 'node:net';
 import { handshakeRequest } from './rawClient.ts';
 
 export interface CountingClient {
   readonly socket: Socket;
-  /** Bytes that came after the handshake's head. */
+  /** Bytes that have arrived after the handshake's head. */
   received: number;
-  /** What is to come, again and again; undefined: anything. Counted from the first byte after the handshake. */
+  /** The expected bytes after the handshake, repeated; undefined: any bytes. */
   due: Buffer | undefined;
-  /** Where the first byte came that was not due. */
+  /** The offset of the first unexpected byte. */
   wrongAt: number | undefined;
-  /** The end came, or an error. */
+  /** The connection has ended, or failed. */
   isOver: boolean;
 }
 
-/** Connects and makes the handshake. Rejects where that fails or is refused. */
+/** Connects and makes the handshake. @throws Error if that fails or is refused */
 export function connectCounting(
   port: number,
   path: string,
@@ -67,7 +67,7 @@ function count(client: CountingClient, bytes: Buffer, from: number): void {
   client.received += bytes.length - from;
 }
 
-/** Opens `total` connections, a few at a time: a listener's backlog is bounded. */
+/** Opens `total` connections, a few at a time because of the listener's backlog. */
 export async function connectCrowd(
   port: number,
   path: string,

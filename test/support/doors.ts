@@ -1,19 +1,19 @@
-/** The doors that commands come in by: each takes a command's words, and tells what came of it in the same form. */
+/** The ways to send commands. Each takes a command's words and returns the outcome in the same form. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { commands } from '../../src/commands/commands.ts';
-import { type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
+import { type Hooks, type ServerProcess, serverScript, startServerWith } from './serverProcess.ts';
 import { temporaryFolder } from './temporaryFolder.ts';
 
-/** What came of a command. */
+/** The outcome of a command. */
 export interface Told {
-  /** As the recall ends: 0 done, 1 failed, 2 usage, 3 no server; undefined where a door tells no such thing. */
+  /** The exit code of the command line: 0 done, 1 failed, 2 usage, 3 no server; undefined for ways without one. */
   readonly exit: number | undefined;
   readonly stdout: string;
-  /** Without what the server logs. */
+  /** Without the server's log. */
   readonly stderr: string;
 }
 
@@ -23,23 +23,20 @@ export interface Door {
   call(server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told>;
 }
 
-/** A server with all its doors open. */
+/** A server that takes commands in every way. */
 export interface OpenServer extends ServerProcess {
   readonly folder: string;
   readonly control: string;
   readonly token: string;
   readonly tokenFile: string;
-  /** All that it said on stdout since it was ready. */
+  /** Everything that the server has written to stdout since it was ready. */
   stdout(): string;
 }
 
 export const secret = 'correct-horse.battery~staple_0123456789';
 
-/** It ends with the test at the latest. */
-export async function openServer(
-  test: { after(hook: () => Promise<void>): void },
-  ...options: string[]
-): Promise<OpenServer> {
+/** Starts a server that is killed when the test ends. */
+export async function openServer(test: Hooks, ...options: string[]): Promise<OpenServer> {
   const folder = temporaryFolder();
   const control = join(folder, 'control.sock');
   const tokenFile = join(folder, 'token');
@@ -54,8 +51,7 @@ export async function openServer(
     join(folder, 'spool'),
   ];
   const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none', ...places];
-  const server = await startServerWith([...standard, ...options], process.env, 'pipe');
-  test.after(() => server.kill());
+  const server = await startServerWith([...standard, ...options], { test, stdin: 'pipe' });
   let said = '';
   server.child.stdout!.on('data', text => {
     said += text;
@@ -63,7 +59,7 @@ export async function openServer(
   return { ...server, folder, control, token: secret, tokenFile, stdout: () => said };
 }
 
-/** The program itself, from a shell. */
+/** Runs the program from the command line. */
 export async function run(words: readonly string[], stdin: string | Buffer = ''): Promise<Told> {
   const child = spawn(process.execPath, [serverScript, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
@@ -73,7 +69,7 @@ export async function run(words: readonly string[], stdin: string | Buffer = '')
   child.stderr.setEncoding('utf8').on('data', text => {
     stderr += text;
   });
-  // It need not read it.
+  // The program need not read its stdin.
   child.stdin.on('error', () => {});
   child.stdin.end(stdin);
   const [exit] = await once(child, 'close');
@@ -94,7 +90,7 @@ function binaryOption(folder: string, bytes: Buffer | undefined): string[] {
   return ['--binary', path];
 }
 
-/** A word as it may stand in a line. */
+/** A word as a quoted string of a command line. */
 export const inQuotes = (word: string) =>
   `"${[...word].map(one => (/[\w@ ]/.test(one) ? one : `\\u{${one.codePointAt(0)!.toString(16)}}`)).join('')}"`;
 
@@ -104,7 +100,7 @@ const stdin: Door = {
     const { child, folder } = server;
     const lines = [...binaryOption(folder, bytes), ...words].map(inQuotes).join(' ');
     const from = [server.stdout().length, server.stderr().length] as const;
-    // Commands are done in order: when these two are answered, the one before them was.
+    // Commands run in order: once these two are answered, the command before them has been answered.
     child.stdin!.write(`${lines}\n{"command": "get", "name": "greeting-delay", "json": true}\nno-command\n`);
     const outMark = '[{"name":"greeting-delay"';
     const errorMark = 'pollywog: there is no command "no-command"';
@@ -125,7 +121,7 @@ const stdin: Door = {
   },
 };
 
-/** A command's words, by the names of its parameters. */
+/** A command's values by the names of its parameters. */
 function named(words: readonly string[], bytes: Buffer | undefined): Record<string, string> {
   const values = words.slice(1);
   const entries: [string, string][] = bytes === undefined ? [] : [['binary', bytes.toString('base64')]];
@@ -179,7 +175,7 @@ const spool: Door = {
   },
 };
 
-/** Every door there is: what is tested of one is tested of all. */
+/** All the ways, so that a test of one is a test of all. */
 export const doors: readonly Door[] = [
   recall,
   stdin,

@@ -1,4 +1,4 @@
-/** Reads bytes with an endpoint as a connection would, in pieces, and writes down the events. */
+/** Feeds bytes to an endpoint in pieces, as a connection does, and records the events. */
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
@@ -23,10 +23,10 @@ import type { Message } from '../../src/protocol/websocket/message.ts';
 
 export interface EndpointSetup {
   readonly role: Role;
-  /** Bytes; Infinity for no bound. */
+  /** In bytes; Infinity for no limit. */
   readonly maxMessage: number;
   readonly compression: 'off' | 'on' | 'takeover';
-  /** The first message is answered with a close frame. */
+  /** The owner answers the first message with a close frame. */
   readonly closesOnMessage: boolean;
 }
 
@@ -43,15 +43,15 @@ export function setUpEndpoint({ role, maxMessage, compression }: EndpointSetup):
   return newEndpoint(role, maxMessage, newDeflateState(keeps, 15), newDeflateState(keeps, 15));
 }
 
-/** What is written down: one line an event, such as `text "Hello"`, `sends pong 00ff`, `closed 1000 "bye"`. */
+/** The recorded events, one line each, such as `text "Hello"`, `sends pong 00ff`, `closed 1000 "bye"`. */
 export interface EventRecord {
   readonly lines: string[];
   readonly endpoint: Endpoint;
-  /** Whether the owner goes on after a message. */
+  /** Whether the owner continues after a message. */
   goesOn: boolean;
-  /** Called for each message, after it was written down. */
+  /** Called for each message after it was recorded. */
   onMessage: (message: Message) => void;
-  /** Asked before each slice of a large message but the first. */
+  /** Asked before each slice of a large message except the first. */
   mayInflate: () => boolean;
 }
 
@@ -60,7 +60,7 @@ export function newRecord(endpoint: Endpoint): EventRecord {
 }
 
 /**
- * The owner of an endpoint: reads `bytes[start, end)` and acts on each event.
+ * Acts as the owner of an endpoint: reads `bytes[start, end)` and handles each event.
  * @returns where it stopped
  */
 export function readEvents(record: EventRecord, bytes: Uint8Array, start = 0, end = bytes.length): number {
@@ -118,7 +118,7 @@ function controlPayload(): Uint8Array {
   return bytes.subarray(start, end);
 }
 
-/** The owner closes: nothing is written down if a close frame was sent or received before. */
+/** The owner closes. Records nothing if a close frame was sent or received before. */
 export function close({ endpoint, lines }: EventRecord, code: number, reason = ''): void {
   if (endpoint.state !== 'OPEN') return;
   lines.push(`sends close ${showClose(closePayload(code, reason))}`);
@@ -140,7 +140,7 @@ export function showClose(payload: Uint8Array): string {
   return `${code} ${JSON.stringify(Buffer.from(payload.subarray(2)).toString())}`;
 }
 
-/** Text as a JSON string, other bytes in hex; the long by their hash. */
+/** Text as a JSON string, other bytes in hex, long ones by their hash. */
 export function showBytes(bytes: Uint8Array): string {
   if (bytes.length > 200) {
     return `${bytes.length} bytes ${createHash('sha1').update(bytes).digest('hex')}`;
@@ -148,19 +148,19 @@ export function showBytes(bytes: Uint8Array): string {
   return isUtf8(bytes) ? JSON.stringify(Buffer.from(bytes).toString()) : Buffer.from(bytes).toString('hex');
 }
 
-/** Where the bytes lie: in the memory that WebAssembly reaches, or anywhere else. */
+/** Where the bytes are: in the memory of WebAssembly, or elsewhere. */
 export type Place = 'turn memory' | 'elsewhere';
 export const places: readonly Place[] = ['turn memory', 'elsewhere'];
 
 const guard = Buffer.alloc(32, 0xa5);
 const turnOffset = 128 * 1024;
 
-/** RFC 6455 §5.2, §5.5: a control frame is at most 131 bytes from a server's view, so one that is not whole at most 130. */
+/** RFC 6455 §5.2, §5.5: a client's control frame has at most 131 bytes, so an incomplete one has at most 130. */
 const longestRest = 130;
 
 /**
- * The events of `bytes`, received in the pieces that end at `cuts` (ascending) and at their end.
- * @param stops whether the owner stops after every message, and goes on in a call of its own
+ * Receives `bytes` in pieces that end at `cuts` (ascending). @returns the events
+ * @param stops whether the owner stops after every message and continues in another call
  */
 export function eventsOf(
   setup: EndpointSetup,
@@ -177,7 +177,7 @@ export function eventsOf(
   let from = 0;
   for (const [index, to] of [...cuts, bytes.length].entries()) {
     const given = rest.length + to - from;
-    // Other alignments each time; and what stands around the bytes is not theirs to change.
+    // Each piece has another alignment, and the bytes around it must not change.
     const offset = (place === 'turn memory' ? turnOffset : 0) + guard.length + (index % 17);
     const memory = place === 'turn memory' ? ioArena : Buffer.alloc(offset + given + guard.length);
     const end = offset + given;
@@ -203,7 +203,7 @@ export function eventsOf(
   return record.lines;
 }
 
-/** Rules that hold for whatever came in. */
+/** Asserts what must hold for any input. */
 function checkOrder(lines: readonly string[]): void {
   const closed = lines.findIndex(line => line.startsWith('closed'));
   assert.ok(closed === -1 || closed === lines.length - 1, 'nothing comes after closed');

@@ -1,4 +1,4 @@
-/** Connections without a network: a socket that keeps what it was given, and takes no more when told so. */
+/** Connections without a network: their sockets keep what is written, and can be made to stall. */
 import { type Connection, newConnection } from '../../src/core/connection.ts';
 import type { Handler } from '../../src/core/handler.ts';
 import type { Range } from '../../src/core/queue.ts';
@@ -14,14 +14,14 @@ import { newEndpoint } from '../../src/protocol/websocket/endpoint.ts';
 
 export class FakeSocket implements Socket {
   isBusy = false;
-  /** While set, a write is begun but does not get through: its bytes are looked at when `drain` is called. */
+  /** While set, a write stays in flight until `drain` is called, which reads its bytes. */
   isStuck = false;
-  /** What the next write returns. */
+  /** The error that the next write returns. */
   nextError = 0;
   isPaused = false;
   isShutDown = false;
   isDestroyed = false;
-  /** One entry a write: what one system call took. */
+  /** The bytes of each write. */
   readonly writes: Buffer[] = [];
   private readonly peer: string;
   private inFlight: readonly { bytes: Buffer; start: number; end: number }[] = [];
@@ -51,7 +51,7 @@ export class FakeSocket implements Socket {
     return 0;
   }
 
-  /** The system takes what it was given, as it is now. */
+  /** Completes the write in flight, with the bytes as they are now. */
   drain(): void {
     this.take();
     this.isBusy = false;
@@ -62,7 +62,7 @@ export class FakeSocket implements Socket {
     this.inFlight = [];
   }
 
-  /** All that got through, in order. */
+  /** The bytes of all completed writes. */
   written(): Buffer {
     return Buffer.concat(this.writes);
   }
@@ -99,7 +99,7 @@ export function newFakeServer(...options: string[]): Server {
   return { ...newServer(readConfiguration(options, {}, ['echo', 'broadcast'])), now: 1 };
 }
 
-/** The head of a handshake that asks for nothing in particular. */
+/** The head of a handshake without options. */
 export const plainRequest: Head = {
   method: 'GET',
   target: '/',
@@ -131,7 +131,7 @@ export function openFakeConnection(
   return { connection, socket };
 }
 
-/** What is queued and not written yet, as bytes. */
+/** The bytes that are queued and not yet written. */
 export function queuedBytes({ queue }: Connection): Buffer {
   const ranges: Range[] = [...(queue.inFlight ?? []), ...(queue.earlier ?? [])];
   if (queue.chunk !== undefined) ranges.push({ chunk: queue.chunk, start: queue.start, end: queue.end });

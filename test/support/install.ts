@@ -1,6 +1,6 @@
 /**
- * Real clients that tests need. `make test` runs this first: what is missing is installed, where this is root on Debian;
- * otherwise one sentence says what to install, and nothing is tested. No test is left out for want of a tool.
+ * Programs that the tests need. `make test` runs this first: as root on Debian it installs the missing ones; elsewhere it
+ * says what to install, and the tests do not run. No test is skipped because a program is missing.
  */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 
 interface Tool {
   readonly name: string;
-  /** Debian's package that has it. */
+  /** The package of Debian that contains it. */
   readonly package: string;
   readonly isThere: () => boolean;
 }
@@ -23,7 +23,7 @@ const tools: readonly Tool[] = [
     package: 'python3-websockets',
     isThere: hasWebsockets,
   },
-  // Of Apache the program alone, without a service that would be started.
+  // Apache without the package that starts a service.
   { name: 'Apache', package: 'apache2-bin', isThere: () => existsSync('/usr/sbin/apache2') },
   { name: 'Caddy', package: 'caddy', isThere: () => existsSync('/usr/bin/caddy') },
   { name: 'HAProxy', package: 'haproxy', isThere: () => existsSync('/usr/sbin/haproxy') },
@@ -41,7 +41,7 @@ const tools: readonly Tool[] = [
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
 ];
 
-/** @returns the path of a Chromium. @throws Error, a sentence, where there is none */
+/** @returns the path of Chromium. @throws Error that says what to install */
 export function findChromium(): string {
   const found = chromiumOnPath();
   if (found === undefined) throw new Error(wanted([tools[0]!]));
@@ -54,7 +54,7 @@ function chromiumOnPath(): string | undefined {
   return onPath(['chromium', 'chromium-browser', 'google-chrome']);
 }
 
-/** @returns the path of a Python that has `websockets`. @throws Error, a sentence, where there is none */
+/** @returns the path of a Python that has `websockets`. @throws Error that says what to install */
 export function findPythonWithWebsockets(): string {
   if (!hasWebsockets()) throw new Error(wanted([tools[1]!]));
   return python;
@@ -69,7 +69,7 @@ function hasWebsockets(): boolean {
   }
 }
 
-/** With its library: `perl-base` has not all of it. */
+/** With its whole library: `perl-base` lacks parts of it. */
 function hasPerl(): boolean {
   try {
     execFileSync('perl', ['-MHTTP::Tiny', '-MJSON::PP', '-e', '1'], { stdio: 'ignore' });
@@ -114,7 +114,7 @@ function installMissing(): void {
   process.exitCode = 1;
 }
 
-/** What it could not do is seen by looking again. */
+/** Failures are ignored: the tools are checked again afterwards. */
 function aptGet(...words: string[]): void {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   try {

@@ -1,16 +1,16 @@
-/** The chat's user at a terminal: a TCP socket that sends text and reads lines. */
+/** A chat user at a terminal: a TCP socket that sends text and reads lines. */
 import type { Socket } from 'node:net';
 import { connectTcp } from './rawClient.ts';
 
 export interface LineClient {
   readonly socket: Socket;
-  /** Sends the text, whose line ends it has to have itself. */
+  /** Sends the text, which must include its line ends. */
   send(text: string | Uint8Array): void;
-  /** The next line that came or comes, without its end; undefined when the server has ended its direction. */
+  /** Waits for the next line; undefined once the server has ended its direction. */
   line(): Promise<string | undefined>;
-  /** The lines before the first one that is `text`. @throws Error where the stream ends before it */
+  /** Reads up to the line `text`. @returns the lines before it. @throws Error if the stream ends first */
   linesUntil(text: string): Promise<string[]>;
-  /** All lines from here to the end of the stream. */
+  /** Waits for the end of the stream. @returns all remaining lines */
   rest(): Promise<string[]>;
 }
 
@@ -64,7 +64,7 @@ export async function connectLines(port: number): Promise<LineClient> {
   return client;
 }
 
-/** Connects, with a nick that is known from the start, and reads up to being in the lobby. */
+/** Connects, sends a nick, and reads until the server confirms that it is in the lobby. */
 export async function connectTerminal(port: number, nick: string): Promise<LineClient> {
   const client = await connectLines(port);
   client.send(`${nick}\n`);
@@ -72,7 +72,7 @@ export async function connectTerminal(port: number, nick: string): Promise<LineC
   return client;
 }
 
-/** The lines that were said to this client up to now: it asks who is there, and reads up to the answer. */
+/** @returns the lines up to now: sends /who and reads up to the answer */
 export async function linesSoFar(client: LineClient, command = '/help\n'): Promise<string[]> {
   client.send(command);
   const before = await client.linesUntil('* /join ROOM  move to another room');

@@ -1,22 +1,22 @@
-/** A proxy that breaks off every tenth response, somewhere: it has reached the server, and its answer is lost. */
+/** A proxy that breaks off every tenth response, so that requests are handled and their answers are lost. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Random } from './random.ts';
 
 export interface LossyProxy {
   readonly port: number;
-  /** Responses there were, and those of them that were broken off. */
+  /** The number of responses, and of those that were broken off. */
   readonly counts: { responses: number; broken: number };
   close(): Promise<void>;
 }
 
-/** @param longest bytes of a stream of events that get through, at most: each of them breaks off */
+/** @param longest the most bytes of an event stream that pass: each stream is broken off */
 export async function startLossyProxy(port: number, random: Random, longest: number): Promise<LossyProxy> {
   const counts = { responses: 0, broken: 0 };
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, client => {
     const upstream = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    /** Bytes that may still pass; undefined before the response has begun. */
+    /** The bytes that may still pass; undefined before the response begins. */
     let left: number | undefined;
     const drop = () => {
       client.destroy();
@@ -44,7 +44,7 @@ export async function startLossyProxy(port: number, random: Random, longest: num
       if (left > 0) return;
       counts.broken++;
       upstream.destroy();
-      // What was let through gets there.
+      // The bytes that passed still arrive.
       client.end(() => client.destroy());
     });
   });

@@ -1,4 +1,4 @@
-/** permessage-deflate from the client's side, on zlib's streams: what a peer does that takes the agreement at its word. */
+/** The client's side of permessage-deflate, on zlib's streams, exactly as agreed in the handshake. */
 import {
   constants,
   createDeflateRaw,
@@ -8,13 +8,13 @@ import {
   type ZlibReset,
 } from 'node:zlib';
 
-/** RFC 7692 §7.2.1: taken from the end of what is sent, and put back behind what is received. */
+/** RFC 7692 §7.2.1: removed from the end of each message that is sent, and appended to each that is received. */
 const emptyBlock = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 type Codec = (DeflateRaw | InflateRaw) & ZlibReset;
 
 export interface MessageCodec {
-  /** One message's payload, compressed or inflated. One at a time. @throws Error where zlib does */
+  /** Compresses or inflates a message's payload; one at a time. @throws Error from zlib */
   run(payload: Buffer): Promise<Buffer>;
   close(): void;
 }
@@ -31,7 +31,7 @@ export function newDeflater(keepsContext: boolean, windowBits: number): MessageC
   };
 }
 
-/** @param windowBits 8 to 15; what refers back further is an error, as is anything before a message without context */
+/** @param windowBits 8 to 15. A reference beyond the window, or beyond a message without context, is an error */
 export function newInflater(keepsContext: boolean, windowBits: number): MessageCodec {
   const codec = newCodec(createInflateRaw({ windowBits }), keepsContext);
   return { ...codec, run: payload => codec.run(Buffer.concat([payload, emptyBlock])) };

@@ -1,4 +1,4 @@
-/** Folders of modules, and a server without sockets that has loaded them. */
+/** Folders of modules, and a server without sockets that loads them. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Connection } from '../../src/core/connection.ts';
@@ -14,7 +14,7 @@ import { temporaryFolder } from './temporaryFolder.ts';
 
 export interface Folder {
   readonly path: string;
-  /** Writes a file in one step, so that whoever watches never sees half of it. */
+  /** Writes a file in one step, so that a watcher never sees half of it. */
   write(name: string, source: string): void;
   remove(name: string): void;
 }
@@ -36,7 +36,7 @@ export function newFolder(files: Readonly<Record<string, string>> = {}): Folder 
   return folder;
 }
 
-/** A server that has loaded the folder's modules, and has a handler of its own, `echo`. @param options further ones, as on the command line */
+/** A server with the folder's modules and the handler `echo`. @param options further ones, as on the command line */
 export async function loadAll(folder: Pick<Folder, 'path'>, ...options: string[]): Promise<Server> {
   const server = newFakeServer('--handlers', folder.path, ...options);
   server.handlers.set('echo', echo);
@@ -44,7 +44,7 @@ export async function loadAll(folder: Pick<Folder, 'path'>, ...options: string[]
   return server;
 }
 
-/** What `reload` does. @returns what it would tell @throws what it would tell, and then nothing has changed */
+/** Reloads the modules as the command `reload` does. @returns what has changed. @throws Error if nothing has changed */
 export async function reload(server: Server): Promise<readonly string[]> {
   const commits = await Promise.all(
     server.reloadables.map(reloadable => reloadable.prepare(server.configuration)),
@@ -54,15 +54,15 @@ export async function reload(server: Server): Promise<readonly string[]> {
 
 export interface Client {
   readonly connection: Connection;
-  /** Sends text messages, all at once. */
+  /** Sends messages, all at once. */
   say(...texts: (string | Buffer)[]): void;
-  /** Sends frames, behind what still waits. */
+  /** Sends frames, behind the input that is still unread. */
   send(...frames: Buffer[]): void;
-  /** What came since it was last asked: texts as they are, closes as `close CODE REASON`, binary as `<hex>`. */
+  /** Takes what has arrived: texts as they are, close frames as `close CODE REASON`, binary as `<hex>`. */
   heard(): string[];
 }
 
-/** A connection of the handler of this name. */
+/** Opens a connection with the handler of this name. */
 export function connect(server: Server, name: string, request: Partial<Head> = {}): Client {
   const handler = server.handlers.get(name);
   if (handler === undefined) throw new Error(`there is no handler ${name}`);
@@ -100,7 +100,7 @@ export function connect(server: Server, name: string, request: Partial<Head> = {
   };
 }
 
-/** Lets promises that are settled be noticed. */
+/** Waits until the reactions to settled promises have run. */
 export function settle(): Promise<void> {
   return new Promise(setImmediate);
 }

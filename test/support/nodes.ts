@@ -1,4 +1,4 @@
-/** `make test-nodes`: runs the compiled tests on several versions of Node, which npm's packages of Node's binaries hold. */
+/** `make test-nodes`: runs the compiled tests on several versions of Node, installed from npm's packages of its binaries. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const tests = join(root, 'build/test');
 
-/** Installs the newest Node of this major version, if there is none yet. @returns the path of its binary */
+/** Installs the newest Node of this major version, unless one is installed. @returns the path of its binary */
 function nodeBinary(major: string): string {
   const name = `node-${process.platform}-${process.arch}`;
   const folder = join(root, '.cache/nodes', major);
@@ -16,7 +16,7 @@ function nodeBinary(major: string): string {
   if (!existsSync(binary)) {
     console.log(`installing Node ${major} into ${folder}`);
     mkdirSync(folder, { recursive: true });
-    // npm would take the nearest folder above that has one for the package that it installs into.
+    // Without a package.json here, npm would install into the project.
     writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
     const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--loglevel=error'];
     execFileSync('npm', ['install', ...quiet, `${name}@${major}`], { cwd: folder, stdio: 'inherit' });

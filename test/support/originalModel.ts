@@ -1,24 +1,24 @@
-/** What the original client keeps of a room. It throws where the server speaks of someone it never told of. */
+/** The original client's model of a room. It fails if the server mentions a user that it has not announced. */
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import type { ChatClient, ChatPacket } from './chatClient.ts';
 
 export interface OriginalModel {
-  /** Who is there, by uid. */
+  /** The users in the room by uid. */
   readonly users: ReadonlyMap<number, string>;
-  /** `uid: text` of each NEW_MSG, in order; and the LOGGED_MSGs before them as they are. */
+  /** The LOGGED_MSGs as they are, then `uid: text` of each NEW_MSG, in order. */
   readonly messages: string[];
   readonly logged: string[];
-  /** RESP_ERRORs. */
+  /** The number of RESP_ERRORs. */
   readonly refusals: string[];
-  /** Packets that came so far. */
+  /** The number of packets so far. */
   count(): number;
-  /** The first fault of the server's; undefined while there is none. */
+  /** The server's first fault, if there was one. */
   fault(): Error | undefined;
-  /** Resolves when `isSo`, which is asked at each packet, or when the stream ends. */
+  /** Resolves when `isSo`, which is called after each packet, or at the end of the stream. */
   until(isSo: () => boolean): Promise<void>;
 }
 
-/** From now on the client's packets go to the model. */
+/** Feeds the client's packets to a model from now on. */
 export function watch(client: ChatClient): OriginalModel {
   const users = new Map<number, string>();
   const messages: string[] = [];

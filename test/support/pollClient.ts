@@ -1,16 +1,16 @@
-/** A client without WebSocket: HTTP requests, each a connection of its own, written as bytes. */
+/** A client without WebSocket: HTTP requests as bytes, each on a connection of its own. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { connectTcp, exchange } from './rawClient.ts';
 
 export interface Answer {
-  /** 0 where the connection ended before there was a status. */
+  /** 0 if the connection ended before the status line. */
   readonly status: number;
-  /** Names in lower case. */
+  /** By their names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: string;
-  /** Whether the body is as long as the head said. */
+  /** Whether the body is as long as the head announced. */
   readonly isWhole: boolean;
 }
 
@@ -29,7 +29,7 @@ export function requestBytes(method: string, path: string, { headers = {}, body 
   return Buffer.concat([Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`), content]);
 }
 
-/** Sends a request, and gives the answer when the server has ended the connection. */
+/** Sends a request. @returns the answer, when the server has ended the connection */
 export async function ask(port: number, method: string, path: string, sending?: Sending): Promise<Answer> {
   return readAnswer(await exchange(port, requestBytes(method, path, sending)));
 }
@@ -50,7 +50,7 @@ export function readAnswer(bytes: Buffer): Answer {
   };
 }
 
-/** Of a message there is one of `text` and `binary`, which is base64. */
+/** A message has either `text` or `binary`, in base64. */
 export interface Polled {
   readonly messages: { readonly seq: number; readonly text?: string; readonly binary?: string }[];
   readonly closed?: { readonly code: number; readonly reason: string };
@@ -63,14 +63,14 @@ export async function openPolled(port: number, handler: string, sending?: Sendin
   return `/poll/s/${(JSON.parse(body) as { session: string }).session}`;
 }
 
-/** One poll. @throws AssertionError where it is refused */
+/** Polls once. @throws AssertionError if the poll is refused */
 export async function pollOnce(port: number, session: string, ack: number): Promise<Polled> {
   const { status, body } = await ask(port, 'GET', `${session}?ack=${ack}`);
   assert.equal(status, 200, body);
   return JSON.parse(body) as Polled;
 }
 
-/** Says something. @returns the number it has */
+/** Posts a message. @returns its number */
 export async function post(
   port: number,
   session: string,
@@ -86,7 +86,7 @@ export async function post(
   return (JSON.parse(answer.body) as { seq: number }).seq;
 }
 
-/** Polls, and acknowledges, until there are `count` messages, or it is closed. @returns what came */
+/** Polls until `count` messages have arrived or the session is closed. @returns the messages */
 export async function pollMany(port: number, session: string, count: number, ack = 0): Promise<Polled> {
   const messages: Polled['messages'] = [];
   let last = ack;
@@ -100,15 +100,15 @@ export async function pollMany(port: number, session: string, count: number, ack
 
 export interface Stream {
   readonly socket: Socket;
-  /** All that came, head included. */
+  /** Everything that has arrived, with the head. */
   text(): string;
-  /** Waits until `part` came. @throws Error where the stream ends without it */
+  /** Waits until `part` has arrived. @throws Error if the stream ends without it */
   until(part: string): Promise<void>;
-  /** Resolves when the server has ended it. */
+  /** Resolves when the server has ended the stream. */
   readonly ended: Promise<unknown>;
 }
 
-/** A stream of events, as it comes. */
+/** An event stream. */
 export async function openStream(
   port: number,
   session: string,

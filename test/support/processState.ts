@@ -1,4 +1,4 @@
-/** What the system knows of a process: Linux's /proc. */
+/** The state of a process, from Linux's /proc. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 export const MiB = 1024 * 1024;
@@ -9,13 +9,13 @@ export function residentMemory(pid: number): number {
   return Number(kilobytes) * 1024;
 }
 
-/** The highest that was since the process began. */
+/** The highest resident memory since the process started, in bytes. */
 export function peakMemory(pid: number): number {
   const [, kilobytes] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
   return Number(kilobytes) * 1024;
 }
 
-/** Open descriptors. */
+/** The number of open descriptors. */
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }

@@ -1,6 +1,6 @@
-/** PROXY headers, good ones and bad ones. */
+/** PROXY headers, valid and malformed. */
 
-/** The twelve bytes that version 2 begins with. */
+/** The signature of version 2. */
 export const proxySignature = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 
 const noExtensions = Buffer.alloc(0);
@@ -34,7 +34,7 @@ const mappedAddresses = Buffer.from(
 );
 const extension = Buffer.from('0400020000', 'hex');
 
-/** Each header, and the address that it tells; `undefined` for the proxy's own. */
+/** Valid headers with the address that they report; `undefined` for the proxy's own. */
 export const goodHeaders: readonly (readonly [name: string, header: Buffer, address: string | undefined])[] =
   [
     ['TCP4', Buffer.from('PROXY TCP4 203.0.113.7 192.0.2.1 56636 443\r\n'), '203.0.113.7:56636'],
@@ -66,7 +66,7 @@ export const goodHeaders: readonly (readonly [name: string, header: Buffer, addr
     ],
   ];
 
-/** Each is malformed by its end at the latest. */
+/** Malformed headers. Each is recognised at its end at the latest. */
 export const badHeaders: readonly (readonly [name: string, header: Buffer])[] = [
   ...[
     'PROXY TCP4 203.0.113.7 192.0.2.1 56636 443\n',

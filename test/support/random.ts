@@ -1,14 +1,14 @@
-/** Chance that can be repeated: the same seed gives the same numbers. */
+/** Random numbers that can be repeated: they depend only on the seed. */
 export interface Random {
   /** A whole number from 0 to `below` - 1. */
   below(below: number): number;
-  /** Whether something that happens once in `times` happens. */
+  /** True once in `times` calls, on average. */
   oneIn(times: number): boolean;
   pick<Item>(items: readonly Item[]): Item;
   bytes(count: number): Buffer;
 }
 
-/** @param seed a whole number, of which 32 bits count */
+/** @param seed a whole number; its low 32 bits count */
 export function newRandom(seed: number): Random {
   let state = seed | 0;
   // mulberry32

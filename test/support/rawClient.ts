@@ -1,45 +1,45 @@
-/** A WebSocket client that is nothing but a TCP socket: it sends the bytes it is given and shows what came back. */
+/** A WebSocket client that sends any bytes and shows the frames that come back. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectSecurely, type TLSSocket } from 'node:tls';
 import { FrameReader, type RawFrame } from './rawFrame.ts';
 
-/** How the server ended its direction: in order (FIN), or with a reset, which may eat what was sent before. */
+/** How the server ended its direction: with a FIN, or with a reset, which may destroy bytes sent before it. */
 export type EndOfStream = 'FIN' | string;
 
 export interface RawClient {
   readonly socket: Socket;
   /** The server's response to the handshake. */
   readonly status: number;
-  /** Names in lower case. */
+  /** By their names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
   /** Writes the bytes as they are. */
   send(...pieces: Uint8Array[]): void;
-  /** Writes the bytes in chops of `size`, each by itself, and lets the system send each before the next. */
+  /** Writes the bytes in chops of `size`, one per turn of the loop. */
   sendChopped(bytes: Buffer, size: number): Promise<void>;
-  /** The next frame that came or comes; undefined when the server has ended its direction. */
+  /** Waits for the next frame; undefined once the server has ended its direction. */
   nextFrame(): Promise<RawFrame | undefined>;
-  /** All frames from here to the end of the stream. */
+  /** Waits for the end of the stream. @returns all remaining frames */
   remainingFrames(): Promise<RawFrame[]>;
-  /** Frames that came and were not asked for yet. */
+  /** Frames that have arrived and were not taken yet. */
   readonly pending: readonly RawFrame[];
-  /** 'FIN', or the system's name of the error: 'ECONNRESET'. */
+  /** 'FIN' or an error code such as 'ECONNRESET'. */
   readonly ended: Promise<EndOfStream>;
-  /** Ends our direction and resolves when the connection is closed both ways. @throws Error where it was reset */
+  /** Half-closes and waits until both directions have ended. @throws Error if the connection was reset */
   end(): Promise<void>;
-  /** A reset, or whatever the system does with a socket dropped in mid-air. */
+  /** Drops the connection. */
   destroy(): void;
 }
 
 export interface ConnectOptions {
   readonly path?: string;
-  /** Added to the handshake's own; a value `null` takes one of those out. */
+  /** Added to the standard header fields; `null` removes one. */
   readonly headers?: Readonly<Record<string, string | null>>;
-  /** 127.0.0.1 if not given. */
+  /** Default: 127.0.0.1. */
   readonly host?: string;
-  /** By TLS, and how. */
+  /** Connects over TLS with these options. */
   readonly tls?: ConnectionOptions;
-  /** Sent before all else, in the clear. */
+  /** Sent first, before TLS. */
   readonly before?: Uint8Array;
 }
 
@@ -59,7 +59,7 @@ export function handshakeRequest({ path = '/', headers = {} }: ConnectOptions = 
   return `GET ${path} HTTP/1.1\r\n${lines.join('')}\r\n`;
 }
 
-/** Connects by TCP alone; half open, so that who ends first can be seen. */
+/** Connects over TCP. The socket stays half open after the server's FIN, so that a test sees who ends first. */
 export async function connectTcp(port: number, host = '127.0.0.1'): Promise<Socket> {
   const socket = connect({ port, host, allowHalfOpen: true, noDelay: true });
   await once(socket, 'connect');
@@ -67,8 +67,8 @@ export async function connectTcp(port: number, host = '127.0.0.1'): Promise<Sock
 }
 
 /**
- * Connects by TLS, whatever the certificate; half open, likewise.
- * @param before sent first, in the clear
+ * Connects over TLS and accepts any certificate. The socket stays half open as with `connectTcp`.
+ * @param before sent first, before TLS
  */
 export async function connectTls(
   port: number,
@@ -82,17 +82,30 @@ export async function connectTls(
   return socket;
 }
 
-/** Sends `bytes` and gives all that comes back until the server ends its direction. */
+/** @returns everything that arrives until the peer ends its direction */
+export async function readToEnd(socket: Socket): Promise<Buffer> {
+  return Buffer.concat((await socket.toArray()) as Buffer[]);
+}
+
+/** Sends the bytes. @returns everything that the server sends until it ends its direction */
 export async function exchange(port: number, bytes: string | Uint8Array): Promise<Buffer> {
   const socket = await connectTcp(port);
   socket.write(bytes);
-  const answer: Buffer[] = [];
-  for await (const chunk of socket) answer.push(chunk as Buffer);
+  const answer = await readToEnd(socket);
   socket.destroy();
-  return Buffer.concat(answer);
+  return answer;
 }
 
-/** Connects and makes the handshake. @throws Error where the server refuses it */
+/** Makes a handshake over a Unix socket. @returns the status line */
+export async function statusLineAt(path: string): Promise<string> {
+  const socket = connect({ path });
+  socket.write(handshakeRequest());
+  const [bytes] = await once(socket, 'data');
+  socket.destroy();
+  return bytes.toString('latin1').split('\r\n')[0];
+}
+
+/** Connects and makes the handshake. @throws Error if the server refuses it */
 export async function connectRaw(port: number, options: ConnectOptions = {}): Promise<RawClient> {
   const client = await tryRaw(port, options);
   if (client.status !== 101) {
@@ -102,7 +115,7 @@ export async function connectRaw(port: number, options: ConnectOptions = {}): Pr
   return client;
 }
 
-/** The same whatever the answer is. */
+/** Like `connectRaw`, whatever the server's answer is. */
 export async function tryRaw(port: number, options: ConnectOptions = {}): Promise<RawClient> {
   const { host, tls, before } = options;
   const socket =

@@ -1,4 +1,4 @@
-/** Frames as bytes, written from RFC 6455 §5.2 alone: nothing of src/, and any rule can be broken. */
+/** Frames as bytes, written from RFC 6455 §5.2 without code of src/. A frame may break any rule. */
 import { randomBytes } from 'node:crypto';
 
 export const opcode = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
@@ -15,15 +15,15 @@ export interface RawFrame {
 export interface FrameOptions {
   readonly fin?: boolean;
   readonly rsv?: number;
-  /** Four bytes; `null` for a frame that is not masked. Random if not given. */
+  /** The masking key; `null` for an unmasked frame. Default: random. */
   readonly key?: Buffer | null;
-  /** What the header says, where it is to be something else than the payload's length. */
+  /** The length in the header. Default: the payload's length. */
   readonly announcedLength?: number;
-  /** Bytes that the length takes up: 0, 2 or 8 behind the second byte; the fewest if not given. */
+  /** The size of the extended length. Default: the smallest that fits. */
   readonly lengthBytes?: 0 | 2 | 8;
 }
 
-/** One frame, masked as a client's. */
+/** A frame, by default masked like a client's. */
 export function frame(
   frameOpcode: number,
   payload: string | Uint8Array = '',
@@ -70,7 +70,7 @@ export function closePayload(code: number, reason: string | Uint8Array = ''): Bu
   return Buffer.concat([payload, typeof reason === 'string' ? Buffer.from(reason) : reason]);
 }
 
-/** Takes frames out of a stream of bytes, however that was cut. */
+/** Reads frames from a stream of bytes that arrives in pieces. */
 export class FrameReader {
   private chunks: Buffer[] = [];
   private length = 0;
@@ -80,7 +80,7 @@ export class FrameReader {
     this.length += bytes.length;
   }
 
-  /** What was added and not yet taken. */
+  /** The bytes that were added and not yet read. */
   rest(): Buffer {
     const all = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
     this.chunks = [all];
@@ -94,10 +94,10 @@ export class FrameReader {
     return all.subarray(0, count);
   }
 
-  /** Undefined while the next frame is not all there. */
+  /** @returns the next frame; undefined while it is incomplete */
   next(): RawFrame | undefined {
     if (this.length < 2) return undefined;
-    // Many small chunks of one large frame are only put together once all of them came.
+    // Chunks of a large frame are joined only once, when all of them have arrived.
     const start = this.chunks[0]!.length >= 14 ? this.chunks[0]! : this.rest();
     const second = start[1]!;
     const isMasked = second >= 0x80;

@@ -1,4 +1,4 @@
-/** What a room's files say, whichever they are: read without anything of src/. */
+/** Reads a room's files without code of src/. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -9,7 +9,7 @@ export interface WrittenMessage {
   readonly text: string;
 }
 
-/** The whole of it, oldest first: `pond.1.jsonl`, `pond.2.jsonl` ..., `pond.jsonl`. A line without its end counts, too. */
+/** The text of all files, oldest first: `pond.1.jsonl`, `pond.2.jsonl` ..., `pond.jsonl`, with an unfinished last line. */
 export function writtenIn(directory: string, room: string): string {
   const numbers = readdirSync(directory)
     .map(name =>
@@ -26,10 +26,10 @@ export function writtenIn(directory: string, room: string): string {
     .join('');
 }
 
-/** The same line by line. @throws Error for a line that is no message */
+/** The messages of all files. @throws Error for a line that is no message */
 export function messagesIn(directory: string, room: string): WrittenMessage[] {
   const lines = writtenIn(directory, room).split('\n');
-  // What is behind the last line's end was never whole.
+  // Without the last line if it is unfinished.
   lines.pop();
   return lines.map(line => JSON.parse(line) as WrittenMessage);
 }

@@ -1,4 +1,4 @@
-/** People in the chat's lobby, by whatever they came: what they say, and what they hear others say, in order. */
+/** Users in the chat's lobby, over any wire: they post texts and take the texts of others in order. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -17,16 +17,16 @@ import { ask, pollMany, pollOnce, post } from './pollClient.ts';
 
 export interface Member {
   readonly nick: string;
-  /** A terminal does not: what its user typed stands there already. */
+  /** False for a terminal, which already shows what its user typed. */
   readonly hearsItself: boolean;
-  /** Says the texts one after the other, without waiting for anything that is said in between. */
+  /** Posts the texts one after the other without waiting for anything. */
   say(texts: readonly string[]): Promise<void>;
-  /** The next `count` texts that were said in the room, of which it hears those that it does. */
+  /** Waits for the next `count` texts of the room. @returns those that this user gets */
   heard(count: number): Promise<string[]>;
   leave(): Promise<void>;
 }
 
-/** Types a nick, and waits to be in the lobby. @param first sent before it */
+/** Types a nick and waits to be in the lobby. @param first sent before the nick */
 async function enterByLines(
   nick: string,
   input: Readable,
@@ -60,7 +60,7 @@ async function enterByLines(
   };
 }
 
-/** A program that is a terminal's: `nc`, `openssl s_client`. */
+/** A program at a terminal: `nc`, `openssl s_client`. */
 export function enterByProgram(nick: string, program: ChildProcess): Promise<Member> {
   return enterByLines(nick, program.stdout!, program.stdin!, async () => {
     program.stdin!.end('/quit\n');
@@ -68,7 +68,7 @@ export function enterByProgram(nick: string, program: ChildProcess): Promise<Mem
   });
 }
 
-/** A socket on which lines are spoken. @param first sent before all else */
+/** A socket that sends and receives lines. @param first sent first */
 export function enterBySocket(nick: string, socket: Duplex, first?: Uint8Array): Promise<Member> {
   const leave = async () => {
     socket.end('/quit\n');

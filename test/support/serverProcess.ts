@@ -1,70 +1,79 @@
-/** The project's own server, dist/server.js, as a child process. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** The server under test, dist/server.js, as a child process. */
+import { type ChildProcess, type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** The server under test: tests run from build/test/, beside dist/. */
+/** Tests run from build/test/, beside dist/. */
 export const serverScript = fileURLToPath(new URL('../../../dist/server.js', import.meta.url));
 
 export interface ServerProcess {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Of the first listener. */
+  /** The port of the first listener. */
   readonly port: number;
-  /** As the ready line tells it, such as `ws://[::]:40123`. Tests connect to 127.0.0.1 and `port`. */
+  /** The URL of the ready line, such as `ws://[::]:40123`. Tests connect to 127.0.0.1 and `port`. */
   readonly url: string;
-  /** All that it said on stderr so far, and the same line by line, where lines are JSON. */
+  /** Everything that the server has written to stderr, and the lines of it that are JSON. */
   stderr(): string;
   logged(): Record<string, unknown>[];
-  /** The first such line that came or comes. @throws Error where the process ends without it */
+  /** Waits for a line of the log. @throws Error if the process exits without it */
   untilLogged(fits: (entry: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
-  /** SIGTERM, then waits for the end. @returns the exit code; null where a signal ended it */
+  /** Sends SIGTERM and waits for the exit. @returns the exit code, or null after a signal */
   stop(): Promise<number | null>;
-  /** Ends it at once, whoever is connected. */
+  /** Sends SIGKILL and waits for the exit. */
   kill(): Promise<void>;
-  /** Resolves with the exit code when the process has ended and its output is read. */
+  /** Resolves with the exit code when the process has exited and its output has been read. */
   readonly exited: Promise<number | null>;
 }
 
-// A test run that is told to end takes its servers with it: 'exit' is told of no signal otherwise.
+// When the test run is terminated, 'exit' handlers kill the servers. They do not run after a signal without a handler.
 process.once('SIGTERM', () => process.exit(1));
 
+/** What a test's or a suite's hooks are registered with. */
+export interface Hooks {
+  after(hook: () => Promise<void> | void): void;
+}
+
+export interface StartSettings {
+  /** The server is killed when this test ends. */
+  readonly test?: Hooks;
+  readonly environment?: NodeJS.ProcessEnv;
+  /** 'pipe': the test writes to `child.stdin`. */
+  readonly stdin?: 'ignore' | 'pipe';
+  /** The limit of open files, as `ulimit -n` sets it. */
+  readonly openFiles?: number;
+  /** The working directory. */
+  readonly folder?: string;
+}
+
 /**
- * Starts a server on a free port of 127.0.0.1 and waits for its ready line. It does not outlive this process.
+ * Starts a server on a free port of 127.0.0.1 and waits for its ready line. The server does not outlive this process.
  * @param options further ones for the command line
- * @throws Error with what it said on stderr, where it ends before it is ready
+ * @throws Error with the server's log if it exits before it is ready
  */
 export async function startServer(...options: string[]): Promise<ServerProcess> {
   const standard = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];
   return startServerWith([...standard, ...options]);
 }
 
-/** The same, ended at the latest when the test is over, however that goes. */
-export async function startServerFor(
-  test: { after(hook: () => Promise<void>): void },
-  ...options: string[]
-): Promise<ServerProcess> {
+/** Like `startServer`; the server is killed when the test ends. */
+export async function startServerFor(test: Hooks, ...options: string[]): Promise<ServerProcess> {
   const server = await startServer(...options);
   test.after(() => server.kill());
   return server;
 }
 
-/**
- * The same with the whole command line given, which has to have `--log-format json`.
- * @param stdin 'pipe': the test writes to `child.stdin`
- */
+/** Like `startServer`, with the whole command line, which must contain `--log-format json`. */
 export async function startServerWith(
   commandLine: readonly string[],
-  environment: NodeJS.ProcessEnv = process.env,
-  stdin: 'ignore' | 'pipe' = 'ignore',
-  folder?: string,
+  { test, environment = process.env, stdin = 'ignore', openFiles, folder }: StartSettings = {},
 ): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [serverScript, ...commandLine], {
-    cwd: folder,
-    stdio: [stdin, 'pipe', 'pipe'],
-    env: environment,
-  });
+  const words = [process.execPath, serverScript, ...commandLine];
+  // After `exec`, the shell's process is the server's.
+  if (openFiles !== undefined) words.unshift('sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`);
+  const [program = '', ...rest] = words;
+  const child = spawn(program, rest, { cwd: folder, stdio: [stdin, 'pipe', 'pipe'], env: environment });
   const killChild = () => child.kill('SIGKILL');
   process.once('exit', killChild);
   let errors = '';
@@ -76,7 +85,7 @@ export async function startServerWith(
     return code as number | null;
   });
   const { url, port } = await readyLine(child, () => errors);
-  return {
+  const server: ServerProcess = {
     child,
     pid: child.pid!,
     port,
@@ -88,7 +97,7 @@ export async function startServerWith(
         const found = jsonLines(errors).find(fits);
         if (found !== undefined) return found;
         if (child.stderr!.closed)
-          throw new Error(`the server ended without logging this; it said: ${errors}`);
+          throw new Error(`the server exited without logging this; its log: ${errors}`);
         await Promise.race([once(child.stderr!, 'data'), exited]);
       }
     },
@@ -102,11 +111,28 @@ export async function startServerWith(
       await exited;
     },
   };
+  test?.after(() => server.kill());
+  return server;
 }
 
-/** Of several listeners' lines, the first. */
+/** Sends SIGHUP and waits for the outcome. @returns the log's entry `reloaded` or `reload failed` */
+export async function reload(server: ServerProcess): Promise<Record<string, unknown>> {
+  const outcomes = () => server.logged().filter(({ event }) => /^reload(ed| failed)$/.test(String(event)));
+  const before = outcomes().length;
+  server.child.kill('SIGHUP');
+  while (outcomes().length === before) await once(server.child.stderr!, 'data');
+  return outcomes()[before]!;
+}
+
+/** Runs the program with a command line on which it exits by itself. */
+export function runToEnd(...commandLine: string[]): SpawnSyncReturns<string> {
+  // The timeout is for a server that starts although it should not.
+  return spawnSync(process.execPath, [serverScript, ...commandLine], { encoding: 'utf8', timeout: 60_000 });
+}
+
+/** @returns the first ready line */
 async function readyLine(child: ChildProcess, errors: () => string): Promise<{ url: string; port: number }> {
-  // Lines are read to the end, so that the server never blocks on a full pipe.
+  // Reads all lines, so that the server never blocks on a full pipe.
   const lines = createInterface(child.stdout!);
   let isReady = false;
   return new Promise((resolve, reject) => {
@@ -119,12 +145,12 @@ async function readyLine(child: ChildProcess, errors: () => string): Promise<{ u
       }
     });
     child.once('close', code =>
-      reject(new Error(`the server ended (${code}) before it was ready: ${errors()}`)),
+      reject(new Error(`the server exited (${code}) before it was ready: ${errors()}`)),
     );
   });
 }
 
-/** What is behind the last line's end is not whole yet. */
+/** Without the last line if it has no end yet. */
 function jsonLines(text: string): Record<string, unknown>[] {
   return text
     .slice(0, text.lastIndexOf('\n') + 1)

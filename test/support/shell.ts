@@ -1,11 +1,11 @@
-/** The README's commands, as a shell runs them. */
+/** Runs commands of the documents in a shell. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { serverScript } from './serverProcess.ts';
 
 /**
- * Runs a script in which `pollywog` is the project's own, and controls the server behind this socket.
- * @returns what it printed. @throws Error if a command fails
+ * Runs a script in which `pollywog` is the program under test and controls the server of this socket.
+ * @returns the output. @throws Error if a command fails
  */
 export async function runScript(script: string, control: string): Promise<string> {
   const pollywog = `pollywog() { "${process.execPath}" "${serverScript}" "$@"; }`;

@@ -1,28 +1,24 @@
-/** A spool's folder, as a script sees it. */
+/** A spool folder, as a script uses it. */
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ServerProcess, startServer } from './serverProcess.ts';
+import { type Hooks, type ServerProcess, startServer } from './serverProcess.ts';
 import { temporaryFolder } from './temporaryFolder.ts';
-
-interface Ending {
-  after(hook: () => void | Promise<void>): void;
-}
 
 export interface SpoolFolder {
   /** The servers that take commands from this folder. */
   readonly servers: ServerProcess[];
   readonly path: string;
-  /** Writes the file under another name, and renames it: the way it is meant. */
+  /** Writes the file under another name and renames it, as scripts should. */
   put(name: string, content: string | Uint8Array): void;
   /** The content of a file there, such as `001.out` or `failed/001.cmd`. */
   read(file: string): string;
   has(file: string): boolean;
-  /** Of the files there that end so, what stands before, in order. */
+  /** The names of the files with this suffix, without it, sorted. */
   names(suffix: string, folder?: string): string[];
 }
 
 /** Makes a spool's folder. Its servers are killed when the test ends. */
-export function newSpoolFolder(test: Ending): SpoolFolder {
+export function newSpoolFolder(test: Hooks): SpoolFolder {
   const spool = spoolFolder(join(temporaryFolder(), 'spool'));
   test.after(async () => {
     for (const server of spool.servers) await server.kill();
@@ -48,14 +44,14 @@ export function spoolFolder(path: string): SpoolFolder {
   };
 }
 
-/** A server that takes commands from there, ended at the latest when the test is over. */
+/** Starts a server that takes commands from the folder. */
 export async function startSpooling(spool: SpoolFolder, ...options: string[]): Promise<ServerProcess> {
   const server = await startServer('--spool', spool.path, ...options);
   spool.servers.push(server);
   return server;
 }
 
-/** Waits until the file is through. @returns whether it failed, and what was said */
+/** Waits until the server has processed the file. @returns whether it failed, and its output */
 export async function untilThrough(
   server: ServerProcess,
   spool: SpoolFolder,

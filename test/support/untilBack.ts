@@ -1,4 +1,4 @@
-/** After an onslaught: is everything given back? */
+/** Compares a server's memory and descriptors before and after a load. */
 import assert from 'node:assert/strict';
 import { roundTrip } from './echoProbe.ts';
 import { openDescriptors, residentMemory } from './processState.ts';
@@ -7,28 +7,28 @@ import type { ServerProcess } from './serverProcess.ts';
 
 export interface Baseline {
   readonly server: ServerProcess;
-  /** Stays connected all along, and is served all along. */
+  /** Stays connected and is served all the time. */
   readonly probe: RawClient;
   readonly descriptors: number;
   readonly memory: number;
 }
 
-/** How things are with one connection. */
+/** The state of the server with one connection. */
 export async function baselineOf(server: ServerProcess): Promise<Baseline> {
   const probe = await connectRaw(server.port, { path: '/echo' });
   await roundTrip(probe);
   return { server, probe, descriptors: openDescriptors(server.pid), memory: residentMemory(server.pid) };
 }
 
-/** Bytes of memory that the server has more than then. */
+/** @returns by how many bytes the server's resident memory has grown since */
 export function grownSince({ server, memory }: Baseline): number {
   return residentMemory(server.pid) - memory;
 }
 
-/** Waits until no descriptor is left of those who came since, while the probe is served. */
+/** Waits until the server has no more descriptors than then, and checks that it logged no error. */
 export async function untilBack({ server, probe, descriptors }: Baseline): Promise<void> {
   while (openDescriptors(server.pid) > descriptors) await roundTrip(probe);
-  assert.equal(server.child.exitCode, null, 'the server runs on');
+  assert.equal(server.child.exitCode, null, 'the server still runs');
   const faults = server.logged().filter(({ level }) => level === 'error');
-  assert.deepEqual(faults, [], 'and found no fault in itself');
+  assert.deepEqual(faults, [], 'the log has no errors');
 }

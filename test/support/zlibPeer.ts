@@ -1,4 +1,4 @@
-/** The other side of permessage-deflate as most make it: one zlib stream a direction, for as long as the connection lasts. */
+/** The peer's side of permessage-deflate, as most implement it: one zlib stream per direction and connection. */
 import { once } from 'node:events';
 import { constants, createDeflateRaw, createInflateRaw, type ZlibOptions } from 'node:zlib';
 
@@ -20,7 +20,7 @@ export function newZlibPeer(options: ZlibOptions = {}): ZlibPeer {
   const deflater = createDeflateRaw({ ...options, windowBits: Math.max(9, options.windowBits ?? 15) });
   const inflater = createInflateRaw({ ...options, chunkSize: 64 });
   const broken = once(inflater, 'error').then(([error]) => Promise.reject(error as Error));
-  // Whoever inflates nothing any more is not to hear of it.
+  // An error of a stream that is no longer used is of no interest.
   broken.catch(() => {});
   return {
     async compress(plain) {

@@ -1,6 +1,6 @@
 /** Server certificates and SNI, client certificates, reload, and unusable files. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { certificateFolder, makeCertificate, tlsOptions } from '../support/certificates.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, connectTls, handshakeRequest } from '../support/rawClient.ts';
-import { serverScript, startServerFor } from '../support/serverProcess.ts';
+import { runToEnd, startServerFor } from '../support/serverProcess.ts';
 
 const limit = { timeout: 60_000 };
 const authority = makeCertificate('Pond authority');
@@ -144,10 +144,7 @@ test('SIGHUP reads the files again, and open connections stay', limit, async t =
 
 /** The stderr and the exit code of a server that does not start. */
 function refusedStart(...options: string[]): [number | null, string] {
-  const { status, stderr } = spawnSync(process.execPath, [serverScript, '-p', '0', ...options], {
-    encoding: 'utf8',
-    timeout: 20_000,
-  });
+  const { status, stderr } = runToEnd('-p', '0', ...options);
   return [status, stderr.trim()];
 }
 

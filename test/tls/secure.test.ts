@@ -240,8 +240,7 @@ test(
   limit,
   async t => {
     const options = ['--tls-only', '--listen', 'tcp://127.0.0.1:0?lines', ...tlsOptions(identity)];
-    const server = await startServerWith([...linesOnly, ...options]);
-    t.after(() => server.kill());
+    const server = await startServerWith([...linesOnly, ...options], { test: t });
     const late = await connectTcp(server.port);
     const early = await connectTls(server.port);
     assert.match(String((await once(early, 'data'))[0]), /^\* this is Pollywog/);

@@ -97,8 +97,7 @@ test('a start without --origin logs that any web page may connect; with one it d
   assert.equal((await entries()).length, 1);
   assert.equal((await entries('--origin', 'same')).length, 0);
   const onlyLines = ['--listen', 'tcp://127.0.0.1:0?lines', '--control', 'none', '--log-format', 'json'];
-  const server = await startServerWith(onlyLines);
-  t.after(() => server.kill());
+  const server = await startServerWith(onlyLines, { test: t });
   assert.equal(await server.stop(), 0);
   assert.ok(!server.stderr().includes('any web page'), 'no page reaches a listener for terminals');
 });

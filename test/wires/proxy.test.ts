@@ -149,8 +149,9 @@ test('a header from an untrusted peer is refused', limit, async t => {
 test('a trusted Unix socket may send a header', limit, async t => {
   const path = join(certificateFolder, 'proxied.sock');
   const listen = ['--listen', `unix:${path}`, '--trust-proxy', 'unix'];
-  const server = await startServerWith([...listen, '--log-level', 'debug', '--log-format', 'json']);
-  t.after(() => server.kill());
+  const server = await startServerWith([...listen, '--log-level', 'debug', '--log-format', 'json'], {
+    test: t,
+  });
   const socket = connect(path);
   socket.write(Buffer.concat([header, session('unix')]));
   assert.match(await text(socket), /^HTTP\/1\.1 101 /);

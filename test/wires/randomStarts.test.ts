@@ -147,8 +147,7 @@ for (const sockets of ['auto', 'stream']) {
       if (skipUnlessLinux(t, '/proc')) return;
       // What V8 lets young objects take grows with the load, and would hide what is kept.
       const environment = { ...process.env, NODE_OPTIONS: '--max-semi-space-size=1' };
-      const server = await startServerWith([...options, '--sockets', sockets], environment);
-      t.after(() => server.kill());
+      const server = await startServerWith([...options, '--sockets', sockets], { test: t, environment });
       const seed = Date.now() | 0;
       t.diagnostic(`seed ${seed}`);
       const random = newRandom(seed);

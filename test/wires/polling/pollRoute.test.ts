@@ -12,7 +12,7 @@ import {
   readAnswer,
   requestBytes,
 } from '../../support/pollClient.ts';
-import { connectTcp, exchange } from '../../support/rawClient.ts';
+import { connectTcp, exchange, readToEnd } from '../../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../../support/serverProcess.ts';
 
 describe('a polling session', { timeout: 60_000 }, () => {
@@ -58,7 +58,7 @@ describe('a polling session', { timeout: 60_000 }, () => {
     const session = await openPolled(port, 'echo');
     const socket = await connectTcp(port);
     socket.end(requestBytes('GET', session));
-    const answer = (async () => Buffer.concat((await socket.toArray()) as Buffer[]))();
+    const answer = readToEnd(socket);
     await post(port, session, 'later');
     assert.match((await answer).toString(), /"later"/);
   });
@@ -105,7 +105,7 @@ describe('a polling session', { timeout: 60_000 }, () => {
     const session = await openPolled(port, 'echo');
     const first = connectTcp(port);
     (await first).write(requestBytes('GET', session));
-    const firstAnswer = (async () => Buffer.concat((await (await first).toArray()) as Buffer[]))();
+    const firstAnswer = first.then(readToEnd);
     const second = pollOnce(port, session, 0);
     // The later of the two still waits.
     const empty = await Promise.race([firstAnswer, second]);
@@ -186,7 +186,7 @@ describe('a polling session', { timeout: 60_000 }, () => {
     const session = await openPolled(port, 'echo');
     const socket = await connectTcp(port);
     socket.write(requestBytes('GET', session));
-    const answer = (async () => Buffer.concat((await socket.toArray()) as Buffer[]))();
+    const answer = readToEnd(socket);
     assert.equal((await ask(port, 'DELETE', session)).status, 204);
     const { body, status } = readAnswer(await answer);
     // The poll may arrive after the DELETE.
