@@ -59,7 +59,7 @@ test('wss to a server without TLS ends with exit code 1', limit, async t => {
   const { port } = await startServerFor(t);
   const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
   assert.equal(status, 1);
-  const reason = 'no TLS with wss:\\S+: [\\w ]+; try ws://, or give a client certificate \\(--cert\\)';
+  const reason = 'no TLS with wss:\\S+: [\\w/ ]+; try ws://, or give a client certificate \\(--cert\\)';
   assert.match(stderr, new RegExp(`^pollywog-client: ${reason}\n$`));
 });
 

@@ -160,7 +160,10 @@ async function startLine(t: TestContext, workshop: Workshop, line: string): Prom
     ...unless('--config', '--config', 'none'),
     ...unless('--log-format', '--log-format', 'json'),
   ];
-  workshop.server = await startServerWith(commandLine, environmentOf(workshop), 'ignore', workshop.folder);
+  workshop.server = await startServerWith(commandLine, {
+    environment: environmentOf(workshop),
+    folder: workshop.folder,
+  });
   t.after(() => workshop.server?.kill());
 }
 

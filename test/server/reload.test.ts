@@ -33,7 +33,7 @@ test('a reload applies the settings that have changed in the file', async t => {
   const entry = await reload(server);
   assert.equal(
     entry['changed'],
-    'default echo → broadcast; no-self true → false; max-message 16MB → 1KB',
+    'default-handler echo → broadcast; no-self true → false; max-message 16MB → 1KB',
     'the port of the command line has precedence, so the port of the file is no change',
   );
   await roundTrip(client, 'to me, too');

@@ -112,7 +112,10 @@ test('--listen fd:N takes any listening socket, and other descriptors are refuse
   ] as const) {
     const none = start([], env, ...options);
     const [said] = await once(none.child.stderr!.setEncoding('utf8'), 'data');
-    assert.match(said, /^pollywog: cannot listen on fd:\d+: .*; it must be a listening socket, left open by/);
+    assert.match(
+      said,
+      /^pollywog: cannot listen on fd:\d+: .*; it must be a listening socket that the parent process has left open\n$/,
+    );
     assert.equal(await none.exited, 1);
   }
 });
