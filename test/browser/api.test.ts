@@ -1,4 +1,4 @@
-/** A page of another origin, in a real browser, does not get in by the door of commands. */
+/** A page of another origin, in a real browser, cannot use the HTTP commands. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -20,7 +20,7 @@ describe('a page of another origin', () => {
   test('can neither run a command by any request nor read the answer', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
-    // Without a policy of its own, which our page has: it would hold it back in our place.
+    // A page without a content security policy, which would block the requests instead of the server.
     const elsewhere = createServer((_, response) =>
       response.setHeader('Content-Type', 'text/html').end('<p>hi'),
     );
@@ -39,7 +39,7 @@ describe('a page of another origin', () => {
           { body: form, mode: 'no-cors', credentials: 'include' },
           { body: json, headers: { 'Content-Type': 'text/plain' }, mode: 'no-cors' },
           { body: json, headers: { 'Content-Type': 'application/json' } },
-          // Though it knew the token: the browser asks first whether it may send it.
+          // Even with the token: the browser sends a preflight request first.
           { body: json, headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` } },
         ];
         const said: string[] = [];
@@ -53,7 +53,7 @@ describe('a page of another origin', () => {
       [target, server.token],
     );
     assert.deepEqual(outcomes, ['refused', 'opaque ', 'opaque ', 'refused', 'refused']);
-    // A form that a page submits leaves the page; what comes back is our refusal.
+    // Submitting a form leaves the page; the answer is the server's refusal.
     await page.setContent(
       `<form method="post" action="${target}"><input name="text" value="from a page"></form>`,
     );

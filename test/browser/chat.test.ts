@@ -1,4 +1,4 @@
-/** The chat page in Chromium: people who talk, through losses of the server, and what they see. */
+/** The chat page in Chromium: what users see, also while the server is lost and comes back. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,10 +14,10 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
 
-/** Bytes over the network for all of the page, heads included. */
+/** Bytes over the network for the whole page, with headers. */
 const maxTransfer = 30 * 1024;
 
-/** What a browser says of every attempt at a server that is not there; nothing can keep it from that. */
+/** The browser's console message about each failed connection, which no page can suppress. */
 const noServer =
   /^WebSocket connection to '.*\/tpacket' failed: .*(ERR_|Connection closed|Error in connection)|^Failed to load resource: net::ERR_/;
 
@@ -56,12 +56,12 @@ describe('the chat page', () => {
     await server?.kill();
   });
 
-  // A nick is taken until its page is gone.
+  // A nick stays taken until its page is closed.
   afterEach(async () => {
     for (const context of browser.contexts()) await context.close();
   });
 
-  /** A person of their own, with a browser of their own. */
+  /** A user with a browser of their own. */
   async function visit(search = '', options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext(options);
     const page = await context.newPage();
@@ -89,7 +89,7 @@ describe('the chat page', () => {
 
   const textsOf = (page: Page) => page.locator('#lines .text').allTextContents();
 
-  /** Waits until so many lines are shown and none of them waits. @returns them */
+  /** Waits until `count` lines are shown and none is unconfirmed. @returns the lines */
   async function untilLines(page: Page, count: number): Promise<string[]> {
     await page
       .waitForFunction(
@@ -162,7 +162,7 @@ describe('the chat page', () => {
       await ada.screenshot({ path: join(screenshots, 'lost.png') });
       await bo.screenshot({ path: join(screenshots, 'lost-phone.png') });
 
-      // Not the button: they come back by themselves.
+      // Without the button: they reconnect by themselves.
       server = await start(server.port);
       const whole = [...said, 'typed into the void', 'two'];
       assert.deepEqual(await untilLines(ada, whole.length), whole);
@@ -178,7 +178,7 @@ describe('the chat page', () => {
 
   test('a line that the server stored without confirming it is not posted twice', patience, async () => {
     const page = await visit();
-    // A server that takes the line and is gone before its answer: seen from the page, an answer that never comes.
+    // A server that takes the line and dies before it answers; the page sees that no answer comes.
     await page.evaluate(() => {
       const { send } = WebSocket.prototype;
       WebSocket.prototype.send = function (bytes) {
@@ -245,7 +245,7 @@ describe('the chat page', () => {
       }
       await ada.screenshot({ path: join(screenshots, 'server.png') });
 
-      // What a room remembers is there after a reload, and nothing is there twice after a loss.
+      // The history is there after a reload, and no line is there twice after a loss.
       await server.kill();
       await ada.getByRole('button', { name: 'Try now' }).waitFor();
       server = await start(server.port);

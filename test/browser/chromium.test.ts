@@ -1,4 +1,4 @@
-/** Chromium on the server's own page: what is evaluated there is the browser's WebSocket, under the page's own policy. */
+/** Chromium's WebSocket, on the server's own page and under its content security policy. */
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,7 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, openPage, type PageClient } from '../support/browser.ts';
 import { type ServerProcess, startServer } from '../support/serverProcess.ts';
 
-/** A case hangs where the server does not do what is due: this ends it. Milliseconds; no measure of speed. */
+/** Ends a case that hangs; no measure of speed. Milliseconds. */
 const patience = { timeout: 60_000 };
 
 describe('Chromium on the page of the server', () => {
@@ -66,7 +66,7 @@ describe('Chromium on the page of the server', () => {
     assert.equal(isSame, true);
   });
 
-  // The browser compresses it all the same, and so it is larger than 16 MiB on its way.
+  // The browser compresses it anyway, so it is larger than 16 MiB on the wire.
   test('16 MiB of random bytes pass in both directions', patience, async () => {
     const isSame = await page.evaluate(async () => {
       const { socket, next } = await dial('/echo');
@@ -144,7 +144,7 @@ describe('Chromium on the page of the server', () => {
     const seen = await page.evaluate(async () => {
       const { socket } = await dial('/', ['unknown', 'broadcast', 'echo']);
       socket.close();
-      // RFC 6455 leaves it to the client: a browser fails the connection where none of its subprotocols is chosen.
+      // RFC 6455 leaves this to the client: a browser fails the connection if none of its subprotocols is selected.
       const [code] = await (await dial('/echo', ['unknown'])).closed;
       return [socket.protocol, code];
     });

@@ -1,4 +1,4 @@
-/** The chat page in Chromium where WebSockets are blocked: it goes on by long polling, and says so. */
+/** The chat page in Chromium with blocked WebSockets: it uses long polling, and says so. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
@@ -16,12 +16,12 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 60_000 };
 
-/** What a browser says of a WebSocket or a request that failed. */
+/** The browser's console message about a failed WebSocket or request. */
 const blocked = /^WebSocket connection to|^Failed to load resource: (net::ERR_|.*status of 403)/;
 
 const fallback = 'Connected by long polling.';
 
-/** Passes all on but handshakes, as some networks do, while `refuses` is set. */
+/** A proxy that, while `refuses` is set, drops handshakes, as some networks do. */
 async function startProxy(target: () => number) {
   const state = { refuses: true };
   const server: Server = createServer(client => {

@@ -1,4 +1,4 @@
-/** A thousand in one room, some of whom do not read: the others get everything in order, and memory stays bounded. */
+/** A room of a thousand members, some of whom do not read: the others get everything in order, in bounded memory. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
@@ -11,21 +11,21 @@ import { startServerFor } from '../support/serverProcess.ts';
 const members = 1000;
 const stalled = 50;
 const messageSize = 16_000;
-/** One write of the speaker's. */
+/** Messages in one write of the speaker. */
 const messagesARound = 16;
 const maxRounds = 40;
 
-/** Bytes of a message as it is delivered: the frame's header, the packet's, the text. */
+/** Bytes of a delivered message: the headers of frame and packet, and the text. */
 const delivered = 4 + 24 + messageSize;
 
 interface Counter {
   readonly name: string;
   received: number;
-  /** The first message that is not the one that was due. */
+  /** The first message that differs from the expected one. */
   wrong: string | undefined;
 }
 
-/** From now on only frames of the one size are due; of each the number that its text begins with is looked at. */
+/** Expects frames of one size from now on, and checks the number that each text begins with. */
 function countMessages({ name, socket }: ChatClient, numbers: Buffer): Counter {
   const counter: Counter = { name, received: 0, wrong: undefined };
   socket.removeAllListeners('data');
@@ -50,7 +50,7 @@ test(`a room of ${members} serves all but the ${stalled} members who do not read
   timeout: 60_000,
 }, async t => {
   if (skipUnlessLinux(t, '/proc')) return;
-  // Bytes are counted: however slow the machine is, neither a ping nor the leaving of those who do not answer is among them.
+  // The test counts bytes: on a slow machine there must be no pings and no timeouts among them.
   const patient = ['--ping-interval', '0', '--close-timeout', '5m'];
   const server = await startServerFor(t, '--log-level', 'warn', '--max-buffered', '256KB', ...patient);
   const clients: ChatClient[] = [];
@@ -98,7 +98,7 @@ test(`a room of ${members} serves all but the ${stalled} members who do not read
     JSON.stringify(counters.find(({ wrong }) => wrong !== undefined)),
   );
 
-  // Those who stalled and are still members catch up, and the others are told why they are not.
+  // Stalled members who are still there catch up; the others get the reason for their close.
   let caughtUp = 0;
   let toldWhy = 0;
   const late = models.slice(-stalled);

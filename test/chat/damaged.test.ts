@@ -1,4 +1,4 @@
-/** A room whose file is large and damaged: who enters it waits, on every wire, and nobody else does. */
+/** A room with a large, damaged file: on every wire, only the clients that enter it have to wait. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ const rows = async (server: OpenServer, ...words: string[]) =>
 const line = (text: string) =>
   `${JSON.stringify({ time: '2030-01-02T03:04:05.678Z', uid: 4096, nick: 'old', text })}\n`;
 
-/** A folder with a few rooms' files of 4 MB, whose messages come before all damage. */
+/** A folder with files of 4 MB for some rooms: valid messages, followed by damage. */
 function damagedRooms(...rooms: string[]): string {
   const directory = temporaryFolder();
   for (const room of rooms)
@@ -48,7 +48,7 @@ test('loading a damaged history delays the newcomer only, who loses nothing', as
   const probe = await connectRaw(server.port, { path: '/echo' });
   for (const wire of ['websocket', 'tcp'] as const) {
     const ada = await connectUser(server.port, `ada ${wire}`, { wire });
-    // What follows waits, too.
+    // Later packets wait, too.
     ada.send(PacketCommand.SetRoom, 'pond', { uid: 2 });
     ada.send(PacketCommand.NewMsg, 'hello', { uid: 3 });
     const isIn = () => ada.pending.length > 0;

@@ -1,4 +1,4 @@
-/** The chat with `--data`: what is heard is written, what cannot be written is not heard, and it outlives the server. */
+/** The chat with `--data`: delivered messages are on disk, messages that cannot be written are not delivered, and all survive a restart. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -195,7 +195,7 @@ test('a newcomer that asks for times gets the time of each message', async t => 
     return told;
   };
   for (const wire of ['websocket', 'tcp'] as const) {
-    // Seconds as an unsigned 32-bit number; a time out of its range is the first or the last in it.
+    // Unsigned 32-bit seconds; a time out of range becomes the nearest one in it.
     assert.deepEqual(await timesFor('alice', wire, 1), [1, 1_795_709_520, 0xffffffff, 0xffffffff]);
     assert.deepEqual(await timesFor('bob', wire, 0), [0, 0, 0, 0], 'the original client gets none');
   }
@@ -262,7 +262,7 @@ test('messages that do not fit on a full disk are refused and delivered to nobod
   assert.deepEqual(await historyFor(port, 'carol', 'pond'), ['alice: there is room']);
   await hearAll(alice);
   await hearAll(bob);
-  // Another room, for which there is no file yet, and a short message in this one still go as far as there is room.
+  // Another room without a file, and a short message in this one, still work while there is space.
   writeFileSync(join(directory, 'ballast'), Buffer.alloc(60_000));
   const dave = await connectMember(port, 'dave', 'lake');
   await dave.hear();
@@ -309,7 +309,7 @@ test('a room with an unreadable file is refused with a sentence, and the user ca
     const carol = await connectMember(port, `carol in ${room}`, room).catch((error: Error) => error);
     assert.ok(carol instanceof Error);
     assert.match(carol.message, /RESP_ERROR uid=2 p1=-1 p2=0 \\?"the room's history cannot be read/);
-    // Her connection is still there, and has the nick.
+    // Her connection is still open and has the nick.
     const dave = await connectMember(port, `dave in ${room}`, 'puddle');
     await dave.leave();
     const again = await connectTerminal(port, `newt ${room}`);

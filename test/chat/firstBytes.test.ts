@@ -1,4 +1,4 @@
-/** Whatever a connection begins with: it is spoken to, or ended by the deadline, and the server goes on. */
+/** Any first bytes: the connection gets an answer or ends at the deadline, and the server goes on. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { skipUnlessLinux } from '../support/linux.ts';
@@ -9,7 +9,7 @@ import { baselineOf, untilBack } from '../support/untilBack.ts';
 
 const options = ['--handshake-timeout', '1s', '--close-timeout', '300ms', '--log-level', 'warn'];
 
-/** What the server says to such a connection, until it ends it or asks for a nick. */
+/** What the server sends to such a connection, until it ends the connection or asks for a nick. */
 async function answerTo(port: number, pieces: readonly Buffer[]): Promise<string> {
   const socket = await connectTcp(port);
   socket.on('error', () => {});
@@ -45,7 +45,7 @@ test('every first byte followed by silence ends at a deadline', { timeout: 60_00
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
   const answers = await Promise.all(bytes.map(byte => answerTo(server.port, [Buffer.of(byte)])));
   const kinds = answers.map(kindOf);
-  // LF is a line already; a CR, an E or a letter may become anything, and are told after the deadline.
+  // LF is a whole line; CR, E and letters may start several protocols and are answered after the deadline.
   assert.equal(kinds[0x0a], 'lines');
   for (const [byte, kind] of kinds.entries()) {
     if (byte !== 0x0a) assert.match(kind, /^HTTP\/1\.1 4\d\d$/, `byte ${byte}`);

@@ -1,4 +1,4 @@
-/** Whole sessions, as the original client has them, compared with transcripts that stand in golden/. */
+/** Whole sessions of the original client, compared with the transcripts in golden/. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
@@ -27,7 +27,7 @@ async function hearTimes(client: ChatClient, times: number): Promise<void> {
   for (let i = 0; i < times; i++) await client.hear();
 }
 
-/** As the original connects: no subprotocol, the path it likes, the magic and the nick without waiting. */
+/** Connects as the original does: without a subprotocol, on any path, sending the magic and the nick without waiting. */
 function connectOriginal(port: number, name: string, transcript: string[]): Promise<ChatClient> {
   const nick = packetBytes(PacketCommand.SetUserNick, name, { uid: 7 });
   transcript.push(`${name} > handshake, magic, SET_USER_NICK uid=7 "${name}"`);
@@ -128,7 +128,7 @@ test('each refused request gets a sentence, and the client can go on', async t =
 test('each kind of packet has the bytes of the original', async t => {
   const { port } = await original(t);
   const hex = (packet: { bytes: Buffer } | undefined) => packet?.bytes.toString('hex');
-  // Ej8@, uid, size, cmd, p1, p2, blob: what the original client sends.
+  // As the original client sends it: Ej8@, uid, size, cmd, p1, p2, blob.
   const magic =
     '456a3840' +
     '00000000' +

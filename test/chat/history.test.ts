@@ -67,7 +67,7 @@ test('a history is a window of the last messages, whatever they are', () => {
         assert.ok(kept.length <= messages);
         assert.deepEqual(kept, all.slice(all.length - kept.length));
         assert.ok(kept.join('').length <= bytes);
-        // No more is forgotten than has to be, and what is forgotten does not pile up.
+        // Forgets no more than necessary, and compacts forgotten entries.
         const oneMore = all.slice(all.length - kept.length - 1);
         if (kept.length < all.length) {
           assert.ok(
@@ -85,7 +85,7 @@ test('a history is a window of the last messages, whatever they are', () => {
   );
 });
 
-/** A message that filled the bound forgot those before it, and they do not come back. */
+/** A message that filled the bound removed all earlier ones for good. */
 function wasCut(all: readonly string[], kept: readonly string[], bytes: number): boolean {
   for (let end = all.length; end > all.length - kept.length; end--) {
     if (all.slice(all.length - kept.length - 1, end).join('').length > bytes) return true;

@@ -1,4 +1,4 @@
-/** Packets that no honest client sends: each gets its answer, and nobody else notices. */
+/** Packets that no honest client sends: each gets its answer, and no other client is affected. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const maxBlob = 65_536;
 
-/** Someone in the lobby who talks to herself, before and after. */
+/** A client in the lobby that talks to itself before and after. */
 async function newWitness(port: number): Promise<{ client: ChatClient; check(): Promise<void> }> {
   const client = await connectMember(port, 'witness', 'lobby');
   await expectHeard(client, 'NEW_USER uid=-1 p1=4096 p2=0 "witness"');
@@ -44,7 +44,7 @@ const noFaults = (server: ServerProcess) =>
 
 const header = packetBytes(PacketCommand.NewMsg, 'hello');
 
-/** What is sent as one message, and how the connection ends. */
+/** The content of one message, and how the connection ends. */
 const violations: readonly (readonly [string, Buffer, string])[] = [
   ...[0, 1, 23, -1, -24, -(2 ** 31)].map(
     size =>
@@ -96,7 +96,7 @@ test('an invalid packet ends its connection with the reason, and affects no othe
   for (const [name, bytes, end] of violations) {
     const eve = await connectMember(server.port, 'eve', 'cellar');
     await eve.hear();
-    // What stands before it in the same message is done.
+    // Packets before it in the same message are processed.
     if (end !== '1009') eve.sendBytes(Buffer.concat([packetBytes(99, '', { uid: 1 }), bytes]));
     else eve.sendBytes(bytes);
     if (end !== '1009') await expectHeard(eve, 'RESP_ERROR uid=1 p1=-1 p2=0 "unknown command 99"');

@@ -1,8 +1,8 @@
 /**
- * SIGKILL in the midst of a chat, again and again: node build/test/chat/killNine.js [--times 100] [--seed N]
+ * Kills the server with SIGKILL during a chat, again and again: node build/test/chat/killNine.js [--times 100] [--seed N]
  *
- * Whatever any member has heard is in the room's files: in that order, each message once; and the server that is started
- * again tells it to a newcomer.
+ * Everything that any member has received is in the room's files, in the same order, each message once; and the restarted
+ * server sends it to a newcomer.
  */
 import assert from 'node:assert/strict';
 import { join, resolve } from 'node:path';
@@ -16,7 +16,7 @@ import { startServer } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 export interface KillReport {
-  /** Messages that were heard, over all rounds; and those that were written, and heard by nobody. */
+  /** Messages received in all rounds, and messages that were written but not received by anyone. */
   readonly heard: number;
   readonly writtenOnly: number;
 }
@@ -26,17 +26,17 @@ const senders = 4;
 const history = 100;
 const roundsADirectory = 5;
 
-/** @throws AssertionError where something heard is not written, doubled, or in another order */
+/** @throws AssertionError if a received message is missing, doubled or out of order on disk */
 export async function killNine(times: number, seed: number): Promise<KillReport> {
   const parent = temporaryFolder();
   const random = newRandom(seed);
   let heard = 0;
   let written = 0;
   for (let round = 0; round < times; round++) {
-    // Files that grew for ever would take ever longer to check.
+    // A new folder from time to time: growing files would take ever longer to check.
     const directory = join(parent, `${Math.floor(round / roundsADirectory)}`);
     const fsync = random.pick(['no', 'everysec', 'always']);
-    // Small files, of which all are kept, so that kills hit rotations, too.
+    // Small files, all kept, so that some kills hit a rotation.
     const rotation = ['--history-rotate', '20KB', '--history-keep', '0'];
     const server = await startServer(
       '--data',
@@ -83,7 +83,7 @@ async function join6(port: number): Promise<ChatClient[]> {
   return clients;
 }
 
-/** Bursts of messages from everyone, until the server is gone. */
+/** Everyone sends bursts of messages until the server is gone. */
 async function talk(
   clients: ChatClient[],
   round: string,
@@ -114,13 +114,13 @@ function checkRound(directory: string, models: OriginalModel[], round: string, s
   assert.equal(new Set(texts).size, texts.length, `nothing is written twice (seed ${seed}, ${round})`);
   for (const model of models) {
     assert.equal(model.fault(), undefined, `seed ${seed}, ${round}`);
-    // All of them were there from the beginning: what each has heard is where the file begins.
+    // All of them were there from the start: what each has received is the beginning of the file.
     assert.deepEqual(model.messages, texts.slice(0, model.messages.length), `seed ${seed}, ${round}`);
   }
   return texts.length;
 }
 
-/** A newcomer is told the last of what the files say. */
+/** A newcomer gets the last messages in the files. */
 async function checkHistory(port: number, directory: string): Promise<void> {
   const expected = messagesIn(directory, 'pond')
     .slice(-history)

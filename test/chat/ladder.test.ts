@@ -1,4 +1,4 @@
-/** The ladder of trust: what a client has to say before it may say anything else. */
+/** The trust levels: what a client must send before it may send anything else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { magic, PacketCommand } from '../../src/protocol/tpacket.ts';
@@ -19,7 +19,7 @@ import { startServerFor } from '../support/serverProcess.ts';
 
 const wires = ['websocket', 'tcp'] as const;
 
-/** A violation ends the connection: over WebSocket with the code 1008, over TCP with a RESP_ERROR; either says why. */
+/** A violation ends the connection with the reason: over WebSocket in a close frame (1008), over TCP in a RESP_ERROR. */
 async function assertEnded(client: ChatClient, wire: (typeof wires)[number], why: string): Promise<void> {
   const last =
     wire === 'tcp' ? [`RESP_ERROR uid=-1 p1=-1 p2=0 ${JSON.stringify(why)}`, '(FIN)'] : [`(1008 ${why})`];
@@ -100,7 +100,7 @@ for (const wire of wires) {
     if (wire === 'websocket') client.sendBytes(magicPacket);
     const nops = Buffer.concat(Array.from({ length: 100 }, () => packetBytes(PacketCommand.Nop)));
     client.sendBytes(nops);
-    // At level 2 a blob is a nick, as the original's client says it with either command.
+    // At level 2 a blob is a nick; the original client sends it with either command.
     client.send(PacketCommand.Nop, 'alice', { uid: 3 });
     await expectHeard(client, 'RESP_OK uid=3 p1=0 p2=0');
     client.sendBytes(nops);

@@ -1,4 +1,4 @@
-/** The chat at a terminal, and everyone else on the same port. */
+/** The chat at a terminal, and the other protocols on the same port. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +21,7 @@ test('nc, packets over TCP and WebSocket share a room on one port', async t => {
   t.after(() => nc.kill('SIGKILL'));
   const lines = createInterface(nc.stdout)[Symbol.asyncIterator]();
   const line = async () => (await lines.next()).value as string | undefined;
-  // Enter is a way to knock.
+  // Enter asks for the greeting.
   nc.stdin.write('\n');
   assert.equal(await line(), greeting);
   nc.stdin.write('newt\n');
@@ -55,7 +55,7 @@ test('nc, packets over TCP and WebSocket share a room on one port', async t => {
   await expectHeard(web, 'DEL_USER uid=-1 p1=4098 p2=0 "raw"');
   nc.stdin.write('/quit\n');
   assert.equal(await line(), '* goodbye');
-  // nc keeps its own direction open for as long as somebody may type.
+  // nc keeps its sending side open while somebody may type.
   nc.stdin.end();
   assert.equal(await line(), undefined);
   await expectHeard(web, 'DEL_USER uid=-1 p1=4096 p2=0 "newt"');
@@ -348,7 +348,7 @@ test('HTTP on the same server works as before, and a silent connection ends with
 test('a user who returns to the room that was empty for longest meets others there', async t => {
   const { port } = await startServerFor(t);
   const newt = await connectTerminal(port, 'newt');
-  // As many as are remembered without anyone in them, less the one that newt stays in, and one of eft's.
+  // As many empty rooms as are kept, less the one that newt stays in, and one of eft's.
   for (let i = 0; i < maxEmptyRooms; i++) newt.send(`/join r${i}\nI was here\n`);
   await linesSoFar(newt);
   const eft = await connectTerminal(port, 'eft');

@@ -1,4 +1,4 @@
-/** Many rooms with files, and few descriptors: rooms get theirs, commands and newcomers too. */
+/** Many rooms with files and few descriptors: rooms, commands and newcomers all get theirs. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';

@@ -149,7 +149,7 @@ test('a name has at most 32 characters, counted as code points after composition
   assert.match(refusal('🐸'.repeat(33)), /at most 32/);
   assert.match(refusal(Buffer.alloc(1_000_000, 0x61)), /at most 32/);
   assert.equal(typeof read('e\u0301'.repeat(32)), 'object');
-  // Composition makes this one longer: three characters each.
+  // Normalization makes this one longer: three characters each.
   assert.match(refusal('\u{1d160}'.repeat(11)), /at most 32/);
 });
 

@@ -1,4 +1,4 @@
-/** Who comes, says and leaves, in bursts: nobody hears of anyone they were not told of. */
+/** Clients enter, talk and leave in bursts: nobody gets a message of a user they were not told of. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
@@ -65,7 +65,7 @@ for (const data of [false, true]) {
     };
     const talk = ({ client, sent }: Member) => {
       for (let i = random.below(4); i > 0; i--) {
-        // Some long enough to be sent on the path of long messages.
+        // Some are long enough for the path of long messages.
         const text = `${client.name} ${sent.length}${random.oneIn(4) ? 'x'.repeat(1500) : ''}`;
         sent.push(text);
         client.send(PacketCommand.NewMsg, text);
@@ -87,11 +87,11 @@ for (const data of [false, true]) {
       while (members.length + deeds.length < people && random.below(3) > 0) deeds.push(come());
       await Promise.all(deeds);
     }
-    // The last word: everyone who hears it has heard all.
+    // The last message: a member who gets it has everything.
     const [eagle, owl] = observers as [Member, Member];
     const present = [...observers, ...members];
     await eagle.model.until(() => eagle.model.users.size === present.length);
-    // What others said before may be read after it, as it came on other connections: it is waited for.
+    // Earlier messages of others may be read later, as they came on other connections: wait for them.
     for (const { model, sent } of present) {
       const own = sent.at(-1);
       if (own !== undefined) await model.until(() => model.messages.some(said => said.endsWith(`: ${own}`)));

@@ -1,4 +1,4 @@
-/** Who enters and leaves a room in one turn is told at its end, all together. */
+/** All arrivals and departures of a turn are sent together at its end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Connection } from '../../src/core/connection.ts';
@@ -37,7 +37,7 @@ function openPond() {
       flushRosterChanges(chat);
       finishFanouts(server);
     },
-    /** What the user was told since the last time. */
+    /** What the user was sent since the last call. */
     told({ connection }: User): string[] {
       finishFanouts(server);
       const all = queuedBytes(connection);
@@ -154,7 +154,7 @@ test('many arrivals or departures at once cost one delivery per user and per mem
   for (const user of crowd) leaveRoom(chat, user);
   endTurn();
   const leaving = workUnits.spent - before;
-  // One by one they would be 30,000 deliveries.
+  // One by one it would be 30,000 deliveries.
   assert.ok(entering < 100 * 100, `entering: ${entering}`);
   assert.ok(leaving < 1000, `leaving: ${leaving}`);
 });

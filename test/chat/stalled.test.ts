@@ -1,4 +1,4 @@
-/** Members who do not read: they go, and what the others hear stays in order. */
+/** Members who do not read are closed, and the others get everything in order. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
@@ -30,8 +30,8 @@ for (const size of [2000, 300]) {
     await witnesses[0]!.until(() => present().size === deaf.length + witnesses.length + 1);
     const text = packetBytes(PacketCommand.NewMsg, 'x'.repeat(size));
     const burst = Buffer.concat(Array.from({ length: Math.ceil(30_000 / size) }, () => text));
-    // Each writes for as long as the server reads, and hears itself and the others; the server stops reading from those
-    // who do not read, so someone else speaks as well.
+    // Each writes while the server reads from it, and gets its own messages and the others'. The server stops reading from members
+    // who do not read, so another client talks as well.
     while (present().size > witnesses.length + 1 && witnesses.every(model => model.fault() === undefined)) {
       const before = witnesses[0]!.count();
       for (const { socket } of deaf) {

@@ -52,7 +52,7 @@ describe('a message', () => {
     client.say('first', 'second', 'third');
     const [second, third, close] = client.heard();
     assert.deepEqual([second, third], ['first', 'first']);
-    // The same record is lent again and again: it is the third one's now, or nobody's.
+    // The message object is reused: it belongs to the third message now, or to none.
     assert.equal(close, undefined);
     const other = connect(server, 'mod');
     server.handlers

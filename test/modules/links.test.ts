@@ -1,4 +1,4 @@
-/** Deployments that switch symbolic links: a reload runs what the path leads to now, and reports that. */
+/** Deployments that switch symbolic links: a reload runs the file that the path resolves to now, and reports it. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ function point(link: string, target: string): void {
   renameSync(`${link}.new`, link);
 }
 
-/** What a new connection hears from the module. */
+/** The module's answer to a new connection. */
 function ask(server: Server, name = 'mod'): string | undefined {
   const client = connect(server, name);
   client.say('x');
@@ -125,7 +125,7 @@ describe('a reload through a switched link', () => {
   });
 
   test('is refused if Node would load another file for that path', async () => {
-    // Node remembers where a link led when something was imported by it, and has no way to forget it.
+    // Node caches how it resolved a link at the first import, for good.
     const folder = newFolder({ 'mod.mjs': says('mod'), 'target.mjs': says('stale'), 'r/2.mjs': '' });
     unlinkSync(join(folder.path, 'r/2.mjs'));
     symlinkSync('../target.mjs', join(folder.path, 'r/mod.mjs'));

@@ -292,7 +292,7 @@ async function run(...options: string[]): Promise<{ code: number; errors: string
   return { code, errors };
 }
 
-/** The first process that was started by this one: Linux's /proc. */
+/** The first child of this process, from Linux's /proc. */
 async function untilChildOf(pid: number): Promise<number> {
   for (;;) {
     for (const name of readdirSync('/proc')) {
@@ -313,7 +313,7 @@ function parentOf(pid: number): number | undefined {
 async function untilGone(pid: number): Promise<void> {
   const isThere = () => {
     const stat = parentOf(pid) === undefined ? '' : readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // Z: it is dead, and only waits for whoever is to hear of it.
+    // Z: a zombie, which has ended and waits for its parent.
     return stat !== '' && !/\) Z /.test(stat);
   };
   while (isThere()) await new Promise(resolve => setTimeout(resolve, 20));

@@ -8,7 +8,7 @@ import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
 configureLog('error', 'text');
 
-/** Answers with its version, the connection's count, and the module's. */
+/** Answers with its version and the message counts of the connection and the module. */
 const counter = (version: string, more = '') => `
   export const state = () => ({ total: 0 });
   export function opened(connection) { connection.data = { count: 0 }; }
@@ -111,7 +111,7 @@ describe('a version that throws in its rollback window', () => {
     const [state] = moduleStates(server);
     assert.deepEqual([state?.state, state?.reason], ['rolled back', 'Error: v2 failed']);
     assert.equal(state?.lastError?.why, 'Error: v2 failed');
-    // It lies there still: asked again, it is tried again.
+    // The file is still there: the next reload tries it again.
     assert.match((await reload(server))[0] ?? '', /has taken over 1 connection$/);
   });
 

@@ -8,6 +8,6 @@ test('1,000 clients notice none of 20 swaps, which include each kind of broken v
   assert.deepEqual(outcome.faults, [], show(outcome));
   assert.equal(outcome.broken, 5);
   assert.ok(outcome.messages > outcome.clients * 10, show(outcome));
-  // Node keeps every version's source and code; what a version was given must not be kept with it.
+  // Node keeps the source and code of every version; connections and messages must not be kept with it.
   assert.ok(outcome.heapAfter - outcome.heapBefore < 8 * 1024 * 1024, show(outcome));
 });

@@ -1,5 +1,5 @@
 /**
- * Many clients echo through a module while it is swapped, again and again, some of the versions broken:
+ * Many clients echo through a module that is swapped again and again, sometimes with a broken version:
  * node build/test/modules/swarm.js --times 200 (`make swaps`). Nothing is lost, doubled or out of order.
  */
 import { renameSync, writeFileSync } from 'node:fs';
@@ -16,14 +16,14 @@ export interface Outcome {
   readonly swaps: number;
   readonly broken: number;
   readonly messages: number;
-  /** Sentences: what was lost, doubled, out of order or said by nobody. */
+  /** Sentences about lost, doubled, reordered or invented messages. */
   readonly faults: readonly string[];
-  /** Live bytes of the server's heap, collected, before and after. */
+  /** Live bytes of the server's heap after garbage collection, before and after. */
   readonly heapBefore: number;
   readonly heapAfter: number;
 }
 
-/** Echoes with its version and the connection's count, which is handed on; tells its heap when asked to. */
+/** Echoes with its version and the connection's count, which the next version continues; reports its heap on request. */
 const good = (version: number) => `
   import { setFlagsFromString } from 'node:v8';
   import { runInNewContext } from 'node:vm';
@@ -39,13 +39,13 @@ const good = (version: number) => `
     connection.send('v${version} ' + connection.data + ' ' + message.text());
   }`;
 
-/** What the log says of a version that does not reach the server. */
+/** The log event of a version that is refused. */
 const refusal = 'handler not loaded';
 
-/** Swaps before the heap is looked at for the first time. */
+/** Swaps before the first measurement of the heap. */
 const warmUp = 10;
 
-/** The five kinds of broken versions, and what the log says when each was dealt with. */
+/** The five kinds of broken versions, and the log event of each. */
 const bad: readonly { readonly source: string; readonly event: string }[] = [
   { source: 'export function message( {', event: refusal },
   { source: 'throw new Error("while loading");', event: refusal },
@@ -67,8 +67,8 @@ interface Sender {
 }
 
 /**
- * @param times how many versions there are
- * @param brokenEvery so many versions, one is broken
+ * @param times the number of versions
+ * @param brokenEvery one of so many versions is broken
  */
 export async function swarm(clients: number, times: number, brokenEvery = 10): Promise<Outcome> {
   const folder = temporaryFolder();
@@ -91,7 +91,7 @@ export async function swarm(clients: number, times: number, brokenEvery = 10): P
     }
     const run = senders.map(sender => echo(sender, () => isOver, faults));
     const log = countLog(server);
-    // What the first ones need, the later ones have.
+    // The first swaps allocate what later ones reuse.
     await swapAll(log, write, warmUp, Number.POSITIVE_INFINITY);
     const heapBefore = await heapOf(observer);
     const broken = await swapAll(log, write, times, brokenEvery);
@@ -107,7 +107,7 @@ export async function swarm(clients: number, times: number, brokenEvery = 10): P
   }
 }
 
-/** Sends the next message a little after the answer to the last one: as many clients as there are keep the server busy. */
+/** Sends the next message a little after the last answer; together the clients keep the server busy. */
 async function echo(sender: Sender, isOver: () => boolean, faults: string[]): Promise<void> {
   const { client } = sender;
   while (!isOver() && faults.length < 10) {
@@ -123,14 +123,14 @@ async function echo(sender: Sender, isOver: () => boolean, faults: string[]): Pr
     sender.heard++;
     await new Promise(resolve => setTimeout(resolve, 100));
   }
-  // What comes unasked would be doubled.
+  // A message without a request would be a double.
   if (client.pending.length > 0) faults.push(`unasked: ${client.pending[0]?.payload}`);
 }
 
-/** The log is long: it is counted as it comes. */
+/** Counts log lines as they arrive, as the log is long. */
 interface LogCount {
   readonly seen: Map<string, number>;
-  /** Waits until there were so many. @throws Error where a version is not loaded, and that is not what is waited for */
+  /** Waits for `count` events. @throws Error if a version is refused while another event is awaited */
   until(event: string, count: number): Promise<void>;
 }
 
@@ -161,7 +161,7 @@ function countLog(server: ServerProcess): LogCount {
   };
 }
 
-/** @returns how many of them were broken */
+/** @returns the number of broken versions */
 async function swapAll(
   log: LogCount,
   write: (source: string) => void,

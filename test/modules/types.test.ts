@@ -1,4 +1,4 @@
-/** A project of a user's own, whose types are checked against what the package says of itself. */
+/** A user's project is type-checked against the types in the package. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
@@ -69,14 +69,14 @@ export const wire: Wire<string[]> = {
 };
 `;
 
-/** @returns what the compiler says, a line each; nothing if all is well */
+/** @returns the compiler's messages, one a line; empty if there are none */
 function check(files: Readonly<Record<string, string>>): string[] {
   const { path } = newFolder({
     ...files,
     'package.json': '{"type":"module"}',
     'tsconfig.json': configuration,
   });
-  // As npm would have installed it: what the package has, and nothing more.
+  // As npm installs it: the files of the package, and nothing else.
   const home = join(path, 'node_modules', 'pollywog');
   mkdirSync(join(path, 'node_modules', '@types'), { recursive: true });
   mkdirSync(home);

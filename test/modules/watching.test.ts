@@ -1,4 +1,4 @@
-/** `--watch` sees every change, though the folder is removed and made again, or a link on the way to it is switched. */
+/** `--watch` sees every change, even if the folder is created anew or a link on the way to it is switched. */
 import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ async function ask(server: ServerProcess): Promise<string | undefined> {
 
 interface Watching {
   readonly server: ServerProcess;
-  /** Waits for the next swap, and checks that it is to this. */
+  /** Waits for the next swap, and checks the file that it loads. */
   untilSays(text: string): Promise<void>;
 }
 
@@ -129,7 +129,7 @@ test('a file is loaded whether it is written in place, renamed over another, or 
   const { server, untilSays } = await startWatching(t, folder.path, 'v1');
   writeFileSync(file, says('v2'));
   await untilSays('v2');
-  // As vim does: the old file becomes the backup.
+  // As vim saves a file: the old file becomes the backup.
   renameSync(file, `${file}~`);
   writeFileSync(file, says('v3'));
   await untilSays('v3');

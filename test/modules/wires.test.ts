@@ -10,10 +10,10 @@ import { connectRaw, connectTls, exchange } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor, startServerWith } from '../support/serverProcess.ts';
 
-/** Where the examples lie: this file runs from build/test/modules/. */
+/** The folder of the examples; this file runs from build/test/modules/. */
 const examples = fileURLToPath(new URL('../../../test/examples', import.meta.url));
 
-/** Says each line when the answer to the last one is there. @returns the answers, without line ends */
+/** Sends each line after the answer to the previous one. @returns the answers without line ends */
 async function converse(client: LineClient, ...lines: string[]): Promise<string[]> {
   const answers: string[] = [];
   for (const line of lines) {
@@ -91,7 +91,7 @@ test('a graceful shutdown calls the wire’s goodbye', async t => {
   assert.equal(await server.exited, 0);
 });
 
-/** A wire that claims everything it is asked about, and says what it was given. */
+/** A wire that claims every connection it is asked about, and prints its input. */
 const greedy = `export const wire = {
   matches: () => true,
   receive(connection, bytes) {
@@ -111,7 +111,7 @@ test('a wire cannot claim HTTP, WebSocket and packets, but what HTTP would rejec
     const request = `${method} /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`;
     assert.match((await exchange(server.port, request)).toString(), /^HTTP\/1\.1 \d/);
   }
-  // A packet of no size.
+  // A packet with size 0.
   const packet = Buffer.concat([Buffer.from('Ej8@'), Buffer.alloc(20)]);
   assert.equal((await exchange(server.port, packet)).toString('latin1', 0, 4), 'Ej8@');
   for (const bytes of [Buffer.from([0x10, 0x00, 0xff]), Buffer.from('BREW / HTTP/1.1\r\n')]) {
@@ -134,7 +134,7 @@ test('a wire cannot claim TLS, but gets the plain text inside it', async t => {
     assert.equal(String((await once(other, 'data'))[0]), `got ${bytes.toString('hex')}\n`);
     other.destroy();
   }
-  // Without a certificate it is refused as TLS.
+  // Without a certificate TLS is refused.
   const plain = await startServerFor(t, '--handlers', folder.path);
   assert.equal((await exchange(plain.port, Buffer.of(0x16, 3, 1))).toString('hex'), '15030100020228');
 });

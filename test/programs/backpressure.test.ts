@@ -1,4 +1,4 @@
-/** Whoever does not read has the other side wait, and nobody else; memory stays bounded, and nothing is lost. */
+/** A side that does not read pauses only its own peer; memory stays bounded, and nothing is lost. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,7 +20,7 @@ import { nextShown, quoteWords, untilSo } from './programs.ts';
 const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 const go = join(folder, 'go');
-/** Reads nothing until it is told to, by a file. */
+/** Reads nothing until a certain file exists. */
 const sleeper = (then: string) => `while [ ! -e ${go}-$QUERY_STRING ]; do sleep 0.05; done; ${then}`;
 
 for (const sockets of ['auto', 'stream']) {
@@ -28,7 +28,7 @@ for (const sockets of ['auto', 'stream']) {
 
   test(`a program that does not read pauses its client, and later gets everything in order ${on}`, async t => {
     if (skipUnlessLinux(t, '/proc')) return;
-    // The answer comes when it has 64 MiB, not when its stdin ends.
+    // It answers after 64 MiB, not at the end of stdin.
     const script = sleeper('head -c 67108864 | md5sum');
     const server = await startServerFor(t, '--exec', `x:line=${sh(script)}`, '--sockets', sockets);
     const other = await connectRaw(server.port, { path: '/echo' });
@@ -127,7 +127,7 @@ sys.stderr.write('written\\n')`;
 }
 
 test('a slow client gets all output of a program, even long after the program has ended', async t => {
-  // Writes until nobody takes any more, tells how much that was, and ends.
+  // Writes until the pipe is full, reports how much that was, and exits.
   const script = `import os, sys, time
 os.set_blocking(1, False)
 written = stuck = 0
@@ -160,7 +160,7 @@ sys.stderr.write(str(written))`;
   let next = await client.nextFrame();
   for (; next?.opcode === opcode.text; next = await client.nextFrame()) received += next.payload.length + 1;
   assert.equal(next?.payload.readUInt16BE(0), 1000);
-  // The last line may have no end.
+  // The last line may have no line end.
   assert.ok(received === Number(line) || received === Number(line) + 1, `${received} of ${line}`);
   client.destroy();
   other.destroy();
@@ -175,7 +175,7 @@ test('a client whose program does not read still gets pings, pongs and the answe
   const client = await connectRaw(server.port, { path: '/x?never' });
   const filling = Buffer.concat(Array.from({ length: 1000 }, () => frame(opcode.text, 'x'.repeat(1000))));
   client.send(filling);
-  // Some frames more wait for the program: these pings of ours are behind them. The server's own come all the same.
+  // These pings are behind frames that wait for the program. The server's own pings still arrive.
   for (let i = 0; i < 12; i++) assert.equal((await client.nextFrame())?.opcode, opcode.ping);
   assert.equal(client.socket.readableEnded, false);
   client.destroy();
@@ -251,7 +251,7 @@ test('unread input of programs whose clients have left counts against --max-memo
   const before = usedMemory();
   const message = frame(opcode.text, 'y'.repeat(4 * MiB));
   let mostUsed = 0;
-  // One after the other, so that no connection is closed for the budget.
+  // One after the other, so that no connection is closed to save memory.
   for (let i = 0; i < 8; i++) {
     const client = await connectRaw(server.port, { path: '/x' });
     client.send(Buffer.concat([message, closeFrame(1000)]));
@@ -263,7 +263,7 @@ test('unread input of programs whose clients have left counts against --max-memo
   const other = await connectRaw(server.port, { path: '/echo' });
   await roundTrip(other);
   other.destroy();
-  // The programs end, and with them all of this input.
+  // The programs end, and with them all unread input.
   await untilSo(() => usedMemory() <= before);
   assert.equal(usedMemory(), before);
 });

@@ -1,4 +1,4 @@
-/** Nothing is left behind: no process, no zombie, no descriptor, whoever ends first and however. */
+/** No process, zombie or descriptor is left behind, whichever side ends first and however. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +16,7 @@ import { untilLogged } from '../support/untilLogged.ts';
 import { isAlive, nextShown, processes, quoteWords, untilSo } from './programs.ts';
 
 const sh = (script: string) => quoteWords('sh', '-c', script);
-/** Tells its pid and that of a grandchild; neither ends for want of input, nor for a SIGTERM. */
+/** Prints its PID and that of a child; neither exits at EOF or SIGTERM. */
 const stubborn = `trap '' TERM HUP INT; (exec sleep 1000) & echo $$ $!; wait; sleep 1000`;
 
 async function pidsOf(client: RawClient): Promise<number[]> {
@@ -59,7 +59,7 @@ test('after its client has left, a program may write another MiB; beyond that it
   const ended = await server.untilLogged(
     ({ event, program }) => event === 'program ended' && program === 'much',
   );
-  // A reset, as what was written to it was not read; else it were SIGPIPE.
+  // A reset because of unread input; otherwise it would be SIGPIPE.
   assert.ok(ended['with'] === 1 || ended['with'] === 'SIGPIPE', `${ended['with']}`);
 });
 
@@ -71,7 +71,7 @@ for (const [how, end] of [
     if (skipUnlessLinux(t, '/proc')) return;
     const server = await startServerFor(t, '--exec', `x=${sh(stubborn)}`, '--exec-grace', '200ms');
     const probe = await connectRaw(server.port, { path: '/echo' });
-    // Its answer comes after the first turn: pipes for the first programs are there.
+    // Its answer comes after the first turn, when the pipes for the first programs exist.
     await roundTrip(probe);
     const before = openDescriptors(server.pid);
     const client = await connectRaw(server.port, { path: '/x' });
@@ -83,7 +83,7 @@ for (const [how, end] of [
     await untilSo(() => !pids.some(isAlive));
     assert.deepEqual(told(server), ['SIGTERM', 'SIGKILL']);
     client.destroy();
-    // The program's pipes were made ahead: three are gone, and the reaper has one.
+    // The program took three pipes that were made in advance, and the reaper has one.
     await untilSo(() => openDescriptors(server.pid) <= before - 2);
     probe.destroy();
   });
@@ -209,7 +209,7 @@ for (const signal of ['SIGKILL', 'SIGTERM twice'] as const) {
     await roundTrip(cat);
     const groups = new Set(childrenOf(server).map(child => child.pid));
     const all = processes().filter(({ group }) => groups.has(group));
-    // Three with a child each, cat, the reaper; but no one is told of shared's.
+    // Three programs with a child each, cat, and the reaper; nobody reports the child of the shared one.
     assert.ok(all.length >= 8 && pids.every(pid => all.some(one => one.pid === pid)), `${all.length}`);
     if (signal === 'SIGKILL') server.child.kill('SIGKILL');
     else {
@@ -240,7 +240,7 @@ test('a server that is process 1 frees the places of programs whose orphans are 
     errors += text;
   });
   t.after(async () => {
-    // What the first process of the namespace leaves behind ends with it.
+    // All processes of the namespace end with its first one.
     for (const { pid } of processes().filter(({ parent }) => parent === child.pid))
       process.kill(pid, 'SIGKILL');
     await once(child, 'close');
@@ -251,7 +251,7 @@ test('a server that is process 1 frees the places of programs whose orphans are 
   assert.match(errors, /"event":"no init"/);
   for (let round = 0; round < 3; ) {
     const client = await connectRaw(port, { path: '/x' });
-    // Until the place is free again it is 1013.
+    // 1013 until the place is free again.
     if ((await nextShown(client)) === 'begun') round++;
     client.destroy();
   }
@@ -285,7 +285,7 @@ test('a killed reaper is replaced by one that knows all running programs', async
   assert.ok(reaper !== undefined && isReaper(server, reaper.group));
   process.kill(reaper.pid, 'SIGKILL');
   await untilSo(() => !isAlive(reaper.pid));
-  // It is missed when the next program starts.
+  // The next start notices that it is gone.
   await untilSo(() => !childrenOf(server).some(({ pid }) => pid === reaper.pid));
   const second = await connectRaw(server.port, { path: '/x' });
   pids.push(...(await pidsOf(second)));
@@ -321,10 +321,10 @@ test('200 programs each keep their order and leave no zombie and no descriptor',
       if (number % 2 === 0) client.destroy();
       else client.send(closeFrame(1000));
     }
-    // Zombies would be among them.
+    // This count would include zombies.
     await untilSo(() => childrenOf(server).length === 1);
     for (const client of clients) client.destroy();
-    // Pipes for the next programs may be there.
+    // There may be pipes for the next programs.
     await untilSo(() => openDescriptors(server.pid) <= before + pipesPerProgram * pipesPerBatch);
   }
   await roundTrip(probe);

@@ -1,4 +1,4 @@
-/** Scripts that the system cannot start: the error says what is wrong with their first line. */
+/** Scripts that the system cannot start: the error names the problem with the first line. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
@@ -67,7 +67,7 @@ test('the log explains a script that becomes faulty later', async t => {
   assert.equal(await nextShown(client), 'close 1011 the program could not be started');
   const { why } = await server.untilLogged(({ event }) => event === 'program not started');
   assert.match(String(why), /later has CRLF line ends/);
-  // `env` starts, and does not find "sh\r".
+  // `env` starts, but does not find "sh\r".
   const other = await connectRaw(server.port, { path: '/y' });
   assert.equal(await nextShown(other), 'close 1011 the program failed');
   const ended = await server.untilLogged(({ event }) => event === 'program ended');

@@ -20,7 +20,7 @@ function message(payload: string | Uint8Array) {
   return { isText: typeof payload === 'string', bytes, start: 2, end: bytes.length - 2 };
 }
 
-/** What is read of `written`, cut into pieces of `size`; what is wrong in words. */
+/** The records in `written` when it arrives in pieces of `size`, and the sentences about invalid ones. */
 function readAll(
   format: Format,
   written: Buffer,

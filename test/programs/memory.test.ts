@@ -1,4 +1,4 @@
-/** What programs have not read counts against the memory budget of all connections, and is bounded for shared programs. */
+/** Unread input of programs counts against --max-memory, and is bounded for shared programs. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ test('long messages of many clients wait in their connections, not in the stdin 
   await untilSo(() => server.logged().some(({ event }) => event === 'closed to free memory'));
 
   writeFileSync(join(folder, 'go'), '');
-  // Some were closed for what they held; all others get their own message back, whole.
+  // Some were closed to save memory; all others get their own message back, whole.
   let whole = 0;
   for (const [i, client] of clients.entries()) {
     const answer = await client.nextFrame();
@@ -62,7 +62,7 @@ test('closing a client to save memory frees its program’s unread input at once
   for (let i = 0; i < 30; i++) {
     const client = await connectRaw(server.port, { path: '/x' });
     client.send(frame(opcode.text, 'x'.repeat(12 * MiB)));
-    // The first waits alone and is within the budget; each of the others takes it beyond.
+    // The first one waits alone, within the budget; each further one exceeds it.
     if (i > 0) await untilLogged(server, 'closed to free memory', i);
     t.after(() => client.destroy());
   }

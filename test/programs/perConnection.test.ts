@@ -1,4 +1,4 @@
-/** `--exec`: what a program is told, and what becomes of what it says. */
+/** `--exec`: what a program gets, and what happens to its output. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync } from 'node:fs';
@@ -111,7 +111,7 @@ test('a program’s environment has the CGI variables, PATH and the named variab
   });
   assert.equal(Number(REMOTE_PORT), client.socket.localPort);
   assert.match(CONNECTION_ID, /^\d+$/);
-  // Python's own doing, where there is no locale.
+  // Python sets this itself without a locale.
   assert.ok(LC_CTYPE === undefined || LC_CTYPE === 'C.UTF-8');
   client.destroy();
 });
@@ -214,7 +214,7 @@ sys.stderr.write("first\\nsecond\\r\\n" + "x" * 5000 + "\\n\\x1b[31m{}\\nlast")`
   client.destroy();
 });
 
-/** Writes its pid to stdout, and then to stderr without end. */
+/** Writes its PID to stdout, and then endlessly to stderr. */
 const flooder = (loop: string) => sh(`echo $$; ${loop}`);
 const endlessLines = 'i=0; while :; do i=$((i+1)); echo "line $i"; done >&2';
 const endlessLine = `exec /usr/bin/python3 -c 'import os
@@ -234,7 +234,7 @@ test('a program that floods stderr is throttled, and its last lines are logged a
   const [pid, otherPid] = [Number(await nextShown(client)), Number(await nextShown(other))];
   const lines = () => server.logged().filter(({ event }) => event === 'program stderr');
   await untilSo(() => lines().length > 2 * maxStderrLines);
-  // That takes three seconds at most; a machine that is slow may log a second's lines late.
+  // That takes at most three seconds; a slow machine may log the lines of a second late.
   assert.ok(lines().length <= 4 * maxStderrLines, `${lines().length} lines`);
   const [, written] = /^wchar: (\d+)$/m.exec(readFileSync(`/proc/${otherPid}/io`, 'latin1')) ?? [];
   assert.ok(Number(written) < 8 * MiB, `a line of ${written} bytes`);
@@ -281,7 +281,7 @@ for (const [what, spoil, error] of [
     const path = writeProgram(folder, `spoilt-${error}`, '#!/bin/sh\nexec cat\n');
     const server = await startServerFor(t, '--exec', `x=${quoteWords(path)}`, '--exec-max', '1');
     spoil(path);
-    // Twice: it does not count as one that runs.
+    // Twice: a program that failed to start does not count as running.
     for (let round = 1; round <= 2; round++) {
       const client = await connectRaw(server.port, { path: '/x' });
       client.send(frame(opcode.text, 'hi'));

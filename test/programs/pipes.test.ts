@@ -1,4 +1,4 @@
-/** Programs have pipes, which they can open as files, and those are counted among the descriptors. */
+/** Programs get pipes, which they can open as files, and which count as descriptors. */
 import assert from 'node:assert/strict';
 import { fstatSync, mkdirSync, openSync, readdirSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
 const folder = temporaryFolder();
-/** All three by name, each opened again by another process. */
+/** Opens all three by name, each in another process. */
 const byName = `#!/bin/sh
 read line </dev/stdin
 echo "got $line" >/dev/stdout
@@ -48,7 +48,7 @@ for (const how of ['--exec', '--exec-shared']) {
 test('the pipes leave no file, not even while programs run', async t => {
   const temporary = join(folder, 'tmp');
   mkdirSync(temporary);
-  // One of a server that was killed while it made some.
+  // A folder of a server that was killed while it made pipes.
   const stale = join(temporary, 'pollywog-pipes-stale');
   mkdirSync(stale);
   utimesSync(stale, 0, 0);
@@ -103,7 +103,7 @@ test('programs may use a third of the descriptors; beyond that clients get 1013,
   const echo = await connectRaw(port, { path: '/echo' });
   await roundTrip(echo);
   clients.push(echo);
-  // Their places are free again when they have gone.
+  // Their places are free again after they have exited.
   for (const client of clients.splice(0, most + 5)) client.destroy();
   for (;;) {
     const client = await connectRaw(port, { path: '/x' });
@@ -115,7 +115,7 @@ test('programs may use a third of the descriptors; beyond that clients get 1013,
 
 test('a program does not start if one of its pipes cannot be opened, and all of them are closed', t => {
   if (skipUnlessLinux(t, '/proc')) return;
-  // A directory cannot be opened for writing, which stands in for a process that is out of descriptors.
+  // A directory cannot be opened for writing: it stands in for a lack of descriptors.
   const pipes = [openSync('/dev/null', 'r+'), openSync(folder, 'r'), openSync('/dev/null', 'r+')];
   const before = readdirSync('/proc/self/fd').length;
   assert.throws(() => spawnOn(pipes, ['cat'], {}), /EISDIR/);

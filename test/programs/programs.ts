@@ -1,4 +1,4 @@
-/** Servers with programs for handlers, and what is left of those. */
+/** Support for the tests of programs: starting servers with them, and looking at processes. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,19 +6,19 @@ import type { RawClient } from '../support/rawClient.ts';
 import type { RawFrame } from '../support/rawFrame.ts';
 import { opcode } from '../support/rawFrame.ts';
 
-/** Puts a program there. @returns its path */
+/** Writes a program to a file. @returns its path */
 export function writeProgram(folder: string, name: string, text: string): string {
   const path = join(folder, name);
   writeFileSync(path, text, { mode: 0o755 });
   return path;
 }
 
-/** A command with the words as they are. */
+/** Quotes words for a command. */
 export function quoteWords(...words: string[]): string {
   return words.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
 }
 
-/** As a test would like to compare it: a text as it is, bytes in hexadecimal, a close as its code and reason. */
+/** A frame in a form to compare: a text unchanged, bytes in hexadecimal, a close as its code and reason. */
 export function shown(frame: RawFrame | undefined): string {
   if (frame === undefined) return 'end';
   const { payload } = frame;
@@ -32,7 +32,7 @@ export async function nextShown(client: RawClient): Promise<string> {
   return shown(await client.nextFrame());
 }
 
-/** A process, as Linux shows it. */
+/** A process in /proc. */
 export interface ProcessState {
   readonly pid: number;
   readonly parent: number;
@@ -58,7 +58,7 @@ export function isAlive(pid: number): boolean {
   return processes().some(one => one.pid === pid && one.state !== 'Z');
 }
 
-/** Waits until something is so that nobody tells of. Where it never is, the test's own timeout says so. */
+/** Polls until a condition holds that causes no event. If it never holds, the test's timeout reports that. */
 export async function untilSo(isSo: () => boolean): Promise<void> {
   while (!isSo()) await sleep(20);
 }

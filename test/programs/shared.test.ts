@@ -1,4 +1,4 @@
-/** `--exec-shared`: one program for all connections, and again one when it ended. */
+/** `--exec-shared`: one program for all connections, restarted when it ends. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectCounting } from '../support/countingClient.ts';
@@ -15,7 +15,7 @@ import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 const folder = temporaryFolder();
 const sh = (script: string) => quoteWords('sh', '-c', script);
 
-/** Tells what it is told, to whoever that is about, and obeys: `ID to WHOM TEXT`. */
+/** Reports each event to the client it is about, and executes commands of the form `ID to WHOM TEXT`. */
 const mirror = writeProgram(
   folder,
   'mirror.py',
@@ -69,7 +69,7 @@ test('a shared program learns who connects, sends to one, several or all, and ca
   for (const client of [a, c]) assert.equal(await nextShown(client), 'left 2 4000 so be it');
   c.destroy();
   assert.match(await nextShown(a), /^left 3 1006 /);
-  // An id is not used again.
+  // Ids are not reused.
   const d = await enter(server.port, 4);
   a.send(frame(opcode.text, 'to 2,3 nobody hears this'), frame(opcode.text, 'close "*"'));
   for (const client of [a, d]) assert.equal(await nextShown(client), 'close 4000 ');
@@ -118,7 +118,7 @@ test('when the program ends, its connections are closed with 1012, and it restar
     await untilLogged(server, 'program started', round);
     const client = await enter(server.port, 2 * round - 1);
     const other = await enter(server.port, 2 * round);
-    // 0 is no reason to stay away.
+    // Exit code 0 does not prevent a restart.
     client.send(frame(opcode.text, `exit ${round % 2}`));
     for (const one of [client, other])
       assert.equal(await nextShown(one), 'close 1012 the program is restarting');
@@ -131,7 +131,7 @@ test('when the program ends, its connections are closed with 1012, and it restar
     waits.map(({ in: time }) => time),
     [100, 200, 400, 800],
   );
-  // Who comes while there is none is sent away.
+  // A client that connects while no program runs is rejected.
   const early = await connectRaw(server.port, { path: '/mirror' });
   assert.match(await nextShown(early), /^close 1013 the program cannot accept clients now/);
   early.destroy();
@@ -139,7 +139,7 @@ test('when the program ends, its connections are closed with 1012, and it restar
 });
 
 test('a program that fails to start is tried again and again', async t => {
-  // It is there when the server starts; then it is replaced, and ends.
+  // The file exists at the start; then it is replaced, and the program exits.
   const path = writeProgram(folder, 'late', '#!/bin/sh\nread line\n');
   const server = await startServerFor(t, '--exec-shared', `late=${quoteWords(path)}`, '--log-level', 'debug');
   writeProgram(folder, 'late', '#!/no/such\n');
@@ -239,7 +239,7 @@ test('new clients are rejected while more than --max-buffered bytes wait for the
     '100ms',
   );
   const client = await connectRaw(server.port, { path: '/x' });
-  // The pipe has less than one of them.
+  // The pipe holds less than one of them.
   for (let i = 0; i < 2; i++) client.send(frame(opcode.text, 'x'.repeat(100_000)));
   client.send(frame(opcode.ping, ''));
   assert.equal((await client.nextFrame())?.opcode, opcode.pong);

@@ -1,4 +1,4 @@
-/** What is a link on the page, where it ends, and what never becomes one. */
+/** What becomes a link on the page, where the link ends, and what never becomes one. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';

@@ -1,10 +1,10 @@
-/** Where a history continues what is shown already. */
+/** Where a history continues the lines that are shown. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { findOverlap } from '../../src/web/page/overlap.ts';
 
-/** Each letter is a line. @returns all that is shown afterwards */
+/** Each letter is a line. @returns everything shown afterwards */
 function joined(shown: string, logged: string): string {
   const { before, from } = findOverlap([...shown], [...logged]);
   return logged.slice(0, before) + shown + logged.slice(from);
@@ -35,7 +35,7 @@ test('the whole history is new if nothing is shown', () => {
 test('distinct lines merge into the whole conversation wherever the client left and the history starts', () => {
   fc.assert(
     fc.property(fc.nat(30), fc.nat(30), fc.nat(30), fc.nat(30), (forgotten, met, alsoMet, missed) => {
-      // What is shown and what is logged are two stretches, of which either may begin first.
+      // The shown lines and the history are two ranges, and either may begin first.
       const lines = Array.from(
         { length: forgotten + met + alsoMet + missed + 1 },
         (_, line) => `line ${line}`,

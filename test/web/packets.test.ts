@@ -1,4 +1,4 @@
-/** The chat page's codec against the server's: two that were written apart. */
+/** The chat page's codec against the server's, which was written independently. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -8,7 +8,7 @@ import { Command, decodePackets, encodePacket, magicPacket } from '../../src/web
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const text = fc.string({ unit: 'binary' });
 
-/** As a browser's WebSocket hands it out. */
+/** As a browser's WebSocket delivers a message. */
 function asMessage(...parts: Uint8Array[]): ArrayBuffer {
   return new Uint8Array(Buffer.concat(parts)).buffer;
 }

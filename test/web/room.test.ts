@@ -1,4 +1,4 @@
-/** Nothing that was typed is lost, and nothing is shown twice: a page and a server whose connection breaks at any point. */
+/** A page whose connection breaks at any point loses no typed line and shows no line twice. */
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
@@ -18,7 +18,7 @@ import {
 
 const nick = 'Ada';
 
-/** What a tab keeps across reloads. */
+/** Stands in for the tab's session storage. */
 const kept = new Map<string, string>();
 Object.assign(globalThis, {
   sessionStorage: {
@@ -28,7 +28,7 @@ Object.assign(globalThis, {
 });
 beforeEach(() => kept.clear());
 
-/** All but what no history has. */
+/** All lines that the history has or will have. */
 const shownIn = (room: Room): string[] =>
   [...room.lines.filter(line => line.isInHistory), ...room.unconfirmed].map(
     line => `${line.nick}: ${line.text}`,
@@ -37,10 +37,10 @@ const shownIn = (room: Room): string[] =>
 const logged = (conversation: readonly string[]): HistoryLine[] =>
   conversation.map((entry, time) => ({ entry, time: time + 1 }));
 
-/** A server that remembers everything, and the way to it and back. */
+/** A server that keeps everything, and the connection to it. */
 interface Wire {
   readonly conversation: string[];
-  /** What the page sent that the server has not read, and what the server told that the page has not heard. */
+  /** Messages in flight to the server, and to the page. */
   sent: string[];
   told: { entry: string; by: 'person' | 'publish' | 'broadcast' }[];
 }
@@ -75,19 +75,19 @@ function listen(room: Room, wire: Wire): void {
   addLine(room, entry.slice(0, colon), entry.slice(colon + 2));
 }
 
-/** @param isRead whether the server still gets to read what was sent */
+/** @param isRead whether the server still reads what was sent before the break */
 function breakAndReturn(room: Room, wire: Wire, isRead: boolean): void {
   while (isRead && wire.sent.length > 0) serve(wire);
   wire.sent = [];
   markUnsent(room);
   wire.told = [];
-  // The tries are bounded for lines that break the connection; the weather here is worse than that.
+  // This connection breaks more often than `maxTries` allows for.
   for (const line of room.unconfirmed) line.tries = Math.min(line.tries, 1);
   mergeHistory(room, logged(wire.conversation));
   send(room, wire);
 }
 
-// Few texts, so that many lines are the same.
+// Few texts, so that many lines are equal.
 const text = fc.constantFrom('ok', 'yes', 'no: really');
 const step = fc.record({
   does: fc.constantFrom(
@@ -105,7 +105,7 @@ const step = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 
-/** @param reload replaces the room, as a tab does that is loaded again; only where lines differ can it find its place */
+/** @param reload replaces the room, as a reload does; the page finds its place only if lines differ */
 function play(before: readonly string[], steps: readonly Step[], reload?: () => Room): void {
   kept.clear();
   const wire: Wire = { conversation: before.map(one => `Bo: ${one}`), sent: [], told: [] };
@@ -127,7 +127,7 @@ function play(before: readonly string[], steps: readonly Step[], reload?: () => 
       room = reload?.() ?? room;
       breakAndReturn(room, wire, one.does === 'break late');
     }
-    // As the page does whenever something of its own changes.
+    // The page saves whenever its own lines change.
     if (one.does !== 'other') saveRoom(room);
   }
   while (wire.sent.length > 0) serve(wire);
