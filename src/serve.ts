@@ -1,14 +1,14 @@
 /** The server: options → configuration → listeners → serverLoop. */
 
-import { newOwnersDoor, newTokenDoor } from './commands/api.ts';
-import { obeyCommandLine, print } from './commands/cli.ts';
+import { newApiRoute, newControlRoute } from './commands/api.ts';
+import { print, runCommandLine } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
-import { newCommandQueue, observe } from './commands/commandQueue.ts';
+import { newCommandQueue, runCommands } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
 import { reloadAndLog, reloadConfiguration } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
-import { takeStdin } from './commands/stdin.ts';
-import { keepToken } from './commands/token.ts';
+import { runStdinCommands } from './commands/stdin.ts';
+import { tokenSource } from './commands/token.ts';
 import { drainServer, stopServer } from './core/drain.ts';
 import { type Listener, newServer, type Server } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
@@ -66,7 +66,7 @@ async function serve(): Promise<number> {
   checkDefault(server);
 
   const control = newControl(server, chat);
-  const http = newHttpWire(server, [newTokenDoor(control, keepToken(server)), newPollRoute(server)]);
+  const http = newHttpWire(server, [newApiRoute(control, tokenSource(server)), newPollRoute(server)]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
@@ -89,13 +89,13 @@ async function serve(): Promise<number> {
   for (const address of configuration.listeners) {
     listeners.push(await openLastingListener(server, address, firstWires[address.greeting ?? 'shared']));
   }
-  await openControl(server, usual, newHttpWire(server, [newOwnersDoor(control)], 'control'));
-  if (configuration.stdin) void takeStdin(control);
+  await openControl(server, usual, newHttpWire(server, [newControlRoute(control)], 'control'));
+  if (configuration.stdin) void runStdinCommands(control);
   const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
   await announceListeners(listeners, configuration, parent);
 
   startHandlers(server);
-  await serverLoop(server, () => observe(control));
+  await serverLoop(server, () => runCommands(control));
   await stopHandlers(server);
   stopModules(modules);
   await spool?.close();
@@ -137,7 +137,7 @@ process.stdout.on('error', () => {});
 
 try {
   checkProcessText(argv, process.env);
-  process.exitCode = (await obeyCommandLine(argv, process.env, usual, handlerNames)) ?? (await serve());
+  process.exitCode = (await runCommandLine(argv, process.env, usual, handlerNames)) ?? (await serve());
 } catch (error) {
   const { message } = error as Error;
   const exitCode = error instanceof UsageError ? Exit.Usage : Exit.Failed;

@@ -1,47 +1,52 @@
-/** Commands that change something: a connection's life, or the server's. */
+/** Commands that control connections, handler modules, options and the server. */
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { callHandler } from '../handlers/modules/modules.ts';
 import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import { administration, type Command, speech } from './command.ts';
-import { type Changes, change, changeFields, settings } from './reload.ts';
+import { type Command, logsChanges, logsMessages } from './command.ts';
+import { type Changes, changeFields, listSettings, setOption } from './reload.ts';
 import {
   closeCode,
   closeReason,
   findConnection,
+  id,
   setting,
   type Target,
-  target,
   word,
   wordList,
 } from './values.ts';
 
-export const disconnect: Command = {
+const disconnect: Command = {
   name: 'disconnect',
   parameters: {
-    id: { kind: target },
+    id,
     code: { kind: closeCode, optional: true },
     reason: { kind: closeReason, optional: true, rest: true },
   },
-  help: 'close a connection (1000)',
-  journal: administration,
+  help: 'close a connection (code 1000)',
+  details: 'A WebSocket peer gets the code and the reason in a close frame.',
+  logs: logsChanges,
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
-    const how = (code as number | undefined) ?? CloseCode.NormalClosure;
     noteEnding(connection, 'server', 'the command disconnect closed it');
-    connection.wire.close(connection, how, (reason as string | undefined) ?? '');
+    connection.wire.close(
+      connection,
+      (code as number | undefined) ?? CloseCode.NormalClosure,
+      (reason as string | undefined) ?? '',
+    );
     return { closed: connection.id };
   },
 };
 
-export const call: Command = {
+const call: Command = {
   name: 'call',
   parameters: {
-    name: { kind: word('NAME', 'the name of a handler of your own') },
+    name: { kind: word('NAME', 'the name of a handler module') },
     arguments: { kind: wordList, optional: true, rest: 'list', isPrivate: true },
   },
-  help: 'give a command to a handler of your own',
-  journal: { ...speech, fields: () => ({}) },
+  help: 'run a command of your own handler',
+  details: 'Calls the function command of the module with the words, and prints what it returns.',
+  logs: { ...logsMessages, fields: () => ({}) },
   async run({ server }, { name, arguments: words }) {
     try {
       return (await callHandler(server, name as string, (words as string[] | undefined) ?? [])) ?? null;
@@ -51,43 +56,47 @@ export const call: Command = {
   },
 };
 
-export const set: Command = {
+const optionName = word('NAME', 'the name of an option such as max-message');
+
+const set: Command = {
   name: 'set',
-  parameters: {
-    name: { kind: word('NAME', 'the name of an option such as max-message') },
-    value: { kind: setting, rest: true },
-  },
+  parameters: { name: { kind: optionName }, value: { kind: setting, rest: true } },
   help: 'change an option until the next reload',
-  journal: { ...administration, fields: result => changeFields(result as Changes) },
+  details: 'get shows which options can change while the server runs.',
+  logs: { ...logsChanges, fields: result => changeFields(result as Changes) },
   async run({ server }, { name, value }) {
     try {
-      return await change(server, name as string, value as string);
+      return await setOption(server, name as string, value as string);
     } catch (error) {
       if (error instanceof UsageError) throw error;
-      // A change loads the modules again, and one of them may be broken by now: no fault of the server's.
+      // A change reloads the handler modules. A broken module is no internal error.
       throw new ProtocolError(409, (error as Error).message);
     }
   },
 };
 
-export const get: Command = {
+const get: Command = {
   name: 'get',
-  parameters: { name: { kind: word('NAME', 'the name of an option such as max-message'), optional: true } },
-  help: 'the options as they are now',
+  parameters: { name: { kind: optionName, optional: true } },
+  help: 'show the options, or one of them',
+  details:
+    'set tells when an option can change: any time, or at start (it needs a restart); by hand: the command set changed it.',
   columns: { name: { width: 18 }, value: { width: 12 }, set: { width: 8 } },
   *run({ server }, { name: wanted }) {
-    for (const { name, value, isLive, isSetByHand } of settings(server, wanted as string | undefined)) {
+    for (const { name, value, isLive, isSetByHand } of listSettings(server, wanted as string | undefined)) {
       yield { name, value, set: isSetByHand ? 'by hand' : isLive ? 'any time' : 'at start' };
     }
   },
 };
 
-export const reload: Command = {
+const reload: Command = {
   name: 'reload',
   parameters: {},
   help: 'read the configuration again',
-  // As for SIGHUP.
-  journal: {
+  details:
+    'The same as SIGHUP. Prints what changed, and which changes need a restart. Connections stay open.',
+  // The events that SIGHUP logs.
+  logs: {
     level: 'info',
     done: 'reloaded',
     refused: 'reload failed',
@@ -103,24 +112,30 @@ export const reload: Command = {
   },
 };
 
-export const drain: Command = {
+const drain: Command = {
   name: 'drain',
   parameters: {},
-  help: 'end when the last one has left',
-  journal: administration,
-  run(control, _, answer) {
-    answer.afterwards(control.drain);
+  help: 'refuse new clients; exit when all leave',
+  details:
+    'The same as SIGTERM: every client is asked to leave (1001), and after --drain-timeout those that remain are dropped. draining is their number.',
+  logs: logsChanges,
+  run(control, _, reply) {
+    reply.onDone(control.drain);
     return { draining: control.server.connections };
   },
 };
 
-export const stop: Command = {
+const stop: Command = {
   name: 'stop',
   parameters: {},
-  help: 'tell everyone, and end at once',
-  journal: administration,
-  run(control, _, answer) {
-    answer.afterwards(control.stop);
+  help: 'close all connections, and exit at once',
+  details:
+    'Clients get a close frame (1001), but the server does not wait for them. stopping is their number.',
+  logs: logsChanges,
+  run(control, _, reply) {
+    reply.onDone(control.stop);
     return { stopping: control.server.connections };
   },
 };
+
+export const adminCommands: readonly Command[] = [disconnect, call, set, get, reload, drain, stop];

@@ -1,10 +1,10 @@
 /**
- * The door over HTTP: `POST /api/COMMAND`, with what it takes as JSON or as a form. On the control socket, which only its
- * owner can reach, no token is needed; elsewhere a request needs a bearer token (RFC 6750 §2.1), and while none is set there
- * is no such door.
+ * Commands over HTTP: `POST /api/COMMAND` with parameters as JSON or a form; `GET /api` describes them as OpenAPI. The control
+ * socket needs no token, because only its owner can reach it. Elsewhere a request needs a bearer token (RFC 6750 §2.1), and
+ * without a configured token the routes do not exist.
  *
- * No page of another origin gets in: it has no token, and a browser lets it send none without asking first (CORS), to
- * which the answer is no.
+ * Pages of other origins stay out: they do not have the token, and before a browser sends an Authorization field to another
+ * origin it asks with a preflight (CORS), which is refused.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Connection } from '../core/connection.ts';
@@ -20,45 +20,43 @@ import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/limits.ts
 import { type Route, refuseRequest, respond } from '../wires/route.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';
-import { commands, findCommand, parseObject, readNamed } from './commands.ts';
-import { encodeError, type HttpAnswer, newHttpAnswer } from './httpAnswer.ts';
+import { commands, findCommand, parseNamed, parseObject } from './commands.ts';
+import { encodeError, type HttpReply, newHttpReply } from './httpReply.ts';
 import { judgeGuess, newGuesses } from './token.ts';
 
-/** The door itself, and what lies behind it. */
 const prefix = '/api';
 
-/** Grants everything: the control socket's file mode is the authentication. */
-export function newOwnersDoor(control: Control): Route {
-  return newDoor(control, () => true);
+/** The route on the control socket. Grants everything: the socket's file mode is the authentication. */
+export function newControlRoute(control: Control): Route {
+  return newCommandRoute(control, () => true);
 }
 
-/** A refusal that is put off. */
-interface Delayed {
+interface DelayedRefusal {
   readonly error: ProtocolError;
   readonly head: Head;
   /** When it is due, on the server's clock. */
   readonly at: number;
 }
 
-/** @param token of now; undefined while there is none */
-export function newTokenDoor(control: Control, token: () => string | undefined): Route {
+/** The route on the public listeners. @param token gives the current token, if there is one */
+export function newApiRoute(control: Control, token: () => string | undefined): Route {
   const { server } = control;
   const guesses = newGuesses();
-  const delayed = new WeakMap<Connection, Delayed>();
+  const delayed = new WeakMap<Connection, DelayedRefusal>();
 
-  const door = newDoor(control, (head, connection) => {
+  const commandRoute = newCommandRoute(control, (head, connection) => {
     checkOrigin(head, server.configuration.origins);
-    // RFC 7235 §2.1: the scheme's name is in any case.
+    // RFC 9110 §11.1: the scheme is case-insensitive.
     const given = /^bearer +([\w.~+/-]+=*)$/i.exec(head.headers.get('authorization') ?? '')?.[1];
     if (given === undefined)
-      throw unauthorized('this needs a token: send the field "Authorization: Bearer TOKEN"');
+      throw unauthorized('a token is needed; send the header field "Authorization: Bearer TOKEN"');
     if (isEqual(given, token() ?? '')) return true;
     const address = addressKey(connection.address) ?? connection.address;
     const { delay, isFirstDelayed } = judgeGuess(guesses, address, server.now);
     if (isFirstDelayed) log('warn', 'wrong tokens', { address, answeredAfter: guessDelay });
     if (delay === undefined) throw tooManyGuesses();
     const error = unauthorized(
-      'this token is wrong: it is not the one in the file of --api-token',
+      'wrong token; use the one in the file that --api-token names',
       'invalid_token',
     );
     if (delay === 0) throw error;
@@ -66,16 +64,16 @@ export function newTokenDoor(control: Control, token: () => string | undefined):
     return false;
   });
 
-  function refuseNow(connection: Connection, { error, head }: Delayed): void {
+  function refuseNow(connection: Connection, { error, head }: DelayedRefusal): void {
     delayed.delete(connection);
     refuseRequest(connection, error, head, route);
   }
 
   const route: Route = {
-    ...door,
-    takes: head => token() !== undefined && door.takes(head),
+    ...commandRoute,
+    takes: head => token() !== undefined && commandRoute.takes(head),
 
-    // No timer of its own: a guess must not cost the server more than the guesser.
+    // Without a timer of its own: a guess must stay cheap for the server.
     checkDeadlines(connection) {
       const refusal = delayed.get(connection);
       if (refusal !== undefined && server.now >= refusal.at) refuseNow(connection, refusal);
@@ -83,67 +81,71 @@ export function newTokenDoor(control: Control, token: () => string | undefined):
 
     close(connection, reason) {
       const refusal = delayed.get(connection);
-      if (refusal === undefined) door.close?.(connection, reason);
+      if (refusal === undefined) commandRoute.close?.(connection, reason);
       else refuseNow(connection, refusal);
     },
   };
   return route;
 }
 
-/** @param code of RFC 6750 §3.1; a request without a token gets none */
+/** @param code RFC 6750 §3.1: left out if the request had no token */
 function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
   const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
   return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
 }
 
 function tooManyGuesses(): ProtocolError {
-  const reason = 'this token is wrong, and there were too many wrong ones before it; wait a second';
+  const reason = 'wrong token, after too many others; wait a second';
   return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
 }
 
-/** In the same time, wherever they differ, and however long they are. */
+/** Constant time, whatever the lengths and wherever the first difference. */
 function isEqual(given: string, token: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return token !== '' && timingSafeEqual(digest(given), digest(token));
 }
 
-/** Of the requests that are being answered. */
-const answers = new WeakMap<Connection, HttpAnswer>();
+/** Replies that have not ended. */
+const replies = new WeakMap<Connection, HttpReply>();
 
-/** @param check whether the request is welcome; false if it is refused later. It throws ProtocolError to refuse it at once */
-function newDoor(control: Control, check: (head: Head, connection: Connection) => boolean): Route {
+/**
+ * @param authorize false: the request will be refused later; throws ProtocolError to refuse it at once
+ */
+function newCommandRoute(
+  control: Control,
+  authorize: (head: Head, connection: Connection) => boolean,
+): Route {
   return {
     takes: ({ path }) => path === prefix || path.startsWith(`${prefix}/`),
 
-    admit: (head, connection) => (check(head, connection) ? maxCommandBody : undefined),
+    admit: (head, connection) => (authorize(head, connection) ? maxCommandBody : undefined),
 
     answer(connection, head, body) {
       if (head.path === prefix || head.path === `${prefix}/`) {
         return respond(connection, describe(head, control.version));
       }
-      if (head.method !== 'POST')
-        throw new ProtocolError(405, 'a command is sent by POST', { Allow: 'POST' });
-      const answer = newHttpAnswer(connection, wantsText(head), head.version === '1.1');
-      answers.set(connection, answer);
+      if (head.method !== 'POST') throw new ProtocolError(405, 'send commands with POST', { Allow: 'POST' });
+      const reply = newHttpReply(connection, wantsText(head), head.version === '1.1');
+      replies.set(connection, reply);
       try {
-        submit(control, readCall(head, body), answer);
+        submit(control, parseCall(head, body), reply);
       } catch (error) {
         if (!(error instanceof UsageError) && !(error instanceof ProtocolError)) throw error;
-        answer.end(error);
+        reply.end(error);
       }
     },
 
     encodeRefusal: (error, head) => encodeError(error, wantsText(head), head.method),
 
     close(connection, reason) {
-      const answer = answers.get(connection);
-      answer?.end(answer.isEndless ? undefined : new ProtocolError(503, reason));
+      const reply = replies.get(connection);
+      reply?.end(reply.isEndless ? undefined : new ProtocolError(503, reason));
     },
 
     onEnd(connection, error) {
-      const answer = answers.get(connection);
-      // A peer that has only ended its direction may still wait for an answer, unless that answer is endless.
-      if (answer !== undefined && (error !== undefined || answer.isEndless)) answer.leave();
+      const reply = replies.get(connection);
+      // After a half-close the client still waits for its response, but not for an endless one.
+      if (reply !== undefined && (error !== undefined || reply.isEndless)) reply.abort();
     },
   };
 }
@@ -154,7 +156,7 @@ function wantsText({ headers }: Head): boolean {
 
 function describe({ method }: Head, version: string): Buffer {
   if (method !== 'GET' && method !== 'HEAD') {
-    throw new ProtocolError(405, 'the description is only read', { Allow: 'GET, HEAD' });
+    throw new ProtocolError(405, 'get the description with GET', { Allow: 'GET, HEAD' });
   }
   const text = `${JSON.stringify(openApi(version), undefined, 2)}\n`;
   const headers = { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) };
@@ -162,29 +164,31 @@ function describe({ method }: Head, version: string): Buffer {
 }
 
 /** @throws UsageError, or ProtocolError 400, 404 or 415 */
-function readCall({ path, headers }: Head, body: Buffer): Call {
+function parseCall({ path, headers }: Head, body: Buffer): Call {
   const command = findCommand(path.slice(prefix.length + 1));
   const [type = ''] = (headers.get('content-type') ?? '').toLowerCase().split(';', 1);
-  if (body.length === 0) return readNamed(command, {});
+  if (body.length === 0) return parseNamed(command, {});
   const text = readText('the body', body);
   if (type.trim() === 'application/x-www-form-urlencoded') {
-    return readNamed(command, parseForm(command, text));
+    return parseNamed(command, parseForm(command, text));
   }
   if (type.trim() !== 'application/json') {
-    throw new ProtocolError(415, 'the body is application/json or application/x-www-form-urlencoded');
+    throw new ProtocolError(
+      415,
+      'the body must be application/json or application/x-www-form-urlencoded; name which in Content-Type',
+    );
   }
-  return readNamed(command, parseObject(text));
+  return parseNamed(command, parseObject(text));
 }
 
 /**
- * A list is its name repeated, as browsers send it, with or without the brackets that PHP adds (`arguments[0]=a`).
- * @throws UsageError for any other name that is repeated (two readers could take it for two things), and for text that is
- *   not UTF-8
+ * A list repeats its name, as browsers send it, with or without the brackets that PHP adds (`arguments[0]=a`).
+ * @throws UsageError for text that is not UTF-8, and for any other repeated name: parsers disagree about which value counts
  */
 function parseForm(command: Command, text: string): Readonly<Record<string, unknown>> {
-  // They are read in one piece.
+  // A form is parsed in one go.
   const pairs = text.split('&', maxFormValues + 1);
-  if (pairs.length > maxFormValues) throw new UsageError(`a form has at most ${maxFormValues} values`);
+  if (pairs.length > maxFormValues) throw new UsageError(`a form can have at most ${maxFormValues} values`);
   const values = new Map<string, string | string[]>();
   for (const pair of pairs) {
     if (pair === '') continue;
@@ -205,7 +209,7 @@ function parseForm(command: Command, text: string): Readonly<Record<string, unkn
   return Object.fromEntries(values);
 }
 
-/** URL Standard §5.1, but bytes that are not UTF-8 are refused, where browsers put U+FFFD. */
+/** URL Standard §5.1, except that invalid UTF-8 is refused instead of replaced by U+FFFD. */
 function decodeFormText(what: string, text: string): string {
   if (!/[%+]/.test(text)) return text;
   const escaped = Buffer.from(text.replaceAll('+', ' ')).toString('latin1');
@@ -213,19 +217,17 @@ function decodeFormText(what: string, text: string): string {
   return decodeText(`${what} in the form`, Buffer.from(bytes, 'latin1'));
 }
 
-/** The commands as OpenAPI has them, so that clients and pages can be made of it. */
-
-const answer = (description: string, schema: object) => ({
+const response = (description: string, schema: object) => ({
   description,
   content: { 'application/json': { schema }, 'text/plain': { schema: { type: 'string' } } },
 });
 
-const refused = answer('a sentence that says why', {
+const errorResponse = response('the reason, in a sentence', {
   type: 'object',
   properties: { error: { type: 'string' } },
 });
 
-/** The description of all commands, OpenAPI 3.1. */
+/** Describes all commands in OpenAPI 3.1. */
 export function openApi(version: string): object {
   const paths = [...commands.values()].map(command => [`/api/${command.name}`, { post: operation(command) }]);
   return {
@@ -266,6 +268,6 @@ function operation({ name, help, parameters, columns }: Command): object {
         'application/x-www-form-urlencoded': { schema },
       },
     },
-    responses: { 200: answer('done', result), default: refused },
+    responses: { 200: response('done', result), default: errorResponse },
   };
 }

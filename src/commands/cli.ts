@@ -1,6 +1,6 @@
 /**
- * The recall: the same program, called with a command, has the server that runs do it. What comes over the control socket
- * is HTTP, as it is at the other door: `curl --unix-socket` may do the same.
+ * The command line `pollywog COMMAND`. A few commands run in this process; all others are sent to the running server through
+ * its control socket. The protocol there is plain HTTP, so `curl --unix-socket` works, too.
  */
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
@@ -17,188 +17,22 @@ import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command } from './command.ts';
-import { findCommand, readWords, unreadable, wordOptions } from './commands.ts';
+import { findCommand, parseWords, unreadable, wordOptions } from './commands.ts';
 import { commandHelp, helpOn, helpOverview } from './help.ts';
-
-/** The options of a command line with a command; `control` and `config` tell where the server is. */
-const own = {
-  control: serverOptions.control,
-  config: serverOptions.config,
-  ...wordOptions,
-  help: serverOptions.help,
-} as const satisfies OptionTable;
-
-/** The words of a command line (without node and script) that are no options: where there are any, it has a command. */
-export function wordsOf(argv: readonly string[]): readonly string[] {
-  return readArguments(argv, { ...serverOptions, ...own }).words;
-}
-
-/**
- * Has the command done, and prints what it says.
- * @returns the exit code
- * @throws UsageError
- */
-export async function recall(
-  argv: readonly string[],
-  env: Environment,
-  usual: DefaultPaths,
-): Promise<number> {
-  const { given, words } = readArguments(argv, { ...serverOptions, ...own });
-  const stray = [...given.keys()].find(name => !Object.hasOwn(own, name));
-  const [name = '', ...rest] = words;
-  const command = knownCommand(name);
-  if (stray !== undefined) {
-    throw new UsageError(`${flagName(stray)} is an option of the server, not of ${name}; leave it out`);
-  }
-  if (given.has('help')) return print(commandHelp(command));
-  const { json, binary } = readValues(own, [given]);
-  const bytes = binary === '' ? undefined : readBytes(binary);
-  const call = readWords(command, rest.at(-1) === '-' && bytes === undefined ? fromStdin(rest) : rest, bytes);
-  return ask(controlOf(given, env, usual), call, json);
-}
-
-/** What is no command is wrong usage here. @throws UsageError */
-export function knownCommand(name: string): Command {
-  try {
-    return findCommand(name);
-  } catch (error) {
-    throw error instanceof ProtocolError ? new UsageError(error.message) : error;
-  }
-}
-
-function fromStdin(words: readonly string[]): string[] {
-  const text = readText('stdin', readBytes('-'), 'convert it, or send bytes with --binary -');
-  return [...words.slice(0, -1), text.replace(/\r?\n$/, '')];
-}
-
-/** A file, or stdin. The whole command waits for it, so it may be a pipe. */
-function readBytes(path: string): Buffer {
-  try {
-    return readFileSync(path === '-' ? 0 : path);
-  } catch (error) {
-    throw unreadable(path, error);
-  }
-}
-
-function controlOf(
-  given: Parameters<typeof readValues>[1][number],
-  env: Environment,
-  usual: DefaultPaths,
-): string {
-  const where = { control: serverOptions.control, config: serverOptions.config };
-  const sources = [given, readEnvironment(env)];
-  const configFile = chooseFile(readValues(where, sources).config, usual.configFiles);
-  const isTold = sources.some(source => source.has('control'));
-  if (configFile !== undefined && !isTold) sources.push(readFile(configFile));
-  const path = controlPath(readValues(where, sources), usual);
-  if (path === undefined) throw new UsageError('the server takes no commands (--control none)');
-  return path;
-}
-
-/** Done by the server at `path`. */
-function ask(path: string, call: Call, isJson: boolean): Promise<number> {
-  const body = JSON.stringify(toNamed(call));
-  const headers = {
-    'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(body),
-    Accept: isJson ? 'application/json' : 'text/plain',
-  };
-  return new Promise(resolve => {
-    // Whoever interrupts what goes on until it is interrupted, is done.
-    process.once('SIGINT', () => process.exit(Exit.Done));
-    const asking = request({ socketPath: path, path: `/api/${call.command.name}`, method: 'POST', headers });
-    asking.on('error', error => resolve(explain(error, path)));
-    asking.on('response', response => resolve(show(response)));
-    asking.end(body);
-  });
-}
-
-/** By the names of the parameters, each as its kind reads it. */
-function toNamed({ command, values: { bytes, ...values } }: Call): Readonly<Record<string, unknown>> {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  const named = given.map(([name, value]) => [
-    name,
-    Array.isArray(value) ? value : command.parameters[name]?.kind.show(value),
-  ]);
-  return { ...Object.fromEntries(named), binary: bytes?.toString('base64') };
-}
-
-async function show(response: IncomingMessage): Promise<number> {
-  const isDone = response.statusCode === 200;
-  let error = '';
-  try {
-    for await (const piece of response) {
-      const fault = isDone ? await printed(piece) : undefined;
-      if (fault !== undefined) return notPrinted(fault);
-      if (!isDone) error += piece;
-    }
-  } catch {
-    return fail('the server ended before it had said everything', Exit.Failed);
-  }
-  if (isDone) return Exit.Done;
-  return fail(sentenceOf(error), response.statusCode === 400 ? Exit.Usage : Exit.Failed);
-}
-
-function sentenceOf(text: string): string {
-  return text.startsWith('{') ? String((JSON.parse(text) as { error: unknown }).error) : text.trimEnd();
-}
-
-function explain(error: NodeJS.ErrnoException, path: string): number {
-  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
-    return fail(
-      `no server takes commands at ${path}; start one, or tell where with --control`,
-      Exit.NoServer,
-    );
-  }
-  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
-    // libuv takes and drops those for whom there is no descriptor.
-    const why = 'it ended, or may open no more files (ulimit -n)';
-    return fail(`the server hung up before it had answered: ${why}`, Exit.Failed);
-  }
-  const why =
-    error.code === 'EACCES' ? 'permission denied; it is for the user that the server runs as' : error.message;
-  return fail(`cannot reach the server at ${path}: ${why}`, Exit.Failed);
-}
-
-function fail(sentence: string, exitCode: number): number {
-  process.stderr.write(`pollywog: ${printableLine(sentence)}\n`);
-  return exitCode;
-}
-
-/** Prints all that there is to say. @returns the exit code */
-export async function print(text: string): Promise<number> {
-  const fault = await printed(`${text}\n`);
-  return fault === undefined ? Exit.Done : notPrinted(fault);
-}
-
-/** @returns why nothing more can be written to stdout, if so */
-function printed(text: string | Buffer): Promise<NodeJS.ErrnoException | undefined> {
-  return new Promise(resolve => {
-    process.stdout.write(text, error => resolve(error ?? undefined));
-  });
-}
-
-/** @returns the exit code: that nobody reads it any more, as `head` does not when it has its lines, is no failure */
-function notPrinted(fault: NodeJS.ErrnoException): number {
-  if (fault.code === 'EPIPE') return Exit.Done;
-  return fail(`cannot write to stdout: ${whyUnwritable(fault)}`, Exit.Failed);
-}
-
-/** A command line with a command: a few ask nobody, all others are done by the server that runs. */
 
 /**
  * @param argv without node and script
  * @param handlers the names that the option `default` may have
- * @returns the exit code; undefined where there is no command, and so a server is to be started
+ * @returns the exit code; undefined if there is no command, so a server is to start
  * @throws UsageError
  */
-export async function obeyCommandLine(
+export async function runCommandLine(
   argv: readonly string[],
   env: Environment,
   usual: DefaultPaths,
   handlers: readonly string[],
 ): Promise<number | undefined> {
-  const [word, name] = wordsOf(argv);
+  const [word, name] = readArguments(argv, { ...serverOptions, ...commandOptions }).words;
   switch (word) {
     case undefined:
       return undefined;
@@ -209,6 +43,166 @@ export async function obeyCommandLine(
     case 'checkconfig':
       return print(checkConfiguration(name, env, handlers, usual.configFiles));
     default:
-      return recall(argv, env, usual);
+      return runOnServer(argv, env, usual);
   }
+}
+
+/** The options of a command line with a command; `control` and `config` locate the server. */
+const commandOptions = {
+  control: serverOptions.control,
+  config: serverOptions.config,
+  ...wordOptions,
+  help: serverOptions.help,
+} as const satisfies OptionTable;
+
+/**
+ * Sends the command to the server, and prints the reply.
+ * @returns the exit code
+ * @throws UsageError
+ */
+async function runOnServer(argv: readonly string[], env: Environment, usual: DefaultPaths): Promise<number> {
+  const { given, words } = readArguments(argv, { ...serverOptions, ...commandOptions });
+  const foreign = [...given.keys()].find(name => !Object.hasOwn(commandOptions, name));
+  const [name = '', ...rest] = words;
+  const command = requireCommand(name);
+  if (foreign !== undefined) {
+    throw new UsageError(`${flagName(foreign)} is an option of the server, not of ${name}; leave it out`);
+  }
+  if (given.has('help')) return print(commandHelp(command));
+  const { json, binary } = readValues(commandOptions, [given]);
+  const bytes = binary === '' ? undefined : readBytes(binary);
+  const call = parseWords(
+    command,
+    rest.at(-1) === '-' && bytes === undefined ? withStdin(rest) : rest,
+    bytes,
+  );
+  return sendToServer(findControlSocket(given, env, usual), call, json);
+}
+
+/** @throws UsageError: on a command line, an unknown command is wrong usage */
+function requireCommand(name: string): Command {
+  try {
+    return findCommand(name);
+  } catch (error) {
+    throw error instanceof ProtocolError ? new UsageError(error.message) : error;
+  }
+}
+
+/** The words with the text on stdin in place of a final `-`. */
+function withStdin(words: readonly string[]): string[] {
+  const text = readText('stdin', readBytes('-'), 'convert it, or send bytes with --binary -');
+  return [...words.slice(0, -1), text.replace(/\r?\n$/, '')];
+}
+
+/** Reads a file or stdin. Blocking is fine here, so it may be a pipe. */
+function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path === '-' ? 0 : path);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+function findControlSocket(
+  given: Parameters<typeof readValues>[1][number],
+  env: Environment,
+  usual: DefaultPaths,
+): string {
+  const options = { control: serverOptions.control, config: serverOptions.config };
+  const sources = [given, readEnvironment(env)];
+  const configFile = chooseFile(readValues(options, sources).config, usual.configFiles);
+  const isGiven = sources.some(source => source.has('control'));
+  if (configFile !== undefined && !isGiven) sources.push(readFile(configFile));
+  const path = controlPath(readValues(options, sources), usual);
+  if (path === undefined) {
+    throw new UsageError('the server has no control socket (--control none); name one with --control');
+  }
+  return path;
+}
+
+function sendToServer(path: string, call: Call, isJson: boolean): Promise<number> {
+  const body = JSON.stringify(toNamed(call));
+  const headers = {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    Accept: isJson ? 'application/json' : 'text/plain',
+  };
+  return new Promise(resolve => {
+    // Ctrl-C is the normal end of a command that streams.
+    process.once('SIGINT', () => process.exit(Exit.Done));
+    const post = request({ socketPath: path, path: `/api/${call.command.name}`, method: 'POST', headers });
+    post.on('error', error => resolve(failToConnect(error, path)));
+    post.on('response', response => resolve(printResponse(response)));
+    post.end(body);
+  });
+}
+
+function toNamed({ command, parameters }: Call): Readonly<Record<string, unknown>> {
+  const { bytes, ...values } = parameters;
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const named = given.map(([name, value]) => [
+    name,
+    Array.isArray(value) ? value : command.parameters[name]?.kind.show(value),
+  ]);
+  return { ...Object.fromEntries(named), binary: bytes?.toString('base64') };
+}
+
+async function printResponse(response: IncomingMessage): Promise<number> {
+  const isDone = response.statusCode === 200;
+  let error = '';
+  try {
+    for await (const piece of response) {
+      const writeError = isDone ? await writeStdout(piece) : undefined;
+      if (writeError !== undefined) return failToPrint(writeError);
+      if (!isDone) error += piece;
+    }
+  } catch {
+    return fail('the server ended before its reply was complete', Exit.Failed);
+  }
+  if (isDone) return Exit.Done;
+  return fail(sentenceOf(error), response.statusCode === 400 ? Exit.Usage : Exit.Failed);
+}
+
+function sentenceOf(text: string): string {
+  return text.startsWith('{') ? String((JSON.parse(text) as { error: unknown }).error) : text.trimEnd();
+}
+
+function failToConnect(error: NodeJS.ErrnoException, path: string): number {
+  if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
+    return fail(
+      `no server is running at ${path}; start one, or name its socket with --control`,
+      Exit.NoServer,
+    );
+  }
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
+    // Out of descriptors, libuv accepts and closes.
+    const why = 'it ended, or cannot open more files (ulimit -n)';
+    return fail(`the server closed the connection without a reply: ${why}`, Exit.Failed);
+  }
+  const why =
+    error.code === 'EACCES' ? 'permission denied; run this as the user that runs the server' : error.message;
+  return fail(`cannot reach the server at ${path}: ${why}`, Exit.Failed);
+}
+
+function fail(sentence: string, exitCode: number): number {
+  process.stderr.write(`pollywog: ${printableLine(sentence)}\n`);
+  return exitCode;
+}
+
+/** Prints the text and a newline. @returns the exit code */
+export async function print(text: string): Promise<number> {
+  const error = await writeStdout(`${text}\n`);
+  return error === undefined ? Exit.Done : failToPrint(error);
+}
+
+function writeStdout(text: string | Buffer): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise(resolve => {
+    process.stdout.write(text, error => resolve(error ?? undefined));
+  });
+}
+
+/** A closed pipe is no failure: `head` exits when it has its lines. @returns the exit code */
+function failToPrint(error: NodeJS.ErrnoException): number {
+  if (error.code === 'EPIPE') return Exit.Done;
+  return fail(`cannot write to stdout: ${whyUnwritable(error)}`, Exit.Failed);
 }

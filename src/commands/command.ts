@@ -1,6 +1,6 @@
 /**
- * What a command is. They are all in one table (commands.ts); whoever calls one, from a shell, a script or over HTTP, gives
- * the same words and gets the same answer.
+ * What a command is. All commands are in one table (commands.ts). A command takes the same parameters and gives the same
+ * result in every way it can be sent: from a shell, over HTTP, through the spool, on stdin.
  */
 import type { Server } from '../core/server.ts';
 import type { Chat } from '../handlers/chat/room.ts';
@@ -9,124 +9,125 @@ import type { DefaultPaths } from '../options/paths.ts';
 import type { Kind } from '../options/values.ts';
 import type { Changes } from './reload.ts';
 
-/** A piece of work that fits in a turn. @returns the rest of the work */
+/** A piece of work that fits into a turn. @returns the rest of the work */
 export type Task = () => Task | undefined;
 
-/** The commands of one server that wait for their turn. */
+/** Commands of one server that wait for their turn. */
 export interface CommandQueue {
   readonly tasks: Task[];
-  /** The tasks before this index have been run. */
+  /** Index of the first task that has not run. */
   first: number;
 }
 
-/** What commands work on: the server, and what they may do to it as a whole. */
+/** What commands work on. */
 export interface Control {
   readonly server: Server;
   readonly chat: Chat;
-  /** Commands that wait for their turn. */
   readonly queue: CommandQueue;
   readonly version: string;
-  /** By the system's clock, in milliseconds. */
+  /** Unix time in milliseconds. */
   readonly startedAt: number;
-  /** Where things are when nobody says where. */
+  /** Default paths. */
   readonly places: DefaultPaths;
   /** Reads the configuration again. @throws Error, a sentence; then nothing has changed */
   reload(): Promise<Changes>;
-  /** Everyone is told, and the server ends when the last one has left. */
+  /** Starts a graceful shutdown: no new clients; the server ends when all have left. */
   drain(): void;
-  /** Everyone is told, and the server ends at once. */
+  /** Closes all connections, and ends the server. */
   stop(): void;
 }
 
 export interface Parameter {
   readonly kind: Kind<unknown>;
   readonly optional?: true;
-  /** It takes all words that are left: with a space between them, or as a list. */
+  /** Takes all remaining words: joined with spaces, or as a list. */
   readonly rest?: true | 'list';
-  /** In place of it, bytes may be given (`--binary`). */
+  /** Bytes can be given instead (`--binary`). */
   readonly orBytes?: true;
-  /** What people say to each other, or to a handler: not for the log. */
+  /** What people say to each other, or to a handler: never logged. */
   readonly isPrivate?: true;
+  /** The parameter's name in earlier versions; JSON and forms may still use it. */
+  readonly oldName?: string;
 }
 
-/** What was given, read by the parameters' kinds; `bytes` in place of the text. */
+/** The parsed values by parameter name; `bytes` instead of a text. */
 export type CallValues = Readonly<Record<string, unknown>> & { readonly bytes?: Buffer };
 
-/** Where what a command says goes: each door has one for each call. */
-export interface Answer {
-  /** The way in, for the log: `control socket`, `HTTP`, `stdin`, `spool`. */
+/** Where a command's output goes. Each way to send commands makes its own. */
+export interface Reply {
+  /** How the command came in, for the log: `control socket`, `HTTP`, `stdin`, `spool`. */
   readonly via: string;
-  /** The client's address, or the spool's file. */
+  /** The client's address, or the name of the spool file. */
   readonly from?: string | undefined;
   readonly isJson: boolean;
-  /** Nobody waits for it any more. */
-  readonly isGone: boolean;
-  /** More of what it says. */
+  /** The reply has ended, or its reader is gone. */
+  readonly isClosed: boolean;
   write(text: string): void;
-  /** What was said so far is to be seen now, as more comes only when something happens. */
+  /** Sends what was written so far: the command streams, and more follows when something happens. */
   flush(): void;
-  /** Bytes that whoever waits has not taken yet, as near as can be told. */
+  /** Bytes not sent yet, approximately. */
   unsent(): number;
-  /** That was all; or, with an error, what went wrong. Called once. */
+  /** Ends the reply; with an error, the command failed. Called once. */
   end(error?: Error): void;
-  /** `then` is called when nobody waits any more, if that is before the end. */
-  whenGone(then: () => void): void;
-  /** `then` is called when the answer has been given. */
-  afterwards(then: () => void): void;
+  /** The listener is called if the reader goes away before the end. */
+  onAbort(listener: () => void): void;
+  /** The listener is called after the end. */
+  onDone(listener: () => void): void;
 }
 
-/** A column of a table: how its values are shown as text, and how wide it is at least; negative: right-aligned. */
+/** A column of a table. */
 export interface Column {
+  /** Minimum width; negative: right-aligned. */
   readonly width: number;
-  /** Where it is not the value's name. */
-  readonly title?: string;
-  readonly show?: (value: never) => string;
+  /** Formats the value as text. */
+  readonly format?: (value: never) => string;
 }
 
-/** How a command is logged. */
-export interface Journal {
+/** How the outcome of a command is logged. */
+export interface LogPolicy {
   readonly level: LogLevel;
   readonly done: string;
   readonly refused: string;
   readonly refusedLevel: LogLevel;
-  /** What its result adds to the line; its plain values, if not given. */
+  /** Log fields made of the result; by default its plain values. */
   fields?(result: unknown): LogFields;
 }
 
-/** For a command that changes a connection or the server. */
-export const administration: Journal = {
+/** For commands that change a connection or the server. */
+export const logsChanges: LogPolicy = {
   level: 'info',
   done: 'command done',
   refused: 'command refused',
   refusedLevel: 'info',
 };
 
-/** For a command that says something, as clients do all the time: only who asks for the details gets a line for each. */
-export const speech: Journal = { ...administration, level: 'debug', refusedLevel: 'debug' };
+/** For commands that send messages: as frequent as the clients' own messages, so logged at debug level. */
+export const logsMessages: LogPolicy = { ...logsChanges, level: 'debug', refusedLevel: 'debug' };
 
 export interface Command {
   readonly name: string;
-  /** In the order of the words. */
+  /** In the order of the words on a command line. */
   readonly parameters: Readonly<Record<string, Parameter>>;
   /** One short line. */
   readonly help: string;
-  /** Of a command that changes something. */
-  readonly journal?: Journal;
-  /** Of a command that gives rows. */
+  /** Further sentences for `help COMMAND`. */
+  readonly details?: string;
+  /** Only for commands that change something. */
+  readonly logs?: LogPolicy;
+  /** Only for commands whose result is a table. */
   readonly columns?: Readonly<Record<string, Column>>;
-  /** It goes on until whoever called goes away: not for doors where nobody can. */
+  /** Runs until its reader goes away; refused in the spool, where that cannot happen. */
   readonly streams?: true;
   /**
-   * Does it.
-   * @returns what it says: a sentence, a record, or rows, one after the other, so that others get their turn between them;
-   *   undefined where it speaks through `answer` itself
-   * @throws ProtocolError, whose code is the HTTP status that fits, or UsageError: a sentence for whoever called
+   * @returns a sentence, a record or an iterator of rows (read in batches, so that other work runs in between); undefined if
+   *   the command writes to `reply` itself
+   * @throws UsageError, or ProtocolError with an HTTP status as its code: a sentence for the caller
    */
-  run(control: Control, values: CallValues, answer: Answer): unknown;
+  run(control: Control, parameters: CallValues, reply: Reply): unknown;
 }
 
-/** A command with what it is to be done with. */
+/** A command and its parsed parameters. */
 export interface Call {
   readonly command: Command;
-  readonly values: CallValues;
+  readonly parameters: CallValues;
 }

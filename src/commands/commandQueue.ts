@@ -1,6 +1,6 @@
 /**
- * The observer: the part of the turn in which commands are run. It has a share of its own, so that neither a long list nor
- * a thousand commands at once hold the connections up, nor the connections them.
+ * The queue of commands, and the stage of the turn that runs them. Commands have a budget of their own, so neither a long list
+ * nor a thousand commands at once delay the connections, and a busy server still answers commands.
  */
 import { scheduleTurn } from '../core/poll.ts';
 import { isLogged, type LogFields, log, stackOf } from '../log/log.ts';
@@ -9,28 +9,28 @@ import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { commandBudget } from '../protocol/limits.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import type { Answer, Call, CommandQueue, Control, Task } from './command.ts';
-import { showHeading, showRow, showValue } from './show.ts';
+import type { Call, CommandQueue, Control, Reply, Task } from './command.ts';
+import { formatHeading, formatResult, formatRow } from './show.ts';
 
 export function newCommandQueue(): CommandQueue {
   return { tasks: [], first: 0 };
 }
 
-/** Runs the call in a turn that comes. What is called for first begins first. */
-export function submit(control: Control, call: Call, answer: Answer): void {
-  addTask(control, () => attempt(call, answer, () => start(control, call, answer)));
+/** Queues the call: it runs in a later turn. Calls start in the order in which they were submitted. */
+export function submit(control: Control, call: Call, reply: Reply): void {
+  enqueue(control, () => runGuarded(call, reply, () => start(control, call, reply)));
 }
 
-function addTask(control: Control, task: Task): void {
-  control.queue.tasks.push(task);
-  scheduleTurn(control.server);
+function enqueue({ queue, server }: Control, task: Task): void {
+  queue.tasks.push(task);
+  scheduleTurn(server);
 }
 
-/** A command costs as much as so many messages, and each row that it gives, too: some 8 µs. */
+/** The price of a command, and of each row, in units of messages: some 8 µs. */
 const commandCost = 64;
 
-/** The stage of the turn. */
-export function observe({ queue, server }: Control): void {
+/** The stage of the turn that runs commands, until they have used their budget. */
+export function runCommands({ queue, server }: Control): void {
   const { tasks } = queue;
   if (tasks.length === 0) return;
   const end = workUnits.spent + commandBudget;
@@ -46,36 +46,37 @@ export function observe({ queue, server }: Control): void {
   }
 }
 
-function start(control: Control, call: Call, answer: Answer): Task | undefined {
-  if (answer.isGone) return undefined;
-  return say(control, call, call.command.run(control, call.values, answer), answer);
+function start(control: Control, call: Call, reply: Reply): Task | undefined {
+  if (reply.isClosed) return undefined;
+  return writeResult(control, call, call.command.run(control, call.parameters, reply), reply);
 }
 
-/** What goes wrong in a command, or in showing what it says, fails that command alone. */
-function attempt(call: Call, answer: Answer, act: Task): Task | undefined {
+/** An error in a command, or in formatting its result, fails this command only. */
+function runGuarded(call: Call, reply: Reply, task: Task): Task | undefined {
   try {
-    return act();
+    return task();
   } catch (error) {
-    fail(call, answer, error);
+    fail(call, reply, error);
     return undefined;
   }
 }
 
-function say(control: Control, call: Call, result: unknown, answer: Answer): Task | undefined {
+function writeResult(control: Control, call: Call, result: unknown, reply: Reply): Task | undefined {
   if (result === undefined) return undefined;
   if (result instanceof Promise) {
     result.then(
-      value => addTask(control, () => attempt(call, answer, () => say(control, call, value, answer))),
-      error => fail(call, answer, error),
+      value =>
+        enqueue(control, () => runGuarded(call, reply, () => writeResult(control, call, value, reply))),
+      error => fail(call, reply, error),
     );
     return undefined;
   }
   if (call.command.columns !== undefined) {
-    return moreRows(call, result as Iterator<Row>, answer, true);
+    return rowsTask(call, result as Iterator<Row>, reply, true);
   }
-  logDone(call, answer, result);
-  answer.write(answer.isJson ? `${printableJson(result)}\n` : showValue(result));
-  answer.end();
+  logDone(call, reply, result);
+  reply.write(reply.isJson ? `${printableJson(result)}\n` : formatResult(result));
+  reply.end();
   return undefined;
 }
 
@@ -83,73 +84,76 @@ type Row = Readonly<Record<string, unknown>>;
 
 const rowsAtOnce = 32;
 
-/** Some of the rows, and then what is left to do. */
-function sayRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task | undefined {
-  if (answer.isGone) return undefined;
+/** Writes some rows; the task that it returns writes more. */
+function writeRows(call: Call, rows: Iterator<Row>, reply: Reply, isFirst: boolean): Task | undefined {
+  if (reply.isClosed) return undefined;
   const columns = call.command.columns!;
-  // What is wrong with the call shows at the first row: then nothing else was said.
-  let text = !isFirst ? '' : answer.isJson ? '[' : `${showHeading(columns)}\n`;
+  // Nothing is written before the first row: a wrong call throws there, and its reply must be the error alone.
+  let text = !isFirst ? '' : reply.isJson ? '[' : `${formatHeading(columns)}\n`;
   let isStart = isFirst;
   for (let count = 0; count < rowsAtOnce; count++) {
     const { done, value } = rows.next();
     if (done) {
-      answer.write(answer.isJson ? `${text}]\n` : text);
-      answer.end();
+      reply.write(reply.isJson ? `${text}]\n` : text);
+      reply.end();
       return undefined;
     }
     workUnits.spent += commandCost;
-    text += answer.isJson ? `${isStart ? '' : ',\n'}${printableJson(value)}` : `${showRow(columns, value)}\n`;
+    text += reply.isJson
+      ? `${isStart ? '' : ',\n'}${printableJson(value)}`
+      : `${formatRow(columns, value)}\n`;
     isStart = false;
   }
-  answer.write(text);
-  return moreRows(call, rows, answer, false);
+  reply.write(text);
+  return rowsTask(call, rows, reply, false);
 }
 
-function moreRows(call: Call, rows: Iterator<Row>, answer: Answer, isFirst: boolean): Task {
-  return () => attempt(call, answer, () => sayRows(call, rows, answer, isFirst));
+function rowsTask(call: Call, rows: Iterator<Row>, reply: Reply, isFirst: boolean): Task {
+  return () => runGuarded(call, reply, () => writeRows(call, rows, reply, isFirst));
 }
 
-/** What whoever called did wrong, they are told; what we did, the log is. */
-function fail(call: Call, answer: Answer, error: unknown): void {
+/** Errors of the caller go to the caller, internal errors to the log. */
+function fail(call: Call, reply: Reply, error: unknown): void {
   if (error instanceof ProtocolError || error instanceof UsageError) {
-    logRefused(call, answer, error);
-    answer.end(error);
+    logRefused(call, reply, error);
+    reply.end(error);
   } else {
-    const { via, from } = answer;
+    const { via, from } = reply;
     log('error', 'command failed', { command: call.command.name, via, from, stack: stackOf(error) });
-    answer.end(new ProtocolError(500, 'internal error; the log has more'));
+    reply.end(new ProtocolError(500, "internal error; see the server's log"));
   }
 }
 
-/** Characters of one value. */
-const longestValue = 200;
+function logDone({ command, parameters }: Call, { via, from }: Reply, result: unknown): void {
+  const { logs } = command;
+  if (logs === undefined || !isLogged(logs.level)) return;
+  const given = parameterFields(command, parameters);
+  const fields = (logs.fields ?? plainFields)(result);
+  log(logs.level, logs.done, { command: command.name, ...given, ...fields, via, from });
+}
 
-export function logDone({ command, values }: Call, { via, from }: Answer, result: unknown): void {
-  const { journal } = command;
-  if (journal === undefined || !isLogged(journal.level)) return;
-  const fields = (journal.fields ?? plainFields)(result);
-  log(journal.level, journal.done, {
+function logRefused({ command, parameters }: Call, { via, from }: Reply, error: Error): void {
+  const { logs } = command;
+  if (logs === undefined || !isLogged(logs.refusedLevel)) return;
+  const given = parameterFields(command, parameters);
+  log(logs.refusedLevel, logs.refused, {
     command: command.name,
-    ...given(command, values),
-    ...fields,
+    ...given,
+    reason: error.message,
     via,
     from,
   });
 }
 
-export function logRefused({ command, values }: Call, { via, from }: Answer, error: Error): void {
-  const { journal } = command;
-  if (journal === undefined || !isLogged(journal.refusedLevel)) return;
-  const fields = { command: command.name, ...given(command, values), reason: error.message, via, from };
-  log(journal.refusedLevel, journal.refused, fields);
-}
+/** Characters of one value in the log. */
+const maxLoggedValue = 200;
 
-/** The parameters, but not what is said to people or handlers: that is theirs. */
-function given({ parameters }: Call['command'], values: Call['values']): LogFields {
+/** The parameters, without private ones: what people say is not logged. */
+function parameterFields(command: Call['command'], parameters: Call['parameters']): LogFields {
   const fields: Record<string, string> = {};
-  for (const [name, { kind, isPrivate }] of Object.entries(parameters)) {
-    const value = values[name];
-    if (value !== undefined && !isPrivate) fields[name] = kind.show(value).slice(0, longestValue);
+  for (const [name, { kind, isPrivate }] of Object.entries(command.parameters)) {
+    const value = parameters[name];
+    if (value !== undefined && !isPrivate) fields[name] = kind.show(value).slice(0, maxLoggedValue);
   }
   return fields;
 }

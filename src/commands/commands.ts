@@ -1,5 +1,7 @@
-/** The one table of commands: in all doors, and in `--help`, in this order. */
-
+/**
+ * The one table of commands, and how a call is parsed: from words (a shell, a line) or from parameter names (JSON, a form).
+ * `--help` and the OpenAPI description are made of the table, too.
+ */
 import { readArguments } from '../options/arguments.ts';
 import { invalidValue, nearest, quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
@@ -10,33 +12,30 @@ import { bytesFile, flag } from '../options/values.ts';
 import { splitWords } from '../options/words.ts';
 import { decodeBase64 } from '../protocol/base64.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { call, disconnect, drain, get, reload, set, stop } from './admin.ts';
+import { adminCommands } from './admin.ts';
 import type { Call, CallValues, Command, Parameter } from './command.ts';
-import { history, info, list, presence, rooms } from './query.ts';
-import { broadcast, publish, send } from './send.ts';
-import { ping, trace, watch, why } from './watch.ts';
+import { queryCommands } from './query.ts';
+import { sendCommands } from './send.ts';
+import { watchCommands } from './watch.ts';
 
-const all: readonly Command[] = [
-  ...[list, rooms, presence, history, info],
-  ...[send, publish, broadcast],
-  ...[ping, disconnect, why, trace, watch, call],
-  ...[set, get, reload, drain, stop],
-];
+/** In the order of `--help`. */
+export const commands: ReadonlyMap<string, Command> = new Map(
+  [...queryCommands, ...sendCommands, ...watchCommands, ...adminCommands].map(command => [
+    command.name,
+    command,
+  ]),
+);
 
-export const commands: ReadonlyMap<string, Command> = new Map(all.map(command => [command.name, command]));
-
-/** Calls of commands: as words, from a shell or a line; or by the parameters' names, from JSON or a form. */
-
-/** @throws ProtocolError 404 with the nearest name, if there is one */
+/** @throws ProtocolError 404 that names the nearest command, if there is one */
 export function findCommand(name: string): Command {
   const found = commands.get(name);
   if (found !== undefined) return found;
   const likely = nearest(name, commands.keys());
-  const advice = likely === undefined ? 'help lists what there is' : `did you mean ${likely}?`;
-  throw new ProtocolError(404, `there is no command ${quoted(name)}; ${advice}`);
+  const advice = likely === undefined ? 'help lists them all' : `did you mean ${likely}?`;
+  throw new ProtocolError(404, `unknown command ${quoted(name)}; ${advice}`);
 }
 
-/** `send ID|@NICK TEXT`, as help and error sentences have it. */
+/** `send ID|@NICK TEXT`, for help and errors. */
 export function usage({ name, parameters }: Command): string {
   const shown = Object.values(parameters).map(({ kind, optional }) =>
     optional ? `[${kind.placeholder}]` : kind.placeholder,
@@ -45,11 +44,11 @@ export function usage({ name, parameters }: Command): string {
 }
 
 /**
- * Reads the words behind a command's name.
- * @param bytes in place of the parameter that may be bytes
+ * Parses the words that follow a command's name.
+ * @param bytes instead of the parameter that may be bytes
  * @throws UsageError
  */
-export function readWords(command: Command, words: readonly string[], bytes?: Buffer): Call {
+export function parseWords(command: Command, words: readonly string[], bytes?: Buffer): Call {
   const given: Record<string, unknown> = {};
   let at = 0;
   for (const [name, parameter] of Object.entries(command.parameters)) {
@@ -57,9 +56,10 @@ export function readWords(command: Command, words: readonly string[], bytes?: Bu
     if (at < words.length) given[name] = parameter.rest ? restOf(words.slice(at), parameter) : words[at];
     at = parameter.rest ? Math.max(at, words.length) : at + 1;
   }
-  const stray = words[at];
-  if (stray !== undefined) throw new UsageError(`${quoted(stray)} is too much; it is: ${usage(command)}`);
-  return { command, values: readParameters(command, given, bytes) };
+  const extra = words[at];
+  if (extra !== undefined)
+    throw new UsageError(`unexpected argument ${quoted(extra)}; usage: ${usage(command)}`);
+  return { command, parameters: parseParameters(command, given, bytes) };
 }
 
 function restOf(words: readonly string[], { rest }: Parameter): unknown {
@@ -67,53 +67,63 @@ function restOf(words: readonly string[], { rest }: Parameter): unknown {
 }
 
 /**
- * Reads values by the names of the parameters; `binary` has bytes, in base64.
+ * Parses values by parameter name; `binary` holds bytes in base64.
  * @throws UsageError
  */
-export function readNamed(command: Command, given: Readonly<Record<string, unknown>>): Call {
+export function parseNamed(command: Command, given: Readonly<Record<string, unknown>>): Call {
   const { binary, ...named } = given;
-  for (const name of Object.keys(named)) {
-    if (Object.hasOwn(command.parameters, name)) continue;
-    const likely = nearest(name, Object.keys(command.parameters));
-    const advice = likely === undefined ? `it is: ${usage(command)}` : `did you mean ${likely}?`;
-    throw new UsageError(`${command.name} takes no ${quoted(name)}; ${advice}`);
+  const known = Object.entries(command.parameters);
+  const values: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(named)) {
+    const [current] = known.find(([one, { oldName }]) => name === one || name === oldName) ?? [];
+    if (current === undefined) {
+      const likely = nearest(name, Object.keys(command.parameters));
+      const advice = likely === undefined ? `usage: ${usage(command)}` : `did you mean ${likely}?`;
+      throw new UsageError(`${command.name} has no parameter ${quoted(name)}; ${advice}`);
+    }
+    if (Object.hasOwn(values, current))
+      throw new UsageError(`${current} is given twice, also as ${name}; keep one`);
+    values[current] = value;
   }
-  const bytes = binary === undefined ? undefined : readBase64(binary);
-  return { command, values: readParameters(command, named, bytes) };
+  const bytes = binary === undefined ? undefined : parseBase64(binary);
+  return { command, parameters: parseParameters(command, values, bytes) };
 }
 
-function readBase64(text: unknown): Buffer {
+function parseBase64(text: unknown): Buffer {
   const bytes = decodeBase64(text);
   if (bytes === undefined) throw invalidValue('binary', 'bytes in base64', text);
   return bytes;
 }
 
-function readParameters(
+function parseParameters(
   command: Command,
   given: Readonly<Record<string, unknown>>,
   bytes: Buffer | undefined,
 ): CallValues {
-  const values: Record<string, unknown> = {};
-  let isForBytes = false;
+  const parsed: Record<string, unknown> = {};
+  let takesBytes = false;
   for (const [name, parameter] of Object.entries(command.parameters)) {
     if (bytes !== undefined && parameter.orBytes) {
-      isForBytes = true;
-      if (given[name] !== undefined) throw new UsageError(`${name} or bytes: give one of the two`);
+      takesBytes = true;
+      if (given[name] !== undefined) throw new UsageError(`give either ${name} or bytes, not both`);
     } else {
-      values[name] = readValue(command, name, parameter, given[name]);
+      parsed[name] = parseParameter(command, name, parameter, given[name]);
     }
   }
-  if (bytes === undefined) return values;
-  if (!isForBytes) throw new UsageError(`${command.name} takes no bytes; it is: ${usage(command)}`);
-  return { ...values, bytes };
+  if (bytes === undefined) return parsed;
+  if (!takesBytes) throw new UsageError(`${command.name} takes no bytes; usage: ${usage(command)}`);
+  return { ...parsed, bytes };
 }
 
-function readValue(command: Command, name: string, { kind, optional }: Parameter, raw: unknown): unknown {
+function parseParameter(
+  command: Command,
+  name: string,
+  { kind, optional }: Parameter,
+  raw: unknown,
+): unknown {
   if (raw === undefined || (optional && raw === '')) {
     if (optional) return undefined;
-    throw new UsageError(
-      `${command.name} wants ${kind.expected} (${hyphenated(name)}); it is: ${usage(command)}`,
-    );
+    throw new UsageError(`missing parameter ${hyphenated(name)}: ${kind.expected}; usage: ${usage(command)}`);
   }
   const texts = Array.isArray(raw) ? raw : [raw];
   if (!texts.every(text => typeof text !== 'string' || isWellFormed(text))) {
@@ -126,9 +136,7 @@ function readValue(command: Command, name: string, { kind, optional }: Parameter
   return value;
 }
 
-/** A command as one line: in words, as in a shell; or as a JSON object, of what it takes by name. */
-
-/** What may stand among the words, wherever a command is given in words. */
+/** Options that may appear anywhere among a command's words. */
 export const wordOptions = {
   json: { kind: flag, default: false, group: 'Commands', help: 'print JSON' },
   binary: {
@@ -139,49 +147,48 @@ export const wordOptions = {
   },
 } as const;
 
-/** Why the file that `--binary` names was not read. */
+/** The error for the file that `--binary` names. */
 export function unreadable(path: string, error: unknown): UsageError {
   return new UsageError(`cannot read ${path}: ${whyUnreadable(error)}`);
 }
 
-export interface Line {
+export interface ParsedLine {
   readonly call: Call;
   readonly isJson: boolean;
 }
 
 /**
+ * Parses a line: words as in a shell, or a JSON object.
  * @param readBytes reads the file that `--binary` names
  * @throws UsageError, or ProtocolError 404
  */
-export function readLine(line: string, readBytes: (file: string) => Buffer): Line {
-  if (line.trimStart().startsWith('{')) return readObject(line);
+export function parseLine(line: string, readBytes: (file: string) => Buffer): ParsedLine {
+  if (line.trimStart().startsWith('{')) return parseJsonLine(line);
   const { given, words } = readArguments(splitWords(line), wordOptions);
   const [name = '', ...rest] = words;
   const command = findCommand(name);
   const { json, binary } = readValues(wordOptions, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
-  return { call: readWords(command, rest, bytes), isJson: json };
+  return { call: parseWords(command, rest, bytes), isJson: json };
 }
 
-/** `{"command": "send", "to": 7, "text": "hi"}`; with `"json": true`, what it says is JSON. */
-function readObject(line: string): Line {
+/** `{"command": "send", "id": 7, "text": "hi"}`; `"json": true` asks for JSON output. */
+function parseJsonLine(line: string): ParsedLine {
   const { command, json, ...named } = parseObject(line);
-  if (typeof command !== 'string') throw new UsageError('the JSON object names no "command"');
-  if (json !== undefined && typeof json !== 'boolean') throw new UsageError('"json" is true or false');
-  return { call: readNamed(findCommand(command), named), isJson: json === true };
+  if (typeof command !== 'string') throw new UsageError('the JSON object has no "command"');
+  if (json !== undefined && typeof json !== 'boolean') throw new UsageError('"json" must be true or false');
+  return { call: parseNamed(findCommand(command), named), isJson: json === true };
 }
 
-/** @throws UsageError where the text is anything else, or has a name twice: two readers could take it for two things */
+/** @throws UsageError for other JSON, and for an object with a repeated name: parsers disagree about which value counts */
 export function parseObject(text: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
     value = readJson(text);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new UsageError(
-      `this is no JSON object: ${error.message} (line ${error.line}, column ${error.column})`,
-    );
+    throw new UsageError(`not a JSON object: ${error.message} (line ${error.line}, column ${error.column})`);
   }
   if (isObject(value)) return value;
-  throw new UsageError('this is no JSON object');
+  throw new UsageError('not a JSON object');
 }

@@ -7,11 +7,11 @@ import { optionEntries } from '../options/table.ts';
 import type { Command } from './command.ts';
 import { commands, usage } from './commands.ts';
 
-/** These ask no server. */
+/** Commands that need no running server. */
 const ownWords: readonly (readonly [usage: string, help: string])[] = [
-  ['help [COMMAND|SUBJECT]', 'the commands, and the pages of the manual'],
-  ['defaultconfig', 'a configuration file, all at its default'],
-  ['checkconfig [FILE]', "whether a configuration's values are good"],
+  ['help [COMMAND|SUBJECT]', 'print a command or a page of the manual'],
+  ['defaultconfig', 'print a configuration with all defaults'],
+  ['checkconfig [FILE]', 'check the values of a configuration'],
 ];
 
 /** A line each, as they stand in `--help`. */
@@ -47,7 +47,7 @@ export function helpOn(word: string): string {
   if (command !== undefined) return commandHelp(command);
   const known = subjects();
   if (known.includes(word)) return terminalText(readPage(word).markdown);
-  throw new UsageError(`there is no command or subject ${quoted(word)}; ${adviceOn(word, known)}`);
+  throw new UsageError(`unknown command or subject ${quoted(word)}; ${adviceOn(word, known)}`);
 }
 
 function adviceOn(word: string, known: readonly string[]): string {
@@ -55,7 +55,7 @@ function adviceOn(word: string, known: readonly string[]): string {
     return 'it is an option: see pollywog --help';
   const own = ownWords.map(([words]) => words.split(' ', 1)[0]!);
   const likely = nearest(word, [...commands.keys(), ...own, ...known]);
-  return likely === undefined ? 'pollywog help lists them' : `did you mean ${likely}?`;
+  return likely === undefined ? 'pollywog help lists them all' : `did you mean ${likely}?`;
 }
 
 /** Of a command that asks no server; `undefined` for all others. */
@@ -65,17 +65,36 @@ function ownWordHelp(name: string): string | undefined {
 }
 
 export function commandHelp(command: Command): string {
-  const wants = Object.entries(command.parameters).map(
-    ([name, { kind, optional, orBytes }]) =>
-      `  ${kind.placeholder.padEnd(10)}  ${name}: ${kind.expected}${optional ? ', or nothing' : ''}${orBytes ? '; or bytes, with --binary FILE' : ''}`,
-  );
-  const columns = Object.keys(command.columns ?? {});
-  const gives = columns.length === 0 ? [] : ['', `A row has: ${columns.join(', ')}.`];
-  return [
-    `Usage: pollywog ${usage(command)}`,
-    '',
-    `  ${command.help}`,
-    ...(wants.length > 0 ? ['', ...wants] : []),
-    ...gives,
-  ].join('\n');
+  const { help, details, columns } = command;
+  const parameters = Object.entries(command.parameters);
+  const sections = [[`  ${help}`, ...(details === undefined ? [] : ['', ...wrap(details, '  ')])]];
+  if (parameters.length > 0) {
+    const entries = parameters.flatMap(([name, { kind, optional, orBytes }]) => {
+      const notes = `${orBytes ? ', or bytes with --binary FILE' : ''}${optional ? ' (optional)' : ''}`;
+      return wrap(`${kind.placeholder.padEnd(10)}  ${name}: ${kind.expected}${notes}`, ' '.repeat(14), '  ');
+    });
+    sections.push(['Parameters, each with its name in JSON and forms:', ...entries]);
+  }
+  if (columns !== undefined) {
+    sections.push(wrap(`Columns, and fields with --json: ${Object.keys(columns).join(', ')}.`, '  ', ''));
+  }
+  return [`Usage: pollywog ${usage(command)}`, ...sections.map(lines => lines.join('\n'))].join('\n\n');
+}
+
+const lineWidth = 80;
+
+/** Breaks the text into lines. @param firstIndent of the first line; `indent` is that of the others */
+function wrap(text: string, indent: string, firstIndent = indent): string[] {
+  const lines: string[] = [];
+  let line = firstIndent;
+  for (const word of text.split(/(?<=\S) (?=\S)/)) {
+    const isStart = line === firstIndent || line === indent;
+    if (!isStart && line.length + 1 + word.length > lineWidth) {
+      lines.push(line);
+      line = indent + word;
+    } else {
+      line += isStart ? word : ` ${word}`;
+    }
+  }
+  return [...lines, line];
 }

@@ -1,5 +1,4 @@
-/** Commands that look: who is there, and what was said. */
-
+/** Commands that report: the connections, the chat, the server. */
 import { maxForAddress } from '../core/admission.ts';
 import type { Connection } from '../core/connection.ts';
 import { usedMemory } from '../core/memory.ts';
@@ -12,14 +11,11 @@ import { moduleStates } from '../handlers/modules/modules.ts';
 import { controlPath, logPath, pidPath } from '../options/paths.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Command, Control } from './command.ts';
-import { showSize, showTime } from './show.ts';
-import { isListed, room as roomName } from './values.ts';
+import { formatDuration, formatSize } from './show.ts';
+import { isListed, roomName } from './values.ts';
 
-type Rows = Iterator<{ nick: string; text: string }>;
-
-/** Seconds, to the millisecond. */
 const seconds = (milliseconds: number) => milliseconds / 1000;
-const showSeconds = (value: number) => showTime(value * 1000);
+const formatSeconds = (value: number) => formatDuration(value * 1000);
 
 function describe({ server, chat }: Control, connection: Connection): Record<string, unknown> {
   const { acceptedAt, messageAt, handler, wire, queue } = connection;
@@ -41,10 +37,12 @@ function describe({ server, chat }: Control, connection: Connection): Record<str
   };
 }
 
-export const list: Command = {
+const list: Command = {
   name: 'list',
   parameters: {},
-  help: 'the connections there are',
+  help: 'list the connections',
+  details:
+    'age counts from the accept, idle from the last message; both are seconds in JSON. queued is output that waits to be written, in bytes.',
   columns: {
     id: { width: -4 },
     wire: { width: 9 },
@@ -52,17 +50,17 @@ export const list: Command = {
     address: { width: 21 },
     nick: { width: 10 },
     room: { width: 10 },
-    age: { width: -6, show: showSeconds },
-    idle: { width: -6, show: showSeconds },
-    messagesIn: { width: -5, title: 'heard' },
-    messagesOut: { width: -5, title: 'told' },
-    bytesIn: { width: -6, title: 'in', show: showSize },
-    bytesOut: { width: -6, title: 'out', show: showSize },
-    queued: { width: -6, show: showSize },
+    age: { width: -6, format: formatSeconds },
+    idle: { width: -6, format: formatSeconds },
+    messagesIn: { width: -10 },
+    messagesOut: { width: -11 },
+    bytesIn: { width: -7, format: formatSize },
+    bytesOut: { width: -8, format: formatSize },
+    queued: { width: -6, format: formatSize },
   },
   *run(control) {
     const { entries } = control.server.table;
-    // By index: connections come and go while this waits for its next turn.
+    // By index: the table may change between two rows.
     for (let at = 0; at < entries.length; at++) {
       const entry = entries[at];
       if (entry?.kind === 'connection' && isListed(entry)) yield describe(control, entry);
@@ -70,10 +68,11 @@ export const list: Command = {
   },
 };
 
-export const rooms: Command = {
+const rooms: Command = {
   name: 'rooms',
   parameters: {},
-  help: 'the rooms of the chat',
+  help: 'list the chat rooms',
+  details: 'remembered counts the messages in the history of the room.',
   columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
   *run({ chat }) {
     for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
@@ -83,10 +82,11 @@ export const rooms: Command = {
   },
 };
 
-export const presence: Command = {
+const presence: Command = {
   name: 'presence',
   parameters: { room: { kind: roomName } },
-  help: 'who is in a room',
+  help: 'list the users in a chat room',
+  details: 'uid is the number that identifies a user in packets, id the connection.',
   columns: { nick: { width: 20 }, uid: { width: -6 }, id: { width: -4 }, address: { width: 21 } },
   *run({ chat }, { room: name }) {
     const room = chat.rooms.get((name as Name).key);
@@ -96,50 +96,52 @@ export const presence: Command = {
   },
 };
 
-export const history: Command = {
+const history: Command = {
   name: 'history',
   parameters: { room: { kind: roomName } },
-  help: 'what a room remembers',
+  help: 'show the messages a chat room replays',
+  details: 'These are the messages that people get when they join: see --history.',
   columns: { nick: { width: 12 }, text: { width: 0 } },
   run({ chat }, { room: name }) {
-    return linesOf(chat, name as Name);
+    return historyRows(chat, name as Name);
   },
 };
 
-/** What was said may have to be read from disk first. */
-function linesOf(chat: Chat, name: Name): Rows | Promise<Rows> {
+type HistoryRows = Iterator<{ nick: string; text: string }>;
+
+/** A promise if the history must be loaded from disk first. */
+function historyRows(chat: Chat, name: Name): HistoryRows | Promise<HistoryRows> {
   const read = ({ history }: Room) =>
     [...historyEntries(history)].map(({ line }) => splitLine(line.toString('utf8')));
   const lines = withRoom(chat, name, read);
   if (typeof lines === 'string') throw new ProtocolError(500, lines);
-  if (lines === undefined) return whenLoaded(chat, name).then(() => linesOf(chat, name));
+  if (lines === undefined) return whenLoaded(chat, name).then(() => historyRows(chat, name));
   return lines[Symbol.iterator]();
 }
 
-/** A nick has no colon before a space. */
+/** A nick never contains a colon and a space. */
 function splitLine(line: string): { nick: string; text: string } {
   const colon = line.indexOf(': ');
   return { nick: line.slice(0, colon), text: line.slice(colon + 2) };
 }
 
-/** The command that tells about the server as a whole. */
-
-export const info: Command = {
+const info: Command = {
   name: 'info',
   parameters: {},
-  help: 'version, uptime, counters, memory, limits',
-  run({ server, version, startedAt, places }, _, answer) {
+  help: 'show uptime, counters, memory, limits',
+  details: 'The counters start at zero with the server. A limit shown as - (null in JSON) is off.',
+  run({ server, version, startedAt, places }, _, reply) {
     const { counters, configuration, table } = server;
     const { rss, heapUsed } = process.memoryUsage();
     const uptime = (Date.now() - startedAt) / 1000;
     const listeners = table.entries.flatMap(entry => (entry?.kind === 'listener' ? [entry.url] : []));
     const limit = (value: number) => (value === 0 || value === Number.POSITIVE_INFINITY ? null : value);
-    const size = (bytes: number | null) => (answer.isJson || bytes === null ? bytes : showSize(bytes));
+    const size = (bytes: number | null) => (reply.isJson || bytes === null ? bytes : formatSize(bytes));
     return {
       version,
       pid: process.pid,
       node: process.version,
-      uptime: answer.isJson ? uptime : showTime(uptime * 1000),
+      uptime: reply.isJson ? uptime : formatDuration(uptime * 1000),
       listeners,
       draining: server.isDraining,
       connections: server.connections,
@@ -166,3 +168,5 @@ export const info: Command = {
     };
   },
 };
+
+export const queryCommands: readonly Command[] = [list, rooms, presence, history, info];

@@ -1,4 +1,4 @@
-/** The configuration is changed while the server runs: all of it is checked first, then all of it is put in place. */
+/** Changes the configuration of a running server. Everything is checked before anything changes. */
 import type { Server } from '../core/server.ts';
 import { type LogFields, log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
@@ -8,65 +8,65 @@ import { bySpelling, hyphenated, readOption, showOptionValue } from '../options/
 import { type OptionName, type OptionValues, optionEntries } from '../options/table.ts';
 import { notify, notifyReloading } from '../process/announce.ts';
 
-/** A sentence each: `max-message 16MB → 1MB`. */
+/** Each entry reads like `max-message 16MB → 1MB`. */
 export interface Changes {
   readonly changed: readonly string[];
-  /** What is otherwise in the configuration than it is here, and stays so until the server is started again. */
+  /** Changes in the configuration that take effect only when the server is started again. */
   readonly needsRestart: readonly string[];
 }
 
 export interface Setting {
   readonly name: string;
   readonly value: string;
-  /** Whether `change` can change it. */
+  /** Whether `setOption` can change it. */
   readonly isLive: boolean;
   readonly isSetByHand: boolean;
 }
 
-/** One change at a time: the next begins when this is settled. */
-let running: Promise<unknown> = Promise.resolve();
-/** A reload that has not begun: whoever asks for another gets this one, as it reads what is there when it begins. */
-let waiting: Promise<Changes> | undefined;
+/** Changes run one at a time: the next one begins when this one is settled. */
+let lastChange: Promise<unknown> = Promise.resolve();
+/** A reload that has not begun. Further requests join it: it reads the configuration when it begins. */
+let pendingReload: Promise<Changes> | undefined;
 
 /**
- * Reads the configuration again and puts it in place. What was set by hand is as the configuration says after that.
- * @param readAgain reads the configuration from where it was read at the start
+ * Reads the configuration again and applies it, which also replaces values set by hand.
+ * @param readAgain reads the configuration from the same sources as at the start
  * @throws Error, a sentence; then nothing has changed
  */
 export function reloadConfiguration(server: Server, readAgain: () => Configuration): Promise<Changes> {
-  waiting ??= oneAtATime(async () => {
-    waiting = undefined;
+  pendingReload ??= enqueueChange(async () => {
+    pendingReload = undefined;
     notifyReloading();
     try {
-      return await replace(server, readAgain().values, new Set());
+      return await applyValues(server, readAgain().values, new Set());
     } finally {
       notify('READY=1');
     }
   });
-  return waiting;
+  return pendingReload;
 }
 
 /**
  * Sets one option until the next reload.
  * @param name its long name
- * @param word as in the environment: `true` or `false` for a flag, commas between several values
- * @throws UsageError where there is no such option, it cannot have this value, or not before a restart
+ * @param word as in the environment: `true` or `false` for a flag, several values separated by commas
+ * @throws UsageError if the option is unknown, needs a restart, or cannot have this value
  */
-export function change(server: Server, name: string, word: string): Promise<Changes> {
-  return oneAtATime(async () => {
+export function setOption(server: Server, name: string, word: string): Promise<Changes> {
+  return enqueueChange(async () => {
     const option = findLive(name);
     const kindOf = optionsFor([...server.handlers.keys()])[option];
     const value = readOption(kindOf, { label: name, raw: rawValue(kindOf, word) });
     const { values, setByHand } = server.configuration;
-    return replace(server, { ...values, [option]: value }, new Set([...setByHand, option]));
+    return applyValues(server, { ...values, [option]: value }, new Set([...setByHand, option]));
   });
 }
 
 /**
- * Every option as it is now, in the order of the table; or the one of this long name.
- * @throws UsageError where there is none of this name
+ * Every option in the order of the table, or only the one with this long name.
+ * @throws UsageError if it is unknown
  */
-export function settings({ configuration: { values, setByHand } }: Server, wanted?: string): Setting[] {
+export function listSettings({ configuration: { values, setByHand } }: Server, wanted?: string): Setting[] {
   const entries = wanted === undefined ? configurable : [findOption(wanted)];
   return entries.map(([name, option]) => ({
     name: hyphenated(name),
@@ -76,7 +76,7 @@ export function settings({ configuration: { values, setByHand } }: Server, wante
   }));
 }
 
-/** These are no options of a server that runs. */
+/** All but those that only a command line can have. */
 const configurable = optionEntries.filter(([name]) => name !== 'help' && name !== 'version');
 
 const byName = bySpelling(configurable);
@@ -86,23 +86,27 @@ function findOption(name: string): (typeof configurable)[number] {
   if (found !== undefined) return found;
   const known = configurable.map(([one]) => hyphenated(one));
   const likely = nearest(name, known);
-  throw new UsageError(`there is no option ${quoted(name)}${likely ? `; did you mean ${likely}?` : ''}`);
+  throw new UsageError(
+    `unknown option ${quoted(name)}; ${likely ? `did you mean ${likely}?` : 'get lists them all'}`,
+  );
 }
 
 function findLive(name: string): OptionName {
   const [option, { needsRestart }] = findOption(name);
   if (needsRestart)
-    throw new UsageError(`${name} cannot be changed while the server runs; it takes a restart`);
+    throw new UsageError(
+      `${name} cannot change while the server runs; change the configuration and restart the server`,
+    );
   return option;
 }
 
-function oneAtATime(act: () => Promise<Changes>): Promise<Changes> {
-  const settled = running.then(act);
-  running = settled.catch(() => {});
-  return settled;
+function enqueueChange(act: () => Promise<Changes>): Promise<Changes> {
+  const change = lastChange.then(act);
+  lastChange = change.catch(() => {});
+  return change;
 }
 
-async function replace(
+async function applyValues(
   server: Server,
   wanted: OptionValues,
   setByHand: ReadonlySet<OptionName>,
@@ -118,7 +122,7 @@ async function replace(
   };
 }
 
-/** What needs a restart stays as it was. */
+/** Keeps the current values of the options that need a restart. */
 function onlyLive(before: OptionValues, wanted: OptionValues): OptionValues {
   const kept = optionEntries
     .filter(([, { needsRestart }]) => needsRestart)
@@ -130,12 +134,12 @@ function differences({ values: before, setByHand }: Configuration, after: Option
   return configurable.flatMap(([name, option]) => {
     const [from, to] = [showOptionValue(option, before[name]), showOptionValue(option, after[name])];
     if (from === to) return [];
-    const note = setByHand.has(name) ? ', which was set by hand' : '';
+    const note = setByHand.has(name) ? ' (set by hand)' : '';
     return [`${hyphenated(name)} ${from || 'none'}${note} → ${to || 'none'}`];
   });
 }
 
-/** Says in the log what came of a reload that nobody waits for. Never fails. */
+/** Logs the outcome: nobody waits for this reload. Never rejects. */
 export async function reloadAndLog(
   server: Server,
   readAgain: () => Configuration,
@@ -148,7 +152,7 @@ export async function reloadAndLog(
   }
 }
 
-/** As the log has them. */
+/** For the log. */
 export function changeFields({ changed, needsRestart }: Changes): LogFields {
   const restart = needsRestart.length === 0 ? undefined : needsRestart.join('; ');
   return { changed: changed.join('; ') || 'nothing', needsRestart: restart };

@@ -1,4 +1,4 @@
-/** Commands that say something to those who are connected. */
+/** Commands that send messages. */
 import type { Connection } from '../core/connection.ts';
 import { sendPush, sendToAll } from '../core/send.ts';
 import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
@@ -7,29 +7,28 @@ import { postAsServer } from '../handlers/chat/post.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
-import { type CallValues, type Command, speech } from './command.ts';
-import { findConnection, room as roomName, type Target, target, textValue } from './values.ts';
+import { type CallValues, type Command, logsMessages } from './command.ts';
+import { findConnection, id, messageText, roomName, type Target } from './values.ts';
 
-/** What is to be said: a text, or bytes. */
-interface Said {
+interface Content {
   readonly isText: boolean;
   readonly bytes: Buffer;
 }
 
-function readSaid({ text, bytes }: CallValues): Said {
+function contentOf({ text, bytes }: CallValues): Content {
   return bytes === undefined
     ? { isText: true, bytes: Buffer.from(text as string) }
     : { isText: false, bytes };
 }
 
-/** No history keeps these messages: they have no place in a room's past. */
-const unkept = 0;
+/** The number of a message that no room's history keeps. */
+const unnumbered = 0;
 
-/** As someone in the chat sees it. */
-const fromServer = ({ bytes }: Said) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
+/** The line that a chat user sees. */
+const fromServer = ({ bytes }: Content) => Buffer.concat([Buffer.from(`${serverNick}: `), bytes]);
 
-/** Whether messages can be sent there as they are: not while it shakes hands, nor once it closes; the chat has packets. */
-function canHear(connection: Connection): boolean {
+/** Whether the connection takes raw messages: the handshake is over, it is not closing, and its handler is not the chat. */
+function takesMessages(connection: Connection): boolean {
   const { handler } = connection;
   return isOpen(connection) && handler !== undefined && handler.name !== 'tpacket';
 }
@@ -38,79 +37,56 @@ function isOpen({ phase, endpoint }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
 }
 
-/** @throws ProtocolError where it is nothing that the chat has */
-function checkForChat({ isText, bytes }: Said): void {
-  if (!isText) throw new ProtocolError(409, 'the chat has texts only, no bytes');
+/** @throws ProtocolError if the chat cannot carry it */
+function checkForChat({ isText, bytes }: Content): void {
+  if (!isText) throw new ProtocolError(409, 'the chat has text messages only; send a text');
   if (bytes.length > maxPacketBlob)
     throw new ProtocolError(409, `a message must have at most ${maxPacketBlob} bytes`);
 }
 
-export const send: Command = {
+const send: Command = {
   name: 'send',
-  parameters: { to: { kind: target }, text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
-  help: 'say something to one connection',
-  journal: speech,
-  run(control, values) {
-    const said = readSaid(values);
-    const connection = findConnection(control, values['to'] as Target);
+  parameters: {
+    id: { ...id, oldName: 'to' },
+    text: { kind: messageText, rest: true, isPrivate: true, orBytes: true },
+  },
+  help: 'send a message to one connection',
+  details:
+    'A chat user sees the text as a line from "server"; no history keeps it. A peer that has too much unread output (--max-buffered) is closed instead.',
+  logs: logsMessages,
+  run(control, parameters) {
+    const content = contentOf(parameters);
+    const connection = findConnection(control, parameters['id'] as Target);
     const user = userOf(control.chat, connection);
     if (user !== undefined && isOpen(connection)) {
-      checkForChat(said);
-      const line = user.encoder.history(fromServer(said), unkept);
+      checkForChat(content);
+      const line = user.encoder.history(fromServer(content), unnumbered);
       sendPush(connection, false, line, 0, line.length);
-    } else if (user === undefined && canHear(connection)) {
-      sendPush(connection, said.isText, said.bytes, 0, said.bytes.length);
+    } else if (user === undefined && takesMessages(connection)) {
+      sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
     } else {
-      throw new ProtocolError(409, `connection ${connection.id} is not ready for messages`);
+      throw new ProtocolError(409, `connection ${connection.id} takes no messages now`);
     }
     if (connection.isSlowConsumer) {
       throw new ProtocolError(
         409,
-        `connection ${connection.id} does not read, and is closed (--max-buffered)`,
+        `connection ${connection.id} does not read its messages and was closed (--max-buffered)`,
       );
     }
     return { sent: 1 };
   },
 };
 
-export const broadcast: Command = {
-  name: 'broadcast',
-  parameters: { text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
-  help: 'say something to everyone',
-  journal: speech,
-  run(control, values) {
-    const said = readSaid(values);
-    const listeners: Connection[] = [];
-    const chatters = new Map<ChatEncoder, Connection[]>();
-    for (const entry of control.server.table.entries) {
-      if (entry?.kind !== 'connection') continue;
-      const user = userOf(control.chat, entry);
-      if (user === undefined) {
-        if (canHear(entry)) listeners.push(entry);
-      } else if (said.isText && isOpen(entry)) {
-        const members = chatters.get(user.encoder);
-        if (members === undefined) chatters.set(user.encoder, [entry]);
-        else members.push(entry);
-      }
-    }
-    if (chatters.size > 0) checkForChat(said);
-    const { isText, bytes } = said;
-    sendToAll(listeners, undefined, isText, bytes, 0, bytes.length);
-    let sent = listeners.length;
-    for (const [encoder, members] of chatters) {
-      const line = encoder.history(fromServer(said), unkept);
-      sendToAll(members, undefined, false, line, 0, line.length);
-      sent += members.length;
-    }
-    return { sent };
-  },
-};
-
-export const publish: Command = {
+const publish: Command = {
   name: 'publish',
-  parameters: { room: { kind: roomName }, text: { kind: textValue, rest: true, isPrivate: true } },
-  help: 'say something in a room of the chat',
-  journal: speech,
+  parameters: {
+    room: { kind: roomName },
+    text: { kind: messageText, rest: true, isPrivate: true },
+  },
+  help: 'post a message in a chat room',
+  details:
+    'Users see it as a message from "server", and the history of the room keeps it. sent is the number of users in the room.',
+  logs: logsMessages,
   run({ chat }, { room: name, text }) {
     const sent = withRoomForPost(chat, name as Name, room => {
       const why = postAsServer(chat, room, Buffer.from(text as string));
@@ -121,3 +97,40 @@ export const publish: Command = {
     return sent;
   },
 };
+
+const broadcast: Command = {
+  name: 'broadcast',
+  parameters: { text: { kind: messageText, rest: true, isPrivate: true, orBytes: true } },
+  help: 'send a message to everyone',
+  details:
+    'Chat users see the text as a line from "server"; bytes do not reach them. sent is the number of recipients.',
+  logs: logsMessages,
+  run(control, parameters) {
+    const content = contentOf(parameters);
+    const recipients: Connection[] = [];
+    const chatters = new Map<ChatEncoder, Connection[]>();
+    for (const entry of control.server.table.entries) {
+      if (entry?.kind !== 'connection') continue;
+      const user = userOf(control.chat, entry);
+      if (user === undefined) {
+        if (takesMessages(entry)) recipients.push(entry);
+      } else if (content.isText && isOpen(entry)) {
+        const members = chatters.get(user.encoder);
+        if (members === undefined) chatters.set(user.encoder, [entry]);
+        else members.push(entry);
+      }
+    }
+    if (chatters.size > 0) checkForChat(content);
+    const { isText, bytes } = content;
+    sendToAll(recipients, undefined, isText, bytes, 0, bytes.length);
+    let sent = recipients.length;
+    for (const [encoder, members] of chatters) {
+      const line = encoder.history(fromServer(content), unnumbered);
+      sendToAll(members, undefined, false, line, 0, line.length);
+      sent += members.length;
+    }
+    return { sent };
+  },
+};
+
+export const sendCommands: readonly Command[] = [send, publish, broadcast];

@@ -1,23 +1,23 @@
-/** What commands say, as text for people and as JSON for programs. */
+/** Formats the results of commands as text. */
 import { printableLine } from '../log/printable.ts';
 import type { Column } from './command.ts';
 
 type Columns = Readonly<Record<string, Column>>;
 
-export function showHeading(columns: Columns): string {
-  return showLine(columns, (name, { title }) => title ?? name);
+export function formatHeading(columns: Columns): string {
+  return formatLine(columns, name => name);
 }
 
-/** One row, without the line's end. */
-export function showRow(columns: Columns, row: Readonly<Record<string, unknown>>): string {
-  return showLine(columns, (name, { show }) => {
+/** One row, without the newline. */
+export function formatRow(columns: Columns, row: Readonly<Record<string, unknown>>): string {
+  return formatLine(columns, (name, { format }) => {
     const value = row[name];
     if (value === undefined || value === null || value === '') return '-';
-    return printableLine(show === undefined ? String(value) : show(value as never));
+    return printableLine(format === undefined ? String(value) : format(value as never));
   });
 }
 
-function showLine(columns: Columns, cell: (name: string, column: Column) => string): string {
+function formatLine(columns: Columns, cell: (name: string, column: Column) => string): string {
   const cells = Object.entries(columns).map(([name, column]) => {
     const text = cell(name, column);
     return column.width < 0 ? text.padStart(-column.width) : text.padEnd(column.width);
@@ -25,30 +25,30 @@ function showLine(columns: Columns, cell: (name: string, column: Column) => stri
   return cells.join('  ').trimEnd();
 }
 
-/** A sentence as it is; a record as lines of `name: value`, what is within it set in. */
-export function showValue(value: unknown, indent = ''): string {
-  if (typeof value !== 'object' || value === null) return `${indent}${showWord(value)}\n`;
+/** A sentence as it is; a record as lines of `name: value`, nested ones indented. */
+export function formatResult(value: unknown, indent = ''): string {
+  if (typeof value !== 'object' || value === null) return `${indent}${formatWord(value)}\n`;
   let text = '';
   for (const [name, one] of Object.entries(value)) {
     if (one === undefined) continue;
     if (typeof one === 'object' && one !== null) {
-      const inner = showValue(one, `${indent}  `);
+      const inner = formatResult(one, `${indent}  `);
       text += inner === '' ? `${indent}${name}: -\n` : `${indent}${name}:\n${inner}`;
     } else if (Array.isArray(value)) {
-      text += `${indent}${showWord(one)}\n`;
+      text += `${indent}${formatWord(one)}\n`;
     } else {
-      text += `${indent}${name}: ${showWord(one)}\n`;
+      text += `${indent}${name}: ${formatWord(one)}\n`;
     }
   }
   return text;
 }
 
-function showWord(value: unknown): string {
+function formatWord(value: unknown): string {
   return value === null || value === '' ? '-' : printableLine(String(value));
 }
 
-/** Milliseconds as people read them: `350ms`, `12s`, `3m20s`, `5h12m`, `3d4h`. */
-export function showTime(milliseconds: number): string {
+/** Milliseconds as `350ms`, `12s`, `3m20s`, `5h12m`, `3d4h`. */
+export function formatDuration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
   const seconds = Math.floor(milliseconds / 1000);
   const units: [number, string][] = [
@@ -64,8 +64,8 @@ export function showTime(milliseconds: number): string {
   return `${Math.floor(seconds / size)}${unit}${rest > 0 ? `${rest}${smallerUnit}` : ''}`;
 }
 
-/** Bytes as people read them: `830`, `12.4K`, `3.1M`. */
-export function showSize(bytes: number): string {
+/** Bytes as `830`, `12.4K`, `3.1M`. */
+export function formatSize(bytes: number): string {
   let size = bytes;
   let unit = '';
   for (const next of ['K', 'M', 'G', 'T']) {

@@ -1,4 +1,9 @@
-/** The secret that lets commands in over HTTP. */
+/**
+ * The bearer token for commands over HTTP, and how fast wrong tokens are refused. The first few wrong tokens of an address are
+ * refused at once, further ones after a delay; so are those of all addresses together after some more. The number of delayed
+ * refusals is limited, and the rest gets 429, so guessing uses up neither memory nor connections. The right token is always
+ * accepted, from any address: nobody can lock its owner out.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import type { Server } from '../core/server.ts';
 import { log } from '../log/log.ts';
@@ -18,8 +23,8 @@ import {
 } from '../protocol/limits.ts';
 
 /**
- * @param path of the file that has it, and nothing else; `none`: there is none
- * @throws UsageError where it cannot be read, or is no good
+ * @param path of a file that contains only the token; `none`: there is no token
+ * @throws UsageError if the file cannot be read or the token is not valid
  */
 export function readToken(path: string): string | undefined {
   if (path === 'none') return undefined;
@@ -28,13 +33,13 @@ export function readToken(path: string): string | undefined {
     const found = statSync(path);
     if (!found.isFile()) throw new Error('it is not a regular file');
     if (found.size > maxTokenFile) throw new Error('it is too long for a token');
-    // Not refused: a secret that a container is given is often like this, and nobody else is there.
-    if ((found.mode & 0o004) !== 0) log('warn', 'everyone may read the token', { file: path });
+    // Not refused: secrets mounted into a container often have this mode, and no other user is there.
+    if ((found.mode & 0o004) !== 0) log('warn', 'token readable by everyone', { file: path });
     text = readText('it', readFileSync(path)).trim();
   } catch (error) {
     throw new UsageError(`cannot read the token in ${quoted(path)}: ${whyUnreadable(error)}`);
   }
-  // RFC 6750 §2.1: what a bearer token is made of.
+  // RFC 6750 §2.1
   if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {
     throw new UsageError(
       `the token in ${quoted(path)} must be one word of at least ${minTokenLength} letters, digits or -._~+/; make one with: openssl rand -hex 32`,
@@ -44,11 +49,11 @@ export function readToken(path: string): string | undefined {
 }
 
 /**
- * Reads the token's file, and again on every reload.
- * @returns the token of now; undefined while there is none
+ * Reads the token now and at every reload.
+ * @returns a function that gives the current token; undefined if there is none
  * @throws UsageError as `readToken`
  */
-export function keepToken({ configuration, reloadables }: Server): () => string | undefined {
+export function tokenSource({ configuration, reloadables }: Server): () => string | undefined {
   let token = readToken(configuration.apiToken);
   reloadables.push({
     async prepare(next) {
@@ -62,32 +67,26 @@ export function keepToken({ configuration, reloadables }: Server): () => string 
   return () => token;
 }
 
-/**
- * Wrong tokens: how soon each is refused. After a few, an address waits for its refusals, and all addresses together do
- * after some more. Few wait at a time, and the rest is turned away, so that guesses use up neither memory nor connections.
- * The right token is not looked up here: it is accepted at any time, from any address, so nobody can lock its owner out.
- */
-
-/** What one address has tried, or all of them. Times are milliseconds of the server's clock. */
+/** Wrong tokens of one address, or of all. Times are milliseconds of the server's clock. */
 interface Guesser {
   guesses: number;
-  /** Of the first of these. */
+  /** When the first of these came. */
   since: number;
-  /** Refusals that were put off since `delayedSince`: none of them is put off for longer than `guessDelay`. */
+  /** Refusals delayed since `delayedSince`, each by `guessDelay`. */
   delayed: number;
   delayedSince: number;
 }
 
 export interface Guesses {
   readonly all: Guesser;
-  /** In the order of `since`. */
+  /** Sorted by `since`. */
   readonly byAddress: Map<string, Guesser>;
 }
 
 export interface Verdict {
-  /** Milliseconds until the refusal; undefined: the guess is turned away as one too many. */
+  /** Milliseconds until the refusal; undefined: refused with 429. */
   readonly delay: number | undefined;
-  /** This is the first of the address that is not refused at once. */
+  /** The first guess of this address that is not refused at once. */
   readonly isFirstDelayed: boolean;
 }
 
@@ -99,7 +98,7 @@ function newGuesser(since: number): Guesser {
   return { guesses: 0, since, delayed: 0, delayedSince: 0 };
 }
 
-/** @param address as `addressKey` has it */
+/** Counts a wrong token. @param address a key made by `addressKey` */
 export function judgeGuess({ all, byAddress }: Guesses, address: string, now: number): Verdict {
   if (now - all.since >= guessExpiry) Object.assign(all, newGuesser(now));
   const guesser = guesserAt(byAddress, address, now);
@@ -107,7 +106,9 @@ export function judgeGuess({ all, byAddress }: Guesses, address: string, now: nu
   all.guesses++;
   if (guesser.guesses <= freeGuesses && all.guesses <= totalFreeGuesses)
     return { delay: 0, isFirstDelayed: false };
-  const isDelayed = canDelay(guesser, maxDelayedGuesses, now) && canDelay(all, totalDelayedGuesses, now);
+  startWindow(guesser, now);
+  startWindow(all, now);
+  const isDelayed = guesser.delayed < maxDelayedGuesses && all.delayed < totalDelayedGuesses;
   if (isDelayed) {
     guesser.delayed++;
     all.delayed++;
@@ -115,7 +116,7 @@ export function judgeGuess({ all, byAddress }: Guesses, address: string, now: nu
   return { delay: isDelayed ? guessDelay : undefined, isFirstDelayed: guesser.guesses === freeGuesses + 1 };
 }
 
-/** An address is remembered for a while after its first guess; of too many, the oldest is forgotten. */
+/** Finds or makes the record of an address. Records expire, and if there are too many, the oldest goes. */
 function guesserAt(byAddress: Map<string, Guesser>, address: string, now: number): Guesser {
   const found = byAddress.get(address);
   if (found !== undefined && now - found.since < guessExpiry) return found;
@@ -129,10 +130,9 @@ function guesserAt(byAddress: Map<string, Guesser>, address: string, now: number
   return guesser;
 }
 
-function canDelay(guesser: Guesser, most: number, now: number): boolean {
-  if (now - guesser.delayedSince >= guessDelay) {
-    guesser.delayed = 0;
-    guesser.delayedSince = now;
-  }
-  return guesser.delayed < most;
+/** Resets the count of delayed refusals once all that it counts have been sent. */
+function startWindow(guesser: Guesser, now: number): void {
+  if (now - guesser.delayedSince < guessDelay) return;
+  guesser.delayed = 0;
+  guesser.delayedSince = now;
 }

@@ -1,40 +1,51 @@
-/** The kinds of values that commands take. */
+/** The kinds of parameters that commands have. */
 import type { Connection } from '../core/connection.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
 import type { Kind } from '../options/values.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
-import type { Control } from './command.ts';
+import type { Control, Parameter } from './command.ts';
 
-/** A connection: by its id, or as `@nick` by who speaks on it. */
+/** A connection, by its id or by a chat nick. */
 export type Target = number | Name;
 
-export const target: Kind<Target> = {
+const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
-  expected: 'the id of a connection such as 7, or the nick of one such as @ada',
+  expected: 'the id of a connection such as 7, or a nick such as @ada',
   parse(raw) {
     if (typeof raw === 'string' && raw.startsWith('@')) {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
       return typeof name === 'string' ? undefined : name;
     }
-    return id.parse(raw);
+    return connectionId.parse(raw);
   },
   show: value => (typeof value === 'number' ? String(value) : `@${value.text}`),
 };
 
-/** JSON may have a number as one. */
+/** The parameter `id` of commands about one connection. */
+export const id: Parameter = { kind: target };
+
+/** JSON may have numbers. */
 const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '');
 
-export const id: Kind<number> = {
+export const connectionId: Kind<number> = {
   placeholder: 'ID',
   expected: 'the id of a connection such as 7',
   parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
   show: String,
 };
 
-export const room: Kind<Name> = {
+/** `id` of `trace`: one connection, all or none. */
+export const traceTarget: Kind<number | 'all' | 'off'> = {
+  placeholder: 'ID|all|off',
+  expected: 'the id of a connection such as 7, all, or off',
+  parse: raw => (raw === 'all' || raw === 'off' ? raw : connectionId.parse(raw)),
+  show: String,
+};
+
+export const roomName: Kind<Name> = {
   placeholder: 'ROOM',
-  expected: 'the name of a room',
+  expected: 'the name of a chat room',
   parse(raw) {
     const name = typeof raw === 'string' ? readName(Buffer.from(raw), 'room') : '';
     return typeof name === 'string' ? undefined : name;
@@ -42,8 +53,8 @@ export const room: Kind<Name> = {
   show: ({ text }) => text,
 };
 
-/** What is said: any text, the empty one, too. */
-export const textValue: Kind<string> = {
+/** Any text, also an empty one. */
+export const messageText: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),
@@ -57,10 +68,10 @@ export const word = (placeholder: string, expected: string): Kind<string> => ({
   show: value => value,
 });
 
-/** What a handler's own command is given. */
+/** The arguments of a handler module's own command. */
 export const wordList: Kind<readonly string[]> = {
   placeholder: 'ARG...',
-  expected: 'words',
+  expected: 'a list of words',
   parse: raw =>
     typeof raw === 'string' ? [raw] : Array.isArray(raw) && raw.every(isString) ? raw : undefined,
   show: words => words.join(' '),
@@ -68,10 +79,10 @@ export const wordList: Kind<readonly string[]> = {
 
 const isString = (value: unknown) => typeof value === 'string';
 
-/** The value of an option: JSON has numbers and truths, too. */
+/** The value of an option. JSON may have numbers and booleans. */
 export const setting: Kind<string> = {
   placeholder: 'VALUE',
-  expected: 'a value as on the command line, several with commas',
+  expected: 'a value as on the command line; for several, separate them with commas',
   parse: raw => (['string', 'number', 'boolean'].includes(typeof raw) ? String(raw) : undefined),
   show: value => value,
 };
@@ -90,7 +101,7 @@ export const closeReason: Kind<string> = {
   show: value => value,
 };
 
-/** Whether commands are about this one: not about those that they come in by. */
+/** Whether commands see this connection: control connections are left out. */
 export function isListed({ isControl, phase }: Connection): boolean {
   return !isControl && phase !== 'gone';
 }
@@ -99,7 +110,7 @@ export function isListed({ isControl, phase }: Connection): boolean {
 export function findConnection({ server, chat }: Control, wanted: Target): Connection {
   if (typeof wanted !== 'number') {
     const user = chat.users.get(wanted.key);
-    if (user === undefined) throw new ProtocolError(404, `nobody is called ${wanted.text}`);
+    if (user === undefined) throw new ProtocolError(404, `no one has the nick ${wanted.text}`);
     return user.connection;
   }
   const found = server.table.entries[wanted];

@@ -1,39 +1,78 @@
-/** Commands that tell what happens, and what happened. */
-
+/** Commands that observe connections: a ping, what is happening, and why one ended. */
 import type { Connection } from '../core/connection.ts';
 import { websocket } from '../core/readSocketData.ts';
 import { sendControl } from '../core/send.ts';
 import { type ClosedRecord, findClosed, lastFrames } from '../diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
-import type { Kind } from '../options/values.ts';
 import { Opcode, ProtocolError } from '../protocol/codes.ts';
-import { defaults, maxWatchBacklog } from '../protocol/limits.ts';
-import { administration, type Command } from './command.ts';
-import { findConnection, id, type Target, target } from './values.ts';
+import { defaults, maxClosedRecords, maxWatchBacklog } from '../protocol/limits.ts';
+import { type Command, logsChanges } from './command.ts';
+import { connectionId, findConnection, id, type Target, traceTarget } from './values.ts';
 
-/** One, all or none. */
-const traced: Kind<number | 'all' | 'off'> = {
-  placeholder: 'ID|all|off',
-  expected: 'the id of a connection such as 7, all, or off',
-  parse: raw => (raw === 'all' || raw === 'off' ? raw : id.parse(raw)),
-  show: String,
+const ping: Command = {
+  name: 'ping',
+  parameters: { id },
+  help: 'ping, and print the round-trip time',
+  details: 'Fails if no pong comes within --pong-timeout.',
+  run(control, { id }) {
+    const connection = findConnection(control, id as Target);
+    const { endpoint } = connection;
+    if (endpoint === undefined || connection.wire !== websocket)
+      throw new ProtocolError(409, `connection ${connection.id} is not a WebSocket, so it cannot be pinged`);
+    if (endpoint.state !== 'OPEN') throw new ProtocolError(409, `connection ${connection.id} is closing`);
+    return measureRoundTrip(connection);
+  },
 };
 
-export const why: Command = {
+let nextPing = 1;
+
+function measureRoundTrip(connection: Connection): Promise<{ id: number; milliseconds: number }> {
+  // A unique payload tells this pong from others (RFC 6455 §5.5.3: a pong echoes the payload of its ping).
+  const payload = Buffer.from(`ping ${nextPing++}`);
+  const { id, server } = connection;
+  const timeout = server.configuration.pongTimeout || defaults.pongTimeout;
+  return new Promise((resolve, reject) => {
+    const sentAt = performance.now();
+    const pending = { onPong, onLost: () => fail(`connection ${id} ended before its pong came`) };
+    const timer = setTimeout(() => fail(`no pong from connection ${id} within ${timeout / 1000} s`), timeout);
+    timer.unref();
+    function settle(): void {
+      clearTimeout(timer);
+      connection.pings = connection.pings?.filter(other => other !== pending);
+    }
+    function fail(why: string): void {
+      settle();
+      reject(new ProtocolError(504, why));
+    }
+    function onPong(bytes: Uint8Array): void {
+      if (!payload.equals(bytes)) return;
+      settle();
+      resolve({ id, milliseconds: Math.round((performance.now() - sentAt) * 1000) / 1000 });
+    }
+    connection.pings = [...(connection.pings ?? []), pending];
+    sendControl(connection, Opcode.Ping, { bytes: payload, start: 0, end: payload.length });
+  });
+}
+
+const why: Command = {
   name: 'why',
-  parameters: { id: { kind: id } },
-  help: 'why a connection ended',
-  run(control, { id: wanted }, answer) {
+  parameters: { id: { kind: connectionId } },
+  help: 'explain why a connection ended',
+  details: `Prints who ended it, by which rule or timeout, and its last frames. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
+  run(control, { id: wanted }, reply) {
     const { closedConnections, table } = control.server;
     const [newest, ...earlier] = findClosed(closedConnections, wanted as number);
-    if (newest !== undefined) return answer.isJson ? newest : readable(newest, earlier.length);
+    if (newest !== undefined) return reply.isJson ? newest : readable(newest, earlier.length);
     const entry = table.entries[wanted as number];
     if (entry?.kind !== 'connection' || entry.isControl) {
-      throw new ProtocolError(404, `no connection ${wanted} is among the last that ended`);
+      throw new ProtocolError(
+        404,
+        `there is no record of a connection ${wanted}; only the last ones are kept`,
+      );
     }
     const frames = lastFrames(entry);
-    return { id: wanted, why: 'it has not ended', frames: answer.isJson ? frames : (frames ?? notRecorded) };
+    return { id: wanted, why: 'it has not ended', frames: reply.isJson ? frames : (frames ?? notRecorded) };
   },
 };
 
@@ -46,81 +85,36 @@ function readable(record: ClosedRecord, earlier: number): Readonly<Record<string
   return { why, id, ...Object.fromEntries(known), earlierOfThisId: earlier || undefined };
 }
 
-export const trace: Command = {
+const trace: Command = {
   name: 'trace',
-  parameters: { which: { kind: traced } },
-  help: 'show frames in the log, and to watch',
-  journal: administration,
-  run(control, { which }) {
-    if (typeof which === 'number') findConnection(control, which);
-    traceConnection(control.server.trace, which as number | 'all' | 'off');
+  parameters: { id: { kind: traceTarget, oldName: 'which' } },
+  help: 'log the frames of a connection',
+  details: 'Each frame becomes a log event "frame", which watch prints, too. off ends all tracing.',
+  logs: logsChanges,
+  run(control, { id }) {
+    if (typeof id === 'number') findConnection(control, id);
+    traceConnection(control.server.trace, id as number | 'all' | 'off');
     return { traced: tracedConnections(control.server.trace) };
   },
 };
 
-export const watch: Command = {
+const watch: Command = {
   name: 'watch',
   parameters: {},
-  help: 'tell what happens, until interrupted',
+  help: 'print log events as they happen',
+  details: 'Runs until it is interrupted. Includes events of level debug, whatever --log-level is.',
   streams: true,
-  run(_control, _values, answer) {
-    const hear = (line: string) => {
-      if (answer.unsent() > maxWatchBacklog) return false;
-      answer.write(line);
-      answer.flush();
+  run(_control, _parameters, reply) {
+    const onLine = (line: string) => {
+      if (reply.unsent() > maxWatchBacklog) return false;
+      reply.write(line);
+      reply.flush();
       return true;
     };
-    answer.whenGone(watchLog(hear, 'debug', answer.isJson ? 'json' : 'text'));
-    // It has begun, though nothing happens yet.
-    answer.flush();
+    reply.onAbort(watchLog(onLine, 'debug', reply.isJson ? 'json' : 'text'));
+    // The client sees that the watch has begun.
+    reply.flush();
   },
 };
 
-/** The command that asks a connection whether it is there. */
-
-let nextPing = 1;
-
-export const ping: Command = {
-  name: 'ping',
-  parameters: { id: { kind: target } },
-  help: 'wait for a pong, and tell the time',
-  run(control, { id }) {
-    const connection = findConnection(control, id as Target);
-    const { endpoint } = connection;
-    if (endpoint === undefined || connection.wire !== websocket)
-      throw new ProtocolError(409, `connection ${connection.id} has no pings`);
-    if (endpoint.state !== 'OPEN') throw new ProtocolError(409, `connection ${connection.id} is closing`);
-    return roundTrip(connection);
-  },
-};
-
-function roundTrip(connection: Connection): Promise<{ id: number; milliseconds: number }> {
-  // Our own payload, so that no other pong is taken for the answer.
-  const payload = Buffer.from(`ping ${nextPing++}`);
-  const { id, server } = connection;
-  const patience = server.configuration.pongTimeout || defaults.pongTimeout;
-  return new Promise((resolve, reject) => {
-    const sentAt = performance.now();
-    const waiting = { onPong, onLost: () => fail(`connection ${id} ended before it answered`) };
-    const timer = setTimeout(
-      () => fail(`connection ${id} did not answer within ${patience / 1000} s`),
-      patience,
-    );
-    timer.unref();
-    function leave(): void {
-      clearTimeout(timer);
-      connection.pings = connection.pings?.filter(other => other !== waiting);
-    }
-    function fail(why: string): void {
-      leave();
-      reject(new ProtocolError(504, why));
-    }
-    function onPong(bytes: Uint8Array): void {
-      if (!payload.equals(bytes)) return;
-      leave();
-      resolve({ id, milliseconds: Math.round((performance.now() - sentAt) * 1000) / 1000 });
-    }
-    connection.pings = [...(connection.pings ?? []), waiting];
-    sendControl(connection, Opcode.Ping, { bytes: payload, start: 0, end: payload.length });
-  });
-}
+export const watchCommands: readonly Command[] = [ping, why, trace, watch];

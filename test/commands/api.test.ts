@@ -83,10 +83,10 @@ describe('without the token', () => {
       assert.match(answer, /^HTTP\/1\.1 401 Unauthorized\r\n/);
       if (isGuess.test(fields)) {
         assert.match(answer, /\r\nWWW-Authenticate: Bearer realm="pollywog", error="invalid_token"\r\n/);
-        assert.match(answer, /this token is wrong: it is not the one in the file of --api-token/);
+        assert.match(answer, /wrong token; use the one in the file that --api-token names/);
       } else {
         assert.match(answer, /\r\nWWW-Authenticate: Bearer realm="pollywog"\r\n/);
-        assert.match(answer, /this needs a token: send the field/);
+        assert.match(answer, /a token is needed; send the header field/);
       }
       assert.doesNotMatch(answer, /access-control/i);
       assert.deepEqual(await heardUpTo(server, listener), []);
@@ -139,11 +139,11 @@ describe('with the token', () => {
   });
 
   const refused: [string, string, number, RegExp][] = [
-    ['no command', post('/api/nonsense', authorized, ''), 404, /there is no command "nonsense"/],
-    ['two of them', post('/api/list/list', authorized, ''), 404, /there is no command/],
-    ['a name that objects have', post('/api/__proto__', authorized, ''), 404, /there is no command/],
-    ['GET', `GET /api/list HTTP/1.1\r\nHost: x\r\n${authorized}\r\n`, 405, /by POST/],
-    ['POST to the description', post('/api', authorized, ''), 405, /only read/],
+    ['no command', post('/api/nonsense', authorized, ''), 404, /unknown command "nonsense"/],
+    ['two of them', post('/api/list/list', authorized, ''), 404, /unknown command/],
+    ['a name that objects have', post('/api/__proto__', authorized, ''), 404, /unknown command/],
+    ['GET', `GET /api/list HTTP/1.1\r\nHost: x\r\n${authorized}\r\n`, 405, /with POST/],
+    ['POST to the description', post('/api', authorized, ''), 405, /with GET/],
     ['a body of no type', post('/api/broadcast', authorized, '{"text": "in"}'), 415, /application\/json/],
     [
       'text',
@@ -157,9 +157,9 @@ describe('with the token', () => {
       415,
       /json/,
     ],
-    ['JSON cut off', post('/api/broadcast', authorized + json, '{"text": "in'), 400, /no JSON object/],
-    ['a list', post('/api/broadcast', authorized + json, '["in"]'), 400, /no JSON object/],
-    ['null', post('/api/broadcast', authorized + json, 'null'), 400, /no JSON object/],
+    ['JSON cut off', post('/api/broadcast', authorized + json, '{"text": "in'), 400, /not a JSON object/],
+    ['a list', post('/api/broadcast', authorized + json, '["in"]'), 400, /not a JSON object/],
+    ['null', post('/api/broadcast', authorized + json, 'null'), 400, /not a JSON object/],
     ['a name twice', post('/api/broadcast', authorized + json, '{"text": "a", "text": "b"}'), 400, /twice/],
     ['too deep', post('/api/broadcast', authorized + json, '{"a":'.repeat(100_000)), 400, /deep/],
     [

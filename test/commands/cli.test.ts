@@ -16,7 +16,7 @@ const folder = temporaryFolder();
 
 describe('where no server is', () => {
   const noServer = (path: string) =>
-    `pollywog: no server takes commands at ${path}; start one, or tell where with --control\n`;
+    `pollywog: no server is running at ${path}; start one, or name its socket with --control\n`;
 
   test('it says so, and ends with 3', async () => {
     const path = join(folder, 'nobody.sock');
@@ -34,9 +34,9 @@ describe('where no server is', () => {
   test('what is wrong with the words is said before anyone is asked', async () => {
     const path = join(folder, 'nobody.sock');
     const wrong: [string[], RegExp][] = [
-      [['lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
-      [['help', 'lsit'], /^pollywog: there is no command "lsit"; did you mean list\?\n$/],
-      [['send', 'x', 'y'], /^pollywog: to must be the id/],
+      [['lsit'], /^pollywog: unknown command "lsit"; did you mean list\?\n$/],
+      [['help', 'lsit'], /^pollywog: unknown command or subject "lsit"; did you mean list\?\n$/],
+      [['send', 'x', 'y'], /^pollywog: id must be the id/],
       [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
       [['broadcast', '--binary', join(folder, 'missing')], /^pollywog: cannot read .*missing: no such file/],
       [['list', '--control', 'none'], /^pollywog: .*--control/],
@@ -78,7 +78,7 @@ describe('where the server goes away', () => {
       exit: 1,
       stdout: '',
       stderr:
-        'pollywog: the server hung up before it had answered: it ended, or may open no more files (ulimit -n)\n',
+        'pollywog: the server closed the connection without a reply: it ended, or cannot open more files (ulimit -n)\n',
     });
   });
 
@@ -88,7 +88,7 @@ describe('where the server goes away', () => {
     assert.deepEqual(await run(['--control', path, 'list']), {
       exit: 1,
       stdout: 'hello',
-      stderr: 'pollywog: the server ended before it had said everything\n',
+      stderr: 'pollywog: the server ended before its reply was complete\n',
     });
   });
 
@@ -100,7 +100,7 @@ describe('where the server goes away', () => {
     await server.kill();
     const { exit, stdout, stderr } = await asking;
     assert.deepEqual([exit, stdout], [1, ''], stderr);
-    assert.match(stderr, /^pollywog: the server (ended|hung up) before/);
+    assert.match(stderr, /^pollywog: the server (ended before|closed the connection)/);
   });
 
   test('stop, while it waits for a pong', async t => {
@@ -111,7 +111,7 @@ describe('where the server goes away', () => {
     await run(['--control', server.control, 'stop']);
     const { exit, stderr } = await asking;
     assert.equal(exit, 1);
-    assert.match(stderr, /^pollywog: (connection 2 ended before it answered|the server .*)\n$/);
+    assert.match(stderr, /^pollywog: (connection 2 ended before its pong came|the server .*)\n$/);
     assert.equal(await server.exited, 0);
   });
 });

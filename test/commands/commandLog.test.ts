@@ -1,4 +1,4 @@
-/** Commands in the log: each change, the way it came in, and its outcome. */
+/** The log of commands: each change, how it came in, and its outcome. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -17,12 +17,12 @@ const ways: Readonly<Record<string, string>> = {
   'the spool': 'spool',
 };
 
-/** What the log says about commands, without what is different each time. */
-function journal(server: OpenServer): Record<string, unknown>[] {
-  const isAbout = /^(command |reload)/;
+/** The log entries about commands, without their times. */
+function commandEntries(server: OpenServer): Record<string, unknown>[] {
+  const aboutCommands = /^(command |reload)/;
   return server
     .logged()
-    .filter(({ event }) => isAbout.test(String(event)))
+    .filter(({ event }) => aboutCommands.test(String(event)))
     .map(({ time: _, ...entry }) => entry);
 }
 
@@ -32,7 +32,7 @@ function fromOf(door: Door): RegExp {
 }
 
 for (const door of doors) {
-  test(`each command that changes something is logged with its outcome: ${door.name}`, limit, async t => {
+  test(`each change made through ${door.name} is logged with its outcome`, limit, async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const call = (...words: string[]) => door.call(server, words);
@@ -44,7 +44,7 @@ for (const door of doors) {
     await call('reload');
     writeFileSync(server.tokenFile, 'short');
     await call('reload');
-    // These change nothing, or are what clients do all the time.
+    // These change nothing, or are as frequent as clients' messages.
     for (const words of [
       ['list'],
       ['info'],
@@ -58,7 +58,7 @@ for (const door of doors) {
     await call('stop');
     assert.equal(await server.exited, 0);
     const via = ways[door.name];
-    const entries = journal(server);
+    const entries = commandEntries(server);
     for (const entry of entries) {
       assert.equal(entry['via'], via);
       assert.match(String(entry['from']), fromOf(door));
@@ -84,7 +84,7 @@ for (const door of doors) {
         value: 'big',
         reason: entries[1]?.['reason'],
       },
-      { level: 'info', event: 'command done', command: 'trace', which: 'all', traced: 'all' },
+      { level: 'info', event: 'command done', command: 'trace', id: 'all', traced: 'all' },
       {
         level: 'info',
         event: 'command done',
@@ -105,7 +105,7 @@ for (const door of doors) {
         level: 'info',
         event: 'reloaded',
         command: 'reload',
-        changed: 'max-message 1MB, which was set by hand → 16MB',
+        changed: 'max-message 1MB (set by hand) → 16MB',
       },
       { level: 'error', event: 'reload failed', command: 'reload', reason: entries[6]?.['reason'] },
       { level: 'info', event: 'command done', command: 'stop', stopping: entries[7]?.['stopping'] },
@@ -115,7 +115,7 @@ for (const door of doors) {
   });
 }
 
-test('a signal is a way in as well', limit, async t => {
+test('a reload by SIGHUP is logged like one by command', limit, async t => {
   const server = await openServer(t);
   server.child.kill('SIGHUP');
   await untilLogged(server, 'reloaded');
@@ -123,7 +123,7 @@ test('a signal is a way in as well', limit, async t => {
   server.child.kill('SIGHUP');
   await untilLogged(server, 'reload failed');
   assert.deepEqual(
-    journal(server).map(({ event, via }) => [event, via]),
+    commandEntries(server).map(({ event, via }) => [event, via]),
     [
       ['reloaded', 'SIGHUP'],
       ['reload failed', 'SIGHUP'],
@@ -131,7 +131,7 @@ test('a signal is a way in as well', limit, async t => {
   );
 });
 
-test('what is said is logged for those who want details, but not its words', limit, async t => {
+test('messages are logged at debug level, without their text', limit, async t => {
   const server = await openServer(t, '--log-level', 'debug');
   const client = await connectRaw(server.port);
   const [recall] = doors;
@@ -144,11 +144,11 @@ test('what is said is logged for those who want details, but not its words', lim
   ]) {
     await recall!.call(server, words);
   }
-  const entries = journal(server).map(({ level, event, command, to, room, sent, name }) => [
+  const entries = commandEntries(server).map(({ level, event, command, id, room, sent, name }) => [
     level,
     event,
     command,
-    to ?? room ?? name,
+    id ?? room ?? name,
     sent,
   ]);
   assert.deepEqual(entries, [
@@ -162,9 +162,7 @@ test('what is said is logged for those who want details, but not its words', lim
   client.destroy();
 });
 
-test('of the commands, exactly those that only look are not logged', () => {
-  const silent = [...commands.values()]
-    .filter(({ journal }) => journal === undefined)
-    .map(({ name }) => name);
+test('exactly the commands that only read are not logged', () => {
+  const silent = [...commands.values()].filter(({ logs }) => logs === undefined).map(({ name }) => name);
   assert.deepEqual(silent, ['list', 'rooms', 'presence', 'history', 'info', 'ping', 'why', 'watch', 'get']);
 });

@@ -1,8 +1,8 @@
-/** The stage of the turn in which commands are run: how much of it they may have. */
+/** The stage of the turn that runs commands, and its budget. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Answer, Control } from '../../src/commands/command.ts';
-import { newCommandQueue, observe, submit } from '../../src/commands/commandQueue.ts';
+import type { Control, Reply } from '../../src/commands/command.ts';
+import { newCommandQueue, runCommands, submit } from '../../src/commands/commandQueue.ts';
 import { findCommand } from '../../src/commands/commands.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
@@ -15,7 +15,7 @@ configureLog('error', 'text');
 function newFakeControl(connections = 0): Control {
   const server = newFakeServer();
   for (let i = 0; i < connections; i++) openFakeConnection(server, undefined);
-  const never = () => assert.fail('this is not asked for');
+  const never = () => assert.fail('not expected');
   return {
     server,
     queue: newCommandQueue(),
@@ -29,92 +29,92 @@ function newFakeControl(connections = 0): Control {
   };
 }
 
-interface FakeAnswer extends Answer {
-  isGone: boolean;
-  said: string;
+interface FakeReply extends Reply {
+  isClosed: boolean;
+  output: string;
   error: Error | undefined;
-  isOver: boolean;
+  hasEnded: boolean;
 }
 
-function newAnswer(isJson = false): FakeAnswer {
-  const answer: FakeAnswer = {
+function newFakeReply(isJson = false): FakeReply {
+  const reply: FakeReply = {
     via: 'test',
     isJson,
-    isGone: false,
-    said: '',
+    isClosed: false,
+    output: '',
     error: undefined,
-    isOver: false,
+    hasEnded: false,
     write: text => {
-      answer.said += text;
+      reply.output += text;
     },
     flush: () => {},
     unsent: () => 0,
     end(error) {
-      assert.ok(!answer.isOver, 'ended once');
-      answer.isOver = true;
-      answer.error = error;
+      assert.ok(!reply.hasEnded, 'ended once');
+      reply.hasEnded = true;
+      reply.error = error;
     },
-    whenGone: () => {},
-    afterwards: () => {},
+    onAbort: () => {},
+    onDone: () => {},
   };
-  return answer;
+  return reply;
 }
 
-const list = { command: findCommand('list'), values: {} };
+const list = { command: findCommand('list'), parameters: {} };
 
-/** One turn. @returns what the observer used of it */
+/** @returns the work units that commands used in one turn */
 function turn(control: Control): number {
   control.server.schedule.isWanted = false;
   const before = workUnits.spent;
-  observe(control);
+  runCommands(control);
   return workUnits.spent - before;
 }
 
-/** The most that a turn uses beyond the share: what was begun within it. */
+/** The most that a turn can use beyond the budget: the batch that was begun within it. */
 const overdraft = 33 * 64;
 
-describe('the observer', () => {
-  test('gives a long list over several turns, each with a bounded part of it, and the whole of it', () => {
+describe('the command queue', () => {
+  test('writes a long list over several turns, a bounded part in each, and completes it', () => {
     const control = newFakeControl(20_000);
-    const answer = newAnswer();
-    submit(control, list, answer);
+    const reply = newFakeReply();
+    submit(control, list, reply);
     let turns = 0;
-    for (let before = 0; !answer.isOver; turns++) {
-      assert.ok(control.server.schedule.isWanted, 'the loop knows that there is more');
+    for (let before = 0; !reply.hasEnded; turns++) {
+      assert.ok(control.server.schedule.isWanted, 'a turn is scheduled');
       assert.ok(turn(control) <= commandBudget + overdraft);
-      assert.ok(answer.isOver || answer.said.length > before, 'it goes on in every turn');
-      before = answer.said.length;
+      assert.ok(reply.hasEnded || reply.output.length > before, 'every turn writes some of it');
+      before = reply.output.length;
     }
     assert.ok(turns >= 20, `it took ${turns} turns`);
-    assert.equal(answer.said.split('\n').length, 20_000 + 2);
-    assert.equal(answer.error, undefined);
-    control.server.schedule.isWanted = false;
+    assert.equal(reply.output.split('\n').length, 20_000 + 2);
+    assert.equal(reply.error, undefined);
+    turn(control);
     assert.ok(!control.server.schedule.isWanted);
   });
 
-  test('begins what was asked for first, and lets the short ones pass a long one', () => {
+  test('starts calls in order, and lets a short one overtake a long one', () => {
     const control = newFakeControl(20_000);
-    const answers = Array.from({ length: 5 }, () => newAnswer(true));
-    for (const answer of answers) submit(control, list, answer);
-    const short = newAnswer();
-    submit(control, { command: findCommand('rooms'), values: {} }, short);
-    while (!short.isOver) turn(control);
-    assert.ok(answers.every(answer => !answer.isOver && answer.said.startsWith('[{"id":')));
-    while (answers.some(answer => !answer.isOver)) turn(control);
-    for (const { said } of answers) assert.equal(JSON.parse(said).length, 20_000);
+    const replies = Array.from({ length: 5 }, () => newFakeReply(true));
+    for (const reply of replies) submit(control, list, reply);
+    const short = newFakeReply();
+    submit(control, { command: findCommand('rooms'), parameters: {} }, short);
+    while (!short.hasEnded) turn(control);
+    assert.ok(replies.every(reply => !reply.hasEnded && reply.output.startsWith('[{"id":')));
+    while (replies.some(reply => !reply.hasEnded)) turn(control);
+    for (const { output } of replies) assert.equal(JSON.parse(output).length, 20_000);
   });
 
   test('runs a thousand commands over several turns, each once, in order', () => {
     const control = newFakeControl();
     const order: number[] = [];
     for (let i = 0; i < 1000; i++) {
-      const answer = newAnswer();
-      const { end } = answer;
-      answer.end = error => {
+      const reply = newFakeReply();
+      const { end } = reply;
+      reply.end = error => {
         order.push(i);
         end(error);
       };
-      submit(control, { command: findCommand('broadcast'), values: { text: 'hi' } }, answer);
+      submit(control, { command: findCommand('broadcast'), parameters: { text: 'hi' } }, reply);
     }
     let turns = 0;
     for (; order.length < 1000; turns++) assert.ok(turn(control) <= commandBudget + overdraft);
@@ -125,30 +125,30 @@ describe('the observer', () => {
     );
   });
 
-  test('does not begin what nobody waits for any more, and leaves off what is begun', () => {
+  test('skips a call whose client is gone, and stops one that was running', () => {
     const control = newFakeControl(20_000);
-    const [early, late] = [newAnswer(), newAnswer()];
+    const [early, late] = [newFakeReply(), newFakeReply()];
     submit(control, list, early);
     submit(control, list, late);
-    early.isGone = true;
+    early.isClosed = true;
     turn(control);
-    assert.equal(early.said, '');
-    late.isGone = true;
-    const { length } = late.said;
+    assert.equal(early.output, '');
+    late.isClosed = true;
+    const { length } = late.output;
     for (let i = 0; i < 10; i++) turn(control);
-    assert.equal(late.said.length, length);
-    assert.ok(!early.isOver && !late.isOver);
+    assert.equal(late.output.length, length);
+    assert.ok(!early.hasEnded && !late.hasEnded);
   });
 
-  test('tells what was wrong with the call, and before that nothing', () => {
+  test('replies to a wrong call with the error and nothing else', () => {
     const control = newFakeControl();
-    const answer = newAnswer(true);
-    submit(control, { command: findCommand('disconnect'), values: { id: 77 } }, answer);
+    const reply = newFakeReply(true);
+    submit(control, { command: findCommand('disconnect'), parameters: { id: 77 } }, reply);
     turn(control);
-    assert.deepEqual([answer.said, answer.error?.message], ['', 'there is no connection 77']);
+    assert.deepEqual([reply.output, reply.error?.message], ['', 'there is no connection 77']);
   });
 
-  test('tells nothing of a fault of ours; others are not harmed by it', () => {
+  test('hides the details of an internal error, which does not affect other commands', () => {
     const control = newFakeControl();
     const write = process.stderr.write;
     let logged = '';
@@ -166,49 +166,49 @@ describe('the observer', () => {
         throw new Error('the secret');
       },
     ];
-    const answers = faulty.map(run => {
-      const answer = newAnswer();
+    const replies = faulty.map(run => {
+      const reply = newFakeReply();
       const columns = { a: { width: 1 } };
       const command = { name: 'faulty', parameters: {}, help: '', run };
       const isRows = run === faulty[2];
-      submit(control, { command: isRows ? { ...command, columns } : command, values: {} }, answer);
-      return answer;
+      submit(control, { command: isRows ? { ...command, columns } : command, parameters: {} }, reply);
+      return reply;
     });
-    const after = newAnswer();
+    const after = newFakeReply();
     submit(control, list, after);
-    while (!after.isOver) turn(control);
+    while (!after.hasEnded) turn(control);
     return new Promise<void>(resolve => setImmediate(resolve)).then(() => {
       process.stderr.write = write;
-      for (const { error, said } of answers)
-        assert.deepEqual([error?.message, said], ['internal error; the log has more', '']);
+      for (const { error, output } of replies)
+        assert.deepEqual([error?.message, output], ["internal error; see the server's log", '']);
       assert.equal(logged.match(/command failed/g)?.length, 3);
     });
   });
 
-  const unsayable: Readonly<Record<string, unknown>> = {
-    'a number that JSON has not': 1n,
-    'what JSON leaves out': () => 1,
-    'what throws when it is shown': {
+  const unprintable: Readonly<Record<string, unknown>> = {
+    'a bigint, which JSON lacks': 1n,
+    'a function, which JSON omits': () => 1,
+    'an object whose toJSON throws': {
       toJSON() {
         throw null;
       },
     },
   };
-  for (const [what, value] of Object.entries(unsayable)) {
-    for (const when of ['at once', 'later']) {
-      test(`${what}, said ${when}, fails that command, and nothing else`, async () => {
+  for (const [what, value] of Object.entries(unprintable)) {
+    for (const when of ['returned', 'resolved']) {
+      test(`${what}, when ${when}, fails only the command that gave it`, async () => {
         const control = newFakeControl();
-        const run = () => (when === 'later' ? Promise.resolve(value) : value);
+        const run = () => (when === 'resolved' ? Promise.resolve(value) : value);
         const command = { name: 'odd', parameters: {}, help: '', run };
-        const [odd, other] = [newAnswer(true), newAnswer()];
-        submit(control, { command, values: {} }, odd);
+        const [odd, other] = [newFakeReply(true), newFakeReply()];
+        submit(control, { command, parameters: {} }, odd);
         turn(control);
         await new Promise(setImmediate);
         submit(control, list, other);
         for (let i = 0; i < 10; i++) turn(control);
-        assert.equal(odd.error?.message, 'internal error; the log has more');
-        assert.equal(odd.said, '');
-        assert.ok(other.isOver && other.error === undefined);
+        assert.equal(odd.error?.message, "internal error; see the server's log");
+        assert.equal(odd.output, '');
+        assert.ok(other.hasEnded && other.error === undefined);
       });
     }
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { change, reloadConfiguration, settings } from '../../src/commands/reload.ts';
+import { listSettings, reloadConfiguration, setOption } from '../../src/commands/reload.ts';
 import type { Server } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
@@ -114,7 +114,7 @@ describe('reload', () => {
     const first = reloadConfiguration(server, readAgain);
     while (preparing === 0) await new Promise(setImmediate);
     const [second, third] = [reloadConfiguration(server, readAgain), reloadConfiguration(server, readAgain)];
-    const between = change(server, 'max-header', '1KB');
+    const between = setOption(server, 'max-header', '1KB');
     assert.deepEqual((await first).changed, ['max-message 16MB → 1B']);
     assert.deepEqual((await second).changed, ['max-message 1B → 2B']);
     assert.equal(await third, await second);
@@ -123,15 +123,15 @@ describe('reload', () => {
   });
 });
 
-describe('change', () => {
+describe('setOption', () => {
   test('sets one option until the next reload, which says that it was set by hand', async () => {
     const server = newServer('--max-message', '2MB');
-    assert.deepEqual(await change(server, 'max-message', '1MB'), {
+    assert.deepEqual(await setOption(server, 'max-message', '1MB'), {
       changed: ['max-message 2MB → 1MB'],
       needsRestart: [],
     });
     assert.equal(server.configuration.maxMessage, 1024 * 1024);
-    const find = (name: string) => settings(server).find(setting => setting.name === name);
+    const find = (name: string) => listSettings(server).find(setting => setting.name === name);
     assert.deepEqual(find('max-message'), {
       name: 'max-message',
       value: '1MB',
@@ -139,15 +139,15 @@ describe('change', () => {
       isSetByHand: true,
     });
     const { changed } = await reloadConfiguration(server, from('--max-message', '2MB'));
-    assert.deepEqual(changed, ['max-message 1MB, which was set by hand → 2MB']);
+    assert.deepEqual(changed, ['max-message 1MB (set by hand) → 2MB']);
     assert.equal(find('max-message')?.isSetByHand, false);
   });
 
   test('takes words as the environment has them', async () => {
     const server = newServer();
-    await change(server, 'no-self', 'true');
-    await change(server, 'origin', 'https://a.example, https://b.example');
-    await change(server, 'default-handler', 'broadcast');
+    await setOption(server, 'no-self', 'true');
+    await setOption(server, 'origin', 'https://a.example, https://b.example');
+    await setOption(server, 'default', 'broadcast');
     const { includeSender, origins, defaultHandler } = server.configuration;
     assert.deepEqual(
       [includeSender, origins, defaultHandler],
@@ -157,12 +157,12 @@ describe('change', () => {
 
   test('knows a renamed option by its former name and value, too', async () => {
     const server = newServer();
-    await change(server, 'default', 'broadcast');
-    await change(server, 'greet-after', '3s');
+    await setOption(server, 'default', 'broadcast');
+    await setOption(server, 'greet-after', '3s');
     const { defaultHandler, greetingDelay } = server.configuration;
     assert.deepEqual([defaultHandler, greetingDelay], ['broadcast', 3000]);
     assert.deepEqual(
-      settings(server, 'greet-after').map(({ name, value }) => [name, value]),
+      listSettings(server, 'greet-after').map(({ name, value }) => [name, value]),
       [['greeting-delay', '3s']],
     );
   });
@@ -171,10 +171,14 @@ describe('change', () => {
     const server = newServer();
     const { configuration } = server;
     const refuses = (name: string, word: string, message: string) =>
-      assert.rejects(change(server, name, word), { name: 'UsageError', message });
-    await refuses('max-mesage', '1', 'there is no option "max-mesage"; did you mean max-message?');
-    await refuses('help', 'true', 'there is no option "help"');
-    await refuses('port', '1', 'port cannot be changed while the server runs; it takes a restart');
+      assert.rejects(setOption(server, name, word), { name: 'UsageError', message });
+    await refuses('max-mesage', '1', 'unknown option "max-mesage"; did you mean max-message?');
+    await refuses('help', 'true', 'unknown option "help"; get lists them all');
+    await refuses(
+      'port',
+      '1',
+      'port cannot change while the server runs; change the configuration and restart the server',
+    );
     await refuses('max-message', 'lots', 'max-message must be a size such as 16MB or 512KB, not "lots"');
     await refuses('no-self', 'yes', 'no-self must be true or false, not "yes"');
     await refuses('default-handler', 'chess', 'default-handler must be echo or broadcast, not "chess"');
@@ -184,13 +188,13 @@ describe('change', () => {
   test('is prepared like a reload', async () => {
     const server = newServer();
     server.reloadables.push({ prepare: () => Promise.reject(new Error('not now')) });
-    await assert.rejects(change(server, 'max-message', '1'), { message: 'not now' });
+    await assert.rejects(setOption(server, 'max-message', '1'), { message: 'not now' });
     assert.equal(server.configuration.maxMessage, 16 * 1024 * 1024);
   });
 });
 
-test('settings are all options, and which of them can be changed', () => {
-  const listed = settings(newServer('-p', '1', '-p', '2', '--history', '64KB', '--no-self'));
+test('listSettings are all options, and which of them can be changed', () => {
+  const listed = listSettings(newServer('-p', '1', '-p', '2', '--history', '64KB', '--no-self'));
   const shown = Object.fromEntries(listed.map(({ name, value, isLive }) => [name, `${value} ${isLive}`]));
   assert.deepEqual(
     [shown['port'], shown['history'], shown['no-self'], shown['origin']],

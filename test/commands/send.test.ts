@@ -94,7 +94,10 @@ describe('send', () => {
     let sent = 0;
     for (; told.exit === 0 && sent < 100; sent++) told = await ask(server, ['send', String(id), text]);
     assert.ok(sent < 100, 'it was refused some time');
-    assert.match(told.stderr, /^pollywog: connection \d+ does not read, and is closed \(--max-buffered\)/);
+    assert.match(
+      told.stderr,
+      /^pollywog: connection \d+ does not read its messages and was closed \(--max-buffered\)/,
+    );
     mute.socket.resume();
     const frames = await mute.remainingFrames();
     assert.equal(frames.at(-1)?.payload.readUInt16BE(), 1013);
@@ -114,7 +117,7 @@ describe('send', () => {
     await ask(server, ['disconnect', ids[1]!]);
     for (const id of ids) {
       const { exit, stderr } = await ask(server, ['send', id, 'hi']);
-      assert.deepEqual([exit, stderr], [1, `pollywog: connection ${id} is not ready for messages\n`]);
+      assert.deepEqual([exit, stderr], [1, `pollywog: connection ${id} takes no messages now\n`]);
     }
     shaking.destroy();
     for (const { socket } of [closing, nameless]) socket.destroy();
@@ -180,7 +183,7 @@ describe('ping and disconnect', () => {
     assert.equal((await client.nextFrame())?.opcode, opcode.ping);
     client.send(closeFrame(1000));
     const { exit, stderr } = await asked;
-    assert.deepEqual([exit, stderr], [1, 'pollywog: connection 2 ended before it answered\n']);
+    assert.deepEqual([exit, stderr], [1, 'pollywog: connection 2 ended before its pong came\n']);
     client.destroy();
   });
 
@@ -199,7 +202,7 @@ describe('ping and disconnect', () => {
     const server = await openServer(t, '--pong-timeout', '100ms', '--ping-interval', '0');
     const client = await connectRaw(server.port);
     const { exit, stderr } = await ask(server, ['ping', '2']);
-    assert.deepEqual([exit, stderr], [1, 'pollywog: connection 2 did not answer within 0.1 s\n']);
+    assert.deepEqual([exit, stderr], [1, 'pollywog: no pong from connection 2 within 0.1 s\n']);
     client.destroy();
   });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { test } from 'node:test';
-import { linesOf } from '../../src/commands/stdin.ts';
+import { splitLines } from '../../src/commands/stdin.ts';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
 import { type OpenServer, openServer } from '../support/doors.ts';
 import { connectRaw } from '../support/rawClient.ts';
@@ -14,7 +14,7 @@ async function untilSaid(server: OpenServer, text: string): Promise<void> {
 
 async function lines(chunks: readonly Buffer[], longest: number): Promise<(string | undefined)[]> {
   const found: (string | undefined)[] = [];
-  for await (const line of linesOf(Readable.from(chunks), longest)) found.push(line?.toString());
+  for await (const line of splitLines(Readable.from(chunks), longest)) found.push(line?.toString());
   return found;
 }
 
@@ -36,9 +36,9 @@ test('a byte order mark is passed over; a line that is not UTF-8, or too long, i
   stdin!.write(Buffer.from('\ufeffbroadcast one\r\n'));
   assert.equal((await listener.nextFrame())?.payload.toString(), 'one');
   stdin!.write(Buffer.from('broadcast caf\u00e9\n', 'latin1'));
-  await untilSaid(server, 'pollywog: this line of stdin is not UTF-8: byte 0xe9 at offset 13; ');
+  await untilSaid(server, 'pollywog: the line on stdin is not UTF-8: byte 0xe9 at offset 13; ');
   stdin!.write(`broadcast ${'x'.repeat(maxCommandBody)}\n`);
-  await untilSaid(server, `pollywog: a line of stdin is longer than ${maxCommandBody} bytes`);
+  await untilSaid(server, `pollywog: the line is longer than ${maxCommandBody} bytes`);
   stdin!.write('broadcast "\\ud83d"\n\nbroadcast two\n');
   assert.equal((await listener.nextFrame())?.payload.toString(), 'two');
   await untilSaid(server, 'pollywog: text has half a surrogate pair');

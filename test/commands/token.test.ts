@@ -81,7 +81,7 @@ describe('a token', () => {
     const server = await openServer(t);
     assert.ok(!server.stderr().includes('everyone may read'));
     await run(['--control', server.control, 'set', 'api-token', path]);
-    const { level } = await server.untilLogged(({ event }) => event === 'everyone may read the token');
+    const { level } = await server.untilLogged(({ event }) => event === 'token readable by everyone');
     assert.equal(level, 'warn');
   });
 });

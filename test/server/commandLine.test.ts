@@ -15,8 +15,8 @@ const usageErrors: [string[], RegExp][] = [
   [['-p', '70000'], /^pollywog: --port must be a number from 0 to 65535, not "70000"\n$/],
   [['-p'], /^pollywog: --port needs a value: a number from 0 to 65535\n$/],
   [['--ping-interval', 'soon'], /^pollywog: --ping-interval must be a time .*, not "soon"\n$/],
-  [['stray'], /^pollywog: there is no command "stray"; help lists what there is\n$/],
-  [['brodcast', 'x'], /^pollywog: there is no command "brodcast"; did you mean broadcast\?\n$/],
+  [['stray'], /^pollywog: unknown command "stray"; help lists them all\n$/],
+  [['brodcast', 'x'], /^pollywog: unknown command "brodcast"; did you mean broadcast\?\n$/],
   [['--default-handler', 'chess'], /^pollywog: --default-handler must be .*, not "chess"\n$/],
 ];
 for (const [words, sentence] of usageErrors) {

@@ -103,7 +103,7 @@ const stdin: Door = {
     // Commands run in order: once these two are answered, the command before them has been answered.
     child.stdin!.write(`${lines}\n{"command": "get", "name": "greeting-delay", "json": true}\nno-command\n`);
     const outMark = '[{"name":"greeting-delay"';
-    const errorMark = 'pollywog: there is no command "no-command"';
+    const errorMark = 'pollywog: unknown command "no-command"';
     const heard = () => [server.stdout().slice(from[0]), server.stderr().slice(from[1])] as const;
     for (;;) {
       const [out, error] = heard();

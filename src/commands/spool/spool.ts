@@ -1,7 +1,7 @@
 /**
- * The door of scripts: a file that is renamed to `*.cmd` in the spool's folder is run, a line a command, and answered by a
- * file. One file at a time, in the order of their names, and one line at a time: so of a thousand files each line has its
- * own turn at the observer, and what the disk has to do is waited for elsewhere than on this thread.
+ * The spool: a folder in which scripts leave commands. A file renamed to `*.cmd` is run, one command per line, and answered by
+ * a file. Files run one at a time in the order of their names, and lines one at a time, so each line waits its turn in the
+ * command queue like any other command. This thread never waits for the disk.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -17,281 +17,286 @@ import { followLinks } from '../../storage/links.ts';
 import { newWatch, type Watch } from '../../storage/watch.ts';
 import type { Control } from '../command.ts';
 import {
-  agreed,
-  answer,
   checkFolders,
-  completeFolders,
+  claim,
+  createSubfolders,
   type Folders,
   findFolders,
-  forget,
   isAnswered,
-  isTaken,
-  isThere,
+  isClaimed,
   isUnchanged,
   listFiles,
+  moveToFailed,
   nextFile,
   nextStep,
   openFolders,
-  openToSync,
-  paceBy,
-  putAside,
-  readPlainFile,
+  openForSync,
+  pathExists,
+  readRegularFile,
+  removeClaimed,
+  setPace,
+  stableNames,
   suffix,
-  take,
+  writeAnswer,
 } from './spoolFiles.ts';
-import { allOf, newRun, type Run, runLines } from './spoolRun.ts';
+import { allOf, newSpoolRun, runLines, type SpoolRun } from './spoolRun.ts';
 
 export interface Spool {
-  /** Resolves when nothing is being run any more. What waits is left for the next server. */
+  /** Resolves when no command is running any more. Files that wait are left for the next server. */
   close(): Promise<void>;
 }
 
-/** The door's own state. */
-interface Door {
+interface SpoolState {
   readonly control: Control;
-  /** As it was given. It may lead elsewhere later. */
+  /** As configured. It may lead to another folder later. */
   readonly path: string;
   folders: Folders;
-  /** Of the folder that was looked at last; undefined: there was none. */
+  /** Identity of the folder seen last; undefined if there was none. */
   identity: string | undefined;
   readonly watch: Watch;
   readonly ending: AbortController;
-  /** Something may have come since this was last seen false. */
+  /** Files may have arrived since this was set to false. */
   isWoken: boolean;
-  /** The watch is renewed at the next look. */
+  /** Renew the watch on the next pass. */
   isWatchDue: boolean;
-  /** Ends the nap, if there is one. */
-  wake(): void;
-  /** What was complained about last: the same is not said again and again. */
-  complaint: string;
-  /** Files that were found unfit, a few of them. */
-  readonly refused: Set<string>;
+  /** Ends `waitForFiles`, if it is waiting. */
+  endWait(): void;
+  /** Logged once, not on every pass. */
+  lastError: string;
+  /** Invalid file names that were logged. */
+  readonly ignored: Set<string>;
 }
 
 /**
- * Puts aside what an earlier server left half done, and then takes what comes, until it is closed.
- * @param path of the folder, which is made if it is not there
- * @throws Error, a sentence, where it cannot be used, or is not safe
+ * Cleans up after an earlier server, and then runs what arrives until it is closed.
+ * @param path of the folder, which is created if it does not exist
+ * @throws Error, a sentence, if the folder cannot be used or is not safe
  */
 export async function openSpool(control: Control, path: string): Promise<Spool> {
-  const door: Door = {
+  const state: SpoolState = {
     control,
     path,
     folders: await openFolders(path),
     identity: undefined,
     watch: newWatch(
       (folder, name) => {
-        if (concerns(door, folder, name)) rouse(door);
+        if (isRelevant(state, folder, name)) wake(state);
       },
       (folder, reason) =>
-        log('warn', 'spool not watched', { folder, reason, lookedAtEvery: spoolRescanInterval }),
+        log('warn', 'spool not watched', { folder, reason, checkedEvery: spoolRescanInterval }),
     ),
     ending: new AbortController(),
     isWoken: false,
     isWatchDue: true,
-    wake() {},
-    complaint: '',
-    refused: new Set(),
+    endWait() {},
+    lastError: '',
+    ignored: new Set(),
   };
-  paceBy(control.server);
-  await reopen(door);
-  const done = work(door);
+  setPace(control.server);
+  await reopen(state);
+  const done = serveSpool(state);
   return {
     async close() {
-      door.ending.abort();
-      door.watch.close();
-      rouse(door);
+      state.ending.abort();
+      state.watch.close();
+      wake(state);
       await done;
     },
   };
 }
 
-/** What was running when an earlier server ended is not run again: nobody knows how far it came. */
+/** Files that an earlier server was running are not run again: nothing shows how far they came. */
 async function recover(folders: Folders): Promise<void> {
-  const reason = 'the server ended while this was running; it may have been run in part';
-  for (const name of isThere(folders.running) ? await listFiles(folders.running, () => {}) : []) {
+  const reason =
+    'the server ended while this file was running; its commands may have been carried out in part';
+  for (const name of pathExists(folders.running) ? await listFiles(folders.running, () => {}) : []) {
     if (isAnswered(folders, name)) {
-      forget(folders, name);
+      removeClaimed(folders, name);
     } else {
-      await putAside(folders, name, [Buffer.from(`${reason}\n`)]);
+      await moveToFailed(folders, name, [Buffer.from(`${reason}\n`)]);
       log('warn', 'spool file failed', { name, reason });
     }
   }
 }
 
-/** In the spool only files with commands do; elsewhere, the links that lead to it, and the spool itself. */
-function concerns({ folders }: Door, folder: string, name: string | undefined): boolean {
+/** In the spool's folder only command files matter; elsewhere, the folder itself and the links that lead to it. */
+function isRelevant({ folders }: SpoolState, folder: string, name: string | undefined): boolean {
   if (folder !== folders.spool || name === undefined) return true;
   return name.endsWith(suffix) || name === basename(folder);
 }
 
 /**
- * Finds the folders that the path leads to now. A folder that was recreated, or that a link was switched to, is opened as at
- * the start. A missing folder is not made: the script that removed it may be about to make it.
- * @returns whether the folders in it are there
- * @throws Error, a sentence, where it is gone, or not safe
+ * Resolves the path again. A folder that was recreated, or that a link was switched to, is opened as at the start. A missing
+ * folder is not created: the script that removed it may be about to create it.
+ * @returns whether the subfolders exist
+ * @throws Error, a sentence, if the folder is gone or not safe
  */
-async function reopen(door: Door): Promise<boolean> {
-  if (door.isWatchDue) await renewWatch(door);
+async function reopen(state: SpoolState): Promise<boolean> {
+  if (state.isWatchDue) await renewWatch(state);
   try {
-    const folders = findFolders(door.path);
+    const folders = findFolders(state.path);
     const { identity, isComplete } = checkFolders(folders);
-    if (identity === door.identity) return isComplete;
+    if (identity === state.identity) return isComplete;
     await recover(folders);
-    door.folders = folders;
-    door.identity = identity;
-    await renewWatch(door);
+    state.folders = folders;
+    state.identity = identity;
+    await renewWatch(state);
     return isComplete;
   } catch (error) {
-    door.identity = undefined;
-    await renewWatch(door);
+    state.identity = undefined;
+    await renewWatch(state);
     throw error;
   }
 }
 
-async function renewWatch(door: Door): Promise<void> {
-  const { real, hops } = await followLinks(door.path);
-  await door.watch.renew(real === undefined ? [] : [real], hops);
-  door.isWatchDue = false;
+async function renewWatch(state: SpoolState): Promise<void> {
+  const { real, hops } = await followLinks(state.path);
+  await state.watch.renew(real === undefined ? [] : [real], hops);
+  state.isWatchDue = false;
 }
 
-function rouse(door: Door): void {
-  door.isWoken = true;
-  door.wake();
+function wake(state: SpoolState): void {
+  state.isWoken = true;
+  state.endWait();
 }
 
-/** Until something comes, or it is time to look whether something did. */
-async function nap(door: Door): Promise<void> {
-  if (!door.isWoken) {
+/** Waits until the watch reports something or the next regular check is due. */
+async function waitForFiles(state: SpoolState): Promise<void> {
+  if (!state.isWoken) {
     await new Promise<void>(resolve => {
       const timer = setTimeout(() => {
-        door.isWatchDue = true;
+        state.isWatchDue = true;
         resolve();
       }, spoolRescanInterval).unref();
-      door.wake = () => {
+      state.endWait = () => {
         clearTimeout(timer);
         resolve();
       };
     });
   }
-  door.isWoken = false;
+  state.isWoken = false;
 }
 
-async function work(door: Door): Promise<void> {
-  let left: readonly string[] = [];
-  while (!door.ending.signal.aborted) {
+async function serveSpool(state: SpoolState): Promise<void> {
+  let listed: readonly string[] = [];
+  while (!state.ending.signal.aborted) {
     try {
-      left = await takeWhatIsThere(door, left);
-      if (door.complaint !== '') log('info', 'spool served again', { folder: door.folders.spool });
-      door.complaint = '';
+      listed = await processReadyFiles(state, listed);
+      if (state.lastError !== '') log('info', 'spool works again', { folder: state.folders.spool });
+      state.lastError = '';
     } catch (error) {
-      complain(door, (error as Error).message);
-      left = [];
+      logError(state, (error as Error).message);
+      listed = [];
     }
-    if (left.length === 0) await nap(door);
+    if (listed.length === 0) await waitForFiles(state);
   }
 }
 
 /**
- * @param before what the last look saw, and was not taken
- * @returns the same for the next one
- * @throws Error where the folder is not as it should be
+ * One pass: lists the folder, and runs the files that the pass before has listed, too.
+ * @param before names that the pass before listed and did not run
+ * @returns the same for the next pass
+ * @throws Error if the folder cannot be used
  */
-async function takeWhatIsThere(door: Door, before: readonly string[]): Promise<readonly string[]> {
-  if (!mayTake(door)) return [];
-  const isComplete = await reopen(door);
-  const { folders } = door;
-  const there = await listFiles(folders.spool, file => refuse(door, file));
-  const ready = agreed(before, there);
-  if (ready.length === 0) return there;
-  // Where all of it is taken, there may be more by then.
-  door.isWoken = true;
+async function processReadyFiles(state: SpoolState, before: readonly string[]): Promise<readonly string[]> {
+  if (!canClaim(state)) return [];
+  const isComplete = await reopen(state);
+  const { folders } = state;
+  const listed = await listFiles(folders.spool, file => logIgnored(state, file));
+  const ready = stableNames(before, listed);
+  if (ready.length === 0) return listed;
+  // By the time these have run, others may have arrived.
+  state.isWoken = true;
   if (!isComplete) {
-    // A removal of the spool empties it first, and would fail on a new folder in it.
+    // `rm -r` empties the folder first, and would fail on a new subfolder.
     await sleep(spoolRecreateDelay);
-    await completeFolders(folders);
+    await createSubfolders(folders);
   }
-  const toSync = await openToSync(folders);
+  const sync = await openForSync(folders);
   try {
     for (const [index, name] of ready.entries()) {
-      if (!mayTake(door)) return [];
-      if (take(folders, name)) await runFile(door, name, index % spoolSyncBatch === 0 ? toSync : undefined);
+      if (!canClaim(state)) return [];
+      if (claim(folders, name)) await runFile(state, name, index % spoolSyncBatch === 0 ? sync : undefined);
     }
-    if (ready.length > 1) await toSync.datasync();
+    if (ready.length > 1) await sync.datasync();
   } finally {
-    await toSync.close();
+    await sync.close();
   }
-  return there.slice(ready.length);
+  return listed.slice(ready.length);
 }
 
-/** While the server drains, nothing more is begun. */
-function mayTake({ control, ending }: Door): boolean {
+/** A draining server starts no files. */
+function canClaim({ control, ending }: SpoolState): boolean {
   return !control.server.isDraining && !ending.signal.aborted;
 }
 
-/** @param toSync given where the disk is to have it first that this and others were taken */
-async function runFile(door: Door, name: string, toSync: FileHandle | undefined): Promise<void> {
-  const { control, folders, ending } = door;
-  const run = newRun(name, control, folders, ending.signal);
+/** @param sync if given, the claims so far are written to the disk first */
+async function runFile(state: SpoolState, name: string, sync: FileHandle | undefined): Promise<void> {
+  const { control, folders, ending } = state;
+  const run = newSpoolRun(name, control, folders, ending.signal);
   const began = performance.now();
   try {
-    // Before the first line: after a power cut, it is not to be run again.
-    await toSync?.datasync();
+    // Before the first line: the file must not run again after a power cut.
+    await sync?.datasync();
     await nextStep();
-    await runWhole(run, name);
+    await runClaimed(run, name);
     const milliseconds = Math.round(performance.now() - began);
     log('info', 'spool file done', { name, commands: run.commands, milliseconds });
   } catch (error) {
-    await fail(door, run, name, (error as Error).message);
+    await failFile(state, run, (error as Error).message);
   }
-  for (const then of run.followers) then();
+  for (const listener of run.onDone) listener();
   await nextFile(began);
 }
 
-async function runWhole(run: Run, name: string): Promise<void> {
+async function runClaimed(run: SpoolRun, name: string): Promise<void> {
   const path = join(run.folders.running, name + suffix);
-  const file = await readPlainFile(path, maxSpoolFile);
-  if (file.bytes.length === 0) throw new Error(`it is empty; ${advice}`);
+  const file = await readRegularFile(path, maxSpoolFile);
+  if (file.bytes.length === 0) throw new Error(`the file is empty; ${advice}`);
   await nextStep();
   await runLines(run, file.bytes);
   await nextStep();
-  if (!isTaken(run.folders, name)) throw new Error('it was taken away while it was run');
-  if (!isUnchanged(path, file)) throw new Error(`it was written to while it was run; ${advice}`);
-  await answer(run.folders, name, allOf(run.output));
+  if (!isClaimed(run.folders, name)) throw new Error('the file was removed while it ran');
+  if (!isUnchanged(path, file)) throw new Error(`the file was changed while it ran; ${advice}`);
+  await writeAnswer(run.folders, name, allOf(run.output));
   await nextStep();
 }
 
-const advice = 'write it under another name, and rename it when it is whole';
+const advice = 'write it under another name, and rename it when it is complete';
 
-/** Nothing else is taken before it is put aside. */
-async function fail(door: Door, run: Run, name: string, reason: string): Promise<void> {
-  const said = allOf(run.output, `${reason}\n`);
-  while (!(await isPutAside(door, run, name, said))) await nap(door);
-  log('warn', 'spool file failed', { name, commands: run.commands, reason });
+/** Waits until the file is in `failed`: no other is claimed before that. */
+async function failFile(state: SpoolState, run: SpoolRun, reason: string): Promise<void> {
+  const output = allOf(run.output, `${reason}\n`);
+  while (!(await tryMoveToFailed(state, run, output))) await waitForFiles(state);
+  log('warn', 'spool file failed', { name: run.name, commands: run.commands, reason });
 }
 
-/** Or need not be: somebody took it away; or the server ends, and sees to it when it is started again. */
-async function isPutAside(door: Door, run: Run, name: string, said: readonly Buffer[]): Promise<boolean> {
+/** @returns true also if the file was removed, or the server ends: the next one moves it */
+async function tryMoveToFailed(
+  state: SpoolState,
+  { name, folders }: SpoolRun,
+  output: readonly Buffer[],
+): Promise<boolean> {
   try {
-    await putAside(run.folders, name, said);
+    await moveToFailed(folders, name, output);
     return true;
   } catch (error) {
-    complain(door, (error as Error).message);
-    return !isTaken(run.folders, name) || door.ending.signal.aborted;
+    logError(state, (error as Error).message);
+    return !isClaimed(folders, name) || state.ending.signal.aborted;
   }
 }
 
-function complain(door: Door, reason: string): void {
-  if (reason !== door.complaint) log('error', 'spool trouble', { reason });
-  door.complaint = reason;
+function logError(state: SpoolState, reason: string): void {
+  if (reason !== state.lastError) log('error', 'spool error', { reason });
+  state.lastError = reason;
 }
 
-const mostRefused = 100;
+const maxIgnored = 100;
 
-/** Once for each, but it is not held against those who come after very many. */
-function refuse({ refused }: Door, file: string): void {
-  if (refused.has(file) || refused.size >= mostRefused) return;
-  refused.add(file);
-  const reason = 'only plain files are taken, whose names are of letters, digits, ., _ and -';
+/** Logs each invalid name once, and at most a hundred of them. */
+function logIgnored({ ignored }: SpoolState, file: string): void {
+  if (ignored.has(file) || ignored.size >= maxIgnored) return;
+  ignored.add(file);
+  const reason = 'a command file must be a regular file whose name has only letters, digits, ., _ and -';
   log('warn', 'spool file ignored', { file, reason });
 }

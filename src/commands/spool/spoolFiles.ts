@@ -1,12 +1,18 @@
 /**
- * The files of the spool. A script's `NAME.cmd` is renamed into `running/`, run, answered by `NAME.out` and removed; what
- * fails goes to `failed/`. Each step is one rename or removal, so at every moment its place says how far a file has come,
- * whenever the process ends: nothing is run twice, and nothing is lost.
+ * The files of the spool. A script's `NAME.cmd` is claimed by a rename into `running/`, run, answered by `NAME.out` and
+ * removed; a file that fails is moved to `failed/`. Each step is a single rename or removal, so a file's folder always shows
+ * how far it came, even if the process is killed: nothing is run twice, and nothing is lost.
  *
- * Against the end of the process that is enough: the system keeps what it was told. Against a power cut it is not, so it is
- * on the disk that a file was taken, before its first line is run; but of many files that are run one after the other, that
- * is seen to for every 32nd only: a power cut among them may have the last 32 run again. The answers are not waited for: it
- * may cost the last ones.
+ * A power cut is different, because the kernel may not have written a rename to the disk yet. Claims are therefore synced
+ * before the first line of a file is run. In a batch only every 32nd claim is synced, so a power cut may run the last 32 files
+ * again. Answers are not synced: a power cut may lose the last ones.
+ *
+ * Write access to the spool's folder is control of the server, so the folder must not be writable for everyone. Only regular
+ * files are read: a link could lead elsewhere, and opening a FIFO could block.
+ *
+ * Short system calls (a rename, reading a short file) are made synchronously, a few per step, and the event loop runs between
+ * two steps: handing them to Node's thread pool would cost this thread more than the calls themselves. Only what waits for the
+ * disk goes to the pool: see `datasync` in spool.ts.
  */
 import {
   closeSync,
@@ -37,38 +43,38 @@ import {
   spoolStepTime,
 } from '../../protocol/limits.ts';
 import { errorCode } from '../../storage/disk.ts';
-import { showSize } from '../show.ts';
+import { formatSize } from '../show.ts';
 
-/** Its folders, as paths. What is in `running` was taken, and has not come to its end; drafts of answers, too. */
+/** Paths. `running` holds claimed files that have not finished, and drafts of answers. */
 export interface Folders {
   readonly spool: string;
   readonly running: string;
   readonly failed: string;
 }
 
-/** The end of the name of a file with commands. */
+/** The suffix of a file with commands. */
 export const suffix = '.cmd';
 
-/** What a script may call its files: no blanks, nothing hidden, nothing that looks like an option. */
-export const fitName = /^\w[\w.-]{0,199}$/;
+/** Names that scripts may use: no blanks, no hidden files, nothing that looks like an option. */
+export const validName = /^\w[\w.-]{0,199}$/;
 
-/** How many names at a time come from the system; between them, others have their turn. */
-const namesAtOnce = 32;
+/** Directory entries read at a time; other work runs in between. */
+const entriesAtOnce = 32;
 
 /**
- * The files with commands that are there, without their suffix, in the order of their names; of very many, the first.
- * @param refuse is told of each file that is called so, and cannot be meant
+ * The names of the command files in the folder, sorted and without their suffix; if there are very many, the first ones.
+ * @param onInvalid is called with each `*.cmd` that is not a regular file or has an unusable name
  */
-export async function listFiles(folder: string, refuse: (file: string) => void): Promise<string[]> {
+export async function listFiles(folder: string, onInvalid: (file: string) => void): Promise<string[]> {
   let names: string[] = [];
   // The folder may have been removed since it was checked.
-  const entries = await opendir(folder, { bufferSize: namesAtOnce }).catch((error: unknown) => {
+  const entries = await opendir(folder, { bufferSize: entriesAtOnce }).catch((error: unknown) => {
     throw explained(folder, error);
   });
   for await (const entry of entries) {
     if (!entry.name.endsWith(suffix)) continue;
     const name = entry.name.slice(0, -suffix.length);
-    if (!entry.isFile() || !fitName.test(name)) refuse(entry.name);
+    if (!entry.isFile() || !validName.test(name)) onInvalid(entry.name);
     else if (names.push(name) >= 2 * maxSpoolNames) names = firstOf(names);
   }
   return firstOf(names);
@@ -79,23 +85,23 @@ function firstOf(names: string[]): string[] {
 }
 
 /**
- * What is ready to be taken. A look at a folder may miss what comes meanwhile, and yet see what came after that. What two
- * looks in a row agree on, from the first name on, is complete: whatever was there before one of these, and has an earlier
- * name, was there before the second look began.
+ * The names that can be claimed in order: the common start of two listings in a row. A single listing may miss a file that
+ * was created while it ran and still include a later one. Two listings that agree up to a name miss nothing before it: a file
+ * with an earlier name that existed before that one was there when the second listing began.
  */
-export function agreed(before: readonly string[], there: readonly string[]): readonly string[] {
-  const differs = there.findIndex((name, index) => name !== before[index]);
-  return differs < 0 ? there : there.slice(0, differs);
+export function stableNames(before: readonly string[], now: readonly string[]): readonly string[] {
+  const difference = now.findIndex((name, index) => name !== before[index]);
+  return difference < 0 ? now : now.slice(0, difference);
 }
 
 /**
- * Takes the file: from here on it is not run again, however this process ends.
- * @returns false where it is not there any more
- * @throws Error where it cannot be had; then it stays where it is
+ * Moves the file to `running`. From here on it is never run again, however this process ends.
+ * @returns false if the file is gone
+ * @throws Error if the rename fails; the file stays where it is
  */
-export function take({ spool, running }: Folders, name: string): boolean {
-  // So whatever is the answer to a file in `running` is the answer to this one: see `isAnswered`.
-  if (isPlain(join(spool, `${name}.out`)) !== undefined) remove(join(spool, `${name}.out`), 'EISDIR');
+export function claim({ spool, running }: Folders, name: string): boolean {
+  // An old answer goes first, so the answer to a file in `running` is never an older one: see `isAnswered`.
+  if (isRegularFile(join(spool, `${name}.out`)) !== undefined) remove(join(spool, `${name}.out`), 'EISDIR');
   try {
     renameSync(join(spool, name + suffix), join(running, name + suffix));
   } catch (error) {
@@ -105,61 +111,60 @@ export function take({ spool, running }: Folders, name: string): boolean {
   return true;
 }
 
-/** What `datasync` is called on, so that the disk has it which files were taken. Its opener closes it. */
-export function openToSync({ spool }: Folders): Promise<FileHandle> {
+/** Opens what `datasync` is called on to write claims to the disk. The caller closes it. */
+export function openForSync({ spool }: Folders): Promise<FileHandle> {
   return open(spool, 'r');
 }
 
-/** Leaves the answer to a file that has been run to its end. @throws Error where it could not be written */
-export async function answer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
-  await put(folders, `${name}.out`, output, folders.spool);
-  // In the same step: a script may take the answer away at once, and this file would seem to be without one.
-  forget(folders, name);
+/** Writes the answer to a file that ran to its end. @throws Error if it cannot be written */
+export async function writeAnswer(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
+  await moveIntoPlace(folders, `${name}.out`, output, folders.spool);
+  // No await in between: a script may remove the answer at once, and this file would seem to have none.
+  removeClaimed(folders, name);
 }
 
-/** A file that was taken goes. */
-export function forget({ running }: Folders, name: string): void {
+export function removeClaimed({ running }: Folders, name: string): void {
   remove(join(running, name + suffix));
 }
 
-/** Whether a file that is found in `running` had been run to its end, but for going. */
+/** Whether a file found in `running` had finished and only its removal was missing. */
 export function isAnswered({ spool }: Folders, name: string): boolean {
-  return isPlain(join(spool, `${name}.out`)) === true;
+  return isRegularFile(join(spool, `${name}.out`)) === true;
 }
 
 /**
- * Puts a file that was taken aside, with what was said up to there, and why no more.
- * @throws Error where it cannot be moved; that its answer cannot be written is only logged
+ * Moves a claimed file to `failed`, with its output so far and the reason.
+ * @throws Error if the file cannot be moved; an output that cannot be written is only logged
  */
-export async function putAside(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
+export async function moveToFailed(folders: Folders, name: string, output: readonly Buffer[]): Promise<void> {
   const { running, failed } = folders;
-  // Somebody may have removed it since the last look.
-  await completeFolders(folders);
+  // The folder may have been removed since the last check.
+  await createSubfolders(folders);
   const free = freeName(failed, name);
   try {
-    await put(folders, `${free}.out`, output, failed);
+    await moveIntoPlace(folders, `${free}.out`, output, failed);
   } catch (error) {
     log('warn', 'spool answer lost', { name, reason: (error as Error).message });
   }
   renameSync(join(running, name + suffix), join(failed, free + suffix));
 }
 
-/** What failed before under the same name is kept. */
+/** Keeps what failed before under the same name. */
 function freeName(failed: string, name: string): string {
   let free = name;
-  while (isPlain(join(failed, free + suffix)) !== undefined) free = `${name}.${Date.now()}`;
+  while (isRegularFile(join(failed, free + suffix)) !== undefined) free = `${name}.${Date.now()}`;
   return free;
 }
 
-/** Never half of it under its name, and never through a link that somebody put there. */
-async function put(
+/** Writes a draft and renames it: readers never see half a file, and a planted link is replaced, not followed. */
+async function moveIntoPlace(
   { running }: Folders,
   file: string,
   bytes: readonly Buffer[],
   into: string,
 ): Promise<void> {
   const draft = join(running, file);
-  const descriptor = await openNew(draft);
+  const descriptor = await createFile(draft);
   try {
     await nextStep();
     try {
@@ -177,65 +182,60 @@ async function put(
   }
 }
 
-/** Elsewhere: where many files have come and gone, a file system may look for long where to put a new one. */
-async function openNew(path: string): Promise<number> {
+async function createFile(path: string): Promise<number> {
   try {
-    return await openElsewhere(path, 'wx', 0o640);
+    return await openInPool(path, 'wx', 0o640);
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw error;
-    // Left behind by a server that was killed.
+    // A server that was killed left it behind.
     unlinkSync(path);
-    return openElsewhere(path, 'wx', 0o640);
+    return openInPool(path, 'wx', 0o640);
   }
 }
 
-const openElsewhere = promisify(openDescriptor);
+/** In the thread pool: in a folder that has seen many files, some file systems search long for a free slot. */
+const openInPool = promisify(openDescriptor);
 
-/** Whether a file that was taken is where it was put, and nobody took it away. */
-export function isTaken({ running }: Folders, name: string): boolean {
-  return isThere(join(running, name + suffix));
+/** Whether a claimed file is still in `running`. */
+export function isClaimed({ running }: Folders, name: string): boolean {
+  return pathExists(join(running, name + suffix));
 }
 
-export function isThere(path: string): boolean {
-  return isPlain(path) !== undefined;
+export function pathExists(path: string): boolean {
+  return isRegularFile(path) !== undefined;
 }
 
-/** Whether what is there is a plain file; undefined where nothing is. */
-function isPlain(path: string): boolean | undefined {
+/** Whether the path is a regular file; undefined if it does not exist. */
+function isRegularFile(path: string): boolean | undefined {
   return lstatSync(path, { throwIfNoEntry: false })?.isFile();
 }
 
-/** What is not there is as good as removed, and so is what gives one of these errors. */
-function remove(path: string, ...codes: readonly string[]): void {
+/** Removes the file if it exists. @param ignored error codes that are no failure either */
+function remove(path: string, ...ignored: readonly string[]): void {
   try {
     unlinkSync(path);
   } catch (error) {
-    if (!['ENOENT', ...codes].includes(errorCode(error) ?? '')) throw error;
+    if (!['ENOENT', ...ignored].includes(errorCode(error) ?? '')) throw error;
   }
 }
 
 /**
- * Write access to the spool's folder is control of the server, so the folder must not be writable for everyone. Only plain
- * files in it are read: no links, which lead elsewhere, and no FIFOs, whose opening could block.
- */
-
-/**
- * Makes the spool's folders, where they are not there, and sees to it that they are safe.
+ * Creates the folders that are missing, and checks that all of them are safe.
  * @throws Error, a sentence
  */
 export async function openFolders(path: string): Promise<Folders> {
   try {
-    await makeFolder(path);
+    await createFolder(path);
     const folders = findFolders(path);
-    await completeFolders(folders);
+    await createSubfolders(folders);
     checkFolders(folders);
     return folders;
   } catch (error) {
-    throw new Error(`cannot take commands from ${path}: ${(error as Error).message}`);
+    throw new Error(`cannot use the spool ${path}: ${(error as Error).message}`);
   }
 }
 
-/** The folders that the path leads to now: it, or a link on the way, may be another than before. @throws Error, a sentence */
+/** Resolves the path, which may lead to another folder than last time. @throws Error, a sentence */
 export function findFolders(path: string): Folders {
   try {
     const spool = realpathSync.native(path);
@@ -246,47 +246,47 @@ export function findFolders(path: string): Folders {
   }
 }
 
-/** Makes what is missing in the spool's folder. @throws Error, a sentence */
-export async function completeFolders({ running, failed }: Folders): Promise<void> {
-  await makeFolder(running);
-  await makeFolder(failed);
+/** Creates `running` and `failed` if they are missing. @throws Error, a sentence */
+export async function createSubfolders({ running, failed }: Folders): Promise<void> {
+  await createFolder(running);
+  await createFolder(failed);
 }
 
-async function makeFolder(path: string): Promise<void> {
+async function createFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
     if (errorCode(error) === 'EEXIST') return;
     const parent = dirname(path);
     if (errorCode(error) !== 'ENOENT') throw explained(path, error);
-    const isThere = await stat(parent).then(
+    const parentExists = await stat(parent).then(
       () => true,
       () => false,
     );
     throw new Error(
-      isThere
-        ? `the system makes no folders in ${parent}; ${advice}`
-        : `there is no folder ${parent}; make it first`,
+      parentExists
+        ? `the system creates no folders in ${parent}; ${advice}`
+        : `the folder ${parent} does not exist; create it first`,
     );
   }
 }
 
-const advice = 'name another with --spool';
+const advice = 'choose another with --spool';
 
 function missing(path: string): Error {
-  return new Error(`there is no folder ${path} (a link may lead nowhere); make it again`);
+  return new Error(`the folder ${path} does not exist (or a link to it is broken); create it again`);
 }
 
-/** In place of the system's words. */
+/** A plain sentence for the system's error. */
 export function explained(path: string, error: unknown): Error {
   switch (errorCode(error)) {
     case 'ENOENT':
       return missing(path);
     case 'ENOTDIR':
-      return new Error(`there is a file where a folder should be; ${advice}`);
+      return new Error(`part of its path is a file, not a folder; ${advice}`);
     case 'EACCES':
     case 'EPERM':
-      return new Error(`permission denied; let this user read and write it, or ${advice}`);
+      return new Error(`permission denied; let the server's user read and write it, or ${advice}`);
     case 'ELOOP':
       return new Error(`its symbolic links form a loop; ${advice}`);
     case 'EROFS':
@@ -301,41 +301,43 @@ export function explained(path: string, error: unknown): Error {
   }
 }
 
-export interface Checked {
-  /** Differs if another folder has this path by now. */
+export interface CheckedFolders {
+  /** Changes when the path leads to another folder. */
   readonly identity: string;
-  /** Whether the folders in it are there. */
+  /** Whether both subfolders exist. */
   readonly isComplete: boolean;
 }
 
 /**
- * At once, as every look does it: by way of Node's threads these calls would take this thread longer.
- * @throws Error, a sentence, where one of them is not safe, or the spool is gone
+ * Synchronous, because every pass calls it: in the thread pool these calls would take this thread longer.
+ * @throws Error, a sentence, if the spool is gone or a folder is not safe
  */
-export function checkFolders({ spool, running, failed }: Folders): Checked {
+export function checkFolders({ spool, running, failed }: Folders): CheckedFolders {
   const stats = checkFolder(spool);
   if (stats === undefined) throw missing(spool);
-  const [inRunning, inFailed] = [checkFolder(running), checkFolder(failed)];
-  const isComplete = inRunning !== undefined && inFailed !== undefined;
+  const [runningStats, failedStats] = [checkFolder(running), checkFolder(failed)];
+  const isComplete = runningStats !== undefined && failedStats !== undefined;
   return { identity: `${spool} ${stats.dev} ${stats.ino} ${stats.birthtimeMs}`, isComplete };
 }
 
-/** @returns undefined where there is none @throws Error, a sentence, where it is not safe */
+/** @returns undefined if it does not exist @throws Error, a sentence, if it is not safe */
 function checkFolder(path: string): Stats | undefined {
-  const stats = lookAt(path);
+  const stats = statsOf(path);
   if (stats === undefined) return undefined;
-  if (!stats.isDirectory()) throw new Error(`${path} is no folder; move it away`);
-  const own = process.getuid?.() ?? stats.uid;
-  if (stats.uid !== own && stats.uid !== 0) {
-    throw new Error(`${path} belongs to another user (uid ${stats.uid}); give it to the server's with chown`);
+  if (!stats.isDirectory()) throw new Error(`${path} is not a folder; move it away`);
+  const user = process.getuid?.() ?? stats.uid;
+  if (stats.uid !== user && stats.uid !== 0) {
+    throw new Error(
+      `${path} belongs to another user (uid ${stats.uid}); chown it to the user that runs the server`,
+    );
   }
   if ((stats.mode & 0o002) !== 0) {
-    throw new Error(`everyone may write to ${path}, and so command the server; chmod o-w takes that away`);
+    throw new Error(`everyone can write to ${path}, and so control the server; run chmod o-w on it`);
   }
   return stats;
 }
 
-function lookAt(path: string): Stats | undefined {
+function statsOf(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
   } catch (error) {
@@ -343,31 +345,31 @@ function lookAt(path: string): Stats | undefined {
   }
 }
 
-export interface PlainFile {
+export interface RegularFile {
   readonly bytes: Buffer;
-  /** Changes whenever somebody writes to the file. */
+  /** Changes when the file is written to. */
   readonly stamp: string;
 }
 
-const toRead = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * Reads the whole file; a short one at once, a long one a step at a time.
- * @param largest in bytes
- * @throws Error, the end of a sentence, where it cannot be read, or is no such file
+ * Reads the whole file, a long one in steps.
+ * @param maxSize in bytes
+ * @throws Error, the end of a sentence, if the file cannot be read or is not a regular file
  */
-export async function readPlainFile(path: string, largest: number): Promise<PlainFile> {
-  const descriptor = openToRead(path);
+export async function readRegularFile(path: string, maxSize: number): Promise<RegularFile> {
+  const descriptor = openForReading(path);
   try {
     const stats = fstatSync(descriptor);
-    if (!stats.isFile()) throw new Error('it is no plain file');
-    if (stats.nlink > 1) throw new Error('it has other names as well (hard links)');
-    if (stats.size > largest) throw new Error(`it has more than ${showSize(largest)}`);
+    if (!stats.isFile()) throw new Error('it is not a regular file');
+    if (stats.nlink > 1) throw new Error('it has other names, too (hard links)');
+    if (stats.size > maxSize) throw new Error(`it is larger than ${formatSize(maxSize)}`);
     const bytes = Buffer.allocUnsafe(stats.size);
     for (let at = 0; at < bytes.length; ) {
       if (at > 0) await nextStep();
-      const read = readSync(descriptor, bytes, at, Math.min(stepLength, bytes.length - at), at);
-      // It was cut short meanwhile.
+      const read = readSync(descriptor, bytes, at, Math.min(stepSize, bytes.length - at), at);
+      // The file was truncated meanwhile.
       if (read === 0) return { bytes: bytes.subarray(0, at), stamp: stampOf(stats) };
       at += read;
     }
@@ -377,16 +379,16 @@ export async function readPlainFile(path: string, largest: number): Promise<Plai
   }
 }
 
-function openToRead(path: string): number {
+function openForReading(path: string): number {
   try {
-    return openSync(path, toRead);
+    return openSync(path, readFlags);
   } catch (error) {
     throw errorCode(error) === 'ELOOP' ? new Error('it is a symbolic link') : error;
   }
 }
 
 /** Whether nobody has written to the file since it was read. */
-export function isUnchanged(path: string, { stamp }: PlainFile): boolean {
+export function isUnchanged(path: string, { stamp }: RegularFile): boolean {
   return stampOf(lstatSync(path)) === stamp;
 }
 
@@ -394,47 +396,45 @@ function stampOf({ ino, size, mtimeMs }: Stats): string {
   return `${ino} ${size} ${mtimeMs}`;
 }
 
-/**
- * How the spool calls the system: what is over at once (a name is changed, a short file is read) is done at once, a few
- * calls a step, and between two steps the loop has a turn. By way of Node's threads each of these calls would cost
- * this thread more than the call itself does. Whatever has the disk write waits elsewhere: see `datasync` in spool.ts.
- */
-
-/** Bytes that are read or written in one step. */
-export const stepLength = 64 * 1024;
+/** Bytes read or written in one step. */
+const stepSize = 64 * 1024;
 
 const pace = {
   server: undefined as Server | undefined,
-  /** The clients' messages when they were counted last, and when there were more than before; milliseconds. */
-  heard: 0,
-  heardAt: Number.NEGATIVE_INFINITY,
-  /** When the loop had the last turn for others; milliseconds. */
+  /** The clients' message counter when it last changed, and when that was seen; milliseconds. */
+  messagesIn: 0,
+  changedAt: Number.NEGATIVE_INFINITY,
+  /** When the event loop last ran; milliseconds. */
   stepBegan: 0,
 };
 
-/** From now on it is this server's clients that are not to be held up. */
-export function paceBy(server: Server): void {
+/** From now on the spool yields to this server's clients. */
+export function setPace(server: Server): void {
   pace.server = server;
-  pace.heard = server.counters.messagesIn;
-  pace.heardAt = Number.NEGATIVE_INFINITY;
+  pace.messagesIn = server.counters.messagesIn;
+  pace.changedAt = Number.NEGATIVE_INFINITY;
 }
 
-function doClientsTalk(now: number): boolean {
-  const heard = pace.server?.counters.messagesIn ?? 0;
-  if (heard !== pace.heard) {
-    pace.heard = heard;
-    pace.heardAt = now;
-  }
-  return now - pace.heardAt < clientQuietPeriod;
+function noteClientMessages(now: number): void {
+  const messagesIn = pace.server?.counters.messagesIn ?? 0;
+  if (messagesIn === pace.messagesIn) return;
+  pace.messagesIn = messagesIn;
+  pace.changedAt = now;
+}
+
+function areClientsActive(now: number): boolean {
+  return now - pace.changedAt < clientQuietPeriod;
 }
 
 /**
- * Others have their turn. While clients talk the loop sleeps in between: else a client that shares its core would have to
- * wait for the last step. Otherwise it is polled twice: what came in during a step is found by the first poll, and has its
- * turn behind that.
+ * Lets the event loop run. While clients are active it also sleeps: a client on the same core would otherwise wait for the
+ * last step. If they are not, the loop polls twice: the first poll finds what arrived during a step, and that is served before
+ * the second one returns.
  */
 export async function nextStep(): Promise<void> {
-  if (doClientsTalk(performance.now())) {
+  const now = performance.now();
+  noteClientMessages(now);
+  if (areClientsActive(now)) {
     await sleep(spoolStepPause);
   } else {
     await setImmediate();
@@ -443,16 +443,19 @@ export async function nextStep(): Promise<void> {
   pace.stepBegan = performance.now();
 }
 
-/** The same between two lines: as they are short, several may be one step. */
+/** `nextStep` between two lines: lines are short, so one step may run several. */
 export async function nextLine(): Promise<void> {
   const now = performance.now();
-  if (now - pace.stepBegan >= spoolStepTime && doClientsTalk(now)) await nextStep();
+  if (now - pace.stepBegan < spoolStepTime) return;
+  noteClientMessages(now);
+  if (areClientsActive(now)) await nextStep();
 }
 
-/** The same between two files. @param began when the last one did; milliseconds */
+/** `nextStep` between two files. @param began when the last one began; milliseconds */
 export async function nextFile(began: number): Promise<void> {
   const now = performance.now();
-  if (doClientsTalk(now)) await sleep(Math.max(0, began + spoolFileInterval - now));
+  noteClientMessages(now);
+  if (areClientsActive(now)) await sleep(Math.max(0, began + spoolFileInterval - now));
   await nextStep();
 }
 
@@ -460,14 +463,13 @@ function sleep(milliseconds: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, milliseconds));
 }
 
-/** Writes all of it, a step at a time. */
-export async function writeInSteps(descriptor: number, pieces: readonly Buffer[]): Promise<void> {
-  let left = stepLength;
+async function writeInSteps(descriptor: number, pieces: readonly Buffer[]): Promise<void> {
+  let left = stepSize;
   for (const piece of pieces) {
     for (let at = 0; at < piece.length; ) {
       if (left === 0) {
         await nextStep();
-        left = stepLength;
+        left = stepSize;
       }
       const written = writeSync(descriptor, piece, at, Math.min(left, piece.length - at));
       at += written;

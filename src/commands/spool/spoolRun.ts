@@ -1,40 +1,39 @@
-/** The lines of a file in the spool: each is a command, and the next one is begun when it has been answered. */
+/** Runs a command file: each line is a command, and begins when the line before it has been answered. */
 import { join } from 'node:path';
 import { quoted, UsageError } from '../../options/error.ts';
 import { whyUnreadable } from '../../options/file.ts';
 import { readText } from '../../options/text.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolLineTimeout } from '../../protocol/limits.ts';
-import type { Answer, Control } from '../command.ts';
+import type { Control, Reply } from '../command.ts';
 import { submit } from '../commandQueue.ts';
-import { type Line, readLine } from '../commands.ts';
-import { showSize } from '../show.ts';
-import { type Folders, fitName, nextLine, nextStep, readPlainFile } from './spoolFiles.ts';
+import { type ParsedLine, parseLine } from '../commands.ts';
+import { formatSize } from '../show.ts';
+import { type Folders, nextLine, nextStep, readRegularFile, validName } from './spoolFiles.ts';
 
-/** A file that is being run. */
-export interface Run {
-  /** Of the file, without `.cmd`. */
+/** A command file that is being run. */
+export interface SpoolRun {
+  /** The file's name, without `.cmd`. */
   readonly name: string;
   readonly control: Control;
   readonly folders: Folders;
-  /** Aborted when the server ends: then nobody runs commands any more. */
+  /** Aborted when the server ends: commands are not run any more. */
   readonly ending: AbortSignal;
-  /** What the commands said. */
-  readonly output: Output;
-  /** To be done when the file has its answer. */
-  readonly followers: (() => void)[];
-  /** Commands that were begun. */
+  readonly output: SpoolOutput;
+  /** Called when the answer has been written. */
+  readonly onDone: (() => void)[];
+  /** Commands that were started. */
   commands: number;
 }
 
-export function newRun(name: string, control: Control, folders: Folders, ending: AbortSignal): Run {
-  return { name, control, folders, ending, output: newOutput(), followers: [], commands: 0 };
+export function newSpoolRun(name: string, control: Control, folders: Folders, ending: AbortSignal): SpoolRun {
+  return { name, control, folders, ending, output: newSpoolOutput(), onDone: [], commands: 0 };
 }
 
-/** Lines without a command that are passed over before others have their turn. */
+/** Lines without a command that are skipped in one step. */
 const skippedAtOnce = 4096;
 
-/** Runs the lines, up to the first one that fails, as a shell does with `set -e`. @throws Error, a sentence */
-export async function runLines(run: Run, bytes: Buffer): Promise<void> {
+/** Runs the lines, and stops at the first that fails, like a shell with `set -e`. @throws Error, a sentence */
+export async function runLines(run: SpoolRun, bytes: Buffer): Promise<void> {
   const text = readText('the file', bytes);
   let number = 0;
   for (const line of linesOf(text)) {
@@ -44,7 +43,7 @@ export async function runLines(run: Run, bytes: Buffer): Promise<void> {
       continue;
     }
     try {
-      await obey(run, line);
+      await runLine(run, line);
       await nextLine();
     } catch (error) {
       throw new Error(`line ${number}: ${(error as Error).message}`);
@@ -61,127 +60,124 @@ function* linesOf(text: string): Generator<string> {
   }
 }
 
-async function obey(run: Run, line: string): Promise<void> {
-  if (run.ending.aborted) throw new Error('the server ended before this was run');
+async function runLine(run: SpoolRun, line: string): Promise<void> {
+  if (run.ending.aborted) throw new Error('the server ended before this command ran');
   if (Buffer.byteLength(line) > maxCommandLine) {
-    throw new UsageError(`it has more than ${showSize(maxCommandLine)}; give what is long with --binary`);
+    throw new UsageError(
+      `the line is longer than ${formatSize(maxCommandLine)}; pass long data with --binary`,
+    );
   }
   run.commands++;
-  const read = await readWithBytes(run.folders, line);
-  const { name, streams } = read.call.command;
-  if (streams) {
-    throw new UsageError(
-      `${name} goes on until it is interrupted, which nobody can do here; run it in a shell`,
-    );
-  }
-  await answered(run, read);
+  const parsed = await parseWithBytes(run.folders, line);
+  const { name, streams } = parsed.call.command;
+  if (streams) throw new UsageError(`${name} runs until it is interrupted; run it in a shell instead`);
+  await runToEnd(run, parsed);
 }
 
-/** The line is read twice, as the file that it names is not read at once. */
-async function readWithBytes({ spool }: Folders, line: string): Promise<Line> {
-  let named: string | undefined;
-  const read = readLine(line, file => {
-    named = file;
+/** Parses the line twice: the file that it names is read in between, without blocking. */
+async function parseWithBytes({ spool }: Folders, line: string): Promise<ParsedLine> {
+  let file: string | undefined;
+  const parsed = parseLine(line, named => {
+    file = named;
     return Buffer.alloc(0);
   });
-  if (named === undefined) return read;
-  if (!fitName.test(named)) {
-    throw new UsageError(`--binary names a file in the spool's folder here, not ${quoted(named)}`);
+  if (file === undefined) return parsed;
+  if (!validName.test(file)) {
+    throw new UsageError(`in the spool, --binary names a file in the spool's folder, not ${quoted(file)}`);
   }
   try {
-    const { bytes } = await readPlainFile(join(spool, named), maxCommandBody);
-    return readLine(line, () => bytes);
+    const { bytes } = await readRegularFile(join(spool, file), maxCommandBody);
+    return parseLine(line, () => bytes);
   } catch (error) {
-    throw new UsageError(`cannot read ${named}: ${whyUnreadable(error)}`);
+    throw new UsageError(`cannot read ${file}: ${whyUnreadable(error)}`);
   }
 }
 
-/** Resolves when the command is done. Nobody waits for it longer than `spoolLineTimeout`. */
-function answered(run: Run, { call, isJson }: Line): Promise<void> {
+/** Resolves when the command is done; rejects after `spoolLineTimeout`. */
+function runToEnd(run: SpoolRun, { call, isJson }: ParsedLine): Promise<void> {
   return new Promise((resolve, reject) => {
-    const leavers: (() => void)[] = [];
-    const patience = setTimeout(
-      () => leave(`no answer within ${spoolLineTimeout / 1000} s; it may still be done`),
+    const abortListeners: (() => void)[] = [];
+    const timer = setTimeout(
+      () => abort(`no answer within ${spoolLineTimeout / 1000} s; the command may still finish`),
       spoolLineTimeout,
     );
-    const serverEnds = () => leave('the server ended while this was running; it may have been run in part');
-    run.ending.addEventListener('abort', serverEnds);
+    const onEnding = () =>
+      abort('the server ended during this command, which may have been carried out in part');
+    run.ending.addEventListener('abort', onEnding);
 
-    const answer: Answer & { isGone: boolean } = {
+    const reply: Reply & { isClosed: boolean } = {
       via: 'spool',
       from: run.name,
       isJson,
-      isGone: false,
+      isClosed: false,
       write(text) {
-        if (answer.isGone) return;
+        if (reply.isClosed) return;
         if (!addText(run.output, text)) {
-          leave(`it says more than the ${showSize(maxSpoolOutput)} that an answer may have`);
+          abort(`the output is longer than ${formatSize(maxSpoolOutput)}, the limit for one file`);
         }
       },
       flush() {},
       unsent: () => 0,
       end(error) {
-        if (!finish()) return;
+        if (reply.isClosed) return;
+        close();
         if (error === undefined) resolve();
         else reject(error);
       },
-      whenGone: then => void leavers.push(then),
-      afterwards: then => void run.followers.push(then),
+      onAbort: listener => void abortListeners.push(listener),
+      onDone: listener => void run.onDone.push(listener),
     };
 
-    /** @returns false where it was finished before */
-    function finish(): boolean {
-      if (answer.isGone) return false;
-      answer.isGone = true;
-      clearTimeout(patience);
-      run.ending.removeEventListener('abort', serverEnds);
-      return true;
+    function close(): void {
+      reply.isClosed = true;
+      clearTimeout(timer);
+      run.ending.removeEventListener('abort', onEnding);
     }
 
-    function leave(why: string): void {
-      if (!finish()) return;
-      for (const then of leavers) then();
-      reject(new Error(why));
+    function abort(reason: string): void {
+      if (reply.isClosed) return;
+      close();
+      for (const listener of abortListeners) listener();
+      reject(new Error(reason));
     }
 
-    submit(run.control, call, answer);
+    submit(run.control, call, reply);
   });
 }
 
-/** What the commands of a file in the spool said: many short pieces of text, kept as few long ones of bytes. */
-
-export interface Output {
+/** The output of a file's commands: many short texts, kept as a few long buffers. */
+export interface SpoolOutput {
   readonly pieces: Buffer[];
-  /** Behind the pieces. */
+  /** What follows the pieces. */
   text: string;
-  /** Of both, in bytes. */
+  /** Bytes of the pieces and the text. */
   size: number;
 }
 
-const pieceLength = 64 * 1024;
+const pieceSize = 64 * 1024;
 
-export function newOutput(): Output {
+export function newSpoolOutput(): SpoolOutput {
   return { pieces: [], text: '', size: 0 };
 }
 
-/** @returns false where there is no room left for it; then nothing is added */
-export function addText(output: Output, text: string): boolean {
+/** @returns false, and adds nothing, if the text does not fit */
+export function addText(output: SpoolOutput, text: string): boolean {
   const size = output.size + Buffer.byteLength(text);
   if (size > maxSpoolOutput) return false;
   output.size = size;
   output.text += text;
-  if (output.text.length >= pieceLength) closePiece(output);
+  if (output.text.length >= pieceSize) closePiece(output);
   return true;
 }
 
-/** All of it. @param last a line that has room in any case */
-export function allOf(output: Output, last = ''): readonly Buffer[] {
+/** @param last a final line, which is added even if the output is full */
+export function allOf(output: SpoolOutput, last = ''): readonly Buffer[] {
   output.text += last;
   closePiece(output);
   return output.pieces;
 }
 
-function closePiece(output: Output): void {
+function closePiece(output: SpoolOutput): void {
   output.pieces.push(Buffer.from(output.text));
   output.text = '';
 }

@@ -75,7 +75,8 @@ test('what is found half done is put aside, and what was done is forgotten', asy
   place('done.out', 'stopping: 1\n');
   spool.put('half', 'rooms\n');
   const server = await startSpooling(spool);
-  const reason = 'the server ended while this was running; it may have been run in part';
+  const reason =
+    'the server ended while this file was running; its commands may have been carried out in part';
   assert.equal((await untilThrough(server, spool, 'half')).failed, true);
   assert.equal(spool.read('failed/half.out'), `${reason}\n`);
   assert.equal(spool.read('failed/half.cmd'), 'stop\n');

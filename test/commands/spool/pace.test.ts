@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { nextFile, nextLine, nextStep, paceBy } from '../../../src/commands/spool/spoolFiles.ts';
+import { nextFile, nextLine, nextStep, setPace } from '../../../src/commands/spool/spoolFiles.ts';
 import type { Server } from '../../../src/core/server.ts';
 import { spoolFileInterval, spoolStepPause } from '../../../src/protocol/limits.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
@@ -14,7 +14,7 @@ const enoughPolls = 10;
 function spoolBeside(t: TestContext): Server {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const server = newFakeServer();
-  paceBy(server);
+  setPace(server);
   return server;
 }
 
@@ -59,6 +59,6 @@ test('a message came: the next file has to wait for longer', async t => {
 test('another server begins with what its own clients say', async t => {
   const server = spoolBeside(t);
   server.counters.messagesIn++;
-  paceBy(server);
+  setPace(server);
   assert.ok(await needsNoTime(nextStep()));
 });

@@ -29,16 +29,16 @@ test('a folder that is removed is missed once, and served as soon as it is made 
   await assertServed(server, spool, 'before');
   for (const count of [1, 2]) {
     remove(spool.path);
-    await untilLogged(server, 'spool trouble', count);
+    await untilLogged(server, 'spool error', count);
     assert.ok(!existsSync(spool.path), 'the script that removed it can make it again');
     make(spool.path);
     await assertServed(server, spool, `again${count}`);
-    await untilLogged(server, 'spool served again', count);
+    await untilLogged(server, 'spool works again', count);
   }
-  const [trouble] = server.logged().filter(({ event }) => event === 'spool trouble');
+  const [trouble] = server.logged().filter(({ event }) => event === 'spool error');
   assert.equal(
     trouble?.['reason'],
-    `there is no folder ${spool.path} (a link may lead nowhere); make it again`,
+    `the folder ${spool.path} does not exist (or a link to it is broken); create it again`,
   );
 });
 
@@ -62,7 +62,7 @@ test('its parent is removed, and made again with it', async t => {
   const server = await startSpooling(spool);
   parent.servers.push(server);
   remove(parent.path);
-  await untilLogged(server, 'spool trouble');
+  await untilLogged(server, 'spool error');
   make(parent.path);
   make(spool.path);
   await assertServed(server, spool, '1');
@@ -134,7 +134,7 @@ test('a folder that comes back open to everyone is not served until that is chan
   chmodSync(spool.path, 0o777);
   spool.put('1', 'rooms\n');
   await server.untilLogged(
-    ({ event, reason }) => event === 'spool trouble' && /everyone may write/.test(String(reason)),
+    ({ event, reason }) => event === 'spool error' && /everyone can write/.test(String(reason)),
   );
   assert.ok(!spool.has('1.out'));
   chmodSync(spool.path, 0o700);

@@ -34,31 +34,31 @@ test('a server does not start with a folder through which others may command it'
         mkdirSync(path);
         chmodSync(path, 0o1777);
       },
-      /everyone may write to \S+, and so command the server; chmod o-w takes that away/,
+      /everyone can write to \S+, and so control the server; run chmod o-w on it/,
     ],
     [
       path => {
         mkdirSync(join(path, 'failed'), { recursive: true });
         chmodSync(join(path, 'failed'), 0o777);
       },
-      /everyone may write to \S+failed, and so command the server/,
+      /everyone can write to \S+failed, and so control the server/,
     ],
     [
       path => {
         mkdirSync(path);
         symlinkSync('/tmp', join(path, 'running'));
       },
-      /running is no folder; move it away/,
+      /running is not a folder; move it away/,
     ],
-    [path => writeFileSync(path, ''), /spool: it is a file, not a folder; name another with --spool$/m],
+    [path => writeFileSync(path, ''), /spool: it is a file, not a folder; choose another with --spool$/m],
     [
       path => symlinkSync('nowhere', path),
-      /there is no folder \S+spool \(a link may lead nowhere\); make it/,
+      /the folder \S+spool does not exist \(or a link to it is broken\); create it/,
     ],
-    [path => symlinkSync(path, path), /spool: its symbolic links form a loop; name another with --spool$/m],
+    [path => symlinkSync(path, path), /spool: its symbolic links form a loop; choose another with --spool$/m],
     [
       path => mkdirSync(`${path}.other`),
-      /cannot take commands from \S+: there is no folder \S+spool; make it/,
+      /cannot use the spool \S+: the folder \S+spool does not exist; create it/,
     ],
   ];
   for (const [index, [prepare, sentence]] of cases.entries()) {
@@ -98,7 +98,7 @@ test('links, pipes, folders and odd names do nothing, and hold nobody up', async
   assert.equal((await untilThrough(server, spool, '2')).failed, false);
   assert.deepEqual(await untilThrough(server, spool, '1hard'), {
     failed: true,
-    said: 'it has other names as well (hard links)\n',
+    said: 'it has other names, too (hard links)\n',
   });
   for (const file of [
     ...odd,
@@ -121,7 +121,7 @@ test('links, pipes, folders and odd names do nothing, and hold nobody up', async
   symlinkSync('/etc/passwd', at('link'));
   spool.put('3', 'broadcast --binary pipe\n');
   spool.put('4', 'broadcast --binary link\n');
-  assert.match((await untilThrough(server, spool, '3')).said, /cannot read pipe: it is no plain file/);
+  assert.match((await untilThrough(server, spool, '3')).said, /cannot read pipe: it is not a regular file/);
   assert.match((await untilThrough(server, spool, '4')).said, /cannot read link: it is a symbolic link/);
 });
 
@@ -136,7 +136,7 @@ test('an answer is never written through a link', async t => {
   spool.put('1', 'rooms\n');
   spool.put('2', 'nonsense\n');
   assert.match((await untilThrough(server, spool, '1')).said, /^room /);
-  assert.match((await untilThrough(server, spool, '2')).said, /there is no command/);
+  assert.match((await untilThrough(server, spool, '2')).said, /unknown command/);
   assert.equal(spool.read('precious'), 'as it was');
   for (const file of ['1.out', 'failed/2.out']) assert.ok(lstatSync(at(file)).isFile(), file);
 });
@@ -154,8 +154,8 @@ test('a folder that is not safe any more is left alone until it is', async t => 
   const server = await startSpooling(spool);
   chmodSync(spool.path, 0o777);
   spool.put('1', 'rooms\n');
-  const { reason } = await server.untilLogged(({ event }) => event === 'spool trouble');
-  assert.match(String(reason), /everyone may write to/);
+  const { reason } = await server.untilLogged(({ event }) => event === 'spool error');
+  assert.match(String(reason), /everyone can write to/);
   assert.ok(spool.has('1.cmd'));
   chmodSync(spool.path, 0o700);
   assert.equal((await untilThrough(server, spool, '1')).failed, false);

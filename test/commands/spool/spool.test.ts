@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { agreed } from '../../../src/commands/spool/spoolFiles.ts';
+import { stableNames } from '../../../src/commands/spool/spoolFiles.ts';
 import { maxCommandLine, maxSpoolFile } from '../../../src/protocol/limits.ts';
 import { connectRaw, type RawClient } from '../../support/rawClient.ts';
 import { frame, opcode } from '../../support/rawFrame.ts';
@@ -45,7 +45,7 @@ test('the first line that fails is the last one', async t => {
   const content = 'broadcast a\n\nbrodcast b\nstop\n';
   spool.put('x', content);
   const { failed, said } = await untilThrough(server, spool, 'x');
-  assert.equal(said, 'sent: 0\nline 3: there is no command "brodcast"; did you mean broadcast?\n');
+  assert.equal(said, 'sent: 0\nline 3: unknown command "brodcast"; did you mean broadcast?\n');
   assert.ok(failed);
   assert.equal(spool.read('failed/x.cmd'), content);
   assert.deepEqual([spool.has('x.cmd'), spool.has('x.out')], [false, false]);
@@ -56,7 +56,7 @@ test('the first line that fails is the last one', async t => {
   assert.equal(spool.read('failed/x.cmd'), content);
   const again = spool.names('.cmd', 'failed').filter(name => name !== 'x');
   assert.match(again.join(), /^x\.\d+$/);
-  assert.match(spool.read(`failed/${again}.out`), /^line 1: there is no command "nonsense"/);
+  assert.match(spool.read(`failed/${again}.out`), /^line 1: unknown command "nonsense"/);
 });
 
 test('what waits when the server starts is run in the order of the names', async t => {
@@ -103,7 +103,7 @@ test('what only one of two looks saw is not taken, nor what comes after it', () 
   ] as const;
   const names = (text: string) => text.split(' ').filter(Boolean);
   for (const [before, there, ready] of cases) {
-    assert.deepEqual(agreed(names(before), names(there)), names(ready), `${before} / ${there}`);
+    assert.deepEqual(stableNames(names(before), names(there)), names(ready), `${before} / ${there}`);
   }
 });
 
@@ -122,7 +122,7 @@ test('a ping keeps the next line waiting, and so does one that is not answered',
   spool.put('2', 'ping 1\nbroadcast never\n');
   assert.deepEqual(await untilThrough(server, spool, '2'), {
     failed: true,
-    said: 'line 1: connection 1 did not answer within 0.3 s\n',
+    said: 'line 1: no pong from connection 1 within 0.3 s\n',
   });
 });
 
@@ -139,12 +139,15 @@ test('--binary names a file of the spool, and none elsewhere', async t => {
   assert.deepEqual([heard?.opcode, heard?.payload], [opcode.binary, bytes]);
   assert.ok(spool.has('some.bin'));
   const cases = [
-    ['/etc/passwd', /^line 1: --binary names a file in the spool's folder here, not "\/etc\/passwd"\n$/],
+    [
+      '/etc/passwd',
+      /^line 1: in the spool, --binary names a file in the spool's folder, not "\/etc\/passwd"\n$/,
+    ],
     ['../spool/some.bin', /names a file in the spool's folder/],
     ['-', /names a file in the spool's folder/],
     ['.hidden', /names a file in the spool's folder/],
     ['nothing.bin', /^line 1: cannot read nothing.bin: no such file/],
-    ['failed', /^line 1: cannot read failed: it is no plain file\n$/],
+    ['failed', /^line 1: cannot read failed: it is not a regular file\n$/],
   ] as const;
   for (const [index, [file, sentence]] of cases.entries()) {
     spool.put(`bad${index}`, `broadcast --binary ${file}\n`);
@@ -156,8 +159,8 @@ test('what is no file of commands fails with a sentence', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const cases = [
-    ['', 'it is empty; write it under another name, and rename it when it is whole\n'],
-    ['x'.repeat(maxSpoolFile + 1), 'it has more than 1.0M\n'],
+    ['', 'the file is empty; write it under another name, and rename it when it is complete\n'],
+    ['x'.repeat(maxSpoolFile + 1), 'it is larger than 1.0M\n'],
     [
       Buffer.from([0x6c, 0xff]),
       'the file is not UTF-8: byte 0xff at offset 1; convert it, for instance with iconv\n',
@@ -165,12 +168,9 @@ test('what is no file of commands fails with a sentence', async t => {
     [Buffer.from('\ufeffl\n', 'utf16le'), 'the file is UTF-16; save it as UTF-8\n'],
     [
       `broadcast ${'x'.repeat(maxCommandLine)}`,
-      'line 1: it has more than 64.0K; give what is long with --binary\n',
+      'line 1: the line is longer than 64.0K; pass long data with --binary\n',
     ],
-    [
-      '\nwatch\n',
-      'line 2: watch goes on until it is interrupted, which nobody can do here; run it in a shell\n',
-    ],
+    ['\nwatch\n', 'line 2: watch runs until it is interrupted; run it in a shell instead\n'],
   ] as const;
   for (const [index, [content, sentence]] of cases.entries()) {
     spool.put(String(index), content);
@@ -192,7 +192,7 @@ test('a file that is still written to while it is run fails, and is kept whole',
   appendFileSync(join(spool.path, 'running/1.cmd'), 'broadcast late\n');
   client.send(frame(opcode.pong, ping!.payload));
   const { said } = await untilThrough(server, spool, '1');
-  assert.match(said, /^id: 1\n.*\nit was written to while it was run; write it under another name/);
+  assert.match(said, /^id: 1\n.*\nthe file was changed while it ran; write it under another name/);
   assert.equal(spool.read('failed/1.cmd'), 'ping 1\nbroadcast late\n');
 });
 
@@ -221,7 +221,7 @@ test('a file that is being run when the server ends is put aside, with the reaso
   await client.nextFrame();
   assert.equal(await server.stop(), 0);
   const said = spool.read('failed/1.out').split('\n')[1];
-  assert.match(String(said), /^line 2: (the server ended while this was running|connection 1 ended before)/);
+  assert.match(String(said), /^line 2: (the server ended during this command|connection 1 ended before)/);
   assert.equal(spool.read('failed/1.cmd'), 'rooms\nping 1\nbroadcast never\n');
   assert.deepEqual(spool.names('', 'running'), []);
 });

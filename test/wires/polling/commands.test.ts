@@ -28,7 +28,7 @@ test('list, send, disconnect and ping work for polling clients', { timeout: 60_0
   await stream.until('{"seq":1,"text":"to you"}');
   const refused = await call('ping', sseId);
   assert.equal(refused.exit, 1);
-  assert.match(refused.stdout + refused.stderr, /has no pings/);
+  assert.match(refused.stdout + refused.stderr, /is not a WebSocket/);
   assert.equal((await call('disconnect', pollId, '4001', 'enough')).exit, 0);
   assert.deepEqual((await pollOnce(port, polled, 1)).closed, { code: 4001, reason: 'enough' });
   assert.equal((await call('disconnect', sseId)).exit, 0);

@@ -1,4 +1,4 @@
-/** The answer to a command over HTTP: in one piece while it is short; one that goes on, in chunks as it comes. */
+/** The HTTP response to a command: in one piece if it is short, otherwise in chunks as they are written. */
 import type { Connection } from '../core/connection.ts';
 import { dropConnection, endConnection } from '../core/outbox.ts';
 import { sendBytes } from '../core/send.ts';
@@ -7,36 +7,35 @@ import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse } from '../protocol/http/head.ts';
 import { respond } from '../wires/route.ts';
-import type { Answer } from './command.ts';
+import type { Reply } from './command.ts';
 
-export interface HttpAnswer extends Answer {
-  isGone: boolean;
-  /** It goes on until something ends it: what was said until then is the whole. */
+export interface HttpReply extends Reply {
+  isClosed: boolean;
+  /** The command streams: whatever was sent until something ends it is the whole response. */
   isEndless: boolean;
-  /** Its peer is gone. */
-  leave(): void;
+  /** The client is gone. */
+  abort(): void;
 }
 
-/** Characters from which on an answer is sent in chunks. */
-const streamFrom = 64 * 1024;
+/** Characters from which on a response is sent in chunks. */
+const chunkThreshold = 64 * 1024;
 
 const lastChunk = Buffer.from('0\r\n\r\n');
 
 /**
- * @param isText as people read it; otherwise JSON
- * @param takesChunks whether whoever asked knows them: HTTP/1.0 does not (RFC 9112 §6.1), and takes the end of the
- *   connection for the end of the answer
+ * @param isText text for people; otherwise JSON
+ * @param takesChunks false for HTTP/1.0, where the end of the connection ends the response (RFC 9112 §6.1)
  */
-export function newHttpAnswer(connection: Connection, isText: boolean, takesChunks: boolean): HttpAnswer {
+export function newHttpReply(connection: Connection, isText: boolean, takesChunks: boolean): HttpReply {
   let text = '';
-  let isStreaming = false;
-  const leavers: (() => void)[] = [];
-  const followers: (() => void)[] = [];
-  const headers = answerFields(isText);
+  let isHeadSent = false;
+  const abortListeners: (() => void)[] = [];
+  const doneListeners: (() => void)[] = [];
+  const headers = replyFields(isText);
 
   function sendChunk(): void {
-    if (!isStreaming) sendBytes(connection, encodeStreamHead(headers, takesChunks));
-    isStreaming = true;
+    if (!isHeadSent) sendBytes(connection, encodeChunkedHead(headers, takesChunks));
+    isHeadSent = true;
     const bytes = Buffer.from(text);
     text = '';
     if (bytes.length === 0) return;
@@ -45,31 +44,31 @@ export function newHttpAnswer(connection: Connection, isText: boolean, takesChun
     if (takesChunks) sendBytes(connection, Buffer.from('\r\n'));
   }
 
-  const answer: HttpAnswer = {
+  const reply: HttpReply = {
     via: connection.isControl ? 'control socket' : 'HTTP',
     from: connection.isControl ? undefined : connection.address,
     isJson: !isText,
-    isGone: false,
+    isClosed: false,
     isEndless: false,
 
     write(more) {
-      if (answer.isGone) return;
+      if (reply.isClosed) return;
       text += more;
-      if (text.length > streamFrom) sendChunk();
+      if (text.length > chunkThreshold) sendChunk();
     },
 
     flush() {
-      if (answer.isGone) return;
-      answer.isEndless = true;
+      if (reply.isClosed) return;
+      reply.isEndless = true;
       sendChunk();
     },
 
     unsent: () => connection.queue.size,
 
     end(error) {
-      if (answer.isGone) return;
-      answer.isGone = true;
-      if (!isStreaming) {
+      if (reply.isClosed) return;
+      reply.isClosed = true;
+      if (!isHeadSent) {
         respond(
           connection,
           error === undefined ? encodeResponse(200, headers, text) : encodeError(error, isText),
@@ -79,41 +78,41 @@ export function newHttpAnswer(connection: Connection, isText: boolean, takesChun
         if (takesChunks) sendBytes(connection, lastChunk);
         endConnection(connection);
       } else {
-        // What was sent must not look like the whole.
+        // Without the last chunk, so the client knows that the response is incomplete (RFC 9112 §8).
         dropConnection(connection);
       }
-      for (const then of followers) then();
+      for (const listener of doneListeners) listener();
     },
 
-    whenGone: then => void leavers.push(then),
-    afterwards: then => void followers.push(then),
+    onAbort: listener => void abortListeners.push(listener),
+    onDone: listener => void doneListeners.push(listener),
 
-    leave() {
-      if (answer.isGone) return;
-      answer.isGone = true;
+    abort() {
+      if (reply.isClosed) return;
+      reply.isClosed = true;
       endConnection(connection);
-      for (const then of leavers) then();
+      for (const listener of abortListeners) listener();
     },
   };
-  return answer;
+  return reply;
 }
 
-/** RFC 9112 §7.1: how long it is, nobody knows yet. */
-function encodeStreamHead(headers: Readonly<Record<string, string>>, takesChunks: boolean): Buffer {
+/** RFC 9112 §7.1: chunked, because the length is not known yet. */
+function encodeChunkedHead(headers: Readonly<Record<string, string>>, takesChunks: boolean): Buffer {
   const coding = takesChunks ? { 'Transfer-Encoding': 'chunked' } : {};
   return encodeResponse(200, { ...headers, ...coding }, undefined);
 }
 
-/** @param method of the request, whose answer has no content where that is HEAD (RFC 9110 §9.3.2) */
+/** @param method of the request; the response to HEAD has no content (RFC 9110 §9.3.2) */
 export function encodeError(error: Error, isText: boolean, method = 'POST'): Buffer {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
-  const its = error instanceof ProtocolError ? error.headers : {};
+  const fields = error instanceof ProtocolError ? error.headers : {};
   const body = isText ? `${printableLine(error.message)}\n` : `${printableJson({ error: error.message })}\n`;
-  const headers = { ...answerFields(isText), 'Content-Length': String(Buffer.byteLength(body)), ...its };
+  const headers = { ...replyFields(isText), 'Content-Length': String(Buffer.byteLength(body)), ...fields };
   return encodeResponse(status, headers, method === 'HEAD' ? '' : body);
 }
 
-function answerFields(isText: boolean): Readonly<Record<string, string>> {
+function replyFields(isText: boolean): Readonly<Record<string, string>> {
   return {
     'Content-Type': isText ? 'text/plain; charset=utf-8' : 'application/json',
     'Cache-Control': 'no-store',
