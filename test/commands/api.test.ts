@@ -227,7 +227,7 @@ describe('with the token', () => {
       'a form with a list where one text is wanted',
       post('/api/broadcast', `${authorized}${form}`, 'text[]=a'),
       400,
-      /takes no/,
+      /has no parameter/,
     ],
     [
       'half a surrogate pair',
