@@ -162,7 +162,7 @@ export interface ParsedLine {
  * @param readBytes reads the file that `--binary` names
  * @throws UsageError, or ProtocolError 404
  */
-export function parseLine(line: string, readBytes: (file: string) => Buffer): ParsedLine {
+export function parseCommandLine(line: string, readBytes: (file: string) => Buffer): ParsedLine {
   if (line.trimStart().startsWith('{')) return parseJsonLine(line);
   const { given, words } = readArguments(splitWords(line), wordOptions);
   const [name = '', ...rest] = words;

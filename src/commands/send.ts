@@ -8,7 +8,7 @@ import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import { type CallValues, type Command, logsMessages } from './command.ts';
-import { findConnection, id, messageText, roomName, type Target } from './values.ts';
+import { findConnection, id, roomName, type Target, textValue } from './values.ts';
 
 interface Content {
   readonly isText: boolean;
@@ -48,7 +48,7 @@ const send: Command = {
   name: 'send',
   parameters: {
     id: { ...id, oldName: 'to' },
-    text: { kind: messageText, rest: true, isPrivate: true, orBytes: true },
+    text: { kind: textValue, rest: true, isPrivate: true, orBytes: true },
   },
   help: 'send a message to one connection',
   details:
@@ -81,7 +81,7 @@ const publish: Command = {
   name: 'publish',
   parameters: {
     room: { kind: roomName },
-    text: { kind: messageText, rest: true, isPrivate: true },
+    text: { kind: textValue, rest: true, isPrivate: true },
   },
   help: 'post a message in a chat room',
   details:
@@ -100,7 +100,7 @@ const publish: Command = {
 
 const broadcast: Command = {
   name: 'broadcast',
-  parameters: { text: { kind: messageText, rest: true, isPrivate: true, orBytes: true } },
+  parameters: { text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
   help: 'send a message to everyone',
   details:
     'Chat users see the text as a line from "server"; bytes do not reach them. sent is the number of recipients.',

@@ -6,7 +6,7 @@ import { readText } from '../options/text.ts';
 import { maxCommandBody } from '../protocol/limits.ts';
 import type { Control, Reply } from './command.ts';
 import { submit } from './commandQueue.ts';
-import { parseLine, unreadable } from './commands.ts';
+import { parseCommandLine, unreadable } from './commands.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -86,7 +86,7 @@ function runLine(control: Control, bytes: Buffer | undefined): Promise<void> {
       if (bytes === undefined) throw new UsageError(`the line is longer than ${maxCommandBody} bytes`);
       const line = readText('the line on stdin', bytes);
       if (line.trim() === '') return resolve();
-      const { call, isJson } = parseLine(line, readBytes);
+      const { call, isJson } = parseCommandLine(line, readBytes);
       submit(control, call, { ...reply, isJson });
     } catch (error) {
       reply.end(error as Error);

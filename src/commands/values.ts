@@ -54,7 +54,7 @@ export const roomName: Kind<Name> = {
 };
 
 /** Any text, also an empty one. */
-export const messageText: Kind<string> = {
+export const textValue: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),

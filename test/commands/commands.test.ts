@@ -4,7 +4,7 @@ import { openApi } from '../../src/commands/api.ts';
 import {
   commands,
   findCommand,
-  parseLine,
+  parseCommandLine,
   parseNamed,
   parseWords,
   usage,
@@ -127,7 +127,7 @@ describe('a call by parameter names', () => {
 
 describe('a line', () => {
   const line = (text: string) => {
-    const { call, isJson } = parseLine(text, noBytes);
+    const { call, isJson } = parseCommandLine(text, noBytes);
     return [call.command.name, { ...call.parameters }, isJson];
   };
 
@@ -145,7 +145,7 @@ describe('a line', () => {
   });
 
   test('can name a file of bytes, which the caller reads', () => {
-    const { call } = parseLine('broadcast --binary some.file', name => {
+    const { call } = parseCommandLine('broadcast --binary some.file', name => {
       assert.equal(name, 'some.file');
       return bytes;
     });
@@ -165,7 +165,7 @@ describe('a line', () => {
   ];
   for (const [text, message] of refused) {
     test(`${text.slice(0, 50)} is refused`, () => {
-      assert.throws(() => parseLine(text, noBytes), usageError(message));
+      assert.throws(() => parseCommandLine(text, noBytes), usageError(message));
     });
   }
 });

@@ -6,7 +6,7 @@ import { readText } from '../../options/text.ts';
 import { maxCommandBody, maxCommandLine, maxSpoolOutput, spoolLineTimeout } from '../../protocol/limits.ts';
 import type { Control, Reply } from '../command.ts';
 import { submit } from '../commandQueue.ts';
-import { type ParsedLine, parseLine } from '../commands.ts';
+import { type ParsedLine, parseCommandLine } from '../commands.ts';
 import { formatSize } from '../show.ts';
 import { type Folders, nextLine, nextStep, readRegularFile, validName } from './spoolFiles.ts';
 
@@ -77,7 +77,7 @@ async function runLine(run: SpoolRun, line: string): Promise<void> {
 /** Parses the line twice: the file that it names is read in between, without blocking. */
 async function parseWithBytes({ spool }: Folders, line: string): Promise<ParsedLine> {
   let file: string | undefined;
-  const parsed = parseLine(line, named => {
+  const parsed = parseCommandLine(line, named => {
     file = named;
     return Buffer.alloc(0);
   });
@@ -87,7 +87,7 @@ async function parseWithBytes({ spool }: Folders, line: string): Promise<ParsedL
   }
   try {
     const { bytes } = await readRegularFile(join(spool, file), maxCommandBody);
-    return parseLine(line, () => bytes);
+    return parseCommandLine(line, () => bytes);
   } catch (error) {
     throw new UsageError(`cannot read ${file}: ${whyUnreadable(error)}`);
   }
