@@ -35,7 +35,7 @@ function newProgramHandlers(server: Server): readonly Handler[] {
     log('warn', 'no init', {
       means:
         'orphans of programs become zombies: the server is process 1, and Node does not wait for orphans',
-      remedy: 'start the container with an init, for instance docker run --init',
+      remedy: 'start the container with an init, for instance docker run --init; see pollywog help programs',
     });
   }
   const programs = newPrograms(server);

@@ -23,7 +23,10 @@ export async function announceListeners(
   );
   // Browsers cannot reach Unix sockets.
   if (origins.length === 0 && listeners.some(({ url }) => /^wss?:/.test(url))) {
-    log('info', 'any web page may connect', { restrict: '--origin same, or --origin https://example.com' });
+    log('info', 'any web page may connect', {
+      restrict: '--origin same, or --origin https://example.com',
+      manual: 'pollywog help origins',
+    });
   }
   notify('READY=1', `STATUS=listens on ${listeners.map(({ url }) => url).join(', ')}`);
   if (parent === undefined) process.stdout.write(`${lines.join('\n')}\n`);
