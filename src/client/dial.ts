@@ -216,7 +216,7 @@ function opensslReason(message: string): string {
 }
 
 /** Explains a response other than 101. @param body the start of the body; its first line is shown */
-export function explainRefusal({ status, reason, headers }: ResponseHead, body: string): Outcome {
+function explainRefusal({ status, reason, headers }: ResponseHead, body: string): Outcome {
   const isText = !/html|chunked/i.test(
     `${headers.get('content-type') ?? ''} ${headers.get('transfer-encoding') ?? ''}`,
   );

@@ -38,7 +38,7 @@ export function maskedFrame(first: number, bytes: Uint8Array, start: number, end
 }
 
 /** As in curl, `>` is sent and `<` is received. */
-export type Direction = '>' | '<';
+type Direction = '>' | '<';
 
 const names: Readonly<Record<number, string>> = {
   0: 'continuation',

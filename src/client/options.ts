@@ -10,7 +10,7 @@ import { isToken } from '../protocol/http/fields.ts';
 import { defaults, maxCloseReason } from '../protocol/limits.ts';
 
 /** Any text; it may be empty. */
-export const text: Kind<string> = {
+const text: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text',
   parse: raw => (typeof raw === 'string' ? raw : undefined),
@@ -18,7 +18,7 @@ export const text: Kind<string> = {
 };
 
 /** A nick or a room. The server decides which names are valid. */
-export const chatName: Kind<string> = {
+const chatName: Kind<string> = {
   placeholder: 'NAME',
   expected: 'a name',
   parse: raw => (typeof raw === 'string' && raw !== '' ? raw : undefined),
@@ -26,14 +26,14 @@ export const chatName: Kind<string> = {
 };
 
 /** RFC 6455 §4.1, item 10: a subprotocol's name is a token. */
-export const token: Kind<string> = {
+const token: Kind<string> = {
   placeholder: 'NAME',
   expected: 'a name without spaces or commas',
   parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
   show: value => value,
 };
 
-export const headerField: Kind<{ readonly name: string; readonly value: string }> = {
+const headerField: Kind<{ readonly name: string; readonly value: string }> = {
   placeholder: 'FIELD',
   expected: "a header field such as 'Name: value'",
   parse(raw) {
@@ -44,7 +44,7 @@ export const headerField: Kind<{ readonly name: string; readonly value: string }
 };
 
 /** How long to wait for answers; `quiet` waits until none has arrived for a second. */
-export const wait: Kind<number | 'quiet'> = {
+const wait: Kind<number | 'quiet'> = {
   placeholder: 'TIME',
   expected: `${duration.expected.replace(' (', ', quiet or forever (')}`,
   parse: raw => (raw === 'quiet' ? raw : raw === 'forever' ? Number.POSITIVE_INFINITY : duration.parse(raw)),
@@ -94,7 +94,7 @@ export const clientOptions = {
     kind: pemFile,
     default: '',
     group: 'Connecting',
-    help: 'wss: our certificate, if the server asks',
+    help: 'wss: client certificate, if the server asks',
   },
   key: {
     kind: pemFile,

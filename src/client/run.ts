@@ -22,6 +22,16 @@ import {
 } from './session.ts';
 import { openTerminal, type Terminal } from './terminal.ts';
 
+/** The state of the client across connections. */
+interface ClientRun {
+  readonly configuration: ClientConfiguration;
+  readonly output: ClientOutput;
+  readonly dialect: Dialect;
+  readonly isInteractive: boolean;
+  /** The number of messages printed. */
+  printed: number;
+}
+
 /** The close frame that a signal sends. */
 const goingAway = { code: 1001, reason: '' };
 const signals = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -56,41 +66,46 @@ async function dialUntilDone(
   terminal: Terminal | undefined,
 ): Promise<Outcome> {
   const { configuration, output } = run;
-  const typed =
-    configuration.send.length > 0 ? undefined : newMessageSource(readTyped(configuration, terminal));
+  const stdinSource =
+    configuration.send.length > 0 ? undefined : newMessageSource(readInput(configuration, terminal));
   let session: ClientSession | undefined;
-  onStop(run, terminal, () => session);
+  installStopHandlers(run, terminal, () => session);
   for (let failures = 0; ; failures++) {
-    const link = await dial(configuration, identity, lines => {
+    const connection = await dial(configuration, identity, lines => {
       if (configuration.verbose) output.notice(...lines);
     });
-    let outcome: Outcome;
-    if ('exit' in link) {
-      outcome = link;
+    let last: Outcome;
+    if ('exit' in connection) {
+      last = connection;
     } else {
-      const onOpen = Date.now();
-      session = openTalk(run, link, terminal, typed ?? newMessageSource(fixed(configuration.send)));
-      outcome = finalOutcome(run, await session.ended);
-      if (Date.now() - onOpen >= stableTime) failures = 0;
+      const openedAt = Date.now();
+      session = openSession(
+        run,
+        connection,
+        terminal,
+        stdinSource ?? newMessageSource(oneBatch(configuration.send)),
+      );
+      last = finalOutcome(run, await session.ended);
+      if (Date.now() - openedAt >= stableTime) failures = 0;
     }
-    if (!configuration.reconnect || !outcome.isRetryable) return outcome;
+    if (!configuration.reconnect || !last.isRetryable) return last;
     const wait = reconnectDelay(failures, Math.random());
-    const why = outcome.sentence === '' ? 'the server is going away' : outcome.sentence;
+    const why = last.sentence === '' ? 'the server is going away' : last.sentence;
     output.notice(`pollywog-client: ${why}; dialing again in ${showDuration(wait)}`);
     await delay(wait);
   }
 }
 
-function openTalk(
+function openSession(
   run: ClientRun,
-  link: OpenConnection,
+  connection: OpenConnection,
   terminal: Terminal | undefined,
   source: MessageSource,
 ): ClientSession {
   const { configuration, output, dialect } = run;
-  const { subprotocol } = link.agreement;
+  const { subprotocol } = connection.agreement;
   const session: ClientSession = startSession(
-    link,
+    connection,
     configuration,
     newSessionListener(run, () => session),
   );
@@ -114,7 +129,7 @@ function openTalk(
   return session;
 }
 
-function readTyped(configuration: ClientConfiguration, terminal: Terminal | undefined): AsyncIterable<Batch> {
+function readInput(configuration: ClientConfiguration, terminal: Terminal | undefined): AsyncIterable<Batch> {
   if (terminal === undefined) return readMessages(process.stdin, configuration);
   if (configuration.framing === 'lines') return terminal.lines;
   return readMessages(withNewlines(terminal.lines), configuration);
@@ -124,12 +139,12 @@ async function* withNewlines(lines: AsyncIterable<Batch>): AsyncGenerator<Buffer
   for await (const batch of lines) yield Buffer.concat([...batch, Buffer.from('\n')]);
 }
 
-async function* fixed(texts: readonly string[]): AsyncGenerator<Batch> {
+async function* oneBatch(texts: readonly string[]): AsyncGenerator<Batch> {
   yield texts.map(text => Buffer.from(text));
 }
 
 /** A signal, or a closed stdout, closes the connection; a second signal exits at once. */
-function onStop(
+function installStopHandlers(
   run: ClientRun,
   terminal: Terminal | undefined,
   current: () => ClientSession | undefined,
@@ -162,7 +177,7 @@ const firstDelay = 1000;
 const maxDelay = 30_000;
 
 /** A connection that lasted this long resets the delay. */
-export const stableTime = maxDelay;
+const stableTime = maxDelay;
 
 /**
  * The delay before dialing again: exponential backoff with jitter, so that many clients do not reconnect at once.
@@ -175,18 +190,8 @@ export function reconnectDelay(failures: number, chance: number): number {
   return full / 2 + (full / 2) * chance;
 }
 
-/** The state of the client across connections. */
-export interface ClientRun {
-  readonly configuration: ClientConfiguration;
-  readonly output: ClientOutput;
-  readonly dialect: Dialect;
-  readonly isInteractive: boolean;
-  /** The number of messages printed. */
-  printed: number;
-}
-
 /** Prints messages, and closes after `--count` of them. */
-export function newSessionListener(run: ClientRun, session: () => ClientSession): SessionListener {
+function newSessionListener(run: ClientRun, session: () => ClientSession): SessionListener {
   const { configuration, output, dialect } = run;
   const { count, close } = configuration;
   return {
@@ -202,11 +207,7 @@ export function newSessionListener(run: ClientRun, session: () => ClientSession)
 }
 
 /** Sends the source's messages while the connection is open, then closes as `--wait` says. */
-export async function sendInput(
-  run: ClientRun,
-  session: ClientSession,
-  source: MessageSource,
-): Promise<void> {
+async function sendInput(run: ClientRun, session: ClientSession, source: MessageSource): Promise<void> {
   const { configuration, dialect } = run;
   while (isOpen(session) && !dialect.isReady()) await untilChange(session);
   let isFirst = true;
@@ -267,7 +268,7 @@ function closeWhenDue(run: ClientRun, session: ClientSession): void {
 }
 
 /** The outcome of a session: a close before `--count` messages is a failure. */
-export function finalOutcome(run: ClientRun, { exit, sentence, isRetryable }: Outcome): Outcome {
+function finalOutcome(run: ClientRun, { exit, sentence, isRetryable }: Outcome): Outcome {
   const { count } = run.configuration;
   // An interactive user sees how the session ended; a script sees nothing if it went well.
   if (exit !== ExitCode.Done || run.isInteractive) return { exit, sentence, isRetryable };

@@ -85,7 +85,7 @@ function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: numb
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
   if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
   const isRetryable = !isLeaving && retryableCodes.includes(code);
-  // RFC 6455 §5.5.1: the answer to our close frame typically echoes its code.
+  // RFC 6455 §5.5.1: a server typically answers a close frame with the same code.
   const isDone = doneCodes.includes(code) || (isLeaving && code === closeCode);
   if (isDone && isLeaving) return done;
   return outcome(isDone ? ExitCode.Done : ExitCode.Closed, `closed ${shown}`, isRetryable);
@@ -93,11 +93,11 @@ function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: numb
 
 /** Starts a session on a connection. Bytes that followed the handshake are read in a later turn. */
 export function startSession(
-  link: OpenConnection,
+  connection: OpenConnection,
   configuration: ClientConfiguration,
   listener: SessionListener,
 ): ClientSession {
-  const { socket, agreement } = link;
+  const { socket, agreement } = connection;
   const { deflate } = agreement;
   let end: ClientSession['end'] = () => {};
   const ended = new Promise<Outcome>(resolve => {
@@ -130,7 +130,7 @@ export function startSession(
     const lost = `closed ${CloseCode.AbnormalClosure}: the connection was lost${fault}`;
     session.end(session.verdict ?? outcome(ExitCode.Closed, lost, !session.isLeaving));
   });
-  if (link.rest.length > 0) socket.unshift(link.rest);
+  if (connection.rest.length > 0) socket.unshift(connection.rest);
   socket.resume();
   if (configuration.ping > 0) session.pings = setInterval(() => ping(session), configuration.ping);
   return session;

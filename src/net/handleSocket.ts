@@ -25,7 +25,7 @@ interface WriteRequest {
 }
 
 /** Node's `TCP` or `Pipe` of an accepted connection. Methods return 0, or a negative system error number. */
-export interface SocketHandle {
+interface SocketHandle {
   socket: HandleSocket;
   onread: (this: SocketHandle) => void;
   readonly writeQueueSize: number;

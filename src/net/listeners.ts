@@ -167,7 +167,7 @@ function listen(net: NetServer, options: object): Promise<void> {
 }
 
 /** Removes the socket file of a server that was killed. @throws Error if the path has a file that is not a socket */
-export async function removeStaleSocket(path: string): Promise<void> {
+async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) throw new Error('a file that is not a socket has this path; choose another path');

@@ -13,12 +13,12 @@ import { newProxyWire } from './proxy.ts';
 import { newTlsWire } from './tls.ts';
 
 /** A list of wires that is read anew each time: modules add and remove theirs while the server runs. */
-export interface WireList {
+interface WireList {
   readonly wires: readonly Wire[];
 }
 
 /** Which wire, if any, speaks before the peer does. */
-export interface Greeting {
+interface Greeting {
   /** The wire that greets; undefined if no wire does at the moment. */
   readonly wire: () => Wire | undefined;
   /** Whether that wire has this listener to itself: it greets at once, and no other wire is asked. */

@@ -33,7 +33,7 @@ import {
 } from './backlog.ts';
 
 /** A request that waits for messages to carry to the client. */
-export interface PollRequest {
+interface PollRequest {
   readonly connection: Connection;
   /** Additional header fields of the answer. */
   readonly fields: Fields;
