@@ -95,7 +95,7 @@ for (const sockets of ['auto', 'stream']) {
       return [answer, String(reason)];
     }
 
-    test('after garbage behind the start of a ClientHello', async () => {
+    test('after garbage that follows the start of a ClientHello', async () => {
       const [answer, reason] = await tryHandshake(
         [Buffer.from('160301003200', 'hex'), Buffer.alloc(60, 7)],
         false,
@@ -104,7 +104,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.match(reason, /^the TLS handshake failed: [a-z ]+$/);
     });
 
-    test('after garbage behind a whole ClientHello', async () => {
+    test('after garbage that follows a whole ClientHello', async () => {
       const [, reason] = await tryHandshake([hello, Buffer.alloc(3000, 'x')], false);
       assert.match(reason, /^the TLS handshake failed: [a-z ]+$/);
     });

@@ -236,7 +236,7 @@ test('with --tls-only, plain connections are refused in their own protocol', lim
 });
 
 test(
-  '--tls-only: a listener for lines greets inside TLS, at once, and never in plain text',
+  'with --tls-only, a listener for lines greets at once inside TLS, and never in plain text',
   limit,
   async t => {
     const options = ['--tls-only', '--listen', 'tcp://127.0.0.1:0?lines', ...tlsOptions(identity)];

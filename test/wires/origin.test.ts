@@ -63,30 +63,26 @@ test('--origin restricts WebSockets, polls, event streams and commands', limit, 
   assert.deepEqual(await statuses(port, forwarded), refused, 'a stranger may not say what it was asked for');
 });
 
-test(
-  '--origin same: a trusted proxy says which host it was asked for, in what it added last',
-  limit,
-  async t => {
-    const { port } = await openServer(t, '--origin', 'same', '--trust-proxy', '127.0.0.1');
-    const Origin = 'https://front.example';
-    for (const fields of [
-      { 'X-Forwarded-Host': 'front.example' },
-      { 'X-Forwarded-Host': 'elsewhere.example, front.example' },
-      // The header also names the client, which changes the peer's address, not the sender of the header.
-      { 'X-Forwarded-Host': 'front.example', 'X-Forwarded-For': '198.51.100.7' },
-    ]) {
-      assert.deepEqual(await statuses(port, { Origin, ...fields }), admitted, JSON.stringify(fields));
-    }
-    assert.deepEqual(
-      await statuses(port, { Origin, 'X-Forwarded-Host': 'front.example, other.example' }),
-      refused,
-    );
-    assert.deepEqual(
-      await statuses(port, { Origin: 'http://pond.example', 'X-Forwarded-Host': 'x/y' }),
-      admitted,
-    );
-  },
-);
+test('--origin same compares with the last host that a trusted proxy reports', limit, async t => {
+  const { port } = await openServer(t, '--origin', 'same', '--trust-proxy', '127.0.0.1');
+  const Origin = 'https://front.example';
+  for (const fields of [
+    { 'X-Forwarded-Host': 'front.example' },
+    { 'X-Forwarded-Host': 'elsewhere.example, front.example' },
+    // The header also names the client, which changes the peer's address, not the sender of the header.
+    { 'X-Forwarded-Host': 'front.example', 'X-Forwarded-For': '198.51.100.7' },
+  ]) {
+    assert.deepEqual(await statuses(port, { Origin, ...fields }), admitted, JSON.stringify(fields));
+  }
+  assert.deepEqual(
+    await statuses(port, { Origin, 'X-Forwarded-Host': 'front.example, other.example' }),
+    refused,
+  );
+  assert.deepEqual(
+    await statuses(port, { Origin: 'http://pond.example', 'X-Forwarded-Host': 'x/y' }),
+    admitted,
+  );
+});
 
 test('a start without --origin logs that any web page may connect; with one it does not', limit, async t => {
   const entries = async (...options: string[]) => {

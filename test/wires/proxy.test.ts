@@ -29,7 +29,7 @@ const session = (path: string) =>
   ]);
 
 for (const sockets of ['auto', 'stream']) {
-  describe(`behind a proxy that is trusted, --sockets ${sockets}`, limit, () => {
+  describe(`behind a trusted proxy, --sockets ${sockets}`, limit, () => {
     let server: ServerProcess;
     let names = 0;
     before(async () => {
@@ -160,7 +160,7 @@ test('a trusted Unix socket may send a header', limit, async t => {
 });
 
 describe('X-Forwarded-For', limit, () => {
-  /** What is trusted, what the field says, and whom the server takes the client for; `undefined`: the proxy. */
+  /** The trusted networks, the field, and the client's address; undefined means the proxy's own. */
   const cases: [trusted: string[], field: string, seen: string | undefined][] = [
     [['127.0.0.1'], '203.0.113.7', '203.0.113.7'],
     [['127.0.0.1'], '2001:db8::7', '2001:db8::7'],
@@ -182,7 +182,7 @@ describe('X-Forwarded-For', limit, () => {
     [[], '203.0.113.7', undefined],
   ];
   for (const [trusted, field, seen] of cases) {
-    test(`${JSON.stringify(field)} where ${trusted.join(' and ') || 'nobody'} is trusted`, async t => {
+    test(`${JSON.stringify(field)} gives ${seen ?? 'the proxy’s own address'} if ${trusted.join(' and ') || 'no address'} is trusted`, async t => {
       const options = trusted.flatMap(one => ['--trust-proxy', one]);
       const server = await startServerFor(t, '--log-level', 'debug', ...options);
       const client = await connectRaw(server.port, { headers: { 'X-Forwarded-For': field } });
@@ -193,7 +193,7 @@ describe('X-Forwarded-For', limit, () => {
     });
   }
 
-  test('several fields are one list, and a PROXY header comes before them', async t => {
+  test('several fields are one list, which continues the PROXY header', async t => {
     const options = [
       '--trust-proxy',
       '127.0.0.1',

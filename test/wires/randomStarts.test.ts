@@ -28,7 +28,7 @@ const examples = fileURLToPath(new URL('../../../test/examples', import.meta.url
 const options = [
   ...['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'],
   ...['--handlers', examples, '--exec', 'cat=cat', '--trust-proxy', '127.0.0.1', ...tlsOptions(identity)],
-  // Terminals have a minute for their nick, and FTP's users likewise: no message comes sooner.
+  // Terminals and FTP users have a minute to log in, so --idle-timeout ends them first.
   ...['--greeting-delay', '700ms', '--handshake-timeout', '2s', '--idle-timeout', '3s'],
   ...['--close-timeout', '300ms', '--log-level', 'error'],
 ];
@@ -71,7 +71,7 @@ function randomStart(random: Random): Buffer {
   return random.oneIn(5) ? bytes.subarray(0, 1 + random.below(bytes.length)) : bytes;
 }
 
-/** Sends it in two pieces, and waits until the server has ended its direction. @returns what came, and how it ended */
+/** Sends the bytes in two pieces, and waits until the server has ended its direction. @returns the answer, and how the connection ended */
 async function answerTo(port: number, random: Random): Promise<string> {
   const bytes = randomStart(random);
   const cut = random.below(bytes.length);

@@ -41,38 +41,34 @@ describe('hostile polling clients', () => {
     stream.socket.destroy();
   });
 
-  test(
-    'polls and streams that are dropped leave no descriptor, and no request, behind',
-    patience,
-    async t => {
-      if (skipUnlessLinux(t, '/proc')) return;
-      const server = await startServerFor(t, '--log-level', 'debug');
-      const { port, pid } = server;
-      const before = openDescriptors(pid);
-      const session = await openPolled(port, 'broadcast');
-      for (let round = 0; round < 20; round++) {
-        const sockets = await Promise.all(
-          Array.from({ length: 10 }, async (_, index) => {
-            const socket = await connectTcp(port);
-            const headers: Record<string, string> = index % 2 === 0 ? {} : { Accept: 'text/event-stream' };
-            socket.write(requestBytes('GET', session, { headers }));
-            socket.on('error', () => {});
-            return socket;
-          }),
-        );
-        await post(port, session, `${round}`);
-        for (const [index, socket] of sockets.entries()) {
-          if (index % 3 === 0) socket.resetAndDestroy();
-          else socket.destroy();
-        }
+  test('polls and event streams that are dropped leak no descriptor and no request', patience, async t => {
+    if (skipUnlessLinux(t, '/proc')) return;
+    const server = await startServerFor(t, '--log-level', 'debug');
+    const { port, pid } = server;
+    const before = openDescriptors(pid);
+    const session = await openPolled(port, 'broadcast');
+    for (let round = 0; round < 20; round++) {
+      const sockets = await Promise.all(
+        Array.from({ length: 10 }, async (_, index) => {
+          const socket = await connectTcp(port);
+          const headers: Record<string, string> = index % 2 === 0 ? {} : { Accept: 'text/event-stream' };
+          socket.write(requestBytes('GET', session, { headers }));
+          socket.on('error', () => {});
+          return socket;
+        }),
+      );
+      await post(port, session, `${round}`);
+      for (const [index, socket] of sockets.entries()) {
+        if (index % 3 === 0) socket.resetAndDestroy();
+        else socket.destroy();
       }
-      assert.equal((await pollMany(port, session, 20)).messages.length, 20);
-      await ask(port, 'DELETE', session);
-      await untilLogged(server, 'closed');
-      // The last requests end one turn after their answer.
-      while (openDescriptors(pid) > before) await ask(port, 'GET', '/healthz');
-    },
-  );
+    }
+    assert.equal((await pollMany(port, session, 20)).messages.length, 20);
+    await ask(port, 'DELETE', session);
+    await untilLogged(server, 'closed');
+    // The last requests end one turn after their answer.
+    while (openDescriptors(pid) > before) await ask(port, 'GET', '/healthz');
+  });
 
   test('one of many POSTs with the same number is accepted', patience, async t => {
     const { port } = await startServerFor(t);

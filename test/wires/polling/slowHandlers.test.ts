@@ -142,7 +142,7 @@ for (const sockets of ['auto', 'stream']) {
     );
 
     test(
-      'a program that does not read has the requests wait; then it gets all, in order',
+      'that are programs and do not read pause the POSTs, and then get all messages in order',
       patience,
       async t => {
         const folder = newFolder();
