@@ -43,10 +43,14 @@ function hanging(first: string, lines: readonly string[]): string[] {
 /** A line of Markdown without its marks. */
 export function plainText(line: string): string {
   const spans = spansOf(line, showLink);
-  // Within a sentence a word or a sign needs quotes to be seen as code; options and paths do not.
-  const isQuoted = ({ kind, text }: Span) =>
-    kind === 'code' && spans.length > 1 && /^((?!pollywog$)[a-z]+|[^\w/]{1,2})$/.test(text);
+  const isQuoted = ({ kind, text }: Span) => kind === 'code' && spans.length > 1 && needsQuotes(text);
   return spans.map(span => (isQuoted(span) ? `"${span.text}"` : span.text)).join('');
+}
+
+/** Within a sentence, words and signs need quotes to be seen as code; options, paths and JSON do not. */
+function needsQuotes(code: string): boolean {
+  if (/^((?!pollywog$)[a-z]+|[^\w/]{1,2})$/.test(code)) return true;
+  return code.includes(' ') && !/^[-/{]|"/.test(code);
 }
 
 /** Pages and files of the source tree are named by the label; addresses on the web are shown. */

@@ -47,6 +47,10 @@ describe('a line without its marks', () => {
   const lines: [markdown: string, plain: string][] = [
     ['set `--max-message 1MB` and **reload**', 'set --max-message 1MB and reload'],
     ['a command, `why`, and a sign, `;`', 'a command, "why", and a sign, ";"'],
+    [
+      'the log says `no init`; run `pollywog --tls-only` or `-p 80`',
+      'the log says "no init"; run "pollywog --tls-only" or -p 80',
+    ],
     ['`echo`', 'echo'],
     ['see [the limits](limits.md#memory)', 'see the limits (help limits)'],
     ['see [RFC 6455](https://rfc-editor.org/rfc6455)', 'see RFC 6455 <https://rfc-editor.org/rfc6455>'],
