@@ -1,9 +1,9 @@
 /**
- * Buffers for long messages, used again and again.
+ * A pool of buffers for long messages.
  *
- * A message that arrives in pieces grows by doubling, so half of what is allocated for it is garbage before it is whole,
- * and Node frees garbage of this kind only when its collector runs: often a hundred megabytes later. So long buffers come
- * in few sizes, and one that is given back serves the next message. Their bytes are not cleared.
+ * The buffer of a message that arrives in pieces grows by doubling, so half of the memory allocated for it is garbage before
+ * the message is complete, and Node may free that only a hundred megabytes later. The pool therefore keeps long buffers of a
+ * few sizes for the next messages. Their bytes are not cleared.
  */
 import { bufferPoolSize } from './limits.ts';
 
@@ -14,31 +14,30 @@ export interface ByteRange {
   end: number;
 }
 
-/** Powers of two: from 64 KiB, below which allocating is cheap, to 64 MiB. */
+/** Powers of two, from 64 KiB, below which allocation is cheap, to 64 MiB. */
 const smallest = 16;
 const largest = 26;
 
-/** Shorter buffers are as long as was asked for, and not used again. */
+/** Shorter buffers have exactly the requested length and are not pooled. */
 export const longBuffer = 2 ** (smallest - 1);
 
-/** Each is a little longer than a power of two: room for what zlib appends to a message of that length. */
+/** Added to each power of two, for what zlib appends to a message of that length. */
 const extra = 64;
 
 const MiB = 1024 * 1024;
 
 /**
- * glibc maps memory of its own for a large block and returns it to the system when the block is freed, but the first such
- * free raises the size at which it does that, up to 32 MiB. Smaller blocks come from its heap from then on, which keeps
- * the gaps between them: a server whose large buffers come and go takes half as much memory again as it uses. A block
- * above 32 MiB is always returned. So a large buffer is the beginning of such a block. The rest is no more than address
- * space: the system provides a page when it is first written.
+ * glibc uses mmap for a large block and unmaps it on free, but the first such free raises its threshold, up to 32 MiB.
+ * Smaller blocks then come from the heap, which fragments: large buffers that come and go cost half as much memory again. A
+ * block above 32 MiB is always unmapped. So a large buffer is the beginning of such a block; the rest is only address space,
+ * because the system provides a page on its first write.
  */
 const block = 33 * MiB;
 
-/** V8 collects garbage by the size of whole blocks, which a smaller buffer is not worth. */
+/** V8 counts the whole block as garbage, which makes it collect too often for smaller buffers. */
 const smallestInBlock = 4 * MiB;
 
-/** A buffer with memory of its own. */
+/** A buffer that does not share its memory. */
 export function newBuffer(size: number): Buffer {
   if (size < smallestInBlock || size > block) return Buffer.allocUnsafeSlow(size);
   return Buffer.from(Buffer.allocUnsafeSlow(block).buffer, 0, size);
@@ -48,15 +47,15 @@ const { port1: nowhere } = new MessageChannel();
 nowhere.close();
 
 /**
- * Frees a large buffer now: V8 may collect it hundreds of megabytes later. A message to a closed port takes the memory of
- * the buffers that it transfers with it. Newer Nodes have `ArrayBuffer.prototype.transfer` for this.
+ * Frees a large buffer at once, which V8 might do hundreds of megabytes later. A message to a closed port frees the buffers
+ * that it transfers. Newer versions of Node have `ArrayBuffer.prototype.transfer`.
  */
 function release(buffer: Buffer): void {
   nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);
 }
 
 const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
-/** Bytes in all of these: at most `bufferPoolSize`. */
+/** Total bytes in the pool, at most `bufferPoolSize`. */
 let freeBytes = 0;
 
 function isLong(size: number): boolean {
@@ -67,7 +66,7 @@ function powerFor(size: number): number {
   return Math.max(smallest, 32 - Math.clz32(size - extra - 1));
 }
 
-/** @returns a buffer of at least `size` bytes, the caller's until it is given back, or for good */
+/** @returns a buffer of at least `size` bytes, which the caller owns until it calls `giveBuffer` */
 export function takeBuffer(size: number): Buffer {
   if (!isLong(size)) return Buffer.allocUnsafe(size);
   const power = powerFor(size);
@@ -78,8 +77,7 @@ export function takeBuffer(size: number): Buffer {
 }
 
 /**
- * Exchanges a buffer for one of at least `size` bytes that begins with the first `used` of it. A large one has the address
- * space to grow where it is.
+ * Grows a buffer to at least `size` bytes, keeping its first `used` bytes. A large buffer grows in place within its block.
  */
 export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
   if (buffer.buffer.byteLength === block && isLong(size)) {
@@ -93,8 +91,8 @@ export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
 }
 
 /**
- * Gives a buffer back, to which no reference may be left. A buffer that was not made here is left alone. A part of a large
- * one gives back all of it.
+ * Returns a buffer to the pool. No reference to it may remain. Buffers from elsewhere are ignored; a part of a large buffer
+ * returns the whole.
  */
 export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;

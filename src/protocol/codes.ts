@@ -1,4 +1,4 @@
-/** The numbers of RFC 6455, and the one error that carries them. */
+/** Opcodes and close codes of RFC 6455, and the error that carries a code. */
 
 /** Opcodes, RFC 6455 §11.8. A set high bit (8 and up) marks a control frame (§5.5). */
 export const Opcode = {
@@ -16,7 +16,7 @@ export const CloseCode = {
   GoingAway: 1001,
   ProtocolError: 1002,
   UnsupportedData: 1003,
-  /** Never on the wire: the peer's close frame had no code. */
+  /** Never on the wire: the close frame had no code. */
   NoStatusReceived: 1005,
   /** Never on the wire: the connection ended without a close frame. */
   AbnormalClosure: 1006,
@@ -45,15 +45,15 @@ export function isSendableCloseCode(code: number): boolean {
 }
 
 /**
- * What a peer did against the rules. Thrown by everything in `protocol/`, caught in one place, which fails the
- * connection: with an HTTP response while `code` is an HTTP status (below 1000), with a close frame otherwise.
+ * A violation by the peer. `protocol/` throws it, and one place catches it and fails the connection: with an HTTP response
+ * if `code` is an HTTP status (below 1000), else with a close frame.
  */
 export class ProtocolError extends Error {
-  /** A close code (1000 and up), or the HTTP status (below 1000) of a handshake that is refused. */
+  /** A close code (1000 and up), or the HTTP status (below 1000) of a rejected request. */
   readonly code: number;
-  /** Header fields that the refusing HTTP response must carry. */
+  /** Header fields of the HTTP response. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The name of the option that would have to be another for it to be allowed, if there is one. */
+  /** The option that sets the violated limit, if there is one. */
   readonly option: string | undefined;
 
   constructor(

@@ -1,11 +1,11 @@
 /**
- * IP addresses and networks as values. An address is 16 bytes: IPv4's are mapped into IPv6 (RFC 4291 §2.5.5.2), so that
- * one that came over an IPv6 socket is the same one.
+ * IP addresses and networks. An address has 16 bytes: IPv4 is mapped into IPv6 (RFC 4291 §2.5.5.2), so that a client has the
+ * same address on an IPv4 and an IPv6 socket.
  */
 
 export interface Network {
   readonly address: Uint8Array;
-  /** How many of the address's 128 bits have to be alike. */
+  /** The length of the prefix, of 128 bits. */
   readonly bits: number;
 }
 
@@ -16,14 +16,15 @@ export const mappedIpv4: Network = {
 };
 
 const addressBits = 128;
-/** @returns the 16 bytes; `undefined` for what is no address. A zone (`fe80::1%eth0`) is left out of account */
+
+/** @returns the 16 bytes, without a zone (`fe80::1%eth0`); `undefined` if `text` is not an address */
 export function parseIp(text: string): Uint8Array | undefined {
   const plain = text.replace(/%[\w.-]+$/, '');
   const bytes = plain.includes(':') ? parseIpv6(plain) : mapped(parseIpv4(plain));
   return bytes === undefined ? undefined : Uint8Array.from(bytes);
 }
 
-/** RFC 5952 §4: without leading zeros, the longest run of zeros as `::`; mapped IPv4 as IPv4. @param ip 16 bytes */
+/** RFC 5952 §4: no leading zeros, the longest run of zeros as `::`; mapped IPv4 as IPv4. @param ip 16 bytes */
 export function showIp(ip: Uint8Array): string {
   if (isInNetwork(ip, mappedIpv4)) return ip.subarray(12).join('.');
   const bytes = Buffer.from(ip);
@@ -31,7 +32,7 @@ export function showIp(ip: Uint8Array): string {
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
-/** An address, or one and the length of its network's prefix: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632 §3.1). */
+/** An address, with or without a prefix length: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632 §3.1). */
 export function parseNetwork(text: string): Network | undefined {
   const [, host = '', prefix] = /^([^/]+)(?:\/(0|[1-9]\d{0,2}))?$/.exec(text) ?? [];
   const address = parseIp(host);
@@ -41,7 +42,7 @@ export function parseNetwork(text: string): Network | undefined {
   return bits <= addressBits ? { address, bits } : undefined;
 }
 
-/** Addresses of this machine and of local networks: a proxy in front of the server has one of them. */
+/** Addresses of this machine and of local networks, where a proxy in front of the server has its address. */
 const privateNetworks = [
   ...['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '100.64.0.0/10'],
   ...['::/127', 'fc00::/7', 'fe80::/10'],
@@ -59,7 +60,7 @@ export function isInNetwork(ip: Uint8Array, { address, bits }: Network): boolean
   return rest === 0 || ((ip[whole]! ^ address[whole]!) & (0xff << (8 - rest)) & 0xff) === 0;
 }
 
-/** RFC 3986 §3.2.2, `IPv4address`: no leading zeros, which some take for octal. */
+/** RFC 3986 §3.2.2, `IPv4address`: no leading zeros, which some parsers read as octal. */
 function parseIpv4(text: string): number[] | undefined {
   const parts = text.split('.');
   const isFit = (part: string) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255;
@@ -70,7 +71,7 @@ function mapped(ipv4: number[] | undefined): number[] | undefined {
   return ipv4 && [...mappedIpv4.address.subarray(0, 12), ...ipv4];
 }
 
-/** RFC 4291 §2.2: eight groups; `::`, once, for as many of zeros as are missing; the last two may be written as IPv4. */
+/** RFC 4291 §2.2: eight groups; one `::` replaces the missing zeros; the last two groups may be written as IPv4. */
 function parseIpv6(text: string): number[] | undefined {
   const halves = text.split('::');
   if (halves.length > 2) return undefined;

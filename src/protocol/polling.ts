@@ -1,10 +1,10 @@
 /**
- * Messages of clients without WebSocket, as pure code: JSON where they come and go over HTTP, frames inside. What is sent
- * is numbered from 1 on; an answer to a poll is
+ * Polling over HTTP, as pure code: JSON on the wire, WebSocket frames inside the server. Messages to the client are numbered
+ * from 1. The answer to a poll is
  *
  *     {"messages":[{"seq":1,"text":"hello"},{"seq":2,"binary":"AAEC"}],"closed":{"code":1001,"reason":"…"}}
  *
- * with `closed` behind the last message of all only. `binary` is base64.
+ * with `closed` only after the session's last message. `binary` is base64.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
@@ -13,23 +13,23 @@ import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { maxFrameHeader, maxJsonEscape, maxPostedLines } from './limits.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
-/** The path of a session, its token being the first group. */
+/** The path of a session; the first group is its token. */
 export const sessionPath = /^\/poll\/s\/(.*)$/;
 
-/** A path as others may see it: whoever has the token has the session. */
+/** Hides the token, which grants access to the session. */
 export function withoutToken(path: string): string {
   return path.replace(/^(\/poll\/s\/).+/, '$1…');
 }
 
-/** The end, and why, behind the last message. */
+/** The value of `closed`. */
 export function showClosing(code: number, reason: string): string {
   return JSON.stringify({ code, reason });
 }
 
-/** What whole frames hold that a server wrote without compression. */
+/** The content of complete, uncompressed server frames. */
 export interface FrameCount {
   messages: number;
-  /** The content of a close frame, as `showClosing` shows it. */
+  /** The content of a close frame, from `showClosing`. */
   closing: string | undefined;
 }
 
@@ -51,7 +51,7 @@ export function countFrames(bytes: Buffer, start: number, end: number): FrameCou
   return count;
 }
 
-/** A message to the client: where its payload lies. */
+/** The payload of a message to the client: `bytes[from, to)`. */
 export interface MessagePayload {
   isText: boolean;
   bytes: Buffer;
@@ -61,8 +61,8 @@ export interface MessagePayload {
 
 /**
  * Reads the frame at `bytes[start, end)`.
- * @param payload is filled where the frame is a message
- * @returns where the frame ends, negated (`~end`) where it is a control frame
+ * @param payload receives the payload, if the frame is a message
+ * @returns the index after the frame, inverted (`~end`) for a control frame
  */
 export function readSentFrame(payload: MessagePayload, bytes: Buffer, start: number, end: number): number {
   const from = start + readFrameHeader(header, { bytes, start, end }, 'client', false);
@@ -75,7 +75,7 @@ export function readSentFrame(payload: MessagePayload, bytes: Buffer, start: num
   return to;
 }
 
-/** What an answer to a poll begins with. */
+/** The beginning of every answer to a poll. */
 export const answerStart = '{"messages":[';
 
 export function answerEnd(closing: string | undefined): string {
@@ -88,20 +88,20 @@ export function messageStart(seq: number, isText: boolean): string {
 }
 export const messageEnd = '"}';
 
-/** The same where the message is an event of a stream (HTML Living Standard §9.2.5): JSON has no line end that would cut it. */
+/** The same for an event stream (HTML Living Standard §9.2.5). JSON contains no line end that would split the event. */
 export function eventStart(seq: number, isText: boolean): string {
   return `id: ${seq}\ndata: ${messageStart(seq, isText)}`;
 }
 export const eventEnd = `${messageEnd}\n\n`;
 
-/** More than `eventStart` and `eventEnd` take together. */
-export const longestFrameOfJson = 128;
+/** At least the length of `eventStart` and `eventEnd` together. */
+export const maxEventOverhead = 128;
 
 export function closedEvent(closing: string): string {
   return `event: closed\ndata: ${closing}\n\n`;
 }
 
-/** Characters that JSON has a short escape for (RFC 8259 §7). */
+/** Characters with a short escape in JSON (RFC 8259 §7). */
 const shortEscapes = new Map([
   [0x08, 'b'],
   [0x09, 't'],
@@ -112,9 +112,9 @@ const shortEscapes = new Map([
   [0x5c, '\\'],
 ]);
 
-/** By byte: 0 where it stands for itself, 1 for `\u00xx`, else the second character of its escape. */
+/** By byte: 0 if it needs no escape, 1 for `\u00xx`, else the second character of its escape. */
 const escapes = new Uint8Array(256);
-/** By byte: how many bytes its escape adds. */
+/** By byte: the bytes that its escape adds. */
 const growth = new Uint8Array(256);
 for (let byte = 0; byte < 0x80; byte++) {
   const short = shortEscapes.get(byte);
@@ -124,22 +124,21 @@ for (let byte = 0; byte < 0x80; byte++) {
 
 const hexDigits = Buffer.from('0123456789abcdef');
 
-/** Bytes that the UTF-8 `bytes[from, to)` takes within a JSON string. */
+/** The length of the UTF-8 `bytes[from, to)` within a JSON string. */
 export function textSize(bytes: Buffer, from: number, to: number): number {
   let size = to - from;
   for (let at = from; at < to; at++) size += growth[bytes[at]!]!;
   return size;
 }
 
-/** Bytes that so many bytes take as base64. */
+/** The length of so many bytes in base64. */
 export function base64Size(length: number): number {
   return 4 * Math.ceil(length / 3);
 }
 
 /**
- * Writes as much of the payload's content to `target[at, limit)` as there is room for, escaped as JSON or in base64, and
- * moves `payload.from` behind it.
- * @returns where it stopped writing
+ * Writes as much of the payload to `target[at, limit)` as fits, as escaped JSON or base64, and advances `payload.from`.
+ * @returns the index after the last byte written
  */
 export function writeContent(payload: MessagePayload, target: Buffer, at: number, limit: number): number {
   return payload.isText ? writeText(payload, target, at, limit) : writeBase64(payload, target, at, limit);
@@ -173,17 +172,17 @@ function writeText(payload: MessagePayload, target: Buffer, at: number, limit: n
 
 function writeBase64(payload: MessagePayload, target: Buffer, at: number, limit: number): number {
   const { bytes, from, to } = payload;
-  // Whole groups of three bytes, so that the pieces can be put together.
+  // Groups of three bytes, so that the pieces concatenate to valid base64.
   const end = Math.min(to, from + 3 * Math.max(0, Math.floor((limit - at) / 4)));
   if (end === from) return at;
   payload.from = end;
   return at + target.write(bytes.toString('base64', from, end), at, 'latin1');
 }
 
-/** Messages in one request, each as the frame of a client. */
+/** The messages of one request, each as a client's frame. */
 export type Posted = readonly Buffer[];
 
-/** Whether a request with this Content-Type has a message a line. */
+/** Whether this Content-Type means one message per line. */
 export function areLines(type: string | undefined): boolean {
   return mediaType(type) === 'application/x-ndjson';
 }
@@ -193,28 +192,31 @@ function mediaType(type = ''): string {
 }
 
 /**
- * The messages in the body of a request: one of bytes (application/octet-stream), one a line, as JSON
- * (application/x-ndjson), or, whatever else it says, one of text: `curl -d` says what HTML forms do, and means nothing.
+ * The messages in a request's body: one binary message (application/octet-stream), one message per line of JSON
+ * (application/x-ndjson), or, with any other type, one text message: `curl -d` sends the type of HTML forms for any data.
  * @throws ProtocolError 400, 413
  */
 export function readPosted(type: string | undefined, body: Buffer): Posted {
   if (areLines(type)) return readLines(body);
   if (mediaType(type) === 'application/octet-stream') return [clientFrame(Opcode.Binary, body)];
   if (!isUtf8(body)) {
-    throw new ProtocolError(400, 'text is UTF-8; bytes are sent with Content-Type: application/octet-stream');
+    throw new ProtocolError(
+      400,
+      'text must be UTF-8; send bytes with Content-Type: application/octet-stream',
+    );
   }
   return [clientFrame(Opcode.Text, body)];
 }
 
 function readLines(body: Buffer): Buffer[] {
   if (body.length > maxPostedLines)
-    throw new ProtocolError(413, `lines of JSON are at most ${maxPostedLines} bytes a request`);
-  if (!isUtf8(body)) throw new ProtocolError(400, 'JSON is UTF-8');
+    throw new ProtocolError(413, `the lines of JSON in one request are limited to ${maxPostedLines} bytes`);
+  if (!isUtf8(body)) throw new ProtocolError(400, 'JSON must be UTF-8');
   return body
     .toString('utf8')
     .split('\n')
     .flatMap((line, index) => {
-      // Some editors begin a text with a byte order mark, and joined files have it in the middle. `trim` removes it.
+      // `trim` also removes byte order marks, which editors add and joined files have in the middle.
       const json = line.trim();
       if (json === '') return [];
       const frame = readLine(json);
@@ -229,7 +231,7 @@ function readLines(body: Buffer): Buffer[] {
 function readLine(line: string): Buffer | undefined {
   try {
     const { text, binary } = JSON.parse(line) as Record<string, unknown>;
-    // Half a surrogate pair has no UTF-8.
+    // UTF-8 cannot encode half a surrogate pair.
     if (typeof text === 'string' && binary === undefined && !/\p{Surrogate}/u.test(text))
       return clientFrame(Opcode.Text, Buffer.from(text));
     const bytes = decodeBase64(binary);
@@ -238,7 +240,7 @@ function readLine(line: string): Buffer | undefined {
   return undefined;
 }
 
-/** Masked with the key 0, which changes nothing. */
+/** A frame with masking key 0, which leaves the payload unchanged. */
 function clientFrame(opcode: number, payload: Buffer): Buffer {
   const bytes = newBuffer(maxFrameHeader + payload.length);
   const start = writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);

@@ -1,6 +1,6 @@
 /**
- * The header by which a proxy says for whom it speaks, before all else on a connection: the PROXY protocol, versions 1
- * (text) and 2 (binary). Sections are those of HAProxy's proxy-protocol.txt.
+ * The PROXY protocol, versions 1 (text) and 2 (binary): a header before all other bytes, in which a proxy names the client.
+ * Section numbers are those of HAProxy's proxy-protocol.txt.
  */
 
 import { ProtocolError } from './codes.ts';
@@ -9,23 +9,23 @@ import { maxProxyHeader } from './limits.ts';
 
 export interface ProxyHeader {
   /**
-   * Whom the proxy speaks for: an IP address and a port, both `undefined` for a Unix socket; `undefined` as a whole where
-   * it speaks for itself, or does not know.
+   * The client's IP address and port, both `undefined` for a Unix socket. Without a source, the connection is the proxy's
+   * own, or the proxy does not know the client.
    */
   readonly source: { readonly address: string | undefined; readonly port: number | undefined } | undefined;
-  /** Where the header ends. */
+  /** The index after the header. */
   readonly end: number;
 }
 
-/** §2.1: `PROXY`, and one space; what follows tells a header from a line that someone types. */
+/** §2.1: the word after `PROXY` distinguishes a header from a line typed by a person. */
 const textBeginnings = ['PROXY TCP4 ', 'PROXY TCP6 ', 'PROXY UNKNOWN'].map(text => Buffer.from(text));
 
-/** §2.2: twelve bytes that no other protocol begins with. */
+/** §2.2: twelve bytes that start no other protocol. */
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 
 const beginnings = [signature, ...textBeginnings];
 
-/** §2.1: the longest line of version 1, its CRLF included. */
+/** §2.1: the longest line of version 1, including CRLF. */
 const longestLine = 107;
 
 /** Signature, version and command, family and transport, length (§2.2). */
@@ -90,16 +90,16 @@ function readBinary(bytes: Buffer, start: number, end: number): ProxyHeader | un
   const command = bytes[start + 12]! & 0x0f;
   const family = bytes[start + 13]!;
   const size = bytes.readUInt16BE(start + 14);
-  // §2.2: other versions and commands are to be refused, not guessed at.
+  // §2.2: a receiver must reject other versions and commands.
   if (version !== 2) throw malformed(`its version is ${version}, not 2`);
-  if (command > 1) throw malformed(`there is no command ${command}`);
-  if (size > maxProxyHeader) throw malformed(`it has ${size} bytes, at most ${maxProxyHeader} are taken`);
+  if (command > 1) throw malformed(`its command ${command} is unknown`);
+  if (size > maxProxyHeader) throw malformed(`it has ${size} bytes; the limit is ${maxProxyHeader}`);
   const addresses = start + binaryHead;
   const after = addresses + size;
   if (end < after) return undefined;
-  // §2.2: LOCAL is the proxy's own connection, a health check; UNSPEC what it has no words for.
+  // §2.2: LOCAL is the proxy's own connection, such as a health check; UNSPEC is an unknown family.
   if (command === 0 || family === 0) return { source: undefined, end: after };
-  // What follows the addresses are extensions (§2.2.1 and on), of which none is needed.
+  // Extensions (§2.2.1 and following) after the addresses are ignored.
   for (const { family: known, size: needed, addressBytes } of [inet, inet6]) {
     if (family !== known) continue;
     if (size < needed) throw malformed(`its addresses take ${needed} bytes, not ${size}`);
@@ -107,7 +107,7 @@ function readBinary(bytes: Buffer, start: number, end: number): ProxyHeader | un
     const port = bytes.readUInt16BE(addresses + 2 * addressBytes);
     return { source: { address: addressBytes === 4 ? ip.join('.') : showIp(ip), port }, end: after };
   }
-  if (family !== unix.family) throw malformed(`it is about no stream of a known family (${family})`);
+  if (family !== unix.family) throw malformed(`its address family ${family} is unknown`);
   if (size < unix.size) throw malformed(`its addresses take ${unix.size} bytes, not ${size}`);
   return { source: { address: undefined, port: undefined }, end: after };
 }

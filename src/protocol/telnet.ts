@@ -1,6 +1,6 @@
-/** What telnet clients send beside text (RFC 854): commands and negotiations, each introduced by IAC. */
+/** Telnet (RFC 854): commands and option negotiation, each introduced by IAC, within text. */
 
-/** "Interpret as command": no byte of UTF-8. */
+/** "Interpret as command". This byte never occurs in UTF-8. */
 export const IAC = 0xff;
 
 const SE = 0xf0;
@@ -10,17 +10,16 @@ const WONT = 0xfc;
 const DO = 0xfd;
 const DONT = 0xfe;
 
-/** Whether `bytes[start, end)` begin with a command of telnet; `undefined` while they may still turn out to. */
+/** Whether `bytes[start, end)` start with a telnet command; `undefined` if there are too few bytes to tell. */
 export function beginsTelnet(bytes: Buffer, start: number, end: number): boolean | undefined {
   if (bytes[start] !== IAC) return false;
   return end - start < 2 ? undefined : bytes[start + 1]! >= SE && bytes[start + 1] !== IAC;
 }
 
 /**
- * A line without telnet's commands. Every option that the client asks for or offers is refused, once, which leaves it at
- * plain text (RFC 854: an option is off until both sides agree).
- * @param line is left as it is
- * @returns the text, and the answer, which is mostly empty
+ * Removes telnet commands from a line. Every option that the client requests or offers is refused, which leaves plain text
+ * (RFC 854: an option is off until both sides agree).
+ * @returns the text, and the answer to send, which is usually empty
  */
 export function readTelnet(line: Buffer): { readonly text: Buffer; readonly answer: Buffer } {
   const text: number[] = [];
@@ -38,7 +37,7 @@ export function readTelnet(line: Buffer): { readonly text: Buffer; readonly answ
       at = end < 0 ? line.length : end + 1;
     } else if (command >= WILL) {
       const option = line[at + 2];
-      // DONT and WONT get no answer, so two sides never answer each other for ever.
+      // Answering DONT or WONT could start an endless exchange.
       if (option !== undefined && command === DO) answer.push(IAC, WONT, option);
       if (option !== undefined && command === WILL) answer.push(IAC, DONT, option);
       at += 2;

@@ -3,13 +3,13 @@
  *
  *     char frame[4] = "Ej8@"    int32 uid    int32 size (24 + the blob's)    int32 cmd    int32 p1    int32 p2
  *
- * In a WebSocket message packets stand back to back, mostly one; over plain TCP the stream is nothing but packets.
+ * A WebSocket message holds one packet, or several back to back; over plain TCP the stream consists of packets.
  */
 
 import { CloseCode, ProtocolError } from './codes.ts';
 import { maxPacketBlob } from './limits.ts';
 
-/** The commands, by their numbers. */
+/** Commands by number. */
 export const PacketCommand = {
   Nop: 0,
   SetUserNick: 1,
@@ -34,15 +34,15 @@ const commandNames = [
   'LOGGED_MSG',
 ];
 
-/** What a client says first, in a packet whose cmd is 0. */
+/** The blob of a client's first packet, whose cmd is 0. */
 export const magic = 'magic string :)';
 
 export const packetHeaderSize = 24;
 
-/** What every packet begins with; a connection that begins with it speaks packets over TCP. */
+/** The first bytes of every packet, by which packets over TCP are detected. */
 export const packetSignature = Buffer.from('Ej8@', 'latin1');
 
-/** A packet as read: its blob is `[start, end)` of `bytes`, on loan. One record serves for one packet after the other. */
+/** A packet; its blob is `bytes[start, end)`, which is not a copy. One record is reused for all packets. */
 export interface Packet {
   uid: number;
   cmd: number;
@@ -64,12 +64,12 @@ const fail = (reason: string): never => {
 /**
  * Reads the packet at `bytes[start]` into `packet`.
  * @returns its size; 0 while it is incomplete
- * @throws ProtocolError 1008 where this is no packet: a wrong signature, or a size that none has
+ * @throws ProtocolError 1008 for a wrong signature or an invalid size
  */
 export function readPacket(packet: Packet, bytes: Uint8Array, start: number, end: number): number {
   const known = Math.min(end - start, packetSignature.length);
   for (let i = 0; i < known; i++) {
-    if (bytes[start + i] !== packetSignature[i]) fail('this is no packet: its signature is not Ej8@');
+    if (bytes[start + i] !== packetSignature[i]) fail('not a packet: its signature is not Ej8@');
   }
   if (end - start < 12) return 0;
   const size = readInt32(bytes, start + 8);
@@ -91,8 +91,8 @@ function readInt32(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Writes a packet at `bytes[at]`, its blob the bytes `[blobStart, blobEnd)` of `blob`. There is room for it.
- * @returns where it ends
+ * Writes a packet with the blob `blob[blobStart, blobEnd)` at `bytes[at]`, which must have room for it.
+ * @returns the index after the packet
  */
 export function writePacket(
   bytes: Buffer,
@@ -115,7 +115,7 @@ export function writePacket(
   return at + packetHeaderSize + blobEnd - blobStart;
 }
 
-/** A packet as people read it: `NEW_MSG uid=-1 p1=4096 p2=0 "hello"`. */
+/** A packet in readable form: `NEW_MSG uid=-1 p1=4096 p2=0 "hello"`. */
 export function showPacket({ uid, cmd, p1, p2, bytes, start, end }: Packet): string {
   const blob = Buffer.from(bytes.subarray(start, end)).toString('utf8');
   const name = commandNames[cmd] ?? `cmd ${cmd}`;

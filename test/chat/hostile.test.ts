@@ -70,7 +70,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
   [
     'a size of one too few',
     packetBytes(PacketCommand.Nop, 'hello', { size: 28 }),
-    '1008 this is no packet: its signature is not Ej8@',
+    '1008 not a packet: its signature is not Ej8@',
   ],
   ...[1, 3, 4, 11, 12, 23, 24, 28].map(
     end =>
@@ -83,7 +83,7 @@ const violations: readonly (readonly [string, Buffer, string])[] = [
   [
     'a wrong signature',
     Buffer.from('hello, is this a chat? Is it?'),
-    '1008 this is no packet: its signature is not Ej8@',
+    '1008 not a packet: its signature is not Ej8@',
   ],
   ['a message of more than 16 MiB', Buffer.alloc(16 * MiB + 1), '1009'],
 ];

@@ -48,7 +48,7 @@ for (const wire of wires) {
     if (wire === 'tcp') return;
     const client = await connectChat(port, 'alice');
     client.sendBytes(packetBytes(PacketCommand.Nop, magic, { signature: 'Ej8!' }));
-    await assertEnded(client, wire, 'this is no packet: its signature is not Ej8@');
+    await assertEnded(client, wire, 'not a packet: its signature is not Ej8@');
   });
 
   test(`each level but the last has a deadline (${wire})`, async t => {

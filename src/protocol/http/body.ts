@@ -1,4 +1,4 @@
-/** Bodies of HTTP requests (RFC 9112 §6, §7.1) as pure code: as many bytes as the head said, or chunk by chunk. */
+/** Bodies of HTTP requests (RFC 9112 §6, §7.1), with a length or in chunks, as pure code. */
 import { Buffer } from 'node:buffer';
 import { enlarge, longBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
@@ -9,19 +9,19 @@ export interface Body {
   /** Most bytes of content. */
   readonly limit: number;
   readonly isChunked: boolean;
-  /** What came so far: the first `size` bytes, copies. It grows with them, not with what was announced. */
+  /** A copy of the content so far, in the first `size` bytes. It grows with the content, not with the announced length. */
   content: Buffer;
   size: number;
-  /** Bytes that are still to come: of the body, or of the chunk that is being read. */
+  /** Bytes still missing, of the body or of the current chunk. */
   missing: number;
-  /** Of a chunked body: what is read next. */
+  /** The part of a chunked body to read next. */
   part: 'size' | 'content' | 'line end' | 'trailer';
   isWhole: boolean;
 }
 
 /**
  * @param limit most bytes of content
- * @throws ProtocolError 413 where the head says that there are more: nothing of it has to be awaited then
+ * @throws ProtocolError 413 if the head announces more
  */
 export function newBody({ bodyLength }: Head, limit: number): Body {
   const isChunked = bodyLength === Number.POSITIVE_INFINITY;
@@ -42,9 +42,9 @@ function tooLarge(limit: number): ProtocolError {
 }
 
 /**
- * Reads on in `bytes[start, end)`; what is content is copied.
- * @param mayGoOn is asked behind each line between chunks: the smallest chunks make many of them
- * @returns where it stopped: behind the body when `isWhole`, else before a line that is incomplete, or where it may not go on
+ * Reads more of the body from `bytes[start, end)` and copies its content.
+ * @param mayGoOn is called after each line between chunks, because tiny chunks mean many lines
+ * @returns where it stopped: after the body if `isWhole`, else before an incomplete line, or where `mayGoOn` said no
  * @throws ProtocolError 400 or 413
  */
 export function readBody(
@@ -74,7 +74,7 @@ export function readBody(
   return at;
 }
 
-/** Where CRLF is; -1: it is not there. Most lines are a few bytes long: nothing is made to find their end. */
+/** The index of CRLF, or -1. Lines are short, so this allocates nothing. */
 function findLineEnd(bytes: Buffer, start: number, end: number): number {
   for (let at = start + 1; at < end; at++) if (bytes[at] === LF && bytes[at - 1] === CR) return at - 1;
   return -1;
@@ -97,9 +97,9 @@ function takeContent(body: Body, bytes: Buffer, at: number, end: number): number
 
 function takeLine(body: Body, line: string): void {
   if (body.part === 'size') {
-    // RFC 9112 §7.1.1: what stands behind a semicolon is an extension, to be ignored by whoever does not know it.
+    // RFC 9112 §7.1.1: a recipient ignores unknown chunk extensions, which follow a semicolon.
     const [, digits] = /^([\da-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
-    if (digits === undefined) throw new ProtocolError(400, 'the size of a chunk is not a number');
+    if (digits === undefined) throw new ProtocolError(400, 'a chunk size is not a number');
     body.missing = Number.parseInt(digits, 16);
     if (body.size + body.missing > body.limit) throw tooLarge(body.limit);
     body.part = body.missing === 0 ? 'trailer' : 'content';
@@ -114,7 +114,7 @@ function takeLine(body: Body, line: string): void {
   }
 }
 
-/** The content, once the body is whole. */
+/** The content of a complete body. */
 export function bodyContent({ content, size }: Body): Buffer {
   return content.subarray(0, size);
 }

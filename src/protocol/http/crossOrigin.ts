@@ -1,10 +1,10 @@
-/** What the pages of other sites may do over HTTP: the fields of CORS (Fetch Standard §3.2). */
+/** CORS (Fetch Standard §3.2): what pages of other sites may do over HTTP. */
 import type { Head } from './head.ts';
 
 /**
- * For answers to a request whose origin was admitted (see `checkOrigin`): its page may read them, and may have sent
- * credentials. The server looks at none, but a proxy in front of it may, and `EventSource` with `withCredentials` fails
- * without this field. A WebSocket carries cookies from every origin, so this opens nothing that was closed before.
+ * Fields for the answer to a request whose origin was accepted (`checkOrigin`): its page may read the answer, and may send
+ * credentials. The server ignores credentials, but a proxy in front of it may need them, and `EventSource` with
+ * `withCredentials` fails without the field. WebSocket carries cookies from every origin, so this grants nothing new.
  */
 export function admittedFields({ headers }: Head): Readonly<Record<string, string>> {
   const origin = headers.get('origin');
@@ -16,12 +16,12 @@ export function admittedFields({ headers }: Head): Readonly<Record<string, strin
   };
 }
 
-/** For the answer to a preflight request (Fetch Standard §3.2.2). With credentials a `*` would not match any field. */
+/** Fields for the answer to a preflight request (Fetch Standard §3.2.2). With credentials, `*` would match no field. */
 export function preflightFields(methods: string, fields: string): Readonly<Record<string, string>> {
   return {
     'Access-Control-Allow-Methods': methods,
     'Access-Control-Allow-Headers': fields,
-    // Two hours: the most that Chromium remembers it for.
+    // Chromium's maximum is two hours.
     'Access-Control-Max-Age': '7200',
   };
 }

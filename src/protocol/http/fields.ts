@@ -1,22 +1,21 @@
-/** Header fields, and what their values are made of: tokens, lists, hosts (RFC 9110 §5). */
+/** Header fields and the parts of their values: tokens, lists, hosts (RFC 9110 §5). */
 
 import { ProtocolError } from '../codes.ts';
 import { maxHeaderFields } from '../limits.ts';
 
 /**
- * Header fields by lower-case name. RFC 9110 §5.3: fields of one name are joined with `, ` in their order. So a field
- * that must stand alone is malformed when it was repeated, and fails the check of its value. Bytes from 0x80 on are
- * latin1.
+ * Header fields by lower-case name. RFC 9110 §5.3: fields with the same name are joined with `, ` in order. A repeated field
+ * that must be unique therefore fails the check of its value. Bytes from 0x80 on are latin1.
  */
 export type Headers = ReadonlyMap<string, string>;
 
-/** 1 for each byte that RFC 9110 §5.6.2 allows in a token. */
+/** 1 for each byte allowed in a token (RFC 9110 §5.6.2). */
 export const tokenBytes = new Uint8Array(256);
 for (let byte = 0; byte < 256; byte++) {
   if (/[\w!#$%&'*+.^`|~-]/.test(String.fromCharCode(byte))) tokenBytes[byte] = 1;
 }
 
-/** Whether `text` is a token, RFC 9110 §5.6.2. The empty string is none. */
+/** Whether `text` is a token (RFC 9110 §5.6.2). The empty string is not. */
 export function isToken(text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     if (tokenBytes[text.charCodeAt(i)] !== 1) return false;
@@ -24,7 +23,7 @@ export function isToken(text: string): boolean {
   return text !== '';
 }
 
-/** Whether `list`, a comma-separated field value, has `token`, which is lower-case, in any case (RFC 9110 §5.6.1). */
+/** Whether the comma-separated `list` contains `token` (lower case), ignoring case (RFC 9110 §5.6.1). */
 export function hasToken(list: string | undefined, token: string): boolean {
   if (list === undefined) return false;
   const lower = list.toLowerCase();
@@ -39,7 +38,7 @@ export function splitList(list: string): string[] {
     .filter(element => element !== '');
 }
 
-/** `text[start, end)` without the spaces and tabs around it: RFC 9110's OWS, and not, as `trim` does, also U+00A0. */
+/** `text[start, end)` without RFC 9110's OWS around it: spaces and tabs only, while `trim` also removes U+00A0. */
 function trimBlanks(text: string, start: number, end: number): string {
   let from = start;
   let to = end;
@@ -52,13 +51,13 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
-/** Whether `text` is a host with or without a port. Of RFC 3986's reg-name, the characters that host names have. */
+/** Whether `text` is a host with or without a port. Of RFC 3986's reg-name, only the characters of host names. */
 export function isHost(text: string): boolean {
   return /^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i.test(text);
 }
 
 /**
- * Reads the field lines in `text` from `from` on. Each ends in CRLF, and no other control character but HTAB is left.
+ * Reads the field lines in `text` from `from` on. Each ends in CRLF, and `text` has no other control characters except HTAB.
  * @throws ProtocolError with 400 or 431.
  */
 export function parseFields(text: string, from: number): Headers {
@@ -69,13 +68,13 @@ export function parseFields(text: string, from: number): Headers {
     if (++count > maxHeaderFields) throw new ProtocolError(431, `more than ${maxHeaderFields} header fields`);
     const colon = text.indexOf(':', at);
     const name = text.slice(at, colon === -1 || colon > lineEnd ? at : colon).toLowerCase();
-    // RFC 9112 §5.1: no white space before the colon. §5.2: a line that starts with it (obs-fold) gets a 400.
+    // RFC 9112 §5.1: no white space before the colon. §5.2: obs-fold gets a 400.
     if (!isToken(name)) throw new ProtocolError(400, 'a header line is not of the form "Name: value"');
     const value = trimBlanks(text, colon + 1, lineEnd);
     const earlier = headers.get(name);
     if (earlier === undefined) headers.set(name, value);
     // RFC 9112 §3.2: more than one Host gets a 400.
-    else if (name === 'host') throw new ProtocolError(400, 'there is more than one Host header');
+    else if (name === 'host') throw new ProtocolError(400, 'the Host header is repeated');
     else headers.set(name, `${earlier}, ${value}`);
   }
   return headers;

@@ -1,29 +1,28 @@
 /**
- * HTTP/1.1 heads (RFC 9112) as pure code: bytes to a record, a record to bytes. Bodies are not read here.
- * What is malformed is refused, never repaired: two readers of one repaired head can disagree, and that is how requests
- * are smuggled.
+ * HTTP/1.1 heads (RFC 9112) as pure code: parsing and writing, without bodies. Malformed heads are rejected, never repaired:
+ * if two parsers repair a head differently, an attacker can smuggle a request.
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, ProtocolError } from '../codes.ts';
 import { absoluteMaxHeader } from '../limits.ts';
 import { type Headers, isHost, isToken, parseFields, tokenBytes } from './fields.ts';
 
-/** The head of a request. All strings are copies: nothing refers to the bytes it was read from. */
+/** The head of a request. Its strings are copies, so the parsed bytes may be reused. */
 export interface Head {
   /** A method of RFC 9110 §9 or PATCH, case-sensitive. */
   readonly method: string;
-  /** As it was sent: origin-form or absolute-form, visible ASCII, no fragment. */
+  /** The request target as sent: origin-form or absolute-form, visible ASCII, no fragment. */
   readonly target: string;
-  /** From the target: starts with `/`, still percent-encoded. */
+  /** The path of the target: starts with `/`, percent-encoded. */
   readonly path: string;
-  /** From the target: what stands behind the first `?`, or the empty string. */
+  /** The query of the target, without `?`; may be empty. */
   readonly query: string;
   /** RFC 9110 §2.5: a later 1.x counts as 1.1. */
   readonly version: '1.0' | '1.1';
   readonly headers: Headers;
-  /** Bytes of body that follow; Infinity when only its chunks will tell. */
+  /** The length of the body; Infinity if it is chunked. */
   readonly bodyLength: number;
-  /** The host that a trusted proxy says it was asked for. */
+  /** The X-Forwarded-Host of a trusted proxy. */
   forwardedHost?: string;
 }
 
@@ -41,7 +40,7 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPT
 const longestMethod = 7;
 
 /**
- * Whether `bytes[start, end)` begin with a method that HTTP has, and a space; `undefined` while they may still turn out to.
+ * Whether `bytes[start, end)` start with an HTTP method and a space; `undefined` if there are too few bytes to tell.
  */
 export function beginsAsRequest(bytes: Buffer, start: number, end: number): boolean | undefined {
   const word = bytes
@@ -60,10 +59,10 @@ const DEL = 0x7f;
 
 /**
  * Reads the head of a request from `bytes[start, end)`.
- * @param maxHeader most bytes of head, its last empty line included; Infinity: as many as `absoluteMaxHeader`.
- * @param seen how many of these bytes an earlier call found incomplete: they are not checked again.
- * @returns the head and the index in `bytes` of the first byte behind it; undefined while it is incomplete.
- * @throws ProtocolError with 400, 414, 431, 501 or 505, as soon as the bytes cannot become a head any more.
+ * @param maxHeader the limit in bytes, including the final empty line; at most `absoluteMaxHeader`.
+ * @param seen bytes that an earlier call found incomplete, which are not checked again.
+ * @returns the head and the index after it in `bytes`; undefined if it is incomplete.
+ * @throws ProtocolError 400, 414, 431, 501 or 505, as soon as the bytes cannot become a valid head.
  */
 export function parseRequestHead(
   bytes: Uint8Array,
@@ -74,7 +73,7 @@ export function parseRequestHead(
 ): { head: Head; end: number } | undefined {
   const limit = Math.min(maxHeader, absoluteMaxHeader);
   const view = Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.min(end - start, limit));
-  // RFC 9112 §2.2: an empty line before the request line is ignored. One is: some clients sent it behind a body.
+  // RFC 9112 §2.2: a server should ignore an empty line before the request line. Old clients sent one after a body.
   const from = view[0] === CR && (view.length === 1 || view[1] === LF) ? Math.min(2, view.length) : 0;
   const emptyLine = view.indexOf('\r\n\r\n', Math.max(from, seen - 3), 'latin1');
   if (emptyLine === -1) {
@@ -102,8 +101,8 @@ function tooLong(status: number, reason: string): ProtocolError {
 }
 
 /**
- * Reads the head of a response; parameters and result as those of `parseRequestHead`.
- * @throws ProtocolError with 1002, as a client has nobody to send an HTTP status to.
+ * Reads the head of a response, with the parameters and the result of `parseRequestHead`.
+ * @throws ProtocolError 1002, because a client cannot answer with an HTTP status.
  */
 export function parseResponseHead(
   bytes: Uint8Array,
@@ -124,7 +123,7 @@ export function parseResponseHead(
     }
     const text = view.toString('latin1', 0, emptyLine + 2);
     const lineEnd = text.indexOf('\r\n');
-    // RFC 9112 §4: the reason may be empty; some servers leave out the space before it, too.
+    // RFC 9112 §4: the reason may be empty. Some servers omit the space before it, too.
     const line = /^HTTP\/1\.(\d) ([1-9]\d\d)(?: (.*))?$/.exec(text.slice(0, lineEnd));
     if (line === null) throw malformed('the status line is not of the form "HTTP/1.1 101 Reason"');
     const version = line[1] === '0' ? '1.0' : '1.1';
@@ -143,12 +142,12 @@ function malformed(reason: string): ProtocolError {
   return new ProtocolError(400, reason);
 }
 
-/** Refuses what can stand nowhere in a head. It looks back by one byte, so each byte is checked once, wherever cut. */
+/** Rejects bytes that no head may contain. Looks back by one byte, so that each byte is checked once, however cut. */
 function checkBytes(view: Uint8Array, from: number, to: number): void {
   let previous = from > 0 ? view[from - 1]! : 0;
   for (let i = from; i < to; i++) {
     const byte = view[i]!;
-    // RFC 9112 §2.2: a recipient may take a bare LF for a line's end; the strict do not. A bare CR is invalid.
+    // RFC 9112 §2.2: a recipient may accept a bare LF as a line end; we do not. A bare CR is invalid.
     if (previous === CR && byte !== LF) throw malformed('a CR without LF in the head');
     if (byte < SP && byte !== CR && byte !== HTAB) {
       if (byte !== LF) throw malformed('a control character in the head');
@@ -160,7 +159,7 @@ function checkBytes(view: Uint8Array, from: number, to: number): void {
   }
 }
 
-/** Refuses the start of a request line that no method begins like. Looks at a few bytes only, however many there are. */
+/** Rejects a request line that starts with no known method, after a few bytes. */
 function checkMethodSoFar(view: Uint8Array, from: number): void {
   const to = Math.min(view.length, from + longestMethod + 1);
   for (let i = from; i < to; i++) {
@@ -176,7 +175,7 @@ function parseRequestLine(line: string): Pick<Head, 'method' | 'target' | 'path'
   const targetEnd = line.indexOf(' ', methodEnd + 1);
   const method = line.slice(0, Math.max(methodEnd, 0));
   if (!isToken(method)) throw malformed('the request does not start with a method');
-  // RFC 9110 §9.1: 501 for a method that is not known; one that is known and not allowed here gets its 405 later.
+  // RFC 9110 §9.1: 501 for an unknown method. A known method that is not allowed gets a 405 later.
   if (!methods.has(method)) throw new ProtocolError(501, 'unknown method');
   if (targetEnd === -1) throw malformed('the request line is not of the form "GET /path HTTP/1.1"');
   const version = readVersion(line.slice(targetEnd + 1));
@@ -192,9 +191,9 @@ function readVersion(text: string): Head['version'] {
   throw new ProtocolError(505, `this server speaks HTTP/1.1, not ${text}`);
 }
 
-/** RFC 9112 §3.2: origin-form, or absolute-form, which a server must accept, too. */
+/** RFC 9112 §3.2: origin-form or absolute-form; a server must accept both. */
 function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query'> {
-  // RFC 9112 §3.2.4: asterisk-form asks about the server as a whole.
+  // RFC 9112 §3.2.4: asterisk-form is about the server as a whole.
   if (target === '*' && method === 'OPTIONS') return { path: '*', query: '' };
   let from = 0;
   if (!target.startsWith('/')) {
@@ -210,22 +209,22 @@ function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query
   return { path: target.slice(from, question) || '/', query: target.slice(question + 1) };
 }
 
-/** RFC 9112 §3.2: a request of HTTP/1.1 has exactly one Host, and a valid one. */
+/** RFC 9112 §3.2: an HTTP/1.1 request has exactly one valid Host. */
 function checkHost(headers: Headers, version: Head['version']): void {
   const host = headers.get('host');
   if (host === undefined && version === '1.1') throw malformed('there is no Host header');
   if (host !== undefined && !isHost(host)) throw malformed('the Host header is not a host');
 }
 
-/** RFC 9112 §6: how long the body is. Whatever two readers could understand differently is refused. */
+/** RFC 9112 §6: the length of the body. Anything that two parsers could read differently is rejected. */
 function readBodyLength(headers: Headers, version: Head['version']): number {
   const length = headers.get('content-length');
   const coding = headers.get('transfer-encoding');
   if (coding !== undefined) {
-    // RFC 9112 §6.1: with both, or in HTTP/1.0, the message may be an attempt at smuggling. §6.3 permits to refuse it.
+    // RFC 9112 §6.1: both fields, or chunked in HTTP/1.0, may be request smuggling. §6.3 permits rejecting it.
     if (length !== undefined) throw malformed('there are both Content-Length and Transfer-Encoding');
     if (version === '1.0') throw malformed('there is a Transfer-Encoding in HTTP/1.0');
-    // RFC 9112 §6.1: 501 for a coding that is not understood.
+    // RFC 9112 §6.1: 501 for an unknown transfer coding.
     if (coding.toLowerCase() !== 'chunked')
       throw new ProtocolError(501, 'the Transfer-Encoding is not "chunked"');
     return Number.POSITIVE_INFINITY;
@@ -265,9 +264,9 @@ const reasonPhrases: Readonly<Record<number, string>> = {
 };
 
 /**
- * A whole response: a refusal, or a small page. It gets a Content-Length and `Connection: close`, unless `headers` has
- * them in this spelling, as it does for the answer to a HEAD. A text is sent as UTF-8. The result is the caller's.
- * @param body undefined: it follows, as `headers` say
+ * A complete response: a rejection or a small page. Adds Content-Length and `Connection: close` unless `headers` has them in
+ * this spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
+ * @param body undefined if the body follows separately, as `headers` describe
  */
 export function encodeResponse(
   status: number,
@@ -275,13 +274,13 @@ export function encodeResponse(
   body: string | Uint8Array | undefined,
 ): Buffer {
   const content = typeof body === 'string' ? Buffer.from(body) : (body ?? Buffer.alloc(0));
-  // RFC 9110 §8.6: a 204 has no Content-Length, and a 304 that of the page which it does not carry.
+  // RFC 9110 §8.6: a 204 has no Content-Length; a 304 has that of the omitted page.
   const hasLength = status !== 204 && status !== 304 && body !== undefined;
   const length = hasLength ? { 'Content-Length': String(content.length) } : {};
   const all = { ...length, Connection: 'close', ...headers };
   let head = `HTTP/1.1 ${status} ${reasonPhrases[status] ?? ''}\r\n`;
   for (const [name, value] of Object.entries(all)) {
-    // RFC 9110 §5.5: CR, LF and NUL in a value are dangerous; each becomes a space.
+    // RFC 9110 §5.5: CR, LF and NUL are dangerous in a value. Replace each with a space.
     head += `${name}: ${value.replace(/[\r\n\0]/g, ' ')}\r\n`;
   }
   return Buffer.concat([Buffer.from(`${head}\r\n`, 'latin1'), content]);

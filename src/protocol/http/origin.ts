@@ -1,4 +1,4 @@
-/** Which web pages may connect, by the Origin field that browsers send (RFC 6454 §7, RFC 6455 §10.2). */
+/** Which web pages may connect, by the Origin field of browsers (RFC 6454 §7, RFC 6455 §10.2). */
 import { ProtocolError } from '../codes.ts';
 import type { Head } from './head.ts';
 
@@ -7,14 +7,13 @@ const serialized = /^([a-z][a-z\d+.-]*):\/\/(\[[\da-f:.]+\]|[\w.-]+)(?::(\d{1,5}
 
 const defaultPorts: Readonly<Record<string, string>> = { http: '80', https: '443' };
 
-/** Schemes that no page has: their use is a slip for `http` or `https`. */
+/** No page has these schemes: they are a mistake for `http` or `https`. */
 const pageless = new Set(['ws', 'wss', 'ftp', 'tcp', 'unix']);
 
 /**
- * The origin that `text` names, as browsers send it: lower case, no default port, no final slash. Apps and extensions have
- * schemes of their own (`capacitor://localhost`); `null` is the origin of sandboxed frames, and `file://` that of local
- * files in some web views.
- * @returns undefined if it names none
+ * Normalises an origin as browsers do: lower case, no default port, no final slash. Apps and extensions have their own
+ * schemes (`capacitor://localhost`); sandboxed frames have the origin `null`, and local files in some web views `file://`.
+ * @returns undefined if `text` is not an origin
  */
 export function parseOrigin(text: string): string | undefined {
   const lower = text.toLowerCase();
@@ -29,8 +28,8 @@ export function parseOrigin(text: string): string | undefined {
 }
 
 /**
- * A rule for origins, in the form that `checkOrigin` takes: an origin; `same`; or a wildcard for the hosts below a domain,
- * with or without a scheme and a port (`*.example.com`, `https://*.example.com:8443`).
+ * A rule for `checkOrigin`: an origin; `same`; or a wildcard for the hosts below a domain, with or without a scheme and a
+ * port (`*.example.com`, `https://*.example.com:8443`).
  * @returns undefined if `text` is none of these
  */
 export function parseOriginRule(text: string): string | undefined {
@@ -40,7 +39,7 @@ export function parseOriginRule(text: string): string | undefined {
   if (domain === undefined) return parseOrigin(text);
   const sample = `http://a.${domain}:${port ?? 80}`;
   if (!URL.canParse(sample)) return undefined;
-  // The URL parser writes international names in ASCII, as browsers do.
+  // The URL parser converts international names to ASCII, as browsers do.
   const host = new URL(sample).hostname.slice('a.'.length);
   if (!/^[\w-]+(\.[\w-]+)*$/.test(host)) return undefined;
   const isDefault = port === undefined || port === defaultPorts[scheme?.toLowerCase() ?? ''];
@@ -48,15 +47,15 @@ export function parseOriginRule(text: string): string | undefined {
 }
 
 /**
- * Refuses the pages of other sites with 403. A request without Origin passes: it is no browser's (RFC 6455 §4.2.1, 7), and
- * a program could send any Origin (§10.1), so a demand for one would keep out scripts and nobody else.
- * @param rules as `parseOriginRule` writes them; none: every page may connect
+ * Rejects pages of other sites with 403. A request without Origin passes: it does not come from a browser (RFC 6455 §4.2.1,
+ * 7), and programs can send any Origin (§10.1), so requiring one would only keep out honest scripts.
+ * @param rules from `parseOriginRule`; empty: every page may connect
  * @throws ProtocolError 403
  */
 export function checkOrigin(head: Head, rules: readonly string[]): void {
   const origin = head.headers.get('origin');
   if (origin === undefined || rules.length === 0) return;
-  // RFC 6455 §4.2.2, 4: compared in lower case.
+  // RFC 6455 §4.2.2, 4: the comparison ignores case.
   const lower = origin.toLowerCase();
   const [, scheme = '', host = '', explicitPort] = serialized.exec(lower) ?? [];
   const port = explicitPort ?? defaultPorts[scheme];
@@ -70,8 +69,8 @@ export function checkOrigin(head: Head, rules: readonly string[]): void {
 }
 
 /**
- * Whether the page came from the host that the request is for. The schemes are not compared: a proxy may have taken TLS
- * off. A trusted proxy's X-Forwarded-Host counts before Host, which some proxies rewrite.
+ * Whether the page comes from the requested host. Schemes are not compared, because a proxy may have terminated TLS. The
+ * X-Forwarded-Host of a trusted proxy takes precedence over Host, which some proxies rewrite.
  */
 function isSameHost(head: Head, scheme: string, host: string, port: string | undefined): boolean {
   if (defaultPorts[scheme] === undefined) return false;
@@ -80,7 +79,7 @@ function isSameHost(head: Head, scheme: string, host: string, port: string | und
   return name === host && (itsPort || defaultPorts[scheme]) === port;
 }
 
-/** Whole labels are compared, or `*.example.com` would let evilexample.com in. Without a port, the scheme's own is meant. */
+/** Compares whole labels: `*.example.com` must not match evilexample.com. Without a port: the scheme's default. */
 function fitsWildcard(rule: string, scheme: string, host: string, port: string | undefined): boolean {
   const [, ruleScheme, domain, rulePort] = /^(?:(https?):\/\/)?\*(\.[\w.-]+)(?::(\d+))?$/.exec(rule) ?? [];
   if (domain === undefined || defaultPorts[scheme] === undefined) return false;

@@ -12,9 +12,9 @@ import {
 } from './extensions.ts';
 import { acceptKey } from './handshake.ts';
 
-/** What the client asks for. */
+/** The client's request. */
 export interface HandshakeRequest {
-  /** Host, and port unless it is the scheme's own: `example.com:8080`, `[::1]`. */
+  /** Host, and port unless it is the scheme's default: `example.com:8080`, `[::1]`. */
   readonly host: string;
   /** The resource name, RFC 6455 §3: path and query, percent-encoded. */
   readonly path: string;
@@ -22,12 +22,12 @@ export interface HandshakeRequest {
   readonly subprotocols: readonly string[];
   /** Further header fields, such as Cookie and Authorization. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Only a browser has to have one. */
+  /** Required of browsers only. */
   readonly origin: string | undefined;
   readonly compression: Compression;
 }
 
-/** What client and server agreed on. */
+/** The result of the handshake. */
 export interface Agreement {
   readonly subprotocol: string | undefined;
   /** Undefined: no compression. */
@@ -35,9 +35,9 @@ export interface Agreement {
 }
 
 /**
- * The request that starts the handshake; the bytes are the caller's.
- * @param nonce 16 random bytes, new ones for each connection (RFC 6455 §4.1, 7).
- * @throws TypeError for a request that would not be a valid one: that is this side's mistake, no peer's.
+ * The bytes of the request, which the caller owns.
+ * @param nonce 16 random bytes, different for each connection (RFC 6455 §4.1, 7).
+ * @throws TypeError if the request would be invalid, which is the caller's mistake and not the peer's.
  */
 export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Buffer {
   checkRequest(request, nonce);
@@ -67,7 +67,9 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
   let head = `GET ${request.path} HTTP/1.1\r\n`;
   for (const [name, value] of fields) {
     if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
-      throw new TypeError(`the value of the header ${name} has a character that a header must not have`);
+      throw new TypeError(
+        `the value of the header ${name} contains a character that is not allowed in a header`,
+      );
     }
     head += `${name}: ${value}\r\n`;
   }
@@ -95,8 +97,8 @@ function encodeKey(nonce: Uint8Array): string {
 /**
  * Checks the server's answer, RFC 6455 §4.1.
  * @param request, nonce those that `startHandshake` was given.
- * @throws ProtocolError with the server's status if it refused (any but 101), with 1002 if it broke the rules. In
- * either case the connection is closed, and nothing is sent: there is no WebSocket yet that could carry a close frame.
+ * @throws ProtocolError with the server's status if that is not 101, and with 1002 for an invalid answer. Either way the
+ * connection ends without a close frame, because there is no WebSocket connection yet.
  */
 export function finishHandshake(head: ResponseHead, request: HandshakeRequest, nonce: Uint8Array): Agreement {
   const { headers } = head;
@@ -117,7 +119,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   const extensions = headers.get('sec-websocket-extensions');
   const agreed = extensions === undefined ? [] : parseExtensions(extensions, CloseCode.ProtocolError);
   const deflate = acceptDeflateResponse(agreed, request.compression);
-  // RFC 6455 §4.1, response 6. None at all is an answer, too: whether to go on is for the caller to say.
+  // RFC 6455 §4.1, response 6. A server may select none, and then the caller decides.
   const [subprotocol, ...others] = splitList(headers.get('sec-websocket-protocol') ?? '');
   if (subprotocol !== undefined && (others.length > 0 || !request.subprotocols.includes(subprotocol))) {
     throw broken('Sec-WebSocket-Protocol is none of those asked for');
@@ -126,5 +128,5 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
 }
 
 function broken(reason: string): ProtocolError {
-  return new ProtocolError(CloseCode.ProtocolError, `the server's handshake is wrong: ${reason}`);
+  return new ProtocolError(CloseCode.ProtocolError, `the server's handshake is invalid: ${reason}`);
 }

@@ -1,29 +1,29 @@
 /**
- * The `Sec-WebSocket-Extensions` header (RFC 6455 §9.1), and the negotiation of the one extension there is:
- * permessage-deflate (RFC 7692 §7.1).
+ * The `Sec-WebSocket-Extensions` header (RFC 6455 §9.1) and the negotiation of permessage-deflate (RFC 7692 §7.1), the only
+ * extension.
  */
 import { CloseCode, ProtocolError } from '../codes.ts';
 
 /** One element of the header: an offer in a request, an agreement in a response. */
 export interface Extension {
   readonly name: string;
-  /** In their order; the value is undefined for a parameter without one. */
+  /** In order; undefined for a parameter without a value. */
   readonly parameters: readonly (readonly [name: string, value: string | undefined])[];
 }
 
 /**
- * What to compress for. `on` keeps no context between messages, in either direction, so idle connections cost no
- * memory; `takeover` keeps it, unless the peer asks otherwise, and compresses better.
+ * `on` keeps no context between messages in either direction, so idle connections need no memory for it; `takeover` keeps
+ * the context unless the peer asks not to, and compresses better.
  */
 export type Compression = 'off' | 'on' | 'takeover';
 
-/** What both ends agreed on, RFC 7692 §7.1. */
+/** The negotiated parameters, RFC 7692 §7.1. */
 export interface DeflateParameters {
   /** The server compresses every message from an empty window. */
   readonly serverNoContextTakeover: boolean;
   /** The client does. */
   readonly clientNoContextTakeover: boolean;
-  /** 8 to 15: the server's window is at most 2 to the power of this many bytes. */
+  /** 8 to 15: the server's window has at most 2 to the power of this many bytes. */
   readonly serverMaxWindowBits: number;
   /** 8 to 15, for the client's. */
   readonly clientMaxWindowBits: number;
@@ -32,20 +32,20 @@ export interface DeflateParameters {
 const deflate = 'permessage-deflate';
 
 /**
- * RFC 6455 §9.1, extension-list: one name or parameter, and what ends it. A quoted value must be a token once its
- * backslashes are gone; so it is one whose characters may each have a backslash. White space is RFC 2616's implied *LWS.
- * Sticky, and never ambiguous about where a part ends, so the time is linear in the length.
+ * RFC 6455 §9.1, extension-list: one name or parameter, and its delimiter. A quoted value must be a token after unescaping,
+ * so each of its characters may have a backslash. White space is RFC 2616's implied *LWS. Sticky, and unambiguous about the
+ * end of each part, so matching takes linear time.
  */
 const element =
   /[ \t]*([\w!#$%&'*+.^`|~-]+)(?:[ \t]*=[ \t]*(?:([\w!#$%&'*+.^`|~-]+)|"((?:\\?[\w!#$%&'*+.^`|~-])+)"))?[ \t]*(;|,|$)/y;
 
-/** RFC 9110 §5.6.1.2: a recipient ignores empty list elements, so any run of commas and blanks separates two extensions. */
+/** RFC 9110 §5.6.1.2: a recipient ignores empty elements, so any run of commas and blanks separates extensions. */
 const separators = /[ \t,]*/y;
 
 /**
- * Reads the value of a `Sec-WebSocket-Extensions` header. A list of empty elements only names no extension.
- * @param refusal the code that a malformed value is refused with: 400 by a server, 1002 by a client.
- * @throws ProtocolError. RFC 6455 §9.1: whoever receives a malformed value must fail the connection.
+ * Parses a `Sec-WebSocket-Extensions` header.
+ * @param refusal the code for a malformed value: 400 in a server, 1002 in a client.
+ * @throws ProtocolError: RFC 6455 §9.1: the receiver of a malformed value must fail the connection.
  */
 export function parseExtensions(value: string, refusal: number): Extension[] {
   const extensions: Extension[] = [];
@@ -78,9 +78,9 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
 }
 
 /**
- * The server's half: takes the first offer of permessage-deflate that can be accepted.
- * RFC 7692 §7.1: an offer with an unknown, repeated or invalid parameter is declined, which is no error.
- * @returns what is agreed on, and the header's value that tells the client; undefined when there is no compression.
+ * The server's half: accepts the first acceptable offer of permessage-deflate.
+ * RFC 7692 §7.1: an offer with an unknown, repeated or invalid parameter is declined without an error.
+ * @returns the agreement and the value of the response header; undefined for no compression.
  */
 export function negotiateDeflate(
   offers: readonly Extension[],
@@ -94,7 +94,7 @@ export function negotiateDeflate(
   return undefined;
 }
 
-/** The parameters of one offer or agreement as they stand; `true` is a window size that was named but not given. */
+/** The parameters of an offer or agreement; `true` is a window parameter without a value. */
 interface NamedParameters {
   serverNoContextTakeover: boolean;
   clientNoContextTakeover: boolean;
@@ -102,7 +102,7 @@ interface NamedParameters {
   clientMaxWindowBits: number | true | undefined;
 }
 
-/** Undefined if a parameter is unknown, repeated, or has a value that it must not (RFC 7692 §7.1.1, §7.1.2). */
+/** Undefined if a parameter is unknown, repeated or has an invalid value (RFC 7692 §7.1.1, §7.1.2). */
 function readParameters(extension: Extension): NamedParameters | undefined {
   const named: NamedParameters = {
     serverNoContextTakeover: false,
@@ -137,7 +137,7 @@ function acceptOffer(
   offered: NamedParameters,
   mode: 'on' | 'takeover',
 ): { parameters: DeflateParameters; response: string } {
-  // RFC 7692 §7.1.1.1: what the client asks of us we must grant. §7.1.1.2: the other direction we may demand unasked.
+  // RFC 7692 §7.1.1.1: the server must grant what the client asks of it. §7.1.1.2: the server may restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
   let response = deflate;
@@ -146,8 +146,8 @@ function acceptOffer(
   if (offered.serverMaxWindowBits !== undefined) {
     response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
   }
-  // RFC 7692 §7.1.2.2: a size in the offer is a hint, and an echo makes it a promise. It saves memory where a window is
-  // kept for each connection. Without context takeover one window of full size does for all, and nothing is said.
+  // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
+  // takeover, where each connection keeps a window. Otherwise one full-size window serves all.
   let clientMaxWindowBits = 15;
   if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
     clientMaxWindowBits = offered.clientMaxWindowBits;
@@ -165,18 +165,18 @@ function acceptOffer(
   };
 }
 
-/** The client's offer: the value of its `Sec-WebSocket-Extensions` header; undefined for none. */
+/** The client's offer, as the value of the header; undefined for none. */
 export function offerDeflate(mode: Compression): string | undefined {
   if (mode === 'off') return undefined;
-  // As browsers do, a server is left free to choose our window.
+  // Like browsers, let the server choose our window size.
   const offer = `${deflate}; client_max_window_bits`;
   return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
 }
 
 /**
- * The client's half: checks what the server agreed to against `offerDeflate(mode)`.
- * @returns what is agreed on; undefined when there is no compression.
- * @throws ProtocolError with 1002.
+ * The client's half: checks the server's response against `offerDeflate(mode)`.
+ * @returns the agreement; undefined for no compression.
+ * @throws ProtocolError 1002.
  */
 export function acceptDeflateResponse(
   extensions: readonly Extension[],
@@ -196,8 +196,8 @@ export function acceptDeflateResponse(
   if (named.clientMaxWindowBits === true) {
     throw refuseResponse('the server answers client_max_window_bits without a value');
   }
-  // RFC 7692 §7.1.1.1: a server grants server_no_context_takeover by repeating it. Some servers answer a bare
-  // permessage-deflate whatever the offer: then their messages may refer back, and the client keeps the window for them.
+  // RFC 7692 §7.1.1.1: a server grants server_no_context_takeover by repeating it. Some servers always answer with a bare
+  // permessage-deflate: their messages may use the context, so the client keeps its window.
   return {
     serverNoContextTakeover: named.serverNoContextTakeover,
     clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,

@@ -7,20 +7,20 @@ import type { Head } from '../http/head.ts';
 import { checkOrigin } from '../http/origin.ts';
 import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
 
-/** What the server is willing to agree to. */
+/** What the server supports. */
 export interface HandshakePolicy {
-  /** The subprotocols it has, case-sensitive. */
+  /** Supported subprotocols, case-sensitive. */
   readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
-  /** Rules for the pages that may connect, as `checkOrigin` takes them. */
+  /** Rules for `checkOrigin`. */
   readonly origins: readonly string[];
   readonly compression: Compression;
 }
 
-/** A handshake that was accepted. */
+/** An accepted handshake. */
 export interface Accepted {
-  /** The whole response, to be sent as it is; the caller's. */
+  /** The complete response, which the caller owns. */
   readonly response: Buffer;
-  /** As in `Head`: still percent-encoded. */
+  /** As in `Head`: percent-encoded. */
   readonly path: string;
   readonly query: string;
   readonly subprotocol: string | undefined;
@@ -28,27 +28,27 @@ export interface Accepted {
   readonly deflate: DeflateParameters | undefined;
 }
 
-/** RFC 9110 §15.5.22: a 426 names what to upgrade to; §7.8: Upgrade comes with `Connection: Upgrade`. */
+/** RFC 9110 §15.5.22: a 426 names the protocol in Upgrade; §7.8: Upgrade requires `Connection: Upgrade`. */
 const upgradeRequired = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
 
 /**
- * Whether a request is meant as a handshake, a wrong one maybe, or is plain HTTP. The key tells, too, as proxies that
- * were not set up for WebSocket drop Upgrade but pass the rest on.
+ * Whether a request is an attempt at a handshake, valid or not. The key counts, too: proxies without WebSocket support drop
+ * Upgrade and pass the other fields on.
  */
 export function asksForWebSocket(head: Head): boolean {
   return hasToken(head.headers.get('upgrade'), 'websocket') || head.headers.has('sec-websocket-key');
 }
 
 /**
- * Checks a client's handshake and answers it. Nobody is asked for credentials here.
- * @throws ProtocolError with 400, 403, 405, 426 or 505, and the header fields that the status demands.
+ * Checks a client's handshake and answers it.
+ * @throws ProtocolError 400, 403, 405, 426 or 505, with the header fields that the status requires.
  */
 export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const { headers } = head;
   checkRequest(head);
   const key = headers.get('sec-websocket-key');
-  // RFC 6455 §4.2.1, 5: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits behind the 128th
-  // are not looked at: §4.2.2, 4 has no need to decode the key, and RFC 4648 §3.5 leaves it open.
+  // RFC 6455 §4.2.1, 5: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits after the 128th are not
+  // checked: §4.2.2, 4 does not require decoding the key, and RFC 4648 §3.5 leaves them open.
   if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
     throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
   }
@@ -72,52 +72,52 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
 }
 
 /**
- * The value of `Sec-WebSocket-Accept` that proves to the sender of `key` that its handshake was understood, RFC 6455
- * §4.2.2, 5.4.
+ * `Sec-WebSocket-Accept`, which proves to the sender of `key` that the server understood the handshake (RFC 6455 §4.2.2,
+ * 5.4).
  */
 export function acceptKey(key: string): string {
   const proof = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
-  // One call is faster than three; Node 20.12 and later have it.
+  // Faster than createHash, but only in Node 20.12 and later.
   if (typeof crypto.hash === 'function') return crypto.hash('sha1', proof, 'base64');
   return crypto.createHash('sha1').update(proof).digest('base64');
 }
 
 function checkRequest(head: Head): void {
   const { headers } = head;
-  // RFC 6455 §4.2.1, 1: HTTP/1.1 or higher. Not 426, as the client does ask to upgrade: only the version is at fault,
-  // and it is a proxy's most of the time (nginx speaks 1.0 to its upstreams unless told otherwise).
-  if (head.version === '1.0') throw new ProtocolError(505, 'a WebSocket handshake takes HTTP/1.1, not 1.0');
-  // RFC 6455 §4.2.1, 1: a GET request. RFC 9110 §15.5.6: a 405 tells what is allowed.
+  // RFC 6455 §4.2.1, 1: HTTP/1.1 or higher. A 426 would be wrong, because the client does request an upgrade. The version
+  // is usually a proxy's: nginx uses HTTP/1.0 for upstreams by default.
+  if (head.version === '1.0') throw new ProtocolError(505, 'a WebSocket handshake needs HTTP/1.1, not 1.0');
+  // RFC 6455 §4.2.1, 1: a GET request. RFC 9110 §15.5.6: a 405 lists the allowed methods.
   if (head.method !== 'GET') {
     throw new ProtocolError(405, `a WebSocket handshake is a GET, not a ${head.method}`, { Allow: 'GET' });
   }
-  // Bytes behind the head would be taken for frames.
+  // Bytes after the head would be read as frames.
   if (head.bodyLength !== 0) throw new ProtocolError(400, 'a WebSocket handshake has no body');
   // RFC 6455 §4.2.1, 3.
   if (!hasToken(headers.get('upgrade'), 'websocket')) {
-    const reason = 'only WebSocket is spoken here, and the header "Upgrade: websocket" is missing';
+    const reason = 'this path accepts WebSocket only, and the header "Upgrade: websocket" is missing';
     throw new ProtocolError(426, reason, upgradeRequired);
   }
   // RFC 6455 §4.2.1, 4.
   if (!hasToken(headers.get('connection'), 'upgrade')) {
     throw new ProtocolError(400, 'the Connection header does not have "Upgrade"');
   }
-  // RFC 6455 §4.2.2, 4 and §4.4: any other version is told which one is understood. So is none at all, which the drafts
-  // before 04 had, and a repeated one: whatever such a client speaks, it needs the same answer.
+  // RFC 6455 §4.2.2, 4 and §4.4: the answer to any other version names the supported one. The same holds without a version,
+  // as in drafts before 04, and for a repeated one.
   if (headers.get('sec-websocket-version') !== '13') {
     const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
     throw new ProtocolError(426, 'Sec-WebSocket-Version is not 13', answer);
   }
 }
 
-/** The first of the client's list that the server has; undefined if there is none, which is no error. */
+/** The client's first subprotocol that the server supports; having none in common is not an error. */
 function chooseSubprotocol(
   value: string | undefined,
   known: HandshakePolicy['subprotocols'],
 ): string | undefined {
   if (value === undefined) return undefined;
   const wanted = splitList(value);
-  // RFC 6455 §4.1, 10: tokens, each only once. Empty elements are gone: RFC 9110 §5.6.1.2.
+  // RFC 6455 §4.1, 10: unique tokens. RFC 9110 §5.6.1.2: empty elements are ignored.
   if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
     throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of different tokens');
   }

@@ -16,7 +16,7 @@ import {
   closedEvent,
   eventEnd,
   eventStart,
-  longestFrameOfJson,
+  maxEventOverhead,
   messageEnd,
   messageStart,
   textSize,
@@ -44,12 +44,12 @@ class MessageWriter {
     let next = at;
     for (;;) {
       if (this.isInside) {
-        next = writeContent(cursor, target, next, limit - longestFrameOfJson);
+        next = writeContent(cursor, target, next, limit - maxEventOverhead);
         if (cursor.from < cursor.to) return next;
         next += target.write(isEvents ? eventEnd : messageEnd, next, 'latin1');
         this.isInside = false;
       }
-      if (limit - next < 2 * longestFrameOfJson || !nextMessage(cursor, lastSeq)) return next;
+      if (limit - next < 2 * maxEventOverhead || !nextMessage(cursor, lastSeq)) return next;
       const { seq, isText } = cursor;
       const comma = isEvents || this.isFirst ? '' : ',';
       const start = isEvents ? eventStart(seq, isText) : messageStart(seq, isText);
@@ -104,7 +104,7 @@ class PollAnswer implements Producer {
       if (!this.measure()) return true;
       this.writeHead(connection);
     }
-    const size = Math.min(outputSlice, this.missing + 3 * longestFrameOfJson);
+    const size = Math.min(outputSlice, this.missing + 3 * maxEventOverhead);
     queueSlice(connection, size, (target, at, limit) => {
       const next = this.writer.write(target, at, limit, this.lastSeq);
       this.missing -= next - at;
