@@ -85,7 +85,7 @@ describe('acceptHandshake', () => {
   const webSocket = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
   const version = { ...webSocket, 'Sec-WebSocket-Version': '13' };
   const refusals: [name: string, head: Head, status: number, reason: RegExp, headers?: object][] = [
-    ['HTTP/1.0', request({}, 'GET / HTTP/1.0'), 505, /takes HTTP\/1.1/],
+    ['HTTP/1.0', request({}, 'GET / HTTP/1.0'), 505, /needs HTTP\/1.1/],
     ['POST', request({}, 'POST / HTTP/1.1'), 405, /not a POST/, { Allow: 'GET' }],
     ['HEAD', request({}, 'HEAD / HTTP/1.1'), 405, /not a HEAD/, { Allow: 'GET' }],
     ['a body', request({ 'Content-Length': '3' }), 400, /no body/],
