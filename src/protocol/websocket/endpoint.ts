@@ -15,7 +15,7 @@ import { type ByteRange, giveBuffer } from '../buffers.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
 import { absoluteMaxMessage, maxCloseReason } from '../limits.ts';
 import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
-import { type FrameHeader, newFrameHeader, type Role, readFrameHeader } from './frame.ts';
+import { type FrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
 import {
   addPayload,
@@ -125,7 +125,17 @@ const noBytes = Buffer.alloc(0);
  * What belongs to the last event. These records serve all connections of the process: a call of `nextEvent` fills them, and
  * the caller uses them up before the next call.
  */
-export const frame: Frame = { ...newFrameHeader(), bytes: noBytes, start: 0, end: 0, size: 0 };
+export const frame: Frame = {
+  fin: false,
+  rsv1: false,
+  opcode: 0,
+  length: 0,
+  key: 0,
+  bytes: noBytes,
+  start: 0,
+  end: 0,
+  size: 0,
+};
 export const message: Message = { bytes: noBytes, start: 0, end: 0, isText: false };
 export const control: ControlFrame = {
   bytes: noBytes,
