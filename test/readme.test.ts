@@ -43,6 +43,10 @@ describe('the documents', () => {
     for (const { path } of [...manual.values(), tour]) assert.ok(links.includes(path), path);
   });
 
+  test('the README is short', () => {
+    assert.ok(readme.text.split('\n').length <= 300);
+  });
+
   test('no document has two sections of one name', () => {
     for (const { path, text } of documents) {
       const titles = titlesOf(text);

@@ -80,7 +80,8 @@ function seeAlso(markdown: string): string[] {
   const found = new Set(targets.filter(subject => subject !== undefined));
   const names = [...found].toSorted().map(subject => `pollywog-${subject}(7)`);
   if (names.length === 0) return [];
-  return ['.SH SEE ALSO', escaped([...names, 'pollywog(1)'].join(', '))];
+  // \% keeps a name in one piece.
+  return ['.SH SEE ALSO', [...names, 'pollywog(1)'].map(name => `\\%${escaped(name)}`).join(', ')];
 }
 
 /** Text that roff shows as it is. The hyphens of options can be copied from a terminal. */

@@ -58,7 +58,7 @@ depth  fish
 .EE
 .in
 .SH SEE ALSO
-pollywog\\-chat(7), pollywog(1)
+\\%pollywog\\-chat(7), \\%pollywog(1)
 `,
   );
 });
