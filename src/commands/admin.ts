@@ -1,4 +1,6 @@
 /** Commands that control connections, handler modules, options and the server. */
+
+import { closeConnection } from '../core/close.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { callHandler } from '../handlers/modules/modules.ts';
 import { UsageError } from '../options/error.ts';
@@ -29,7 +31,7 @@ const disconnect: Command = {
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
     noteEnding(connection, 'server', 'the command disconnect closed it');
-    connection.wire.close(
+    closeConnection(
       connection,
       (code as number | undefined) ?? CloseCode.NormalClosure,
       (reason as string | undefined) ?? '',

@@ -7,8 +7,8 @@
  * origin it asks with a preflight (CORS), which is refused.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Connection } from '../core/connection.ts';
 import { addressKey } from '../core/places.ts';
+import type { Connection } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';

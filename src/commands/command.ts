@@ -2,7 +2,8 @@
  * What a command is. All commands are in one table (commands.ts). A command takes the same parameters and gives the same
  * result in every way it can be sent: from a shell, over HTTP, through the spool, on stdin.
  */
-import type { Server } from '../core/server.ts';
+
+import type { Server } from '../core/records.ts';
 import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
 import type { DefaultPaths } from '../options/paths.ts';

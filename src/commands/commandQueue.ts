@@ -2,6 +2,7 @@
  * The queue of commands, and the stage of the turn that runs them. Commands have a budget of their own, so neither a long list
  * nor a thousand commands at once delay the connections, and a busy server still answers commands.
  */
+
 import { scheduleTurn } from '../core/poll.ts';
 import { isLogged, type LogFields, log, stackOf } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';

@@ -1,6 +1,7 @@
 /** The HTTP response to a command: in one piece if it is short, otherwise in chunks as they are written. */
-import type { Connection } from '../core/connection.ts';
-import { dropConnection, endConnection } from '../core/outbox.ts';
+
+import { dropConnection, endConnection } from '../core/close.ts';
+import type { Connection } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
 import { printableJson, printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';

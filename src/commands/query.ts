@@ -1,7 +1,8 @@
 /** Commands that report: the connections, the chat, the server. */
+
 import { maxForAddress } from '../core/admission.ts';
-import type { Connection } from '../core/connection.ts';
 import { usedMemory } from '../core/memory.ts';
+import type { Connection } from '../core/records.ts';
 import { userOf, withRoom } from '../handlers/chat/chat.ts';
 import { historyEntries } from '../handlers/chat/history.ts';
 import { whenLoaded } from '../handlers/chat/loadHistory.ts';

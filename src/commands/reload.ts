@@ -1,5 +1,6 @@
 /** Changes the configuration of a running server. Everything is checked before anything changes. */
-import type { Server } from '../core/server.ts';
+
+import type { Server } from '../core/records.ts';
 import { type LogFields, log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
 import { rawValue } from '../options/environment.ts';

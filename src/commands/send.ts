@@ -1,6 +1,8 @@
 /** Commands that send messages. */
-import type { Connection } from '../core/connection.ts';
-import { sendPush, sendToAll } from '../core/send.ts';
+
+import { sendToAll, wholeMessage } from '../core/fanout.ts';
+import type { Connection } from '../core/records.ts';
+import { sendPush } from '../core/send.ts';
 import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { postAsServer } from '../handlers/chat/post.ts';
@@ -122,11 +124,11 @@ const broadcast: Command = {
     }
     if (chatters.size > 0) checkForChat(content);
     const { isText, bytes } = content;
-    sendToAll(recipients, undefined, isText, bytes, 0, bytes.length);
+    sendToAll(recipients, undefined, wholeMessage(isText, bytes));
     let sent = recipients.length;
     for (const [encoder, members] of chatters) {
       const line = encoder.history(fromServer(content), unnumbered);
-      sendToAll(members, undefined, false, line, 0, line.length);
+      sendToAll(members, undefined, wholeMessage(false, line));
       sent += members.length;
     }
     return { sent };

@@ -5,7 +5,7 @@
  * accepted, from any address: nobody can lock its owner out.
  */
 import { readFileSync, statSync } from 'node:fs';
-import type { Server } from '../core/server.ts';
+import type { Server } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';

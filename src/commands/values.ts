@@ -1,5 +1,6 @@
 /** The kinds of parameters that commands have. */
-import type { Connection } from '../core/connection.ts';
+
+import type { Connection } from '../core/records.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
 import type { Kind } from '../options/values.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';

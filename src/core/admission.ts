@@ -10,12 +10,10 @@ import {
   rejectionSlots,
   shortageLogInterval,
 } from '../protocol/limits.ts';
-import type { Connection } from './connection.ts';
+import { dropConnection } from './close.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
-import { dropConnection } from './outbox.ts';
-import { isTrustedAddress } from './peer.ts';
-import { type AddressUse, addressKey, becomeClient, giveUpPlace, pickCandidate } from './places.ts';
-import type { Server } from './server.ts';
+import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';
+import type { AddressUse, Connection, Server } from './records.ts';
 
 /**
  * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a

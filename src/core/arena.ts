@@ -1,13 +1,30 @@
 /**
- * The outgoing arena: where a frame is written once, however many connections it goes to. Their queues hold ranges of it.
+ * The I/O arena: all bytes of a turn, in and out, live in one block of memory, which `unmask` is fastest in, and in which bytes
+ * move without a view (`copyWithin`).
  *
- * It is a bump allocator over chunks. At the end of the turn, when every socket has been given its ranges, a chunk whose
- * bytes are all with the kernel is used again. A socket that could not take all at once still reads from its chunk
- * (`pins`): that chunk is left alone until the socket is done.
+ *     read buffer   every socket reads into it; the bytes are moved away before the next one reads
+ *     input         what arrived since the last turn, connection after connection (poll.ts)
+ *     output        the frames that this turn sends, in slots
+ *
+ * The output part is a bump allocator over chunks: a frame is written once, however many connections it goes to, and their
+ * queues hold ranges of it. At the end of the turn, when every socket has been given its ranges, a chunk whose bytes are
+ * all with the kernel is used again. A socket that could not take everything at once still reads from its chunk (`pins`):
+ * that chunk is left alone until the write is complete.
  */
+
 import { newBuffer } from '../protocol/buffers.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { outputStart, slotCount, slotSize } from './regions.ts';
+
+const KiB = 1024;
+
+/** The most that one read takes. Of one connection, a turn sees no more than the input part holds. */
+export const readBufferSize = 256 * KiB;
+export const inputStart = readBufferSize;
+export const inputEnd = inputStart + 768 * KiB;
+
+export const outputStart = inputEnd;
+export const slotSize = 256 * KiB;
+export const slotCount = Math.floor((ioArena.length - outputStart) / slotSize);
 
 export interface Chunk {
   readonly bytes: Buffer;
@@ -70,7 +87,7 @@ export function shareOfChunk({ bytes, pins }: Chunk): number {
   return bytes === ioArena ? 0 : bytes.length / Math.max(1, pins);
 }
 
-/** When all slots are pinned by slow peers, chunks outside the turn's memory serve; each such peer pins what one turn had for it. */
+/** When all slots are pinned by slow peers, chunks outside the arena serve; each such peer pins what one turn had for it. */
 const spareSize = 64 * 1024;
 
 const free: Chunk[] = [];
@@ -137,7 +154,7 @@ function reclaimUnpinned(): void {
 
 function recycle(chunk: Chunk): void {
   chunk.used = chunk.start;
-  // Of those outside the turn's memory one is kept; the others are garbage.
+  // Of those outside the arena one is kept; the others are garbage.
   if (chunk.bytes === ioArena) free.push(chunk);
   else if (free.length === 0) free.push(chunk);
 }

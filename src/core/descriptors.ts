@@ -2,23 +2,9 @@
  * File descriptors in use. Connections are counted in any case; every other kind that a client can make the server open
  * adds its own here, and subtracts them when they are closed. The rest of the process lives on the reserve.
  */
+
 import { reservedDescriptors } from '../protocol/limits.ts';
-import type { Server } from './server.ts';
-
-export interface Descriptors {
-  /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
-  readonly limit: number;
-  /** Listening sockets. */
-  listeners: number;
-  /** Files of rooms (`--data`). */
-  files: number;
-  /** Pipes to and from programs. */
-  pipes: number;
-}
-
-export function newDescriptors(limit: number): Descriptors {
-  return { limit, listeners: 0, files: 0, pipes: 0 };
-}
+import type { Server } from './records.ts';
 
 /** All that are counted. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {

@@ -4,8 +4,8 @@ import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import type { Connection } from './connection.ts';
-import { scheduleFlush } from './outbox.ts';
+import { scheduleFlush } from './output.ts';
+import type { Connection, InflationQueue } from './records.ts';
 
 /** How far the work had gone when the connection that is being read began. */
 let begunAt = 0;
@@ -28,20 +28,6 @@ export function charge(connection: Connection, bytes: number): boolean {
   connection.isThrottled =
     workUnits.spent - begunAt > connectionBudget || connection.queue.size > backpressureThreshold;
   return !connection.isThrottled;
-}
-
-/**
- * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so all of them together
- * take the memory of one.
- */
-export interface InflationQueue {
-  readonly waiting: { readonly connection: Connection; readonly message: InflatingMessage }[];
-  /** The turn in which the first one last made progress. */
-  progressedIn: number;
-}
-
-export function newInflationQueue(): InflationQueue {
-  return { waiting: [], progressedIn: 0 };
 }
 
 /** After this many turns without progress (output waits, or the handler has paused the connection) the first one makes way. */

@@ -3,15 +3,14 @@
 import { getSystemErrorName } from 'node:util';
 import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
 import { resetOutputArena } from './arena.ts';
-import { type Connection, hasUnfinished } from './connection.ts';
-import { dropOnException } from './guard.ts';
+import { dropConnection, dropOnException } from './close.ts';
+import { hasUnfinished } from './connection.ts';
+import { finishFanouts } from './fanout.ts';
 import { updateHeld } from './memory.ts';
-import { dropConnection, scheduleFlush } from './outbox.ts';
+import { scheduleFlush } from './output.ts';
 import { onEnd, scheduleRead } from './poll.ts';
-import type { Producer } from './producer.ts';
 import { clearQueue, detachFromArena, putInFlight, queuedRanges, releaseInFlight } from './queue.ts';
-import { finishFanouts } from './send.ts';
-import type { Server } from './server.ts';
+import type { Connection, Producer, Producers, Server } from './records.ts';
 
 export function flush(server: Server): void {
   const { pendingWrites } = server;
@@ -63,20 +62,6 @@ function flushConnection(connection: Connection): void {
   if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
     shutdownWrite(connection);
   applyBackpressure(connection);
-}
-
-/** Connections whose output is produced as their sockets take it. */
-export interface Producers {
-  /** They got no slice in this turn: the next one begins with them. */
-  readonly unserved: Connection[];
-  /** They got a slice and have more. */
-  readonly served: Connection[];
-  /** Slices produced in this turn. */
-  slices: number;
-}
-
-export function newProducers(): Producers {
-  return { unserved: [], served: [], slices: 0 };
 }
 
 /** Clients that collect large answers share the turn, so that they do not hold up the others. */

@@ -12,46 +12,10 @@
  * The bytes counted are those allocated, not those used.
  */
 
-import { noteRule } from '../diagnostics/closeReason.ts';
-import { log } from '../log/log.ts';
-import { size } from '../options/values.ts';
-import { giveBuffer } from '../protocol/buffers.ts';
-import { CloseCode } from '../protocol/codes.ts';
-import {
-  connectionMemory,
-  historyMemoryShare,
-  maxInFlightOnEviction,
-  memoryHighWater,
-  memoryLowWater,
-  programMemoryShare,
-  tlsMemory,
-} from '../protocol/limits.ts';
+import { connectionMemory, tlsMemory } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
-import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import type { Connection } from './connection.ts';
-import { dropConnection, endConnection } from './outbox.ts';
-import { scheduleTurn } from './poll.ts';
-import { clearQueue, shareOfQueue } from './queue.ts';
-import type { Server } from './server.ts';
-
-/** A server's use of memory, in bytes, besides queued output, which its `arena` counts. */
-export interface MemoryUse {
-  /** The sum of `connection.held`. */
-  connections: number;
-  /** What rooms remember. */
-  histories: number;
-  /** Makes rooms forget until they remember at most this many bytes. */
-  trimHistories(most: number): void;
-  /** Input of programs whose clients have left. */
-  programs: number;
-  /** Discards such input, the largest first, until at most this many bytes are left. */
-  trimPrograms(most: number): void;
-}
-
-export function newMemoryUse(): MemoryUse {
-  return { connections: 0, histories: 0, trimHistories() {}, programs: 0, trimPrograms() {} };
-}
+import type { Connection, Server } from './records.ts';
 
 /** All that counts against `--max-memory`, in bytes. */
 export function usedMemory({ memory, arena }: Server): number {
@@ -92,96 +56,17 @@ function bytesHeld(connection: Connection): number {
   return held;
 }
 
-/** The stage of the turn: while memory is close to the limit, the largest holders go. */
-export function enforceMemory(server: Server): void {
-  const limit = server.configuration.maxMemory;
-  if (usedMemory(server) <= limit * memoryHighWater) return;
-  if (server.memory.histories > limit * historyMemoryShare) {
-    server.memory.trimHistories(limit * historyMemoryShare * memoryLowWater);
-  }
-  if (server.memory.programs > limit * programMemoryShare) {
-    server.memory.trimPrograms(limit * programMemoryShare * memoryLowWater);
-  }
-  const used = usedMemory(server);
-  if (used > limit * memoryHighWater) evictLargest(server, used - limit * memoryLowWater);
-  // What a dropped connection held is free when this turn ends; the next one looks again.
-  scheduleTurn(server);
-}
-
-/** Connections by the power of two of what they hold, so that the largest are found without sorting all of them. */
-const bucketOf = (held: number) => 32 - Math.clz32(Math.min(held, 0x7fff_ffff));
-const bucketSums = new Float64Array(33);
-
-/** @param excess bytes to free */
-function evictLargest(server: Server, excess: number): void {
-  const { entries } = server.table;
-  bucketSums.fill(0);
-  for (const entry of entries) {
-    if (isEvictable(entry)) bucketSums[bucketOf(holdings(entry))]! += holdings(entry);
-  }
-  let bucket = bucketSums.length - 1;
-  for (let sum = bucketSums[bucket]!; sum < excess && bucket > 0; sum += bucketSums[bucket]!) bucket--;
-  let freed = 0;
-  for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
-    for (const entry of entries) {
-      if (freed >= excess) break;
-      if (!isEvictable(entry) || bucketOf(holdings(entry)) !== at) continue;
-      freed += holdings(entry);
-      evict(server, entry);
-    }
-  }
-}
-
-function isEvictable(entry: Server['table']['entries'][number]): entry is Connection {
-  return entry?.kind === 'connection' && !entry.isControl && entry.phase !== 'gone';
-}
-
-/** What a connection holds, and its part of the frames that it shares with others: about what closing it frees. */
-function holdings({ held, queue, socket }: Connection): number {
-  return Math.ceil(held + shareOfQueue(queue) + (socket.share?.() ?? 0));
-}
-
-/**
- * Closes a connection to free what it holds. Its peer learns the reason if that can still be sent at once; bytes that the
- * system has begun to send stay in memory until it has sent them, so a connection with many of those is dropped.
- */
-function evict(server: Server, connection: Connection): void {
-  const { queue, phase, id, address } = connection;
-  if (phase === 'open') {
-    const [held, limit] = [showBytes(holdings(connection)), size.show(server.configuration.maxMemory)];
-    log('warn', 'closed to free memory', { id, address, bytes: holdings(connection), limit });
-    noteRule(
-      connection,
-      `it held ${held} when all connections together were over the limit of ${limit}`,
-      'maxMemory',
-    );
-    server.counters.evicted++;
-    discard(connection);
-    if (queue.inFlightSize <= maxInFlightOnEviction) {
-      const { wire } = connection;
-      const end = wire.fail ?? wire.close;
-      end(connection, CloseCode.TryAgainLater, 'the server is short of memory');
-      endConnection(connection);
-      updateHeld(connection);
-      return;
-    }
-  }
-  dropConnection(connection);
-}
-
-function discard(connection: Connection): void {
-  clearQueue(connection.queue);
-  connection.producer = undefined;
-  if (connection.input !== undefined) giveBuffer(connection.input);
-  connection.input = undefined;
-  connection.resumableMessage = undefined;
-  if (connection.endpoint !== undefined) dropUnfinished(connection.endpoint);
-  connection.handler?.discard?.(connection);
-  connection.socket.discard?.();
-}
-
-/** In MB or KB, rounded up. */
-function showBytes(bytes: number): string {
-  const MiB = 1024 * 1024;
-  return bytes >= MiB ? `${(bytes / MiB).toFixed(1)}MB` : `${Math.ceil(bytes / 1024)}KB`;
+/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
+export function mayHoldMemory({
+  input,
+  endpoint,
+  resumableMessage,
+  held,
+  handler,
+  socket,
+}: Connection): boolean {
+  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
+  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)
+    return true;
+  return handler?.held !== undefined || socket.held !== undefined;
 }

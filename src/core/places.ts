@@ -1,37 +1,5 @@
-/**
- * Who takes which place. Clients are counted, all together and by address, and connections that are not clients yet are
- * kept in lists, so that one of them can be dropped when places run short. Control connections are in none of this.
- */
-import { isInNetwork, mappedIpv4, parseIp, showIp } from '../protocol/ipAddress.ts';
-import type { Connection } from './connection.ts';
-import { hostOf, isTrusted } from './peer.ts';
-
-/** What one address holds: an IPv4 address, or a network /64 of IPv6, which is what one customer or machine is given. */
-export interface AddressUse {
-  readonly address: string;
-  /** Connections with a socket. */
-  sockets: number;
-  /** Clients with a socket, and those of polling sessions. */
-  clients: number;
-  polled: number;
-}
-
-/** What all of them hold. */
-export interface Places {
-  readonly byAddress: Map<string, AddressUse>;
-  /** Clients of any kind. */
-  clients: number;
-  /** Connections that have not finished their handshake: silent ones, incomplete requests, TLS before its end. */
-  readonly halfOpen: Connection[];
-  /** Clients that have not shown the magic or chosen a nick (trust level 3). */
-  readonly unproven: Connection[];
-  /** Dropped in this turn, and still counted among the connections until it ends. */
-  dropped: number;
-}
-
-export function newPlaces(): Places {
-  return { byAddress: new Map(), clients: 0, halfOpen: [], unproven: [], dropped: 0 };
-}
+import { hostOf, isInNetwork, mappedIpv4, noAddress, parseIp, showIp } from '../protocol/ipAddress.ts';
+import type { AddressUse, Connection, Server } from './records.ts';
 
 /** The last answer of `addressKey`: it is asked twice for each connection that is accepted. */
 let lastAddress = '';
@@ -58,6 +26,19 @@ function readKey(address: string): string | undefined {
   if (ip === undefined) return undefined;
   if (isInNetwork(ip, mappedIpv4)) return showIp(ip);
   return `${showIp(ip.fill(0, 8))}/64`;
+}
+
+/** Whether the peer, as far as it is known by now, is among `--trust-proxy`. */
+export function isTrusted({ address, server }: Connection): boolean {
+  return isTrustedAddress(server, address);
+}
+
+export function isTrustedAddress({ configuration: { trustProxy } }: Server, address: string): boolean {
+  if (trustProxy.length === 0) return false;
+  const ip = parseIp(hostOf(address));
+  return trustProxy.some(({ network }) =>
+    network === undefined ? address === noAddress : ip !== undefined && isInNetwork(ip, network),
+  );
 }
 
 /** A new connection takes its place. */

@@ -1,69 +1,8 @@
-/**
- * The poll: Node's event loop waits for the system, and the sockets' callbacks only note what became ready. One
- * `setImmediate` after them starts the turn, which works through all of it.
- */
-
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import type { Connection } from './connection.ts';
-import { inputEnd, inputStart, landingSize } from './regions.ts';
-import type { Listener, Server } from './server.ts';
-import type { Socket } from './socket.ts';
-
-/** What became ready since the last turn. The turn empties the lists. */
-export interface ReadyEvents {
-  /** Connections with input to read. */
-  readonly readable: Connection[];
-  /** Connections whose peers will send nothing more, and the system's name for the error, if there was one. */
-  readonly ended: { connection: Connection; error: string | undefined }[];
-  /** Accepted sockets, which the turn makes connections of. */
-  readonly accepted: { socket: Socket; listener: Listener }[];
-  /** Some of the input lies in the process's input arena. */
-  isArenaUsed: boolean;
-  /** The input arena filled up before all sockets were read: the rest waits behind this turn. */
-  isArenaFull: boolean;
-}
-
-/** When the next turn begins. */
-export interface TurnSchedule {
-  /** Starts the turn that `poll` waits for; undefined during a turn. */
-  begin: (() => void) | undefined;
-  /** A `setImmediate` that begins a turn is pending. */
-  isScheduled: boolean;
-  /** Somebody asked for a turn (`scheduleTurn`). */
-  isWanted: boolean;
-}
-
-/**
- * libuv accepts one connection per listener and poll. If a turn followed every poll, connections that keep turns long
- * would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in two
- * rounds running, a turn waits for several polls.
- */
-export interface Accepting {
-  /** Connections accepted since the last poll, and whether descriptors are left for another one. */
-  inPoll: number;
-  hasRoom: boolean;
-  /** The round of polls before the last turn accepted a connection. */
-  wasBusy: boolean;
-  /** Further polls of this round, and when the first one was asked for. */
-  polls: number;
-  since: number;
-  /** Bytes read in these polls that found no room in the input arena. */
-  spilled: number;
-}
-
-export function newReadyEvents(): ReadyEvents {
-  return { readable: [], ended: [], accepted: [], isArenaUsed: false, isArenaFull: false };
-}
-
-export function newTurnSchedule(): TurnSchedule {
-  return { begin: undefined, isScheduled: false, isWanted: false };
-}
-
-export function newAccepting(): Accepting {
-  return { inPoll: 0, hasRoom: true, wasBusy: false, polls: 0, since: 0, spilled: 0 };
-}
+import { inputEnd, inputStart, readBufferSize } from './arena.ts';
+import type { Accepting, Connection, Listener, Server, Socket } from './records.ts';
 
 /**
  * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Input lies at `position` and
@@ -191,7 +130,7 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
     accepting.spilled = 0;
   }
   // The next read may fill the read buffer: the arena needs room for that much.
-  if (inputArena.position + landingSize > inputEnd) {
+  if (inputArena.position + readBufferSize > inputEnd) {
     ready.isArenaFull = true;
     beginTurn(server);
   }

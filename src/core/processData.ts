@@ -13,11 +13,10 @@ import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
-import { type Connection, hasUnfinished } from './connection.ts';
-import type { Handler } from './handler.ts';
-import { scheduleFlush } from './outbox.ts';
+import { closeConnection } from './close.ts';
+import { scheduleFlush } from './output.ts';
 import { establish } from './places.ts';
-import type { Server } from './server.ts';
+import type { Connection, Handler, Server } from './records.ts';
 
 /** Opens the session, after the handshake. @param request the head of the handshake */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
@@ -119,10 +118,6 @@ export function pauseMessages({ endpoint }: Connection, untilAnswered = false): 
   endpoint.acceptsClose = !untilAnswered;
 }
 
-export function areMessagesPaused({ endpoint }: Connection): boolean {
-  return endpoint !== undefined && !endpoint.acceptsMessages;
-}
-
 /** Goes on with the connection's messages in its next turn. Does nothing if they are not paused. */
 export function resumeMessages(connection: Connection): void {
   const { endpoint } = connection;
@@ -132,11 +127,6 @@ export function resumeMessages(connection: Connection): void {
   // The flush requeues throttled connections.
   connection.isThrottled = true;
   scheduleFlush(connection);
-}
-
-/** Whether input waits because messages are paused. Then the peer's FIN waits behind that input. */
-export function hasPausedInput(connection: Connection): boolean {
-  return areMessagesPaused(connection) && (connection.input !== undefined || hasUnfinished(connection));
 }
 
 /** Closes the session: the handler learns of it once. */
@@ -166,5 +156,5 @@ export function endTurn({ handlers }: Server): void {
 export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
   log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: stackOf(error) });
   noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);
-  connection.wire.close(connection, CloseCode.InternalError, 'internal error');
+  closeConnection(connection, CloseCode.InternalError, 'internal error');
 }

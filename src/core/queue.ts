@@ -2,6 +2,7 @@
  * What is to be sent to one connection, in order, as ranges of chunks. Most turns need one range: a range that starts
  * where the last one ended merely extends it.
  */
+
 import { type ArenaUse, type Chunk, newLastingChunk, pin, shareOfChunk, unpin } from './arena.ts';
 
 export interface Range {

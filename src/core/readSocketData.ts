@@ -1,50 +1,24 @@
-/**
- * The WebSocket wire. `readSocketData` shows the protocol on one screen: what can arrive, and what the server does about it.
- *
- *     bytes → nextEvent (protocol/websocket/endpoint.ts): header → unmask → fragments → message
- *           → readSocketData: pong, closing handshake, or processData
- */
-
-import {
-  noteCloseReceived,
-  noteCloseSent,
-  noteClosing,
-  noteDeadline,
-  noteFailed,
-  noteOverdue,
-} from '../diagnostics/closeReason.ts';
+import { noteCloseReceived, noteCloseSent, noteFailed } from '../diagnostics/closeReason.ts';
 import { commitFrames, recordReceived } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
-import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { probeInterval } from '../protocol/limits.ts';
+import { Opcode } from '../protocol/codes.ts';
 import {
-  closePayload,
   control,
   type Endpoint,
   endEndpoint,
   failEndpoint,
   frame,
-  isControlNext,
   message,
   nextEvent,
   ProtocolEvent,
   releaseMessage,
-  startClosing,
 } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import type { Connection } from './connection.ts';
+import { endConnection } from './close.ts';
 import { charge, mayInflate, startBudget } from './fairness.ts';
-import { dropConnection, endConnection } from './outbox.ts';
-import {
-  areMessagesPaused,
-  closeSession,
-  processData,
-  resumeMessage,
-  resumeMessages,
-} from './processData.ts';
-import { hasInputStalled, hasOutputStalled, startSending } from './progress.ts';
+import { closeSession, processData, resumeMessage } from './processData.ts';
+import type { Connection } from './records.ts';
 import { sendControl } from './send.ts';
-import type { Wire } from './wire.ts';
 
 /** The bytes that are being read: one record serves all connections. */
 const input: ByteRange = { bytes: ioArena, start: 0, end: 0 };
@@ -126,7 +100,7 @@ export function readSocketData(
       case ProtocolEvent.Failed:
         // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
         if (control.isReplyDue) sendClose(connection, control);
-        failed(connection, endpoint, control.code, control.reason);
+        failWebSocket(connection, endpoint, control.code, control.reason);
         goesOn = false;
         break;
     }
@@ -142,12 +116,17 @@ function notePong(connection: Connection): void {
   for (const ping of connection.pings) ping.onPong(payload);
 }
 
-function sendClose(connection: Connection, payload: ByteRange): void {
+export function sendClose(connection: Connection, payload: ByteRange): void {
   noteCloseSent(connection, payload.bytes.subarray(payload.start, payload.end));
   sendControl(connection, Opcode.Close, payload);
 }
 
-function failed(connection: Connection, endpoint: Endpoint, code: number, reason: string): void {
+export function failWebSocket(
+  connection: Connection,
+  endpoint: Endpoint,
+  code: number,
+  reason: string,
+): void {
   failEndpoint(endpoint);
   noteFailed(connection, code, reason);
   closed(connection, code, reason);
@@ -160,120 +139,8 @@ function closed(connection: Connection, code: number, reason: string): void {
   endConnection(connection);
 }
 
-function notifyPingsLost(connection: Connection): void {
+export function notifyPingsLost(connection: Connection): void {
   for (const ping of connection.pings ?? []) ping.onLost();
 }
 
-const wholeOf = (bytes: Uint8Array): ByteRange => ({ bytes, start: 0, end: bytes.length });
-const noPayload = wholeOf(Buffer.alloc(0));
-
-export const websocket: Wire = {
-  name: 'websocket',
-
-  receive: readSocketData,
-
-  /** Control frames are read before the messages of all connections. */
-  isUrgent(connection, bytes, start) {
-    return isControlNext(connection.endpoint?.incoming, bytes[start]!);
-  },
-
-  receiveUrgent(connection, bytes, start, end) {
-    return readSocketData(connection, bytes, start, end, true);
-  },
-
-  close(connection, code, reason) {
-    const { endpoint } = connection;
-    if (endpoint?.state !== 'OPEN') return;
-    noteClosing(connection, reason);
-    sendClose(connection, wholeOf(closePayload(code, reason)));
-    startClosing(endpoint);
-    connection.endingAt = connection.server.now;
-    startSending(connection);
-    // The answer may arrive behind paused messages, which are discarded now.
-    resumeMessages(connection);
-  },
-
-  fail(connection, code, reason) {
-    const { endpoint } = connection;
-    if (endpoint === undefined || endpoint.state === 'CLOSED') return;
-    if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
-    failed(connection, endpoint, code, reason);
-  },
-
-  onEnd(connection, error) {
-    const endpoint = connection.endpoint;
-    if (endpoint === undefined || endpoint.state === 'CLOSED') return;
-    endEndpoint(endpoint);
-    notifyPingsLost(connection);
-    // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
-    closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
-    endConnection(connection);
-  },
-
-  checkDeadlines(connection) {
-    const { endpoint, server } = connection;
-    const { handshakeTimeout, pingInterval, pongTimeout, closeTimeout, idleTimeout } = server.configuration;
-    const { now } = server;
-    if (endpoint === undefined) return;
-    if (endpoint.state === 'CLOSING') {
-      // Our close frame may be queued behind much output: the deadline counts from the last progress.
-      if (hasOutputStalled(connection, closeTimeout)) {
-        noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
-        giveUp(connection, 'the closing handshake was not answered');
-      }
-      return;
-    }
-    // A connection on which a long message is arriving is not idle.
-    if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
-      connection.messageAt = now;
-    if (isLevelOverdue(connection, handshakeTimeout)) {
-      noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
-      websocket.close(
-        connection,
-        CloseCode.PolicyViolation,
-        `no magic and nick within ${handshakeTimeout / 1000} s`,
-      );
-      return;
-    }
-    if (areMessagesPaused(connection) && !connection.isReading) probe(connection);
-    if (connection.heardAt >= connection.pingedAt && connection.pingedAt > 0) {
-      // Any byte received is a sign of life, not only the pong.
-      connection.pingedAt = 0;
-    } else if (connection.pingedAt > 0) {
-      if (pongTimeout === 0 || now - connection.pingedAt < pongTimeout) return;
-      // If we paused reading from this peer, or our output is still leaving, its silence proves nothing.
-      if (areMessagesPaused(connection) || connection.socket.unsent() < connection.unsentAtPing) {
-        connection.heardAt = now;
-      } else {
-        noteDeadline(connection, 'no answer to a ping', 'pongTimeout');
-        giveUp(connection, 'no answer to a ping');
-      }
-    } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
-      connection.pingedAt = now;
-      connection.unsentAtPing = connection.socket.unsent();
-      sendControl(connection, Opcode.Ping, noPayload);
-    }
-  },
-};
-
-/**
- * While we do not read from a connection, the system does not report that the peer is gone. Only a write finds out. A peer does
- * not answer an unsolicited pong (RFC 6455 §5.5.3), so this one adds nothing to the input that waits.
- */
-function probe(connection: Connection): void {
-  const { heardAt, probedAt, queue, server, socket } = connection;
-  if (server.now - Math.max(heardAt, probedAt) < probeInterval || queue.size > 0 || socket.isBusy) return;
-  connection.probedAt = server.now;
-  sendControl(connection, Opcode.Pong, noPayload);
-}
-
-/** Whether the connection has been at a trust level below 3 for too long. */
-export function isLevelOverdue({ trustLevel, stageSince, server }: Connection, timeout: number): boolean {
-  return trustLevel < 3 && timeout > 0 && server.now - stageSince >= timeout;
-}
-
-/** The peer does not answer: drops the connection without a close frame. */
-function giveUp(connection: Connection, why: string): void {
-  websocket.onEnd(connection, why);
-  dropConnection(connection);
-}
+export const wholeOf = (bytes: Uint8Array): ByteRange => ({ bytes, start: 0, end: bytes.length });

@@ -6,16 +6,13 @@
  * then of those that took much, then of those that used up their share of the last turn. The rest is first after the next poll.
  */
 
-import { recordClosed } from '../diagnostics/closedConnections.ts';
-import { noteLost } from '../diagnostics/closeReason.ts';
 import { reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { CloseCode } from '../protocol/codes.ts';
+import { noAddress } from '../protocol/ipAddress.ts';
 import {
   connectionBudget,
-  connectionMemory,
   controlFrameBudget,
   costlyBudget,
   costlyThreshold,
@@ -30,20 +27,17 @@ import {
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import { mayEnter } from './admission.ts';
-import { addConnection, type Connection, hasUnfinished } from './connection.ts';
+import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsolated } from './close.ts';
+import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
+import { checkDeadlines, readClock } from './deadlines.ts';
+import { enforceMemory } from './eviction.ts';
 import { flush, flushEarly, setReading } from './flush.ts';
-import { dropOnException, notifyLost, runIsolated } from './guard.ts';
-import { enforceMemory, releaseHeld, updateHeld } from './memory.ts';
-import { dropConnection, scheduleFlush } from './outbox.ts';
-import { noAddress } from './peer.ts';
-import { leavePlaces } from './places.ts';
+import { mayHoldMemory, updateHeld } from './memory.ts';
+import { scheduleFlush } from './output.ts';
 import { poll, resetInputArena, scheduleRead } from './poll.ts';
-import { areMessagesPaused, endTurn, hasPausedInput } from './processData.ts';
-import { clearQueue } from './queue.ts';
-import type { Listener, Server } from './server.ts';
-import type { Socket } from './socket.ts';
-import { freeClosedIds, removeEntry } from './table.ts';
-import { checkDeadlines, readClock } from './timers.ts';
+import { endTurn } from './processData.ts';
+import type { Connection, Listener, Server, Socket } from './records.ts';
+import { closeControlConnections } from './shutdown.ts';
 
 /**
  * Serves until the server is draining and its last connection is gone.
@@ -69,18 +63,6 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
   closeControlConnections(server);
 }
 
-/** All that is left came with commands. They get an answer, or the end of one. */
-function closeControlConnections(server: Server): void {
-  const { entries } = server.table;
-  for (const entry of entries) {
-    if (entry?.kind === 'listener') entry.close();
-    else if (entry?.phase === 'open')
-      runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server has ended'));
-  }
-  flush(server);
-  for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
-}
-
 function acceptConnections(server: Server): void {
   const { accepted } = server.ready;
   for (const { socket, listener } of accepted) acceptConnection(server, socket, listener);
@@ -104,22 +86,6 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   const connection = addConnection(server, socket, firstWire, isControl, address);
   if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
   if (firstWire.begin !== undefined) runIsolated(connection, () => firstWire.begin?.(connection));
-}
-
-/**
- * Messages wait for the commands, in classes that each have a share of the turn: clients that bring little; connections
- * in a handshake, and HTTP requests; those that brought much; the throttled. So a crowd of newcomers, or a flood, does
- * not delay clients that are in.
- */
-export interface ReadClasses {
-  readonly fresh: Connection[];
-  readonly opening: Connection[];
-  readonly costly: Connection[];
-  readonly throttled: Connection[];
-}
-
-export function newReadClasses(): ReadClasses {
-  return { fresh: [], opening: [], costly: [], throttled: [] };
 }
 
 /** Reads control frames and requests for commands, up to their share of the turn. */
@@ -286,56 +252,4 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
     handleEof(connection, undefined);
     scheduleFlush(connection);
   }
-}
-
-/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
-function mayHoldMemory({ input, endpoint, resumableMessage, held, handler, socket }: Connection): boolean {
-  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
-  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)
-    return true;
-  return handler?.held !== undefined || socket.held !== undefined;
-}
-
-/** The peer will send nothing more, and what it sent is worked through, or there was an error. */
-function handleEof(connection: Connection, error: string | undefined): void {
-  // A connection that is ending has its reason already.
-  if (connection.phase === 'open') noteLost(connection, error);
-  notifyLost(connection, error);
-}
-
-/** Peers that will send nothing more. */
-function handleDisconnects(server: Server): void {
-  const { ended } = server.ready;
-  for (let i = 0; i < ended.length; i++) {
-    const { connection, error } = ended[i]!;
-    if (connection.phase === 'gone') continue;
-    connection.hasPeerEnded = true;
-    // What it sent before is worked through first, unless it cannot be answered anyhow.
-    const waits = connection.isReadQueued || connection.isThrottled || hasPausedInput(connection);
-    if (waits && error === undefined) continue;
-    handleEof(connection, error);
-    if (error === undefined) scheduleFlush(connection);
-    else dropConnection(connection);
-  }
-  ended.length = 0;
-}
-
-function freeConnections(server: Server): void {
-  const { pendingFrees } = server;
-  for (let i = 0; i < pendingFrees.length; i++) {
-    const connection = pendingFrees[i]!;
-    notifyLost(connection, 'ended by the server');
-    recordClosed(connection);
-    connection.input = undefined;
-    clearQueue(connection.queue);
-    releaseHeld(connection);
-    connection.producer = undefined;
-    connection.socket.destroy();
-    removeEntry(server.table, connection.id);
-    if (!connection.isControl) server.connections--;
-    leavePlaces(connection);
-  }
-  pendingFrees.length = 0;
-  server.places.dropped = 0;
-  freeClosedIds(server.table);
 }

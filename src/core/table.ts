@@ -1,8 +1,3 @@
-/**
- * The connection table: what `fd` numbers are to a C server. An id is the lowest free number, as POSIX `open` promises;
- * listeners have ids, too. An id that is given back is free again only from the next turn on, so that nothing in the turn
- * can mistake a newcomer for the dead.
- */
 export interface Table<Entry> {
   /** Indexed by id. */
   readonly entries: (Entry | undefined)[];

@@ -1,5 +1,6 @@
 /** The `echo` handler sends every message back to its sender, unchanged. */
-import type { Handler } from '../core/handler.ts';
+
+import type { Handler } from '../core/records.ts';
 import { sendMessage } from '../core/send.ts';
 
 export const echo: Handler = {

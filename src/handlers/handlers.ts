@@ -1,6 +1,6 @@
 /** All built-in handlers and the user's programs. To add a handler, write a file beside this one and add a line here. */
-import type { Handler } from '../core/handler.ts';
-import type { Server } from '../core/server.ts';
+
+import type { Handler, Server } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { newBroadcastHandler } from './broadcast.ts';

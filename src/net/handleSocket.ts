@@ -8,13 +8,12 @@
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import type { Connection } from '../core/connection.ts';
+import { readBufferSize } from '../core/arena.ts';
 import { onWriteComplete } from '../core/flush.ts';
-import { showPeer } from '../core/peer.ts';
 import { onData, onEnd } from '../core/poll.ts';
 import type { Range } from '../core/queue.ts';
-import { landingSize } from '../core/regions.ts';
-import type { Socket } from '../core/socket.ts';
+import type { Connection, Socket } from '../core/records.ts';
+import { showPeer } from '../protocol/ipAddress.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 
 interface WriteRequest {
@@ -88,7 +87,7 @@ const { WriteWrap, ShutdownWrap, streamBaseState, kReadBytesOrError, kLastWriteW
   {}) as StreamBinding;
 
 /** The buffer that every socket reads into. The system has its address, so it must not be garbage-collected. */
-const readBuffer = ioArena.subarray(0, landingSize);
+const readBuffer = ioArena.subarray(0, readBufferSize);
 
 function onRead(this: SocketHandle): void {
   const count = streamBaseState[kReadBytesOrError]!;

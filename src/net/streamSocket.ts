@@ -1,11 +1,10 @@
 /** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
 import type { Socket as NetSocket } from 'node:net';
-import type { Connection } from '../core/connection.ts';
 import { onWriteComplete } from '../core/flush.ts';
-import { showPeer } from '../core/peer.ts';
 import { onData, onEnd } from '../core/poll.ts';
 import { type Range, releaseInFlight } from '../core/queue.ts';
-import type { Socket } from '../core/socket.ts';
+import type { Connection, Socket } from '../core/records.ts';
+import { showPeer } from '../protocol/ipAddress.ts';
 
 /**
  * The maximum number of bytes in one write to the stream. Small pieces show the progress of a slow peer. A TLSSocket encrypts a

@@ -1,10 +1,8 @@
 /** TLS: the certificates, their reload, and the socket that encrypts a connection. */
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
-import type { Connection } from '../core/connection.ts';
 import { scheduleRead } from '../core/poll.ts';
-import type { Security } from '../core/security.ts';
-import type { Server } from '../core/server.ts';
+import type { Connection, Security, Server } from '../core/records.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { checkTls, readAuthority, readPemPair } from '../options/tls.ts';

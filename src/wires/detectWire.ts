@@ -1,9 +1,9 @@
 /** The first wire of every connection. The first bytes decide which wire replaces it. */
+
 import { refusalOf, whyNotAdmitted } from '../core/admission.ts';
-import type { Connection } from '../core/connection.ts';
-import { dropConnection, endConnection } from '../core/outbox.ts';
-import { isTrusted } from '../core/peer.ts';
-import type { Wire } from '../core/wire.ts';
+import { dropConnection, endConnection } from '../core/close.ts';
+import { isTrusted } from '../core/places.ts';
+import type { Connection, Wire } from '../core/records.ts';
 import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';

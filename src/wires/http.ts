@@ -2,18 +2,15 @@
  * The HTTP wire. A handshake upgrades the connection to WebSocket. Any other request is answered by a route or a page, and
  * the connection ends.
  */
+
 import { checkRoom, whyNotAdmitted } from '../core/admission.ts';
-import type { Connection } from '../core/connection.ts';
+import { dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
-import type { Handler } from '../core/handler.ts';
-import { dropConnection, endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
 import { openSession } from '../core/processData.ts';
 import { hasInputStalled, startReceiving } from '../core/progress.ts';
-import { websocket } from '../core/readSocketData.ts';
+import type { Connection, Handler, Server, Wire } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
-import type { Server } from '../core/server.ts';
-import type { Wire } from '../core/wire.ts';
 import { noteDeadline } from '../diagnostics/closeReason.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -29,6 +26,7 @@ import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handsha
 import { answerPage } from '../web/pages.ts';
 import { applyForwarded } from './proxy.ts';
 import { type Route, refuseRequest, respond } from './route.ts';
+import { websocket } from './websocket.ts';
 
 /** A request for a route whose head has arrived. */
 interface Request {

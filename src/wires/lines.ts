@@ -1,10 +1,10 @@
 /** The chat for terminals (`nc`, `telnet`): one line is one message. */
-import type { Connection } from '../core/connection.ts';
+
+import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
-import { endConnection } from '../core/outbox.ts';
 import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
-import type { Wire } from '../core/wire.ts';
+import type { Connection, Wire } from '../core/records.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import {

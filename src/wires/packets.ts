@@ -1,9 +1,9 @@
 /** The packet sub-protocol over plain TCP: the same packets as in WebSocket messages, back to back. */
-import type { Connection } from '../core/connection.ts';
+
+import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
-import { endConnection } from '../core/outbox.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
-import type { Wire } from '../core/wire.ts';
+import type { Connection, Wire } from '../core/records.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';

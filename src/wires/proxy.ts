@@ -2,16 +2,15 @@
  * Client addresses that a trusted proxy (`--trust-proxy`) reports: in a PROXY header before everything else, or in the
  * header fields `X-Forwarded-For` and `X-Forwarded-Host` of an HTTP request.
  */
+
 import { addressRefusal } from '../core/admission.ts';
-import type { Connection } from '../core/connection.ts';
-import { endConnection } from '../core/outbox.ts';
-import { flattenString, hostOf, isTrusted, showPeer } from '../core/peer.ts';
-import { changeAddress } from '../core/places.ts';
-import type { Wire } from '../core/wire.ts';
+import { endConnection } from '../core/close.ts';
+import { changeAddress, isTrusted } from '../core/places.ts';
+import type { Connection, Wire } from '../core/records.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { isHost, splitList } from '../protocol/http/fields.ts';
 import type { Head } from '../protocol/http/head.ts';
-import { parseIp } from '../protocol/ipAddress.ts';
+import { flattenString, hostOf, parseIp, showPeer } from '../protocol/ipAddress.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
 import { refuseRequest } from './route.ts';
 

@@ -1,6 +1,7 @@
 /** Routes answer HTTP requests that are not for pages: the polling transport and the command API. */
-import type { Connection } from '../core/connection.ts';
-import { endConnection } from '../core/outbox.ts';
+
+import { endConnection } from '../core/close.ts';
+import type { Connection } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';

@@ -1,8 +1,8 @@
 /** Detects TLS by its first two bytes, puts a TLS socket under the connection, and detects the wire inside it anew. */
-import type { Connection } from '../core/connection.ts';
-import { dropConnection, endConnection } from '../core/outbox.ts';
+
+import { dropConnection, endConnection } from '../core/close.ts';
+import type { Connection, Wire } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
-import type { Wire } from '../core/wire.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { newMemoryUse } from '../../src/core/memory.ts';
 import {
   appendToHistory,
   clearHistory,
@@ -17,7 +16,7 @@ const texts = (history: ReturnType<typeof newHistory>) =>
   [...historyEntries(history)].map(({ line }) => String(line));
 
 test('a history has the last messages, oldest first', () => {
-  const history = newHistory({ messages: 3, bytes: 1000 });
+  const history = newHistory({ messages: 3, bytes: 1000 }, { histories: 0 });
   assert.ok(isHistoryEmpty(history));
   for (const text of ['a', 'b', 'c', 'd', 'e']) appendToHistory(history, Buffer.from(text), 1);
   assert.deepEqual(texts(history), ['c', 'd', 'e']);
@@ -25,7 +24,7 @@ test('a history has the last messages, oldest first', () => {
 });
 
 test('a message larger than the bound empties the history', () => {
-  const history = newHistory({ messages: 3, bytes: 4 });
+  const history = newHistory({ messages: 3, bytes: 4 }, { histories: 0 });
   appendToHistory(history, Buffer.from('ab'), 1);
   appendToHistory(history, Buffer.from('12345'), 1);
   assert.deepEqual(texts(history), []);
@@ -35,20 +34,23 @@ test('a message larger than the bound empties the history', () => {
 });
 
 test('a bound of 0 messages keeps nothing', () => {
-  const history = newHistory({ messages: 0, bytes: 1000 });
+  const history = newHistory({ messages: 0, bytes: 1000 }, { histories: 0 });
   appendToHistory(history, Buffer.from('a'), 1);
   assert.ok(isHistoryEmpty(history));
 });
 
 test('the bytes are limited even if the bound is larger', () => {
-  const history = newHistory({ messages: 1_000_000, bytes: Number.POSITIVE_INFINITY });
+  const history = newHistory({ messages: 1_000_000, bytes: Number.POSITIVE_INFINITY }, { histories: 0 });
   const line = Buffer.alloc(65_536);
   for (let i = 0; i < 40; i++) appendToHistory(history, line, 1);
   assert.equal(texts(history).length, maxHistoryBytes / line.length);
 });
 
 test('the number of messages is limited even if the bound is larger', () => {
-  const history = newHistory({ messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY });
+  const history = newHistory(
+    { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY },
+    { histories: 0 },
+  );
   for (let i = 0; i < maxHistoryMessages + 7; i++) appendToHistory(history, Buffer.from('x'), 1);
   assert.equal(texts(history).length, maxHistoryMessages);
 });
@@ -57,7 +59,7 @@ test('a history is a window of the last messages, whatever they are', () => {
   const sizes = fc.array(fc.nat({ max: 12 }), { maxLength: 200 });
   fc.assert(
     fc.property(fc.nat({ max: 10 }), fc.nat({ max: 40 }), sizes, (messages, bytes, lengths) => {
-      const history = newHistory({ messages, bytes });
+      const history = newHistory({ messages, bytes }, { histories: 0 });
       const all: string[] = [];
       for (const [i, length] of lengths.entries()) {
         const text = String.fromCharCode(97 + (i % 26)).repeat(length);
@@ -94,7 +96,7 @@ function wasCut(all: readonly string[], kept: readonly string[], bytes: number):
 }
 
 test('memory is counted when entries are added and released when they are forgotten', () => {
-  const memory = newMemoryUse();
+  const memory = { histories: 0 };
   const history = newHistory({ messages: 5, bytes: 1000 }, memory);
   for (let i = 0; i < 20; i++) appendToHistory(history, Buffer.from('text'), 0);
   assert.equal(memory.histories, historyMemory(history));

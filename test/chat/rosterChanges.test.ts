@@ -1,8 +1,8 @@
 /** All arrivals and departures of a turn are sent together at its end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/core/connection.ts';
-import { finishFanouts } from '../../src/core/send.ts';
+import { finishFanouts } from '../../src/core/fanout.ts';
+import type { Connection } from '../../src/core/records.ts';
 import {
   addUser,
   enterRoom,

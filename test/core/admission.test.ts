@@ -9,12 +9,12 @@ import {
   mayEnter,
   refusalOf,
 } from '../../src/core/admission.ts';
-import { addConnection, type Connection } from '../../src/core/connection.ts';
+import { addConnection } from '../../src/core/connection.ts';
 import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
-import { websocket } from '../../src/core/readSocketData.ts';
-import type { Server } from '../../src/core/server.ts';
+import type { Connection, Server } from '../../src/core/records.ts';
 import { endingOf } from '../../src/diagnostics/closeReason.ts';
 import { minExtraSockets, rejectionSlots } from '../../src/protocol/limits.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
 
 /** An accepted connection that has sent nothing yet. */

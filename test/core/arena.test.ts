@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Chunk, newArenaUse, reserve, resetOutputArena } from '../../src/core/arena.ts';
-import { slotCount, slotSize } from '../../src/core/regions.ts';
+import {
+  type Chunk,
+  newArenaUse,
+  reserve,
+  resetOutputArena,
+  slotCount,
+  slotSize,
+} from '../../src/core/arena.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 
 const owner = newArenaUse();

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isShortOfDescriptors } from '../../src/core/admission.ts';
 import { descriptorsInUse, mayOpen } from '../../src/core/descriptors.ts';
-import { newServer, type Server } from '../../src/core/server.ts';
+import type { Server } from '../../src/core/records.ts';
+import { newServer } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
 

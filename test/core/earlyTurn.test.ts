@@ -1,11 +1,10 @@
 /** A turn that begins before all sockets were read, because the input arena is full. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/core/connection.ts';
+import { readBufferSize } from '../../src/core/arena.ts';
 import { onData, scheduleRead, scheduleTurn } from '../../src/core/poll.ts';
-import { landingSize } from '../../src/core/regions.ts';
+import type { Connection, Wire } from '../../src/core/records.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
-import type { Wire } from '../../src/core/wire.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 test('an early turn serves what has arrived; a throttled connection is served in the turn after it', async () => {
@@ -31,7 +30,7 @@ test('an early turn serves what has arrived; a throttled connection is served in
   scheduleRead(heldBack.connection);
 
   const ended = serverLoop(server, () => {});
-  for (let i = 0; i < 3; i++) onData(newcomer.connection, Buffer.alloc(landingSize), landingSize);
+  for (let i = 0; i < 3; i++) onData(newcomer.connection, Buffer.alloc(readBufferSize), readBufferSize);
   while (reads.length < 2) await new Promise(setImmediate);
   assert.deepEqual(
     reads.map(([connection, turn]) => [connection === newcomer.connection, turn]),

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { endConnection } from '../../src/core/close.ts';
+import { sendToAll } from '../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../src/core/flush.ts';
-import { endConnection, scheduleFlush } from '../../src/core/outbox.ts';
-import { sendToAll } from '../../src/core/send.ts';
+import { scheduleFlush } from '../../src/core/output.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 
@@ -127,7 +128,7 @@ test('each connection gets exactly its own bytes in order, however writes stall 
             sendText(one.connection, text);
             due[who]!.push(asSent(text));
           } else if (what === 'broadcast') {
-            sendToAll(members, undefined, true, Buffer.from(text), 0, size);
+            sendToAll(members, undefined, { isText: true, bytes: Buffer.from(text), start: 0, end: size });
             for (const bytes of due) bytes.push(asSent(text));
           } else {
             one.socket.isStuck = what === 'stick';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/core/connection.ts';
-import { join, leave, newGroup, publishToGroup } from '../../src/core/group.ts';
-import { flushFanout } from '../../src/core/outbox.ts';
-import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { flushFanout, join, leave, newGroup, publishToGroup } from '../../src/core/fanout.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Connection } from '../../src/core/records.ts';
 import { newBroadcastHandler } from '../../src/handlers/broadcast.ts';
 import type { Message } from '../../src/protocol/websocket/message.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newLastingChunk } from '../../src/core/arena.ts';
-import type { Connection } from '../../src/core/connection.ts';
-import { enforceMemory, releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
+import { enforceMemory } from '../../src/core/eviction.ts';
+import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
 import { appendRange, clearQueue, putInFlight, queuedRanges, releaseInFlight } from '../../src/core/queue.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import type { Server } from '../../src/core/server.ts';
+import type { Connection, Server } from '../../src/core/records.ts';
 import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { connectionMemory } from '../../src/protocol/limits.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';

@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Handler } from '../../src/core/handler.ts';
-import {
-  areMessagesPaused,
-  hasPausedInput,
-  pauseMessages,
-  resumeMessages,
-} from '../../src/core/processData.ts';
-import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { areMessagesPaused, hasPausedInput } from '../../src/core/connection.ts';
+import { pauseMessages, resumeMessages } from '../../src/core/processData.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Handler } from '../../src/core/records.ts';
 import { messageText } from '../../src/protocol/websocket/message.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

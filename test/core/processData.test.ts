@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Handler } from '../../src/core/handler.ts';
 import { processData } from '../../src/core/processData.ts';
-import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Handler } from '../../src/core/records.ts';
 import { configureLog } from '../../src/log/log.ts';
 import type { Message } from '../../src/protocol/websocket/message.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
-import type { Connection } from '../../src/core/connection.ts';
-import { flushFanout } from '../../src/core/outbox.ts';
-import { finishFanouts, sendControl, sendMessage, sendToAll } from '../../src/core/send.ts';
+import { finishFanouts, flushFanout, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
+import type { Connection } from '../../src/core/records.ts';
+import { sendControl, sendMessage } from '../../src/core/send.ts';
 import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
@@ -16,7 +16,7 @@ const open = (deflater?: Parameters<typeof openFakeConnection>[2]) =>
   openFakeConnection(server, undefined, deflater).connection;
 
 function tellAll(members: readonly Connection[], bytes: Uint8Array, except?: Connection): void {
-  sendToAll(members, except, true, bytes, 0, bytes.length);
+  sendToAll(members, except, wholeMessage(true, bytes));
   finishFanouts(members[0]!.server);
 }
 
@@ -155,7 +155,7 @@ test('broadcasts and single messages reach each recipient in the order in which 
   const members = [open(), open()];
   const [one, other] = members;
   const say = (words: string, except?: Connection) =>
-    sendToAll(members, except, true, Buffer.from(words), 0, words.length);
+    sendToAll(members, except, wholeMessage(true, Buffer.from(words)));
   say('a');
   say('b');
   sendText(one!, 'c');

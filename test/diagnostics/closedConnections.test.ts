@@ -1,16 +1,17 @@
 /** What is known of connections that have ended, and for how long. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dropOnException } from '../../src/core/guard.ts';
-import type { Handler } from '../../src/core/handler.ts';
+import { dropOnException } from '../../src/core/close.ts';
 import { openSession } from '../../src/core/processData.ts';
-import { readSocketData, websocket } from '../../src/core/readSocketData.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import type { Handler } from '../../src/core/records.ts';
 import { removeEntry } from '../../src/core/table.ts';
 import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { noteLost } from '../../src/diagnostics/closeReason.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { maxClosedRecords } from '../../src/protocol/limits.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 

@@ -1,9 +1,10 @@
 /** The last frames of each connection, as they are remembered and shown. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/core/connection.ts';
+import { finishFanouts, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import { finishFanouts, sendControl, sendToAll } from '../../src/core/send.ts';
+import type { Connection } from '../../src/core/records.ts';
+import { sendControl } from '../../src/core/send.ts';
 import { removeEntry } from '../../src/core/table.ts';
 import { findClosed, lastFrames, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { noteEnding } from '../../src/diagnostics/closeReason.ts';
@@ -128,7 +129,7 @@ function burst(members: readonly Connection[]): void {
   for (const count of [1, 5, 8, 30]) {
     for (let i = 0; i < count; i++) {
       const bytes = Buffer.from(`${count}-${i}${'x'.repeat(i === count - 1 ? 200 : 0)}`);
-      sendToAll(members, sender, true, bytes, 0, bytes.length);
+      sendToAll(members, sender, wholeMessage(true, bytes));
     }
     finishFanouts(server);
     assert.equal(

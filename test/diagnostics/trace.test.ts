@@ -1,9 +1,9 @@
 /** The trace: a line for each frame of those that are traced, and none for others. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Connection } from '../../src/core/connection.ts';
+import { finishFanouts, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import { finishFanouts, sendToAll } from '../../src/core/send.ts';
+import type { Connection } from '../../src/core/records.ts';
 import { recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../../src/diagnostics/trace.ts';
 import { echo } from '../../src/handlers/echo.ts';
@@ -66,7 +66,7 @@ test('forty-eight bytes of a payload are shown, and each frame of a burst', () =
   traceConnection(server.trace, members[1]!.id);
   const texts = ['one', 'two', 'x'.repeat(300)];
   const heard = said(() => {
-    for (const text of texts) sendToAll(members, undefined, true, Buffer.from(text), 0, text.length);
+    for (const text of texts) sendToAll(members, undefined, wholeMessage(true, Buffer.from(text)));
     finishFanouts(server);
   });
   traceConnection(server.trace, 'off');

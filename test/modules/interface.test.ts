@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { endTurn } from '../../src/core/processData.ts';
-import { websocket } from '../../src/core/readSocketData.ts';
 import { callHandler } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { connect, loadAll, newFolder, settle } from '../support/modules.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -164,7 +164,7 @@ test('publish reaches every member of a group, or all but the sender', async () 
     '--rollback-window',
     '0',
   );
-  const { finishFanouts } = await import('../../src/core/send.ts');
+  const { finishFanouts } = await import('../../src/core/fanout.ts');
   const [a, b, c] = [connect(server, 'mod'), connect(server, 'mod'), connect(server, 'mod')];
   a.say('join g', 'join g');
   b.say('join g');

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { websocket } from '../../src/core/readSocketData.ts';
 import { callHandler, moduleStates } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
+import { websocket } from '../../src/wires/websocket.ts';
 import { connect, loadAll, newFolder, reload, settle } from '../support/modules.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 
@@ -137,7 +137,7 @@ describe('a version that throws in its rollback window', () => {
     );
     await reload(server);
     client.say('fine');
-    const { finishFanouts } = await import('../../src/core/send.ts');
+    const { finishFanouts } = await import('../../src/core/fanout.ts');
     finishFanouts(server);
     assert.deepEqual(client.heard(), ['fine', `<${Buffer.from('kept').toString('hex')}>`, 'fine']);
     assert.equal(await callHandler(server, 'mod', []), 1);

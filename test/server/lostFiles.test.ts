@@ -15,9 +15,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { websocket as echoWire } from '../../src/core/readSocketData.ts';
-import type { Listener, Server } from '../../src/core/server.ts';
+import type { Listener, Server } from '../../src/core/records.ts';
 import { openControl } from '../../src/net/listeners.ts';
+import { websocket as echoWire } from '../../src/wires/websocket.ts';
 import { run } from '../support/doors.ts';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';

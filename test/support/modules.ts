@@ -1,10 +1,9 @@
 /** Folders of modules, and a server without sockets that loads them. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Connection } from '../../src/core/connection.ts';
 import { openSession } from '../../src/core/processData.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import type { Server } from '../../src/core/server.ts';
+import type { Connection, Server } from '../../src/core/records.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { startModules } from '../../src/handlers/modules/modules.ts';
 import type { Head } from '../../src/protocol/http/head.ts';

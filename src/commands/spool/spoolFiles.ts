@@ -33,7 +33,7 @@ import { type FileHandle, mkdir, open, opendir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Server } from '../../core/server.ts';
+import type { Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import {
   clientQuietPeriod,

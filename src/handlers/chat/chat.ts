@@ -1,9 +1,9 @@
 /** The chat of one server: its users and rooms, and how users enter and leave them. */
-import type { Connection } from '../../core/connection.ts';
+
 import { mayOpen } from '../../core/descriptors.ts';
-import { leave } from '../../core/group.ts';
+import { leave } from '../../core/fanout.ts';
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/server.ts';
+import type { Connection, Server } from '../../core/records.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';

@@ -1,5 +1,6 @@
 /** A room's history in memory: its last messages, oldest first. */
-import { type MemoryUse, newMemoryUse } from '../../core/memory.ts';
+
+import type { MemoryUse } from '../../core/records.ts';
 import { maxHistoryBytes, maxHistoryMessages } from '../../protocol/limits.ts';
 
 /** The largest number of messages, and of bytes. */
@@ -22,13 +23,13 @@ export interface History {
   first: number;
   bytes: number;
   /** The server's total, which includes this history. */
-  readonly memory: MemoryUse;
+  readonly memory: Pick<MemoryUse, 'histories'>;
 }
 
 /** The memory of an entry besides its bytes: a Buffer object, the record, and a slot in the array. */
 const lineMemory = 128;
 
-export function newHistory(bound: HistoryBound, memory: MemoryUse = newMemoryUse()): History {
+export function newHistory(bound: HistoryBound, memory: Pick<MemoryUse, 'histories'>): History {
   return { bound: clampBound(bound), entries: [], first: 0, bytes: 0, memory };
 }
 

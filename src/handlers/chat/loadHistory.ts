@@ -2,6 +2,7 @@
  * Loads the histories of empty rooms from disk. A large or damaged file takes long, so it is read in steps, some in each turn.
  * Connections that want to enter in the meantime are throttled and try again every turn.
  */
+
 import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { historyCacheTime, historyReadBudget, maxNameBytes, maxPacketBlob } from '../../protocol/limits.ts';

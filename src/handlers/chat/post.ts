@@ -1,4 +1,5 @@
 /** Posts in rooms: with `--data`, a post is written to disk before it is delivered. */
+
 import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';

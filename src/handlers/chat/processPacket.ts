@@ -2,8 +2,9 @@
  * The packet sub-protocol. What a packet means depends on the connection's trust level: 1 expects the magic, 2 a nick, 3 accepts
  * all other commands. (Level 0 is the handshake.)
  */
-import type { Connection } from '../../core/connection.ts';
+
 import { establish } from '../../core/places.ts';
+import type { Connection } from '../../core/records.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
 import { addUser, enterRoom, findOrLoadRoom, flushArrival } from './chat.ts';

@@ -1,11 +1,10 @@
 /**
  * Rooms and their users, and sending to them. Each user has an encoder, so that users of packets and of lines share a room.
  */
-import type { Connection } from '../../core/connection.ts';
-import { type Group, join, membersOf, newGroup } from '../../core/group.ts';
-import type { MemoryUse } from '../../core/memory.ts';
-import { sendMessage, sendToAll } from '../../core/send.ts';
-import type { Server } from '../../core/server.ts';
+
+import { type Group, join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import type { Connection, MemoryUse, Server } from '../../core/records.ts';
+import { sendMessage } from '../../core/send.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';
@@ -130,7 +129,7 @@ export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Uint8Ar
     if (members.length === 0) continue;
     const bytes = encode(encoder);
     const except = encoder === author?.encoder && !encoder.echoesSender ? author.connection : undefined;
-    sendToAll(members, except, false, bytes, 0, bytes.length);
+    sendToAll(members, except, wholeMessage(false, bytes));
   }
 }
 
@@ -173,5 +172,5 @@ function connectionsByEncoder(users: Iterable<User>): Map<ChatEncoder, Connectio
 }
 
 function sendToMembers(members: readonly Connection[], bytes: Uint8Array): void {
-  if (members.length > 0) sendToAll(members, undefined, false, bytes, 0, bytes.length);
+  if (members.length > 0) sendToAll(members, undefined, wholeMessage(false, bytes));
 }

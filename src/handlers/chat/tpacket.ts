@@ -1,7 +1,9 @@
 /** The `tpacket` handler is the chat over WebSocket: packets in binary messages. Anything else closes the connection. */
+
+import { closeConnection } from '../../core/close.ts';
 import { charge } from '../../core/fairness.ts';
-import type { Handler } from '../../core/handler.ts';
 import { deferRest } from '../../core/processData.ts';
+import type { Handler } from '../../core/records.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import { flushRosterChanges, leaveChat } from './chat.ts';
@@ -38,7 +40,7 @@ export function newTpacketHandler(chat: Chat): Handler {
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        connection.wire.close(connection, error.code, error.message);
+        closeConnection(connection, error.code, error.message);
       }
     },
 

@@ -1,8 +1,7 @@
 /** Presents a module to the server as an ordinary handler and an ordinary wire, which call its current version. */
-import type { Connection } from '../../core/connection.ts';
+
+import { closeConnection, endConnection } from '../../core/close.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
-import type { Handler } from '../../core/handler.ts';
-import { endConnection } from '../../core/outbox.ts';
 import { establish } from '../../core/places.ts';
 import {
   countMessage,
@@ -11,7 +10,7 @@ import {
   pauseMessages,
   resumeMessages,
 } from '../../core/processData.ts';
-import type { Wire } from '../../core/wire.ts';
+import type { Connection, Handler, Wire } from '../../core/records.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
@@ -181,7 +180,7 @@ function closeOverdue(module: Module): void {
     recordError(module, new Error(why));
     log('error', 'handler timed out', { id: connection.id, handler: module.name, reason: why });
     noteEnding(connection, 'server', `the handler ${module.name} timed out: ${why}`);
-    connection.wire.close(connection, CloseCode.InternalError, 'internal error');
+    closeConnection(connection, CloseCode.InternalError, 'internal error');
   }
 }
 

@@ -2,8 +2,9 @@
  * What is bound to one call of a module: the message it is given, the connection whose message it handles, and, during the
  * rollback window, the effects of the call.
  */
-import type { Connection } from '../../core/connection.ts';
-import { areMessagesPaused } from '../../core/processData.ts';
+
+import { areMessagesPaused } from '../../core/connection.ts';
+import type { Connection } from '../../core/records.ts';
 import { sendMessage, sendPush } from '../../core/send.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
 import { messageBytes, messageText } from '../../protocol/websocket/message.ts';

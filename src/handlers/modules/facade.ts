@@ -1,9 +1,8 @@
 /** The objects that modules see (interface.ts): connections, the server, and its log. */
-import type { Connection } from '../../core/connection.ts';
-import { type Group, join, leave, membersOf, newGroup } from '../../core/group.ts';
-import type { Handler } from '../../core/handler.ts';
-import { sendToAll } from '../../core/send.ts';
-import type { Server } from '../../core/server.ts';
+
+import { closeConnection } from '../../core/close.ts';
+import { type Group, join, leave, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import type { Connection, Handler, Server } from '../../core/records.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { type LogLevel, log } from '../../log/log.ts';
 import { printableLine } from '../../log/printable.ts';
@@ -105,7 +104,7 @@ export class Peer implements user.Connection {
         'server',
         `the handler ${this.#module.name} closed the connection with ${code}${reason && `: ${reason}`}`,
       );
-      connection.wire.close(connection, code, String(reason));
+      closeConnection(connection, code, String(reason));
     };
     if (isDeferring()) defer(closeNow);
     else closeNow();
@@ -202,11 +201,10 @@ export function newModuleServer({
     const members = membersOf(group);
     const excluded = except === undefined ? undefined : connectionOf(except as Peer);
     if (message instanceof ScopedMessage) {
-      const { isText, bytes, start, end } = message.content();
-      sendToAll(members, excluded, isText, bytes, start, end);
+      sendToAll(members, excluded, message.content());
     } else {
       const bytes = sendableBytes(message);
-      sendToAll(members, excluded, typeof message === 'string', bytes, 0, bytes.length);
+      sendToAll(members, excluded, wholeMessage(typeof message === 'string', bytes));
     }
   }
 

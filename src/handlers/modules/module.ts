@@ -4,9 +4,9 @@
  * A new version takes over all connections. During the rollback window (`--rollback-window`) an exception rolls back to the
  * previous version, which handles the same event again.
  */
-import type { Connection } from '../../core/connection.ts';
+
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Wire } from '../../core/wire.ts';
+import type { Connection, Wire } from '../../core/records.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { deferEffects } from './callScope.ts';

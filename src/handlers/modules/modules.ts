@@ -1,9 +1,9 @@
 /**
  * The user's modules (`--handlers`): loads them at the start, on `reload` and with `--watch`, and runs the commands about them.
  */
-import type { Handler } from '../../core/handler.ts';
-import type { Server } from '../../core/server.ts';
-import type { Wire } from '../../core/wire.ts';
+
+import { closeConnection } from '../../core/close.ts';
+import type { Handler, Server, Wire } from '../../core/records.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { reportSlow } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
@@ -308,7 +308,7 @@ function removeModule({ byName, server }: Modules, module: Module): string {
     if (entry?.kind !== 'connection') continue;
     if (entry.handler !== module.handler && !wireConnections.has(entry)) continue;
     noteEnding(entry, 'server', `the module ${name} was removed`);
-    entry.wire.close(entry, CloseCode.GoingAway, 'this handler was removed');
+    closeConnection(entry, CloseCode.GoingAway, 'this handler was removed');
   }
   clearInterval(module.tickTimer);
   module.isRemoved = true;

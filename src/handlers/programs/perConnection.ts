@@ -1,12 +1,12 @@
 /** `--exec`: each connection gets a process of its own. */
-import type { Connection } from '../../core/connection.ts';
+
+import { closeConnection } from '../../core/close.ts';
 import { mayOpen } from '../../core/descriptors.ts';
-import type { Handler } from '../../core/handler.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { pauseMessages, resumeMessages } from '../../core/processData.ts';
+import type { Connection, Handler, Server } from '../../core/records.ts';
 import { sendMessage } from '../../core/send.ts';
-import type { Server } from '../../core/server.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
@@ -133,7 +133,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
   function close(session: Session, code: number, reason: string): void {
     if (session.isOver) return;
     stop(session);
-    session.connection.wire.close(session.connection, code, reason);
+    closeConnection(session.connection, code, reason);
   }
 
   /** Ends the program; if it is not started yet, `startWaiting` skips it. */
@@ -160,7 +160,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         const raise = isAtMax ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
         const fields = { program: entry.name, running: programs.running, ...raise };
         logLimited(refusals, 'too many programs', fields);
-        connection.wire.close(
+        closeConnection(
           connection,
           CloseCode.TryAgainLater,
           'too many programs are running; try again later',

@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/server.ts';
+import type { Server } from '../../core/records.ts';
 import { type LogFields, log } from '../../log/log.ts';
 import {
   logLineCost,

@@ -3,8 +3,9 @@
  * so unread input stays in memory after the client has left, until the program reads it or ends. It counts against
  * `--max-memory`.
  */
+
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/server.ts';
+import type { Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { programStartsPerTurn } from '../../protocol/limits.ts';

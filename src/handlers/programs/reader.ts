@@ -2,8 +2,9 @@
  * Reads programs' stdout: record by record, in a stage of the turn, each program within its share. Unread output stays in the
  * pipe, so that a program blocks when the pipe is full.
  */
+
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/server.ts';
+import type { Server } from '../../core/records.ts';
 import { exactClock } from '../../process/clock.ts';
 import { connectionBudget, programBudget, throttledBudget } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';

@@ -1,9 +1,9 @@
 /** `--exec-shared`: one process for all connections, started with the server and restarted whenever it ends. */
-import type { Connection } from '../../core/connection.ts';
-import type { Handler } from '../../core/handler.ts';
+
+import { closeConnection } from '../../core/close.ts';
+import { sendToAll } from '../../core/fanout.ts';
 import { deferRest, pauseMessages, resumeMessages } from '../../core/processData.ts';
-import { sendToAll } from '../../core/send.ts';
-import type { Server } from '../../core/server.ts';
+import type { Connection, Handler, Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
@@ -92,7 +92,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
   /** The program's knowledge of its clients has ended with the process. */
   function closeAll(): void {
     for (const connection of members.values()) {
-      connection.wire.close(connection, CloseCode.ServiceRestart, 'the program is restarting');
+      closeConnection(connection, CloseCode.ServiceRestart, 'the program is restarting');
     }
     members.clear();
     paused.clear();
@@ -135,8 +135,8 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
     { kind, bytes, start, end, code, reason }: OutputRecord,
   ): void {
     if (connections.length === 0) return;
-    if (kind !== 'close') sendToAll(connections, undefined, kind === 'text', bytes, start, end);
-    else for (const connection of connections) connection.wire.close(connection, code, reason);
+    if (kind !== 'close') sendToAll(connections, undefined, { isText: kind === 'text', bytes, start, end });
+    else for (const connection of connections) closeConnection(connection, code, reason);
   }
 
   return {
@@ -146,7 +146,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       const { maxBuffered } = connection.server.configuration;
       if (request === undefined) throw new Error('a program needs the request of the handshake');
       if (program === undefined || program.stdin.writableLength > maxBuffered) {
-        connection.wire.close(
+        closeConnection(
           connection,
           CloseCode.TryAgainLater,
           'the program cannot accept clients now; try again later',
@@ -176,7 +176,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
         writeRecord(program, format.encodeMessage(message, id));
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        connection.wire.close(connection, error.code, error.message);
+        closeConnection(connection, error.code, error.message);
       }
     },
 

@@ -2,11 +2,12 @@
  * The answers that carry messages to a polling client: one JSON document for a poll, or a stream of server-sent events. They
  * are encoded from the frames in the backlog slice by slice, as fast as the socket accepts them.
  */
+
 import { reserve } from '../../core/arena.ts';
-import type { Connection } from '../../core/connection.ts';
-import { endConnection, queueRange, scheduleFlush } from '../../core/outbox.ts';
-import type { Producer } from '../../core/producer.ts';
-import { sendBytes } from '../../core/send.ts';
+import { endConnection } from '../../core/close.ts';
+import { scheduleFlush } from '../../core/output.ts';
+import type { Connection, Producer } from '../../core/records.ts';
+import { queueRange, sendBytes } from '../../core/send.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
 import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
 import {

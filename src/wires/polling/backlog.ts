@@ -7,6 +7,7 @@
  * in the same order, they refer to the same bytes, across any number of turns. So 10,000 clients in one room take the memory
  * of one client, plus a range each.
  */
+
 import {
   type ArenaUse,
   type Chunk,

@@ -9,11 +9,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { checkRoomForPolled } from '../../core/admission.ts';
-import { addConnection, type Connection } from '../../core/connection.ts';
-import { dropConnection } from '../../core/outbox.ts';
+import { dropConnection } from '../../core/close.ts';
+import { addConnection } from '../../core/connection.ts';
 import { becomeClient } from '../../core/places.ts';
 import { closeSession, openSession } from '../../core/processData.ts';
-import type { Server } from '../../core/server.ts';
+import type { Connection, Server } from '../../core/records.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { giveBuffer } from '../../protocol/buffers.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';

@@ -5,21 +5,22 @@
  *
  * The rest of the server sees an ordinary socket, which is busy while a window of bytes is unacknowledged.
  */
+
 import { type Chunk, outputArena } from '../../core/arena.ts';
-import type { Connection } from '../../core/connection.ts';
+import { dropConnection } from '../../core/close.ts';
+import { isLevelOverdue } from '../../core/deadlines.ts';
 import { injectInput } from '../../core/fairness.ts';
-import { dropConnection, scheduleFlush } from '../../core/outbox.ts';
+import { scheduleFlush } from '../../core/output.ts';
 import { closeSession } from '../../core/processData.ts';
 import { type Range, releaseInFlight } from '../../core/queue.ts';
-import { isLevelOverdue, readSocketData, websocket } from '../../core/readSocketData.ts';
-import type { Server } from '../../core/server.ts';
-import type { Socket } from '../../core/socket.ts';
-import type { Wire } from '../../core/wire.ts';
+import { readSocketData } from '../../core/readSocketData.ts';
+import type { Connection, Server, Socket, Wire } from '../../core/records.ts';
 import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { eventStreamLifetime, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
 import type { Fields } from '../route.ts';
+import { websocket } from '../websocket.ts';
 import { answerEmpty, answerPoll, EventStream } from './answers.ts';
 import {
   addFrames,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { nextFile, nextLine, nextStep, setPace } from '../../../src/commands/spool/spoolFiles.ts';
-import type { Server } from '../../../src/core/server.ts';
+import type { Server } from '../../../src/core/records.ts';
 import { spoolFileInterval, spoolStepPause } from '../../../src/protocol/limits.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
 

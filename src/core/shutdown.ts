@@ -5,9 +5,10 @@ import { log } from '../log/log.ts';
 import { notify } from '../process/announce.ts';
 import { clock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import { runIsolated } from './guard.ts';
+import { closeConnection } from './close.ts';
+import { flush } from './flush.ts';
 import { scheduleTurn } from './poll.ts';
-import type { Server } from './server.ts';
+import type { Server } from './records.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
 export function drainServer(server: Server, why: string): void {
@@ -23,7 +24,7 @@ export function drainServer(server: Server, why: string): void {
     // Whoever gives commands may still do so.
     if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
     noteEnding(entry, 'server', `the server was told to end (${why})`);
-    runIsolated(entry, () => entry.wire.close(entry, CloseCode.GoingAway, 'the server is going away'));
+    closeConnection(entry, CloseCode.GoingAway, 'the server is going away');
   }
   scheduleTurn(server);
 }
@@ -39,4 +40,15 @@ export function stopServer(server: Server, why: string): void {
   // In a turn after this one, whose flush tells them.
   server.drainDeadline = server.now + 1;
   setTimeout(scheduleTurn, 2, server);
+}
+
+/** All that is left came with commands. They get an answer, or the end of one. */
+export function closeControlConnections(server: Server): void {
+  const { entries } = server.table;
+  for (const entry of entries) {
+    if (entry?.kind === 'listener') entry.close();
+    else if (entry?.phase === 'open') closeConnection(entry, CloseCode.GoingAway, 'the server has ended');
+  }
+  flush(server);
+  for (const entry of entries) if (entry?.kind === 'connection') entry.socket.destroy();
 }

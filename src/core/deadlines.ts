@@ -3,26 +3,10 @@
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { clock, skipLostTime } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
-import type { Connection } from './connection.ts';
-import { runIsolated } from './guard.ts';
-import { dropConnection } from './outbox.ts';
+import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
-import type { Server } from './server.ts';
-
-export interface DeadlineTimer {
-  timer: NodeJS.Timeout | undefined;
-  /** The timer fired: this turn checks all deadlines. */
-  isDue: boolean;
-  /** When the timer fires, as in `server.now`; 0: it is not set. */
-  dueAt: number;
-  /** The last check was postponed, after the process had not run for a while. */
-  wasPostponed: boolean;
-}
-
-export function newDeadlineTimer(): DeadlineTimer {
-  return { timer: undefined, isDue: false, dueAt: 0, wasPostponed: false };
-}
+import type { Connection, Server } from './records.ts';
 
 /** The clock, when a turn begins. */
 export function readClock(server: Server): void {
@@ -81,7 +65,7 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
     // Whoever has a command done says no more than that.
     if (idleTimeout > 0 && !connection.isControl && now - connection.messageAt >= idleTimeout) {
       noteDeadline(connection, 'no message', 'idleTimeout');
-      wire.close(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
+      closeConnection(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);
     }
     wire.checkDeadlines(connection);
   }
@@ -93,4 +77,9 @@ function dropAll(server: Server): void {
     noteOverdue(entry, 'it was not over', 'drainTimeout');
     dropConnection(entry);
   }
+}
+
+/** Whether the connection has been at a trust level below 3 for too long. */
+export function isLevelOverdue({ trustLevel, stageSince, server }: Connection, timeout: number): boolean {
+  return trustLevel < 3 && timeout > 0 && server.now - stageSince >= timeout;
 }

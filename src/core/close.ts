@@ -1,0 +1,128 @@
+/**
+ * The life of a connection, and its end.
+ *
+ *     state       event                                             function                      next state
+ *     ─────────   ───────────────────────────────────────────────   ───────────────────────────   ──────────
+ *                 a socket was accepted                             addConnection                 open
+ *     open        we close it: a deadline, a limit, a command       closeConnection → wire.close  open, closing
+ *     open        it broke a rule of the protocol                   wire.fail                     ending
+ *     open        the peer's goodbye: close frame, whole answer     endConnection                 ending
+ *     open        FIN from the peer, its input read                 handleEof → wire.onEnd        ending
+ *     ending      all output written                                flush: shutdownWrite (FIN)    ending
+ *     ending      FIN both ways                                     dropConnection                gone
+ *     any         error, deadline passed, server out of memory      dropConnection                gone
+ *     gone        the turn ends                                     freeConnections               (id is free again)
+ *
+ * `open, closing` is the WebSocket closing handshake: our close frame was sent, the peer's is awaited
+ * (`endpoint.state` CLOSING, RFC 6455 §7.1.3). For the wires without such a handshake, `wire.close` is `ending` at once.
+ * Whatever ends a connection notes why before it does (diagnostics/closeReason.ts); the first reason counts.
+ */
+
+import { recordClosed } from '../diagnostics/closedConnections.ts';
+import { noteEnding, noteLost } from '../diagnostics/closeReason.ts';
+import { log, stackOf } from '../log/log.ts';
+import { hasPausedInput } from './connection.ts';
+import { releaseHeld } from './memory.ts';
+import { scheduleFlush } from './output.ts';
+import { leavePlaces } from './places.ts';
+import { wake } from './poll.ts';
+import { startSending } from './progress.ts';
+import { clearQueue } from './queue.ts';
+import type { Connection, Server } from './records.ts';
+import { freeClosedIds, removeEntry } from './table.ts';
+
+/**
+ * We close the connection: its wire says goodbye with this code and reason, and ends it. Every close on our side goes
+ * through here.
+ * @param code a WebSocket close code (RFC 6455 §7.4), which other wires translate
+ */
+export function closeConnection(connection: Connection, code: number, reason: string): void {
+  if (connection.phase === 'open')
+    runIsolated(connection, () => connection.wire.close(connection, code, reason));
+}
+
+/** Sends what is queued, then our FIN. What still arrives is discarded. */
+export function endConnection(connection: Connection): void {
+  if (connection.phase !== 'open') return;
+  connection.phase = 'ending';
+  connection.endingAt = connection.server.now;
+  startSending(connection);
+  scheduleFlush(connection);
+}
+
+/** Ends the connection with this turn, whatever is still queued. */
+export function dropConnection(connection: Connection): void {
+  if (connection.phase === 'gone') return;
+  connection.phase = 'gone';
+  const { server } = connection;
+  if (server.pendingFrees.push(connection) === 1) wake(server);
+}
+
+/** A stage of the turn: peers that will send nothing more. */
+export function handleDisconnects(server: Server): void {
+  const { ended } = server.ready;
+  for (let i = 0; i < ended.length; i++) {
+    const { connection, error } = ended[i]!;
+    if (connection.phase === 'gone') continue;
+    connection.hasPeerEnded = true;
+    // Its unread input comes first, unless the connection is lost and cannot be answered.
+    const waits = connection.isReadQueued || connection.isThrottled || hasPausedInput(connection);
+    if (waits && error === undefined) continue;
+    handleEof(connection, error);
+    if (error === undefined) scheduleFlush(connection);
+    else dropConnection(connection);
+  }
+  ended.length = 0;
+}
+
+/** The peer will send nothing more, and its input is read, or the connection is lost (`error`). */
+export function handleEof(connection: Connection, error: string | undefined): void {
+  // A connection that is ending has its reason already.
+  if (connection.phase === 'open') noteLost(connection, error);
+  notifyLost(connection, error);
+}
+
+/** The last stage of the turn: connections that are gone give back their sockets, their memory and their ids. */
+export function freeConnections(server: Server): void {
+  const { pendingFrees } = server;
+  for (let i = 0; i < pendingFrees.length; i++) {
+    const connection = pendingFrees[i]!;
+    notifyLost(connection, 'ended by the server');
+    recordClosed(connection);
+    connection.input = undefined;
+    clearQueue(connection.queue);
+    releaseHeld(connection);
+    connection.producer = undefined;
+    connection.socket.destroy();
+    removeEntry(server.table, connection.id);
+    if (!connection.isControl) server.connections--;
+    leavePlaces(connection);
+  }
+  pendingFrees.length = 0;
+  server.places.dropped = 0;
+  freeClosedIds(server.table);
+}
+
+/** An exception of the server's own code closes only the connection that it was working for. */
+export function runIsolated(connection: Connection, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    dropOnException(connection, error);
+  }
+}
+
+/** Tells the wire that nothing more will arrive. As `runIsolated`, without a closure: every connection comes here. */
+function notifyLost(connection: Connection, error: string | undefined): void {
+  try {
+    connection.wire.onEnd(connection, error);
+  } catch (fault) {
+    dropOnException(connection, fault);
+  }
+}
+
+export function dropOnException(connection: Connection, error: unknown): void {
+  noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
+  log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
+  dropConnection(connection);
+}

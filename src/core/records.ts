@@ -1,0 +1,531 @@
+/**
+ * The records that everything works on, as a C server declares them in its header file: `Server`, `Connection`, `Listener`,
+ * and the contracts with the floors above the core: `Socket` (net/), `Wire` (wires/), `Handler` (handlers/).
+ *
+ * A connection is one flat record. Its type is the sum of the parts below; each names the file that changes it.
+ */
+
+import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
+import type { Ending } from '../diagnostics/closeReason.ts';
+import type { Fanout, Recorder } from '../diagnostics/recorder.ts';
+import type { Trace } from '../diagnostics/trace.ts';
+import type { Configuration, Reloadable } from '../options/configuration.ts';
+import type { Head } from '../protocol/http/head.ts';
+import type { Endpoint } from '../protocol/websocket/endpoint.ts';
+import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
+import type { ArenaUse, Chunk } from './arena.ts';
+import type { OutgoingQueue, Range } from './queue.ts';
+import type { Table } from './table.ts';
+
+// The connection
+
+/** `open`; `ending` while queued output leaves and the peer's FIN is awaited; then `gone`. close.ts has the diagram. */
+export type Phase = 'open' | 'ending' | 'gone';
+
+/** Who the peer is: set when the connection is accepted, and by proxies' headers and TLS. */
+interface Identity {
+  readonly kind: 'connection';
+  /** The lowest number that was free (table.ts). */
+  readonly id: number;
+  readonly server: Server;
+  /** Replaced when TLS begins. */
+  socket: Socket;
+  /** The connection carries commands from the control socket. */
+  readonly isControl: boolean;
+  /** Undefined on a plain connection, and before the TLS handshake is complete. */
+  security: Security | undefined;
+  /**
+   * The client's address, as logs and lists show it: `127.0.0.1:50312`, `[::1]:50312`, `unix`, or what a trusted proxy
+   * says: `203.0.113.7`. Stored, because a closed socket has none.
+   */
+  address: string;
+  /** A PROXY header arrived. The client itself may send no second one. */
+  isProxied: boolean;
+  readonly acceptedAt: number;
+}
+
+/** What the peer speaks: chosen by its first bytes, then by its handshake (wires/). */
+interface Dialog {
+  wire: Wire;
+  /** The state of the WebSocket protocol, after the handshake. */
+  endpoint: Endpoint | undefined;
+  handler: Handler | undefined;
+  /** The name of the handler that the connection has or had. */
+  handlerName: string | undefined;
+  /** 0 handshake, 1 magic, 2 nick, 3 packets. Only the packet sub-protocol climbs; everything else starts at 3. */
+  trustLevel: number;
+  /** When the trust level was reached. */
+  stageSince: number;
+  /** Whatever the handler or the wire stores with the connection. */
+  data: unknown;
+}
+
+/** Unread input, and when it is read (poll.ts, serverLoop.ts, fairness.ts). */
+interface Input {
+  /** Unread bytes: `[inputStart, inputEnd)`. The wire has scanned the first `inputScanned` of them. */
+  input: Buffer | undefined;
+  inputStart: number;
+  inputEnd: number;
+  inputScanned: number;
+  /** Queued in `server.ready.readable`. */
+  isReadQueued: boolean;
+  /** The socket is read from; otherwise it is paused. */
+  isReading: boolean;
+  /** Throttled: its budget for this turn is spent, or its output queue is too long. */
+  isThrottled: boolean;
+  /** Its last read took much work: cheaper connections are read before it. */
+  isCostly: boolean;
+  /** The rest of a message that the handler has not finished. It gets no other message before that. */
+  resumableMessage: Message | undefined;
+}
+
+/** Queued output (send.ts, fanout.ts, flush.ts). */
+interface Output {
+  readonly queue: OutgoingQueue;
+  /** Produces output behind the queue, as fast as the socket takes it. */
+  producer: Producer | undefined;
+  /** Queued in `server.pendingWrites`. */
+  isWriteQueued: boolean;
+  /** Too far behind in a fan-out; closed before the turn ends. */
+  isSlowConsumer: boolean;
+}
+
+/** How the connection ends (close.ts). */
+interface Closing {
+  phase: Phase;
+  /** Why it ends, as far as that is known (diagnostics/closeReason.ts). */
+  ending: Ending | undefined;
+  /** When `phase` became `ending`, or the closing handshake began; 0 before. */
+  endingAt: number;
+  /** The peer's FIN arrived. */
+  hasPeerEnded: boolean;
+  /** Our FIN was sent. */
+  isShutDown: boolean;
+}
+
+/** Signs of life, as times of `server.now` (deadlines.ts, wires/websocket.ts). */
+interface Liveness {
+  /** Last sign of life: a byte received, or a stalled write completed. */
+  heardAt: number;
+  messageAt: number;
+  /** When the unanswered ping was sent; 0 if there is none. */
+  pingedAt: number;
+  /** What the socket had not sent at that time: a peer that takes some of it is alive, although the ping is queued behind. */
+  unsentAtPing: number;
+  /** When a peer whose input is paused was last probed. */
+  probedAt: number;
+  /** Commands that wait for a pong. */
+  pings: readonly PendingPing[] | undefined;
+  /** Of a transfer with a minimum rate: the time that its bytes have paid for, and those bytes. */
+  flowSince: number;
+  flowBytes: number;
+}
+
+/** The place that the connection takes (places.ts), and the memory (memory.ts). */
+interface Holdings {
+  /** Counts as a client. */
+  isClient: boolean;
+  addressUse: AddressUse | undefined;
+  /** The list of half-open connections that it is in, at `candidateAt`, while it may be dropped for a newcomer. */
+  candidates: Connection[] | undefined;
+  candidateAt: number;
+  /** Bytes of memory, besides queued output. */
+  held: number;
+}
+
+/** Counters and recorded frames (diagnostics/recorder.ts). */
+interface Statistics {
+  bytesIn: number;
+  bytesOut: number;
+  messagesIn: number;
+  messagesOut: number;
+  frames: number;
+  burst: Int32Array | undefined;
+}
+
+export interface Connection
+  extends Identity,
+    Dialog,
+    Input,
+    Output,
+    Closing,
+    Liveness,
+    Holdings,
+    Statistics {}
+
+/** A command that sent a ping, and waits for its pong. */
+export interface PendingPing {
+  /** A pong arrived; its payload is lent for this call. */
+  onPong(payload: Uint8Array): void;
+  /** No pong will arrive. */
+  onLost(): void;
+}
+
+/** What TLS knows about a connection. */
+export interface Security {
+  /** `TLSv1.3` or `TLSv1.2`. */
+  readonly protocol: string;
+  /** The host that the client asked for (SNI), in lower case. */
+  readonly serverName: string | undefined;
+  /** The subject of the client's certificate, as `CN=ada, O=Pond`; undefined without a trusted certificate. */
+  readonly subject: string | undefined;
+  /** What is wrong with the client's certificate, a sentence: the connection is refused. */
+  readonly fault: string | undefined;
+}
+
+// The server
+
+export interface Server extends Turn, Resources {
+  /** Replaced as a whole by a reload: read it anew each time. */
+  configuration: Configuration;
+  readonly reloadables: Reloadable[];
+  /** By subprotocol. Handlers may come and go while the server runs. */
+  readonly handlers: Map<string, Handler>;
+  /** Connections and listeners, by id. */
+  readonly table: Table<Connection | Listener>;
+  readonly counters: Counters;
+  /** Whole milliseconds of a monotonic clock, read once a turn. It starts at 1, so 0 can mean never. */
+  now: number;
+  /** A graceful shutdown is under way: the loop ends with the last connection, or at `drainDeadline`. */
+  isDraining: boolean;
+  drainDeadline: number;
+  /** When the log last mentioned a shortage, by event, as in `now`. */
+  readonly toldAt: Map<string, number>;
+  readonly recorder: Recorder;
+  readonly trace: Trace;
+  readonly closedConnections: ClosedConnections;
+}
+
+/** What the stages of a turn hand to each other. */
+interface Turn {
+  /** What the poll found, when the next turn begins, and whether several polls precede it (poll.ts). */
+  readonly ready: ReadyEvents;
+  readonly schedule: TurnSchedule;
+  readonly accepting: Accepting;
+  /** The turn's readable connections, in the order in which they are read (serverLoop.ts). */
+  readonly classes: ReadClasses;
+  /** Large messages that wait for inflation (fairness.ts). */
+  readonly inflations: InflationQueue;
+  /** Frames for many connections that are in none of their queues yet, and recipients that are too far behind (fanout.ts). */
+  pendingFanout: PendingFanout | undefined;
+  readonly slowConsumers: Connection[];
+  /** Connections that the flush writes to, each once, and those whose output is produced meanwhile (flush.ts). */
+  readonly pendingWrites: Connection[];
+  readonly producers: Producers;
+  /** Connections that are freed when the turn ends (close.ts). */
+  readonly pendingFrees: Connection[];
+  readonly deadlines: DeadlineTimer;
+}
+
+/** What all connections together use, and what bounds it. */
+interface Resources {
+  /** Connections in the table, except those that carry commands. */
+  connections: number;
+  /** Clients over HTTP: connections without a socket. */
+  readonly polling: { clients: number };
+  readonly places: Places;
+  readonly descriptors: Descriptors;
+  readonly memory: MemoryUse;
+  readonly arena: ArenaUse;
+}
+
+/** A listening socket. It has an id, as in C a listening socket has an fd. */
+export interface Listener {
+  readonly kind: 'listener';
+  readonly id: number;
+  /** As a client would write it: `ws://127.0.0.1:8080`, `unix:/run/pollywog.sock`. */
+  readonly url: string;
+  /** The TCP port; undefined on a Unix socket. */
+  readonly port: number | undefined;
+  /** The wire of new connections. */
+  readonly firstWire: Wire;
+  /** Commands arrive here: its connections are not counted, and it stays until the end. */
+  readonly isControl: boolean;
+  /** Whether the file of its Unix socket is gone, or belongs to another socket: clients cannot reach it any more. */
+  isCutOff(): boolean;
+  close(): void;
+}
+
+export interface Counters {
+  turns: number;
+  accepted: number;
+  /** Handshakes and requests answered with an error. */
+  refused: number;
+  messagesIn: number;
+  /** Slow consumers closed (1013). */
+  fellBehind: number;
+  /** Closed because all connections together held more than `maxMemory`. */
+  evicted: number;
+}
+
+/** What became ready since the last turn. The turn empties the lists. */
+export interface ReadyEvents {
+  /** Connections with input to read. */
+  readonly readable: Connection[];
+  /** Connections whose peers will send nothing more, and the system's name for the error, if there was one. */
+  readonly ended: { connection: Connection; error: string | undefined }[];
+  /** Accepted sockets, which the turn makes connections of. */
+  readonly accepted: { socket: Socket; listener: Listener }[];
+  /** Some of the input is stored in the process's input arena. */
+  isArenaUsed: boolean;
+  /** The input arena filled up before all sockets were read: the rest waits behind this turn. */
+  isArenaFull: boolean;
+}
+
+/** When the next turn begins. */
+export interface TurnSchedule {
+  /** Starts the turn that `poll` waits for; undefined during a turn. */
+  begin: (() => void) | undefined;
+  /** A `setImmediate` that begins a turn is pending. */
+  isScheduled: boolean;
+  /** `scheduleTurn` was called. */
+  isWanted: boolean;
+}
+
+/**
+ * libuv accepts one connection per listener and poll. If a turn followed every poll, connections that keep turns long
+ * would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in two
+ * rounds running, a turn waits for several polls.
+ */
+export interface Accepting {
+  /** Connections accepted since the last poll, and whether descriptors are left for another one. */
+  inPoll: number;
+  hasRoom: boolean;
+  /** The round of polls before the last turn accepted a connection. */
+  wasBusy: boolean;
+  /** Further polls of this round, and the time of the first one. */
+  polls: number;
+  since: number;
+  /** Bytes read in these polls that found no room in the input arena. */
+  spilled: number;
+}
+
+/**
+ * The turn's readable connections. Each class has a share of the turn, so neither a crowd of newcomers nor a flood delays
+ * the clients that send little.
+ */
+export interface ReadClasses {
+  /** Their last read took little work. */
+  readonly fresh: Connection[];
+  /** In a handshake, or with an HTTP request. */
+  readonly opening: Connection[];
+  /** Their last read took much work. */
+  readonly costly: Connection[];
+  readonly throttled: Connection[];
+}
+
+/**
+ * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so all of them together
+ * take the memory of one.
+ */
+export interface InflationQueue {
+  readonly waiting: { readonly connection: Connection; readonly message: InflatingMessage }[];
+  /** The turn in which the first one last made progress. */
+  progressedIn: number;
+}
+
+/**
+ * Frames for the same connections, written one after the other. Each connection's queue gets them as one range when the turn
+ * ends, or before anything else is queued for anyone: so the order is the same as frame by frame.
+ */
+export interface PendingFanout extends Fanout {
+  readonly members: readonly Connection[];
+  readonly except: Connection | undefined;
+  readonly chunk: Chunk;
+  end: number;
+  /** The number of frames in `[start, end)`. */
+  frames: number;
+}
+
+/** Connections whose output is produced as their sockets take it. */
+export interface Producers {
+  /** They got no slice in this turn: the next one begins with them. */
+  readonly unserved: Connection[];
+  /** They got a slice and have more. */
+  readonly served: Connection[];
+  /** Slices produced in this turn. */
+  slices: number;
+}
+
+export interface DeadlineTimer {
+  timer: NodeJS.Timeout | undefined;
+  /** The timer fired: this turn checks all deadlines. */
+  isDue: boolean;
+  /** When the timer fires, as in `server.now`; 0: it is not set. */
+  dueAt: number;
+  /** The last check was postponed, because the process had not run for a while. */
+  wasPostponed: boolean;
+}
+
+/** What one address holds: an IPv4 address, or an IPv6 network /64, which is what one customer or machine is given. */
+export interface AddressUse {
+  readonly address: string;
+  /** Connections with a socket, and those among them that are clients. */
+  sockets: number;
+  clients: number;
+  /** Polling sessions. */
+  polled: number;
+}
+
+export interface Places {
+  readonly byAddress: Map<string, AddressUse>;
+  /** Clients of any kind. */
+  clients: number;
+  /** Connections that have not finished their handshake: silent ones, incomplete requests, TLS handshakes. */
+  readonly halfOpen: Connection[];
+  /** Clients that have not shown the magic or chosen a nick (trust level 3). */
+  readonly unproven: Connection[];
+  /** Dropped in this turn, and still counted among the connections until it ends. */
+  dropped: number;
+}
+
+export interface Descriptors {
+  /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
+  readonly limit: number;
+  /** Listening sockets. */
+  listeners: number;
+  /** Files of rooms (`--data`). */
+  files: number;
+  /** Pipes to and from programs. */
+  pipes: number;
+}
+
+/** A server's use of memory, in bytes, besides queued output, which its `arena` counts. */
+export interface MemoryUse {
+  /** The sum of `connection.held`. */
+  connections: number;
+  /** The histories of rooms. */
+  histories: number;
+  /** Makes rooms forget until they remember at most this many bytes. */
+  trimHistories(most: number): void;
+  /** Input of programs whose clients have left. */
+  programs: number;
+  /** Discards such input, the largest first, until at most this many bytes are left. */
+  trimPrograms(most: number): void;
+}
+
+// The contracts
+
+/** What the server needs of a socket. net/ has two kinds, polling has one without a descriptor, and tests have their own. */
+export interface Socket {
+  /** It consists of HTTP requests, and has no descriptor of its own. */
+  readonly isVirtual?: true;
+  /** Starts reading for this connection. */
+  start(connection: Connection): void;
+  /** An earlier write is not complete: nothing may be written until `onWriteComplete`. */
+  readonly isBusy: boolean;
+  /** Bytes of that write that the system still has, as near as can be told. */
+  unsent(): number;
+  /**
+   * Gives the ranges to the system, in order. The bytes must stay as they are while `isBusy`.
+   * @returns a negative system error number if the connection is lost; 0 otherwise
+   */
+  write(ranges: readonly Range[]): number;
+  /** The same for one range: nearly every write. */
+  writeOne(bytes: Buffer, start: number, end: number): number;
+  pause(): void;
+  resume(): void;
+  /** Turns on TCP keep-alive after so many milliseconds of silence; 0: never. */
+  keepAlive(after: number): void;
+  /** Ends our direction (FIN) after what was written. */
+  shutdown(): void;
+  /** Closes the descriptor. No event follows. */
+  destroy(): void;
+  /** Bytes of memory that the socket itself holds, besides frames. */
+  held?(): number;
+  /** Its part of the memory of the frames it holds, which others may share. */
+  share?(): number;
+  /** Forgets unsent output: the connection is closed to free memory. */
+  discard?(): void;
+  /** The peer's address as `127.0.0.1:50312`, `[::1]:50312` or `unix`. */
+  address(): string;
+}
+
+/** What is spoken on a connection: HTTP, WebSocket, packets, lines, a module's own protocol. The core knows no more of any. */
+export interface Wire {
+  readonly name: string;
+  /**
+   * Whether a connection that begins with `bytes[start, end)`, at least one byte, speaks this wire's protocol; undefined if
+   * more bytes are needed.
+   */
+  matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
+  /** Another wire is found inside or behind this one (TLS, a PROXY header), and decides whether the peer is admitted. */
+  readonly isWrapper?: true;
+  /** Called when a connection gets this wire, before its first byte is read. */
+  begin?(connection: Connection): void;
+  /**
+   * Reads `bytes[start, end)`, which it may change in place. It stops before anything incomplete, or when the connection is
+   * throttled.
+   * @returns where it stopped; the rest is passed again, with what arrived behind it
+   */
+  receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
+  /**
+   * Whether the input begins with something that is read before all messages: a control frame, a request for a command.
+   * Without this function, nothing is.
+   */
+  isUrgent?(connection: Connection, bytes: Buffer, start: number): boolean;
+  /** Like `receive`, but stops before the first message. Without it, all of an urgent input is read. */
+  receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
+  /** Says goodbye in the wire's own words, and then ends the connection (close.ts). */
+  close(connection: Connection, code: number, reason: string): void;
+  /** Like `close`, but without waiting for the peer's answer. Without it, `close` does not wait. */
+  fail?(connection: Connection, code: number, reason: string): void;
+  /**
+   * Nothing more will arrive: the peer sent FIN, or the connection is lost (`error`). Called for every connection, at the
+   * latest when it is freed, and maybe again: the first call counts.
+   */
+  onEnd(connection: Connection, error: string | undefined): void;
+  /** Compares the wire's deadlines with `server.now`. Called now and then, until the connection is ending. */
+  checkDeadlines(connection: Connection): void;
+  /** Bytes of memory that the wire holds for the connection, such as a request's body. */
+  held?(connection: Connection): number;
+}
+
+/**
+ * What the messages of a connection mean: chosen by subprotocol, else by path, else by default. A handler runs inside the
+ * turn: it must return soon, and it never writes to a socket. What it sends (send.ts) is queued, and leaves when the turn
+ * ends.
+ */
+export interface Handler {
+  /** Its subprotocol, and its path. */
+  readonly name: string;
+  /** The handshake is complete. @param request its head */
+  opened?(connection: Connection, request?: Head): void;
+  /**
+   * A whole message arrived. It is lent for this call: copy what is needed later. If the message carries more work than
+   * the connection's budget for this turn (`charge`), leave the rest to the next turn (`deferRest`). If no other message may
+   * arrive before something else has happened, pause them (`pauseMessages`).
+   */
+  message(connection: Connection, message: Message): void;
+  /**
+   * The connection is closed, for whatever reason. Called once for each connection that was opened.
+   * @param code the close code received or, if we failed the connection, sent; 1005 for a close frame without a code,
+   *   1006 if the connection ended without a close frame
+   */
+  closed?(connection: Connection, code: number, reason: string): void;
+  /** Bytes of memory that the handler holds for the connection, such as input of a program; they count against `maxMemory`. */
+  held?(connection: Connection): number;
+  /** Frees them: the connection is closed because memory is short. */
+  discard?(connection: Connection): void;
+  /** All input of this turn has been processed, and nothing has been sent yet. */
+  turnEnds?(): void;
+  /** The server listens; the first turn is still to come. */
+  started?(server: Server): void;
+  /** The last turn is over, and all connections are closed. Resolves when the handler has cleaned up. */
+  stopped?(): Promise<void>;
+}
+
+/**
+ * Output that is produced as the socket takes it, so that a large answer never exists as a whole. The flush asks for the
+ * next slice whenever the socket has taken everything before.
+ */
+export interface Producer {
+  /**
+   * Queues about `outputSlice` bytes at most, and removes itself from the connection behind the last of them. It may end
+   * the connection at any time: the FIN waits until the producer is gone.
+   * @returns whether to ask again in the next turn; otherwise `scheduleFlush` announces more output
+   */
+  produce(connection: Connection): boolean;
+  /** Bytes of memory that it alone refers to. */
+  held(): number;
+}
