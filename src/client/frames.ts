@@ -5,9 +5,6 @@ import { randomFillSync } from 'node:crypto';
 import { type FrameHeader, frameHeaderSize, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { unmask } from '../protocol/websocket/mask.ts';
 
-export const FIN = 0x80;
-export const RSV1 = 0x40;
-
 const keySize = 4;
 
 /** RFC 6455 §10.3: masking keys must be unpredictable. They are drawn in bulk: one call a key would cost more than a frame. */

@@ -19,10 +19,11 @@ import {
   releaseMessage,
   startClosing,
 } from '../protocol/websocket/endpoint.ts';
+import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import type { ClientConfiguration } from './configuration.ts';
 import type { OpenConnection } from './dial.ts';
-import { FIN, frameLine, maskedFrame, RSV1 } from './frames.ts';
+import { frameLine, maskedFrame } from './frames.ts';
 import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 
 /** What the owner of a session does with its events. */

@@ -5,18 +5,16 @@ import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed } from '../protocol/limits.ts';
 import { newDeflateState, updateWindow } from '../protocol/websocket/deflate.ts';
-import { frameHeaderSize } from '../protocol/websocket/frame.ts';
+import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse } from './arena.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
 import {
   appendOutput,
+  canSend,
   compress,
   compressFrom,
-  FIN,
-  isOpen,
-  RSV1,
   scheduleFlush,
   writeBytes,
   writeFrame,
@@ -169,7 +167,7 @@ function sendLarge(
 
 /** @returns whether a connection takes part in a fan-out. One that is closing does not; a slow consumer is closed after it. */
 export function admitToFanout(member: Connection): boolean {
-  if (!isOpen(member) || member.isSlowConsumer) return false;
+  if (!canSend(member) || member.isSlowConsumer) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
   // Close it later: closing may start another broadcast while this one iterates.
   member.isSlowConsumer = true;
@@ -194,7 +192,7 @@ export function finishFanouts(server: Server): void {
  * begun to send is finished; the close frame follows it.
  */
 function closeSlowConsumer(connection: Connection): void {
-  if (!isOpen(connection)) return;
+  if (!canSend(connection)) return;
   const { id, queue, server } = connection;
   const limit = size.show(server.configuration.maxBuffered);
   log('warn', 'slow consumer closed', { id, bytes: queue.size });

@@ -10,15 +10,11 @@ import { wake } from './poll.ts';
 import { appendRange, type Range } from './queue.ts';
 import type { Connection } from './records.ts';
 
-/** Bits of a frame's first byte (RFC 6455 §5.2). RSV1 marks a compressed message (RFC 7692 §6). */
-export const FIN = 0x80;
-export const RSV1 = 0x40;
-
 /** Compressing a shorter message takes more time than the bytes are worth. ws has the same threshold. */
 export const compressFrom = 1024;
 
 /** Whether messages can still be sent. */
-export function isOpen({ endpoint, phase }: Connection): boolean {
+export function canSend({ endpoint, phase }: Connection): boolean {
   return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
 }
 

@@ -3,10 +3,10 @@
 import { recordSent } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
-import { frameHeaderSize } from '../protocol/websocket/frame.ts';
+import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Chunk } from './arena.ts';
 import { admitToFanout, flushFanout } from './fanout.ts';
-import { appendOutput, compress, FIN, isOpen, RSV1, writeBytes, writeFrame } from './output.ts';
+import { appendOutput, canSend, compress, writeBytes, writeFrame } from './output.ts';
 import type { Connection } from './records.ts';
 
 /** Sends one message, in a frame if the wire has frames. The bytes are copied; those of a text must be UTF-8. */
@@ -17,7 +17,7 @@ export function sendMessage(
   start: number,
   end: number,
 ): void {
-  if (!isOpen(connection)) return;
+  if (!canSend(connection)) return;
   const endpoint = connection.endpoint;
   connection.messagesOut++;
   if (endpoint === undefined) {
