@@ -1,24 +1,24 @@
-/** Where files of rooms hold no messages, so that each such stretch is read once, and not whenever a room is entered. */
+/** Damaged ranges of room files, remembered so that each is read once, not on every join. */
 import type { Stats } from 'node:fs';
 import { maxDamagedFiles } from '../protocol/limits.ts';
 
 export interface DamagedFile {
   size: number;
   changedAt: number;
-  /** From the end of each stretch to its beginning. */
+  /** The end of each damaged range → its start. */
   readonly damage: Map<number, number>;
 }
 
-/** By inode: a rotated file has another name, and a replaced one another inode. The one noted last is at the end. */
+/** By inode: a rotated file has another name, and a replaced file another inode. The most recent one is last. */
 export type DamagedFiles = Map<number, DamagedFile>;
 
-/** What is known of a file as it is now: nothing, if another program has written to it. */
+/** The known damage; none, if another program has written to the file since. */
 export function knownDamage(files: DamagedFiles, { ino, size, mtimeMs }: Stats): Map<number, number> {
   const known = files.get(ino);
   return known?.size === size && known.changedAt === mtimeMs ? known.damage : new Map();
 }
 
-/** @param damage what was found in the file, or will be; the file is now as `stats` says */
+/** @param stats of the file as it is now @param damage may still grow */
 export function rememberDamage(
   files: DamagedFiles,
   { ino, size, mtimeMs }: Stats,

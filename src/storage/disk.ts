@@ -1,4 +1,4 @@
-/** The calls by which bytes reach the disk, and what to say where it refuses. */
+/** Calls that put bytes on the disk, and messages for their errors. */
 import {
   closeSync,
   constants,
@@ -12,18 +12,18 @@ import {
 import { open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
-/** A record, so that a test can have a disk that fails. */
+/** An interface, so that tests can use a disk that fails. */
 export interface Disk {
   /** One `write(2)` at the file's end. @returns how many bytes were written */
   write(descriptor: number, bytes: Uint8Array): number;
   truncate(descriptor: number, size: number): void;
-  /** Waits until the disk has all that was written to this file, or all names of this directory. */
+  /** fdatasync(2) of a file, or of a directory's entries. */
   sync(path: string): void;
-  /** The same, elsewhere than on this thread. */
+  /** The same, without blocking the loop. */
   syncInBackground(path: string): Promise<void>;
 }
 
-// By name, not by the descriptor that is written to: that one may be closed at any moment.
+// A descriptor of its own: the one for writing may be closed at any moment.
 const toSync = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export const realDisk: Disk = {
@@ -48,14 +48,14 @@ export const realDisk: Disk = {
 };
 
 /**
- * Makes the folder, and those that it is in, for this user alone. Node's own recursive mkdir never returns from a file system
- * where nothing can be made, such as /proc: it gets ENOENT although the parent exists, and tries again.
- * @throws Error, that of the system, or a sentence
+ * Creates a folder and its parents, with mode 0700. Node's recursive mkdir loops forever on a file system such as /proc, where
+ * mkdir fails with ENOENT although the parent exists.
+ * @throws Error
  */
 export function makeFolder(path: string): void {
   const missing: string[] = [];
   let at = resolve(path);
-  // Each step up is one name fewer, so the number of steps is bounded.
+  // Ends at the root at the latest.
   for (;;) {
     const parent = dirname(at);
     try {
@@ -63,7 +63,7 @@ export function makeFolder(path: string): void {
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') throw error;
       if (parent === at || isFolder(parent))
-        throw new Error(`the system makes no folders in ${parent}; choose another place`);
+        throw new Error(`folders cannot be created in ${parent}; choose another place`);
     }
     missing.push(at);
     at = parent;
@@ -71,15 +71,15 @@ export function makeFolder(path: string): void {
   for (const folder of missing.reverse()) makeOne(folder);
 }
 
-/** @returns true, as it is there then @throws Error where it cannot be made, ENOENT if its parent is missing */
+/** @returns true if the folder exists now @throws Error if it cannot be created, ENOENT if its parent is missing */
 function makeOne(path: string): true {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Some systems say EROFS or EACCES of a folder that is there.
+    // Some systems fail with EROFS or EACCES for a folder that exists.
     if (isFolder(path)) return true;
     if (errorCode(error) !== 'EEXIST' || !isDangling(path)) throw error;
-    throw new Error(`${path} is a link that leads nowhere; move it away`);
+    throw new Error(`${path} is a dangling symbolic link; remove it`);
   }
   return true;
 }
@@ -104,13 +104,13 @@ export function errorCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
-/** @param deed such as `append to` @returns what failed, why, and what to do; the cause is `error` */
+/** An error that says what failed, why, and what to do. @param deed such as `append to` */
 export function storageError(deed: string, path: string, error: unknown): Error {
   const why = explainDisk(error) ?? (error instanceof Error ? error.message : String(error));
   return new Error(`cannot ${deed} ${path}: ${why}`, { cause: error });
 }
 
-/** Why the disk would not, and what to do, without naming the file; `undefined` for the rarer reasons. */
+/** Why a disk operation failed, and what to do, without the path; `undefined` for rare errors. */
 export function explainDisk(error: unknown): string | undefined {
   switch (errorCode(error)) {
     case 'ENOSPC':
@@ -124,18 +124,18 @@ export function explainDisk(error: unknown): string | undefined {
       return 'permission denied; let this user read and write it, or choose another directory with --data';
     case 'EEXIST':
     case 'ENOTDIR':
-      return 'there is a file where a directory should be; choose another with --data';
+      return 'a file is in the place of a directory; choose another with --data';
     case 'ENOENT':
-      return 'the directory is gone; make it again';
+      return 'the directory is gone; create it again';
     case 'EISDIR':
-      return 'it is a directory and should be a file; move it away';
+      return 'it is a directory instead of a file; move it away';
     case 'ELOOP':
-      return 'it is a symbolic link and should be a file; move it away';
+      return 'it is a symbolic link instead of a file; move it away';
     case 'EMFILE':
     case 'ENFILE':
       return 'too many files are open; raise the limit (ulimit -n)';
     case 'EIO':
-      return 'the disk reports an error; look after it, and choose another directory with --data';
+      return 'the disk reports an I/O error; check it, and choose another directory with --data';
     default:
       return undefined;
   }

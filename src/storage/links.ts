@@ -1,27 +1,27 @@
 /**
- * Paths with symbolic links in them. A deployment switches such links while the server runs (`current -> releases/2`, or the
- * `..data` of a mounted Kubernetes volume), so a path is resolved again each time it is used: Node's own resolvers cache.
+ * Paths with symbolic links. Deployments switch links while the server runs (`current -> releases/2`, or the `..data` of a
+ * Kubernetes volume), so a path is resolved on each use; Node's resolvers cache.
  */
 import { lstat, readlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 
-/** A name in a directory whose replacement changes where a path leads. */
+/** A directory entry that a path depends on. */
 export interface Hop {
   readonly folder: string;
   readonly name: string;
 }
 
 export interface ResolvedPath {
-  /** The path without links; undefined if it leads nowhere at present. */
+  /** The path without links; undefined if its target does not exist. */
   readonly real: string | undefined;
-  /** Every link on the way, and the end: the file itself, or the first name that does not exist. */
+  /** Every link on the way, and at the end the file itself or the first name that does not exist. */
   readonly hops: readonly Hop[];
 }
 
 /** As on Linux (path_resolution(7)). */
 const maxLinks = 40;
 
-/** Resolves the path link by link. Whatever keeps it from getting to the end counts as leading nowhere. */
+/** Resolves a path link by link. Any error counts as a missing target. */
 export async function followLinks(path: string): Promise<ResolvedPath> {
   const hops: Hop[] = [];
   const names = resolve(path).split('/').reverse();
@@ -55,13 +55,13 @@ export async function followLinks(path: string): Promise<ResolvedPath> {
   return { real: at, hops };
 }
 
-/** A string that differs whenever another file has this path by now, by a link or itself, or it was written to. */
+/** A string that changes when the path leads to another file, or the file is written to. */
 export async function stampOf(path: string): Promise<string> {
   const real = await realPathOf(path);
   return real === undefined ? '' : stampAt(real);
 }
 
-/** @param real has no links in it @returns the empty string if there is nothing */
+/** @param real a path without links @returns '' if there is no such file */
 export async function stampAt(real: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = await lstat(real);
@@ -71,7 +71,7 @@ export async function stampAt(real: string): Promise<string> {
   }
 }
 
-/** @returns undefined if the path leads nowhere */
+/** @returns undefined if the target does not exist */
 export async function realPathOf(path: string): Promise<string | undefined> {
   return (await followLinks(path)).real;
 }

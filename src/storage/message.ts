@@ -1,4 +1,4 @@
-/** A message as one line of a file: a JSON object, for `tail` and `jq` to read as well. */
+/** A message as one line of JSON, readable with `tail` and `jq`. */
 
 export interface StoredMessage {
   /** ISO 8601. */
@@ -8,7 +8,7 @@ export interface StoredMessage {
   readonly text: string;
 }
 
-/** With its newline. What a terminal may take for commands is escaped: the text comes from anybody. */
+/** The line, with its newline. Control characters are escaped, because the text is untrusted and may reach a terminal. */
 export function toLine({ time, uid, nick, text }: StoredMessage): string {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   return `${JSON.stringify({ time, uid, nick, text }).replace(/[\x7f-\x9f\u2028\u2029]/g, escaped)}\n`;
@@ -18,7 +18,7 @@ const isoTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 
 const key = Buffer.from('"text"');
 
-/** Cheap to ask of a line that is not empty: `parseLine` takes a hundred times as long to find out that it is no JSON. */
+/** A cheap test of a non-empty line. `parseLine` takes a hundred times as long to reject a line. */
 export function looksLikeMessage(line: Buffer): boolean {
   return isSpaceOr(openingBrace, line[0]!) && isSpaceOr(closingBrace, line.at(-1)!) && line.includes(key);
 }
@@ -26,7 +26,7 @@ export function looksLikeMessage(line: Buffer): boolean {
 const openingBrace = 0x7b;
 const closingBrace = 0x7d;
 
-/** Carriage returns, and the first byte of a byte order mark, as other programs leave them. */
+/** Other programs may add blanks, a carriage return, or a byte order mark, which starts with 0xef. */
 const isSpaceOr = (brace: number, byte: number) =>
   byte === brace || byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0xef;
 

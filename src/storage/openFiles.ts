@@ -1,6 +1,6 @@
 /**
- * The descriptors of the room files that are appended to. A store keeps a bounded number of them open; the least recently
- * used one is closed first, and its file is opened again by its name when it is needed.
+ * A pool of descriptors for the current room files. A store keeps a limited number open, closes the least recently used one
+ * first, and reopens its file when needed.
  */
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { log } from '../log/log.ts';
@@ -15,11 +15,11 @@ export interface OpenFiles {
   readonly allowance: FileAllowance;
 }
 
-/** The process's account of its descriptors, as far as files take part in it. */
+/** The part of the process's descriptor budget that room files share. */
 export interface FileAllowance {
-  /** How many files are open. */
+  /** Open files. */
   readonly count: { files: number };
-  /** Whether another one may be opened without closing one of ours. */
+  /** Whether another file may be opened without closing one first. */
   mayOpen(): boolean;
 }
 
@@ -29,7 +29,7 @@ export function newOpenFiles(
   return { files: new Set(), newest: undefined, allowance };
 }
 
-// Follows no link, and does not block on a FIFO without a writer.
+// O_NOFOLLOW refuses links; O_NONBLOCK does not wait for the other end of a FIFO.
 const carefully = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 export const toRead = constants.O_RDONLY | carefully;
 export const toAppend = constants.O_RDWR | constants.O_APPEND | carefully;
@@ -50,8 +50,8 @@ export function openRegular(path: string, flags: number): number | undefined {
 }
 
 /**
- * The descriptor of the room's file, which is now the most recently used one.
- * @param flags to open it, if it is not open
+ * The descriptor of the room's file, which becomes the most recently used one.
+ * @param flags used if the file is not open
  * @returns undefined if there is no such file
  */
 export function useFile(file: RoomFile, flags: number): number | undefined {
@@ -79,7 +79,7 @@ function closeOldest(open: OpenFiles): void {
   for (const file of open.files) return closeFile(file);
 }
 
-/** If others have taken all descriptors of the process or the system, one of ours is closed for it. */
+/** Opens a file. If the process or the system is out of descriptors, one of the pool is closed first. */
 function openOrMakeRoom(open: OpenFiles, path: string, flags: number): number | undefined {
   for (;;) {
     try {
@@ -92,7 +92,7 @@ function openOrMakeRoom(open: OpenFiles, path: string, flags: number): number | 
   }
 }
 
-/** Closes the descriptor, if there is one; the room stays open. */
+/** Closes the descriptor, if it is open. The room stays open. */
 export function closeFile(file: RoomFile): void {
   const { descriptor, path } = file;
   const { open } = file.store;
@@ -104,7 +104,7 @@ export function closeFile(file: RoomFile): void {
   try {
     closeSync(descriptor);
   } catch (error) {
-    // Some file systems report a failed write only now; the descriptor is free all the same.
-    log('warn', 'a file did not close well', { file: path, error: String(error) });
+    // Some file systems report a failed write on close. The descriptor is closed anyway.
+    log('warn', 'closing a file failed', { file: path, error: String(error) });
   }
 }

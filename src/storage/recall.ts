@@ -1,6 +1,6 @@
 /**
- * Reads the last messages of a file, from its end backwards, and no more of it than they take. As a file may be damaged, or
- * large, it is read in slices: each generator here yields when it has done a slice's work, and holds no descriptor then.
+ * Reads the last messages of a file backwards, and only as much of the file as needed. Because a file may be large or
+ * damaged, the generators here read it in slices: each yields after a slice, without an open descriptor.
  */
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { historyReadSlice, maxJsonEscape, maxPacketBlob } from '../protocol/limits.ts';
@@ -8,52 +8,52 @@ import { workUnits } from '../protocol/workUnits.ts';
 import { looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
 import { openRegular, toRead } from './openFiles.ts';
 
-/** How much of a room's past is wanted. With 0 messages, nothing. */
+/** How many messages to read, and at most how many bytes. */
 export interface Remember {
   readonly messages: number;
-  /** Of their texts, in UTF-8. */
+  /** The limit on the total length of texts, in UTF-8. */
   readonly bytes: number;
 }
 
-/** What was read so far, and what still fits. */
+/** The state of reading: messages so far, and what still fits. */
 export interface Recall {
   readonly newestFirst: StoredMessage[];
   messagesLeft: number;
   bytesLeft: number;
-  /** Bytes. A longer line holds no message that fits, so a file without newlines is not read into memory. */
+  /** In bytes. A longer line cannot hold a message that fits, so a file without newlines is not read into memory. */
   readonly longestLine: number;
-  /** Lines that are not messages, those known before left out. */
+  /** Damaged lines, without those known before. */
   skipped: number;
   /** The work done in this slice. */
   spent: number;
 }
 
-/** A file that is read in slices. */
+/** A file being read. */
 export interface Source {
   readonly path: string;
-  /** As it was when reading began. */
+  /** At the start of reading. */
   readonly inode: number;
   readonly size: number;
-  /** Stretches without any message, from their end to their beginning: found in this file, now or before. */
+  /** Known damaged ranges, end → start; grows while reading. */
   readonly damage: Map<number, number>;
-  /** Undefined between two slices. */
+  /** Undefined between slices. */
   descriptor: number | undefined;
 }
 
-/** What a line has besides the text; most of it is the nick. */
+/** Bytes of a line besides the text, mostly the nick. */
 const besidesText = 8192;
 
 const chunkSize = 64 * 1024;
 const newline = 0x0a;
 const openingBrace = 0x7b;
 
-/** A stretch of damaged lines is remembered if it has so many bytes or lines. */
+/** A damaged range is remembered from this size on. */
 const longDamage = { bytes: 1024, lines: 16 };
 
-/** Remembered stretches of one file. */
-const maxStretches = 256;
+/** Remembered ranges per file. */
+const maxRanges = 256;
 
-/** The work that a line takes, in the units of protocol/work.ts: one is about 0.1 µs. An exception takes some µs. */
+/** Work units per line. An exception takes some microseconds. */
 const lineCost = 2;
 const parseCost = 16;
 const failureCost = 96;
@@ -69,7 +69,7 @@ export function newRecall({ messages, bytes }: Remember): Recall {
   };
 }
 
-/** @returns whether the slice is over: then the caller yields */
+/** @returns whether the slice is used up, and the caller must yield */
 function spend(recall: Recall, source: Source, cost: number): boolean {
   workUnits.spent += cost;
   recall.spent += cost;
@@ -79,22 +79,22 @@ function spend(recall: Recall, source: Source, cost: number): boolean {
   return true;
 }
 
-/** Reading ends, for now or for good. */
+/** Closes the descriptor, between slices or at the end. */
 export function release(source: Source): void {
   if (source.descriptor !== undefined) closeSync(source.descriptor);
   source.descriptor = undefined;
 }
 
-/** What follows the last newline; empty if the file ends with one. */
+/** The bytes after the last newline. */
 export interface Tail {
   readonly start: number;
-  /** A line that was written without its newline, and that is worth reading. */
+  /** A complete line that only lacks its newline. */
   readonly isWhole: boolean;
-  /** The rest of a line whose writing was interrupted. */
+  /** A line that was written in part only. */
   readonly isTorn: boolean;
 }
 
-/** No line of ours is longer. */
+/** The longest line that this server writes. */
 const longestOwnLine = maxJsonEscape * maxPacketBlob + besidesText;
 
 export function* readTail(source: Source, recall: Recall): Generator<void, Tail> {
@@ -115,7 +115,7 @@ export function* readTail(source: Source, recall: Recall): Generator<void, Tail>
     const isWhole = isJson(readAt(source, start, size));
     return { start, isWhole, isTorn: !isWhole };
   }
-  // Another program's line is not ours to cut off; what a power cut leaves is NULs.
+  // After a power cut the file may end in NULs. Another program's line must not be cut.
   return { start, isWhole: false, isTorn: readAt(source, start, start + 1)[0] !== openingBrace };
 }
 
@@ -129,10 +129,9 @@ function isJson(bytes: Buffer): boolean {
 }
 
 /**
- * Adds the file's messages, the last one first, while they fit. It stops at the first that does not, as a history in
- * memory would have dropped all before it.
- * @param end where the last line ends, its newline left out; negative if there is no line
- * @returns whether there is room for the messages of an older file
+ * Adds the file's messages, newest first, until one does not fit: a history in memory drops everything before that one, too.
+ * @param end the end of the last line, without its newline; negative if there is no line
+ * @returns whether an older file may still add messages
  */
 export function* recallFrom(source: Source, end: number, recall: Recall): Generator<void, boolean> {
   if (recall.messagesLeft <= 0) return false;
@@ -172,7 +171,7 @@ export function* recallFrom(source: Source, end: number, recall: Recall): Genera
         : readAt(source, start, lineEnd);
       if (looksLikeMessage(line)) {
         message = parseLine(line);
-        // A line that is deeply nested takes the longest.
+        // Deeply nested lines take the longest.
         cost += message === undefined ? failureCost + (line.length >>> 3) : parseCost + (line.length >>> 6);
       }
     }
@@ -194,7 +193,7 @@ export function* recallFrom(source: Source, end: number, recall: Recall): Genera
   return true;
 }
 
-/** A stretch of damaged lines. */
+/** Consecutive damaged lines. */
 interface Run {
   end: number;
   start: number;
@@ -210,20 +209,21 @@ function extend(run: Run, start: number, end: number, lines: number): void {
   run.lines += lines;
 }
 
-/** The next reading skips what this one found. */
+/** Remembers a damaged range, so that the next reader skips it. */
 function noteDamage(damage: Map<number, number>, { start, end, lines }: Run): void {
-  if (end < 0 || damage.size >= maxStretches || (lines < longDamage.lines && end - start < longDamage.bytes))
+  if (end < 0 || damage.size >= maxRanges || (lines < longDamage.lines && end - start < longDamage.bytes))
     return;
   damage.set(end, start);
 }
 
-/** The bytes from `start` to before `end`, in a buffer of their own. */
+/** The bytes `[start, end)`, as a copy. */
 function readAt(source: Source, start: number, end: number): Buffer {
   source.descriptor ??= reopened(source);
   const bytes = Buffer.allocUnsafe(end - start);
   for (let filled = 0; filled < bytes.length; ) {
     const count = readSync(source.descriptor, bytes, filled, bytes.length - filled, start + filled);
-    if (count === 0) throw new Error('it became shorter while it was read; leave it to one program');
+    if (count === 0)
+      throw new Error('it became shorter while the server read it; let no other program write to it');
     filled += count;
   }
   return bytes;
@@ -235,5 +235,5 @@ function reopened({ path, inode }: Source): number {
     if (fstatSync(descriptor).ino === inode) return descriptor;
     closeSync(descriptor);
   }
-  throw new Error('it was replaced while it was read; leave it to one program');
+  throw new Error('it was replaced while the server read it; let no other program write to it');
 }

@@ -1,4 +1,4 @@
-/** One room on disk: what it remembers, and what is added to it. */
+/** One room on disk: reading its history, and appending messages. */
 import { closeSync, fstatSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
@@ -22,27 +22,27 @@ import { noteUnsynced } from './sync.ts';
 
 export interface RoomFile {
   readonly store: Store;
-  /** The beginning of the names of this room's files. */
+  /** The beginning of its file names. */
   readonly stem: string;
-  /** Of the file that is appended to. */
+  /** The path of the current file. */
   readonly path: string;
-  /** Undefined if there is no file yet (the first message makes it), or if others needed its descriptor (openFiles.ts). */
+  /** Undefined before the first message, and while the pool has it closed (openFiles.ts). */
   descriptor: number | undefined;
-  /** Its size after our last append; undefined before the first one. */
+  /** The size after our last append; undefined before the first one. */
   size: number | undefined;
-  /** A failed append has yet to be cut back to this size, in the file with this inode. */
+  /** A failed append must be truncated to this size, in the file with this inode. */
   tornAt: { readonly size: number; readonly inode: number } | undefined;
 }
 
 /**
- * Opens a room that is not open.
- * @param room 1 to 32 characters, normalised: two spellings are two rooms
- * @throws Error, a sentence, if its file cannot be read and written
+ * Opens a room, which must not be open yet.
+ * @param room a normalised name of 1 to 32 characters: different spellings are different rooms
+ * @throws Error if its file cannot be read and written
  */
 export function openRoom(store: Store, room: string): RoomFile {
   const stem = stemOf(room);
   const path = join(store.directory, currentName(stem));
-  if (store.rooms.has(stem)) throw new Error(`${path} is open already; a room is opened once`);
+  if (store.rooms.has(stem)) throw new Error(`${path} is already open`);
   const file: RoomFile = { store, stem, path, descriptor: undefined, size: undefined, tornAt: undefined };
   try {
     useFile(file, toAppend);
@@ -54,9 +54,9 @@ export function openRoom(store: Store, room: string): RoomFile {
 }
 
 /**
- * Reads a room's past, in slices, and cuts off what a power cut left of its last line.
- * @returns its last messages, oldest first: those that all fit into what `remember` allows
- * @throws Error, a sentence, if its file cannot be read. Older files that cannot only leave the log a line
+ * Reads a room's history in slices, and truncates a last line that a power cut left incomplete.
+ * @returns the last messages within the limits of `remember`, oldest first
+ * @throws Error if the current file cannot be read. For rotated files, the log has the error
  */
 export function* recallRoom(file: RoomFile, remember: Remember): Generator<void, StoredMessage[]> {
   const { store, path } = file;
@@ -77,7 +77,7 @@ function* recallCurrent(file: RoomFile, descriptor: number, recall: Recall): Gen
   const stats = fstatSync(descriptor);
   return yield* recallSource(store, path, stats, recall, (start, damage) => {
     const now = useFile(file, toAppend);
-    // If something was appended meanwhile, the torn line is no longer the last one.
+    // After an append in the meantime, the torn line is not the last one.
     if (now === undefined || fstatSync(now).size !== stats.size) return;
     store.disk.truncate(now, start);
     log('warn', 'torn line cut off', { file: path, bytes: stats.size - start });
@@ -85,7 +85,7 @@ function* recallCurrent(file: RoomFile, descriptor: number, recall: Recall): Gen
   });
 }
 
-/** @param torn what to do with a last line that is torn */
+/** @param torn called if the last line is torn */
 function* recallSource(
   store: Store,
   path: string,
@@ -96,7 +96,7 @@ function* recallSource(
   const { ino: inode, size } = stats;
   const damage = knownDamage(store.damaged, stats);
   const source: Source = { path, inode, size, damage, descriptor: undefined };
-  // Noted at the beginning: if nobody waits for the end of it, what was found up to there is known all the same.
+  // Stored before reading, so that damage found by an abandoned read is remembered, too.
   rememberDamage(store.damaged, stats, damage);
   try {
     const { start, isWhole, isTorn } = yield* readTail(source, recall);
@@ -108,7 +108,7 @@ function* recallSource(
   }
 }
 
-/** From the newest file to the oldest, until there is enough. They are left as they are. */
+/** Reads rotated files from the newest to the oldest, until the limits are reached. */
 function* recallRotated(store: Store, stem: string, recall: Recall): Generator<void, void> {
   for (const number of [...(store.rotated.get(stem) ?? [])].reverse()) {
     const path = join(store.directory, rotatedName(stem, number));
@@ -153,13 +153,13 @@ export function appendMessages(file: RoomFile, messages: readonly StoredMessage[
 
 const newline = 0x0a;
 
-/** Another program may have written the last line, or a power cut torn it. */
+/** The last line may come from another program, or be cut off by a power failure. */
 function endsWithNewline(descriptor: number, size: number): boolean {
   const last = Buffer.alloc(1);
   return size === 0 || readSync(descriptor, last, 0, 1, size - 1) === 0 || last[0] === newline;
 }
 
-/** Closes the room. What the disk does not have yet is for the next `syncStore`, or the background, as before. */
+/** Closes the room. Pending syncs stay pending. */
 export function closeRoom(file: RoomFile): void {
   try {
     cutFailedAppend(file);
@@ -171,7 +171,7 @@ export function closeRoom(file: RoomFile): void {
   file.store.rooms.delete(file.stem);
 }
 
-/** The file with room for so many bytes, and its state: what others do to it is no reason to tear a line. */
+/** A file with room for so many bytes, rotated or created if needed. */
 function fileFor(file: RoomFile, bytes: number): { descriptor: number; stats: Stats } {
   const { store } = file;
   let descriptor = useFile(file, toAppend);
@@ -180,7 +180,7 @@ function fileFor(file: RoomFile, bytes: number): { descriptor: number; stats: St
     const { size, nlink } = stats;
     const isFull = store.rotateAt > 0 && size > 0 && size + bytes > store.rotateAt;
     if (!isFull && nlink > 0) return { descriptor, stats };
-    // Full, or deleted by somebody who wanted the room forgotten.
+    // The file is full, or somebody deleted it.
     if (nlink > 0) moveAside(store, file.stem);
     closeFile(file);
   }
@@ -195,7 +195,7 @@ function write(file: RoomFile, descriptor: number, { ino: inode, size }: Stats, 
   try {
     const written = disk.write(descriptor, lines);
     if (written < lines.length) {
-      // A disk that takes a part says only of the next write why it does not take the rest.
+      // After a short write, only the next write reports the reason.
       disk.write(descriptor, lines.subarray(written));
       throw new Error(`only ${written} of ${lines.length} bytes were written; is the disk full?`);
     }
@@ -204,13 +204,13 @@ function write(file: RoomFile, descriptor: number, { ino: inode, size }: Stats, 
     try {
       cutFailedAppend(file);
     } catch {
-      // Before the next append it is tried again.
+      // Tried again before the next append.
     }
     throw error;
   }
   file.size = size + lines.length;
   const known = damaged.size === 0 ? undefined : damaged.get(inode);
-  // The bytes before ours are as they were, unless another program has written in between.
+  // Known damage stays valid unless another program has written in between.
   if (known?.size === size) rememberDamage(damaged, fstatSync(descriptor), known.damage);
 }
 
@@ -219,7 +219,7 @@ function cutFailedAppend(file: RoomFile): void {
   const descriptor = useFile(file, toAppend);
   if (descriptor !== undefined) {
     const { ino, size } = fstatSync(descriptor);
-    // Somebody may have emptied or replaced it meanwhile: cutting must not lengthen it, nor cut another file.
+    // The file may have been emptied or replaced: truncating must not extend it, or cut another file.
     if (ino === file.tornAt.inode && size > file.tornAt.size)
       file.store.disk.truncate(descriptor, file.tornAt.size);
   }

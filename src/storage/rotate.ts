@@ -1,4 +1,4 @@
-/** A room's file that is full is set aside under a number, and the oldest ones go. */
+/** Rotation: a full file gets a number, and the oldest files are removed. */
 import { existsSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
@@ -7,17 +7,17 @@ import { currentName, rotatedName } from './fileNames.ts';
 import type { Store } from './store.ts';
 import { noteUnsynced } from './sync.ts';
 
-/** Gives the room's current file the next number. @throws Error of the system, where it cannot be renamed */
+/** Renames the room's current file to the next number. @throws the system's error */
 export function moveAside(store: Store, stem: string): void {
   const numbers = store.rotated.get(stem) ?? [];
   let number = (numbers.at(-1) ?? 0) + 1;
-  // Somebody's copy, say: a rename would replace it.
+  // Do not overwrite an unknown file, such as somebody's copy.
   while (existsSync(join(store.directory, rotatedName(stem, number)))) number++;
   const path = join(store.directory, rotatedName(stem, number));
   try {
     renameSync(join(store.directory, currentName(stem)), path);
   } catch (error) {
-    // Somebody has moved it away.
+    // The file is already gone.
     if (errorCode(error) === 'ENOENT') return;
     throw error;
   }

@@ -1,4 +1,4 @@
-/** The directory in which rooms outlive the server: a file a room, and those it was rotated to. */
+/** The directory of histories: each room has a current file and rotated files. */
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { DamagedFiles } from './damage.ts';
@@ -8,18 +8,18 @@ import { type FileAllowance, newOpenFiles, type OpenFiles } from './openFiles.ts
 import { closeRoom, type RoomFile } from './room.ts';
 import { noteUnsynced, syncAll, syncInBackground } from './sync.ts';
 
-/** When the disk is waited for: at the end of each turn, in the background once a second, or never. */
+/** When to sync: at the end of each turn, in the background every second, or never. */
 export type Fsync = 'always' | 'everysec' | 'no';
 
 export interface StoreOptions {
-  /** Made, for this user alone, if there is none. One server uses it at a time. */
+  /** Created with mode 0700 if missing. Only one server may use it at a time. */
   readonly directory: string;
   readonly fsync: Fsync;
-  /** Bytes; a file does not grow beyond it, unless one call appends more than that. 0: files are not rotated. */
+  /** The maximum size of a file in bytes, unless one append is larger. 0: no rotation. */
   readonly rotateAt?: number;
-  /** Rotated files a room keeps; 0: all. */
+  /** Rotated files kept per room; 0: all. */
   readonly keep?: number;
-  /** Without it, only the store's own bound holds. */
+  /** By default, only the store's own limit applies. */
   readonly allowance?: FileAllowance;
   /** For tests. */
   readonly disk?: Disk;
@@ -32,17 +32,17 @@ export interface Store {
   readonly rotateAt: number;
   readonly keep: number;
   readonly disk: Disk;
-  /** The open rooms, by the beginning of their files' names. */
+  /** Open rooms by stem. */
   readonly rooms: Map<string, RoomFile>;
-  /** The numbers of their rotated files, oldest first, by the same. Open or not: listing the directory takes long. */
+  /** Numbers of rotated files by stem, oldest first, for all rooms: listing the directory is slow. */
   readonly rotated: Map<string, number[]>;
-  /** Those among them that have a descriptor. */
+  /** The pool of descriptors. */
   readonly open: OpenFiles;
-  /** Files that are not to be read again as a whole. */
+  /** Known damage. */
   readonly damaged: DamagedFiles;
-  /** Absolute paths of what the disk may not have yet. */
+  /** Absolute paths of files and directories to sync. */
   readonly unsynced: Set<string>;
-  /** The one among them that the background is busy with. */
+  /** The path being synced in the background. */
   beingSynced: string | undefined;
   isSyncFailing: boolean;
   timer: NodeJS.Timeout | undefined;
@@ -51,7 +51,7 @@ export interface Store {
 const MiB = 1024 * 1024;
 const second = 1000;
 
-/** Opens the directory; it may be in any state that a killed server left it in. @throws Error, a sentence */
+/** Opens the directory, in whatever state a killed server left it. @throws Error */
 export function openStore({
   directory,
   fsync,
@@ -100,8 +100,8 @@ function findRotated(directory: string): Map<string, number[]> {
 }
 
 /**
- * Closes every room; the store is not to be used any more. Unless `fsync` is `no` it waits for the disk.
- * @throws Error, a sentence, where it may not have everything; all is closed even so
+ * Closes the store and every room. Syncs unless `fsync` is `no`.
+ * @throws Error if a sync failed, with everything closed
  */
 export function closeStore(store: Store): void {
   clearInterval(store.timer);

@@ -1,24 +1,23 @@
-/** When what was written is on the disk, for a power cut to leave it alone. */
+/** Syncing: what is on disk survives a power failure. */
 import { log } from '../log/log.ts';
 import { errorCode, storageError } from './disk.ts';
 import type { Store } from './store.ts';
 
-/** `path` was written to; for a directory, a file in it got or changed its name. */
+/** Notes that `path` was written to, or that an entry of the directory `path` changed. */
 export function noteUnsynced(store: Store, path: string): void {
   if (store.fsync !== 'no') store.unsynced.add(path);
 }
 
 /**
- * The end of a turn. With `always` it returns when the disk has all that was appended before, and what was said may be
- * acknowledged. Otherwise it does nothing.
- * @throws Error, a sentence, where a file's bytes may be lost; they are in the file all the same, and tried again with
- * the next call. The other files are synced.
+ * Called at the end of a turn. With `always`, syncs everything appended before, so that it may be acknowledged. Otherwise does
+ * nothing.
+ * @throws Error if a sync failed. The other files are synced, and the next call tries again.
  */
 export function syncStore(store: Store): void {
   if (store.fsync === 'always') syncAll(store);
 }
 
-/** As `syncStore` with `always`. */
+/** Syncs every noted path. @throws Error, like `syncStore` */
 export function syncAll(store: Store): void {
   let failure: Error | undefined;
   for (const path of [...store.unsynced]) {
@@ -33,18 +32,18 @@ export function syncAll(store: Store): void {
   if (failure !== undefined) throw failure;
 }
 
-/** What `everysec` does once a second. One file after the other: it takes one descriptor, and one of Node's threads. */
+/** Runs every second with `everysec`. One file at a time, to use one descriptor and one of Node's threads. */
 export async function syncInBackground(store: Store): Promise<void> {
   if (store.beingSynced !== undefined) return;
   let failure: Error | undefined;
   for (const path of [...store.unsynced]) {
-    // What is appended from here on wants another time.
+    // An append after this point notes the path again.
     if (!store.unsynced.delete(path)) continue;
     store.beingSynced = path;
     try {
       await store.disk.syncInBackground(path);
     } catch (error) {
-      // The file went to make room for newer ones.
+      // Rotation removed the file.
       if (errorCode(error) === 'ENOENT') continue;
       failure ??= storageError('sync', path, error);
       store.unsynced.add(path);
@@ -54,7 +53,7 @@ export async function syncInBackground(store: Store): Promise<void> {
   reportSync(store, failure);
 }
 
-/** Once an episode, not once a second. */
+/** Logs the start and the end of a failure, not every second. */
 function reportSync(store: Store, failure: Error | undefined): void {
   const isFailing = failure !== undefined;
   if (isFailing && !store.isSyncFailing) log('error', 'sync failed', { error: failure.message });

@@ -1,38 +1,38 @@
 /**
- * Watching directories that come and go. A watch holds on to the directory that it was opened on, so it goes blind when that
- * is removed and made again, or when a link to it is switched; and network and overlay file systems report nothing at all.
- * Its owner therefore looks at regular intervals too, and renews the watch each time.
+ * Watching directories that may be replaced. A watch follows the directory that it was opened on, so it reports nothing after
+ * that is removed and created again, or a link is switched; network and overlay file systems report nothing at all. The
+ * owner of a watch therefore also scans at regular intervals, and renews the watch each time.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Hop } from './links.ts';
 
-/** Directories that one watch observes at most. Changes in others are found at the next regular look. */
+/** Directories per watch. Changes in others are found by the next scan. */
 const maxWatched = 64;
 
 interface Watched {
   readonly watcher: FSWatcher;
-  /** Differs if another directory has this path by now. */
+  /** Changes if the path leads to another directory. */
   readonly identity: string;
-  /** The names that matter in it; undefined: all. */
+  /** Names to report; undefined: all. */
   names: ReadonlySet<string> | undefined;
 }
 
 export interface Watch {
   /**
-   * Watches these from now on, and nothing else.
-   * @param folders in which every name matters
-   * @param hops single names that matter
+   * Replaces the set of what is watched.
+   * @param folders directories in which every name counts
+   * @param hops single names
    */
   renew(folders: readonly string[], hops: readonly Hop[]): Promise<void>;
   close(): void;
 }
 
 /**
- * Does not keep the process running.
- * @param changed gets the name of what changed in this folder, if the system says so
- * @param failed hears of each reason once
+ * Creates a watch, which does not keep the process running.
+ * @param changed called with the directory, and with the changed name if the system reports it
+ * @param failed called once for each reason
  */
 export function newWatch(
   changed: (folder: string, name: string | undefined) => void,
@@ -59,7 +59,7 @@ export function newWatch(
     try {
       const watcher = watch(folder, { persistent: false }, (_, file) => {
         const wanted = watched.get(folder)?.names;
-        // The directory reports its own removal by its own name.
+        // A directory reports its own removal under its own name.
         const matters =
           file === null || wanted === undefined || wanted.has(file) || file === basename(folder);
         if (matters) changed(folder, file ?? undefined);
@@ -90,11 +90,11 @@ export function newWatch(
   };
 }
 
-/** @returns undefined if there is no such directory */
+/** @returns undefined if the directory does not exist */
 async function identityOf(folder: string): Promise<string | undefined> {
   try {
     const { dev, ino, birthtimeMs } = await stat(folder);
-    // File systems give a removed directory's number to the next one.
+    // File systems reuse inode numbers, so the birth time counts, too.
     return `${dev} ${ino} ${birthtimeMs}`;
   } catch {
     return undefined;

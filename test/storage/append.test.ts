@@ -23,7 +23,7 @@ import {
 const reasons = {
   ENOSPC: /^Error: cannot append to \S+lobby.jsonl: the disk is full; free some space$/,
   EDQUOT: /the quota is used up; free some space, or raise it$/,
-  EIO: /the disk reports an error; look after it/,
+  EIO: /the disk reports an I\/O error; check it/,
   EROFS: /the file system is read-only; remount it/,
   EACCES: /permission denied; let this user/,
 };
@@ -178,7 +178,7 @@ test('a directory that is gone is told, and it goes on where it comes back', t =
   const { file } = openRoom(store, 'lobby', everything);
   const away = `${store.directory}.away`;
   renameSync(store.directory, away);
-  assert.throws(() => appendMessages(file, messages(1)), /the directory is gone; make it again/);
+  assert.throws(() => appendMessages(file, messages(1)), /the directory is gone; create it again/);
   renameSync(away, store.directory);
   appendMessages(file, messages(1));
   assert.equal(content(store, 'lobby.jsonl'), messages(1).map(toLine).join(''));

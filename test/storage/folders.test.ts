@@ -33,20 +33,20 @@ test('where no folder can be made, an error says so', { timeout: 60_000 }, t => 
   symlinkSync('nowhere', join(directory, 'dangling'));
   symlinkSync('circle', join(directory, 'circle'));
   const cases: readonly [string, RegExp][] = [
-    ['/proc/x', /^the system makes no folders in \/proc; choose another place$/],
-    ['/proc/x/y/z', /^the system makes no folders in \/proc;/],
-    ['/proc/self/fd/x', /^the system makes no folders in \/proc\/self\/fd;/],
+    ['/proc/x', /^folders cannot be created in \/proc; choose another place$/],
+    ['/proc/x/y/z', /^folders cannot be created in \/proc;/],
+    ['/proc/self/fd/x', /^folders cannot be created in \/proc\/self\/fd;/],
     [join(directory, 'file'), /EEXIST/],
     [join(directory, 'file/a/b'), /ENOTDIR/],
-    [join(directory, 'dangling'), /dangling is a link that leads nowhere; move it away$/],
-    [join(directory, 'dangling/a/b'), /dangling is a link that leads nowhere; move it away$/],
+    [join(directory, 'dangling'), /dangling is a dangling symbolic link; remove it$/],
+    [join(directory, 'dangling/a/b'), /dangling is a dangling symbolic link; remove it$/],
     [join(directory, 'circle/a'), /ELOOP|leads nowhere/],
     [join(directory, 'x/'.repeat(3000)), /ENAMETOOLONG/],
   ];
   for (const [path, sentence] of cases)
     assert.throws(() => makeFolder(path), { message: sentence }, path.slice(0, 100));
   assert.throws(() => openStore({ directory: '/proc/x', fsync: 'no' }), {
-    message: 'cannot keep rooms in /proc/x: the system makes no folders in /proc; choose another place',
+    message: 'cannot keep rooms in /proc/x: folders cannot be created in /proc; choose another place',
   });
 });
 
@@ -54,10 +54,10 @@ test('a server whose folders cannot be made ends with the reason', { timeout: 60
   if (skipUnlessLinux(t, '/proc')) return;
   await assert.rejects(
     startServer('--data', '/proc/x/y'),
-    /cannot keep rooms in \/proc\/x\/y: the system makes/,
+    /cannot keep rooms in \/proc\/x\/y: folders cannot be created/,
   );
   await assert.rejects(
     startServer('--spool', '/proc/x'),
-    /from \/proc\/x: the system makes no folders in \/proc/,
+    /from \/proc\/x: folders cannot be created in \/proc/,
   );
 });

@@ -311,7 +311,7 @@ test('a torn line of many megabytes is cut off', t => {
 test('a room is opened once, and again after it is closed', t => {
   const store = scratchStore(t);
   const { file } = openRoom(store, 'lobby', everything);
-  assert.throws(() => openRoom(store, 'lobby', everything), /is open already/);
+  assert.throws(() => openRoom(store, 'lobby', everything), /is already open/);
   closeRoom(file);
   openRoom(store, 'lobby', everything);
 });

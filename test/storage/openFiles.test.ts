@@ -103,7 +103,7 @@ test('a failed append is cut back even if its file had to be closed and opened a
   const { file } = openRoom(store, 'lobby', everything);
   appendMessages(file, [message('one')]);
   isBroken = true;
-  assert.throws(() => appendMessages(file, [message('lost')]), /the disk reports an error/);
+  assert.throws(() => appendMessages(file, [message('lost')]), /the disk reports an I\/O error/);
   isBroken = false;
   for (const name of roomNames(maxOpenRoomFiles))
     appendMessages(openRoom(store, name, everything).file, messages(1));

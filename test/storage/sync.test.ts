@@ -84,7 +84,7 @@ test('always: a disk that fails is told, for as long as it does, and the other f
   for (let turn = 0; turn < 2; turn++) {
     assert.throws(
       () => syncStore(store),
-      /^Error: cannot sync \S+lobby.jsonl: the disk reports an error; look after it/,
+      /^Error: cannot sync \S+lobby.jsonl: the disk reports an I\/O error; check it/,
     );
   }
   assert.deepEqual(synced.splice(0), [basename(store.directory)]);
@@ -180,7 +180,7 @@ test('everysec: an episode of failures is one error in the log, and its end one 
   failing.code = 'EIO';
   for (let second = 0; second < 5; second++) await syncInBackground(store);
   assert.equal(logged.length, 1);
-  assert.match(logged[0]!, / error sync failed error="cannot sync \S+ the disk reports an error/);
+  assert.match(logged[0]!, / error sync failed error="cannot sync \S+ the disk reports an I\/O error/);
   failing.code = '';
   for (let second = 0; second < 5; second++) await syncInBackground(store);
   assert.equal(logged.length, 2);

@@ -22,7 +22,7 @@ test('a directory that cannot be used is refused with a sentence', () => {
   for (const path of [join(directory, 'file'), join(directory, 'file', 'data')]) {
     assert.throws(
       () => openStore({ directory: path, fsync: 'no' }),
-      /^Error: cannot keep rooms in .*: there is a file where a directory should be; choose another/,
+      /^Error: cannot keep rooms in .*: a file is in the place of a directory; choose another/,
     );
   }
   mkdirSync(join(directory, 'closed'), { mode: 0o500 });
@@ -42,13 +42,13 @@ test('what is no regular file is refused, and left alone', t => {
   mkdirSync(at('directory'));
   assert.throws(
     () => openRoom(store, 'directory', everything),
-    /it is a directory and should be a file; move it away/,
+    /it is a directory instead of a file; move it away/,
   );
   writeFileSync(join(store.directory, 'elsewhere'), 'mine');
   symlinkSync(join(store.directory, 'elsewhere'), at('link'));
   assert.throws(
     () => openRoom(store, 'link', everything),
-    /it is a symbolic link and should be a file; move it away/,
+    /it is a symbolic link instead of a file; move it away/,
   );
   symlinkSync(join(store.directory, 'nowhere'), at('dangling'));
   assert.throws(() => openRoom(store, 'dangling', everything), /it is a symbolic link/);
