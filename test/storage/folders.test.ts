@@ -58,6 +58,6 @@ test('a server whose folders cannot be made ends with the reason', { timeout: 60
   );
   await assert.rejects(
     startServer('--spool', '/proc/x'),
-    /from \/proc\/x: folders cannot be created in \/proc/,
+    /cannot use the spool \/proc\/x: the system creates no folders in \/proc/,
   );
 });
