@@ -161,7 +161,7 @@ test('an error in the query of a listener’s URL is reported, with the nearest 
   const path = join(folder, 'query.sock');
   for (const [query, status, sentence] of [
     ['mod=660', 2, /^pollywog: --listen: a listener has no parameter "mod"; did you mean mode\?\n$/],
-    ['colour=red', 2, /no parameter "colour"; there are lines, greet, mode, group\n$/],
+    ['colour=red', 2, /no parameter "colour"; the parameters are lines, greet, mode, group\n$/],
     ['mode=rw', 2, /mode must be three octal digits such as 660, not "rw"\n$/],
     ['mode=888', 2, /mode must be three octal digits/],
     ['mode=', 2, /mode must be three octal digits/],

@@ -67,7 +67,7 @@ test('a reload that fails makes the control socket again, too', async t => {
   const server = await startWithControl(t, path, '--handlers', join(folder, 'handlers'));
   unlinkSync(path);
   rmSync(join(folder, 'handlers'), { recursive: true });
-  assert.match(await outcomeOfReload(server), /there is none/);
+  assert.match(await outcomeOfReload(server), /no such folder/);
   assert.equal(await isReached(path), true);
 });
 
