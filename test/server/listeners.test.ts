@@ -168,7 +168,7 @@ test('an error in the query of a listener’s URL is reported, with the nearest 
     ['group=', 2, /group must be a name or a number, not ""\n$/],
     ['mode=660&mode=600', 2, /mode is given twice; keep one\n$/],
     ['lines=yes', 2, /lines takes no value, not "yes"\n$/],
-    ['lines&greet', 2, /lines or greet, not both\n$/],
+    ['lines&greet', 2, /cannot have both lines and greet; keep one\n$/],
     ['group=pollywog-nobody', 1, /cannot listen on unix:\S+: no group "pollywog-nobody" in \/etc\/group; /],
   ] as const) {
     const ended = runToEnd('--listen', `unix:${path}?${query}`, ...quiet);
@@ -177,5 +177,5 @@ test('an error in the query of a listener’s URL is reported, with the nearest 
     assert.equal(existsSync(path), false, query);
   }
   const tcp = runToEnd('--listen', 'tcp://:0?mode=660');
-  assert.match(tcp.stderr, /mode is for unix: listeners only\n$/);
+  assert.match(tcp.stderr, /mode works for unix: listeners only; remove it\n$/);
 });
