@@ -9,13 +9,13 @@ PREFIX ?= /usr/local
 NODES ?= 20 22 24 26
 FOLDERS ?=
 bin := node_modules/.bin
-# Where `make install` puts things; DESTDIR is for packagers.
+# The folders of `make install`; DESTDIR is for packagers.
 into = $(DESTDIR)$(PREFIX)
 man = $(into)/share/man
 units = $(into)/lib/systemd/system
 
-help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 25
 
 serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.1
 	node dist/server.js --host $(HOST) -p $(PORT)
@@ -29,7 +29,7 @@ build: node_modules ## compile src/ into dist/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
 
-test: build build-tests ## run every test, a real browser's included
+test: build build-tests ## run every test, those in a real browser included
 	@node build/test/support/install.js
 	node --test --test-timeout=300000 --test-concurrency=2 --test-reporter=spec $$(find build/test -name '*.test.js')
 
@@ -45,34 +45,34 @@ build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
 	@rm -f build/src/manual/*.md && cp src/manual/*.md build/src/manual/
 
-check: node_modules ## what CI runs: format, lint, types, tests
+check: node_modules ## run everything that CI runs: format, lint, types, tests
 	$(bin)/biome check --error-on-warnings
 	$(MAKE) --no-print-directory test
 
-bench: build build-tests ## measure, side by side with net, ws and uWebSockets.js (ROUNDS=3)
+bench: build build-tests ## measure Pollywog, net, ws and uWebSockets.js side by side (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)
 
-bench-spool: build build-tests ## measure what a thousand files in the spool cost an echo (ROUNDS=3)
+bench-spool: build build-tests ## measure how a thousand spool files slow down an echo (ROUNDS=3)
 	node build/test/bench/spool.js --rounds $(ROUNDS)
 
 bench-against: ROUNDS = 11
-bench-against: build build-tests ## compare with another build of the server, in BASE=FOLDER (ROUNDS=11)
+bench-against: build build-tests ## compare with another build of Pollywog, in BASE=FOLDER (ROUNDS=11)
 	node build/test/bench/bench.js --against $(BASE) --rounds $(ROUNDS) --seconds 1
 
 count-echo: build build-tests ## print the functions that one echo of 32 bytes passes through
 	node build/test/bench/echoPath.js
 
-fuzz: build-tests ## random and mutated sessions for SECONDS=600; prints its seed (SEED=n repeats one)
+fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-kill: build build-tests ## kill -9 the chat under load, TIMES=100, and look what the histories have
+kill: build build-tests ## kill -9 the chat under load, TIMES=100, and check the histories
 	node build/test/chat/killNine.js --times $(TIMES)
 
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/modules/swarm.js --times $(TIMES)
 
-soak: build build-tests ## everything at once for SECONDS=600: clients of all kinds, swaps and floods against one server
+soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
 screenshot: build build-tests ## take the README's picture of the chat, src/manual/chat.png
@@ -82,7 +82,7 @@ manuals: build
 	@rm -rf dist/man
 	@node dist/install/manPages.js dist/man
 
-install: uninstall manuals ## install programs, manual pages and systemd's units under PREFIX=/usr/local
+install: uninstall manuals ## install programs, man pages and systemd units under PREFIX=/usr/local
 	@install -d $(into)/bin $(into)/lib/pollywog/node_modules $(man)/man1 $(man)/man5 $(man)/man7 $(units)
 	@cp -R dist package.json LICENSE $(into)/lib/pollywog/
 	@rm -rf $(into)/lib/pollywog/dist/man $(into)/lib/pollywog/dist/install
@@ -98,17 +98,17 @@ install: uninstall manuals ## install programs, manual pages and systemd's units
 	@install -m 644 src/install/pollywog.socket $(units)/
 	@chmod 644 $(units)/pollywog.service
 
-uninstall: ## remove what `make install` put there
+uninstall: ## remove everything that `make install` installed
 	@rm -rf $(into)/lib/pollywog
 	@rm -f $(into)/bin/pollywog $(into)/bin/pollywog-client
 	@rm -f $(man)/man1/pollywog.1 $(man)/man1/pollywog-client.1 $(man)/man5/pollywog.json.5
 	@rm -f $(man)/man7/pollywog-*.7
 	@rm -f $(units)/pollywog.service $(units)/pollywog.socket
 
-format: node_modules ## put every file into its form
+format: node_modules ## format every file
 	$(bin)/biome check --write
 
-clean: ## remove what was built and installed
+clean: ## remove everything that was built, and node_modules
 	rm -rf dist build .cache node_modules
 
 node_modules: package.json package-lock.json

@@ -1,6 +1,6 @@
 /**
- * A wire of one's own: the control connection of FTP (RFC 959), as far as a client needs it to log in and look around.
- * `pollywog --handlers test/examples`, then `ftp localhost 8080` and any name: on the port that speaks WebSocket, too.
+ * A module with a wire: the control connection of FTP (RFC 959), enough for a client to log in and look around, on the ports
+ * that speak WebSocket. FTP clients wait for the server to speak first, so give it a listener with `?greet`.
  *
  * @import { Wire, WireConnection } from 'pollywog'
  * @typedef {{ user: string, isIn: boolean }} Session
@@ -32,7 +32,7 @@ const commands = {
 export const wire = {
   name: 'ftp',
 
-  /** Clients wait to be spoken to; this one is for those that do not. */
+  /** Clients usually wait for the greeting; this recognizes one that sends USER first. */
   matches(firstBytes) {
     const text = firstBytes.toString('latin1');
     if (/^USER [^\r\n]*\r?\n/i.test(text)) return true;

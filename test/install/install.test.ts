@@ -14,17 +14,17 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const folder = temporaryFolder();
 
-/** Other tests run what is built just now: it is not to be built again under their feet. */
+/** Does not build: other tests run the build at the same time. */
 const make = (...words: string[]) =>
   execFileSync('make', ['-s', '-o', 'build', '-o', 'node_modules', ...words], {
     cwd: root,
     encoding: 'utf8',
   });
 
-/** As a packager does: it will be in /usr, and is put together elsewhere. */
+/** Installed as a packager does: for /usr, in another folder. */
 const staged = join(folder, 'staged');
 const usr = join(staged, 'usr');
-/** As for oneself. */
+/** Installed for one user. */
 const own = join(folder, 'own');
 
 before(() => {
@@ -35,7 +35,7 @@ before(() => {
 const run = (command: string, ...words: string[]) =>
   spawnSync(command, words, { encoding: 'utf8', timeout: 60_000, cwd: folder });
 
-test('everything is where it belongs, and nothing else', () => {
+test('make install installs these files and no others', () => {
   const files = readdirSync(staged, { recursive: true, encoding: 'utf8' })
     .filter(name => !statSync(join(staged, name)).isDirectory() && !/dist\/|minimist\//.test(name))
     .toSorted();
@@ -54,7 +54,7 @@ test('everything is where it belongs, and nothing else', () => {
   assert.deepEqual(readdirSync(join(usr, 'lib/pollywog/node_modules')), ['minimist']);
 });
 
-test('the programs run from there, by their names', async () => {
+test('the installed programs run, serve the page and print the manual', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   for (const name of ['pollywog', 'pollywog-client']) {
     const { stdout, status } = run(join(usr, 'bin', name), '--version');
@@ -78,7 +78,7 @@ test('the programs run from there, by their names', async () => {
   process.off('exit', kill);
 });
 
-test('systemd finds nothing wrong with the units', t => {
+test('systemd accepts the units', t => {
   if (skipUnlessLinux(t, 'systemd')) return;
   const units = join(own, 'lib/systemd/system');
   for (const unit of ['pollywog.service', 'pollywog.socket']) {
@@ -91,7 +91,7 @@ test('systemd finds nothing wrong with the units', t => {
   );
 });
 
-test('man shows the manual pages, without a warning', () => {
+test('man shows every installed page without a warning', () => {
   for (const [page, words] of [
     ['man1/pollywog.1', ['--max-message', 'SIGNALS', 'defaultconfig']],
     ['man1/pollywog-client.1', ['--nick', '128+N ended by signal N']],
@@ -111,12 +111,12 @@ test('man shows the manual pages, without a warning', () => {
       env,
     });
     assert.deepEqual([status, stderr], [0, '']);
-    // Lines are filled with spaces.
+    // man may break a line between two words.
     for (const word of words) assert.ok(stdout.replace(/\s+/g, ' ').includes(word), `${page}: ${word}`);
   }
 });
 
-test('what was installed again is whole; what is uninstalled is gone', () => {
+test('a second make install replaces the first, and make uninstall removes every file', () => {
   make('install', `PREFIX=${own}`);
   assert.equal(run(join(own, 'bin/pollywog'), '--version').status, 0);
   make('uninstall', `PREFIX=${own}`);

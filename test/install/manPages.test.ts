@@ -40,7 +40,7 @@ Examples:
   pond -d 2
   HOW=so pond`;
 
-test('a program has its sections in order, with its options from --help', () => {
+test('the page of a program has its sections in order, with the options from --help', () => {
   assert.equal(
     programPage('pond', '1', '1.2.3', frame, help),
     `.TH POND 1 "" "Pollywog 1.2.3"
@@ -89,7 +89,7 @@ HOW=so pond
   );
 });
 
-test('man shows every option, without a warning', () => {
+test('man shows every option without a warning', () => {
   const page = programPage(
     'pollywog',
     '1',

@@ -1,4 +1,4 @@
-/** The npm package, as npm makes it for the registry and for `npm install git+URL`: both run `prepare`. */
+/** The npm package, as npm builds it for the registry and for `npm install git+URL`: both run `prepare`. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const folder = temporaryFolder();
 const checkout = join(folder, 'checkout');
 const installed = join(folder, 'node_modules/pollywog');
 
-/** A checkout as npm clones it: what git has, and the development dependencies. */
+/** A checkout as npm clones it: the files in git, and the development dependencies. */
 before(() => {
   mkdirSync(checkout);
   for (const name of [
@@ -34,7 +34,7 @@ before(() => {
   symlinkSync(join(root, 'node_modules/minimist'), join(folder, 'node_modules/minimist'));
 });
 
-test('the package has the programs, the page and the manual', () => {
+test('the package has the programs, the chat page and the manual', () => {
   for (const name of [
     'server.js',
     'client.js',
@@ -53,7 +53,7 @@ test('the package has the programs, the page and the manual', () => {
   assert.match(help.stdout.toString(), /^LIMITS\n/);
 });
 
-test('its types are those of modules', () => {
+test('the types of the package are those of modules', () => {
   const good = join(folder, 'good.mts');
   writeFileSync(
     good,
@@ -74,7 +74,7 @@ test('its types are those of modules', () => {
   assert.match(check(bad).stdout, /^bad\.mts\(2,\d+\): error TS2322/);
 });
 
-test('without the development dependencies, `prepare` has nothing to do and does not fail', () => {
+test('prepare does nothing and succeeds without the development dependencies', () => {
   const bare = join(folder, 'bare');
   mkdirSync(bare);
   cpSync(join(root, 'package.json'), join(bare, 'package.json'));
