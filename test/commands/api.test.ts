@@ -1,4 +1,4 @@
-/** The door over HTTP, and who does not get in by it. */
+/** Commands over HTTP, and requests that are refused. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ function post(path: string, fields: string, body: string): string {
 const status = (response: Buffer) => Number(response.toString('latin1').split(' ', 2)[1]);
 const content = (response: Buffer) => response.toString().split('\r\n\r\n').slice(1).join('\r\n\r\n');
 
-/** What was said to everyone up to now: it is asked for a last word, and hears all before that. */
+/** The broadcasts so far: a last one marks the end. */
 async function heardUpTo(
   server: OpenServer,
   listener: Awaited<ReturnType<typeof connectRaw>>,
@@ -36,7 +36,7 @@ async function heardUpTo(
   }
 }
 
-describe('without the token', () => {
+describe('a request without the right token', () => {
   const wrong: Readonly<Record<string, string>> = {
     'no field': '',
     'another token': 'Authorization: Bearer correct-horse.battery~staple_0123456780\r\n',
@@ -54,7 +54,7 @@ describe('without the token', () => {
   };
   const isGuess = /^Authorization: Bearer +[\w.~+/-]+=*\r\n$/i;
   for (const [name, fields] of Object.entries(wrong)) {
-    test(`${name}: 401, whatever was asked for, and nothing is done`, async t => {
+    test(`${name} gets 401 for every request, and nothing is done`, async t => {
       // Each request has an address of its own, as many wrong tokens from one make it wait.
       const server = await openServer(t, '--trust-proxy', '127.0.0.1');
       const listener = await connectRaw(server.port);
@@ -95,7 +95,7 @@ describe('without the token', () => {
     });
   }
 
-  test('it is refused at the head, however much was to follow', async t => {
+  test('is refused at its head, before any body is read', async t => {
     const server = await openServer(t);
     const head = 'POST /api/broadcast HTTP/1.1\r\nHost: x\r\n';
     for (const rest of [
@@ -110,7 +110,7 @@ describe('without the token', () => {
     }
   });
 
-  test('while there is none, there is no such page', async t => {
+  test('gets 404 if the server has no token', async t => {
     const server = await startServerFor(t);
     for (const [method, body] of [
       ['POST', '{}'],
@@ -129,8 +129,8 @@ describe('without the token', () => {
   });
 });
 
-describe('with the token', () => {
-  test('the scheme is in any case, spaces around are none of it', async t => {
+describe('a request with the token', () => {
+  test('may write the scheme in any case, with spaces around the token', async t => {
     const server = await openServer(t);
     for (const field of [`bearer ${secret}`, `BEARER ${secret}`, `Bearer    ${secret}  `]) {
       const fields = `authorization: ${field}\r\n`;
@@ -233,13 +233,13 @@ describe('with the token', () => {
       'half a surrogate pair',
       post('/api/broadcast', authorized + json, '{"text": "\\ud83d"}'),
       400,
-      /text has half a surrogate pair/,
+      /text contains half a surrogate pair/,
     ],
     [
       'half a surrogate pair in a list',
       post('/api/call', authorized + json, '{"name": "x", "arguments": ["a", "\\udc38"]}'),
       400,
-      /arguments has half a surrogate pair/,
+      /arguments contains half a surrogate pair/,
     ],
     [
       'a form of very many values',
@@ -279,7 +279,7 @@ describe('with the token', () => {
     ['a space before the colon', post('/api/list', authorized, '').replace('Length:', 'Length :'), 400, /./],
     ['a folded line', post('/api/list', `${authorized}X: a\r\n b\r\n`, ''), 400, /./],
   ];
-  test('a form has a list by its name repeated, as browsers and PHP send it', async t => {
+  test('may repeat a name in a form to send a list, as browsers and PHP do', async t => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'words.mjs'), 'export default { message() {}, command: words => words };\n');
     const server = await openServer(t, '--handlers', folder);
@@ -299,7 +299,7 @@ describe('with the token', () => {
     }
   });
 
-  test('a body may begin with a byte order mark', async t => {
+  test('may begin its body with a byte order mark', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     for (const [type, body] of [
@@ -319,7 +319,7 @@ describe('with the token', () => {
     listener.destroy();
   });
 
-  test('what is wrong is refused with a sentence, and nothing is done', async t => {
+  test('that is wrong is refused with a sentence, and nothing is done', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     for (const [name, request, code, sentence] of [...refused, ...unreadable]) {
@@ -328,7 +328,7 @@ describe('with the token', () => {
       assert.match(content(response).replaceAll('\\"', '"'), sentence, name);
       assert.doesNotMatch(content(response), /at .*:\d+:\d+/, name);
     }
-    // What the request asks for as a whole, its head says; where that cannot be read, nobody knows.
+    // Accept is in the head; a head that cannot be parsed gets plain text.
     for (const [name, request, code] of refused) {
       const asJson = await exchange(server.port, request);
       assert.equal(typeof JSON.parse(content(asJson)).error, 'string', name);
@@ -347,7 +347,7 @@ describe('with the token', () => {
     listener.destroy();
   });
 
-  test('what follows the body is nobody\u2019s', async t => {
+  test('ends with its body: bytes after it are ignored', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     const one = post('/api/broadcast', authorized + json, '{"text": "once"}');
@@ -366,7 +366,7 @@ describe('with the token', () => {
     listener.destroy();
   });
 
-  test('a request is the same wherever it is cut', async t => {
+  test('gets the same response wherever its bytes are cut', async t => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     const chunks = '7\r\n{"text"\r\n6;x=y\r\n: "h\u00e9\r\n3\r\ny"}\r\n0\r\nX: y\r\n\r\n';
@@ -395,7 +395,7 @@ describe('with the token', () => {
     listener.destroy();
   });
 
-  test('a body that does not come is not waited for without end, and one that was cut off does nothing', async t => {
+  test('times out if its body does not come, and does nothing if the body was cut off', async t => {
     const server = await openServer(t, '--handshake-timeout', '500ms');
     const listener = await connectRaw(server.port);
     const cut = post('/api/broadcast', authorized + json, '{"text": "in"}').slice(0, -2);
@@ -408,7 +408,7 @@ describe('with the token', () => {
     listener.destroy();
   });
 
-  test('whoever asks first is told to go on; HTTP/1.0 gets no chunks, HEAD no content', async t => {
+  test('may ask for 100 Continue; HTTP/1.0 gets no chunks, and HEAD no content', async t => {
     const server = await openServer(t);
     const socket = await connectTcp(server.port);
     socket.write(
@@ -445,7 +445,7 @@ describe('with the token', () => {
     assert.match(head.toString(), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n$/s);
   });
 
-  test('the description says what there is', async t => {
+  test('GET /api describes the commands', async t => {
     const server = await openServer(t);
     const headers = { Authorization: `Bearer ${secret}` };
     const response = await fetch(`http://127.0.0.1:${server.port}/api`, { headers });

@@ -1,4 +1,4 @@
-/** The program, called with a command: what it says where all is not well. */
+/** `pollywog COMMAND`: its errors, its input, and the control socket. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,16 +14,16 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
 
-describe('where no server is', () => {
+describe('without a running server', () => {
   const noServer = (path: string) =>
     `pollywog: no server is running at ${path}; start one, or name its socket with --control\n`;
 
-  test('it says so, and ends with 3', async () => {
+  test('a command says so, and exits with 3', async () => {
     const path = join(folder, 'nobody.sock');
     assert.deepEqual(await run(['--control', path, 'list']), { exit: 3, stdout: '', stderr: noServer(path) });
   });
 
-  test('a socket that a killed server left behind is none', async t => {
+  test('a socket that a killed server left behind counts as no server', async t => {
     const server = await openServer(t);
     await server.kill();
     assert.ok(statSync(server.control).isSocket());
@@ -31,7 +31,7 @@ describe('where no server is', () => {
     assert.deepEqual(told, { exit: 3, stdout: '', stderr: noServer(server.control) });
   });
 
-  test('what is wrong with the words is said before anyone is asked', async () => {
+  test('wrong usage is reported before the server is contacted', async () => {
     const path = join(folder, 'nobody.sock');
     const wrong: [string[], RegExp][] = [
       [['lsit'], /^pollywog: unknown command "lsit"; did you mean list\?\n$/],
@@ -49,7 +49,7 @@ describe('where no server is', () => {
     }
   });
 
-  test('help needs none', async () => {
+  test('help works', async () => {
     const [help, more] = await Promise.all([run(['help', 'send']), run(['send', '--help'])]);
     assert.match(help.stdout, /^Usage: pollywog send ID\|@NICK TEXT\n/);
     assert.deepEqual(help, more);
@@ -57,7 +57,7 @@ describe('where no server is', () => {
   });
 });
 
-describe('where the server goes away', () => {
+describe('a server that goes away', () => {
   /** Something that answers with `bytes`, and is gone. */
   async function fakeServer(t: { after(hook: () => void): void }, bytes: string): Promise<string> {
     const path = join(folder, `fake-${bytes.length}.sock`);
@@ -71,7 +71,7 @@ describe('where the server goes away', () => {
     return path;
   }
 
-  test('before it has answered', async t => {
+  test('before its reply gives an error that says so', async t => {
     const path = await fakeServer(t, '');
     const told = await run(['--control', path, 'list']);
     assert.deepEqual(told, {
@@ -82,7 +82,7 @@ describe('where the server goes away', () => {
     });
   });
 
-  test('in the middle of its answer', async t => {
+  test('in the middle of its reply gives an error that says so', async t => {
     const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
     const path = await fakeServer(t, `${head}5\r\nhello\r\n`);
     assert.deepEqual(await run(['--control', path, 'list']), {
@@ -92,7 +92,7 @@ describe('where the server goes away', () => {
     });
   });
 
-  test('kill -9, while it waits for a pong', async t => {
+  test('by kill -9 during a ping gives an error that says so', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const asking = run(['--control', server.control, 'ping', '2']);
@@ -103,7 +103,7 @@ describe('where the server goes away', () => {
     assert.match(stderr, /^pollywog: the server (ended before|closed the connection)/);
   });
 
-  test('stop, while it waits for a pong', async t => {
+  test('by stop during a ping gives an error that says so', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const asking = run(['--control', server.control, 'ping', '2']);
@@ -116,8 +116,8 @@ describe('where the server goes away', () => {
   });
 });
 
-describe('the recall', () => {
-  test('is quiet where nobody reads what it says any more', async t => {
+describe('the command line', () => {
+  test('is quiet when its reader closes the pipe', async t => {
     const server = await openServer(t);
     const clients = await Promise.all(Array.from({ length: 2000 }, () => connectTcp(server.port)));
     const whole = await run(['--control', server.control, 'list']);
@@ -136,7 +136,7 @@ describe('the recall', () => {
     for (const client of clients) client.destroy();
   });
 
-  test('takes a text from stdin in place of -, and bytes from a file or from stdin', async t => {
+  test('reads a text from stdin for -, and bytes from a file or stdin', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const at = ['--control', server.control];
@@ -164,7 +164,7 @@ describe('the recall', () => {
     client.destroy();
   });
 
-  test('may say as much as the door takes, and is told where it is more', async t => {
+  test('sends a body up to the limit, and reports the refusal of a longer one', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port, { path: '/broadcast' });
     const at = ['--control', server.control, 'broadcast', '-'];
@@ -188,7 +188,7 @@ describe('the recall', () => {
 });
 
 describe('the control socket', () => {
-  test('is for its user alone', async t => {
+  test('is open to its user only', async t => {
     const server = await openServer(t);
     assert.equal(statSync(server.control).mode & 0o777, 0o600);
     const { exit, stdout } = await doors[0]!.call(server, ['list']);
@@ -213,7 +213,7 @@ describe('the control socket', () => {
     assert.equal((await doors[0]!.call(server, ['list'])).exit, 0, 'it was not stopped');
   });
 
-  test('needs no token, and speaks HTTP with whoever owns it', async t => {
+  test('needs no token, and speaks HTTP with its owner', async t => {
     const server = await openServer(t);
     const ask = (...words: string[]) =>
       execFileSync('curl', ['-sS', '--unix-socket', server.control, ...words], { encoding: 'utf8' });

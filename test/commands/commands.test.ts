@@ -170,8 +170,8 @@ describe('a line', () => {
   }
 });
 
-describe('the names of commands', () => {
-  test('an unknown one is refused with the nearest name', () => {
+describe('the table of commands', () => {
+  test('refuses an unknown name, and suggests the nearest', () => {
     const says = (name: string) => {
       try {
         findCommand(name);
@@ -196,7 +196,7 @@ describe('the names of commands', () => {
       assert.match(says(name) ?? '', /^unknown command/);
   });
 
-  test('the help and the OpenAPI description have all of them, with their parameters', () => {
+  test('is complete in the help and the OpenAPI description, parameters included', () => {
     const lines = commandLines();
     const { paths } = openApi('1.2.3') as { paths: Record<string, { post: { operationId: string } }> };
     assert.deepEqual(
@@ -213,7 +213,7 @@ describe('the names of commands', () => {
     }
   });
 
-  test('the help has those that need no server, too', () => {
+  test('is listed by help, with the commands that need no server and the subjects', () => {
     const page = helpOverview().split('\n');
     for (const line of page) assert.ok(line.length <= 80, line);
     for (const line of commandLines()) assert.ok(page.includes(line), line);
@@ -246,11 +246,11 @@ describe('the names of commands', () => {
     );
   });
 
-  test('no subject of the manual is hidden by a command of the same name', () => {
+  test('hides no subject of the manual behind a command of the same name', () => {
     for (const subject of subjects()) assert.ok(!commands.has(subject), subject);
   });
 
-  test('only the last parameter takes the rest, and no required one follows an optional one', () => {
+  test('lets only the last parameter take the rest, and no required one follow an optional one', () => {
     for (const { name, parameters } of commands.values()) {
       const all = Object.values(parameters);
       assert.ok(

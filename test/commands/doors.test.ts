@@ -1,4 +1,4 @@
-/** For each command, through each door: the same words, the same answer. */
+/** Every command, sent in every way: the same words get the same answer. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { serverScript } from '../support/serverProcess.ts';
 
-/** A server, and who is there: a WebSocket that echoes, one to be sent away, and two in the chat. */
+/** A server with four clients: a WebSocket to the echo handler, one to disconnect, and two chat users. */
 interface World {
   readonly server: OpenServer;
   readonly echo: RawClient;
@@ -21,11 +21,11 @@ interface World {
   readonly newt: LineClient;
 }
 
-/** Of the connections in a world, in the order they came; 0 is the listener, 1 that of commands. */
+/** Ids of connections in a world, in the order they came; 0 and 1 are the listeners. */
 const ids = { echo: '2', victim: '3' };
 
 async function newWorld(t: { after(hook: () => Promise<void>): void }): Promise<World> {
-  // Whoever is pinged is so by a command.
+  // The only pings are those of the command.
   const server = await openServer(t, '--ping-interval', '0');
   const echo = await connectRaw(server.port);
   const victim = await connectRaw(server.port, { path: '/broadcast' });
@@ -42,18 +42,18 @@ interface Case {
   readonly words: readonly string[];
   readonly bytes?: Buffer;
   readonly exit?: number;
-  /** What it says on stdout, or on stderr where it failed: numbers as #, blanks as one. */
+  /** Its stdout, or stderr if it fails: numbers as #, runs of blanks as one. */
   readonly says: string | RegExp;
-  /** What others do before it is answered. */
+  /** What clients do before the command is answered. */
   readonly meanwhile?: (world: World) => Promise<unknown>;
-  /** What others see of it. */
+  /** What clients see of the command. */
   readonly seen?: (world: World) => Promise<unknown>;
-  /** Over HTTP, where that is not what `exit` says: a path that is not there. */
+  /** Over HTTP, if not `exit`: the path does not exist. */
   readonly exitOverHttp?: number;
 }
 
 const text = async ({ echo }: World) => (await echo.nextFrame())?.payload.toString();
-/** A pong that nobody asked for is none to this ping. */
+/** Sends an unsolicited pong first, which must not count. */
 async function answerPing({ echo }: World): Promise<void> {
   const ping = await echo.nextFrame();
   assert.equal(ping?.opcode, opcode.ping);
@@ -124,7 +124,7 @@ const cases: readonly Case[] = [
       await text(world),
       (await world.victim.nextFrame())?.payload.toString(),
       await world.ada.hear(),
-      // Its two lines of before.
+      // The two lines before it.
       (await world.newt.line()) && (await world.newt.line()),
     ],
   },
@@ -171,7 +171,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-/** What is otherwise each time: numbers, the width of columns, and the connection that the command comes in by. */
+/** Removes what differs each time: numbers, column widths, and the connection of the command itself. */
 function settled(said: string): string {
   if (said.startsWith('[')) {
     const rows = (JSON.parse(said) as Record<string, unknown>[]).filter(row => row['wire'] !== 'http');
@@ -202,11 +202,11 @@ async function check(door: Door, world: World, one: Case): Promise<unknown> {
   return [words.join(' '), says instanceof RegExp ? said.replace(/#\S*/g, '#') : said, await seen?.(world)];
 }
 
-describe('every command, by every door', () => {
-  /** What was seen by way of the first door. */
+describe('every command gives the same result', () => {
+  /** What was seen the first way. */
   let first: unknown[] | undefined;
   for (const door of doors) {
-    test(door.name, async t => {
+    test(`when sent through ${door.name}`, async t => {
       const world = await newWorld(t);
       const seen: unknown[] = [];
       for (const one of cases) seen.push(await check(door, world, one));
@@ -222,9 +222,9 @@ describe('every command, by every door', () => {
       ['drain', 'draining: #\n'],
       ['stop', 'stopping: #\n'],
     ] as const) {
-      test(`${word} by ${door.name}: the server ends, and says so`, async t => {
+      test(`${word} through ${door.name} ends the server, and is answered`, async t => {
         const server = await openServer(t);
-        // stdin tells no end of its own: the server's output is over with the server.
+        // stdin has no exit code: the output ends with the server.
         if (door.name === 'stdin') server.child.stdin!.write(`${word}\n`);
         else {
           const told = await door.call(server, [word]);
@@ -237,8 +237,8 @@ describe('every command, by every door', () => {
   }
 });
 
-describe('watch goes on until nobody listens any more', () => {
-  test('the recall: until it is interrupted, which is no failure', async t => {
+describe('watch', () => {
+  test('on the command line runs until SIGINT, and exits with 0', async t => {
     const server = await openServer(t);
     const child = spawn(process.execPath, [serverScript, '--control', server.control, 'watch']);
     const untilSeen = async (event: string) => {
@@ -246,7 +246,7 @@ describe('watch goes on until nobody listens any more', () => {
       assert.fail(`${event} was not seen`);
     };
     const seen = untilSeen('opened');
-    // It listens from some moment on: connections come until it has seen one.
+    // When it begins is not known, so connections are opened until it sees one.
     const isSeen = seen.then(() => true);
     while (!(await Promise.race([isSeen, connectRaw(server.port).then(client => client.destroy())])));
     child.kill('SIGINT');
@@ -254,14 +254,14 @@ describe('watch goes on until nobody listens any more', () => {
     assert.equal(exit, 0);
   });
 
-  test('the recall is no client that has to say something now and then', async t => {
+  test('on the command line is not subject to --idle-timeout', async t => {
     const server = await openServer(t, '--idle-timeout', '100ms');
     const child = spawn(process.execPath, [serverScript, '--control', server.control, 'watch', '--json']);
     const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     const first = lines.next().then(() => true);
     while (!(await Promise.race([first, connectRaw(server.port).then(client => client.destroy())])));
     const client = await connectRaw(server.port);
-    assert.equal((await client.nextFrame())?.payload.readUInt16BE(), 1001, 'who came later has to go');
+    assert.equal((await client.nextFrame())?.payload.readUInt16BE(), 1001, 'a client that came later is closed');
     client.destroy();
     let why: string | undefined;
     while (why?.includes('--idle-timeout') !== true) {
@@ -273,7 +273,7 @@ describe('watch goes on until nobody listens any more', () => {
     await once(child, 'close');
   });
 
-  test('HTTP: until the client is gone; the server\u2019s end is its end, in good order', async t => {
+  test('over HTTP runs until the client leaves, and ends cleanly with the server', async t => {
     const server = await openServer(t);
     const watched = await fetch(`http://127.0.0.1:${server.port}/api/watch`, {
       method: 'POST',
@@ -287,14 +287,14 @@ describe('watch goes on until nobody listens any more', () => {
     assert.equal(await server.exited, 0);
   });
 
-  test('the spool refuses it', async t => {
+  test('is refused in the spool', async t => {
     const server = await openServer(t);
     const told = await doors.at(-1)!.call(server, ['watch']);
     assert.match(told.stderr, /^pollywog: watch runs until it is interrupted/);
   });
 });
 
-test('what is said to others is what was given, whichever door it came in by', async t => {
+test('a message arrives unchanged, whichever way it was sent', async t => {
   const world = await newWorld(t);
   const said = 'a\tb\n"c" \\ \0 \u{1f438} \u009b';
   for (const door of doors) {

@@ -1,4 +1,4 @@
-/** Files that editors and scripts leave without a newline at the end: the last line counts, wherever lines are read. */
+/** A last line without a newline counts, wherever lines are read. */
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ test('the last line of stdin is a command, however it ends', async t => {
   }
 });
 
-test('the token and the configuration are what their files have before the line end, if there is one', () => {
+test('the token and the configuration do not include the newline at the end of their files', () => {
   const folder = temporaryFolder();
   const path = join(folder, 'file');
   for (const end of ends) {

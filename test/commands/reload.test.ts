@@ -17,7 +17,7 @@ function newServer(...argv: string[]): Server {
 }
 
 describe('reload', () => {
-  test('puts in place what is otherwise, and says what, as the user would write it', async () => {
+  test('applies the differences, and reports them as the user would write them', async () => {
     const server = newServer('--max-message', '16MB', '--origin', 'https://a.example');
     const next = from(
       '--max-message',
@@ -46,7 +46,7 @@ describe('reload', () => {
     assert.deepEqual(await reloadConfiguration(server, next), { changed: [], needsRestart: [] });
   });
 
-  test('leaves alone what needs a restart, and says so each time', async () => {
+  test('leaves options that need a restart alone, and reports them each time', async () => {
     const server = newServer('-p', '1', '--data', '/a');
     const { listeners } = server.configuration;
     const next = from('-p', '2', '-p', '3', '--data', 'memory', '--daemon', '--max-connections', '5');
@@ -61,14 +61,14 @@ describe('reload', () => {
     assert.equal(server.configuration.listeners, listeners);
   });
 
-  test('changes nothing where the configuration cannot be read', async () => {
+  test('changes nothing if the configuration cannot be read', async () => {
     const server = newServer();
     const { configuration } = server;
     await assert.rejects(reloadConfiguration(server, from('--max-message', 'lots')), { name: 'UsageError' });
     assert.equal(server.configuration, configuration);
   });
 
-  test('prepares everything before it changes anything; what cannot be prepared holds all back', async () => {
+  test('prepares everything before it changes anything, so one failure changes nothing', async () => {
     const server = newServer();
     const { configuration } = server;
     const steps: string[] = [];
@@ -95,7 +95,7 @@ describe('reload', () => {
     assert.deepEqual(changed, ['max-message 16MB → 1B', 'a is new', 'b is new']);
   });
 
-  test('is one at a time; those who ask while one waits get that one', async () => {
+  test('runs one at a time, and requests that come while one waits share it', async () => {
     const server = newServer();
     let reading = 0;
     let preparing = 0;
@@ -124,7 +124,7 @@ describe('reload', () => {
 });
 
 describe('setOption', () => {
-  test('sets one option until the next reload, which says that it was set by hand', async () => {
+  test('sets one option until the next reload, which reports that it was set by hand', async () => {
     const server = newServer('--max-message', '2MB');
     assert.deepEqual(await setOption(server, 'max-message', '1MB'), {
       changed: ['max-message 2MB → 1MB'],
@@ -143,7 +143,7 @@ describe('setOption', () => {
     assert.equal(find('max-message')?.isSetByHand, false);
   });
 
-  test('takes words as the environment has them', async () => {
+  test('parses values like the environment', async () => {
     const server = newServer();
     await setOption(server, 'no-self', 'true');
     await setOption(server, 'origin', 'https://a.example, https://b.example');
@@ -167,7 +167,7 @@ describe('setOption', () => {
     );
   });
 
-  test('refuses what there is not, what cannot be, and what needs a restart', async () => {
+  test('refuses unknown options, invalid values, and options that need a restart', async () => {
     const server = newServer();
     const { configuration } = server;
     const refuses = (name: string, word: string, message: string) =>
@@ -193,7 +193,7 @@ describe('setOption', () => {
   });
 });
 
-test('listSettings are all options, and which of them can be changed', () => {
+test('listSettings returns all options, and whether each can change', () => {
   const listed = listSettings(newServer('-p', '1', '-p', '2', '--history', '64KB', '--no-self'));
   const shown = Object.fromEntries(listed.map(({ name, value, isLive }) => [name, `${value} ${isLive}`]));
   assert.deepEqual(

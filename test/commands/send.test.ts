@@ -1,4 +1,4 @@
-/** Commands that say something, that ask, and that end: what those who are connected see of them. */
+/** What connected clients see of send, publish, broadcast, ping and disconnect. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const rows = async (server: OpenServer, ...words: string[]) =>
   JSON.parse((await ask(server, [...words, '--json'])).stdout) as Record<string, unknown>[];
 
 describe('broadcast', () => {
-  test('reaches everyone once, whatever they speak; nobody who is not ready', async t => {
+  test('reaches every ready client once, whatever its wire', async t => {
     const server = await openServer(t);
     const clients = await Promise.all(['/echo', '/broadcast'].map(path => connectRaw(server.port, { path })));
     const framed = await connectMember(server.port, 'ada', 'pond', { path: '/tpacket' });
@@ -49,7 +49,7 @@ describe('broadcast', () => {
     silent.destroy();
   });
 
-  test('has bytes for those who take them, none for the chat', async t => {
+  test('sends bytes to clients outside the chat only', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const bytes = Buffer.from([0xff, 0, 0x0a]);
@@ -62,7 +62,7 @@ describe('broadcast', () => {
     for (const { socket } of [client, ada]) socket.destroy();
   });
 
-  test('longer than a packet may be, is refused as long as someone is in the chat, and nobody is told', async t => {
+  test('is refused for everyone if a chat user is present and the text is longer than a packet', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const ada = await connectMember(server.port, 'ada', 'pond');
@@ -84,7 +84,7 @@ describe('broadcast', () => {
 });
 
 describe('send', () => {
-  test('does not pile up for one who does not read: that one is closed, and whoever sends is told', async t => {
+  test('closes a slow consumer, and tells the sender', async t => {
     const server = await openServer(t);
     const mute = await connectRaw(server.port, { path: '/echo' });
     mute.socket.pause();
@@ -104,7 +104,7 @@ describe('send', () => {
     mute.destroy();
   });
 
-  test('is refused for whoever shakes hands, closes, or has no nick yet', async t => {
+  test('is refused during the handshake, while closing, and before a nick is set', async t => {
     const server = await openServer(t);
     const [shaking, closing, nameless] = [
       await connectTcp(server.port),
@@ -134,7 +134,7 @@ describe('send', () => {
     ada.socket.destroy();
   });
 
-  test('the server\u2019s own nick is nobody else\u2019s, and they are told so', async t => {
+  test('shows a nick that no user can take', async t => {
     const server = await openServer(t);
     const guest = await connectLines(server.port);
     guest.send('SERVER\n');
@@ -144,7 +144,7 @@ describe('send', () => {
 });
 
 describe('publish', () => {
-  test('is remembered, in memory and on disk, and told to those in the room alone', async t => {
+  test('reaches only users in the room, and is kept in memory and on disk', async t => {
     const data = temporaryFolder();
     for (const options of [[], ['--data', data]]) {
       const server = await openServer(t, ...options);
@@ -165,7 +165,7 @@ describe('publish', () => {
     assert.deepEqual([stored.nick, stored.text], ['server', 'a "b"\n\u00e9']);
   });
 
-  test('what looks at a room leaves nothing behind', async t => {
+  test('leaves no trace of rooms that were only looked at', async t => {
     const data = temporaryFolder();
     const server = await openServer(t, '--data', data);
     assert.deepEqual(await rows(server, 'history', 'nowhere'), []);
@@ -176,7 +176,7 @@ describe('publish', () => {
 });
 
 describe('ping and disconnect', () => {
-  test('a ping that is lost with its connection is answered with that', async t => {
+  test('a ping whose connection ends fails with that reason', async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
     const asked = ask(server, ['ping', '2']);
@@ -198,7 +198,7 @@ describe('ping and disconnect', () => {
     client.destroy();
   });
 
-  test('one that is not answered has an end', async t => {
+  test('a ping without a pong times out', async t => {
     const server = await openServer(t, '--pong-timeout', '100ms', '--ping-interval', '0');
     const client = await connectRaw(server.port);
     const { exit, stderr } = await ask(server, ['ping', '2']);
@@ -206,7 +206,7 @@ describe('ping and disconnect', () => {
     client.destroy();
   });
 
-  test('disconnect closes with 1000, or with the code and the reason that are given', async t => {
+  test('disconnect closes with 1000, or with the given code and reason', async t => {
     const server = await openServer(t);
     for (const [words, expected] of [
       [[], '1000 '],
@@ -226,14 +226,14 @@ describe('ping and disconnect', () => {
     }
   });
 
-  test('a door of commands cannot be closed by one', async t => {
+  test('disconnect cannot close the control connection', async t => {
     const server = await openServer(t);
     for (const id of ['0', '1']) assert.equal((await ask(server, ['disconnect', id])).exit, 1);
   });
 });
 
-describe('what others chose', () => {
-  test('commands no terminal', async t => {
+describe('a nick with control characters', () => {
+  test('cannot control the terminal of list', async t => {
     const server = await openServer(t);
     const ada = await connectMember(server.port, 'ada', 'pond');
     ada.send(7, 'red \x1b[31m \x9b2J \u202e bell\x07\r\nserver  fake row');

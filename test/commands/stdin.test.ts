@@ -1,4 +1,4 @@
-/** Commands on stdin: its bytes as lines. */
+/** Commands on stdin, and how its bytes become lines. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
@@ -18,7 +18,7 @@ async function lines(chunks: readonly Buffer[], longest: number): Promise<(strin
   return found;
 }
 
-test('lines are the same wherever the stream is cut; those that are too long are left out', async () => {
+test('splitLines yields the same lines wherever the stream is cut, and discards those that are too long', async () => {
   const bytes = Buffer.from('one\r\n\ntoo long\n\u00fc\n123456\r\nlast');
   const expected = ['one', '', undefined, '\u00fc', undefined, 'last'];
   for (let size = 1; size <= bytes.length; size++) {
@@ -29,7 +29,7 @@ test('lines are the same wherever the stream is cut; those that are too long are
   assert.deepEqual(await lines([], 6), []);
 });
 
-test('a byte order mark is passed over; a line that is not UTF-8, or too long, is refused, and the next one is done', async t => {
+test('a byte order mark is skipped, and a line that is too long or not UTF-8 is refused without harm to the next', async t => {
   const server = await openServer(t);
   const listener = await connectRaw(server.port);
   const { stdin } = server.child;
@@ -41,6 +41,6 @@ test('a byte order mark is passed over; a line that is not UTF-8, or too long, i
   await untilSaid(server, `pollywog: the line is longer than ${maxCommandBody} bytes`);
   stdin!.write('broadcast "\\ud83d"\n\nbroadcast two\n');
   assert.equal((await listener.nextFrame())?.payload.toString(), 'two');
-  await untilSaid(server, 'pollywog: text has half a surrogate pair');
+  await untilSaid(server, 'pollywog: text contains half a surrogate pair');
   listener.destroy();
 });

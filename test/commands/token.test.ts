@@ -1,4 +1,4 @@
-/** The file that has the token: what is wrong with it is said at the start, and at a reload before anything changes. */
+/** The token file: errors are reported at the start, and at a reload before anything changes. */
 import assert from 'node:assert/strict';
 import { chmodSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ describe('a token', () => {
     ['that is huge', Buffer.alloc(1 << 20, 'a'), /too long for a token/],
   ];
   for (const [what, content, sentence] of unfit) {
-    test(`${what}: the server does not start, and says what to do`, async () => {
+    test(`${what} keeps the server from starting, with an error that says what to do`, async () => {
       rmSync(path, { force: true });
       if (content !== undefined) writeFileSync(path, content, { mode: 0o600 });
       const told = await run(['-p', '0', '--control', 'none', '--config', 'none', '--api-token', path]);
@@ -30,7 +30,7 @@ describe('a token', () => {
     });
   }
 
-  test('may follow a byte order mark, and end with any line end', async t => {
+  test('may follow a byte order mark, and may end with any newline', async t => {
     const server = await openServer(t);
     writeFileSync(server.tokenFile, '\ufeffanother-token-of-good-length\r\n');
     assert.equal((await doors[0]!.call(server, ['reload'])).exit, 0);
@@ -39,7 +39,7 @@ describe('a token', () => {
     assert.equal(told.exit, 0);
   });
 
-  test('a folder is none, nor is a device that never ends', async () => {
+  test('cannot be a folder or an endless device', async () => {
     for (const one of [folder, '/dev/zero']) {
       const told = await run(['-p', '0', '--control', 'none', '--config', 'none', '--api-token', one]);
       assert.equal(told.exit, 2);
@@ -47,7 +47,7 @@ describe('a token', () => {
     }
   });
 
-  test('is read again on reload; where the file is no good then, the one of before stays', async t => {
+  test('is read again at a reload; if the file is not valid then, the old token stays', async t => {
     const server = await openServer(t);
     const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
     const exitWith = async (token: string) => (await overHttp.call({ ...server, token }, ['list'])).exit;
@@ -75,7 +75,7 @@ describe('a token', () => {
     );
   });
 
-  test('that everyone may read is taken, and the log has a warning', async t => {
+  test('that everyone can read is accepted with a warning in the log', async t => {
     writeFileSync(path, 'correct-horse-battery-staple');
     chmodSync(path, 0o644);
     const server = await openServer(t);

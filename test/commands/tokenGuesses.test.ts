@@ -1,4 +1,4 @@
-/** Wrong tokens: they are refused ever more slowly, cost the server little, and never lock out who has the right one. */
+/** Wrong tokens are refused ever more slowly, cost the server little, and never lock out the owner of the right one. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
@@ -21,7 +21,7 @@ const request = (token: string, fields = '') =>
   `POST /api/info HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${fields}Content-Length: 0\r\n\r\n`;
 const statusOf = (response: Buffer) => Number(response.toString('latin1').split(' ', 2)[1]);
 
-test('an address has a few wrong tokens free, then waits, and beyond that is turned away', () => {
+test('an address gets its first refusals at once, later ones delayed, and then 429', () => {
   const guesses = newGuesses();
   const delays = (count: number, now: number, address = 'a') =>
     Array.from({ length: count }, () => judgeGuess(guesses, address, now).delay);
@@ -40,7 +40,7 @@ test('an address has a few wrong tokens free, then waits, and beyond that is tur
   );
 });
 
-test('many addresses together are bounded as one is, and few of them are remembered', () => {
+test('all addresses together have a limit, too, and few records are kept', () => {
   const guesses = newGuesses();
   const verdicts = Array.from(
     { length: 5000 },
@@ -53,14 +53,14 @@ test('many addresses together are bounded as one is, and few of them are remembe
   assert.equal(guesses.byAddress.size, 1, 'what is over is forgotten');
 });
 
-test('the log tells of an address once', () => {
+test('the log has one warning per address', () => {
   const guesses = newGuesses();
   const told = Array.from({ length: 100 }, () => judgeGuess(guesses, 'a', 1).isFirstDelayed);
   assert.deepEqual(told.filter(Boolean), [true]);
   assert.equal(told.indexOf(true), freeGuesses);
 });
 
-test('while one guesses, the right token is accepted at once, from the same address', limit, async t => {
+test('during a guessing attack the right token is accepted at once, even from the same address', limit, async t => {
   const server = await openServer(t);
   const wrong = Array.from({ length: 60 }, (_, index) => exchange(server.port, request(`${secret}${index}`)));
   const counts = new Map<number, number>();
@@ -78,7 +78,7 @@ test('while one guesses, the right token is accepted at once, from the same addr
   assert.equal(address, '127.0.0.1');
 });
 
-test('a guess that waits needs no body, and gets its answer when the server ends', limit, async t => {
+test('a delayed refusal needs no body, and is sent when the server ends', limit, async t => {
   const server = await openServer(t);
   for (let count = 0; count < freeGuesses; count++) {
     assert.equal(statusOf(await exchange(server.port, request('wrong'))), 401);

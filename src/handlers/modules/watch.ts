@@ -29,7 +29,7 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
   let isScanRequested = false;
   let misses = 0;
   const failed = (place: string, reason: string) =>
-    log('warn', 'handlers not watched', { folder: place, reason, lookedAtEvery: watchRescanInterval });
+    log('warn', 'handlers not watched', { folder: place, reason, checkedEvery: watchRescanInterval });
   const watch = newWatch(wake, failed);
 
   function wake(): void {
@@ -84,7 +84,7 @@ export function watchFolder(folder: string, load: (names: ReadonlySet<string>) =
   function noteMissing(reason: string): void {
     before = undefined;
     if (++misses === 2)
-      log('warn', 'handlers missing', { folder, reason, lookedAtEvery: watchRescanInterval });
+      log('warn', 'handlers missing', { folder, reason, checkedEvery: watchRescanInterval });
   }
 
   void scanNow();

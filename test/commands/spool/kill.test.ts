@@ -1,4 +1,4 @@
-/** The server is killed while it works through its spool: nothing is run twice, and nothing is lost. */
+/** A server killed while it runs spool files: nothing is run twice, and nothing is lost. */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,12 +12,12 @@ const total = 1000;
 const killings = 10;
 const names = Array.from({ length: total }, (_, index) => String(index).padStart(4, '0'));
 
-/** What became of the files: each is in one place. */
+/** Where the files are: each is in one place. */
 function places(spool: SpoolFolder): Record<'done' | 'failed' | 'waiting', string[]> {
   return { done: spool.names('.out'), failed: spool.names('.cmd', 'failed'), waiting: spool.names('.cmd') };
 }
 
-test('a thousand files in one go, and ten times SIGKILL on the way', async t => {
+test('a thousand files survive ten SIGKILLs: none runs twice, none is lost', async t => {
   const spool = newSpoolFolder(t);
   const data = `${spool.path}.data`;
   mkdirSync(spool.path, { mode: 0o700 });
@@ -54,7 +54,7 @@ test('a thousand files in one go, and ten times SIGKILL on the way', async t => 
   // A client hears each at most once, and in order.
   assert.ok(heard.length > 0);
   assert.deepEqual(heard, [...new Set(heard)].sort());
-  // The room remembers what was said, whoever was killed: what is done, once; what failed, at most once.
+  // The room's history survives: finished files posted once, failed ones at most once.
   const lines = readFileSync(join(data, 'lobby.jsonl'), 'utf8').trimEnd().split('\n');
   const said = lines.map(line => (JSON.parse(line) as { text: string }).text);
   assert.deepEqual(said, [...new Set(said)].sort());
@@ -65,7 +65,7 @@ test('a thousand files in one go, and ten times SIGKILL on the way', async t => 
   );
 });
 
-test('what is found half done is put aside, and what was done is forgotten', async t => {
+test('a file found in running/ moves to failed/, or is removed if it has its answer', async t => {
   const spool = newSpoolFolder(t);
   mkdirSync(join(spool.path, 'running'), { recursive: true, mode: 0o700 });
   const place = (file: string, content: string) => writeFileSync(join(spool.path, file), content);

@@ -1,4 +1,4 @@
-/** The pace of the spool's work: clients that talk come first, and where nobody does, nobody has to wait. */
+/** The pace of the spool: active clients come first, and without them files do not wait. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
@@ -7,10 +7,10 @@ import type { Server } from '../../../src/core/records.ts';
 import { spoolFileInterval, spoolStepPause } from '../../../src/protocol/limits.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
 
-/** Polls of the system that are more than enough for whatever waits for no timer. */
+/** Turns of the event loop, more than enough for anything that waits for no timer. */
 const enoughPolls = 10;
 
-/** A server whose clock for the spool is the test's: nothing that waits for a time goes on by itself. */
+/** A server with a mocked clock: nothing that waits for a timer proceeds by itself. */
 function spoolBeside(t: TestContext): Server {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const server = newFakeServer();
@@ -18,7 +18,7 @@ function spoolBeside(t: TestContext): Server {
   return server;
 }
 
-/** @returns whether it needs no more than the loop's turns */
+/** @returns whether it settles without a timer */
 async function needsNoTime(step: Promise<void>): Promise<boolean> {
   let isDone = false;
   void step.then(() => {
@@ -28,14 +28,14 @@ async function needsNoTime(step: Promise<void>): Promise<boolean> {
   return isDone;
 }
 
-test('where nobody talks, the next step comes when the system was polled', async t => {
+test('without client messages, the next step comes after a poll', async t => {
   spoolBeside(t);
   assert.ok(await needsNoTime(nextStep()));
   assert.ok(await needsNoTime(nextLine()));
   assert.ok(await needsNoTime(nextFile(performance.now())));
 });
 
-test('a message came: the loop sleeps between two steps', async t => {
+test('after a client message, the spool sleeps between two steps', async t => {
   const server = spoolBeside(t);
   server.counters.messagesIn++;
   const step = nextStep();
@@ -44,7 +44,7 @@ test('a message came: the loop sleeps between two steps', async t => {
   assert.ok(await needsNoTime(step));
 });
 
-test('a message came: the next file has to wait for longer', async t => {
+test('after a client message, the next file waits longer than a step', async t => {
   const server = spoolBeside(t);
   server.counters.messagesIn++;
   const file = nextFile(performance.now());
@@ -56,7 +56,7 @@ test('a message came: the next file has to wait for longer', async t => {
   assert.ok(await needsNoTime(file));
 });
 
-test('another server begins with what its own clients say', async t => {
+test('setPace starts from the message counter of its server', async t => {
   const server = spoolBeside(t);
   server.counters.messagesIn++;
   setPace(server);

@@ -1,4 +1,4 @@
-/** The spool's folder is removed, made again, exchanged, or switched by a link, while the server runs. */
+/** The spool's folder is removed, recreated, replaced, or switched by a link while the server runs. */
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ async function assertServed(server: ServerProcess, spool: SpoolFolder, name: str
 const remove = (path: string) => rmSync(path, { recursive: true });
 const make = (path: string) => mkdirSync(path, { mode: 0o700 });
 
-test('a folder that is removed is missed once, and served as soon as it is made again', async t => {
+test('a removed folder is reported once, and works again when it is recreated', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   await assertServed(server, spool, 'before');
@@ -42,7 +42,7 @@ test('a folder that is removed is missed once, and served as soon as it is made 
   );
 });
 
-test('a folder that is removed and made again at once, or exchanged for another, is served', async t => {
+test('a folder that is replaced by another works', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   remove(spool.path);
@@ -55,7 +55,7 @@ test('a folder that is removed and made again at once, or exchanged for another,
   assert.equal((await untilThrough(server, spool, '2')).failed, false);
 });
 
-test('its parent is removed, and made again with it', async t => {
+test('a folder works again after its parent was removed and recreated', async t => {
   const parent = newSpoolFolder(t);
   make(parent.path);
   const spool = spoolFolder(join(parent.path, 'inner'));
@@ -68,7 +68,7 @@ test('its parent is removed, and made again with it', async t => {
   await assertServed(server, spool, '1');
 });
 
-test('the folders in it are made again when there is something to run, or to put aside', async t => {
+test('missing subfolders are recreated when a file is to run or to fail', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   for (const gone of [['running'], ['failed'], ['running', 'failed']]) {
@@ -81,7 +81,7 @@ test('the folders in it are made again when there is something to run, or to put
   }
 });
 
-test('a file that fails after failed/ was removed is put aside all the same', async t => {
+test('a file that fails after failed/ was removed still moves there', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -94,7 +94,7 @@ test('a file that fails after failed/ was removed is put aside all the same', as
   assert.deepEqual(spool.names('', 'running'), []);
 });
 
-test('a folder that is removed under a file that runs loses the answer only', async t => {
+test('a folder removed while a file runs loses only the answer', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -107,7 +107,7 @@ test('a folder that is removed under a file that runs loses the answer only', as
   await assertServed(server, spool, '2');
 });
 
-test('a link is switched: the new folder is served, and what was left half done there is put aside', async t => {
+test('after a link is switched the new folder works, and files in its running/ move to failed/', async t => {
   const parent = newSpoolFolder(t);
   make(parent.path);
   const at = (name: string) => spoolFolder(join(parent.path, name));
@@ -126,7 +126,7 @@ test('a link is switched: the new folder is served, and what was left half done 
   assert.equal(at('b').read('failed/left.cmd'), 'broadcast twice\n');
 });
 
-test('a folder that comes back open to everyone is not served until that is changed', async t => {
+test('a folder recreated writable for everyone is ignored until its mode is fixed', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   remove(spool.path);

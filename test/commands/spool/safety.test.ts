@@ -1,4 +1,4 @@
-/** What lies in the spool's folder by mistake, or by malice. */
+/** Unsafe folders and unexpected files in the spool, by mistake or by malice. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -19,7 +19,7 @@ import { test } from 'node:test';
 import { skipUnlessLinux } from '../../support/linux.ts';
 import { newSpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
 
-test('a folder that is not there is made, for its owner alone', async t => {
+test('a missing folder is created, accessible to its owner only', async t => {
   const spool = newSpoolFolder(t);
   await startSpooling(spool);
   for (const folder of ['', 'running', 'failed']) {
@@ -27,7 +27,7 @@ test('a folder that is not there is made, for its owner alone', async t => {
   }
 });
 
-test('a server does not start with a folder through which others may command it', async t => {
+test('a server does not start with a spool that others can write to', async t => {
   const cases: readonly [(path: string) => void, RegExp][] = [
     [
       path => {
@@ -69,7 +69,7 @@ test('a server does not start with a folder through which others may command it'
   }
 });
 
-test("a folder of another user's is refused", {
+test('a folder that belongs to another user is refused', {
   skip: process.getuid?.() !== 0 && 'only root gives files away',
 }, async t => {
   const spool = newSpoolFolder(t);
@@ -78,7 +78,7 @@ test("a folder of another user's is refused", {
   await assert.rejects(startSpooling(spool), /belongs to another user \(uid 65534\)/);
 });
 
-test('links, pipes, folders and odd names do nothing, and hold nobody up', async t => {
+test('links, pipes, folders and invalid names are ignored, and do not block others', async t => {
   const spool = newSpoolFolder(t);
   mkdirSync(spool.path, { mode: 0o700 });
   const at = (file: string) => join(spool.path, file);
@@ -141,7 +141,7 @@ test('an answer is never written through a link', async t => {
   for (const file of ['1.out', 'failed/2.out']) assert.ok(lstatSync(at(file)).isFile(), file);
 });
 
-test('where the answer cannot be written, that is the reason', async t => {
+test('a file whose answer cannot be written fails with that reason', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   mkdirSync(join(spool.path, '1.out'));
@@ -149,7 +149,7 @@ test('where the answer cannot be written, that is the reason', async t => {
   assert.match((await untilThrough(server, spool, '1')).said, /^room .*\nEISDIR: /);
 });
 
-test('a folder that is not safe any more is left alone until it is', async t => {
+test('a folder that becomes unsafe is ignored until it is safe again', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   chmodSync(spool.path, 0o777);
@@ -161,7 +161,7 @@ test('a folder that is not safe any more is left alone until it is', async t => 
   assert.equal((await untilThrough(server, spool, '1')).failed, false);
 });
 
-test('a folder that is put in the place of the first one is found, if not at once', async t => {
+test('a folder that replaces the first one is found', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   renameSync(spool.path, `${spool.path}.old`);
@@ -171,7 +171,7 @@ test('a folder that is put in the place of the first one is found, if not at onc
   assert.equal((await untilThrough(server, spool, '1')).failed, false);
 });
 
-test('a full disk: what was run is put aside with a word in the log, and is not run again', async t => {
+test('on a full disk a file that ran moves to failed/ with a log entry, and does not run again', async t => {
   if (skipUnlessLinux(t, 'tmpfs')) return;
   // Before the folder goes: what is registered first is done first.
   t.after(() => void spawnSync('umount', ['--lazy', spool.path]));

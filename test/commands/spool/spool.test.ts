@@ -1,4 +1,4 @@
-/** Commands as files in a folder. */
+/** The spool: files of commands and their answers. */
 import assert from 'node:assert/strict';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ async function texts(client: RawClient, count: number): Promise<string[]> {
   return heard;
 }
 
-test('each line is run, in order, and what the commands say is left in a file', async t => {
+test('the lines of a file run in order, and their output becomes its answer', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -39,7 +39,7 @@ test('each line is run, in order, and what the commands say is left in a file', 
   assert.deepEqual([...spool.names('', 'failed'), ...spool.names('', 'running')], []);
 });
 
-test('the first line that fails is the last one', async t => {
+test('the first line that fails ends the file', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const content = 'broadcast a\n\nbrodcast b\nstop\n';
@@ -59,7 +59,7 @@ test('the first line that fails is the last one', async t => {
   assert.match(spool.read(`failed/${again}.out`), /^line 1: unknown command "nonsense"/);
 });
 
-test('what waits when the server starts is run in the order of the names', async t => {
+test('files that wait at the start run in the order of their names', async t => {
   const spool = newSpoolFolder(t);
   mkdirSync(spool.path, { mode: 0o700 });
   const numbers = Array.from({ length: 120 }, (_, index) => String(index).padStart(3, '0'));
@@ -76,7 +76,7 @@ test('what waits when the server starts is run in the order of the names', async
   );
 });
 
-test('what is put there while others are run comes in order, too', async t => {
+test('files that arrive while others run come in order, too', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -91,7 +91,7 @@ test('what is put there while others are run comes in order, too', async t => {
   assert.deepEqual(spool.names('.out'), numbers);
 });
 
-test('what only one of two looks saw is not taken, nor what comes after it', () => {
+test('stableNames leaves out a name that only one of two listings has, and all after it', () => {
   const cases = [
     ['', 'a b', ''],
     ['a b', 'a b', 'a b'],
@@ -107,7 +107,7 @@ test('what only one of two looks saw is not taken, nor what comes after it', () 
   }
 });
 
-test('a ping keeps the next line waiting, and so does one that is not answered', async t => {
+test('a line waits for the ping before it, whether or not a pong comes', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool, '--pong-timeout', '300ms');
   const client = await connectRaw(server.port);
@@ -126,7 +126,7 @@ test('a ping keeps the next line waiting, and so does one that is not answered',
   });
 });
 
-test('--binary names a file of the spool, and none elsewhere', async t => {
+test('--binary names a file in the spool only', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -155,7 +155,7 @@ test('--binary names a file of the spool, and none elsewhere', async t => {
   }
 });
 
-test('what is no file of commands fails with a sentence', async t => {
+test('a file that is empty, too large or not text fails with a sentence', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const cases = [
@@ -182,7 +182,7 @@ test('what is no file of commands fails with a sentence', async t => {
   assert.equal((await untilThrough(server, spool, 'long')).failed, false);
 });
 
-test('a file that is still written to while it is run fails, and is kept whole', async t => {
+test('a file that is written to while it runs fails, and is kept whole', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool);
   const client = await connectRaw(server.port);
@@ -196,7 +196,7 @@ test('a file that is still written to while it is run fails, and is kept whole',
   assert.equal(spool.read('failed/1.cmd'), 'ping 1\nbroadcast late\n');
 });
 
-test('stop and drain in a file are done when it is answered; what waits is left to the next server', async t => {
+test('stop and drain take effect after the answer, and files that wait are left to the next server', async t => {
   for (const word of ['stop', 'drain']) {
     const spool = newSpoolFolder(t);
     mkdirSync(spool.path, { mode: 0o700 });
@@ -211,7 +211,7 @@ test('stop and drain in a file are done when it is answered; what waits is left 
   }
 });
 
-test('a file that is being run when the server ends is put aside, with the reason', async t => {
+test('a file that is running when the server ends moves to failed/ with the reason', async t => {
   const spool = newSpoolFolder(t);
   const server = await startSpooling(spool, '--drain-timeout', '1s');
   const client = await connectRaw(server.port);
