@@ -12,14 +12,14 @@ import {
   magicPacket,
   packetBytes,
 } from '../support/chatClient.ts';
-import { doors, type OpenServer, openServer } from '../support/doors.ts';
+import { commandWays, type OpenServer, openServer } from '../support/commandWays.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { openPolled, pollMany, post } from '../support/pollClient.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
 const ask = (server: OpenServer, words: readonly string[]) => overHttp.call(server, words);
 const rows = async (server: OpenServer, ...words: string[]) =>
   JSON.parse((await ask(server, [...words, '--json'])).stdout) as Record<string, unknown>[];

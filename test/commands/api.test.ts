@@ -5,7 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
-import { type OpenServer, openServer, secret } from '../support/doors.ts';
+import { type OpenServer, openServer, secret } from '../support/commandWays.ts';
 import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -188,7 +188,7 @@ describe('a request with the token', () => {
       /no connection/,
     ],
     ['the listener', post('/api/disconnect', authorized + json, '{"id": 0}'), 404, /no connection/],
-    ['the door of others', post('/api/disconnect', authorized + json, '{"id": 1}'), 404, /no connection/],
+    ['the control listener', post('/api/disconnect', authorized + json, '{"id": 1}'), 404, /no connection/],
     [
       'too long',
       `POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}Content-Length: ${maxCommandBody + 1}\r\n\r\n`,

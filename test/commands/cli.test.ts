@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
-import { doors, openServer, run } from '../support/doors.ts';
+import { commandWays, openServer, run } from '../support/commandWays.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { serverScript } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -191,7 +191,7 @@ describe('the control socket', () => {
   test('is open to its user only', async t => {
     const server = await openServer(t);
     assert.equal(statSync(server.control).mode & 0o777, 0o600);
-    const { exit, stdout } = await doors[0]!.call(server, ['list']);
+    const { exit, stdout } = await commandWays[0]!.call(server, ['list']);
     assert.deepEqual([exit, stdout.split('\n').length], [0, 2]);
     if (process.getuid?.() !== 0) {
       t.diagnostic('not root: only the mode was looked at, no other user tried');
@@ -210,7 +210,7 @@ describe('the control socket', () => {
     }
     const [code] = await once(child, 'close');
     assert.equal(code, 7, said);
-    assert.equal((await doors[0]!.call(server, ['list'])).exit, 0, 'it was not stopped');
+    assert.equal((await commandWays[0]!.call(server, ['list'])).exit, 0, 'it was not stopped');
   });
 
   test('needs no token, and speaks HTTP with its owner', async t => {

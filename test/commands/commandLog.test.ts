@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { commands } from '../../src/commands/commands.ts';
-import { type Door, doors, type OpenServer, openServer } from '../support/doors.ts';
+import { type CommandWay, commandWays, type OpenServer, openServer } from '../support/commandWays.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
 const limit = { timeout: 60_000 };
 
 const ways: Readonly<Record<string, string>> = {
-  'the recall': 'control socket',
+  'the command line': 'control socket',
   stdin: 'stdin',
   'HTTP, as JSON': 'HTTP',
   'HTTP, as a form': 'HTTP',
@@ -26,16 +26,16 @@ function commandEntries(server: OpenServer): Record<string, unknown>[] {
     .map(({ time: _, ...entry }) => entry);
 }
 
-function fromOf(door: Door): RegExp {
-  if (door.name === 'the spool') return /^file-\d+$/;
-  return door.name.startsWith('HTTP') ? /^127\.0\.0\.1:\d+$/ : /^undefined$/;
+function fromOf(way: CommandWay): RegExp {
+  if (way.name === 'the spool') return /^file-\d+$/;
+  return way.name.startsWith('HTTP') ? /^127\.0\.0\.1:\d+$/ : /^undefined$/;
 }
 
-for (const door of doors) {
-  test(`each change made through ${door.name} is logged with its outcome`, limit, async t => {
+for (const way of commandWays) {
+  test(`each change made through ${way.name} is logged with its outcome`, limit, async t => {
     const server = await openServer(t);
     const client = await connectRaw(server.port);
-    const call = (...words: string[]) => door.call(server, words);
+    const call = (...words: string[]) => way.call(server, words);
     await call('set', 'max-message', '1MB');
     await call('set', 'max-message', 'big');
     await call('trace', 'all');
@@ -57,11 +57,11 @@ for (const door of doors) {
     }
     await call('stop');
     assert.equal(await server.exited, 0);
-    const via = ways[door.name];
+    const via = ways[way.name];
     const entries = commandEntries(server);
     for (const entry of entries) {
       assert.equal(entry['via'], via);
-      assert.match(String(entry['from']), fromOf(door));
+      assert.match(String(entry['from']), fromOf(way));
       delete entry['via'];
       delete entry['from'];
     }
@@ -134,7 +134,7 @@ test('a reload by SIGHUP is logged like one by command', limit, async t => {
 test('messages are logged at debug level, without their text', limit, async t => {
   const server = await openServer(t, '--log-level', 'debug');
   const client = await connectRaw(server.port);
-  const [recall] = doors;
+  const [commandLine] = commandWays;
   for (const words of [
     ['broadcast', 'secret words'],
     ['publish', 'pond', 'secret words'],
@@ -142,7 +142,7 @@ test('messages are logged at debug level, without their text', limit, async t =>
     ['send', '777', 'secret words'],
     ['call', 'nothing', 'secret words'],
   ]) {
-    await recall!.call(server, words);
+    await commandLine!.call(server, words);
   }
   const entries = commandEntries(server).map(({ level, event, command, id, room, sent, name }) => [
     level,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { readToken } from '../../src/commands/token.ts';
 import { readJson } from '../../src/options/json.ts';
-import { openServer, secret } from '../support/doors.ts';
+import { openServer, secret } from '../support/commandWays.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { newSpoolFolder, startSpooling, untilThrough } from '../support/spool.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';

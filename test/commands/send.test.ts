@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxPacketBlob } from '../../src/protocol/limits.ts';
 import { connectMember, hearAll, hearUntil } from '../support/chatClient.ts';
-import { doors, type OpenServer, openServer, type Told } from '../support/doors.ts';
+import { commandWays, type OpenServer, type Outcome, openServer } from '../support/commandWays.ts';
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
-const ask = (server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told> =>
+const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
+const ask = (server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Outcome> =>
   overHttp.call(server, words, bytes);
 
 const rows = async (server: OpenServer, ...words: string[]) =>
@@ -90,7 +90,7 @@ describe('send', () => {
     mute.socket.pause();
     const [{ id } = {}] = await rows(server, 'list');
     const text = 'x'.repeat(500_000);
-    let told: Told = { exit: 0, stdout: '', stderr: '' };
+    let told: Outcome = { exit: 0, stdout: '', stderr: '' };
     let sent = 0;
     for (; told.exit === 0 && sent < 100; sent++) told = await ask(server, ['send', String(id), text]);
     assert.ok(sent < 100, 'it was refused some time');

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import { test } from 'node:test';
 import { splitLines } from '../../src/commands/stdin.ts';
 import { maxCommandBody } from '../../src/protocol/limits.ts';
-import { type OpenServer, openServer } from '../support/doors.ts';
+import { type OpenServer, openServer } from '../support/commandWays.ts';
 import { connectRaw } from '../support/rawClient.ts';
 
 async function untilSaid(server: OpenServer, text: string): Promise<void> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { doors, openServer, run } from '../support/doors.ts';
+import { commandWays, openServer, run } from '../support/commandWays.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const folder = temporaryFolder();
@@ -33,8 +33,8 @@ describe('a token', () => {
   test('may follow a byte order mark, and may end with any newline', async t => {
     const server = await openServer(t);
     writeFileSync(server.tokenFile, '\ufeffanother-token-of-good-length\r\n');
-    assert.equal((await doors[0]!.call(server, ['reload'])).exit, 0);
-    const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+    assert.equal((await commandWays[0]!.call(server, ['reload'])).exit, 0);
+    const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
     const told = await overHttp.call({ ...server, token: 'another-token-of-good-length' }, ['list']);
     assert.equal(told.exit, 0);
   });
@@ -49,7 +49,7 @@ describe('a token', () => {
 
   test('is read again at a reload; if the file is not valid then, the old token stays', async t => {
     const server = await openServer(t);
-    const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+    const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
     const exitWith = async (token: string) => (await overHttp.call({ ...server, token }, ['list'])).exit;
     const next = 'another-token-of-good-length';
     assert.deepEqual([await exitWith(server.token), await exitWith(next)], [0, 1]);
@@ -65,7 +65,7 @@ describe('a token', () => {
     assert.match(told.stderr, /^pollywog: the token in .* must be one word/);
     assert.equal(await exitWith(next), 0);
 
-    // While there is none, the door is shut.
+    // Without a token the routes do not exist.
     assert.equal((await run(['--control', server.control, 'set', 'api-token', 'none'])).exit, 0);
     assert.equal(await exitWith(next), 1);
     const missing = await fetch(`http://127.0.0.1:${server.port}/api/list`, { method: 'POST' });

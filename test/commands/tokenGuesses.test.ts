@@ -12,7 +12,7 @@ import {
   totalDelayedGuesses,
   totalFreeGuesses,
 } from '../../src/protocol/limits.ts';
-import { openServer, secret } from '../support/doors.ts';
+import { openServer, secret } from '../support/commandWays.ts';
 import { connectTcp, exchange } from '../support/rawClient.ts';
 
 const limit = { timeout: 60_000 };
@@ -60,23 +60,29 @@ test('the log has one warning per address', () => {
   assert.equal(told.indexOf(true), freeGuesses);
 });
 
-test('during a guessing attack the right token is accepted at once, even from the same address', limit, async t => {
-  const server = await openServer(t);
-  const wrong = Array.from({ length: 60 }, (_, index) => exchange(server.port, request(`${secret}${index}`)));
-  const counts = new Map<number, number>();
-  const seen = wrong.map(async one => {
-    const status = statusOf(await one);
-    counts.set(status, (counts.get(status) ?? 0) + 1);
-  });
-  for (let round = 0; round < 5; round++)
-    assert.equal(statusOf(await exchange(server.port, request(secret))), 200);
-  await Promise.all(seen);
-  assert.ok((counts.get(401) ?? 0) >= freeGuesses + maxDelayedGuesses, JSON.stringify([...counts]));
-  assert.ok((counts.get(429) ?? 0) > 0, JSON.stringify([...counts]));
-  assert.equal(counts.size, 2);
-  const { address } = await server.untilLogged(({ event }) => event === 'wrong tokens');
-  assert.equal(address, '127.0.0.1');
-});
+test(
+  'during a guessing attack the right token is accepted at once, even from the same address',
+  limit,
+  async t => {
+    const server = await openServer(t);
+    const wrong = Array.from({ length: 60 }, (_, index) =>
+      exchange(server.port, request(`${secret}${index}`)),
+    );
+    const counts = new Map<number, number>();
+    const seen = wrong.map(async one => {
+      const status = statusOf(await one);
+      counts.set(status, (counts.get(status) ?? 0) + 1);
+    });
+    for (let round = 0; round < 5; round++)
+      assert.equal(statusOf(await exchange(server.port, request(secret))), 200);
+    await Promise.all(seen);
+    assert.ok((counts.get(401) ?? 0) >= freeGuesses + maxDelayedGuesses, JSON.stringify([...counts]));
+    assert.ok((counts.get(429) ?? 0) > 0, JSON.stringify([...counts]));
+    assert.equal(counts.size, 2);
+    const { address } = await server.untilLogged(({ event }) => event === 'wrong tokens');
+    assert.equal(address, '127.0.0.1');
+  },
+);
 
 test('a delayed refusal needs no body, and is sent when the server ends', limit, async t => {
   const server = await openServer(t);

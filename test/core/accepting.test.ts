@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openServer, run } from '../support/doors.ts';
+import { openServer, run } from '../support/commandWays.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';

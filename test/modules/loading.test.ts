@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { runsTypeScript } from '../../src/handlers/modules/load.ts';
 import { moduleStates } from '../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../src/log/log.ts';
-import { openServer, run as runCommand } from '../support/doors.ts';
+import { openServer, run as runCommand } from '../support/commandWays.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { loadAll, newFolder, reload } from '../support/modules.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';

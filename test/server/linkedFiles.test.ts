@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openTls } from '../../src/net/tls.ts';
 import { makeCertificate } from '../support/certificates.ts';
-import { doors } from '../support/doors.ts';
+import { commandWays } from '../support/commandWays.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 import { connectTls } from '../support/rawClient.ts';
 import { startServerFor } from '../support/serverProcess.ts';
@@ -44,7 +44,7 @@ test('a reload takes the configuration, token, certificates and handlers of a sw
     ...['--config', at('pollywog.json'), '--api-token', at('token'), '--handlers', at('handlers')],
     ...['--tls-cert', at('tls.crt'), '--tls-key', at('tls.key')],
   );
-  const overHttp = doors.find(({ name }) => name === 'HTTP, as JSON')!;
+  const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
   const state = async (version: string) => {
     const call = (...words: string[]) =>
       overHttp.call({ ...server, token: token(version) } as never, words).then(({ stdout }) => stdout);

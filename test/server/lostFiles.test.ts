@@ -18,7 +18,7 @@ import { test } from 'node:test';
 import type { Listener, Server } from '../../src/core/records.ts';
 import { openControl } from '../../src/net/listeners.ts';
 import { websocket as echoWire } from '../../src/wires/websocket.ts';
-import { run } from '../support/doors.ts';
+import { run } from '../support/commandWays.ts';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 import { connectRaw, statusLineAt } from '../support/rawClient.ts';

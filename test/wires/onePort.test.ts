@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
-import { type OpenServer, openServer, run } from '../support/doors.ts';
+import { type OpenServer, openServer, run } from '../support/commandWays.ts';
 import { roundTrip } from '../support/echoProbe.ts';
 import { openPolled, openStream, pollMany, post } from '../support/pollClient.ts';
 import { connectRaw, connectTcp, connectTls, type RawClient } from '../support/rawClient.ts';

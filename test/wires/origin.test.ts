@@ -1,7 +1,7 @@
 /** `--origin` is enforced for every kind of request that a web page can send. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openServer, secret } from '../support/doors.ts';
+import { openServer, secret } from '../support/commandWays.ts';
 import { exchange, handshakeRequest } from '../support/rawClient.ts';
 import { startServerFor, startServerWith } from '../support/serverProcess.ts';
 

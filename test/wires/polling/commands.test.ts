@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
-import { openServer, run } from '../../support/doors.ts';
+import { openServer, run } from '../../support/commandWays.ts';
 import { openPolled, openStream, pollMany, pollOnce, post } from '../../support/pollClient.ts';
 
 test('list, send, disconnect and ping work for polling clients', { timeout: 60_000 }, async t => {

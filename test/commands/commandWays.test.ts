@@ -6,7 +6,13 @@ import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { type ChatClient, connectMember, hearUntil } from '../support/chatClient.ts';
-import { type Door, doors, type OpenServer, openServer, type Told } from '../support/doors.ts';
+import {
+  type CommandWay,
+  commandWays,
+  type OpenServer,
+  type Outcome,
+  openServer,
+} from '../support/commandWays.ts';
 import { connectTerminal, type LineClient } from '../support/lineClient.ts';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
@@ -185,14 +191,14 @@ function settled(said: string): string {
     .replace(/^ (?=#|id|\[)/gm, '');
 }
 
-async function check(door: Door, world: World, one: Case): Promise<unknown> {
+async function check(way: CommandWay, world: World, one: Case): Promise<unknown> {
   const { words, bytes, exit = 0, says, meanwhile, seen } = one;
-  const [told]: [Told, unknown] = await Promise.all([
-    door.call(world.server, words, bytes),
+  const [told]: [Outcome, unknown] = await Promise.all([
+    way.call(world.server, words, bytes),
     meanwhile?.(world),
   ]);
   const shown = `${words.join(' ')}: ${JSON.stringify(told)}`;
-  const wanted = door.name.startsWith('HTTP') ? (one.exitOverHttp ?? exit) : exit;
+  const wanted = way.name.startsWith('HTTP') ? (one.exitOverHttp ?? exit) : exit;
   if (told.exit !== undefined) assert.equal(told.exit, wanted, shown);
   const isDone = exit === 0;
   assert.equal(isDone ? told.stderr : told.stdout, '', shown);
@@ -205,11 +211,11 @@ async function check(door: Door, world: World, one: Case): Promise<unknown> {
 describe('every command gives the same result', () => {
   /** What was seen the first way. */
   let first: unknown[] | undefined;
-  for (const door of doors) {
-    test(`when sent through ${door.name}`, async t => {
+  for (const way of commandWays) {
+    test(`when sent through ${way.name}`, async t => {
       const world = await newWorld(t);
       const seen: unknown[] = [];
-      for (const one of cases) seen.push(await check(door, world, one));
+      for (const one of cases) seen.push(await check(way, world, one));
       first ??= seen;
       assert.deepEqual(seen, first);
       world.ada.send(PacketCommand.NewMsg, 'still here');
@@ -217,21 +223,21 @@ describe('every command gives the same result', () => {
     });
   }
 
-  for (const door of doors) {
+  for (const way of commandWays) {
     for (const [word, says] of [
       ['drain', 'draining: #\n'],
       ['stop', 'stopping: #\n'],
     ] as const) {
-      test(`${word} through ${door.name} ends the server, and is answered`, async t => {
+      test(`${word} through ${way.name} ends the server, and is answered`, async t => {
         const server = await openServer(t);
         // stdin has no exit code: the output ends with the server.
-        if (door.name === 'stdin') server.child.stdin!.write(`${word}\n`);
+        if (way.name === 'stdin') server.child.stdin!.write(`${word}\n`);
         else {
-          const told = await door.call(server, [word]);
+          const told = await way.call(server, [word]);
           assert.deepEqual([told.exit, settled(told.stdout), told.stderr], [0, says, '']);
         }
         assert.equal(await server.exited, 0);
-        if (door.name === 'stdin') assert.equal(settled(server.stdout()), says);
+        if (way.name === 'stdin') assert.equal(settled(server.stdout()), says);
       });
     }
   }
@@ -261,7 +267,11 @@ describe('watch', () => {
     const first = lines.next().then(() => true);
     while (!(await Promise.race([first, connectRaw(server.port).then(client => client.destroy())])));
     const client = await connectRaw(server.port);
-    assert.equal((await client.nextFrame())?.payload.readUInt16BE(), 1001, 'a client that came later is closed');
+    assert.equal(
+      (await client.nextFrame())?.payload.readUInt16BE(),
+      1001,
+      'a client that came later is closed',
+    );
     client.destroy();
     let why: string | undefined;
     while (why?.includes('--idle-timeout') !== true) {
@@ -280,7 +290,7 @@ describe('watch', () => {
       headers: { Authorization: `Bearer ${server.token}` },
     });
     (await connectRaw(server.port)).destroy();
-    await doors[0]!.call(server, ['stop']);
+    await commandWays[0]!.call(server, ['stop']);
     const lines = (await watched.text()).trim().split('\n');
     const events = lines.map(line => JSON.parse(line).event);
     assert.ok(events.includes('opened') && events.includes('draining'), String(events));
@@ -289,7 +299,7 @@ describe('watch', () => {
 
   test('is refused in the spool', async t => {
     const server = await openServer(t);
-    const told = await doors.at(-1)!.call(server, ['watch']);
+    const told = await commandWays.at(-1)!.call(server, ['watch']);
     assert.match(told.stderr, /^pollywog: watch runs until it is interrupted/);
   });
 });
@@ -297,12 +307,12 @@ describe('watch', () => {
 test('a message arrives unchanged, whichever way it was sent', async t => {
   const world = await newWorld(t);
   const said = 'a\tb\n"c" \\ \0 \u{1f438} \u009b';
-  for (const door of doors) {
+  for (const way of commandWays) {
     // A shell's words have no NUL.
-    const given = door.name === 'the recall' ? said.replace('\0', '') : said;
-    await door.call(world.server, ['send', ids.echo, given]);
-    assert.equal(await text(world), given, door.name);
-    await door.call(world.server, ['send', ids.echo], bytesThatAreNoText);
-    assert.deepEqual((await world.echo.nextFrame())?.payload, bytesThatAreNoText, door.name);
+    const given = way.name === 'the command line' ? said.replace('\0', '') : said;
+    await way.call(world.server, ['send', ids.echo, given]);
+    assert.equal(await text(world), given, way.name);
+    await way.call(world.server, ['send', ids.echo], bytesThatAreNoText);
+    assert.deepEqual((await world.echo.nextFrame())?.payload, bytesThatAreNoText, way.name);
   }
 });

@@ -9,7 +9,7 @@ import { type Hooks, type ServerProcess, serverScript, startServerWith } from '.
 import { temporaryFolder } from './temporaryFolder.ts';
 
 /** The outcome of a command. */
-export interface Told {
+export interface Outcome {
   /** The exit code of the command line: 0 done, 1 failed, 2 usage, 3 no server; undefined for ways without one. */
   readonly exit: number | undefined;
   readonly stdout: string;
@@ -17,10 +17,10 @@ export interface Told {
   readonly stderr: string;
 }
 
-export interface Door {
+export interface CommandWay {
   readonly name: string;
   /** @param bytes for `--binary` */
-  call(server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Told>;
+  call(server: OpenServer, words: readonly string[], bytes?: Buffer): Promise<Outcome>;
 }
 
 /** A server that takes commands in every way. */
@@ -60,7 +60,7 @@ export async function openServer(test: Hooks, ...options: string[]): Promise<Ope
 }
 
 /** Runs the program from the command line. */
-export async function run(words: readonly string[], stdin: string | Buffer = ''): Promise<Told> {
+export async function run(words: readonly string[], stdin: string | Buffer = ''): Promise<Outcome> {
   const child = spawn(process.execPath, [serverScript, ...words], { stdio: ['pipe', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', text => {
@@ -76,8 +76,8 @@ export async function run(words: readonly string[], stdin: string | Buffer = '')
   return { exit, stdout, stderr };
 }
 
-const recall: Door = {
-  name: 'the recall',
+const commandLine: CommandWay = {
+  name: 'the command line',
   call({ control, folder }, words, bytes) {
     return run(['--control', control, ...binaryOption(folder, bytes), ...words]);
   },
@@ -94,7 +94,7 @@ function binaryOption(folder: string, bytes: Buffer | undefined): string[] {
 export const inQuotes = (word: string) =>
   `"${[...word].map(one => (/[\w@ ]/.test(one) ? one : `\\u{${one.codePointAt(0)!.toString(16)}}`)).join('')}"`;
 
-const stdin: Door = {
+const stdin: CommandWay = {
   name: 'stdin',
   async call(server, words, bytes) {
     const { child, folder } = server;
@@ -133,7 +133,11 @@ function named(words: readonly string[], bytes: Buffer | undefined): Record<stri
   return Object.fromEntries([...entries, ...values.map((value, index) => [`more${index}`, value])]);
 }
 
-function overHttp(name: string, type: string, encode: (values: Record<string, string>) => string): Door {
+function overHttp(
+  name: string,
+  type: string,
+  encode: (values: Record<string, string>) => string,
+): CommandWay {
   return {
     name,
     async call({ port, token }, words, bytes) {
@@ -158,7 +162,7 @@ function overHttp(name: string, type: string, encode: (values: Record<string, st
 
 let spooled = 0;
 
-const spool: Door = {
+const spool: CommandWay = {
   name: 'the spool',
   async call({ folder }, words, bytes) {
     const name = `file-${++spooled}`;
@@ -176,8 +180,8 @@ const spool: Door = {
 };
 
 /** All the ways, so that a test of one is a test of all. */
-export const doors: readonly Door[] = [
-  recall,
+export const commandWays: readonly CommandWay[] = [
+  commandLine,
   stdin,
   overHttp('HTTP, as JSON', 'application/json', JSON.stringify),
   overHttp('HTTP, as a form', 'application/x-www-form-urlencoded', values =>
