@@ -66,11 +66,11 @@ fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n rep
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 kill: build build-tests ## kill -9 the chat under load, TIMES=100, and check the histories
-	node build/test/chat/killNine.js --times $(TIMES)
+	node build/test/handlers/chat/killNine.js --times $(TIMES)
 
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
-	node build/test/modules/swarm.js --times $(TIMES)
+	node build/test/handlers/modules/swarm.js --times $(TIMES)
 
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { nextShown } from '../programs/programs.ts';
+import { nextShown } from '../handlers/programs/programs.ts';
 import { type ConnectOptions, connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { exampleCode, examplesOf, newWorkshop, runShell, testExamples, type Workshop } from './examples.ts';

@@ -1,0 +1,160 @@
+/** All arrivals and departures of a turn are sent together at its end. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { finishFanouts } from '../../../src/core/fanout.ts';
+import type { Connection } from '../../../src/core/records.ts';
+import {
+  addUser,
+  enterRoom,
+  findOrLoadRoom,
+  flushArrival,
+  flushRosterChanges,
+  leaveRoom,
+  newChat,
+} from '../../../src/handlers/chat/chat.ts';
+import { lineEncoder } from '../../../src/handlers/chat/encoders.ts';
+import { type Name, readName } from '../../../src/handlers/chat/names.ts';
+import { postMessage } from '../../../src/handlers/chat/post.ts';
+import type { ChatEncoder, Room, User } from '../../../src/handlers/chat/room.ts';
+import { workUnits } from '../../../src/protocol/workUnits.ts';
+import { newFakeServer, openFakeConnection, queuedBytes } from '../../support/fakeSocket.ts';
+
+function openPond() {
+  const server = newFakeServer();
+  const chat = newChat(server, { messages: 10, bytes: 10_000 }, undefined);
+  const name = (text: string) => readName(Buffer.from(text), 'nick') as Name;
+  const read = new Map<Connection, number>();
+  return {
+    chat,
+    enter(nick: string, encoder: ChatEncoder = lineEncoder): User {
+      const { connection } = openFakeConnection(server, undefined);
+      connection.endpoint = undefined;
+      const user = addUser(chat, connection, encoder, name(nick)) as User;
+      enterRoom(chat, user, findOrLoadRoom(chat, name('pond')) as Room);
+      return user;
+    },
+    endTurn() {
+      flushRosterChanges(chat);
+      finishFanouts(server);
+    },
+    /** What the user was sent since the last call. */
+    told({ connection }: User): string[] {
+      finishFanouts(server);
+      const all = queuedBytes(connection);
+      const lines = all.toString('utf8', read.get(connection) ?? 0).split('\n');
+      read.set(connection, all.length);
+      return lines.slice(0, -1);
+    },
+    tell: (user: User, text: string) =>
+      assert.equal(postMessage(chat, user, 0, Buffer.from(text)), undefined),
+  };
+}
+
+const here = (...nicks: string[]) => nicks.map(nick => `* ${nick} is here`);
+
+test('newcomers of one turn all get the roster and the history, and the others one notice of each', () => {
+  const { enter, endTurn, told, tell } = openPond();
+  const ada = enter('ada');
+  endTurn();
+  tell(ada, 'hello');
+  told(ada);
+  const [bob, cleo] = [enter('bob'), enter('cleo')];
+  assert.deepEqual([told(ada), told(bob)], [[], []]);
+  endTurn();
+  assert.deepEqual(told(ada), here('bob', 'cleo'));
+  for (const newcomer of [bob, cleo]) {
+    assert.deepEqual(told(newcomer), [...here('ada', 'bob', 'cleo'), 'ada: hello']);
+  }
+  tell(bob, 'hi');
+  assert.deepEqual([told(ada), told(bob), told(cleo)], [['bob: hi'], [], ['bob: hi']]);
+});
+
+test('a message between arrivals follows earlier notices and is history for later newcomers', () => {
+  const { enter, endTurn, told, tell } = openPond();
+  const ada = enter('ada');
+  const bob = enter('bob');
+  tell(bob, 'first');
+  const cleo = enter('cleo');
+  endTurn();
+  assert.deepEqual(told(ada), [...here('ada', 'bob'), 'bob: first', ...here('cleo')]);
+  assert.deepEqual(told(bob), [...here('ada', 'bob'), ...here('cleo')]);
+  assert.deepEqual(told(cleo), [...here('ada', 'bob', 'cleo'), 'bob: first']);
+});
+
+test('departures are sent before arrivals, and newcomers hear of no departures', () => {
+  const { chat, enter, endTurn, told } = openPond();
+  const [ada, bob, cleo] = [enter('ada'), enter('bob'), enter('cleo')];
+  endTurn();
+  for (const user of [ada, bob, cleo]) told(user);
+  leaveRoom(chat, bob);
+  const dora = enter('dora');
+  leaveRoom(chat, cleo);
+  assert.deepEqual(told(ada), []);
+  endTurn();
+  assert.deepEqual(told(ada), ['* bob left', '* cleo left', ...here('dora')]);
+  assert.deepEqual(told(dora), here('ada', 'dora'));
+  assert.deepEqual([told(bob), told(cleo)], [[], []]);
+});
+
+test('a user who enters and leaves in one turn causes both notices, in this order', () => {
+  const { chat, enter, endTurn, told } = openPond();
+  const ada = enter('ada');
+  endTurn();
+  told(ada);
+  const bob = enter('bob');
+  leaveRoom(chat, bob);
+  endTurn();
+  assert.deepEqual(told(ada), [...here('bob'), '* bob left']);
+  assert.deepEqual(told(bob), here('ada', 'bob'));
+});
+
+test('an empty room drops its pending departures', () => {
+  const { chat, enter, endTurn, told } = openPond();
+  const ada = enter('ada');
+  endTurn();
+  leaveRoom(chat, ada);
+  const bob = enter('bob');
+  endTurn();
+  assert.deepEqual(told(bob), here('bob'));
+});
+
+test('a newcomer’s roster precedes the answer to its next request', () => {
+  const { enter, told } = openPond();
+  const ada = enter('ada');
+  flushArrival(ada);
+  assert.deepEqual(told(ada), here('ada'));
+  flushArrival(ada);
+  assert.deepEqual(told(ada), []);
+});
+
+test('each user gets notices from its own encoder', () => {
+  const shouting: ChatEncoder = {
+    ...lineEncoder,
+    joined: ({ nick }) => Buffer.from(`${nick.text.toUpperCase()}!\n`),
+  };
+  const { enter, endTurn, told } = openPond();
+  const ada = enter('ada', shouting);
+  endTurn();
+  const [bob, cleo] = [enter('bob', shouting), enter('cleo')];
+  endTurn();
+  assert.deepEqual(told(ada), ['ADA!', 'BOB!', 'CLEO!']);
+  assert.deepEqual(told(bob), ['ADA!', 'BOB!', 'CLEO!']);
+  assert.deepEqual(told(cleo), here('ada', 'bob', 'cleo'));
+});
+
+test('many arrivals or departures at once cost one delivery per user and per member', () => {
+  const { chat, enter, endTurn } = openPond();
+  for (let i = 0; i < 300; i++) enter(`old${i}`);
+  endTurn();
+  let before = workUnits.spent;
+  const crowd = Array.from({ length: 100 }, (_, i) => enter(`new${i}`));
+  endTurn();
+  const entering = workUnits.spent - before;
+  before = workUnits.spent;
+  for (const user of crowd) leaveRoom(chat, user);
+  endTurn();
+  const leaving = workUnits.spent - before;
+  // One by one it would be 30,000 deliveries.
+  assert.ok(entering < 100 * 100, `entering: ${entering}`);
+  assert.ok(leaving < 1000, `leaving: ${leaving}`);
+});
