@@ -1,4 +1,4 @@
-/** One timer for all deadlines. While there are connections, it has the turn look at them now and then. */
+/** Deadlines. One timer serves all of them: it fires now and then while there are connections, and the turn checks them. */
 
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { clock, skipLostTime } from '../process/clock.ts';
@@ -6,23 +6,22 @@ import { CloseCode } from '../protocol/codes.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
-import type { Connection, Server } from './records.ts';
+import type { Connection, DeadlineTimer, Server } from './records.ts';
 
-/** The clock, when a turn begins. */
-export function readClock(server: Server): void {
-  const { deadlines } = server;
-  if (skipLostTime(deadlines.dueAt)) {
-    deadlines.dueAt = clock();
-    // Input that arrived meanwhile is read before any deadline passes. Only once: a loop that is always late has deadlines, too.
-    deadlines.isDue = deadlines.wasPostponed;
-    deadlines.wasPostponed = !deadlines.wasPostponed;
-    clearTimeout(deadlines.timer);
-    deadlines.timer = undefined;
-  }
-  server.now = Math.max(server.now, clock());
+/**
+ * The process was blocked or stopped: the time is set back. Input that arrived meanwhile is read before any deadline passes; but
+ * only once, as a loop that is always late has deadlines too.
+ */
+export function skipBlockedTime(deadlines: DeadlineTimer): void {
+  if (!skipLostTime(deadlines.dueAt)) return;
+  deadlines.dueAt = clock();
+  deadlines.isDue = deadlines.wasPostponed;
+  deadlines.wasPostponed = !deadlines.wasPostponed;
+  clearTimeout(deadlines.timer);
+  deadlines.timer = undefined;
 }
 
-/** How often: often enough that no deadline is overrun by more than a quarter; once a second at most. */
+/** Often enough that no deadline is exceeded by more than a quarter, and at most once a second. */
 function deadlineCheckInterval({ configuration: its }: Server): number {
   const opening = [its.handshakeTimeout, its.greetingDelay];
   const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.handlerTimeout];
@@ -30,7 +29,7 @@ function deadlineCheckInterval({ configuration: its }: Server): number {
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }
 
-/** The stage of the turn. */
+/** A stage of the turn: checks all deadlines if the timer has fired, and sets it again. */
 export function checkDeadlines(server: Server): void {
   const { deadlines } = server;
   if (deadlines.isDue) {
@@ -62,7 +61,7 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
       dropConnection(connection);
     }
   } else if (phase === 'open') {
-    // Whoever has a command done says no more than that.
+    // A connection with a command sends nothing more until the answer.
     if (idleTimeout > 0 && !connection.isControl && now - connection.messageAt >= idleTimeout) {
       noteDeadline(connection, 'no message', 'idleTimeout');
       closeConnection(connection, CloseCode.GoingAway, `no message for ${idleTimeout / 1000} s`);

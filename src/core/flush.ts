@@ -13,8 +13,8 @@ import { clearQueue, detachFromArena, putInFlight, queuedRanges, releaseInFlight
 import type { Connection, Producer, Producers, Server } from './records.ts';
 
 export function flush(server: Server): void {
-  const { pendingWrites } = server;
-  finishFanouts(server);
+  const { pendingWrites, producers } = server;
+  if (server.pendingFanout !== undefined || server.slowConsumers.length > 0) finishFanouts(server);
   // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
   // these come behind them in this list.
   for (let i = 0; i < pendingWrites.length; i++) {
@@ -23,7 +23,7 @@ export function flush(server: Server): void {
     flushConnection(connection);
   }
   pendingWrites.length = 0;
-  resumeProducers(server.producers);
+  if (producers.slices > 0) resumeProducers(producers);
   // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
   resetOutputArena(server.arena);
 }
@@ -61,7 +61,7 @@ function flushConnection(connection: Connection): void {
   if (socket.held !== undefined || connection.producer !== undefined) updateHeld(connection);
   if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
     shutdownWrite(connection);
-  applyBackpressure(connection);
+  if (queue.size > backpressureThreshold || connection.isThrottled) applyBackpressure(connection);
 }
 
 /** Clients that collect large answers share the turn, so that they do not hold up the others. */
@@ -99,7 +99,6 @@ function applyBackpressure(connection: Connection): void {
 }
 
 function resumeProducers(producers: Producers): void {
-  if (producers.slices === 0) return;
   const { unserved, served } = producers;
   for (let i = 0; i < unserved.length; i++) scheduleFlush(unserved[i]!);
   for (let i = 0; i < served.length; i++) scheduleFlush(served[i]!);

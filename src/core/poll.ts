@@ -1,7 +1,9 @@
+import { clock, lostTime, maxLateness } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { inputEnd, inputStart, readBufferSize } from './arena.ts';
+import { skipBlockedTime } from './deadlines.ts';
 import type { Accepting, Connection, Listener, Server, Socket } from './records.ts';
 
 /**
@@ -19,14 +21,23 @@ export function poll(server: Server): Promise<void> {
   return new Promise(resolve => {
     server.schedule.begin = resolve;
     // Work left over from the last turn does not wait for the system, but the system is polled first.
-    if (hasWork(server)) wake(server);
+    const { schedule, pendingWrites, pendingFrees, pendingFanout } = server;
+    const { readable, ended, accepted } = server.ready;
+    const lists =
+      readable.length + ended.length + accepted.length + pendingWrites.length + pendingFrees.length;
+    if (schedule.isWanted || pendingFanout !== undefined || lists > 0) wake(server);
   });
 }
 
-function hasWork({ ready, schedule, pendingWrites, pendingFrees, pendingFanout }: Server): boolean {
-  if (schedule.isWanted || pendingFanout !== undefined) return true;
-  const { readable, ended, accepted } = ready;
-  return readable.length + ended.length + accepted.length + pendingWrites.length + pendingFrees.length > 0;
+/** Reads the clock, once a turn. It stands still while the process is blocked (process/clock.ts). */
+export function readClock(server: Server): void {
+  const { deadlines } = server;
+  let now = Math.floor(performance.now() + 1 - lostTime.total);
+  if (deadlines.dueAt > 0 && now - deadlines.dueAt > maxLateness) {
+    skipBlockedTime(deadlines);
+    now = clock();
+  }
+  if (now > server.now) server.now = now;
 }
 
 /** Starts a turn after the next poll. Does nothing during a turn: `poll` looks for work that is left over. */
@@ -45,11 +56,14 @@ export function scheduleTurn(server: Server): void {
 
 /** A round of polls is over, unless the backlog may hold more connections. */
 function onPollDone(server: Server): void {
-  if (shouldPollAgain(server.accepting)) {
-    setImmediate(onPollDone, server);
-    return;
+  const { accepting, schedule } = server;
+  if (accepting.inPoll > 0 || accepting.polls > 0 || accepting.wasBusy) {
+    if (shouldPollAgain(accepting)) {
+      setImmediate(onPollDone, server);
+      return;
+    }
   }
-  server.schedule.isScheduled = false;
+  schedule.isScheduled = false;
   beginTurn(server);
 }
 

@@ -57,7 +57,10 @@ function logOpened(connection: Connection, request?: Head): void {
  * @returns whether the handler processed all of it; if not, `resumeMessage` goes on
  */
 export function processData(connection: Connection, message: Message): boolean {
-  countMessage(connection);
+  const { server } = connection;
+  connection.messagesIn++;
+  connection.messageAt = server.now;
+  server.counters.messagesIn++;
   handle(connection, message);
   return connection.resumableMessage === undefined;
 }

@@ -43,7 +43,7 @@ export function readSocketData(
     // Nobody answers the rest of a message after our close frame.
     connection.resumableMessage = undefined;
   } else if (!onlyControl && endpoint.acceptsMessages) {
-    if (!resumeMessage(connection)) return start;
+    if (connection.resumableMessage !== undefined && !resumeMessage(connection)) return start;
     messagesWait = endpoint.inflating !== undefined && !mayInflate(connection);
   }
 
@@ -73,7 +73,7 @@ export function readSocketData(
         goesOn = isProcessed && charge(connection, size) && connection.phase === 'open';
         // Often this was the last message: saves the call that would find nothing.
         if (input.start === end) goesOn = false;
-        releaseMessage();
+        if (message.bytes !== bytes) releaseMessage();
         break;
       }
       case ProtocolEvent.Ping:
@@ -100,7 +100,7 @@ export function readSocketData(
       case ProtocolEvent.Failed:
         // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
         if (control.isReplyDue) sendClose(connection, control);
-        failWebSocket(connection, endpoint, control.code, control.reason);
+        failWebSocket(connection, endpoint, control);
         goesOn = false;
         break;
     }
@@ -121,14 +121,14 @@ export function sendClose(connection: Connection, payload: ByteRange): void {
   sendControl(connection, Opcode.Close, payload);
 }
 
+/** RFC 6455 §7.1.7: the connection failed. @param why the code, the reason, and the option whose limit was exceeded */
 export function failWebSocket(
   connection: Connection,
   endpoint: Endpoint,
-  code: number,
-  reason: string,
+  { code, reason, option }: { code: number; reason: string; option?: string | undefined },
 ): void {
   failEndpoint(endpoint);
-  noteFailed(connection, code, reason);
+  noteFailed(connection, code, reason, option);
   closed(connection, code, reason);
 }
 

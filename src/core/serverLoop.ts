@@ -6,7 +6,7 @@
  * then of those that took much, then of those that used up their share of the last turn. The rest is first after the next poll.
  */
 
-import { reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
+import { handlerTime, reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
@@ -29,12 +29,12 @@ import { workUnits } from '../protocol/workUnits.ts';
 import { mayEnter } from './admission.ts';
 import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsolated } from './close.ts';
 import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
-import { checkDeadlines, readClock } from './deadlines.ts';
+import { checkDeadlines } from './deadlines.ts';
 import { enforceMemory } from './eviction.ts';
 import { flush, flushEarly, setReading } from './flush.ts';
 import { mayHoldMemory, updateHeld } from './memory.ts';
 import { scheduleFlush } from './output.ts';
-import { poll, resetInputArena, scheduleRead } from './poll.ts';
+import { poll, readClock, resetInputArena, scheduleRead } from './poll.ts';
 import { endTurn } from './processData.ts';
 import type { Connection, Listener, Server, Socket } from './records.ts';
 import { closeControlConnections } from './shutdown.ts';
@@ -44,21 +44,22 @@ import { closeControlConnections } from './shutdown.ts';
  * @param runCommands runs what operators ask for, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
+  const { ready, deadlines, pendingFrees, table } = server;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
     readClock(server);
     server.counters.turns++;
-    acceptConnections(server);
+    if (ready.accepted.length > 0) acceptConnections(server);
     readControlFrames(server);
     runCommands();
     readMessages(server);
-    handleDisconnects(server);
-    checkDeadlines(server);
+    if (ready.ended.length > 0) handleDisconnects(server);
+    if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
     endTurn(server);
     enforceMemory(server);
     flush(server);
-    freeConnections(server);
-    reportSlow(server.now, server.configuration.slowHandler);
+    if (pendingFrees.length > 0 || table.closingIds.length > 0) freeConnections(server);
+    if (handlerTime.total > 0) reportSlow(server.now, server.configuration.slowHandler);
   }
   closeControlConnections(server);
 }
@@ -162,10 +163,13 @@ function readSome(
   latest: number,
 ): void {
   const count = connections.length;
-  const end = workAhead(server) + share;
+  if (count === 0) return;
+  // The flush will write to the connections that are pending then, which is part of the work.
+  const { pendingWrites } = server;
+  const end = workUnits.spent + pendingWrites.length * writeCost + share;
   const stopAt = count > atOnce ? stopTime(share, latest) : 0;
   let i = 0;
-  for (; i < count && workAhead(server) < end; i++) {
+  for (; i < count && workUnits.spent + pendingWrites.length * writeCost < end; i++) {
     if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;
     readConnection(connections[i]!);
   }
@@ -177,11 +181,6 @@ function stopTime(share: number, latest: number): number {
   const now = exactClock();
   const stopAt = now + share / connectionBudget;
   return latest === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, latest));
-}
-
-/** The work of this turn so far, with the writes that the flush will make for it. */
-function workAhead({ pendingWrites }: Server): number {
-  return workUnits.spent + pendingWrites.length * writeCost;
 }
 
 /** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
@@ -226,7 +225,7 @@ function readConnection(connection: Connection): void {
   } catch (error) {
     dropOnException(connection, error);
   }
-  stopTiming();
+  if (handlerTime.running !== '') stopTiming();
   connection.isCostly = workUnits.spent - begunAt > costlyThreshold;
   if (connection.phase !== 'open') connection.resumableMessage = undefined;
   saveUnreadInput(connection, input, connection.phase === 'open' ? at : end, end);
@@ -236,6 +235,19 @@ function readConnection(connection: Connection): void {
 function saveUnreadInput(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
   connection.inputScanned = rest;
+  const { isThrottled, isReading, hasPeerEnded } = connection;
+  if (
+    rest === 0 &&
+    input === ioArena &&
+    !isThrottled &&
+    isReading &&
+    !hasPeerEnded &&
+    !mayHoldMemory(connection)
+  ) {
+    // Nearly every read leaves nothing behind.
+    connection.input = undefined;
+    return;
+  }
   if (rest === 0) {
     if (input !== ioArena) giveBuffer(input);
     connection.input = undefined;

@@ -143,8 +143,7 @@ export function noteCloseSent(connection: Ended, payload: Uint8Array): void {
 }
 
 /** We failed the connection, because the peer broke a rule. */
-export function noteFailed(connection: Ended, code: number, reason: string): void {
-  const option = code === CloseCode.MessageTooBig && reason.endsWith('here') ? 'maxMessage' : undefined;
+export function noteFailed(connection: Ended, code: number, reason: string, option?: string): void {
   const which = option === undefined ? '' : ` (${flagName(option)})`;
   noteEnding(connection, 'server', `we failed it with ${code}, for what the client sent: ${reason}${which}`);
 }

@@ -5,14 +5,18 @@
 import { log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 
-/** The name of the handler that is being timed; empty if none is. */
-let running = '';
+/** What is being timed. The loop calls `stopTiming` and `reportSlow` only if there is something to do. */
+export const handlerTime = {
+  /** The name of the handler that is running; empty if none is timed. */
+  running: '',
+  /** Milliseconds that handlers took in this turn. */
+  total: 0,
+};
 let runningId: number | undefined;
 let since = 0;
 
-/** The longest time of this turn, and the sum of all. */
+/** The longest time of this turn. */
 const longest = { who: '', id: undefined as number | undefined, took: 0 };
-let total = 0;
 
 /**
  * The handler `who` starts.
@@ -20,8 +24,8 @@ let total = 0;
  * @returns false if a handler is being timed already: this call is part of its work
  */
 export function startTiming(who: string, id?: number): boolean {
-  if (running !== '') return false;
-  running = who;
+  if (handlerTime.running !== '') return false;
+  handlerTime.running = who;
   runningId = id;
   since = performance.now();
   return true;
@@ -29,15 +33,15 @@ export function startTiming(who: string, id?: number): boolean {
 
 /** The handler has returned, or the connection's input has been processed. */
 export function stopTiming(): void {
-  if (running === '') return;
+  if (handlerTime.running === '') return;
   const took = performance.now() - since;
-  total += took;
+  handlerTime.total += took;
   if (took > longest.took) {
-    longest.who = running;
+    longest.who = handlerTime.running;
     longest.id = runningId;
     longest.took = took;
   }
-  running = '';
+  handlerTime.running = '';
 }
 
 /**
@@ -47,12 +51,12 @@ export function stopTiming(): void {
  * @param bound milliseconds; 0 for no limit
  */
 export function reportSlow(begun: number, bound: number): void {
-  if (total === 0) return;
+  if (handlerTime.total === 0) return;
   const took = exactClock() - begun;
-  if (bound > 0 && took >= bound && total >= took / 2) {
+  if (bound > 0 && took >= bound && handlerTime.total >= took / 2) {
     const { who: handler, id } = longest;
     log('warn', 'slow handler', { handler, id, ms: Math.round(longest.took), turn: Math.round(took) });
   }
   longest.took = 0;
-  total = 0;
+  handlerTime.total = 0;
 }

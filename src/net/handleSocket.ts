@@ -134,12 +134,10 @@ let lastEnd = 0;
 let lastView: Uint8Array = readBuffer;
 
 function viewOf(bytes: Buffer, start: number, end: number): Uint8Array {
-  if (bytes !== lastBytes || start !== lastStart || end !== lastEnd) {
-    lastBytes = bytes;
-    lastStart = start;
-    lastEnd = end;
-    lastView = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
-  }
+  lastBytes = bytes;
+  lastStart = start;
+  lastEnd = end;
+  lastView = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
   return lastView;
 }
 
@@ -184,7 +182,8 @@ export class HandleSocket implements Socket {
   }
 
   writeOne(bytes: Buffer, start: number, end: number): number {
-    const view = viewOf(bytes, start, end);
+    const isSame = bytes === lastBytes && start === lastStart && end === lastEnd;
+    const view = isSame ? lastView : viewOf(bytes, start, end);
     const request = spareRequest ?? newRequest();
     spareRequest = undefined;
     return this.finishWrite(request, view, this.handle.writeBuffer(request, view));

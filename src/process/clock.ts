@@ -7,15 +7,15 @@
  */
 
 /** Milliseconds for which the clock stood still. */
-let lost = 0;
+export const lostTime = { total: 0 };
 
 /** Whole milliseconds, as in `server.now`. */
 export function clock(): number {
-  return Math.floor(exactClock() - lost);
+  return Math.floor(exactClock() - lostTime.total);
 }
 
 /** A busy loop may be this late without having been blocked; milliseconds. */
-const maxLateness = 100;
+export const maxLateness = 100;
 
 /**
  * Sets the clock back to `expected` if the process was blocked beyond that time.
@@ -25,7 +25,7 @@ const maxLateness = 100;
 export function skipLostTime(expected: number): boolean {
   const late = clock() - expected;
   if (expected === 0 || late <= maxLateness) return false;
-  lost += late;
+  lostTime.total += late;
   return true;
 }
 

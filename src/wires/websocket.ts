@@ -51,7 +51,7 @@ export const websocket: Wire = {
     const { endpoint } = connection;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
-    failWebSocket(connection, endpoint, code, reason);
+    failWebSocket(connection, endpoint, { code, reason });
   },
 
   onEnd(connection, error) {

@@ -47,9 +47,9 @@ export function newTpacketHandler(chat: Chat): Handler {
     closed: connection => leaveChat(chat, connection),
 
     turnEnds() {
-      commitPosts(chat);
-      flushRosterChanges(chat);
-      loadHistories(chat);
+      if (chat.roomsToWrite.size > 0) commitPosts(chat);
+      if (chat.roomsToNotify.size > 0) flushRosterChanges(chat);
+      if (chat.loading.size > 0) loadHistories(chat);
     },
   };
 }

@@ -286,7 +286,8 @@ function canInflateInSlices(): boolean {
 }
 
 function tooLarge(maxLength: number): ProtocolError {
-  return new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxLength} bytes here`);
+  const reason = `a message is at most ${maxLength} bytes here`;
+  return new ProtocolError(CloseCode.MessageTooBig, reason, {}, 'maxMessage');
 }
 
 function notDeflate(): ProtocolError {

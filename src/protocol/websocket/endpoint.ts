@@ -117,6 +117,8 @@ export interface ControlFrame extends ByteRange {
   /** Of `Close`: the peer's, 1005 if it had none. Of `Failed`: ours. */
   code: number;
   reason: string;
+  /** Of `Failed`: the option that sets the limit, if one was exceeded. */
+  option: string | undefined;
 }
 
 const noBytes = Buffer.alloc(0);
@@ -144,6 +146,7 @@ export const control: ControlFrame = {
   isReplyDue: false,
   code: 0,
   reason: '',
+  option: undefined,
 };
 
 /** The buffer of `message`, if the message was assembled or inflated. */
@@ -201,7 +204,8 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         // Nearly every message is one frame that has arrived completely. It is delivered without a copy.
         input.start = end;
         readWholeMessage(endpoint);
-        return isDelivered(endpoint) ? ProtocolEvent.Message : ProtocolEvent.Frame;
+        const isHeard = endpoint.state === 'OPEN' || isDelivered(endpoint);
+        return isHeard ? ProtocolEvent.Message : ProtocolEvent.Frame;
       }
       input.start = start;
       const begun = beginFragment(endpoint, incoming);
@@ -239,7 +243,7 @@ function isDelivered({ state, deliversWhileClosing }: Endpoint): boolean {
 /** Reads the message that `frame` holds completely. @throws ProtocolError 1007, 1009 */
 function readWholeMessage(endpoint: Endpoint): void {
   const { bytes, start, end, length, opcode } = frame;
-  checkSize(length, endpoint.maxMessage);
+  if (length > endpoint.maxMessage) checkSize(length, endpoint.maxMessage);
   const isText = opcode === Opcode.Text;
   const notAscii = endpoint.role === 'server' ? unmask(bytes, start, end, frame.key) : 1;
   frame.key = 0;
@@ -326,13 +330,14 @@ function readClose(bytes: Uint8Array, start: number, end: number): void {
 }
 
 /** The peer broke a rule, and learns which. */
-function readFault({ state }: Endpoint, { code, message: reason }: ProtocolError): ProtocolEvent {
+function readFault({ state }: Endpoint, { code, message: reason, option }: ProtocolError): ProtocolEvent {
   control.isReplyDue = state === 'OPEN';
   control.bytes = closePayload(code, reason);
   control.start = 0;
   control.end = control.bytes.length;
   control.code = code;
   control.reason = reason;
+  control.option = option;
   return ProtocolEvent.Failed;
 }
 

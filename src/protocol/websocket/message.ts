@@ -98,7 +98,8 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
 /** RFC 6455 §10.4 recommends a limit, §7.4.1 has the code. @throws ProtocolError 1009 */
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
-    throw new ProtocolError(CloseCode.MessageTooBig, `a message is at most ${maxMessage} bytes here`);
+    const reason = `a message is at most ${maxMessage} bytes here`;
+    throw new ProtocolError(CloseCode.MessageTooBig, reason, {}, 'maxMessage');
   }
 }
 
