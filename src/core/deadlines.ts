@@ -1,25 +1,12 @@
 /** Deadlines. One timer serves all of them: it fires now and then while there are connections, and the turn checks them. */
 
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
-import { clock, skipLostTime } from '../process/clock.ts';
+import { clock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
-import type { Connection, DeadlineTimer, Server } from './records.ts';
-
-/**
- * The process was blocked or stopped: the time is set back. Input that arrived meanwhile is read before any deadline passes; but
- * only once, as a loop that is always late has deadlines too.
- */
-export function skipBlockedTime(deadlines: DeadlineTimer): void {
-  if (!skipLostTime(deadlines.dueAt)) return;
-  deadlines.dueAt = clock();
-  deadlines.isDue = deadlines.wasPostponed;
-  deadlines.wasPostponed = !deadlines.wasPostponed;
-  clearTimeout(deadlines.timer);
-  deadlines.timer = undefined;
-}
+import type { Connection, Server } from './records.ts';
 
 /** Often enough that no deadline is exceeded by more than a quarter, and at most once a second. */
 function deadlineCheckInterval({ configuration: its }: Server): number {

@@ -1,10 +1,9 @@
-import { clock, lostTime, maxLateness } from '../process/clock.ts';
+import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { inputEnd, inputStart, readBufferSize } from './arena.ts';
-import { skipBlockedTime } from './deadlines.ts';
-import type { Accepting, Connection, Listener, Server, Socket } from './records.ts';
+import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from './records.ts';
 
 /**
  * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Input lies at `position` and
@@ -38,6 +37,19 @@ export function readClock(server: Server): void {
     now = clock();
   }
   if (now > server.now) server.now = now;
+}
+
+/**
+ * The process was blocked or stopped: the time is set back. Input that arrived meanwhile is read before any deadline passes; but
+ * only once, as a loop that is always late has deadlines too.
+ */
+function skipBlockedTime(deadlines: DeadlineTimer): void {
+  if (!skipLostTime(deadlines.dueAt)) return;
+  deadlines.dueAt = clock();
+  deadlines.isDue = deadlines.wasPostponed;
+  deadlines.wasPostponed = !deadlines.wasPostponed;
+  clearTimeout(deadlines.timer);
+  deadlines.timer = undefined;
 }
 
 /** Starts a turn after the next poll. Does nothing during a turn: `poll` looks for work that is left over. */
