@@ -1,4 +1,4 @@
-/** The house keeps its order: who may import whom, and what lies where. */
+/** The order of the source tree: which folder may import which, and what belongs where. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-/** From the ground up: a folder imports from itself and from those before it. */
+/** The folders of src/, from the ground up: a folder imports only from itself and from folders before it. */
 const floors = [
   'protocol',
   'log',
@@ -25,13 +25,13 @@ const floors = [
   'install',
 ];
 
-/** All that lies at the top of the tree, dotfiles aside. */
+/** The files and folders at the top of the tree, apart from dotfiles. */
 const topLevel = [
   ...['package.json', 'package-lock.json', 'tsconfig.json', 'biome.json', 'Makefile'],
   ...['README.md', 'LICENSE', 'CHANGELOG.md', 'src', 'test'],
 ];
 
-/** What pure code may have of Node. */
+/** The modules of Node that pure code may import. */
 const pureModules = ['node:buffer', 'node:crypto', 'node:zlib'];
 const clocksAndDoors =
   /\b(Date|performance|setTimeout|setInterval|setImmediate|process|console|fetch)\b\s*[.(]/;
@@ -71,7 +71,7 @@ function noneOf(offences: readonly string[]): void {
   assert.equal(offences.length, 0, `\n  ${offences.join('\n  ')}`);
 }
 
-test('the sources are found, and their imports exist', () => {
+test('every import of the sources leads to an existing file', () => {
   assert.ok(sources.length > 20);
   const known = new Set(sources.map(({ name }) => name));
   const loop = sources.find(({ name }) => name === 'core/serverLoop.ts');
@@ -83,10 +83,10 @@ test('the sources are found, and their imports exist', () => {
   );
 });
 
-test('every folder has its floor, and imports only from there down', () => {
+test('every folder imports only from itself and from the folders below it', () => {
   const height = (name: string) => {
     const folder = folderOf(name);
-    // What lies in src/ itself are the entries, on top of everything.
+    // The files in src/ itself are on top of all folders.
     return folder === '' ? floors.length : floors.indexOf(folder);
   };
   noneOf(sources.filter(({ name }) => height(name) < 0).map(({ name }) => `${name} lies on no known floor`));
@@ -133,7 +133,7 @@ function importCycles(): string[][] {
   return groups.filter(group => group.length > 1 || importsOf.get(group[0]!)!.includes(group[0]!));
 }
 
-test('protocol/ is pure: no I/O, no clock', () => {
+test('protocol/ does no I/O and reads no clock', () => {
   const files = sources.filter(({ name }) => folderOf(name) === 'protocol');
   assert.ok(files.length > 5);
   noneOf(
@@ -155,10 +155,10 @@ function withoutComments(text: string): string {
   return text.replace(/\/\*.*?\*\//gs, '').replace(/(^|\s)\/\/.*$/gm, '');
 }
 
-test('only the client itself knows client/, which knows nothing of the server', () => {
+test('nothing but the client imports client/, and client/ imports nothing of the server', () => {
   const isClients = (name: string) => folderOf(name) === 'client' || name === 'client.ts';
   const known = ['client', 'options', 'protocol'];
-  // What a terminal must not get is the same for both.
+  // Both escape control characters in the same way.
   const isShared = (one: string) => known.includes(folderOf(one)) || one === 'log/printable.ts';
   noneOf(
     sources.flatMap(({ name, imports }) =>
@@ -170,8 +170,8 @@ test('only the client itself knows client/, which knows nothing of the server', 
   );
 });
 
-// Pipes to programs are what Node calls sockets, too.
-test('only net/, client/, the command line, which is a client, and pipes to programs know sockets', () => {
+// Node's pipes to programs are sockets, too.
+test('only net/, client/, the command line and the pipes to programs use sockets', () => {
   const users = sources.filter(({ imports }) =>
     imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
   );
@@ -182,7 +182,7 @@ test('only net/, client/, the command line, which is a client, and pipes to prog
   noneOf(users.map(({ name }) => name).filter(name => !isAllowed(name)));
 });
 
-test('a file is short enough to be read in one sitting', () => {
+test('no file has more than 500 lines', () => {
   const lines = ({ text }: SourceFile) => text.split('\n').length - 1;
   noneOf(sources.filter(file => lines(file) > 540).map(file => `${file.name} has ${lines(file)} lines`));
 });
@@ -205,12 +205,12 @@ test('no two files export the same name', () => {
   );
 });
 
-test('nothing is called utils, helpers or manager', () => {
+test('no file is called utils, helpers or manager', () => {
   const tracked = [...trackedFiles(), ...sources.map(({ name }) => `src/${name}`)];
   noneOf(tracked.filter(path => /(^|\/)[^/]*(utils?|helpers?|manager)[^/]*(?=\/|\.[a-z]+$)/i.test(path)));
 });
 
-test('minimist is all that has to be installed to run', () => {
+test('minimist is the only dependency at run time', () => {
   const about = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   assert.deepEqual(Object.keys(about.dependencies), ['minimist']);
   const packages = new Set(
@@ -225,12 +225,12 @@ test('minimist is all that has to be installed to run', () => {
   );
 });
 
-test('the top of the tree holds only what belongs there', () => {
+test('the top of the tree contains only the known files and folders', () => {
   const names = new Set(trackedFiles().map(path => path.split('/', 1)[0]!));
   noneOf([...names].filter(name => !name.startsWith('.') && !topLevel.includes(name)));
 });
 
-/** What git knows; in a copy without git, what lies there but was not made by us. */
+/** The files in git; in a copy without git, the files except those that are built. */
 function trackedFiles(): string[] {
   if (!existsSync(join(root, '.git'))) {
     return readdirSync(root).filter(name => !['node_modules', 'dist', 'build'].includes(name));

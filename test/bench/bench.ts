@@ -2,9 +2,9 @@
  * The benchmark: node build/test/bench/bench.js [--rounds N] [--seconds S] [--only ROW,...] [--servers NAME,...] [--json]
  * or, for this build against another one of this server: bench.js --against FOLDER [--rounds N] …
  *
- * Each sample is a fresh server process under a load process of its own. The figure is what the server's process has used
- * of the CPU, divided by what it did, so that the load's own cost does not count. The servers take turns, so that whatever
- * else the machine does meets all of them. Linux only (/proc); run it from the project's top.
+ * Each sample is a fresh server process under a load process of its own. The figure is the CPU time of the server's process
+ * divided by the work done, so the load's own cost does not count. The servers take turns, so that other work of the
+ * machine affects all of them. Linux only (/proc); run it from the top folder of the project.
  */
 import { execFile } from 'node:child_process';
 import { extname, join } from 'node:path';
@@ -31,7 +31,7 @@ interface Options {
   readonly isComparison: boolean;
 }
 
-/** Throws on what it does not know, with a sentence. */
+/** @throws Error, a sentence, for an unknown argument */
 function readOptions(argv: string[]): Options {
   const { values } = parseArgs({
     args: argv,
@@ -74,7 +74,7 @@ function choose<Item extends { key: string }>(
   return all.filter(item => keys.includes(item.key));
 }
 
-/** One sample of one server: starts it, loads it, ends it. */
+/** Takes one sample of a server: starts it, loads it and stops it. */
 async function sample(row: Row, contender: Contender, seconds: number): Promise<Sample> {
   const server = await start(contender, row.service);
   const { port, pid } = server;
@@ -96,7 +96,7 @@ async function sample(row: Row, contender: Contender, seconds: number): Promise<
   }
 }
 
-/** Says on stderr which of the chosen servers cannot run. */
+/** Reports on stderr which of the chosen servers cannot run. */
 function prepare(chosen: readonly Contender[]): Map<string, string> {
   const versions = new Map<string, string>();
   for (const { key, title, prepare } of chosen) {
@@ -116,7 +116,7 @@ async function bench(options: Options): Promise<void> {
       const stands = ({ raw, key }: Contender) =>
         (row.raw || !raw) && (row.only === undefined || key === 'base' || row.only.includes(key));
       const those = runnable.filter(stands);
-      // Neither of two builds always comes first.
+      // The two builds take turns in coming first.
       for (const contender of round % 2 === 0 ? those.reverse() : those) {
         const result = await sample(row, contender, options.seconds);
         const cell = cellKey(row, contender);

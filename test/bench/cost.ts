@@ -1,17 +1,17 @@
-/** What a process has cost so far, as Linux accounts for it in /proc. */
+/** The CPU time and memory of a process, from Linux's /proc. */
 import { readFileSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
 
-/** CPU seconds of the whole process so far, all its threads, user and system, in steps of 10 ms. */
+/** The process's CPU time in seconds, user and system, of all its threads, in steps of 10 ms. */
 export function cpuSeconds(pid: number): number {
   return parseCpuTicks(readFileSync(`/proc/${pid}/stat`, 'latin1')) / ticksPerSecond;
 }
 
 /**
- * utime + stime of the text of a /proc/PID/stat: fields 14 and 15 of proc(5). The second field is the command's name in
- * parentheses and may itself hold spaces and parentheses, so the count starts after the last one.
+ * Reads utime + stime from the text of /proc/PID/stat: fields 14 and 15 of proc(5). The second field is the command's name
+ * in parentheses, which may contain spaces and parentheses, so fields are counted after the last parenthesis.
  */
 export function parseCpuTicks(stat: string): number {
   const fromState = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

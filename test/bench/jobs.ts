@@ -1,22 +1,22 @@
-/** What the bench asks of a load process, and what it gets back: one JSON value each way. */
+/** The job that the bench gives to a load process, and the sample that it gets back, each as one JSON value. */
 
 /** The server under load. */
 export interface Target {
   readonly port: number;
   readonly pid: number;
-  /** A plain TCP echo: no opening handshake, and bytes come back as they went. */
+  /** A plain TCP echo without a handshake, which returns the bytes unchanged. */
   readonly raw: boolean;
-  /** By TLS, whatever the certificate. */
+  /** Over TLS, with any certificate. */
   readonly tls: boolean;
-  /** It has the packet sub-protocol: members of a chat climb its ladder. To others the load sends what is to come back. */
+  /** The server has the packet sub-protocol. To others, the load sends the bytes that must come back. */
   readonly packets: boolean;
-  /** Unmeasured seconds before a sample, for the server's compiler and heap. */
+  /** Seconds before the sample, in which the server compiles its code and sizes its heap. */
   readonly warmUp: number;
   /** Length of a sample. CPU time comes in ticks of 10 ms: 2 s and more make one tick half a percent. */
   readonly seconds: number;
 }
 
-/** Each connection sends `inFlight` messages of `size` bytes in one write, awaits all of them, and starts again. */
+/** Each connection sends `inFlight` messages of `size` bytes in one write, waits for all echoes, and repeats. */
 export interface EchoJob {
   readonly kind: 'echo';
   readonly connections: number;
@@ -24,7 +24,7 @@ export interface EchoJob {
   readonly inFlight: number;
 }
 
-/** One connection sends `inFlight` messages in one write; once every connection has them all, it starts again. */
+/** One connection sends `inFlight` messages in one write, and repeats once every connection has all of them. */
 export interface BroadcastJob {
   readonly kind: 'broadcast';
   readonly connections: number;
@@ -32,7 +32,7 @@ export interface BroadcastJob {
   readonly inFlight: number;
 }
 
-/** A room: one member says `inFlight` messages in one write; once every member has them all, it goes on. */
+/** A room: one member posts `inFlight` messages in one write, and repeats once every member has all of them. */
 export interface ChatJob {
   readonly kind: 'chat';
   readonly members: number;
@@ -41,13 +41,13 @@ export interface ChatJob {
   readonly inFlight: number;
 }
 
-/** Connect, upgrade, reset, and again, `parallel` at a time. */
+/** Connects, upgrades and resets, again and again, `parallel` connections at a time. */
 export interface HandshakeJob {
   readonly kind: 'handshake';
   readonly parallel: number;
 }
 
-/** Memory of `connections` silent connections, opened after `warmUp` others that stay open. */
+/** The memory of `connections` silent connections, opened after `warmUp` others, which stay open. */
 export interface IdleJob {
   readonly kind: 'idle';
   readonly warmUp: number;
@@ -61,6 +61,6 @@ export interface Sample {
   readonly figure: number;
   /** Messages, deliveries or handshakes a second; connections for an idle job. */
   readonly perSecond: number;
-  /** How much of one core the server used. Well below 1, the load was the slower side. */
+  /** The part of one core that the server used. Well below 1, the load was the bottleneck. */
   readonly cores: number;
 }

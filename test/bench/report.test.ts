@@ -26,48 +26,48 @@ const results: Results = {
   ]),
 };
 
-test('the table has the medians, an empty cell for a server that did not run, and the ratio of the medians', () => {
+test('the table shows medians, their ratio, and an empty cell for a server that did not run', () => {
   const lines = markdown(results).split('\n');
   assert.equal(lines[0], '| work | raw net | ws | uWebSockets.js | pollywog | pollywog/ws |');
   assert.equal(lines[1], '|---|--:|--:|--:|--:|--:|');
   assert.equal(lines[2], `| ${rows[0]!.title} | 5.2 | 9.0 |  | 0.90 | 0.10 |`);
 });
 
-test('below it stand the versions of those that ran, and the spread', () => {
+test('the versions of the servers and the spread follow below the table', () => {
   const text = markdown(results);
   assert.match(text, /3 interleaved rounds of 2 s\. ws 8\.0\.0, pollywog 0\.1\.0, Node [\d.]+, 2000-01-02\./);
   assert.ok(text.includes(`| ${rows[0]!.title} | 5.2 | 8.0..11 |  | 0.30..4.5 |\n`));
 });
 
-test('without pollywog or ws there is no ratio, and a single round has no spread', () => {
+test('the table has no ratio without both pollywog and ws, and no spread for a single round', () => {
   const alone = contenders.filter(({ key }) => key === 'ws');
   const text = markdown({ ...results, rounds: 1, contenders: alone });
   assert.ok(text.startsWith('| work | ws |\n|---|--:|\n'));
   assert.ok(!text.includes('Lowest'));
 });
 
-test('the JSON has every sample', () => {
+test('the JSON contains every sample', () => {
   const { rows: written, versions } = JSON.parse(json(results));
   assert.equal(written[0].servers.ws.median, 9);
   assert.deepEqual(written[0].servers.ws.samples, samplesOf(9, 8, 11.4));
   assert.equal(versions.node, process.versions.node);
 });
 
-test('a median of none, of an odd and of an even count', () => {
+test('the median of no values is undefined, and that of an even count is the mean of the middle two', () => {
   assert.equal(median([]), undefined);
   assert.equal(median([10, 2, 3]), 3);
   assert.equal(median([10, 2, 3, 4]), 3.5);
 });
 
-test('a figure has two significant digits', () => {
+test('a figure is shown with two significant digits', () => {
   assert.deepEqual([0, 0.1712, 0.98, 5.24, 21.6, 188].map(format), ['0', '0.17', '0.98', '5.2', '22', '188']);
 });
 
-test('rows and servers have names of their own', () => {
+test('no two rows and no two servers have the same name', () => {
   for (const list of [rows, contenders]) assert.equal(new Set(list.map(item => item.key)).size, list.length);
 });
 
-test('the interval of a median leaves out as many values on either side as the sign test allows', () => {
+test('the interval of a median omits as many values on either side as the sign test allows', () => {
   const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
   // Tables of the sign test: for 11 values the 2nd and the 10th, for 20 the 6th and the 15th.
   assert.deepEqual(medianInterval(upTo(11)), [2, 10]);

@@ -10,7 +10,7 @@ export interface Results {
   readonly seconds: number;
   readonly rows: readonly Row[];
   readonly contenders: readonly Contender[];
-  /** By the contender's key; one that could not run has none. */
+  /** By the contender's key, for those that could run. */
   readonly versions: ReadonlyMap<string, string>;
   /** One sample a round, by `cellKey`. */
   readonly samples: ReadonlyMap<string, readonly Sample[]>;
@@ -66,7 +66,7 @@ export function json(results: Results): string {
   return `${JSON.stringify({ date, rounds, seconds, versions, rows }, null, 2)}\n`;
 }
 
-/** This build against another: the median of the rounds' ratios, and the interval that has it with 95%. */
+/** This build against another: the median of the rounds' ratios and its 95% confidence interval. */
 export function comparison(results: Results): string {
   const [base, ours] = results.contenders;
   const body = results.rows.map(row => {
@@ -85,13 +85,13 @@ export function comparison(results: Results): string {
 }
 
 /**
- * Two of the values between which the median of what they are drawn from lies with a probability of 95%, whatever its
- * distribution (the sign test's interval). Of fewer than 6 values: the smallest and the largest.
+ * The 95% confidence interval of the median for any distribution (by the sign test). For fewer than 6 values: the smallest
+ * and the largest.
  */
 export function medianInterval(values: readonly number[]): [low: number, high: number] {
   const sorted = values.toSorted((a, b) => a - b);
   const count = sorted.length;
-  // How many may be left out on either side: as long as so many heads or fewer, of `count` coins, come by less than 2.5%.
+  // Omits values on either side while the probability of so few heads among `count` coins is below 2.5%.
   let probability = 0.5 ** count;
   let left = 0;
   for (let sum = probability; left < count / 2; left++) {
@@ -102,7 +102,7 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
   return [sorted[left] ?? Number.NaN, sorted[count - 1 - left] ?? Number.NaN];
 }
 
-/** undefined for no figures; of an even count, the mean of the two in the middle. */
+/** @returns the median; for an even count, the mean of the middle two; undefined without values */
 export function median(values: readonly number[]): number | undefined {
   const sorted = values.toSorted((a, b) => a - b);
   const upper = sorted[sorted.length >> 1];

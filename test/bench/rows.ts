@@ -1,21 +1,21 @@
 import type { Job } from './jobs.ts';
 
 /**
- * What a server does with a message: send it back (with `module`, by a handler of the user's, where there is such a
- * thing), or send it to every connection. A chat is a broadcast with names, rooms
- * and a history, in packets; with `chat-data` also on disk. Servers that have none broadcast the same bytes.
+ * What a server does with a message: `echo` returns it, `module` returns it by a handler of the user's, and a broadcast
+ * sends it to every connection. A chat is a broadcast with names, rooms and a history, in packets; with `chat-data` also on
+ * disk. Servers without a chat broadcast the same bytes.
  */
 export type Service = 'echo' | 'echo-tls' | 'module' | 'broadcast' | 'chat' | 'chat-data';
 
 export interface Row {
   /** Its name for `--only`. */
   readonly key: string;
-  /** Its first cell. The unit is the server's CPU µs a message unless it says otherwise. */
+  /** The row's first cell. The unit is CPU µs a message, unless the title says otherwise. */
   readonly title: string;
   readonly service: Service;
-  /** Whether a server that speaks no WebSocket can stand in it, as the floor. */
+  /** Whether the row includes the plain TCP server, as the floor. */
   readonly raw: boolean;
-  /** Those that can stand in it, by their keys, where not all can. */
+  /** The keys of the servers in the row. Default: all. */
   readonly only?: readonly string[];
   readonly job: Job;
 }
@@ -70,7 +70,7 @@ export const rows: readonly Row[] = [
     title: 'echo 32 B over TLS, 64 connections, 1 in flight',
     service: 'echo-tls',
     raw: false,
-    // The binary of uWebSockets.js wants a port of its own for TLS; this is about what stands on Node's.
+    // uWebSockets.js has its own TLS; this row compares servers on Node's.
     only: ['ws', 'pollywog'],
     job: { kind: 'echo', connections: 64, size: 32, inFlight: 1 },
   },
@@ -105,7 +105,7 @@ export const rows: readonly Row[] = [
   },
 ];
 
-/** 16 messages in one write, as in a lively room; the figure is a delivery's. */
+/** 16 messages in one write, as in a lively room. The figure is the cost of a delivery. */
 function chatRow(members: number, service: 'chat' | 'chat-data'): Row {
   const disk = service === 'chat-data' ? '-data' : '';
   return {

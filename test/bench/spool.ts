@@ -1,9 +1,9 @@
 /**
- * What a full spool costs the others: node build/test/bench/spool.js [--files N] [--rounds N] [--every MS,MS]
+ * The cost of a full spool for other clients: node build/test/bench/spool.js [--files N] [--rounds N] [--every MS,MS]
  *
- * One client sends a message to the echo some time after the last one is back, or at once (0). Its round trips are timed
- * while nothing else happens, and while the server runs N files with a command each, which another process has put there
- * in one go. Then the files are run once more without the client, to see what they cost the loop's thread.
+ * A client sends a message to the echo handler some time after the last echo, or at once (0). Its round trips are timed
+ * while the server is idle, and while it runs N files with a command each, which another process has put into the spool at
+ * once. Then the files run again without the client, to measure their cost in the loop's thread.
  */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const warmUp = 1000;
 const idleSeconds = 5;
-/** How often it is looked whether the files are through; milliseconds. */
+/** Milliseconds between two looks at whether the files are processed. */
 const lookEvery = 20;
 
 interface Bench {
@@ -25,16 +25,16 @@ interface Bench {
   readonly client: RawClient;
   readonly folder: string;
   readonly files: number;
-  /** How often files were put into the spool. */
+  /** How many times files were put into the spool. */
   rounds: number;
 }
 
-/** Of one round; milliseconds, but for the costs. */
+/** The figures of one round, in milliseconds except for the costs. */
 interface Figures {
   readonly p50: readonly [idle: number, busy: number];
   readonly p99: readonly [idle: number, busy: number];
   readonly seconds: number;
-  /** Microseconds of the loop's thread for a file. */
+  /** Microseconds of the loop's thread per file. */
   readonly cost: number;
 }
 
@@ -68,7 +68,7 @@ async function main(): Promise<void> {
 async function measure(files: number, every: number): Promise<Figures> {
   const folder = temporaryFolder();
   const log = join(folder, 'log');
-  // To a file: whoever reads it otherwise is the process that takes the time.
+  // To a file, because reading the log would cost time in this process, which measures.
   const server = await startServer('--spool', join(folder, 'spool'), '--log-file', log);
   try {
     const client = await connectRaw(server.port, { path: '/echo' });
@@ -91,7 +91,7 @@ async function measure(files: number, every: number): Promise<Figures> {
   }
 }
 
-/** Another process moves files into the spool. @returns whether there are some that were not run */
+/** Moves files into the spool by another process. @returns whether some were not processed */
 function fillSpool(bench: Bench): () => boolean {
   const { folder, files } = bench;
   bench.rounds++;
@@ -99,7 +99,7 @@ function fillSpool(bench: Bench): () => boolean {
   const drafts = join(folder, `drafts${bench.rounds}`);
   mkdirSync(drafts);
   for (let i = 0; i < files; i++) writeFileSync(join(drafts, `${name(i)}.cmd`), 'publish lobby hello\n');
-  // It complains of files that are gone before it has looked what became of them.
+  // `mv` complains about files that the server removes before `mv` has checked them.
   promisify(execFile)('sh', ['-c', `mv ${drafts}/*.cmd ${join(folder, 'spool')}/`]).catch(() => {});
   const last = join(folder, 'spool', `${name(files - 1)}.out`);
   let lookAt = 0;
@@ -111,12 +111,12 @@ function fillSpool(bench: Bench): () => boolean {
   };
 }
 
-/** What the main thread has used so far, as Linux accounts for it. */
+/** The CPU time of the main thread so far, from /proc. */
 function loopMicroseconds(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'latin1').split(' ', 1)[0]) / 1000;
 }
 
-/** Milliseconds, in rising order. */
+/** Times in milliseconds, sorted. */
 async function tripTimes(
   client: RawClient,
   every: number,

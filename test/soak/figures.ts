@@ -1,4 +1,4 @@
-/** Times, in milliseconds, and how they are distributed. */
+/** The distribution of times in milliseconds. */
 export interface Figures {
   readonly count: number;
   readonly p50: number;

@@ -1,11 +1,11 @@
-/** A process that makes loads of one group: node generator.js GROUP NAMES TARGET. It ends with the process that started it. */
+/** A process that makes the loads of one group: node generator.js GROUP NAMES TARGET. It exits with its parent. */
 import { constants, setPriority } from 'node:os';
 import type { Counts, Target } from './load/load.ts';
 import { groups } from './load/loads.ts';
 
 const reportEvery = 500;
 
-// The server and the innocent clients come first, whatever the loads want.
+// The server and the innocent clients get the CPU before the loads.
 setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 
 const [group = '', names = '', target = ''] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-/** The processes that make the load, and what they have done so far. */
+/** The processes that make the load, and their work so far. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -15,9 +15,9 @@ export interface Generators {
   counts(): LoadCounts[];
   /** Whether each load has done something. */
   haveAllBegun(): boolean;
-  /** Names of those that ended although nobody ended them. */
+  /** The names of generators that have exited by themselves. */
   failed(): string[];
-  /** Kills them: the server has to notice what they leave. */
+  /** Kills the generators: the server must notice their broken connections. */
   kill(): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /**
- * The process of the innocent clients: node innocent.js PORT... One client for each server sends a message every 10 ms,
- * whether or not the one before is back, and another one connects every 250 ms, echoes once and leaves. The clients of
- * all servers share this process: what delays it shows in the figures of each.
+ * The process of the innocent clients: node innocent.js PORT... For each server one client sends a message every 10 ms,
+ * even before the last echo, and another one connects every 250 ms, echoes once and leaves. The clients of all servers share
+ * this process, so its own delays show in the figures of all servers.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { connectRaw, type RawClient } from '../support/rawClient.ts';
@@ -11,13 +11,13 @@ import { type Figures, figuresOf } from './figures.ts';
 export interface InnocentReport {
   /** Of the echoes. */
   readonly echo: Figures;
-  /** Messages that are not back. */
+  /** The number of messages without an echo. */
   readonly missing: number;
-  /** How the server ended the connection, if it did. */
+  /** How the server ended the connection, if it has. */
   readonly lost: string | undefined;
   /** From `connect` to the echo. */
   readonly newcomers: Figures;
-  /** Why newcomers were not served, and how many. */
+  /** Reasons why new clients were not served, with counts. */
   readonly failures: Readonly<Record<string, number>>;
 }
 
@@ -26,7 +26,7 @@ export type InnocentReports = readonly InnocentReport[];
 
 const echoEvery = 10;
 const newcomerEvery = 250;
-/** A newcomer that waits longer is not served. */
+/** A new client that waits longer counts as not served. */
 const patience = 10_000;
 
 interface Innocent {
@@ -34,20 +34,20 @@ interface Innocent {
   readonly echoes: number[];
   readonly newcomers: number[];
   readonly failures: Record<string, number>;
-  /** When each message that is not back was sent, by its text. */
+  /** The times at which messages without an echo were sent, by their texts. */
   readonly sentAt: Map<string, number>;
   lost: string | undefined;
 }
 
 async function echo(innocent: Innocent, client: RawClient): Promise<void> {
   const { sentAt, echoes } = innocent;
-  // In the very event in which it arrives, behind the client's own listener.
+  // In the same event in which the bytes arrive, after the client's own listener.
   client.socket.on('data', () => {
     const now = performance.now();
     for (const { payload } of (client.pending as unknown[]).splice(0) as { payload: Buffer }[]) {
       const text = payload.toString();
       const sent = sentAt.get(text);
-      // Something else is what a command has broadcast.
+      // Other messages are broadcasts of commands.
       if (sent === undefined) continue;
       sentAt.delete(text);
       echoes.push(now - sent);
@@ -91,7 +91,7 @@ async function arrive({ port, newcomers, failures }: Innocent): Promise<void> {
 
 function reportOf({ echoes, sentAt, lost, newcomers, failures }: Innocent): InnocentReport {
   const now = performance.now();
-  // What is not back counts with the time that it has taken so far.
+  // Messages without an echo count with the time so far.
   const waiting = [...sentAt.values()].map(sent => now - sent);
   return {
     echo: figuresOf([...echoes, ...waiting]),

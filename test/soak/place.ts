@@ -1,4 +1,4 @@
-/** A server for the soak, with everything that it serves: a module, programs, a certificate, a spool, histories. */
+/** A server for the soak, with a module, programs, a certificate, a spool and histories. */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -17,18 +17,18 @@ export interface Place {
   readonly log: string;
   readonly server: ServerProcess;
   readonly target: Target;
-  /** Removes the folder; the server has ended. */
+  /** Removes the folder, after the server has exited. */
   remove(): void;
 }
 
 export interface PlaceOptions {
-  /** `--poll-timeout`: how long sessions stay that nobody asks for. */
+  /** `--poll-timeout`: how long sessions stay open without a poll. */
   readonly pollTimeout: string;
   /** `--max-memory`, in MiB. */
   readonly maxMemory: number;
 }
 
-/** Tells how much memory Node has for buffers now, garbage included, and the most of that since it was last asked. */
+/** A module that reports the memory of Node's buffers, garbage included, and its maximum since the last report. */
 const memoryModule = `
   let most = 0;
   export function message() {}
@@ -108,7 +108,7 @@ export interface Info {
 
 export const askInfo = (place: Place) => runCommand(place, 'info', {}) as Promise<Info>;
 
-/** Node's own figures, which a module of the soak returns. */
+/** Node's memory figures, from a module of the soak. */
 export const askMemory = (place: Place) =>
   runCommand(place, 'call', { name: 'memory' }) as Promise<NodeJS.MemoryUsage & { peakBuffers: number }>;
 
@@ -128,7 +128,7 @@ function runCommand({ control }: Place, name: string, parameters: object): Promi
   });
 }
 
-/** What the log has at level `error`: of each event the first line, and how often it is there. */
+/** The log's entries at level `error`: the first line of each event, and its count. */
 export function loggedErrors({ log }: Place): Map<string, { line: string; times: number }> {
   const errors = new Map<string, { line: string; times: number }>();
   for (const line of readFileSync(log, 'utf8').split('\n')) {

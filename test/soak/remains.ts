@@ -1,4 +1,4 @@
-/** What a server holds, and whether it gives it back when the load is over. */
+/** The resources of a server, and whether it has freed them after the load. */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { pipesPerProgram } from '../../src/handlers/programs/pipes.ts';
@@ -33,7 +33,7 @@ export async function holdingsOf(place: Place): Promise<Holdings> {
   };
 }
 
-/** Pipes are made ahead for the programs that start next: those stay. */
+/** Spare pipes for the next programs stay open. */
 const isStock = (file: string) => file.includes('pollywog-pipes-');
 const mostStock = 4 * pipesPerBatch * pipesPerProgram;
 
@@ -51,8 +51,8 @@ function openFiles(pid: number): string[] {
 const filesIn = (folder: string) => readdirSync(folder, { recursive: true }).length;
 
 /**
- * Ids of the processes that the server has started, their children included, dead ones that nobody has waited for as well:
- * they have inherited its environment, where its folder is found.
+ * The ids of the processes that the server has started, with their children and with zombies. They are recognised by the
+ * server's folder in their environment.
  */
 export function childProcesses({ server, temporary }: Place): number[] {
   return readdirSync('/proc')
@@ -65,16 +65,16 @@ export function childProcesses({ server, temporary }: Place): number[] {
         if (Number(parent) === server.pid) return true;
         return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(temporary);
       } catch {
-        // It has ended meanwhile, or is another user's.
+        // The process has exited meanwhile, or belongs to another user.
         return false;
       }
     });
 }
 
 export interface Remains {
-  /** Until everything was given back. */
+  /** Seconds until everything was freed. */
   readonly seconds: number;
-  /** Sentences: what was not. */
+  /** Sentences about what was not freed. */
   readonly left: readonly string[];
 }
 

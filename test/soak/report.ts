@@ -1,4 +1,4 @@
-/** What the soak shows: one table, and what is wrong. */
+/** The soak's result: a table and a list of faults. */
 import { MiB } from '../support/processState.ts';
 import { type Figures, showFigures } from './figures.ts';
 import type { LoadCounts } from './generators.ts';
@@ -21,23 +21,23 @@ export interface Outcome {
   /** At the end of the load; undefined if the server had ended. */
   readonly info: Info | undefined;
   readonly remains: Remains;
-  /** Of the server that was under load, and of the quiet one; null: a signal ended it. */
+  /** The exit codes of the server under load and of the quiet one; null after a signal. */
   readonly exits: readonly (number | null)[];
-  /** Sentences: what went wrong otherwise. */
+  /** Sentences about other faults. */
   readonly faults: readonly string[];
 }
 
 /** @param maxMemory the budget, in MiB */
 export const memoryBar = (maxMemory: number) => (1.25 * maxMemory + 128) * MiB;
 
-/** Milliseconds, for the p99 of an innocent client's echoes, and of newcomers. */
+/** The limits for the p99 of an innocent client's echoes and of new clients, in milliseconds. */
 export const echoBar = 25;
 export const newcomerBar = 1000;
 
-/** Above it, the machine has other work than the soak. */
+/** Above this, the machine is busy with other work than the soak. */
 const idleBar = 10;
 
-/** Sentences: what is wrong, apart from how long things took. */
+/** @returns sentences about faults, except delays */
 export function faultsOf(outcome: Outcome): string[] {
   const { memory, innocent, control, loads, remains, exits } = outcome;
   const faults = [...outcome.faults, ...remains.left];
@@ -65,7 +65,7 @@ export function faultsOf(outcome: Outcome): string[] {
   return faults;
 }
 
-/** Sentences: what took too long. */
+/** @returns sentences about delays */
 export function delaysOf({ innocent, control }: Outcome): string[] {
   const delays: string[] = [];
   const { echo, newcomers } = innocent;

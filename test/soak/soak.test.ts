@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { faultsOf, showOutcome } from './report.ts';
 import { soak } from './soak.ts';
 
-// `make soak` is the long form, which has half the memory, and asserts how long the innocent clients wait as well.
-test('the server survives everything at once, within its memory; newcomers get in and nothing is left behind', {
+// `make soak` is the long form, with half the memory and limits for the delays of innocent clients.
+test('the server survives all loads at once within its memory, admits new clients, and frees everything', {
   timeout: 240_000,
 }, async () => {
   const outcome = await soak({ seconds: 8, pollTimeout: '3s', maxMemory: 512 });

@@ -1,9 +1,9 @@
 /**
  * Everything at once against one server: node build/test/soak/soak.js [--seconds 600] [--only LOAD,...] [--every 10] (`make soak`).
  *
- * Everyday clients, swaps of a module, programs, commands, and every flood that a stranger can make, while the memory of
- * the server is watched, innocent clients are timed and newcomers arrive. A second server has nothing but such clients:
- * what delays them is the machine. When the load is over, nothing of it may be left.
+ * Everyday clients, swaps of a module, programs, commands, and every flood that a stranger can make, while the test watches
+ * the server's memory, times innocent clients and connects new ones. A second server has only innocent clients: their delay
+ * is the machine's. After the load, the server must have freed everything.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,21 +21,21 @@ import { childProcesses, holdingsOf, type Remains, untilGivenBack } from './rema
 import { delaysOf, faultsOf, type Outcome, showOutcome } from './report.ts';
 
 export interface SoakOptions extends PlaceOptions {
-  /** The load goes on longer while one of its kinds has done nothing: the machine may be busy. */
+  /** The load continues for longer until every kind of it has done something: the machine may be busy. */
   readonly seconds: number;
-  /** Names of loads; all if not given. */
+  /** The names of the loads. Default: all. */
   readonly only?: readonly string[];
-  /** Gets a line every so many seconds. */
+  /** Shows a line every `every` seconds. */
   readonly progress?: { every: number; show(line: string): void };
 }
 
 const sampleEvery = 100;
-/** Seconds in which everything has to be given back, beyond the longest timeout there is. */
+/** Seconds beyond the longest timeout in which the server must free everything. */
 const patience = 60;
-/** Seconds from SIGTERM to the end of a server. */
+/** Seconds from SIGTERM to the exit of a server. */
 const exitPatience = 30;
 
-/** What the log may say at level `error`: the load has broken modules. */
+/** Events that may be logged at level `error`: the load has broken modules. */
 const expectedErrors = new Set(['handler not loaded', 'handler failed', 'handler rolled back']);
 
 export async function soak(options: SoakOptions): Promise<Outcome> {
@@ -55,7 +55,7 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   const { seconds, progress = { every: seconds, show() {} } } = options;
   const { server } = place;
   const faults: string[] = [];
-  // What the first client needs for the first time stays.
+  // The first client makes the server allocate what it never frees.
   await assertServes(server.port);
   const before = await holdingsOf(place);
   const innocents = await startInnocents([place, quiet]);
@@ -131,7 +131,7 @@ async function ask(child: ChildProcess, word: string): Promise<InnocentReports> 
   return reports as InnocentReports;
 }
 
-/** The highest that was sampled, and when. */
+/** The highest sample and its time. */
 function watchMemory({ server }: Place): { stop(): { bytes: number; seconds: number } } {
   const from = performance.now();
   let peak = { bytes: 0, seconds: 0 };

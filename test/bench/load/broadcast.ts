@@ -10,20 +10,20 @@ export function loadBroadcast(target: Target, job: BroadcastJob): Promise<Sample
   });
 }
 
-/** One round: what the first connection sends, `inFlight` messages, and what each connection is to get for it. */
+/** One round: the `inFlight` messages that the first connection sends, and the bytes that each connection must get. */
 export interface Round {
   readonly request: Buffer;
   readonly delivery: Buffer;
 }
 
-/** The sender is one of the recipients. The first round is compared byte for byte, every later one by its length. */
+/** The sender is also a recipient. The first round is compared byte by byte, later ones by their length. */
 export async function loadRounds(
   target: Target,
   inFlight: number,
   open: () => Promise<Connection[]>,
   { request, delivery }: Round,
 ): Promise<Sample> {
-  /** Since the first round, by all connections together, and what the rounds begun so far make due. */
+  /** Bytes received since the first round by all connections, and the bytes expected from the rounds so far. */
   let received = 0;
   let due = 0;
   let dueEach = 0;
@@ -47,7 +47,7 @@ export async function loadRounds(
     connection.receive = length => {
       got += length;
       received += length;
-      // As nobody may have too much, all of it is there only if everybody has enough.
+      // No connection may get too much, so the sum is complete only if every connection has enough.
       if (got > dueEach) fail(new Error(`received ${got} bytes where ${dueEach} were due`));
       if (received === due) nextRound();
     };

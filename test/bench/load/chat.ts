@@ -1,4 +1,4 @@
-/** A room of a chat, in packets. Its own code: the load must not share the server's mistakes. */
+/** A chat room, in packets. The load has its own code, so that it does not share the server's mistakes. */
 import type { ChatJob, Sample, Target } from '../jobs.ts';
 import { loadRounds } from './broadcast.ts';
 import { type Connection, dial, dialMany, fail } from './dial.ts';
@@ -6,7 +6,7 @@ import { clientFrame, pattern, repeat, serverFrame } from './frames.ts';
 
 const command = { nop: 0, setNick: 1, setRoom: 2, newMsg: 7 } as const;
 
-/** The first user of a fresh server. */
+/** The uid of the first user of a fresh server. */
 const speakerUid = 0x1000;
 const magic = Buffer.from('magic string :)');
 const nickLength = 5;
@@ -19,7 +19,7 @@ function packet(cmd: number, uid: number, p1: number, blob: Buffer): Buffer {
   return Buffer.concat([header, blob]);
 }
 
-/** Servers without packets are sent what they are to deliver. */
+/** Servers without packets get the bytes that they must deliver. */
 export function loadChat(target: Target, job: ChatJob): Promise<Sample> {
   const text = pattern(job.size);
   const delivered = packet(command.newMsg, -1, speakerUid, text);
@@ -31,11 +31,11 @@ export function loadChat(target: Target, job: ChatJob): Promise<Sample> {
   });
 }
 
-/** Opens the connections and has them enter one room, the speaker first. */
+/** Opens the connections and enters a room with each, the sender first. */
 async function enterRoom(target: Target, members: number): Promise<Connection[]> {
   const speaker = await dial(target);
   const all = [speaker, ...(await dialMany(target, members - 1))];
-  // Two grants, and everybody once: in the roster, or as someone who comes.
+  // Two RESP_OKs, and each user once: in the list of users, or as a newcomer.
   const due = 2 * (2 + 24) + members * (2 + 24 + nickLength);
   const inside = all.map(connection => expectLength(connection, due));
   for (const [at, { socket }] of all.entries()) {
@@ -46,14 +46,14 @@ async function enterRoom(target: Target, members: number): Promise<Connection[]>
       packet(command.setRoom, 2, 0, Buffer.from('bench')),
     ];
     socket.write(clientFrame(Buffer.concat(opening)));
-    // The first is in, and so has the first uid, before the others come.
+    // The sender enters first, so that it gets the first uid.
     if (at === 0) await firstBytes(speaker);
   }
   await Promise.all(inside);
   return all;
 }
 
-/** Awaits so many bytes, whatever they are, and nothing more. */
+/** Waits for this many bytes, and fails if more arrive. */
 function expectLength(connection: Connection, due: number): Promise<void> {
   return new Promise(resolve => {
     let got = 0;

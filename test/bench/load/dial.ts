@@ -1,9 +1,9 @@
-/** Connections of the load. They share one read buffer, and most reads are only counted: the load must stay cheap. */
+/** Connections of the load. To keep the load cheap, they share one read buffer and mostly just count bytes. */
 import { connect, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import type { Target } from '../jobs.ts';
 
-/** Called with each read. `bytes` is the shared buffer, of which the first `length` are new, until it returns. */
+/** Called with each read. `bytes` is the shared buffer; its first `length` bytes are valid until the call returns. */
 export type Receive = (length: number, bytes: Uint8Array) => void;
 
 export interface Connection {
@@ -11,23 +11,23 @@ export interface Connection {
   receive: Receive;
 }
 
-/** Of all connections: each read is used up before the next one begins. */
+/** Shared by all connections: each read is used up before the next one. */
 const readBuffer = Buffer.allocUnsafe(256 * 1024);
 
-/** The key, and its answer, of RFC 6455 §1.3. */
+/** The key and the accept value of RFC 6455 §1.3. */
 const upgradeRequest = Buffer.from(
   'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
     'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
 );
 const acceptField = /^sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r$/im;
 
-/** Bytes that the answer to the upgrade may have. */
+/** The largest size of the answer to the handshake. */
 const longestAnswer = 4096;
 
-/** Counts connects and reads, so that silence can be told from work. */
+/** Counts connects and reads, to detect a silent server. */
 let progress = 0;
 
-/** Opens one connection, handshake included unless the target is raw. Whatever goes wrong on it ends the process. */
+/** Opens a connection, with a handshake unless the target is raw. Any error on it ends the process. */
 export function dial(target: Target): Promise<Connection> {
   return new Promise(resolve => {
     const options = {
@@ -73,12 +73,12 @@ export function dial(target: Target): Promise<Connection> {
   });
 }
 
-/** Ends a connection with a reset, which leaves its port free at once. */
+/** Resets a connection, which frees its port at once. */
 export function reset(connection: Connection): void {
   connection.socket.resetAndDestroy();
 }
 
-/** Opens `count` connections, a few at a time: a listener's backlog is bounded. */
+/** Opens `count` connections, a few at a time because of the listener's backlog. */
 export async function dialMany(target: Target, count: number): Promise<Connection[]> {
   const connections: Connection[] = [];
   const dialOn = async () => {
@@ -93,7 +93,7 @@ export async function dialMany(target: Target, count: number): Promise<Connectio
   return connections;
 }
 
-/** Awaits `due` on the connection, and nothing more, compared byte for byte. */
+/** Waits for exactly these bytes on the connection. */
 export function expectBytes(connection: Connection, due: Buffer): Promise<void> {
   return new Promise(resolve => {
     let got = 0;
@@ -116,7 +116,7 @@ export function expectBytes(connection: Connection, due: Buffer): Promise<void> 
   });
 }
 
-/** From now on, `seconds` in which nothing arrives at any connection end the process. Returns what calls that off. */
+/** Ends the process if nothing arrives on any connection for `seconds`. @returns a function that cancels this */
 export function failOnSilence(seconds: number, state: () => string): () => void {
   let last = progress;
   const timer = setInterval(() => {
@@ -126,7 +126,7 @@ export function failOnSilence(seconds: number, state: () => string): () => void 
   return () => clearInterval(timer);
 }
 
-/** Ends the process from where no caller could catch. */
+/** Ends the process with an error, from callbacks without a caller. */
 export function fail(error: Error): never {
   process.stderr.write(`${error.message}\n`);
   process.exit(1);

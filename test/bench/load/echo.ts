@@ -3,7 +3,7 @@ import { type Connection, dialMany, expectBytes, fail, failOnSilence } from './d
 import { clientFrames, serverFrames } from './frames.ts';
 import { measure } from './measure.ts';
 
-/** Every first answer is compared byte for byte, every later one by its length. */
+/** The first answer of each connection is compared byte by byte, later ones by their length. */
 export async function loadEcho(target: Target, job: EchoJob): Promise<Sample> {
   const request = clientFrames(job.size, job.inFlight);
   const answer = target.raw ? request : serverFrames(job.size, job.inFlight);

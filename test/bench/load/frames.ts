@@ -1,4 +1,4 @@
-/** The bytes the load sends and expects, built once. Its own code: the load must not share the server's mistakes. */
+/** The bytes that the load sends and expects, built once by its own code, so as not to share the server's mistakes. */
 
 const binary = 0x82;
 const maskingKey = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);

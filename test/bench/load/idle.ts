@@ -4,8 +4,8 @@ import type { IdleJob, Sample, Target } from '../jobs.ts';
 import { dialMany, failOnSilence } from './dial.ts';
 
 /**
- * The first connections make the server compile its code and size its heap, which later ones do not pay again. Before
- * each reading it gets `target.seconds` of quiet to collect its garbage.
+ * The first connections let the server compile its code and size its heap. Before each reading the server gets
+ * `target.seconds` of quiet to collect garbage.
  */
 export async function loadIdle(target: Target, job: IdleJob): Promise<Sample> {
   await open(target, job.warmUp);

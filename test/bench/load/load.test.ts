@@ -1,4 +1,4 @@
-/** The load is only worth something if it notices a server that does the work wrong. */
+/** The load must notice a server that does its work wrong. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ const script = fileURLToPath(new URL(`./load${extname(import.meta.url)}`, import
 const echo: Job = { kind: 'echo', connections: 2, size: 100, inFlight: 3 };
 const broadcast: Job = { kind: 'broadcast', connections: 3, size: 100, inFlight: 2 };
 
-/** Runs a load against a server in this process. Rejects with the load's `stderr` if it fails. */
+/** Runs a load against a server in this process. @throws Error with the load's stderr if it fails */
 async function run(port: number, raw: boolean, job: Job): Promise<Sample> {
   const target: Target = { port, pid: process.pid, raw, tls: false, packets: false, warmUp: 0, seconds: 0.1 };
   const { stdout } = await promisify(execFile)(process.execPath, [
@@ -26,7 +26,7 @@ async function run(port: number, raw: boolean, job: Job): Promise<Sample> {
   return JSON.parse(stdout);
 }
 
-/** A raw server that answers each read with `answer` of it. */
+/** A raw server that answers each read with `answer(bytes)`. */
 async function againstRaw(job: Job, answer: (bytes: Buffer, socket: Socket) => Buffer): Promise<Sample> {
   const server = createServer(socket => {
     socket.on('data', bytes => socket.write(answer(bytes, socket)));
@@ -40,7 +40,7 @@ async function againstRaw(job: Job, answer: (bytes: Buffer, socket: Socket) => B
   }
 }
 
-/** A `ws` server that sends each message to every connection `times` times, the bytes by way of `change`. */
+/** A `ws` server that sends `change(message)` to every connection `times` times. */
 async function againstBroadcast(
   job: Job,
   times: (round: number) => number,
@@ -65,7 +65,7 @@ async function againstBroadcast(
   }
 }
 
-test('a right answer is counted, on either kind of server', async t => {
+test('the load counts right answers of a WebSocket server and of a raw server', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   assert.ok((await againstRaw(echo, bytes => bytes)).perSecond > 0);
   const once = () => 1;
@@ -77,7 +77,7 @@ test('a right answer is counted, on either kind of server', async t => {
   assert.ok((await againstBroadcast(idle, once, same)).perSecond > 0);
 });
 
-test('a wrong byte in a first answer fails the run', async t => {
+test('the run fails at a wrong byte in a first answer', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const flipLast = (bytes: Buffer) => {
     const copy = Buffer.from(bytes);
@@ -94,7 +94,7 @@ test('a wrong byte in a first answer fails the run', async t => {
   );
 });
 
-test('one byte too many in a later answer fails the run', async t => {
+test('the run fails at an extra byte in a later answer', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const answered = new Map<Socket, number>();
   const tooMuch = (bytes: Buffer, socket: Socket) => {
@@ -108,7 +108,7 @@ test('one byte too many in a later answer fails the run', async t => {
   });
 });
 
-test('a message delivered twice in a later round fails the run', async t => {
+test('the run fails if a message is delivered twice in a later round', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const twiceLater = (round: number) => (round > 50 ? 2 : 1);
   await assert.rejects(
@@ -117,7 +117,7 @@ test('a message delivered twice in a later round fails the run', async t => {
   );
 });
 
-test('a refused handshake, and a connection that the server closes, fail the run', async t => {
+test('the run fails at a refused handshake and at a connection that the server closes', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const server = createServer(socket => {
     socket.on('error', () => {});

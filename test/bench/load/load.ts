@@ -24,5 +24,5 @@ function load(target: Target, job: Job): Promise<Sample> {
 
 const [target, job] = process.argv.slice(2).map(argument => JSON.parse(argument));
 const sample = await load(target, job).catch(fail);
-// The connections are still open, and in an echo still at work: the exit ends them.
+// The exit ends the connections, which are still open and may still be busy.
 process.stdout.write(`${JSON.stringify(sample)}\n`, () => process.exit(0));

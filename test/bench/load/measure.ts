@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { cpuSeconds } from '../cost.ts';
 import type { Sample, Target } from '../jobs.ts';
 
-/** Warms up, then takes one sample of a load that runs meanwhile; `count` is how many it has done so far. */
+/** Warms up, then takes a sample of a running load. `count` returns the work done so far. */
 export async function measure(target: Target, count: () => number): Promise<Sample> {
   await wait(target.warmUp * 1000);
   const doneBefore = count();

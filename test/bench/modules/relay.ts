@@ -1,4 +1,4 @@
-/** Echo as a module of one's own, to be held against the built-in one. */
+/** An echo as a module of the user's, for comparison with the built-in one. */
 import type { Handler } from '../../../src/handlers/modules/interface.ts';
 
 const relay: Handler = {

@@ -1,4 +1,4 @@
-/** The servers that are compared, in the order of their columns. Each is a process of its own that prints its port. */
+/** The servers under comparison, in the order of their columns. Each is a process that prints its port. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,21 +8,21 @@ import { temporaryFolder } from '../../support/temporaryFolder.ts';
 import type { Service } from '../rows.ts';
 
 export interface Contender {
-  /** Its name for `--servers`. */
+  /** The name for `--servers`. */
   readonly key: string;
-  /** Its column. */
+  /** The title of the column. */
   readonly title: string;
-  /** It speaks no WebSocket: the load sends it no handshake and expects its own bytes back. */
+  /** The server speaks no WebSocket: the load sends no handshake and expects its own bytes back. */
   readonly raw: boolean;
-  /** It has the packet sub-protocol; in a chat's row the others broadcast. */
+  /** The server has the packet sub-protocol. Others broadcast in the rows of chats. */
   readonly packets: boolean;
-  /** Whether it can run here, and as which version; if not, one sentence why. May install it. */
+  /** Installs the server if necessary. @returns its version, or a sentence about why it cannot run here */
   prepare(): { readonly version: string } | { readonly missing: string };
   /** The arguments that make `node` this server. */
   arguments(service: Service): string[];
 }
 
-/** A script of this folder, compiled or not, as this one is. */
+/** The path of a script of this folder. */
 const here = fileURLToPath(import.meta.url);
 const script = (name: string) => join(here, '..', `${name}${extname(here)}`);
 
@@ -115,7 +115,7 @@ function pollywogOptions(service: Service): string[] {
 
 let certificate: { cert: string; key: string } | undefined;
 
-/** One for all who speak TLS. */
+/** One certificate for all servers with TLS. */
 function madeCertificate(): { cert: string; key: string } {
   if (certificate !== undefined) return certificate;
   const folder = temporaryFolder();
@@ -131,7 +131,7 @@ function versionIn(folder: string): string {
   return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')).version;
 }
 
-/** With this native addon `ws` masks and unmasks long messages in C, a multiple faster, so the report has to say. */
+/** With this native addon `ws` masks and unmasks long messages several times faster, so the report mentions it. */
 function bufferutil(): 'with' | 'without' {
   try {
     createRequire(resolve('node_modules/ws/package.json')).resolve('bufferutil');
@@ -141,10 +141,10 @@ function bufferutil(): 'with' | 'without' {
   }
 }
 
-/** Into .cache/, so that it is nobody's dependency. Returns what went wrong, or ''. */
+/** Installs into .cache/, so that it is no dependency. @returns an error, or '' */
 function installUws(): string {
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error', '--fetch-retries=0'];
-  // Without scripts and optional packages: all that is wanted is the binary inside.
+  // Without scripts and optional packages: only the binary is needed.
   const only = ['--no-save', '--ignore-scripts', '--omit=optional'];
   const result = spawnSync('npm', ['install', ...quiet, ...only, '--prefix', uwsPrefix, uwsWanted], {
     encoding: 'utf8',
@@ -155,7 +155,7 @@ function installUws(): string {
   return `npm could not install it: ${result.error?.message ?? firstLine(result.stderr)}`;
 }
 
-/** Tries in another process, which a binary built for another system may take down. */
+/** Tries in another process, which a binary for another system may crash. */
 function tryToLoad(binary: string): string {
   const result = spawnSync(process.execPath, ['-e', 'require(process.argv[1])', binary], {
     encoding: 'utf8',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { portIn } from './start.ts';
 
-test('only a line that is JSON and has a port is a ready line', () => {
+test('a ready line is a line of JSON with a port, and no other line is', () => {
   assert.equal(portIn('{"level":"info","event":"ready","port":8080,"pid":7}'), 8080);
   for (const line of [
     '',

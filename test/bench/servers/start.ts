@@ -7,16 +7,16 @@ import type { Contender } from './contenders.ts';
 export interface RunningServer {
   readonly port: number;
   readonly pid: number;
-  /** The end of what it said on stderr so far, for the error message of a failed run. */
+  /** The last lines of stderr, for the error of a failed run. */
   lastWords(): string;
-  /** Kills it and resolves when it is gone. */
+  /** Kills the server and resolves when it has exited. */
   stop(): Promise<void>;
 }
 
-/** How long a server may take to print its ready line, in milliseconds. */
+/** Milliseconds that a server may take to print its ready line. */
 const readyTimeout = 10_000;
 
-/** Starts the server and resolves at its ready line: the first line on stdout that is JSON and has a `port`. */
+/** Starts a server and waits for its ready line: the first line of stdout that is JSON with a `port`. */
 export async function start(contender: Contender, service: Service): Promise<RunningServer> {
   const child = spawn(process.execPath, contender.arguments(service), { stdio: ['ignore', 'pipe', 'pipe'] });
   const gone = once(child, 'exit');
@@ -28,7 +28,7 @@ export async function start(contender: Contender, service: Service): Promise<Run
     child.kill('SIGKILL');
     await gone;
   };
-  // The lines are read to the end: a server that logs must not block on a full pipe.
+  // Reads all lines, so that a server that logs never blocks on a full pipe.
   const lines = createInterface(child.stdout);
   const port = await new Promise<number | undefined>(resolve => {
     const timer = setTimeout(resolve, readyTimeout, undefined);
@@ -47,7 +47,7 @@ export async function start(contender: Contender, service: Service): Promise<Run
   return { port, pid: child.pid!, lastWords: () => errors, stop };
 }
 
-/** The port that a ready line tells, or undefined for any other line. */
+/** @returns the port of a ready line; undefined for any other line */
 export function portIn(line: string): number | undefined {
   if (!line.startsWith('{')) return undefined;
   try {

@@ -1,7 +1,7 @@
 /** uWebSockets.js, C++ under a thin binding: `node uws.js echo|broadcast BINARY`. Broadcast is its own publish/subscribe. */
 import { createRequire } from 'node:module';
 
-/** What is used of its interface. */
+/** The part of its interface that is used here. */
 interface Socket {
   send(message: ArrayBuffer, isBinary: boolean): number;
   subscribe(topic: string): boolean;
@@ -20,7 +20,7 @@ interface Uws {
 const MiB = 1024 * 1024;
 const topic = 'everyone';
 const broadcast = process.argv[2] === 'broadcast';
-// The binary by its own name: the package around it would fall back to `ws` without a word on stdout.
+// Loads the binary directly, because the package around it falls back to `ws` silently.
 const uws = createRequire(import.meta.url)(process.argv[3]!) as Uws;
 const app = uws.App();
 

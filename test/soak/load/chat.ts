@@ -1,4 +1,4 @@
-/** A chat as people use it, and rooms that hundreds enter and leave in the same moment. */
+/** A chat as people use it, and rooms that hundreds of users enter and leave at the same moment. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
@@ -8,7 +8,7 @@ import { openPeer, type Peer } from './peer.ts';
 
 let members = 0;
 
-/** Opens a connection that has a nick and is in no room yet. */
+/** Opens a connection with a nick and without a room. */
 async function openUser(target: Target, counts: Counts): Promise<Peer | undefined> {
   const peer = await openPeer(target, '/tpacket');
   if (peer === undefined) {
@@ -46,7 +46,7 @@ export const chat: Load = {
     }),
 };
 
-/** Its file is full of lines that are no messages (see place.ts). */
+/** A room whose file consists of damaged lines (see place.ts). */
 export const damagedRoom = 'damaged';
 
 export const visitors: Load = {

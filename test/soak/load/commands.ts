@@ -1,4 +1,4 @@
-/** Commands that come in through the spool's folder, as scripts send them. */
+/** Commands through the spool, as scripts send them. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-/** Bursts of a thousand connections, and connections that say nothing, or too little. */
+/** Bursts of a thousand connections, silent connections, and half handshakes. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Load, repeat } from './load.ts';
 import { connectPeer } from './peer.ts';

@@ -1,4 +1,4 @@
-/** Clients that echo now and then, with messages of all sizes, plain, over TLS and compressed. */
+/** Clients that echo occasionally, with messages of all sizes, plain, over TLS and compressed. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { compressed, deflated, deflateHeaders, echoSize, KiB, textFrame } from './frames.ts';
 import { type Counts, type Load, repeat, type Target } from './load.ts';
@@ -24,7 +24,7 @@ export const tls: Load = {
     repeat(10, 100, index => talk(target, counts, 50, index, { isSecure: true }, index < 5 ? 20 : undefined)),
 };
 
-/** @param most messages before the client leaves; without it, it stays */
+/** @param most the number of messages before the client leaves. Default: it stays */
 async function talk(
   target: Target,
   counts: Counts,

@@ -1,4 +1,4 @@
-/** Frames that several loads send, made once. */
+/** Frames that several loads share. */
 import { constants, deflateRawSync } from 'node:zlib';
 import { type FrameOptions, frame, opcode } from '../../support/rawFrame.ts';
 
@@ -16,7 +16,7 @@ export const textFrame = (payload: string | Uint8Array, options: FrameOptions = 
 export const binaryFrame = (payload: Uint8Array, options: FrameOptions = {}) =>
   frame(opcode.binary, payload, { key, ...options });
 
-/** Bytes that the server needs to send it back as one unmasked frame. */
+/** The size of the echo, one unmasked frame. */
 export function echoSize(payloadSize: number): number {
   return payloadSize + (payloadSize < 126 ? 2 : payloadSize < 65_536 ? 4 : 10);
 }

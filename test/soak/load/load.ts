@@ -9,7 +9,7 @@ export interface Target {
 }
 
 export interface Counts {
-  /** What the load is there for: messages echoed, bombs sent, sessions opened. */
+  /** The load's work: messages echoed, bombs sent, sessions opened. */
   done: number;
   /** Connections and requests that the server did not admit. */
   refused: number;
@@ -21,14 +21,14 @@ export interface Load {
   readonly name: string;
   /** What `done` counts. */
   readonly unit: string;
-  /** Its clients behave well and hold little: the server has no reason to close one. */
+  /** Whether the clients behave well and hold little, so that the server has no reason to close one. */
   readonly isHarmless?: true;
   run(target: Target, counts: Counts): Promise<unknown>;
 }
 
 /**
- * Makes `clients` clients, each an attempt after another for as long as the process lives. They start at different times,
- * within the first second.
+ * Runs `clients` clients, each of which makes one attempt after another for the life of the process. They start at
+ * different times within the first second.
  * @param pause milliseconds between two attempts
  */
 export function repeat(

@@ -1,4 +1,4 @@
-/** All loads, by the process that makes them: its own work should delay only loads of a similar kind. */
+/** All loads by the process that makes them, so that loads delay only similar ones. */
 import { bombs } from './bombs.ts';
 import { chat, joins, visitors } from './chat.ts';
 import { commands } from './commands.ts';

@@ -1,4 +1,4 @@
-/** A client of the load. It looks at nothing but how much arrives, and no end of the connection is an error. */
+/** A client of the load. It only counts what arrives, and no end of the connection is an error. */
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectSecurely } from 'node:tls';
 import { handshakeRequest } from '../../support/rawClient.ts';
@@ -9,16 +9,16 @@ const KiB = 1024;
 export interface Peer {
   readonly socket: Socket;
   readonly isOpen: boolean;
-  /** Bytes that arrived behind the handshake. */
+  /** The number of bytes that have arrived after the handshake. */
   readonly received: number;
-  /** Gets each read; the bytes are on loan. */
+  /** Called with each read. The bytes are valid during the call. */
   onBytes: ((bytes: Buffer) => void) | undefined;
   readonly closed: Promise<void>;
-  /** @returns false if the connection ends before all bytes are with the system */
+  /** @returns false if the connection ends before the kernel has taken all bytes */
   write(bytes: Uint8Array): Promise<boolean>;
-  /** Waits for `count` bytes behind those that arrived already. @returns false if the connection ends before them */
+  /** Waits for `count` more bytes. @returns false if the connection ends first */
   receive(count: number): Promise<boolean>;
-  /** Ends the connection at once: by a reset, which leaves not even a port behind; over TLS, Node knows only a FIN. */
+  /** Ends the connection at once, by a reset, which frees the port; over TLS, where Node has no reset, by a FIN. */
   reset(): void;
 }
 
@@ -28,10 +28,10 @@ export interface PeerOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** All connections of a process read into it: what arrives is used up before the next read. */
+/** The read buffer of all connections of a process: each read is used up before the next one. */
 const readBuffer = Buffer.allocUnsafe(256 * KiB);
 
-/** The addresses of 127.0.1.0/24 in turn, so that no limit per address protects the server. */
+/** The addresses of 127.0.1.0/24 in turn, so that limits per address do not protect the server. */
 let dialed = 0;
 const ownAddress = () => `127.0.1.${1 + (dialed++ % 250)}`;
 
@@ -87,7 +87,7 @@ export function connectPeer({ port }: Target, { isSecure = false }: PeerOptions 
       },
       reset: () => (isSecure ? socket.destroy() : socket.resetAndDestroy()),
     };
-    // 'close' follows, and is all that counts.
+    // 'close' follows, which is handled.
     socket.on('error', () => {});
     socket.once(isSecure ? 'secureConnect' : 'connect', () => resolve(peer));
   });
@@ -131,7 +131,7 @@ export interface Reply {
 
 const longestReply = 64 * KiB;
 
-/** One HTTP request on a connection of its own. Of a long body the beginning is returned. */
+/** Sends an HTTP request on a connection of its own. @returns the answer, with the beginning of a long body */
 export async function ask(target: Target, request: Uint8Array): Promise<Reply> {
   const peer = await connectPeer(target);
   if (peer === undefined) return { status: 0, body: '' };

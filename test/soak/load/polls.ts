@@ -1,4 +1,4 @@
-/** Clients without WebSocket: some that poll as they should, thousands that never ask again, and bodies that nobody fetches. */
+/** Clients without WebSocket: good ones, thousands that never poll, and messages that are never fetched. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
@@ -62,14 +62,14 @@ export const streams: Load = {
 
 let nicks = 0;
 
-/** What a session needs to enter a room, in one request. */
+/** The packets with which a session enters a room, in one request. */
 function roomLines(): string {
   const nick = packetBytes(PacketCommand.SetUserNick, `idle${process.pid}-${nicks++}`);
   const packets = [magicPacket, nick, packetBytes(PacketCommand.SetRoom, 'idlers')];
   return packets.map(packet => `{"binary":"${packet.toString('base64')}"}\n`).join('');
 }
 
-/** One session of three enters a room, whose members all get a notice; no session ever polls. */
+/** Every third session enters a room, whose members all get a notice. No session ever polls. */
 export const idleSessions: Load = {
   name: 'idle sessions',
   unit: 'sessions',
@@ -102,11 +102,11 @@ function talkToAll(target: Target, counts: Counts): Promise<unknown> {
   });
 }
 
-/** JSON needs six characters for each of them. */
+/** Bytes that take six characters each in JSON. */
 const controlCharacters = Buffer.alloc(maxMessage, 1);
 const allButTheEnd = controlCharacters.subarray(4 * KiB);
 
-/** Posts of the largest size whose answers nobody fetches; every second post never comes to its end. */
+/** Posts of the largest size whose echoes are never fetched; every second post never ends. */
 export const unfetched: Load = {
   name: 'unfetched posts',
   unit: 'posts',

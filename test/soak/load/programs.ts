@@ -1,4 +1,4 @@
-/** Programs that answer, whose clients come and go, and programs that write without end. */
+/** Programs that answer clients that come and go, and programs that write endlessly. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { echoSize, textFrame } from './frames.ts';
 import { type Load, repeat } from './load.ts';
@@ -32,7 +32,7 @@ export const programs: Load = {
     }),
 };
 
-/** To stdout and to stderr, for clients that read it and for clients that do not. */
+/** Programs that write to stdout or stderr, for clients that read and for clients that do not. */
 export const programFloods: Load = {
   name: 'program floods',
   unit: 'programs',

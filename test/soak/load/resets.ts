@@ -1,4 +1,4 @@
-/** Connections that are reset at every stage: before the handshake, in the middle of a frame, with an echo on the way. */
+/** Connections that reset at every stage: before the handshake, in the middle of a frame, with an echo in flight. */
 import { handshakeRequest } from '../../support/rawClient.ts';
 import { closeFrame } from '../../support/rawFrame.ts';
 import { MiB, textFrame } from './frames.ts';

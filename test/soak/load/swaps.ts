@@ -1,4 +1,4 @@
-/** A module that is replaced again and again, every fifth time by a broken version, while clients use it. */
+/** A module that is replaced repeatedly while clients use it, every fifth time by a broken version. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-/** Messages that never end: in one frame, in many fragments, compressed. Each client holds as much as one may. */
+/** Messages that never end: in one frame, in fragments, compressed. Each client holds as much as the limits allow. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { frame, opcode } from '../../support/rawFrame.ts';
 import { binaryFrame, compressed, deflated, deflateHeaders, KiB, MiB, maxMessage } from './frames.ts';
@@ -8,7 +8,7 @@ import { openPeer } from './peer.ts';
 interface Kind {
   readonly headers: Readonly<Record<string, string>>;
   readonly first: Buffer;
-  /** Sent so many times behind the first. */
+  /** How many times it is sent after the first frame. */
   readonly next: Buffer;
   readonly times: number;
 }
@@ -16,13 +16,13 @@ interface Kind {
 const continuation = (payload: Uint8Array) =>
   frame(opcode.continuation, payload, { fin: false, key: Buffer.alloc(4, 7) });
 
-/** Fragments back to back, 64 KiB of payload. */
+/** Consecutive fragments with 64 KiB of payload. */
 const fragments = (size: number) => {
   const one = continuation(Buffer.alloc(size, 'x'));
   return Buffer.alloc((64 * KiB * one.length) / size, one);
 };
 
-/** Random bytes do not get smaller; zeros get a thousand times smaller. */
+/** Random bytes do not compress; zeros compress a thousandfold. */
 const noise = Buffer.from(
   Array.from({ length: 64 * KiB }, (_, i) => (Math.imul(i, 2654435761) >>> 13) & 0xff),
 );
@@ -60,7 +60,7 @@ const kinds: readonly Kind[] = [
   },
 ];
 
-/** Of the longest message there may be. */
+/** The first frame of a message of the largest size. */
 const parts = [1, 0.7, 0.2, 1, 0.4, 0.1];
 
 export const unfinished: Load = {

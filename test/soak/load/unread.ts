@@ -1,4 +1,4 @@
-/** Clients that have the server send and do not read: their echoes, and what others say to them. */
+/** Clients that make the server send and do not read: echoes and broadcasts. */
 import { setTimeout as wait } from 'node:timers/promises';
 import { KiB, MiB, maxMessage, textFrame } from './frames.ts';
 import { type Load, repeat } from './load.ts';
