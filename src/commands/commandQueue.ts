@@ -24,6 +24,7 @@ export function submit(control: Control, call: Call, reply: Reply): void {
 
 function enqueue({ queue, server }: Control, task: Task): void {
   queue.tasks.push(task);
+  server.hasCommands = true;
   scheduleTurn(server);
 }
 
@@ -40,7 +41,8 @@ export function runCommands({ queue, server }: Control): void {
     const rest = tasks[queue.first++]!();
     if (rest !== undefined) tasks.push(rest);
   }
-  if (queue.first < tasks.length) scheduleTurn(server);
+  server.hasCommands = queue.first < tasks.length;
+  if (server.hasCommands) scheduleTurn(server);
   if (queue.first * 2 > tasks.length) {
     tasks.splice(0, queue.first);
     queue.first = 0;

@@ -1,8 +1,7 @@
 /** Commands that send messages. */
 
-import { sendToAll, wholeMessage } from '../core/fanout.ts';
+import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
 import type { Connection } from '../core/records.ts';
-import { sendPush } from '../core/send.ts';
 import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { postAsServer } from '../handlers/chat/post.ts';

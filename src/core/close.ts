@@ -21,14 +21,14 @@
 import { recordClosed } from '../diagnostics/closedConnections.ts';
 import { noteEnding, noteLost } from '../diagnostics/closeReason.ts';
 import { log, stackOf } from '../log/log.ts';
+import { clearQueue } from './arena.ts';
 import { hasPausedInput } from './connection.ts';
 import { releaseHeld } from './memory.ts';
-import { scheduleFlush } from './output.ts';
 import { leavePlaces } from './places.ts';
 import { wake } from './poll.ts';
 import { startSending } from './progress.ts';
-import { clearQueue } from './queue.ts';
 import type { Connection, Server } from './records.ts';
+import { scheduleFlush } from './send.ts';
 import { freeClosedIds, removeEntry } from './table.ts';
 
 /**

@@ -1,8 +1,8 @@
 /** New connections, and questions about them. The record is declared in records.ts. */
 
+import { newQueue } from './arena.ts';
 import { updateHeld } from './memory.ts';
 import { enterPlaces } from './places.ts';
-import { newQueue } from './queue.ts';
 import type { Connection, Server, Socket, Wire } from './records.ts';
 import { addEntry, nextId } from './table.ts';
 

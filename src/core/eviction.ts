@@ -13,10 +13,10 @@ import {
   programMemoryShare,
 } from '../protocol/limits.ts';
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
+import { clearQueue, shareOfQueue } from './arena.ts';
 import { dropConnection, endConnection } from './close.ts';
 import { updateHeld, usedMemory } from './memory.ts';
 import { scheduleTurn } from './poll.ts';
-import { clearQueue, shareOfQueue } from './queue.ts';
 import type { Connection, Server } from './records.ts';
 
 /** The stage of the turn: while memory is close to the limit, the largest holders go. */

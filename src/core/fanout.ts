@@ -7,21 +7,21 @@ import { maxAlwaysCompressed } from '../protocol/limits.ts';
 import { newDeflateState, updateWindow } from '../protocol/websocket/deflate.ts';
 import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { ArenaUse } from './arena.ts';
+import { type ArenaUse, clearQueue, type Range } from './arena.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
+import { wake } from './poll.ts';
+import type { Connection, Server } from './records.ts';
 import {
   appendOutput,
   canSend,
   compress,
   compressFrom,
   scheduleFlush,
+  sendMessage,
   writeBytes,
   writeFrame,
-} from './output.ts';
-import { wake } from './poll.ts';
-import { clearQueue, type Range } from './queue.ts';
-import type { Connection, Server } from './records.ts';
+} from './send.ts';
 
 /** Connections that receive the same messages. */
 export interface Group {
@@ -107,7 +107,16 @@ function queueForAll(
     }
     flushFanout(server);
   }
-  server.pendingFanout = { members, except, chunk, start, end, frames: 1, entries: undefined };
+  server.pendingFanout = {
+    members,
+    except,
+    chunk,
+    start,
+    end,
+    frames: 1,
+    deliver: flushFanout,
+    entries: undefined,
+  };
   wake(server);
 }
 
@@ -165,8 +174,19 @@ function sendLarge(
   }
 }
 
+/** Like `sendMessage`, for unsolicited messages: a peer over `--max-buffered` is closed instead, as in a fan-out. */
+export function sendPush(
+  connection: Connection,
+  isText: boolean,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (admitToFanout(connection)) sendMessage(connection, isText, bytes, start, end);
+}
+
 /** @returns whether a connection takes part in a fan-out. One that is closing does not; a slow consumer is closed after it. */
-export function admitToFanout(member: Connection): boolean {
+function admitToFanout(member: Connection): boolean {
   if (!canSend(member) || member.isSlowConsumer) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
   // Close it later: closing may start another broadcast while this one iterates.

@@ -2,15 +2,21 @@
 
 import { getSystemErrorName } from 'node:util';
 import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
-import { resetOutputArena } from './arena.ts';
+import {
+  clearQueue,
+  detachFromArena,
+  putInFlight,
+  queuedRanges,
+  releaseInFlight,
+  resetOutputArena,
+} from './arena.ts';
 import { dropConnection, dropOnException } from './close.ts';
 import { hasUnfinished } from './connection.ts';
 import { finishFanouts } from './fanout.ts';
 import { updateHeld } from './memory.ts';
-import { scheduleFlush } from './output.ts';
 import { onEnd, scheduleRead } from './poll.ts';
-import { clearQueue, detachFromArena, putInFlight, queuedRanges, releaseInFlight } from './queue.ts';
 import type { Connection, Producer, Producers, Server } from './records.ts';
+import { scheduleFlush } from './send.ts';
 
 export function flush(server: Server): void {
   const { pendingWrites, producers } = server;
@@ -131,6 +137,10 @@ function writeQueue(connection: Connection): boolean {
     const ranges = queuedRanges(queue);
     clearQueue(queue);
     putInFlight(queue, ranges);
+  } else if (queue.earlier === undefined && !queue.chunk!.isPersistent) {
+    // Nearly every write: one range of the arena.
+    queue.chunk = undefined;
+    queue.size = 0;
   } else {
     clearQueue(queue);
   }

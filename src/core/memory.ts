@@ -55,18 +55,3 @@ function bytesHeld(connection: Connection): number {
   if (socket.held !== undefined) held += socket.held();
   return held;
 }
-
-/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
-export function mayHoldMemory({
-  input,
-  endpoint,
-  resumableMessage,
-  held,
-  handler,
-  socket,
-}: Connection): boolean {
-  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
-  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)
-    return true;
-  return handler?.held !== undefined || socket.held !== undefined;
-}

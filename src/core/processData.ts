@@ -14,9 +14,9 @@ import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import { closeConnection } from './close.ts';
-import { scheduleFlush } from './output.ts';
 import { establish } from './places.ts';
 import type { Connection, Handler, Server } from './records.ts';
+import { scheduleFlush } from './send.ts';
 
 /** Opens the session, after the handshake. @param request the head of the handshake */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
@@ -57,30 +57,28 @@ function logOpened(connection: Connection, request?: Head): void {
  * @returns whether the handler processed all of it; if not, `resumeMessage` goes on
  */
 export function processData(connection: Connection, message: Message): boolean {
-  const { server } = connection;
-  connection.messagesIn++;
-  connection.messageAt = server.now;
-  server.counters.messagesIn++;
-  handle(connection, message);
-  return connection.resumableMessage === undefined;
-}
-
-/** Counts a message, which also shows that the connection is not idle. */
-export function countMessage(connection: Connection): void {
-  const { server } = connection;
-  connection.messagesIn++;
-  connection.messageAt = server.now;
-  server.counters.messagesIn++;
-}
-
-function handle(connection: Connection, message: Message): void {
-  const { handler } = connection;
-  if (handler === undefined) return;
+  const { handler, server } = connection;
+  // The rest of a message was counted with its first part.
+  if (message !== resumed) {
+    connection.messagesIn++;
+    connection.messageAt = server.now;
+    server.counters.messagesIn++;
+  }
+  if (handler === undefined) return true;
   try {
     handler.message(connection, message);
   } catch (error) {
     handlerThrew(connection, handler, error);
   }
+  return connection.resumableMessage === undefined;
+}
+
+/** Counts a message of a wire without handlers, which also shows that the connection is not idle. */
+export function countMessage(connection: Connection): void {
+  const { server } = connection;
+  connection.messagesIn++;
+  connection.messageAt = server.now;
+  server.counters.messagesIn++;
 }
 
 /** The rest of a message, while its handler has it again: its bytes are the connection's own. */
@@ -103,11 +101,10 @@ export function resumeMessage(connection: Connection): boolean {
   resumed = connection.resumableMessage;
   connection.resumableMessage = undefined;
   try {
-    handle(connection, resumed);
+    return processData(connection, resumed);
   } finally {
     resumed = undefined;
   }
-  return connection.resumableMessage === undefined;
 }
 
 /**
@@ -147,8 +144,9 @@ export function closeSession(connection: Connection, code: number, reason: strin
 /** All input of this turn has been processed. */
 export function endTurn({ handlers }: Server): void {
   for (const handler of handlers.values()) {
+    if (handler.turnEnds === undefined || handler.isIdle === true) continue;
     try {
-      handler.turnEnds?.();
+      handler.turnEnds();
     } catch (error) {
       log('error', 'handler threw', { handler: handler.name, stack: stackOf(error) });
     }

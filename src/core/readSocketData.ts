@@ -8,6 +8,7 @@ import {
   endEndpoint,
   failEndpoint,
   frame,
+  isControlNext,
   message,
   nextEvent,
   ProtocolEvent,
@@ -107,6 +108,11 @@ export function readSocketData(
   }
   commitFrames();
   return input.start;
+}
+
+/** Whether the input begins with a control frame (RFC 6455 §5.5): their opcodes have the highest bit set. */
+export function startsWithControlFrame({ endpoint }: Connection, bytes: Buffer, start: number): boolean {
+  return (bytes[start]! & 0x08) !== 0 && isControlNext(endpoint?.incoming, bytes[start]!);
 }
 
 function notePong(connection: Connection): void {

@@ -13,8 +13,7 @@ import type { Configuration, Reloadable } from '../options/configuration.ts';
 import type { Head } from '../protocol/http/head.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
-import type { ArenaUse, Chunk } from './arena.ts';
-import type { OutgoingQueue, Range } from './queue.ts';
+import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
 import type { Table } from './table.ts';
 
 // The connection
@@ -201,6 +200,8 @@ interface Turn {
   /** What the poll found, when the next turn begins, and whether several polls precede it (poll.ts). */
   readonly ready: ReadyEvents;
   readonly schedule: TurnSchedule;
+  /** Commands wait for the turn (commands/commandQueue.ts). */
+  hasCommands: boolean;
   readonly accepting: Accepting;
   /** The turn's readable connections, in the order in which they are read (serverLoop.ts). */
   readonly classes: ReadClasses;
@@ -335,6 +336,8 @@ export interface PendingFanout extends Fanout {
   end: number;
   /** The number of frames in `[start, end)`. */
   frames: number;
+  /** Queues the frames for each recipient. `send` calls it before it queues anything else, so the order is kept. */
+  deliver(server: Server): void;
 }
 
 /** Connections whose output is produced as their sockets take it. */
@@ -509,6 +512,8 @@ export interface Handler {
   discard?(connection: Connection): void;
   /** All input of this turn has been processed, and nothing has been sent yet. */
   turnEnds?(): void;
+  /** While it is set, `turnEnds` has nothing to do and is not called. */
+  isIdle?: boolean;
   /** The server listens; the first turn is still to come. */
   started?(server: Server): void;
   /** The last turn is over, and all connections are closed. Resolves when the handler has cleaned up. */

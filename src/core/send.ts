@@ -1,12 +1,18 @@
-/** Sending: frames are written into the output arena and queued. The flush at the end of the turn writes them to the sockets. */
+/**
+ * Sending: a message becomes a frame in the output arena, and a range of it is appended to the connection's queue. The flush at
+ * the end of the turn writes the queues to the sockets. To send one message to many connections, see fanout.ts.
+ */
 
 import { recordSent } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
-import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
-import type { Chunk } from './arena.ts';
-import { admitToFanout, flushFanout } from './fanout.ts';
-import { appendOutput, canSend, compress, writeBytes, writeFrame } from './output.ts';
+import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
+import { type Deflater, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
+import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
+import { workUnits } from '../protocol/workUnits.ts';
+import { type ArenaUse, appendRange, type Chunk, type Range, reserve } from './arena.ts';
+import { wake } from './poll.ts';
 import type { Connection } from './records.ts';
 
 /** Sends one message, in a frame if the wire has frames. The bytes are copied; those of a text must be UTF-8. */
@@ -17,8 +23,8 @@ export function sendMessage(
   start: number,
   end: number,
 ): void {
-  if (!canSend(connection)) return;
-  const endpoint = connection.endpoint;
+  const { endpoint, phase } = connection;
+  if (phase !== 'open' || (endpoint !== undefined && endpoint.state !== 'OPEN')) return;
   connection.messagesOut++;
   if (endpoint === undefined) {
     queueBytes(connection, bytes, start, end);
@@ -29,17 +35,6 @@ export function sendMessage(
   const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);
   if (deflated === undefined) queueFrame(connection, first, bytes, start, end);
   else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
-}
-
-/** Like `sendMessage`, for unsolicited messages: a peer over `--max-buffered` is closed instead, as in a fan-out. */
-export function sendPush(
-  connection: Connection,
-  isText: boolean,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): void {
-  if (admitToFanout(connection)) sendMessage(connection, isText, bytes, start, end);
 }
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */
@@ -57,6 +52,7 @@ function queueBytes(connection: Connection, bytes: Uint8Array, start: number, en
   queueRange(connection, range.chunk, range.start, range.end);
 }
 
+/** Writes a frame into the arena and queues it. */
 function queueFrame(
   connection: Connection,
   first: number,
@@ -64,15 +60,82 @@ function queueFrame(
   start: number,
   end: number,
 ): void {
-  const chunk = writeFrame(connection.server.arena, first, bytes, start, end);
-  const size = frameHeaderSize(end - start) + end - start;
-  queueRange(connection, chunk, chunk.used - size, chunk.used);
+  const { server, queue } = connection;
+  if (server.pendingFanout !== undefined) server.pendingFanout.deliver(server);
+  const chunk = writeFrame(server.arena, first, bytes, start, end);
+  const from = chunk.used - frameHeaderSize(end - start) - (end - start);
+  recordSent(connection, chunk.bytes, from, chunk.used);
+  workUnits.spent++;
+  appendRange(queue, chunk, from, chunk.used);
+  if (!connection.isWriteQueued) scheduleFlush(connection);
 }
 
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
   const { server } = connection;
-  if (server.pendingFanout !== undefined) flushFanout(server);
+  if (server.pendingFanout !== undefined) server.pendingFanout.deliver(server);
   recordSent(connection, chunk.bytes, start, end);
   appendOutput(connection, chunk, start, end);
+}
+
+/** Compressing a shorter message takes more time than the bytes are worth. ws has the same threshold. */
+export const compressFrom = 1024;
+
+/** Whether messages can still be sent. */
+export function canSend({ endpoint, phase }: Connection): boolean {
+  return phase === 'open' && (endpoint === undefined || endpoint.state === 'OPEN');
+}
+
+/** Appends `[start, end)` of the chunk to the connection's queue. */
+export function appendOutput(connection: Connection, chunk: Chunk, start: number, end: number): void {
+  workUnits.spent++;
+  appendRange(connection.queue, chunk, start, end);
+  scheduleFlush(connection);
+}
+
+/** Has the turn's flush look at this connection. */
+export function scheduleFlush(connection: Connection): void {
+  if (connection.isWriteQueued) return;
+  connection.isWriteQueued = true;
+  const { server } = connection;
+  if (server.pendingWrites.push(connection) === 1) wake(server);
+}
+
+/** Writes one frame into the arena. @returns the chunk, in which the frame ends at `chunk.used` */
+export function writeFrame(
+  arena: ArenaUse,
+  first: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Chunk {
+  const length = end - start;
+  const chunk = reserve(arena, frameHeaderSize(length) + length);
+  const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
+  // Inside the arena, bytes are copied without a view of them, which would cost more than the copy.
+  if (bytes === ioArena && chunk.bytes === ioArena) copyInArena(at, start, end);
+  else chunk.bytes.set(bytes.subarray(start, end), at);
+  chunk.used = at + length;
+  return chunk;
+}
+
+export function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: number): Range {
+  const chunk = reserve(arena, end - start);
+  const at = chunk.used;
+  chunk.bytes.set(bytes.subarray(start, end), at);
+  chunk.used += end - start;
+  return { chunk, start: at, end: chunk.used };
+}
+
+/** @returns the compressed payload; `undefined` if the message is too small, or takes too long to compress */
+export function compress(
+  deflater: Deflater,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Buffer | undefined {
+  if (end - start < compressFrom) return undefined;
+  if (end - start <= maxAlwaysCompressed) return deflateMessage(deflater, bytes, start, end);
+  if (end - start > maxTriedCompression) return undefined;
+  return deflateLarge(deflater, bytes, start, end, maxCompressedOutput);
 }

@@ -27,6 +27,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
 
     ready: { readable: [], ended: [], accepted: [], isArenaUsed: false, isArenaFull: false },
     schedule: { begin: undefined, isScheduled: false, isWanted: false },
+    hasCommands: false,
     accepting: { inPoll: 0, hasRoom: true, wasBusy: false, polls: 0, since: 0, spilled: 0 },
     classes: { fresh: [], opening: [], costly: [], throttled: [] },
     inflations: { waiting: [], progressedIn: 0 },

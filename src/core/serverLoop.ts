@@ -13,11 +13,13 @@ import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { noAddress } from '../protocol/ipAddress.ts';
 import {
   connectionBudget,
+  connectionMemory,
   controlFrameBudget,
   costlyBudget,
   costlyThreshold,
   handshakeBudget,
   maxPausedInput,
+  memoryHighWater,
   messageBudget,
   minReadingTime,
   readingTime,
@@ -32,11 +34,11 @@ import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from 
 import { checkDeadlines } from './deadlines.ts';
 import { enforceMemory } from './eviction.ts';
 import { flush, flushEarly, setReading } from './flush.ts';
-import { mayHoldMemory, updateHeld } from './memory.ts';
-import { scheduleFlush } from './output.ts';
+import { updateHeld } from './memory.ts';
 import { poll, readClock, resetInputArena, scheduleRead } from './poll.ts';
 import { endTurn } from './processData.ts';
 import type { Connection, Listener, Server, Socket } from './records.ts';
+import { scheduleFlush } from './send.ts';
 import { closeControlConnections } from './shutdown.ts';
 
 /**
@@ -44,19 +46,20 @@ import { closeControlConnections } from './shutdown.ts';
  * @param runCommands runs what operators ask for, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
-  const { ready, deadlines, pendingFrees, table } = server;
+  const { ready, deadlines, pendingFrees, table, memory, arena } = server;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
     readClock(server);
     server.counters.turns++;
     if (ready.accepted.length > 0) acceptConnections(server);
     readControlFrames(server);
-    runCommands();
+    if (server.hasCommands) runCommands();
     readMessages(server);
     if (ready.ended.length > 0) handleDisconnects(server);
     if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
     endTurn(server);
-    enforceMemory(server);
+    const held = memory.connections + memory.histories + memory.programs + arena.held;
+    if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
     flush(server);
     if (pendingFrees.length > 0 || table.closingIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) reportSlow(server.now, server.configuration.slowHandler);
@@ -92,7 +95,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
 /** Reads control frames and requests for commands, up to their share of the turn. */
 function readControlFrames(server: Server): void {
   const { readable } = server.ready;
-  const { throttled } = server.classes;
+  const { fresh, throttled } = server.classes;
   const count = readable.length;
   const urgentEnd = workUnits.spent + controlFrameBudget;
   for (let i = 0; i < count; i++) {
@@ -102,7 +105,9 @@ function readControlFrames(server: Server): void {
     else if (input === undefined) readConnection(connection);
     else if (workUnits.spent < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
-    else classOf(connection).push(connection);
+    else if (connection.isCostly || connection.trustLevel < 3 || connection.endpoint?.incoming !== undefined)
+      classOf(connection).push(connection);
+    else fresh.push(connection);
   }
   readable.length = 0;
 }
@@ -235,22 +240,12 @@ function readConnection(connection: Connection): void {
 function saveUnreadInput(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
   connection.inputScanned = rest;
-  const { isThrottled, isReading, hasPeerEnded } = connection;
-  if (
-    rest === 0 &&
-    input === ioArena &&
-    !isThrottled &&
-    isReading &&
-    !hasPeerEnded &&
-    !mayHoldMemory(connection)
-  ) {
-    // Nearly every read leaves nothing behind.
-    connection.input = undefined;
-    return;
-  }
   if (rest === 0) {
     if (input !== ioArena) giveBuffer(input);
     connection.input = undefined;
+    // Nearly every read leaves nothing behind.
+    const { isThrottled, isReading, hasPeerEnded } = connection;
+    if (!isThrottled && isReading && !hasPeerEnded && !mayHoldMemory(connection)) return;
   } else if (input === ioArena) keepInput(connection, at, end);
   else connection.inputStart = at;
   if (hasUnfinished(connection)) connection.isThrottled = !areMessagesPaused(connection);
@@ -264,4 +259,12 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
     handleEof(connection, undefined);
     scheduleFlush(connection);
   }
+}
+
+/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
+function mayHoldMemory({ input, endpoint, resumableMessage, held, handler, socket }: Connection): boolean {
+  if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
+  if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)
+    return true;
+  return handler?.held !== undefined || socket.held !== undefined;
 }

@@ -76,7 +76,10 @@ export function recordReceived(connection: Recorded, frame: Frame): void {
   const { recorder, trace } = connection.server;
   if (recorder.isOn) {
     if (bytes === ioArena && key === 0 && end - start === length) {
-      if (connection !== reading) startNoting(connection);
+      if (connection !== reading) {
+        reading = connection;
+        notedCount = 0;
+      }
       noted[notedCount++ & 7] = start - size;
     } else {
       recordAtOnce(connection, bytes[start - size]!, frame);
@@ -160,11 +163,6 @@ let reading: Recorded | undefined;
 const noted = new Int32Array(entriesEach);
 let notedCount = 0;
 
-function startNoting(connection: Recorded): void {
-  reading = connection;
-  notedCount = 0;
-}
-
 /** The connection was read: copies the last of its noted frames, whose bytes are about to be overwritten. */
 export function commitFrames(): void {
   const connection = reading;
@@ -176,8 +174,28 @@ export function commitFrames(): void {
   const { entries, capacity } = recorder;
   let { frames } = connection;
   for (let i = Math.max(0, notedCount - entriesEach); i < notedCount; i++) {
-    fillNoted(entries, ((frames & 7) * capacity + id) * entryWords, now, noted[i & 7]!);
-    // As in `nextEntry`, with everything in local variables: this runs for every message.
+    // As in `nextEntry` and `fillEntry`, with everything in local variables: this runs for every message.
+    const at = ((frames & 7) * capacity + id) * entryWords;
+    const mark = noted[i & 7]!;
+    const isSent = mark < 0;
+    const start = isSent ? ~mark : mark;
+    let length = ioArena[start + 1]! & 0x7f;
+    let payload = start + 2;
+    if (length >= 126) {
+      payload = payloadStart(ioArena, start);
+      length = frameEnd(ioArena, start) - payload;
+    }
+    if (!isSent) payload += keySize;
+    const what = ioArena[start]! | (isSent ? sentFlag : 0);
+    if (payload + headSize > ioArena.length) {
+      const range = { bytes: ioArena, start: payload, end: payload + length, length, key: 0 };
+      fillEntry(entries, at, now, what, range);
+    } else {
+      entries[at] = now;
+      entries[at + 1] = what | (Math.min(headSize, length) << headShift);
+      entries[at + 2] = length;
+      copyHead(entries, at, payload, length, 0);
+    }
     if (frames < 15) {
       frames++;
     } else {
@@ -262,29 +280,6 @@ function fillSent(
 }
 
 const keySize = 4;
-
-/** Fills an entry from a whole frame in the I/O arena, whose payload is unmasked. Every message comes through here. */
-function fillNoted(entries: Int32Array, at: number, now: number, mark: number): void {
-  const isSent = mark < 0;
-  const start = isSent ? ~mark : mark;
-  let length = ioArena[start + 1]! & 0x7f;
-  let payload = start + 2;
-  if (length >= 126) {
-    payload = payloadStart(ioArena, start);
-    length = frameEnd(ioArena, start) - payload;
-  }
-  if (!isSent) payload += keySize;
-  const what = ioArena[start]! | (isSent ? sentFlag : 0);
-  if (payload + headSize > ioArena.length) {
-    const range = { bytes: ioArena, start: payload, end: payload + length, length, key: 0 };
-    fillEntry(entries, at, now, what, range);
-    return;
-  }
-  entries[at] = now;
-  entries[at + 1] = what | (Math.min(headSize, length) << headShift);
-  entries[at + 2] = length;
-  copyHead(entries, at, payload, length, 0);
-}
 
 const arenaView = new DataView(ioArena.buffer, ioArena.byteOffset, ioArena.length);
 

@@ -8,10 +8,9 @@
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import { readBufferSize } from '../core/arena.ts';
+import { type Range, readBufferSize } from '../core/arena.ts';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd } from '../core/poll.ts';
-import type { Range } from '../core/queue.ts';
 import type { Connection, Socket } from '../core/records.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
@@ -186,7 +185,10 @@ export class HandleSocket implements Socket {
     const view = isSame ? lastView : viewOf(bytes, start, end);
     const request = spareRequest ?? newRequest();
     spareRequest = undefined;
-    return this.finishWrite(request, view, this.handle.writeBuffer(request, view));
+    const error = this.handle.writeBuffer(request, view);
+    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(request, view);
+    else spareRequest = request;
+    return error;
   }
 
   write(ranges: readonly Range[]): number {
@@ -196,18 +198,17 @@ export class HandleSocket implements Socket {
     );
     const request = spareRequest ?? newRequest();
     spareRequest = undefined;
-    return this.finishWrite(request, views, this.handle.writev(request, views, true));
+    const error = this.handle.writev(request, views, true);
+    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) this.keepRequest(request, views);
+    else spareRequest = request;
+    return error;
   }
 
-  private finishWrite(request: WriteRequest, bytes: Uint8Array | Uint8Array[], error: number): number {
-    if (error === 0 && streamBaseState[kLastWriteWasAsync] !== 0) {
-      request.socket = this;
-      request.bytes = bytes;
-      this.isBusy = true;
-    } else {
-      spareRequest = request;
-    }
-    return error;
+  /** The system could not take everything at once: the bytes stay until `onWritten`. */
+  private keepRequest(request: WriteRequest, bytes: Uint8Array | Uint8Array[]): void {
+    request.socket = this;
+    request.bytes = bytes;
+    this.isBusy = true;
   }
 
   pause(): void {

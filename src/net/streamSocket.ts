@@ -1,8 +1,8 @@
 /** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
 import type { Socket as NetSocket } from 'node:net';
+import { type Range, releaseInFlight } from '../core/arena.ts';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd } from '../core/poll.ts';
-import { type Range, releaseInFlight } from '../core/queue.ts';
 import type { Connection, Socket } from '../core/records.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
 

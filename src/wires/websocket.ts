@@ -10,6 +10,7 @@ import {
   notifyPingsLost,
   readSocketData,
   sendClose,
+  startsWithControlFrame,
   wholeOf,
 } from '../core/readSocketData.ts';
 import type { Connection, Wire } from '../core/records.ts';
@@ -17,7 +18,7 @@ import { sendControl } from '../core/send.ts';
 import { noteClosing, noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { probeInterval } from '../protocol/limits.ts';
-import { closePayload, endEndpoint, isControlNext, startClosing } from '../protocol/websocket/endpoint.ts';
+import { closePayload, endEndpoint, startClosing } from '../protocol/websocket/endpoint.ts';
 
 const noPayload = wholeOf(Buffer.alloc(0));
 
@@ -27,9 +28,7 @@ export const websocket: Wire = {
   receive: readSocketData,
 
   /** Control frames are read before the messages of all connections. */
-  isUrgent(connection, bytes, start) {
-    return isControlNext(connection.endpoint?.incoming, bytes[start]!);
-  },
+  isUrgent: startsWithControlFrame,
 
   receiveUrgent(connection, bytes, start, end) {
     return readSocketData(connection, bytes, start, end, true);

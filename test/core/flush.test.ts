@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { endConnection } from '../../src/core/close.ts';
 import { sendToAll } from '../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../src/core/flush.ts';
-import { scheduleFlush } from '../../src/core/output.ts';
+import { scheduleFlush } from '../../src/core/send.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

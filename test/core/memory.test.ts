@@ -1,10 +1,16 @@
 /** The memory budget of all connections together: what counts towards it, and which connections are closed over it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { newLastingChunk } from '../../src/core/arena.ts';
+import {
+  appendRange,
+  clearQueue,
+  newLastingChunk,
+  putInFlight,
+  queuedRanges,
+  releaseInFlight,
+} from '../../src/core/arena.ts';
 import { enforceMemory } from '../../src/core/eviction.ts';
 import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
-import { appendRange, clearQueue, putInFlight, queuedRanges, releaseInFlight } from '../../src/core/queue.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
 import type { Connection, Server } from '../../src/core/records.ts';
 import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Chunk, newArenaUse, newLastingChunk } from '../../src/core/arena.ts';
 import {
   appendRange,
+  type Chunk,
   clearQueue,
   detachFromArena,
+  newArenaUse,
+  newLastingChunk,
   newQueue,
   putInFlight,
   queuedRanges,
   type Range,
   releaseInFlight,
-} from '../../src/core/queue.ts';
+} from '../../src/core/arena.ts';
 
 const owner = newArenaUse();
 

@@ -1,7 +1,7 @@
 /** Connections without a network: their sockets keep what is written, and can be made to stall. */
 
+import type { Range } from '../../src/core/arena.ts';
 import { newConnection } from '../../src/core/connection.ts';
-import type { Range } from '../../src/core/queue.ts';
 import type { Connection, Handler, Server, Socket } from '../../src/core/records.ts';
 import { sendMessage } from '../../src/core/send.ts';
 import { newServer } from '../../src/core/server.ts';

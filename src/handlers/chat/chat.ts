@@ -2,7 +2,6 @@
 
 import { mayOpen } from '../../core/descriptors.ts';
 import { leave } from '../../core/fanout.ts';
-import { scheduleTurn } from '../../core/poll.ts';
 import type { Connection, Server } from '../../core/records.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
@@ -26,6 +25,7 @@ import {
   type ChatEncoder,
   newRoom,
   type Room,
+  scheduleTurnEnd,
   sendRosterChanges,
   serverNick,
   type User,
@@ -37,6 +37,7 @@ const firstUid = 0x1000;
 export function newChat(server: Server, historyBound: HistoryBound, store: Store | undefined): Chat {
   return {
     server,
+    handler: undefined,
     users: new Map(),
     rooms: new Map(),
     emptyRooms: new Map(),
@@ -187,7 +188,7 @@ function scheduleRosterNotice(chat: Chat, room: Room): void {
   if (room.arrivals.size > 0 || room.departures.length > 0) return;
   workUnits.spent += room.users.size;
   chat.roomsToNotify.add(room);
-  scheduleTurn(chat.server);
+  scheduleTurnEnd(chat);
 }
 
 /** The stage at the end of the turn: sends all roster changes. */

@@ -3,7 +3,6 @@
  * Connections that want to enter in the meantime are throttled and try again every turn.
  */
 
-import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { historyCacheTime, historyReadBudget, maxNameBytes, maxPacketBlob } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
@@ -13,7 +12,7 @@ import type { Store } from '../../storage/store.ts';
 import { appendToHistory, clearHistory, historyEntries } from './history.ts';
 import type { Name } from './names.ts';
 import { diskErrorReason } from './post.ts';
-import { type Chat, type HistoryLoad, newRoom, type Room } from './room.ts';
+import { type Chat, type HistoryLoad, newRoom, type Room, scheduleTurnEnd } from './room.ts';
 
 /**
  * Starts or continues to load a room.
@@ -47,7 +46,7 @@ function startLoad(chat: Chat, store: Store, name: Name): HistoryLoad | string {
   const steps = recallRoom(room.file!, room.history.bound);
   const load: HistoryLoad = { room, steps, state: 'loading', failure: '', requestedAt: 0, onSettled: [] };
   loadStep(load);
-  if (load.state === 'loading') scheduleTurn(chat.server);
+  if (load.state === 'loading') scheduleTurnEnd(chat);
   chat.loading.set(name.key, load);
   return load;
 }
@@ -97,7 +96,7 @@ export function loadHistories(chat: Chat): void {
   const end = workUnits.spent + historyReadBudget;
   for (const [key, load] of loading) {
     if (load.state !== 'loading') continue;
-    if (workUnits.spent >= end) return scheduleTurn(chat.server);
+    if (workUnits.spent >= end) return scheduleTurnEnd(chat);
     loadStep(load);
     // Round robin: move the room to the end of the queue.
     loading.delete(key);

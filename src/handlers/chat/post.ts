@@ -1,6 +1,5 @@
 /** Posts in rooms: with `--data`, a post is written to disk before it is delivered. */
 
-import { scheduleTurn } from '../../core/poll.ts';
 import { log } from '../../log/log.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
@@ -9,7 +8,16 @@ import { explainDisk } from '../../storage/disk.ts';
 import { appendMessages } from '../../storage/room.ts';
 import { syncStore } from '../../storage/sync.ts';
 import { appendToHistory } from './history.ts';
-import { type Author, type Chat, type Room, sendToRoom, sendToUser, serverNick, type User } from './room.ts';
+import {
+  type Author,
+  type Chat,
+  type Room,
+  scheduleTurnEnd,
+  sendToRoom,
+  sendToUser,
+  serverNick,
+  type User,
+} from './room.ts';
 
 /**
  * Posts a message in the user's room. With a store, it is delivered once it is written, before this turn's flush.
@@ -50,7 +58,7 @@ function enqueuePost(chat: Chat, room: Room, author: Author, text: Uint8Array): 
   room.queuedPosts.push({ author, time: Date.now(), text: Buffer.from(text) });
   if (room.queuedPosts.length === 1) {
     chat.roomsToWrite.add(room);
-    scheduleTurn(chat.server);
+    scheduleTurnEnd(chat);
   }
 }
 

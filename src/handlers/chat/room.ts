@@ -3,7 +3,8 @@
  */
 
 import { type Group, join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
-import type { Connection, MemoryUse, Server } from '../../core/records.ts';
+import { scheduleTurn } from '../../core/poll.ts';
+import type { Connection, Handler, MemoryUse, Server } from '../../core/records.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
@@ -94,12 +95,20 @@ export interface Chat {
   historyBound: HistoryBound;
   readonly store: Store | undefined;
   nextUid: number;
+  /** The handler whose `turnEnds` does what the chat has queued. */
+  handler: Handler | undefined;
   /** Rooms with queued posts. */
   readonly roomsToWrite: Set<Room>;
   /** Rooms with roster changes that are not sent yet. */
   readonly roomsToNotify: Set<Room>;
   /** The server's memory totals, which include the histories. */
   readonly memory: MemoryUse;
+}
+
+/** Has the turn's end, or that of the next turn, do what the chat has queued. */
+export function scheduleTurnEnd({ server, handler }: Chat): void {
+  if (handler !== undefined) handler.isIdle = false;
+  scheduleTurn(server);
 }
 
 export function newRoom(chat: Chat, name: Name): Room {

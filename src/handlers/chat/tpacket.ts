@@ -16,7 +16,7 @@ import type { Chat } from './room.ts';
 export function newTpacketHandler(chat: Chat): Handler {
   const encoders = newPacketEncoders();
   const packet = newPacket();
-  return {
+  const handler: Handler = {
     name: 'tpacket',
     opened(connection) {
       connection.trustLevel = 1;
@@ -47,9 +47,12 @@ export function newTpacketHandler(chat: Chat): Handler {
     closed: connection => leaveChat(chat, connection),
 
     turnEnds() {
-      if (chat.roomsToWrite.size > 0) commitPosts(chat);
-      if (chat.roomsToNotify.size > 0) flushRosterChanges(chat);
-      if (chat.loading.size > 0) loadHistories(chat);
+      commitPosts(chat);
+      flushRosterChanges(chat);
+      loadHistories(chat);
+      handler.isIdle = chat.roomsToWrite.size + chat.roomsToNotify.size + chat.loading.size === 0;
     },
   };
+  chat.handler = handler;
+  return handler;
 }

@@ -4,8 +4,9 @@
  */
 
 import { areMessagesPaused } from '../../core/connection.ts';
+import { sendPush } from '../../core/fanout.ts';
 import type { Connection } from '../../core/records.ts';
-import { sendMessage, sendPush } from '../../core/send.ts';
+import { sendMessage } from '../../core/send.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
 import { messageBytes, messageText } from '../../protocol/websocket/message.ts';
 import type * as user from './interface.ts';

@@ -203,7 +203,15 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       ) {
         // Nearly every message is one frame that has arrived completely. It is delivered without a copy.
         input.start = end;
-        readWholeMessage(endpoint);
+        if (frame.length > endpoint.maxMessage) checkSize(frame.length, endpoint.maxMessage);
+        const isText = frame.opcode === Opcode.Text;
+        const notAscii = endpoint.role === 'server' ? unmask(input.bytes, start, end, frame.key) : 1;
+        frame.key = 0;
+        if (isText && notAscii !== 0) checkTextEnd(checkText(utf8Start, input.bytes, start, end));
+        message.isText = isText;
+        message.bytes = input.bytes;
+        message.start = start;
+        message.end = end;
         const isHeard = endpoint.state === 'OPEN' || isDelivered(endpoint);
         return isHeard ? ProtocolEvent.Message : ProtocolEvent.Frame;
       }
@@ -238,20 +246,6 @@ function isUnpausedNext(
 /** RFC 6455 §1.4: after our close frame, messages of the peer are discarded, unless the owner wants them. */
 function isDelivered({ state, deliversWhileClosing }: Endpoint): boolean {
   return state === 'OPEN' || deliversWhileClosing;
-}
-
-/** Reads the message that `frame` holds completely. @throws ProtocolError 1007, 1009 */
-function readWholeMessage(endpoint: Endpoint): void {
-  const { bytes, start, end, length, opcode } = frame;
-  if (length > endpoint.maxMessage) checkSize(length, endpoint.maxMessage);
-  const isText = opcode === Opcode.Text;
-  const notAscii = endpoint.role === 'server' ? unmask(bytes, start, end, frame.key) : 1;
-  frame.key = 0;
-  if (isText && notAscii !== 0) checkTextEnd(checkText(utf8Start, bytes, start, end));
-  message.isText = isText;
-  message.bytes = bytes;
-  message.start = start;
-  message.end = end;
 }
 
 /** RFC 6455 §5.4: the frame begins a message, or continues `incoming`. @throws ProtocolError 1002, 1009 */

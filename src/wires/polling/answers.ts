@@ -5,9 +5,8 @@
 
 import { reserve } from '../../core/arena.ts';
 import { endConnection } from '../../core/close.ts';
-import { scheduleFlush } from '../../core/output.ts';
 import type { Connection, Producer } from '../../core/records.ts';
-import { queueRange, sendBytes } from '../../core/send.ts';
+import { queueRange, scheduleFlush, sendBytes } from '../../core/send.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
 import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
 import {

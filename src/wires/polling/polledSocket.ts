@@ -6,15 +6,14 @@
  * The rest of the server sees an ordinary socket, which is busy while a window of bytes is unacknowledged.
  */
 
-import { type Chunk, outputArena } from '../../core/arena.ts';
+import { type Chunk, outputArena, type Range, releaseInFlight } from '../../core/arena.ts';
 import { dropConnection } from '../../core/close.ts';
 import { isLevelOverdue } from '../../core/deadlines.ts';
 import { injectInput } from '../../core/fairness.ts';
-import { scheduleFlush } from '../../core/output.ts';
 import { closeSession } from '../../core/processData.ts';
-import { type Range, releaseInFlight } from '../../core/queue.ts';
 import { readSocketData } from '../../core/readSocketData.ts';
 import type { Connection, Server, Socket, Wire } from '../../core/records.ts';
+import { scheduleFlush } from '../../core/send.ts';
 import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { eventStreamLifetime, pollWindow } from '../../protocol/limits.ts';
