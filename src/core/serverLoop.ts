@@ -83,7 +83,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
     return;
   }
   if (!isControl && (server.isDraining || !mayEnter(server, address))) {
-    if (isLogged('debug')) log('debug', 'turned away', { address });
+    if (isLogged('debug')) log('debug', 'connection rejected', { address });
     socket.destroy();
     return;
   }

@@ -182,15 +182,15 @@ describe('a client certificate', limit, () => {
     for (const [words, sentence] of [
       [['--cert', missing, '--key', ada.key], `--cert ${missing} cannot be read: no such file`],
       [['--cert', certificateFolder, '--key', ada.key], /^--cert \S+ cannot be read: /],
-      [['--cert', nonsense, '--key', ada.key], `--cert ${nonsense} has no certificate in the PEM format`],
-      [['--cert', ada.cert, '--key', nonsense], `--key ${nonsense} has no private key in the PEM format`],
-      [['--cert', ada.cert], `--key ${ada.cert} has no private key in the PEM format`],
+      [['--cert', nonsense, '--key', ada.key], `--cert ${nonsense} contains no certificate in PEM format`],
+      [['--cert', ada.cert, '--key', nonsense], `--key ${nonsense} contains no private key in PEM format`],
+      [['--cert', ada.cert], `--key ${ada.cert} contains no private key in PEM format`],
       [
         ['--cert', ada.cert, '--key', stranger.key],
         `--key ${stranger.key} is not the key of --cert ${ada.cert}`,
       ],
       [['--ca', missing], `--ca ${missing} cannot be read: no such file`],
-      [['--ca', ada.key], `--ca ${ada.key} has no certificate in the PEM format`],
+      [['--ca', ada.key], `--ca ${ada.key} contains no certificate in PEM format`],
       [['--key', ada.key], '--key needs --cert'],
       [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; remove it or --ca'],
     ] as const) {

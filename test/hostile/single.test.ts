@@ -52,8 +52,8 @@ for (const sockets of ['auto', 'stream']) {
     }
     t.diagnostic(`${sockets}: ${mebibytes(due.length)} said; memory grew by at most ${mebibytes(most)}`);
     assert.ok(most < 100 * MiB);
-    await untilLogged(server, 'fell behind');
-    const fellBehind = server.logged().filter(({ event }) => event === 'fell behind');
+    await untilLogged(server, 'slow consumer closed');
+    const fellBehind = server.logged().filter(({ event }) => event === 'slow consumer closed');
     assert.equal(fellBehind.length, 1);
     t.diagnostic(`${sockets}: given up with ${fellBehind[0]!['bytes']} bytes unsent`);
     deaf.destroy();
@@ -69,7 +69,7 @@ for (const sockets of ['auto', 'stream']) {
     const late = await connectRaw(server.port, { path: '/broadcast' });
     late.socket.pause();
     const message = frame(opcode.binary, Buffer.alloc(50_000, 'm'), { key });
-    for (let said = 1; !server.logged().some(({ event }) => event === 'fell behind'); said++) {
+    for (let said = 1; !server.logged().some(({ event }) => event === 'slow consumer closed'); said++) {
       speaker.socket.write(message);
       await until(baseline.probe, () => speaker.received >= said * 50_004);
     }

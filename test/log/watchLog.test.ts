@@ -28,16 +28,16 @@ test('each watcher has its own level and format', () => {
   const [text, json] = [lines(), lines()];
   const stops = [watchLog(text.hear, 'info', 'text'), watchLog(json.hear, 'warn', 'json')];
   log('info', 'frame', { id: 1, way: '<' }, 'id=1 < text, 0 bytes');
-  log('warn', 'fell behind', { id: 2 });
+  log('warn', 'slow consumer closed', { id: 2 });
   for (const stop of stops) stop();
   assert.match(
     text.heard.join(''),
-    /^\S+Z info {2}frame id=1 < text, 0 bytes\n\S+Z warn {2}fell behind id=2\n$/,
+    /^\S+Z info {2}frame id=1 < text, 0 bytes\n\S+Z warn {2}slow consumer closed id=2\n$/,
   );
   assert.equal(json.heard.length, 1);
   const { time, ...rest } = JSON.parse(json.heard[0]!);
   assert.ok(!Number.isNaN(Date.parse(time)));
-  assert.deepEqual(rest, { level: 'warn', event: 'fell behind', id: 2 });
+  assert.deepEqual(rest, { level: 'warn', event: 'slow consumer closed', id: 2 });
 });
 
 test('a watcher that could not take lines is told how many it lost', () => {

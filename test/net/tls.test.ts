@@ -155,7 +155,7 @@ for (const sockets of ['auto', 'stream']) {
       deaf.socket.pause();
       const speaker = await connectRaw(server.port, { path: '/broadcast', tls: {} });
       const message = frame(opcode.binary, Buffer.alloc(60_000), { key });
-      const isGone = () => server.logged().some(({ event }) => event === 'fell behind');
+      const isGone = () => server.logged().some(({ event }) => event === 'slow consumer closed');
       let said = 0;
       for (; !isGone(); said++) {
         speaker.send(message);

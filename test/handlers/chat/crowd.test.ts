@@ -70,7 +70,7 @@ test(`a room of ${members} serves all but the ${stalled} members who do not read
   const [speaker] = clients as [ChatClient];
   for (const { socket } of clients.slice(-stalled)) socket.pause();
   const counters = clients.slice(0, -stalled).map(client => countMessages(client, numbers));
-  const fallen = () => server.logged().filter(({ event }) => event === 'fell behind').length;
+  const fallen = () => server.logged().filter(({ event }) => event === 'slow consumer closed').length;
   let rounds = 0;
   let highest = 0;
   while (rounds < maxRounds && fallen() < stalled) {

@@ -47,7 +47,7 @@ for (const size of [2000, 300]) {
     t.diagnostic(`${witnesses[0]!.messages.length} messages were heard`);
     // The listener is 0.
     for (const deafId of [1, 2, 3]) {
-      await server.untilLogged(({ event, id }) => event === 'fell behind' && id === deafId);
+      await server.untilLogged(({ event, id }) => event === 'slow consumer closed' && id === deafId);
     }
     for (const { socket } of deaf) socket.destroy();
   });

@@ -188,7 +188,7 @@ test('a slow consumer is closed with 1013, and the others get everything', async
   slow.socket.pause();
   const quick = await connectCounting(server.port, '/x');
   const probe = await connectRaw(server.port, { path: '/echo' });
-  const isBehind = () => server.logged().some(({ event }) => event === 'fell behind');
+  const isBehind = () => server.logged().some(({ event }) => event === 'slow consumer closed');
   for (let asked = 0; !isBehind(); ) {
     quick.socket.write(frame(opcode.text, '10'));
     asked += 10;

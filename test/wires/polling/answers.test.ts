@@ -107,7 +107,7 @@ describe('the answer to a poll', () => {
       talker.send(frame(opcode.text, 'x'.repeat(100_000)));
       await talker.nextFrame();
     }
-    await server.untilLogged(entry => entry['event'] === 'fell behind');
+    await server.untilLogged(entry => entry['event'] === 'slow consumer closed');
     const first = await pollOnce(port, session, 0);
     assert.equal(first.closed, undefined);
     const rest = await pollMany(port, session, 9, first.messages.length);

@@ -73,7 +73,7 @@ describe('a polling session', () => {
         talker.send(message);
         assert.equal((await talker.nextFrame())?.payload.length, 1000);
       }
-      await untilLogged(server, 'fell behind');
+      await untilLogged(server, 'slow consumer closed');
       const { messages, closed } = await pollMany(port, session, total);
       assert.deepEqual(closed, { code: 1013, reason: 'too far behind' });
       assert.ok(messages.length > 200 && messages.length < 400, `${messages.length}`);
