@@ -100,7 +100,7 @@ test('every folder imports only from itself and from the folders below it', () =
 });
 
 /** Files that are still on a cycle of imports, by folder. Lower a number with each cycle that goes; add none. */
-const filesOnCycles: Readonly<Record<string, number>> = { storage: 6, 'handlers/modules': 2 };
+const filesOnCycles: Readonly<Record<string, number>> = { storage: 6 };
 
 test('no file imports itself by way of other files, not even for its types', () => {
   for (const group of importCycles()) {

@@ -73,8 +73,9 @@ interface Inspector {
 }
 
 async function openInspector(server: ServerProcess): Promise<Inspector> {
-  const [, url = ''] = /Debugger listening on (ws:\S+)/.exec(server.stderr()) ?? [];
-  const socket = new WebSocket(url, { perMessageDeflate: false });
+  const address = () => /Debugger listening on (ws:\S+)\s/.exec(server.stderr())?.[1];
+  while (address() === undefined) await once(server.child.stderr!, 'data');
+  const socket = new WebSocket(address()!, { perMessageDeflate: false });
   await once(socket, 'open');
   let calls = 0;
   return {

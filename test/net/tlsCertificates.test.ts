@@ -167,7 +167,7 @@ test('the server does not start with unusable files, and names them', limit, () 
     [pair(one.cert, certificateFolder), /^pollywog: --tls-key \S+ cannot be read: it is not a regular file/],
     [pair(empty, one.key), /^pollywog: --tls-cert \S+empty\.pem contains no certificate in PEM format$/],
     [pair(one.cert, empty), /^pollywog: --tls-key \S+empty\.pem contains no private key in PEM format$/],
-    [pair(one.cert, locked), /^pollywog: --tls-key \S+locked\.pem is encrypted, and nobody is asked/],
+    [pair(one.cert, locked), /^pollywog: --tls-key \S+locked\.pem is encrypted, and the server cannot ask for a passphrase; decrypt it/],
     [pair(one.cert, other.key), /^pollywog: --tls-key \S+ is not the key of --tls-cert \S+$/],
     [pair(one.cert, ofOtherKind), /^pollywog: --tls-key \S+rsa\.key is not the key of --tls-cert \S+$/],
     [['--tls-cert', one.cert], /^pollywog: --tls-cert and --tls-key come in pairs, but 1 and 0 are given$/],
@@ -180,7 +180,7 @@ test('the server does not start with unusable files, and names them', limit, () 
     [[...good, '--tls-ca', one.cert], /^pollywog: --tls-ca is for client certificates/],
     [
       [...good, '--tls-client', 'ask', '--tls-ca', empty],
-      /^pollywog: --tls-ca \S+empty\.pem has no certificate/,
+      /^pollywog: --tls-ca \S+empty\.pem contains no certificate/,
     ],
   ];
   for (const [options, sentence] of cases) {
