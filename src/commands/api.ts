@@ -8,7 +8,6 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { addressKey } from '../core/places.ts';
-import type { Connection } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';
@@ -17,6 +16,7 @@ import { hasToken } from '../protocol/http/fields.ts';
 import { encodeResponse, type Head } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
 import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/limits.ts';
+import type { Connection } from '../records/records.ts';
 import { type Route, refuseRequest, respond } from '../wires/route.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';

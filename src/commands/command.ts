@@ -3,11 +3,11 @@
  * result in every way it can be sent: from a shell, over HTTP, through the spool, on stdin.
  */
 
-import type { Server } from '../core/records.ts';
 import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
 import type { DefaultPaths } from '../options/paths.ts';
 import type { Kind } from '../options/values.ts';
+import type { Server } from '../records/records.ts';
 import type { Changes } from './reload.ts';
 
 /** A piece of work that fits into a turn. @returns the rest of the work */

@@ -1,12 +1,12 @@
 /** The HTTP response to a command: in one piece if it is short, otherwise in chunks as they are written. */
 
 import { dropConnection, endConnection } from '../core/close.ts';
-import type { Connection } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
 import { printableJson, printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse } from '../protocol/http/head.ts';
+import type { Connection } from '../records/records.ts';
 import { respond } from '../wires/route.ts';
 import type { Reply } from './command.ts';
 

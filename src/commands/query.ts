@@ -2,7 +2,6 @@
 
 import { maxForAddress } from '../core/admission.ts';
 import { usedMemory } from '../core/memory.ts';
-import type { Connection } from '../core/records.ts';
 import { userOf, withRoom } from '../handlers/chat/chat.ts';
 import { historyEntries } from '../handlers/chat/history.ts';
 import { whenLoaded } from '../handlers/chat/loadHistory.ts';
@@ -11,6 +10,7 @@ import type { Chat, Room } from '../handlers/chat/room.ts';
 import { moduleStates } from '../handlers/modules/modules.ts';
 import { controlPath, logPath, pidPath } from '../options/paths.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import type { Connection } from '../records/records.ts';
 import type { Command, Control } from './command.ts';
 import { formatDuration, formatSize } from './show.ts';
 import { isListed, roomName } from './values.ts';

@@ -1,6 +1,5 @@
 /** Changes the configuration of a running server. Everything is checked before anything changes. */
 
-import type { Server } from '../core/records.ts';
 import { type LogFields, log } from '../log/log.ts';
 import { type Configuration, optionsFor, withValues } from '../options/configuration.ts';
 import { rawValue } from '../options/environment.ts';
@@ -8,6 +7,7 @@ import { nearest, quoted, UsageError } from '../options/error.ts';
 import { bySpelling, hyphenated, readOption, showOptionValue } from '../options/option.ts';
 import { type OptionName, type OptionValues, optionEntries } from '../options/table.ts';
 import { notify, notifyReloading } from '../process/announce.ts';
+import type { Server } from '../records/records.ts';
 
 /** Each entry reads like `max-message 16MB → 1MB`. */
 export interface Changes {

@@ -1,13 +1,13 @@
 /** Commands that send messages. */
 
 import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
-import type { Connection } from '../core/records.ts';
 import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
 import { postAsServer } from '../handlers/chat/post.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
+import type { Connection } from '../records/records.ts';
 import { type CallValues, type Command, logsMessages } from './command.ts';
 import { findConnection, id, roomName, type Target, textValue } from './values.ts';
 

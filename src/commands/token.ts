@@ -5,7 +5,6 @@
  * accepted, from any address: nobody can lock its owner out.
  */
 import { readFileSync, statSync } from 'node:fs';
-import type { Server } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
@@ -21,6 +20,7 @@ import {
   totalDelayedGuesses,
   totalFreeGuesses,
 } from '../protocol/limits.ts';
+import type { Server } from '../records/records.ts';
 
 /**
  * @param path of a file that contains only the token; `none`: there is no token

@@ -1,10 +1,10 @@
 /** The kinds of parameters that commands have. */
 
-import type { Connection } from '../core/records.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
 import type { Kind } from '../options/values.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
+import type { Connection } from '../records/records.ts';
 import type { Control, Parameter } from './command.ts';
 
 /** A connection, by its id or by a chat nick. */

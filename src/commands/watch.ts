@@ -1,12 +1,12 @@
 /** Commands that observe connections: a ping, what is happening, and why one ended. */
 
-import type { Connection } from '../core/records.ts';
 import { sendControl } from '../core/send.ts';
 import { type ClosedRecord, findClosed, lastFrames } from '../diagnostics/closedConnections.ts';
 import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
 import { Opcode, ProtocolError } from '../protocol/codes.ts';
 import { defaults, maxClosedRecords, maxWatchBacklog } from '../protocol/limits.ts';
+import type { Connection } from '../records/records.ts';
 import { websocket } from '../wires/websocket.ts';
 import { type Command, logsChanges } from './command.ts';
 import { connectionId, findConnection, id, type Target, traceTarget } from './values.ts';

@@ -10,10 +10,10 @@ import {
   rejectionSlots,
   shortageLogInterval,
 } from '../protocol/limits.ts';
+import type { AddressUse, Connection, Server } from '../records/records.ts';
 import { dropConnection } from './close.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';
-import type { AddressUse, Connection, Server } from './records.ts';
 
 /**
  * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a

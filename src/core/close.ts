@@ -21,15 +21,15 @@
 import { recordClosed } from '../diagnostics/closedConnections.ts';
 import { noteEnding, noteLost } from '../diagnostics/closeReason.ts';
 import { log, stackOf } from '../log/log.ts';
-import { clearQueue } from './arena.ts';
+import { clearQueue } from '../records/arena.ts';
+import type { Connection, Server } from '../records/records.ts';
+import { freeClosedIds, removeEntry } from '../records/table.ts';
 import { hasPausedInput } from './connection.ts';
 import { releaseHeld } from './memory.ts';
 import { leavePlaces } from './places.ts';
 import { wake } from './poll.ts';
 import { startSending } from './progress.ts';
-import type { Connection, Server } from './records.ts';
 import { scheduleFlush } from './send.ts';
-import { freeClosedIds, removeEntry } from './table.ts';
 
 /**
  * We close the connection: its wire says goodbye with this code and reason, and ends it. Every close on our side goes

@@ -1,10 +1,10 @@
 /** New connections, and questions about them. The record is declared in records.ts. */
 
-import { newQueue } from './arena.ts';
+import { newQueue } from '../records/arena.ts';
+import type { Connection, Server, Socket, Wire } from '../records/records.ts';
+import { addEntry, nextId } from '../records/table.ts';
 import { updateHeld } from './memory.ts';
 import { enterPlaces } from './places.ts';
-import type { Connection, Server, Socket, Wire } from './records.ts';
-import { addEntry, nextId } from './table.ts';
 
 export function newConnection(
   server: Server,

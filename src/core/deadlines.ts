@@ -3,10 +3,10 @@
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { clock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import type { Connection, Server } from '../records/records.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
-import type { Connection, Server } from './records.ts';
 
 /** Often enough that no deadline is exceeded by more than a quarter, and at most once a second. */
 function deadlineCheckInterval({ configuration: its }: Server): number {

@@ -4,7 +4,7 @@
  */
 
 import { reservedDescriptors } from '../protocol/limits.ts';
-import type { Server } from './records.ts';
+import type { Server } from '../records/records.ts';
 
 /** All that are counted. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {

@@ -13,11 +13,11 @@ import {
   programMemoryShare,
 } from '../protocol/limits.ts';
 import { dropUnfinished } from '../protocol/websocket/endpoint.ts';
-import { clearQueue, shareOfQueue } from './arena.ts';
+import { clearQueue, shareOfQueue } from '../records/arena.ts';
+import type { Connection, Server } from '../records/records.ts';
 import { dropConnection, endConnection } from './close.ts';
 import { updateHeld, usedMemory } from './memory.ts';
 import { scheduleTurn } from './poll.ts';
-import type { Connection, Server } from './records.ts';
 
 /** The stage of the turn: while memory is close to the limit, the largest holders go. */
 export function enforceMemory(server: Server): void {

@@ -4,7 +4,7 @@ import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import type { Connection, InflationQueue } from './records.ts';
+import type { Connection, InflationQueue } from '../records/records.ts';
 import { scheduleFlush } from './send.ts';
 
 /** How far the work had gone when the connection that is being read began. */

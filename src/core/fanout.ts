@@ -7,11 +7,11 @@ import { maxAlwaysCompressed } from '../protocol/limits.ts';
 import { newDeflateState, updateWindow } from '../protocol/websocket/deflate.ts';
 import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import { type ArenaUse, clearQueue, type Range } from './arena.ts';
+import { type ArenaUse, clearQueue, type Range } from '../records/arena.ts';
+import type { Connection, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
 import { wake } from './poll.ts';
-import type { Connection, Server } from './records.ts';
 import {
   appendOutput,
   canSend,

@@ -9,13 +9,13 @@ import {
   queuedRanges,
   releaseInFlight,
   resetOutputArena,
-} from './arena.ts';
+} from '../records/arena.ts';
+import type { Connection, Producer, Producers, Server } from '../records/records.ts';
 import { dropConnection, dropOnException } from './close.ts';
 import { hasUnfinished } from './connection.ts';
 import { finishFanouts } from './fanout.ts';
 import { updateHeld } from './memory.ts';
 import { onEnd, scheduleRead } from './poll.ts';
-import type { Connection, Producer, Producers, Server } from './records.ts';
 import { scheduleFlush } from './send.ts';
 
 export function flush(server: Server): void {

@@ -15,7 +15,7 @@
 import { connectionMemory, tlsMemory } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import type { Connection, Server } from './records.ts';
+import type { Connection, Server } from '../records/records.ts';
 
 /** All that counts against `--max-memory`, in bytes. */
 export function usedMemory({ memory, arena }: Server): number {

@@ -1,5 +1,5 @@
 import { hostOf, isInNetwork, mappedIpv4, noAddress, parseIp, showIp } from '../protocol/ipAddress.ts';
-import type { AddressUse, Connection, Server } from './records.ts';
+import type { AddressUse, Connection, Server } from '../records/records.ts';
 
 /** The last answer of `addressKey`: it is asked twice for each connection that is accepted. */
 let lastAddress = '';

@@ -2,8 +2,8 @@ import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts'
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { inputEnd, inputStart, readBufferSize } from './arena.ts';
-import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from './records.ts';
+import { inputEnd, inputStart, readBufferSize } from '../records/arena.ts';
+import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from '../records/records.ts';
 
 /**
  * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Input lies at `position` and

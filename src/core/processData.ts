@@ -13,9 +13,9 @@ import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
+import type { Connection, Handler, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
 import { establish } from './places.ts';
-import type { Connection, Handler, Server } from './records.ts';
 import { scheduleFlush } from './send.ts';
 
 /** Opens the session, after the handshake. @param request the head of the handshake */

@@ -5,7 +5,7 @@
  * The rule is that of Apache's mod_reqtimeout: so many bytes buy one more second.
  */
 import { maxDeadlineCredit, minRate } from '../protocol/limits.ts';
-import type { Connection } from './records.ts';
+import type { Connection } from '../records/records.ts';
 
 /** Bytes of the connection's output that the system has taken. */
 function bytesTaken({ bytesOut, socket }: Connection): number {

@@ -15,10 +15,10 @@ import {
   releaseMessage,
 } from '../protocol/websocket/endpoint.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
+import type { Connection } from '../records/records.ts';
 import { endConnection } from './close.ts';
 import { charge, mayInflate, startBudget } from './fairness.ts';
 import { closeSession, processData, resumeMessage } from './processData.ts';
-import type { Connection } from './records.ts';
 import { sendControl } from './send.ts';
 
 /** The bytes that are being read: one record serves all connections. */

@@ -11,9 +11,9 @@ import { type Deflater, deflateLarge, deflateMessage } from '../protocol/websock
 import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import { type ArenaUse, appendRange, type Chunk, type Range, reserve } from './arena.ts';
+import { type ArenaUse, appendRange, type Chunk, type Range, reserve } from '../records/arena.ts';
+import type { Connection } from '../records/records.ts';
 import { wake } from './poll.ts';
-import type { Connection } from './records.ts';
 
 /** Sends one message, in a frame if the wire has frames. The bytes are copied; those of a text must be UTF-8. */
 export function sendMessage(

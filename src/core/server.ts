@@ -5,9 +5,9 @@ import { newRecorder } from '../diagnostics/recorder.ts';
 import { newTrace } from '../diagnostics/trace.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
-import { newArenaUse } from './arena.ts';
-import type { Server } from './records.ts';
-import { newTable } from './table.ts';
+import { newArenaUse } from '../records/arena.ts';
+import type { Server } from '../records/records.ts';
+import { newTable } from '../records/table.ts';
 
 /** @param maxDescriptors how many files the process may have open */
 export function newServer(configuration: Configuration, maxDescriptors = Number.POSITIVE_INFINITY): Server {

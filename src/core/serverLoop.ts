@@ -28,6 +28,7 @@ import {
 } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
+import type { Connection, Listener, Server, Socket } from '../records/records.ts';
 import { mayEnter } from './admission.ts';
 import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsolated } from './close.ts';
 import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
@@ -37,7 +38,6 @@ import { flush, flushEarly, setReading } from './flush.ts';
 import { updateHeld } from './memory.ts';
 import { poll, readClock, resetInputArena, scheduleRead } from './poll.ts';
 import { endTurn } from './processData.ts';
-import type { Connection, Listener, Server, Socket } from './records.ts';
 import { scheduleFlush } from './send.ts';
 import { closeControlConnections } from './shutdown.ts';
 

@@ -5,10 +5,10 @@ import { log } from '../log/log.ts';
 import { notify } from '../process/announce.ts';
 import { clock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import type { Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
 import { flush } from './flush.ts';
 import { scheduleTurn } from './poll.ts';
-import type { Server } from './records.ts';
 
 /** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
 export function drainServer(server: Server, why: string): void {

@@ -1,7 +1,7 @@
 /** The `broadcast` handler sends every message to all of its connections; with `--no-self`, to all but the sender. */
 
 import { join, leave, newGroup, publishToGroup } from '../core/fanout.ts';
-import type { Handler } from '../core/records.ts';
+import type { Handler } from '../records/records.ts';
 
 export function newBroadcastHandler(): Handler {
   const everyone = newGroup();

@@ -1,7 +1,7 @@
 /** The `echo` handler sends every message back to its sender, unchanged. */
 
-import type { Handler } from '../core/records.ts';
 import { sendMessage } from '../core/send.ts';
+import type { Handler } from '../records/records.ts';
 
 export const echo: Handler = {
   name: 'echo',

@@ -1,8 +1,8 @@
 /** All built-in handlers and the user's programs. To add a handler, write a file beside this one and add a line here. */
 
-import type { Handler, Server } from '../core/records.ts';
 import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
+import type { Handler, Server } from '../records/records.ts';
 import { newBroadcastHandler } from './broadcast.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';

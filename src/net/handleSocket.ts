@@ -8,12 +8,12 @@
  */
 import { Socket as NetSocket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import { type Range, readBufferSize } from '../core/arena.ts';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd } from '../core/poll.ts';
-import type { Connection, Socket } from '../core/records.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
+import { type Range, readBufferSize } from '../records/arena.ts';
+import type { Connection, Socket } from '../records/records.ts';
 
 interface WriteRequest {
   oncomplete: (this: WriteRequest, status: number) => void;

@@ -4,8 +4,6 @@ import { type AddressInfo, createConnection, createServer, type Server as NetSer
 import { dirname } from 'node:path';
 import { descriptorsInUse, usableDescriptors } from '../core/descriptors.ts';
 import { onAccept } from '../core/poll.ts';
-import type { Listener, Server, Socket, Wire } from '../core/records.ts';
-import { addEntry, nextId, removeEntry } from '../core/table.ts';
 import { log } from '../log/log.ts';
 import type { ListenAddress, UnixAddress } from '../options/addresses.ts';
 import { showListenAddress } from '../options/addresses.ts';
@@ -13,6 +11,8 @@ import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { groupId } from '../process/system.ts';
 import { showAddress } from '../protocol/ipAddress.ts';
 import { acceptReserve } from '../protocol/limits.ts';
+import type { Listener, Server, Socket, Wire } from '../records/records.ts';
+import { addEntry, nextId, removeEntry } from '../records/table.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { HandleSocket, isUsableHandle } from './handleSocket.ts';
 import { StreamSocket } from './streamSocket.ts';

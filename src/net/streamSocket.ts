@@ -1,10 +1,10 @@
 /** A socket on Node's documented API: a `net.Socket`, or a `TLSSocket` on top of one. handleSocket.ts is the fast path. */
 import type { Socket as NetSocket } from 'node:net';
-import { type Range, releaseInFlight } from '../core/arena.ts';
 import { onWriteComplete } from '../core/flush.ts';
 import { onData, onEnd } from '../core/poll.ts';
-import type { Connection, Socket } from '../core/records.ts';
 import { showPeer } from '../protocol/ipAddress.ts';
+import { type Range, releaseInFlight } from '../records/arena.ts';
+import type { Connection, Socket } from '../records/records.ts';
 
 /**
  * The maximum number of bytes in one write to the stream. Small pieces show the progress of a slow peer. A TLSSocket encrypts a

@@ -2,10 +2,10 @@
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { scheduleRead } from '../core/poll.ts';
-import type { Connection, Security, Server } from '../core/records.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { UsageError } from '../options/error.ts';
 import { checkTls, readAuthority, readPemPair } from '../options/tls.ts';
+import type { Connection, Security, Server } from '../records/records.ts';
 import { stampOf } from '../storage/links.ts';
 import { HandleSocket } from './handleSocket.ts';
 import { StreamSocket } from './streamSocket.ts';

@@ -3,12 +3,12 @@
 import { refusalOf, whyNotAdmitted } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { isTrusted } from '../core/places.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
 import { proxyHeaderTimeout } from '../protocol/limits.ts';
+import type { Connection, Wire } from '../records/records.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire } from './tls.ts';
 

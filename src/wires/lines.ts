@@ -4,7 +4,6 @@ import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import {
@@ -21,6 +20,7 @@ import { postMessage } from '../handlers/chat/post.ts';
 import { type Chat, sendToUser, type User } from '../handlers/chat/room.ts';
 import { maxPacketBlob, typingTimeout } from '../protocol/limits.ts';
 import { beginsTelnet, IAC, readTelnet } from '../protocol/telnet.ts';
+import type { Connection, Wire } from '../records/records.ts';
 
 /** The room that every user joins first. */
 const firstRoom = 'lobby';

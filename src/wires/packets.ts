@@ -3,7 +3,6 @@
 import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';
@@ -13,6 +12,7 @@ import { type Chat, sendToUser } from '../handlers/chat/room.ts';
 import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
+import type { Connection, Wire } from '../records/records.ts';
 
 /** The uid of an error that answers no packet, but closes the connection. */
 const noRequest = -1;

@@ -6,12 +6,12 @@
 import { addressRefusal } from '../core/admission.ts';
 import { endConnection } from '../core/close.ts';
 import { changeAddress, isTrusted } from '../core/places.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { isHost, splitList } from '../protocol/http/fields.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { flattenString, hostOf, parseIp, showPeer } from '../protocol/ipAddress.ts';
 import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
+import type { Connection, Wire } from '../records/records.ts';
 import { refuseRequest } from './route.ts';
 
 /**

@@ -1,7 +1,6 @@
 /** Routes answer HTTP requests that are not for pages: the polling transport and the command API. */
 
 import { endConnection } from '../core/close.ts';
-import type { Connection } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
@@ -10,6 +9,7 @@ import type { ProtocolError } from '../protocol/codes.ts';
 import { encodeResponse, type Head } from '../protocol/http/head.ts';
 import { withoutToken } from '../protocol/polling.ts';
 import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
+import type { Connection } from '../records/records.ts';
 
 /** Header fields of a response. */
 export type Fields = Readonly<Record<string, string>>;

@@ -1,11 +1,11 @@
 /** Detects TLS by its first two bytes, puts a TLS socket under the connection, and detects the wire inside it anew. */
 
 import { dropConnection, endConnection } from '../core/close.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
+import type { Connection, Wire } from '../records/records.ts';
 
 /** RFC 8446 §5.1: the type of a handshake record, and the major version, which is 3 in every version of TLS. */
 const handshakeRecord = 0x16;

@@ -13,12 +13,12 @@ import {
   startsWithControlFrame,
   wholeOf,
 } from '../core/readSocketData.ts';
-import type { Connection, Wire } from '../core/records.ts';
 import { sendControl } from '../core/send.ts';
 import { noteClosing, noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { probeInterval } from '../protocol/limits.ts';
 import { closePayload, endEndpoint, startClosing } from '../protocol/websocket/endpoint.ts';
+import type { Connection, Wire } from '../records/records.ts';
 
 const noPayload = wholeOf(Buffer.alloc(0));
 

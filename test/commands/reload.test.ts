@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { listSettings, reloadConfiguration, setOption } from '../../src/commands/reload.ts';
-import type { Server } from '../../src/core/records.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
+import type { Server } from '../../src/records/records.ts';
 import { newFakeServer } from '../support/fakeSocket.ts';
 
 const handlers = ['echo', 'broadcast'];

@@ -11,9 +11,9 @@ import {
 } from '../../src/core/admission.ts';
 import { addConnection } from '../../src/core/connection.ts';
 import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
-import type { Connection, Server } from '../../src/core/records.ts';
 import { endingOf } from '../../src/diagnostics/closeReason.ts';
 import { minExtraSockets, rejectionSlots } from '../../src/protocol/limits.ts';
+import type { Connection, Server } from '../../src/records/records.ts';
 import { websocket } from '../../src/wires/websocket.ts';
 import { FakeSocket, newFakeServer } from '../support/fakeSocket.ts';
 

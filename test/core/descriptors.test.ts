@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isShortOfDescriptors } from '../../src/core/admission.ts';
 import { descriptorsInUse, mayOpen } from '../../src/core/descriptors.ts';
-import type { Server } from '../../src/core/records.ts';
 import { newServer } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { reservedDescriptors } from '../../src/protocol/limits.ts';
+import type { Server } from '../../src/records/records.ts';
 
 /** A server that may open 90 descriptors beside the reserved ones. */
 function newSmallServer(): Server {

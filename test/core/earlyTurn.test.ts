@@ -1,10 +1,10 @@
 /** A turn that begins before all sockets were read, because the input arena is full. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readBufferSize } from '../../src/core/arena.ts';
 import { onData, scheduleRead, scheduleTurn } from '../../src/core/poll.ts';
-import type { Connection, Wire } from '../../src/core/records.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
+import { readBufferSize } from '../../src/records/arena.ts';
+import type { Connection, Wire } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 test('an early turn serves what has arrived; a throttled connection is served in the turn after it', async () => {

@@ -1,6 +1,11 @@
 /** The memory budget of all connections together: what counts towards it, and which connections are closed over it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { enforceMemory } from '../../src/core/eviction.ts';
+import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
+import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
+import { connectionMemory } from '../../src/protocol/limits.ts';
 import {
   appendRange,
   clearQueue,
@@ -8,13 +13,8 @@ import {
   putInFlight,
   queuedRanges,
   releaseInFlight,
-} from '../../src/core/arena.ts';
-import { enforceMemory } from '../../src/core/eviction.ts';
-import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
-import { readSocketData } from '../../src/core/readSocketData.ts';
-import type { Connection, Server } from '../../src/core/records.ts';
-import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
-import { connectionMemory } from '../../src/protocol/limits.ts';
+} from '../../src/records/arena.ts';
+import type { Connection, Server } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

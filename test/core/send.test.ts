@@ -3,11 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
 import { finishFanouts, flushFanout, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
-import type { Connection } from '../../src/core/records.ts';
 import { sendControl, sendMessage } from '../../src/core/send.ts';
 import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
+import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
 import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
 

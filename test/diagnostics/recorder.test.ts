@@ -3,9 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishFanouts, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
-import type { Connection } from '../../src/core/records.ts';
 import { sendControl } from '../../src/core/send.ts';
-import { removeEntry } from '../../src/core/table.ts';
 import { findClosed, lastFrames, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { noteEnding } from '../../src/diagnostics/closeReason.ts';
 import { recordBytes } from '../../src/diagnostics/recorder.ts';
@@ -14,6 +12,8 @@ import { echo } from '../../src/handlers/echo.ts';
 import { configureLog, watchLog } from '../../src/log/log.ts';
 import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
+import type { Connection } from '../../src/records/records.ts';
+import { removeEntry } from '../../src/records/table.ts';
 import { newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 

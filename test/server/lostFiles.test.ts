@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Listener, Server } from '../../src/core/records.ts';
 import { openControl } from '../../src/net/listeners.ts';
+import type { Listener, Server } from '../../src/records/records.ts';
 import { websocket as echoWire } from '../../src/wires/websocket.ts';
 import { run } from '../support/commandWays.ts';
 import { assertServes, roundTrip } from '../support/echoProbe.ts';

@@ -1,15 +1,15 @@
 /** Connections without a network: their sockets keep what is written, and can be made to stall. */
 
-import type { Range } from '../../src/core/arena.ts';
 import { newConnection } from '../../src/core/connection.ts';
-import type { Connection, Handler, Server, Socket } from '../../src/core/records.ts';
 import { sendMessage } from '../../src/core/send.ts';
 import { newServer } from '../../src/core/server.ts';
-import { addEntry, nextId } from '../../src/core/table.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import type { Head } from '../../src/protocol/http/head.ts';
 import { type Deflater, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
 import { newEndpoint } from '../../src/protocol/websocket/endpoint.ts';
+import type { Range } from '../../src/records/arena.ts';
+import type { Connection, Handler, Server, Socket } from '../../src/records/records.ts';
+import { addEntry, nextId } from '../../src/records/table.ts';
 import { websocket } from '../../src/wires/websocket.ts';
 
 export class FakeSocket implements Socket {

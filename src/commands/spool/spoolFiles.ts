@@ -33,7 +33,6 @@ import { type FileHandle, mkdir, open, opendir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import {
   clientQuietPeriod,
@@ -42,6 +41,7 @@ import {
   spoolStepPause,
   spoolStepTime,
 } from '../../protocol/limits.ts';
+import type { Server } from '../../records/records.ts';
 import { errorCode } from '../../storage/disk.ts';
 import { formatSize } from '../show.ts';
 

@@ -2,10 +2,10 @@
 
 import { mayOpen } from '../../core/descriptors.ts';
 import { leave } from '../../core/fanout.ts';
-import type { Connection, Server } from '../../core/records.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import type { Connection, Server } from '../../records/records.ts';
 import { closeRoom } from '../../storage/room.ts';
 import { closeStore, openStore, type Store } from '../../storage/store.ts';
 import {

@@ -1,7 +1,7 @@
 /** A room's history in memory: its last messages, oldest first. */
 
-import type { MemoryUse } from '../../core/records.ts';
 import { maxHistoryBytes, maxHistoryMessages } from '../../protocol/limits.ts';
+import type { MemoryUse } from '../../records/records.ts';
 
 /** The largest number of messages, and of bytes. */
 export interface HistoryBound {

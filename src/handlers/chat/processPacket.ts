@@ -4,9 +4,9 @@
  */
 
 import { establish } from '../../core/places.ts';
-import type { Connection } from '../../core/records.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
+import type { Connection } from '../../records/records.ts';
 import { addUser, enterRoom, findOrLoadRoom, flushArrival } from './chat.ts';
 import type { PacketEncoders } from './encoders.ts';
 import { readName } from './names.ts';

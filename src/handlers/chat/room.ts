@@ -4,8 +4,8 @@
 
 import { type Group, join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Connection, Handler, MemoryUse, Server } from '../../core/records.ts';
 import { sendMessage } from '../../core/send.ts';
+import type { Connection, Handler, MemoryUse, Server } from '../../records/records.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { RoomFile } from '../../storage/room.ts';
 import type { Store } from '../../storage/store.ts';

@@ -3,9 +3,9 @@
 import { closeConnection } from '../../core/close.ts';
 import { charge } from '../../core/fairness.ts';
 import { deferRest } from '../../core/processData.ts';
-import type { Handler } from '../../core/records.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
+import type { Handler } from '../../records/records.ts';
 import { flushRosterChanges, leaveChat } from './chat.ts';
 import { newPacketEncoders } from './encoders.ts';
 import { loadHistories } from './loadHistory.ts';

@@ -10,7 +10,6 @@ import {
   pauseMessages,
   resumeMessages,
 } from '../../core/processData.ts';
-import type { Connection, Handler, Wire } from '../../core/records.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
@@ -18,6 +17,7 @@ import { CloseCode } from '../../protocol/codes.ts';
 import { beginsAsRequest } from '../../protocol/http/head.ts';
 import { maxFirstLine, maxWireInput, typingTimeout } from '../../protocol/limits.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
+import type { Connection, Handler, Wire } from '../../records/records.ts';
 import { ScopedMessage, setCurrentSender } from './callScope.ts';
 import { Peer, WirePeer } from './facade.ts';
 import type * as user from './interface.ts';

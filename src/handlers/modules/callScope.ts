@@ -5,10 +5,10 @@
 
 import { areMessagesPaused } from '../../core/connection.ts';
 import { sendPush } from '../../core/fanout.ts';
-import type { Connection } from '../../core/records.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
 import { messageBytes, messageText } from '../../protocol/websocket/message.ts';
+import type { Connection } from '../../records/records.ts';
 import type * as user from './interface.ts';
 
 /** Effects of the current call, in order; `undefined` while effects happen at once. */

@@ -6,9 +6,9 @@
  */
 
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Connection, Wire } from '../../core/records.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
+import type { Connection, Wire } from '../../records/records.ts';
 import { deferEffects } from './callScope.ts';
 import type { ModuleContext, Peer } from './facade.ts';
 import type * as user from './interface.ts';

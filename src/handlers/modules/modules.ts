@@ -3,12 +3,12 @@
  */
 
 import { closeConnection } from '../../core/close.ts';
-import type { Handler, Server, Wire } from '../../core/records.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { reportSlow } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
+import type { Handler, Server, Wire } from '../../records/records.ts';
 import { newModuleHandler, newModuleWire } from './adapters.ts';
 import { newModuleLog, newModuleServer } from './facade.ts';
 import {

@@ -1,8 +1,8 @@
 /** A program's environment: the request as CGI meta-variables (RFC 3875 §4.1), PATH, and what `--exec-env` names. */
 import { isUtf8 } from 'node:buffer';
-import type { Connection } from '../../core/records.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import { hostOf } from '../../protocol/ipAddress.ts';
+import type { Connection } from '../../records/records.ts';
 
 /** Environment variables by name. */
 export type Variables = Readonly<Record<string, string>>;

@@ -10,9 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { mayOpen } from '../../core/descriptors.ts';
-import type { Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import { pipesPerBatch } from '../../protocol/limits.ts';
+import type { Server } from '../../records/records.ts';
 import type { Variables } from './environment.ts';
 
 /** stdin, stdout and stderr. */

@@ -4,7 +4,6 @@
  */
 import type { Readable } from 'node:stream';
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/records.ts';
 import { type LogFields, log } from '../../log/log.ts';
 import {
   logLineCost,
@@ -15,6 +14,7 @@ import {
   stderrBudget,
 } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import type { Server } from '../../records/records.ts';
 
 const LF = 0x0a;
 const nothing = Buffer.alloc(0);

@@ -5,10 +5,10 @@
  */
 
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { programStartsPerTurn } from '../../protocol/limits.ts';
+import type { Server } from '../../records/records.ts';
 import { newPipeSupply, type PipeSet, type PipeSupply, takePipes } from './pipes.ts';
 import type { Program } from './program.ts';
 import { newReaderQueue, type ReaderQueue } from './reader.ts';

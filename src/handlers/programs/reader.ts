@@ -4,10 +4,10 @@
  */
 
 import { scheduleTurn } from '../../core/poll.ts';
-import type { Server } from '../../core/records.ts';
 import { exactClock } from '../../process/clock.ts';
 import { connectionBudget, programBudget, throttledBudget } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import type { Server } from '../../records/records.ts';
 import { addChunk, type Format, lastRecord, nextRecord, type OutputRecord } from './formats.ts';
 import { discardOutput, endProgram, type Program } from './program.ts';
 import { logStderr, newStderrQueue, type StderrQueue } from './programLog.ts';

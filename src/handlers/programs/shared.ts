@@ -3,11 +3,11 @@
 import { closeConnection } from '../../core/close.ts';
 import { sendToAll } from '../../core/fanout.ts';
 import { deferRest, pauseMessages, resumeMessages } from '../../core/processData.ts';
-import type { Connection, Handler, Server } from '../../core/records.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { absoluteMaxMessage, restartDelay } from '../../protocol/limits.ts';
+import type { Connection, Handler, Server } from '../../records/records.ts';
 import { baseEnvironment, requestVariables } from './environment.ts';
 import { newFormat, type OutputRecord } from './formats.ts';
 import { pipesPerProgram, takePipesNow } from './pipes.ts';

@@ -3,9 +3,7 @@
  * are encoded from the frames in the backlog slice by slice, as fast as the socket accepts them.
  */
 
-import { reserve } from '../../core/arena.ts';
 import { endConnection } from '../../core/close.ts';
-import type { Connection, Producer } from '../../core/records.ts';
 import { queueRange, scheduleFlush, sendBytes } from '../../core/send.ts';
 import { encodeResponse } from '../../protocol/http/head.ts';
 import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
@@ -22,6 +20,8 @@ import {
   textSize,
   writeContent,
 } from '../../protocol/polling.ts';
+import { reserve } from '../../records/arena.ts';
+import type { Connection, Producer } from '../../records/records.ts';
 import type { Fields } from '../route.ts';
 import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
 

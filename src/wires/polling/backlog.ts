@@ -8,6 +8,8 @@
  * of one client, plus a range each.
  */
 
+import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
+import { countFrames, type MessagePayload, readSentFrame } from '../../protocol/polling.ts';
 import {
   type ArenaUse,
   type Chunk,
@@ -16,9 +18,7 @@ import {
   pin,
   shareOfChunk,
   unpin,
-} from '../../core/arena.ts';
-import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
-import { countFrames, type MessagePayload, readSentFrame } from '../../protocol/polling.ts';
+} from '../../records/arena.ts';
 
 /** Memory that the ranges of several backlogs refer to. */
 interface Block {

@@ -6,18 +6,18 @@
  * The rest of the server sees an ordinary socket, which is busy while a window of bytes is unacknowledged.
  */
 
-import { type Chunk, outputArena, type Range, releaseInFlight } from '../../core/arena.ts';
 import { dropConnection } from '../../core/close.ts';
 import { isLevelOverdue } from '../../core/deadlines.ts';
 import { injectInput } from '../../core/fairness.ts';
 import { closeSession } from '../../core/processData.ts';
 import { readSocketData } from '../../core/readSocketData.ts';
-import type { Connection, Server, Socket, Wire } from '../../core/records.ts';
 import { scheduleFlush } from '../../core/send.ts';
 import { noteDeadline } from '../../diagnostics/closeReason.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { eventStreamLifetime, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
+import { type Chunk, outputArena, type Range, releaseInFlight } from '../../records/arena.ts';
+import type { Connection, Server, Socket, Wire } from '../../records/records.ts';
 import type { Fields } from '../route.ts';
 import { websocket } from '../websocket.ts';
 import { answerEmpty, answerPoll, EventStream } from './answers.ts';

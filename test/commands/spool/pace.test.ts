@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { nextFile, nextLine, nextStep, setPace } from '../../../src/commands/spool/spoolFiles.ts';
-import type { Server } from '../../../src/core/records.ts';
 import { spoolFileInterval, spoolStepPause } from '../../../src/protocol/limits.ts';
+import type { Server } from '../../../src/records/records.ts';
 import { newFakeServer } from '../../support/fakeSocket.ts';
 
 /** Turns of the event loop, more than enough for anything that waits for no timer. */

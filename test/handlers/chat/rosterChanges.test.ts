@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishFanouts } from '../../../src/core/fanout.ts';
-import type { Connection } from '../../../src/core/records.ts';
 import {
   addUser,
   enterRoom,
@@ -17,6 +16,7 @@ import { type Name, readName } from '../../../src/handlers/chat/names.ts';
 import { postMessage } from '../../../src/handlers/chat/post.ts';
 import type { ChatEncoder, Room, User } from '../../../src/handlers/chat/room.ts';
 import { workUnits } from '../../../src/protocol/workUnits.ts';
+import type { Connection } from '../../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../../support/fakeSocket.ts';
 
 function openPond() {

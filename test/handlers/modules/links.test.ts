@@ -4,9 +4,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
-import type { Server } from '../../../src/core/records.ts';
 import { moduleStates } from '../../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../../src/log/log.ts';
+import type { Server } from '../../../src/records/records.ts';
 import { connect, loadAll, newFolder, reload } from '../../support/modules.ts';
 
 configureLog('error', 'text');

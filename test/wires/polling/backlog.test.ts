@@ -1,7 +1,7 @@
 /** The backlog of a polling client: no frame is lost or reordered, and a fan-out is stored once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Chunk, newArenaUse, newLastingChunk } from '../../../src/core/arena.ts';
+import { type Chunk, newArenaUse, newLastingChunk } from '../../../src/records/arena.ts';
 import {
   addFrames,
   type Backlog,

@@ -12,7 +12,7 @@ import {
   queuedRanges,
   type Range,
   releaseInFlight,
-} from '../../src/core/arena.ts';
+} from '../../src/records/arena.ts';
 
 const owner = newArenaUse();
 

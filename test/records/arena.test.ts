@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import {
   type Chunk,
   newArenaUse,
@@ -8,8 +9,7 @@ import {
   resetOutputArena,
   slotCount,
   slotSize,
-} from '../../src/core/arena.ts';
-import { ioArena } from '../../src/protocol/websocket/mask.ts';
+} from '../../src/records/arena.ts';
 
 const owner = newArenaUse();
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { addEntry, freeClosedIds, newTable, nextId, removeEntry } from '../../src/core/table.ts';
+import { addEntry, freeClosedIds, newTable, nextId, removeEntry } from '../../src/records/table.ts';
 
 test('ids count up from 0, and the lowest free id is given first', () => {
   const table = newTable<string>();
