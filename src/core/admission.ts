@@ -1,4 +1,4 @@
-/** Admission: the limits on connections, all together and of one address, and which connections TLS admits. */
+/** Admission: the limits on connections, in total and for one address, and the rules of TLS for newcomers. */
 
 import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { type LogFields, log } from '../log/log.ts';
@@ -16,10 +16,11 @@ import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';
 
 /**
- * A new connection, before anything is known of it but its address. If no place is left for it, it takes that of a
- * connection that has not finished its handshake, chosen at random, as OpenSSH drops connections beyond MaxStartups; one of
- * an address that has many is more likely.
- * Silent connections cannot keep others out for longer than a reconnect takes, and clients are never dropped.
+ * @returns whether a new connection from this address is accepted
+ *
+ * If the server is full, a connection that has not finished its handshake is dropped at random to make room, as OpenSSH does
+ * beyond MaxStartups; connections of addresses with many are more likely. So silent connections cannot keep others out for
+ * longer than a reconnect takes, and clients are never dropped.
  */
 export function mayEnter(server: Server, address: string): boolean {
   const use = server.places.byAddress.get(addressKey(address) ?? '');
@@ -39,7 +40,7 @@ export function mayEnter(server: Server, address: string): boolean {
   return true;
 }
 
-/** Drops one that is no client yet, or else one that has not proven itself. @returns false if there is none */
+/** Drops a half-open connection or, failing that, an unproven client. @returns false if there is none */
 function dropCandidate(
   { places }: Server,
   shortage: string,
@@ -61,8 +62,8 @@ function drop(candidate: Connection, shortage: string, option?: 'maxConnections'
 }
 
 /**
- * A connection is about to become a client: it counts as one from now on.
- * @returns why it is refused, if it is; the code is an HTTP status
+ * Counts the connection as a client, if there is room.
+ * @returns otherwise the refusal, whose code is an HTTP status
  */
 export function refusalOf(connection: Connection): ProtocolError | undefined {
   if (connection.isClient || connection.isControl) return undefined;
@@ -72,13 +73,13 @@ export function refusalOf(connection: Connection): ProtocolError | undefined {
   return refusal;
 }
 
-/** The same, refused over HTTP. @throws ProtocolError 429 or 503 */
+/** As `refusalOf`, but throws the refusal. @throws ProtocolError 429 or 503 */
 export function checkRoom(connection: Connection): void {
   const refusal = refusalOf(connection);
   if (refusal !== undefined) throw refusal;
 }
 
-/** For a polling session that `request` asks for: no descriptor bounds their number. @throws ProtocolError 429 or 503 */
+/** Checks that there is room for a polling session, which needs no descriptor. @throws ProtocolError 429 or 503 */
 export function checkRoomForPolled({ server, addressUse }: Connection): void {
   const refusal = refusalFor(server, addressUse, true);
   if (refusal !== undefined) throw refusal;
@@ -107,7 +108,7 @@ function refusalFor(
     : undefined;
 }
 
-/** A client that has not proven itself gives its place to one that is about to. */
+/** Drops an unproven client to make room for a new client. @returns false if there is none */
 function replaceUnproven(
   { places }: Server,
   option: 'maxConnections' | 'maxPerAddress',
@@ -123,8 +124,8 @@ function full(many: string): ProtocolError {
 }
 
 /**
- * How many clients one address may have; Infinity if there is no limit. Half of the places, unless the option says
- * otherwise: those of `--max-connections` if that is set, else descriptors, and for polling sessions `maxPollingSessions`.
+ * How many clients one address may have; Infinity if there is no limit. The default is half of `--max-connections` if that
+ * is set, else half of the descriptors; for polling sessions half of `maxPollingSessions`.
  */
 export function maxForAddress({ configuration, descriptors }: Server, isPolled = false): number {
   const { maxPerAddress, maxConnections } = configuration;
@@ -134,20 +135,20 @@ export function maxForAddress({ configuration, descriptors }: Server, isPolled =
   return isPolled ? maxPollingSessions / 2 : Math.ceil(descriptors.limit / 2);
 }
 
-/** One number bounds clients of any kind, unless it is half of the descriptors, which polling sessions do not take. */
+/** Whether one limit covers sockets and polling sessions. It does not if the limit is half of the descriptors. */
 function areCountedTogether({ configuration: { maxPerAddress, maxConnections } }: Server): boolean {
   return maxPerAddress !== 'half' || maxConnections > 0;
 }
 
-/** The clients that count against it. */
+/** The clients of an address that count against its limit. */
 function heldBy(server: Server, { clients, polled }: AddressUse, isPolled: boolean): number {
   if (areCountedTogether(server)) return clients + polled;
   return isPolled ? polled : clients;
 }
 
 /**
- * Whether an address has all the sockets it may have: its clients, requests of its polling sessions (one that waits, one
- * that brings messages), and some for other requests, handshakes and refusals.
+ * Whether an address has used up its sockets: its clients, two requests for each polling session (one that waits, one that
+ * posts), and some for handshakes, other requests and refusals.
  */
 function isAddressFull(server: Server, use: AddressUse, sockets: number): boolean {
   const most = maxForAddress(server);
@@ -157,25 +158,25 @@ function isAddressFull(server: Server, use: AddressUse, sockets: number): boolea
   return sockets >= most + extra + requests;
 }
 
-/** For an address that a trusted proxy told later than at accepting: whether it has too many sockets already. */
+/** The same check for an address that a trusted proxy reported after the accept. @returns the refusal, if any */
 export function addressRefusal({ server, addressUse: use }: Connection): ProtocolError | undefined {
-  // It is counted itself.
+  // The connection itself is counted already.
   if (use === undefined || !isAddressFull(server, use, use.sockets - 1)) return undefined;
   tellOfAddress(server, use, use.sockets);
   const reason = `your address (${use.address}) has ${use.sockets} connections already; close some, or try again later`;
   return new ProtocolError(429, reason, {}, 'maxPerAddress');
 }
 
-/** Whether even the places for refusals are taken. */
+/** Whether the server is full, including the room for refusals. */
 function isFull({ connections, places, polling, configuration: { maxConnections } }: Server): boolean {
-  // A polling client counts twice while a request of it waits, and once more while its next request arrives.
+  // A polling client counts twice while one of its requests waits, and once more while the next arrives.
   return (
     maxConnections > 0 &&
     connections - places.dropped >= maxConnections + rejectionSlots + 2 * polling.clients
   );
 }
 
-/** Whether all descriptors but the reserve are in use; the log says so, now and then. */
+/** Whether only the reserved descriptors are left. Logs the shortage, now and then. */
 export function isShortOfDescriptors(server: Server): boolean {
   const { connections, descriptors, places } = server;
   if (descriptorsInUse(server) - places.dropped < usableDescriptors(server)) return false;
@@ -198,7 +199,7 @@ function tellOfAddress(server: Server, { address }: AddressUse, connections: num
   tellRarely(server, 'too many connections from one address', () => ({ address, connections, remedy }));
 }
 
-/** A shortage may last: one line of each kind at most every `shortageLogInterval`. */
+/** Logs a shortage, which may last: at most one line of each kind in `shortageLogInterval`. */
 function tellRarely({ toldAt, now }: Server, event: string, fields: () => LogFields): void {
   const last = toldAt.get(event);
   if (last !== undefined && now - last < shortageLogInterval) return;
@@ -206,16 +207,16 @@ function tellRarely({ toldAt, now }: Server, event: string, fields: () => LogFie
   log('warn', event, fields());
 }
 
-/** Why a connection is not served at all, if it is not; the code is an HTTP status. */
+/** @returns why a connection is not served, if it is not; the code is an HTTP status */
 export function whyNotAdmitted(connection: Connection): ProtocolError | undefined {
   const { isControl, security, server } = connection;
-  // The socket of the server's owner is its own.
+  // The mode of the control socket's file is the authentication.
   if (isControl) return undefined;
   const crowded = addressRefusal(connection);
   if (crowded !== undefined) return crowded;
   if (security === undefined) {
     if (!server.configuration.tlsOnly) return undefined;
-    // RFC 2817 §4.2: 426 names the protocol that is wanted.
+    // RFC 2817 §4.2: a 426 response names the required protocol.
     const headers = { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade, close' };
     const reason = 'this server speaks TLS only: connect with https:// or wss://';
     return new ProtocolError(426, reason, headers, 'tlsOnly');

@@ -1,18 +1,18 @@
 /**
  * File descriptors in use. Connections are counted in any case; every other kind that a client can make the server open
- * adds its own here, and subtracts them when they are closed. The rest of the process lives on the reserve.
+ * adds its own here, and subtracts them when they are closed. The rest of the process uses the reserve.
  */
 
 import { reservedDescriptors } from '../protocol/limits.ts';
 import type { Server } from '../records/records.ts';
 
-/** All that are counted. Polling clients are connections without a socket. */
+/** The number of counted descriptors. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {
   const { listeners, files, pipes } = descriptors;
   return connections - polling.clients + listeners + files + pipes;
 }
 
-/** How many may be in use before the reserve is touched. */
+/** How many descriptors may be in use; the rest is the reserve. */
 export function usableDescriptors({ descriptors }: Server): number {
   return descriptors.limit - reservedDescriptors;
 }

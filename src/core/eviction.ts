@@ -19,7 +19,7 @@ import { dropConnection, endConnection } from './close.ts';
 import { updateHeld, usedMemory } from './memory.ts';
 import { scheduleTurn } from './poll.ts';
 
-/** The stage of the turn: while memory is close to the limit, the largest holders go. */
+/** A stage of the turn: while memory is close to the limit, closes the largest holders. */
 export function enforceMemory(server: Server): void {
   const limit = server.configuration.maxMemory;
   if (usedMemory(server) <= limit * memoryHighWater) return;
@@ -31,11 +31,11 @@ export function enforceMemory(server: Server): void {
   }
   const used = usedMemory(server);
   if (used > limit * memoryHighWater) evictLargest(server, used - limit * memoryLowWater);
-  // What a dropped connection held is free when this turn ends; the next one looks again.
+  // The memory of dropped connections is free when this turn ends. The next turn checks again.
   scheduleTurn(server);
 }
 
-/** Connections by the power of two of what they hold, so that the largest are found without sorting all of them. */
+/** Groups connections by the power of two of their holdings: the largest are found without sorting all of them. */
 const bucketOf = (held: number) => 32 - Math.clz32(Math.min(held, 0x7fff_ffff));
 const bucketSums = new Float64Array(33);
 
@@ -63,14 +63,14 @@ function isEvictable(entry: Server['table']['entries'][number]): entry is Connec
   return entry?.kind === 'connection' && !entry.isControl && entry.phase !== 'gone';
 }
 
-/** What a connection holds, and its part of the frames that it shares with others: about what closing it frees. */
+/** The bytes that closing the connection frees, roughly: its own, and its part of the frames it shares with others. */
 function holdings({ held, queue, socket }: Connection): number {
   return Math.ceil(held + shareOfQueue(queue) + (socket.share?.() ?? 0));
 }
 
 /**
- * Closes a connection to free what it holds. Its peer learns the reason if that can still be sent at once; bytes that the
- * system has begun to send stay in memory until it has sent them, so a connection with many of those is dropped.
+ * Closes a connection to free its memory. The peer gets the reason if it can be sent at once. Bytes that the system has
+ * started to send stay in memory until it has sent them, so a connection with many of those is dropped.
  */
 function evict(server: Server, connection: Connection): void {
   const { queue, phase, id, address } = connection;

@@ -1,4 +1,4 @@
-/** A connection's share of the turn: no one may use the turn up while others wait. */
+/** Fairness: each connection has a budget for the turn, so none can use up the turn while others wait. */
 
 import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget } from '../protocol/limits.ts';
@@ -7,12 +7,12 @@ import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, InflationQueue } from '../records/records.ts';
 import { scheduleFlush } from './send.ts';
 
-/** How far the work had gone when the connection that is being read began. */
+/** `workUnits.spent` when the current connection's budget started. */
 let begunAt = 0;
-/** When the first slice of a large message was asked for since then; 0: none was. */
+/** When its first slice of a large message was inflated; 0 if none was. */
 let slicingAt = 0;
 
-/** Reading begins. */
+/** Starts the connection's budget for this turn. */
 export function startBudget(connection: Connection): void {
   begunAt = workUnits.spent;
   slicingAt = 0;
@@ -20,8 +20,8 @@ export function startBudget(connection: Connection): void {
 }
 
 /**
- * A message, or a packet of one, of so many bytes was processed. What it brought about is in `work` already.
- * @returns whether the next one may be read; if not, the connection is held back
+ * Charges the connection for a message or packet of this size. The work that it caused is charged where it is done.
+ * @returns whether the next message may be read; if not, the connection is throttled
  */
 export function charge(connection: Connection, bytes: number): boolean {
   workUnits.spent += 1 + (bytes >>> 8);
@@ -30,14 +30,14 @@ export function charge(connection: Connection, bytes: number): boolean {
   return !connection.isThrottled;
 }
 
-/** After this many turns without progress (output waits, or the handler has paused the connection) the first one makes way. */
+/** After this many turns without progress (unsent output, a paused connection) the first message goes to the end of the line. */
 const patience = 8;
 
 /**
- * Whether a connection may go on with its large message in this turn; if not, it is held back until the next one.
+ * @returns whether the connection may inflate the next slice of its large message; if not, it is throttled until the next turn.
  *
- * A message gets one slice at once, and a share of a turn soon after: that is enough for some hundred KiB. One that is
- * larger starts over when it is the first in line; until then it takes no more memory than it came as.
+ * A message gets one slice at once, and later the budget of one turn: enough for some hundred KiB. A larger one starts over
+ * when it is the first in line; until then it takes no more memory than its compressed form.
  */
 export function mayInflate(connection: Connection): boolean {
   const message = connection.endpoint?.inflating;
@@ -56,10 +56,10 @@ export function mayInflate(connection: Connection): boolean {
   return !connection.isThrottled;
 }
 
-/** In place of a number of stops: it has been the first in line, and keeps what it has inflated. */
+/** The value of `stops` for a message that has been the first in line: it keeps what it has inflated. */
 const firstInLine = Number.POSITIVE_INFINITY;
 
-/** What a slice costs depends on the data, by a factor of ten: here the clock is worth asking. */
+/** The cost of a slice varies by a factor of ten with the data, so the clock decides. */
 function isWithinShare(): boolean {
   const now = exactClock();
   if (slicingAt === 0) slicingAt = now;
@@ -67,7 +67,7 @@ function isWithinShare(): boolean {
   return workUnits.spent - begunAt <= connectionBudget;
 }
 
-/** Whether the message is the first in line; updates the line. */
+/** Updates the line. @returns whether the message is the first in it */
 function isFirst(inflations: InflationQueue, message: InflatingMessage, turn: number): boolean {
   const { waiting } = inflations;
   let first = waiting[0];
@@ -88,9 +88,9 @@ function isFirst(inflations: InflationQueue, message: InflatingMessage, turn: nu
 }
 
 /**
- * Adds input that did not arrive by the connection's socket, after all other input. The next turn reads it, as from a throttled
- * connection. Until then the connection counts as paused; afterwards `socket.resume` is called.
- * @param bytes the connection's from now on
+ * Appends input that did not arrive through the connection's socket (a polling client's POST, for example). The next turn reads
+ * it as from a throttled connection. Until then the connection counts as paused; then `socket.resume` is called.
+ * @param bytes owned by the connection from now on
  */
 export function injectInput(connection: Connection, bytes: Buffer): void {
   const { input, inputStart, inputEnd } = connection;

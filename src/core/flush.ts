@@ -1,4 +1,4 @@
-/** The end of the turn: each connection with something to send is written to, once, or twice in a turn with costly work. */
+/** The flush at the end of the turn: writes each connection's queue to its socket, in one system call. */
 
 import { getSystemErrorName } from 'node:util';
 import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
@@ -18,11 +18,11 @@ import { updateHeld } from './memory.ts';
 import { onEnd, scheduleRead } from './poll.ts';
 import { scheduleFlush } from './send.ts';
 
+/** A stage of the turn: writes all pending output. */
 export function flush(server: Server): void {
   const { pendingWrites, producers } = server;
   if (server.pendingFanout !== undefined || server.slowConsumers.length > 0) finishFanouts(server);
-  // From here on no handler is called, and nothing is queued, but by those whose messages travel in other connections:
-  // these come behind them in this list.
+  // From here on no handler runs. Only polling sessions queue more: for their HTTP requests, which are appended to this list.
   for (let i = 0; i < pendingWrites.length; i++) {
     const connection = pendingWrites[i]!;
     connection.isWriteQueued = false;
@@ -30,13 +30,13 @@ export function flush(server: Server): void {
   }
   pendingWrites.length = 0;
   if (producers.slices > 0) resumeProducers(producers);
-  // Nothing is left in the arena that someone still needs: it is with the system, pinned, or was moved.
+  // Nobody needs the arena's bytes any more: the kernel has them, or they are pinned, or they were copied elsewhere.
   resetOutputArena(server.arena);
 }
 
 /**
- * Writes what fresh clients are sent before the turn begins work that may take long. Output that is produced in slices, and
- * answers over HTTP that collect messages, wait for the end of the turn.
+ * Writes the answers to fresh clients before the turn starts work that may take long. Produced output and polling sessions,
+ * which collect messages, wait for the end of the turn.
  */
 export function flushEarly(server: Server): void {
   const { pendingWrites } = server;
@@ -70,7 +70,7 @@ function flushConnection(connection: Connection): void {
   if (queue.size > backpressureThreshold || connection.isThrottled) applyBackpressure(connection);
 }
 
-/** Clients that collect large answers share the turn, so that they do not hold up the others. */
+/** Produces one slice. The slices of a turn are limited, so large answers do not delay other clients. */
 function produce(connection: Connection, producer: Producer): void {
   const { producers } = connection.server;
   if (producers.slices === outputSlicesPerTurn) {
@@ -78,7 +78,7 @@ function produce(connection: Connection, producer: Producer): void {
     return;
   }
   producers.slices++;
-  // What it queues is written by this very flush.
+  // This flush writes what the producer queues.
   connection.isWriteQueued = true;
   try {
     if (producer.produce(connection)) producers.served.push(connection);
@@ -88,7 +88,7 @@ function produce(connection: Connection, producer: Producer): void {
   connection.isWriteQueued = false;
 }
 
-/** Whoever does not read is not read from; whoever was held back goes on as soon as it can. */
+/** Backpressure: stops reading while the output queue is too long, and resumes when it has drained. */
 function applyBackpressure(connection: Connection): void {
   if (connection.queue.size > backpressureThreshold) {
     connection.isThrottled = true;
@@ -120,7 +120,7 @@ export function setReading(connection: Connection, isReading: boolean): void {
   else connection.socket.pause();
 }
 
-/** @returns false where the connection is lost */
+/** @returns false if the connection is lost */
 function writeQueue(connection: Connection): boolean {
   const { queue, socket } = connection;
   const error =
@@ -147,7 +147,7 @@ function writeQueue(connection: Connection): boolean {
   return true;
 }
 
-/** All is said: our FIN goes, and once the peer's is there, the connection. */
+/** All output is written: sends our FIN, and drops the connection once the peer's FIN has arrived. */
 function shutdownWrite(connection: Connection): void {
   if (!connection.isShutDown) {
     connection.isShutDown = true;
@@ -156,7 +156,7 @@ function shutdownWrite(connection: Connection): void {
   if (connection.hasPeerEnded) dropConnection(connection);
 }
 
-/** The system has taken all of a write that it could not take at once; or it failed. */
+/** A stalled write is complete, or has failed. */
 export function onWriteComplete(connection: Connection, error: string | undefined): void {
   releaseInFlight(connection.queue);
   if (connection.phase === 'gone') return;
@@ -165,7 +165,7 @@ export function onWriteComplete(connection: Connection, error: string | undefine
     onEnd(connection, error);
     return;
   }
-  // Whoever reads is alive, even if it says nothing.
+  // A peer that reads is alive, even if it sends nothing.
   connection.heardAt = connection.server.now;
   scheduleFlush(connection);
 }

@@ -2,9 +2,8 @@
  * One memory budget for all connections together (`--max-memory`).
  *
  * Limits per connection do not bound a server: eighty clients within theirs can hold more than a gigabyte. So each
- * connection's bytes are added up when they change, after a read and after a flush, and when the sum is over the budget
- * the largest holders are closed first, as Redis does with `maxmemory-clients`. A client within its share is small
- * beside them and is left alone.
+ * connection's bytes are added up when they change, after a read and after a flush. When the sum exceeds the budget, the
+ * largest holders are closed first (eviction.ts); clients within their share notice nothing.
  *
  * What counts: unread input, unfinished messages, request bodies, what a handler or a polling session keeps for a
  * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
@@ -17,17 +16,17 @@ import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection, Server } from '../records/records.ts';
 
-/** All that counts against `--max-memory`, in bytes. */
+/** All bytes that count against `--max-memory`. */
 export function usedMemory({ memory, arena }: Server): number {
   return memory.connections + memory.histories + memory.programs + arena.held;
 }
 
-/** Brings `connection.held` up to date. Called after whatever may have changed it: a read, a flush, a handler's work. */
+/** Updates `connection.held`, after a read, a flush, or a handler's work. */
 export function updateHeld(connection: Connection): void {
   if (connection.phase !== 'gone') setHeld(connection, bytesHeld(connection));
 }
 
-/** The connection is freed. */
+/** Gives back everything when the connection is freed. */
 export function releaseHeld(connection: Connection): void {
   setHeld(connection, 0);
 }

@@ -1,11 +1,11 @@
 import { hostOf, isInNetwork, mappedIpv4, noAddress, parseIp, showIp } from '../protocol/ipAddress.ts';
 import type { AddressUse, Connection, Server } from '../records/records.ts';
 
-/** The last answer of `addressKey`: it is asked twice for each connection that is accepted. */
+/** The last result of `addressKey`, which is called twice for each accepted connection. */
 let lastAddress = '';
 let lastKey: string | undefined;
 
-/** The key that an address counts under; undefined for Unix sockets and for peers whose address is not known. */
+/** The key under which an address is counted; undefined for Unix sockets and unknown addresses. */
 export function addressKey(address: string): string | undefined {
   if (address !== lastAddress) {
     lastKey = readKey(address);
@@ -16,7 +16,7 @@ export function addressKey(address: string): string | undefined {
 
 function readKey(address: string): string | undefined {
   const colon = address.indexOf(':');
-  // Nearly all are IPv4, with a port.
+  // Nearly every address is IPv4 with a port.
   if (colon === address.lastIndexOf(':')) {
     const host = colon < 0 ? address : address.slice(0, colon);
     return host.includes('.') ? host : undefined;
@@ -28,7 +28,7 @@ function readKey(address: string): string | undefined {
   return `${showIp(ip.fill(0, 8))}/64`;
 }
 
-/** Whether the peer, as far as it is known by now, is among `--trust-proxy`. */
+/** Whether the peer's address, as far as known, is in `--trust-proxy`. */
 export function isTrusted({ address, server }: Connection): boolean {
   return isTrustedAddress(server, address);
 }
@@ -41,14 +41,14 @@ export function isTrustedAddress({ configuration: { trustProxy } }: Server, addr
   );
 }
 
-/** A new connection takes its place. */
+/** Counts a new connection. */
 export function enterPlaces(connection: Connection): void {
   if (connection.isControl) return;
   joinAddress(connection);
   enlist(connection, connection.server.places.halfOpen);
 }
 
-/** The connection is freed. */
+/** Stops counting a connection that is freed. */
 export function leavePlaces(connection: Connection): void {
   leaveAddress(connection);
   if (connection.isClient) connection.server.places.clients--;
@@ -62,7 +62,7 @@ export function changeAddress(connection: Connection, address: string): void {
   joinAddress(connection);
 }
 
-/** A trusted proxy has many clients: until it names this one, the connection counts for no address. */
+/** Counts the connection for its address. Connections of a trusted proxy count once it has named the client. */
 function joinAddress(connection: Connection): void {
   const { server, isClient } = connection;
   const key = isTrusted(connection) ? undefined : addressKey(connection.address);
@@ -94,12 +94,12 @@ function countClient(connection: Connection, by: 1 | -1): void {
   else use.polled += by;
 }
 
-/** A polling session has none between its requests. */
+/** Whether the connection has a socket of its own: a polling session does not. */
 function hasSocket({ socket }: Connection): boolean {
   return socket.isVirtual === undefined;
 }
 
-/** The connection counts as a client from now on. */
+/** Counts the connection as a client. */
 export function becomeClient(connection: Connection): void {
   const { server } = connection;
   if (connection.isClient || connection.isControl) return;
@@ -109,7 +109,7 @@ export function becomeClient(connection: Connection): void {
   enlist(connection, server.places.unproven);
 }
 
-/** The connection is not dropped for a newcomer any more: it reached trust level 3, or its request is whole. */
+/** Protects the connection from being dropped for a newcomer: it reached trust level 3, or its request is complete. */
 export function establish(connection: Connection): void {
   delist(connection);
 }
@@ -121,7 +121,7 @@ function enlist(connection: Connection, list: Connection[]): void {
   list.push(connection);
 }
 
-/** The last one of the list takes its place. */
+/** Removes the connection from its list; the last entry moves to its index. */
 function delist(connection: Connection): void {
   const { candidates, candidateAt } = connection;
   if (candidates === undefined) return;
@@ -133,13 +133,13 @@ function delist(connection: Connection): void {
   connection.candidates = undefined;
 }
 
-/** Connections looked at to find one of a certain address, or of one that has many. */
+/** How many connections are sampled to find one of a certain address, and one of an address with many sockets. */
 const samples = 16;
 const fewSamples = 4;
 
 /**
- * One of the list, at random; with `use`, one of this address if a few attempts find one. Else the one of a few whose
- * address has the most sockets: where one address takes the places, it is the one that gives them back.
+ * Picks a connection of the list at random: with `use`, one of this address, if the samples contain one; otherwise the sample
+ * whose address has the most sockets, so an address that takes most places also loses most.
  */
 export function pickCandidate(list: readonly Connection[], use?: AddressUse): Connection | undefined {
   let best: Connection | undefined;
@@ -159,7 +159,7 @@ function socketsOf({ addressUse }: Connection): number {
   return addressUse?.sockets ?? 0;
 }
 
-/** The candidate is dropped: it gives its place away at once. */
+/** Stops counting a candidate that is being dropped: its place is free at once. */
 export function giveUpPlace(candidate: Connection): void {
   candidate.server.places.dropped++;
   delist(candidate);

@@ -1,6 +1,6 @@
 /**
  * Deadlines that measure progress: while bytes flow at a minimum rate, a transfer may take as long as it needs. A drip
- * below that rate only delays the deadline, so it cannot hold a place for ever.
+ * below that rate only delays the deadline, so it cannot hold a place forever.
  *
  * The rule is that of Apache's mod_reqtimeout: so many bytes buy one more second.
  */
@@ -12,26 +12,26 @@ function bytesTaken({ bytesOut, socket }: Connection): number {
   return bytesOut - socket.unsent();
 }
 
-/** From now on its input is awaited. */
+/** Starts the clock for a transfer of input. */
 export function startReceiving(connection: Connection): void {
   connection.flowSince = connection.server.now;
   connection.flowBytes = connection.bytesIn;
 }
 
-/** Whether its input has come more slowly than that, for at least `timeout`. */
+/** Whether input has arrived below the minimum rate for at least `timeout`. */
 export function hasInputStalled(connection: Connection, timeout: number): boolean {
   return hasStalled(connection, connection.bytesIn, timeout, 0);
 }
 
-/** From now on its output is to leave. */
+/** Starts the clock for a transfer of output. */
 export function startSending(connection: Connection): void {
   connection.flowSince = connection.server.now;
   connection.flowBytes = bytesTaken(connection);
 }
 
 /**
- * The same for its output. The system's buffer hides what the peer takes of it, and tells of it in steps of up to a
- * megabyte, so what the system has taken buys time in advance.
+ * Whether output has left below the minimum rate for at least `timeout`. The system's send buffer hides the peer's progress,
+ * and drains in steps of up to a megabyte, so bytes that the system has taken buy time in advance.
  */
 export function hasOutputStalled(connection: Connection, timeout: number): boolean {
   return hasStalled(connection, bytesTaken(connection), timeout, maxDeadlineCredit);

@@ -1,9 +1,9 @@
 /**
- * The loop. One turn: poll → accept → read what is urgent → commands → messages → timers → flush → free what closed.
+ * The loop. One turn: poll → accept → control frames → commands → messages → disconnects → deadlines → flush → free.
  *
- * The order of work within a turn, each stage with a bound of its own (protocol/limits.ts): urgent input (control frames, and
- * requests for commands), then the commands themselves, then messages: first of connections whose last read took little work,
- * then of those that took much, then of those that used up their share of the last turn. The rest is first after the next poll.
+ * Each stage has a budget of its own (protocol/limits.ts). Control frames and requests for commands are read first, then
+ * the commands run, then messages are read: from connections whose last read was cheap, from handshakes, from connections
+ * whose last read was costly, and from throttled ones. What exceeds a budget comes first in the next turn.
  */
 
 import { handlerTime, reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
@@ -77,7 +77,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   if (!isControl) server.counters.accepted++;
   const address = socket.address();
   if (address === noAddress && port !== undefined) {
-    // A health check may reset its connection before it is accepted: nobody could be answered.
+    // A health check may reset its connection before the server accepts it.
     if (isLogged('debug')) log('debug', 'reset before it was accepted');
     socket.destroy();
     return;
@@ -92,7 +92,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
   if (firstWire.begin !== undefined) runIsolated(connection, () => firstWire.begin?.(connection));
 }
 
-/** Reads control frames and requests for commands, up to their share of the turn. */
+/** Reads control frames and requests for commands, up to their budget, and sorts the other connections into classes. */
 function readControlFrames(server: Server): void {
   const { readable } = server.ready;
   const { fresh, throttled } = server.classes;
@@ -112,7 +112,7 @@ function readControlFrames(server: Server): void {
   readable.length = 0;
 }
 
-/** Reads the urgent part of a connection's input; the message after it waits for its stage. */
+/** Reads the control frames at the start of a connection's input. A message behind them waits for its class. */
 function readControlFramesOf(connection: Connection): void {
   const { input, inputStart, inputEnd, wire } = connection;
   if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {
@@ -149,16 +149,16 @@ function readMessages(server: Server): void {
   if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
   readSome(server, opening, handshakeBudget, 4, latest);
   readSome(server, costly, costlyBudget, 1, latest);
-  // In a turn that others wait for, those who had their share already wait, too: the next one comes when all were asked.
+  // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.
   readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1, latest);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }
 
 /**
- * Reads from the connections, one after the other, until their share of the turn is used. The others come first next time.
- * @param atOnce how many are read before the clock is asked: the units are an estimate, but the clock takes longer to ask
- * @param latest the time at which reading ends for all classes, but for `minReadingTime` of each; 0: none
+ * Reads from the connections of one class until its share of the turn is used. The others come first in the next turn.
+ * @param atOnce connections read between two looks at the clock: work units are an estimate, but cheaper than the clock
+ * @param latest when reading ends for all classes, except `minReadingTime` for each; 0: no limit
  */
 function readSome(
   server: Server,
@@ -188,7 +188,7 @@ function stopTime(share: number, latest: number): number {
   return latest === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, latest));
 }
 
-/** The next turn reads from this connection. Until then its input has to lie outside the turn's memory. */
+/** Leaves the connection to the next turn. Its input moves out of the arena, which that turn overwrites. */
 function postpone(connection: Connection): void {
   const { input, inputStart, inputEnd } = connection;
   connection.isReadQueued = false;
@@ -207,10 +207,10 @@ function keepInput(connection: Connection, start: number, end: number): void {
   connection.inputEnd = ioArena.copy(connection.input, 0, start, end);
 }
 
-/** A connection may have a message to finish, and nothing more. */
+/** Stands for missing input: the connection may only have a message to resume. */
 const noInput = Buffer.alloc(0);
 
-/** Hands a connection's input to its wire; where that changes on the way (HTTP to WebSocket), the rest to the new one. */
+/** Passes a connection's input to its wire. If the wire changes meanwhile (HTTP to WebSocket), the new one gets the rest. */
 function readConnection(connection: Connection): void {
   connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
@@ -236,7 +236,7 @@ function readConnection(connection: Connection): void {
   saveUnreadInput(connection, input, connection.phase === 'open' ? at : end, end);
 }
 
-/** What was not worked through stays with the connection: the turn's memory is used again. */
+/** Keeps the input from `at` on for a later turn, outside the arena, and decides whether to go on reading from the socket. */
 function saveUnreadInput(connection: Connection, input: Buffer, at: number, end: number): void {
   const rest = end - at;
   connection.inputScanned = rest;
@@ -253,7 +253,7 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
   if (mayHoldMemory(connection)) updateHeld(connection);
   const waits = hasPausedInput(connection);
   setReading(connection, !connection.isThrottled && !(waits && rest > maxPausedInput));
-  // The flush finds out when it can go on.
+  // The flush requeues throttled connections.
   if (connection.isThrottled) scheduleFlush(connection);
   else if (connection.hasPeerEnded && !waits) {
     handleEof(connection, undefined);
@@ -261,7 +261,7 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
   }
 }
 
-/** Most connections hold nothing between turns and held nothing before, so there is nothing to count. */
+/** Whether the connection may hold memory between turns, or did so before. Most connections do not. */
 function mayHoldMemory({ input, endpoint, resumableMessage, held, handler, socket }: Connection): boolean {
   if (endpoint === undefined || held > connectionMemory || input !== undefined) return true;
   if (endpoint.incoming !== undefined || endpoint.inflater !== undefined || resumableMessage !== undefined)

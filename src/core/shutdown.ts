@@ -1,4 +1,4 @@
-/** The end of the server: nobody new is let in, everyone is told, and the last one out ends the loop. */
+/** Graceful shutdown: listeners close, every connection gets close code 1001, and the loop ends with the last connection. */
 
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
@@ -10,7 +10,7 @@ import { closeConnection } from './close.ts';
 import { flush } from './flush.ts';
 import { scheduleTurn } from './poll.ts';
 
-/** Starts the end; within `drainTimeout` it is reached, whoever is still there. */
+/** Starts a graceful shutdown. After `drainTimeout` the remaining connections are dropped. */
 export function drainServer(server: Server, why: string): void {
   if (server.isDraining) return;
   server.isDraining = true;
@@ -21,28 +21,28 @@ export function drainServer(server: Server, why: string): void {
   log('info', 'draining', { why, connections: server.connections });
   closeListeners(server);
   for (const entry of server.table.entries) {
-    // Whoever gives commands may still do so.
+    // Commands still work during the shutdown.
     if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
-    noteEnding(entry, 'server', `the server was told to end (${why})`);
+    noteEnding(entry, 'server', `the server is shutting down (${why})`);
     closeConnection(entry, CloseCode.GoingAway, 'the server is going away');
   }
   scheduleTurn(server);
 }
 
-/** Nobody new is let in, but for whoever has a command. */
+/** Closes all listeners but the control socket. */
 export function closeListeners(server: Server): void {
   for (const entry of server.table.entries) if (entry?.kind === 'listener' && !entry.isControl) entry.close();
 }
 
-/** Ends the server now: everyone is told, but nobody waited for. */
+/** Shuts down at once: every connection gets close code 1001, and no answer is awaited. */
 export function stopServer(server: Server, why: string): void {
   drainServer(server, why);
-  // In a turn after this one, whose flush tells them.
+  // The deadline passes in the next turn: the flush of this one sends the close frames.
   server.drainDeadline = server.now + 1;
   setTimeout(scheduleTurn, 2, server);
 }
 
-/** All that is left came with commands. They get an answer, or the end of one. */
+/** The loop is over: closes the connections that carry commands, after their last answers. */
 export function closeControlConnections(server: Server): void {
   const { entries } = server.table;
   for (const entry of entries) {

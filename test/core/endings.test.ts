@@ -197,7 +197,7 @@ const cases: readonly Case[] = [
       await client.end();
     },
     by: 'server',
-    why: 'the server was told to end (SIGTERM)',
+    why: 'the server is shutting down (SIGTERM)',
     fields: closed(1001),
   },
   {
@@ -209,7 +209,7 @@ const cases: readonly Case[] = [
       await client.ended;
     },
     by: 'server',
-    why: 'the server was told to end (SIGTERM)',
+    why: 'the server is shutting down (SIGTERM)',
     fields: {
       ...closed(1006, 'ended by the server'),
       aftermath: 'it was not over within 100ms (--drain-timeout)',
