@@ -6,22 +6,7 @@ import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { log } from '../log/log.ts';
 import { maxOpenRoomFiles } from '../protocol/limits.ts';
 import { errorCode } from './disk.ts';
-import type { RoomFile } from './room.ts';
-
-export interface OpenFiles {
-  /** In the order of their last use. */
-  readonly files: Set<RoomFile>;
-  newest: RoomFile | undefined;
-  readonly allowance: FileAllowance;
-}
-
-/** The part of the process's descriptor budget that room files share. */
-export interface FileAllowance {
-  /** Open files. */
-  readonly count: { files: number };
-  /** Whether another file may be opened without closing one first. */
-  mayOpen(): boolean;
-}
+import type { FileAllowance, OpenFiles, RoomFile } from './records.ts';
 
 export function newOpenFiles(
   allowance: FileAllowance = { count: { files: 0 }, mayOpen: () => true },

@@ -16,23 +16,9 @@ import {
   release,
   type Source,
 } from './recall.ts';
+import type { RoomFile, Store } from './records.ts';
 import { moveAside } from './rotate.ts';
-import type { Store } from './store.ts';
 import { noteUnsynced } from './sync.ts';
-
-export interface RoomFile {
-  readonly store: Store;
-  /** The beginning of its file names. */
-  readonly stem: string;
-  /** The path of the current file. */
-  readonly path: string;
-  /** Undefined before the first message, and while the pool has it closed (openFiles.ts). */
-  descriptor: number | undefined;
-  /** The size after our last append; undefined before the first one. */
-  size: number | undefined;
-  /** A failed append must be truncated to this size, in the file with this inode. */
-  tornAt: { readonly size: number; readonly inode: number } | undefined;
-}
 
 /**
  * Opens a room, which must not be open yet.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { log } from '../log/log.ts';
 import { errorCode, storageError } from './disk.ts';
 import { currentName, rotatedName } from './fileNames.ts';
-import type { Store } from './store.ts';
+import type { Store } from './records.ts';
 import { noteUnsynced } from './sync.ts';
 
 /** Renames the room's current file to the next number. @throws the system's error */

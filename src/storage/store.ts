@@ -1,15 +1,12 @@
 /** The directory of histories: each room has a current file and rotated files. */
 import { accessSync, constants, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { DamagedFiles } from './damage.ts';
 import { type Disk, makeFolder, realDisk, storageError } from './disk.ts';
 import { parseRotatedName } from './fileNames.ts';
-import { type FileAllowance, newOpenFiles, type OpenFiles } from './openFiles.ts';
-import { closeRoom, type RoomFile } from './room.ts';
+import { newOpenFiles } from './openFiles.ts';
+import type { FileAllowance, Fsync, Store } from './records.ts';
+import { closeRoom } from './room.ts';
 import { noteUnsynced, syncAll, syncInBackground } from './sync.ts';
-
-/** When to sync: at the end of each turn, in the background every second, or never. */
-export type Fsync = 'always' | 'everysec' | 'no';
 
 export interface StoreOptions {
   /** Created with mode 0700 if missing. Only one server may use it at a time. */
@@ -23,29 +20,6 @@ export interface StoreOptions {
   readonly allowance?: FileAllowance;
   /** For tests. */
   readonly disk?: Disk;
-}
-
-export interface Store {
-  /** Absolute. */
-  readonly directory: string;
-  readonly fsync: Fsync;
-  readonly rotateAt: number;
-  readonly keep: number;
-  readonly disk: Disk;
-  /** Open rooms by stem. */
-  readonly rooms: Map<string, RoomFile>;
-  /** Numbers of rotated files by stem, oldest first, for all rooms: listing the directory is slow. */
-  readonly rotated: Map<string, number[]>;
-  /** The pool of descriptors. */
-  readonly open: OpenFiles;
-  /** Known damage. */
-  readonly damaged: DamagedFiles;
-  /** Absolute paths of files and directories to sync. */
-  readonly unsynced: Set<string>;
-  /** The path being synced in the background. */
-  beingSynced: string | undefined;
-  isSyncFailing: boolean;
-  timer: NodeJS.Timeout | undefined;
 }
 
 const MiB = 1024 * 1024;

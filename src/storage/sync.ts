@@ -1,7 +1,7 @@
 /** Syncing: what is on disk survives a power failure. */
 import { log } from '../log/log.ts';
 import { errorCode, storageError } from './disk.ts';
-import type { Store } from './store.ts';
+import type { Store } from './records.ts';
 
 /** Notes that `path` was written to, or that an entry of the directory `path` changed. */
 export function noteUnsynced(store: Store, path: string): void {

@@ -7,8 +7,9 @@ import { type Disk, realDisk } from '../../src/storage/disk.ts';
 import { rotatedName } from '../../src/storage/fileNames.ts';
 import type { StoredMessage } from '../../src/storage/message.ts';
 import type { Remember } from '../../src/storage/recall.ts';
-import { closeRoom, openRoom as openFile, type RoomFile, recallRoom } from '../../src/storage/room.ts';
-import { closeStore, openStore, type Store } from '../../src/storage/store.ts';
+import type { RoomFile, Store } from '../../src/storage/records.ts';
+import { closeRoom, openRoom as openFile, recallRoom } from '../../src/storage/room.ts';
+import { closeStore, openStore } from '../../src/storage/store.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 export function scratchDirectory(): string {

@@ -6,8 +6,8 @@ import { type TestContext, test } from 'node:test';
 import { historyReadSlice } from '../../src/protocol/limits.ts';
 import { workUnits } from '../../src/protocol/workUnits.ts';
 import { toLine } from '../../src/storage/message.ts';
+import type { Store } from '../../src/storage/records.ts';
 import { appendMessages, closeRoom, openRoom as openFile, recallRoom } from '../../src/storage/room.ts';
-import type { Store } from '../../src/storage/store.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
 import { captureLog, countReads, message, openRoom, runToEnd, scratchStore, texts } from './scratch.ts';
 

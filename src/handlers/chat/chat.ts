@@ -6,8 +6,9 @@ import { isLogged, log } from '../../log/log.ts';
 import { maxEmptyRooms } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Connection, Server } from '../../records/records.ts';
+import type { Store } from '../../storage/records.ts';
 import { closeRoom } from '../../storage/room.ts';
-import { closeStore, openStore, type Store } from '../../storage/store.ts';
+import { closeStore, openStore } from '../../storage/store.ts';
 import {
   clearHistory,
   forgetOlderHalf,

@@ -7,8 +7,7 @@ import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
 import type { Connection, Handler, MemoryUse, Server } from '../../records/records.ts';
 import type { StoredMessage } from '../../storage/message.ts';
-import type { RoomFile } from '../../storage/room.ts';
-import type { Store } from '../../storage/store.ts';
+import type { RoomFile, Store } from '../../storage/records.ts';
 import { type History, type HistoryBound, historyEntries, newHistory } from './history.ts';
 import type { Name } from './names.ts';
 
