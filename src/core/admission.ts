@@ -65,7 +65,7 @@ function drop(candidate: Connection, shortage: string, option?: 'maxConnections'
  * Counts the connection as a client, if there is room.
  * @returns otherwise the refusal, whose code is an HTTP status
  */
-export function refusalOf(connection: Connection): ProtocolError | undefined {
+export function becomeClientOrRefusal(connection: Connection): ProtocolError | undefined {
   if (connection.isClient || connection.isControl) return undefined;
   const { server, addressUse } = connection;
   const refusal = refusalFor(server, addressUse, false);
@@ -73,13 +73,13 @@ export function refusalOf(connection: Connection): ProtocolError | undefined {
   return refusal;
 }
 
-/** As `refusalOf`, but throws the refusal. @throws ProtocolError 429 or 503 */
-export function checkRoom(connection: Connection): void {
-  const refusal = refusalOf(connection);
+/** As `becomeClientOrRefusal`, but throws the refusal. @throws ProtocolError 429 or 503 */
+export function becomeClientOrThrow(connection: Connection): void {
+  const refusal = becomeClientOrRefusal(connection);
   if (refusal !== undefined) throw refusal;
 }
 
-/** Checks that there is room for a polling session, which needs no descriptor. @throws ProtocolError 429 or 503 */
+/** Checks that a polling session may be added. Descriptors do not bound their number. @throws ProtocolError 429 or 503 */
 export function checkRoomForPolled({ server, addressUse }: Connection): void {
   const refusal = refusalFor(server, addressUse, true);
   if (refusal !== undefined) throw refusal;
@@ -200,15 +200,15 @@ function tellOfAddress(server: Server, { address }: AddressUse, connections: num
 }
 
 /** Logs a shortage, which may last: at most one line of each kind in `shortageLogInterval`. */
-function tellRarely({ toldAt, now }: Server, event: string, fields: () => LogFields): void {
-  const last = toldAt.get(event);
+function tellRarely({ lastWarnedAt, now }: Server, event: string, fields: () => LogFields): void {
+  const last = lastWarnedAt.get(event);
   if (last !== undefined && now - last < shortageLogInterval) return;
-  toldAt.set(event, now);
+  lastWarnedAt.set(event, now);
   log('warn', event, fields());
 }
 
 /** @returns why a connection is not served, if it is not; the code is an HTTP status */
-export function whyNotAdmitted(connection: Connection): ProtocolError | undefined {
+export function admissionRefusal(connection: Connection): ProtocolError | undefined {
   const { isControl, security, server } = connection;
   // The mode of the control socket's file is the authentication.
   if (isControl) return undefined;

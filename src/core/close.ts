@@ -3,19 +3,21 @@
  *
  *     state       event                                             function                      next state
  *     ─────────   ───────────────────────────────────────────────   ───────────────────────────   ──────────
- *                 a socket was accepted                             addConnection                 open
+ *                 a socket was accepted, and admitted               addConnection                 open
  *     open        we close it: a deadline, a limit, a command       closeConnection → wire.close  open, closing
- *     open        it broke a rule of the protocol                   wire.fail                     ending
- *     open        the peer's goodbye: close frame, whole answer     endConnection                 ending
- *     open        FIN from the peer, its input read                 handleEof → wire.onEnd        ending
+ *     open        the peer broke a rule of WebSocket                failWebSocket                 ending
+ *     open        the peer's close frame, or an answer is complete  endConnection                 ending
+ *     open        TCP FIN from the peer, its input read             handleEof → wire.onEnd        ending
+ *     open        memory is short                                   wire.fail, endConnection      ending
  *     ending      all output written                                flush: shutdownWrite (FIN)    ending
- *     ending      FIN both ways                                     dropConnection                gone
- *     any         error, deadline passed, server out of memory      dropConnection                gone
+ *     ending      TCP FIN both ways                                 dropConnection                gone
+ *     any         error, exception, last deadline, place needed     dropConnection                gone
  *     gone        the turn ends                                     freeConnections               (id is free again)
  *
- * `open, closing` is the WebSocket closing handshake: our close frame was sent, the peer's is awaited
- * (`endpoint.state` CLOSING, RFC 6455 §7.1.3). For the wires without such a handshake, `wire.close` is `ending` at once.
- * Whatever ends a connection notes why before it does (diagnostics/closeReason.ts); the first reason counts.
+ * `open, closing` is the WebSocket closing handshake: our close frame was sent, the peer's is awaited (`endpoint.state` CLOSING,
+ * RFC 6455 §7.1.3); wires/websocket.ts has both directions. Wires without such a handshake end the connection in `close`,
+ * an HTTP request after its answer. Code that ends a connection first notes why (diagnostics/closeReason.ts); the first
+ * reason counts.
  */
 
 import { recordClosed } from '../diagnostics/closedConnections.ts';
@@ -32,8 +34,8 @@ import { startSending } from './progress.ts';
 import { scheduleFlush } from './send.ts';
 
 /**
- * We close the connection: its wire says goodbye with this code and reason, and ends it. Every close on our side goes
- * through here.
+ * We close the connection: its wire says goodbye with this code and reason, and ends it. Handlers, commands and limits close
+ * a connection through here.
  * @param code a WebSocket close code (RFC 6455 §7.4), which other wires translate
  */
 export function closeConnection(connection: Connection, code: number, reason: string): void {
@@ -122,7 +124,7 @@ function notifyLost(connection: Connection, error: string | undefined): void {
 }
 
 export function dropOnException(connection: Connection, error: unknown): void {
-  noteEnding(connection, 'server', 'a fault of ours, which the log has as "internal error"');
+  noteEnding(connection, 'server', 'an internal error of the server (see the log)');
   log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
   dropConnection(connection);
 }

@@ -1,4 +1,4 @@
-/** New connections, and questions about them. The record is declared in records.ts. */
+/** New connections, and predicates on them. The record is declared in records/records.ts. */
 
 import { newQueue } from '../records/arena.ts';
 import type { Connection, Server, Socket, Wire } from '../records/records.ts';

@@ -8,7 +8,7 @@ import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
 import { hasOutputStalled } from './progress.ts';
 
-/** Often enough that no deadline is exceeded by more than a quarter, and at most once a second. */
+/** Often enough that no deadline is exceeded by more than a quarter, and at least once a second. */
 function deadlineCheckInterval({ configuration: its }: Server): number {
   const opening = [its.handshakeTimeout, its.greetingDelay];
   const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.handlerTimeout];

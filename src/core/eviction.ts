@@ -44,7 +44,7 @@ function evictLargest(server: Server, excess: number): void {
   const { entries } = server.table;
   bucketSums.fill(0);
   for (const entry of entries) {
-    if (isEvictable(entry)) bucketSums[bucketOf(holdings(entry))]! += holdings(entry);
+    if (isEvictable(entry)) bucketSums[bucketOf(bytesFreedByClosing(entry))]! += bytesFreedByClosing(entry);
   }
   let bucket = bucketSums.length - 1;
   for (let sum = bucketSums[bucket]!; sum < excess && bucket > 0; sum += bucketSums[bucket]!) bucket--;
@@ -52,8 +52,8 @@ function evictLargest(server: Server, excess: number): void {
   for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
     for (const entry of entries) {
       if (freed >= excess) break;
-      if (!isEvictable(entry) || bucketOf(holdings(entry)) !== at) continue;
-      freed += holdings(entry);
+      if (!isEvictable(entry) || bucketOf(bytesFreedByClosing(entry)) !== at) continue;
+      freed += bytesFreedByClosing(entry);
       evict(server, entry);
     }
   }
@@ -64,7 +64,7 @@ function isEvictable(entry: Server['table']['entries'][number]): entry is Connec
 }
 
 /** The bytes that closing the connection frees, roughly: its own, and its part of the frames it shares with others. */
-function holdings({ held, queue, socket }: Connection): number {
+function bytesFreedByClosing({ held, queue, socket }: Connection): number {
   return Math.ceil(held + shareOfQueue(queue) + (socket.share?.() ?? 0));
 }
 
@@ -75,8 +75,11 @@ function holdings({ held, queue, socket }: Connection): number {
 function evict(server: Server, connection: Connection): void {
   const { queue, phase, id, address } = connection;
   if (phase === 'open') {
-    const [held, limit] = [showBytes(holdings(connection)), size.show(server.configuration.maxMemory)];
-    log('warn', 'closed to free memory', { id, address, bytes: holdings(connection), limit });
+    const [held, limit] = [
+      showBytes(bytesFreedByClosing(connection)),
+      size.show(server.configuration.maxMemory),
+    ];
+    log('warn', 'closed to free memory', { id, address, bytes: bytesFreedByClosing(connection), limit });
     noteRule(
       connection,
       `it held ${held} when all connections together were over the limit of ${limit}`,
@@ -107,7 +110,7 @@ function discard(connection: Connection): void {
   connection.socket.discard?.();
 }
 
-/** In MB or KB, rounded up. */
+/** In MB with one decimal, or in KB, rounded up. */
 function showBytes(bytes: number): string {
   const MiB = 1024 * 1024;
   return bytes >= MiB ? `${(bytes / MiB).toFixed(1)}MB` : `${Math.ceil(bytes / 1024)}KB`;

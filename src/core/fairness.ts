@@ -44,15 +44,15 @@ export function mayInflate(connection: Connection): boolean {
   if (message === undefined) return false;
   const { inflations, counters } = connection.server;
   if (message.stops === 0) inflations.waiting.push({ connection, message });
-  const isNext = isFirst(inflations, message, counters.turns);
-  if (isNext) message.stops = firstInLine;
-  const mayTry = isNext || (message.stops === 1 && isWithinShare());
+  const isFirstInLine = advanceLine(inflations, message, counters.turns);
+  if (isFirstInLine) message.stops = firstInLine;
+  const mayTry = isFirstInLine || (message.stops === 1 && chargeSlice());
   if (!mayTry && message.stops < firstInLine) {
     message.stops++;
     workUnits.spent++;
     rewindInflating(message);
   }
-  connection.isThrottled = !mayTry || !isWithinShare();
+  connection.isThrottled = !mayTry || !chargeSlice();
   return !connection.isThrottled;
 }
 
@@ -60,7 +60,7 @@ export function mayInflate(connection: Connection): boolean {
 const firstInLine = Number.POSITIVE_INFINITY;
 
 /** The cost of a slice varies by a factor of ten with the data, so the clock decides. */
-function isWithinShare(): boolean {
+function chargeSlice(): boolean {
   const now = exactClock();
   if (slicingAt === 0) slicingAt = now;
   else if (now - slicingAt > 1) workUnits.spent = Math.max(workUnits.spent, begunAt + connectionBudget + 1);
@@ -68,7 +68,7 @@ function isWithinShare(): boolean {
 }
 
 /** Updates the line. @returns whether the message is the first in it */
-function isFirst(inflations: InflationQueue, message: InflatingMessage, turn: number): boolean {
+function advanceLine(inflations: InflationQueue, message: InflatingMessage, turn: number): boolean {
   const { waiting } = inflations;
   let first = waiting[0];
   // Those that were delivered, or whose connection ended, leave the line.

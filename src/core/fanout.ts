@@ -90,7 +90,7 @@ function frameRange(arena: ArenaUse, first: number, bytes: Uint8Array, start: nu
   return { chunk, start: chunk.used - frameHeaderSize(end - start) - (end - start), end: chunk.used };
 }
 
-/** The fast path: queues the range for all members, sooner or later in this turn. */
+/** The fast path: joins the range to the pending fan-out, or starts a new one. */
 function queueForAll(
   server: Server,
   members: readonly Connection[],
@@ -136,8 +136,8 @@ export function flushFanout(server: Server): void {
 }
 
 /**
- * A message that is worth compressing: each recipient gets it as its handshake negotiated. It is compressed once for each
- * window size, without reference to earlier messages, which differ from recipient to recipient.
+ * A message that is worth compressing: each recipient gets the form that its handshake negotiated. It is compressed once for
+ * each window size, without context, because contexts differ.
  */
 function sendLarge(
   members: readonly Connection[],
@@ -185,7 +185,7 @@ export function sendPush(
   if (admitToFanout(connection)) sendMessage(connection, isText, bytes, start, end);
 }
 
-/** @returns whether a connection takes part in a fan-out. One that is closing does not; a slow consumer is closed after it. */
+/** @returns whether a connection takes part in a fan-out. Closing ones do not; slow consumers are closed after it. */
 function admitToFanout(member: Connection): boolean {
   if (!canSend(member) || member.isSlowConsumer) return false;
   if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;

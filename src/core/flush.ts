@@ -15,7 +15,7 @@ import { dropConnection, dropOnException } from './close.ts';
 import { hasUnfinished } from './connection.ts';
 import { finishFanouts } from './fanout.ts';
 import { updateHeld } from './memory.ts';
-import { onEnd, scheduleRead } from './poll.ts';
+import { onEnd, scheduleRead, setReading } from './poll.ts';
 import { scheduleFlush } from './send.ts';
 
 /** A stage of the turn: writes all pending output. */
@@ -35,7 +35,7 @@ export function flush(server: Server): void {
 }
 
 /**
- * Writes the answers to fresh clients before the turn starts work that may take long. Produced output and polling sessions,
+ * Writes the answers to cheap connections before the turn starts work that may take long. Produced output and polling sessions,
  * which collect messages, wait for the end of the turn.
  */
 export function flushEarly(server: Server): void {
@@ -111,13 +111,6 @@ function resumeProducers(producers: Producers): void {
   unserved.length = 0;
   served.length = 0;
   producers.slices = 0;
-}
-
-export function setReading(connection: Connection, isReading: boolean): void {
-  if (connection.isReading === isReading) return;
-  connection.isReading = isReading;
-  if (isReading) connection.socket.resume();
-  else connection.socket.pause();
 }
 
 /** @returns false if the connection is lost */

@@ -94,7 +94,7 @@ function countClient(connection: Connection, by: 1 | -1): void {
   else use.polled += by;
 }
 
-/** Whether the connection has a socket of its own: a polling session does not. */
+/** Whether the connection has a descriptor. A polling session never has one; its requests do. */
 function hasSocket({ socket }: Connection): boolean {
   return socket.isVirtual === undefined;
 }

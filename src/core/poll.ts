@@ -6,8 +6,8 @@ import { inputEnd, inputStart, readBufferSize } from '../records/arena.ts';
 import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from '../records/records.ts';
 
 /**
- * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Input lies at `position` and
- * above only until the turn of its server.
+ * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Unread input lies in
+ * `[inputStart, position)`, and only until the turn of its server.
  */
 const inputArena = {
   position: inputStart,
@@ -19,7 +19,7 @@ const inputArena = {
 export function poll(server: Server): Promise<void> {
   return new Promise(resolve => {
     server.schedule.begin = resolve;
-    // Work left over from the last turn does not wait for the system, but the system is polled first.
+    // Work left over from the last turn does not wait for events; but one poll comes first, so new input is seen too.
     const { schedule, pendingWrites, pendingFrees, pendingFanout } = server;
     const { readable, ended, accepted } = server.ready;
     const lists =
@@ -33,17 +33,17 @@ export function readClock(server: Server): void {
   const { deadlines } = server;
   let now = Math.floor(performance.now() + 1 - lostTime.total);
   if (deadlines.dueAt > 0 && now - deadlines.dueAt > maxLateness) {
-    skipBlockedTime(deadlines);
+    postponeDeadlines(deadlines);
     now = clock();
   }
   if (now > server.now) server.now = now;
 }
 
 /**
- * The process was blocked or stopped: the time is set back. Input that arrived meanwhile is read before any deadline passes; but
- * only once, as a loop that is always late has deadlines too.
+ * The process was blocked or stopped: the clock skips that time, so waiting input is read before any deadline passes. Only once
+ * in a row, because a loop that is always late must still enforce deadlines.
  */
-function skipBlockedTime(deadlines: DeadlineTimer): void {
+function postponeDeadlines(deadlines: DeadlineTimer): void {
   if (!skipLostTime(deadlines.dueAt)) return;
   deadlines.dueAt = clock();
   deadlines.isDue = deadlines.wasPostponed;
@@ -66,7 +66,7 @@ export function scheduleTurn(server: Server): void {
   wake(server);
 }
 
-/** A round of polls is over, unless the backlog may hold more connections. */
+/** After each poll: polls again while the backlog may hold more connections, or else begins the turn. */
 function onPollDone(server: Server): void {
   const { accepting, schedule } = server;
   if (accepting.inPoll > 0 || accepting.polls > 0 || accepting.wasBusy) {
@@ -79,7 +79,7 @@ function onPollDone(server: Server): void {
   beginTurn(server);
 }
 
-/** Whether the backlog may hold more connections, and the round has not taken too long for connected clients. */
+/** Updates the round of polls. @returns whether the backlog may hold more connections, and the round has time left */
 function shouldPollAgain(accepting: Accepting): boolean {
   const { inPoll, hasRoom, wasBusy, polls } = accepting;
   accepting.inPoll = 0;
@@ -113,8 +113,8 @@ export function resetInputArena({ ready }: Server): void {
 }
 
 /**
- * A socket read `bytes[0, count)`: the read buffer's (regions.ts) or Node's. The bytes are moved behind the connection's
- * other unread input.
+ * A socket read `bytes[0, count)`: the read buffer's (records/arena.ts) or Node's. Appends the bytes to the connection's
+ * unread input, which moves if necessary.
  */
 export function onData(connection: Connection, bytes: Buffer, count: number): void {
   const { input, server } = connection;
@@ -151,7 +151,7 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   scheduleRead(connection);
   if (accepting.polls > 0) {
     // Two reads per connection and round: the turn resumes reading. Most send no more, so few are paused.
-    if (wasQueued) pauseReading(connection);
+    if (wasQueued) setReading(connection, false);
     if (accepting.spilled < maxSpilledInput) return;
     accepting.spilled = 0;
   }
@@ -162,10 +162,12 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   }
 }
 
-function pauseReading(connection: Connection): void {
-  if (!connection.isReading) return;
-  connection.isReading = false;
-  connection.socket.pause();
+/** Starts or stops reading from the socket. */
+export function setReading(connection: Connection, isReading: boolean): void {
+  if (connection.isReading === isReading) return;
+  connection.isReading = isReading;
+  if (isReading) connection.socket.resume();
+  else connection.socket.pause();
 }
 
 /** The input arena is full: the connection's unread input gets memory of its own. */

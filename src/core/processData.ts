@@ -1,6 +1,6 @@
 /**
- * What messages mean: the session of a connection with its handler. The handler opens it, gets one message after the other,
- * and learns when it is closed.
+ * What messages mean: the session of a connection with its handler. The handler is told when the session opens, gets one message
+ * after the other, and is told when it closes.
  *
  * A handler can stop in two ways. It can leave the rest of a long message to a later turn (`deferRest`), and it can pause
  * messages until something else has happened (`pauseMessages`). While messages are paused, control frames ahead of the
@@ -33,12 +33,12 @@ export function openSession(connection: Connection, handler: Handler, request?: 
   if (connection.trustLevel === 3) establish(connection);
 }
 
-/** Opens a session without a handler, on a wire that processes its messages itself. */
+/** Opens a session without a handler, for a wire that handles its messages itself. */
 export function openRawSession(connection: Connection, trustLevel: number): void {
   const { server, socket } = connection;
   connection.trustLevel = trustLevel;
   connection.stageSince = server.now;
-  // Such a wire has no pings: TCP has to find out that the peer is gone.
+  // Such a wire has no pings: TCP keep-alive detects a dead peer.
   socket.keepAlive(server.configuration.pingInterval);
   logOpened(connection);
 }
@@ -81,7 +81,7 @@ export function countMessage(connection: Connection): void {
   server.counters.messagesIn++;
 }
 
-/** The rest of a message, while its handler has it again: its bytes are the connection's own. */
+/** The deferred message that its handler is processing now. */
 let resumed: Message | undefined;
 
 /** The handler stops inside `message`: it gets the bytes from `at` on in the connection's next turn. */
@@ -118,7 +118,7 @@ export function pauseMessages({ endpoint }: Connection, untilAnswered = false): 
   endpoint.acceptsClose = !untilAnswered;
 }
 
-/** Goes on with the connection's messages in its next turn. Does nothing if they are not paused. */
+/** Resumes the connection's messages in its next turn. Does nothing if they are not paused. */
 export function resumeMessages(connection: Connection): void {
   const { endpoint } = connection;
   if (endpoint === undefined || endpoint.acceptsMessages) return;
@@ -141,8 +141,8 @@ export function closeSession(connection: Connection, code: number, reason: strin
   }
 }
 
-/** All input of this turn has been processed. */
-export function endTurn({ handlers }: Server): void {
+/** A stage of the turn: calls `turnEnds` of the handlers that have something to do. */
+export function notifyTurnEnd({ handlers }: Server): void {
   for (const handler of handlers.values()) {
     if (handler.turnEnds === undefined || handler.isIdle === true) continue;
     try {
@@ -156,6 +156,10 @@ export function endTurn({ handlers }: Server): void {
 /** An exception in a handler closes only the connection that caused it. The peer does not learn the details. */
 export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
   log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: stackOf(error) });
-  noteEnding(connection, 'server', `a fault of ours: the handler ${handler.name} threw, as the log has it`);
+  noteEnding(
+    connection,
+    'server',
+    `an internal error: the handler ${handler.name} threw an exception (see the log)`,
+  );
   closeConnection(connection, CloseCode.InternalError, 'internal error');
 }

@@ -41,7 +41,7 @@ export function readSocketData(
   startBudget(connection);
   let messagesWait = onlyControl;
   if (endpoint.state !== 'OPEN') {
-    // Nobody answers the rest of a message after our close frame.
+    // After our close frame the rest of a message is dropped.
     connection.resumableMessage = undefined;
   } else if (!onlyControl && endpoint.acceptsMessages) {
     if (connection.resumableMessage !== undefined && !resumeMessage(connection)) return start;
@@ -110,7 +110,7 @@ export function readSocketData(
   return input.start;
 }
 
-/** Whether the input begins with a control frame (RFC 6455 §5.5): their opcodes have the highest bit set. */
+/** Whether the input begins with a control frame: opcodes 0x8 to 0xF (RFC 6455 §5.5). */
 export function startsWithControlFrame({ endpoint }: Connection, bytes: Buffer, start: number): boolean {
   return (bytes[start]! & 0x08) !== 0 && isControlNext(endpoint?.incoming, bytes[start]!);
 }

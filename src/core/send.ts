@@ -1,5 +1,5 @@
 /**
- * Sending: a message becomes a frame in the output arena, and a range of it is appended to the connection's queue. The flush at
+ * Sending: a message becomes a frame in the output arena, and the frame's range is appended to the connection's queue. The flush at
  * the end of the turn writes the queues to the sockets. To send one message to many connections, see fanout.ts.
  */
 
@@ -127,7 +127,7 @@ export function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, en
   return { chunk, start: at, end: chunk.used };
 }
 
-/** @returns the compressed payload; `undefined` if the message is too small, or takes too long to compress */
+/** @returns the compressed payload; `undefined` if the message is too small, too large, or hardly gets smaller */
 export function compress(
   deflater: Deflater,
   bytes: Uint8Array,

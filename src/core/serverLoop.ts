@@ -34,16 +34,16 @@ import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsol
 import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
 import { checkDeadlines } from './deadlines.ts';
 import { enforceMemory } from './eviction.ts';
-import { flush, flushEarly, setReading } from './flush.ts';
+import { flush, flushEarly } from './flush.ts';
 import { updateHeld } from './memory.ts';
-import { poll, readClock, resetInputArena, scheduleRead } from './poll.ts';
-import { endTurn } from './processData.ts';
+import { poll, readClock, resetInputArena, scheduleRead, setReading } from './poll.ts';
+import { notifyTurnEnd } from './processData.ts';
 import { scheduleFlush } from './send.ts';
 import { closeControlConnections } from './shutdown.ts';
 
 /**
- * Serves until the server is draining and its last connection is gone.
- * @param runCommands runs what operators ask for, between control frames and messages
+ * Runs turns until the server is draining and its last connection is gone.
+ * @param runCommands runs the operators' commands, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
   const { ready, deadlines, pendingFrees, table, memory, arena } = server;
@@ -57,11 +57,11 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     readMessages(server);
     if (ready.ended.length > 0) handleDisconnects(server);
     if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
-    endTurn(server);
+    notifyTurnEnd(server);
     const held = memory.connections + memory.histories + memory.programs + arena.held;
     if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
     flush(server);
-    if (pendingFrees.length > 0 || table.closingIds.length > 0) freeConnections(server);
+    if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) reportSlow(server.now, server.configuration.slowHandler);
   }
   closeControlConnections(server);
@@ -95,19 +95,20 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
 /** Reads control frames and requests for commands, up to their budget, and sorts the other connections into classes. */
 function readControlFrames(server: Server): void {
   const { readable } = server.ready;
-  const { fresh, throttled } = server.classes;
+  const { cheap, throttled } = server.classes;
   const count = readable.length;
-  const urgentEnd = workUnits.spent + controlFrameBudget;
+  const urgentLimit = workUnits.spent + controlFrameBudget;
   for (let i = 0; i < count; i++) {
     const connection = readable[i]!;
     const { input, inputStart, wire } = connection;
     if (connection.isThrottled) throttled.push(connection);
+    // Without new input, an unfinished message or a FIN remains.
     else if (input === undefined) readConnection(connection);
-    else if (workUnits.spent < urgentEnd && wire.isUrgent?.(connection, input, inputStart))
+    else if (workUnits.spent < urgentLimit && wire.isUrgent?.(connection, input, inputStart))
       readControlFramesOf(connection);
     else if (connection.isCostly || connection.trustLevel < 3 || connection.endpoint?.incoming !== undefined)
       classOf(connection).push(connection);
-    else fresh.push(connection);
+    else cheap.push(connection);
   }
   readable.length = 0;
 }
@@ -135,22 +136,22 @@ function readControlFramesOf(connection: Connection): void {
 }
 
 function classOf({ isCostly, trustLevel, server, endpoint }: Connection): Connection[] {
-  // A large message is costly when its last bytes arrive.
+  // The work of a large message falls due when its last bytes arrive, so it counts in advance.
   const pending = endpoint?.incoming?.buffer.length ?? 0;
   if (isCostly || pending >>> 8 > costlyThreshold) return server.classes.costly;
-  return trustLevel < 3 ? server.classes.opening : server.classes.fresh;
+  return trustLevel < 3 ? server.classes.opening : server.classes.cheap;
 }
 
 function readMessages(server: Server): void {
-  const { fresh, opening, costly, throttled } = server.classes;
+  const { cheap, opening, costly, throttled } = server.classes;
   const areOthersWaiting = opening.length + costly.length + throttled.length > 0;
-  const latest = areOthersWaiting ? exactClock() + readingTime : 0;
-  readSome(server, fresh, messageBudget, 16, latest);
+  const readingDeadline = areOthersWaiting ? exactClock() + readingTime : 0;
+  readSome(server, cheap, messageBudget, 16, readingDeadline);
   if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
-  readSome(server, opening, handshakeBudget, 4, latest);
-  readSome(server, costly, costlyBudget, 1, latest);
+  readSome(server, opening, handshakeBudget, 4, readingDeadline);
+  readSome(server, costly, costlyBudget, 1, readingDeadline);
   // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.
-  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1, latest);
+  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1, readingDeadline);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }
@@ -158,21 +159,21 @@ function readMessages(server: Server): void {
 /**
  * Reads from the connections of one class until its share of the turn is used. The others come first in the next turn.
  * @param atOnce connections read between two looks at the clock: work units are an estimate, but cheaper than the clock
- * @param latest when reading ends for all classes, except `minReadingTime` for each; 0: no limit
+ * @param readingDeadline when reading ends for all classes, except `minReadingTime` for each; 0: no limit
  */
 function readSome(
   server: Server,
   connections: Connection[],
   share: number,
   atOnce: number,
-  latest: number,
+  readingDeadline: number,
 ): void {
   const count = connections.length;
   if (count === 0) return;
   // The flush will write to the connections that are pending then, which is part of the work.
   const { pendingWrites } = server;
   const end = workUnits.spent + pendingWrites.length * writeCost + share;
-  const stopAt = count > atOnce ? stopTime(share, latest) : 0;
+  const stopAt = count > atOnce ? stopTime(share, readingDeadline) : 0;
   let i = 0;
   for (; i < count && workUnits.spent + pendingWrites.length * writeCost < end; i++) {
     if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;
@@ -182,10 +183,10 @@ function readSome(
   connections.length = 0;
 }
 
-function stopTime(share: number, latest: number): number {
+function stopTime(share: number, readingDeadline: number): number {
   const now = exactClock();
   const stopAt = now + share / connectionBudget;
-  return latest === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, latest));
+  return readingDeadline === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, readingDeadline));
 }
 
 /** Leaves the connection to the next turn. Its input moves out of the arena, which that turn overwrites. */
@@ -194,14 +195,14 @@ function postpone(connection: Connection): void {
   connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
   if (input !== undefined) {
-    if (input === ioArena) keepInput(connection, inputStart, inputEnd);
+    if (input === ioArena) moveInputOut(connection, inputStart, inputEnd);
     updateHeld(connection);
     if (inputEnd - inputStart > maxPausedInput) setReading(connection, false);
   }
   scheduleRead(connection);
 }
 
-function keepInput(connection: Connection, start: number, end: number): void {
+function moveInputOut(connection: Connection, start: number, end: number): void {
   connection.input = takeBuffer(end - start);
   connection.inputStart = 0;
   connection.inputEnd = ioArena.copy(connection.input, 0, start, end);
@@ -214,7 +215,7 @@ const noInput = Buffer.alloc(0);
 function readConnection(connection: Connection): void {
   connection.isReadQueued = false;
   if (connection.phase === 'gone') return;
-  const begunAt = workUnits.spent;
+  const workBefore = workUnits.spent;
   const input = connection.input ?? noInput;
   const start = connection.input === undefined ? 0 : connection.inputStart;
   const end = connection.input === undefined ? 0 : connection.inputEnd;
@@ -231,7 +232,7 @@ function readConnection(connection: Connection): void {
     dropOnException(connection, error);
   }
   if (handlerTime.running !== '') stopTiming();
-  connection.isCostly = workUnits.spent - begunAt > costlyThreshold;
+  connection.isCostly = workUnits.spent - workBefore > costlyThreshold;
   if (connection.phase !== 'open') connection.resumableMessage = undefined;
   saveUnreadInput(connection, input, connection.phase === 'open' ? at : end, end);
 }
@@ -246,7 +247,7 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
     // Nearly every read leaves nothing behind.
     const { isThrottled, isReading, hasPeerEnded } = connection;
     if (!isThrottled && isReading && !hasPeerEnded && !mayHoldMemory(connection)) return;
-  } else if (input === ioArena) keepInput(connection, at, end);
+  } else if (input === ioArena) moveInputOut(connection, at, end);
   else connection.inputStart = at;
   if (hasUnfinished(connection)) connection.isThrottled = !areMessagesPaused(connection);
   else if (rest === 0) connection.isThrottled = false;

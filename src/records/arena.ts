@@ -17,7 +17,7 @@ import { ioArena } from '../protocol/websocket/mask.ts';
 
 const KiB = 1024;
 
-/** The most that one read takes. Of one connection, a turn sees no more than the input part holds. */
+/** The most that one read takes. A turn reads at most the input part from one connection. */
 export const readBufferSize = 256 * KiB;
 export const inputStart = readBufferSize;
 export const inputEnd = inputStart + 768 * KiB;
@@ -37,7 +37,7 @@ export interface Chunk {
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
   readonly isPersistent: boolean;
-  /** Of the server that it counts against while it is pinned. */
+  /** The server's record that is charged for the chunk while it is pinned. */
   owner: ArenaUse;
 }
 
@@ -87,7 +87,7 @@ export function shareOfChunk({ bytes, pins }: Chunk): number {
   return bytes === ioArena ? 0 : bytes.length / Math.max(1, pins);
 }
 
-/** When all slots are pinned by slow peers, chunks outside the arena serve; each such peer pins what one turn had for it. */
+/** When all slots are pinned by slow peers, chunks outside the arena are used instead; each such peer pins what one turn had for it. */
 const spareSize = 64 * 1024;
 
 const free: Chunk[] = [];
@@ -102,7 +102,7 @@ const full: Chunk[] = [];
 const pinned: Chunk[] = [];
 
 /**
- * Finds room for `size` contiguous bytes, which the caller writes at `chunk.used` and then adds to it.
+ * Finds room for `size` contiguous bytes, which the caller writes at `chunk.used`, and then advances that.
  */
 export function reserve(owner: ArenaUse, size: number): Chunk {
   if (!owner.isWriting) {

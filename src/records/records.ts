@@ -1,8 +1,8 @@
 /**
  * The records that everything works on, as a C server declares them in its header file: `Server`, `Connection`, `Listener`,
- * and the contracts with the floors above the core: `Socket` (net/), `Wire` (wires/), `Handler` (handlers/).
+ * and the contracts with the layers above the core: `Socket` (net/), `Wire` (wires/), `Handler` (handlers/).
  *
- * A connection is one flat record. Its type is the sum of the parts below; each names the file that changes it.
+ * A connection is one flat record. Its type is the sum of the parts below; each names the files that change it.
  */
 
 import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
@@ -34,11 +34,11 @@ interface Identity {
   /** Undefined on a plain connection, and before the TLS handshake is complete. */
   security: Security | undefined;
   /**
-   * The client's address, as logs and lists show it: `127.0.0.1:50312`, `[::1]:50312`, `unix`, or what a trusted proxy
-   * says: `203.0.113.7`. Stored, because a closed socket has none.
+   * The client's address, as logs and lists show it: `127.0.0.1:50312`, `[::1]:50312`, `unix`, or as a trusted proxy reports
+   * it: `203.0.113.7`. Stored, because a closed socket no longer has one.
    */
   address: string;
-  /** A PROXY header arrived. The client itself may send no second one. */
+  /** A PROXY header arrived. A second one is not accepted. */
   isProxied: boolean;
   readonly acceptedAt: number;
 }
@@ -49,11 +49,11 @@ interface Dialog {
   /** The state of the WebSocket protocol, after the handshake. */
   endpoint: Endpoint | undefined;
   handler: Handler | undefined;
-  /** The name of the handler that the connection has or had. */
+  /** The name of the current handler or, once that has been told of the end, of the last one. */
   handlerName: string | undefined;
-  /** 0 handshake, 1 magic, 2 nick, 3 packets. Only the packet sub-protocol climbs; everything else starts at 3. */
+  /** What is still awaited: 0 the handshake, 1 the magic, 2 a nick; 3 nothing. Only the packet sub-protocol stops at 1 and 2. */
   trustLevel: number;
-  /** When the trust level was reached. */
+  /** When the trust level was reached, or TLS completed. */
   stageSince: number;
   /** Whatever the handler or the wire stores with the connection. */
   data: unknown;
@@ -66,15 +66,15 @@ interface Input {
   inputStart: number;
   inputEnd: number;
   inputScanned: number;
-  /** Queued in `server.ready.readable`. */
+  /** Queued in `server.ready.readable`, or in one of the turn's classes. */
   isReadQueued: boolean;
   /** The socket is read from; otherwise it is paused. */
   isReading: boolean;
-  /** Throttled: its budget for this turn is spent, or its output queue is too long. */
+  /** Throttled: its budget for this turn is spent, its output queue is too long, or it has a message to resume. */
   isThrottled: boolean;
   /** Its last read took much work: cheaper connections are read before it. */
   isCostly: boolean;
-  /** The rest of a message that the handler has not finished. It gets no other message before that. */
+  /** The rest of a message that the handler has not finished. No other message is delivered before it. */
   resumableMessage: Message | undefined;
 }
 
@@ -106,16 +106,17 @@ interface Closing {
 interface Liveness {
   /** Last sign of life: a byte received, or a stalled write completed. */
   heardAt: number;
+  /** When the last message arrived, for `--idle-timeout`. */
   messageAt: number;
   /** When the unanswered ping was sent; 0 if there is none. */
   pingedAt: number;
-  /** What the socket had not sent at that time: a peer that takes some of it is alive, although the ping is queued behind. */
+  /** Bytes that were unsent at that time. If the number falls, the peer is alive, even though the ping is still queued. */
   unsentAtPing: number;
   /** When a peer whose input is paused was last probed. */
   probedAt: number;
   /** Commands that wait for a pong. */
   pings: readonly PendingPing[] | undefined;
-  /** Of a transfer with a minimum rate: the time that its bytes have paid for, and those bytes. */
+  /** For the minimum rate (progress.ts): the time up to which bytes have paid, and the byte count at the last check. */
   flowSince: number;
   flowBytes: number;
 }
@@ -125,7 +126,7 @@ interface Holdings {
   /** Counts as a client. */
   isClient: boolean;
   addressUse: AddressUse | undefined;
-  /** The list of half-open connections that it is in, at `candidateAt`, while it may be dropped for a newcomer. */
+  /** `places.halfOpen` or `places.unproven`, and the index there, while the connection may be dropped for a newcomer. */
   candidates: Connection[] | undefined;
   candidateAt: number;
   /** Bytes of memory, besides queued output. */
@@ -138,6 +139,7 @@ interface Statistics {
   bytesOut: number;
   messagesIn: number;
   messagesOut: number;
+  /** The recorder's entries in use, and a fan-out before them that filled all entries. */
   frames: number;
   burst: Int32Array | undefined;
 }
@@ -188,8 +190,8 @@ export interface Server extends Turn, Resources {
   /** A graceful shutdown is under way: the loop ends with the last connection, or at `drainDeadline`. */
   isDraining: boolean;
   drainDeadline: number;
-  /** When the log last mentioned a shortage, by event, as in `now`. */
-  readonly toldAt: Map<string, number>;
+  /** When each kind of shortage was last logged, as in `now`. */
+  readonly lastWarnedAt: Map<string, number>;
   readonly recorder: Recorder;
   readonly trace: Trace;
   readonly closedConnections: ClosedConnections;
@@ -222,7 +224,7 @@ interface Turn {
 interface Resources {
   /** Connections in the table, except those that carry commands. */
   connections: number;
-  /** Clients over HTTP: connections without a socket. */
+  /** Polling clients: connections without a descriptor. */
   readonly polling: { clients: number };
   readonly places: Places;
   readonly descriptors: Descriptors;
@@ -230,7 +232,7 @@ interface Resources {
   readonly arena: ArenaUse;
 }
 
-/** A listening socket. It has an id, as in C a listening socket has an fd. */
+/** A listening socket. It has an id, just as a listening socket in C has an fd. */
 export interface Listener {
   readonly kind: 'listener';
   readonly id: number;
@@ -286,7 +288,7 @@ export interface TurnSchedule {
 /**
  * libuv accepts one connection per listener and poll. If a turn followed every poll, connections that keep turns long
  * would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in two
- * rounds running, a turn waits for several polls.
+ * rounds in a row, a turn waits for several polls.
  */
 export interface Accepting {
   /** Connections accepted since the last poll, and whether descriptors are left for another one. */
@@ -307,11 +309,12 @@ export interface Accepting {
  */
 export interface ReadClasses {
   /** Their last read took little work. */
-  readonly fresh: Connection[];
+  readonly cheap: Connection[];
   /** In a handshake, or with an HTTP request. */
   readonly opening: Connection[];
   /** Their last read took much work. */
   readonly costly: Connection[];
+  /** They used up their budget of the last turn. */
   readonly throttled: Connection[];
 }
 
@@ -326,8 +329,8 @@ export interface InflationQueue {
 }
 
 /**
- * Frames for the same connections, written one after the other. Each connection's queue gets them as one range when the turn
- * ends, or before anything else is queued for anyone: so the order is the same as frame by frame.
+ * Consecutive frames for the same connections. Each queue gets them as one range, at the end of the turn or before anything
+ * else is queued, so the order is kept.
  */
 export interface PendingFanout extends Fanout {
   readonly members: readonly Connection[];
@@ -342,7 +345,7 @@ export interface PendingFanout extends Fanout {
 
 /** Connections whose output is produced as their sockets take it. */
 export interface Producers {
-  /** They got no slice in this turn: the next one begins with them. */
+  /** They got no slice in this turn, and come first in the next. */
   readonly unserved: Connection[];
   /** They got a slice and have more. */
   readonly served: Connection[];
@@ -376,9 +379,9 @@ export interface Places {
   clients: number;
   /** Connections that have not finished their handshake: silent ones, incomplete requests, TLS handshakes. */
   readonly halfOpen: Connection[];
-  /** Clients that have not shown the magic or chosen a nick (trust level 3). */
+  /** Clients below trust level 3: they have not shown the magic, or have not chosen a nick. */
   readonly unproven: Connection[];
-  /** Dropped in this turn, and still counted among the connections until it ends. */
+  /** Connections dropped in this turn that are still in `server.connections`. */
   dropped: number;
 }
 
@@ -417,7 +420,7 @@ export interface Socket {
   start(connection: Connection): void;
   /** An earlier write is not complete: nothing may be written until `onWriteComplete`. */
   readonly isBusy: boolean;
-  /** Bytes of that write that the system still has, as near as can be told. */
+  /** Bytes of that write that are not sent yet, as far as known. */
   unsent(): number;
   /**
    * Gives the ranges to the system, in order. The bytes must stay as they are while `isBusy`.
@@ -436,7 +439,7 @@ export interface Socket {
   destroy(): void;
   /** Bytes of memory that the socket itself holds, besides frames. */
   held?(): number;
-  /** Its part of the memory of the frames it holds, which others may share. */
+  /** Its share of the memory of frames that it holds in common with other sockets. */
   share?(): number;
   /** Forgets unsent output: the connection is closed to free memory. */
   discard?(): void;
@@ -444,7 +447,7 @@ export interface Socket {
   address(): string;
 }
 
-/** What is spoken on a connection: HTTP, WebSocket, packets, lines, a module's own protocol. The core knows no more of any. */
+/** What is spoken on a connection: HTTP, WebSocket, packets, lines, a module's own protocol. The core knows wires only through this interface. */
 export interface Wire {
   readonly name: string;
   /**
@@ -452,7 +455,7 @@ export interface Wire {
    * more bytes are needed.
    */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
-  /** Another wire is found inside or behind this one (TLS, a PROXY header), and decides whether the peer is admitted. */
+  /** This wire wraps another one (TLS, a PROXY header), which decides whether the peer is admitted. */
   readonly isWrapper?: true;
   /** Called when a connection gets this wire, before its first byte is read. */
   begin?(connection: Connection): void;
@@ -464,18 +467,18 @@ export interface Wire {
   receive(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /**
    * Whether the input begins with something that is read before all messages: a control frame, a request for a command.
-   * Without this function, nothing is.
+   * Without this function, nothing is urgent.
    */
   isUrgent?(connection: Connection, bytes: Buffer, start: number): boolean;
   /** Like `receive`, but stops before the first message. Without it, all of an urgent input is read. */
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Says goodbye in the wire's own words, and then ends the connection (close.ts). */
   close(connection: Connection, code: number, reason: string): void;
-  /** Like `close`, but without waiting for the peer's answer. Without it, `close` does not wait. */
+  /** Like `close`, but without waiting for the peer's answer. Eviction uses it, or else `close`, and then ends the connection. */
   fail?(connection: Connection, code: number, reason: string): void;
   /**
-   * Nothing more will arrive: the peer sent FIN, or the connection is lost (`error`). Called for every connection, at the
-   * latest when it is freed, and maybe again: the first call counts.
+   * Nothing more will arrive: the peer sent FIN, or the connection is lost (`error`). Called at the latest when the connection
+   * is freed. It may be called again, and must then do nothing.
    */
   onEnd(connection: Connection, error: string | undefined): void;
   /** Compares the wire's deadlines with `server.now`. Called now and then, until the connection is ending. */
@@ -486,8 +489,8 @@ export interface Wire {
 
 /**
  * What the messages of a connection mean: chosen by subprotocol, else by path, else by default. A handler runs inside the
- * turn: it must return soon, and it never writes to a socket. What it sends (send.ts) is queued, and leaves when the turn
- * ends.
+ * turn: it must return soon, and it never writes to a socket. What it sends (send.ts) is queued, and leaves with a
+ * flush of this turn.
  */
 export interface Handler {
   /** Its subprotocol, and its path. */
@@ -508,9 +511,9 @@ export interface Handler {
   closed?(connection: Connection, code: number, reason: string): void;
   /** Bytes of memory that the handler holds for the connection, such as input of a program; they count against `maxMemory`. */
   held?(connection: Connection): number;
-  /** Frees them: the connection is closed because memory is short. */
+  /** Frees what `held` counts: the connection is closed because memory is short. */
   discard?(connection: Connection): void;
-  /** All input of this turn has been processed, and nothing has been sent yet. */
+  /** All input of this turn has been processed; the last flush of the turn follows. */
   turnEnds?(): void;
   /** While it is set, `turnEnds` has nothing to do and is not called. */
   isIdle?: boolean;

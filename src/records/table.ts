@@ -1,16 +1,16 @@
 export interface Table<Entry> {
   /** Indexed by id. */
   readonly entries: (Entry | undefined)[];
-  /** Entries that are there. */
+  /** The number of occupied entries. */
   size: number;
   /** Ids below `entries.length` that are free: a binary heap, the lowest at its top. */
   readonly freeIds: number[];
-  /** Given back in this turn. */
-  readonly closingIds: number[];
+  /** Released in this turn, free from the next. */
+  readonly releasedIds: number[];
 }
 
 export function newTable<Entry>(): Table<Entry> {
-  return { entries: [], size: 0, freeIds: [], closingIds: [] };
+  return { entries: [], size: 0, freeIds: [], releasedIds: [] };
 }
 
 /** The id that the next `addEntry` gives. */
@@ -30,13 +30,13 @@ export function removeEntry<Entry>(table: Table<Entry>, id: number): void {
   if (table.entries[id] === undefined) return;
   table.entries[id] = undefined;
   table.size--;
-  table.closingIds.push(id);
+  table.releasedIds.push(id);
 }
 
-/** The turn is over: what closed in it is free. */
+/** The turn is over: makes the released ids free. */
 export function freeClosedIds<Entry>(table: Table<Entry>): void {
-  for (const id of table.closingIds) push(table.freeIds, id);
-  table.closingIds.length = 0;
+  for (const id of table.releasedIds) push(table.freeIds, id);
+  table.releasedIds.length = 0;
 }
 
 function push(heap: number[], id: number): void {

@@ -1,6 +1,6 @@
 /** The first wire of every connection. The first bytes decide which wire replaces it. */
 
-import { refusalOf, whyNotAdmitted } from '../core/admission.ts';
+import { admissionRefusal, becomeClientOrRefusal } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { isTrusted } from '../core/places.ts';
 import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
@@ -39,7 +39,7 @@ export function newDetectWire(
     connection.wire = wire;
     // HTTP checks admission itself; a wrapper leaves that to the wire inside it.
     const skipsCheck = wire === fallback || wire.isWrapper === true;
-    const why = skipsCheck ? undefined : (whyNotAdmitted(connection) ?? refusalOf(connection));
+    const why = skipsCheck ? undefined : (admissionRefusal(connection) ?? becomeClientOrRefusal(connection));
     if (why === undefined) {
       wire.begin?.(connection);
     } else {

@@ -3,7 +3,7 @@
  * the connection ends.
  */
 
-import { checkRoom, whyNotAdmitted } from '../core/admission.ts';
+import { admissionRefusal, becomeClientOrThrow } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { establish } from '../core/places.ts';
@@ -53,7 +53,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const route = isHandshake ? undefined : routes.find(one => one.takes(head));
     try {
       applyForwarded(connection, head);
-      const why = whyNotAdmitted(connection);
+      const why = admissionRefusal(connection);
       if (why !== undefined) throw why;
       if (isHandshake) upgrade(connection, head);
       else if (route === undefined) {
@@ -72,7 +72,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const subprotocols = server.handlers;
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
-    checkRoom(connection);
+    becomeClientOrThrow(connection);
     sendBytes(connection, accepted.response);
     switchToWebSocket(connection, accepted.deflate);
     openSession(connection, handler, head);

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   addressRefusal,
-  checkRoom,
+  becomeClientOrRefusal,
+  becomeClientOrThrow,
   checkRoomForPolled,
   maxForAddress,
   mayEnter,
-  refusalOf,
 } from '../../src/core/admission.ts';
 import { addConnection } from '../../src/core/connection.ts';
 import { addressKey, changeAddress, establish, leavePlaces } from '../../src/core/places.ts';
@@ -25,7 +25,7 @@ function enter(server: Server, address = '127.0.0.1:1'): Connection {
 /** A connection that finished its handshake and counts as a client. */
 function enterClient(server: Server, address?: string): Connection {
   const connection = enter(server, address);
-  assert.equal(refusalOf(connection), undefined);
+  assert.equal(becomeClientOrRefusal(connection), undefined);
   establish(connection);
   return connection;
 }
@@ -47,29 +47,29 @@ describe('--max-connections', () => {
   test('the limit counts clients, not connections that are still in their handshake', () => {
     const server = newFakeServer('--max-connections', '2', '--max-per-address', '0');
     const [first, second, third] = [enter(server), enter(server), enter(server)];
-    checkRoom(first);
+    becomeClientOrThrow(first);
     establish(first);
-    checkRoom(first);
-    checkRoom(second);
+    becomeClientOrThrow(first);
+    becomeClientOrThrow(second);
     establish(second);
-    assert.throws(() => checkRoom(third), { code: 503, option: 'maxConnections' });
+    assert.throws(() => becomeClientOrThrow(third), { code: 503, option: 'maxConnections' });
     free(first);
-    checkRoom(third);
+    becomeClientOrThrow(third);
     assert.equal(server.places.clients, 2);
   });
 
   test('an unproven client loses its place to the next client, and its close reason says so', () => {
     const server = newFakeServer('--max-connections', '1', '--max-per-address', '0');
     const [unproven, next] = [enter(server), enter(server)];
-    assert.equal(refusalOf(unproven), undefined);
-    assert.equal(refusalOf(next), undefined);
+    assert.equal(becomeClientOrRefusal(unproven), undefined);
+    assert.equal(becomeClientOrRefusal(next), undefined);
     assert.deepEqual(takeDropped(server), [unproven]);
     assert.match(
       endingOf(unproven).why,
       /had not finished its handshake .* took its place \(--max-connections\)$/,
     );
     establish(next);
-    assert.equal(refusalOf(enter(server))?.code, 503);
+    assert.equal(becomeClientOrRefusal(enter(server))?.code, 503);
     assert.deepEqual(takeDropped(server), []);
   });
 
@@ -132,7 +132,7 @@ describe('--max-per-address', () => {
   test('an address that has reached the limit is refused, and other addresses are not', () => {
     const server = newFakeServer('--max-per-address', '3');
     const clients = [1, 2, 3].map(port => enterClient(server, `203.0.113.7:${port}`));
-    const refusal = refusalOf(enter(server, '203.0.113.7:4'));
+    const refusal = becomeClientOrRefusal(enter(server, '203.0.113.7:4'));
     assert.deepEqual([refusal?.code, refusal?.option], [429, 'maxPerAddress']);
     assert.match(refusal!.message, /^your address \(203\.0\.113\.7\) has 3 connections already; /);
     enterClient(server, '203.0.113.8:1');
@@ -185,7 +185,7 @@ describe('--max-per-address', () => {
     for (const [at, connection] of proxied.entries()) {
       changeAddress(connection, at < 10 ? '203.0.113.7' : `198.51.100.${at}`);
       const expected = at === 2 ? 429 : undefined;
-      if (at < 3 || at >= 10) assert.equal(refusalOf(connection)?.code, expected, `${at}`);
+      if (at < 3 || at >= 10) assert.equal(becomeClientOrRefusal(connection)?.code, expected, `${at}`);
       establish(connection);
     }
     for (const connection of proxied) free(connection);

@@ -124,7 +124,7 @@ test('our own faults are called so', t => {
   receive(connection, frame(opcode.text, 'x'), closeFrame(1011));
   free(connection);
   const [ended] = findClosed(server.closedConnections, connection.id);
-  assert.equal(ended?.why, 'a fault of ours: the handler thrower threw, as the log has it');
+  assert.equal(ended?.why, 'an internal error: the handler thrower threw an exception (see the log)');
   assert.deepEqual([ended?.by, ended?.sent?.code], ['server', 1011]);
 
   const faulty = opened();
@@ -132,7 +132,7 @@ test('our own faults are called so', t => {
   free(faulty);
   assert.equal(
     findClosed(server.closedConnections, faulty.id)[0]?.why,
-    'a fault of ours, which the log has as "internal error"',
+    'an internal error of the server (see the log)',
   );
 });
 

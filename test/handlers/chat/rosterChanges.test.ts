@@ -33,7 +33,7 @@ function openPond() {
       enterRoom(chat, user, findOrLoadRoom(chat, name('pond')) as Room);
       return user;
     },
-    endTurn() {
+    notifyTurnEnd() {
       flushRosterChanges(chat);
       finishFanouts(server);
     },
@@ -53,14 +53,14 @@ function openPond() {
 const here = (...nicks: string[]) => nicks.map(nick => `* ${nick} is here`);
 
 test('newcomers of one turn all get the roster and the history, and the others one notice of each', () => {
-  const { enter, endTurn, told, tell } = openPond();
+  const { enter, notifyTurnEnd, told, tell } = openPond();
   const ada = enter('ada');
-  endTurn();
+  notifyTurnEnd();
   tell(ada, 'hello');
   told(ada);
   const [bob, cleo] = [enter('bob'), enter('cleo')];
   assert.deepEqual([told(ada), told(bob)], [[], []]);
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(ada), here('bob', 'cleo'));
   for (const newcomer of [bob, cleo]) {
     assert.deepEqual(told(newcomer), [...here('ada', 'bob', 'cleo'), 'ada: hello']);
@@ -70,51 +70,51 @@ test('newcomers of one turn all get the roster and the history, and the others o
 });
 
 test('a message between arrivals follows earlier notices and is history for later newcomers', () => {
-  const { enter, endTurn, told, tell } = openPond();
+  const { enter, notifyTurnEnd, told, tell } = openPond();
   const ada = enter('ada');
   const bob = enter('bob');
   tell(bob, 'first');
   const cleo = enter('cleo');
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(ada), [...here('ada', 'bob'), 'bob: first', ...here('cleo')]);
   assert.deepEqual(told(bob), [...here('ada', 'bob'), ...here('cleo')]);
   assert.deepEqual(told(cleo), [...here('ada', 'bob', 'cleo'), 'bob: first']);
 });
 
 test('departures are sent before arrivals, and newcomers hear of no departures', () => {
-  const { chat, enter, endTurn, told } = openPond();
+  const { chat, enter, notifyTurnEnd, told } = openPond();
   const [ada, bob, cleo] = [enter('ada'), enter('bob'), enter('cleo')];
-  endTurn();
+  notifyTurnEnd();
   for (const user of [ada, bob, cleo]) told(user);
   leaveRoom(chat, bob);
   const dora = enter('dora');
   leaveRoom(chat, cleo);
   assert.deepEqual(told(ada), []);
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(ada), ['* bob left', '* cleo left', ...here('dora')]);
   assert.deepEqual(told(dora), here('ada', 'dora'));
   assert.deepEqual([told(bob), told(cleo)], [[], []]);
 });
 
 test('a user who enters and leaves in one turn causes both notices, in this order', () => {
-  const { chat, enter, endTurn, told } = openPond();
+  const { chat, enter, notifyTurnEnd, told } = openPond();
   const ada = enter('ada');
-  endTurn();
+  notifyTurnEnd();
   told(ada);
   const bob = enter('bob');
   leaveRoom(chat, bob);
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(ada), [...here('bob'), '* bob left']);
   assert.deepEqual(told(bob), here('ada', 'bob'));
 });
 
 test('an empty room drops its pending departures', () => {
-  const { chat, enter, endTurn, told } = openPond();
+  const { chat, enter, notifyTurnEnd, told } = openPond();
   const ada = enter('ada');
-  endTurn();
+  notifyTurnEnd();
   leaveRoom(chat, ada);
   const bob = enter('bob');
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(bob), here('bob'));
 });
 
@@ -132,27 +132,27 @@ test('each user gets notices from its own encoder', () => {
     ...lineEncoder,
     joined: ({ nick }) => Buffer.from(`${nick.text.toUpperCase()}!\n`),
   };
-  const { enter, endTurn, told } = openPond();
+  const { enter, notifyTurnEnd, told } = openPond();
   const ada = enter('ada', shouting);
-  endTurn();
+  notifyTurnEnd();
   const [bob, cleo] = [enter('bob', shouting), enter('cleo')];
-  endTurn();
+  notifyTurnEnd();
   assert.deepEqual(told(ada), ['ADA!', 'BOB!', 'CLEO!']);
   assert.deepEqual(told(bob), ['ADA!', 'BOB!', 'CLEO!']);
   assert.deepEqual(told(cleo), here('ada', 'bob', 'cleo'));
 });
 
 test('many arrivals or departures at once cost one delivery per user and per member', () => {
-  const { chat, enter, endTurn } = openPond();
+  const { chat, enter, notifyTurnEnd } = openPond();
   for (let i = 0; i < 300; i++) enter(`old${i}`);
-  endTurn();
+  notifyTurnEnd();
   let before = workUnits.spent;
   const crowd = Array.from({ length: 100 }, (_, i) => enter(`new${i}`));
-  endTurn();
+  notifyTurnEnd();
   const entering = workUnits.spent - before;
   before = workUnits.spent;
   for (const user of crowd) leaveRoom(chat, user);
-  endTurn();
+  notifyTurnEnd();
   const leaving = workUnits.spent - before;
   // One by one it would be 30,000 deliveries.
   assert.ok(entering < 100 * 100, `entering: ${entering}`);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
-import { endTurn } from '../../../src/core/processData.ts';
+import { notifyTurnEnd } from '../../../src/core/processData.ts';
 import { callHandler } from '../../../src/handlers/modules/modules.ts';
 import { configureLog } from '../../../src/log/log.ts';
 import { websocket } from '../../../src/wires/websocket.ts';
@@ -222,7 +222,7 @@ test('ticks repeat at their interval, never overlap, and go on after one throws'
     };`);
   const ticks = async () => (await callHandler(server, 'mod', [])) as { ticks: number; most: number };
   while ((await ticks()).ticks < 4) {
-    endTurn(server);
+    notifyTurnEnd(server);
     await new Promise(resolve => setTimeout(resolve, 1));
   }
   assert.equal((await ticks()).most, 1);
