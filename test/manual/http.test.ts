@@ -23,11 +23,18 @@ const programs: Readonly<Record<string, readonly string[]>> = {
   python: ['/usr/bin/python3'],
 };
 
+/** The example with the port and the token of this test. */
+function atWorkshop({ server }: Workshop, code: string): string {
+  return code
+    .replaceAll('localhost:8080', `127.0.0.1:${server?.port}`)
+    .replaceAll('/etc/pollywog/token', 'token');
+}
+
 /** @returns what it printed. @throws Error if it fails, or prints anything to stderr */
 async function runFile(workshop: Workshop, language: string, code: string): Promise<string> {
   assert.ok(code.trim().split('\n').length <= 6, 'it is short');
   const file = join(workshop.folder, `example.${language}`);
-  writeFileSync(file, code.replaceAll('localhost:8080', `127.0.0.1:${workshop.server?.port}`));
+  writeFileSync(file, atWorkshop(workshop, code));
   writeFileSync(join(workshop.folder, 'posted.inc'), "<?php $_POST = ['number' => '1234'];");
   return runProgram(workshop, [...programs[language]!, file]);
 }
@@ -60,7 +67,7 @@ testExamples('http', {
     assert.equal(await runFile(audience, 'php', code), 'Thank you.', 'nobody was in the room');
     const orders = await connectMember(audience.server!.port, 'bob', 'orders', { path: '/tpacket' });
     await hearUntil(orders, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: order 1234 is paid"');
-    assert.equal(await runFile(audience, 'php', code), 'Thank you; they know.');
+    assert.equal(await runFile(audience, 'php', code), 'Thank you, the shop has been told.');
     orders.socket.destroy();
   },
 });

@@ -42,6 +42,12 @@ testExamples('programs', {
     for (const due of ['3 lines, 8 bytes', '1 lines, 2 bytes']) assert.equal(await nextShown(client), due);
   },
 
+  'php # clock.php': async t => {
+    const client = await connect(t, await startAll(t), { path: '/clock' });
+    client.send(frame(opcode.text, '\\o\\k'));
+    assert.equal(await nextShown(client), 'ok');
+  },
+
   'python # digest.py': async t => {
     const client = await connect(t, await startAll(t), { path: '/digest' });
     const digest = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';

@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { connect as connectSecurely } from 'node:tls';
 import { WebSocket } from 'ws';
 import { makeCertificate, tlsOptions } from '../support/certificates.ts';
-import { startServerFor } from '../support/serverProcess.ts';
+import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { newWorkshop, runShell, testExamples } from './examples.ts';
 
@@ -71,11 +71,11 @@ function portedRecipe(recipe: string, port: number, serverPort: number): string 
 }
 
 /** Until a request gets through: Apache listens, reads its configuration again, and listens anew. */
-async function untilServing(port: number, hasEnded: () => boolean, said: () => string): Promise<void> {
+async function untilServing(url: string, hasEnded: () => boolean, said: () => string): Promise<void> {
   for (;;) {
     if (hasEnded()) throw new Error(`the proxy ended: ${said()}`);
-    const isServing = await fetch(`http://127.0.0.1:${port}/healthz`).then(
-      ({ ok }) => ok,
+    const isServing = await fetch(url).then(
+      ({ status }) => status < 500,
       () => false,
     );
     if (isServing) return;
@@ -83,12 +83,16 @@ async function untilServing(port: number, hasEnded: () => boolean, said: () => s
 }
 
 /** Says something by a WebSocket through the proxy, from an address of its own. */
-async function echoThrough(port: number, from: string, isSecure = false): Promise<string> {
+async function echoThrough(
+  port: number,
+  from: string,
+  { isSecure = false, path = '/echo' } = {},
+): Promise<string> {
   const connectTo = isSecure
     ? () =>
         connectSecurely({ host: '127.0.0.1', port, localAddress: from, rejectUnauthorized: false } as object)
     : () => connect({ host: '127.0.0.1', port, localAddress: from });
-  const client = new WebSocket(`${isSecure ? 'wss' : 'ws'}://127.0.0.1:${port}/echo`, {
+  const client = new WebSocket(`${isSecure ? 'wss' : 'ws'}://127.0.0.1:${port}${path}`, {
     createConnection: connectTo as never,
     perMessageDeflate: false,
   });
@@ -101,7 +105,25 @@ async function echoThrough(port: number, from: string, isSecure = false): Promis
 }
 
 /** Runs the proxy before a server: WebSockets, the page, and the address of the client. */
-async function serveThrough(t: TestContext, { name, frame, command }: Proxy, recipe: string): Promise<void> {
+async function serveThrough(t: TestContext, proxy: Proxy, recipe: string): Promise<void> {
+  const { name } = proxy;
+  const { server, port } = await startBehind(t, proxy, recipe, '/healthz');
+  assert.equal(await echoThrough(port, '127.0.0.2'), 'ribbit');
+  const { address } = await server.untilLogged(({ event }) => event === 'opened');
+  assert.match(String(address), name === 'haproxy' ? /^127\.0\.0\.2:\d+$/ : /^127\.0\.0\.2$/);
+  const page = await fetch(`http://127.0.0.1:${port}/`);
+  assert.equal(page.status, 200);
+  assert.match(await page.text(), /^<!doctype html>/i);
+  if (name === 'haproxy') assert.equal(await echoThrough(port, '127.0.0.3', { isSecure: true }), 'ribbit');
+}
+
+/** Starts a server and this proxy before it. @param probe a path that the proxy serves when it is ready */
+async function startBehind(
+  t: TestContext,
+  { frame, command }: Proxy,
+  recipe: string,
+  probe: string,
+): Promise<{ server: ServerProcess; port: number }> {
   const folder = temporaryFolder();
   const options = ['--trust-proxy', '127.0.0.1', '--log-level', 'debug'];
   const server = await startServerFor(t, ...options, ...tlsOptions(makeCertificate('localhost')));
@@ -123,25 +145,25 @@ async function serveThrough(t: TestContext, { name, frame, command }: Proxy, rec
     await gone;
   });
   await untilServing(
-    port,
+    `http://127.0.0.1:${port}${probe}`,
     () => child.exitCode !== null,
     () => said,
   );
-
-  assert.equal(await echoThrough(port, '127.0.0.2'), 'ribbit');
-  const { address } = await server.untilLogged(({ event }) => event === 'opened');
-  assert.match(String(address), name === 'haproxy' ? /^127\.0\.0\.2:\d+$/ : /^127\.0\.0\.2$/);
-  const page = await fetch(`http://127.0.0.1:${port}/`);
-  assert.equal(page.status, 200);
-  assert.match(await page.text(), /^<!doctype html>/i);
-  if (name === 'haproxy') assert.equal(await echoThrough(port, '127.0.0.3', true), 'ribbit');
+  return { server, port };
 }
 
 testExamples('proxy', {
   'sh --trust-proxy': async (t, code) => {
     await runShell(t, newWorkshop(), code);
   },
-  'nginx proxy_pass': (t, code) => serveThrough(t, nginx, code),
+  'nginx map': (t, code) => serveThrough(t, nginx, code),
+  'nginx location /live': async (t, code) => {
+    const recipe = `server {\n  listen 80;\n${code}}`;
+    const { server, port } = await startBehind(t, nginx, recipe, '/api');
+    assert.equal(await echoThrough(port, '127.0.0.2', { path: '/live' }), 'ribbit');
+    assert.equal((await server.untilLogged(({ event }) => event === 'opened'))['address'], '127.0.0.2');
+    assert.equal((await fetch(`http://127.0.0.1:${port}/api/list`, { method: 'POST' })).status, 403);
+  },
   'caddy reverse_proxy': (t, code) => serveThrough(t, caddy, code),
   'haproxy frontend': (t, code) => serveThrough(t, haproxy, code),
   'apache VirtualHost': (t, code) => serveThrough(t, apache, code),

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { connectMember, hearUntil } from '../support/chatClient.ts';
 import { root } from '../support/documents.ts';
+import { connectRaw } from '../support/rawClient.ts';
 import {
   exampleCode,
   newWorkshop,
@@ -50,12 +51,29 @@ testExamples('README', {
   'sh openssl': async (t, code) => {
     await runShell(t, newWorkshop(), code);
   },
-  'sh curl -s -H': async (t, code) => {
+  'js live.mjs': async (t, code) => {
+    const workshop = newWorkshop({ 'handlers/live.mjs': code });
+    await runShell(t, workshop, 'pollywog --handlers handlers');
+    const page = await connectRaw(workshop.server!.port, { path: '/live?orders' });
+    t.after(() => page.destroy());
+    await runLines(workshop, 'pollywog call live orders hello');
+    assert.equal((await page.nextFrame())?.payload.toString(), 'hello');
+  },
+  'sh /api/call': async (t, code) => {
+    const workshop = newWorkshop({
+      token: `${'a'.repeat(32)}\n`,
+      'handlers/live.mjs': exampleCode('README', 'js live.mjs'),
+    });
+    assert.equal(await runShell(t, workshop, code), '{"sent":0}\n');
+  },
+  'sh /api/publish': async (t, code) => {
     assert.equal(await runShell(t, await startWithToken(t), code), '{"sent":1}\n');
   },
   'php <?php': async (t, code) => {
     const workshop = await startWithToken(t);
-    const here = code.replace('localhost:8080', `127.0.0.1:${workshop.server!.port}`);
+    const here = code
+      .replace('localhost:8080', `127.0.0.1:${workshop.server!.port}`)
+      .replace('/etc/pollywog/token', 'token');
     assert.equal(await runProgram(workshop, ['php', '-r', here.replace('<?php', '')]), '{"sent":1}\n');
   },
   'sh --spool': async (t, code) => {
@@ -73,9 +91,9 @@ testExamples('README', {
   },
   'js counter': async (t, code) => {
     const workshop = newWorkshop({ 'handlers/counter.mjs': code });
-    assert.equal(await runShell(t, workshop, exampleCode('README', 'sh --handlers')), '1\n');
+    assert.equal(await runShell(t, workshop, exampleCode('README', 'sh --watch')), '1\n');
   },
-  'sh --handlers': async (t, code) => {
+  'sh --watch': async (t, code) => {
     const workshop = newWorkshop({ 'handlers/counter.mjs': exampleCode('README', 'js counter') });
     assert.equal(await runShell(t, workshop, code), '1\n');
   },

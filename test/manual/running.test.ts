@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { skipUnlessLinux } from '../support/linux.ts';
+import { verifyUnits } from '../support/systemd.ts';
 import { newWorkshop, runLines, runShell, testExamples } from './examples.ts';
 
 testExamples('running', {
@@ -30,6 +32,11 @@ testExamples('running', {
 
   'sh systemctl': async (t, code) => {
     await runShell(t, newWorkshop(), code);
+  },
+
+  'ini [Socket]': (t, code) => {
+    if (skipUnlessLinux(t, 'systemd')) return;
+    verifyUnits(newWorkshop().folder, { 'pollywog.socket': code });
   },
 
   'sh unix:/run': async (t, code) => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import { skipUnlessLinux } from '../support/linux.ts';
+import { verifyUnits } from '../support/systemd.ts';
 import { exampleCode, newWorkshop, runLines, runShell, testExamples } from './examples.ts';
 
 testExamples('tls', {
@@ -8,6 +10,11 @@ testExamples('tls', {
     const [make = '', use = ''] = code.split(/\n(?=pollywog --tls)/);
     await runLines(workshop, `${make} 2>openssl.err`);
     assert.equal(await runShell(t, workshop, use), 'hello\n');
+  },
+
+  'ini [Service]': (t, code) => {
+    if (skipUnlessLinux(t, 'systemd')) return;
+    verifyUnits(newWorkshop().folder, { 'pollywog.service': code });
   },
 
   'sh letsencrypt': async (t, code) => {
