@@ -1,3 +1,5 @@
+/** The configuration of the client, from its command line and environment. */
+
 import { Buffer } from 'node:buffer';
 import { readArguments } from '../options/arguments.ts';
 import { invalidValue, quoted, UsageError } from '../options/error.ts';

@@ -1,3 +1,11 @@
+/**
+ * Fan-out: one message for many connections. It is serialised once and, for clients that negotiated compression, compressed
+ * once; every recipient's queue refers to the same bytes.
+ *
+ * Frames that are the same for all recipients take the fast path: they wait in `server.pendingFanout`, and reach the queues
+ * together, when the turn ends or anything else is sent. Compressed frames are queued at once.
+ */
+
 import { noteRule } from '../diagnostics/closeReason.ts';
 import { recordFanout, recordSent } from '../diagnostics/recorder.ts';
 import { log } from '../log/log.ts';

@@ -1,3 +1,8 @@
+/**
+ * Who takes which place. Clients are counted, in total and by address, and connections that are not clients yet are kept in
+ * lists, so that one of them can be dropped when places run short. Control connections are not counted.
+ */
+
 import { hostOf, isInNetwork, mappedIpv4, noAddress, parseIp, showIp } from '../protocol/ipAddress.ts';
 import type { AddressUse, Connection, Server } from '../records/records.ts';
 

@@ -1,3 +1,8 @@
+/**
+ * The poll: Node's event loop waits for the system, and the sockets' callbacks only note what became ready. One
+ * `setImmediate` after them starts the turn, which works through all of it.
+ */
+
 import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';

@@ -1,3 +1,11 @@
+/**
+ * Reading a WebSocket: the loop with the `switch` shows the whole protocol on one screen, what can arrive and what the server
+ * does about it.
+ *
+ *     bytes → nextEvent (protocol/websocket/endpoint.ts): header → unmask → fragments → message
+ *           → readSocketData: pong, closing handshake, or processData
+ */
+
 import { noteCloseReceived, noteCloseSent, noteFailed } from '../diagnostics/closeReason.ts';
 import { commitFrames, recordReceived } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';

@@ -1,3 +1,5 @@
+/** Options from the command line. */
+
 import minimist from 'minimist';
 import { invalidValue, nearest, quoted, UsageError } from './error.ts';
 import { bySpelling, flagName, givenTwice, isFlag, type OptionTable, type RawValue } from './option.ts';

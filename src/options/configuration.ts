@@ -1,3 +1,5 @@
+/** The configuration: options from flags, environment, file and defaults, in this order of precedence. */
+
 import type { ListenAddress, Peers } from './addresses.ts';
 import { showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';

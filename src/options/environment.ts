@@ -1,3 +1,5 @@
+/** Options from the environment: `POLLYWOG_*`, `PORT`, and what systemd passes. */
+
 import type { InheritedAddress } from './addresses.ts';
 import { firstInherited } from './addresses.ts';
 import { invalidValue, nearest, quoted, UsageError } from './error.ts';

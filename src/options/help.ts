@@ -1,3 +1,5 @@
+/** `--help`: the table of options as text for a terminal of 80 columns. */
+
 import { flagName, type Option, type OptionTable } from './option.ts';
 import { serverOptions } from './table.ts';
 

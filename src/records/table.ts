@@ -1,3 +1,9 @@
+/**
+ * The connection table: what `fd` numbers are to a C server. An id is the lowest free number, as POSIX `open` promises;
+ * listeners have ids too. A released id is free from the next turn on, so that nothing in this turn mistakes a new connection
+ * for an old one.
+ */
+
 export interface Table<Entry> {
   /** Indexed by id. */
   readonly entries: (Entry | undefined)[];

@@ -73,7 +73,7 @@ test('new connections get the new certificate after a reload is committed, and n
   assert.equal(await shown(port!), 'before');
 
   writeFileSync(used.key, 'half of a k');
-  await assert.rejects(reload(), /--tls-key \S+used\.key has no private key/);
+  await assert.rejects(reload(), /--tls-key \S+used\.key contains no private key/);
   copyFileSync(after.key, used.key);
   await assert.rejects(reload(), /is not the key of --tls-cert/);
   assert.equal(await shown(port!), 'before', 'nothing changes where anything is wrong');

@@ -93,7 +93,7 @@ test('checkconfig accepts the file that defaultconfig prints, and names an unkno
   assert.equal(printed.status, 0);
   writeFileSync(file, printed.stdout);
   const good = runToEnd('checkconfig', file);
-  assert.deepEqual([good.status, good.stdout, good.stderr], [0, `${file} is good\n`, '']);
+  assert.deepEqual([good.status, good.stdout, good.stderr], [0, `${file} is valid\n`, '']);
   writeFileSync(file, printed.stdout.replace('"port"', '"prot"'));
   const { status, stdout, stderr } = runToEnd('checkconfig', file);
   assert.deepEqual([status, stdout], [2, '']);

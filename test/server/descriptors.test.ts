@@ -73,10 +73,7 @@ test('both programs start with a limit of 64 open files', limitOf, async t => {
 test('a program that cannot be loaded because too many files are open says what to do', limitOf, async () => {
   const module = JSON.stringify(new URL('../../src/options/load.js', import.meta.url).href);
   for (const [code, sentence] of [
-    [
-      'EMFILE',
-      'this process may open too few files at once; raise its limit, for instance with ulimit -n 1024',
-    ],
+    ['EMFILE', 'the limit on open files is too low; raise it, for instance with ulimit -n 1024'],
     ['ENFILE', 'the system has too many files open; close some, or raise fs.file-max'],
   ]) {
     const failing = `() => Promise.reject(Object.assign(new Error('too many open files'), { code: '${code}' }))`;
