@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { defaults, minRate } from '../protocol/limits.ts';
-import { type Deflater, deflateMessage, newDeflateState } from '../protocol/websocket/deflate.ts';
+import { type DeflateContext, deflateMessage, newDeflateContext } from '../protocol/websocket/deflate.ts';
 import {
   closePayload,
   control,
@@ -104,8 +104,10 @@ export function startSession(
   const ended = new Promise<Outcome>(resolve => {
     end = resolve;
   });
-  const inflater = deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
-  const deflater = deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
+  const inflater =
+    deflate && newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits);
+  const deflater =
+    deflate && newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits);
   const session: ClientSession = {
     ...{ socket, configuration, listener, ended, end },
     endpoint: {
@@ -267,7 +269,7 @@ export function sendData(session: ClientSession, isText: boolean, bytes: Uint8Ar
   sendFrame(session, payload === bytes ? first : first | RSV1, payload, 0, payload.length);
 }
 
-function compress(deflater: Deflater, bytes: Uint8Array): Uint8Array {
+function compress(deflater: DeflateContext, bytes: Uint8Array): Uint8Array {
   return deflateMessage(deflater, bytes, 0, bytes.length);
 }
 

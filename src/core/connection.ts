@@ -29,7 +29,7 @@ export function newConnection(
     addressUse: undefined,
     candidates: undefined,
     candidateAt: 0,
-    frames: 0,
+    frameCount: 0,
     burst: undefined,
     wire,
     endpoint: undefined,

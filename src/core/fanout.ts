@@ -12,7 +12,7 @@ import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed } from '../protocol/limits.ts';
-import { newDeflateState, updateWindow } from '../protocol/websocket/deflate.ts';
+import { newDeflateContext, updateWindow } from '../protocol/websocket/deflate.ts';
 import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import { type ArenaUse, clearQueue, type Range } from '../records/arena.ts';
@@ -165,7 +165,7 @@ function sendLarge(
       const { windowBits } = deflater;
       if (deflated[windowBits] === undefined && budget >= end - start) {
         budget -= end - start;
-        const smaller = compress(newDeflateState(false, windowBits), bytes, start, end);
+        const smaller = compress(newDeflateContext(false, windowBits), bytes, start, end);
         if (smaller !== undefined)
           deflated[windowBits] = frameRange(arena, FIN | RSV1 | opcode, smaller, 0, smaller.length);
       }

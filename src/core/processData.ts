@@ -8,7 +8,7 @@
  * buffers fill up, and TCP makes the peer wait.
  */
 
-import { noteClosed, noteEnding } from '../diagnostics/closeReason.ts';
+import { noteEnding, noteSessionClosed } from '../diagnostics/closeReason.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
@@ -133,7 +133,7 @@ export function resumeMessages(connection: Connection): void {
 export function closeSession(connection: Connection, code: number, reason: string): void {
   const { handler } = connection;
   connection.handler = undefined;
-  noteClosed(connection, code, reason);
+  noteSessionClosed(connection, code, reason);
   try {
     handler?.closed?.(connection, code, reason);
   } catch (error) {

@@ -7,7 +7,7 @@ import { recordSent } from '../diagnostics/recorder.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
-import { type Deflater, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
+import { type DeflateContext, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
 import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
@@ -129,7 +129,7 @@ export function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, en
 
 /** @returns the compressed payload; `undefined` if the message is too small, too large, or hardly gets smaller */
 export function compress(
-  deflater: Deflater,
+  deflater: DeflateContext,
   bytes: Uint8Array,
   start: number,
   end: number,

@@ -6,7 +6,7 @@
  * whose last read was costly, and from throttled ones. What exceeds a budget comes first in the next turn.
  */
 
-import { handlerTime, reportSlow, stopTiming } from '../diagnostics/slowHandlers.ts';
+import { endTiming, handlerTime, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
@@ -62,7 +62,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
     flush(server);
     if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
-    if (handlerTime.total > 0) reportSlow(server.now, server.configuration.slowHandler);
+    if (handlerTime.total > 0) endTiming(server.now, server.configuration.slowHandler);
   }
   closeControlConnections(server);
 }

@@ -20,7 +20,7 @@ export interface Ending {
   by: EndedBy;
   /** A sentence; empty until a reason is known. */
   why: string;
-  /** Another sentence, if something that should have followed did not: the peer's close frame, for example. */
+  /** A second sentence, if something that should have followed did not: the peer's close frame, for example. */
   aftermath: string | undefined;
   /** The system's name for the error: `ECONNRESET`. */
   errno: string | undefined;
@@ -115,18 +115,18 @@ export function noteOverdue(connection: Ended, what: string, option: Deadline): 
   else ending.aftermath ??= sentence;
 }
 
-/** The peer's close frame came. */
+/** The peer's close frame arrived. */
 export function noteCloseReceived(connection: Ended, code: number, reason: string): void {
   endingOf(connection).received = { code, reason };
   const quoted = reason === '' ? '' : `: ${JSON.stringify(reason)}`;
-  const meaning = meanings[code] === undefined ? '' : ` (${meanings[code]})`;
+  const meaning = closeCodeMeanings[code] === undefined ? '' : ` (${closeCodeMeanings[code]})`;
   const how = code === CloseCode.NoStatusReceived ? 'without saying why' : `with ${code}${meaning}${quoted}`;
   noteEnding(connection, 'client', `the client closed it ${how}`);
 }
 
-const meanings: Readonly<Record<number, string>> = {
+const closeCodeMeanings: Readonly<Record<number, string>> = {
   [CloseCode.NormalClosure]: 'it is done',
-  [CloseCode.GoingAway]: 'it goes away: its page was left, or its program ended',
+  [CloseCode.GoingAway]: 'it is going away: the page was left, or the program ended',
   [CloseCode.ProtocolError]: 'it says that we broke the protocol',
   [CloseCode.UnsupportedData]: 'it cannot take what it was sent',
   [CloseCode.InvalidPayload]: 'it says that what it was sent was not valid',
@@ -149,7 +149,7 @@ export function noteFailed(connection: Ended, code: number, reason: string, opti
 }
 
 /** The handler received this code and reason. */
-export function noteClosed(connection: Ended, code: number, reason: string): void {
+export function noteSessionClosed(connection: Ended, code: number, reason: string): void {
   const ending = endingOf(connection);
   ending.code = code;
   ending.reason = reason;
@@ -159,7 +159,7 @@ export function noteClosed(connection: Ended, code: number, reason: string): voi
 export function noteLost(connection: Ended, errno: string | undefined): void {
   if (errno !== undefined) {
     const meaning =
-      errors[errno] ?? (/^E[A-Z]+$/.test(errno) ? 'the system lost the connection' : 'TLS failed');
+      errnoMeanings[errno] ?? (/^E[A-Z]+$/.test(errno) ? 'the system lost the connection' : 'TLS failed');
     // A peer that never sent anything is routine.
     noteEnding(connection, 'network', `${errno}: ${meaning}`, {
       errno,
@@ -179,27 +179,27 @@ function howLeft(connection: Ended): string {
   const { wire, endpoint, input } = connection;
   if (wire.name === 'websocket') {
     const isCut = endpoint?.incoming !== undefined || input !== undefined;
-    const where = isCut ? ', in the midst of a message' : '';
-    return `the client's side ended TCP without a close frame${where}: it was killed, or a proxy between cut it`;
+    const where = isCut ? ', in the middle of a message' : '';
+    return `the client's side ended TCP without a close frame${where}: it was killed, or a proxy in between cut it off`;
   }
   if (hasSaidNothing(connection)) return 'the client left without saying anything';
-  if (wire.name === 'tls handshake') return 'the client left in the midst of the handshake of TLS';
+  if (wire.name === 'tls handshake') return 'the client left during the TLS handshake';
   if (wire.name === 'http' || wire.name === 'unknown') return 'the client left before its request was whole';
   return 'the client ended the TCP connection';
 }
 
 /** The system's errors, in words. */
-const errors: Readonly<Record<string, string>> = {
-  ECONNRESET: 'the peer, or something between, reset the connection',
+const errnoMeanings: Readonly<Record<string, string>> = {
+  ECONNRESET: 'the peer, or something in between, reset the connection',
   EPIPE: 'the peer had closed the connection when we wrote to it',
-  ETIMEDOUT: 'nothing came back from the peer: its machine or the way there is gone',
-  ECONNABORTED: 'the system gave the connection up',
-  EHOSTUNREACH: 'there is no way to the peer any more',
-  ENETUNREACH: 'there is no way to the peer any more',
+  ETIMEDOUT: 'no answer from the peer: its machine or the route to it is down',
+  ECONNABORTED: 'the system gave up on the connection',
+  EHOSTUNREACH: 'there is no longer a route to the peer',
+  ENETUNREACH: 'there is no longer a route to the peer',
   ENETDOWN: 'the network of this machine is down',
   ENETRESET: 'the network dropped the connection',
   ENOTCONN: 'the connection was gone already',
   ENOBUFS: 'the system has no memory left for the connection',
   ENOMEM: 'the system has no memory left for the connection',
-  ECANCELED: 'the connection was given up while something was written',
+  ECANCELED: 'the connection was abandoned during a write',
 };

@@ -1,5 +1,5 @@
-/** The log of closed connections, from which `why` answers. */
-import { isLogged, log as logEvent } from '../log/log.ts';
+/** The records of closed connections, from which `why` answers. */
+import { isLogged, log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { maxClosedRecords } from '../protocol/limits.ts';
 import {
@@ -10,10 +10,10 @@ import {
   endingOf,
   noteEnding,
 } from './closeReason.ts';
-import { copyFrames, framesSize, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
+import { copyFrames, framesWords, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
 import { endTrace, showFrame } from './trace.ts';
 
-/** What `why` tells of a connection, in JSON too. */
+/** What the command `why` reports about a connection, as text or JSON. */
 export interface ClosedRecord {
   readonly id: number;
   readonly wire: string;
@@ -45,7 +45,7 @@ export interface ClosedRecord {
   readonly frames: readonly string[] | null;
 }
 
-/** The part of a connection that goes into the log. */
+/** The part of a connection that a record is made of. */
 export interface Closed extends Ended, Recorded {
   readonly server: Recorded['server'] & {
     readonly configuration: Configuration;
@@ -79,31 +79,31 @@ interface StoredRecord {
   readonly frameCount: number | undefined;
 }
 
-/** A server's log: the last `maxClosedRecords` records, in a ring. */
+/** A server's closed connections: the last `maxClosedRecords` records, in a ring. */
 export interface ClosedConnections {
   readonly records: StoredRecord[];
   /** The index of the next record. */
   next: number;
-  /** The recorder's entries: `framesSize` words for each record. */
+  /** The recorder's entries: `framesWords` words for each record. */
   frames: Int32Array;
 }
 
 export function newClosedConnections(): ClosedConnections {
-  return { records: [], next: 0, frames: new Int32Array(16 * framesSize) };
+  return { records: [], next: 0, frames: new Int32Array(16 * framesWords) };
 }
 
 /** The connection is about to be freed. Logs `closed` and stores a record for `why`, unless the end was routine. */
 export function recordClosed(connection: Closed): void {
   const { id, server } = connection;
-  const { closedConnections: log } = server;
+  const { closedConnections: closed } = server;
   endTrace(connection);
   // A request that was answered, a page or a command, ends without a reason.
   noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
   const ending = endingOf(connection);
-  if (isLogged('debug')) logEvent('debug', 'closed', closedFields(connection, ending));
+  if (isLogged('debug')) log('debug', 'closed', closedFields(connection, ending));
   if (ending.isRoutine || connection.isControl) return;
   const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt } = connection;
-  log.records[log.next] = {
+  closed.records[closed.next] = {
     id,
     wire: wire.name,
     handler: handlerName,
@@ -116,20 +116,20 @@ export function recordClosed(connection: Closed): void {
     acceptedAt,
     now: server.now,
     endedAt: Date.now(),
-    frameCount: server.recorder.isOn ? storeFrames(log, connection) : undefined,
+    frameCount: server.recorder.isOn ? storeFrames(closed, connection) : undefined,
   };
-  log.next = (log.next + 1) % maxClosedRecords;
+  closed.next = (closed.next + 1) % maxClosedRecords;
 }
 
 /** @returns how many frames there are */
-function storeFrames(log: ClosedConnections, connection: Closed): number {
-  const at = log.next * framesSize;
-  if (at === log.frames.length) {
-    const grown = new Int32Array(Math.min(2 * log.frames.length, maxClosedRecords * framesSize));
-    grown.set(log.frames);
-    log.frames = grown;
+function storeFrames(closed: ClosedConnections, connection: Closed): number {
+  const at = closed.next * framesWords;
+  if (at === closed.frames.length) {
+    const grown = new Int32Array(Math.min(2 * closed.frames.length, maxClosedRecords * framesWords));
+    grown.set(closed.frames);
+    closed.frames = grown;
   }
-  return copyFrames(connection, log.frames, at);
+  return copyFrames(connection, closed.frames, at);
 }
 
 function closedFields(connection: Closed, ending: Ending) {
@@ -146,16 +146,16 @@ function closedFields(connection: Closed, ending: Ending) {
  * The stored records of connections that had this id, newest first. Pages that were served and connections that never sent
  * anything are not stored.
  */
-export function findClosed(log: ClosedConnections, id: number): ClosedRecord[] {
-  const { records, next } = log;
+export function findClosed(closed: ClosedConnections, id: number): ClosedRecord[] {
+  const { records, next } = closed;
   const newestFirst = records.map((_, index) => (next - 1 - index + records.length) % records.length);
-  return newestFirst.filter(index => records[index]!.id === id).map(index => show(log, index));
+  return newestFirst.filter(index => records[index]!.id === id).map(index => show(closed, index));
 }
 
-function show(log: ClosedConnections, index: number): ClosedRecord {
-  const { ending, handler, acceptedAt, now, endedAt, frameCount, ...rest } = log.records[index]!;
+function show(closed: ClosedConnections, index: number): ClosedRecord {
+  const { ending, handler, acceptedAt, now, endedAt, frameCount, ...rest } = closed.records[index]!;
   const { by, why, aftermath, code, reason, sent, received, status, errno } = ending;
-  const at = index * framesSize;
+  const at = index * framesWords;
   return {
     ...rest,
     ...{ handler: handler ?? null, by, why, aftermath: aftermath ?? null },
@@ -164,7 +164,7 @@ function show(log: ClosedConnections, index: number): ClosedRecord {
     acceptedAt: new Date(endedAt - (now - acceptedAt)).toISOString(),
     endedAt: new Date(endedAt).toISOString(),
     frames:
-      frameCount === undefined ? null : showFrames(readFrames(log.frames, at, frameCount, now), endedAt),
+      frameCount === undefined ? null : showFrames(readFrames(closed.frames, at, frameCount, now), endedAt),
   };
 }
 
@@ -172,7 +172,7 @@ function show(log: ClosedConnections, index: number): ClosedRecord {
 export function lastFrames(connection: Recorded): string[] | null {
   const { recorder, now } = connection.server;
   if (!recorder.isOn) return null;
-  const entries = new Int32Array(framesSize);
+  const entries = new Int32Array(framesWords);
   const count = copyFrames(connection, entries, 0);
   return showFrames(readFrames(entries, 0, count, now), Date.now());
 }

@@ -29,7 +29,7 @@ const headShift = 16;
 
 const entriesEach = 8;
 /** The words that the entries of one connection take, when they are copied side by side. */
-export const framesSize = entriesEach * entryWords;
+export const framesWords = entriesEach * entryWords;
 
 /** A server's recorder. */
 export interface Recorder {
@@ -45,7 +45,7 @@ export interface Recorder {
 
 export function newRecorder(isOn: boolean): Recorder {
   const capacity = isOn ? 16_384 : 0;
-  return { isOn, capacity, entries: new Int32Array(capacity * framesSize) };
+  return { isOn, capacity, entries: new Int32Array(capacity * framesWords) };
 }
 
 /** The part of a connection that the recorder reads and keeps. */
@@ -55,7 +55,7 @@ export interface Recorded extends Traced {
    * How many of its entries are in use: counts to 15, then from 8 again, so that the lowest three bits are the next entry.
    * The entries of the id's previous owner are never read.
    */
-  frames: number;
+  frameCount: number;
   /** A fan-out that filled all eight entries, before these frames: its recipients share one copy. */
   burst: Int32Array | undefined;
 }
@@ -111,12 +111,12 @@ export function recordSent(connection: Recorded, bytes: Uint8Array, start: numbe
   if (trace.isOn) traceSent(connection, bytes, start, end);
 }
 
-/** @param what the frame's first byte, or `unframedFlag` */
-function recordAtOnce(connection: Recorded, what: number, payload: RecordedPayload): void {
+/** @param firstAndFlags the frame's first byte, or `unframedFlag` */
+function recordAtOnce(connection: Recorded, firstAndFlags: number, payload: RecordedPayload): void {
   commitFramesOf(connection);
   const { recorder, now } = connection.server;
   const at = nextEntry(connection);
-  fillEntry(recorder.entries, at, now, what, payload);
+  fillEntry(recorder.entries, at, now, firstAndFlags, payload);
 }
 
 /** Records the frames of a fan-out for one of its recipients. They are read once, and copied for each. */
@@ -127,9 +127,9 @@ export function recordFanout(connection: Recorded, fanout: Fanout): void {
     commitFramesOf(connection);
     fanout.entries ??= fanoutEntries(connection, chunk.bytes, start, end);
     const { entries } = fanout;
-    if (entries.length === framesSize) {
+    if (entries.length === framesWords) {
       connection.burst = entries;
-      connection.frames = 0;
+      connection.frameCount = 0;
     } else {
       for (let from = 0; from < entries.length; from += entryWords) {
         const at = nextEntry(connection);
@@ -163,7 +163,7 @@ let reading: Recorded | undefined;
 const noted = new Int32Array(entriesEach);
 let notedCount = 0;
 
-/** The connection was read: copies the last of its noted frames, whose bytes are about to be overwritten. */
+/** Called when a connection's input has been read: copies the last of its noted frames, whose bytes are about to be overwritten. */
 export function commitFrames(): void {
   const connection = reading;
   if (connection === undefined) return;
@@ -172,10 +172,10 @@ export function commitFrames(): void {
   const { recorder, now } = server;
   if (id >= recorder.capacity) grow(recorder, id);
   const { entries, capacity } = recorder;
-  let { frames } = connection;
+  let { frameCount } = connection;
   for (let i = Math.max(0, notedCount - entriesEach); i < notedCount; i++) {
     // As in `nextEntry` and `fillEntry`, with everything in local variables: this runs for every message.
-    const at = ((frames & 7) * capacity + id) * entryWords;
+    const at = ((frameCount & 7) * capacity + id) * entryWords;
     const mark = noted[i & 7]!;
     const isSent = mark < 0;
     const start = isSent ? ~mark : mark;
@@ -186,49 +186,49 @@ export function commitFrames(): void {
       length = frameEnd(ioArena, start) - payload;
     }
     if (!isSent) payload += keySize;
-    const what = ioArena[start]! | (isSent ? sentFlag : 0);
+    const firstAndFlags = ioArena[start]! | (isSent ? sentFlag : 0);
     if (payload + headSize > ioArena.length) {
       const range = { bytes: ioArena, start: payload, end: payload + length, length, key: 0 };
-      fillEntry(entries, at, now, what, range);
+      fillEntry(entries, at, now, firstAndFlags, range);
     } else {
       entries[at] = now;
-      entries[at + 1] = what | (Math.min(headSize, length) << headShift);
+      entries[at + 1] = firstAndFlags | (Math.min(headSize, length) << headShift);
       entries[at + 2] = length;
       copyHead(entries, at, payload, length, 0);
     }
-    if (frames < 15) {
-      frames++;
+    if (frameCount < 15) {
+      frameCount++;
     } else {
-      frames = 8;
+      frameCount = 8;
       connection.burst = undefined;
     }
   }
-  connection.frames = frames;
+  connection.frameCount = frameCount;
 }
 
-/** Keeps the order: what was noted comes before an entry that is written at once. */
+/** Keeps the order: frames that were noted come before an entry that is written at once. */
 function commitFramesOf(connection: Recorded): void {
   if (connection === reading) commitFrames();
 }
 
 /** @returns the index of the entry to write. This may replace `recorder.entries`, so it is called first. */
 function nextEntry(connection: Recorded): number {
-  const { id, frames, server } = connection;
+  const { id, frameCount, server } = connection;
   const { recorder } = server;
   if (id >= recorder.capacity) grow(recorder, id);
-  if (frames < 15) {
-    connection.frames = frames + 1;
+  if (frameCount < 15) {
+    connection.frameCount = frameCount + 1;
   } else {
-    connection.frames = 8;
+    connection.frameCount = 8;
     connection.burst = undefined;
   }
-  return ((frames & 7) * recorder.capacity + id) * entryWords;
+  return ((frameCount & 7) * recorder.capacity + id) * entryWords;
 }
 
 function grow(recorder: Recorder, id: number): void {
   const { capacity, entries } = recorder;
   const more = Math.max(2 * capacity, id + 1);
-  const grown = new Int32Array(more * framesSize);
+  const grown = new Int32Array(more * framesWords);
   for (let index = 0; index < entriesEach; index++) {
     const from = index * capacity * entryWords;
     grown.set(entries.subarray(from, from + capacity * entryWords), index * more * entryWords);
@@ -243,18 +243,18 @@ export interface RecordedPayload extends ByteRange {
   readonly key: number;
 }
 
-/** @param what the frame's first byte, and flags */
+/** @param firstAndFlags the frame's first byte, and flags */
 function fillEntry(
   entries: Int32Array,
   at: number,
   now: number,
-  what: number,
+  firstAndFlags: number,
   payload: RecordedPayload,
 ): void {
   const { bytes, start, end, length, key } = payload;
   const size = Math.min(headSize, end - start);
   entries[at] = now;
-  entries[at + 1] = what | (size << headShift);
+  entries[at + 1] = firstAndFlags | (size << headShift);
   entries[at + 2] = Math.min(length, 0xffffffff);
   if (bytes === ioArena && start + headSize <= ioArena.length) {
     copyHead(entries, at, start, size, key);
@@ -275,15 +275,15 @@ function fillSent(
   { bytes, start, end }: ByteRange,
 ): void {
   const payload = isFramed ? payloadStart(bytes, start) : start;
-  const what = sentFlag | (isFramed ? bytes[start]! : unframedFlag);
-  fillEntry(entries, at, now, what, { bytes, start: payload, end, length: end - payload, key: 0 });
+  const firstAndFlags = sentFlag | (isFramed ? bytes[start]! : unframedFlag);
+  fillEntry(entries, at, now, firstAndFlags, { bytes, start: payload, end, length: end - payload, key: 0 });
 }
 
 const keySize = 4;
 
 const arenaView = new DataView(ioArena.buffer, ioArena.byteOffset, ioArena.length);
 
-/** Copies a head from the I/O arena. The bytes behind a short payload are copied too, and never shown. */
+/** Copies a head from the I/O arena. The bytes after a short payload are copied too, and never shown. */
 function copyHead(entries: Int32Array, at: number, payload: number, length: number, key: number): void {
   entries[at + headAt] = arenaView.getInt32(payload, true) ^ key;
   if (length <= 4) return;
@@ -306,20 +306,20 @@ function copyEntry(entries: Int32Array, from: number, into: Int32Array, at: numb
 }
 
 /**
- * Copies a connection's entries, oldest first, to `into[at, at + framesSize)`.
+ * Copies a connection's entries, oldest first, to `into[at, at + framesWords)`.
  * @returns how many there are
  */
 export function copyFrames(connection: Recorded, into: Int32Array, at: number): number {
   commitFramesOf(connection);
-  const { id, frames, burst, server } = connection;
+  const { id, frameCount, burst, server } = connection;
   const { entries, capacity } = server.recorder;
-  const own = Math.min(frames, entriesEach);
+  const own = Math.min(frameCount, entriesEach);
   const older = burst === undefined ? 0 : entriesEach - own;
   let to = at;
   for (let i = entriesEach - older; i < entriesEach; i++, to += entryWords) {
     copyEntry(burst!, i * entryWords, into, to);
   }
-  for (let i = frames - own; i < frames; i++, to += entryWords) {
+  for (let i = frameCount - own; i < frameCount; i++, to += entryWords) {
     copyEntry(entries, ((i & 7) * capacity + id) * entryWords, into, to);
   }
   return older + own;
@@ -336,14 +336,14 @@ export function readFrames(entries: Int32Array, at: number, count: number, now: 
 }
 
 function readEntry(entries: Int32Array, at: number, now: number): RecordedFrame {
-  const what = entries[at + 1]!;
+  const firstAndFlags = entries[at + 1]!;
   const head = Buffer.alloc(headSize);
   for (let i = 0; i < headWords; i++) head.writeInt32LE(entries[at + headAt + i]!, 4 * i);
   return {
-    direction: (what & sentFlag) !== 0 ? '>' : '<',
-    first: (what & unframedFlag) !== 0 ? undefined : what & 0xff,
+    direction: (firstAndFlags & sentFlag) !== 0 ? '>' : '<',
+    first: (firstAndFlags & unframedFlag) !== 0 ? undefined : firstAndFlags & 0xff,
     length: entries[at + 2]! >>> 0,
-    head: head.subarray(0, what >>> headShift),
+    head: head.subarray(0, firstAndFlags >>> headShift),
     age: (now - entries[at]!) >>> 0,
   };
 }

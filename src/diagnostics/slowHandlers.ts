@@ -5,7 +5,7 @@
 import { log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
 
-/** What is being timed. The loop calls `stopTiming` and `reportSlow` only if there is something to do. */
+/** What is being timed. The loop calls `stopTiming` and `endTiming` only if there is something to do. */
 export const handlerTime = {
   /** The name of the handler that is running; empty if none is timed. */
   running: '',
@@ -50,7 +50,7 @@ export function stopTiming(): void {
  * @param begun the start, by the server's clock
  * @param bound milliseconds; 0 for no limit
  */
-export function reportSlow(begun: number, bound: number): void {
+export function endTiming(begun: number, bound: number): void {
   if (handlerTime.total === 0) return;
   const took = exactClock() - begun;
   if (bound > 0 && took >= bound && handlerTime.total >= took / 2) {

@@ -7,7 +7,7 @@ import { type LogFields, log } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
-import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
+import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
 
 /** As in curl: `<` was received, `>` is sent. */
 export type FrameDirection = '<' | '>';
@@ -20,9 +20,6 @@ export interface ShownFrame {
   readonly length: number;
   readonly head: Buffer;
 }
-
-const FIN = 0x80;
-const RSV1 = 0x40;
 
 const names: Readonly<Record<number, string>> = {
   [Opcode.Continuation]: 'continuation',
@@ -95,7 +92,7 @@ function wholeCharacters(bytes: Buffer): string {
 
 /** Which connections of a server are traced. */
 export interface Trace {
-  /** Whether any is. While it is false, this is all that a frame costs. */
+  /** Whether any connection is traced. If not, a frame costs only this check. */
   isOn: boolean;
   isEveryone: boolean;
   readonly ids: Set<number>;

@@ -1,7 +1,8 @@
 /**
  * A socket on Node's bare handle: the native object beneath `net.Socket`, without the streams.
  *
- * Only this file uses undocumented parts of Node: `process.binding`, and the methods of a TCP or pipe handle. All sockets
+ * This file uses undocumented parts of Node: `process.binding`, and the methods of a TCP or pipe handle. Three other files
+ * use a few: listeners.ts accepts handles, tls.ts gets the handshake's errors, and deflate.ts calls into zlib. All sockets
  * read into the same buffer, and a write that the system accepts at once allocates nothing but a view, so a connection opens
  * faster and takes a fraction of the memory. If `isUsableHandle` finds a handle of another shape, or with
  * `--sockets stream`, streamSocket.ts does the same with Node's documented API.
@@ -163,7 +164,7 @@ export class HandleSocket implements Socket {
   }
 
   /**
-   * Wraps the handle into a `net.Socket` for TLS, which reads from the handle itself; this socket is not used any more.
+   * Wraps the handle in a `net.Socket` for TLS, which reads from the handle itself; this socket is not used any more.
    * @param unread bytes that the stream delivers first
    */
   release(unread: Buffer): NetSocket {

@@ -38,7 +38,7 @@ export async function openListener(
   const isTcp = typeof bound === 'object' && bound !== null;
   const ownScheme = server.configuration.tlsOnly ? 'wss' : 'ws';
   const scheme = address.greeting === undefined ? ownScheme : 'tcp';
-  const isCutOff = address.transport === 'unix' ? watchSocketFile(address.path) : () => false;
+  const isCutOff = address.transport === 'unix' ? socketFileCheck(address.path) : () => false;
   const url = isTcp ? `${scheme}://${showAddress(bound.address, bound.port)}` : showListenAddress(address);
   const listener: Listener = {
     kind: 'listener',
@@ -64,7 +64,7 @@ export async function openListener(
 }
 
 /** @returns a function that tells whether the path now has another file, or none */
-function watchSocketFile(path: string): () => boolean {
+function socketFileCheck(path: string): () => boolean {
   const identity = identityOf(path);
   return () => identityOf(path) !== identity;
 }
@@ -83,13 +83,13 @@ function isThere(address: ListenAddress): boolean {
   return address.transport === 'unix' && identityOf(address.path) !== undefined;
 }
 
-/** Whether a descriptor is free. Until the turn drops idle connections in exchange, new ones may use a part of the reserve. */
+/** Whether a descriptor is free. Until the turn drops idle connections to make room, new ones may use a part of the reserve. */
 function mayAcceptMore(server: Server): boolean {
   const room = usableDescriptors(server) + acceptReserve - descriptorsInUse(server);
   return server.ready.accepted.length < room;
 }
 
-/** Accepts bare handles, before Node wraps each into a `net.Socket`. */
+/** Accepts bare handles, before Node wraps each in a `net.Socket`. */
 function acceptHandles(net: NetServer, takeSocket: (socket: Socket) => void): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
@@ -168,7 +168,8 @@ function listen(net: NetServer, options: object): Promise<void> {
 async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new Error('a file that is not a socket has this path; choose another path');
+  if (!found.isSocket())
+    throw new Error('there is a file at this path that is not a socket; choose another path');
   const isLive = await new Promise<boolean>(resolve => {
     const probe = createConnection(path);
     probe
@@ -189,7 +190,7 @@ function explain(error: NodeJS.ErrnoException, address: ListenAddress, isPrivate
   }
   switch (error.code) {
     case 'EADDRINUSE':
-      return `cannot listen on ${where}: it is in use; stop that program, or choose another with ${optionNameFor(address, isPrivate)}`;
+      return `cannot listen on ${where}: another program uses it; stop that program, or choose another address with ${optionNameFor(address, isPrivate)}`;
     case 'EACCES':
       // For a Unix socket, libuv reports a missing folder as EACCES.
       if (address.transport === 'unix' && isMissing(dirname(address.path)))
@@ -224,7 +225,7 @@ function optionNameFor({ transport }: ListenAddress, isPrivate: boolean): string
 }
 
 /**
- * Listens for clients. The file of a Unix socket may be removed by a cleaner of /tmp, the end of a login session, or a
+ * Listens for clients. The file of a Unix socket may be removed by a /tmp cleaner, the end of a login session, or a
  * deployment, and the server is not notified; so a reload checks the file, and listens again if it is gone.
  * @throws Error whose message is a sentence for the user
  */
@@ -288,7 +289,7 @@ function reopenOnReload(
         listener = await open();
         return () => [`listening again on unix:${path}`];
       } catch (error) {
-        // The log of the start has said that another server uses the default path.
+        // The startup log already said that another server uses the default path.
         if (first === undefined) return () => [];
         const reason = (error as Error).message;
         log('warn', 'not listening again', { path, reason });

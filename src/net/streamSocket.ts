@@ -8,7 +8,7 @@ import type { Connection, Socket } from '../records/records.ts';
 
 /**
  * The maximum number of bytes in one write to the stream. Small pieces show the progress of a slow peer. A TLSSocket encrypts a
- * write at once, so small pieces also bound how long others wait and how many bytes exist twice.
+ * write at once, so small pieces also bound how long others wait and how many bytes are in memory twice.
  */
 const pieceSize = 64 * 1024;
 

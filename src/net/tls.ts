@@ -47,12 +47,12 @@ export async function openTls(server: Server): Promise<Secure> {
     // A virtual socket cannot be encrypted.
     if (!(socket instanceof HandleSocket || socket instanceof StreamSocket)) return false;
     const stream = new TLSSocket(socket.release(Buffer.from(hello)), optionsFor(connection, identities));
-    // Without a `tls.Server`, handshake errors arrive only by this event.
     const secured = new StreamSocket(stream);
+    // Without a `tls.Server`, handshake errors arrive only by this event.
     stream.on('_tlsError', secured.onError);
     stream.once('secure', () => {
       connection.security = securityOf(stream, server.configuration.tlsClient);
-      // The wire inside begins even if its peer stays silent.
+      // The wire inside begins even if the peer sends nothing.
       scheduleRead(connection);
     });
     connection.socket = secured;
@@ -112,7 +112,7 @@ function verifyError(stream: TLSSocket): string | undefined {
   return handle.verifyError()?.message;
 }
 
-/** A renewal may replace the certificate and its key one after the other, while they are being read. */
+/** How often to read the files at most, because a renewal may replace the certificate and key one after the other. */
 const maxTries = 5;
 
 /** Reads a consistent set of files: if one changes meanwhile, all are read again. @throws UsageError */

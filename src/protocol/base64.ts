@@ -1,4 +1,4 @@
-/** Base64 (RFC 4648 §4), the form of bytes in JSON. */
+/** Base64 (RFC 4648 §4), which represents bytes in JSON. */
 import { Buffer } from 'node:buffer';
 
 /** @returns `undefined` if `text` is not valid base64; Node's decoder skips invalid characters */

@@ -14,15 +14,15 @@ export interface ByteRange {
   end: number;
 }
 
-/** Powers of two, from 64 KiB, below which allocation is cheap, to 64 MiB. */
-const smallest = 16;
-const largest = 26;
+/** Exponents of the pooled sizes: 64 KiB, below which allocation is cheap, to 64 MiB. */
+const smallestPower = 16;
+const largestPower = 26;
 
 /** Shorter buffers have exactly the requested length and are not pooled. */
-export const longBuffer = 2 ** (smallest - 1);
+export const minLongBuffer = 2 ** (smallestPower - 1);
 
 /** Added to each power of two, for what zlib appends to a message of that length. */
-const extra = 64;
+const zlibRoom = 64;
 
 const MiB = 1024 * 1024;
 
@@ -37,7 +37,7 @@ const block = 33 * MiB;
 /** V8 counts the whole block as garbage, which makes it collect too often for smaller buffers. */
 const smallestInBlock = 4 * MiB;
 
-/** A buffer that does not share its memory. */
+/** A buffer with memory of its own, not part of Node's pool. */
 export function newBuffer(size: number): Buffer {
   if (size < smallestInBlock || size > block) return Buffer.allocUnsafeSlow(size);
   return Buffer.from(Buffer.allocUnsafeSlow(block).buffer, 0, size);
@@ -54,16 +54,16 @@ function release(buffer: Buffer): void {
   nowhere.postMessage(undefined, [buffer.buffer as ArrayBuffer]);
 }
 
-const free: Buffer[][] = Array.from({ length: largest + 1 }, () => []);
+const free: Buffer[][] = Array.from({ length: largestPower + 1 }, () => []);
 /** Total bytes in the pool, at most `bufferPoolSize`. */
 let freeBytes = 0;
 
 function isLong(size: number): boolean {
-  return size >= longBuffer && size <= 2 ** largest + extra;
+  return size >= minLongBuffer && size <= 2 ** largestPower + zlibRoom;
 }
 
 function powerFor(size: number): number {
-  return Math.max(smallest, 32 - Math.clz32(size - extra - 1));
+  return Math.max(smallestPower, 32 - Math.clz32(size - zlibRoom - 1));
 }
 
 /** @returns a buffer of at least `size` bytes, which the caller owns until it calls `giveBuffer` */
@@ -71,7 +71,7 @@ export function takeBuffer(size: number): Buffer {
   if (!isLong(size)) return Buffer.allocUnsafe(size);
   const power = powerFor(size);
   const found = free[power]!.pop();
-  if (found === undefined) return newBuffer(2 ** power + extra);
+  if (found === undefined) return newBuffer(2 ** power + zlibRoom);
   freeBytes -= found.length;
   return found;
 }
@@ -81,7 +81,7 @@ export function takeBuffer(size: number): Buffer {
  */
 export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
   if (buffer.buffer.byteLength === block && isLong(size)) {
-    const length = 2 ** powerFor(size) + extra;
+    const length = 2 ** powerFor(size) + zlibRoom;
     if (length <= block) return Buffer.from(buffer.buffer, 0, length);
   }
   const larger = takeBuffer(size);
@@ -91,17 +91,17 @@ export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
 }
 
 /**
- * Returns a buffer to the pool. No reference to it may remain. Buffers from elsewhere are ignored; a part of a large buffer
- * returns the whole.
+ * Returns a buffer to the pool. No reference to it may remain. Buffers from elsewhere are ignored; giving back
+ * a view of a large block gives back the whole block.
  */
 export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;
   const { byteLength } = buffer.buffer;
   const power = 31 - Math.clz32(length);
   const isKept =
-    power >= smallest &&
-    power <= largest &&
-    length === 2 ** power + extra &&
+    power >= smallestPower &&
+    power <= largestPower &&
+    length === 2 ** power + zlibRoom &&
     (byteLength === length || byteLength === block) &&
     freeBytes + length <= bufferPoolSize;
   if (isKept) {

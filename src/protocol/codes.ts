@@ -34,8 +34,8 @@ export const sendableCloseCodes = '1000 to 1003, 1007 to 1014 or 3000 to 4999 (n
 
 /**
  * Whether a peer may put `code` into a close frame.
- * RFC 6455 §7.4.2: 0 to 999 are not used, 1000 to 2999 belong to the protocol and its registry
- * (of which 1004, 1005, 1006 and 1015 must not be sent), 3000 to 4999 to libraries and applications.
+ * RFC 6455 §7.4.2: 0 to 999 are not used. 1000 to 2999 belong to the protocol and its registry: 1004, 1005, 1006 and 1015
+ * must not be sent, and unassigned codes, 1016 to 2999, are refused too. 3000 to 4999 belong to libraries and applications.
  */
 export function isSendableCloseCode(code: number): boolean {
   return (
@@ -45,8 +45,8 @@ export function isSendableCloseCode(code: number): boolean {
 }
 
 /**
- * A violation by the peer. `protocol/` throws it, and one place catches it and fails the connection: with an HTTP response
- * if `code` is an HTTP status (below 1000), else with a close frame.
+ * A reason to refuse a request or fail a connection, usually a violation by the peer. The wire that reads the input catches
+ * it, and answers with an HTTP response if `code` is an HTTP status (below 1000), else with a close frame.
  */
 export class ProtocolError extends Error {
   /** A close code (1000 and up), or the HTTP status (below 1000) of a rejected request. */

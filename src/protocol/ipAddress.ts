@@ -99,7 +99,7 @@ function parseGroups(text: string, isLast: boolean): number[] | undefined {
   return bytes;
 }
 
-/** `127.0.0.1` of `127.0.0.1:50312`, and so on; an address without a port as it is. */
+/** Removes the port, and brackets: `127.0.0.1:50312` → `127.0.0.1`. An address without a port is returned unchanged. */
 export function hostOf(address: string): string {
   const [, bracketed, ipv4] = /^(?:\[(.*)\](?::\d+)?|([\d.]+):\d+)$/.exec(address) ?? [];
   return bracketed ?? ipv4 ?? address;
@@ -111,17 +111,17 @@ export function showAddress(address: string, port: number): string {
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 
-/** Of a peer on a Unix socket, and of one on TCP that is gone. */
+/** The address shown for a peer without one: on a Unix socket, or on TCP but already gone. */
 export const noAddress = 'unix';
 
-/** The peer of a socket. */
+/** The peer's address and port, or `noAddress`. */
 export function showPeer(address: string | undefined, port: number | undefined): string {
   return address === undefined || port === undefined ? noAddress : flattenString(showAddress(address, port));
 }
 
 /**
- * Each connection keeps its address: it is copied into one piece, as the pieces that it was put together from, or what it
- * was cut from, would be kept with it, which takes ten times as much. What is no ASCII is lost.
+ * Copies the string. V8 keeps the parts of a concatenation, and the parent of a substring, alive; a connection keeps its
+ * address for long, and they would take ten times the memory. Only latin1 survives, up to 128 characters.
  */
 export function flattenString(address: string): string {
   return scratch.toString('latin1', 0, scratch.write(address, 'latin1'));

@@ -24,23 +24,23 @@ export const defaults = {
   greetingDelay: 0,
   /** Silence before a ping. HAProxy drops idle connections after 30 s, AWS ALB after 60 s. */
   pingInterval: 25_000,
-  /** From a ping without answer to dropping the connection. websockets (Python): 20 s. */
+  /** From an unanswered ping to dropping the connection. websockets (Python): 20 s. */
   pongTimeout: 20_000,
-  /** Without a message (pings do not count); 0: no limit. */
+  /** Time without a message (pings do not count); 0: no limit. */
   idleTimeout: 0,
   /** From our close frame to the end of the TCP connection. ws: 30 s; websockets (Python): 10 s. */
   closeTimeout: 10_000,
-  /** Without a request of a polling client. socket.io: 45 s (ping interval and timeout). */
+  /** Time without a request of a polling client. socket.io: 45 s (ping interval and timeout). */
   pollTimeout: 60_000,
   /** Loading a module in its test process. Most modules take a few milliseconds. */
   loadTimeout: 5000,
   /** Time during which an exception in a new module version brings the previous version back. */
   rollbackWindow: 10_000,
-  /** Waiting for a handler's promise. nginx: proxy_read_timeout is 60 s. */
+  /** Time to wait for a handler's promise. nginx: proxy_read_timeout is 60 s. */
   handlerTimeout: 60_000,
   /** A handler that blocks the loop longer is logged. Node's guides advise a few milliseconds. */
   slowHandler: 200,
-  /** From SIGTERM to the end, even if clients are still connected. */
+  /** From SIGTERM to the end of the process, even if clients are still connected. */
   drainTimeout: 10_000,
   /** Processes of `--exec`, one per connection. Apache: MaxRequestWorkers is 256 to 400; websocketd: no limit. */
   execMax: 100,
@@ -100,7 +100,7 @@ export const maxTriedCompression = 16 * MiB;
 /** Bytes of JSON for one byte of text: `\u0000`. */
 export const maxJsonEscape = 6;
 
-/** Names of an object, or values of a list. JSON is parsed in one piece, which takes some milliseconds. */
+/** Names of an object, or values of a list. JSON is parsed in one piece, which takes a few milliseconds. */
 export const maxJsonEntries = 10_000;
 
 // HTTP
@@ -132,31 +132,31 @@ export const maxDeadlineCredit = 30_000;
 /** A body that a route does not use, such as the `{}` of axios: read and ignored. */
 export const maxIgnoredBody = 64 * KiB;
 
-/** Bytes up to which the first line of a connection is read before it is known to be HTTP. */
+/** Bytes. A longer first line is taken for HTTP without waiting for its end. */
 export const maxFirstLine = 512;
 
 /**
- * A binary PROXY header after its first 16 bytes: at most 216 bytes of addresses, then extensions. HAProxy's headers have
- * some hundred bytes, including the names in the client's certificate; HAProxy itself reads one page.
+ * A binary PROXY header after its first 16 bytes: at most 216 bytes of addresses, then extensions. HAProxy's headers are
+ * a few hundred bytes long, including the names in the client's certificate; HAProxy itself reads one page.
  */
 export const maxProxyHeader = 4 * KiB;
 
 /** Wait for a trusted proxy's PROXY header on a listener that greets at once. */
 export const proxyHeaderTimeout = 1000;
 
-/** A PEM file. The bundle of all CAs that a system trusts has 0.2 MB. */
+/** A PEM file. The bundle of all CAs that a system trusts is about 0.2 MB. */
 export const maxPemFile = 4 * MiB;
 
 // Accepting connections
 
 /**
  * Polls before a turn while connections keep arriving. Each poll accepts one, and all take `acceptTimeLimit` at most.
- * redis: MAX_ACCEPTS_PER_CALL is 1,000; nginx with multi_accept: all there are.
+ * redis: MAX_ACCEPTS_PER_CALL is 1,000; nginx with multi_accept: as many as are waiting.
  */
 export const maxAcceptPolls = 256;
 export const acceptTimeLimit = 5;
 
-/** Input read during these polls beyond what the input arena holds. */
+/** Input read during the polls of `maxAcceptPolls`, beyond what the input arena holds. */
 export const maxSpilledInput = 4 * MiB;
 
 /** Connections beyond `maxConnections` that are accepted only to receive a 503 with the reason. */
@@ -171,7 +171,7 @@ export const minExtraSockets = 8;
 /** File descriptors that connections leave free for commands, histories and programs. */
 export const reservedDescriptors = 32;
 
-/** Those of the reserve that new connections may use until the next turn drops others for them. */
+/** Descriptors of the reserve that new connections may use until the next turn drops others for them. */
 export const acceptReserve = 4;
 
 /** Time between two log entries about a lack of file descriptors. */
@@ -212,7 +212,7 @@ export const connectionBudget = 8192;
 /** All connections that send little: about 8 ms. The others wait for the next turn. */
 export const messageBudget = 8 * connectionBudget;
 
-/** All opening handshakes and HTTP requests: some 40. */
+/** All opening handshakes and HTTP requests: about 40. */
 export const handshakeBudget = 2 * connectionBudget;
 
 /** All connections whose last messages cost more than `costlyThreshold`. */
@@ -223,8 +223,7 @@ export const costlyThreshold = connectionBudget / 8;
 export const throttledBudget = 2 * connectionBudget;
 
 /**
- * Reading ends for all of these classes after the first time, in milliseconds; a class that comes late still gets the second,
- * so none starves.
+ * All classes together are read for `readingTime` ms; each gets at least `minReadingTime`, so none starves.
  */
 export const readingTime = 8;
 export const minReadingTime = 0.5;
@@ -240,7 +239,7 @@ export const historyReadBudget = 2 * connectionBudget;
 export const historyReadSlice = connectionBudget / 2;
 
 /**
- * Output of one program: 1,024 messages or 256 KiB. The flush runs in between, so only slow consumers fall behind.
+ * Output of one program per turn: 1,024 messages or 256 KiB. The flush runs in between, so only slow consumers fall behind.
  */
 export const programBudget = 1024;
 
@@ -258,8 +257,8 @@ export const backpressureThreshold = 256 * KiB;
 export const maxPausedInput = 16 * KiB;
 
 /**
- * Between two attempts to detect, while a connection is not read from, that its peer is gone. Detection takes two writes:
- * the peer's system answers the first with a reset, and the second fails.
+ * Time between two attempts to detect that a peer is gone while we do not read from it. Detection takes two writes: the
+ * peer's system answers the first with a reset, and the second fails.
  */
 export const probeInterval = 2000;
 
@@ -271,13 +270,13 @@ export const maxPacketBlob = 64 * KiB;
 /** Characters (code points) of a nick or a room name. */
 export const maxNameLength = 32;
 
-/** The same in bytes: UTF-8 takes at most four per character. */
+/** `maxNameLength` in bytes: UTF-8 takes at most four per character. */
 export const maxNameBytes = 4 * maxNameLength;
 
 /** Memory of one room's history, whatever `--history` allows. */
 export const maxHistoryBytes = 1 * MiB;
 
-/** Messages of one history. Replaying them on join takes some 10 ms. */
+/** Messages of one history. Replaying them on join takes about 10 ms. */
 export const maxHistoryMessages = 10_000;
 
 /** A history read from disk is dropped after this time without use. */
@@ -292,20 +291,20 @@ export const maxDamagedFiles = 1024;
 /** Empty rooms whose history stays in memory, without `--data`. */
 export const maxEmptyRooms = 64;
 
-/** Typing a nick in a terminal. */
+/** Time to type a nick in a terminal. */
 export const typingTimeout = 60_000;
 
 // Polling over HTTP
 
 /**
- * Polling sessions, if `maxConnections` sets no limit: no descriptor does. An idle session takes 2.5 KiB, so all take
- * 160 MiB. One address has as many ports.
+ * Polling sessions, if `maxConnections` is 0. Sessions use no descriptors, so that limit does not bound them. An idle session
+ * takes 2.5 KiB, so all take 160 MiB. One address has as many ports.
  */
 export const maxPollingSessions = 65_536;
 
 /**
  * Unacknowledged bytes, as frames, at which a polling client counts as slow, and the size of one answer (which holds at
- * least one message). A socket buffer is as large; Linux lets one grow to 4 MiB.
+ * least one message). About the size of a socket buffer, which Linux lets grow to 4 MiB.
  */
 export const pollWindow = 256 * KiB;
 
@@ -314,7 +313,7 @@ export const polledMessageOverhead = 32;
 
 /**
  * Frames for polling clients are copied into blocks that double in size, from the first to the largest. Blocks that clients
- * share stay smaller. Most of the allocated memory is used that way.
+ * share stay smaller. This way, little allocated memory is wasted.
  */
 export const firstBacklogBlock = 256;
 export const sharedBacklogBlock = 2 * KiB;
@@ -327,10 +326,10 @@ export const outputSlice = 64 * KiB;
 export const outputSlicesPerTurn = 16;
 
 /** Bytes of messages measured per slice to compute Content-Length: about 1 ms. */
-export const contentLengthSlice = 1024 * KiB;
+export const contentLengthSlice = 1 * MiB;
 
-/** Lines of JSON in one request. They are parsed in one piece, which takes some milliseconds. */
-export const maxPostedLines = 64 * KiB;
+/** Bytes of JSON lines in one request. They are parsed in one piece, which takes a few milliseconds. */
+export const maxPostedLinesBytes = 64 * KiB;
 
 /** An event stream ends after this time. Its client reconnects and acknowledges what it received. */
 export const eventStreamLifetime = 5 * 60_000;
@@ -359,7 +358,7 @@ export const totalFreeGuesses = 100;
 /** Delay of every further refusal. login: FAIL_DELAY is 3 s. */
 export const guessDelay = 1000;
 
-/** Refusals delayed at the same time, per address and in total. A guess beyond gets 429. */
+/** Refusals delayed at the same time, per address and in total. Further guesses get 429 at once. */
 export const maxDelayedGuesses = 10;
 export const totalDelayedGuesses = 100;
 
@@ -450,5 +449,5 @@ export const maxStderrRest = 256 * KiB;
 
 // The process
 
-/** At the end, how long a reader of stdout or stderr may stall before its output is lost. */
+/** When the process ends: how long a reader of stdout or stderr may stall before its output is lost. */
 export const outputDrainTimeout = 2000;

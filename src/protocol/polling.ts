@@ -10,7 +10,7 @@ import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
 import { newBuffer } from './buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
-import { maxFrameHeader, maxJsonEscape, maxPostedLines } from './limits.ts';
+import { maxFrameHeader, maxJsonEscape, maxPostedLinesBytes } from './limits.ts';
 import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
 /** The path of a session; the first group is its token. */
@@ -26,29 +26,30 @@ export function showClosing(code: number, reason: string): string {
   return JSON.stringify({ code, reason });
 }
 
-/** The content of complete, uncompressed server frames. */
-export interface FrameCount {
+/** A summary of complete, uncompressed server frames. */
+export interface FrameSummary {
+  /** How many of the frames are messages. */
   messages: number;
-  /** The content of a close frame, from `showClosing`. */
+  /** What the close frame says, from `showClosing`, if the frames include one. */
   closing: string | undefined;
 }
 
 const header = newFrameHeader();
 
-export function countFrames(bytes: Buffer, start: number, end: number): FrameCount {
-  const count: FrameCount = { messages: 0, closing: undefined };
+export function summarizeFrames(bytes: Buffer, start: number, end: number): FrameSummary {
+  const summary: FrameSummary = { messages: 0, closing: undefined };
   for (let at = start; at < end; ) {
     const from = at + readFrameHeader(header, { bytes, start: at, end }, 'client', false);
     const to = from + header.length;
     const { opcode } = header;
-    if (opcode === Opcode.Text || opcode === Opcode.Binary) count.messages++;
+    if (opcode === Opcode.Text || opcode === Opcode.Binary) summary.messages++;
     else if (opcode === Opcode.Close) {
       const code = to - from < 2 ? CloseCode.NoStatusReceived : bytes.readUInt16BE(from);
-      count.closing = showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to));
+      summary.closing = showClosing(code, bytes.toString('utf8', Math.min(to, from + 2), to));
     }
     at = to;
   }
-  return count;
+  return summary;
 }
 
 /** The payload of a message to the client: `bytes[from, to)`. */
@@ -114,7 +115,7 @@ const shortEscapes = new Map([
 
 /** By byte: 0 if it needs no escape, 1 for `\u00xx`, else the second character of its escape. */
 const escapes = new Uint8Array(256);
-/** By byte: the bytes that its escape adds. */
+/** By byte: how many bytes its escape adds. */
 const growth = new Uint8Array(256);
 for (let byte = 0; byte < 0x80; byte++) {
   const short = shortEscapes.get(byte);
@@ -131,7 +132,7 @@ export function textSize(bytes: Buffer, from: number, to: number): number {
   return size;
 }
 
-/** The length of so many bytes in base64. */
+/** The length of `length` bytes in base64. */
 export function base64Size(length: number): number {
   return 4 * Math.ceil(length / 3);
 }
@@ -209,8 +210,11 @@ export function readPosted(type: string | undefined, body: Buffer): Posted {
 }
 
 function readLines(body: Buffer): Buffer[] {
-  if (body.length > maxPostedLines)
-    throw new ProtocolError(413, `the lines of JSON in one request are limited to ${maxPostedLines} bytes`);
+  if (body.length > maxPostedLinesBytes)
+    throw new ProtocolError(
+      413,
+      `the lines of JSON in one request are limited to ${maxPostedLinesBytes} bytes`,
+    );
   if (!isUtf8(body)) throw new ProtocolError(400, 'JSON must be UTF-8');
   return body
     .toString('utf8')

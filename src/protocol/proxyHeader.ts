@@ -40,7 +40,7 @@ const unix = { family: 0x31, size: 216 };
 export function beginsProxyHeader(bytes: Buffer, start: number, end: number): boolean | undefined {
   let mayBe: boolean | undefined = false;
   for (const beginning of beginnings) {
-    // Every connection is asked, and nearly none has one.
+    // This check runs for every connection, so the first byte is compared first.
     if (end > start && bytes[start] !== beginning[0]) continue;
     const known = Math.min(end - start, beginning.length);
     if (beginning.compare(bytes, start, start + known, 0, known) !== 0) continue;
@@ -53,7 +53,7 @@ export function beginsProxyHeader(bytes: Buffer, start: number, end: number): bo
 /**
  * Reads the header that `bytes[start, end)` begin with, as `beginsProxyHeader` said.
  * @returns `undefined` while it is incomplete
- * @throws ProtocolError with 400: nothing of such a connection is to be believed
+ * @throws ProtocolError 400: nothing on such a connection can be trusted
  */
 export function readProxyHeader(bytes: Buffer, start: number, end: number): ProxyHeader | undefined {
   return bytes[start] === signature[0] ? readBinary(bytes, start, end) : readLine(bytes, start, end);
@@ -69,17 +69,17 @@ function readLine(bytes: Buffer, start: number, end: number): ProxyHeader | unde
   const lineEnd = text.indexOf('\n');
   if (lineEnd < 0) {
     if (text.length < longestLine) return undefined;
-    throw malformed(`its line has no end within ${longestLine} bytes`);
+    throw malformed(`its line is longer than ${longestLine} bytes`);
   }
   if (text[lineEnd - 1] !== '\r') throw malformed('its line does not end in CRLF');
   const line = text.slice(0, lineEnd - 1);
   const after = start + lineEnd + 1;
-  // §2.1: of `UNKNOWN` the receiver must ignore the rest of the line.
+  // §2.1: after `UNKNOWN`, the receiver must ignore the rest of the line.
   if (/^PROXY UNKNOWN(?: |$)/.test(line)) return { source: undefined, end: after };
   const [, family, source = '', destination = '', port, ownPort] =
     /^PROXY TCP([46]) ([\da-f.:]+) ([\da-f.:]+) (0|[1-9]\d{0,4}) (0|[1-9]\d{0,4})$/i.exec(line) ?? [];
   const isFit = (text: string) => text.includes(':') === (family === '6') && parseIp(text) !== undefined;
-  if (!isFit(source) || !isFit(destination)) throw malformed('its addresses are none of its family');
+  if (!isFit(source) || !isFit(destination)) throw malformed('its addresses do not match its family');
   if (Number(port) > 65_535 || Number(ownPort) > 65_535) throw malformed('a port is at most 65535');
   return { source: { address: source, port: Number(port) }, end: after };
 }
@@ -102,12 +102,12 @@ function readBinary(bytes: Buffer, start: number, end: number): ProxyHeader | un
   // Extensions (§2.2.1 and following) after the addresses are ignored.
   for (const { family: known, size: needed, addressBytes } of [inet, inet6]) {
     if (family !== known) continue;
-    if (size < needed) throw malformed(`its addresses take ${needed} bytes, not ${size}`);
+    if (size < needed) throw malformed(`its addresses need ${needed} bytes, but it has ${size}`);
     const ip = bytes.subarray(addresses, addresses + addressBytes);
     const port = bytes.readUInt16BE(addresses + 2 * addressBytes);
     return { source: { address: addressBytes === 4 ? ip.join('.') : showIp(ip), port }, end: after };
   }
   if (family !== unix.family) throw malformed(`its address family ${family} is unknown`);
-  if (size < unix.size) throw malformed(`its addresses take ${unix.size} bytes, not ${size}`);
+  if (size < unix.size) throw malformed(`its addresses need ${unix.size} bytes, but it has ${size}`);
   return { source: { address: undefined, port: undefined }, end: after };
 }

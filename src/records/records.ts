@@ -140,7 +140,7 @@ interface Statistics {
   messagesIn: number;
   messagesOut: number;
   /** The recorder's entries in use, and a fan-out before them that filled all entries. */
-  frames: number;
+  frameCount: number;
   burst: Int32Array | undefined;
 }
 

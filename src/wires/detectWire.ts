@@ -12,7 +12,7 @@ import type { Connection, Wire } from '../records/records.ts';
 import { newProxyWire } from './proxy.ts';
 import { newTlsWire } from './tls.ts';
 
-/** A list of wires that is read anew each time: modules add and remove theirs while the server runs. */
+/** A list of wires that is read again each time: modules add and remove theirs while the server runs. */
 interface WireList {
   readonly wires: readonly Wire[];
 }
@@ -93,7 +93,7 @@ export function newDetectWire(
       if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
         // A peer that has sent part of something gets an HTTP answer with the reason.
         if (isSilent) {
-          noteDeadline(connection, 'nothing came', 'handshakeTimeout');
+          noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
           dropConnection(connection);
         } else choose(connection, fallback);
       } else if (isSilent && (greeting.isImmediate || (greetingDelay > 0 && silence >= greetingDelay))) {

@@ -18,7 +18,7 @@ import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
 import { maxFirstLine, minRate } from '../protocol/limits.ts';
 import { beginsTelnet } from '../protocol/telnet.ts';
-import { newDeflateState } from '../protocol/websocket/deflate.ts';
+import { newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
@@ -37,7 +37,7 @@ interface Request {
 
 /**
  * @param routes in the order in which they are asked; requests that no route takes are for pages
- * @param name of the wire; the control socket's has its own
+ * @param name the wire's name; the control socket uses another
  */
 export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
   function receive(connection: Connection, bytes: Buffer, start: number, end: number): number {
@@ -126,13 +126,13 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
         // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
         connection.messageAt = server.now;
         if (!hasInputStalled(connection, handshakeTimeout)) return;
-        const reason = `the body came at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
+        const reason = `the body arrived at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
         const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
         return refuseRequest(connection, error, request.head, request.route);
       }
       if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
       if (connection.input === undefined) {
-        noteDeadline(connection, 'nothing came', 'handshakeTimeout');
+        noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
         dropConnection(connection);
       } else {
         const reason = `no whole request within ${handshakeTimeout / 1000} s`;
@@ -159,12 +159,16 @@ function beginRequest(
   { head, end: at }: { head: Head; end: number },
   end: number,
 ): number {
-  const most = route.admit(head, connection);
-  const request = { head, route, body: newBody(most === undefined ? withoutBody(head) : head, most ?? 0) };
+  const maxBody = route.admit(head, connection);
+  const request = {
+    head,
+    route,
+    body: newBody(maxBody === undefined ? withoutBody(head) : head, maxBody ?? 0),
+  };
   connection.data = request;
   route.begin?.(connection, head);
   startReceiving(connection);
-  if (most === undefined) return end;
+  if (maxBody === undefined) return end;
   // RFC 9110 §10.1.1: a client that expects 100 (Continue) gets it, unless its body has already begun to arrive.
   if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
     sendBytes(connection, continueResponse);
@@ -206,7 +210,7 @@ function refuseOrRethrow(connection: Connection, error: unknown, head?: Head, ro
 const getAndSpace = 0x47455420;
 
 /** The length of an empty line, the longest method, and a space. */
-const longestBeginning = 2 + 'OPTIONS '.length;
+const longestMethodPrefix = 2 + 'OPTIONS '.length;
 
 /**
  * Whether the first bytes are HTTP: a method and a space, or a first line that ends in a version. HTTP also claims bytes that
@@ -215,7 +219,7 @@ const longestBeginning = 2 + 'OPTIONS '.length;
 function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
   // Fast path: nearly all requests begin with GET, and nearly all others with another method.
   if (end - start >= 4 && bytes.readUInt32BE(start) === getAndSpace) return true;
-  const beginning = bytes.toString('latin1', start, Math.min(end, start + longestBeginning));
+  const beginning = bytes.toString('latin1', start, Math.min(end, start + longestMethodPrefix));
   if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
   if (beginsTelnet(bytes, start, end) === true) return false;
   const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
@@ -249,8 +253,8 @@ function switchToWebSocket(connection: Connection, deflate: DeflateParameters | 
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,
-    deflate && newDeflateState(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits),
-    deflate && newDeflateState(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
+    deflate && newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits),
+    deflate && newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits),
   );
   connection.wire = websocket;
 }

@@ -60,7 +60,7 @@ function findLineEnd(bytes: Buffer, start: number, end: number): boolean {
 }
 
 export function newLinesWire(chat: Chat): Wire {
-  function show(connection: Connection, text: string): void {
+  function sendLine(connection: Connection, text: string): void {
     sendToUser({ connection }, Buffer.from(`${text}\n`));
   }
 
@@ -75,7 +75,7 @@ export function newLinesWire(chat: Chat): Wire {
     if (line[0] === 0x2f && line[1] !== 0x2f) runChatCommand(user, line.toString('utf8'));
     else {
       const why = postMessage(chat, user, 0, line[0] === 0x2f ? line.subarray(1) : line);
-      if (why !== undefined) show(connection, `! ${why}`);
+      if (why !== undefined) sendLine(connection, `! ${why}`);
     }
   }
 
@@ -84,23 +84,23 @@ export function newLinesWire(chat: Chat): Wire {
     if (line.length === 0 && connection.messagesIn === 1) return;
     if (isRequest(line)) return lines.close(connection, 0, 'this port speaks lines, not HTTP');
     const name = readName(line, 'nick');
-    if (typeof name === 'string') return show(connection, `! ${name}; which nick do you want?`);
+    if (typeof name === 'string') return sendLine(connection, `! ${name}; which nick do you want?`);
     const user = addUser(chat, connection, lineEncoder, name);
-    if (typeof user === 'string') return show(connection, `! ${user}; choose another`);
+    if (typeof user === 'string') return sendLine(connection, `! ${user}; choose another`);
     connection.data = user;
     connection.trustLevel = 3;
     establish(connection);
-    show(connection, `* welcome, ${name.text}; /help lists the commands`);
+    sendLine(connection, `* welcome, ${name.text}; /help lists the commands`);
     moveTo(user, firstRoom);
   }
 
   function moveTo(user: User, roomName: string): void {
     const { connection } = user;
     const name = readName(Buffer.from(roomName), 'room');
-    if (typeof name === 'string') return show(connection, `! ${name}`);
-    if (user.room?.name.key === name.key) return show(connection, `! you are in ${name.text} already`);
+    if (typeof name === 'string') return sendLine(connection, `! ${name}`);
+    if (user.room?.name.key === name.key) return sendLine(connection, `! you are in ${name.text} already`);
     const room = findOrLoadRoom(chat, name);
-    if (typeof room === 'string') return show(connection, `! ${room}`);
+    if (typeof room === 'string') return sendLine(connection, `! ${room}`);
     if (room === undefined) {
       // The room's history is still being read. The connection resumes with the room's name as its message.
       const bytes = Buffer.from(roomName);
@@ -108,7 +108,7 @@ export function newLinesWire(chat: Chat): Wire {
       return;
     }
     leaveRoom(chat, user);
-    show(connection, `* this is ${room.name.text}`);
+    sendLine(connection, `* this is ${room.name.text}`);
     enterRoom(chat, user, room);
   }
 
@@ -128,12 +128,12 @@ export function newLinesWire(chat: Chat): Wire {
     if (command === '/join') moveTo(user, words.join(' '));
     else if (command === '/who') {
       const nicks = [...(room?.users ?? [])].map(({ nick }) => nick.text);
-      show(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
+      sendLine(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
     } else if (command === '/quit') {
       noteEnding(connection, 'client', 'the client said /quit');
       lines.close(connection, 0, 'goodbye');
-    } else if (command === '/help') show(connection, help);
-    else show(connection, `! unknown command ${command}; /help lists the commands`);
+    } else if (command === '/help') sendLine(connection, help);
+    else sendLine(connection, `! unknown command ${command}; /help lists the commands`);
   }
 
   function leave(connection: Connection): void {
@@ -154,7 +154,7 @@ export function newLinesWire(chat: Chat): Wire {
 
     begin(connection) {
       openRawSession(connection, 2);
-      show(connection, '* this is Pollywog, a chat; which nick do you want?');
+      sendLine(connection, '* this is Pollywog, a chat; which nick do you want?');
     },
 
     receive(connection, bytes, start, end) {
@@ -185,7 +185,7 @@ export function newLinesWire(chat: Chat): Wire {
     close(connection, _code, reason) {
       if (connection.phase !== 'open') return;
       noteClosing(connection, reason);
-      show(connection, `* ${reason}`);
+      sendLine(connection, `* ${reason}`);
       leave(connection);
     },
 

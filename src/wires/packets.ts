@@ -14,7 +14,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
 import type { Connection, Wire } from '../records/records.ts';
 
-/** The uid of an error that answers no packet, but closes the connection. */
+/** The uid of an error that is not a reply to a packet: it closes the connection. */
 const noRequest = -1;
 
 export function newPacketsWire(chat: Chat): Wire {
@@ -38,7 +38,7 @@ export function newPacketsWire(chat: Chat): Wire {
     name: 'packets',
 
     matches(bytes, start, end) {
-      // Every connection is asked, and few speak packets.
+      // This check runs for every connection, so the first byte is compared first.
       if (end > start && bytes[start] !== packetSignature[0]) return false;
       const known = Math.min(end - start, packetSignature.length);
       if (packetSignature.compare(bytes, start, start + known, 0, known) !== 0) return false;
@@ -87,8 +87,8 @@ export function newPacketsWire(chat: Chat): Wire {
       const { handshakeTimeout } = configuration;
       if (connection.trustLevel === 3 || handshakeTimeout === 0) return;
       if (now - connection.stageSince >= handshakeTimeout) {
-        noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
-        refuse(connection, `no magic and nick within ${handshakeTimeout / 1000} s`);
+        noteDeadline(connection, 'no magic string and nick', 'handshakeTimeout');
+        refuse(connection, `no magic string and nick within ${handshakeTimeout / 1000} s`);
       }
     },
   };

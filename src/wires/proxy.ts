@@ -27,7 +27,7 @@ export function newProxyWire(next: Wire): Wire {
       // A second PROXY header would be forged by the client.
       if (connection.isProxied || connection.security !== undefined) return false;
       const claim = beginsProxyHeader(bytes, start, end);
-      // `receive` refuses a whole header from an untrusted peer; half of one is not waited for.
+      // `receive` refuses a whole header from an untrusted peer; the rest of a partial one is not awaited.
       return claim ?? (isTrusted(connection) ? undefined : false);
     },
 

@@ -24,12 +24,15 @@ export interface Route {
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
   admit(head: Head, connection: Connection): number | undefined;
-  /** The request is admitted; its body may still be arriving. After this, `lost` is always called in the end. */
+  /**
+   * The request is admitted; its body may still be arriving. From then on
+   * `onEnd` is certain to be called, finally with an `error`.
+   */
   begin?(connection: Connection, head: Head): void;
   /**
    * Answers a whole request with `respond`, or with `sendBytes` and a final `endConnection`: at once, or later if
    * `connection.phase` is still 'open' then.
-   * @param body is the route's own after the call
+   * @param body owned by the route afterwards
    * @throws ProtocolError as `admit`
    */
   answer(connection: Connection, head: Head, body: Buffer): void;

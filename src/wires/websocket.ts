@@ -42,7 +42,7 @@ export const websocket: Wire = {
     startClosing(endpoint);
     connection.endingAt = connection.server.now;
     startSending(connection);
-    // The answer may arrive behind paused messages, which are discarded now.
+    // The answer may follow paused messages. Resume, so that they are discarded.
     resumeMessages(connection);
   },
 
@@ -69,7 +69,7 @@ export const websocket: Wire = {
     const { now } = server;
     if (endpoint === undefined) return;
     if (endpoint.state === 'CLOSING') {
-      // Our close frame may be queued behind much output: the deadline counts from the last progress.
+      // Our close frame may be queued after much output: the deadline counts from the last progress.
       if (hasOutputStalled(connection, closeTimeout)) {
         noteOverdue(connection, 'no answer to our close frame', 'closeTimeout');
         giveUp(connection, 'the closing handshake was not answered');
@@ -80,11 +80,11 @@ export const websocket: Wire = {
     if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
       connection.messageAt = now;
     if (isLevelOverdue(connection, handshakeTimeout)) {
-      noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
+      noteDeadline(connection, 'no magic string and nick', 'handshakeTimeout');
       websocket.close(
         connection,
         CloseCode.PolicyViolation,
-        `no magic and nick within ${handshakeTimeout / 1000} s`,
+        `no magic string and nick within ${handshakeTimeout / 1000} s`,
       );
       return;
     }

@@ -5,7 +5,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { acceptKey } from '../../src/protocol/websocket/handshake.ts';
+import { acceptValueFor } from '../../src/protocol/websocket/handshake.ts';
 
 export const clientScript = fileURLToPath(new URL('../../../dist/client.js', import.meta.url));
 
@@ -107,7 +107,11 @@ export async function startRaw(t: TestContext, requested: (peer: RawPeer) => voi
       if (!request.endsWith('\r\n\r\n')) return;
       socket.off('data', read);
       const [, key = ''] = /^sec-websocket-key: (.*)\r$/im.exec(request) ?? [];
-      const fields = ['Upgrade: websocket', 'Connection: Upgrade', `Sec-WebSocket-Accept: ${acceptKey(key)}`];
+      const fields = [
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        `Sec-WebSocket-Accept: ${acceptValueFor(key)}`,
+      ];
       const response = `HTTP/1.1 101 Switching Protocols\r\n${fields.join('\r\n')}\r\n\r\n`;
       requested({ socket, request, response });
     };

@@ -164,8 +164,8 @@ describe('a server that violates the protocol', limit, () => {
     ['a wrong accept', response => response.replace(/Accept: .*/, 'Accept: x'), /Sec-WebSocket-Accept/],
     ['no upgrade', response => response.replace('Upgrade: websocket\r\n', ''), /Upgrade/],
     ['a huge head', () => `HTTP/1.1 101 OK\r\n${'X: y\r\n'.repeat(10_000)}`, /longer than|header fields/],
-    ['another protocol', () => 'SSH-2.0-OpenSSH\r\n', /no HTTP/],
-    ['a subprotocol of its own', add('Sec-WebSocket-Protocol: mine'), /none of those asked for/],
+    ['another protocol', () => 'SSH-2.0-OpenSSH\r\n', /not an HTTP/],
+    ['a subprotocol of its own', add('Sec-WebSocket-Protocol: mine'), /not one that was offered/],
     ['an extension of its own', add('Sec-WebSocket-Extensions: mine'), /not offered/],
   ];
   for (const [what, spoil, sentence] of handshakes) {
@@ -232,9 +232,9 @@ test('wrong usage ends with exit code 2 and a sentence', async t => {
     [[url, url], /give one URL/],
     [[url, '--subprotocl', 'x'], /did you mean --subprotocol\?/],
     [[url, '-s', 'a b'], /--subprotocol must be a name/],
-    [[url, '-s', 'a', '-s', 'a'], /different tokens/],
+    [[url, '-s', 'a', '-s', 'a'], /distinct tokens/],
     [[url, '-H', 'no colon'], /--header must be/],
-    [[url, '-H', 'Upgrade: x'], /set by the handshake itself/],
+    [[url, '-H', 'Upgrade: x'], /reserved for the handshake/],
     [[url, '--close', '1005'], /--close must be a close code/],
     [[url, '-w', 'long'], /--wait must be .* or forever/],
     [[url, '--json', '--null'], /cannot be combined/],

@@ -42,7 +42,7 @@ async function speak(server: ServerProcess, text: string | Buffer): Promise<Sock
 }
 
 const withoutClose = "the client's side ended TCP without a close frame";
-const killed = ': it was killed, or a proxy between cut it';
+const killed = ': it was killed, or a proxy in between cut it off';
 const closed = (code: number, reason = '') => ({ code, reason });
 
 const cases: readonly Case[] = [
@@ -57,7 +57,7 @@ const cases: readonly Case[] = [
     name: 'a close frame with a code that RFC 6455 defines',
     act: server => say(server, closeFrame(1001)),
     by: 'client',
-    why: 'the client closed it with 1001 (it goes away: its page was left, or its program ended)',
+    why: 'the client closed it with 1001 (it is going away: the page was left, or the program ended)',
     fields: closed(1001),
   },
   {
@@ -82,14 +82,14 @@ const cases: readonly Case[] = [
       await client.end();
     },
     by: 'client',
-    why: `${withoutClose}, in the midst of a message${killed}`,
+    why: `${withoutClose}, in the middle of a message${killed}`,
     fields: closed(1006, 'the peer ended the TCP connection'),
   },
   {
     name: 'a reset',
     act: async server => (await open(server)).socket.resetAndDestroy(),
     by: 'network',
-    why: 'ECONNRESET: the peer, or something between, reset the connection',
+    why: 'ECONNRESET: the peer, or something in between, reset the connection',
     fields: { ...closed(1006, 'ECONNRESET'), errno: 'ECONNRESET' },
   },
   {
@@ -184,7 +184,7 @@ const cases: readonly Case[] = [
       await client.end();
     },
     by: 'server',
-    why: 'no magic and nick within 200ms (--handshake-timeout)',
+    why: 'no magic string and nick within 200ms (--handshake-timeout)',
     fields: closed(1008),
   },
   {
@@ -258,7 +258,7 @@ const cases: readonly Case[] = [
     options: ['--handshake-timeout', '100ms'],
     act: server => exchange(server.port, ''),
     by: 'server',
-    why: 'nothing came within 100ms (--handshake-timeout)',
+    why: 'nothing arrived within 100ms (--handshake-timeout)',
   },
   {
     name: 'a client that leaves during its handshake',
@@ -310,7 +310,7 @@ const cases: readonly Case[] = [
     options: ['--handshake-timeout', '200ms'],
     act: server => speak(server, 'Ej8@'),
     by: 'server',
-    why: 'no magic and nick within 200ms (--handshake-timeout)',
+    why: 'no magic string and nick within 200ms (--handshake-timeout)',
   },
 ];
 

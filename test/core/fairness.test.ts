@@ -1,7 +1,7 @@
 /** Fairness: no connection takes all of the loop's time or memory. The tests compare order and progress, never time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { deflateMessage, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { type CountingClient, connectCounting, connectCrowd } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
@@ -112,7 +112,7 @@ test('a client gets its echoes while 40 others each send a message that inflates
   const other = await connectRaw(server.port, { path: '/echo' });
   const count = 40;
   const plain = Buffer.alloc(16 * MiB);
-  const payload = deflateMessage(newDeflateState(false, 15), plain, 0, plain.length);
+  const payload = deflateMessage(newDeflateContext(false, 15), plain, 0, plain.length);
   const bomb = frame(opcode.binary, payload, { rsv: 4, key });
   const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
   const bombers = await connectCrowd(server.port, '/echo', count, headers);

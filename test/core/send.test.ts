@@ -5,7 +5,7 @@ import { constants, inflateRawSync } from 'node:zlib';
 import { finishFanouts, flushFanout, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
 import { sendControl, sendMessage } from '../../src/core/send.ts';
 import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
-import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
@@ -85,7 +85,7 @@ test('nothing is sent to a connection that is closing', () => {
 });
 
 test('messages of 1024 bytes or more are compressed, shorter ones are not', () => {
-  const connection = open(newDeflateState(false, 15));
+  const connection = open(newDeflateContext(false, 15));
   sendText(connection, 'x'.repeat(1023));
   sendText(connection, 'x'.repeat(1024));
   const [short, long] = framesOf(queuedBytes(connection));
@@ -96,7 +96,7 @@ test('messages of 1024 bytes or more are compressed, shorter ones are not', () =
 });
 
 test('a large message that compresses badly is sent uncompressed and stays out of the context', () => {
-  const connection = open(newDeflateState(true, 15));
+  const connection = open(newDeflateContext(true, 15));
   const noise = randomBytes(2 * maxAlwaysCompressed);
   sendMessage(connection, false, noise, 0, noise.length);
   const large = Buffer.alloc(2 * maxAlwaysCompressed, 'large, but it compresses well, ');
@@ -109,7 +109,7 @@ test('a large message that compresses badly is sent uncompressed and stays out o
 });
 
 test('a broadcast is compressed for only as many window sizes as cost no more than the largest message', () => {
-  const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateState(false, bits)));
+  const members = [9, 15, 9, 10, 15].map(bits => open(newDeflateContext(false, bits)));
   tellAll(members, Buffer.alloc(maxAlwaysCompressed / 2, 'x'));
   assert.deepEqual(
     members.map(member => framesOf(queuedBytes(member))[0]!.rsv),
@@ -136,8 +136,8 @@ test('a broadcast is serialised once, and all queues refer to the same bytes of 
 test('a broadcast is compressed once per window size, and sent plain to connections without compression', () => {
   const text = 'a long text, '.repeat(200);
   const plain = [open(), open()];
-  const small = [open(newDeflateState(false, 9)), open(newDeflateState(false, 9))];
-  const wide = [open(newDeflateState(false, 15)), open(newDeflateState(false, 15))];
+  const small = [open(newDeflateContext(false, 9)), open(newDeflateContext(false, 9))];
+  const wide = [open(newDeflateContext(false, 15)), open(newDeflateContext(false, 15))];
   tellAll([...plain, ...small, ...wide], Buffer.from(text));
   for (const [one, other] of [plain, small, wide]) {
     assert.deepEqual([one!.queue.chunk, one!.queue.start], [other!.queue.chunk, other!.queue.start]);
@@ -169,7 +169,7 @@ test('broadcasts and single messages reach each recipient in the order in which 
 });
 
 test('a broadcast is also compressed once for connections that keep their context, and later messages refer to it', () => {
-  const keepers = [open(newDeflateState(true, 15)), open(newDeflateState(true, 15))];
+  const keepers = [open(newDeflateContext(true, 15)), open(newDeflateContext(true, 15))];
   const noise = randomBytes(2000);
   tellAll(keepers, noise);
   sendMessage(keepers[0]!, false, noise, 0, noise.length);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { injectInput, mayInflate, startBudget } from '../../src/core/fairness.ts';
 import { connectionBudget } from '../../src/protocol/limits.ts';
-import { deflateMessage, inflateSome, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { deflateMessage, inflateSome, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { endEndpoint } from '../../src/protocol/websocket/endpoint.ts';
 import { workUnits } from '../../src/protocol/workUnits.ts';
 import { newRecord, readEvents } from '../support/endpointRun.ts';
@@ -26,10 +26,10 @@ function openInflating(count: number) {
   const server = newFakeServer();
   const large = Buffer.alloc(1024 * 1024);
   return Array.from({ length: count }, () => {
-    const { connection } = openFakeConnection(server, undefined, newDeflateState(false, 15));
+    const { connection } = openFakeConnection(server, undefined, newDeflateContext(false, 15));
     const { endpoint } = connection;
     assert.ok(endpoint !== undefined);
-    const bytes = frame(opcode.binary, deflateMessage(newDeflateState(false, 15), large, 0, large.length), {
+    const bytes = frame(opcode.binary, deflateMessage(newDeflateContext(false, 15), large, 0, large.length), {
       rsv: 4,
     });
     readEvents({ ...newRecord(endpoint), mayInflate: () => false }, bytes);

@@ -53,7 +53,7 @@ for (const kind of sockets) {
       socket.write('x'.repeat(50_000));
       const { status, body } = readAnswer(await readToEnd(socket));
       assert.equal(status, 408);
-      assert.equal(body, `the body came at less than ${minRate} bytes a second for 0.2 s\n`);
+      assert.equal(body, `the body arrived at less than ${minRate} bytes a second for 0.2 s\n`);
     });
 
     test('a polling session stays open while one of its requests is still arriving', patience, async t => {

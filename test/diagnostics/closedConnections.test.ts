@@ -90,10 +90,10 @@ test('what we say and what the peer says are kept apart', () => {
 });
 
 const lost: readonly [errno: string, why: string][] = [
-  ['ECONNRESET', 'the peer, or something between, reset the connection'],
+  ['ECONNRESET', 'the peer, or something in between, reset the connection'],
   ['EPIPE', 'the peer had closed the connection when we wrote to it'],
-  ['ETIMEDOUT', 'nothing came back from the peer: its machine or the way there is gone'],
-  ['EHOSTUNREACH', 'there is no way to the peer any more'],
+  ['ETIMEDOUT', 'no answer from the peer: its machine or the route to it is down'],
+  ['EHOSTUNREACH', 'there is no longer a route to the peer'],
   ['EWHATEVER', 'the system lost the connection'],
 ];
 for (const [errno, meaning] of lost) {

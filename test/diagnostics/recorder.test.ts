@@ -10,7 +10,7 @@ import { recordBytes } from '../../src/diagnostics/recorder.ts';
 import { traceConnection } from '../../src/diagnostics/trace.ts';
 import { echo } from '../../src/handlers/echo.ts';
 import { configureLog, watchLog } from '../../src/log/log.ts';
-import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
 import type { Connection } from '../../src/records/records.ts';
 import { removeEntry } from '../../src/records/table.ts';
@@ -31,7 +31,7 @@ const shown = (connection: Connection) =>
   (lastFrames(connection) ?? []).map(line => line.replace(/^\d{4}-\d\d-\d\dT\S+Z /, ''));
 
 test('each kind of frame is shown as what it is', () => {
-  const connection = openFakeConnection(server, silent, newDeflateState(false, 15)).connection;
+  const connection = openFakeConnection(server, silent, newDeflateContext(false, 15)).connection;
   receive(
     connection,
     frame(opcode.text, 'some "text"\r\n'),

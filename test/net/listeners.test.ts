@@ -112,9 +112,12 @@ test('the server replaces a socket file without a listener, and refuses one that
   assert.equal(server.lines[0]?.startsWith(`pollywog listens on unix:${path} `), true);
   const second = runToEnd(...listen);
   assert.deepEqual([second.status, second.stdout], [1, '']);
-  assert.match(second.stderr, /^pollywog: cannot listen on unix:\S+: it is in use; .* --listen\n$/);
+  assert.match(
+    second.stderr,
+    /^pollywog: cannot listen on unix:\S+: another program uses it; .* --listen\n$/,
+  );
   const control = runToEnd('-p', '0', '--control', path, '--config', 'none');
-  assert.match(control.stderr, /: it is in use; .* --control\n$/);
+  assert.match(control.stderr, /: another program uses it; .* --control\n$/);
   assert.equal(await statusLineAt(path), 'HTTP/1.1 101 Switching Protocols');
   assert.equal(await server.end(), 0);
 });

@@ -117,7 +117,7 @@ test('the starter reports why the daemon cannot listen', async () => {
   assert.deepEqual([inUse.status, inUse.stdout], [1, '']);
   assert.match(
     inUse.stderr,
-    new RegExp(`^pollywog: cannot listen on tcp://127.0.0.1:${port}: it is in use; .*\n$`),
+    new RegExp(`^pollywog: cannot listen on tcp://127.0.0.1:${port}: another program uses it; .*\n$`),
   );
   assert.equal(existsSync(pidFile), false);
 

@@ -11,7 +11,7 @@ import {
   type Inflation,
   inflateSome,
   inflationSize,
-  newDeflateState,
+  newDeflateContext,
   rewindInflation,
   slices,
 } from '../../src/protocol/websocket/deflate.ts';
@@ -22,7 +22,7 @@ const MiB = 1024 * 1024;
 
 /** A payload in a buffer with room behind it, as message.ts keeps it. */
 function inflate(
-  state: ReturnType<typeof newDeflateState>,
+  state: ReturnType<typeof newDeflateContext>,
   payload: Uint8Array,
   maxLength = 16 * MiB,
 ): Buffer {
@@ -32,9 +32,9 @@ function inflate(
   return inflation.output.subarray(0, inflation.size);
 }
 
-const fresh = (keeps = false, windowBits = 15) => newDeflateState(keeps, windowBits);
+const fresh = (keeps = false, windowBits = 15) => newDeflateContext(keeps, windowBits);
 const hex = (digits: string) => Buffer.from(digits.replaceAll(' ', ''), 'hex');
-const compress = (state: ReturnType<typeof newDeflateState>, plain: Uint8Array) =>
+const compress = (state: ReturnType<typeof newDeflateContext>, plain: Uint8Array) =>
   deflateMessage(state, plain, 0, plain.length);
 /** What a stream of zlib's made of the same bytes would be flushed as, less the tail. */
 const zlibCompress = (plain: Uint8Array) =>
@@ -310,7 +310,7 @@ describe('a large message is inflated in slices', () => {
   const noise = newRandom(12).bytes(MiB);
   const zeros = Buffer.alloc(3 * MiB);
   const begin = (
-    state: ReturnType<typeof newDeflateState>,
+    state: ReturnType<typeof newDeflateContext>,
     payload: Buffer,
     maxLength = 16 * MiB,
   ): Inflation =>

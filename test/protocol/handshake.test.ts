@@ -6,7 +6,7 @@ import { ProtocolError } from '../../src/protocol/codes.ts';
 import { type Head, parseRequestHead } from '../../src/protocol/http/head.ts';
 import {
   acceptHandshake,
-  acceptKey,
+  acceptValueFor,
   asksForWebSocket,
   type HandshakePolicy,
 } from '../../src/protocol/websocket/handshake.ts';
@@ -40,8 +40,8 @@ function request(changes: Changes = {}, line = 'GET /chat?room=1 HTTP/1.1'): Hea
 const accept = (changes: Changes = {}, its: Partial<HandshakePolicy> = {}) =>
   acceptHandshake(request(changes), { ...policy, ...its });
 
-test("acceptKey: the RFC's example (§1.3)", () => {
-  assert.equal(acceptKey('dGhlIHNhbXBsZSBub25jZQ=='), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
+test("acceptValueFor: the RFC's example (§1.3)", () => {
+  assert.equal(acceptValueFor('dGhlIHNhbXBsZSBub25jZQ=='), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
 });
 
 describe('acceptHandshake', () => {
@@ -110,9 +110,9 @@ describe('acceptHandshake', () => {
     ['key of 17 bytes', request({ 'Sec-WebSocket-Key': Buffer.alloc(17).toString('base64') }), 400, /base64/],
     ['unpadded key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ' }), 400, /base64/],
     ['base64url key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBs-SBub25jZQ==' }), 400, /base64/],
-    ['repeated subprotocol', request({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 400, /different tokens/],
-    ['repeated subprotocol, apart', request({ 'Sec-WebSocket-Protocol': 'a,,a' }), 400, /different tokens/],
-    ['subprotocol with a space', request({ 'Sec-WebSocket-Protocol': 'ch at' }), 400, /different tokens/],
+    ['repeated subprotocol', request({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 400, /distinct tokens/],
+    ['repeated subprotocol, apart', request({ 'Sec-WebSocket-Protocol': 'a,,a' }), 400, /distinct tokens/],
+    ['subprotocol with a space', request({ 'Sec-WebSocket-Protocol': 'ch at' }), 400, /distinct tokens/],
     [
       'malformed extensions',
       request({ 'Sec-WebSocket-Extensions': 'a;' }),

@@ -26,8 +26,8 @@ describe('parseResponseHead', () => {
   });
 
   const refusals: [text: string, reason: RegExp][] = [
-    ['SSH-2.0', /no HTTP/],
-    ['HTTP/2', /no HTTP/],
+    ['SSH-2.0', /not an HTTP/],
+    ['HTTP/2', /not an HTTP/],
     ['HTTP/1.1 99 A\r\n\r\n', /status line/],
     ['HTTP/1.1 1010 A\r\n\r\n', /status line/],
     ['HTTP/1.1  101 A\r\n\r\n', /status line/],

@@ -1,7 +1,7 @@
 /** A large compressed message is inflated over several calls; meanwhile the endpoint takes no other message. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deflateMessage, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { deflateMessage, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { type Endpoint, endEndpoint, startClosing } from '../../src/protocol/websocket/endpoint.ts';
 import { newRecord, plainServer, readEvents, setUpEndpoint, showBytes } from '../support/endpointRun.ts';
 import { closePayload, type FrameOptions, frame, opcode } from '../support/rawFrame.ts';
@@ -15,7 +15,7 @@ function newEnd(slicesEach: number) {
   const record = newRecord(endpoint);
   let left = 0;
   record.mayInflate = () => left-- > 0;
-  const sender = newDeflateState(true, 15);
+  const sender = newDeflateContext(true, 15);
   return {
     endpoint,
     give(...frames: Buffer[]): number {

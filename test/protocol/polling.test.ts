@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { maxPostedLines } from '../../src/protocol/limits.ts';
+import { maxPostedLinesBytes } from '../../src/protocol/limits.ts';
 import {
   base64Size,
-  countFrames,
   type MessagePayload,
   messageStart,
   readPosted,
   readSentFrame,
   showClosing,
+  summarizeFrames,
   textSize,
   writeContent,
 } from '../../src/protocol/polling.ts';
@@ -88,7 +88,7 @@ describe('what is sent', () => {
       serverFrame(opcode.close, reason),
     ];
     const bytes = Buffer.concat([before, ...frames]);
-    assert.deepEqual(countFrames(bytes, before.length, bytes.length), {
+    assert.deepEqual(summarizeFrames(bytes, before.length, bytes.length), {
       messages: 2,
       closing: '{"code":1001,"reason":"gone “so”"}',
     });
@@ -97,7 +97,7 @@ describe('what is sent', () => {
 
   test('a close frame without a code, and one without a reason', () => {
     const bytes = serverFrame(opcode.close, '');
-    assert.equal(countFrames(bytes, 0, bytes.length).closing, '{"code":1005,"reason":""}');
+    assert.equal(summarizeFrames(bytes, 0, bytes.length).closing, '{"code":1005,"reason":""}');
     assert.equal(showClosing(1000, ''), '{"code":1000,"reason":""}');
   });
 
@@ -150,7 +150,7 @@ describe('what is posted', () => {
     ['bytes that are no base64', lines, '{"binary":"a"}', 400],
     ['bytes that are cut short', lines, '{"binary":"AP8"}', 400],
     ['bytes of another alphabet', lines, '{"binary":"AP-_"}', 400],
-    ['too many lines', lines, '{"text":"a"}\n'.repeat(maxPostedLines / 10), 413],
+    ['too many lines', lines, '{"text":"a"}\n'.repeat(maxPostedLinesBytes / 10), 413],
   ];
   for (const [what, type, body, code] of refused) {
     test(`is refused: ${what}`, () => {

@@ -70,7 +70,9 @@ test('a server whose port is in use exits with 1 and says what to do', async t =
   assert.deepEqual([status, stdout], [1, '']);
   assert.match(
     stderr,
-    new RegExp(`^pollywog: cannot listen on tcp://127.0.0.1:${first.port}: it is in use; .*--port.*\n$`),
+    new RegExp(
+      `^pollywog: cannot listen on tcp://127.0.0.1:${first.port}: another program uses it; .*--port.*\n$`,
+    ),
   );
   await assertServes(first.port);
   assert.equal(await first.stop(), 0);

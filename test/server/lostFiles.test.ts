@@ -158,14 +158,14 @@ test('a reload leaves a file that is no socket alone, and the next reload tries 
   for (let count = 0; count < 2; count++)
     assert.match(
       await outcomeOfReload(server),
-      /^not listening on \S+: a file that is not a socket has this path/,
+      /^not listening on \S+: there is a file at this path that is not a socket/,
     );
   assert.equal(readFileSync(path, 'utf8'), 'mine');
   unlinkSync(path);
   assert.equal(await outcomeOfReload(server), `listening again on unix:${path}`);
   unlinkSync(path);
   mkdirSync(path);
-  assert.match(await outcomeOfReload(server), /a file that is not a socket/);
+  assert.match(await outcomeOfReload(server), /a file at this path that is not a socket/);
   await assertServes(server.port);
 });
 

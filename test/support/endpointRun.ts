@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { CloseCode } from '../../src/protocol/codes.ts';
-import { newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import {
   closePayload,
   control,
@@ -40,7 +40,7 @@ export const plainServer: EndpointSetup = {
 export function setUpEndpoint({ role, maxMessage, compression }: EndpointSetup): Endpoint {
   if (compression === 'off') return newEndpoint(role, maxMessage);
   const keeps = compression === 'takeover';
-  return newEndpoint(role, maxMessage, newDeflateState(keeps, 15), newDeflateState(keeps, 15));
+  return newEndpoint(role, maxMessage, newDeflateContext(keeps, 15), newDeflateContext(keeps, 15));
 }
 
 /** The recorded events, one line each, such as `text "Hello"`, `sends pong 00ff`, `closed 1000 "bye"`. */

@@ -5,7 +5,7 @@ import { sendMessage } from '../../src/core/send.ts';
 import { newServer } from '../../src/core/server.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import type { Head } from '../../src/protocol/http/head.ts';
-import { type Deflater, newDeflateState } from '../../src/protocol/websocket/deflate.ts';
+import { type DeflateContext, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { newEndpoint } from '../../src/protocol/websocket/endpoint.ts';
 import type { Range } from '../../src/records/arena.ts';
 import type { Connection, Handler, Server, Socket } from '../../src/records/records.ts';
@@ -119,14 +119,14 @@ export interface FakeConnection {
 export function openFakeConnection(
   server: Server,
   handler: Handler | undefined,
-  deflater?: Deflater,
+  deflater?: DeflateContext,
 ): FakeConnection {
   const socket = new FakeSocket();
   const connection = newConnection(server, nextId(server.table), socket, websocket);
   addEntry(server.table, connection);
   server.connections++;
   connection.handler = handler;
-  const inflater = deflater === undefined ? undefined : newDeflateState(deflater.keepsContext, 15);
+  const inflater = deflater === undefined ? undefined : newDeflateContext(deflater.keepsContext, 15);
   connection.endpoint = newEndpoint('server', server.configuration.maxMessage, inflater, deflater);
   return { connection, socket };
 }

@@ -4,7 +4,7 @@
 
 import { closeConnection } from '../../core/close.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
-import { reportSlow } from '../../diagnostics/slowHandlers.ts';
+import { endTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
@@ -381,7 +381,7 @@ export async function callHandler(server: Server, name: string, words: readonly 
   const begun = exactClock();
   try {
     const answer = callVersion(module, undefined, ({ handler }) => handler?.command?.(words, module.facade));
-    reportSlow(begun, server.configuration.slowHandler);
+    endTiming(begun, server.configuration.slowHandler);
     return isPromise(answer) ? await withDeadline(answer, server.configuration.handlerTimeout) : answer;
   } catch (error) {
     log('error', 'handler threw', { handler: module.name, stack: stackOf(error) });

@@ -1,12 +1,12 @@
 /** Bodies of HTTP requests (RFC 9112 §6, §7.1), with a length or in chunks, as pure code. */
 import { Buffer } from 'node:buffer';
-import { enlarge, longBuffer } from '../buffers.ts';
+import { enlarge, minLongBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
 import { maxChunkLine, maxTrailerFields } from '../limits.ts';
 import type { Head } from './head.ts';
 
 export interface Body {
-  /** Most bytes of content. */
+  /** Maximum length of the content, in bytes. */
   readonly limit: number;
   readonly isChunked: boolean;
   /** A copy of the content so far, in the first `size` bytes. It grows with the content, not with the announced length. */
@@ -16,11 +16,13 @@ export interface Body {
   missing: number;
   /** The part of a chunked body to read next. */
   part: 'size' | 'content' | 'line end' | 'trailer';
+  /** The number of trailer fields read. */
+  trailerFields: number;
   isWhole: boolean;
 }
 
 /**
- * @param limit most bytes of content
+ * @param limit maximum length of the content, in bytes
  * @throws ProtocolError 413 if the head announces more
  */
 export function newBody({ bodyLength }: Head, limit: number): Body {
@@ -33,6 +35,7 @@ export function newBody({ bodyLength }: Head, limit: number): Body {
     size: 0,
     missing: isChunked ? 0 : bodyLength,
     part: 'size',
+    trailerFields: 0,
     isWhole: bodyLength === 0,
   };
 }
@@ -44,7 +47,7 @@ function tooLarge(limit: number): ProtocolError {
 /**
  * Reads more of the body from `bytes[start, end)` and copies its content.
  * @param mayGoOn is called after each line between chunks, because tiny chunks mean many lines
- * @returns where it stopped: after the body if `isWhole`, else before an incomplete line, or where `mayGoOn` said no
+ * @returns where it stopped: after the body if `isWhole`, else before an incomplete line, or where `mayGoOn` returned false
  * @throws ProtocolError 400 or 413
  */
 export function readBody(
@@ -87,7 +90,7 @@ function takeContent(body: Body, bytes: Buffer, at: number, end: number): number
   const next = Math.min(end, at + body.missing);
   const size = body.size + next - at;
   if (size > body.content.length) {
-    body.content = enlarge(body.content, body.size, Math.max(size, Math.min(2 * size, longBuffer - 1)));
+    body.content = enlarge(body.content, body.size, Math.max(size, Math.min(2 * size, minLongBuffer - 1)));
   }
   bytes.copy(body.content, body.size, at, next);
   body.missing -= next - at;
@@ -108,8 +111,8 @@ function takeLine(body: Body, line: string): void {
     body.part = 'size';
   } else if (line === '') {
     body.isWhole = true;
-  } else if (++body.missing > maxTrailerFields) {
-    // RFC 9112 §7.1.2: trailer fields may be discarded. `missing` counts them.
+  } else if (++body.trailerFields > maxTrailerFields) {
+    // RFC 9112 §7.1.2: trailer fields may be discarded.
     throw new ProtocolError(431, `more than ${maxTrailerFields} trailer fields`);
   }
 }

@@ -16,7 +16,7 @@ export function admittedFields({ headers }: Head): Readonly<Record<string, strin
   };
 }
 
-/** Fields for the answer to a preflight request (Fetch Standard §3.2.2). With credentials, `*` would match no field. */
+/** Fields for the answer to a preflight request (Fetch Standard §3.2.2). With credentials, `*` is not a wildcard. */
 export function preflightFields(methods: string, fields: string): Readonly<Record<string, string>> {
   return {
     'Access-Control-Allow-Methods': methods,

@@ -51,7 +51,7 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
 }
 
-/** Whether `text` is a host with or without a port. Of RFC 3986's reg-name, only the characters of host names. */
+/** Whether `text` is a host with or without a port. Accepts only host-name characters, not all of RFC 3986's reg-name. */
 export function isHost(text: string): boolean {
   return /^(?:[\w.~-]+|\[[\da-f:.]+\])(?::\d{0,5})?$/i.test(text);
 }

@@ -116,7 +116,8 @@ export function parseResponseHead(
   try {
     const emptyLine = view.indexOf('\r\n\r\n', Math.max(0, seen - 3), 'latin1');
     checkBytes(view, seen, emptyLine === -1 ? view.length : emptyLine + 2);
-    if (!'HTTP/1.'.startsWith(view.toString('latin1', 0, 7))) throw malformed('this is no HTTP/1.1 response');
+    if (!'HTTP/1.'.startsWith(view.toString('latin1', 0, 7)))
+      throw malformed('this is not an HTTP/1.x response');
     if (emptyLine === -1) {
       if (view.length < limit) return undefined;
       throw malformed(`the response head is longer than ${limit} bytes`);
@@ -142,7 +143,7 @@ function malformed(reason: string): ProtocolError {
   return new ProtocolError(400, reason);
 }
 
-/** Rejects bytes that no head may contain. Looks back by one byte, so that each byte is checked once, however cut. */
+/** Rejects bytes that no head may contain. Looks back by one byte, so that each byte is checked once, however the input is split. */
 function checkBytes(view: Uint8Array, from: number, to: number): void {
   let previous = from > 0 ? view[from - 1]! : 0;
   for (let i = from; i < to; i++) {
@@ -201,9 +202,9 @@ function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query
     if (absolute === null || !isHost(absolute[1]!)) throw malformed('the request target is not a path');
     from = absolute[0].length;
   }
-  // RFC 9112 §3.2: no white space. RFC 6455 §3: no fragment. Browsers send some more than RFC 3986 has, such as `|`.
+  // RFC 9112 §3.2: no white space. RFC 6455 §3: no fragment. Browsers send a few characters that RFC 3986 forbids, such as `|`.
   if (/[^\x21\x22\x24-\x7e]/.test(target))
-    throw malformed('the request target has a character that it must not');
+    throw malformed('the request target contains a character that is not allowed');
   const question = target.indexOf('?', from);
   if (question === -1) return { path: target.slice(from) || '/', query: '' };
   return { path: target.slice(from, question) || '/', query: target.slice(question + 1) };
@@ -264,8 +265,8 @@ const reasonPhrases: Readonly<Record<number, string>> = {
 };
 
 /**
- * A complete response: a rejection or a small page. Adds Content-Length and `Connection: close` unless `headers` has them in
- * this spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
+ * A complete response: a rejection or a small page. Adds Content-Length and `Connection: close` unless `headers` already has
+ * them, in this spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
  * @param body undefined if the body follows separately, as `headers` describe
  */
 export function encodeResponse(

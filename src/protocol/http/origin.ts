@@ -8,7 +8,7 @@ const serialized = /^([a-z][a-z\d+.-]*):\/\/(\[[\da-f:.]+\]|[\w.-]+)(?::(\d{1,5}
 const defaultPorts: Readonly<Record<string, string>> = { http: '80', https: '443' };
 
 /** No page has these schemes: they are a mistake for `http` or `https`. */
-const pageless = new Set(['ws', 'wss', 'ftp', 'tcp', 'unix']);
+const nonPageSchemes = new Set(['ws', 'wss', 'ftp', 'tcp', 'unix']);
 
 /**
  * Normalises an origin as browsers do: lower case, no default port, no final slash. Apps and extensions have their own
@@ -24,7 +24,7 @@ export function parseOrigin(text: string): string | undefined {
   }
   const origin = lower.replace(/\/$/, '');
   const [, scheme = '', , port = '0'] = serialized.exec(origin) ?? [];
-  return scheme === '' || pageless.has(scheme) || Number(port) > 65_535 ? undefined : origin;
+  return scheme === '' || nonPageSchemes.has(scheme) || Number(port) > 65_535 ? undefined : origin;
 }
 
 /**

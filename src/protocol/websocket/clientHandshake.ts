@@ -10,7 +10,7 @@ import {
   offerDeflate,
   parseExtensions,
 } from './extensions.ts';
-import { acceptKey } from './handshake.ts';
+import { acceptValueFor } from './handshake.ts';
 
 /** The client's request. */
 export interface HandshakeRequest {
@@ -59,7 +59,7 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
     const lower = name.toLowerCase();
     if (!isToken(name) || own.has(lower) || lower.startsWith('sec-websocket-')) {
       throw new TypeError(
-        `the header ${JSON.stringify(name)} is not a name, or is set by the handshake itself`,
+        `the header ${JSON.stringify(name)} is not a valid header name, or is reserved for the handshake`,
       );
     }
     fields.push([name, value]);
@@ -86,7 +86,7 @@ function checkRequest(request: HandshakeRequest, nonce: Uint8Array): void {
   // RFC 6455 §4.1, 10.
   const { subprotocols } = request;
   if (!subprotocols.every(isToken) || new Set(subprotocols).size !== subprotocols.length) {
-    throw new TypeError('the subprotocols are not different tokens');
+    throw new TypeError('the subprotocols must be distinct tokens');
   }
 }
 
@@ -112,7 +112,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   const upgrade = splitList(headers.get('upgrade')?.toLowerCase() ?? '');
   if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
   if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
-  if (headers.get('sec-websocket-accept') !== acceptKey(encodeKey(nonce))) {
+  if (headers.get('sec-websocket-accept') !== acceptValueFor(encodeKey(nonce))) {
     throw broken('Sec-WebSocket-Accept does not belong to the key');
   }
   // RFC 6455 §4.1, response 5.
@@ -122,7 +122,7 @@ export function finishHandshake(head: ResponseHead, request: HandshakeRequest, n
   // RFC 6455 §4.1, response 6. A server may select none, and then the caller decides.
   const [subprotocol, ...others] = splitList(headers.get('sec-websocket-protocol') ?? '');
   if (subprotocol !== undefined && (others.length > 0 || !request.subprotocols.includes(subprotocol))) {
-    throw broken('Sec-WebSocket-Protocol is none of those asked for');
+    throw broken('Sec-WebSocket-Protocol is not one that was offered');
   }
   return { subprotocol, deflate };
 }

@@ -22,16 +22,9 @@ import { CloseCode, ProtocolError } from '../codes.ts';
 import { inflateSlice, maxDeflateStreams } from '../limits.ts';
 import { workUnits } from '../workUnits.ts';
 
-/** The state of the receiving direction. */
-export interface Inflater {
-  /** The bytes that the peer's next message may refer back to. Empty without context takeover. */
-  window: Buffer;
-  readonly keepsContext: boolean;
-  readonly windowBits: number;
-}
-
-/** The state of the sending direction. */
-export interface Deflater {
+/** What one direction of a connection, sending or receiving, keeps between messages. */
+export interface DeflateContext {
+  /** The bytes that the next message may refer back to. Empty without context takeover. */
   window: Buffer;
   readonly keepsContext: boolean;
   readonly windowBits: number;
@@ -40,7 +33,7 @@ export interface Deflater {
 const noWindow = Buffer.alloc(0);
 
 /** @param windowBits 8 to 15, as negotiated for this direction */
-export function newDeflateState(keepsContext: boolean, windowBits: number): Inflater & Deflater {
+export function newDeflateContext(keepsContext: boolean, windowBits: number): DeflateContext {
   return { window: noWindow, keepsContext, windowBits };
 }
 
@@ -48,12 +41,12 @@ export function newDeflateState(keepsContext: boolean, windowBits: number): Infl
 const flushEnd = 4;
 
 /**
- * RFC 7692 §7.2.2: a received message is inflated with the four bytes that the sender removed. The empty last block behind
+ * RFC 7692 §7.2.2: a received message is inflated with the four bytes that the sender removed. The empty last block after
  * them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
  */
 const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
 
-/** The free bytes behind the message that `beginInflation` needs. */
+/** The free bytes after the message that `beginInflation` needs. */
 export const inflateRoom = inflateEnd.length;
 
 /** The size of zlib's output chunks: large for large messages, so that each has few. */
@@ -63,14 +56,14 @@ function chunkSize(expected: number): number {
 
 /** A message that is being inflated. */
 export interface Inflation {
-  readonly inflater: Inflater;
+  readonly inflater: DeflateContext;
   /** `compressed[0, length)` is the message; `inflateEnd` follows. */
   readonly compressed: Buffer;
   readonly length: number;
   readonly maxLength: number;
   /** The number of bytes that zlib has read. */
   at: number;
-  /** A final block (BFINAL) inside the message ends a stream: the number of this one, and its zlib state. */
+  /** A message may consist of several DEFLATE streams (BFINAL ends one): how many have begun, and the current one. */
   streams: number;
   stream: SlicedStream | undefined;
   /** The inflated bytes: the first `size` of this buffer. */
@@ -80,7 +73,7 @@ export interface Inflation {
 
 /** Begins to inflate the first `length` bytes of `compressed`, which has `inflateRoom` more and is in use until the end. */
 export function beginInflation(
-  inflater: Inflater,
+  inflater: DeflateContext,
   compressed: Buffer,
   length: number,
   maxLength: number,
@@ -100,7 +93,7 @@ export function inflateSome(inflation: Inflation): boolean {
   if (inflation.length === 0) return true;
   const { at, size } = inflation;
   try {
-    if (isStreamOver(inflation) && isMessageOver(inflation)) {
+    if (inflateStep(inflation) && finishStream(inflation)) {
       const { inflater } = inflation;
       inflater.window = inflater.keepsContext ? windowAfter(inflation) : noWindow;
       return true;
@@ -122,8 +115,8 @@ function chargeZlib(units: number): void {
   workUnits.spent += zlibCall + units;
 }
 
-/** Makes one call into zlib. @returns whether the stream is over */
-function isStreamOver(inflation: Inflation): boolean {
+/** Makes one call into zlib. @returns whether the stream has ended */
+function inflateStep(inflation: Inflation): boolean {
   if (inflation.stream === undefined) {
     if (inflation.streams++ === maxDeflateStreams) throw notDeflate();
     if (!slices.areThere) return inflateWhole(inflation);
@@ -133,7 +126,7 @@ function isStreamOver(inflation: Inflation): boolean {
   if (inflation.output.length === size) makeRoom(inflation);
   const { output } = inflation;
   const total = length + inflateEnd.length;
-  // A dozen bytes of input can cause as much work as a hundred times as many bytes of output: so a slice takes less input.
+  // A byte of input can cost a hundred times as much as a byte of output, so a slice takes less input.
   const input = Math.min(total - at, inflateSlice / 4);
   const room = Math.min(output.length - size, inflateSlice);
   // With Z_FINISH, zlib reports an error if the input ends before the stream.
@@ -145,7 +138,7 @@ function isStreamOver(inflation: Inflation): boolean {
   inflation.at += input - inputLeft;
   inflation.size += room - roomLeft;
   if (inflation.size > maxLength) throw tooLarge(maxLength);
-  // zlib stops where its output is full, its input is used up, or the stream is over.
+  // zlib stops when its output is full, its input is used up, or the stream has ended.
   return roomLeft > 0 && (inputLeft > 0 || isLast);
 }
 
@@ -173,8 +166,8 @@ function inflateWhole(inflation: Inflation): true {
   return true;
 }
 
-/** Closes a stream that is over. @returns whether the message is over, too: another stream may follow and refer back to this one */
-function isMessageOver(inflation: Inflation): boolean {
+/** Closes a stream that has ended. @returns whether the message has ended too: another stream may follow and refer back */
+function finishStream(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
   // RFC 7692 §7.2.3.4: after a final block, a sender adds an empty one, so that there are four bytes to remove. A sender
@@ -295,7 +288,12 @@ function notDeflate(): ProtocolError {
 }
 
 /** @returns the payload of the compressed message, whose frame has RSV1 set */
-export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: number, end: number): Buffer {
+export function deflateMessage(
+  deflater: DeflateContext,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Buffer {
   const payload = bytes.subarray(start, end);
   const deflated = deflateRawSync(payload, {
     // A large message delays all others: it is compressed at the fastest level.
@@ -308,7 +306,7 @@ export function deflateMessage(deflater: Deflater, bytes: Uint8Array, start: num
   return deflated.subarray(0, deflated.length - flushEnd);
 }
 
-function deflateOptions({ window, windowBits }: Deflater, level: number): ZlibOptions {
+function deflateOptions({ window, windowBits }: DeflateContext, level: number): ZlibOptions {
   // zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250 bytes (it keeps 262 ahead), so its
   // output is valid for a window of 256, too.
   const options = { windowBits: Math.max(9, windowBits), level };
@@ -316,17 +314,16 @@ function deflateOptions({ window, windowBits }: Deflater, level: number): ZlibOp
 }
 
 /**
- * Compresses a large message, in slices. The time depends on the data by a factor of fifty: it grows with the size of the
- * output, so data that compresses well is fast.
- * @param most limit on the output
- * @returns `undefined` if the output would exceed that, or if this Node has no slices; the window is unchanged then
+ * Compresses a large message, in slices. The time varies fiftyfold with the data: it grows with the size of the output, so
+ * data that compresses well is fast.
+ * @returns `undefined` if the output would exceed `maxOutput` bytes, or if this Node has no slices; the window is unchanged then
  */
 export function deflateLarge(
-  deflater: Deflater,
+  deflater: DeflateContext,
   bytes: Uint8Array,
   start: number,
   end: number,
-  most: number,
+  maxOutput: number,
 ): Buffer | undefined {
   if (!slices.areThere) return undefined;
   const stream = inSlices(createDeflateRaw({ ...deflateOptions(deflater, 1), chunkSize: unusedOutput }));
@@ -347,7 +344,7 @@ export function deflateLarge(
       if (state.destroyed) return undefined;
       if (roomLeft > 0) continue;
       pieces.push(piece);
-      if (pieces.length * deflateSlice >= most) return undefined;
+      if (pieces.length * deflateSlice >= maxOutput) return undefined;
       piece = Buffer.allocUnsafe(deflateSlice);
       size = 0;
     }
@@ -364,17 +361,17 @@ export function deflateLarge(
 const deflateSlice = 64 * 1024;
 
 /** Updates the window after a message was sent compressed, by this deflater or in a fan-out. */
-export function updateWindow(deflater: Deflater, bytes: Uint8Array, start: number, end: number): void {
+export function updateWindow(deflater: DeflateContext, bytes: Uint8Array, start: number, end: number): void {
   if (deflater.keepsContext) deflater.window = windowWith(deflater, bytes.subarray(start, end));
 }
 
-/** The window behind the output so far. */
+/** The window after the output so far. */
 function windowAfter({ inflater, output, size }: Inflation): Buffer {
   return size === 0 ? inflater.window : windowWith(inflater, output.subarray(0, size));
 }
 
 /** The last `2^windowBits` bytes: nothing can refer back further. */
-function windowWith({ window, windowBits }: Inflater | Deflater, bytes: Uint8Array): Buffer {
+function windowWith({ window, windowBits }: DeflateContext, bytes: Uint8Array): Buffer {
   const size = 2 ** windowBits;
   if (bytes.length >= size) return Buffer.from(bytes.subarray(bytes.length - size));
   return Buffer.concat([window.subarray(Math.max(0, window.length + bytes.length - size)), bytes]);

@@ -14,7 +14,7 @@
 import { type ByteRange, giveBuffer } from '../buffers.ts';
 import { CloseCode, isSendableCloseCode, Opcode, ProtocolError } from '../codes.ts';
 import { absoluteMaxMessage, maxCloseReason } from '../limits.ts';
-import { type Deflater, dropInflation, type Inflater } from './deflate.ts';
+import { type DeflateContext, dropInflation } from './deflate.ts';
 import { type FrameHeader, type Role, readFrameHeader } from './frame.ts';
 import { unmask } from './mask.ts';
 import {
@@ -43,8 +43,8 @@ export interface Endpoint {
   /** Bytes. */
   readonly maxMessage: number;
   /** Both are set if permessage-deflate was negotiated. */
-  readonly inflater: Inflater | undefined;
-  readonly deflater: Deflater | undefined;
+  readonly inflater: DeflateContext | undefined;
+  readonly deflater: DeflateContext | undefined;
   /** The peer broke a rule, and this side failed the connection (RFC 6455 §7.1.7). */
   hasFailed: boolean;
   /** The message that has arrived in part. */
@@ -62,8 +62,8 @@ export interface Endpoint {
 export function newEndpoint(
   role: Role,
   maxMessage: number,
-  inflater?: Inflater,
-  deflater?: Deflater,
+  inflater?: DeflateContext,
+  deflater?: DeflateContext,
 ): Endpoint {
   return {
     role,
@@ -84,9 +84,9 @@ export function newEndpoint(
 export const ProtocolEvent = {
   /** All input was read, except the beginning of a header or control frame: at most 130 bytes, to be read again with more. */
   NeedMore: 0,
-  /** The next frame belongs to a message, or is a close frame behind one, and those have to wait. */
+  /** The next frame belongs to a message, or is a close frame that follows a waiting message; it must wait. */
   Paused: 1,
-  /** A frame was read that completes nothing: `frame` has its header. */
+  /** A frame was read, but no message is complete yet (or it was discarded): `frame` has its header. */
   Frame: 2,
   /** A slice of a large compressed message was inflated. The next call inflates the next slice. */
   Inflating: 3,
@@ -114,17 +114,17 @@ export interface Frame extends FrameHeader, ByteRange {
 export interface ControlFrame extends ByteRange {
   /** Whether we reply: to a ping with a pong, to a close frame or a broken rule with a close frame. */
   isReplyDue: boolean;
-  /** Of `Close`: the peer's, 1005 if it had none. Of `Failed`: ours. */
+  /** For `Close`, the peer's code, or 1005 if its frame had none; for `Failed`, ours. */
   code: number;
   reason: string;
-  /** Of `Failed`: the option that sets the limit, if one was exceeded. */
+  /** For `Failed`, the option that sets the limit, if one was exceeded. */
   option: string | undefined;
 }
 
 const noBytes = Buffer.alloc(0);
 
 /**
- * What belongs to the last event. These records serve all connections of the process: a call of `nextEvent` fills them, and
+ * The data of the last event. These records serve all connections of the process: a call of `nextEvent` fills them, and
  * the caller uses them up before the next call.
  */
 export const frame: Frame = {
@@ -152,7 +152,7 @@ export const control: ControlFrame = {
 /** The buffer of `message`, if the message was assembled or inflated. */
 let messageBuffer: Buffer | undefined;
 
-/** The message was used up: gives its buffer back to the pool. */
+/** Returns the message's buffer to the pool. Call it when the message has been processed. */
 export function releaseMessage(): void {
   if (messageBuffer === undefined) return;
   giveBuffer(messageBuffer);
@@ -160,8 +160,8 @@ export function releaseMessage(): void {
 }
 
 /**
- * Reads from `input`, whose payloads are unmasked in place, up to the next event, and advances it.
- * @param onlyControl reads no message and continues none
+ * Reads up to the next event, unmasking in place, and advances `input.start`.
+ * @param onlyControl whether to read control frames only
  */
 export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = false): ProtocolEvent {
   frame.size = 0;
@@ -171,12 +171,12 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       const isPaused = onlyControl || !endpoint.acceptsMessages;
       if (inflating !== undefined && !isPaused) return inflate(endpoint, inflating);
       if (input.start === input.end) return ProtocolEvent.NeedMore;
-      if ((isPaused || inflating !== undefined) && !isUnpausedNext(endpoint, input))
+      if ((isPaused || inflating !== undefined) && !mayReadDespitePause(endpoint, input))
         return ProtocolEvent.Paused;
 
       if (incoming !== undefined && incoming.missing > 0) {
         addPayload(incoming, input, endpoint.role === 'server');
-        if (isComplete(incoming) && complete(endpoint, incoming)) return ProtocolEvent.Message;
+        if (isComplete(incoming) && completeMessage(endpoint, incoming)) return ProtocolEvent.Message;
         continue;
       }
 
@@ -212,19 +212,22 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         message.bytes = input.bytes;
         message.start = start;
         message.end = end;
-        const isHeard = endpoint.state === 'OPEN' || isDelivered(endpoint);
-        return isHeard ? ProtocolEvent.Message : ProtocolEvent.Frame;
+        // The first check of `isDelivered` is inlined: this is the hot path.
+        const isWanted = endpoint.state === 'OPEN' || isDelivered(endpoint);
+        return isWanted ? ProtocolEvent.Message : ProtocolEvent.Frame;
       }
       input.start = start;
       const begun = beginFragment(endpoint, incoming);
-      return isComplete(begun) && complete(endpoint, begun) ? ProtocolEvent.Message : ProtocolEvent.Frame;
+      return isComplete(begun) && completeMessage(endpoint, begun)
+        ? ProtocolEvent.Message
+        : ProtocolEvent.Frame;
     }
     // RFC 6455 §1.4: whatever follows the close frame is discarded.
     input.start = input.end;
     return ProtocolEvent.NeedMore;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    return readFault(endpoint, error);
+    return reportFault(endpoint, error);
   }
 }
 
@@ -234,7 +237,7 @@ export function isControlNext(incoming: IncomingMessage | undefined, first: numb
 }
 
 /** Whether the next frame is read although messages wait. A close frame waits for the message before it. */
-function isUnpausedNext(
+function mayReadDespitePause(
   { incoming, inflating, acceptsClose }: Endpoint,
   { bytes, start }: ByteRange,
 ): boolean {
@@ -243,7 +246,7 @@ function isUnpausedNext(
   return isControlNext(incoming, first) && (!isClose || (acceptsClose && inflating === undefined));
 }
 
-/** RFC 6455 §1.4: after our close frame, messages of the peer are discarded, unless the owner wants them. */
+/** After our close frame we discard the peer's messages unless the owner wants them (RFC 6455 does not require it). */
 function isDelivered({ state, deliversWhileClosing }: Endpoint): boolean {
   return state === 'OPEN' || deliversWhileClosing;
 }
@@ -263,7 +266,7 @@ function isComplete(incoming: IncomingMessage): boolean {
 }
 
 /** The last byte of a message has arrived. @returns whether it is `message` now: not if it is discarded or still compressed */
-function complete(endpoint: Endpoint, incoming: IncomingMessage): boolean {
+function completeMessage(endpoint: Endpoint, incoming: IncomingMessage): boolean {
   endpoint.incoming = undefined;
   if (!isDelivered(endpoint)) {
     dropMessage(incoming);
@@ -295,8 +298,8 @@ function readControl(endpoint: Endpoint): ProtocolEvent {
   control.bytes = bytes;
   control.start = start;
   control.end = end;
-  // RFC 6455 §5.5.2: a ping is answered until the close frame arrives. We send nothing after our own close frame, either:
-  // the peer is about to answer that.
+  // RFC 6455 §5.5.2: pings are answered until the peer's close frame arrives. We are stricter, and send nothing after our
+  // own close frame, which the peer is about to answer.
   control.isReplyDue = endpoint.state === 'OPEN' && opcode !== Opcode.Pong;
   if (opcode === Opcode.Ping) return ProtocolEvent.Ping;
   if (opcode === Opcode.Pong) return ProtocolEvent.Pong;
@@ -323,8 +326,8 @@ function readClose(bytes: Uint8Array, start: number, end: number): void {
   control.end = start + 2;
 }
 
-/** The peer broke a rule, and learns which. */
-function readFault({ state }: Endpoint, { code, message: reason, option }: ProtocolError): ProtocolEvent {
+/** Turns a broken rule into a `Failed` event with the close frame to send. */
+function reportFault({ state }: Endpoint, { code, message: reason, option }: ProtocolError): ProtocolEvent {
   control.isReplyDue = state === 'OPEN';
   control.bytes = closePayload(code, reason);
   control.start = 0;
@@ -335,7 +338,7 @@ function readFault({ state }: Endpoint, { code, message: reason, option }: Proto
   return ProtocolEvent.Failed;
 }
 
-/** Nothing more is received or sent: what still arrives is discarded. */
+/** Nothing more is received or sent: bytes that still arrive are discarded. */
 export function endEndpoint(endpoint: Endpoint): void {
   endpoint.state = 'CLOSED';
   dropUnfinished(endpoint);
@@ -367,7 +370,7 @@ export function failEndpoint(endpoint: Endpoint): void {
 
 /**
  * The payload of a close frame.
- * @param code 1000, 1001 … or 3000 to 4999; 1005 for a close frame without a code
+ * @param code a code that `isSendableCloseCode` allows; 1005 for a close frame without a code
  * @param reason cut at the end of a character, if it is longer than 123 bytes
  */
 export function closePayload(code: number, reason: string): Buffer {

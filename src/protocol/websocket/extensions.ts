@@ -21,15 +21,15 @@ export type Compression = 'off' | 'on' | 'takeover';
 export interface DeflateParameters {
   /** The server compresses every message from an empty window. */
   readonly serverNoContextTakeover: boolean;
-  /** The client does. */
+  /** The client compresses every message from an empty window. */
   readonly clientNoContextTakeover: boolean;
   /** 8 to 15: the server's window has at most 2 to the power of this many bytes. */
   readonly serverMaxWindowBits: number;
-  /** 8 to 15, for the client's. */
+  /** 8 to 15, in the same way, for the client's window. */
   readonly clientMaxWindowBits: number;
 }
 
-const deflate = 'permessage-deflate';
+const extensionName = 'permessage-deflate';
 
 /**
  * RFC 6455 §9.1, extension-list: one name or parameter, and its delimiter. A quoted value must be a token after unescaping,
@@ -66,7 +66,10 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
       parameters.push([name, given]);
     } else {
       if (given !== undefined) {
-        throw new ProtocolError(refusal, 'an extension in Sec-WebSocket-Extensions has a value');
+        throw new ProtocolError(
+          refusal,
+          'an extension name in Sec-WebSocket-Extensions is followed by a value',
+        );
       }
       parameters = [];
       extensions.push({ name, parameters });
@@ -88,7 +91,7 @@ export function negotiateDeflate(
 ): { parameters: DeflateParameters; response: string } | undefined {
   if (mode === 'off') return undefined;
   for (const offer of offers) {
-    const offered = offer.name === deflate ? readParameters(offer) : undefined;
+    const offered = offer.name === extensionName ? readParameters(offer) : undefined;
     if (offered !== undefined) return acceptOffer(offered, mode);
   }
   return undefined;
@@ -140,14 +143,14 @@ function acceptOffer(
   // RFC 7692 §7.1.1.1: the server must grant what the client asks of it. §7.1.1.2: the server may restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
-  let response = deflate;
+  let response = extensionName;
   if (serverNoContextTakeover) response += '; server_no_context_takeover';
   if (clientNoContextTakeover) response += '; client_no_context_takeover';
   if (offered.serverMaxWindowBits !== undefined) {
     response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
   }
   // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
-  // takeover, where each connection keeps a window. Otherwise one full-size window serves all.
+  // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
   let clientMaxWindowBits = 15;
   if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
     clientMaxWindowBits = offered.clientMaxWindowBits;
@@ -169,7 +172,7 @@ function acceptOffer(
 export function offerDeflate(mode: Compression): string | undefined {
   if (mode === 'off') return undefined;
   // Like browsers, let the server choose our window size.
-  const offer = `${deflate}; client_max_window_bits`;
+  const offer = `${extensionName}; client_max_window_bits`;
   return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
 }
 
@@ -185,16 +188,16 @@ export function acceptDeflateResponse(
   const [agreed, second] = extensions;
   if (agreed === undefined) return undefined;
   // RFC 6455 §4.1: an extension that was not requested fails the connection.
-  if (mode === 'off' || agreed.name !== deflate || second !== undefined) {
-    throw refuseResponse('the server uses an extension that was not offered');
+  if (mode === 'off' || agreed.name !== extensionName || second !== undefined) {
+    throw invalidResponse('the server uses an extension that was not offered');
   }
   const named = readParameters(agreed);
   // RFC 7692 §7.1: a parameter that is unknown, repeated or invalid in a response fails the connection.
   if (named === undefined)
-    throw refuseResponse('the server answers permessage-deflate with invalid parameters');
+    throw invalidResponse('the server answers permessage-deflate with invalid parameters');
   // RFC 7692 §7.1.2.2: in a response, client_max_window_bits has a value.
   if (named.clientMaxWindowBits === true) {
-    throw refuseResponse('the server answers client_max_window_bits without a value');
+    throw invalidResponse('the server answers client_max_window_bits without a value');
   }
   // RFC 7692 §7.1.1.1: a server grants server_no_context_takeover by repeating it. Some servers always answer with a bare
   // permessage-deflate: their messages may use the context, so the client keeps its window.
@@ -206,6 +209,6 @@ export function acceptDeflateResponse(
   };
 }
 
-function refuseResponse(reason: string): ProtocolError {
+function invalidResponse(reason: string): ProtocolError {
   return new ProtocolError(CloseCode.ProtocolError, reason);
 }

@@ -10,7 +10,7 @@
  *     | |1|2|3|       |K|             |                               |
  *     +-+-+-+-+-------+-+-------------+ - - - - - - - - - - - - - - - +
  *
- * A frame that breaks a rule is refused by its header, before its payload arrives.
+ * A frame that breaks a rule is refused as soon as its header shows it, before its payload arrives.
  */
 
 import type { ByteRange } from '../buffers.ts';
@@ -78,7 +78,7 @@ export function readFrameHeader(
   const maskBytes = role === 'server' ? 4 : 0;
   let length = second & 0x7f;
   let size = 2;
-  if (length > maxControlPayload) {
+  if (length >= 126) {
     // RFC 6455 §5.5: all control frames MUST have a payload length of 125 bytes or less.
     if (isControl) fail(`a control frame carries at most ${maxControlPayload} bytes`);
     size = length === 126 ? 4 : 10;
@@ -113,6 +113,7 @@ function readLength16(bytes: Uint8Array, at: number): number {
   return length;
 }
 
+// RFC 6455 §5.2: the minimal number of bytes MUST be used, as in `readLength16`.
 function readLength64(bytes: Uint8Array, at: number): number {
   // RFC 6455 §5.2: the most significant bit MUST be 0.
   if (bytes[at]! >= 0x80) fail('the most significant bit of a 64-bit payload length must be 0');

@@ -59,7 +59,7 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const deflate = negotiateDeflate(offers, policy.compression);
 
   // RFC 6455 §4.2.2, 5: the response.
-  let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptKey(key)}\r\n`;
+  let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValueFor(key)}\r\n`;
   if (subprotocol !== undefined) response += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
   if (deflate !== undefined) response += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`;
   return {
@@ -75,7 +75,7 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
  * `Sec-WebSocket-Accept`, which proves to the sender of `key` that the server understood the handshake (RFC 6455 §4.2.2,
  * 5.4).
  */
-export function acceptKey(key: string): string {
+export function acceptValueFor(key: string): string {
   const proof = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
   // Faster than createHash, but only in Node 20.12 and later.
   if (typeof crypto.hash === 'function') return crypto.hash('sha1', proof, 'base64');
@@ -119,7 +119,7 @@ function chooseSubprotocol(
   const wanted = splitList(value);
   // RFC 6455 §4.1, 10: unique tokens. RFC 9110 §5.6.1.2: empty elements are ignored.
   if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
-    throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of different tokens');
+    throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of distinct tokens');
   }
   return wanted.find(name => known.has(name));
 }

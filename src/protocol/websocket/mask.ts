@@ -11,12 +11,12 @@
 const pages = 64;
 
 const wasmModule = [
-  'AGFzbQEAAAABCAFgA39/fwF/AhABBHR1cm4GbWVtb3J5AgABAwIBAAcKAQZ1bm1hc2sAAAqIAQGFAQIDewJ/IAL9ESEDAkADQCAA',
-  'QRBqIAFLDQEgAP0AAAAgA/1RIQQgACAE/QsAACAFIAT9UCEFIABBEGohAAwACwsCQANAIAAgAU8NASAALQAAIAJB/wFxcyEGIAAg',
-  'BjoAACAHIAZyIQcgAkEIeCECIABBAWohAAwACwsgBf1kIAdBgAFxcgs=',
+  'AGFzbQEAAAABCAFgA39/fwF/AhEBBWFyZW5hBm1lbW9yeQIAAQMCAQAHCgEGdW5tYXNrAAAKiAEBhQECA3sCfyAC/REhAwJAA0AgAEEQ',
+  'aiABSw0BIAD9AAAAIAP9USEEIAAgBP0LAAAgBSAE/VAhBSAAQRBqIQAMAAsLAkADQCAAIAFPDQEgAC0AACACQf8BcXMhBiAAIAY6AAAg',
+  'ByAGciEHIAJBCHghAiAAQQFqIQAMAAsLIAX9ZCAHQYABcXIL',
 ].join('');
 
-// The types of Node 20 lack it.
+// @types/node 20 does not declare WebAssembly.
 declare const WebAssembly: {
   Memory: new (size: { initial: number; maximum: number }) => { buffer: ArrayBuffer };
   Module: new (bytes: Uint8Array) => object;
@@ -30,7 +30,7 @@ function loadWasm(): { memory: Buffer; unmaskWide: Unmask | undefined } {
   try {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const module = new WebAssembly.Module(Buffer.from(wasmModule, 'base64'));
-    const instance = new WebAssembly.Instance(module, { turn: { memory } });
+    const instance = new WebAssembly.Instance(module, { arena: { memory } });
     return { memory: Buffer.from(memory.buffer), unmaskWide: instance.exports['unmask'] as Unmask };
   } catch {
     return { memory: Buffer.alloc(pages * 65_536), unmaskWide: undefined };
@@ -69,7 +69,7 @@ export function unmask(bytes: Uint8Array, start: number, end: number, key: numbe
   return unmaskPlain(bytes, start, end, key);
 }
 
-/** `unmask` in plain JavaScript. */
+/** Fallback of `unmask`, for bytes outside the arena. */
 export function unmaskPlain(bytes: Uint8Array, start: number, end: number, key: number): number {
   let seen = 0;
   let rotatingKey = key;

@@ -3,12 +3,12 @@
  * piece is unmasked, checked and copied once, when it arrives.
  */
 
-import { type ByteRange, enlarge, giveBuffer, longBuffer } from '../buffers.ts';
+import { type ByteRange, enlarge, giveBuffer, minLongBuffer } from '../buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from '../codes.ts';
 import { absoluteMaxMessage, deflateGrowth, maxFragments } from '../limits.ts';
 import {
   beginInflation,
-  type Inflater,
+  type DeflateContext,
   type Inflation,
   inflateRoom,
   inflateSome,
@@ -42,13 +42,16 @@ export interface IncomingMessage {
   readonly isText: boolean;
   readonly isCompressed: boolean;
   fragments: number;
-  /** Of the frame that is arriving: whether it is the last one (FIN), how many bytes are missing, and their masking key. */
+  /** Whether the frame that is arriving is the last one (FIN). */
   isLastFrame: boolean;
+  /** How many payload bytes of that frame have not arrived. */
   missing: number;
+  /** The masking key of its next byte. */
   key: number;
   /** The payload so far, still compressed if it was sent so: the first `length` bytes of `buffer`. */
   buffer: Buffer;
   length: number;
+  /** The state of the UTF-8 check after these bytes. */
   utf8: number;
 }
 
@@ -95,7 +98,7 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
   incoming.key = header.key;
 }
 
-/** RFC 6455 §10.4 recommends a limit, §7.4.1 has the code. @throws ProtocolError 1009 */
+/** RFC 6455 §10.4 recommends a limit, §7.4.1 defines code 1009. @throws ProtocolError 1009 */
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
     const reason = `a message is at most ${maxMessage} bytes here`;
@@ -148,11 +151,11 @@ function makeRoom(incoming: IncomingMessage, count: number): void {
     ? incoming.length + incoming.missing + inflateRoom
     : absoluteMaxMessage + inflateRoom;
   // The size of a long buffer is rounded up to a power of two, which doubles it.
-  const wanted = Math.min(needed * 2, longBuffer - 1);
+  const wanted = Math.min(needed * 2, minLongBuffer - 1);
   incoming.buffer = enlarge(incoming.buffer, incoming.length, Math.max(needed, Math.min(known, wanted)));
 }
 
-/** Gives the buffer of a message that nobody reads back to the pool. */
+/** Returns to the pool the buffer of a message that nobody will read. */
 export function dropMessage(incoming: IncomingMessage): void {
   giveBuffer(incoming.buffer);
   incoming.buffer = nothing;
@@ -160,7 +163,7 @@ export function dropMessage(incoming: IncomingMessage): void {
 }
 
 /**
- * Fills `message` from an uncompressed message of which all fragments have arrived.
+ * Fills `message` from an uncompressed message all of whose fragments have arrived.
  * @throws ProtocolError 1007 for text that ends inside a character
  */
 export function finishMessage(incoming: IncomingMessage, message: Message): void {
@@ -171,7 +174,7 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   message.end = incoming.length;
 }
 
-/** A compressed message of which all fragments have arrived. */
+/** A compressed message all of whose fragments have arrived. */
 export interface InflatingMessage {
   readonly isText: boolean;
   readonly inflation: Inflation;
@@ -182,7 +185,7 @@ export interface InflatingMessage {
 
 export function beginInflating(
   incoming: IncomingMessage,
-  inflater: Inflater,
+  inflater: DeflateContext,
   maxMessage: number,
 ): InflatingMessage {
   makeRoom(incoming, 0);

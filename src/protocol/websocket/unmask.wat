@@ -1,7 +1,7 @@
 ;; (unmask p end key): XORs the bytes [p, end) with the four bytes of key over and over, sixteen at a time while that
 ;; many are left, and tells whether any byte of the result is 0x80 or more. Compiled into mask.ts; a test compares.
 (module
-  (memory (import "turn" "memory") 1)
+  (memory (import "arena" "memory") 1)
   (func (export "unmask") (param $p i32) (param $end i32) (param $key i32) (result i32)
     (local $keys v128) (local $bytes v128) (local $seen v128) (local $byte i32) (local $tail i32)
     (local.set $keys (i32x4.splat (local.get $key)))

@@ -7,7 +7,7 @@ import { isUtf8 } from 'node:buffer';
 
 /** The state between two characters. */
 export const utf8Start = 0;
-/** The bytes are not the beginning of a UTF-8 text. */
+/** The state after an invalid byte. */
 export const utf8Invalid = -1;
 
 /**
@@ -48,11 +48,11 @@ const shortText = 48;
  */
 export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: number): number {
   let at = start;
-  let now = state;
+  let current = state;
   if (end - start > shortText) {
-    while (now !== utf8Start && at < end) {
-      now = step(now, bytes[at++]!);
-      if (now === utf8Invalid) return utf8Invalid;
+    while (current !== utf8Start && at < end) {
+      current = step(current, bytes[at++]!);
+      if (current === utf8Invalid) return utf8Invalid;
     }
     // Node's check is fast, but takes whole characters only: it gets all but the last one, which may be incomplete.
     const whole = lastBoundary(bytes, at, end);
@@ -60,10 +60,10 @@ export function checkUtf8(state: number, bytes: Uint8Array, start: number, end: 
     at = whole;
   }
   while (at < end) {
-    now = step(now, bytes[at++]!);
-    if (now === utf8Invalid) return utf8Invalid;
+    current = step(current, bytes[at++]!);
+    if (current === utf8Invalid) return utf8Invalid;
   }
-  return now;
+  return current;
 }
 
 /** Where the last character of `bytes[start, end)` begins, or `end` if it is ASCII. Looks back at most four bytes. */

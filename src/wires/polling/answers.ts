@@ -223,7 +223,7 @@ export class EventStream implements Producer {
     return isInside ? cursor.seq - 1 : cursor.seq;
   }
 
-  /** Whether some messages are not written yet. */
+  /** Whether any messages are not written yet. */
   get isBehind(): boolean {
     return this.writer.isInside || (!this.isEnding && this.writer.cursor.seq < this.backlog.lastSeq);
   }

@@ -9,7 +9,7 @@
  */
 
 import { firstBacklogBlock, maxBacklogBlock, sharedBacklogBlock } from '../../protocol/limits.ts';
-import { countFrames, type MessagePayload, readSentFrame } from '../../protocol/polling.ts';
+import { type MessagePayload, readSentFrame, summarizeFrames } from '../../protocol/polling.ts';
 import {
   type ArenaUse,
   type Chunk,
@@ -37,7 +37,7 @@ interface Range {
   end: number;
   next: Range | undefined;
   /** The copy that this range ends with, while the range may still be extended. */
-  last: Copy | undefined;
+  last: CopiedFrames | undefined;
 }
 
 /** Frames that were sent to one or more clients in this turn. */
@@ -47,13 +47,13 @@ interface Frames {
   /** The first block that these frames were copied into, with the offset and the copy. */
   block: Block | undefined;
   at: number;
-  copy: Copy | undefined;
+  copy: CopiedFrames | undefined;
 }
 
 /** Frames in a block, linked to the frames that were copied after them. */
-interface Copy {
+interface CopiedFrames {
   readonly frames: Frames;
-  next: Copy | undefined;
+  next: CopiedFrames | undefined;
 }
 
 export interface Backlog {
@@ -69,7 +69,7 @@ export interface Backlog {
   size: number;
   removed: number;
   /** The number of ranges. */
-  ranges: number;
+  rangeCount: number;
   /** The close frame, as JSON shows it, once one was added. */
   closing: string | undefined;
 }
@@ -80,7 +80,7 @@ function newBlock(chunk: Chunk, used = 0): Block {
   return { chunk, bytes: chunk.bytes, used, holders: 0 };
 }
 
-function newRange(block: Block, start: number, end: number, last?: Copy): Range {
+function newRange(block: Block, start: number, end: number, last?: CopiedFrames): Range {
   return { block, start, end, next: undefined, last };
 }
 
@@ -94,7 +94,7 @@ export function newBacklog(arena: ArenaUse): Backlog {
     lastSeq: 0,
     size: 0,
     removed: 0,
-    ranges: 0,
+    rangeCount: 0,
     closing: undefined,
   };
 }
@@ -106,17 +106,17 @@ export function newBacklog(arena: ArenaUse): Backlog {
 export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: number, epoch: number): void {
   const size = end - start;
   if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
-    const { messages, closing } = countFrames(chunk.bytes, start, end);
-    count(backlog, size, messages, closing);
+    const { messages, closing } = summarizeFrames(chunk.bytes, start, end);
+    addToTotals(backlog, size, messages, closing);
     addRange(backlog, newRange(blockOf(chunk), start, end));
     return;
   }
   const frames = framesAt(chunk.bytes, start, end, epoch);
-  count(backlog, size, frames.messages, frames.closing);
+  addToTotals(backlog, size, frames.messages, frames.closing);
   copyFrames(backlog, frames, chunk.bytes, start, end);
 }
 
-function count(backlog: Backlog, size: number, messages: number, closing: string | undefined): void {
+function addToTotals(backlog: Backlog, size: number, messages: number, closing: string | undefined): void {
   backlog.size += size;
   backlog.lastSeq += messages;
   backlog.closing = closing ?? backlog.closing;
@@ -160,8 +160,8 @@ function lengthAfter({ block, last }: Range): number {
   );
 }
 
-function copyInto(block: Block, frames: Frames, bytes: Buffer, start: number, end: number): Copy {
-  const copy: Copy = { frames, next: undefined };
+function copyInto(block: Block, frames: Frames, bytes: Buffer, start: number, end: number): CopiedFrames {
+  const copy: CopiedFrames = { frames, next: undefined };
   if (frames.block === undefined) {
     frames.block = block;
     frames.at = block.used;
@@ -174,7 +174,7 @@ function copyInto(block: Block, frames: Frames, bytes: Buffer, start: number, en
 function addRange(backlog: Backlog, range: Range): void {
   range.block.holders++;
   pin(range.block.chunk);
-  backlog.ranges++;
+  backlog.rangeCount++;
   backlog.tail.next = range;
   backlog.tail = range;
 }
@@ -193,7 +193,7 @@ function blockOf(chunk: Chunk): Block {
 /** The frames of this epoch of the arena, by their buffer and their position in it. */
 const sentFrames = new Map<Buffer, Map<number, Frames>>();
 let sentEpoch = 0;
-/** Above the size of any copied range, which is at most a slot of the arena: start and size make one number as the key. */
+/** Larger than any copied range, so that `start * sizeLimit + size` is a unique key. */
 const sizeLimit = 2 ** 20;
 
 function framesAt(bytes: Buffer, start: number, end: number, epoch: number): Frames {
@@ -207,7 +207,7 @@ function framesAt(bytes: Buffer, start: number, end: number, epoch: number): Fra
   const key = start * sizeLimit + end - start;
   let frames = ranges.get(key);
   if (frames === undefined) {
-    frames = { ...countFrames(bytes, start, end), block: undefined, at: 0, copy: undefined };
+    frames = { ...summarizeFrames(bytes, start, end), block: undefined, at: 0, copy: undefined };
     ranges.set(key, frames);
   }
   return frames;
@@ -239,7 +239,7 @@ function dropHead(backlog: Backlog): void {
   if (head.block !== noBlock) {
     head.block.holders--;
     unpin(head.block.chunk);
-    backlog.ranges--;
+    backlog.rangeCount--;
   }
   // An answer in progress may still read the last range, and continues at its `next`.
   if (head === backlog.tail) {
@@ -261,8 +261,8 @@ export function clearBacklog(backlog: Backlog): void {
 const rangeOverhead = 100;
 
 /** Bytes of memory besides the frames, which the arena counts. */
-export function overheadOf({ ranges }: Backlog): number {
-  return ranges * rangeOverhead;
+export function overheadOf({ rangeCount }: Backlog): number {
+  return rangeCount * rangeOverhead;
 }
 
 /** This backlog's part of the memory of its frames, which other backlogs may share. */

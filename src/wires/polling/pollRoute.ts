@@ -19,7 +19,7 @@ import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
 import { encodeResponse, type Head } from '../../protocol/http/head.ts';
 import { checkOrigin } from '../../protocol/http/origin.ts';
-import { maxIgnoredBody, maxPostedLines } from '../../protocol/limits.ts';
+import { maxIgnoredBody, maxPostedLinesBytes } from '../../protocol/limits.ts';
 import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
 import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
 import type { Connection, Server } from '../../records/records.ts';
@@ -65,7 +65,7 @@ export function newPollRoute(server: Server): Route {
     const Allow = 'GET, POST, DELETE, OPTIONS';
     if (method !== 'POST') throw new ProtocolError(405, `a session does not support ${method}`, { Allow });
     const { maxMessage } = server.configuration;
-    return areLines(headers.get('content-type')) ? Math.min(maxMessage, maxPostedLines) : maxMessage;
+    return areLines(headers.get('content-type')) ? Math.min(maxMessage, maxPostedLinesBytes) : maxMessage;
   }
 
   function answer(request: Connection, head: Head, body: Buffer): void {
@@ -75,7 +75,7 @@ export function newPollRoute(server: Server): Route {
     else {
       const socket = find(head);
       socket.seenAt = server.now;
-      const whose = `the request belonged to the polling session that is connection ${socket.connection.id}`;
+      const whose = `the request belonged to the polling session of connection ${socket.connection.id}`;
       noteEnding(request, 'client', whose, { isRoutine: true });
       socket.acknowledge(numberIn(head, 'ack') ?? 0);
       if (head.method === 'GET') wait(request, head, socket, fields);
@@ -86,7 +86,7 @@ export function newPollRoute(server: Server): Route {
 
   function open(request: Connection, head: Head, fields: Fields): void {
     const { path, query } = head;
-    if (server.isDraining) throw new ProtocolError(503, 'the server is going away');
+    if (server.isDraining) throw new ProtocolError(503, 'the server is shutting down');
     checkRoomForPolled(request);
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
@@ -161,7 +161,7 @@ export function newPollRoute(server: Server): Route {
       return admit(head);
     },
 
-    // Counted from the head on: a slow upload keeps its session alive.
+    // A request counts from its head on: a slow upload keeps its session alive.
     begin(request, head) {
       if (head.method === 'OPTIONS' || !sessionPath.test(head.path)) return;
       const socket = find(head);
@@ -179,7 +179,7 @@ export function newPollRoute(server: Server): Route {
         socket.requests--;
         socket.seenAt = server.now;
       }
-      socket?.requestLost(request, error !== undefined);
+      socket?.requestEnded(request, error !== undefined);
     },
 
     close(request, reason) {

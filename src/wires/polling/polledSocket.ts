@@ -104,13 +104,13 @@ export class PolledSocket implements Socket {
   writeOne(_bytes: Buffer, start: number, end: number): number {
     // The flush writes the queue's only chunk, and resets the queue afterwards.
     this.keep(this.connection.queue.chunk!, start, end);
-    this.carry();
+    this.deliver();
     return 0;
   }
 
   write(ranges: readonly Range[]): number {
     for (const { chunk, start, end } of ranges) this.keep(chunk, start, end);
-    this.carry();
+    this.deliver();
     return 0;
   }
 
@@ -150,7 +150,7 @@ export class PolledSocket implements Socket {
     const stream = isStream ? new EventStream(request, fields, this.backlog) : undefined;
     this.pollRequest = { connection: request, fields, since: request.server.now, stream };
     if (this.isAnswerUnread()) {
-      // Of many requests in one turn, only one is given the messages.
+      // If many requests arrive in one turn, only one is given the messages.
       if (this.lastRequestTurn === request.server.counters.turns) return this.release();
       dropConnection(this.lastRequest!);
     }
@@ -159,7 +159,7 @@ export class PolledSocket implements Socket {
       this.lastStream = stream;
       this.lastRequest = request;
     }
-    this.carry();
+    this.deliver();
   }
 
   /** Whether the client has not read all of the last answer yet: it does not read, or polls faster than it reads. */
@@ -184,7 +184,7 @@ export class PolledSocket implements Socket {
   }
 
   /** Gives queued messages to the waiting request, if there are any and one waits. */
-  private carry(): void {
+  private deliver(): void {
     const { pollRequest, backlog } = this;
     if (pollRequest === undefined || pollRequest.connection.phase !== 'open') return;
     const { connection, fields, stream } = pollRequest;
@@ -207,7 +207,7 @@ export class PolledSocket implements Socket {
   }
 
   /** The peer of a request has ended its direction, or is gone. */
-  requestLost(request: Connection, isGone: boolean): void {
+  requestEnded(request: Connection, isGone: boolean): void {
     if (isGone && this.pendingPost?.connection === request) this.pendingPost = undefined;
     if (isGone && this.lastRequest === request) this.lastRequest = undefined;
     if (this.pollRequest?.connection !== request) return;
@@ -221,6 +221,7 @@ export class PolledSocket implements Socket {
     const { pollRequest, pendingPost } = this;
     const { now, configuration } = request.server;
     const isDue = (since: number, time: number) => time > 0 && now - since >= time;
+    // A request waits as long as a WebSocket waits before a ping.
     if (pendingPost?.connection === request && isDue(pendingPost.since, configuration.pingInterval)) {
       this.pendingPost = undefined;
       pendingPost.reject();
@@ -270,10 +271,12 @@ export class PolledSocket implements Socket {
     return hasAcknowledged || this.isAnswerUnread();
   }
 
+  /** Bytes of memory besides the frames, which the arena counts. */
   held(): number {
     return overheadOf(this.backlog);
   }
 
+  /** The session's part of the memory of its frames, which other sessions may share. */
   share(): number {
     return shareOf(this.backlog);
   }
@@ -289,7 +292,7 @@ export class PolledSocket implements Socket {
     releaseInFlight(this.connection.queue);
     // Answer waiting requests, however the session ended.
     this.backlog.closing ??= showClosing(CloseCode.AbnormalClosure, '');
-    this.carry();
+    this.deliver();
     this.resume();
     clearBacklog(this.backlog);
   }
@@ -342,7 +345,11 @@ function checkDeadlines(connection: Connection): void {
     if (socket.updateProgress()) connection.endingAt = now;
     else if (closeTimeout > 0 && now - connection.endingAt >= closeTimeout) dropConnection(connection);
   } else if (isLevelOverdue(connection, handshakeTimeout)) {
-    noteDeadline(connection, 'no magic and nick', 'handshakeTimeout');
-    close(connection, CloseCode.PolicyViolation, `no magic and nick within ${handshakeTimeout / 1000} s`);
+    noteDeadline(connection, 'no magic string and nick', 'handshakeTimeout');
+    close(
+      connection,
+      CloseCode.PolicyViolation,
+      `no magic string and nick within ${handshakeTimeout / 1000} s`,
+    );
   }
 }

@@ -54,7 +54,7 @@ for (const wire of wires) {
   test(`each level but the last has a deadline (${wire})`, async t => {
     const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
     const patient = await connectUser(port, 'patient', { wire });
-    const why = 'no magic and nick within 0.3 s';
+    const why = 'no magic string and nick within 0.3 s';
     if (wire === 'websocket') {
       const silent = await connectChat(port, 'silent', { wire });
       await assertEnded(silent, wire, why);

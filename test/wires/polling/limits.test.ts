@@ -173,7 +173,7 @@ describe('a polling session', () => {
   test('must log in to the chat within the handshake timeout', patience, async t => {
     const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
     const { closed } = await pollOnce(port, await openPolled(port, 'tpacket'), 0);
-    assert.deepEqual(closed, { code: 1008, reason: 'no magic and nick within 0.3 s' });
+    assert.deepEqual(closed, { code: 1008, reason: 'no magic string and nick within 0.3 s' });
   });
 
   test(
