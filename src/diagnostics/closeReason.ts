@@ -26,9 +26,9 @@ export interface Ending {
   errno: string | undefined;
   /** The status of the HTTP response that ended the connection. */
   status: number | undefined;
-  /** Nobody will ask why it ended: a page was served. */
+  /** The end needs no explanation: a page was served, for example. */
   isRoutine: boolean;
-  /** The code and reason that the handler received: of the peer's close frame or, if we failed the connection, of ours. */
+  /** The code and reason that the handler received, from the peer's close frame or, if we failed the connection, from ours. */
   code: number | undefined;
   reason: string | undefined;
   sent: CloseFrame | undefined;
@@ -90,7 +90,7 @@ export function noteRule(connection: Ended, rule: string, option: keyof Configur
   noteEnding(connection, 'server', `${rule} (${flagName(option)})`);
 }
 
-/** A deadline has passed. @param what was missing: `no answer to a ping` */
+/** A deadline has passed. @param what what was missing: `no answer to a ping` */
 export function noteDeadline(connection: Ended, what: string, option: Deadline): void {
   noteEnding(connection, 'server', overdue(connection, what, option));
 }
@@ -128,10 +128,10 @@ const closeCodeMeanings: Readonly<Record<number, string>> = {
   [CloseCode.NormalClosure]: 'it is done',
   [CloseCode.GoingAway]: 'it is going away: the page was left, or the program ended',
   [CloseCode.ProtocolError]: 'it says that we broke the protocol',
-  [CloseCode.UnsupportedData]: 'it cannot take what it was sent',
-  [CloseCode.InvalidPayload]: 'it says that what it was sent was not valid',
-  [CloseCode.PolicyViolation]: 'it does not allow what it was sent',
-  [CloseCode.MessageTooBig]: 'what it was sent is too big for it',
+  [CloseCode.UnsupportedData]: 'it cannot handle the kind of data that we sent',
+  [CloseCode.InvalidPayload]: 'it says that the data we sent was invalid',
+  [CloseCode.PolicyViolation]: 'what we sent violates its policy',
+  [CloseCode.MessageTooBig]: 'a message that we sent is too big for it',
   [CloseCode.InternalError]: 'it failed',
 };
 

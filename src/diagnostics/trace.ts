@@ -16,8 +16,9 @@ export interface ShownFrame {
   readonly direction: FrameDirection;
   /** The frame's first byte: FIN, RSV1 and opcode. `undefined` for bytes of a wire without frames. */
   readonly first: number | undefined;
-  /** The length of the payload, of which `head` is the beginning, unmasked. */
+  /** The length of the payload. */
   readonly length: number;
+  /** The beginning of the payload, unmasked. */
   readonly head: Buffer;
 }
 
@@ -113,7 +114,7 @@ export interface Traced {
 }
 
 /**
- * Traces one connection, or all, including those to come; or stops all tracing. The trace of a connection ends with the
+ * Traces one connection, or all, including future ones; or stops all tracing. The trace of a connection ends with the
  * connection: the next owner of its id is not traced.
  */
 export function traceConnection(trace: Trace, which: number | 'all' | 'off'): void {
@@ -138,7 +139,7 @@ function isTraced({ id, isControl, server: { trace } }: Traced): boolean {
   return !isControl && (trace.isEveryone || trace.ids.has(id));
 }
 
-/** The bytes of a payload that are shown. */
+/** How many bytes of a payload are shown. */
 const headSize = 48;
 
 /** @param payload the part that has arrived, masked with `key`, and the length of all of it */

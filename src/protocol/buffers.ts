@@ -7,7 +7,7 @@
  */
 import { bufferPoolSize } from './limits.ts';
 
-/** The bytes `[start, end)` of `bytes`. A reader of such a range advances `start` past what it has read. */
+/** The bytes `[start, end)` of `bytes`. A reader advances `start` past the bytes that it has read. */
 export interface ByteRange {
   bytes: Uint8Array;
   start: number;

@@ -105,7 +105,7 @@ export function hostOf(address: string): string {
   return bracketed ?? ipv4 ?? address;
 }
 
-/** An address and port as people write them; IPv4 that came over an IPv6 socket as IPv4. */
+/** An address and port as people write them. An IPv4 address on an IPv6 socket is written as IPv4. */
 export function showAddress(address: string, port: number): string {
   const plain = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;

@@ -72,7 +72,7 @@ export const maxFragments = 1_048_576;
 
 /**
  * How much larger than the message its compressed form may be. Incompressible data grows by an eighth at most (zlib's
- * `deflateBound` at the lowest memory level). `maxMessage` limits what comes out.
+ * `deflateBound` at the lowest memory level). `maxMessage` limits the inflated size.
  */
 export const deflateGrowth = 1.13;
 
@@ -319,7 +319,7 @@ export const firstBacklogBlock = 256;
 export const sharedBacklogBlock = 2 * KiB;
 export const maxBacklogBlock = 16 * KiB;
 
-/** An answer generated while its client reads it comes in slices of a fraction of a millisecond. */
+/** An answer is generated in slices while its client reads it. A slice takes a fraction of a millisecond. */
 export const outputSlice = 64 * KiB;
 
 /** Slices per turn for all such clients: about 2 ms. */

@@ -36,7 +36,7 @@ const inet = { family: 0x11, size: 12, addressBytes: 4 };
 const inet6 = { family: 0x21, size: 36, addressBytes: 16 };
 const unix = { family: 0x31, size: 216 };
 
-/** Whether `bytes[start, end)` begin with a header; `undefined` while they may still turn out to. */
+/** Whether `bytes[start, end)` begin with a header; `undefined` if there are too few bytes to tell. */
 export function beginsProxyHeader(bytes: Buffer, start: number, end: number): boolean | undefined {
   let mayBe: boolean | undefined = false;
   for (const beginning of beginnings) {

@@ -58,7 +58,7 @@ export const websocket: Wire = {
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     endEndpoint(endpoint);
     notifyPingsLost(connection);
-    // RFC 6455 §7.1.5: no close frame came, so the code is 1006.
+    // RFC 6455 §7.1.5: no close frame arrived, so the code is 1006.
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
     endConnection(connection);
   },

@@ -327,7 +327,7 @@ describe('a large message is inflated in slices', () => {
   };
   const outputOf = ({ output, size }: Inflation) => output.subarray(0, size);
 
-  test('as this Node can do that', () => assert.equal(slices.areThere, true));
+  test('as this Node can do that', () => assert.equal(slices.areSupported, true));
 
   for (const [what, plain] of Object.entries({ text, noise, zeros })) {
     test(`${what}: all of it comes out, and the next message may refer to it`, () => {
@@ -399,7 +399,7 @@ describe('a large message is inflated in slices', () => {
   });
 
   test('where Node has no slices, it is inflated in one piece, with the same result', () => {
-    slices.areThere = false;
+    slices.areSupported = false;
     try {
       for (const plain of [text, noise, zeros, Buffer.from('x')]) {
         const [sender, state] = [fresh(true), fresh(true)];
@@ -410,7 +410,7 @@ describe('a large message is inflated in slices', () => {
       assertRefused(() => inflate(fresh(), two, text.length + noise.length - 1), 1009);
       assertRefused(() => inflate(fresh(), two.subarray(0, -20)), 1007);
     } finally {
-      slices.areThere = true;
+      slices.areSupported = true;
     }
   });
 });

@@ -119,7 +119,7 @@ function chargeZlib(units: number): void {
 function inflateStep(inflation: Inflation): boolean {
   if (inflation.stream === undefined) {
     if (inflation.streams++ === maxDeflateStreams) throw notDeflate();
-    if (!slices.areThere) return inflateWhole(inflation);
+    if (!slices.areSupported) return inflateWhole(inflation);
     inflation.stream = openStream(windowAfter(inflation));
   }
   const { stream, compressed, length, maxLength, at, size } = inflation;
@@ -265,7 +265,7 @@ function closeStream(inflation: Inflation): void {
 }
 
 /** Whether this Node can inflate in slices. Tried with an empty final block, which is read and produces nothing. */
-export const slices = { areThere: canInflateInSlices() };
+export const slices = { areSupported: canInflateInSlices() };
 
 function canInflateInSlices(): boolean {
   try {
@@ -325,7 +325,7 @@ export function deflateLarge(
   end: number,
   maxOutput: number,
 ): Buffer | undefined {
-  if (!slices.areThere) return undefined;
+  if (!slices.areSupported) return undefined;
   const stream = inSlices(createDeflateRaw({ ...deflateOptions(deflater, 1), chunkSize: unusedOutput }));
   const { handle, left, state } = stream;
   const pieces: Buffer[] = [];

@@ -106,7 +106,7 @@ export type ProtocolEvent = (typeof ProtocolEvent)[keyof typeof ProtocolEvent];
 
 /** The frame whose header was read by the last call of `nextEvent`: its bytes are the part of its payload that has arrived. */
 export interface Frame extends FrameHeader, ByteRange {
-  /** The size of the header, which lies before `start`; 0 if the call read no header. */
+  /** The size of the header, which ends at `start`; 0 if the call read no header. */
   size: number;
 }
 

@@ -69,7 +69,7 @@ export function unmask(bytes: Uint8Array, start: number, end: number, key: numbe
   return unmaskPlain(bytes, start, end, key);
 }
 
-/** Fallback of `unmask`, for bytes outside the arena. */
+/** Fallback of `unmask`, for bytes outside the arena and for a Node without WebAssembly. */
 export function unmaskPlain(bytes: Uint8Array, start: number, end: number, key: number): number {
   let seen = 0;
   let rotatingKey = key;

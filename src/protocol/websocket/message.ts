@@ -31,7 +31,7 @@ export function messageBytes(message: Message): Buffer {
   return Buffer.from(message.bytes.subarray(message.start, message.end));
 }
 
-/** The message's bytes as a string. Decoding is left to those who need a string. */
+/** The message's bytes as a string. Only callers that need a string pay for decoding. */
 export function messageText(message: Message): string {
   const { bytes, start, end } = message;
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('utf8');

@@ -4,7 +4,7 @@
  *
  *     POST   /poll/NAME               opens a session with the handler NAME: {"session":"TOKEN"}
  *     GET    /poll/s/TOKEN?ack=N      waits for messages after the Nth; an event stream with Accept: text/event-stream
- *     POST   /poll/s/TOKEN?seq=N      posts the client's Nth message, or several, of which the Nth is the first
+ *     POST   /poll/s/TOKEN?seq=N      posts the client's Nth message, or several starting with the Nth
  *     DELETE /poll/s/TOKEN            ends the session
  */
 import { randomBytes } from 'node:crypto';
@@ -47,7 +47,7 @@ export function newPollRoute(server: Server): Route {
 
   function find(head: Head): PolledSocket {
     const found = sessions.get(sessionPath.exec(head.path)?.[1] ?? '');
-    // The same answer for a session that never existed and for one that is over.
+    // The same answer for a session that never existed and for one that has ended.
     if (found === undefined) throw new ProtocolError(404, 'no such session; it may be over');
     return found;
   }
@@ -201,7 +201,7 @@ function answerFields(head: Head): Fields {
   return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admittedFields(head) };
 }
 
-/** A refusal that the page may read, unless the page's origin is what was refused. */
+/** A refusal that the page may read, unless it was refused because of its origin. */
 function readableRefusal(error: ProtocolError, head: Head): Buffer {
   return refusalResponse(error, head.method, error.option === 'origin' ? {} : answerFields(head));
 }

@@ -80,7 +80,7 @@ export class PolledSocket implements Socket {
 
   /**
    * @param peer the client's address
-   * @param onDestroy is called when the session is over
+   * @param onDestroy called when the session has ended
    */
   constructor({ now, arena }: Server, peer: string, onDestroy: () => void) {
     this.peer = peer;
@@ -200,7 +200,7 @@ export class PolledSocket implements Socket {
     this.dropIfDraining();
   }
 
-  /** While the server drains, a client cannot poll again: this answer carries all messages, so the session is over. */
+  /** While the server drains, a client cannot poll again: this answer carries all messages, so the session has ended. */
   private dropIfDraining(): void {
     const { backlog, connection } = this;
     if (backlog.closing !== undefined && connection.server.isDraining) dropConnection(connection);
