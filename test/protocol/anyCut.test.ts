@@ -22,7 +22,7 @@ function randomCuts(input: Buffer, seed: number): number[] {
 
 const corpus = readCorpus();
 
-test('the corpus has its groups', () => {
+test('the corpus has sessions in every group', () => {
   const names = corpus.map(({ name }) => name);
   for (const name of ['framing', 'pings', 'reservedBits', 'fragmentation', 'utf8', 'closing', 'sizes']) {
     assert.ok(names.includes(name), name);
@@ -31,9 +31,9 @@ test('the corpus has its groups', () => {
 });
 
 for (const { name: group, sessions } of corpus) {
-  describe(`the same events wherever it is cut: ${group}`, () => {
+  describe(`sessions of the group ${group}`, () => {
     for (const session of sessions) {
-      test(session.name, () => {
+      test(`${session.name}: the events are the same, however the bytes are cut`, () => {
         const { setup, input, expected } = session;
         const whole = eventsOf(setup, input, [], 'elsewhere');
         if (expected !== undefined) assertEvents(whole, expected);

@@ -40,12 +40,12 @@ const whole: [string, string, string, string, string][] = [
 ];
 describe('a body', () => {
   for (const [name, field, sent, content, rest] of whole) {
-    test(`${name}; the same wherever it is cut`, () => {
+    test(`is read (${name}), however it is cut`, () => {
       for (let cut = 0; cut <= sent.length; cut++) assert.deepEqual(read(field, sent, cut), [content, rest]);
     });
   }
 
-  test('grows with what came, not with what was announced, nor with the number of its chunks', () => {
+  test('takes memory for the bytes that arrived, not for the announced length or the number of chunks', () => {
     const body = newBody({ bodyLength: 1 << 30 } as Head, 1 << 30);
     readBody(body, Buffer.from('abc'), 0, 3);
     assert.ok(body.content.length < 100);
@@ -56,7 +56,7 @@ describe('a body', () => {
     assert.equal(bodyContent(inBytes).toString(), 'x'.repeat(100_000));
   });
 
-  test('stops where it is told to, and goes on from there', () => {
+  test('is read only up to the given end, and continues there', () => {
     const bytes = Buffer.from(`${'1\r\nx\r\n'.repeat(10)}0\r\n\r\n`);
     const body = bodyOf(chunked);
     let calls = 0;

@@ -30,14 +30,14 @@ function mayBeSent(code: number): boolean {
 
 for (const role of ['server', 'client'] as Role[]) {
   describe(`the closing handshake of a ${role}`, () => {
-    test('the peer begins: its code is echoed, and that is the end', () => {
+    test('ends after the echo of the code if the peer starts it', () => {
       const end = newEnd(role);
       end.give('close', peerClose(4001, 'bye'));
       assert.deepEqual(end.events(), ['sends close 4001 ""', 'closed 4001 "bye"']);
       assert.equal(end.endpoint.state, 'CLOSED');
     });
 
-    test('we begin: the connection is CLOSING until the peer answers', () => {
+    test('is in the state CLOSING until the peer answers, if we start it', () => {
       const end = newEnd(role);
       end.startClosing(1001, 'going away');
       assert.equal(end.endpoint.state, 'CLOSING');
@@ -47,14 +47,14 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(end.events(), ['closed 1001 ""']);
     });
 
-    test('both begin at once: each takes the other close frame for the answer', () => {
+    test('ends if both start it at once: each close frame counts as the answer', () => {
       const end = newEnd(role);
       end.startClosing(1000);
       end.give('close', peerClose(3000, 'me, too'));
       assert.deepEqual(end.events(), ['sends close 1000 ""', 'closed 3000 "me, too"']);
     });
 
-    test('messages that come while CLOSING are read, and dropped', () => {
+    test('reads and drops messages while CLOSING', () => {
       const end = newEnd(role);
       end.give('text', 'begun ', { fin: false });
       end.startClosing(1000);
@@ -66,7 +66,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.equal(end.endpoint.incoming, undefined);
     });
 
-    test('rules hold while CLOSING, too, but the fault is not told: our close frame is out', () => {
+    test('ends at a violation while CLOSING, without a second close frame', () => {
       const end = newEnd(role);
       end.startClosing(1000);
       end.give('text', 'bad', { rsv: 2 });
@@ -74,7 +74,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.equal(end.endpoint.state, 'CLOSED');
     });
 
-    test('a close frame may come within a fragmented message, which is dropped', () => {
+    test('drops a fragmented message if a close frame arrives before its end', () => {
       const end = newEnd(role);
       end.give('text', 'begun', { fin: false });
       end.give('close', peerClose(1000));
@@ -82,7 +82,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.equal(end.endpoint.incoming, undefined);
     });
 
-    test('nothing that follows a close frame is looked at, a second one neither', () => {
+    test('ignores everything after a close frame, a second close frame included', () => {
       const end = newEnd(role);
       end.give('close', peerClose(1000));
       end.events();
@@ -93,7 +93,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(end.events(), []);
     });
 
-    test('closing twice sends one close frame; closing what is CLOSED none', () => {
+    test('sends one close frame if we close twice, and none if the connection is CLOSED', () => {
       const end = newEnd(role);
       end.startClosing(1000);
       end.startClosing(1001);
@@ -105,7 +105,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(end.events(), []);
     });
 
-    test('failing says why, once, and does not wait', () => {
+    test('is not awaited if the connection fails: the reason is sent once', () => {
       const end = newEnd(role);
       end.failConnection(1011, 'a fault');
       assert.equal(end.endpoint.state, 'CLOSED');
@@ -113,7 +113,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(end.events(), ['sends close 1011 "a fault"', 'closed 1011 "a fault"']);
     });
 
-    test('failing while CLOSING ends it without another close frame', () => {
+    test('ends without another close frame if the connection fails while CLOSING', () => {
       const end = newEnd(role);
       end.startClosing(1000);
       end.events();
@@ -121,26 +121,26 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(end.events(), ['closed 1002 "a fault"']);
     });
 
-    test('an empty close frame has the code 1005, and is answered by an empty one', () => {
+    test('reports an empty close frame as 1005, and answers with an empty one', () => {
       const end = newEnd(role);
       end.give('close');
       // The recorder shows 1005 for a close frame without a code.
       assert.deepEqual(end.events(), ['sends close 1005 ""', 'closed 1005 ""']);
     });
 
-    test('half a close code is refused', () => {
+    test('refuses half a close code', () => {
       const end = newEnd(role);
       end.give('close', Buffer.from([0x03]));
       assert.match(end.events().join(), /^sends close 1002 ".+",closed 1002/);
     });
 
-    test('a close frame of 125 bytes has a reason of 123', () => {
+    test('reads a reason of 123 bytes from a close frame of 125 bytes', () => {
       const end = newEnd(role);
       end.give('close', peerClose(1000, 'x'.repeat(123)));
       assert.deepEqual(end.events(), ['sends close 1000 ""', `closed 1000 "${'x'.repeat(123)}"`]);
     });
 
-    test('every code from 0 to 65535 is answered, or refused, as the registry has it', () => {
+    test('answers or refuses every code from 0 to 65535 as the registry of close codes says', () => {
       for (let code = 0; code <= 65_535; code++) {
         const end = newEnd(role);
         end.give('close', peerClose(code, 'why'));
@@ -152,7 +152,7 @@ for (const role of ['server', 'client'] as Role[]) {
       }
     });
 
-    test('a reason that is not UTF-8, or ends inside a character, is refused with 1007', () => {
+    test('refuses a reason that is not UTF-8, or ends inside a character, with 1007', () => {
       for (const hex of ['ff', '80', 'c328', 'eda080', 'c3', 'e282', 'f09f90', `${'61'.repeat(120)}e282`]) {
         const end = newEnd(role);
         end.give('close', peerClose(1000, Buffer.from(hex, 'hex')));
@@ -163,13 +163,13 @@ for (const role of ['server', 'client'] as Role[]) {
 }
 
 describe('closePayload', () => {
-  test('is the code and the reason, or nothing for 1005', () => {
+  test('consists of the code and the reason, and is empty for 1005', () => {
     assert.equal(closePayload(1000, 'bye').toString('latin1'), '\x03\xe8bye');
     assert.equal(closePayload(4999, '').toString('hex'), '1387');
     assert.equal(closePayload(1005, 'ignored').length, 0);
   });
 
-  test('cuts a long reason where a character ends', () => {
+  test('has a long reason cut at the end of a character', () => {
     for (const character of ['x', 'é', '€', '🐸']) {
       for (let before = 0; before < 4; before++) {
         const reason = 'a'.repeat(before) + character.repeat(200);

@@ -71,30 +71,30 @@ function chatter(seed: number, count: number, longest: number): Buffer[] {
 }
 
 describe('the examples of RFC 7692', () => {
-  test('§7.2.3.1: a message', () => {
+  test('§7.2.3.1: a compressed message is inflated', () => {
     assert.equal(inflate(fresh(), hex('f2 48 cd c9 c9 07 00')).toString(), 'Hello');
   });
 
-  test('§7.2.3.2: the second message refers to the first, where context is taken over', () => {
+  test('§7.2.3.2: with context takeover, the second message may refer to the first', () => {
     const state = fresh(true);
     assert.equal(inflate(state, hex('f2 48 cd c9 c9 07 00')).toString(), 'Hello');
     assert.equal(inflate(state, hex('f2 00 11 00 00')).toString(), 'Hello');
     assertRefused(() => inflate(fresh(), hex('f2 00 11 00 00')), 1007);
   });
 
-  test('§7.2.3.3: a block without compression', () => {
+  test('§7.2.3.3: a block without compression is inflated', () => {
     assert.equal(inflate(fresh(), hex('00 05 00 fa ff 48 65 6c 6c 6f 00')).toString(), 'Hello');
   });
 
-  test('§7.2.3.4: a block with BFINAL set', () => {
+  test('§7.2.3.4: a block with BFINAL set is inflated', () => {
     assert.equal(inflate(fresh(), hex('f3 48 cd c9 c9 07 00 00')).toString(), 'Hello');
   });
 
-  test('§7.2.3.5: two blocks', () => {
+  test('§7.2.3.5: a message of two blocks is inflated', () => {
     assert.equal(inflate(fresh(), hex('f2 48 05 00 00 00 ff ff ca c9 c9 07 00')).toString(), 'Hello');
   });
 
-  test('§7.2.3.6: an empty message', () => {
+  test('§7.2.3.6: an empty message is inflated', () => {
     assert.equal(inflate(fresh(), hex('00')).length, 0);
     assert.equal(inflate(fresh(true), hex('00')).length, 0);
   });
@@ -139,7 +139,7 @@ for (const keeps of [true, false]) {
 }
 
 for (const keeps of [true, false]) {
-  test(`what follows a block with BFINAL set is inflated, too, and may refer to it, ${keeps ? 'with' : 'without'} context takeover`, () => {
+  test(`blocks after a block with BFINAL set are inflated, too, and may refer to it, ${keeps ? 'with' : 'without'} context takeover`, () => {
     const state = fresh(keeps);
     const payload = Buffer.concat([
       deflateRawSync(Buffer.from('Hello ')),
@@ -166,7 +166,7 @@ for (const keeps of [true, false]) {
     assert.equal(state.window.length, keeps ? 2 ** 15 : 0);
   });
 
-  test(`such a stream that is cut short is refused, ${keeps ? 'with' : 'without'} context takeover`, () => {
+  test(`a stream with a last block that is cut short is refused, ${keeps ? 'with' : 'without'} context takeover`, () => {
     const whole = deflateRawSync(Buffer.from('Hello world, hello world, and this is the rest of it'));
     for (let length = 1; length < whole.length; length++) {
       assertRefused(() => inflate(fresh(keeps), whole.subarray(0, length)), 1007);
@@ -174,13 +174,13 @@ for (const keeps of [true, false]) {
   });
 }
 
-test('a window that is smaller than negotiated would be noticed', async () => {
+test('zlib refuses data for a larger window than its own, so these tests detect a wrong window', async () => {
   const plain = Buffer.concat([newRandom(3).bytes(700), newRandom(3).bytes(700)]);
   const peer = newZlibPeer({ windowBits: 9 });
   await assert.rejects(peer.inflate(compress(fresh(false, 10), plain)), { code: 'Z_DATA_ERROR' });
 });
 
-test('with context takeover a message that was sent before costs a few bytes', () => {
+test('with context takeover, a repeated message is compressed to a few bytes', () => {
   const plain = newRandom(5).bytes(300);
   const keeping = fresh(true);
   const first = compress(keeping, plain);
@@ -191,13 +191,13 @@ test('with context takeover a message that was sent before costs a few bytes', (
   assert.deepEqual(compress(forgetting, plain), compress(fresh(), plain));
 });
 
-test('compresses the bytes between start and end only', () => {
+test('only the bytes between start and end are compressed', () => {
   const bytes = Buffer.from('(Hello)');
   assert.equal(inflate(fresh(), deflateMessage(fresh(), bytes, 1, 6)).toString(), 'Hello');
   assert.equal(inflate(fresh(), deflateMessage(fresh(), bytes, 3, 3)).length, 0);
 });
 
-test('what is kept is a copy: the bytes of the message may be used again', () => {
+test('the context is a copy: the caller may reuse the bytes of the message', () => {
   const plain = newRandom(7).bytes(600);
   for (const windowBits of [9, 15]) {
     const kept = plain.subarray(-(2 ** windowBits));
@@ -211,8 +211,8 @@ test('what is kept is a copy: the bytes of the message may be used again', () =>
   }
 });
 
-describe('the bound on what a message inflates to', () => {
-  test('holds to the byte', () => {
+describe('the limit on the inflated size of a message', () => {
+  test('is exact to the byte', () => {
     for (const length of [1, 1000, 100_000]) {
       const payload = zlibCompress(Buffer.alloc(length, 0x2a));
       assert.equal(inflate(fresh(), payload, length).length, length);
@@ -220,14 +220,14 @@ describe('the bound on what a message inflates to', () => {
     }
   });
 
-  test('holds over all the streams that a message is made of', () => {
+  test('counts all streams of a message together', () => {
     const payload = Buffer.concat([deflateRawSync(Buffer.alloc(1000)), zlibCompress(Buffer.from('x'))]);
     assertRefused(() => inflate(fresh(), payload, 1000), 1009);
     assertRefused(() => inflate(fresh(true), payload, 1000), 1009);
     assert.equal(inflate(fresh(), payload, 1001).length, 1001);
   });
 
-  test('a bomb of half a gigabyte is refused, and takes no memory', () => {
+  test('refuses a compression bomb of half a gigabyte without using its memory', () => {
     const block = deflateRawSync(Buffer.alloc(MiB), { finishFlush: constants.Z_FULL_FLUSH });
     const bomb = Buffer.concat(Array.from({ length: 512 }, () => block));
     const before = process.resourceUsage().maxRSS;
@@ -236,13 +236,13 @@ describe('the bound on what a message inflates to', () => {
     assert.ok(grownKiB < 64 * 1024, `${grownKiB} KiB`);
   });
 
-  test('Infinity is no bound', () => {
+  test('does not exist if it is Infinity', () => {
     const plain = Buffer.alloc(3 * MiB, 0x2a);
     assert.deepEqual(inflate(fresh(), zlibCompress(plain), Number.POSITIVE_INFINITY), plain);
   });
 });
 
-describe('what is no DEFLATE data', () => {
+describe('invalid DEFLATE data', () => {
   const broken: readonly [what: string, payload: Buffer][] = [
     ['a block of the reserved type', hex('ff ff ff')],
     ['a stored block with lengths that differ', hex('00 05 00 00 00 48 65 6c 6c 6f 00')],
@@ -254,7 +254,7 @@ describe('what is no DEFLATE data', () => {
     test(`is refused with 1007: ${what}`, () => assertRefused(() => inflate(fresh(), payload), 1007));
   }
 
-  test('a message that is cut short anywhere is refused, not passed on in part', () => {
+  test('is refused if a message is cut short, and no part is delivered', () => {
     const plain = Buffer.from('Hello world, hello world, and this is the rest of it');
     const payload = zlibCompress(plain);
     for (let length = 1; length < payload.length; length++) {
@@ -262,13 +262,13 @@ describe('what is no DEFLATE data', () => {
     }
   });
 
-  test('more final blocks than anyone needs are refused: each costs a call into zlib', () => {
+  test('is refused if it has too many final blocks, because each costs a call of zlib', () => {
     const block = deflateRawSync(Buffer.from('a'));
     const payload = Buffer.concat([...Array.from({ length: 5000 }, () => block), hex('00')]);
     assertRefused(() => inflate(fresh(), payload), 1007);
   });
 
-  test('leaves the context as it was', () => {
+  test('does not change the context', () => {
     const state = fresh(true);
     inflate(state, hex('f2 48 cd c9 c9 07 00'));
     assertRefused(() => inflate(state, hex('ff ff ff')), 1007);
@@ -276,14 +276,14 @@ describe('what is no DEFLATE data', () => {
   });
 });
 
-test('our own messages end as the RFC asks: with the tail they are whole for zlib, without a final block', () => {
+test('our messages end as the RFC requires: with the tail, zlib inflates them completely, and they have no final block', () => {
   for (const plain of chatter(9, 40, 5000)) {
     const whole = Buffer.concat([compress(fresh(), plain), hex('00 00 ff ff'), hex('03 00')]);
     assert.deepEqual(inflateRawSync(whole), plain);
   }
 });
 
-test('a large message is compressed in slices, with the context before it, unless too much comes out', () => {
+test('a large message is compressed in slices with the earlier context, unless the result is too large', () => {
   for (const plain of [
     Buffer.concat(chatter(13, 400, 20_000)),
     newRandom(14).bytes(MiB),
@@ -327,10 +327,10 @@ describe('a large message is inflated in slices', () => {
   };
   const outputOf = ({ output, size }: Inflation) => output.subarray(0, size);
 
-  test('as this Node can do that', () => assert.equal(slices.areSupported, true));
+  test('if this Node supports it, which it does', () => assert.equal(slices.areSupported, true));
 
   for (const [what, plain] of Object.entries({ text, noise, zeros })) {
-    test(`${what}: all of it comes out, and the next message may refer to it`, () => {
+    test(`completely (${what}), and the next message may refer to it`, () => {
       const [sender, state] = [fresh(true), fresh(true)];
       const inflation = begin(state, compress(sender, plain));
       assert.ok(finish(inflation) >= plain.length / inflateSlice);
@@ -341,7 +341,7 @@ describe('a large message is inflated in slices', () => {
     });
   }
 
-  test('that is made of several streams, each as long as a slice', () => {
+  test('if it consists of several streams, each as long as a slice', () => {
     const plain = noise.subarray(0, inflateSlice);
     const streams = Array.from({ length: 5 }, () => deflateRawSync(plain));
     const inflation = begin(fresh(), Buffer.concat(streams));
@@ -349,7 +349,7 @@ describe('a large message is inflated in slices', () => {
     assert.deepEqual(outputOf(inflation), Buffer.concat(Array(5).fill(plain)));
   });
 
-  test('that has been started over, in the middle of its second stream', () => {
+  test('if it starts over in the middle of its second stream', () => {
     const state = fresh(true);
     inflate(state, hex('f2 48 cd c9 c9 07 00'));
     const referring = Buffer.concat([deflateRawSync(zeros), hex('f2 00 11 00 00')]);
@@ -366,7 +366,7 @@ describe('a large message is inflated in slices', () => {
     assert.deepEqual(outputOf(noisy), noise);
   });
 
-  test('that nobody wants any more: its memory is free at once, and the context as it was', () => {
+  test('until it is abandoned: then its memory is free at once, and the context is unchanged', () => {
     const state = fresh(true);
     const inflation = begin(state, compress(fresh(), noise));
     inflateSome(inflation);
@@ -374,7 +374,7 @@ describe('a large message is inflated in slices', () => {
     assert.deepEqual([inflation.stream, inflation.output.length, state.window.length], [undefined, 0, 0]);
   });
 
-  test('that is too large, or breaks off, or goes wrong late', () => {
+  test('until it is refused, because it is too large, cut short, or invalid near its end', () => {
     const payload = zlibCompress(text);
     const broken = Buffer.from(payload);
     broken.fill(0xff, broken.length - 100);
@@ -391,14 +391,14 @@ describe('a large message is inflated in slices', () => {
     }
   });
 
-  test('of empty blocks: what gives nothing is taken in slices, too', () => {
+  test('even if its blocks are empty', () => {
     const empty = Buffer.alloc(5 * 40_000, hex('00 00 00 ff ff'));
     const inflation = begin(fresh(), Buffer.concat([empty, zlibCompress(Buffer.from('x'))]));
     assert.ok(finish(inflation) >= empty.length / inflateSlice);
     assert.equal(outputOf(inflation).toString(), 'x');
   });
 
-  test('where Node has no slices, it is inflated in one piece, with the same result', () => {
+  test('or, if Node does not support slices, in one piece with the same result', () => {
     slices.areSupported = false;
     try {
       for (const plain of [text, noise, zeros, Buffer.from('x')]) {

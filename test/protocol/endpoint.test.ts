@@ -36,7 +36,7 @@ function newEnd(setup: Partial<EndpointSetup> = {}) {
 
 for (const role of ['server', 'client'] as Role[]) {
   describe(`an endpoint that is a ${role}`, () => {
-    test('gives whole messages, and answers pings, in the order they came', () => {
+    test('delivers whole messages, and answers pings, in the order of arrival', () => {
       const { give, peer, events } = newEnd({ role });
       const bytes = Buffer.concat([
         peer('text', 'one'),
@@ -48,7 +48,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), ['text "one"', 'sends pong "two"', 'binary 03ff', 'pong "four"']);
     });
 
-    test('leaves the beginning of a header, to be given again', () => {
+    test('leaves an incomplete header unread', () => {
       const { give, peer, events } = newEnd({ role });
       const whole = peer('text', 'x'.repeat(200));
       const header = role === 'server' ? 8 : 4;
@@ -58,7 +58,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), ['text "first"']);
     });
 
-    test('leaves a control frame that is not whole, payload and all, as it came', () => {
+    test('leaves an incomplete control frame unread and unchanged', () => {
       const { give, peer, events } = newEnd({ role });
       const ping = peer('ping', 'x'.repeat(125));
       const partly = Buffer.from(ping.subarray(0, ping.length - 1));
@@ -68,7 +68,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.equal(events().length, 1);
     });
 
-    test('takes what there is of a payload, and is in the middle of a frame then', () => {
+    test('reads an incomplete payload, and is inside a frame then', () => {
       const { give, peer, events, endpoint } = newEnd({ role });
       const whole = peer('text', 'Hello');
       const cut = whole.length - 3;
@@ -79,7 +79,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), ['text "Hello"']);
     });
 
-    test('stops after a message where the owner says so, and goes on from there', () => {
+    test('stops after a message if its owner says so, and continues there', () => {
       const { give, peer, events, record } = newEnd({ role });
       const first = peer('text', 'first');
       const rest = [peer('text', 'sec', { fin: false }), peer('continuation', 'ond'), peer('ping')];
@@ -117,14 +117,14 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), []);
     });
 
-    test('fails by the header alone, while the payload is still to come', () => {
+    test('fails at the header, before the payload arrives', () => {
       const { endpoint, give, peer, events } = newEnd({ role, maxMessage: 1000 });
       give(peer('binary', '', { announcedLength: 1001 }));
       assert.match(events().join(), /^sends close 1009 ".+",closed 1009 ".+"$/);
       assert.equal(endpoint.state, 'CLOSED');
     });
 
-    test('fails by the header where a message is announced that no memory can hold, bound or no bound', () => {
+    test('fails at the header of a message that no memory can hold, with and without a limit', () => {
       for (const announcedLength of [absoluteMaxMessage + 1, 2 ** 32, 2 ** 53, 2 ** 62]) {
         const { give, peer, events } = newEnd({ role, maxMessage: Number.POSITIVE_INFINITY });
         give(peer('binary', '', { announcedLength }));
@@ -132,7 +132,7 @@ for (const role of ['server', 'client'] as Role[]) {
       }
     });
 
-    test('gives what came before the fault, and nothing behind it', () => {
+    test('delivers the messages before the fault, and none after it', () => {
       const { give, peer, events } = newEnd({ role });
       const bytes = Buffer.concat([
         peer('text', 'good'),
@@ -143,7 +143,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.match(events().join(), /^text "good",sends close 1002 ".+",closed 1002 ".+"$/);
     });
 
-    test('drops an unfinished message where the connection fails', () => {
+    test('drops an unfinished message if the connection fails', () => {
       const { endpoint, record, give, peer } = newEnd({ role });
       give(peer('text', 'begun', { fin: false }));
       fail(record, 1011);
@@ -152,7 +152,7 @@ for (const role of ['server', 'client'] as Role[]) {
   });
 }
 
-test('an endpoint works where WebAssembly reaches as elsewhere, at any place', () => {
+test('an endpoint reads the same inside and outside of the memory of WebAssembly, at any offset', () => {
   for (const offset of [0, 1, 1000, 65_535]) {
     const { record, events, peer } = newEnd();
     const bytes = Buffer.concat([peer('text', 'Hällo'.repeat(50)), peer('ping', 'now')]);
@@ -176,7 +176,7 @@ test('a message in one frame is not copied; one in fragments is', () => {
   assert.deepEqual(isInPlace, [true, false]);
 });
 
-test('an owner may close, or fail, at a message', () => {
+test('the owner may close or fail the connection while it handles a message', () => {
   for (const [end, state, expected] of [
     [close, 'CLOSING', ['text "one"', 'sends close 1001 "enough"']],
     [fail, 'CLOSED', ['text "one"', 'sends close 1001 "enough"', 'closed 1001 "enough"']],
@@ -190,7 +190,7 @@ test('an owner may close, or fail, at a message', () => {
   }
 });
 
-test('each frame is an event, and one that completes nothing is named so', () => {
+test('each frame is an event, and a frame that completes no message has an event of its own', () => {
   const { endpoint, peer } = newEnd();
   const bytes = Buffer.concat([peer('text', 'a', { fin: false }), peer('ping'), peer('continuation', 'b')]);
   const input = { bytes, start: 0, end: bytes.length };

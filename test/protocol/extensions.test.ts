@@ -70,7 +70,7 @@ describe('parseExtensions', () => {
     });
   }
 
-  test('throws nothing but ProtocolError, and reads what it wrote', () => {
+  test('throws only ProtocolErrors, and reads what was written', () => {
     const piece = fc.constantFrom(
       'a',
       'b1',
@@ -139,7 +139,7 @@ describe('negotiateDeflate', () => {
     ],
   ];
   for (const [mode, offer, response, parameters] of accepted) {
-    test(`${mode}: ${offer}`, () => {
+    test(`accepts ${offer} in the mode ${mode}`, () => {
       const agreed = negotiateDeflate(parseExtensions(offer, 400), mode);
       assert.equal(agreed?.response, response);
       assert.equal(short(agreed.parameters), parameters);
@@ -170,7 +170,7 @@ describe('negotiateDeflate', () => {
     });
   }
 
-  test('off, or nothing offered: no compression', () => {
+  test('uses no compression if it is off or not offered', () => {
     assert.equal(negotiateDeflate(parseExtensions(pmd, 400), 'off'), undefined);
     assert.equal(negotiateDeflate([], 'on'), undefined);
   });
@@ -180,7 +180,7 @@ describe('the client', () => {
   const accept = (response: string, mode: 'off' | 'on' | 'takeover') =>
     acceptDeflateResponse(parseExtensions(response, CloseCode.ProtocolError), mode);
 
-  test('offers what our own server accepts, and accepts its response', () => {
+  test('makes an offer that our server accepts, and accepts its response', () => {
     assert.equal(offerDeflate('off'), undefined);
     for (const client of ['on', 'takeover'] as const) {
       for (const server of ['on', 'takeover'] as const) {
@@ -202,7 +202,8 @@ describe('the client', () => {
     ['takeover', `${pmd}; client_max_window_bits=8; server_max_window_bits=12`, '12 8'],
   ];
   for (const [mode, response, parameters] of accepted) {
-    test(`${mode}: accepts ${response}`, () => assert.equal(short(accept(response, mode)), parameters));
+    test(`accepts ${response} in the mode ${mode}`, () =>
+      assert.equal(short(accept(response, mode)), parameters));
   }
 
   const refused: [mode: 'off' | 'on' | 'takeover', response: string, reason: RegExp][] = [
@@ -217,7 +218,7 @@ describe('the client', () => {
     ['takeover', `${pmd}; client_max_window_bits`, /without a value/],
   ];
   for (const [mode, response, reason] of refused) {
-    test(`${mode}: refuses ${response}`, () => {
+    test(`refuses ${response} in the mode ${mode}`, () => {
       assert.throws(() => accept(response, mode), refusedWith(CloseCode.ProtocolError, reason));
     });
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hasToken, isHost, splitList } from '../../src/protocol/http/fields.ts';
 
-test('hasToken, isHost', () => {
+test('hasToken finds a token in a list, and isHost accepts hosts only', () => {
   for (const list of ['upgrade', 'Upgrade', 'keep-alive, Upgrade', ' a ,\tUPGRADE\t', ',upgrade']) {
     assert.ok(hasToken(list, 'upgrade'), list);
   }

@@ -73,7 +73,7 @@ for (const role of roles) {
       }
     });
 
-    test('reads every length, and nothing before the header is whole', () => {
+    test('reads every length, and nothing before the header is complete', () => {
       const lengths = [
         0,
         1,
@@ -102,7 +102,7 @@ for (const role of roles) {
       }
     });
 
-    test('leaves the record alone while the header is incomplete', () => {
+    test('does not change the record while the header is incomplete', () => {
       const header = newFrameHeader();
       const before = { ...header };
       const bytes = peerFrame(role, 2, { announcedLength: 70_000 });
@@ -110,7 +110,7 @@ for (const role of roles) {
       assert.deepEqual(header, before);
     });
 
-    test('reads from where it is told to, up to where it is told to', () => {
+    test('reads from the given start to the given end', () => {
       const bytes = Buffer.concat([
         Buffer.alloc(7, 0xff),
         peerFrame(role, 1, {}, 'Hello'),
@@ -146,7 +146,7 @@ for (const role of roles) {
       }
     });
 
-    test('takes RSV1 on a first fragment once compression is negotiated', () => {
+    test('accepts RSV1 on a first fragment if compression is negotiated', () => {
       assert.equal(read(role, peerFrame(role, 1, { fin: false, rsv: 4 }), true).header.rsv1, true);
       assert.equal(read(role, peerFrame(role, 1, { fin: false }), true).header.rsv1, false);
     });
@@ -174,7 +174,7 @@ for (const role of roles) {
       }
     });
 
-    test('refuses a length that is not minimal as soon as it is there, before the masking key', () => {
+    test('refuses a length that is not minimal before the masking key arrives', () => {
       for (const announcedLength of [0, 1, 124, 125]) {
         assertRefusedAt(4, role, peerFrame(role, 2, { announcedLength, lengthBytes: 2 }), /fewest/);
       }
@@ -183,13 +183,13 @@ for (const role of roles) {
       }
     });
 
-    test('refuses a 64-bit length with the top bit set, before the masking key', () => {
+    test('refuses a 64-bit length with the top bit set before the masking key arrives', () => {
       for (const announcedLength of [2 ** 63, 2 ** 63 + 2 ** 20]) {
         assertRefusedAt(10, role, peerFrame(role, 2, { announcedLength }), /most significant bit/);
       }
     });
 
-    test('goes by the first two bytes as the RFC does, whatever they are', () => {
+    test('accepts or refuses every pair of first bytes as the RFC says', () => {
       for (let first = 0; first < 256; first++) {
         for (let second = 0; second < 256; second++) {
           const bytes = Buffer.from([first, second, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
@@ -216,7 +216,7 @@ for (const role of roles) {
     });
   });
 
-  test(`writeFrameHeader writes what the other side of a ${role} reads`, () => {
+  test(`the peer of a ${role} reads the headers that writeFrameHeader writes`, () => {
     for (const length of [0, 1, 125, 126, 65_535, 65_536, 2 ** 31, 2 ** 32 + 5, 2 ** 53 - 1]) {
       const bytes = Buffer.alloc(24, 0xee);
       const end = writeFrameHeader(bytes, 3, 0x82, length, role === 'server' ? keyAsNumber : undefined);

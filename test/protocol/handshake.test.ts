@@ -40,7 +40,7 @@ function request(changes: Changes = {}, line = 'GET /chat?room=1 HTTP/1.1'): Hea
 const accept = (changes: Changes = {}, its: Partial<HandshakePolicy> = {}) =>
   acceptHandshake(request(changes), { ...policy, ...its });
 
-test("acceptValueFor: the RFC's example (§1.3)", () => {
+test("acceptValueFor computes the accept key of the RFC's example (§1.3)", () => {
   assert.equal(acceptValueFor('dGhlIHNhbXBsZSBub25jZQ=='), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
 });
 
@@ -147,14 +147,14 @@ describe('acceptHandshake', () => {
     ['foo', undefined],
   ];
   for (const [offered, chosen] of subprotocols) {
-    test(`of the subprotocols ${offered} chooses ${chosen}`, () => {
+    test(`chooses ${chosen} from the subprotocols ${offered}`, () => {
       const { subprotocol, response } = accept({ 'Sec-WebSocket-Protocol': offered });
       assert.equal(subprotocol, chosen);
       assert.equal(/Sec-WebSocket-Protocol: (.*)\r\n/.exec(response.toString())?.[1], chosen);
     });
   }
 
-  test('negotiates compression', () => {
+  test('accepts an offer of compression, unless it is off', () => {
     const offer = { 'Sec-WebSocket-Extensions': ['foo', 'permessage-deflate; server_max_window_bits=10'] };
     const { deflate, response } = accept(offer, { compression: 'takeover' });
     assert.equal(deflate?.serverMaxWindowBits, 10);
@@ -179,11 +179,11 @@ describe('acceptHandshake', () => {
     );
   });
 
-  test('a request without Origin is no browser, and passes', () => {
+  test('accepts a request without Origin: browsers always send one', () => {
     assert.ok(accept({}, { origins: ['https://example.com'] }).response);
   });
 
-  test('whatever the values, it answers or throws ProtocolError, and the response is one head', () => {
+  test('answers with one head or throws a ProtocolError, whatever the request has', () => {
     const value = fc.oneof(
       fc.constantFrom(
         'websocket',
@@ -218,7 +218,7 @@ describe('acceptHandshake', () => {
   });
 });
 
-test('asksForWebSocket: Upgrade, or a key that a proxy has passed on', () => {
+test('asksForWebSocket recognizes Upgrade, and a key without Upgrade, as some proxies pass it on', () => {
   assert.ok(asksForWebSocket(request()));
   assert.ok(asksForWebSocket(request({ Upgrade: 'foo, WebSocket', 'Sec-WebSocket-Key': undefined })));
   assert.ok(asksForWebSocket(request({ Upgrade: undefined, Connection: 'close' }, 'GET / HTTP/1.0')));

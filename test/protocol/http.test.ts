@@ -46,7 +46,7 @@ const requests = [
 ];
 
 describe('parseRequestHead', () => {
-  test("reads the RFC's example", () => {
+  test('reads the example of the RFC', () => {
     const head = parse(rfcRequest);
     assert.deepEqual(
       { ...head, headers: Object.fromEntries(head.headers) },
@@ -70,7 +70,7 @@ describe('parseRequestHead', () => {
     );
   });
 
-  test('trims values, joins repeated fields in their order, reads bytes from 0x80 on as latin1', () => {
+  test('trims values, joins repeated fields in order, and reads bytes from 0x80 on as Latin-1', () => {
     const { headers } = parse(requests[3]!);
     assert.deepEqual(
       [...headers],
@@ -92,18 +92,18 @@ describe('parseRequestHead', () => {
     ['wss://[::1]?c', '/', 'c'],
   ] as const;
   for (const [target, path, query] of targets) {
-    test(`target ${target}`, () => {
+    test(`reads the target ${target}`, () => {
       const head = parse(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
       assert.deepEqual([head.target, head.path, head.query], [target, path, query]);
     });
   }
 
-  test('a later HTTP/1.x counts as 1.1; HTTP/1.0 needs no Host', () => {
+  test('reads a later HTTP/1.x as 1.1, and HTTP/1.0 without Host', () => {
     assert.equal(parse('GET / HTTP/1.7\r\nHost: a\r\n\r\n').version, '1.1');
     assert.equal(parse('GET / HTTP/1.0\r\n\r\n').version, '1.0');
   });
 
-  test('tells the length of the body', () => {
+  test('reads the length of the body', () => {
     const withField = (field: string) => parse(`POST / HTTP/1.1\r\nHost: a\r\n${field}\r\n\r\n`).bodyLength;
     assert.equal(withField('X: y'), 0);
     assert.equal(withField('Content-Length: 0'), 0);
@@ -111,7 +111,7 @@ describe('parseRequestHead', () => {
     assert.equal(withField('Transfer-Encoding: Chunked'), Number.POSITIVE_INFINITY);
   });
 
-  test('leaves what stands around the head', () => {
+  test('does not read bytes before and after the head', () => {
     const around = bytes(`xx${rfcRequest}\r\n\r\n`);
     const parsed = parseRequestHead(around, 2, around.length, maxHeader);
     assert.equal(parsed?.end, 2 + rfcRequest.length);
@@ -202,7 +202,7 @@ describe('parseRequestHead', () => {
     });
   }
 
-  test('bounds the size: a head may fill it, and is refused where it is full', () => {
+  test('accepts a head of the largest size, and refuses a larger one as soon as it is too large', () => {
     const head = 'GET / HTTP/1.1\r\nHost: a\r\nb: cccccccc\r\n\r\n';
     assert.equal(parse(head, head.length).path, '/');
     assertRefused(() => parse(head, head.length - 1), 431, /longer than 39 bytes/);
@@ -215,7 +215,7 @@ describe('parseRequestHead', () => {
     assertRefused(() => parseRequestHead(flood, 0, flood.length, Infinity), 431, /longer than 1048576/);
   });
 
-  test('cut anywhere, a head is incomplete and then the same', () => {
+  test('returns the same head, however the input is cut', () => {
     for (const text of requests) {
       const whole = parse(text);
       for (let cut = 0; cut < text.length; cut++) {
@@ -227,7 +227,7 @@ describe('parseRequestHead', () => {
     }
   });
 
-  test('mutated heads are read or refused, the same however they are cut', () => {
+  test('reads or refuses a mutated head in the same way, however it is cut', () => {
     const mutation = fc.record({
       at: fc.nat(),
       remove: fc.nat(3),

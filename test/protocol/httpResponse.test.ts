@@ -11,7 +11,7 @@ describe('parseResponseHead', () => {
   const parseResponse = (text: string): ResponseHead | undefined =>
     parseResponseHead(bytes(text), 0, text.length, maxHeader)?.head;
 
-  test('reads status, reason and fields, cut anywhere', () => {
+  test('reads status, reason and fields, however the head is cut', () => {
     const text = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n';
     for (let cut = 0; cut < text.length; cut++) {
       assert.equal(parseResponseHead(bytes(text), 0, cut, maxHeader), undefined);
@@ -49,7 +49,7 @@ describe('parseResponseHead', () => {
   }
 });
 
-test('encodeResponse', () => {
+test('encodeResponse writes the status line, the fields and the body', () => {
   assert.equal(
     encodeResponse(405, { Allow: 'GET', 'X-Split': 'a\r\nb' }, 'né').toString(),
     'HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 3\r\nConnection: close\r\nAllow: GET\r\nX-Split: a  b\r\n\r\nné',

@@ -7,7 +7,7 @@ const hex = (text: string) => {
   return bytes && Buffer.from(bytes).toString('hex');
 };
 
-test('addresses are what RFC 4291 and RFC 3986 say', () => {
+test('addresses in the notations of RFC 4291 and RFC 3986 are read', () => {
   const ipv4 = '00000000000000000000ffff';
   const addresses: Record<string, string> = {
     '0.0.0.0': `${ipv4}00000000`,
@@ -25,7 +25,7 @@ test('addresses are what RFC 4291 and RFC 3986 say', () => {
   for (const [text, bytes] of Object.entries(addresses)) assert.equal(hex(text), bytes, text);
 });
 
-test('what is none is none', () => {
+test('text that is not an IP address is refused', () => {
   const others = [
     '',
     ' ',
@@ -58,7 +58,7 @@ test('what is none is none', () => {
   for (const text of [...others, ...colons, ...mixed]) assert.equal(hex(text), undefined, text);
 });
 
-test('a network has those that begin as it does', () => {
+test('a network contains exactly the addresses with its prefix', () => {
   const cases: [string, string[], string[]][] = [
     ['127.0.0.1', ['127.0.0.1', '::ffff:127.0.0.1'], ['127.0.0.2', '::1']],
     ['10.0.0.0/8', ['10.0.0.1', '10.255.255.255'], ['11.0.0.0', '9.255.255.255', '::a00:1']],

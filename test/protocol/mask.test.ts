@@ -43,13 +43,13 @@ function assertUnmasks(masked: Uint8Array, offset: number, key: number): void {
   }
 }
 
-test("unmasks the RFC's example", () => {
+test("unmask decodes the RFC's example", () => {
   const bytes = Buffer.from('7f9f4d5158', 'hex');
   unmask(bytes, 0, 5, Buffer.from('37fa213d', 'hex').readInt32LE());
   assert.equal(bytes.toString(), 'Hello');
 });
 
-test('WebAssembly and plain JavaScript do what the RFC says, at every alignment and short length', () => {
+test('WebAssembly and plain JavaScript unmask as the RFC says, at every alignment and short length', () => {
   for (let offset = 0; offset < 17; offset++) {
     for (let length = 0; length < 70; length++) {
       assertUnmasks(Buffer.alloc(length, 0x61), offset, (0x01020304 * (length + 1)) | 0);
@@ -57,7 +57,7 @@ test('WebAssembly and plain JavaScript do what the RFC says, at every alignment 
   }
 });
 
-test('and for any bytes, offset and key', () => {
+test('WebAssembly and plain JavaScript unmask as the RFC says, for any bytes, offset and key', () => {
   const bytes = fc.uint8Array({ maxLength: 3000 });
   fc.assert(
     fc.property(bytes, fc.nat(64), int32, (masked, offset, key) => assertUnmasks(masked, offset, key)),
@@ -65,7 +65,7 @@ test('and for any bytes, offset and key', () => {
   );
 });
 
-test('tells of a single byte that is not ASCII, wherever it stands', () => {
+test('unmasking reports a single byte that is not ASCII, at any position', () => {
   const key = 0x7f010203;
   for (const length of [1, 15, 16, 17, 31, 33, 64, 67]) {
     for (let at = 0; at < length; at++) {
@@ -77,7 +77,7 @@ test('tells of a single byte that is not ASCII, wherever it stands', () => {
   }
 });
 
-test('unmasks up to the last byte of the memory', () => {
+test('unmasking reaches the last byte of the memory', () => {
   const end = ioArena.length;
   const text = Buffer.from('the last bytes that there are');
   const key = -559038737;
@@ -86,7 +86,7 @@ test('unmasks up to the last byte of the memory', () => {
   assert.deepEqual(ioArena.subarray(end - text.length), text);
 });
 
-test('a payload unmasked in pieces, the key advanced by each, is the same as in one', () => {
+test('a payload unmasked in pieces, with the key advanced after each, is the same as in one piece', () => {
   const bytes = fc.uint8Array({ minLength: 1, maxLength: 300 });
   fc.assert(
     fc.property(bytes, fc.array(fc.nat(50), { maxLength: 20 }), int32, (masked, pieces, key) => {
@@ -106,7 +106,7 @@ test('a payload unmasked in pieces, the key advanced by each, is the same as in 
   );
 });
 
-test('advanceKey turns the key by whole octets, and is the same every four', () => {
+test('advanceKey rotates the key by octets, and four octets leave it unchanged', () => {
   assert.equal(advanceKey(0x44332211, 0), 0x44332211);
   assert.equal(advanceKey(0x44332211, 1), 0x11443322);
   assert.equal(advanceKey(0x44332211, 2), 0x22114433);
@@ -115,7 +115,7 @@ test('advanceKey turns the key by whole octets, and is the same every four', () 
   assert.equal(advanceKey(0x44332211, 2 ** 32 + 1), 0x11443322);
 });
 
-test('the WebAssembly in mask.ts is what unmask.wat compiles to', async () => {
+test('the WebAssembly in mask.ts is the compiled unmask.wat', async () => {
   const { parseWat } = await wabt();
   const wat = readFileSync(new URL('unmask.wat', source), 'utf8');
   const compiled = Buffer.from(parseWat('unmask.wat', wat, { simd: true }).toBinary({}).buffer);
@@ -125,7 +125,7 @@ test('the WebAssembly in mask.ts is what unmask.wat compiles to', async () => {
   assert.deepEqual(embedded, compiled);
 });
 
-test('bytes are copied inside the arena, whatever their length and place', () => {
+test('bytes of any length are copied correctly from any place to any place of the arena', () => {
   for (const length of [0, 1, 3, 4, 5, 31, 32, 64, 65, 1000]) {
     for (const [from, to] of [
       [0, 5000],

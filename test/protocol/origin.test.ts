@@ -93,7 +93,7 @@ const rules: readonly (readonly [rule: string, admitted: readonly string[], refu
 
 describe('the pages that a rule admits', () => {
   for (const [rule, admitted, refused] of rules) {
-    test(rule, () => {
+    test(`the rule ${rule} admits its pages, and no others`, () => {
       const written = parseOriginRule(rule);
       assert.ok(written !== undefined);
       assert.equal(parseOriginRule(written), written, 'a rule is read back from how it is shown');
@@ -110,7 +110,7 @@ describe('the pages that a rule admits', () => {
     });
   }
 
-  test('without a rule every page is admitted', () => {
+  test('without a rule, every page is admitted', () => {
     for (const origin of ['https://example.com', 'null', 'x'])
       assert.ok(isAdmitted(headWith(`Origin: ${origin}\r\n`), []));
   });
@@ -130,7 +130,7 @@ describe('the pages that a rule admits', () => {
     });
   }
 
-  test('same: the host that a trusted proxy was asked for counts in place of its own', () => {
+  test('same compares the origin with the X-Forwarded-Host of a trusted proxy', () => {
     const head = headWith('Origin: https://pond.example\r\n', '10.0.0.1:8080');
     assert.ok(!isAdmitted(head, ['same']));
     head.forwardedHost = 'pond.example';
@@ -138,7 +138,7 @@ describe('the pages that a rule admits', () => {
   });
 });
 
-test('an origin is written as browsers send it', () => {
+test('an origin in any notation is read as browsers write it', () => {
   for (const [text, origin] of [
     ['HTTPS://Example.COM:443/', 'https://example.com'],
     ['http://[::1]:80', 'http://[::1]'],
@@ -152,7 +152,7 @@ test('an origin is written as browsers send it', () => {
   }
 });
 
-test('what is no origin is refused', () => {
+test('text that is not an origin is refused', () => {
   const bad = [
     ...[
       '',

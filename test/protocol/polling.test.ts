@@ -40,11 +40,11 @@ function contents(bytes: Buffer, sliceSize = 1000): string[] {
   return shown;
 }
 
-describe('what is sent', () => {
+describe('an answer to a poll', () => {
   const serverFrame = (kind: number, payload: string | Buffer) => frame(kind, Buffer.from(payload), unmasked);
   const everyCharacter = `${String.fromCharCode(...Array.from({ length: 0x100 }, (_, code) => code))}\u2028\u2029 👋`;
 
-  test('texts are escaped as JSON.stringify does, wherever a slice ends', () => {
+  test('escapes texts as JSON.stringify does, wherever a slice ends', () => {
     const texts = [everyCharacter, '', '"\\\n\r\u2028\0 é 👋', 'x'.repeat(70_000), '\x01'.repeat(3000)];
     const bytes = Buffer.concat(texts.map(text => serverFrame(opcode.text, text)));
     for (const size of [6, 7, 8, 100, 1000]) {
@@ -56,7 +56,7 @@ describe('what is sent', () => {
     }
   });
 
-  test('bytes become base64, wherever a slice ends', () => {
+  test('encodes bytes in base64, wherever a slice ends', () => {
     const payloads = [0, 1, 2, 3, 4, 5, 6, 1000].map(length =>
       Buffer.from(everyCharacter.repeat(9)).subarray(0, length),
     );
@@ -68,7 +68,7 @@ describe('what is sent', () => {
       );
   });
 
-  test('where there is room for nothing, nothing is written', () => {
+  test('is empty if there is no room for a message', () => {
     for (const kind of [opcode.text, opcode.binary]) {
       const bytes = serverFrame(kind, 'abc');
       const payload: MessagePayload = { isText: false, bytes, from: 0, to: 0 };
@@ -78,7 +78,7 @@ describe('what is sent', () => {
     }
   });
 
-  test('messages are counted, control frames are not, and a close frame is the end', () => {
+  test('counts messages but not control frames, and ends with a close frame', () => {
     const reason = Buffer.concat([Buffer.from([3, 0xe9]), Buffer.from('gone “so”')]);
     const before = Buffer.from('before');
     const frames = [
@@ -95,25 +95,25 @@ describe('what is sent', () => {
     assert.equal(contents(Buffer.concat(frames)).length, 2);
   });
 
-  test('a close frame without a code, and one without a reason', () => {
+  test('contains a close frame without a code, and one without a reason', () => {
     const bytes = serverFrame(opcode.close, '');
     assert.equal(summarizeFrames(bytes, 0, bytes.length).closing, '{"code":1005,"reason":""}');
     assert.equal(showClosing(1000, ''), '{"code":1000,"reason":""}');
   });
 
-  test('the number and the kind of a message come before its content', () => {
+  test('has the number and the kind of a message before its content', () => {
     assert.deepEqual(JSON.parse(`${messageStart(7, true)}a"}`), { seq: 7, text: 'a' });
     assert.deepEqual(JSON.parse(`${messageStart(8, false)}AA=="}`), { seq: 8, binary: 'AA==' });
   });
 });
 
-describe('what is posted', () => {
+describe('the body of a POST', () => {
   const lines = 'application/x-ndjson';
   /** As a client would frame it with the key 0. */
   const masked = (kind: number, payload: string | Buffer) =>
     frame(kind, Buffer.from(payload), { key: zeroKey });
 
-  test('one message: text, unless it is called bytes', () => {
+  test('is one text message, unless its Content-Type says bytes', () => {
     const hello = Buffer.from('hello');
     for (const type of [undefined, 'text/plain', 'application/x-www-form-urlencoded', 'application/json'])
       assert.deepEqual(readPosted(type, hello), [masked(opcode.text, hello)], type);
@@ -122,7 +122,7 @@ describe('what is posted', () => {
     assert.deepEqual(readPosted(undefined, Buffer.alloc(0)), [masked(opcode.text, '')]);
   });
 
-  test('several: one a line', () => {
+  test('has several messages in NDJSON, one in each line', () => {
     const body = Buffer.from('{"text":"é\\n"}\r\n{ "binary" : "AP8=" }\n{"text":""}\n');
     assert.deepEqual(readPosted(lines, body), [
       masked(opcode.text, 'é\n'),
@@ -132,7 +132,7 @@ describe('what is posted', () => {
     assert.deepEqual(readPosted(lines, Buffer.alloc(0)), []);
   });
 
-  test('blank lines, and a byte order mark at the start of a line, are skipped', () => {
+  test('may have blank lines, and byte order marks at the start of lines', () => {
     const body = Buffer.from('\ufeff{"text":"a"}\n\n\r\n \t\n\ufeff{"text":"b"}\r\n\r\n\n');
     assert.deepEqual(readPosted(lines, body), [masked(opcode.text, 'a'), masked(opcode.text, 'b')]);
     assert.deepEqual(readPosted(lines, Buffer.from('\ufeff\n')), []);

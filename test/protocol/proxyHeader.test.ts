@@ -13,7 +13,7 @@ function read(header: Buffer, end: number) {
   return begins === true ? readProxyHeader(bytes, 3, 3 + end) : begins;
 }
 
-test('good headers, cut at every byte', () => {
+test('a valid PROXY header is read, however it is cut', () => {
   for (const [name, header, address] of goodHeaders) {
     for (let cut = 0; cut < header.length; cut++) {
       assert.equal(read(header, cut), undefined, `${name}, ${cut} bytes of it`);
@@ -28,7 +28,7 @@ test('good headers, cut at every byte', () => {
   }
 });
 
-test('bad headers are refused at their end or before, wherever they are cut', () => {
+test('an invalid PROXY header is refused at its end or before, however it is cut', () => {
   for (const [name, header] of badHeaders) {
     let refused = 0;
     for (let cut = 0; cut <= header.length; cut++) {
@@ -46,7 +46,7 @@ test('bad headers are refused at their end or before, wherever they are cut', ()
   }
 });
 
-test('what begins otherwise is none, and that is known at the first byte that differs', () => {
+test('the first byte that differs shows that the input is no PROXY header', () => {
   for (const text of [
     'GET / HTTP/1.1\r\n',
     'PROXYTCP4',

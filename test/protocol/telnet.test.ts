@@ -11,7 +11,7 @@ function read(line: string): [text: string, answer: string] {
   return [text.toString('latin1'), answer.toString('latin1')];
 }
 
-test('commands are known by their two first bytes', () => {
+test('the first two bytes identify a command', () => {
   const begins = (text: string) => beginsTelnet(bytes(text), 0, text.length);
   assert.deepEqual(['\xff\xfb', '\xff\xf1x', '\xff', '\xff\xff', '\xffa', 'a\xff\xfb'].map(begins), [
     true,
@@ -23,17 +23,17 @@ test('commands are known by their two first bytes', () => {
   ]);
 });
 
-test('options are refused, refusals are not answered', () => {
+test('options are refused, and refusals are not answered', () => {
   assert.deepEqual(read('\xff\xfd\x01a\xff\xfb\x18b'), ['ab', '\xff\xfc\x01\xff\xfe\x18']);
   assert.deepEqual(read('\xff\xfc\x01a\xff\xfe\x18'), ['a', '']);
 });
 
-test('commands and subnegotiations are left out, a doubled IAC is one byte', () => {
+test('commands and subnegotiations are removed, and a doubled IAC is one byte', () => {
   assert.deepEqual(read('a\xff\xf1b\xff\xfa\x18\0xterm\xff\xf0c'), ['abc', '']);
   assert.deepEqual(read('a\xff\xffb'), ['a\xffb', '']);
 });
 
-test('whatever is cut short ends with the line', () => {
+test('an incomplete command ends with the line', () => {
   for (const cut of ['\xff\xfa\x18x', '\xff\xfd', '\xff\xf1']) assert.deepEqual(read(`a${cut}`), ['a', '']);
   assert.deepEqual(read('a\xff'), ['a\xff', '']);
 });
