@@ -47,7 +47,7 @@ const call: Command = {
     arguments: { kind: wordList, optional: true, rest: 'list', isPrivate: true },
   },
   help: 'run a command of your own handler',
-  details: 'Calls the function command of the module with the words, and prints what it returns.',
+  details: "Passes the words to the module's `command` function, and prints its result.",
   logs: { ...logsMessages, fields: () => ({}) },
   async run({ server }, { name, arguments: words }) {
     try {
@@ -64,7 +64,7 @@ const set: Command = {
   name: 'set',
   parameters: { name: { kind: optionName }, value: { kind: setting, rest: true } },
   help: 'change an option until the next reload',
-  details: 'get shows which options can change while the server runs.',
+  details: 'pollywog get shows which options can change while the server runs.',
   logs: { ...logsChanges, fields: result => changeFields(result as Changes) },
   async run({ server }, { name, value }) {
     try {
@@ -82,7 +82,7 @@ const get: Command = {
   parameters: { name: { kind: optionName, optional: true } },
   help: 'show the options, or one of them',
   details:
-    'set tells when an option can change: any time, or at start (it needs a restart); by hand: the command set changed it.',
+    'The column set says when an option can change: any time, or at start (it needs a restart); by hand: the command set changed it.',
   columns: { name: { width: 18 }, value: { width: 12 }, set: { width: 8 } },
   *run({ server }, { name: wanted }) {
     for (const { name, value, isLive, isSetByHand } of listSettings(server, wanted as string | undefined)) {
@@ -119,7 +119,7 @@ const drain: Command = {
   parameters: {},
   help: 'refuse new clients; exit when all leave',
   details:
-    'The same as SIGTERM: every client is asked to leave (1001), and after --drain-timeout those that remain are dropped. draining is their number.',
+    'The same as SIGTERM: the server starts the closing handshake with every client (1001), and drops those that remain after --drain-timeout. The result is the number of clients (draining).',
   logs: logsChanges,
   run(control, _, reply) {
     reply.onDone(control.drain);
@@ -132,7 +132,7 @@ const stop: Command = {
   parameters: {},
   help: 'close all connections, and exit at once',
   details:
-    'Clients get a close frame (1001), but the server does not wait for them. stopping is their number.',
+    'Clients get a close frame (1001), but the server does not wait for them. The result is the number of clients (stopping).',
   logs: logsChanges,
   run(control, _, reply) {
     reply.onDone(control.stop);

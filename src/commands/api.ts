@@ -95,7 +95,7 @@ function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
 }
 
 function tooManyGuesses(): ProtocolError {
-  const reason = 'wrong token, after too many others; wait a second';
+  const reason = 'too many wrong tokens; wait a second';
   return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
 }
 

@@ -22,7 +22,7 @@ import { commandHelp, helpOn, helpOverview } from './help.ts';
 
 /**
  * @param argv without node and script
- * @param handlers the names that the option `default` may have
+ * @param handlers the names that `--default-handler` accepts
  * @returns the exit code; undefined if there is no command, so a server is to start
  * @throws UsageError
  */

@@ -128,7 +128,7 @@ function parseParameter(
   const texts = Array.isArray(raw) ? raw : [raw];
   if (!texts.every(text => typeof text !== 'string' || isWellFormed(text))) {
     throw new UsageError(
-      `${hyphenated(name)} contains half a surrogate pair, which is not a character; remove it`,
+      `${hyphenated(name)} contains an unpaired surrogate, which is not a character; remove it`,
     );
   }
   const value = kind.parse(raw);

@@ -43,7 +43,7 @@ const list: Command = {
   parameters: {},
   help: 'list the connections',
   details:
-    'age counts from the accept, idle from the last message; both are seconds in JSON. queued is output that waits to be written, in bytes.',
+    'age: time since the connection was accepted. idle: time since its last message. Both are seconds in JSON. queued: bytes of output that wait to be written.',
   columns: {
     id: { width: -4 },
     wire: { width: 9 },
@@ -73,7 +73,7 @@ const rooms: Command = {
   name: 'rooms',
   parameters: {},
   help: 'list the chat rooms',
-  details: 'remembered counts the messages in the history of the room.',
+  details: 'remembered: the number of messages in the history of the room.',
   columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
   *run({ chat }) {
     for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
@@ -87,7 +87,7 @@ const presence: Command = {
   name: 'presence',
   parameters: { room: { kind: roomName } },
   help: 'list the users in a chat room',
-  details: 'uid is the number that identifies a user in packets, id the connection.',
+  details: 'uid: the number that identifies the user in packets. id: the connection id.',
   columns: { nick: { width: 20 }, uid: { width: -6 }, id: { width: -4 }, address: { width: 21 } },
   *run({ chat }, { room: name }) {
     const room = chat.rooms.get((name as Name).key);
@@ -101,7 +101,7 @@ const history: Command = {
   name: 'history',
   parameters: { room: { kind: roomName } },
   help: 'show the messages a chat room replays',
-  details: 'These are the messages that people get when they join: see --history.',
+  details: 'Users who enter the room get these messages; see --history.',
   columns: { nick: { width: 12 }, text: { width: 0 } },
   run({ chat }, { room: name }) {
     return historyRows(chat, name as Name);

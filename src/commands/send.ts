@@ -66,7 +66,10 @@ const send: Command = {
     } else if (user === undefined && takesMessages(connection)) {
       sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
     } else {
-      throw new ProtocolError(409, `connection ${connection.id} takes no messages now`);
+      throw new ProtocolError(
+        409,
+        `connection ${connection.id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing`,
+      );
     }
     if (connection.isSlowConsumer) {
       throw new ProtocolError(
@@ -86,7 +89,7 @@ const publish: Command = {
   },
   help: 'post a message in a chat room',
   details:
-    'Users see it as a message from "server", and the history of the room keeps it. sent is the number of users in the room.',
+    'Users see it as a message from "server", and the history of the room keeps it. sent: the number of users in the room.',
   logs: logsMessages,
   run({ chat }, { room: name, text }) {
     const sent = withRoomForPost(chat, name as Name, room => {
@@ -104,7 +107,7 @@ const broadcast: Command = {
   parameters: { text: { kind: textValue, rest: true, isPrivate: true, orBytes: true } },
   help: 'send a message to everyone',
   details:
-    'Chat users see the text as a line from "server"; bytes do not reach them. sent is the number of recipients.',
+    'Chat users see the text as a line from "server"; bytes do not reach them. sent: the number of recipients.',
   logs: logsMessages,
   run(control, parameters) {
     const content = contentOf(parameters);

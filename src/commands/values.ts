@@ -12,7 +12,7 @@ export type Target = number | Name;
 
 const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
-  expected: 'the id of a connection such as 7, or a nick such as @ada',
+  expected: 'a connection id, such as 7, or a nick, such as @ada',
   parse(raw) {
     if (typeof raw === 'string' && raw.startsWith('@')) {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
@@ -31,7 +31,7 @@ const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'num
 
 export const connectionId: Kind<number> = {
   placeholder: 'ID',
-  expected: 'the id of a connection such as 7',
+  expected: 'a connection id, such as 7',
   parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
   show: String,
 };
@@ -39,7 +39,7 @@ export const connectionId: Kind<number> = {
 /** `id` of `trace`: one connection, all or none. */
 export const traceTarget: Kind<number | 'all' | 'off'> = {
   placeholder: 'ID|all|off',
-  expected: 'the id of a connection such as 7, all, or off',
+  expected: 'a connection id, such as 7, all, or off',
   parse: raw => (raw === 'all' || raw === 'off' ? raw : connectionId.parse(raw)),
   show: String,
 };
@@ -111,10 +111,14 @@ export function isListed({ isControl, phase }: Connection): boolean {
 export function findConnection({ server, chat }: Control, wanted: Target): Connection {
   if (typeof wanted !== 'number') {
     const user = chat.users.get(wanted.key);
-    if (user === undefined) throw new ProtocolError(404, `no one has the nick ${wanted.text}`);
+    if (user === undefined)
+      throw new ProtocolError(
+        404,
+        `no one has the nick ${wanted.text}; pollywog list shows who is connected`,
+      );
     return user.connection;
   }
   const found = server.table.entries[wanted];
   if (found?.kind === 'connection' && isListed(found)) return found;
-  throw new ProtocolError(404, `there is no connection ${wanted}`);
+  throw new ProtocolError(404, `there is no connection ${wanted}; pollywog list shows who is connected`);
 }

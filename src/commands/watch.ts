@@ -21,7 +21,8 @@ const ping: Command = {
     const { endpoint } = connection;
     if (endpoint === undefined || connection.wire !== websocket)
       throw new ProtocolError(409, `connection ${connection.id} is not a WebSocket, so it cannot be pinged`);
-    if (endpoint.state !== 'OPEN') throw new ProtocolError(409, `connection ${connection.id} is closing`);
+    if (endpoint.state !== 'OPEN')
+      throw new ProtocolError(409, `connection ${connection.id} is closing, so it cannot be pinged`);
     return measureRoundTrip(connection);
   },
 };
@@ -69,7 +70,7 @@ const why: Command = {
     if (entry?.kind !== 'connection' || entry.isControl) {
       throw new ProtocolError(
         404,
-        `there is no record of a connection ${wanted}; only the last ones are kept`,
+        `there is no record of a connection ${wanted}; only the last ${maxClosedRecords.toLocaleString('en')} are kept`,
       );
     }
     const frames = lastFrames(entry);

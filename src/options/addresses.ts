@@ -163,7 +163,7 @@ function unknownParameter(name: string, known: Parameters): UsageError {
 }
 
 function readGreeting(greeting: 'lines' | 'greet', value: string): ListenOptions {
-  if (value !== '') throw new UsageError(`a listener's ${greeting} takes no value, not ${quoted(value)}`);
+  if (value !== '') throw new UsageError(`a listener's ${greeting} takes no value; remove ${quoted(value)}`);
   return { greeting };
 }
 

@@ -81,7 +81,7 @@ export interface Configuration {
   readonly trace: boolean;
   /** `off`: no frames are recorded for `why`. */
   readonly recorder: 'on' | 'off';
-  /** `auto` uses Node's bare socket handles where they are as expected, `public` only what Node documents; slower. */
+  /** `auto` uses Node's bare socket handles if they work as expected, `stream` only what Node documents; slower. */
   readonly sockets: 'auto' | 'stream';
   /** Paths, or `auto` or `none`. */
   readonly control: string;

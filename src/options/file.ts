@@ -65,9 +65,9 @@ function readConfigurationText(path: string): string {
 /** Why a file could not be read, and what to do. */
 export function whyUnreadable(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return 'no such file';
-  if (code === 'ENOTDIR') return 'there is a file where a folder should be';
-  if (code === 'ELOOP') return 'its symbolic links form a loop';
+  if (code === 'ENOENT') return 'no such file; correct the path';
+  if (code === 'ENOTDIR') return 'part of the path is a file, not a folder; correct the path';
+  if (code === 'ELOOP') return 'its symbolic links form a loop; correct one of them';
   if (code === 'EACCES') return 'permission denied; let this user read it';
   return message;
 }

@@ -18,7 +18,8 @@ const examples = `Examples:
   pollywog --default-handler tpacket -p 25021 --data /var/lib/pollywog
   PORT=8080 POLLYWOG_LOG_FORMAT=json pollywog`;
 
-const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit off.
+const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit or timeout
+off, except where noted. A FILE may be auto (the usual place) or none.
 Options with ... may be repeated. In the environment, --max-message is
 POLLYWOG_MAX_MESSAGE. CMD is NAME=COMMAND or NAME:FORMAT=COMMAND, with the
 format line, null, length or json.`;

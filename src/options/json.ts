@@ -57,7 +57,8 @@ export function readJson(text: string): unknown {
   }
 
   function readValue(depth: number): unknown {
-    if (depth > maxDepth) throw new JsonError('lists are nested too deeply', text, at);
+    if (depth > maxDepth)
+      throw new JsonError(`values are nested more than ${maxDepth} levels deep`, text, at);
     if (skip('{')) return readObject(depth);
     if (skip('[')) return readList(depth);
     const token = take(string) ?? take(scalar);
@@ -75,7 +76,7 @@ export function readJson(text: string): unknown {
       if (token === undefined) throw unexpected('a name in double quotes');
       const key = JSON.parse(token) as string;
       if (entries.size === maxJsonEntries)
-        throw new JsonError(`more than ${maxJsonEntries} names`, text, keyAt);
+        throw new JsonError(`an object has more than ${maxJsonEntries} names`, text, keyAt);
       if (entries.has(key)) throw new JsonError(`${token} is given twice; keep one`, text, keyAt);
       if (!skip(':')) throw unexpected('a colon');
       entries.set(key, readValue(depth + 1));
@@ -89,7 +90,7 @@ export function readJson(text: string): unknown {
     if (skip(']')) return values;
     do {
       if (values.length === maxJsonEntries)
-        throw new JsonError(`more than ${maxJsonEntries} values`, text, at);
+        throw new JsonError(`a list has more than ${maxJsonEntries} values`, text, at);
       values.push(readValue(depth + 1));
     } while (skip(','));
     if (!skip(']')) throw unexpected('a comma or a closing bracket');

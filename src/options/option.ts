@@ -102,7 +102,7 @@ export function readOption(option: Option, given: RawValue | undefined): unknown
   const { label, raw } = given;
   const readOne = (one: unknown) => {
     if (typeof one === 'string' && !isWellFormed(one)) {
-      throw new UsageError(`${label} contains half a surrogate pair, which is not a character; remove it`);
+      throw new UsageError(`${label} contains an unpaired surrogate, which is not a character; remove it`);
     }
     const value = parseLabelled(option, label, currentValue(option, one));
     if (value !== undefined) return value;

@@ -49,7 +49,7 @@ export const serverOptions = {
     default: [],
     needsRestart: true,
     group: 'Listening',
-    help: 'listen on tcp://HOST:PORT or unix:/PATH',
+    help: 'listen on tcp://HOST:PORT, unix:/PATH or fd:N',
   },
   trustProxy: {
     kind: peers,
@@ -109,7 +109,7 @@ export const serverOptions = {
     repeatable: true,
     default: [],
     group: 'Sessions',
-    help: 'accept pages of this origin only; same: our own',
+    help: 'admit pages of this origin only; same: this host',
   },
   compress: {
     kind: choice(['off', 'on', 'takeover'], 'WORD'),
@@ -135,7 +135,7 @@ export const serverOptions = {
     kind: historyBound,
     default: { messages: 100, bytes: maxHistoryBytes },
     group: 'Chat',
-    help: 'messages (or bytes) replayed on join',
+    help: 'messages (bytes) replayed on join; 0: none',
   },
   historyRotate: {
     kind: size,
@@ -231,27 +231,27 @@ export const serverOptions = {
     kind: file,
     default: 'auto',
     needsRestart: true,
-    group: 'Commands',
+    group: 'Ways to send commands',
     help: 'Unix socket for commands',
   },
   apiToken: {
     kind: file,
     default: 'none',
-    group: 'Commands',
+    group: 'Ways to send commands',
     help: 'file with the token for commands at /api',
   },
   spool: {
     kind: directory('none'),
     default: '',
     needsRestart: true,
-    group: 'Commands',
+    group: 'Ways to send commands',
     help: 'folder to read commands from, as *.cmd',
   },
   stdin: {
     kind: flag,
     default: false,
     needsRestart: true,
-    group: 'Commands',
+    group: 'Ways to send commands',
     help: 'read commands from stdin, one per line',
   },
   config: {
@@ -304,7 +304,7 @@ export const serverOptions = {
     default: 'on',
     needsRestart: true,
     group: 'Log',
-    help: "keep each connection's last frames for why",
+    help: 'record last frames, shown by why',
   },
   maxMessage: {
     kind: size,
@@ -322,7 +322,7 @@ export const serverOptions = {
     kind: countOrHalf,
     default: defaults.maxPerAddress,
     group: 'Limits',
-    help: 'the same for each client address',
+    help: 'per client address; half: of all places',
   },
   maxBuffered: {
     kind: size,

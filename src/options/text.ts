@@ -30,7 +30,7 @@ export function decodeText(
   throw new UsageError(`${what} is not UTF-8: byte 0x${byte} at offset ${at}; ${remedy}`);
 }
 
-/** JSON can contain half a surrogate pair, which UTF-8 cannot encode. */
+/** JSON can contain an unpaired surrogate, which UTF-8 cannot encode. */
 export function isWellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }

@@ -17,7 +17,9 @@ interface TlsValues {
 export function checkTls({ tlsCert, tlsKey, tlsCa, tlsClient, tlsOnly }: TlsValues): void {
   if (tlsCert.length !== tlsKey.length) {
     const given = `${tlsCert.length} and ${tlsKey.length} are given`;
-    throw new UsageError(`--tls-cert and --tls-key come in pairs, but ${given}`);
+    throw new UsageError(
+      `--tls-cert and --tls-key come in pairs, but ${given}; give one key for each certificate`,
+    );
   }
   if (tlsCert.length === 0) {
     if (tlsOnly) throw new UsageError('--tls-only needs a certificate; give --tls-cert and --tls-key');
@@ -55,7 +57,10 @@ export async function readPemPair(certFile: NamedFile, keyFile: NamedFile): Prom
   const certificate = parseCertificate(certFile, cert);
   const belongs = certificate.checkPrivateKey(parseKey(keyFile, key));
   // OpenSSL detects this too, except for a key of another type, with which every handshake would fail.
-  if (!belongs) throw new UsageError(`${shown(keyFile)} is not the key of ${shown(certFile)}`);
+  if (!belongs)
+    throw new UsageError(
+      `${shown(keyFile)} is not the key of ${shown(certFile)}; give the key that the certificate was made for`,
+    );
   return { cert, key, certificate };
 }
 
@@ -70,8 +75,8 @@ async function readPem(file: NamedFile): Promise<Buffer> {
   try {
     const about = await stat(file.file);
     // Shells pass `<(command)` as a pipe.
-    if (!about.isFile() && !about.isFIFO()) throw new Error('it is not a regular file');
-    if (about.size > maxPemFile) throw new Error('it is too large for certificates or a key');
+    if (!about.isFile() && !about.isFIFO()) throw new Error('it is not a regular file; choose another');
+    if (about.size > maxPemFile) throw new Error('it is too large for certificates or a key; choose another');
     const pem = await readFile(file.file);
     // OpenSSL does not skip the byte order mark that some editors write.
     return pem.subarray(0, 3).equals(byteOrderMark) ? pem.subarray(3) : pem;
@@ -88,7 +93,7 @@ function parseKey(file: NamedFile, pem: Buffer): KeyObject {
   } catch {
     const why = pem.includes('ENCRYPTED')
       ? 'is encrypted, and the server cannot ask for a passphrase; decrypt it with openssl pkey'
-      : 'contains no private key in PEM format';
+      : 'contains no private key in PEM format; choose another file, or convert it with openssl pkey';
     throw new UsageError(`${shown(file)} ${why}`);
   }
 }
@@ -98,7 +103,9 @@ function parseCertificate(file: NamedFile, pem: Buffer): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch {
-    throw new UsageError(`${shown(file)} contains no certificate in PEM format`);
+    throw new UsageError(
+      `${shown(file)} contains no certificate in PEM format; choose another file, or convert it with openssl x509`,
+    );
   }
 }
 

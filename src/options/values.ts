@@ -146,7 +146,7 @@ export const bytesFile: Kind<string> = {
   show: path => path,
 };
 
-/** The length of a history: a number of messages, or bytes; 0 for none. */
+/** The length of a history: a number of messages, or bytes; 0 of either for none. */
 export const historyBound: Kind<{ readonly messages: number; readonly bytes: number }> = {
   placeholder: 'N|SIZE',
   expected: 'a number of messages such as 100, or a size such as 64KB',
@@ -154,7 +154,9 @@ export const historyBound: Kind<{ readonly messages: number; readonly bytes: num
     const messages = count.parse(raw);
     if (messages !== undefined) return { messages, bytes: maxHistoryBytes };
     const bytes = size.parse(raw);
-    return bytes === undefined ? undefined : { messages: Number.MAX_SAFE_INTEGER, bytes };
+    if (bytes === undefined) return undefined;
+    if (bytes === Number.POSITIVE_INFINITY) return { messages: 0, bytes: maxHistoryBytes };
+    return { messages: Number.MAX_SAFE_INTEGER, bytes };
   },
   show: ({ messages, bytes }) => (messages < Number.MAX_SAFE_INTEGER ? String(messages) : size.show(bytes)),
 };

@@ -31,7 +31,9 @@ export function splitWords(
     const { plain, single, double, escaped, open } = groups as Piece;
     if (open !== undefined)
       throw new UsageError(
-        open === '\\' ? 'a backslash at the end escapes nothing' : `a quote (${open}) is not closed`,
+        open === '\\'
+          ? 'a backslash at the end escapes nothing; remove it'
+          : `a quote (${open}) is not closed; add the closing quote`,
       );
     if (plain !== undefined) checkPlain?.(plain);
     const text = single ?? plain ?? escaped ?? (double === undefined ? undefined : readDouble(double));

@@ -235,7 +235,7 @@ function readLines(body: Buffer): Buffer[] {
 function readLine(line: string): Buffer | undefined {
   try {
     const { text, binary } = JSON.parse(line) as Record<string, unknown>;
-    // UTF-8 cannot encode half a surrogate pair.
+    // UTF-8 cannot encode an unpaired surrogate.
     if (typeof text === 'string' && binary === undefined && !/\p{Surrogate}/u.test(text))
       return clientFrame(Opcode.Text, Buffer.from(text));
     const bytes = decodeBase64(binary);

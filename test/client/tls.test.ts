@@ -180,17 +180,32 @@ describe('a client certificate', limit, () => {
     writeFileSync(nonsense, 'hello');
     const url = 'wss://127.0.0.1:1/';
     for (const [words, sentence] of [
-      [['--cert', missing, '--key', ada.key], `--cert ${missing} cannot be read: no such file`],
+      [
+        ['--cert', missing, '--key', ada.key],
+        `--cert ${missing} cannot be read: no such file; correct the path`,
+      ],
       [['--cert', certificateFolder, '--key', ada.key], /^--cert \S+ cannot be read: /],
-      [['--cert', nonsense, '--key', ada.key], `--cert ${nonsense} contains no certificate in PEM format`],
-      [['--cert', ada.cert, '--key', nonsense], `--key ${nonsense} contains no private key in PEM format`],
-      [['--cert', ada.cert], `--key ${ada.cert} contains no private key in PEM format`],
+      [
+        ['--cert', nonsense, '--key', ada.key],
+        `--cert ${nonsense} contains no certificate in PEM format; choose another file, or convert it with openssl x509`,
+      ],
+      [
+        ['--cert', ada.cert, '--key', nonsense],
+        `--key ${nonsense} contains no private key in PEM format; choose another file, or convert it with openssl pkey`,
+      ],
+      [
+        ['--cert', ada.cert],
+        `--key ${ada.cert} contains no private key in PEM format; choose another file, or convert it with openssl pkey`,
+      ],
       [
         ['--cert', ada.cert, '--key', stranger.key],
-        `--key ${stranger.key} is not the key of --cert ${ada.cert}`,
+        `--key ${stranger.key} is not the key of --cert ${ada.cert}; give the key that the certificate was made for`,
       ],
-      [['--ca', missing], `--ca ${missing} cannot be read: no such file`],
-      [['--ca', ada.key], `--ca ${ada.key} contains no certificate in PEM format`],
+      [['--ca', missing], `--ca ${missing} cannot be read: no such file; correct the path`],
+      [
+        ['--ca', ada.key],
+        `--ca ${ada.key} contains no certificate in PEM format; choose another file, or convert it with openssl x509`,
+      ],
       [['--key', ada.key], '--key needs --cert'],
       [['--ca', authority.cert, '-k'], '--insecure trusts every certificate; remove it or --ca'],
     ] as const) {

@@ -174,12 +174,17 @@ describe('a request with the token', () => {
       400,
       /must be a text/,
     ],
-    ['a huge id', post('/api/send', authorized + json, '{"to": 1e308, "text": "in"}'), 400, /must be the id/],
+    [
+      'a huge id',
+      post('/api/send', authorized + json, '{"to": 1e308, "text": "in"}'),
+      400,
+      /must be a connection id/,
+    ],
     [
       'a negative id',
       post('/api/send', authorized + json, '{"to": -1, "text": "in"}'),
       400,
-      /must be the id/,
+      /must be a connection id/,
     ],
     [
       'one that is not there',
@@ -230,16 +235,16 @@ describe('a request with the token', () => {
       /has no parameter/,
     ],
     [
-      'half a surrogate pair',
+      'an unpaired surrogate',
       post('/api/broadcast', authorized + json, '{"text": "\\ud83d"}'),
       400,
-      /text contains half a surrogate pair/,
+      /text contains an unpaired surrogate/,
     ],
     [
-      'half a surrogate pair in a list',
+      'an unpaired surrogate in a list',
       post('/api/call', authorized + json, '{"name": "x", "arguments": ["a", "\\udc38"]}'),
       400,
-      /arguments contains half a surrogate pair/,
+      /arguments contains an unpaired surrogate/,
     ],
     [
       'a form of very many values',

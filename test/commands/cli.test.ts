@@ -36,7 +36,7 @@ describe('without a running server', () => {
     const wrong: [string[], RegExp][] = [
       [['lsit'], /^pollywog: unknown command "lsit"; did you mean list\?\n$/],
       [['help', 'lsit'], /^pollywog: unknown command or subject "lsit"; did you mean list\?\n$/],
-      [['send', 'x', 'y'], /^pollywog: id must be the id/],
+      [['send', 'x', 'y'], /^pollywog: id must be a connection id/],
       [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
       [['broadcast', '--binary', join(folder, 'missing')], /^pollywog: cannot read .*missing: no such file/],
       [['list', '--control', 'none'], /^pollywog: .*--control/],

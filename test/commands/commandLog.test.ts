@@ -99,7 +99,7 @@ for (const way of commandWays) {
         event: 'command refused',
         command: 'disconnect',
         id: '777',
-        reason: 'there is no connection 777',
+        reason: 'there is no connection 777; pollywog list shows who is connected',
       },
       {
         level: 'info',

@@ -145,7 +145,10 @@ describe('the command queue', () => {
     const reply = newFakeReply(true);
     submit(control, { command: findCommand('disconnect'), parameters: { id: 77 } }, reply);
     turn(control);
-    assert.deepEqual([reply.output, reply.error?.message], ['', 'there is no connection 77']);
+    assert.deepEqual(
+      [reply.output, reply.error?.message],
+      ['', 'there is no connection 77; pollywog list shows who is connected'],
+    );
   });
 
   test('hides the details of an internal error, which does not affect other commands', () => {

@@ -46,12 +46,9 @@ describe('a call as words', () => {
   });
 
   const refused: [string, string | RegExp][] = [
-    [
-      'send',
-      /^missing parameter id: the id of a connection such as 7, or a nick .*; usage: send ID\|@NICK TEXT$/,
-    ],
+    ['send', /^missing parameter id: a connection id, such as 7, or a nick, .*; usage: send ID\|@NICK TEXT$/],
     ['send 7', 'missing parameter text: a text; usage: send ID|@NICK TEXT'],
-    ['send seven hi', /^id must be the id .* not "seven"$/],
+    ['send seven hi', /^id must be a connection id .* not "seven"$/],
     ['send -7 hi', /^id must be/],
     ['send 7.0 hi', /^id must be/],
     ['send 1e1 hi', /^id must be/],
@@ -158,8 +155,8 @@ describe('a line', () => {
     ['{"id": 7}', /has no "command"/],
     ['{"command": 7}', /has no "command"/],
     ['{"command": "list", "json": "yes"}', /"json" must be true or false/],
-    [`{"command": ${'['.repeat(50)}${']'.repeat(50)}}`, /nested too deeply/],
-    [`{"command": ${'{"a":'.repeat(100_000)}`, /nested too deeply/],
+    [`{"command": ${'['.repeat(50)}${']'.repeat(50)}}`, /nested more than 20 levels deep/],
+    [`{"command": ${'{"a":'.repeat(100_000)}`, /nested more than 20 levels deep/],
     ['broadcast --binray x', /unknown option --binray; did you mean --binary\?/],
     ['broadcast "half', /is not closed/],
   ];

@@ -117,7 +117,13 @@ describe('send', () => {
     await ask(server, ['disconnect', ids[1]!]);
     for (const id of ids) {
       const { exit, stderr } = await ask(server, ['send', id, 'hi']);
-      assert.deepEqual([exit, stderr], [1, `pollywog: connection ${id} takes no messages now\n`]);
+      assert.deepEqual(
+        [exit, stderr],
+        [
+          1,
+          `pollywog: connection ${id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing\n`,
+        ],
+      );
     }
     shaking.destroy();
     for (const { socket } of [closing, nameless]) socket.destroy();

@@ -41,6 +41,6 @@ test('a byte order mark is skipped, and a line that is too long or not UTF-8 is 
   await untilSaid(server, `pollywog: the line is longer than ${maxCommandBody} bytes`);
   stdin!.write('broadcast "\\ud83d"\n\nbroadcast two\n');
   assert.equal((await listener.nextFrame())?.payload.toString(), 'two');
-  await untilSaid(server, 'pollywog: text contains half a surrogate pair');
+  await untilSaid(server, 'pollywog: text contains an unpaired surrogate');
   listener.destroy();
 });

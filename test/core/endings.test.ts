@@ -303,7 +303,7 @@ const cases: readonly Case[] = [
     name: 'a packet that is not the magic one',
     act: server => speak(server, Buffer.concat([Buffer.from('Ej8@'), packetOf(0, 'open sesame')])),
     by: 'server',
-    why: 'the server refused a packet: the first packet does not have the magic',
+    why: 'the server refused a packet: the first packet must be cmd 0 with the blob "magic string :)"',
   },
   {
     name: 'no whole magic packet in time, without WebSocket',

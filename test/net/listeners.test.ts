@@ -170,7 +170,7 @@ test('an error in the query of a listener’s URL is reported, with the nearest 
     ['mode=', 2, /mode must be three octal digits/],
     ['group=', 2, /group must be a name or a number, not ""\n$/],
     ['mode=660&mode=600', 2, /mode is given twice; keep one\n$/],
-    ['lines=yes', 2, /lines takes no value, not "yes"\n$/],
+    ['lines=yes', 2, /lines takes no value; remove "yes"\n$/],
     ['lines&greet', 2, /cannot have both lines and greet; keep one\n$/],
     ['group=pollywog-nobody', 1, /cannot listen on unix:\S+: no group "pollywog-nobody" in \/etc\/group; /],
   ] as const) {

@@ -102,8 +102,11 @@ describe('the choice of the file', () => {
       `cannot read the configuration file ${JSON.stringify(name)}: ${why}`;
     const refusesFile = (name: string, why: string) =>
       assert.throws(() => read(['--config', name]), { name: 'UsageError', message: sentence(why, name) });
-    refusesFile(missing, 'no such file');
-    refusesFile(join(import.meta.filename, 'a.json'), 'there is a file where a folder should be');
+    refusesFile(missing, 'no such file; correct the path');
+    refusesFile(
+      join(import.meta.filename, 'a.json'),
+      'part of the path is a file, not a folder; correct the path',
+    );
     refusesFile(folder, 'it is not a regular file; choose another');
     refusesFile('/dev/zero', 'it is not a regular file; choose another');
     const pipe = join(folder, 'pipe');
@@ -124,7 +127,7 @@ describe('an error', () => {
     });
     refuses(
       '{"data": "\\ud83d"}',
-      `data in ${path} contains half a surrogate pair, which is not a character; remove it`,
+      `data in ${path} contains an unpaired surrogate, which is not a character; remove it`,
     );
   });
 

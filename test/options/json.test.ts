@@ -29,7 +29,7 @@ const wrong: [string, string][] = [
   ['"a\nb"', '1:1 expected a value, not "\\""'],
   ['{"ü😀": nope}', '1:8 expected a value, not "n"'],
   ['{"port": 1,\r\n "port": 2}', '2:2 "port" is given twice; keep one'],
-  ['['.repeat(100_000), '1:22 lists are nested too deeply'],
+  ['['.repeat(100_000), '1:22 values are nested more than 20 levels deep'],
 ];
 for (const [text, sentence] of wrong) {
   test(`${JSON.stringify(text.slice(0, 30))} is refused: ${sentence}`, () => {

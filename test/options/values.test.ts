@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { host, listenUrl, origin, originRule } from '../../src/options/addresses.ts';
-import { choice, count, duration, flag, type Kind, port, size } from '../../src/options/values.ts';
+import {
+  choice,
+  count,
+  duration,
+  flag,
+  historyBound,
+  type Kind,
+  port,
+  size,
+} from '../../src/options/values.ts';
 
 interface Cases {
   kind: Kind<unknown>;
@@ -278,4 +287,9 @@ test('no value makes a parser throw', () => {
     }),
     { seed: 6455 },
   );
+});
+
+test('a history of no messages and one of no bytes are the same: none', () => {
+  for (const none of ['0', '0KB', 0]) assert.equal(historyBound.parse(none)?.messages, 0, String(none));
+  assert.equal(historyBound.show(historyBound.parse('0KB')!), '0');
 });

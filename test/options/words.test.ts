@@ -27,10 +27,10 @@ describe('a line is split', () => {
   }
 
   for (const line of ['"', "'", 'a"b', "it's", '"a\\"', '\\', 'a \\']) {
-    test(`${JSON.stringify(line)} is refused: its quote is not closed`, () => {
+    test(`${JSON.stringify(line)} is refused, because a quote or a backslash has no end`, () => {
       assert.throws(() => splitWords(line), {
         name: 'UsageError',
-        message: /(is not closed|escapes nothing)$/,
+        message: /(is not closed; add the closing quote|escapes nothing; remove it)$/,
       });
     });
   }

@@ -91,6 +91,6 @@ test('a certificate and its key are read from the same version, even if the link
 test('a certificate that is a folder or a device is refused', async () => {
   for (const file of [folder, '/dev/zero'])
     await assert.rejects(openTls(newFakeServer('--tls-cert', file, '--tls-key', certificates.one.key)), {
-      message: `--tls-cert ${file} cannot be read: it is not a regular file`,
+      message: `--tls-cert ${file} cannot be read: it is not a regular file; choose another`,
     });
 });

@@ -362,9 +362,9 @@ export async function readRegularFile(path: string, maxSize: number): Promise<Re
   const descriptor = openForReading(path);
   try {
     const stats = fstatSync(descriptor);
-    if (!stats.isFile()) throw new Error('it is not a regular file');
-    if (stats.nlink > 1) throw new Error('it has other names, too (hard links)');
-    if (stats.size > maxSize) throw new Error(`it is larger than ${formatSize(maxSize)}`);
+    if (!stats.isFile()) throw new Error('it is not a regular file; write a plain file');
+    if (stats.nlink > 1) throw new Error('it has other names, too (hard links); write a copy');
+    if (stats.size > maxSize) throw new Error(`it is larger than ${formatSize(maxSize)}; split it`);
     const bytes = Buffer.allocUnsafe(stats.size);
     for (let at = 0; at < bytes.length; ) {
       if (at > 0) await nextStep();

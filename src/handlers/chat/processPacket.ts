@@ -35,7 +35,10 @@ export function processPacket(
 /** Level 1: the first packet has the magic as its blob. It gets no reply. */
 function checkMagic(connection: Connection, { cmd, bytes, start, end }: Packet): void {
   if (cmd !== PacketCommand.Nop || !magicBytes.equals(bytes.subarray(start, end))) {
-    throw new ProtocolError(CloseCode.PolicyViolation, 'the first packet does not have the magic');
+    throw new ProtocolError(
+      CloseCode.PolicyViolation,
+      `the first packet must be cmd 0 with the blob "${magic}"`,
+    );
   }
   advanceTrustLevel(connection);
 }

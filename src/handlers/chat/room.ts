@@ -170,13 +170,13 @@ export function sendRosterChanges(room: Room): void {
 }
 
 function connectionsByEncoder(users: Iterable<User>): Map<ChatEncoder, Connection[]> {
-  const byVoice = new Map<ChatEncoder, Connection[]>();
+  const byEncoder = new Map<ChatEncoder, Connection[]>();
   for (const { encoder, connection } of users) {
-    const connections = byVoice.get(encoder);
-    if (connections === undefined) byVoice.set(encoder, [connection]);
+    const connections = byEncoder.get(encoder);
+    if (connections === undefined) byEncoder.set(encoder, [connection]);
     else connections.push(connection);
   }
-  return byVoice;
+  return byEncoder;
 }
 
 function sendToMembers(members: readonly Connection[], bytes: Uint8Array): void {

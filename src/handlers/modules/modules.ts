@@ -225,25 +225,33 @@ function checkPlan(
     for (const wanted of version.names) {
       const owner = owners.get(wanted);
       if (owner !== undefined)
-        throw new Error(`${shown} is not loaded: the name ${wanted} is already used by ${owner}`);
+        throw new Error(
+          `${shown} is not loaded: the name ${wanted} is already used by ${owner}; choose another`,
+        );
       owners.set(wanted, shown);
     }
     if (version.wire?.greet !== undefined) {
       if (greeter !== undefined)
         throw new Error(
-          `${shown} is not loaded: ${greeter} already has a greet function, and only one module may`,
+          `${shown} is not loaded: ${greeter} already has a greet function, and only one module may; remove one`,
         );
       greeter = shown;
     }
     const module = byName.get(name);
     if (module === undefined) continue;
     if (module.peers.size > 0 && version.handler === undefined)
-      throw new Error(`${shown} is not loaded: it has connections, but no longer a message function`);
+      throw new Error(
+        `${shown} is not loaded: it has connections, but no longer a message function; export one`,
+      );
     if (module.wireConnections.size > 0 && version.wire === undefined)
-      throw new Error(`${shown} is not loaded: it has connections on its wire, but no longer a wire`);
+      throw new Error(
+        `${shown} is not loaded: it has connections on its wire, but no longer a wire; export one`,
+      );
   }
   if (fallback !== undefined && !owners.has(fallback))
-    throw new Error(`--default-handler names ${fallback}, but no handler would have that name`);
+    throw new Error(
+      `--default-handler names ${fallback}, but no handler would have that name; add its module, or name another handler`,
+    );
 }
 
 /** @returns a sentence about what happened */
@@ -335,7 +343,10 @@ export interface ModuleState {
   /** Counts the versions of all modules since the start. */
   readonly version: number;
   readonly loadedAt: string;
-  /** `refused` and `rolled back`: the file's content is not what runs; `reason` says why. */
+  /**
+   * `on probation`: the version took over less than `--rollback-window` ago. `refused` and `rolled back`: the file's content is
+   * not what runs; `reason` says why. Programs read these values, so they keep their names.
+   */
   readonly state: 'running' | 'on probation' | 'refused' | 'rolled back';
   readonly reason: string | undefined;
   readonly connections: number;
@@ -377,7 +388,8 @@ export async function callHandler(server: Server, name: string, words: readonly 
     );
   }
   const { current } = module;
-  if (current.handler?.command === undefined) throw new Error(`${module.name} has no command function`);
+  if (current.handler?.command === undefined)
+    throw new Error(`${module.name} has no command function; export one`);
   const begun = exactClock();
   try {
     const answer = callVersion(module, undefined, ({ handler }) => handler?.command?.(words, module.facade));

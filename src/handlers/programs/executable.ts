@@ -24,12 +24,19 @@ export function checkProgram({ name, words }: ProgramEntry): void {
   const [word] = words as [string];
   const path = findProgram(word);
   if (path === undefined) {
-    const problem = word.includes('/') ? 'does not exist, or is not executable' : 'is not on the PATH';
-    throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${problem}`);
+    throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${whyNotFound(word)}`);
   }
   const fault = scriptFault(path);
   if (fault !== undefined)
     throw new UsageError(`the program ${quoted(word)} of the handler ${name} ${fault}`);
+}
+
+function whyNotFound(word: string): string {
+  if (!word.includes('/')) return 'is not on the PATH: write its full path';
+  if (!existsSync(word)) return 'does not exist: correct its path';
+  return statSync(word).isFile()
+    ? 'is not executable: run chmod +x on it'
+    : 'is not a file: correct its path';
 }
 
 /** @returns the problem with a script's first line and its remedy, a sentence without its subject; `undefined` if there is none */

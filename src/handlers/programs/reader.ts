@@ -20,7 +20,7 @@ export interface ProgramReader {
   maxMessageSize(): number;
   /** Whether a record can be delivered now. If not, it is called again every turn, and must schedule one. */
   isReady(): boolean;
-  onRecord(said: OutputRecord): void;
+  onRecord(record: OutputRecord): void;
   /** The output does not follow the format. */
   onInvalid(why: string): void;
   /** Called once, when the program has exited and all output is delivered, or when the rest cannot be decoded. */

@@ -98,7 +98,7 @@ test('links, pipes, folders and invalid names are ignored, and do not block othe
   assert.equal((await untilThrough(server, spool, '2')).failed, false);
   assert.deepEqual(await untilThrough(server, spool, '1hard'), {
     failed: true,
-    said: 'it has other names, too (hard links)\n',
+    said: 'it has other names, too (hard links); write a copy\n',
   });
   for (const file of [
     ...odd,

@@ -147,7 +147,7 @@ test('--binary names a file in the spool only', async t => {
     ['-', /names a file in the spool's folder/],
     ['.hidden', /names a file in the spool's folder/],
     ['nothing.bin', /^line 1: cannot read nothing.bin: no such file/],
-    ['failed', /^line 1: cannot read failed: it is not a regular file\n$/],
+    ['failed', /^line 1: cannot read failed: it is not a regular file; write a plain file\n$/],
   ] as const;
   for (const [index, [file, sentence]] of cases.entries()) {
     spool.put(`bad${index}`, `broadcast --binary ${file}\n`);
@@ -160,7 +160,7 @@ test('a file that is empty, too large or not text fails with a sentence', async 
   const server = await startSpooling(spool);
   const cases = [
     ['', 'the file is empty; write it under another name, and rename it when it is complete\n'],
-    ['x'.repeat(maxSpoolFile + 1), 'it is larger than 1.0M\n'],
+    ['x'.repeat(maxSpoolFile + 1), 'it is larger than 1.0M; split it\n'],
     [
       Buffer.from([0x6c, 0xff]),
       'the file is not UTF-8: byte 0xff at offset 1; convert it, for instance with iconv\n',

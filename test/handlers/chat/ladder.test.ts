@@ -43,7 +43,7 @@ for (const wire of wires) {
     for (const bytes of wrong) {
       const client = await connectChat(port, 'alice', { wire });
       client.sendBytes(Buffer.concat([bytes, magicPacket]));
-      await assertEnded(client, wire, 'the first packet does not have the magic');
+      await assertEnded(client, wire, 'the first packet must be cmd 0 with the blob "magic string :)"');
     }
     if (wire === 'tcp') return;
     const client = await connectChat(port, 'alice');

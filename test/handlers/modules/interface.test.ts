@@ -201,7 +201,7 @@ describe('a command', () => {
     const refused = (name: string, word: string, message: string) =>
       assert.rejects(callHandler(server, name, [word]), { message });
     await refused('nobody', '', 'no module nobody; the modules are dumb, mod');
-    await refused('dumb', '', 'dumb has no command function');
+    await refused('dumb', '', 'dumb has no command function; export one');
     await refused('mod', 'throw', 'mod: Error: as you wish');
     await refused('mod', 'never', 'mod: Error: no answer within 0.01 s');
   });

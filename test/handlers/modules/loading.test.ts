@@ -48,7 +48,7 @@ describe('names', () => {
     });
     const at = (name: string) => join(folder.path, name);
     await assert.rejects(loadAll(folder), {
-      message: `${at('b.mjs')} is not loaded: the name same is already used by ${at('a.mjs')}`,
+      message: `${at('b.mjs')} is not loaded: the name same is already used by ${at('a.mjs')}; choose another`,
     });
     folder.remove('b.mjs');
     folder.write('a.js', fine);
@@ -92,7 +92,7 @@ const broken: Readonly<Record<string, [source: string, sentence: RegExp]>> = {
   ],
   "a name of the server's": [
     `export const name = 'echo';\n${fine}`,
-    /the name echo is already used by the server$/,
+    /the name echo is already used by the server; choose another$/,
   ],
   'a state that throws': [
     `export function state() { nope(); }\n${fine}`,

@@ -82,7 +82,10 @@ describe('the next version', () => {
     const server = await loadAll(folder);
     connect(server, 'mod');
     folder.write('mod.mjs', 'export const wire = { matches: () => false, receive() {} };');
-    await assert.rejects(reload(server), / it has connections, but no longer a message function$/);
+    await assert.rejects(
+      reload(server),
+      / it has connections, but no longer a message function; export one$/,
+    );
   });
 
   test('a deleted module closes its connections', async () => {

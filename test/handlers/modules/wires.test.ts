@@ -166,7 +166,7 @@ test('a second module that greets is refused', async () => {
   const folder = newFolder({ 'a.mjs': wire, 'b.mjs': wire });
   const at = (name: string) => join(folder.path, name);
   await assert.rejects(loadAll(folder), {
-    message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} already has a greet function, and only one module may`,
+    message: `${at('b.mjs')} is not loaded: ${at('a.mjs')} already has a greet function, and only one module may; remove one`,
   });
 });
 

@@ -254,10 +254,10 @@ test('the server does not start with a program that does not exist or is not exe
   const text = writeProgram(folder, 'notes.txt', 'dear diary');
   chmodSync(text, 0o644);
   for (const [word, where] of [
-    ['no-such-program', 'is not on the PATH'],
-    ['/no/such/program', 'does not exist, or is not executable'],
-    [text, 'does not exist, or is not executable'],
-    [folder, 'does not exist, or is not executable'],
+    ['no-such-program', 'is not on the PATH: write its full path'],
+    ['/no/such/program', 'does not exist: correct its path'],
+    [text, 'is not executable: run chmod +x on it'],
+    [folder, 'is not a file: correct its path'],
   ] as const) {
     const commandLine = [serverScript, '-p', '0', '--exec', `x=${quoteWords(word)} arg`];
     const { status, stderr } = spawnSync(process.execPath, commandLine, {
