@@ -48,7 +48,7 @@ describe('a call as words', () => {
   const refused: [string, string | RegExp][] = [
     ['send', /^missing parameter id: a connection id, such as 7, or a nick, .*; usage: send ID\|@NICK TEXT$/],
     ['send 7', 'missing parameter text: a text; usage: send ID|@NICK TEXT'],
-    ['send seven hi', /^id must be a connection id .* not "seven"$/],
+    ['send seven hi', /^id must be a connection id, .* not "seven"$/],
     ['send -7 hi', /^id must be/],
     ['send 7.0 hi', /^id must be/],
     ['send 1e1 hi', /^id must be/],
