@@ -73,7 +73,7 @@ export function newApiRoute(control: Control, token: () => string | undefined): 
     ...commandRoute,
     takes: head => token() !== undefined && commandRoute.takes(head),
 
-    // Without a timer of its own: a guess must stay cheap for the server.
+    // The regular check of deadlines replaces a timer for each guess, so guesses stay cheap for the server.
     checkDeadlines(connection) {
       const refusal = delayed.get(connection);
       if (refusal !== undefined && server.now >= refusal.at) refuseNow(connection, refusal);

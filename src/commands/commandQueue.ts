@@ -148,7 +148,7 @@ function logRefused({ command, parameters }: Call, { via, from }: Reply, error: 
   });
 }
 
-/** Characters of one value in the log. */
+/** The most characters of one value in the log. */
 const maxLoggedValue = 200;
 
 /** The parameters, without private ones: what people say is not logged. */

@@ -24,10 +24,23 @@ export interface Setting {
   readonly isSetByHand: boolean;
 }
 
-/** Changes run one at a time: the next one begins when this one is settled. */
-let lastChange: Promise<unknown> = Promise.resolve();
-/** A reload that has not begun. Further requests join it: it reads the configuration when it begins. */
-let pendingReload: Promise<Changes> | undefined;
+interface ChangeQueue {
+  /** Changes run one at a time: the next one begins when this one is settled. */
+  last: Promise<unknown>;
+  /** A reload that has not begun. Further requests join it: it reads the configuration when it begins. */
+  pendingReload: Promise<Changes> | undefined;
+}
+
+const queues = new WeakMap<Server, ChangeQueue>();
+
+function queueOf(server: Server): ChangeQueue {
+  let queue = queues.get(server);
+  if (queue === undefined) {
+    queue = { last: Promise.resolve(), pendingReload: undefined };
+    queues.set(server, queue);
+  }
+  return queue;
+}
 
 /**
  * Reads the configuration again and applies it, which also replaces values set by hand.
@@ -35,8 +48,9 @@ let pendingReload: Promise<Changes> | undefined;
  * @throws Error, a sentence; then nothing has changed
  */
 export function reloadConfiguration(server: Server, readAgain: () => Configuration): Promise<Changes> {
-  pendingReload ??= enqueueChange(async () => {
-    pendingReload = undefined;
+  const queue = queueOf(server);
+  queue.pendingReload ??= enqueueChange(queue, async () => {
+    queue.pendingReload = undefined;
     notifyReloading();
     try {
       return await applyValues(server, readAgain().values, new Set());
@@ -44,7 +58,7 @@ export function reloadConfiguration(server: Server, readAgain: () => Configurati
       notify('READY=1');
     }
   });
-  return pendingReload;
+  return queue.pendingReload;
 }
 
 /**
@@ -54,7 +68,7 @@ export function reloadConfiguration(server: Server, readAgain: () => Configurati
  * @throws UsageError if the option is unknown, needs a restart, or cannot have this value
  */
 export function setOption(server: Server, name: string, word: string): Promise<Changes> {
-  return enqueueChange(async () => {
+  return enqueueChange(queueOf(server), async () => {
     const option = findLive(name);
     const kindOf = optionsFor([...server.handlers.keys()])[option];
     const value = readOption(kindOf, { label: name, raw: rawValue(kindOf, word) });
@@ -77,7 +91,7 @@ export function listSettings({ configuration: { values, setByHand } }: Server, w
   }));
 }
 
-/** All but those that only a command line can have. */
+/** All options except those that only work on the command line. */
 const configurable = optionEntries.filter(([name]) => name !== 'help' && name !== 'version');
 
 const byName = bySpelling(configurable);
@@ -101,9 +115,9 @@ function findLive(name: string): OptionName {
   return option;
 }
 
-function enqueueChange(act: () => Promise<Changes>): Promise<Changes> {
-  const change = lastChange.then(act);
-  lastChange = change.catch(() => {});
+function enqueueChange(queue: ChangeQueue, act: () => Promise<Changes>): Promise<Changes> {
+  const change = queue.last.then(act);
+  queue.last = change.catch(() => {});
   return change;
 }
 

@@ -1,8 +1,8 @@
 /**
- * The bearer token for commands over HTTP, and how fast wrong tokens are refused. The first few wrong tokens of an address are
- * refused at once, further ones after a delay; so are those of all addresses together after some more. The number of delayed
- * refusals is limited, and the rest gets 429, so guessing uses up neither memory nor connections. The right token is always
- * accepted, from any address: nobody can lock its owner out.
+ * The bearer token for commands over HTTP, and the limits on guessing it. The first few wrong tokens from an address, and in
+ * total, are refused at once, and further ones after a delay. The number of delayed refusals is limited; beyond it, guesses get
+ * 429 at once, so guessing exhausts neither memory nor connections. The right token is always accepted, so an attacker cannot
+ * lock out the owner.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { log } from '../log/log.ts';
@@ -67,7 +67,7 @@ export function tokenSource({ configuration, reloadables }: Server): () => strin
   return () => token;
 }
 
-/** Wrong tokens of one address, or of all. Times are milliseconds of the server's clock. */
+/** The wrong tokens from one address, or from all. Times are milliseconds of the server's clock. */
 interface Guesser {
   guesses: number;
   /** When the first of these came. */

@@ -13,9 +13,9 @@ import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed } from '../protocol/limits.ts';
 import { newDeflateContext, updateWindow } from '../protocol/websocket/deflate.ts';
-import { FIN, frameHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
+import { FIN, maxHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import { type ArenaUse, clearQueue, type Range } from '../records/arena.ts';
+import { type ArenaUse, clearQueue, type Range, reserve } from '../records/arena.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
@@ -94,8 +94,10 @@ export function sendToAll(
 }
 
 function frameRange(arena: ArenaUse, first: number, bytes: Uint8Array, start: number, end: number): Range {
-  const chunk = writeFrame(arena, first, bytes, start, end);
-  return { chunk, start: chunk.used - frameHeaderSize(end - start) - (end - start), end: chunk.used };
+  const chunk = reserve(arena, maxHeaderSize + end - start);
+  const from = chunk.used;
+  writeFrame(chunk, first, bytes, start, end);
+  return { chunk, start: from, end: chunk.used };
 }
 
 /** The fast path: joins the range to the pending fan-out, or starts a new one. */

@@ -175,7 +175,7 @@ export function setReading(connection: Connection, isReading: boolean): void {
   else connection.socket.pause();
 }
 
-/** The input arena is full: the connection's unread input gets memory of its own. */
+/** The input arena is full: the connection's unread input moves to its own buffer. */
 function spillInput(connection: Connection, bytes: Buffer, count: number, unread: number): void {
   const { input } = connection;
   const own = takeBuffer(unread + count);

@@ -1,6 +1,6 @@
 /**
- * What messages mean: the session of a connection with its handler. The handler is told when the session opens, gets one message
- * after the other, and is told when it closes.
+ * What messages mean: the session of a connection with its handler. The handler learns when the session opens, gets its
+ * messages one by one, and learns when it closes.
  *
  * A handler can stop in two ways. It can leave the rest of a long message to a later turn (`deferRest`), and it can pause
  * messages until something else has happened (`pauseMessages`). While messages are paused, control frames ahead of the
@@ -57,13 +57,9 @@ function logOpened(connection: Connection, request?: Head): void {
  * @returns whether the handler processed all of it; if not, `resumeMessage` goes on
  */
 export function processData(connection: Connection, message: Message): boolean {
-  const { handler, server } = connection;
+  const { handler } = connection;
   // The rest of a message was counted with its first part.
-  if (message !== resumed) {
-    connection.messagesIn++;
-    connection.messageAt = server.now;
-    server.counters.messagesIn++;
-  }
+  if (message !== resumed) countMessage(connection);
   if (handler === undefined) return true;
   try {
     handler.message(connection, message);
@@ -73,7 +69,7 @@ export function processData(connection: Connection, message: Message): boolean {
   return connection.resumableMessage === undefined;
 }
 
-/** Counts a message of a wire without handlers, which also shows that the connection is not idle. */
+/** Counts a message, which also shows that the connection is not idle. */
 export function countMessage(connection: Connection): void {
   const { server } = connection;
   connection.messagesIn++;

@@ -8,7 +8,7 @@ import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
 import { type DeflateContext, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
-import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { FIN, maxHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import { type ArenaUse, appendRange, type Chunk, type Range, reserve } from '../records/arena.ts';
@@ -60,10 +60,12 @@ function queueFrame(
   start: number,
   end: number,
 ): void {
+  // The second half is `queueRange`, inlined: every message comes through here.
   const { server, queue } = connection;
   if (server.pendingFanout !== undefined) server.pendingFanout.deliver(server);
-  const chunk = writeFrame(server.arena, first, bytes, start, end);
-  const from = chunk.used - frameHeaderSize(end - start) - (end - start);
+  const chunk = reserve(server.arena, maxHeaderSize + end - start);
+  const from = chunk.used;
+  writeFrame(chunk, first, bytes, start, end);
   recordSent(connection, chunk.bytes, from, chunk.used);
   workUnits.spent++;
   appendRange(queue, chunk, from, chunk.used);
@@ -101,24 +103,17 @@ export function scheduleFlush(connection: Connection): void {
   if (server.pendingWrites.push(connection) === 1) wake(server);
 }
 
-/** Writes one frame into the arena. @returns the chunk, in which the frame ends at `chunk.used` */
-export function writeFrame(
-  arena: ArenaUse,
-  first: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-): Chunk {
+/** Writes one frame at `chunk.used`, and advances that. The chunk has room for the payload and `maxHeaderSize` bytes. */
+export function writeFrame(chunk: Chunk, first: number, bytes: Uint8Array, start: number, end: number): void {
   const length = end - start;
-  const chunk = reserve(arena, frameHeaderSize(length) + length);
   const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
   // Inside the arena, bytes are copied without a view of them, which would cost more than the copy.
   if (bytes === ioArena && chunk.bytes === ioArena) copyInArena(at, start, end);
   else chunk.bytes.set(bytes.subarray(start, end), at);
   chunk.used = at + length;
-  return chunk;
 }
 
+/** Writes bytes without a frame into the arena. */
 export function writeBytes(arena: ArenaUse, bytes: Uint8Array, start: number, end: number): Range {
   const chunk = reserve(arena, end - start);
   const at = chunk.used;

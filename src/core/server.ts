@@ -1,4 +1,4 @@
-/** A new server: its record, with nobody connected and no handlers yet. */
+/** Creates a server's record, without connections and handlers. */
 
 import { newClosedConnections } from '../diagnostics/closedConnections.ts';
 import { newRecorder } from '../diagnostics/recorder.ts';

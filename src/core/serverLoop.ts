@@ -58,6 +58,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     if (ready.ended.length > 0) handleDisconnects(server);
     if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
     notifyTurnEnd(server);
+    // `usedMemory`, inlined: this check runs in every turn.
     const held = memory.connections + memory.histories + memory.programs + arena.held;
     if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
     flush(server);
@@ -113,7 +114,7 @@ function readControlFrames(server: Server): void {
   readable.length = 0;
 }
 
-/** Reads the control frames at the start of a connection's input. A message behind them waits for its class. */
+/** Reads the control frames at the start of a connection's input. A message after them waits for its class. */
 function readControlFramesOf(connection: Connection): void {
   const { input, inputStart, inputEnd, wire } = connection;
   if (input === undefined || wire.receiveUrgent === undefined || connection.phase !== 'open') {

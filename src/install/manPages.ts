@@ -16,7 +16,7 @@ import { escaped, example, manPage } from '../manual/roff.ts';
 const root = new URL('../../', import.meta.url);
 const frames = new URL('src/install/', root);
 
-/** The page `name(section)` of a frame and of what the program's `--help` prints. */
+/** Builds the page `name(section)` from its frame and the output of the program's `--help`. */
 export function programPage(
   name: string,
   section: string,
@@ -30,27 +30,27 @@ export function programPage(
   });
 }
 
-/** How the program is called: `pollywog [OPTION]...`; if there are several ways, what each does. */
+/** The usage lines: `pollywog [OPTION]...`; if there are several, with what each does. */
 function synopsis(help: string): string[] {
   const [usage = []] = paragraphs(help);
   const calls = usage.map(line => `  ${line.replace(/^Usage: /, '').trimStart()}`);
   return ['.SH SYNOPSIS', ...calls.flatMap(call => item(call) ?? `.B ${escaped(call.trimStart())}`)];
 }
 
-/** OPTIONS with its notes; then the parts that have a heading of their own, such as EXAMPLES. */
+/** OPTIONS with its notes, then the sections with their own headings, such as EXAMPLES. */
 function optionSections(help: string): string[] {
   const [, options = [], ...rest] = paragraphs(help);
   const headed = rest.filter(lines => headingOf(lines) !== undefined);
   const notes = rest.filter(lines => headingOf(lines) === undefined);
   return [
     ...['.SH OPTIONS', ...options.flatMap(line => item(line) ?? [`.SS ${escaped(line.replace(/:$/, ''))}`])],
-    // Without a heading, roff takes a paragraph after a list for a part of its last item.
+    // Without a heading, roff makes a paragraph after a list part of the last item.
     ...['.SS Notes', ...notes.flatMap(lines => ['.PP', ...lines.map(escaped)])],
     ...headed.flatMap(lines => [`.SH ${headingOf(lines)}`, ...listOf(lines.slice(1))]),
   ];
 }
 
-/** `Examples:` on a line of its own. */
+/** Matches a heading such as `Examples:` on its own line. */
 function headingOf([first = '']: readonly string[]): string | undefined {
   return /^(\w+):$/.exec(first)?.[1]?.toUpperCase();
 }
@@ -60,7 +60,7 @@ function listOf(lines: readonly string[]): string[] {
   return items.every(one => one !== undefined) ? items.flat() : example(lines.map(line => line.trimStart()));
 }
 
-/** `  --option VALUE  what it does`; undefined for all other lines. */
+/** Parses a line such as `  --option VALUE  what it does`; undefined for other lines. */
 function item(line: string): string[] | undefined {
   const [, term, meaning] = /^ {2,}(\S.*?) {2,}(\S.*)$/.exec(line) ?? [];
   return term === undefined || meaning === undefined

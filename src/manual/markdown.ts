@@ -53,19 +53,19 @@ function parseBlock(lines: readonly string[]): Block {
   return { kind: 'list', items: items.map(item => item.replace(/\n */g, ' ')) };
 }
 
-/** `\|` is a bar within a cell. */
+/** In a cell, `\|` stands for a bar. */
 function cellsOf(row: string): string[] {
   const cells = row.replace(/^\||\|$/g, '').split(/(?<!\\)\|/);
   return cells.map(cell => cell.trim().replaceAll('\\|', '|'));
 }
 
-/** A part of a line that is set in one way. */
+/** A part of a line in one style. */
 export interface Span {
   readonly kind: 'plain' | 'code' | 'bold' | 'emphasis';
   readonly text: string;
 }
 
-/** @param showLink the text, which may have spans of its own, that replaces a link */
+/** @param showLink returns the text for a link; that text may contain spans */
 export function spansOf(line: string, showLink: (label: string, target: string) => string): Span[] {
   const text = line.replace(/\[([^\]]+)\]\(([^)\s]+)\)/g, (_, label, target) => showLink(label, target));
   const parts = text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^\s*](?:[^*]*[^\s*])?\*)/);

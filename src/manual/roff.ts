@@ -1,21 +1,21 @@
-/** Sets Markdown as a manual page, man(7). */
+/** Converts a page of Markdown to roff, for man. */
 import { type Block, parseMarkdown, type Span, spansOf } from './markdown.ts';
 import { pageOf } from './pages.ts';
 import { plainText, tableLines } from './terminal.ts';
 
-/** Tables are set for lines of this length. */
+/** The width of tables, in columns. */
 const tableWidth = 70;
 
-/** A page, with what goes into its head: `pollywog(1)` is the name `pollywog` and the section `1`. */
+/** A man page and its header fields: `pollywog(1)` has the name `pollywog` and the section `1`. */
 export interface ManPage {
   readonly name: string;
   readonly section: string;
   readonly version: string;
-  /** A title, a paragraph that says in one line what the page is about, and the text. */
+  /** A title, a one-line summary as the first paragraph, then the text. */
   readonly markdown: string;
 }
 
-/** @param insert what replaces a paragraph such as `@options`: lines of roff, or undefined for all others */
+/** @param insert returns the roff lines that replace a paragraph such as `@options`; undefined keeps the paragraph */
 export function manPage(
   { name, section, version, markdown }: ManPage,
   insert: (paragraph: string) => readonly string[] | undefined = () => undefined,
@@ -23,7 +23,7 @@ export function manPage(
   const [, summary, ...body] = parseMarkdown(markdown);
   const lines = [
     `.TH ${escaped(name.toUpperCase())} ${section} "" "Pollywog ${version}"`,
-    // Neither hyphenation nor justified lines.
+    // Turn off hyphenation and justification.
     '.nh',
     '.ad l',
     '.SH NAME',
@@ -54,12 +54,12 @@ function linesOf(block: Block): string[] {
   }
 }
 
-/** Lines that are shown as they are. */
+/** Preformatted lines. */
 export function example(lines: readonly string[]): string[] {
   return ['.PP', '.in +2n', '.EX', ...lines.map(escaped), '.EE', '.in'];
 }
 
-/** A line of Markdown, in roff's fonts. */
+/** Converts the spans of a line to roff's fonts. */
 function set(line: string): string {
   const text = spansOf(line, showLink).map(setSpan).join('');
   return text.replace(/^([.'])/, '\\&$1');
@@ -80,16 +80,16 @@ function seeAlso(markdown: string): string[] {
   const found = new Set(targets.filter(subject => subject !== undefined));
   const names = [...found].toSorted().map(subject => `pollywog-${subject}(7)`);
   if (names.length === 0) return [];
-  // \% keeps a name in one piece.
+  // \% prevents a line break within the name.
   return ['.SH SEE ALSO', [...names, 'pollywog(1)'].map(name => `\\%${escaped(name)}`).join(', ')];
 }
 
-/** Text that roff shows as it is. The hyphens of options can be copied from a terminal. */
+/** Escapes text for roff. The hyphens of options stay ASCII, so they can be copied from a terminal. */
 export function escaped(text: string): string {
   return escapedWithin(text).replace(/^([.'])/, '\\&$1');
 }
 
-/** Signs that are roff's own, or that a terminal without Unicode lacks. */
+/** Characters that roff interprets, or that a terminal without Unicode cannot show. */
 const signs: Readonly<Record<string, string>> = {
   '\\': '\\e',
   '-': '\\-',

@@ -1,12 +1,12 @@
-/** Sets Markdown as plain text for a terminal. */
+/** Converts a page of Markdown to plain text for a terminal. */
 import { type Block, parseMarkdown, type Span, spansOf } from './markdown.ts';
 import { pageOf } from './pages.ts';
 
-/** Between the columns of a table. */
+/** Separates the columns of a table. */
 const gap = '  ';
 const bullet = '- ';
 
-/** The page for a terminal of `width` columns, without a final newline. */
+/** Formats a page for a terminal of `width` columns, without a final newline. */
 export function terminalText(markdown: string, width = 80): string {
   const lines = parseMarkdown(markdown).flatMap(block => [...linesOf(block, width - 2), '']);
   return lines
@@ -40,27 +40,27 @@ function hanging(first: string, lines: readonly string[]): string[] {
   return lines.map((line, index) => (index === 0 ? first : ' '.repeat(first.length)) + line);
 }
 
-/** A line of Markdown without its marks. */
+/** Removes the Markdown markup from a line. */
 export function plainText(line: string): string {
   const spans = spansOf(line, showLink);
   const isQuoted = ({ kind, text }: Span) => kind === 'code' && spans.length > 1 && needsQuotes(text);
   return spans.map(span => (isQuoted(span) ? `"${span.text}"` : span.text)).join('');
 }
 
-/** Within a sentence, words and signs need quotes to be seen as code; options, paths and JSON do not. */
+/** Quotes code in a sentence if it looks like plain words or punctuation; options, paths and JSON need no quotes. */
 function needsQuotes(code: string): boolean {
   if (/^((?!pollywog$)[a-z]+|[^\w/]{1,2})$/.test(code)) return true;
   return code.includes(' ') && !/^[-/{]|"/.test(code);
 }
 
-/** Pages and files of the source tree are named by the label; addresses on the web are shown. */
+/** Shows a link: by its label if it leads to a page or a source file, with its URL if it leads to the web. */
 function showLink(label: string, target: string): string {
   if (/^https?:/.test(target)) return `${label} <${target}>`;
   const subject = pageOf(target);
   return subject === undefined ? label : `${label} (help ${subject})`;
 }
 
-/** Breaks at spaces; a word that is longer than a line has a line of its own. */
+/** Wraps text at spaces. A word longer than a line gets its own line. */
 export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   let line = '';
@@ -75,7 +75,7 @@ export function wrapped(text: string, width: number): string[] {
   return [...lines, line];
 }
 
-/** Side by side if that leaves each column enough room to be read; else one entry below the other. */
+/** Formats a table in columns if each column has enough room, or else as a list of entries. */
 export function tableLines(
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -89,7 +89,7 @@ export function tableLines(
   return [...title, widths.map(size => '-'.repeat(size)).join(gap), ...body.flat()];
 }
 
-/** The last column takes the rest of the line. @returns undefined if the others leave it too little */
+/** Computes the widths; the last column takes the rest. @returns undefined if the rest is too narrow */
 function columnWidths(cells: readonly (readonly string[])[], width: number): number[] | undefined {
   const natural = cells[0]!.map((_, column) => Math.max(...cells.map(row => row[column]?.length ?? 0)));
   const before = natural.slice(0, -1).reduce((sum, size) => sum + size + gap.length, 0);
@@ -109,7 +109,7 @@ function rowLines(row: readonly string[], widths: readonly number[]): string[] {
   );
 }
 
-/** The first cell as a title, and below it the others, each after its column's name. */
+/** Formats a row as an entry: the first cell as its title, the other cells below it with their column names. */
 function entryLines([head = [], ...rows]: readonly (readonly string[])[], width: number): string[] {
   return rows.flatMap(([term = '', ...rest]) => {
     const details = rest.flatMap((cell, index) => {

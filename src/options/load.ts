@@ -1,6 +1,6 @@
 /**
- * Loads a program part by part. Node opens all files of one import at the same time, which would take a hundred more
- * descriptors than the server needs later.
+ * Loads a program in parts. Node opens all files of one import at once: loading everything together would need a hundred more
+ * descriptors than the running server.
  */
 import { Exit } from './error.ts';
 

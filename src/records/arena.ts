@@ -96,7 +96,7 @@ for (let slot = slotCount - 1; slot >= 0; slot--) {
   free.push(newChunk(ioArena, start, false));
 }
 
-/** The chunk in use, the full ones of this turn, and those that were pinned when their turn ended. */
+/** The chunk in use, the full chunks of this turn, and chunks that were pinned when their turn ended. */
 let current = free.pop() as Chunk;
 const full: Chunk[] = [];
 const pinned: Chunk[] = [];
@@ -175,7 +175,7 @@ export interface OutgoingQueue {
   end: number;
   /** The ranges before it, oldest first. */
   earlier: Range[] | undefined;
-  /** What the system was given and has not sent yet; it comes before all others. */
+  /** Ranges passed to the system and not sent yet; they precede all others. */
   inFlight: readonly Range[] | undefined;
   inFlightSize: number;
   /** Bytes in all of these. */
@@ -260,7 +260,7 @@ export function shareOfQueue({ chunk, earlier, inFlight }: OutgoingQueue): numbe
 const keptSize = 16 * 1024;
 
 /**
- * The turn ends and the socket takes nothing: moves what lies in the turn's chunks into memory of the queue's own, in
+ * The socket is busy at the end of the turn: copies the ranges in the turn's chunks into memory of the queue, in
  * which later turns go on. A chunk that was made for one large frame is kept as it is, shared by all who are to get it.
  */
 export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {

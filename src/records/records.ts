@@ -92,7 +92,7 @@ interface Output {
 /** How the connection ends (close.ts). */
 interface Closing {
   phase: Phase;
-  /** Why it ends, as far as that is known (diagnostics/closeReason.ts). */
+  /** Why it ends, if that is known (diagnostics/closeReason.ts). */
   ending: Ending | undefined;
   /** When `phase` became `ending`, or the closing handshake began; 0 before. */
   endingAt: number;
@@ -319,8 +319,8 @@ export interface ReadClasses {
 }
 
 /**
- * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so all of them together
- * take the memory of one.
+ * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so together they
+ * need the memory of one.
  */
 export interface InflationQueue {
   readonly waiting: { readonly connection: Connection; readonly message: InflatingMessage }[];

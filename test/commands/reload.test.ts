@@ -17,6 +17,16 @@ function newServer(...argv: string[]): Server {
 }
 
 describe('reload', () => {
+  test('reloads of two servers at the same time each read the configuration of their own server', async () => {
+    const [frog, newt] = [newServer('--max-message', '16MB'), newServer('--max-message', '16MB')];
+    const [ofFrog, ofNewt] = await Promise.all([
+      reloadConfiguration(frog, from('--max-message', '1MB')),
+      reloadConfiguration(newt, from('--max-message', '2MB')),
+    ]);
+    assert.deepEqual(ofFrog.changed, ['max-message 16MB → 1MB']);
+    assert.deepEqual(ofNewt.changed, ['max-message 16MB → 2MB']);
+  });
+
   test('applies the differences, and reports them as the user would write them', async () => {
     const server = newServer('--max-message', '16MB', '--origin', 'https://a.example');
     const next = from(

@@ -14,7 +14,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const limitOf = { timeout: 60_000 };
 const limit = 120;
-/** What is left for connections: the two listeners, one of them for commands, count as well. */
+/** The descriptors available to connections: two are used by the listener and the control socket. */
 const welcome = limit - reservedDescriptors - 2;
 
 test('commands work when connections have used up their descriptors, and the log reports it', {

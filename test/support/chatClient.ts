@@ -251,12 +251,12 @@ export async function connectMember(
   return client;
 }
 
-/** Asserts that these are the next packets. */
+/** Asserts that exactly these packets arrive next. */
 export async function expectHeard(client: ChatClient, ...expected: readonly string[]): Promise<void> {
   for (const text of expected) assert.equal(await client.hear(), text, client.name);
 }
 
-/** Takes all packets up to now: sends a request and returns what comes before its answer. */
+/** Drains the packets received so far: sends a request, and returns all packets before its reply. */
 export async function hearAll(client: ChatClient): Promise<string[]> {
   const uid = 0x7ead;
   client.sendBytes(packetBytes(PacketCommand.SetUserNick, 'again', { uid }));

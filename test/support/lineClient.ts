@@ -72,7 +72,7 @@ export async function connectTerminal(port: number, nick: string): Promise<LineC
   return client;
 }
 
-/** @returns the lines up to now: sends /who and reads up to the answer */
+/** Drains the lines received so far: sends /who, and returns all lines before its reply. */
 export async function linesSoFar(client: LineClient, command = '/help\n'): Promise<string[]> {
   client.send(command);
   const before = await client.linesUntil('* /join ROOM  move to another room');

@@ -177,7 +177,7 @@ test('a refused line stays with its reason and is not sent again automatically',
   mergeHistory(room, []);
   assert.deepEqual([room.unconfirmed, linesToSend(room)], [[line], []]);
   line.state = 'waiting';
-  assert.deepEqual(linesToSend(room), [line], 'until it is told to be');
+  assert.deepEqual(linesToSend(room), [line], 'but it is sent again once its state is back to waiting');
 });
 
 test('a line that fails three times is marked as refused and kept', () => {

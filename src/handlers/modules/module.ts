@@ -178,7 +178,7 @@ export function rollBack(module: Module, version: Version, error: unknown): void
   version.isRolledBack = true;
   version.previous = undefined;
   module.current = previous.version;
-  // Without a state of its own, the version has updated the state that it shares with the previous one.
+  // A version without its own state has updated the state that it shares with the previous version.
   if (version.hasOwnState) module.facade.state = previous.state;
   registerNames(module);
   startTicking(module);

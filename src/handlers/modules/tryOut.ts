@@ -40,7 +40,7 @@ try {
   const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   report({ error: `threw ${reason.slice(0, maxModuleError)}` });
   setTimeout(end, 500);
-  // Uncaught: Node prints the line number of a syntax error on stderr, and has it nowhere else.
+  // Left uncaught, because Node reports the line number of a syntax error only on stderr.
   throw error;
 }
 

@@ -192,7 +192,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         close(session, error.code, error.message);
         return;
       }
-      // After EOF all input is in memory already: give it to the program, whose stdin ends behind it.
+      // After EOF all input is in memory: pass it to the program, and close its stdin after that.
       if (!isInputFull(program) || connection.hasPeerEnded) return;
       pauseMessages(connection);
       blocked.add(session);

@@ -90,7 +90,7 @@ function removeStaleFolders(): void {
   }
 }
 
-/** Makes more pipes than needed: most of the time goes into fork and exec. */
+/** Makes pipes in batches, because most of the cost is fork and exec. */
 function makePipes(supply: PipeSupply, server: Server, waiting: number): void {
   const many = Math.min(Math.max(waiting, pipesPerBatch), 4 * pipesPerBatch);
   const { folder, count, names } = planPipes(server, many, waiting);

@@ -218,7 +218,7 @@ function signal({ pid }: Program, name: NodeJS.Signals | 0): boolean {
   }
 }
 
-/** Safe against reuse of the PID: the system gives nobody the ID of a group that still has a process. */
+/** Safe against PID reuse: the kernel does not reuse the ID of a process group that still has a member. */
 function checkGroupGone(program: Program): void {
   if (program.exit === undefined || program.isFinishing) return;
   program.isGroupGone ||= program.grace === 0 || !signal(program, 0);

@@ -19,7 +19,7 @@ import type { Server } from '../../records/records.ts';
 const LF = 0x0a;
 const nothing = Buffer.alloc(0);
 
-/** The bytes kept of one line: a character has at most four. */
+/** The most bytes of one line that are kept; a character takes up to four. */
 const maxLineBytes = 4 * maxStderrLine;
 
 /** Milliseconds that a pipe must be idle after the program is gone. */

@@ -238,7 +238,7 @@ function openStream(window: Buffer): SlicedStream {
   return inSlices(createInflateRaw({ ...inflateOptions(window), chunkSize: unusedOutput }));
 }
 
-/** Node gives each stream an output buffer of its own, which nobody uses: the smallest that it accepts. */
+/** The size of the output buffer that Node allocates for each stream: the minimum, because it stays unused. */
 const unusedOutput = constants.Z_MIN_CHUNK;
 
 function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {

@@ -123,6 +123,9 @@ function readLength64(bytes: Uint8Array, at: number): number {
   return length;
 }
 
+/** The longest header of an unmasked frame. */
+export const maxHeaderSize = 10;
+
 /** The size of the header of an unmasked frame with `length` bytes of payload. */
 export function frameHeaderSize(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;

@@ -2,27 +2,23 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { roundTrip } from '../support/echoProbe.ts';
 import { connectRaw, connectTcp, handshakeRequest } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
 import { untilLogged } from '../support/untilLogged.ts';
 
+/** Starts a server whose shutdown ends only with its last connection or the drain timeout. */
+const startDraining = (t: TestContext, sockets: string, drainTimeout: string) =>
+  startServerFor(t, '--sockets', sockets, '--drain-timeout', drainTimeout, '--close-timeout', '0');
+
 const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
 
 for (const sockets of ['auto', 'stream']) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     test(`after ${signal} the server closes all connections with 1001 and exits with 0 (--sockets ${sockets})`, async t => {
-      const server = await startServerFor(
-        t,
-        '--sockets',
-        sockets,
-        '--drain-timeout',
-        '0',
-        '--close-timeout',
-        '0',
-      );
+      const server = await startDraining(t, sockets, '0');
       const clients = await Promise.all(
         Array.from({ length: 5 }, () => connectRaw(server.port, { path: '/echo' })),
       );
@@ -40,15 +36,7 @@ for (const sockets of ['auto', 'stream']) {
   }
 
   test(`the server exits after the drain timeout, even if connections are still open (--sockets ${sockets})`, async t => {
-    const server = await startServerFor(
-      t,
-      '--sockets',
-      sockets,
-      '--drain-timeout',
-      '300ms',
-      '--close-timeout',
-      '0',
-    );
+    const server = await startDraining(t, sockets, '300ms');
     const silent = await connectRaw(server.port);
     const half = await connectTcp(server.port);
     half.write(handshakeRequest().slice(0, 40));
@@ -65,15 +53,7 @@ for (const sockets of ['auto', 'stream']) {
   });
 
   test(`a draining server closes unfinished handshakes and accepts no new connection (--sockets ${sockets})`, async t => {
-    const server = await startServerFor(
-      t,
-      '--sockets',
-      sockets,
-      '--drain-timeout',
-      '0',
-      '--close-timeout',
-      '0',
-    );
+    const server = await startDraining(t, sockets, '0');
     const half = await connectTcp(server.port);
     half.write(handshakeRequest().slice(0, 40));
     const staying = await connectRaw(server.port);
