@@ -13,6 +13,7 @@ import { newServer } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { traceConnection } from './diagnostics/trace.ts';
+import { openChannels } from './handlers/channels/channels.ts';
 import { closeChat, openChat } from './handlers/chat/chat.ts';
 import type { Chat } from './handlers/chat/room.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
@@ -62,7 +63,8 @@ async function serve(): Promise<number> {
   if (configuration.trace) traceConnection(server.trace, 'all');
 
   const chat = openChat(server);
-  addHandlers(server, chat);
+  const channels = openChannels(server);
+  addHandlers(server, chat, channels);
   const modules = await startModules(server);
   checkDefault(server);
 

@@ -4,6 +4,8 @@ import { log } from '../log/log.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import type { Handler, Server } from '../records/records.ts';
 import { newBroadcastHandler } from './broadcast.ts';
+import { newChannelsHandler } from './channels/handler.ts';
+import type { Channels } from './channels/records.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
 import { echo } from './echo.ts';
@@ -12,18 +14,20 @@ import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
 
-const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
+const builtIn: Readonly<Record<string, (chat: Chat, channels: Channels) => Handler>> = {
   echo: () => echo,
   broadcast: () => newBroadcastHandler(),
   tpacket: chat => newTpacketHandler(chat),
+  // Last: at the end of a turn it delivers what the others have published.
+  channels: (_, channels) => newChannelsHandler(channels),
 };
 
 /** The names of the built-in handlers, which the user's programs cannot have. */
 export const handlerNames: readonly string[] = Object.keys(builtIn);
 
 /** @throws UsageError if a program does not exist or is not executable */
-export function addHandlers(server: Server, chat: Chat): void {
-  const own = Object.values(builtIn).map(make => make(chat));
+export function addHandlers(server: Server, chat: Chat, channels: Channels): void {
+  const own = Object.values(builtIn).map(make => make(chat, channels));
   for (const handler of [...own, ...newProgramHandlers(server)]) server.handlers.set(handler.name, handler);
 }
 

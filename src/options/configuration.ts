@@ -54,6 +54,10 @@ export interface Configuration {
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';
   readonly history: { readonly messages: number; readonly bytes: number };
+  /** Milliseconds; 0: no limit. */
+  readonly historyAge: number;
+  /** Bytes. */
+  readonly historyMemory: number;
   readonly historyRotate: number;
   readonly historyKeep: number;
   readonly greetingDelay: number;

@@ -137,6 +137,18 @@ export const serverOptions = {
     group: 'Chat',
     help: 'messages (bytes) replayed on join; 0: none',
   },
+  historyAge: {
+    kind: duration,
+    default: 0,
+    group: 'Chat',
+    help: 'messages are kept for this long; 0: no limit',
+  },
+  historyMemory: {
+    kind: size,
+    default: 64 * 1024 * 1024,
+    group: 'Chat',
+    help: 'memory for the messages of all channels',
+  },
   historyRotate: {
     kind: size,
     default: 16 * 1024 * 1024,

@@ -147,6 +147,17 @@ export const proxyHeaderTimeout = 1000;
 /** A PEM file. The bundle of all CAs that a system trusts is about 0.2 MB. */
 export const maxPemFile = 4 * MiB;
 
+// Channels
+
+/** The names of channels that are gone, for which the server remembers what is missing: about 1 MB. Beyond it, gaps are reported that may be none. */
+export const maxForgottenChannels = 10_000;
+
+/** Publications delivered in one turn. More wait for the next one, so that a burst does not fill the queues of fast subscribers. */
+export const maxDeliveredPerTurn = 4 * MiB;
+
+/** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
+export const maxLiveBacklog = 256 * KiB;
+
 // Accepting connections
 
 /**

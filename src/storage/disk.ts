@@ -140,3 +140,8 @@ export function explainDisk(error: unknown): string | undefined {
       return undefined;
   }
 }
+
+/** Why a `storageError` happened, without the path: the reader may not know the server's files. */
+export function diskErrorReason(error: unknown): string {
+  return explainDisk((error as Error).cause) ?? 'disk error';
+}

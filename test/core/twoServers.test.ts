@@ -8,6 +8,7 @@ import { onData, resetInputArena } from '../../src/core/poll.ts';
 import { newServer } from '../../src/core/server.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { drainServer, stopServer } from '../../src/core/shutdown.ts';
+import { openChannels } from '../../src/handlers/channels/channels.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { addHandlers, handlerNames } from '../../src/handlers/handlers.ts';
 import { configureLog } from '../../src/log/log.ts';
@@ -32,7 +33,7 @@ interface Running {
 
 async function start(...options: string[]): Promise<Running> {
   const server = newServer(readConfiguration(options, {}, handlerNames));
-  addHandlers(server, newChat(server, server.configuration.history, undefined));
+  addHandlers(server, newChat(server, server.configuration.history, undefined), openChannels(server));
   const http = newHttpWire(server, [newPollRoute(server)]);
   const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { closeListeners } from '../../src/core/shutdown.ts';
+import { openChannels } from '../../src/handlers/channels/channels.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { addHandlers } from '../../src/handlers/handlers.ts';
 import { openListener } from '../../src/net/listeners.ts';
@@ -39,7 +40,7 @@ test('new connections get the new certificate after a reload is committed, and n
   put(before);
   const server = newFakeServer('--log-level', 'error', ...tlsOptions(used));
   const chat = newChat(server, server.configuration.history, undefined);
-  addHandlers(server, chat);
+  addHandlers(server, chat, openChannels(server));
   const http = newHttpWire(server, []);
   const lines = newLinesWire(chat);
   const secure = await openTls(server);
@@ -51,7 +52,7 @@ test('new connections get the new certificate after a reload is committed, and n
   );
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
   const over = serverLoop(server, () => {});
-  const [reloadable] = server.reloadables;
+  const reloadable = server.reloadables.at(-1);
   const reload = async () => (await reloadable!.prepare(server.configuration))();
 
   const old = await connectRaw(port!, { path: '/echo', tls: {} });

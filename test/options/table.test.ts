@@ -108,7 +108,14 @@ const valued: Record<
     unfit: 'lots',
     wants: 'a number of messages such as 100, or a size such as 64KB',
   },
-  ...bounded('size', ['historyRotate', 'maxMessage', 'maxBuffered', 'maxMemory', 'maxHeader']),
+  ...bounded('size', [
+    'historyRotate',
+    'historyMemory',
+    'maxMessage',
+    'maxBuffered',
+    'maxMemory',
+    'maxHeader',
+  ]),
   ...bounded('count', ['historyKeep', 'maxConnections', 'execMax']),
   maxPerAddress: {
     field: 'maxPerAddress',
@@ -119,6 +126,7 @@ const valued: Record<
   },
   ...bounded('time', [
     'handshakeTimeout',
+    'historyAge',
     'greetingDelay',
     'pingInterval',
     'pongTimeout',

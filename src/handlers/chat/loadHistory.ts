@@ -6,12 +6,12 @@
 import { log } from '../../log/log.ts';
 import { historyCacheTime, historyReadBudget, maxNameBytes, maxPacketBlob } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import { diskErrorReason } from '../../storage/disk.ts';
 import type { StoredMessage } from '../../storage/message.ts';
 import type { Store } from '../../storage/records.ts';
 import { closeRoom, openRoom, recallRoom } from '../../storage/room.ts';
 import { appendToHistory, clearHistory, historyEntries } from './history.ts';
 import type { Name } from './names.ts';
-import { diskErrorReason } from './post.ts';
 import { type Chat, type HistoryLoad, newRoom, type Room, scheduleTurnEnd } from './room.ts';
 
 /**

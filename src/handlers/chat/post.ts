@@ -4,7 +4,7 @@ import { log } from '../../log/log.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
-import { explainDisk } from '../../storage/disk.ts';
+import { diskErrorReason } from '../../storage/disk.ts';
 import { appendMessages } from '../../storage/room.ts';
 import { syncStore } from '../../storage/sync.ts';
 import { appendToHistory } from './history.ts';
@@ -119,11 +119,6 @@ function attemptWrite(rooms: readonly Room[], write: () => void): boolean {
       rejectPosts(room, `not posted, because it could not be stored: ${diskErrorReason(error)}`);
     return false;
   }
-}
-
-/** Why a disk access failed, without the path: the reader may not know the server's files. */
-export function diskErrorReason(error: unknown): string {
-  return explainDisk((error as Error).cause) ?? 'disk error';
 }
 
 function rejectPosts(room: Room, why: string): void {

@@ -1,0 +1,44 @@
+/** One channel: it is created by its first subscriber or message, and dropped after the last one. */
+
+import { maxForgottenChannels } from '../../protocol/limits.ts';
+import type { Channel, Channels } from './records.ts';
+
+/** @param name valid: see names.ts. Call `dropIfUnused` later if the channel may stay without subscribers and messages. */
+export function findOrCreate(channels: Channels, name: string): Channel {
+  const found = channels.byName.get(name);
+  if (found !== undefined) return found;
+  const forgottenSeq = channels.forgotten.get(name) ?? channels.forgottenFloor;
+  const channel: Channel = {
+    name,
+    messages: [],
+    first: 0,
+    count: 0,
+    bytes: 0,
+    lastSeq: forgottenSeq,
+    forgottenSeq,
+    keys: new Map(),
+    live: new Map(),
+    subscriptions: new Set(),
+    waiters: new Set(),
+    room: undefined,
+  };
+  channels.forgotten.delete(name);
+  channels.byName.set(name, channel);
+  return channel;
+}
+
+/** A channel exists while it has subscribers, waiting polls, users, or messages. */
+export function dropIfUnused(channels: Channels, channel: Channel): void {
+  const { name, count, subscriptions, waiters, room, forgottenSeq } = channel;
+  if (count > 0 || subscriptions.size > 0 || waiters.size > 0 || room !== undefined) return;
+  if (channels.byName.get(name) !== channel) return;
+  channels.byName.delete(name);
+  const { forgotten } = channels;
+  if (forgottenSeq <= channels.forgottenFloor) return;
+  forgotten.set(name, forgottenSeq);
+  if (forgotten.size <= maxForgottenChannels) return;
+  const [oldest] = forgotten.entries();
+  // From here on a channel that the map does not have may have forgotten that much.
+  channels.forgottenFloor = Math.max(channels.forgottenFloor, oldest![1]);
+  forgotten.delete(oldest![0]);
+}

@@ -1,0 +1,182 @@
+/**
+ * Publishing. What is published in a turn is written to the log together, when the turn ends, and then delivered, so nobody ever
+ * receives a message that the log does not have.
+ */
+
+import { membersOf, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import { log } from '../../log/log.ts';
+import { maxDeliveredPerTurn, maxLiveBacklog } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
+import { diskErrorReason } from '../../storage/disk.ts';
+import type { LogRecord } from '../../storage/log/records.ts';
+import { findOrCreate } from './channel.ts';
+import { idOf } from './names.ts';
+import type {
+  Channel,
+  ChannelMessage,
+  Channels,
+  OnPublished,
+  Publication,
+  Published,
+  QueuedPublication,
+  Waiter,
+} from './records.ts';
+import { dropExpired, forgetMessages, keepMessage, keyOf } from './retention.ts';
+import { leaveLive, startCatchUp } from './subscribers.ts';
+
+/**
+ * Publishes a message when the turn ends. A repeated idempotency key gets the answer of the first message, as long as that is
+ * kept.
+ * @param onPublished called at the end of the turn, or at once for a repeated key
+ */
+export function publish(channels: Channels, publication: Publication, onPublished: OnPublished): void {
+  const { channel: name, data, key } = publication;
+  const channel = channels.byName.get(name);
+  if (key !== undefined) {
+    const earlier = channel?.keys.get(keyOf(publication));
+    if (earlier !== undefined) return onPublished(answerTo(channels, earlier));
+    const pending = channels.pendingKeys.get(pendingKeyOf(publication));
+    if (pending !== undefined) {
+      pending.answers.push(onPublished);
+      return;
+    }
+  }
+  const queued: QueuedPublication = { ...publication, time: Date.now(), answers: [onPublished] };
+  if (key !== undefined) channels.pendingKeys.set(pendingKeyOf(publication), queued);
+  channels.queue.push(queued);
+  // The publisher pays for the fan-out at the end of the turn.
+  workUnits.spent += 1 + (data.length >>> 8) + (channel === undefined ? 0 : subscribersOf(channel));
+  channels.scheduleCommit();
+}
+
+const pendingKeyOf = (publication: Publication) => `${publication.channel}\0${keyOf(publication)}`;
+
+/** Subscribers of all transports, waiting polls, and users of the room. */
+export function subscribersOf({ subscriptions, waiters, room }: Channel): number {
+  return subscriptions.size + waiters.size + (room?.users.size ?? 0);
+}
+
+function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage): Published {
+  return { id: idOf(channels, seq), subscribers };
+}
+
+/** A stage at the end of the turn: stores and delivers what was published. More than one turn's share waits for the next turn. */
+export function commitPublications(channels: Channels): void {
+  const { queue } = channels;
+  if (queue.length === 0) return;
+  dropExpired(channels, Date.now());
+  let count = 0;
+  for (let bytes = 0; count < queue.length && (count === 0 || bytes < maxDeliveredPerTurn); count++)
+    bytes += queue[count]!.data.length;
+  channels.queue = queue.slice(count);
+  if (channels.queue.length > 0) channels.scheduleCommit();
+  commit(channels, queue.slice(0, count));
+}
+
+function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
+  const before = channels.lastSeq;
+  const messages = batch.map(publication => numbered(channels, publication));
+  for (const publication of batch)
+    if (publication.key !== undefined) channels.pendingKeys.delete(pendingKeyOf(publication));
+  const why = store(channels, messages);
+  if (why !== undefined) {
+    for (const { answers } of batch) for (const answer of answers) answer(why);
+    return;
+  }
+  for (const name of new Set(batch.map(({ channel }) => channel)))
+    leaveBehind(channels, channels.byName.get(name), before);
+  const due = new Set<Waiter>();
+  messages.forEach((message, at) => {
+    deliver(channels, message, batch[at]!.author, due);
+  });
+  batch.forEach(({ answers }, at) => {
+    for (const answer of answers) answer(answerTo(channels, messages[at]!));
+  });
+  for (const waiter of due) {
+    for (const channel of waiter.channels) channel.waiters.delete(waiter);
+    waiter.wake();
+  }
+}
+
+/** The message with its number. */
+function numbered(channels: Channels, publication: QueuedPublication): ChannelMessage {
+  const { channel: name, kind, data, from, uid, event, ttl, key, publisher, time } = publication;
+  const channel = channels.byName.get(name);
+  channels.lastSeq++;
+  return {
+    ...{ seq: channels.lastSeq, time, channel: name, kind, data, from, uid, event, key, publisher },
+    expiresAt: ttl === undefined ? undefined : time + ttl,
+    subscribers: channel === undefined ? 0 : subscribersOf(channel),
+    isKept: true,
+  };
+}
+
+/** Appends to the log. Numbers are not used again if that fails. @returns why it failed, a sentence */
+function store(channels: Channels, records: readonly LogRecord[]): string | undefined {
+  try {
+    channels.log?.append(records);
+    channels.log?.sync();
+  } catch (error) {
+    // Once, not for every message until writing works again.
+    if (!channels.isUnwritable) log('error', 'messages not written', { error: (error as Error).message });
+    channels.isUnwritable = true;
+    return `not published, because it could not be stored: ${diskErrorReason(error)}`;
+  }
+  if (channels.isUnwritable) log('info', 'messages written again');
+  channels.isUnwritable = false;
+  return undefined;
+}
+
+/** Live subscribers whose sockets are full leave the fan-out, and catch up when they have read. @param cursor what they have */
+function leaveBehind(channels: Channels, channel: Channel | undefined, cursor: number): void {
+  if (channel === undefined) return;
+  for (const group of channel.live.values()) {
+    for (const member of membersOf(group)) {
+      if (!member.socket.isBusy || member.queue.size <= maxLiveBacklog) continue;
+      const subscriber = channels.subscribers.get(member);
+      if (subscriber === undefined) continue;
+      leaveLive(subscriber, cursor);
+      startCatchUp(channels, subscriber);
+    }
+  }
+}
+
+/** @param due gets the polls that wait for the message */
+function deliver(
+  channels: Channels,
+  message: ChannelMessage,
+  author: object | undefined,
+  due: Set<Waiter>,
+): void {
+  const channel = findOrCreate(channels, message.channel);
+  for (const [encoder, group] of channel.live) {
+    const { isText, bytes } = encoder.message(channels, message);
+    sendToAll(membersOf(group), undefined, wholeMessage(isText, bytes));
+  }
+  channel.room?.deliver(message, author);
+  for (const waiter of channel.waiters) due.add(waiter);
+  keepMessage(channels, channel, message);
+}
+
+/**
+ * Forgets the channel's messages, in memory and for every later start.
+ * @param isPurged whether the log is rewritten without them
+ * @returns the number of messages forgotten, or a sentence
+ */
+export function forgetChannel(channels: Channels, name: string, isPurged: boolean): number | string {
+  while (channels.queue.length > 0) commitPublications(channels);
+  const channel = channels.byName.get(name);
+  const count = channel?.count ?? 0;
+  channels.lastSeq++;
+  const seq = channels.lastSeq;
+  const why = store(channels, [{ seq, time: Date.now(), channel: name, isForget: true }]);
+  if (why !== undefined) return why;
+  if (channel !== undefined) forgetMessages(channels, channel, seq);
+  if (!isPurged) return count;
+  try {
+    channels.log?.purge(name, seq);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return count;
+}

@@ -1,0 +1,167 @@
+/**
+ * The records of channels. A channel is a name with subscribers and a history; it exists while it has either. All published
+ * messages of a server get consecutive numbers, so one number is a cursor for any set of channels.
+ *
+ *     publish → (end of the turn) number → log → keep → fan-out to live subscribers → answer
+ *     subscribe → catch up from the kept messages → live ⇄ too slow: catch up again
+ */
+
+import type { Group } from '../../core/fanout.ts';
+import type { Connection, MemoryUse, Server } from '../../records/records.ts';
+import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
+
+/** A message that a channel keeps, or is delivering. */
+export interface ChannelMessage extends LogMessage {
+  /** Retention may drop it at any time. */
+  isKept: boolean;
+}
+
+export interface Channel {
+  readonly name: string;
+  /** Kept messages, oldest first, from index `first` on. Some of them may have been dropped: see `isKept`. */
+  messages: ChannelMessage[];
+  first: number;
+  /** Kept messages, and the bytes of their data. */
+  count: number;
+  bytes: number;
+  /** The number of its newest message, kept or not; 0 if there was none. */
+  lastSeq: number;
+  /** The highest number of a message that is no longer kept: a cursor below it has a gap. */
+  forgottenSeq: number;
+  /** Kept messages with an idempotency key, by publisher and key. */
+  readonly keys: Map<string, ChannelMessage>;
+  /** The connections of live subscribers. A message is encoded once for each group. */
+  readonly live: Map<ChannelEncoder, Group>;
+  readonly subscriptions: Set<Subscription>;
+  /** Long polls that the next message answers. */
+  readonly waiters: Set<Waiter>;
+  /** The chat room of this name, if it has users. */
+  room: ChannelRoom | undefined;
+}
+
+/** The users of a room, who receive what is published. */
+export interface ChannelRoom {
+  readonly users: { readonly size: number };
+  /** @param author as passed to `publish` */
+  deliver(message: ChannelMessage, author: object | undefined): void;
+}
+
+/** How a kind of subscriber is sent messages. One object for each kind: subscribers with the same one share the encoded bytes. */
+export interface ChannelEncoder {
+  readonly transport: Transport;
+  /** Valid until the next call of any encoder. The sequence of `message` forms its id. */
+  message(channels: Channels, message: ChannelMessage): EncodedMessage;
+  /** Says that messages in the channels `names` are missing before the next message. */
+  gap(names: readonly string[]): EncodedMessage;
+}
+
+export type Transport = 'websocket' | 'eventsource' | 'poll';
+
+export interface EncodedMessage {
+  /** For WebSocket: a text frame. */
+  readonly isText: boolean;
+  readonly bytes: Uint8Array;
+}
+
+/** A connection that receives the messages of channels as they are published. */
+export interface Subscriber {
+  readonly connection: Connection;
+  readonly encoder: ChannelEncoder;
+  /** By name. */
+  readonly subscriptions: Map<string, Subscription>;
+  /** It is in the groups of its channels; otherwise it is catching up. */
+  isLive: boolean;
+}
+
+export interface Subscription {
+  readonly channel: Channel;
+  readonly subscriber: Subscriber;
+  /** The subscriber has everything up to this number, as far as it was kept. Not updated while it is live. */
+  cursor: number;
+  /** The subscriber knows that messages up to this number may be missing. */
+  toldSeq: number;
+}
+
+/** A request that waits for the next message of some channels. */
+export interface Waiter {
+  readonly channels: readonly Channel[];
+  /** A message is kept in one of the channels. Called once; the waiter is in no channel any more. */
+  wake(): void;
+}
+
+/** What a publisher hands in. */
+export interface Publication {
+  /** A valid name: see names.ts. */
+  readonly channel: string;
+  readonly kind: MessageKind;
+  /** Owned by the channel from now on. */
+  readonly data: Buffer;
+  readonly from?: string | undefined;
+  readonly uid?: number | undefined;
+  readonly event?: string | undefined;
+  /** Milliseconds for which it is kept at most. */
+  readonly ttl?: number | undefined;
+  /** The idempotency key, and the publisher whose key it is. */
+  readonly key?: string | undefined;
+  readonly publisher?: string | undefined;
+  /** Passed to the room: the chat user who said it. */
+  readonly author?: object | undefined;
+}
+
+export interface Published {
+  /** `EPOCH-SEQ` */
+  readonly id: string;
+  readonly subscribers: number;
+}
+
+/** Gets the outcome; a sentence if the message could not be stored: then nobody has received it. */
+export type OnPublished = (outcome: Published | string) => void;
+
+export interface QueuedPublication extends Publication {
+  readonly time: number;
+  /** More than one if the same key was published again meanwhile. */
+  readonly answers: OnPublished[];
+}
+
+/** Bounds on what all channels keep. */
+export interface Retention {
+  /** For each channel. */
+  readonly messages: number;
+  readonly bytes: number;
+  /** Milliseconds; 0: no limit. */
+  readonly age: number;
+  /** Bytes of all channels together. */
+  readonly memory: number;
+}
+
+/** The channels of one server. */
+export interface Channels {
+  readonly server: Server;
+  readonly log: MessageLog | undefined;
+  readonly epoch: string;
+  /** The number of the newest message. */
+  lastSeq: number;
+  readonly byName: Map<string, Channel>;
+  retention: Retention;
+  /** All kept messages in order, from index `oldest` on; some may have been dropped. */
+  order: ChannelMessage[];
+  oldest: number;
+  /** The number of kept messages of all channels, and their bytes of memory. */
+  kept: number;
+  keptMemory: number;
+  /** The number of those that have an expiry time. */
+  expiring: number;
+  /** `forgottenSeq` of channels that no longer exist. Bounded: for all others, `forgottenFloor` holds. */
+  readonly forgotten: Map<string, number>;
+  forgottenFloor: number;
+  readonly subscribers: Map<Connection, Subscriber>;
+  /** Published in this turn. */
+  queue: QueuedPublication[];
+  /** Those with an idempotency key, by channel, publisher and key. */
+  readonly pendingKeys: Map<string, QueuedPublication>;
+  /** The last append to the log failed. */
+  isUnwritable: boolean;
+  readonly memory: MemoryUse;
+  /** Arranges that `commitPublications` runs at the end of this turn, or of the next. */
+  scheduleCommit(): void;
+}

@@ -1,0 +1,235 @@
+/**
+ * Subscribers. A subscriber is live, and gets each message with the fan-out, or it catches up from the kept messages, as fast as
+ * its socket takes them. Replay, resuming, and recovering from a full socket are the same: catching up.
+ */
+
+import { join, leave, newGroup } from '../../core/fanout.ts';
+import { canSend, scheduleFlush, sendBytes, sendMessage } from '../../core/send.ts';
+import { outputSlice } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
+import type { Connection, Producer } from '../../records/records.ts';
+import { dropIfUnused, findOrCreate } from './channel.ts';
+import type {
+  Channel,
+  ChannelEncoder,
+  ChannelMessage,
+  Channels,
+  EncodedMessage,
+  Subscriber,
+  Subscription,
+  Waiter,
+} from './records.ts';
+
+/** Where a subscription starts: behind a cursor (`after`), with the last messages (`last`), or now. */
+export interface Start {
+  readonly after?: number | undefined;
+  readonly last?: number | undefined;
+}
+
+/** The cursor of a subscription that starts so. */
+export function cursorOf(channels: Channels, channel: Channel, { after, last }: Start): number {
+  if (after !== undefined) return after;
+  if (last === undefined || last === 0) return channels.lastSeq;
+  let left = last;
+  const { messages, first } = channel;
+  for (let at = messages.length - 1; at >= first; at--) {
+    if (messages[at]!.isKept && --left === 0) return messages[at]!.seq - 1;
+  }
+  // Fewer are kept: all of them.
+  return 0;
+}
+
+/** A subscriber without subscriptions; `endSubscriber` must follow when its connection is gone. */
+export function newSubscriber(
+  channels: Channels,
+  connection: Connection,
+  encoder: ChannelEncoder,
+): Subscriber {
+  const subscriber: Subscriber = { connection, encoder, subscriptions: new Map(), isLive: false };
+  channels.subscribers.set(connection, subscriber);
+  return subscriber;
+}
+
+/**
+ * Subscribes to a channel; does nothing if the subscriber has done so before. Kept messages behind the start, or a gap, follow
+ * before any newer message, as soon as the socket takes them.
+ * @param name valid: see names.ts
+ */
+export function subscribe(channels: Channels, subscriber: Subscriber, name: string, start: Start): void {
+  if (subscriber.subscriptions.has(name)) return;
+  const channel = findOrCreate(channels, name);
+  const cursor = cursorOf(channels, channel, start);
+  // Without a cursor, nothing can be missing.
+  const toldSeq = start.after === undefined ? channel.forgottenSeq : beforeAll;
+  const subscription: Subscription = { channel, subscriber, cursor, toldSeq };
+  const mayBeLive = subscriber.isLive || subscriber.subscriptions.size === 0;
+  subscriber.subscriptions.set(name, subscription);
+  channel.subscriptions.add(subscription);
+  workUnits.spent += 2;
+  if (mayBeLive && cursor >= channel.lastSeq) {
+    subscriber.isLive = true;
+    joinLive(subscription);
+    return;
+  }
+  if (subscriber.isLive) {
+    leaveLive(subscriber, channels.lastSeq);
+    subscription.cursor = cursor;
+    subscription.toldSeq = toldSeq;
+  }
+  startCatchUp(channels, subscriber);
+}
+
+/** A subscription knows of nothing that is missing. */
+const beforeAll = -2;
+
+/** The subscriber has everything up to now: from here on it gets each message with the fan-out. */
+export function goLive(subscriber: Subscriber): void {
+  subscriber.isLive = true;
+  for (const subscription of subscriber.subscriptions.values()) joinLive(subscription);
+}
+
+function joinLive({ channel, subscriber: { encoder, connection } }: Subscription): void {
+  const group = channel.live.get(encoder) ?? newGroup();
+  channel.live.set(encoder, group);
+  join(group, connection);
+}
+
+/** Takes the subscriber out of the fan-out. @param cursor what it has of all channels */
+export function leaveLive(subscriber: Subscriber, cursor: number): void {
+  if (!subscriber.isLive) return;
+  subscriber.isLive = false;
+  for (const subscription of subscriber.subscriptions.values()) {
+    subscription.cursor = cursor;
+    subscription.toldSeq = cursor;
+    leaveGroup(subscription);
+  }
+}
+
+function leaveGroup({ channel, subscriber: { encoder, connection } }: Subscription): void {
+  const group = channel.live.get(encoder);
+  if (group === undefined) return;
+  leave(group, connection);
+  if (group.members.size === 0) channel.live.delete(encoder);
+}
+
+/** @returns whether there was such a subscription */
+export function unsubscribe(channels: Channels, subscriber: Subscriber, name: string): boolean {
+  const subscription = subscriber.subscriptions.get(name);
+  if (subscription === undefined) return false;
+  if (subscriber.isLive) leaveGroup(subscription);
+  subscriber.subscriptions.delete(name);
+  subscription.channel.subscriptions.delete(subscription);
+  dropIfUnused(channels, subscription.channel);
+  return true;
+}
+
+/** The connection is gone. */
+export function endSubscriber(channels: Channels, subscriber: Subscriber): void {
+  channels.subscribers.delete(subscriber.connection);
+  if (subscriber.connection.producer instanceof CatchUp) subscriber.connection.producer = undefined;
+  for (const name of [...subscriber.subscriptions.keys()]) unsubscribe(channels, subscriber, name);
+  subscriber.isLive = false;
+}
+
+/** The subscriber has to catch up: it gets no newer message before. */
+export function startCatchUp(channels: Channels, subscriber: Subscriber): void {
+  const { connection } = subscriber;
+  if (connection.producer === undefined) connection.producer = new CatchUp(channels, subscriber);
+  scheduleFlush(connection);
+}
+
+/** Sends a subscriber what it has missed, slice by slice. */
+class CatchUp implements Producer {
+  private readonly channels: Channels;
+  private readonly subscriber: Subscriber;
+
+  constructor(channels: Channels, subscriber: Subscriber) {
+    this.channels = channels;
+    this.subscriber = subscriber;
+  }
+
+  produce(connection: Connection): boolean {
+    const { channels, subscriber } = this;
+    const { encoder, subscriptions } = subscriber;
+    if (canSend(connection)) {
+      const missing = gapsOf(subscriptions.values());
+      if (missing.length > 0) sendEncoded(connection, encoder.gap(missing));
+      for (let sent = 0; sent < outputSlice; ) {
+        const next = nextMessage(subscriptions.values());
+        if (next === undefined) {
+          connection.producer = undefined;
+          goLive(subscriber);
+          return false;
+        }
+        const encoded = encoder.message(channels, next);
+        sendEncoded(connection, encoded);
+        sent += encoded.bytes.length;
+      }
+      return true;
+    }
+    connection.producer = undefined;
+    return false;
+  }
+
+  held(): number {
+    return 0;
+  }
+}
+
+function sendEncoded(connection: Connection, { isText, bytes }: EncodedMessage): void {
+  if (connection.endpoint === undefined) sendBytes(connection, bytes);
+  else sendMessage(connection, isText, bytes, 0, bytes.length);
+}
+
+/** Where reading has got to in a channel: a subscription, or the position of a long poll. */
+export type Position = Pick<Subscription, 'channel' | 'cursor' | 'toldSeq'>;
+
+/** The names of channels with missing messages that were not reported yet. From here on they count as reported. */
+export function gapsOf(positions: Iterable<Position>): string[] {
+  const names: string[] = [];
+  for (const position of positions) {
+    const { channel, cursor, toldSeq } = position;
+    if (Math.max(cursor, toldSeq) >= channel.forgottenSeq) continue;
+    position.toldSeq = channel.forgottenSeq;
+    names.push(channel.name);
+  }
+  return names;
+}
+
+/** The oldest message behind the positions, which the position of its channel moves to; undefined if there is none. */
+export function nextMessage(positions: Iterable<Position>): ChannelMessage | undefined {
+  let next: ChannelMessage | undefined;
+  let its: Position | undefined;
+  for (const position of positions) {
+    const found = firstAfter(position.channel, position.cursor);
+    if (found === undefined || (next !== undefined && next.seq < found.seq)) continue;
+    next = found;
+    its = position;
+  }
+  if (next !== undefined) its!.cursor = next.seq;
+  return next;
+}
+
+/** The first kept message with a higher number. */
+function firstAfter({ messages, first, lastSeq }: Channel, seq: number): ChannelMessage | undefined {
+  if (seq >= lastSeq) return undefined;
+  let from = first;
+  for (let to = messages.length; from < to; ) {
+    const middle = (from + to) >>> 1;
+    if (messages[middle]!.seq <= seq) from = middle + 1;
+    else to = middle;
+  }
+  while (from < messages.length && !messages[from]!.isKept) from++;
+  return messages[from];
+}
+
+/** Calls `wake` once, when one of the channels gets a message. */
+export function waitForMessage(waiter: Waiter): void {
+  for (const channel of waiter.channels) channel.waiters.add(waiter);
+}
+
+export function stopWaiting(channels: Channels, waiter: Waiter): void {
+  for (const channel of waiter.channels) {
+    if (channel.waiters.delete(waiter)) dropIfUnused(channels, channel);
+  }
+}
