@@ -155,7 +155,7 @@ class CatchUp implements Producer {
       const missing = gapsOf(subscriptions.values());
       if (missing.length > 0) sendEncoded(connection, encoder.gap(missing));
       for (let sent = 0; sent < outputSlice; ) {
-        const next = nextMessage(subscriptions.values());
+        const next = takeNext(subscriptions.values());
         if (next === undefined) {
           connection.producer = undefined;
           goLive(subscriber);
@@ -197,7 +197,7 @@ export function gapsOf(positions: Iterable<Position>): string[] {
 }
 
 /** The oldest message behind the positions, which the position of its channel moves to; undefined if there is none. */
-export function nextMessage(positions: Iterable<Position>): ChannelMessage | undefined {
+export function takeNext(positions: Iterable<Position>): ChannelMessage | undefined {
   let next: ChannelMessage | undefined;
   let its: Position | undefined;
   for (const position of positions) {
