@@ -13,7 +13,7 @@ import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/http/fields.ts';
-import { encodeResponse, type Head } from '../protocol/http/head.ts';
+import type { Head, HttpResponse } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
 import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
@@ -21,7 +21,7 @@ import { type Route, refuseRequest, respond } from '../wires/route.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';
 import { commands, findCommand, parseNamed, parseObject } from './commands.ts';
-import { encodeError, type HttpReply, newHttpReply } from './httpReply.ts';
+import { errorReply, type HttpReply, newHttpReply } from './httpReply.ts';
 import { judgeGuess, newGuesses } from './token.ts';
 
 const prefix = '/api';
@@ -33,7 +33,6 @@ export function newControlRoute(control: Control): Route {
 
 interface DelayedRefusal {
   readonly error: ProtocolError;
-  readonly head: Head;
   /** When it is due, on the server's clock. */
   readonly at: number;
 }
@@ -60,13 +59,13 @@ export function newApiRoute(control: Control, token: () => string | undefined): 
       'invalid_token',
     );
     if (delay === 0) throw error;
-    delayed.set(connection, { error, head, at: server.now + delay });
+    delayed.set(connection, { error, at: server.now + delay });
     return false;
   });
 
-  function refuseNow(connection: Connection, { error, head }: DelayedRefusal): void {
+  function refuseNow(connection: Connection, { error }: DelayedRefusal): void {
     delayed.delete(connection);
-    refuseRequest(connection, error, head, route);
+    refuseRequest(connection, error);
   }
 
   const route: Route = {
@@ -135,7 +134,7 @@ function newCommandRoute(
       }
     },
 
-    encodeRefusal: (error, head) => encodeError(error, wantsText(head), head.method),
+    formatRefusal: (error, head) => errorReply(error, wantsText(head)),
 
     close(connection, reason) {
       const reply = replies.get(connection);
@@ -154,13 +153,12 @@ function wantsText({ headers }: Head): boolean {
   return hasToken(headers.get('accept'), 'text/plain');
 }
 
-function describe({ method }: Head, version: string): Buffer {
+function describe({ method }: Head, version: string): HttpResponse {
   if (method !== 'GET' && method !== 'HEAD') {
     throw new ProtocolError(405, 'get the description with GET', { Allow: 'GET, HEAD' });
   }
   const text = `${JSON.stringify(openApi(version), undefined, 2)}\n`;
-  const headers = { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(text)) };
-  return encodeResponse(200, headers, method === 'HEAD' ? '' : text);
+  return { status: 200, headers: { 'Content-Type': 'application/json' }, body: text };
 }
 
 /** @throws UsageError, or ProtocolError 400, 404 or 415 */

@@ -1,13 +1,13 @@
 /** The HTTP response to a command: in one piece if it is short, otherwise in chunks as they are written. */
 
-import { dropConnection, endConnection } from '../core/close.ts';
+import { dropConnection } from '../core/close.ts';
 import { sendBytes } from '../core/send.ts';
 import { printableJson, printableLine } from '../log/printable.ts';
 import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { encodeResponse } from '../protocol/http/head.ts';
+import type { HttpResponse } from '../protocol/http/head.ts';
 import type { Connection } from '../records/records.ts';
-import { respond } from '../wires/route.ts';
+import { beginResponse, endAfterResponse, endResponse, respond } from '../wires/route.ts';
 import type { Reply } from './command.ts';
 
 export interface HttpReply extends Reply {
@@ -35,7 +35,13 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
   const headers = replyFields(isText);
 
   function sendChunk(): void {
-    if (!isHeadSent) sendBytes(connection, encodeChunkedHead(headers, takesChunks));
+    if (!isHeadSent) {
+      // RFC 9112 §7.1: chunked, because the length is not known yet.
+      const coding = takesChunks ? { 'Transfer-Encoding': 'chunked' } : {};
+      // The end of a stream is not foreseeable, so no request may wait behind it.
+      if (reply.isEndless) endAfterResponse(connection);
+      beginResponse(connection, 200, { ...headers, ...coding });
+    }
     isHeadSent = true;
     const bytes = Buffer.from(text);
     text = '';
@@ -72,12 +78,12 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
       if (!isHeadSent) {
         respond(
           connection,
-          error === undefined ? encodeResponse(200, headers, text) : encodeError(error, isText),
+          error === undefined ? { status: 200, headers, body: text } : errorReply(error, isText),
         );
       } else if (error === undefined) {
         sendChunk();
         if (takesChunks) sendBytes(connection, lastChunk);
-        endConnection(connection);
+        endResponse(connection);
       } else {
         // Without the last chunk, so the client knows that the response is incomplete (RFC 9112 §8).
         dropConnection(connection);
@@ -91,26 +97,19 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
     abort() {
       if (reply.isClosed) return;
       reply.isClosed = true;
-      endConnection(connection);
+      endResponse(connection);
       for (const listener of abortListeners) listener();
     },
   };
   return reply;
 }
 
-/** RFC 9112 §7.1: chunked, because the length is not known yet. */
-function encodeChunkedHead(headers: Readonly<Record<string, string>>, takesChunks: boolean): Buffer {
-  const coding = takesChunks ? { 'Transfer-Encoding': 'chunked' } : {};
-  return encodeResponse(200, { ...headers, ...coding }, undefined);
-}
-
-/** @param method of the request; the response to HEAD has no content (RFC 9110 §9.3.2) */
-export function encodeError(error: Error, isText: boolean, method = 'POST'): Buffer {
+/** The response to a command that failed. */
+export function errorReply(error: Error, isText: boolean): HttpResponse {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
   const fields = error instanceof ProtocolError ? error.headers : {};
   const body = isText ? `${printableLine(error.message)}\n` : `${printableJson({ error: error.message })}\n`;
-  const headers = { ...replyFields(isText), 'Content-Length': String(Buffer.byteLength(body)), ...fields };
-  return encodeResponse(status, headers, method === 'HEAD' ? '' : body);
+  return { status, headers: { ...replyFields(isText), ...fields }, body };
 }
 
 function replyFields(isText: boolean): Readonly<Record<string, string>> {

@@ -18,17 +18,19 @@ import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate 
 /**
  * @returns whether a new connection from this address is accepted
  *
- * If the server is full, a connection that has not finished its handshake is dropped at random to make room, as OpenSSH does
- * beyond MaxStartups; connections of addresses with many are more likely. So silent connections cannot keep others out for
+ * If the server is full, an idle HTTP connection is dropped to make room, else one that has not finished its handshake,
+ * at random, as OpenSSH does beyond MaxStartups; connections of addresses with many are more likely. So silent connections cannot keep others out for
  * longer than a reconnect takes, and clients are never dropped.
  */
 export function mayEnter(server: Server, address: string): boolean {
   const use = server.places.byAddress.get(addressKey(address) ?? '');
   if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use, use.sockets)) {
+    if (dropIdle(server, use)) return true;
     tellOfAddress(server, use, use.sockets);
     return dropCandidate(server, 'its address has too many connections', 'maxPerAddress', use);
   }
   if (isFull(server)) {
+    if (dropIdle(server)) return true;
     tellRarely(server, 'out of places', () => ({
       connections: server.connections,
       halfOpen: server.places.halfOpen.length + server.places.unproven.length,
@@ -36,7 +38,20 @@ export function mayEnter(server: Server, address: string): boolean {
     }));
     return dropCandidate(server, 'all places were taken', 'maxConnections');
   }
-  if (isShortOfDescriptors(server)) return dropCandidate(server, 'the server had no descriptors left');
+  if (isShortOfDescriptors(server)) {
+    if (dropIdle(server)) return true;
+    tellOfDescriptors(server);
+    return dropCandidate(server, 'the server had no descriptors left');
+  }
+  return true;
+}
+
+/** Drops an HTTP connection between two requests. Its client connects again when it needs to. @returns false if there is none */
+function dropIdle({ places }: Server, use?: AddressUse): boolean {
+  const candidate = pickCandidate(places.idle, use);
+  if (candidate === undefined) return false;
+  giveUpPlace(candidate);
+  dropConnection(candidate);
   return true;
 }
 
@@ -162,6 +177,7 @@ function isAddressFull(server: Server, use: AddressUse, sockets: number): boolea
 export function addressRefusal({ server, addressUse: use }: Connection): ProtocolError | undefined {
   // The connection itself is counted already.
   if (use === undefined || !isAddressFull(server, use, use.sockets - 1)) return undefined;
+  if (dropIdle(server, use)) return undefined;
   tellOfAddress(server, use, use.sockets);
   const reason = `your address (${use.address}) has ${use.sockets} connections already; close some, or try again later`;
   return new ProtocolError(429, reason, {}, 'maxPerAddress');
@@ -176,10 +192,13 @@ function isFull({ connections, places, polling, configuration: { maxConnections 
   );
 }
 
-/** Whether only the reserved descriptors are left. Logs the shortage, now and then. */
+/** Whether only the reserved descriptors are left. */
 export function isShortOfDescriptors(server: Server): boolean {
-  const { connections, descriptors, places } = server;
-  if (descriptorsInUse(server) - places.dropped < usableDescriptors(server)) return false;
+  return descriptorsInUse(server) - server.places.dropped >= usableDescriptors(server);
+}
+
+function tellOfDescriptors(server: Server): void {
+  const { connections, descriptors } = server;
   const { limit, ...others } = descriptors;
   tellRarely(server, 'out of descriptors', () => ({
     connections,
@@ -187,7 +206,6 @@ export function isShortOfDescriptors(server: Server): boolean {
     openFiles: limit,
     raise: 'ulimit -Hn',
   }));
-  return true;
 }
 
 function tellOfAddress(server: Server, { address }: AddressUse, connections: number): void {
@@ -217,7 +235,7 @@ export function admissionRefusal(connection: Connection): ProtocolError | undefi
   if (security === undefined) {
     if (!server.configuration.tlsOnly) return undefined;
     // RFC 2817 §4.2: a 426 response names the required protocol.
-    const headers = { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade, close' };
+    const headers = { Upgrade: 'TLS/1.2, HTTP/1.1', Connection: 'Upgrade' };
     const reason = 'this server speaks TLS only: connect with https:// or wss://';
     return new ProtocolError(426, reason, headers, 'tlsOnly');
   }

@@ -97,7 +97,8 @@ export function areMessagesPaused({ endpoint }: Connection): boolean {
   return endpoint !== undefined && !endpoint.acceptsMessages;
 }
 
-/** Whether input waits because messages are paused. Then the peer's FIN waits behind that input. */
+/** Whether input waits because messages or requests are paused. Then the peer's FIN waits behind that input. */
 export function hasPausedInput(connection: Connection): boolean {
-  return areMessagesPaused(connection) && (connection.input !== undefined || hasUnfinished(connection));
+  const isPaused = areMessagesPaused(connection) || connection.wire.isPaused?.(connection) === true;
+  return isPaused && (connection.input !== undefined || hasUnfinished(connection));
 }

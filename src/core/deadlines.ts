@@ -11,7 +11,14 @@ import { hasOutputStalled } from './progress.ts';
 /** Often enough that no deadline is exceeded by more than a quarter, and at least once a second. */
 function deadlineCheckInterval({ configuration: its }: Server): number {
   const opening = [its.handshakeTimeout, its.greetingDelay];
-  const open = [its.pingInterval, its.pongTimeout, its.idleTimeout, its.pollTimeout, its.handlerTimeout];
+  const open = [
+    its.pingInterval,
+    its.pongTimeout,
+    its.idleTimeout,
+    its.keepAlive,
+    its.pollTimeout,
+    its.handlerTimeout,
+  ];
   const timeouts = [...opening, ...open, its.closeTimeout, its.drainTimeout, 4000];
   return Math.max(10, Math.floor(Math.min(...timeouts.filter(timeout => timeout > 0)) / 4));
 }

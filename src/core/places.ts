@@ -114,6 +114,16 @@ export function becomeClient(connection: Connection): void {
   enlist(connection, server.places.unproven);
 }
 
+/** An HTTP connection is between two requests: it is dropped for a newcomer before any other. */
+export function becomeIdle(connection: Connection): void {
+  if (!connection.isControl) enlist(connection, connection.server.places.idle);
+}
+
+/** The next request begins to arrive. */
+export function endIdling(connection: Connection): void {
+  if (!connection.isControl) enlist(connection, connection.server.places.halfOpen);
+}
+
 /** Protects the connection from being dropped for a newcomer: it reached trust level 3, or its request is complete. */
 export function establish(connection: Connection): void {
   delist(connection);
@@ -151,6 +161,8 @@ export function pickCandidate(list: readonly Connection[], use?: AddressUse): Co
   const attempts = Math.min(use === undefined ? fewSamples : samples, list.length);
   for (let i = 0; i < attempts; i++) {
     const candidate = list[Math.floor(Math.random() * list.length)]!;
+    // An idle HTTP connection whose answer is not sent yet.
+    if (candidate.candidates === candidate.server.places.idle && candidate.queue.size > 0) continue;
     if (use === undefined) {
       if (best === undefined || socketsOf(candidate) > socketsOf(best)) best = candidate;
     } else if (candidate.addressUse === use) {

@@ -94,14 +94,24 @@ export function newClosedConnections(): ClosedConnections {
 
 /** The connection is about to be freed. Logs `closed` and stores a record for `why`, unless the end was routine. */
 export function recordClosed(connection: Closed): void {
-  const { id, server } = connection;
-  const { closedConnections: closed } = server;
   endTrace(connection);
-  // A request that was answered, a page or a command, ends without a reason.
+  // An answer that ends the connection, a page or a command, needs no reason.
   noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
   const ending = endingOf(connection);
   if (isLogged('debug')) log('debug', 'closed', closedFields(connection, ending));
-  if (ending.isRoutine || connection.isControl) return;
+  if (!ending.isRoutine && !connection.isControl) storeRecord(connection, ending);
+}
+
+/** A kept connection goes on after a request. Stores a record for `why` if that request was refused. */
+export function recordRefused(connection: Closed): void {
+  const { ending, isControl } = connection;
+  if (ending !== undefined && !ending.isRoutine && !isControl) storeRecord(connection, ending);
+  connection.ending = undefined;
+}
+
+function storeRecord(connection: Closed, ending: Ending): void {
+  const { id, server } = connection;
+  const { closedConnections: closed } = server;
   const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt } = connection;
   closed.records[closed.next] = {
     id,

@@ -65,6 +65,8 @@ export interface Configuration {
   readonly pingInterval: number;
   readonly pongTimeout: number;
   readonly idleTimeout: number;
+  /** 0: HTTP connections are not kept. */
+  readonly keepAlive: number;
   readonly closeTimeout: number;
   readonly pollTimeout: number;
   readonly drainTimeout: number;

@@ -385,6 +385,12 @@ export const serverOptions = {
     group: 'Timeouts',
     help: 'close after this long without a message',
   },
+  keepAlive: {
+    kind: duration,
+    default: defaults.keepAlive,
+    group: 'Timeouts',
+    help: 'keep idle HTTP connections; 0: never',
+  },
   closeTimeout: {
     kind: duration,
     default: defaults.closeTimeout,

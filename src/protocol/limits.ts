@@ -28,6 +28,11 @@ export const defaults = {
   pongTimeout: 20_000,
   /** Time without a message (pings do not count); 0: no limit. */
   idleTimeout: 0,
+  /**
+   * Time between two HTTP requests; 0: each answer ends its connection. nginx: 75 s; Apache and Node: 5 s. Proxies keep
+   * their connections to a server for 60 s (nginx, AWS ALB), and a request that meets our FIN is lost, so we wait longer.
+   */
+  keepAlive: 75_000,
   /** From our close frame to the end of the TCP connection. ws: 30 s; websockets (Python): 10 s. */
   closeTimeout: 10_000,
   /** Time without a request of a polling client. socket.io: 45 s (ping interval and timeout). */
@@ -219,6 +224,9 @@ export const maxInFlightOnEviction = 16 * KiB;
 
 /** One connection's budget per turn: about a millisecond. */
 export const connectionBudget = 8192;
+
+/** An HTTP request: its head is parsed, and an answer is written. About 25 µs. */
+export const requestCost = 256;
 
 /** All connections that send little: about 8 ms. The others wait for the next turn. */
 export const messageBudget = 8 * connectionBudget;

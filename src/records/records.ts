@@ -126,7 +126,7 @@ interface Holdings {
   /** Counts as a client. */
   isClient: boolean;
   addressUse: AddressUse | undefined;
-  /** `places.halfOpen` or `places.unproven`, and the index there, while the connection may be dropped for a newcomer. */
+  /** `places.idle`, `halfOpen` or `unproven`, and the index there, while the connection may be dropped for a newcomer. */
   candidates: Connection[] | undefined;
   candidateAt: number;
   /** Bytes of memory, besides queued output. */
@@ -286,9 +286,8 @@ export interface TurnSchedule {
 }
 
 /**
- * libuv accepts one connection per listener and poll. If a turn followed every poll, connections that keep turns long
- * would starve newcomers: the backlog would drain by one connection a turn. So while connections keep arriving, in two
- * rounds in a row, a turn waits for several polls.
+ * libuv accepts one connection per listener and poll: if turns are long, the backlog drains slowly. So while connections keep
+ * arriving, in two rounds in a row, a turn waits for several polls.
  */
 export interface Accepting {
   /** Connections accepted since the last poll, and whether descriptors are left for another one. */
@@ -303,10 +302,7 @@ export interface Accepting {
   spilled: number;
 }
 
-/**
- * The turn's readable connections. Each class has a share of the turn, so neither a crowd of newcomers nor a flood delays
- * the clients that send little.
- */
+/** The turn's readable connections. Each class has a share of the turn, so a crowd does not delay clients that send little. */
 export interface ReadClasses {
   /** Their last read took little work. */
   readonly cheap: Connection[];
@@ -318,10 +314,7 @@ export interface ReadClasses {
   readonly throttled: Connection[];
 }
 
-/**
- * Large messages that wait for inflation, in order of arrival. Only the first one makes progress, so together they
- * need the memory of one.
- */
+/** Large messages that wait for inflation, in order of arrival. Only the first makes progress: they need the memory of one. */
 export interface InflationQueue {
   readonly waiting: { readonly connection: Connection; readonly message: InflatingMessage }[];
   /** The turn in which the first one last made progress. */
@@ -377,6 +370,8 @@ export interface Places {
   readonly byAddress: Map<string, AddressUse>;
   /** Clients of any kind. */
   clients: number;
+  /** HTTP connections between two requests. */
+  readonly idle: Connection[];
   /** Connections that have not finished their handshake: silent ones, incomplete requests, TLS handshakes. */
   readonly halfOpen: Connection[];
   /** Clients below trust level 3: they have not shown the magic, or have not chosen a nick. */
@@ -472,6 +467,8 @@ export interface Wire {
   isUrgent?(connection: Connection, bytes: Buffer, start: number): boolean;
   /** Like `receive`, but stops before the first message. Without it, all of an urgent input is read. */
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
+  /** Whether input waits until the wire has answered what it read before. The peer's FIN waits behind that input. */
+  isPaused?(connection: Connection): boolean;
   /** Says goodbye in the wire's own words, and then ends the connection (close.ts). */
   close(connection: Connection, code: number, reason: string): void;
   /** Like `close`, but without waiting for the peer's answer. Eviction uses it, or else `close`, and then ends the connection. */

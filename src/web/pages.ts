@@ -4,7 +4,7 @@ import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
-import { encodeResponse, type Head } from '../protocol/http/head.ts';
+import type { Head, HttpResponse } from '../protocol/http/head.ts';
 
 /** The page loads, runs and connects to this server's resources only, and cannot be framed. */
 const contentSecurityPolicy =
@@ -53,26 +53,32 @@ const pages = loadPages();
 
 const pageMethods = 'GET, HEAD, OPTIONS';
 
+const allowed = (methods: string): HttpResponse => ({ status: 204, headers: { Allow: methods }, body: '' });
+
 /**
  * Answers a request that is not a handshake.
  * @param endpoints the paths of WebSocket endpoints, which plain requests get 426 for
  * @param isSecure whether the request came over TLS
  * @throws ProtocolError 404, 405 or 426
  */
-export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, isSecure: boolean): Buffer {
+export function answerPage(
+  head: Head,
+  endpoints: ReadonlyMap<string, unknown>,
+  isSecure: boolean,
+): HttpResponse {
   const page = pages.get(head.path);
   if (head.method === 'OPTIONS') {
     const isEndpoint = endpoints.has(head.path.split('/', 2)[1] ?? '');
     // `OPTIONS *` (RFC 9110 §9.3.7): some load balancers use it as a health check.
-    if (head.path === '*') return encodeResponse(204, { Allow: 'GET, HEAD, POST, DELETE, OPTIONS' }, '');
-    if (page !== undefined) return encodeResponse(204, { Allow: pageMethods }, '');
-    if (isEndpoint) return encodeResponse(204, { Allow: 'GET, OPTIONS' }, '');
+    if (head.path === '*') return allowed('GET, HEAD, POST, DELETE, OPTIONS');
+    if (page !== undefined) return allowed(pageMethods);
+    if (isEndpoint) return allowed('GET, OPTIONS');
   }
   if (page === undefined) {
     if (endpoints.has(head.path.split('/', 2)[1] ?? '')) {
       const s = isSecure ? 's' : '';
       const reason = `this is a WebSocket endpoint: connect with ws${s}:// instead of http${s}://`;
-      throw new ProtocolError(426, reason, { Upgrade: 'websocket', Connection: 'Upgrade, close' });
+      throw new ProtocolError(426, reason, { Upgrade: 'websocket', Connection: 'Upgrade' });
     }
     throw new ProtocolError(404, 'no such page');
   }
@@ -88,11 +94,10 @@ export function answerPage(head: Head, endpoints: ReadonlyMap<string, unknown>, 
     'Content-Type': page.type,
     ...(isGzipped ? { 'Content-Encoding': 'gzip' } : {}),
     Vary: 'Accept-Encoding',
-    'Content-Length': String(body.length),
     'Content-Security-Policy': contentSecurityPolicy,
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     'Cache-Control': 'no-cache',
   };
-  return encodeResponse(200, headers, head.method === 'HEAD' ? '' : body);
+  return { status: 200, headers, body };
 }

@@ -1,70 +1,102 @@
 /**
  * The HTTP wire. A handshake upgrades the connection to WebSocket. Any other request is answered by a route or a page, and
- * the connection ends.
+ * the connection waits for the next one (RFC 9112 §9.3). Requests that arrive before that (pipelining) stay unread.
  */
 
 import { admissionRefusal, becomeClientOrThrow } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
-import { establish } from '../core/places.ts';
+import { endIdling, establish } from '../core/places.ts';
 import { openSession } from '../core/processData.ts';
-import { hasInputStalled, startReceiving } from '../core/progress.ts';
+import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
-import { noteDeadline } from '../diagnostics/closeReason.ts';
+import { recordRefused } from '../diagnostics/closedConnections.ts';
+import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { type Body, bodyContent, newBody, readBody } from '../protocol/http/body.ts';
+import { bodyContent, newBody, readBody } from '../protocol/http/body.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
-import { maxFirstLine, minRate } from '../protocol/limits.ts';
+import { maxFirstLine, minRate, requestCost } from '../protocol/limits.ts';
 import { beginsTelnet } from '../protocol/telnet.ts';
 import { newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Handler, Server, Wire } from '../records/records.ts';
 import { answerPage } from '../web/pages.ts';
 import { applyForwarded } from './proxy.ts';
-import { type Route, refuseRequest, respond } from './route.ts';
+import {
+  finishRequest,
+  type HttpState,
+  httpState,
+  type Request,
+  type Route,
+  refuseRequest,
+  respond,
+} from './route.ts';
 import { websocket } from './websocket.ts';
-
-/** A request for a route whose head has arrived. */
-interface Request {
-  readonly head: Head;
-  readonly route: Route;
-  readonly body: Body;
-}
 
 /**
  * @param routes in the order in which they are asked; requests that no route takes are for pages
  * @param name the wire's name; the control socket uses another
  */
 export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
-  function receive(connection: Connection, bytes: Buffer, start: number, end: number): number {
-    const request = connection.data as Request | undefined;
-    // Bytes after a whole request are ignored: the connection ends with the answer.
-    if (request !== undefined)
-      return request.body.isWhole ? end : readMoreBody(connection, request, bytes, start, end);
-    const { maxHeader } = server.configuration;
-    const parsed = parseRequestHead(bytes, start, end, maxHeader, connection.inputScanned);
+  /** Reads one request, or a part of one. @returns where it stopped: at `start` if the rest must wait */
+  function read(connection: Connection, state: HttpState, bytes: Buffer, start: number, end: number): number {
+    const { request } = state;
+    if (request === undefined) return readHead(connection, state, bytes, start, end);
+    if (!request.isWhole) return readMoreBody(connection, request, bytes, start, end);
+    // The next request waits for the answer to this one. If there will be no next one, what arrives is ignored.
+    return request.isKept ? start : end;
+  }
+
+  function readHead(
+    connection: Connection,
+    state: HttpState,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): number {
+    // RFC 9112 §2.2: empty lines before a request are ignored. Old clients sent one after a body.
+    if (start + 1 < end && bytes[start] === CR && bytes[start + 1] === LF) return start + 2;
+    beginHead(connection, state);
+    const parsed = parseRequestHead(bytes, start, end, server.configuration.maxHeader, state.scanned);
+    state.scanned = parsed === undefined ? end - start : 0;
     if (parsed === undefined) return start;
+    state.count++;
     const { head } = parsed;
-    const isHandshake = asksForWebSocket(head);
-    const route = isHandshake ? undefined : routes.find(one => one.takes(head));
+    const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
+    state.request = newRequest(head, route);
     try {
-      applyForwarded(connection, head);
-      const why = admissionRefusal(connection);
-      if (why !== undefined) throw why;
-      if (isHandshake) upgrade(connection, head);
-      else if (route === undefined) {
-        establish(connection);
-        respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
-      } else return beginRequest(connection, route, bytes, parsed, end);
+      if (answerHead(connection, state.request)) return parsed.end;
     } catch (error) {
-      refuseOrRethrow(connection, error, head, route);
-      return end;
+      refuseOrRethrow(connection, error);
+      return parsed.end;
     }
-    return parsed.end;
+    return readMoreBody(connection, state.request, bytes, parsed.end, end);
+  }
+
+  /** @returns whether the request needs no body: it is answered, or its route will refuse it */
+  function answerHead(connection: Connection, request: Request): boolean {
+    const { head, route } = request;
+    applyForwarded(connection, head);
+    const why = admissionRefusal(connection);
+    if (why !== undefined) {
+      request.isKept = false;
+      throw why;
+    }
+    if (asksForWebSocket(head)) {
+      // A refused client tries again with a new connection.
+      request.isKept = false;
+      upgrade(connection, head);
+      return true;
+    }
+    if (route !== undefined) return !admit(connection, request, route);
+    establish(connection);
+    respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
+    return true;
   }
 
   function upgrade(connection: Connection, head: Head): void {
@@ -74,112 +106,165 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     becomeClientOrThrow(connection);
     sendBytes(connection, accepted.response);
+    connection.data = undefined;
     switchToWebSocket(connection, accepted.deflate);
     openSession(connection, handler, head);
   }
 
-  return {
+  function close(connection: Connection, reason: string): void {
+    const request = httpState(connection)?.request;
+    if (request === undefined) endConnection(connection);
+    else if (request.isPromised) request.isKept = false;
+    // A client that awaits an answer gets one.
+    else if (request.isWhole && request.route?.close !== undefined) request.route.close(connection, reason);
+    else if (request.isBegun) endConnection(connection);
+    else refuseRequest(connection, new ProtocolError(503, reason));
+  }
+
+  const wire: Wire = {
     name,
 
     receive(connection, bytes, start, end) {
+      const state = stateOf(connection);
+      let at = start;
+      startBudget(connection);
+      state.isReading = true;
       try {
-        return receive(connection, bytes, start, end);
+        while (at < end && !connection.isThrottled) {
+          const next = read(connection, state, bytes, at, end);
+          if (connection.phase !== 'open' || connection.wire !== wire) return next;
+          if (next === at) break;
+          at = next;
+          if (state.request !== undefined) continue;
+          workUnits.spent += requestCost;
+          charge(connection, 0);
+        }
       } catch (error) {
+        // The head or the body is invalid, so the end of the request is unknown.
         refuseOrRethrow(connection, error);
         return end;
+      } finally {
+        state.isReading = false;
       }
+      return at;
     },
 
-    held: ({ data }) => (data as Request | undefined)?.body.content.length ?? 0,
+    isPaused: isAwaitingAnswer,
+    held: connection => httpState(connection)?.request?.body?.content.length ?? 0,
     matches: looksLikeHttp,
     isUrgent: ({ isControl }) => isControl,
-    close(connection, _code, reason) {
-      const request = connection.data as Request | undefined;
-      // A client that awaits an answer gets one.
-      if (request?.body.isWhole && request.route.close !== undefined) request.route.close(connection, reason);
-      else if (request !== undefined)
-        refuseRequest(connection, new ProtocolError(503, reason), request.head, request.route);
-      else endConnection(connection);
-      if (request !== undefined) dropBody(request.body);
+    close: (connection, _code, reason) => close(connection, reason),
+
+    fail(connection, _code, reason) {
+      const state = httpState(connection);
+      const request = state?.request;
+      // Output was discarded, perhaps a part of an answer. A refusal would be read as the rest of that answer.
+      const isCut = request !== undefined && (state!.count > 1 || request.isBegun || request.isPromised);
+      if (isCut) dropConnection(connection);
+      else close(connection, reason);
     },
 
     onEnd(connection, error) {
-      const request = connection.data as Request | undefined;
-      // A client that has ended its direction may still await the answer.
-      if (request !== undefined && (request.body.isWhole || error !== undefined))
-        request.route.onEnd?.(connection, error);
-      if (request?.body.isWhole) return;
-      if (request !== undefined) dropBody(request.body);
+      const state = httpState(connection);
+      const request = state?.request;
+      if (state !== undefined && request !== undefined) {
+        const isLost = error !== undefined;
+        if (request.isAdmitted && (request.isWhole || isLost)) request.route?.onEnd?.(connection, error);
+        // A client that has ended its direction may still await the answer.
+        if (request.isWhole && !isLost) return;
+        dropBody(request);
+        if (isLost) finishRequest(connection, state);
+      }
       endConnection(connection);
     },
 
     checkDeadlines(connection) {
-      const { handshakeTimeout } = server.configuration;
-      const request = connection.data as Request | undefined;
-      if (request?.body.isWhole) {
-        // --idle-timeout does not apply to requests.
-        connection.messageAt = server.now;
-        request.route.checkDeadlines?.(connection);
-        return;
-      }
-      if (request !== undefined) {
-        // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
-        connection.messageAt = server.now;
-        if (!hasInputStalled(connection, handshakeTimeout)) return;
-        const reason = `the body arrived at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
-        const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
-        return refuseRequest(connection, error, request.head, request.route);
-      }
-      if (handshakeTimeout === 0 || server.now - connection.acceptedAt < handshakeTimeout) return;
-      if (connection.input === undefined) {
-        noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
-        dropConnection(connection);
-      } else {
-        const reason = `no whole request within ${handshakeTimeout / 1000} s`;
-        const error = new ProtocolError(408, reason, {}, 'handshakeTimeout');
-        refuseRequest(connection, error);
-      }
+      const state = httpState(connection);
+      if (state?.request !== undefined) checkRequest(connection, state.request);
+      else if (connection.queue.size > 0 && state !== undefined) checkUnreadAnswer(connection, state);
+      else if (connection.input !== undefined) checkHead(connection, state?.since ?? connection.acceptedAt);
+      else checkIdle(connection, state);
     },
   };
+  return wire;
+}
+
+const CR = 0x0d;
+const LF = 0x0a;
+
+function stateOf(connection: Connection): HttpState {
+  if (connection.data === undefined) {
+    const state: HttpState = {
+      request: undefined,
+      count: 0,
+      peer: connection.address,
+      since: connection.acceptedAt,
+      scanned: 0,
+      isReading: false,
+    };
+    connection.data = state;
+  }
+  return connection.data as HttpState;
+}
+
+/** The first bytes of a request have arrived: the connection is no longer idle. */
+function beginHead(connection: Connection, state: HttpState): void {
+  if (state.count === 0 || state.scanned > 0) return;
+  state.since = connection.server.now;
+  recordRefused(connection);
+  endIdling(connection);
+}
+
+function newRequest(head: Head, route: Route | undefined): Request {
+  const connection = head.headers.get('connection');
+  const isKept = head.version === '1.0' ? hasToken(connection, 'keep-alive') : !hasToken(connection, 'close');
+  const isWhole = head.bodyLength === 0;
+  return {
+    head,
+    route,
+    body: undefined,
+    isWhole,
+    isAdmitted: false,
+    isKept,
+    isBegun: false,
+    isPromised: false,
+  };
+}
+
+/** Asks the route whether it takes the request. @returns whether the body is to be read */
+function admit(connection: Connection, request: Request, route: Route): boolean {
+  const { head } = request;
+  const maxBody = route.admit(head, connection);
+  if (maxBody !== undefined) request.body = newBody(head, maxBody);
+  else if (!request.isWhole) {
+    // Nobody reads this body, so the next request cannot be found.
+    request.isWhole = true;
+    request.isKept = false;
+  }
+  request.isAdmitted = true;
+  route.begin?.(connection, head);
+  startReceiving(connection);
+  return maxBody !== undefined;
+}
+
+/** Whether the next request waits until this one is answered. */
+function isAwaitingAnswer(connection: Connection): boolean {
+  const request = httpState(connection)?.request;
+  return request?.isKept === true && request.isWhole;
 }
 
 const noContent = Buffer.alloc(0);
 
 /** Frees an incomplete body. A whole body may be owned by the route. */
-function dropBody(body: Body): void {
-  if (!body.isWhole) giveBuffer(body.content);
+function dropBody({ body, isWhole }: Request): void {
+  if (body === undefined) return;
+  if (!isWhole) giveBuffer(body.content);
   body.content = noContent;
 }
 
-/** Starts a request for a route. @returns where reading stopped */
-function beginRequest(
-  connection: Connection,
-  route: Route,
-  bytes: Buffer,
-  { head, end: at }: { head: Head; end: number },
-  end: number,
-): number {
-  const maxBody = route.admit(head, connection);
-  const request = {
-    head,
-    route,
-    body: newBody(maxBody === undefined ? withoutBody(head) : head, maxBody ?? 0),
-  };
-  connection.data = request;
-  route.begin?.(connection, head);
-  startReceiving(connection);
-  if (maxBody === undefined) return end;
-  // RFC 9110 §10.1.1: a client that expects 100 (Continue) gets it, unless its body has already begun to arrive.
-  if (at === end && !request.body.isWhole && hasToken(head.headers.get('expect'), '100-continue'))
-    sendBytes(connection, continueResponse);
-  return readMoreBody(connection, request, bytes, at, end);
-}
-
-const withoutBody = (head: Head): Head => ({ ...head, bodyLength: 0 });
-
 const continueResponse = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n');
 
-/** Reads more of the body, and answers the request when the body is whole. */
+/** Reads more of the body, and answers the request when the body is whole. @returns where it stopped */
 function readMoreBody(
   connection: Connection,
   request: Request,
@@ -188,22 +273,85 @@ function readMoreBody(
   end: number,
 ): number {
   const { head, route, body } = request;
+  if (route === undefined || body === undefined) return end;
+  const at = readBody(body, bytes, start, end, () => charge(connection, 0));
+  if (!body.isWhole) {
+    if (start === end && body.size === 0) inviteBody(connection, request);
+    return at;
+  }
+  request.isWhole = true;
+  establish(connection);
   try {
-    startBudget(connection);
-    const at = readBody(body, bytes, start, end, () => charge(connection, 0));
-    if (!body.isWhole) return at;
-    establish(connection);
     route.answer(connection, head, bodyContent(body));
   } catch (error) {
-    refuseOrRethrow(connection, error, head, route);
+    refuseOrRethrow(connection, error);
   }
-  return end;
+  return at;
+}
+
+/** RFC 9110 §10.1.1: a client that expects 100 (Continue) gets it, unless its body has already begun to arrive. */
+function inviteBody(connection: Connection, { head: { headers, version } }: Request): void {
+  if (version === '1.1' && hasToken(headers.get('expect'), '100-continue'))
+    sendBytes(connection, continueResponse);
 }
 
 /** Refuses the request if the error is a `ProtocolError`; rethrows any other error, which is internal. */
-function refuseOrRethrow(connection: Connection, error: unknown, head?: Head, route?: Route): void {
+function refuseOrRethrow(connection: Connection, error: unknown): void {
   if (!(error instanceof ProtocolError)) throw error;
-  refuseRequest(connection, error, head, route);
+  refuseRequest(connection, error);
+}
+
+/** Checks a request whose head has arrived. `--idle-timeout` does not apply to requests. */
+function checkRequest(connection: Connection, request: Request): void {
+  const { server } = connection;
+  const { handshakeTimeout, closeTimeout } = server.configuration;
+  connection.messageAt = server.now;
+  if (!request.isWhole) {
+    // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
+    if (!hasInputStalled(connection, handshakeTimeout)) return;
+    const reason = `the body arrived at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
+    refuseRequest(connection, new ProtocolError(408, reason, {}, 'handshakeTimeout'));
+  } else if (request.isPromised) {
+    if (connection.queue.size === 0 && connection.producer === undefined) startSending(connection);
+    else if (hasOutputStalled(connection, closeTimeout)) dropUnread(connection);
+  } else {
+    request.route?.checkDeadlines?.(connection);
+  }
+}
+
+/** An answer is queued, but the client has not read all of it. */
+function checkUnreadAnswer(connection: Connection, state: HttpState): void {
+  const { server } = connection;
+  connection.messageAt = server.now;
+  state.since = server.now;
+  if (hasOutputStalled(connection, server.configuration.closeTimeout)) dropUnread(connection);
+}
+
+function dropUnread(connection: Connection): void {
+  noteOverdue(connection, 'the client did not read the answer', 'closeTimeout');
+  dropConnection(connection);
+}
+
+/** A request has begun to arrive. */
+function checkHead(connection: Connection, since: number): void {
+  const { now, configuration } = connection.server;
+  const { handshakeTimeout } = configuration;
+  if (handshakeTimeout === 0 || now - since < handshakeTimeout) return;
+  const reason = `no whole request within ${handshakeTimeout / 1000} s`;
+  refuseRequest(connection, new ProtocolError(408, reason, {}, 'handshakeTimeout'));
+}
+
+/** The first request, or the next one on a kept connection, has not begun to arrive. */
+function checkIdle(connection: Connection, state: HttpState | undefined): void {
+  const { now, configuration } = connection.server;
+  const { handshakeTimeout, keepAlive } = configuration;
+  if (state !== undefined && state.count > 0) {
+    connection.messageAt = now;
+    if (now - state.since >= keepAlive) endConnection(connection);
+  } else if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
+    noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
+    dropConnection(connection);
+  }
 }
 
 /** `GET ` as a number. */

@@ -1,12 +1,27 @@
-/** Routes answer HTTP requests that are not for pages: the polling transport and the command API. */
+/**
+ * Routes answer HTTP requests that are not for pages: the polling transport and the command API.
+ *
+ * A connection has one request at a time. Its next request is read when the answer to this one is queued completely, so
+ * answers leave in the order of the requests. A route answers in one of two ways:
+ *
+ * - `respond` queues the whole answer;
+ * - `beginResponse` queues the head, `sendBytes` or a `Producer` the body, and `endResponse` says that it is complete.
+ *
+ * Both decide whether the connection is kept, and write the header field `Connection`. Routes never end a connection
+ * themselves, unless an answer cannot be completed: then they drop it.
+ */
 
 import { endConnection } from '../core/close.ts';
+import { becomeIdle, changeAddress } from '../core/places.ts';
+import { scheduleRead } from '../core/poll.ts';
+import { startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
-import { encodeResponse, type Head } from '../protocol/http/head.ts';
+import type { Body } from '../protocol/http/body.ts';
+import { encodeResponse, type Head, type HttpResponse } from '../protocol/http/head.ts';
 import { withoutToken } from '../protocol/polling.ts';
 import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import type { Connection } from '../records/records.ts';
@@ -24,63 +39,198 @@ export interface Route {
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
   admit(head: Head, connection: Connection): number | undefined;
-  /**
-   * The request is admitted; its body may still be arriving. From then on
-   * `onEnd` is certain to be called, finally with an `error`.
-   */
+  /** The request is admitted; its body may still be arriving. From then on `finished` is certain to be called. */
   begin?(connection: Connection, head: Head): void;
   /**
-   * Answers a whole request with `respond`, or with `sendBytes` and a final `endConnection`: at once, or later if
-   * `connection.phase` is still 'open' then.
+   * Answers a whole request, at once or later.
    * @param body owned by the route afterwards
    * @throws ProtocolError as `admit`
    */
   answer(connection: Connection, head: Head, body: Buffer): void;
   /** A refusal in the format of this route. Without it, refusals are plain text. */
-  encodeRefusal?(error: ProtocolError, head: Head): Buffer;
-  /**
-   * The peer has ended its direction and may still await an answer, or is gone (`error`). Every request for which `begin` was
-   * called ends with a call that has an `error`.
-   */
+  formatRefusal?(error: ProtocolError, head: Head): HttpResponse;
+  /** The peer has ended its direction and may still await an answer, or the connection is lost (`error`). */
   onEnd?(connection: Connection, error: string | undefined): void;
+  /**
+   * The request is over: its answer is queued completely, or the connection is lost. Called once for every request for which
+   * `begin` was called. The connection may go on with another request, of any route.
+   */
+  finished?(connection: Connection): void;
   /** The server ends a whole request that is not answered yet. Without this, the request is refused with 503. */
   close?(connection: Connection, reason: string): void;
   /** Checks a whole request that is not answered yet against `server.now`. */
   checkDeadlines?(connection: Connection): void;
 }
 
-/** Sends the response and ends the connection. */
-export function respond(connection: Connection, response: Buffer): void {
+/** A request whose head has arrived. */
+export interface Request {
+  readonly head: Head;
+  /** Undefined for handshakes and pages. */
+  readonly route: Route | undefined;
+  /** The body as far as it has arrived, if the route reads one. */
+  body: Body | undefined;
+  /** Nothing more of it will be read. */
+  isWhole: boolean;
+  /** The route admitted it. */
+  isAdmitted: boolean;
+  /** The connection goes on after the answer, as far as known. */
+  isKept: boolean;
+  /** The head of the answer is queued: the request can no longer be refused. */
+  isBegun: boolean;
+  /** Its route completes the answer, whatever happens, or a deadline ends it. */
+  isPromised: boolean;
+}
+
+/** What the HTTP wire stores in `connection.data`. */
+export interface HttpState {
+  /** The request that is being read or answered. */
+  request: Request | undefined;
+  /** Requests whose heads have arrived. */
+  count: number;
+  /** The peer's address. A proxy that keeps its connection sends requests of several clients, each with its own address. */
+  readonly peer: string;
+  /** When the last answer was queued, or the first byte of the next request arrived. */
+  since: number;
+  /** Bytes at the start of the input in which no complete head was found. */
+  scanned: number;
+  /** The wire is reading, and goes on by itself after an answer. */
+  isReading: boolean;
+}
+
+/** The HTTP state of the connection; undefined if no byte of HTTP was read, as in a refusal of a PROXY header. */
+export function httpState({ data }: Connection): HttpState | undefined {
+  return data as HttpState | undefined;
+}
+
+/** Answers the request. */
+export function respond(connection: Connection, response: HttpResponse): void {
   if (connection.phase !== 'open') return;
-  sendBytes(connection, response);
-  endConnection(connection);
+  beginResponse(connection, response.status, response.headers, response.body);
+  endResponse(connection);
+}
+
+/**
+ * Queues the head of the answer, and the body if it is given. Otherwise the body follows as `headers` describe, by
+ * `Content-Length` or `Transfer-Encoding`, or the end of the connection ends it. `endResponse` must follow.
+ */
+export function beginResponse(
+  connection: Connection,
+  status: number,
+  headers: Fields,
+  body?: string | Uint8Array,
+): void {
+  const request = httpState(connection)?.request;
+  const isKept =
+    request !== undefined && mayKeep(connection, request) && hasEnd(status, headers, body !== undefined);
+  const all = { ...headers, ...persistence(connection, request, isKept, headers['Connection']) };
+  if (request !== undefined) {
+    request.isKept = isKept;
+    request.isBegun = true;
+    if (headers['Content-Length'] !== undefined) promiseResponse(connection);
+  }
+  // RFC 9110 §9.3.2: the answer to a HEAD has no content, but the fields that describe it.
+  if (request?.head.method === 'HEAD' && body !== undefined) {
+    all['Content-Length'] ??= String(Buffer.byteLength(body));
+    sendBytes(connection, encodeResponse(status, all, ''));
+  } else {
+    sendBytes(connection, encodeResponse(status, all, body));
+  }
+}
+
+/**
+ * The route will complete the answer, even if the server drains meanwhile: nothing else answers this request. If the client
+ * does not read it, `--close-timeout` ends the connection.
+ */
+export function promiseResponse(connection: Connection): void {
+  const request = httpState(connection)?.request;
+  if (request === undefined || request.isPromised) return;
+  request.isPromised = true;
+  startSending(connection);
+}
+
+/** The connection ends after this answer. */
+export function endAfterResponse(connection: Connection): void {
+  const request = httpState(connection)?.request;
+  if (request !== undefined) request.isKept = false;
+}
+
+/** Whether the connection may be kept after the answer. */
+function mayKeep({ server, isControl }: Connection, { isKept, isWhole }: Request): boolean {
+  return isKept && isWhole && server.configuration.keepAlive > 0 && (isControl || !server.isDraining);
+}
+
+/** RFC 9112 §6.3: whether the client can tell the end of the response from its head. */
+function hasEnd(status: number, headers: Fields, hasBody: boolean): boolean {
+  return (
+    hasBody ||
+    status === 204 ||
+    status === 304 ||
+    'Content-Length' in headers ||
+    'Transfer-Encoding' in headers
+  );
+}
+
+/**
+ * RFC 9112 §9.3: HTTP/1.1 keeps connections unless one side says `close`; HTTP/1.0 only if both say `keep-alive`. The field
+ * Keep-Alive tells when an idle connection ends. Node's clients do not reuse a connection that is about to end.
+ * @param other an option besides (RFC 9110 §7.8: `Upgrade`)
+ */
+function persistence(
+  { server }: Connection,
+  request: Request | undefined,
+  isKept: boolean,
+  other: string | undefined,
+): Record<string, string> {
+  const prefix = other === undefined ? '' : `${other}, `;
+  if (!isKept) return { Connection: `${prefix}close` };
+  const seconds = Math.floor(server.configuration.keepAlive / 1000);
+  const fields: Record<string, string> = seconds > 0 ? { 'Keep-Alive': `timeout=${seconds}` } : {};
+  if (request?.head.version === '1.0') fields['Connection'] = `${prefix}keep-alive`;
+  return fields;
+}
+
+/** The answer is queued completely. The connection goes on with the next request, or ends. */
+export function endResponse(connection: Connection): void {
+  if (connection.phase !== 'open') return;
+  const state = httpState(connection);
+  const request = state?.request;
+  if (state === undefined || request === undefined || !request.isKept) endConnection(connection);
+  // Unread input is discarded while the connection ends: otherwise its reset could destroy the answer.
+  if (request === undefined || state?.isReading === false) {
+    if (connection.input !== undefined || connection.hasPeerEnded) scheduleRead(connection);
+  }
+  if (state === undefined || request === undefined) return;
+  finishRequest(connection, state);
+  if (connection.phase !== 'open') return;
+  // This is the reason if the connection ends before the next request. A refusal is noted already.
+  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
+  state.since = connection.server.now;
+  startSending(connection);
+  if (connection.address !== state.peer) changeAddress(connection, state.peer);
+  becomeIdle(connection);
+}
+
+/** The request is answered, or lost. */
+export function finishRequest(connection: Connection, state: HttpState): void {
+  const { request } = state;
+  state.request = undefined;
+  if (request?.isAdmitted) request.route?.finished?.(connection);
 }
 
 /** A refusal in plain text. @param fields header fields to add */
-export function refusalResponse(error: ProtocolError, method: string, fields: Fields = {}): Buffer {
-  const sentence = `${error.message}\n`;
-  const headers = {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': String(Buffer.byteLength(sentence)),
-    ...fields,
-    ...error.headers,
-  };
-  // RFC 9110 §9.3.2: the answer to a HEAD has no content.
-  return encodeResponse(error.code, headers, method === 'HEAD' ? '' : sentence);
+export function refusalResponse(error: ProtocolError, fields: Fields = {}): HttpResponse {
+  const headers = { 'Content-Type': 'text/plain; charset=utf-8', ...fields, ...error.headers };
+  return { status: error.code, headers, body: `${error.message}\n` };
 }
 
 /** Maximum length of a path in the log: a refused request must not fill the log. */
 const maxShownPath = 128;
 
-/** Answers with the error's status and reason, and ends the connection. */
-export function refuseRequest(
-  connection: Connection,
-  error: ProtocolError,
-  head?: Head,
-  route?: Route,
-): void {
+/** Answers with the error's status and reason. If the request was not read to its end, the connection ends. */
+export function refuseRequest(connection: Connection, error: ProtocolError): void {
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
+  const { head, route } = httpState(connection)?.request ?? {};
   server.counters.refused++;
   // Requests for favicon.ico, bot probes and health checks are logged at debug level.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
@@ -98,6 +248,6 @@ export function refuseRequest(
     status,
     isRoutine,
   });
-  const formatted = head === undefined ? undefined : route?.encodeRefusal?.(error, head);
-  respond(connection, formatted ?? refusalResponse(error, head?.method ?? ''));
+  const formatted = head === undefined ? undefined : route?.formatRefusal?.(error, head);
+  respond(connection, formatted ?? refusalResponse(error));
 }

@@ -15,7 +15,7 @@ const json = 'Content-Type: application/json\r\n';
 const form = 'Content-Type: application/x-www-form-urlencoded\r\n';
 
 function post(path: string, fields: string, body: string): string {
-  return `POST ${path} HTTP/1.1\r\nHost: x\r\n${fields}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  return `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${fields}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }
 
 const status = (response: Buffer) => Number(response.toString('latin1').split(' ', 2)[1]);
@@ -74,7 +74,7 @@ describe('a request without the right token', () => {
           answers.add((await exchange(server.port, post(path, its() + json, body))).toString());
         }
         for (const method of ['GET', 'OPTIONS', 'PUT', 'DELETE']) {
-          const request = `${method} ${path} HTTP/1.1\r\nHost: x\r\n${its()}\r\n`;
+          const request = `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${its()}\r\n`;
           answers.add((await exchange(server.port, request)).toString());
         }
       }
@@ -97,7 +97,7 @@ describe('a request without the right token', () => {
 
   test('is refused at its head, before any body is read', async t => {
     const server = await openServer(t);
-    const head = 'POST /api/broadcast HTTP/1.1\r\nHost: x\r\n';
+    const head = 'POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n';
     for (const rest of [
       'Content-Length: 1000000000\r\n\r\n',
       'Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n',
@@ -118,7 +118,7 @@ describe('a request without the right token', () => {
       ['OPTIONS', ''],
     ] as const) {
       const ask = async (path: string) => {
-        const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${secret}\r\n`;
+        const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${secret}\r\n`;
         return (
           await exchange(server.port, `${head}Content-Length: ${body.length}\r\n\r\n${body}`)
         ).toString();
@@ -142,7 +142,7 @@ describe('a request with the token', () => {
     ['no command', post('/api/nonsense', authorized, ''), 404, /unknown command "nonsense"/],
     ['two of them', post('/api/list/list', authorized, ''), 404, /unknown command/],
     ['a name that objects have', post('/api/__proto__', authorized, ''), 404, /unknown command/],
-    ['GET', `GET /api/list HTTP/1.1\r\nHost: x\r\n${authorized}\r\n`, 405, /with POST/],
+    ['GET', `GET /api/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}\r\n`, 405, /with POST/],
     ['POST to the description', post('/api', authorized, ''), 405, /with GET/],
     ['a body of no type', post('/api/broadcast', authorized, '{"text": "in"}'), 415, /application\/json/],
     [
@@ -196,13 +196,13 @@ describe('a request with the token', () => {
     ['the control listener', post('/api/disconnect', authorized + json, '{"id": 1}'), 404, /no connection/],
     [
       'too long',
-      `POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}Content-Length: ${maxCommandBody + 1}\r\n\r\n`,
+      `POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}Content-Length: ${maxCommandBody + 1}\r\n\r\n`,
       413,
       /longer than/,
     ],
     [
       'too long in chunks',
-      `POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}Transfer-Encoding: chunked\r\n\r\n200000\r\n`,
+      `POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}Transfer-Encoding: chunked\r\n\r\n200000\r\n`,
       413,
       /longer than/,
     ],
@@ -315,7 +315,9 @@ describe('a request with the token', () => {
       assert.equal((await listener.nextFrame())?.payload.toString(), 'in');
     }
     const latin1 = Buffer.concat([
-      Buffer.from(`POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}${json}Content-Length: 1\r\n\r\n`),
+      Buffer.from(
+        `POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}${json}Content-Length: 1\r\n\r\n`,
+      ),
       Buffer.from([0xff]),
     ]);
     const refusal = await exchange(server.port, latin1);
@@ -343,7 +345,7 @@ describe('a request with the token', () => {
     }
     const invalid = Buffer.concat([
       Buffer.from(
-        `POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}${json}Content-Length: 14\r\n\r\n`,
+        `POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}${json}Content-Length: 14\r\n\r\n`,
       ),
       Buffer.from('{"text": "\xff\xfe"}', 'latin1'),
     ]);
@@ -360,7 +362,7 @@ describe('a request with the token', () => {
       one,
       '\r\n\r\n',
       '\0\0\0',
-      'GET / HTTP/1.1\r\nHost: x\r\n\r\n',
+      'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
       'x'.repeat(100_000),
     ]) {
       const answer = (await exchange(server.port, one + more)).toString();
@@ -375,7 +377,7 @@ describe('a request with the token', () => {
     const server = await openServer(t);
     const listener = await connectRaw(server.port);
     const chunks = '7\r\n{"text"\r\n6;x=y\r\n: "h\u00e9\r\n3\r\ny"}\r\n0\r\nX: y\r\n\r\n';
-    const inChunks = `POST /api/broadcast HTTP/1.1\r\nHost: x\r\n${authorized}${json}Transfer-Encoding: chunked\r\n\r\n${chunks}`;
+    const inChunks = `POST /api/broadcast HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}${json}Transfer-Encoding: chunked\r\n\r\n${chunks}`;
     for (const request of [post('/api/broadcast', authorized + json, '{"text": "h\u00e9y"}'), inChunks]) {
       const bytes = Buffer.from(request);
       const cuts = Array.from({ length: bytes.length - 1 }, (_, index) => index + 1);
@@ -384,7 +386,7 @@ describe('a request with the token', () => {
           const socket = await connectTcp(server.port);
           socket.write(bytes.subarray(0, cut));
           // The server has read it when it has answered someone who asked after it.
-          await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+          await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
           socket.end(bytes.subarray(cut));
           const answer: Buffer[] = [];
           for await (const piece of socket) answer.push(piece as Buffer);
@@ -417,7 +419,7 @@ describe('a request with the token', () => {
     const server = await openServer(t);
     const socket = await connectTcp(server.port);
     socket.write(
-      `POST /api/list HTTP/1.1\r\nHost: x\r\n${authorized}${json}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`,
+      `POST /api/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}${json}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`,
     );
     const [first] = await once(socket, 'data');
     assert.equal(String(first), 'HTTP/1.1 100 Continue\r\n\r\n');
@@ -438,7 +440,10 @@ describe('a request with the token', () => {
     const flattenString = await exchange(server.port, `POST /api/history HTTP/1.0\r\n${fields}`);
     assert.equal(content(flattenString), said);
     assert.doesNotMatch(flattenString.toString('latin1', 0, 1000), /chunked/);
-    const inChunks = await exchange(server.port, `POST /api/history HTTP/1.1\r\nHost: x\r\n${fields}`);
+    const inChunks = await exchange(
+      server.port,
+      `POST /api/history HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${fields}`,
+    );
     assert.match(inChunks.toString(), /\r\nTransfer-Encoding: chunked\r\n.*\r\n0\r\n\r\n$/s);
     const old = await exchange(
       server.port,
@@ -446,7 +451,10 @@ describe('a request with the token', () => {
     );
     assert.equal(status(old), 200);
     assert.doesNotMatch(old.toString(), /chunked/);
-    const head = await exchange(server.port, `HEAD /api HTTP/1.1\r\nHost: x\r\n${authorized}\r\n`);
+    const head = await exchange(
+      server.port,
+      `HEAD /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${authorized}\r\n`,
+    );
     assert.match(head.toString(), /^HTTP\/1\.1 200 OK\r\n.*\r\n\r\n$/s);
   });
 

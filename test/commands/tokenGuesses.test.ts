@@ -18,7 +18,7 @@ import { connectTcp, exchange } from '../support/rawClient.ts';
 const limit = { timeout: 60_000 };
 
 const request = (token: string, fields = '') =>
-  `POST /api/info HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${fields}Content-Length: 0\r\n\r\n`;
+  `POST /api/info HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\n${fields}Content-Length: 0\r\n\r\n`;
 const statusOf = (response: Buffer) => Number(response.toString('latin1').split(' ', 2)[1]);
 
 test('an address gets its first refusals at once, later ones delayed, and then 429', () => {
@@ -95,7 +95,7 @@ test('a delayed refusal needs no body, and is sent when the server ends', limit,
     'Transfer-Encoding: chunked\r\n\r\nffffff\r\nxxx',
     `Content-Length: 3\r\n\r\n${'x'.repeat(100_000)}`,
   ];
-  const head = 'POST /api/stop HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\n';
+  const head = 'POST /api/stop HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer wrong\r\n';
   const answers = await Promise.all(bodies.map(body => exchange(server.port, head + body)));
   assert.deepEqual(answers.map(statusOf), [401, 401, 401]);
   // One whose client ends its direction, and one that is gone: neither holds up the end.

@@ -153,7 +153,7 @@ for (const sockets of ['auto', 'stream']) {
       const refused = (await exchange(port, handshakeRequest())).toString('latin1');
       assert.match(refused, /^HTTP\/1\.1 503 .*\r\n\r\nthere are 2 connections already; try again later\n$/s);
       assert.match(
-        (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+        (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).toString(),
         /^HTTP\/1\.1 200 .*ok\n$/s,
       );
       await Promise.all([roundTrip(one), roundTrip(two)]);

@@ -232,7 +232,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a proxy that forgets the upgrade',
-    act: server => exchange(server.port, 'GET /echo HTTP/1.1\r\nHost: x\r\n\r\n'),
+    act: server => exchange(server.port, 'GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
     by: 'server',
     why: /^the request was refused with 426: this is a WebSocket endpoint/,
     fields: { status: 426 },
@@ -277,7 +277,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'an answered request for a page',
-    act: server => exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'),
+    act: server => exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
     by: 'server',
     why: 'its request was answered',
   },

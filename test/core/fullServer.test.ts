@@ -36,7 +36,7 @@ test('silent connections of one address do not keep another address out', patien
   const silent = await Promise.all(Array.from({ length: 164 }, () => connectFrom('127.0.0.1', server.port)));
   for (let i = 0; i < 40; i++) {
     const client = await connectFrom('127.0.0.2', server.port);
-    client.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    client.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
     assert.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 /);
     client.destroy();
   }

@@ -145,7 +145,7 @@ for (const kind of sockets) {
         await pollOnce(port, session, 0).catch(() => {});
         child.kill('SIGSTOP');
         client.send(frame(opcode.pong), frame(opcode.text, 'still here'));
-        half.write('Host: x\r\n\r\n');
+        half.write('Host: x\r\nConnection: close\r\n\r\n');
         const request = await connectTcp(port);
         request.write(requestBytes('POST', session, { body: 'hi' }));
         // Longer than all deadlines: elapsed time is what this test is about.

@@ -218,7 +218,7 @@ test('with --tls-only, plain connections are refused in their own protocol', lim
   assert.equal(server.url, `wss://127.0.0.1:${server.port}`);
   const sentence = 'this server speaks TLS only: connect with https:// or wss://';
   const plain: [string, RegExp][] = [
-    ['GET / HTTP/1.1\r\nHost: a\r\n\r\n', /^HTTP\/1\.1 426 /],
+    ['GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', /^HTTP\/1\.1 426 /],
     [handshakeRequest(), /^HTTP\/1\.1 426 .*Upgrade: TLS\/1\.2, HTTP\/1\.1\r\n/s],
     ['ada\n', /^\* /],
     ['Ej8@', /^Ej8@/],

@@ -12,7 +12,7 @@ import { runToEnd, startServerFor } from '../support/serverProcess.ts';
 
 const limit = { timeout: 60_000 };
 const authority = makeCertificate('Pond authority');
-const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
+const request = 'GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 
 /** The CN of the certificate that the server sends for this `servername`. */
 async function shownTo(port: number, servername?: string): Promise<string> {

@@ -177,7 +177,7 @@ for (const sockets of ['auto', 'stream']) {
       dripping.on('data', bytes => byByte.push(bytes)).on('end', () => byByte.push(null));
       const client = connectSecurely({ socket: byByte, rejectUnauthorized: false });
       await once(client, 'secureConnect');
-      client.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+      client.write('GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
       const [answer] = (await once(client, 'data')) as [Buffer];
       assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
       client.destroy();
@@ -222,7 +222,7 @@ for (const sockets of ['auto', 'stream']) {
       const one = async () => {
         while (left-- > 0) {
           const client = await connectTls(server.port);
-          client.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+          client.write('GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
           assert.match(await (await import('node:stream/consumers')).text(client), /^HTTP\/1\.1 200 /);
           client.destroy();
         }

@@ -135,6 +135,7 @@ const valued: Record<
     'rollbackWindow',
     'handlerTimeout',
     'slowHandler',
+    'keepAlive',
     'closeTimeout',
     'pollTimeout',
     'drainTimeout',

@@ -52,12 +52,9 @@ describe('parseResponseHead', () => {
 test('encodeResponse writes the status line, the fields and the body', () => {
   assert.equal(
     encodeResponse(405, { Allow: 'GET', 'X-Split': 'a\r\nb' }, 'né').toString(),
-    'HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 3\r\nConnection: close\r\nAllow: GET\r\nX-Split: a  b\r\n\r\nné',
+    'HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 3\r\nAllow: GET\r\nX-Split: a  b\r\n\r\nné',
   );
-  assert.match(
-    encodeResponse(200, { 'Content-Length': '9' }, '').toString(),
-    /Length: 9\r\n.*close\r\n\r\n$/,
-  );
+  assert.match(encodeResponse(200, { 'Content-Length': '9' }, '').toString(), /Length: 9\r\n\r\n$/);
   assert.match(encodeResponse(426, { Connection: 'Upgrade' }, '').toString(), /\r\nConnection: Upgrade\r\n/);
   assert.doesNotMatch(encodeResponse(304, {}, '').toString(), /Content-Length/);
   const page = encodeResponse(200, {}, new Uint8Array([0, 255]));

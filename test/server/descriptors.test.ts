@@ -103,7 +103,7 @@ test('an address gets connections although another one takes all descriptors tha
     for (let i = 0; i < 20; i++) open('127.0.0.1');
     // This client connects after them and is served while they are accepted.
     const client = open('127.0.0.2');
-    client.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    client.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
     assert.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 /);
     client.destroy();
   }

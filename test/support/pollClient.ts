@@ -23,7 +23,7 @@ export interface Sending {
 export function requestBytes(method: string, path: string, { headers = {}, body }: Sending = {}): Buffer {
   const content = Buffer.from((body ?? '') as Uint8Array);
   const length = body === undefined ? {} : { 'Content-Length': String(content.length) };
-  const lines = Object.entries({ Host: 'x', ...length, ...headers }).map(
+  const lines = Object.entries({ Host: 'x', Connection: 'close', ...length, ...headers }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   );
   return Buffer.concat([Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`), content]);

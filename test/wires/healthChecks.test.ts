@@ -21,28 +21,28 @@ function complaints(server: ServerProcess): unknown[] {
 
 /** Resolves when the server has read all earlier input. */
 async function settle(port: number): Promise<void> {
-  await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+  await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
 }
 
 for (const sockets of ['auto', 'stream']) {
   test(`health checks in every usual form are answered (--sockets ${sockets})`, async t => {
     const server = await startServerFor(t, '--sockets', sockets);
     for (const [request, status, allow] of [
-      ['OPTIONS / HTTP/1.1\r\nHost: x', 204, 'GET, HEAD, OPTIONS'],
+      ['OPTIONS / HTTP/1.1\r\nHost: x\r\nConnection: close', 204, 'GET, HEAD, OPTIONS'],
       ['OPTIONS / HTTP/1.0', 204, 'GET, HEAD, OPTIONS'],
-      ['OPTIONS /healthz HTTP/1.1\r\nHost: x', 204, 'GET, HEAD, OPTIONS'],
-      ['OPTIONS * HTTP/1.1\r\nHost: x', 204, 'GET, HEAD, POST, DELETE, OPTIONS'],
+      ['OPTIONS /healthz HTTP/1.1\r\nHost: x\r\nConnection: close', 204, 'GET, HEAD, OPTIONS'],
+      ['OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close', 204, 'GET, HEAD, POST, DELETE, OPTIONS'],
       ['OPTIONS * HTTP/1.0', 204, 'GET, HEAD, POST, DELETE, OPTIONS'],
-      ['OPTIONS http://x HTTP/1.1\r\nHost: x', 204, 'GET, HEAD, OPTIONS'],
-      ['OPTIONS /echo HTTP/1.1\r\nHost: x', 204, 'GET, OPTIONS'],
-      ['OPTIONS /nothing HTTP/1.1\r\nHost: x', 404, undefined],
-      ['HEAD / HTTP/1.1\r\nHost: x', 200, undefined],
+      ['OPTIONS http://x HTTP/1.1\r\nHost: x\r\nConnection: close', 204, 'GET, HEAD, OPTIONS'],
+      ['OPTIONS /echo HTTP/1.1\r\nHost: x\r\nConnection: close', 204, 'GET, OPTIONS'],
+      ['OPTIONS /nothing HTTP/1.1\r\nHost: x\r\nConnection: close', 404, undefined],
+      ['HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close', 200, undefined],
       ['HEAD /healthz HTTP/1.0', 200, undefined],
-      ['HEAD /nothing HTTP/1.1\r\nHost: x', 404, undefined],
-      ['HEAD /echo HTTP/1.1\r\nHost: x', 426, undefined],
+      ['HEAD /nothing HTTP/1.1\r\nHost: x\r\nConnection: close', 404, undefined],
+      ['HEAD /echo HTTP/1.1\r\nHost: x\r\nConnection: close', 426, undefined],
       ['GET /echo HTTP/1.0', 426, undefined],
       ['GET / HTTP/1.0', 200, undefined],
-      ['POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0', 405, 'GET, HEAD, OPTIONS'],
+      ['POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0', 405, 'GET, HEAD, OPTIONS'],
     ] as const) {
       const answer = readAnswer(await exchange(server.port, `${request}\r\n\r\n`));
       assert.deepEqual([answer.status, answer.headers.get('allow')], [status, allow], request);

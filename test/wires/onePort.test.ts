@@ -69,7 +69,7 @@ async function askBySClient(port: number): Promise<void> {
   const client = spawn('openssl', ['s_client', '-quiet', '-connect', `127.0.0.1:${port}`], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
-  client.stdin.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+  client.stdin.write('GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
   assert.match(await text(client.stdout), /^HTTP\/1\.1 200 OK\r\n.*\r\nok\n$/s);
 }
 

@@ -12,7 +12,7 @@ type Fields = Readonly<Record<string, string>>;
 const statusOf = (response: Buffer) => Number(response.toString('latin1').split(' ', 2)[1]);
 
 function request(method: string, path: string, fields: Fields): string {
-  const lines = Object.entries({ Host: 'pond.example', ...fields }).map(
+  const lines = Object.entries({ Host: 'pond.example', Connection: 'close', ...fields }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   );
   return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`;

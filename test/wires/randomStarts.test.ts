@@ -30,7 +30,7 @@ const options = [
   ...['--handlers', examples, '--exec', 'cat=cat', '--trust-proxy', '127.0.0.1', ...tlsOptions(identity)],
   // Terminals and FTP users have a minute to log in, so --idle-timeout ends them first.
   ...['--greeting-delay', '700ms', '--handshake-timeout', '2s', '--idle-timeout', '3s'],
-  ...['--close-timeout', '300ms', '--log-level', 'error'],
+  ...['--close-timeout', '300ms', '--keep-alive', '300ms', '--log-level', 'error'],
 ];
 
 /** The first bytes of each protocol. */
@@ -39,7 +39,7 @@ const starts: readonly Buffer[] = [
     'Ej8@',
     'GET ',
     'GET / HTTP/1.1\r\n',
-    'POST /poll/echo HTTP/1.1\r\nHost: x\r\n',
+    'POST /poll/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n',
     'USER ',
     'USER ada\r\n',
   ],

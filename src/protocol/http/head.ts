@@ -26,6 +26,15 @@ export interface Head {
   forwardedHost?: string;
 }
 
+/** A response of this server, without the fields that depend on its connection. */
+export interface HttpResponse {
+  readonly status: number;
+  /** By their usual spelling. `Content-Length` is added. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The content. An answer to HEAD leaves it out. */
+  readonly body: string | Uint8Array;
+}
+
 /** The head of a response. */
 export interface ResponseHead {
   readonly version: '1.0' | '1.1';
@@ -265,8 +274,8 @@ const reasonPhrases: Readonly<Record<number, string>> = {
 };
 
 /**
- * A complete response: a rejection or a small page. Adds Content-Length and `Connection: close` unless `headers` already has
- * them, in this spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
+ * A complete response: a rejection or a small page. Adds Content-Length unless `headers` already has it, in this
+ * spelling, as in an answer to HEAD. Text is sent as UTF-8. The caller owns the result.
  * @param body undefined if the body follows separately, as `headers` describe
  */
 export function encodeResponse(
@@ -278,7 +287,7 @@ export function encodeResponse(
   // RFC 9110 §8.6: a 204 has no Content-Length; a 304 has that of the omitted page.
   const hasLength = status !== 204 && status !== 304 && body !== undefined;
   const length = hasLength ? { 'Content-Length': String(content.length) } : {};
-  const all = { ...length, Connection: 'close', ...headers };
+  const all = { ...length, ...headers };
   let head = `HTTP/1.1 ${status} ${reasonPhrases[status] ?? ''}\r\n`;
   for (const [name, value] of Object.entries(all)) {
     // RFC 9110 §5.5: CR, LF and NUL are dangerous in a value. Replace each with a space.

@@ -29,7 +29,7 @@ export interface Accepted {
 }
 
 /** RFC 9110 §15.5.22: a 426 names the protocol in Upgrade; §7.8: Upgrade requires `Connection: Upgrade`. */
-const upgradeRequired = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
+const upgradeRequired = { Upgrade: 'websocket', Connection: 'Upgrade' };
 
 /**
  * Whether a request is an attempt at a handshake, valid or not. The key counts, too: proxies without WebSocket support drop

@@ -3,9 +3,7 @@
  * are encoded from the frames in the backlog slice by slice, as fast as the socket accepts them.
  */
 
-import { endConnection } from '../../core/close.ts';
 import { queueRange, scheduleFlush, sendBytes } from '../../core/send.ts';
-import { encodeResponse } from '../../protocol/http/head.ts';
 import { contentLengthSlice, outputSlice, polledMessageOverhead, pollWindow } from '../../protocol/limits.ts';
 import {
   answerEnd,
@@ -22,7 +20,7 @@ import {
 } from '../../protocol/polling.ts';
 import { reserve } from '../../records/arena.ts';
 import type { Connection, Producer } from '../../records/records.ts';
-import type { Fields } from '../route.ts';
+import { beginResponse, endResponse, type Fields, promiseResponse } from '../route.ts';
 import { type Backlog, type Cursor, newCursor, nextMessage } from './backlog.ts';
 
 /** Writes messages as JSON into limited space. */
@@ -113,6 +111,7 @@ class PollAnswer implements Producer {
     if (this.writer.isInside || this.writer.cursor.seq < this.lastSeq) return true;
     connection.producer = undefined;
     sendBytes(connection, Buffer.from(this.end));
+    endResponse(connection);
     return false;
   }
 
@@ -144,7 +143,7 @@ class PollAnswer implements Producer {
       ...this.fields,
       'Content-Length': String(this.size),
     };
-    sendBytes(connection, encodeResponse(200, headers, undefined));
+    beginResponse(connection, 200, headers);
     sendBytes(connection, Buffer.from(answerStart));
     this.missing = this.size - answerStart.length;
   }
@@ -159,14 +158,12 @@ class PollAnswer implements Producer {
 export function answerPoll(request: Connection, fields: Fields, backlog: Backlog, isLast: boolean): number {
   const lastSeq = isLast ? backlog.lastSeq : lastOfAnswer(backlog);
   begin(request, fields, backlog, lastSeq, lastSeq === backlog.lastSeq ? backlog.closing : undefined);
-  endConnection(request);
   return lastSeq;
 }
 
 /** Answers a poll without messages. */
 export function answerEmpty(request: Connection, fields: Fields, backlog: Backlog): void {
   begin(request, fields, backlog, backlog.firstSeq - 1, undefined);
-  endConnection(request);
 }
 
 function begin(
@@ -177,6 +174,8 @@ function begin(
   closing: string | undefined,
 ): void {
   request.producer = new PollAnswer(backlog, fields, lastSeq, closing);
+  promiseResponse(request);
+  scheduleFlush(request);
 }
 
 /** The last message of an answer, which has at least one message, and stops when the window is full. */
@@ -206,12 +205,11 @@ export class EventStream implements Producer {
     this.backlog = backlog;
     this.writer = new MessageWriter(newCursor(backlog), true);
     const headers = {
-      Connection: 'close',
       'Content-Type': 'text/event-stream',
       // Disables nginx's buffering of the response.
       'X-Accel-Buffering': 'no',
     };
-    sendBytes(request, encodeResponse(200, { ...fields, ...headers }, undefined));
+    beginResponse(request, 200, { ...fields, ...headers });
     sendBytes(request, Buffer.from(`retry: ${sseRetryDelay}\n\n`));
     request.producer = this;
     scheduleFlush(request);
@@ -246,7 +244,7 @@ export class EventStream implements Producer {
       return !isAll;
     }
     connection.producer = undefined;
-    endConnection(connection);
+    endResponse(connection);
     return false;
   }
 

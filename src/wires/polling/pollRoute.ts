@@ -17,7 +17,7 @@ import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { giveBuffer } from '../../protocol/buffers.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
-import { encodeResponse, type Head } from '../../protocol/http/head.ts';
+import type { Head, HttpResponse } from '../../protocol/http/head.ts';
 import { checkOrigin } from '../../protocol/http/origin.ts';
 import { maxIgnoredBody, maxPostedLinesBytes } from '../../protocol/limits.ts';
 import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
@@ -70,7 +70,8 @@ export function newPollRoute(server: Server): Route {
 
   function answer(request: Connection, head: Head, body: Buffer): void {
     const fields = answerFields(head);
-    if (head.method === 'OPTIONS') respond(request, encodeResponse(204, { ...fields, ...preflight }, ''));
+    if (head.method === 'OPTIONS')
+      respond(request, { status: 204, headers: { ...fields, ...preflight }, body: '' });
     else if (!sessionPath.test(head.path)) open(request, head, fields);
     else {
       const socket = find(head);
@@ -102,7 +103,7 @@ export function newPollRoute(server: Server): Route {
     connection.security = request.security;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
     const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };
-    respond(request, encodeResponse(201, headers, `{"session":"${token}"}\n`));
+    respond(request, { status: 201, headers, body: `{"session":"${token}"}\n` });
     openSession(connection, handler, head);
   }
 
@@ -140,7 +141,7 @@ export function newPollRoute(server: Server): Route {
     const isNext = seq >= 1 && seq <= socket.acceptedSeq + 1;
     if (isNext) socket.receive(posted.slice(socket.acceptedSeq + 1 - seq));
     const headers = { ...fields, 'Content-Type': 'application/json' };
-    respond(request, encodeResponse(isNext ? 200 : 409, headers, `{"seq":${socket.acceptedSeq}}\n`));
+    respond(request, { status: isNext ? 200 : 409, headers, body: `{"seq":${socket.acceptedSeq}}\n` });
   }
 
   function end(request: Connection, { connection }: PolledSocket, fields: Fields): void {
@@ -150,7 +151,7 @@ export function newPollRoute(server: Server): Route {
       closeSession(connection, CloseCode.NormalClosure, '');
     }
     dropConnection(connection);
-    respond(request, encodeResponse(204, fields, ''));
+    respond(request, { status: 204, headers: fields, body: '' });
   }
 
   return {
@@ -170,22 +171,24 @@ export function newPollRoute(server: Server): Route {
     },
 
     answer,
-    encodeRefusal: readableRefusal,
+    formatRefusal: readableRefusal,
 
     onEnd(request, error) {
+      requests.get(request)?.requestEnded(request, error !== undefined);
+    },
+
+    finished(request) {
       const socket = requests.get(request);
-      if (error !== undefined && socket !== undefined) {
-        requests.delete(request);
-        socket.requests--;
-        socket.seenAt = server.now;
-      }
-      socket?.requestEnded(request, error !== undefined);
+      if (socket === undefined) return;
+      requests.delete(request);
+      socket.requests--;
+      socket.seenAt = server.now;
     },
 
     close(request, reason) {
       const socket = requests.get(request);
       if (socket?.pollRequest?.connection !== request)
-        respond(request, refusalResponse(new ProtocolError(503, reason), ''));
+        respond(request, refusalResponse(new ProtocolError(503, reason)));
       // In a graceful shutdown, the session itself sends its close frame by this request.
       else if (!server.isDraining) socket.release();
     },
@@ -202,8 +205,8 @@ function answerFields(head: Head): Fields {
 }
 
 /** A refusal that the page may read, unless it was refused because of its origin. */
-function readableRefusal(error: ProtocolError, head: Head): Buffer {
-  return refusalResponse(error, head.method, error.option === 'origin' ? {} : answerFields(head));
+function readableRefusal(error: ProtocolError, head: Head): HttpResponse {
+  return refusalResponse(error, error.option === 'origin' ? {} : answerFields(head));
 }
 
 /** Calls `act` for a request that has waited, and answers it if `act` throws a `ProtocolError`. */

@@ -18,7 +18,7 @@ import { eventStreamLifetime, pollWindow } from '../../protocol/limits.ts';
 import { type Posted, showClosing } from '../../protocol/polling.ts';
 import { type Chunk, outputArena, type Range, releaseInFlight } from '../../records/arena.ts';
 import type { Connection, Server, Socket, Wire } from '../../records/records.ts';
-import type { Fields } from '../route.ts';
+import { type Fields, httpState } from '../route.ts';
 import { websocket } from '../websocket.ts';
 import { answerEmpty, answerPoll, EventStream } from './answers.ts';
 import {
@@ -69,8 +69,9 @@ export class PolledSocket implements Socket {
   private readonly backlog: Backlog;
   /** The number of the last message that was given to a request. */
   private carriedSeq = 0;
-  /** The last request that was given messages, and the number of the turn. */
+  /** The connection of the last request that was given messages, its number there, and the number of the turn. */
   private lastRequest: Connection | undefined;
+  private lastRequestNumber = 0;
   private lastRequestTurn = 0;
   private lastStream: EventStream | undefined;
   /** `backlog.removed` at the last check for progress: see `updateProgress`. */
@@ -157,15 +158,22 @@ export class PolledSocket implements Socket {
     if (stream !== undefined) {
       this.noteCarried(this.lastStream?.carriedSeq ?? 0);
       this.lastStream = stream;
-      this.lastRequest = request;
+      this.noteLastRequest(request);
     }
     this.deliver();
   }
 
+  private noteLastRequest(request: Connection): void {
+    this.lastRequest = request;
+    this.lastRequestNumber = requestNumber(request);
+  }
+
   /** Whether the client has not read all of the last answer yet: it does not read, or polls faster than it reads. */
-  private isAnswerUnread(): boolean {
+  isAnswerUnread(): boolean {
     const { lastRequest } = this;
     if (lastRequest === undefined || lastRequest.phase === 'gone') return false;
+    // A later request on the same connection: backpressure limits how many answers wait there.
+    if (requestNumber(lastRequest) !== this.lastRequestNumber) return false;
     if (lastRequest.queue.size > 0) return true;
     return lastRequest.producer instanceof EventStream
       ? lastRequest.producer.isBehind
@@ -189,7 +197,7 @@ export class PolledSocket implements Socket {
     if (pollRequest === undefined || pollRequest.connection.phase !== 'open') return;
     const { connection, fields, stream } = pollRequest;
     if (backlog.firstSeq > backlog.lastSeq && backlog.closing === undefined) return;
-    this.lastRequest = connection;
+    this.noteLastRequest(connection);
     this.lastRequestTurn = connection.server.counters.turns;
     if (stream !== undefined) {
       scheduleFlush(connection);
@@ -298,6 +306,11 @@ export class PolledSocket implements Socket {
   }
 }
 
+/** Which request of its connection this is. */
+function requestNumber(connection: Connection): number {
+  return httpState(connection)?.count ?? 0;
+}
+
 /** The wire of polling clients: WebSocket semantics over a `PolledSocket`. The name shows how the client fetches messages. */
 function newPolledWire(name: string): Wire {
   return {
@@ -335,7 +348,7 @@ function checkDeadlines(connection: Connection): void {
   const { now } = server;
   const { handshakeTimeout, pollTimeout, closeTimeout } = server.configuration;
   const socket = connection.socket as PolledSocket;
-  if (socket.requests > 0) socket.seenAt = now;
+  if (socket.requests > 0 || socket.isAnswerUnread()) socket.seenAt = now;
   if (pollTimeout > 0 && now - socket.seenAt >= pollTimeout) {
     noteDeadline(connection, 'no request', 'pollTimeout');
     onEnd(connection, `no request for ${pollTimeout / 1000} s`);

@@ -226,7 +226,7 @@ test('without a greeting module silent connections get no greeting, whatever --g
   await once(silent, 'end');
   assert.equal(silent.bytesRead, 0);
   const [first, second] = [await connectTcp(server.port), await connectTcp(server.port)];
-  first.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  first.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
   assert.match(String((await once(first, 'data'))[0]), /^HTTP\/1\.1 200 /);
   second.write(handshakeRequest({ path: '/echo' }));
   assert.match(String((await once(second, 'data'))[0]), /^HTTP\/1\.1 101 /);
@@ -308,7 +308,7 @@ describe('a listener for lines', () => {
     await ada.linesUntil('* ada is here');
     const page = await exchange(
       server.port,
-      'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\neve\nhello',
+      'POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n\r\neve\nhello',
     );
     assert.equal(page.toString(), `${greeting}\n* this port speaks lines, not HTTP\n`);
     assert.deepEqual(await linesSoFar(ada), []);
@@ -332,11 +332,11 @@ describe('a listener for lines', () => {
 test('HTTP on the same server works as before, and a silent connection ends without a greeting', async t => {
   const { port } = await startServerFor(t, '--handshake-timeout', '300ms');
   assert.match(
-    (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+    (await exchange(port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).toString(),
     / 200 [\s\S]*ok\n$/,
   );
   assert.match(
-    (await exchange(port, 'FETCH /healthz HTTP/1.1\r\nHost: x\r\n\r\n')).toString(),
+    (await exchange(port, 'FETCH /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).toString(),
     /^HTTP\/1\.1 [45]/,
   );
   const silent = await connectLines(port);

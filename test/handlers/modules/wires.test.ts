@@ -57,7 +57,7 @@ test('one port speaks FTP, WebSocket, HTTP and the chat at the same time', async
   ]);
   echo.send(frame(opcode.text, 'hello'));
   assert.equal((await echo.nextFrame())?.payload.toString(), 'hello');
-  const page = await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+  const page = await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
   assert.match(page.toString(), /^HTTP\/1\.1 200 /);
   chat.send('/who\n');
   assert.equal(await chat.line(), '* 1 in lobby: ada');
@@ -108,7 +108,7 @@ test('a wire cannot claim HTTP, WebSocket and packets, but what HTTP would rejec
   const client = await connectRaw(server.port, { path: '/echo' });
   client.destroy();
   for (const method of ['GET', 'POST', 'OPTIONS']) {
-    const request = `${method} /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`;
+    const request = `${method} /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`;
     assert.match((await exchange(server.port, request)).toString(), /^HTTP\/1\.1 \d/);
   }
   // A packet with size 0.
