@@ -1,14 +1,15 @@
 /** The server: options → configuration → listeners → serverLoop. */
 
+import { openTokens } from './access/tokens.ts';
 import { newApiRoute, newControlRoute } from './commands/api.ts';
 import { print, runCommandLine } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
 import { newCommandQueue, runCommands } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
+import { newPublishRoute } from './commands/publishRoute.ts';
 import { reloadAndLog, reloadConfiguration } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
 import { runStdinCommands } from './commands/stdin.ts';
-import { tokenSource } from './commands/token.ts';
 import { newServer } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
@@ -69,7 +70,12 @@ async function serve(): Promise<number> {
   checkDefault(server);
 
   const control = newControl(server, chat);
-  const http = newHttpWire(server, [newApiRoute(control, tokenSource(server)), newPollRoute(server)]);
+  const tokens = openTokens(server);
+  const http = newHttpWire(server, [
+    newApiRoute(control, tokens),
+    newPublishRoute(channels, tokens),
+    newPollRoute(server),
+  ]);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.

@@ -18,6 +18,7 @@ const floors = [
   'records',
   'core',
   'net',
+  'access',
   'handlers',
   'manual',
   'web',

@@ -6,118 +6,50 @@
  * Pages of other origins stay out: they do not have the token, and before a browser sends an Authorization field to another
  * origin it asks with a preflight (CORS), which is refused.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { addressKey } from '../core/places.ts';
-import { log } from '../log/log.ts';
+import { isApiToken, type Tokens } from '../access/tokens.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
-import { checkOrigin } from '../protocol/http/origin.ts';
-import { guessDelay, maxCommandBody, maxFormValues } from '../protocol/limits.ts';
+import { maxCommandBody, maxFormValues } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
-import { type Route, refuseRequest, respond } from '../wires/route.ts';
+import { type TokenRule, withToken } from '../wires/bearer.ts';
+import { type Route, respond } from '../wires/route.ts';
 import type { Call, Command, Control } from './command.ts';
 import { submit } from './commandQueue.ts';
 import { commands, findCommand, parseNamed, parseObject } from './commands.ts';
 import { errorReply, type HttpReply, newHttpReply } from './httpReply.ts';
-import { judgeGuess, newGuesses } from './token.ts';
 
 const prefix = '/api';
 
 /** The route on the control socket. Grants everything: the socket's file mode is the authentication. */
 export function newControlRoute(control: Control): Route {
-  return newCommandRoute(control, () => true);
+  return newCommandRoute(control);
 }
 
-interface DelayedRefusal {
-  readonly error: ProtocolError;
-  /** When it is due, on the server's clock. */
-  readonly at: number;
-}
-
-/** The route on the public listeners. @param token gives the current token, if there is one */
-export function newApiRoute(control: Control, token: () => string | undefined): Route {
-  const { server } = control;
-  const guesses = newGuesses();
-  const delayed = new WeakMap<Connection, DelayedRefusal>();
-
-  const commandRoute = newCommandRoute(control, (head, connection) => {
-    checkOrigin(head, server.configuration.origins);
-    // RFC 9110 §11.1: the scheme is case-insensitive.
-    const given = /^bearer +([\w.~+/-]+=*)$/i.exec(head.headers.get('authorization') ?? '')?.[1];
-    if (given === undefined)
-      throw unauthorized('a token is needed; send the header field "Authorization: Bearer TOKEN"');
-    if (isEqual(given, token() ?? '')) return true;
-    const address = addressKey(connection.address) ?? connection.address;
-    const { delay, isFirstDelayed } = judgeGuess(guesses, address, server.now);
-    if (isFirstDelayed) log('warn', 'wrong tokens', { address, answeredAfter: guessDelay });
-    if (delay === undefined) throw tooManyGuesses();
-    const error = unauthorized(
-      'wrong token; use the one in the file that --api-token names',
-      'invalid_token',
-    );
-    if (delay === 0) throw error;
-    delayed.set(connection, { error, at: server.now + delay });
-    return false;
-  });
-
-  function refuseNow(connection: Connection, { error }: DelayedRefusal): void {
-    delayed.delete(connection);
-    refuseRequest(connection, error);
-  }
-
-  const route: Route = {
-    ...commandRoute,
-    takes: head => token() !== undefined && commandRoute.takes(head),
-
-    // The regular check of deadlines replaces a timer for each guess, so guesses stay cheap for the server.
-    checkDeadlines(connection) {
-      const refusal = delayed.get(connection);
-      if (refusal !== undefined && server.now >= refusal.at) refuseNow(connection, refusal);
-    },
-
-    close(connection, reason) {
-      const refusal = delayed.get(connection);
-      if (refusal === undefined) commandRoute.close?.(connection, reason);
-      else refuseNow(connection, refusal);
-    },
+/** The route on the public listeners. Without an API token it does not exist. */
+export function newApiRoute(control: Control, tokens: Tokens): Route {
+  const commandRoute = newCommandRoute(control);
+  const rule: TokenRule = {
+    tokens,
+    isGranted: token => isApiToken(tokens, token),
+    remedy: 'use the one in the file that --api-token names',
   };
-  return route;
-}
-
-/** @param code RFC 6750 §3.1: left out if the request had no token */
-function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
-  const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
-  return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
-}
-
-function tooManyGuesses(): ProtocolError {
-  const reason = 'too many wrong tokens; wait a second';
-  return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
-}
-
-/** Constant time, whatever the lengths and wherever the first difference. */
-function isEqual(given: string, token: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return token !== '' && timingSafeEqual(digest(given), digest(token));
+  return {
+    ...withToken(control.server, rule, commandRoute),
+    takes: head => tokens.api !== undefined && commandRoute.takes(head),
+  };
 }
 
 /** Replies that have not ended. */
 const replies = new WeakMap<Connection, HttpReply>();
 
-/**
- * @param authorize false: the request will be refused later; throws ProtocolError to refuse it at once
- */
-function newCommandRoute(
-  control: Control,
-  authorize: (head: Head, connection: Connection) => boolean,
-): Route {
+function newCommandRoute(control: Control): Route {
   return {
     takes: ({ path }) => path === prefix || path.startsWith(`${prefix}/`),
 
-    admit: (head, connection) => (authorize(head, connection) ? maxCommandBody : undefined),
+    admit: () => maxCommandBody,
 
     answer(connection, head, body) {
       if (head.path === prefix || head.path === `${prefix}/`) {
@@ -208,7 +140,7 @@ function parseForm(command: Command, text: string): Readonly<Record<string, unkn
 }
 
 /** URL Standard §5.1, except that invalid UTF-8 is refused instead of replaced by U+FFFD. */
-function decodeFormText(what: string, text: string): string {
+export function decodeFormText(what: string, text: string): string {
   if (!/[%+]/.test(text)) return text;
   const escaped = Buffer.from(text.replaceAll('+', ' ')).toString('latin1');
   const bytes = escaped.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));

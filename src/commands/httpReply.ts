@@ -7,7 +7,7 @@ import { UsageError } from '../options/error.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { HttpResponse } from '../protocol/http/head.ts';
 import type { Connection } from '../records/records.ts';
-import { beginResponse, endAfterResponse, endResponse, respond } from '../wires/route.ts';
+import { beginResponse, endAfterResponse, endResponse, type Fields, respond } from '../wires/route.ts';
 import type { Reply } from './command.ts';
 
 export interface HttpReply extends Reply {
@@ -104,12 +104,12 @@ export function newHttpReply(connection: Connection, isText: boolean, takesChunk
   return reply;
 }
 
-/** The response to a command that failed. */
-export function errorReply(error: Error, isText: boolean): HttpResponse {
+/** The response to a command that failed. @param more header fields to add */
+export function errorReply(error: Error, isText: boolean, more: Fields = {}): HttpResponse {
   const status = error instanceof ProtocolError ? error.code : error instanceof UsageError ? 400 : 500;
   const fields = error instanceof ProtocolError ? error.headers : {};
   const body = isText ? `${printableLine(error.message)}\n` : `${printableJson({ error: error.message })}\n`;
-  return { status, headers: { ...replyFields(isText), ...fields }, body };
+  return { status, headers: { ...replyFields(isText), ...more, ...fields }, body };
 }
 
 function replyFields(isText: boolean): Readonly<Record<string, string>> {

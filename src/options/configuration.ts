@@ -92,6 +92,7 @@ export interface Configuration {
   /** Paths, or `auto` or `none`. */
   readonly control: string;
   readonly apiToken: string;
+  readonly publishToken: string;
   /** A folder; empty: none. */
   readonly spool: string;
   readonly stdin: boolean;

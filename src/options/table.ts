@@ -252,6 +252,12 @@ export const serverOptions = {
     group: 'Ways to send commands',
     help: 'file with the token for commands at /api',
   },
+  publishToken: {
+    kind: file,
+    default: 'none',
+    group: 'Ways to send commands',
+    help: 'file with a token that only publishes',
+  },
   spool: {
     kind: directory('none'),
     default: '',

@@ -160,6 +160,18 @@ export const maxForgottenChannels = 10_000;
 /** Publications delivered in one turn. More wait for the next one, so that a burst does not fill the queues of fast subscribers. */
 export const maxDeliveredPerTurn = 4 * MiB;
 
+/** A message published as JSON. Its syntax is checked in one piece, which takes a few milliseconds. */
+export const maxJsonMessage = 1 * MiB;
+
+/** Characters of the name of an event, as those of a channel. */
+export const maxEventName = 200;
+
+/** Characters of an idempotency key. Stripe: 255. A kept message has its key in memory. */
+export const maxIdempotencyKey = 255;
+
+/** A year. Retention drops most messages earlier. */
+export const maxTimeToLive = 365 * 24 * 3_600_000;
+
 /** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
 export const maxLiveBacklog = 256 * KiB;
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { readToken } from '../../src/commands/token.ts';
+import { readToken } from '../../src/access/tokens.ts';
 import { readJson } from '../../src/options/json.ts';
 import { openServer, secret } from '../support/commandWays.ts';
 import { connectRaw } from '../support/rawClient.ts';

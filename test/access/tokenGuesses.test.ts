@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { judgeGuess, newGuesses } from '../../src/commands/token.ts';
+import { judgeGuess, newGuesses } from '../../src/access/guesses.ts';
 import {
   freeGuesses,
   guessDelay,

@@ -1,71 +1,17 @@
 /**
- * The bearer token for commands over HTTP, and the limits on guessing it. The first few wrong tokens from an address, and in
- * total, are refused at once, and further ones after a delay. The number of delayed refusals is limited; beyond it, guesses get
- * 429 at once, so guessing exhausts neither memory nor connections. The right token is always accepted, so an attacker cannot
- * lock out the owner.
+ * The limits on guessing a token. The first few wrong tokens from an address, and in total, are refused at once, and further
+ * ones after a delay. The number of delayed refusals is limited; beyond it, guesses get 429 at once, so guessing exhausts
+ * neither memory nor connections. The right token is always accepted, so an attacker cannot lock out the owner.
  */
-import { readFileSync, statSync } from 'node:fs';
-import { log } from '../log/log.ts';
-import { quoted, UsageError } from '../options/error.ts';
-import { whyUnreadable } from '../options/file.ts';
-import { readText } from '../options/text.ts';
 import {
   freeGuesses,
   guessDelay,
   guessExpiry,
   maxDelayedGuesses,
-  maxTokenFile,
   maxTrackedGuessers,
-  minTokenLength,
   totalDelayedGuesses,
   totalFreeGuesses,
 } from '../protocol/limits.ts';
-import type { Server } from '../records/records.ts';
-
-/**
- * @param path of a file that contains only the token; `none`: there is no token
- * @throws UsageError if the file cannot be read or the token is not valid
- */
-export function readToken(path: string): string | undefined {
-  if (path === 'none') return undefined;
-  let text: string;
-  try {
-    const found = statSync(path);
-    if (!found.isFile()) throw new Error('it is not a regular file');
-    if (found.size > maxTokenFile) throw new Error('it is too long for a token');
-    // Not refused: secrets mounted into a container often have this mode, and no other user is there.
-    if ((found.mode & 0o004) !== 0) log('warn', 'token readable by everyone', { file: path });
-    text = readText('it', readFileSync(path)).trim();
-  } catch (error) {
-    throw new UsageError(`cannot read the token in ${quoted(path)}: ${whyUnreadable(error)}`);
-  }
-  // RFC 6750 §2.1
-  if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {
-    throw new UsageError(
-      `the token in ${quoted(path)} must be one word of at least ${minTokenLength} letters, digits or -._~+/; make one with: openssl rand -hex 32`,
-    );
-  }
-  return text;
-}
-
-/**
- * Reads the token now and at every reload.
- * @returns a function that gives the current token; undefined if there is none
- * @throws UsageError as `readToken`
- */
-export function tokenSource({ configuration, reloadables }: Server): () => string | undefined {
-  let token = readToken(configuration.apiToken);
-  reloadables.push({
-    async prepare(next) {
-      const read = readToken(next.apiToken);
-      return () => {
-        token = read;
-        return [];
-      };
-    },
-  });
-  return () => token;
-}
 
 /** The wrong tokens from one address, or from all. Times are milliseconds of the server's clock. */
 interface Guesser {

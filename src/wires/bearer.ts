@@ -1,0 +1,116 @@
+/**
+ * Routes for holders of a bearer token (RFC 6750 §2.1). A wrong token is refused ever more slowly, see access/guesses.ts.
+ */
+import { judgeGuess } from '../access/guesses.ts';
+import { publisherOf, type TokenHolder, type Tokens } from '../access/tokens.ts';
+import { addressKey } from '../core/places.ts';
+import { log } from '../log/log.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import type { Head } from '../protocol/http/head.ts';
+import { checkOrigin } from '../protocol/http/origin.ts';
+import { guessDelay } from '../protocol/limits.ts';
+import type { Connection, Server } from '../records/records.ts';
+import { type Route, refuseRequest } from './route.ts';
+
+interface DelayedRefusal {
+  readonly error: ProtocolError;
+  /** When it is due, on the server's clock. */
+  readonly at: number;
+}
+
+/** The token in the field Authorization. RFC 9110 §11.1: the scheme is case-insensitive. */
+export function bearerToken({ headers }: Head): string | undefined {
+  return /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
+}
+
+export interface TokenRule {
+  readonly tokens: Tokens;
+  isGranted(token: string): boolean;
+  /** The advice in the refusal of a wrong token. */
+  readonly remedy: string;
+}
+
+/** The route, for requests that carry a granted token. All others are refused at their head. */
+export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRule, inner: Route): Route {
+  const delayed = new WeakMap<Connection, DelayedRefusal>();
+
+  /** @returns false: the request will be refused later. @throws ProtocolError to refuse it at once */
+  function authorize(head: Head, connection: Connection): boolean {
+    checkOrigin(head, server.configuration.origins);
+    const given = bearerToken(head);
+    if (given === undefined)
+      throw unauthorized('a token is needed; send the header field "Authorization: Bearer TOKEN"');
+    if (isGranted(given)) return true;
+    const delay = judgeToken(tokens, connection);
+    const error = wrongToken(remedy);
+    if (delay === 0) throw error;
+    delayed.set(connection, { error, at: server.now + delay });
+    return false;
+  }
+
+  function refuseNow(connection: Connection, { error }: DelayedRefusal): void {
+    delayed.delete(connection);
+    refuseRequest(connection, error);
+  }
+
+  return {
+    ...inner,
+    admit: (head, connection) => (authorize(head, connection) ? inner.admit(head, connection) : undefined),
+
+    // The regular check of deadlines replaces a timer for each guess, so guesses stay cheap for the server.
+    checkDeadlines(connection) {
+      const refusal = delayed.get(connection);
+      if (refusal === undefined) inner.checkDeadlines?.(connection);
+      else if (server.now >= refusal.at) refuseNow(connection, refusal);
+    },
+
+    close(connection, reason) {
+      const refusal = delayed.get(connection);
+      if (refusal !== undefined) refuseNow(connection, refusal);
+      else if (inner.close !== undefined) inner.close(connection, reason);
+      else refuseRequest(connection, new ProtocolError(503, reason));
+    },
+  };
+}
+
+/** Counts a wrong token. @returns milliseconds until the refusal @throws ProtocolError 429 */
+function judgeToken({ guesses }: Tokens, { address, server }: Connection): number {
+  const key = addressKey(address) ?? address;
+  const { delay, isFirstDelayed } = judgeGuess(guesses, key, server.now);
+  if (isFirstDelayed) log('warn', 'wrong tokens', { address: key, answeredAfter: guessDelay });
+  if (delay === undefined) throw tooManyGuesses();
+  return delay;
+}
+
+export const publishRemedy = 'use the one in the file that --publish-token or --api-token names';
+
+/**
+ * Who publishes on a connection whose handshake has this head. Browsers cannot send the field Authorization with a handshake, so
+ * the token may be in the query: `?token=TOKEN`.
+ * @returns undefined without a token
+ * @throws ProtocolError 401 or 429 for a wrong token. A handshake is not delayed, so 429 comes earlier than for other requests
+ */
+export function publisherOfHandshake(
+  tokens: Tokens,
+  head: Head,
+  connection: Connection,
+): TokenHolder | undefined {
+  const given = bearerToken(head) ?? new URLSearchParams(head.query).get('token') ?? undefined;
+  if (given === undefined) return undefined;
+  const publisher = publisherOf(tokens, given);
+  if (publisher !== undefined) return publisher;
+  throw judgeToken(tokens, connection) === 0 ? wrongToken(publishRemedy) : tooManyGuesses();
+}
+
+const wrongToken = (remedy: string) => unauthorized(`wrong token; ${remedy}`, 'invalid_token');
+
+/** @param code RFC 6750 §3.1: left out if the request had no token */
+function unauthorized(reason: string, code?: 'invalid_token'): ProtocolError {
+  const challenge = `Bearer realm="pollywog"${code === undefined ? '' : `, error="${code}"`}`;
+  return new ProtocolError(401, reason, { 'WWW-Authenticate': challenge });
+}
+
+function tooManyGuesses(): ProtocolError {
+  const reason = 'too many wrong tokens; wait a second';
+  return new ProtocolError(429, reason, { 'Retry-After': String(guessDelay / 1000) });
+}

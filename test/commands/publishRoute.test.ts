@@ -1,0 +1,248 @@
+/** Publishing over HTTP: who may, what a body means, and what is refused. */
+import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { freeGuesses, maxEventName, maxIdempotencyKey, maxJsonMessage } from '../../src/protocol/limits.ts';
+import { openServer, run, secret } from '../support/commandWays.ts';
+import { exchange } from '../support/rawClient.ts';
+import { type Hooks, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+const publishSecret = 'this-one-only-publishes';
+
+function tokenFile(token: string): string {
+  const path = join(temporaryFolder(), 'publish');
+  writeFileSync(path, token, { mode: 0o600 });
+  return path;
+}
+
+async function openPublishing(t: Hooks, ...options: string[]) {
+  const publishFile = tokenFile(publishSecret);
+  const server = await openServer(t, '--publish-token', publishFile, ...options);
+  const post = async (
+    path: string,
+    body: BodyInit,
+    headers: Record<string, string> = {},
+    token = publishSecret,
+  ) => {
+    const authorization = { Authorization: `Bearer ${token}` };
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, {
+      method: 'POST',
+      body,
+      headers: { ...authorization, ...headers },
+    });
+    const answer = (await response.json()) as { id?: string; subscribers?: number; error?: string };
+    return { status: response.status, ...answer };
+  };
+  const command = (...words: string[]) => run(['--control', server.control, ...words]);
+  return { ...server, publishFile, post, command };
+}
+
+const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
+const json = { 'Content-Type': 'application/json' };
+
+test('the answer has the id of the message; ids of all channels count up together', async t => {
+  const server = await openPublishing(t);
+  const first = await server.post('/channels/orders', 'paid');
+  assert.deepEqual([first.status, first.subscribers], [200, 0]);
+  const [epoch, number] = first.id!.split('-');
+  assert.match(epoch!, /^[a-z\d]+$/);
+  assert.equal(number, '1');
+  assert.equal((await server.post('/channels/other', 'paid')).id, `${epoch}-2`);
+});
+
+test('publishing over HTTP is off without a token, and the refusal says how to turn it on', async t => {
+  const server = await startServerFor(t);
+  const response = await fetch(`http://127.0.0.1:${server.port}/channels/orders`, {
+    method: 'POST',
+    body: 'x',
+  });
+  assert.equal(response.status, 403);
+  assert.match(await response.text(), /start the server with --publish-token FILE or --api-token FILE/);
+});
+
+describe('the token', () => {
+  test('of --publish-token and of --api-token both publish, but the first runs no commands', async t => {
+    const server = await openPublishing(t);
+    assert.equal((await server.post('/channels/a', 'x', {}, secret)).status, 200);
+    assert.equal((await server.post('/channels/a', 'x', {}, publishSecret)).status, 200);
+    assert.equal((await server.post('/api/list', '{}', json, secret)).status, 200);
+    assert.equal((await server.post('/api/stop', '{}', json, publishSecret)).status, 401);
+    assert.equal((await server.post('/api/publish', '{}', json, publishSecret)).status, 401);
+  });
+
+  test('that is missing or wrong gets 401 before the body is read', async t => {
+    const server = await openPublishing(t);
+    const head = 'POST /channels/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n';
+    for (const fields of [
+      '',
+      'Authorization: Bearer wrong\r\n',
+      `Authorization: Basic ${publishSecret}\r\n`,
+    ]) {
+      const answer = (await exchange(server.port, `${head}${fields}\r\n`)).toString();
+      assert.match(answer, /^HTTP\/1\.1 401 /);
+      assert.match(answer, /\r\nWWW-Authenticate: Bearer realm="pollywog"/);
+    }
+    assert.equal((await server.post('/channels/a?token=this-one-only-publishes', 'x')).status, 400);
+  });
+
+  test('is guessed as slowly as that of the API: wrong ones for both count together', async t => {
+    const server = await openPublishing(t);
+    for (let count = 0; count < freeGuesses; count++) {
+      const path = count % 2 === 0 ? '/channels/a' : '/api/list';
+      assert.equal((await server.post(path, '{}', json, `wrong-${count}`)).status, 401);
+    }
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, count) => server.post('/channels/a', 'x', {}, `another-${count}`)),
+    );
+    const statuses = new Set(answers.map(({ status }) => status));
+    assert.deepEqual([...statuses].sort(), [401, 429]);
+    assert.equal((await server.post('/channels/a', 'x')).status, 200, 'the right token is always accepted');
+  });
+
+  test('is read again at a reload', async t => {
+    const server = await openPublishing(t);
+    const next = 'the-next-token-to-publish';
+    writeFileSync(server.publishFile, next);
+    assert.equal((await server.post('/channels/a', 'x', {}, next)).status, 401);
+    assert.equal((await server.command('reload')).exit, 0);
+    assert.equal((await server.post('/channels/a', 'x', {}, next)).status, 200);
+    assert.equal((await server.post('/channels/a', 'x', {}, publishSecret)).status, 401);
+  });
+
+  test('cannot be that of the API, which allows everything', async () => {
+    const path = tokenFile(secret);
+    chmodSync(path, 0o600);
+    const none = ['--control', 'none', '--config', 'none'];
+    const told = await run(['-p', '0', ...none, '--api-token', path, '--publish-token', path]);
+    assert.equal(told.exit, 2);
+    assert.match(told.stderr, /have the same token, which would allow every command/);
+  });
+});
+
+describe('a request is refused with its reason', () => {
+  const long = (count: number) => 'x'.repeat(count);
+  const refusals: [
+    what: string,
+    status: number,
+    reason: RegExp,
+    path: string,
+    headers?: object,
+    body?: BodyInit,
+  ][] = [
+    ['if it names no channel', 404, /name a channel/, '/channels/'],
+    ['if it names no channel, without a slash', 404, /name a channel/, '/channels'],
+    ['if the name has an empty part', 400, /between slashes/, '/channels/a//b'],
+    ['if the name has an encoded dot', 400, /between slashes/, '/channels/a%2F%2E%2e'],
+    ['if the name is too long', 400, /1 to 200 characters/, `/channels/${long(201)}`],
+    ['if the name has a control character', 400, /control characters/, '/channels/a%00'],
+    ['if the name is not UTF-8', 400, /percent-encoded UTF-8/, '/channels/%ff'],
+    ['if the name is not percent-encoded', 400, /percent-encoded UTF-8/, '/channels/100%'],
+    [
+      'if a parameter is unknown',
+      400,
+      /unknown parameter "evnt"; there are event, ttl, key/,
+      '/channels/a?evnt=x',
+    ],
+    ['if the channel is in the query, too', 400, /unknown parameter "c"/, '/channels/a?c=b'],
+    ['if a parameter is repeated', 400, /ttl is given twice/, '/channels/a?ttl=1&ttl=2'],
+    ['if the event is empty', 400, /name of an event/, '/channels/a?event='],
+    ['if the event is too long', 400, /name of an event/, `/channels/a?event=${long(maxEventName + 1)}`],
+    ['if the event could start a line', 400, /name of an event/, '/channels/a?event=x%0Adata:%20y'],
+    ['if the event is the name of a gap', 400, /must not be called gap/, '/channels/a?event=gap'],
+    ['if the ttl is zero', 400, /time to live/, '/channels/a?ttl=0'],
+    ['if the ttl is no number', 400, /whole number of seconds/, '/channels/a?ttl=1e3'],
+    ['if the ttl is longer than a year', 400, /time to live/, '/channels/a?ttl=9999999999'],
+    ['if the key is empty', 400, /idempotency key/, '/channels/a?key='],
+    ['if the key is too long', 400, /idempotency key/, `/channels/a?key=${long(maxIdempotencyKey + 1)}`],
+    ['if there are two keys', 400, /given twice/, '/channels/a?key=1', { 'Idempotency-Key': '2' }],
+    ['if it is not JSON', 400, /not valid JSON/, '/channels/a', json, '{"a":'],
+    ['if the JSON is empty', 400, /not valid JSON/, '/channels/a', json, ''],
+    ['if the JSON is huge', 400, /at most 1048576 bytes/, '/channels/a', json, `"${long(maxJsonMessage)}"`],
+    ['if the text is not UTF-8', 400, /must be UTF-8/, '/channels/a', {}, Buffer.from([0xff])],
+    [
+      'if the text has another charset',
+      415,
+      /not "latin1"/,
+      '/channels/a',
+      { 'Content-Type': 'text/plain; charset=latin1' },
+    ],
+    [
+      'if the body is compressed',
+      415,
+      /must not be compressed/,
+      '/channels/a',
+      { 'Content-Encoding': 'gzip' },
+    ],
+    ['if the form has another field', 400, /encode & in it as %26/, '/channels/a', form, 'data=fish & chips'],
+    ['if the form has another field first', 400, /encode & in it as %26/, '/channels/a', form, 'to=x&data=y'],
+    ['if the form is not UTF-8', 400, /data in the form is not UTF-8/, '/channels/a', form, 'data=%ff'],
+    [
+      'if it is larger than --max-message',
+      413,
+      /longer than 2097152 bytes/,
+      '/channels/a',
+      {},
+      long(2_097_153),
+    ],
+  ];
+  for (const [what, status, reason, path, headers, body = 'x'] of refusals) {
+    test(what, async t => {
+      const server = await openPublishing(t, '--max-message', '2MB');
+      const type = { 'Content-Type': 'text/plain' };
+      const answer = await server.post(path, body, { ...type, ...headers });
+      assert.deepEqual([answer.status, answer.id], [status, undefined]);
+      assert.match(answer.error!, reason);
+      // Nothing was published: this is the first message.
+      assert.match((await server.post('/channels/a', 'x')).id!, /-1$/);
+    });
+  }
+
+  test('if it is a multipart form', async t => {
+    const server = await openPublishing(t);
+    const data = new FormData();
+    data.append('data', 'paid');
+    const answer = await server.post('/channels/a', data);
+    assert.equal(answer.status, 415);
+    assert.match(answer.error!, /multipart forms are not read/);
+  });
+
+  test('if the method is neither GET nor POST', async t => {
+    const server = await openPublishing(t);
+    for (const method of ['PUT', 'DELETE', 'PATCH']) {
+      const response = await fetch(`http://127.0.0.1:${server.port}/channels/a`, { method });
+      assert.equal(response.status, 405);
+      assert.equal(response.headers.get('allow'), 'GET, HEAD, POST, OPTIONS');
+    }
+  });
+});
+
+test('a repeated idempotency key gets the same answer, for each publisher and each channel on its own', async t => {
+  const server = await openPublishing(t);
+  const first = await server.post('/channels/a?key=17', 'x');
+  assert.deepEqual(await server.post('/channels/a?key=17', 'x'), first);
+  assert.deepEqual(await server.post('/channels/a', 'y', { 'Idempotency-Key': '17' }), first);
+  assert.deepEqual(await server.post('/channels/a', 'y', { 'Idempotency-Key': '"17"' }), first);
+  const numbers = [
+    await server.post('/channels/b?key=17', 'x'),
+    await server.post('/channels/a?key=17', 'x', {}, secret),
+    await server.post('/channels/a?key=18', 'x'),
+  ].map(({ id }) => Number(id!.split('-')[1]));
+  assert.deepEqual(numbers, [2, 3, 4]);
+});
+
+test('pages of other sites publish only if --origin allows them, and their preflights need no token', async t => {
+  const server = await openPublishing(t, '--origin', 'https://shop.example');
+  const preflight = async (Origin: string) => {
+    const url = `http://127.0.0.1:${server.port}/channels/a`;
+    return fetch(url, { method: 'OPTIONS', headers: { Origin, 'Access-Control-Request-Method': 'POST' } });
+  };
+  const allowed = await preflight('https://shop.example');
+  assert.equal(allowed.status, 204);
+  assert.equal(allowed.headers.get('access-control-allow-origin'), 'https://shop.example');
+  assert.match(allowed.headers.get('access-control-allow-headers')!, /Authorization.*Idempotency-Key/);
+  assert.equal((await preflight('https://other.example')).status, 403);
+  assert.equal((await server.post('/channels/a', 'x', { Origin: 'https://shop.example' })).status, 200);
+  assert.equal((await server.post('/channels/a', 'x', { Origin: 'https://other.example' })).status, 403);
+});
