@@ -58,6 +58,7 @@ test('without any source, every option has its default', () => {
     sockets: 'auto',
     control: 'auto',
     apiToken: 'none',
+    publishToken: 'none',
     spool: '',
     stdin: false,
     daemon: false,

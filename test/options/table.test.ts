@@ -151,6 +151,7 @@ const valued: Record<
   },
   ...filed('control'),
   ...filed('apiToken'),
+  ...filed('publishToken'),
   spool: {
     field: 'spool',
     first: ['spool', 'spool'],
