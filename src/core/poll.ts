@@ -5,7 +5,7 @@
 
 import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { acceptTimeLimit, maxAcceptPolls, maxSpilledInput } from '../protocol/limits.ts';
+import { acceptTimeLimit, maxAcceptPolls, maxEarlyTurns, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { inputEnd, inputStart, readBufferSize } from '../records/arena.ts';
 import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from '../records/records.ts';
@@ -73,7 +73,7 @@ export function scheduleTurn(server: Server): void {
 
 /** After each poll: polls again while the backlog may hold more connections, or else begins the turn. */
 function onPollDone(server: Server): void {
-  const { accepting, schedule } = server;
+  const { accepting, schedule, ready } = server;
   if (accepting.inPoll > 0 || accepting.polls > 0 || accepting.wasBusy) {
     if (shouldPollAgain(accepting)) {
       setImmediate(onPollDone, server);
@@ -81,6 +81,8 @@ function onPollDone(server: Server): void {
     }
   }
   schedule.isScheduled = false;
+  ready.spilled = 0;
+  ready.earlyTurns = 0;
   beginTurn(server);
 }
 
@@ -98,7 +100,6 @@ function shouldPollAgain(accepting: Accepting): boolean {
   }
   accepting.wasBusy = inPoll > 0 || polls > 0;
   accepting.polls = 0;
-  accepting.spilled = 0;
   return false;
 }
 
@@ -131,7 +132,7 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   const needed = follows ? count : unread + count;
   if (position + needed > inputEnd) {
     spillInput(connection, bytes, count, unread);
-    accepting.spilled += count;
+    ready.spilled += count;
   } else {
     if (!ready.isArenaUsed) {
       ready.isArenaUsed = true;
@@ -154,17 +155,19 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   }
   const wasQueued = connection.isReadQueued;
   scheduleRead(connection);
-  if (accepting.polls > 0) {
-    // Two reads per connection and round: the turn resumes reading. Most send no more, so few are paused.
-    if (wasQueued) setReading(connection, false);
-    if (accepting.spilled < maxSpilledInput) return;
-    accepting.spilled = 0;
-  }
+  // libuv reads up to 32 times from a socket that fills the read buffer, while others wait in the same poll. So such a
+  // connection is paused until its turn; in a round of polls, after its second read. Few connections send that much.
+  const isFlood = connection.inputEnd - connection.inputStart >= readBufferSize;
+  if (isFlood || (wasQueued && accepting.polls > 0)) setReading(connection, false);
   // The next read may fill the read buffer: the arena needs room for that much.
-  if (inputArena.position + readBufferSize > inputEnd) {
-    ready.isArenaFull = true;
-    beginTurn(server);
-  }
+  if (inputArena.position + readBufferSize <= inputEnd) return;
+  // Sockets at the end of the poll would wait for a turn each time the arena is full. After the first one, input spills.
+  const maySpill = accepting.polls > 0 || ready.earlyTurns >= maxEarlyTurns;
+  if (maySpill && ready.spilled < maxSpilledInput) return;
+  ready.spilled = 0;
+  ready.earlyTurns++;
+  ready.isArenaFull = true;
+  beginTurn(server);
 }
 
 /** Starts or stops reading from the socket. */

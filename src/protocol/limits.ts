@@ -184,8 +184,14 @@ export const maxLiveBacklog = 256 * KiB;
 export const maxAcceptPolls = 256;
 export const acceptTimeLimit = 5;
 
-/** Input read during the polls of `maxAcceptPolls`, beyond what the input arena holds. */
+/** Input read in one poll, or in a round of `maxAcceptPolls`, beyond what the input arena holds. */
 export const maxSpilledInput = 4 * MiB;
+
+/**
+ * Turns within one poll, because the input arena is full. After that many, input spills, up to `maxSpilledInput`, so that the last
+ * socket of the poll waits for two turns at most.
+ */
+export const maxEarlyTurns = 1;
 
 /** Connections beyond `maxConnections` that are accepted only to receive a 503 with the reason. */
 export const rejectionSlots = 64;

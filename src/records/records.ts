@@ -273,6 +273,10 @@ export interface ReadyEvents {
   isArenaUsed: boolean;
   /** The input arena filled up before all sockets were read: the rest waits behind this turn. */
   isArenaFull: boolean;
+  /** Bytes read in this poll that found no room in the input arena. */
+  spilled: number;
+  /** Turns that began in this poll because the input arena was full. */
+  earlyTurns: number;
 }
 
 /** When the next turn begins. */
@@ -298,8 +302,6 @@ export interface Accepting {
   /** Further polls of this round, and the time of the first one. */
   polls: number;
   since: number;
-  /** Bytes read in these polls that found no room in the input arena. */
-  spilled: number;
 }
 
 /** The turn's readable connections. Each class has a share of the turn, so a crowd does not delay clients that send little. */

@@ -4,24 +4,17 @@ import { test } from 'node:test';
 import { onData, scheduleRead, scheduleTurn } from '../../src/core/poll.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { readBufferSize } from '../../src/records/arena.ts';
-import type { Connection, Wire } from '../../src/records/records.ts';
+import type { Connection, Server, Wire } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 test('an early turn serves what has arrived; a throttled connection is served in the turn after it', async () => {
   const server = newFakeServer();
   const [newcomer, heldBack] = [openFakeConnection(server, undefined), openFakeConnection(server, undefined)];
   const reads: [Connection, number][] = [];
-  const wire: Wire = {
-    name: 'fake',
-    close() {},
-    onEnd() {},
-    checkDeadlines() {},
-    receive(connection, _bytes, _start, end) {
-      reads.push([connection, server.counters.turns]);
-      connection.isThrottled = false;
-      return end;
-    },
-  };
+  const wire = wireThatReads(connection => {
+    reads.push([connection, server.counters.turns]);
+    connection.isThrottled = false;
+  });
   for (const { connection } of [newcomer, heldBack]) connection.wire = wire;
   heldBack.connection.input = Buffer.alloc(1);
   heldBack.connection.inputStart = 0;
@@ -39,8 +32,59 @@ test('an early turn serves what has arrived; a throttled connection is served in
       [false, 2],
     ],
   );
+  await stopLoop(server, ended);
+});
+
+test('a connection that fills the read buffer is paused until its turn, so it is read once per poll', async () => {
+  const server = newFakeServer();
+  const { connection } = openFakeConnection(server, undefined);
+  connection.wire = wireThatReads(() => {});
+  const ended = serverLoop(server, () => {});
+  onData(connection, Buffer.alloc(readBufferSize - 1), readBufferSize - 1);
+  assert.equal(connection.isReading, true, 'a read that leaves room in the buffer took all that had arrived');
+  onData(connection, Buffer.alloc(1), 1);
+  assert.equal(connection.isReading, false);
+  while (connection.input !== undefined) await new Promise(setImmediate);
+  assert.equal(connection.isReading, true);
+  await stopLoop(server, ended);
+});
+
+test('a client at the end of a poll waits for two turns, however many floods were read before it', async () => {
+  const server = newFakeServer();
+  const floods = Array.from({ length: 12 }, () => openFakeConnection(server, undefined).connection);
+  const { connection: last } = openFakeConnection(server, undefined);
+  const servedIn = new Map<Connection, number>();
+  const wire = wireThatReads(connection => servedIn.set(connection, server.counters.turns));
+  for (const connection of [...floods, last]) connection.wire = wire;
+  const ended = serverLoop(server, () => {});
+  // One poll: its callbacks run one after the other, and a turn that one of them begins runs before the next.
+  for (const flood of floods) {
+    onData(flood, Buffer.alloc(readBufferSize), readBufferSize);
+    await Promise.resolve();
+  }
+  onData(last, Buffer.from('x'), 1);
+  while (!servedIn.has(last)) await new Promise(setImmediate);
+  assert.equal(servedIn.get(last), 2);
+  while (servedIn.size <= floods.length) await new Promise(setImmediate);
+  await stopLoop(server, ended);
+});
+
+function wireThatReads(read: (connection: Connection) => void): Wire {
+  return {
+    name: 'fake',
+    close() {},
+    onEnd() {},
+    checkDeadlines() {},
+    receive(connection, _bytes, _start, end) {
+      read(connection);
+      return end;
+    },
+  };
+}
+
+async function stopLoop(server: Server, ended: Promise<void>): Promise<void> {
   server.isDraining = true;
   server.connections = 0;
   scheduleTurn(server);
   await ended;
-});
+}
