@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fdatasyncSync,
+  fstatSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -46,6 +47,26 @@ export const realDisk: Disk = {
     }
   },
 };
+
+// O_NOFOLLOW refuses links; O_NONBLOCK does not wait for the other end of a FIFO.
+const carefully = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+export const toRead = constants.O_RDONLY | carefully;
+export const toAppend = constants.O_RDWR | constants.O_APPEND | carefully;
+export const toCreate = toAppend | constants.O_CREAT;
+
+/** @returns undefined if there is no such file */
+export function openRegular(path: string, flags: number): number | undefined {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, flags, 0o600);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' && (flags & constants.O_CREAT) === 0) return undefined;
+    throw error;
+  }
+  if (fstatSync(descriptor).isFile()) return descriptor;
+  closeSync(descriptor);
+  throw new Error('it is not a regular file; move it away');
+}
 
 /**
  * Creates a folder and its parents, with mode 0700. Node's recursive mkdir loops forever on a file system such as /proc, where

@@ -2,36 +2,16 @@
  * A pool of descriptors for the current room files. A store keeps a limited number open, closes the least recently used one
  * first, and reopens its file when needed.
  */
-import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { log } from '../log/log.ts';
 import { maxOpenRoomFiles } from '../protocol/limits.ts';
-import { errorCode } from './disk.ts';
+import { errorCode, openRegular } from './disk.ts';
 import type { FileAllowance, OpenFiles, RoomFile } from './records.ts';
 
 export function newOpenFiles(
   allowance: FileAllowance = { count: { files: 0 }, mayOpen: () => true },
 ): OpenFiles {
   return { files: new Set(), newest: undefined, allowance };
-}
-
-// O_NOFOLLOW refuses links; O_NONBLOCK does not wait for the other end of a FIFO.
-const carefully = constants.O_NOFOLLOW | constants.O_NONBLOCK;
-export const toRead = constants.O_RDONLY | carefully;
-export const toAppend = constants.O_RDWR | constants.O_APPEND | carefully;
-export const toCreate = toAppend | constants.O_CREAT;
-
-/** @returns undefined if there is no such file */
-export function openRegular(path: string, flags: number): number | undefined {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, flags, 0o600);
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT' && (flags & constants.O_CREAT) === 0) return undefined;
-    throw error;
-  }
-  if (fstatSync(descriptor).isFile()) return descriptor;
-  closeSync(descriptor);
-  throw new Error('it is not a regular file; move it away');
 }
 
 /**

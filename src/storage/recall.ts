@@ -5,8 +5,8 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { historyReadSlice, maxJsonEscape, maxPacketBlob } from '../protocol/limits.ts';
 import { workUnits } from '../protocol/workUnits.ts';
+import { openRegular, toRead } from './disk.ts';
 import { looksLikeMessage, parseLine, type StoredMessage } from './message.ts';
-import { openRegular, toRead } from './openFiles.ts';
 
 /** How many messages to read, and at most how many bytes. */
 export interface Remember {

@@ -3,10 +3,10 @@ import { closeSync, fstatSync, readSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { log } from '../log/log.ts';
 import { knownDamage, rememberDamage } from './damage.ts';
-import { storageError } from './disk.ts';
+import { openRegular, storageError, toAppend, toCreate, toRead } from './disk.ts';
 import { currentName, rotatedName, stemOf } from './fileNames.ts';
 import { type StoredMessage, toLine } from './message.ts';
-import { closeFile, openRegular, toAppend, toCreate, toRead, useFile } from './openFiles.ts';
+import { closeFile, useFile } from './openFiles.ts';
 import {
   newRecall,
   type Recall,

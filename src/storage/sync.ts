@@ -1,11 +1,22 @@
 /** Syncing: what is on disk survives a power failure. */
 import { log } from '../log/log.ts';
-import { errorCode, storageError } from './disk.ts';
-import type { Store } from './records.ts';
+import { type Disk, errorCode, storageError } from './disk.ts';
+import type { Fsync } from './records.ts';
+
+/** The files to sync. */
+export interface Syncing {
+  readonly fsync: Fsync;
+  readonly disk: Disk;
+  /** Absolute paths of files and directories to sync. */
+  readonly unsynced: Set<string>;
+  /** The path being synced in the background. */
+  beingSynced: string | undefined;
+  isSyncFailing: boolean;
+}
 
 /** Notes that `path` was written to, or that an entry of the directory `path` changed. */
-export function noteUnsynced(store: Store, path: string): void {
-  if (store.fsync !== 'no') store.unsynced.add(path);
+export function noteUnsynced(files: Syncing, path: string): void {
+  if (files.fsync !== 'no') files.unsynced.add(path);
 }
 
 /**
@@ -13,19 +24,19 @@ export function noteUnsynced(store: Store, path: string): void {
  * nothing.
  * @throws Error if a sync failed. The other files are synced, and the next call tries again.
  */
-export function syncStore(store: Store): void {
-  if (store.fsync === 'always') syncAll(store);
+export function syncStore(files: Syncing): void {
+  if (files.fsync === 'always') syncAll(files);
 }
 
 /** Syncs every noted path. @throws Error, like `syncStore` */
-export function syncAll(store: Store): void {
+export function syncAll(files: Syncing): void {
   let failure: Error | undefined;
-  for (const path of [...store.unsynced]) {
+  for (const path of [...files.unsynced]) {
     try {
-      store.disk.sync(path);
-      store.unsynced.delete(path);
+      files.disk.sync(path);
+      files.unsynced.delete(path);
     } catch (error) {
-      if (errorCode(error) === 'ENOENT') store.unsynced.delete(path);
+      if (errorCode(error) === 'ENOENT') files.unsynced.delete(path);
       else failure ??= storageError('sync', path, error);
     }
   }
@@ -33,30 +44,30 @@ export function syncAll(store: Store): void {
 }
 
 /** Runs every second with `everysec`. One file at a time, to use one descriptor and one of Node's threads. */
-export async function syncInBackground(store: Store): Promise<void> {
-  if (store.beingSynced !== undefined) return;
+export async function syncInBackground(files: Syncing): Promise<void> {
+  if (files.beingSynced !== undefined) return;
   let failure: Error | undefined;
-  for (const path of [...store.unsynced]) {
+  for (const path of [...files.unsynced]) {
     // An append after this point notes the path again.
-    if (!store.unsynced.delete(path)) continue;
-    store.beingSynced = path;
+    if (!files.unsynced.delete(path)) continue;
+    files.beingSynced = path;
     try {
-      await store.disk.syncInBackground(path);
+      await files.disk.syncInBackground(path);
     } catch (error) {
       // Rotation removed the file.
       if (errorCode(error) === 'ENOENT') continue;
       failure ??= storageError('sync', path, error);
-      store.unsynced.add(path);
+      files.unsynced.add(path);
     }
   }
-  store.beingSynced = undefined;
-  reportSync(store, failure);
+  files.beingSynced = undefined;
+  reportSync(files, failure);
 }
 
 /** Logs the start and the end of a failure, not every second. */
-function reportSync(store: Store, failure: Error | undefined): void {
+function reportSync(files: Syncing, failure: Error | undefined): void {
   const isFailing = failure !== undefined;
-  if (isFailing && !store.isSyncFailing) log('error', 'sync failed', { error: failure.message });
-  if (!isFailing && store.isSyncFailing) log('info', 'sync works again');
-  store.isSyncFailing = isFailing;
+  if (isFailing && !files.isSyncFailing) log('error', 'sync failed', { error: failure.message });
+  if (!isFailing && files.isSyncFailing) log('info', 'sync works again');
+  files.isSyncFailing = isFailing;
 }

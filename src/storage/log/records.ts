@@ -45,18 +45,35 @@ export interface MessageLog {
   append(records: readonly LogRecord[]): void;
   /** Syncs as `--fsync` says, after `append` and before anything is acknowledged. @throws Error, a sentence */
   sync(): void;
-  /** Rewrites the segments without the messages of the channel up to `seq`. @throws Error, a sentence */
-  purge(channel: string, seq: number): void;
+  /**
+   * Rewrites the segments without the messages of the channel up to `seq`, in slices. Append the forget first.
+   * @throws Error, a sentence
+   */
+  purge(channel: string, seq: number): Promise<void>;
   /** Syncs, and releases the folder. @throws Error, a sentence */
   close(): void;
+}
+
+/** Bounds on the messages that start-up reads: those that the channels keep. */
+export interface LogBounds {
+  /** For each channel. */
+  readonly messages: number;
+  readonly bytes: number;
+  /** Milliseconds; 0: no limit. */
+  readonly age: number;
+  /** Bytes of all channels together. */
+  readonly memory: number;
 }
 
 /** What start-up read of a log. */
 export interface LoadedLog {
   readonly log: MessageLog;
-  /** Oldest first. */
+  /**
+   * Oldest first. A forget stands for messages that start-up read but the bounds exclude, too: the channel has no earlier
+   * messages, and its number is that of the newest missing one, as far as that is known.
+   */
   readonly records: readonly LogRecord[];
-  /** The highest number in the log; 0 if it is empty. */
+  /** The highest number that was used; 0 if there is none. It jumps if later messages may have been lost. */
   readonly lastSeq: number;
   /** Messages with numbers up to this one may exist or have existed, but were not read. */
   readonly unreadSeq: number;

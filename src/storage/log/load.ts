@@ -1,0 +1,343 @@
+/**
+ * Reads what the bounds need from the segments, newest lines first, and finds out what may be missing. A damaged line costs
+ * nothing but itself: the others are kept, but no cursor before it counts as complete.
+ */
+import { closeSync, fstatSync } from 'node:fs';
+import { log } from '../../log/log.ts';
+import { maxJsonEscape } from '../../protocol/limits.ts';
+import { openRegular, storageError, toRead } from '../disk.ts';
+import { type LineHead, type LogMark, parseMark, parseObject, parseRecord, readHead } from './line.ts';
+import { readAt, readBackwards } from './readBackwards.ts';
+import type { LogBounds, LogRecord } from './records.ts';
+import { type LogFiles, segmentPath } from './segments.ts';
+
+/** What was read. */
+export interface Recovery {
+  /** Oldest first. */
+  readonly records: readonly LogRecord[];
+  readonly lastSeq: number;
+  readonly unreadSeq: number;
+  /** How many of them were read. */
+  readonly segments: number;
+  /** Messages after the last line may have been lost, although they were delivered. */
+  readonly isEndLost: boolean;
+}
+
+/** Bytes of a line besides the data. */
+const besidesData = 16 * 1024;
+
+/** The memory of a message besides its data. */
+const messageMemory = 256;
+
+/** Channels whose newest message is read but not kept. Beyond it, reading stops. */
+const maxDroppedChannels = 100_000;
+
+/** Bytes read at most, as a multiple of the memory for messages: quiet channels have their messages far back. */
+const readingFactor = 4;
+const minReading = 64 * 1024 * 1024;
+
+interface Line {
+  readonly head: LineHead;
+  readonly bytes: Buffer;
+  readonly isTooLong: boolean;
+}
+
+interface MutableForget {
+  seq: number;
+  readonly time: number;
+  readonly channel: string;
+  readonly isForget: true;
+}
+
+/** One channel, while it is read. */
+interface ChannelReading {
+  messages: number;
+  bytes: number;
+  /** Its older messages are not kept. */
+  isFull: boolean;
+  /** The forget that made it full, until the number of the newest forgotten message is known. */
+  forget: MutableForget | undefined;
+}
+
+interface Reading {
+  readonly epoch: string;
+  readonly bounds: LogBounds;
+  /** Messages from before are too old. */
+  readonly oldestTime: number;
+  readonly newestFirst: LogRecord[];
+  readonly channels: Map<string, ChannelReading>;
+  memoryLeft: number;
+  bytesLeft: number;
+  dropped: number;
+  /** All numbers so far, descending, to recognise duplicates. */
+  readonly numbers: number[];
+  /** Older lines have lower numbers than this. */
+  last: number;
+  /** The line before the current one; its number is trusted if the next older line has a lower one. */
+  candidate: Line | undefined;
+  lastSeq: number | undefined;
+  /** Messages up to this number may be missing, because a line or a segment is damaged. */
+  lossySeq: number;
+  /** Reading stopped, and this message was not kept. */
+  stoppedAt: number | undefined;
+  /** The last number of the next older segment, as this segment's first line says. */
+  expected: number | undefined;
+  newestMark: LogMark | undefined;
+  isClosed: boolean;
+  isTailDamaged: boolean;
+  /** Lines of this segment. */
+  damaged: number;
+  duplicates: number;
+  foreign: number;
+}
+
+/** The longest line with a message that can be kept. */
+export function longestLine({ bytes, memory }: LogBounds): number {
+  return maxJsonEscape * Math.min(bytes, memory) + besidesData;
+}
+
+/**
+ * @param order the segments, oldest first; undefined stands for the current one
+ * @param boot identifies this boot of the system
+ * @throws Error, a sentence, if the current segment cannot be read
+ */
+export function* readSegments(
+  files: LogFiles,
+  order: readonly (number | undefined)[],
+  epoch: string,
+  bounds: LogBounds,
+  boot: string | undefined,
+  now: number,
+): Generator<void, Recovery> {
+  const reading: Reading = {
+    epoch,
+    bounds,
+    oldestTime: bounds.age === 0 ? Number.NEGATIVE_INFINITY : now - bounds.age,
+    newestFirst: [],
+    channels: new Map(),
+    memoryLeft: bounds.messages === 0 || bounds.bytes === 0 ? 0 : bounds.memory,
+    bytesLeft: Math.max(minReading, readingFactor * bounds.memory),
+    dropped: 0,
+    numbers: [],
+    last: Number.POSITIVE_INFINITY,
+    candidate: undefined,
+    lastSeq: undefined,
+    lossySeq: 0,
+    stoppedAt: undefined,
+    expected: undefined,
+    newestMark: undefined,
+    isClosed: false,
+    isTailDamaged: !order.includes(undefined),
+    damaged: 0,
+    duplicates: 0,
+    foreign: 0,
+  };
+  let count = 0;
+  for (const number of [...order].reverse()) {
+    if (isDone(reading)) break;
+    yield* readSegment(files, number, reading);
+    count++;
+  }
+  const oldest = reading.last === Number.POSITIVE_INFINITY ? 0 : reading.last - 1;
+  const unreadSeq = reading.stoppedAt ?? reading.expected ?? oldest;
+  const crashed = !reading.isClosed && (boot === undefined || reading.newestMark?.boot !== boot);
+  return {
+    records: reading.newestFirst.reverse(),
+    lastSeq: reading.lastSeq ?? 0,
+    unreadSeq: Math.max(unreadSeq, reading.lossySeq),
+    // What a crash of the system takes was not acknowledged if every turn was synced.
+    segments: count,
+    isEndLost: crashed ? reading.newestMark?.fsync !== 'always' : reading.isTailDamaged,
+  };
+}
+
+/** Reading continues until the newest mark is known: it says whether the system has crashed. */
+function isDone({ stoppedAt, newestMark, isClosed }: Reading): boolean {
+  return stoppedAt !== undefined && (newestMark !== undefined || isClosed);
+}
+
+function* readSegment(files: LogFiles, number: number | undefined, reading: Reading): Generator<void, void> {
+  const path = segmentPath(files, number);
+  let descriptor: number | undefined;
+  try {
+    descriptor = openRegular(path, toRead);
+    if (descriptor === undefined) return;
+    const end = number === undefined ? yield* repairTail(files, reading) : fstatSync(descriptor).size;
+    yield* readBackwards(descriptor, end, longestLine(reading.bounds), (line, start, isTooLong) => {
+      reading.bytesLeft -= line.length;
+      return readLine(reading, line, start, isTooLong) && !isDone(reading);
+    });
+    if (reading.candidate !== undefined) keepCandidate(reading);
+  } catch (error) {
+    if (number === undefined) throw storageError('read', path, error);
+    log('warn', 'older messages are not read', { error: storageError('read', path, error).message });
+    noteDamage(reading);
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+  const { damaged, duplicates, foreign } = reading;
+  if (damaged + duplicates + foreign > 0)
+    log('warn', 'lines skipped', { file: path, damaged, duplicates, foreign });
+  reading.damaged = reading.duplicates = reading.foreign = 0;
+}
+
+const newline = 0x0a;
+const openingBrace = 0x7b;
+
+/** Cuts off a last line that was written in part. @returns the size of the current segment */
+function* repairTail(files: LogFiles, reading: Reading): Generator<void, number> {
+  const descriptor = files.descriptor!;
+  const { size } = fstatSync(descriptor);
+  // Even a new segment has a first line.
+  if (size === 0) reading.isTailDamaged = true;
+  if (size === 0 || readAt(descriptor, size - 1, size)[0] === newline) return size;
+  let end = size;
+  yield* readBackwards(descriptor, size, longestLine(reading.bounds), (line, start, isTooLong) => {
+    const isOurs = line[0] === openingBrace;
+    // A line that only lacks its newline gets it with the next append. A long line may be another program's.
+    if (isTooLong ? isOurs : parseObject(line) !== undefined) return false;
+    // After a power cut a file may end in NULs.
+    if (!isOurs || line.includes(0)) reading.isTailDamaged = true;
+    end = start;
+    return false;
+  });
+  if (end < size) {
+    files.disk.truncate(descriptor, end);
+    log('warn', 'torn line cut off', { file: files.path, bytes: size - end });
+  }
+  return end;
+}
+
+/** @returns false if the rest is not needed */
+function readLine(reading: Reading, bytes: Buffer, start: number, isTooLong: boolean): boolean {
+  const { epoch, candidate } = reading;
+  if (reading.stoppedAt !== undefined && bytes.includes('"channel"')) return true;
+  const head = readHead(bytes);
+  if (head === undefined) {
+    const mark = isTooLong ? undefined : parseMark(bytes);
+    if (mark?.epoch === epoch) readMark(reading, mark, start);
+    else if (mark !== undefined || parseObject(bytes) !== undefined) reading.foreign++;
+    else noteDamage(reading);
+    return true;
+  }
+  const { seq } = head;
+  if (head.epoch !== epoch) reading.foreign++;
+  else if (seq === candidate?.head.seq || isKnown(reading, seq)) reading.duplicates++;
+  else if (seq >= reading.last) noteDamage(reading);
+  else {
+    if (candidate !== undefined) {
+      if (seq < candidate.head.seq) keepCandidate(reading);
+      // The candidate's number is damaged: this one fits between it and the line after it.
+      else dropCandidate(reading);
+    }
+    reading.candidate = { head, bytes, isTooLong };
+  }
+  return true;
+}
+
+/** Whether a line with this number was read. */
+function isKnown({ numbers, last }: Reading, seq: number): boolean {
+  if (seq < last) return false;
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (numbers[middle]! > seq) low = middle + 1;
+    else high = middle;
+  }
+  return numbers[low] === seq;
+}
+
+/** A line cannot be read: messages before the last good number may be missing. */
+function noteDamage(reading: Reading): void {
+  reading.damaged++;
+  const newer = reading.last === Number.POSITIVE_INFINITY ? reading.candidate?.head.seq : reading.last - 1;
+  if (newer === undefined) reading.isTailDamaged = true;
+  else reading.lossySeq = Math.max(reading.lossySeq, newer);
+}
+
+function readMark(reading: Reading, mark: LogMark, start: number): void {
+  const { next, isClosed = false, isLossy = false } = mark;
+  if (reading.candidate !== undefined) {
+    if (reading.candidate.head.seq >= next) keepCandidate(reading);
+    else dropCandidate(reading);
+  }
+  checkBoundary(reading, next - 1);
+  if (reading.lastSeq === undefined) {
+    reading.lastSeq = next - 1;
+    reading.isClosed = isClosed;
+  }
+  if (!isClosed) reading.newestMark ??= mark;
+  if (isLossy) reading.lossySeq = Math.max(reading.lossySeq, next - 1);
+  reading.last = Math.min(reading.last, next);
+  if (start === 0) reading.expected = next - 1;
+}
+
+function dropCandidate(reading: Reading): void {
+  reading.candidate = undefined;
+  noteDamage(reading);
+}
+
+/** @param seq the last number of a segment; if the next one expects a higher one, a segment is missing or was shortened */
+function checkBoundary(reading: Reading, seq: number): void {
+  const { expected } = reading;
+  if (expected === undefined || seq > expected) return;
+  reading.expected = undefined;
+  if (seq < expected) {
+    reading.lossySeq = Math.max(reading.lossySeq, expected);
+    log('warn', 'messages missing between segments', { after: seq, before: expected + 1 });
+  }
+}
+
+function keepCandidate(reading: Reading): void {
+  const line = reading.candidate!;
+  reading.candidate = undefined;
+  const { seq, channel: name } = line.head;
+  checkBoundary(reading, seq);
+  reading.lastSeq ??= seq;
+  reading.last = seq;
+  reading.numbers.push(seq);
+  if (reading.stoppedAt !== undefined) return;
+  if (reading.memoryLeft <= 0 || reading.bytesLeft < 0 || reading.dropped >= maxDroppedChannels) {
+    reading.stoppedAt = seq;
+    return;
+  }
+  const { channels } = reading;
+  let channel = channels.get(name);
+  if (channel === undefined) {
+    channel = { messages: 0, bytes: 0, isFull: false, forget: undefined };
+    channels.set(name, channel);
+  }
+  if (!channel.isFull) keepLine(reading, channel, line);
+  else if (channel.forget !== undefined) {
+    channel.forget.seq = seq;
+    channel.forget = undefined;
+  }
+}
+
+function keepLine(reading: Reading, channel: ChannelReading, { head, bytes, isTooLong }: Line): void {
+  const { bounds, oldestTime, newestFirst } = reading;
+  const record = isTooLong ? undefined : parseRecord(bytes, head);
+  if (record === undefined && !isTooLong) {
+    reading.damaged++;
+    reading.lossySeq = Math.max(reading.lossySeq, head.seq);
+    return;
+  }
+  if (record !== undefined && !('isForget' in record)) {
+    const { data, time } = record;
+    channel.messages++;
+    channel.bytes += data.length;
+    if (channel.messages <= bounds.messages && channel.bytes <= bounds.bytes && time >= oldestTime) {
+      reading.memoryLeft -= data.length + messageMemory;
+      if (reading.memoryLeft < 0) reading.stoppedAt = head.seq;
+      else newestFirst.push(record);
+      return;
+    }
+  }
+  const { seq, channel: name } = head;
+  const forget: MutableForget = { seq, time: record?.time ?? 0, channel: name, isForget: true };
+  newestFirst.push(forget);
+  channel.isFull = true;
+  if (record !== undefined && 'isForget' in record) channel.forget = forget;
+  reading.dropped++;
+}
