@@ -59,8 +59,11 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
   };
   for (const record of loaded?.records ?? []) {
     const channel = findOrCreate(channels, record.channel);
-    if ('isForget' in record) forgetMessages(channels, channel, record.seq);
-    else keepMessage(channels, channel, { ...record, isKept: true });
+    if ('isForget' in record) {
+      // It stands for messages that start-up did not keep.
+      channel.lastSeq = Math.max(channel.lastSeq, record.seq);
+      forgetMessages(channels, channel, record.seq);
+    } else keepMessage(channels, channel, { ...record, isKept: true });
   }
   for (const channel of channels.byName.values()) dropIfUnused(channels, channel);
   return channels;

@@ -173,10 +173,9 @@ export function forgetChannel(channels: Channels, name: string, isPurged: boolea
   if (why !== undefined) return why;
   if (channel !== undefined) forgetMessages(channels, channel, seq);
   if (!isPurged) return count;
-  try {
-    channels.log?.purge(name, seq);
-  } catch (error) {
-    return (error as Error).message;
-  }
+  channels.log?.purge(name, seq).then(
+    () => log('info', 'channel purged', { channel: name }),
+    (error: Error) => log('error', 'channel not purged', { channel: name, error: error.message }),
+  );
   return count;
 }
