@@ -98,7 +98,7 @@ export function readHead(line: Buffer): LineHead | undefined {
 /** Another program may have changed the order or the white space of a line. */
 function readOddHead(line: Buffer): LineHead | undefined {
   if (!line.includes('"id"') || !line.includes('"channel"')) return undefined;
-  const { id, channel } = parseFields(line) ?? {};
+  const { id, channel } = parseLineObject(line) ?? {};
   if (typeof id !== 'string' || typeof channel !== 'string') return undefined;
   const [, epoch, digits] = /^([0-9a-z]+)-([1-9]\d{0,15})$/.exec(id) ?? [];
   const seq = Number(digits);
@@ -108,7 +108,7 @@ function readOddHead(line: Buffer): LineHead | undefined {
 /** @returns undefined if it is not a mark */
 export function parseMark(line: Buffer): LogMark | undefined {
   if (!line.includes('"epoch"')) return undefined;
-  const { epoch, next, boot, fsync, lossy, closed } = parseFields(line) ?? {};
+  const { epoch, next, boot, fsync, lossy, closed } = parseLineObject(line) ?? {};
   if (typeof epoch !== 'string' || !/^[0-9a-z]+$/.test(epoch)) return undefined;
   if (!Number.isSafeInteger(next) || (next as number) < 1) return undefined;
   return {
@@ -183,7 +183,7 @@ function timeOf(value: unknown): number | undefined {
 }
 
 /** @returns undefined if it is not JSON, or not an object */
-export function parseFields(line: Buffer): Fields | undefined {
+export function parseLineObject(line: Buffer): Fields | undefined {
   const value = parseJson(line.toString('utf8'));
   return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
 }

@@ -6,7 +6,7 @@ import { closeSync, fstatSync } from 'node:fs';
 import { log } from '../../log/log.ts';
 import { maxJsonEscape } from '../../protocol/limits.ts';
 import { openRegular, storageError, toRead } from '../disk.ts';
-import { type LineHead, type LogMark, parseMark, parseFields, parseRecord, readHead } from './line.ts';
+import { type LineHead, type LogMark, parseLineObject, parseMark, parseRecord, readHead } from './line.ts';
 import { readAt, readBackwards } from './readBackwards.ts';
 import type { LogBounds, LogRecord } from './records.ts';
 import { type LogFiles, segmentPath } from './segments.ts';
@@ -195,7 +195,7 @@ function* repairTail(files: LogFiles, reading: Reading): Generator<void, number>
   yield* readBackwards(descriptor, size, longestLine(reading.bounds), (line, start, isTooLong) => {
     const isOurs = line[0] === openingBrace;
     // A line that only lacks its newline gets it with the next append. A long line may be another program's.
-    if (isTooLong ? isOurs : parseFields(line) !== undefined) return false;
+    if (isTooLong ? isOurs : parseLineObject(line) !== undefined) return false;
     // After a power cut a file may end in NULs.
     if (!isOurs || line.includes(0)) reading.isTailDamaged = true;
     end = start;
@@ -237,7 +237,7 @@ function readLine(reading: Reading, bytes: Buffer, start: number, isTooLong: boo
 
 /** Whether it is another program's line, not a damaged one of the log. */
 function isForeign(line: Buffer): boolean {
-  const fields = parseFields(line);
+  const fields = parseLineObject(line);
   return fields !== undefined && fields.channel === undefined;
 }
 

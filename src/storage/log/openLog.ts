@@ -6,7 +6,7 @@ import { log } from '../../log/log.ts';
 import { type Disk, makeFolder, openRegular, realDisk, storageError, toAppend, toRead } from '../disk.ts';
 import type { Fsync } from '../records.ts';
 import { clearLogNames, importRooms } from './importRooms.ts';
-import { parseMark, parseFields, readHead } from './line.ts';
+import { parseLineObject, parseMark, readHead } from './line.ts';
 import { type Recovery, readSegments } from './load.ts';
 import { type FolderLock, lockFolder } from './lock.ts';
 import { beginLog, type LogState, newMessageLog } from './messageLog.ts';
@@ -230,7 +230,7 @@ function sampleSegment(path: string): Sample | undefined {
       if (epoch !== undefined) epochs.set(epoch, (epochs.get(epoch) ?? 0) + 1);
     }
     const first = Buffer.from(start[0]!, 'latin1');
-    const time = Date.parse(String(parseFields(first)?.time));
+    const time = Date.parse(String(parseLineObject(first)?.time));
     return { next: parseMark(first)?.next, epochs, startedAt: Number.isNaN(time) ? undefined : time };
   } catch {
     return undefined;

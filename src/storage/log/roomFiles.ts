@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, readdirSync } from 'node:fs';
 import { log } from '../../log/log.ts';
 import { openRegular, toRead } from '../disk.ts';
-import { parseFields } from './line.ts';
+import { parseLineObject } from './line.ts';
 import { readAt } from './readBackwards.ts';
 
 /** One room's files. */
@@ -67,7 +67,7 @@ export function movedName(name: string): string {
 /** @returns undefined if it is not a message */
 export function parseRoomLine(line: Buffer): RoomLine | undefined {
   const text = line.includes('"text"') ? line : undefined;
-  const value = text && parseFields(text);
+  const value = text && parseLineObject(text);
   if (value === undefined || !Number.isSafeInteger(value.uid)) return undefined;
   const { time, uid, nick } = value;
   if (typeof time !== 'string' || !isoTime.test(time) || Number.isNaN(Date.parse(time))) return undefined;
