@@ -102,7 +102,7 @@ export function recordClosed(connection: Closed): void {
   if (!ending.isRoutine && !connection.isControl) storeRecord(connection, ending);
 }
 
-/** A kept connection goes on after a request. Stores a record for `why` if that request was refused. */
+/** An HTTP connection goes on after a request. Stores a record for `why` if that request was refused. */
 export function recordRefused(connection: Closed): void {
   const { ending, isControl } = connection;
   if (ending !== undefined && !ending.isRoutine && !isControl) storeRecord(connection, ending);

@@ -10,7 +10,6 @@ import { endIdling, establish } from '../core/places.ts';
 import { openSession } from '../core/processData.ts';
 import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
-import { recordRefused } from '../diagnostics/closedConnections.ts';
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -211,7 +210,7 @@ function stateOf(connection: Connection): HttpState {
 function beginHead(connection: Connection, state: HttpState): void {
   if (state.count === 0 || state.scanned > 0) return;
   state.since = connection.server.now;
-  recordRefused(connection);
+  connection.ending = undefined;
   endIdling(connection);
 }
 

@@ -16,6 +16,7 @@ import { becomeIdle, changeAddress } from '../core/places.ts';
 import { scheduleRead } from '../core/poll.ts';
 import { startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
+import { recordRefused } from '../diagnostics/closedConnections.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
@@ -202,7 +203,8 @@ export function endResponse(connection: Connection): void {
   if (state === undefined || request === undefined) return;
   finishRequest(connection, state);
   if (connection.phase !== 'open') return;
-  // This is the reason if the connection ends before the next request. A refusal is noted already.
+  recordRefused(connection);
+  // The reason, if the connection ends before the next request.
   noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
   state.since = connection.server.now;
   startSending(connection);
