@@ -46,6 +46,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     order: [],
     oldest: 0,
     expiring: 0,
+    expiryTimer: undefined,
     forgotten: new Map(),
     forgottenFloor: loaded?.unreadSeq ?? 0,
     kept: 0,

@@ -21,7 +21,7 @@ import type {
   QueuedPublication,
   Waiter,
 } from './records.ts';
-import { dropExpired, forgetMessages, keepMessage, keyOf } from './retention.ts';
+import { forgetMessages, keepMessage, keyOf } from './retention.ts';
 import { leaveLive, startCatchUp } from './subscribers.ts';
 
 /**
@@ -64,7 +64,6 @@ function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage):
 export function commitPublications(channels: Channels): void {
   const { queue } = channels;
   if (queue.length === 0) return;
-  dropExpired(channels, Date.now());
   let count = 0;
   for (let bytes = 0; count < queue.length && (count === 0 || bytes < maxDeliveredPerTurn); count++)
     bytes += queue[count]!.data.length;

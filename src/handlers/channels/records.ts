@@ -151,6 +151,8 @@ export interface Channels {
   keptMemory: number;
   /** The number of those that have an expiry time. */
   expiring: number;
+  /** Set while a message may become too old (retention.ts). */
+  expiryTimer: NodeJS.Timeout | undefined;
   /** `forgottenSeq` of channels that no longer exist. Bounded: for all others, `forgottenFloor` holds. */
   readonly forgotten: Map<string, number>;
   forgottenFloor: number;

@@ -25,6 +25,21 @@ export function keepMessage(channels: Channels, channel: Channel, message: Chann
   if (message.key !== undefined) channel.keys.set(keyOf(message), message);
   while (channel.count > retention.messages || channel.bytes > retention.bytes) dropOldest(channels, channel);
   trimToMemory(channels, retention.memory);
+  scheduleExpiry(channels);
+}
+
+/** How often messages that are too old are looked for, in milliseconds: each time, all messages are looked at. */
+const expiryInterval = 1000;
+
+/** A message may be delivered for a second after its time: a timer drops messages, not each reader. */
+function scheduleExpiry(channels: Channels): void {
+  const mayExpire = channels.expiring > 0 || (channels.retention.age > 0 && channels.kept > 0);
+  if (channels.expiryTimer !== undefined || !mayExpire) return;
+  channels.expiryTimer = setTimeout(() => {
+    channels.expiryTimer = undefined;
+    dropExpired(channels, Date.now());
+    scheduleExpiry(channels);
+  }, expiryInterval).unref();
 }
 
 function countMemory(channels: Channels, bytes: number): void {
@@ -74,6 +89,7 @@ export function setRetention(channels: Channels, retention: Channels['retention'
   }
   trimToMemory(channels, retention.memory);
   dropExpired(channels, now);
+  scheduleExpiry(channels);
 }
 
 /** Drops the channel's messages up to a number, and remembers that anything up to it may be missing. */
