@@ -29,23 +29,18 @@ export interface Forgotten {
 const chunkSize = 64 * 1024;
 const newline = 0x0a;
 
-/** Yields after each 64 KiB. @throws Error, a sentence */
+/**
+ * Yields after each 64 KiB. Segments that are begun meanwhile have none of the messages.
+ * @throws Error, a sentence
+ */
 export function* purgeSegments(files: LogFiles, forgotten: Forgotten): Generator<void, void> {
-  const done = new Set<number>();
-  for (;;) {
-    const number = files.segments.find(one => !done.has(one));
-    try {
-      if (number === undefined) {
-        // If it is rotated meanwhile, it is one of the others.
-        if (yield* purgeCurrent(files, forgotten)) return;
-      } else {
-        done.add(number);
-        yield* purgeFull(files, number, forgotten);
-      }
-    } catch (error) {
-      throw storageError('rewrite', segmentPath(files, number), error);
-    }
-  }
+  const newest = files.segments.at(-1) ?? 0;
+  for (const number of [...files.segments]) yield* purgeFull(files, number, forgotten);
+  const rotated = () => files.segments.find(number => number > newest);
+  if (rotated() === undefined && (yield* purgeCurrent(files, forgotten))) return;
+  // The current segment was rotated meanwhile.
+  const number = rotated();
+  if (number !== undefined) yield* purgeFull(files, number, forgotten);
 }
 
 function* purgeFull(files: LogFiles, number: number, forgotten: Forgotten): Generator<void, void> {
@@ -64,6 +59,8 @@ function* purgeFull(files: LogFiles, number: number, forgotten: Forgotten): Gene
     futimesSync(copy.target, atime, mtime);
     // Retention may have removed the segment meanwhile.
     if (copy.dropped > 0 && files.segments.includes(number)) replace(files, copy);
+  } catch (error) {
+    throw storageError('rewrite', path, error);
   } finally {
     discard(copy);
     closeSync(source);
@@ -97,6 +94,8 @@ function* purgeCurrent(files: LogFiles, forgotten: Forgotten): Generator<void, b
       isCurrent = true;
       return true;
     }
+  } catch (error) {
+    throw storageError('rewrite', files.path, error);
   } finally {
     discard(copy);
     closeSync(source);
