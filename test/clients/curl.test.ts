@@ -127,9 +127,16 @@ describe('curl against the server', { timeout: 60_000 }, () => {
     assert.match(body, sentence);
   });
 
-  test('every answer ends the connection, and says so', async () => {
+  test('curl fetches several pages, refusals among them, over one connection', async () => {
+    const paths = ['/', '/healthz', '/nowhere', '/echo'];
+    const urls = paths.map(path => `http://127.0.0.1:${server.port}${path}`);
+    const { stderr } = await run('curl', ['--noproxy', '*', '--verbose', '--silent', ...urls]);
+    assert.equal(stderr.match(/Re-using existing (?:connection|host)/gi)?.length, 3, stderr);
+  });
+
+  test('an answer to a client that asks for it ends the connection, and says so', async () => {
     for (const path of ['/', '/healthz', '/nowhere', '/echo']) {
-      const { headers } = await curl(path);
+      const { headers } = await curl(path, '--header', 'Connection: close');
       assert.match(headers.get('connection')!, /close/i, path);
     }
   });
