@@ -28,6 +28,10 @@ build: node_modules ## compile src/ into dist/
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/index.html dist/web/page/
 	@$(bin)/esbuild src/web/page/chat.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
+	@rm -rf dist/web/library && $(bin)/tsc -p src/web/library
+	@cd dist/web/library && rm records.d.ts transports.d.ts feed.d.ts
+	@$(bin)/esbuild src/web/library/pollywog.ts --bundle --minify --format=esm --target=es2022 \
+		--outdir=dist/web/library --log-level=warning
 
 test: build build-tests ## run every test, those in a real browser included
 	@node build/test/support/install.js

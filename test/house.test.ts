@@ -182,9 +182,10 @@ test('no file has more than 500 lines', () => {
   noneOf(sources.filter(file => lines(file) > 540).map(file => `${file.name} has ${lines(file)} lines`));
 });
 
-// The page is a program of its own, which runs in browsers, and interface.ts is what the users' modules see.
+// The page and the library are programs of their own, which run in browsers, and interface.ts is what the users' modules see.
 test('no two files export the same name', () => {
-  const isApart = (name: string) => name.startsWith('web/page/') || name === 'handlers/modules/interface.ts';
+  const isApart = (name: string) =>
+    /^web\/(page|library)\//.test(name) || name === 'handlers/modules/interface.ts';
   const exporters = new Map<string, string[]>();
   for (const { name, text } of sources.filter(file => !isApart(file.name))) {
     const exported = text.matchAll(

@@ -1,4 +1,4 @@
-/** Serves the chat page (`page/`) and `/healthz`. */
+/** Serves the chat page (`page/`), the client library (`library/`) and `/healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
@@ -15,9 +15,16 @@ interface Page {
   readonly body: Buffer;
   /** The body compressed, once at the start. */
   readonly gzipped: Buffer;
+  /** Whether pages of every origin may import it. */
+  readonly isLibrary: boolean;
 }
 
-const newPage = (type: string, body: Buffer): Page => ({ type, body, gzipped: gzipSync(body, { level: 9 }) });
+const newPage = (type: string, body: Buffer, isLibrary = false): Page => ({
+  type,
+  body,
+  gzipped: gzipSync(body, { level: 9 }),
+  isLibrary,
+});
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -26,26 +33,28 @@ const types: Readonly<Record<string, string>> = {
   '.ts': 'text/javascript; charset=utf-8',
 };
 
-/** All files of the page by URL path; they are few and small, and read once. */
+/** All files of the page and the library by URL path; they are few and small, and read once. */
 function loadPages(): ReadonlyMap<string, Page> {
   const pages = new Map<string, Page>();
   pages.set('/healthz', newPage('text/plain; charset=utf-8', Buffer.from('ok\n')));
-  const folder = new URL('./page/', import.meta.url);
-  for (const name of readdirSync(folder)) {
-    const type = types[extname(name)];
-    if (type === undefined) continue;
-    const file = readFileSync(new URL(name, folder));
-    if (name === 'index.html') pages.set('/', newPage(type, file));
-    else if (name.endsWith('.ts')) addSource(pages, name, newPage(type, file));
-    else pages.set(`/${name}`, newPage(type, file));
+  for (const path of ['./page/', './library/']) {
+    const folder = new URL(path, import.meta.url);
+    for (const name of readdirSync(folder)) {
+      const type = types[extname(name)];
+      if (type === undefined || name.endsWith('.d.ts')) continue;
+      const page = newPage(type, readFileSync(new URL(name, folder)), path === './library/');
+      if (name === 'index.html') pages.set('/', page);
+      else if (name.endsWith('.ts')) addSource(pages, name, page);
+      else pages.set(`/${name}`, page);
+    }
   }
   return pages;
 }
 
 /** If the server runs from its sources, so does the page: a Node that can strip types does that for both. */
-function addSource(pages: Map<string, Page>, name: string, { type, body }: Page): void {
+function addSource(pages: Map<string, Page>, name: string, { type, body, isLibrary }: Page): void {
   const { stripTypeScriptTypes } = nodeModule as { stripTypeScriptTypes?: (source: string) => string };
-  const script = newPage(type, Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? ''));
+  const script = newPage(type, Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? ''), isLibrary);
   pages.set(`/${name}`, script).set(`/${name.replace(/ts$/, 'js')}`, script);
 }
 
@@ -95,6 +104,7 @@ export function answerPage(
     ...(isGzipped ? { 'Content-Encoding': 'gzip' } : {}),
     Vary: 'Accept-Encoding',
     'Content-Security-Policy': contentSecurityPolicy,
+    ...(page.isLibrary ? { 'Access-Control-Allow-Origin': '*' } : {}),
     'X-Content-Type-Options': 'nosniff',
     'Referrer-Policy': 'no-referrer',
     'Cache-Control': 'no-cache',

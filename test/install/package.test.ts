@@ -39,6 +39,7 @@ test('the package has the programs, the chat page and the manual', () => {
     'server.js',
     'client.js',
     'web/page/index.html',
+    'web/library/pollywog.js',
     'man/pollywog.1',
     'man/pollywog.json.5',
     'man/pollywog-limits.7',
@@ -72,6 +73,40 @@ test('the types of the package are those of modules', () => {
     );
   assert.deepEqual([check(good).status, check(good).stdout], [0, '']);
   assert.match(check(bad).stdout, /^bad\.mts\(2,\d+\): error TS2322/);
+});
+
+test('the package exports the client library, with its types', () => {
+  const good = join(folder, 'library.mts');
+  writeFileSync(
+    good,
+    `import { type Message, subscribe } from 'pollywog/browser';
+const seen: Message[] = [];
+export const subscription: { close(): void } = subscribe(
+  ['orders', 'user-17'],
+  { message: message => seen.push(message), gap: channels => channels[0], state: (state, detail) => [state === 'open', detail] },
+  { url: 'https://push.example.com', token: async () => 'secret', shared: true, after: 'E-1' },
+);
+`,
+  );
+  const bad = join(folder, 'badLibrary.mts');
+  writeFileSync(
+    bad,
+    "import { subscribe } from 'pollywog/browser';\nsubscribe(['orders'], {}, { share: true });\n",
+  );
+  const words = ['--noEmit', '--ignoreConfig', '--strict', '--lib', 'es2022,dom', '--module', 'nodenext'];
+  const check = (file: string) =>
+    spawnSync(join(root, 'node_modules/.bin/tsc'), [...words, '--types', '', file], {
+      cwd: folder,
+      encoding: 'utf8',
+    });
+  assert.deepEqual([check(good).stdout, check(good).status], ['', 0]);
+  assert.match(check(bad).stdout, /^badLibrary\.mts\(2,\d+\): error TS2561/);
+  const script = "import { subscribe } from 'pollywog/browser'; console.log(typeof subscribe);";
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  assert.equal(run.stdout, 'function\n');
 });
 
 test('prepare does nothing and succeeds without the development dependencies', () => {
