@@ -56,6 +56,9 @@ check: node_modules ## run everything that CI runs: format, lint, types, tests
 bench: build build-tests ## measure Pollywog, net, ws and uWebSockets.js side by side (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)
 
+bench-publish: build build-tests ## measure the CPU time of a publish over HTTP (ROUNDS=3)
+	node build/test/bench/publish.js --rounds $(ROUNDS)
+
 bench-spool: build build-tests ## measure how a thousand spool files slow down an echo (ROUNDS=3)
 	node build/test/bench/spool.js --rounds $(ROUNDS)
 
@@ -119,4 +122,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-spool bench-against count-echo fuzz kill swaps soak screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill swaps soak screenshot manuals install uninstall format clean

@@ -112,7 +112,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
   function close(connection: Connection, reason: string): void {
     const request = httpState(connection)?.request;
-    if (request === undefined) endConnection(connection);
+    if (request === undefined) endIdle(connection);
     else if (request.isPromised) request.isKept = false;
     // A client that awaits an answer gets one.
     else if (request.isWhole && request.route?.close !== undefined) request.route.close(connection, reason);
@@ -168,6 +168,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       const request = state?.request;
       if (state !== undefined && request !== undefined) {
         const isLost = error !== undefined;
+        if (isLost) request.isKept = false;
         if (request.isAdmitted && (request.isWhole || isLost)) request.route?.onEnd?.(connection, error);
         // A client that has ended its direction may still await the answer.
         if (request.isWhole && !isLost) return;
@@ -340,13 +341,23 @@ function checkHead(connection: Connection, since: number): void {
   refuseRequest(connection, new ProtocolError(408, reason, {}, 'handshakeTimeout'));
 }
 
+/**
+ * Ends a connection that has no request. Between two requests it is dropped: everything is sent, and clients with a pool of
+ * connections notice our FIN only when they need the connection again.
+ */
+function endIdle(connection: Connection): void {
+  const isBetween = (httpState(connection)?.count ?? 0) > 0 && connection.input === undefined;
+  if (isBetween && connection.queue.size === 0) dropConnection(connection);
+  else endConnection(connection);
+}
+
 /** The first request, or the next one on a kept connection, has not begun to arrive. */
 function checkIdle(connection: Connection, state: HttpState | undefined): void {
   const { now, configuration } = connection.server;
   const { handshakeTimeout, keepAlive } = configuration;
   if (state !== undefined && state.count > 0) {
     connection.messageAt = now;
-    if (now - state.since >= keepAlive) endConnection(connection);
+    if (now - state.since >= keepAlive) endIdle(connection);
   } else if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
     noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
     dropConnection(connection);
