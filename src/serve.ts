@@ -34,6 +34,8 @@ import { makeDefaultFolders, openLogFile, openPidFile } from './process/files.ts
 import { deferReload, installSignalHandlers } from './process/signals.ts';
 import { maxDescriptors, version } from './process/system.ts';
 import type { Listener, Server } from './records/records.ts';
+import { publisherOfHandshake } from './wires/bearer.ts';
+import { newSubscribeRoute } from './wires/channels/subscribeRoute.ts';
 import { newDetectWire } from './wires/detectWire.ts';
 import { newHttpWire } from './wires/http.ts';
 import { newLinesWire } from './wires/lines.ts';
@@ -71,9 +73,11 @@ async function serve(): Promise<number> {
 
   const control = newControl(server, chat);
   const tokens = openTokens(server);
+  channels.publisherOf = (head, connection) => publisherOfHandshake(tokens, head, connection);
   const http = newHttpWire(server, [
     newApiRoute(control, tokens),
     newPublishRoute(channels, tokens),
+    newSubscribeRoute(channels),
     newPollRoute(server),
   ]);
   const packets = newPacketsWire(chat);

@@ -160,7 +160,7 @@ export const maxForgottenChannels = 10_000;
 /** Publications delivered in one turn. More wait for the next one, so that a burst does not fill the queues of fast subscribers. */
 export const maxDeliveredPerTurn = 4 * MiB;
 
-/** A message published as JSON. Its syntax is checked in one piece, which takes a few milliseconds. */
+/** A message published as JSON, and a subscriber's command. They are parsed in one piece, which takes a few milliseconds. */
 export const maxJsonMessage = 1 * MiB;
 
 /** Characters of the name of an event, as those of a channel. */
@@ -171,6 +171,12 @@ export const maxIdempotencyKey = 255;
 
 /** A year. Retention drops most messages earlier. */
 export const maxTimeToLive = 365 * 24 * 3_600_000;
+
+/** Channels of one subscriber. Each costs a look-up for every message while the subscriber catches up. */
+export const maxChannelsPerSubscriber = 100;
+
+/** Memory of a subscription, with the channel that it may have created. Measured: 1.1 KiB. */
+export const subscriptionMemory = 1 * KiB;
 
 /** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
 export const maxLiveBacklog = 256 * KiB;

@@ -494,6 +494,13 @@ export interface Wire {
 export interface Handler {
   /** Its subprotocol, and its path. */
   readonly name: string;
+  /** Further subprotocols, on its path. */
+  readonly subprotocols?: readonly string[];
+  /**
+   * Checks a handshake that would open a session, before it is accepted.
+   * @throws ProtocolError, whose code is the HTTP status of the refusal
+   */
+  admit?(connection: Connection, request: Head): void;
   /** The handshake is complete. @param request its head */
   opened?(connection: Connection, request?: Head): void;
   /**

@@ -100,9 +100,11 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
 
   function upgrade(connection: Connection, head: Head): void {
     const { origins, compress } = server.configuration;
-    const subprotocols = server.handlers;
+    const own = server.handlers.get(firstSegment(head.path))?.subprotocols;
+    const subprotocols = { has: (one: string) => server.handlers.has(one) || own?.includes(one) === true };
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
+    handler.admit?.(connection, head);
     becomeClientOrThrow(connection);
     sendBytes(connection, accepted.response);
     connection.data = undefined;
@@ -149,7 +151,13 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     },
 
     isPaused: isAwaitingAnswer,
-    held: connection => httpState(connection)?.request?.body?.content.length ?? 0,
+
+    held(connection) {
+      const request = httpState(connection)?.request;
+      if (request === undefined) return 0;
+      return (request.body?.content.length ?? 0) + (request.route?.held?.(connection) ?? 0);
+    },
+
     matches: looksLikeHttp,
     isUrgent: ({ isControl }) => isControl,
     close: (connection, _code, reason) => close(connection, reason),

@@ -61,6 +61,8 @@ export interface Route {
   close?(connection: Connection, reason: string): void;
   /** Checks a whole request that is not answered yet against `server.now`. */
   checkDeadlines?(connection: Connection): void;
+  /** Bytes of memory that the route holds for the request, besides its body. */
+  held?(connection: Connection): number;
 }
 
 /** A request whose head has arrived. */

@@ -56,6 +56,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     pendingKeys: new Map(),
     isUnwritable: false,
     memory: server.memory,
+    publisherOf: () => undefined,
     scheduleCommit() {},
   };
   for (const record of loaded?.records ?? []) {

@@ -153,7 +153,10 @@ function deliver(
     sendToAll(membersOf(group), undefined, wholeMessage(isText, bytes));
   }
   channel.room?.deliver(message, author);
-  for (const waiter of channel.waiters) due.add(waiter);
+  for (const waiter of channel.waiters) {
+    waiter.messages.push(message);
+    due.add(waiter);
+  }
   keepMessage(channels, channel, message);
 }
 

@@ -7,6 +7,7 @@
  */
 
 import type { Group } from '../../core/fanout.ts';
+import type { Head } from '../../protocol/http/head.ts';
 import type { Connection, MemoryUse, Server } from '../../records/records.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
 
@@ -53,6 +54,8 @@ export interface ChannelEncoder {
   message(channels: Channels, message: ChannelMessage): EncodedMessage;
   /** Says that messages in the channels `names` are missing before the next message. */
   gap(names: readonly string[]): EncodedMessage;
+  /** Says that the subscriber has everything up to now. Without it, a subscriber that has caught up is not told. */
+  caughtUp?(channels: Channels): EncodedMessage;
 }
 
 export type Transport = 'websocket' | 'eventsource' | 'poll';
@@ -85,7 +88,9 @@ export interface Subscription {
 /** A request that waits for the next message of some channels. */
 export interface Waiter {
   readonly channels: readonly Channel[];
-  /** A message is kept in one of the channels. Called once; the waiter is in no channel any more. */
+  /** Gets the messages that answer it, which need not be kept. */
+  readonly messages: ChannelMessage[];
+  /** There are messages. Called once; the waiter is in no channel any more. */
   wake(): void;
 }
 
@@ -164,6 +169,11 @@ export interface Channels {
   /** The last append to the log failed. */
   isUnwritable: boolean;
   readonly memory: MemoryUse;
+  /**
+   * Who publishes with the token in the head of a request: the scope of idempotency keys. Undefined without a token: the client
+   * can only subscribe. @throws ProtocolError 401 or 429 for a wrong token
+   */
+  publisherOf(head: Head, connection: Connection): string | undefined;
   /** Arranges that `commitPublications` runs at the end of this turn, or of the next. */
   scheduleCommit(): void;
 }

@@ -26,8 +26,14 @@ export interface Start {
   readonly last?: number | undefined;
 }
 
-/** The cursor of a subscription that starts so. */
-export function cursorOf(channels: Channels, channel: Channel, { after, last }: Start): number {
+/** The position of a subscription that starts so. */
+export function positionAt(channels: Channels, channel: Channel, start: Start): Position {
+  const cursor = cursorOf(channels, channel, start);
+  // Without a cursor, nothing can be missing.
+  return { channel, cursor, toldSeq: start.after === undefined ? channel.forgottenSeq : beforeAll };
+}
+
+function cursorOf(channels: Channels, channel: Channel, { after, last }: Start): number {
   if (after !== undefined) return after;
   if (last === undefined || last === 0) return channels.lastSeq;
   let left = last;
@@ -58,9 +64,7 @@ export function newSubscriber(
 export function subscribe(channels: Channels, subscriber: Subscriber, name: string, start: Start): void {
   if (subscriber.subscriptions.has(name)) return;
   const channel = findOrCreate(channels, name);
-  const cursor = cursorOf(channels, channel, start);
-  // Without a cursor, nothing can be missing.
-  const toldSeq = start.after === undefined ? channel.forgottenSeq : beforeAll;
+  const { cursor, toldSeq } = positionAt(channels, channel, start);
   const subscription: Subscription = { channel, subscriber, cursor, toldSeq };
   const mayBeLive = subscriber.isLive || subscriber.subscriptions.size === 0;
   subscriber.subscriptions.set(name, subscription);
@@ -138,6 +142,9 @@ export function startCatchUp(channels: Channels, subscriber: Subscriber): void {
   scheduleFlush(connection);
 }
 
+/** Looking for the next message in one channel takes as long as writing so many bytes. */
+const lookupCost = 64;
+
 /** Sends a subscriber what it has missed, slice by slice. */
 class CatchUp implements Producer {
   private readonly channels: Channels;
@@ -154,16 +161,17 @@ class CatchUp implements Producer {
     if (canSend(connection)) {
       const missing = gapsOf(subscriptions.values());
       if (missing.length > 0) sendEncoded(connection, encoder.gap(missing));
-      for (let sent = 0; sent < outputSlice; ) {
+      for (let spent = 0; spent < outputSlice; ) {
         const next = takeNext(subscriptions.values());
         if (next === undefined) {
           connection.producer = undefined;
+          if (encoder.caughtUp !== undefined) sendEncoded(connection, encoder.caughtUp(channels));
           goLive(subscriber);
           return false;
         }
         const encoded = encoder.message(channels, next);
         sendEncoded(connection, encoded);
-        sent += encoded.bytes.length;
+        spent += encoded.bytes.length + lookupCost * subscriptions.size;
       }
       return true;
     }

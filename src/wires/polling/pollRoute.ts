@@ -91,6 +91,7 @@ export function newPollRoute(server: Server): Route {
     checkRoomForPolled(request);
     const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
     const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
+    handler.admit?.(request, head);
     const token = randomBytes(tokenBytes).toString('base64url');
     const socket = new PolledSocket(server, request.address, () => {
       sessions.delete(token);

@@ -1,0 +1,91 @@
+/**
+ * What a subscriber asks for: which channels, from where on, and in which form. All transports have the same URLs:
+ *
+ *     /channels/NAME?after=ID&last=N&format=json
+ *     /channels?c=NAME&c=NAME…
+ */
+
+import { ProtocolError } from '../../protocol/codes.ts';
+import { splitList } from '../../protocol/http/fields.ts';
+import type { Head } from '../../protocol/http/head.ts';
+import { maxChannelsPerSubscriber } from '../../protocol/limits.ts';
+import { channelNameFault, parseCursor } from './names.ts';
+import type { Channels } from './records.ts';
+import type { Start } from './subscribers.ts';
+
+export interface ChannelRequest {
+  /** Valid names, each once. */
+  readonly names: readonly string[];
+  readonly start: Start;
+  /** The id that the client resumes after, as it gave it. */
+  readonly after: string | undefined;
+  /** Each message in the JSON form; otherwise its data as published. */
+  readonly isJson: boolean;
+}
+
+/** The subprotocol of WebSocket that selects the JSON form. */
+export const jsonSubprotocol = 'channels.json';
+
+/** The subprotocol with the name of the handler, which does not. */
+const plainSubprotocol = 'channels';
+
+/**
+ * Reads the URL and the header fields.
+ * @throws ProtocolError 400, with a sentence
+ */
+export function readChannelRequest(channels: Channels, head: Head): ChannelRequest {
+  const query = new URLSearchParams(head.query);
+  const names = channelNames(head.path, query.getAll('c'));
+  const format = query.get('format');
+  if (format !== null && format !== 'json')
+    throw refusal('the only format is "json"; leave it out for messages as published');
+  // A client that reconnects still has the query of its first request, so the last event that it received comes first.
+  const after =
+    head.headers.get('last-event-id') || query.get('lastEventId') || (query.get('after') ?? undefined);
+  const isJson = format === 'json' || names.length !== 1 || asksForJson(head);
+  return { names, start: readStart(channels, after, query.get('last')), after, isJson };
+}
+
+function refusal(reason: string): ProtocolError {
+  return new ProtocolError(400, reason);
+}
+
+/** The path of a polling session ends in that of its handler. */
+const channelPath = /^(?:\/poll)?\/channels\/(.*)$/s;
+
+function channelNames(path: string, listed: readonly string[]): readonly string[] {
+  const encoded = channelPath.exec(path)?.[1];
+  if (encoded !== undefined && listed.length > 0)
+    throw refusal('the channel is in the path, or in "c" in the query, but not in both');
+  const names = encoded === undefined ? [...new Set(listed)] : [decoded(encoded)];
+  if (names.length > maxChannelsPerSubscriber)
+    throw refusal(`a subscriber can have ${maxChannelsPerSubscriber} channels at most; open another one`);
+  for (const name of names) {
+    const fault = channelNameFault(name);
+    if (fault !== undefined) throw refusal(fault);
+  }
+  return names;
+}
+
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw refusal('the percent-encoding of the channel name is not valid UTF-8');
+  }
+}
+
+function readStart(channels: Channels, after: string | undefined, last: string | null): Start {
+  if (last !== null && !/^\d{1,9}$/.test(last))
+    throw refusal('"last" must be the number of messages to start with');
+  if (after === undefined) return { last: last === null ? undefined : Number(last) };
+  const cursor = parseCursor(channels, after);
+  if (typeof cursor === 'string') throw refusal(`cannot resume: ${cursor}`);
+  return { after: cursor };
+}
+
+/** Whether the first known subprotocol of a handshake is the JSON form: that one is accepted. */
+function asksForJson({ headers }: Head): boolean {
+  const offered = splitList(headers.get('sec-websocket-protocol') ?? '');
+  return offered.find(one => one === jsonSubprotocol || one === plainSubprotocol) === jsonSubprotocol;
+}

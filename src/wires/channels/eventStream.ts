@@ -1,0 +1,102 @@
+/** Subscribers over HTTP that read a stream of server-sent events, as EventSource does. */
+
+import { becomeClientOrThrow } from '../../core/admission.ts';
+import { dropConnection } from '../../core/close.ts';
+import { hasOutputStalled, startSending } from '../../core/progress.ts';
+import { sendBytes } from '../../core/send.ts';
+import { noteDeadline, noteEnding } from '../../diagnostics/closeReason.ts';
+import { eventStreamStart, jsonEventSource, plainEventSource } from '../../handlers/channels/encoders.ts';
+import { subscriberMemory } from '../../handlers/channels/handler.ts';
+import { idOf } from '../../handlers/channels/names.ts';
+import type { Channels, Subscriber } from '../../handlers/channels/records.ts';
+import type { ChannelRequest } from '../../handlers/channels/request.ts';
+import { endSubscriber, newSubscriber, subscribe } from '../../handlers/channels/subscribers.ts';
+import type { Connection } from '../../records/records.ts';
+import { beginResponse, endResponse, type Fields } from '../route.ts';
+import type { Delivery } from './delivery.ts';
+
+interface EventStreamState {
+  readonly subscriber: Subscriber;
+  /** The bytes written at the last check of deadlines, and when that number was first seen. */
+  bytesOut: number;
+  wroteAt: number;
+  /** Whether output was left unsent at the last check. */
+  isStalling: boolean;
+}
+
+/** A comment, which clients ignore. */
+const comment = Buffer.from(':\n\n');
+
+export function newEventStreams(channels: Channels): Delivery {
+  const { server } = channels;
+  const streams = new Map<Connection, EventStreamState>();
+  const type = 'text/event-stream';
+
+  function start(request: Connection, asked: ChannelRequest, fields: Fields): void {
+    becomeClientOrThrow(request);
+    const subscriber = newSubscriber(channels, request, asked.isJson ? jsonEventSource : plainEventSource);
+    streams.set(request, { subscriber, bytesOut: 0, wroteAt: server.now, isStalling: false });
+    for (const name of asked.names) subscribe(channels, subscriber, name, asked.start);
+    // `X-Accel-Buffering` disables nginx's buffering of the response.
+    beginResponse(request, 200, { ...fields, 'Content-Type': type, 'X-Accel-Buffering': 'no' });
+    sendBytes(request, eventStreamStart(asked.after ?? startId(subscriber)));
+    request.socket.keepAlive(server.configuration.pingInterval);
+    // EventSource gives up after any status but 200, so it gets a stream that ends, and comes again.
+    if (server.isDraining) endResponse(request);
+  }
+
+  /**
+   * The position of a subscriber that has received nothing. A browser that is cut off before the first message resumes there,
+   * so it is that of the oldest start.
+   */
+  function startId({ subscriptions }: Subscriber): string {
+    let seq = channels.lastSeq;
+    for (const { cursor } of subscriptions.values()) seq = Math.min(seq, cursor);
+    return idOf(channels, seq);
+  }
+
+  return {
+    type,
+    start,
+    stop: endResponse,
+
+    peerEnded(request) {
+      noteEnding(request, 'client', 'the client closed its event stream', { isRoutine: true });
+      endResponse(request);
+    },
+
+    finished(request) {
+      const stream = streams.get(request);
+      streams.delete(request);
+      if (stream !== undefined) endSubscriber(channels, stream.subscriber);
+    },
+
+    checkDeadlines(request) {
+      const stream = streams.get(request);
+      if (stream === undefined) return;
+      const { pingInterval, pongTimeout } = server.configuration;
+      const isStalling = request.socket.isBusy;
+      // A client that reads nothing for so long would also have missed a ping.
+      if (isStalling && !stream.isStalling) startSending(request);
+      stream.isStalling = isStalling;
+      if (isStalling) {
+        if (pongTimeout === 0 || !hasOutputStalled(request, pingInterval + pongTimeout)) return;
+        noteDeadline(request, 'it did not read its event stream', 'pongTimeout');
+        dropConnection(request);
+        return;
+      }
+      if (request.bytesOut !== stream.bytesOut || request.queue.size > 0) {
+        stream.bytesOut = request.bytesOut;
+        stream.wroteAt = server.now;
+      } else if (pingInterval > 0 && server.now - stream.wroteAt >= pingInterval) {
+        sendBytes(request, comment);
+        stream.wroteAt = server.now;
+      }
+    },
+
+    held(request) {
+      const stream = streams.get(request);
+      return stream === undefined ? 0 : subscriberMemory(stream.subscriber);
+    },
+  };
+}

@@ -1,0 +1,168 @@
+/**
+ * Subscribers that poll: each request waits for messages, and its answer has the position for the next request.
+ *
+ *     {"messages":[{"id":"E-12","channel":"orders","data":…}],"last":"E-14"}
+ */
+
+import { dropIfUnused, findOrCreate } from '../../handlers/channels/channel.ts';
+import { jsonForm } from '../../handlers/channels/encoders.ts';
+import { idOf } from '../../handlers/channels/names.ts';
+import type { ChannelMessage, Channels, Waiter } from '../../handlers/channels/records.ts';
+import type { ChannelRequest } from '../../handlers/channels/request.ts';
+import {
+  gapsOf,
+  positionAt,
+  stopWaiting,
+  takeNext,
+  waitForMessage,
+} from '../../handlers/channels/subscribers.ts';
+import { pollWindow, subscriptionMemory } from '../../protocol/limits.ts';
+import { queueRange, writeBytes } from '../../core/send.ts';
+import { outputArena, type Range } from '../../records/arena.ts';
+import type { Connection } from '../../records/records.ts';
+import { beginResponse, endResponse, type Fields } from '../route.ts';
+import type { Delivery } from './delivery.ts';
+
+interface WaitingPoll {
+  readonly waiter: Waiter;
+  readonly fields: Fields;
+  readonly since: number;
+}
+
+export function newLongPolls(channels: Channels): Delivery {
+  const { server } = channels;
+  const polls = new Map<Connection, WaitingPoll>();
+  const type = 'application/json';
+  const bodyOf = newBodyEncoder(channels);
+  const queueBody = newBodyQueue(channels);
+
+  function start(request: Connection, { names, start: from }: ChannelRequest, fields: Fields): void {
+    const found = names.map(name => findOrCreate(channels, name));
+    const positions = found.map(channel => positionAt(channels, channel, from));
+    const gap = gapsOf(positions);
+    const batch = batchOf(() => takeNext(positions), messageCost + channelCost * positions.length);
+    if (gap.length > 0 || batch.messages.length > 0 || from.last !== undefined || server.isDraining) {
+      answer(request, fields, gap, batch);
+      for (const channel of found) dropIfUnused(channels, channel);
+      return;
+    }
+    const waiter: Waiter = {
+      channels: found,
+      messages: [],
+      wake() {
+        const next = waiter.messages.values();
+        answer(
+          request,
+          fields,
+          [],
+          batchOf(() => next.next().value, messageCost),
+        );
+      },
+    };
+    polls.set(request, { waiter, fields, since: server.now });
+    waitForMessage(waiter);
+  }
+
+  function answer(request: Connection, fields: Fields, gap: readonly string[], batch: Batch): void {
+    const body = bodyOf(gap, batch);
+    beginResponse(request, 200, { ...fields, 'Content-Type': type, 'Content-Length': String(body.length) });
+    queueBody(request, body);
+    endResponse(request);
+  }
+
+  function stop(request: Connection): void {
+    const poll = polls.get(request);
+    if (poll !== undefined) answer(request, poll.fields, [], nothingNew);
+  }
+
+  return {
+    type,
+    start,
+    stop,
+
+    finished(request) {
+      const poll = polls.get(request);
+      polls.delete(request);
+      if (poll !== undefined) stopWaiting(channels, poll.waiter);
+    },
+
+    checkDeadlines(request) {
+      const poll = polls.get(request);
+      const { pingInterval } = server.configuration;
+      if (poll !== undefined && pingInterval > 0 && server.now - poll.since >= pingInterval) stop(request);
+    },
+
+    held: request => (polls.get(request)?.waiter.channels.length ?? 0) * subscriptionMemory,
+  };
+}
+
+/** The body that was last written to the arena. Its bytes stay there for this epoch of the arena. */
+interface WrittenBody {
+  epoch: number;
+  body: Buffer;
+  range: Range;
+}
+
+/** Queues bodies. Clients that get the same one refer to the same bytes. */
+function newBodyQueue({ server }: Channels): (request: Connection, body: Buffer) => void {
+  let written: WrittenBody | undefined;
+  return (request, body) => {
+    if (written === undefined || written.epoch !== outputArena.epoch || written.body !== body) {
+      const range = writeBytes(server.arena, body, 0, body.length);
+      written = { epoch: outputArena.epoch, body, range };
+    }
+    const { chunk, start, end } = written.range;
+    queueRange(request, chunk, start, end);
+  };
+}
+
+interface Batch {
+  readonly messages: readonly ChannelMessage[];
+  /** There are no messages behind these. */
+  readonly isAll: boolean;
+}
+
+const nothingNew: Batch = { messages: [], isAll: true };
+
+/** The first messages, as many as one answer may have, and at least one. The client comes again for the others. */
+function batchOf(next: () => ChannelMessage | undefined, cost: number): Batch {
+  const messages: ChannelMessage[] = [];
+  for (let size = 0; size < pollWindow; ) {
+    const message = next();
+    if (message === undefined) return { messages, isAll: true };
+    messages.push(message);
+    size += message.data.length + cost;
+  }
+  return { messages, isAll: false };
+}
+
+/** What a message adds to an answer besides its data, and the time to look for it in each channel, as bytes. */
+const messageCost = 128;
+const channelCost = 64;
+
+/**
+ * Encodes the bodies of answers. Many clients poll the same channels, and the next message answers all of them, so a body that is
+ * the same as the last one is not encoded again.
+ */
+function newBodyEncoder(channels: Channels): (gap: readonly string[], batch: Batch) => Buffer {
+  let encoded: readonly ChannelMessage[] = [];
+  let list = '';
+  let end = '';
+  let body = Buffer.alloc(0);
+
+  return (gap, { messages, isAll }) => {
+    if (messages.length !== encoded.length || messages.some((message, at) => message !== encoded[at])) {
+      list = messages.map(message => jsonForm(channels, message)).join(',');
+      encoded = messages;
+      end = '';
+    }
+    const last = idOf(channels, isAll ? channels.lastSeq : messages.at(-1)!.seq);
+    const gapMember = gap.length === 0 ? '' : `,"gap":${JSON.stringify(gap)}`;
+    const itsEnd = `]${gapMember},"last":"${last}"}\n`;
+    if (end !== itsEnd) {
+      end = itsEnd;
+      body = Buffer.from(`{"messages":[${list}${end}`);
+    }
+    return body;
+  };
+}

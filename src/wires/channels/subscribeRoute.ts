@@ -1,0 +1,119 @@
+/**
+ * The HTTP route of subscribers without WebSocket. The field `Accept` selects an event stream, the page, or a poll:
+ *
+ *     GET /channels/NAME          Accept: text/event-stream → messages as events, without end (eventStream.ts)
+ *     GET /channels/NAME          Accept: text/html         → a page that shows the channel (web/page/channel.html)
+ *     GET /channels/NAME?after=ID                           → the messages after ID, as soon as there are any (longPoll.ts)
+ */
+
+import type { Channels } from '../../handlers/channels/records.ts';
+import { type ChannelRequest, readChannelRequest } from '../../handlers/channels/request.ts';
+import { ProtocolError } from '../../protocol/codes.ts';
+import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
+import type { Head } from '../../protocol/http/head.ts';
+import { checkOrigin } from '../../protocol/http/origin.ts';
+import { maxIgnoredBody } from '../../protocol/limits.ts';
+import type { Connection } from '../../records/records.ts';
+import { answerPage } from '../../web/pages.ts';
+import { type Fields, type Route, refusalResponse, respond } from '../route.ts';
+import type { Delivery } from './delivery.ts';
+import { newEventStreams } from './eventStream.ts';
+import { newLongPolls } from './longPoll.ts';
+
+/** Fields that client libraries add to a request of another origin. */
+const clientFields =
+  'Content-Type, Last-Event-ID, Cache-Control, Pragma, X-Requested-With, Authorization, Accept, Idempotency-Key';
+
+const methods = 'GET, HEAD, POST, OPTIONS';
+
+const preflight = preflightFields(methods, clientFields);
+
+const isOfChannels = (path: string) => path === '/channels' || path.startsWith('/channels/');
+
+/** Answers all methods but POST, which publishes. */
+export function newSubscribeRoute(channels: Channels): Route {
+  const { server } = channels;
+  const events = newEventStreams(channels);
+  const polls = newLongPolls(channels);
+  const admitted = new WeakMap<Head, ChannelRequest>();
+  /** The requests that wait for messages. */
+  const waiting = new WeakMap<Connection, Delivery>();
+
+  function answer(request: Connection, head: Head): void {
+    const asked = admitted.get(head);
+    const fields = answerFields(head);
+    if (asked === undefined) {
+      if (head.method === 'OPTIONS') respond(request, { status: 204, headers: { ...fields, ...preflight }, body: '' });
+      else respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
+      return;
+    }
+    const delivery = wantsEvents(head) ? events : polls;
+    if (head.method === 'HEAD') {
+      respond(request, { status: 200, headers: { ...fields, 'Content-Type': delivery.type }, body: '' });
+      return;
+    }
+    waiting.set(request, delivery);
+    delivery.start(request, asked, fields);
+  }
+
+  return {
+    takes: ({ method, path }) => method !== 'POST' && isOfChannels(path),
+
+    admit(head) {
+      const { method } = head;
+      checkOrigin(head, server.configuration.origins);
+      if (method === 'OPTIONS') return maxIgnoredBody;
+      if (method !== 'GET' && method !== 'HEAD')
+        throw new ProtocolError(405, `channels do not support ${method}`, { Allow: methods });
+      const asked = readChannelRequest(channels, head);
+      if (wantsPage(head)) return maxIgnoredBody;
+      if (asked.names.length === 0)
+        throw new ProtocolError(400, 'name a channel: /channels/NAME, or /channels?c=NAME&c=NAME');
+      admitted.set(head, asked);
+      return maxIgnoredBody;
+    },
+
+    answer,
+    formatRefusal: (error, head) => refusalResponse(error, error.option === 'origin' ? {} : answerFields(head)),
+
+    onEnd(request, error) {
+      if (error === undefined) waiting.get(request)?.peerEnded?.(request);
+    },
+
+    finished(request) {
+      waiting.get(request)?.finished(request);
+      waiting.delete(request);
+    },
+
+    close(request, reason) {
+      const delivery = waiting.get(request);
+      if (delivery === undefined) respond(request, refusalResponse(new ProtocolError(503, reason)));
+      else delivery.stop(request);
+    },
+
+    checkDeadlines(request) {
+      waiting.get(request)?.checkDeadlines(request);
+    },
+
+    held: request => waiting.get(request)?.held(request) ?? 0,
+  };
+}
+
+function wantsEvents({ headers }: Head): boolean {
+  return /\btext\/event-stream\b/i.test(headers.get('accept') ?? '');
+}
+
+function wantsPage(head: Head): boolean {
+  return !wantsEvents(head) && /\btext\/html\b/i.test(head.headers.get('accept') ?? '');
+}
+
+/** Header fields of every answer. */
+function answerFields(head: Head): Fields {
+  const { Vary, ...others } = admittedFields(head);
+  return {
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...others,
+    Vary: `${Vary}, Accept`,
+  };
+}
