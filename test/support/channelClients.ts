@@ -128,7 +128,7 @@ export interface ChannelPoll {
 
 /** Polls once. @throws Error if the answer is not 200 */
 export async function pollChannel(port: number, path: string): Promise<ChannelPoll> {
-  const { status, body } = await ask(port, 'GET', path, { headers: { Connection: 'close' } });
+  const { status, body } = await ask(port, 'GET', path);
   if (status !== 200) throw new Error(`${status} ${body}`);
   return JSON.parse(body);
 }

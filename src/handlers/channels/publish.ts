@@ -22,7 +22,7 @@ import type {
   Waiter,
 } from './records.ts';
 import { forgetMessages, keepMessage, keyOf } from './retention.ts';
-import { leaveLive, startCatchUp } from './subscribers.ts';
+import { leaveLive, startCatchUp, stopWaiting } from './subscribers.ts';
 
 /**
  * Publishes a message when the turn ends. A repeated idempotency key gets the answer of the first message, as long as that is
@@ -92,7 +92,7 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
     for (const answer of answers) answer(answerTo(channels, messages[at]!));
   });
   for (const waiter of due) {
-    for (const channel of waiter.channels) channel.waiters.delete(waiter);
+    stopWaiting(channels, waiter);
     waiter.wake();
   }
 }

@@ -2,6 +2,7 @@
 
 import { becomeClientOrThrow } from '../../core/admission.ts';
 import { dropConnection } from '../../core/close.ts';
+import { establish } from '../../core/places.ts';
 import { hasOutputStalled, startSending } from '../../core/progress.ts';
 import { sendBytes } from '../../core/send.ts';
 import { noteDeadline, noteEnding } from '../../diagnostics/closeReason.ts';
@@ -34,6 +35,7 @@ export function newEventStreams(channels: Channels): Delivery {
 
   function start(request: Connection, asked: ChannelRequest, fields: Fields): void {
     becomeClientOrThrow(request);
+    establish(request);
     const subscriber = newSubscriber(channels, request, asked.isJson ? jsonEventSource : plainEventSource);
     streams.set(request, { subscriber, bytesOut: 0, wroteAt: server.now, isStalling: false });
     for (const name of asked.names) subscribe(channels, subscriber, name, asked.start);

@@ -4,6 +4,7 @@
  *     {"messages":[{"id":"E-12","channel":"orders","data":…}],"last":"E-14"}
  */
 
+import { queueRange, writeBytes } from '../../core/send.ts';
 import { dropIfUnused, findOrCreate } from '../../handlers/channels/channel.ts';
 import { jsonForm } from '../../handlers/channels/encoders.ts';
 import { idOf } from '../../handlers/channels/names.ts';
@@ -17,7 +18,6 @@ import {
   waitForMessage,
 } from '../../handlers/channels/subscribers.ts';
 import { pollWindow, subscriptionMemory } from '../../protocol/limits.ts';
-import { queueRange, writeBytes } from '../../core/send.ts';
 import { outputArena, type Range } from '../../records/arena.ts';
 import type { Connection } from '../../records/records.ts';
 import { beginResponse, endResponse, type Fields } from '../route.ts';

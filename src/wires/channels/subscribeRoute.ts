@@ -43,7 +43,8 @@ export function newSubscribeRoute(channels: Channels): Route {
     const asked = admitted.get(head);
     const fields = answerFields(head);
     if (asked === undefined) {
-      if (head.method === 'OPTIONS') respond(request, { status: 204, headers: { ...fields, ...preflight }, body: '' });
+      if (head.method === 'OPTIONS')
+        respond(request, { status: 204, headers: { ...fields, ...preflight }, body: '' });
       else respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
       return;
     }
@@ -74,7 +75,8 @@ export function newSubscribeRoute(channels: Channels): Route {
     },
 
     answer,
-    formatRefusal: (error, head) => refusalResponse(error, error.option === 'origin' ? {} : answerFields(head)),
+    formatRefusal: (error, head) =>
+      refusalResponse(error, error.option === 'origin' ? {} : answerFields(head)),
 
     onEnd(request, error) {
       if (error === undefined) waiting.get(request)?.peerEnded?.(request);

@@ -1,0 +1,175 @@
+/** Subscribers that poll: what each answer has, when it comes, and what it costs. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pollWindow } from '../../../src/protocol/limits.ts';
+import { type ChannelPoll, pollChannel } from '../../support/channelClients.ts';
+import { startChannels, until } from '../../support/channelServer.ts';
+import { ask, requestBytes } from '../../support/pollClient.ts';
+import { connectTcp } from '../../support/rawClient.ts';
+
+const patience = { timeout: 60_000 };
+
+test('a poll with "last" is answered at once, with the position', patience, async t => {
+  const { port, publish, id } = await startChannels(t);
+  assert.deepEqual(await pollChannel(port, '/channels/orders?last=0'), { messages: [], last: id(0) });
+  for (const text of ['one', 'two']) await publish('orders', text);
+  await publish('news', '{}', { kind: 'json' });
+  assert.deepEqual(await pollChannel(port, '/channels?c=orders&c=news&last=1'), {
+    messages: [
+      { id: id(2), channel: 'orders', data: 'two' },
+      { id: id(3), channel: 'news', data: {} },
+    ],
+    last: id(3),
+  });
+});
+
+test('a poll waits for the next message of any of its channels', patience, async t => {
+  const { port, publish, id, channels } = await startChannels(t);
+  await publish('orders', 'before');
+  const waiting = pollChannel(port, `/channels?c=orders&c=news&after=${id(1)}`);
+  const fresh = pollChannel(port, '/channels/orders');
+  await until(() => channels.byName.get('orders')?.waiters.size === 2);
+  await publish('others', 'not for it');
+  await Promise.all([publish('orders', 'one'), publish('news', 'two'), publish('orders', 'three')]);
+  assert.deepEqual(await waiting, {
+    messages: [
+      { id: id(3), channel: 'orders', data: 'one' },
+      { id: id(4), channel: 'news', data: 'two' },
+      { id: id(5), channel: 'orders', data: 'three' },
+    ],
+    last: id(5),
+  });
+  assert.deepEqual((await fresh).messages.length, 2);
+  assert.equal(channels.byName.get('orders')?.waiters.size, 0);
+  assert.equal(channels.byName.get('news')?.waiters.size, 0);
+});
+
+test('a waiting poll receives a message that is not kept', patience, async t => {
+  const { port, publish, id, channels } = await startChannels(t, '--history', '0');
+  const waiting = pollChannel(port, '/channels?c=orders&c=quiet');
+  await until(() => channels.byName.size === 2);
+  await publish('orders', 'gone');
+  assert.deepEqual(await waiting, {
+    messages: [{ id: id(1), channel: 'orders', data: 'gone' }],
+    last: id(1),
+  });
+  assert.equal(channels.byName.size, 0);
+  const late = await pollChannel(port, `/channels/orders?after=${id(0)}`);
+  assert.deepEqual(late, { messages: [], gap: ['orders'], last: id(1) });
+});
+
+test('a poll reports a gap once, beside the messages that are left', patience, async t => {
+  const { port, publish, id } = await startChannels(t, '--history', '1');
+  for (const text of ['one', 'two', 'three']) await publish('orders', text);
+  const poll = await pollChannel(port, `/channels?c=orders&c=news&after=${id(1)}`);
+  assert.deepEqual(poll, {
+    messages: [{ id: id(3), channel: 'orders', data: 'three' }],
+    gap: ['orders'],
+    last: id(3),
+  });
+  const foreign = await pollChannel(port, '/channels/news?after=otherlog-1');
+  assert.deepEqual(foreign, { messages: [], gap: ['news'], last: id(3) });
+});
+
+test('a poll is answered without messages after the ping interval, and in a shutdown', patience, async t => {
+  const quick = await startChannels(t, '--ping-interval', '50ms');
+  assert.deepEqual(await pollChannel(quick.port, '/channels/orders'), { messages: [], last: quick.id(0) });
+  assert.equal(quick.channels.byName.size, 0);
+  const { port, drain, id, channels } = await startChannels(t);
+  const waiting = pollChannel(port, '/channels/orders');
+  await until(() => channels.byName.size === 1);
+  drain();
+  assert.deepEqual(await waiting, { messages: [], last: id(0) });
+});
+
+test(
+  'an answer is bounded, and the client gets the rest with the position it was given',
+  patience,
+  async t => {
+    const { port, publish, id } = await startChannels(t, '--history', '10000');
+    const text = 'x'.repeat(100_000);
+    for (let count = 0; count < 10; count++) await publish('orders', `${count} ${text}`);
+    const received: string[] = [];
+    let answers = 0;
+    for (let last = id(0); last !== id(10); answers++) {
+      const { body } = await ask(port, 'GET', `/channels/orders?after=${last}`, {
+        headers: { Connection: 'close' },
+      });
+      assert.ok(body.length < 2 * pollWindow, `${body.length} bytes`);
+      const poll = JSON.parse(body) as ChannelPoll;
+      received.push(...poll.messages.map(({ data }) => String(data).split(' ', 1)[0]!));
+      last = poll.last;
+    }
+    assert.deepEqual(received, ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    assert.equal(answers, 4);
+  },
+);
+
+test('requests that are pipelined behind a poll are answered after it', patience, async t => {
+  const { port, publish, id, channels } = await startChannels(t);
+  const socket = await connectTcp(port);
+  let text = '';
+  socket.setEncoding('utf8').on('data', piece => {
+    text += piece;
+  });
+  const headers = { Connection: 'keep-alive' };
+  socket.write(requestBytes('GET', '/channels/orders', { headers }));
+  socket.write(requestBytes('GET', '/channels/orders?last=0', { headers }));
+  await until(() => channels.byName.size === 1);
+  await publish('orders', 'paid');
+  await until(() => text.split('"last"').length === 3);
+  const bodies = [...text.matchAll(/^\{.*\}$/gm)].map(([body]) => JSON.parse(body) as ChannelPoll);
+  assert.deepEqual(bodies, [
+    { messages: [{ id: id(1), channel: 'orders', data: 'paid' }], last: id(1) },
+    { messages: [], last: id(1) },
+  ]);
+  socket.destroy();
+});
+
+test(
+  'nothing of a poll is left when its client is gone, and a half-closed one gets its answer',
+  patience,
+  async t => {
+    const { port, publish, channels } = await startChannels(t);
+    const gone = await connectTcp(port);
+    gone.write(requestBytes('GET', '/channels?c=orders&c=news'));
+    await until(() => channels.byName.size === 2);
+    gone.resetAndDestroy();
+    await until(() => channels.byName.size === 0);
+    const half = pollChannel(port, '/channels/orders');
+    const halfClosed = await connectTcp(port);
+    halfClosed.end(requestBytes('GET', '/channels/orders'));
+    await until(() => channels.byName.get('orders')?.waiters.size === 2);
+    await publish('orders', 'paid');
+    assert.match(String(Buffer.concat(await halfClosed.toArray())), /"data":"paid"/);
+    assert.equal((await half).messages.length, 1);
+  },
+);
+
+test('a thousand polls of one channel are answered from one encoded body', { timeout: 120_000 }, async t => {
+  const { port, publish, channels, server } = await startChannels(
+    t,
+    '--max-connections',
+    '0',
+    '--max-per-address',
+    '0',
+  );
+  const sockets = await Promise.all(Array.from({ length: 1000 }, () => connectTcp(port)));
+  const bodies = sockets.map(socket => {
+    socket.write(requestBytes('GET', '/channels/orders'));
+    return socket.toArray();
+  });
+  await until(() => channels.byName.get('orders')?.waiters.size === 1000);
+  let encodings = 0;
+  const { stringify } = JSON;
+  const data = 'x'.repeat(50_000);
+  t.mock.method(JSON, 'stringify', (value: unknown) => {
+    if (value === data) encodings++;
+    return stringify(value);
+  });
+  await publish('orders', data);
+  const answers = await Promise.all(bodies);
+  assert.equal(encodings, 1);
+  assert.ok(server.arena.held < 50_000_000);
+  for (const answer of answers) assert.ok(Buffer.concat(answer as Buffer[]).includes(`"data":"${data}"`));
+});
