@@ -10,8 +10,9 @@
 
 import { canSend, sendMessage } from '../../core/send.ts';
 import { isObject } from '../../options/json.ts';
+import { isWellFormed } from '../../options/text.ts';
 import { decodeBase64 } from '../../protocol/base64.ts';
-import { maxChannelCommand, maxChannelsPerSubscriber } from '../../protocol/limits.ts';
+import { maxChannelsPerSubscriber, maxJsonMessage } from '../../protocol/limits.ts';
 import { type Message, messageBytes } from '../../protocol/websocket/message.ts';
 import type { Connection } from '../../records/records.ts';
 import { channelNameFault, idOf, parseCursor } from './names.ts';
@@ -61,8 +62,8 @@ function newReply(connection: Connection, ref: string | number | undefined): Rep
 function readCommandText(message: Message): string {
   if (!message.isText)
     throw new Refusal('send commands as JSON in text messages; for bytes there is "base64"');
-  if (message.end - message.start > maxChannelCommand)
-    throw new Refusal(`a command can have ${maxChannelCommand} bytes at most; publish longer data with POST`);
+  if (message.end - message.start > maxJsonMessage)
+    throw new Refusal(`a command can have ${maxJsonMessage} bytes at most; publish longer data with POST`);
   return messageBytes(message).toString('utf8');
 }
 
@@ -167,9 +168,16 @@ function readData({ data, base64 }: Command, text: string): Pick<Publication, 'k
     return { kind: 'bytes', data: bytes };
   }
   // Not `JSON.stringify(data)`, which would round large numbers.
-  if (typeof data !== 'string') return { kind: 'json', data: Buffer.from(memberText(text, 'data')) };
-  if (/\p{Surrogate}/u.test(data)) throw new Refusal('"data" must be valid Unicode');
-  return { kind: 'text', data: Buffer.from(data) };
+  if (typeof data !== 'string') return { kind: 'json', data: ownBytes(memberText(text, 'data')) };
+  if (!isWellFormed(data)) throw new Refusal('"data" must be valid Unicode');
+  return { kind: 'text', data: ownBytes(data) };
+}
+
+/** `Buffer.from` puts short texts into a shared pool, all of which a kept message would keep. */
+function ownBytes(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 /** JSON outside of strings, without brackets and commas. */

@@ -9,7 +9,7 @@
 import type { Channels } from '../../handlers/channels/records.ts';
 import { type ChannelRequest, readChannelRequest } from '../../handlers/channels/request.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
-import { admittedFields, preflightFields } from '../../protocol/http/crossOrigin.ts';
+import { admittedFields } from '../../protocol/http/crossOrigin.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import { checkOrigin } from '../../protocol/http/origin.ts';
 import { maxIgnoredBody } from '../../protocol/limits.ts';
@@ -20,17 +20,9 @@ import type { Delivery } from './delivery.ts';
 import { newEventStreams } from './eventStream.ts';
 import { newLongPolls } from './longPoll.ts';
 
-/** Fields that client libraries add to a request of another origin. */
-const clientFields =
-  'Content-Type, Last-Event-ID, Cache-Control, Pragma, X-Requested-With, Authorization, Accept, Idempotency-Key';
-
-const methods = 'GET, HEAD, POST, OPTIONS';
-
-const preflight = preflightFields(methods, clientFields);
-
 const isOfChannels = (path: string) => path === '/channels' || path.startsWith('/channels/');
 
-/** Answers all methods but POST, which publishes. */
+/** The route for GET and HEAD. The one of `commands/publishRoute.ts` answers the other methods. */
 export function newSubscribeRoute(channels: Channels): Route {
   const { server } = channels;
   const events = newEventStreams(channels);
@@ -43,9 +35,7 @@ export function newSubscribeRoute(channels: Channels): Route {
     const asked = admitted.get(head);
     const fields = answerFields(head);
     if (asked === undefined) {
-      if (head.method === 'OPTIONS')
-        respond(request, { status: 204, headers: { ...fields, ...preflight }, body: '' });
-      else respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
+      respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
       return;
     }
     const delivery = wantsEvents(head) ? events : polls;
@@ -58,14 +48,10 @@ export function newSubscribeRoute(channels: Channels): Route {
   }
 
   return {
-    takes: ({ method, path }) => method !== 'POST' && isOfChannels(path),
+    takes: ({ method, path }) => (method === 'GET' || method === 'HEAD') && isOfChannels(path),
 
     admit(head) {
-      const { method } = head;
       checkOrigin(head, server.configuration.origins);
-      if (method === 'OPTIONS') return maxIgnoredBody;
-      if (method !== 'GET' && method !== 'HEAD')
-        throw new ProtocolError(405, `channels do not support ${method}`, { Allow: methods });
       const asked = readChannelRequest(channels, head);
       if (wantsPage(head)) return maxIgnoredBody;
       if (asked.names.length === 0)

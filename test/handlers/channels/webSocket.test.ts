@@ -235,7 +235,7 @@ test('a client whose handshake carried a token publishes over its connection', p
     [{ publish: 'x', data: 1, base64: '' }, /give the message/],
     [{ publish: 'x', base64: '!' }, /not valid base64/],
     [{ publish: 'x', data: '\udc00' }, /valid Unicode/],
-    [{ publish: 'x', data: 1, event: 'gap' }, /cannot be called "gap"/],
+    [{ publish: 'x', data: 1, event: 'gap' }, /must not be called gap/],
     [{ publish: 'x', data: 1, event: 'a\nb' }, /name of an event/],
     [{ publish: 'x', data: 1, ttl: 0 }, /time to live/],
     [{ publish: 'x', data: 1, key: '' }, /idempotency key/],
