@@ -324,6 +324,7 @@ test('a waiter wakes once, after all messages of the turn are kept', () => {
   const positions = ['a', 'b'].map(name => ({ channel: channels.byName.get(name)!, cursor: 0, toldSeq: -1 }));
   const seen: string[] = [];
   waitForMessage({
+    messages: [],
     channels: positions.map(({ channel }) => channel),
     wake() {
       for (let next = takeNext(positions); next !== undefined; next = takeNext(positions))
