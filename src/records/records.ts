@@ -447,10 +447,7 @@ export interface Socket {
 /** What is spoken on a connection: HTTP, WebSocket, packets, lines, a module's own protocol. The core knows wires only through this interface. */
 export interface Wire {
   readonly name: string;
-  /**
-   * Whether a connection that begins with `bytes[start, end)`, at least one byte, speaks this wire's protocol; undefined if
-   * more bytes are needed.
-   */
+  /** Whether a connection that begins with `bytes[start, end)`, not empty, speaks this protocol; undefined: more is needed. */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
   /** This wire wraps another one (TLS, a PROXY header), which decides whether the peer is admitted. */
   readonly isWrapper?: true;
@@ -496,10 +493,7 @@ export interface Handler {
   readonly name: string;
   /** Further subprotocols, on its path. */
   readonly subprotocols?: readonly string[];
-  /**
-   * Checks a handshake that would open a session, before it is accepted.
-   * @throws ProtocolError, whose code is the HTTP status of the refusal
-   */
+  /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;
   /** The handshake is complete. @param request its head */
   opened?(connection: Connection, request?: Head): void;
