@@ -85,7 +85,12 @@ interface Reading {
   newestMark: LogMark | undefined;
   isClosed: boolean;
   isTailDamaged: boolean;
+  /** Lines to come in which a missing number is damage, because a line had the number of another. */
+  suspects: number;
+  /** The number of the line after this segment's newest one with another epoch. */
+  foreignAfter: number | undefined;
   /** Lines of this segment. */
+  own: number;
   damaged: number;
   duplicates: number;
   foreign: number;
@@ -128,6 +133,9 @@ export function* readSegments(
     newestMark: undefined,
     isClosed: false,
     isTailDamaged: !order.includes(undefined),
+    suspects: 0,
+    foreignAfter: undefined,
+    own: 0,
     damaged: 0,
     duplicates: 0,
     foreign: 0,
@@ -178,7 +186,10 @@ function* readSegment(files: LogFiles, number: number | undefined, reading: Read
   const { damaged, duplicates, foreign } = reading;
   if (damaged + duplicates + foreign > 0)
     log('warn', 'lines skipped', { file: path, damaged, duplicates, foreign });
-  reading.damaged = reading.duplicates = reading.foreign = 0;
+  // Among our lines, one with another epoch is damaged; a segment without ours is another server's.
+  if (reading.foreignAfter !== undefined && reading.own > 0) noteLost(reading, reading.foreignAfter);
+  reading.foreignAfter = undefined;
+  reading.own = reading.damaged = reading.duplicates = reading.foreign = 0;
 }
 
 const newline = 0x0a;
@@ -221,9 +232,13 @@ function readLine(reading: Reading, bytes: Buffer, start: number, isTooLong: boo
     return true;
   }
   const { seq } = head;
-  if (head.epoch !== epoch) reading.foreign++;
-  else if (seq === candidate?.head.seq || isKnown(reading, seq)) reading.duplicates++;
-  else if (seq >= reading.last) noteDamage(reading);
+  if (head.epoch !== epoch) {
+    reading.foreign++;
+    reading.foreignAfter ??= newerSeq(reading);
+  } else if (seq === candidate?.head.seq || isKnown(reading, seq)) {
+    reading.duplicates++;
+    reading.suspects = 2;
+  } else if (seq >= reading.last) noteDamage(reading);
   else {
     if (candidate !== undefined) {
       if (seq < candidate.head.seq) keepCandidate(reading);
@@ -238,7 +253,7 @@ function readLine(reading: Reading, bytes: Buffer, start: number, isTooLong: boo
 /** Whether it is another program's line, not a damaged one of the log. */
 function isForeign(line: Buffer): boolean {
   const fields = parseLineObject(line);
-  return fields !== undefined && fields.channel === undefined;
+  return fields !== undefined && fields.channel === undefined && fields.id === undefined;
 }
 
 /** Whether a line with this number was read. */
@@ -257,9 +272,18 @@ function isKnown({ numbers, last }: Reading, seq: number): boolean {
 /** A line cannot be read: messages before the last good number may be missing. */
 function noteDamage(reading: Reading): void {
   reading.damaged++;
-  const newer = reading.last === Number.POSITIVE_INFINITY ? reading.candidate?.head.seq : reading.last - 1;
-  if (newer === undefined) reading.isTailDamaged = true;
-  else reading.lossySeq = Math.max(reading.lossySeq, newer);
+  noteLost(reading, newerSeq(reading));
+}
+
+/** The number after which a message would be lost here; infinite at the end of the log. */
+function newerSeq({ last, candidate }: Reading): number {
+  return last === Number.POSITIVE_INFINITY ? (candidate?.head.seq ?? last) : last - 1;
+}
+
+/** Messages up to this number may be missing. */
+function noteLost(reading: Reading, seq: number): void {
+  if (seq === Number.POSITIVE_INFINITY) reading.isTailDamaged = true;
+  else reading.lossySeq = Math.max(reading.lossySeq, seq);
 }
 
 function readMark(reading: Reading, mark: LogMark, start: number): void {
@@ -268,6 +292,7 @@ function readMark(reading: Reading, mark: LogMark, start: number): void {
     if (reading.candidate.head.seq >= next) keepCandidate(reading);
     else dropCandidate(reading);
   }
+  reading.own++;
   checkBoundary(reading, next - 1);
   if (reading.lastSeq === undefined) {
     reading.lastSeq = next - 1;
@@ -300,6 +325,11 @@ function keepCandidate(reading: Reading): void {
   reading.candidate = undefined;
   const { seq, channel: name } = line.head;
   checkBoundary(reading, seq);
+  const newer = reading.last;
+  if (reading.suspects > 0 && seq + 1 < newer && newer !== Number.POSITIVE_INFINITY)
+    noteLost(reading, newer - 1);
+  reading.suspects = Math.max(0, reading.suspects - 1);
+  reading.own++;
   reading.lastSeq ??= seq;
   reading.last = seq;
   reading.numbers.push(seq);
@@ -314,21 +344,31 @@ function keepCandidate(reading: Reading): void {
     channel = { messages: 0, bytes: 0, isFull: false, forget: undefined };
     channels.set(name, channel);
   }
-  if (!channel.isFull) keepLine(reading, channel, line);
-  else if (channel.forget !== undefined) {
+  if (!channel.isFull) return keepLine(reading, channel, line, newer);
+  // A line without its newline may contain the next one, whose number is missing then.
+  if (seq + 1 !== newer && !line.isTooLong && parseRecord(line.bytes, line.head) === undefined)
+    noteBroken(reading, newer);
+  if (channel.forget !== undefined) {
     channel.forget.seq = seq;
     channel.forget = undefined;
   }
 }
 
-function keepLine(reading: Reading, channel: ChannelReading, { head, bytes, isTooLong }: Line): void {
+/** A line begins well, but is not a record. @param newer the number of the line after it */
+function noteBroken(reading: Reading, newer: number): void {
+  reading.damaged++;
+  noteLost(reading, newer - 1);
+}
+
+function keepLine(
+  reading: Reading,
+  channel: ChannelReading,
+  { head, bytes, isTooLong }: Line,
+  newer: number,
+): void {
   const { bounds, oldestTime, newestFirst } = reading;
   const record = isTooLong ? undefined : parseRecord(bytes, head);
-  if (record === undefined && !isTooLong) {
-    reading.damaged++;
-    reading.lossySeq = Math.max(reading.lossySeq, head.seq);
-    return;
-  }
+  if (record === undefined && !isTooLong) return noteBroken(reading, newer);
   if (record !== undefined && !('isForget' in record)) {
     const { data, time } = record;
     channel.messages++;
