@@ -293,6 +293,9 @@ function readMark(reading: Reading, mark: LogMark, start: number): void {
     else dropCandidate(reading);
   }
   reading.own++;
+  const newer = reading.last;
+  if (reading.suspects > 0 && next < newer && newer !== Number.POSITIVE_INFINITY)
+    noteLost(reading, newer - 1);
   checkBoundary(reading, next - 1);
   if (reading.lastSeq === undefined) {
     reading.lastSeq = next - 1;

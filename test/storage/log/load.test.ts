@@ -246,6 +246,28 @@ test('a damaged number costs its line only', t => {
   }
 });
 
+test('no damaged byte, wherever it is, makes a message disappear in silence', t => {
+  captureLog(t);
+  const count = 4;
+  for (const byte of ['x', '5', '\n', '"']) {
+    for (let at = 0, size = 1; at < size; at++) {
+      const log = filledLog(t, count, { rotateAt: 0 });
+      const bytes = readFileSync(current(log));
+      size = bytes.length;
+      bytes.write(byte, at);
+      writeFileSync(current(log), bytes);
+      const again = openScratchLog(t, { ...log, bounds: { messages: 3 } });
+      const numbers = numbersOf(again.records);
+      const missing = upTo(count).filter(
+        seq => seq > again.unreadSeq && !numbers.includes(seq) && !numbers.some(one => one <= -seq),
+      );
+      // A log in which the epoch of most lines is damaged is another log.
+      if (again.log.epoch === log.log.epoch) assert.deepEqual(missing, [], `${byte} at ${at}`);
+      again.log.close();
+    }
+  }
+});
+
 test('a message whose line is valid JSON with a damaged value is missing, and that is known', t => {
   captureLog(t);
   const log = filledLog(t, 5, { rotateAt: 0 });
