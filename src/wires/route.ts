@@ -53,8 +53,8 @@ export interface Route {
   /** The peer has ended its direction and may still await an answer, or the connection is lost (`error`). */
   onEnd?(connection: Connection, error: string | undefined): void;
   /**
-   * The request is over: its answer is queued completely, or the connection is lost. Called once for every request for which
-   * `begin` was called. The connection may go on with another request, of any route.
+   * The request is over: its answer is queued completely and the connection goes on, perhaps with a request of another route,
+   * or the connection is gone. Called once for every request for which `begin` was called.
    */
   finished?(connection: Connection): void;
   /** The server ends a whole request that is not answered yet. Without this, the request is refused with 503. */
@@ -197,12 +197,10 @@ export function endResponse(connection: Connection): void {
   if (connection.phase !== 'open') return;
   const state = httpState(connection);
   const request = state?.request;
-  if (state === undefined || request === undefined || !request.isKept) endConnection(connection);
-  // Unread input is discarded while the connection ends: otherwise its reset could destroy the answer.
-  if (request === undefined || state?.isReading === false) {
-    if (connection.input !== undefined || connection.hasPeerEnded) scheduleRead(connection);
-  }
-  if (state === undefined || request === undefined) return;
+  // Unread input is read next. That of an ending connection is discarded: otherwise a reset could destroy the answer.
+  const isWaiting = connection.input !== undefined || connection.hasPeerEnded;
+  if (isWaiting && state?.isReading !== true) scheduleRead(connection);
+  if (state === undefined || request === undefined || !request.isKept) return endConnection(connection);
   finishRequest(connection, state);
   if (connection.phase !== 'open') return;
   recordRefused(connection);

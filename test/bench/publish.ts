@@ -1,8 +1,9 @@
 /**
  * The server's CPU time for a command over HTTP: node build/test/bench/publish.js [--requests N] [--rounds N]
  *
- * Clients publish in a room, each on a connection that it keeps, and wait for the answer before the next request. With one
- * client every request has a turn of its own, which is the dearest case. The last row opens a connection for each request.
+ * Clients publish by `POST /channels/NAME` or by the command, each on a connection that it keeps, and wait for the answer
+ * before the next request. With one client every request has a turn of its own, which is the dearest case. The last row opens
+ * a connection for each request.
  */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,40 +15,49 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { cpuSeconds } from './cost.ts';
 
 const token = 'correct-horse.battery~staple_0123456789';
-const path = '/api/publish';
-const sending: Sending = {
-  headers: {
-    Connection: 'keep-alive',
-    Authorization: `Bearer ${token}`,
-    'Content-Type': 'application/x-www-form-urlencoded',
-  },
-  body: 'room=orders&text=order 17 is paid',
+const command: Target = {
+  path: '/api/publish',
+  type: 'application/x-www-form-urlencoded',
+  body: 'room=orders&text=order+17+is+paid',
 };
+const channel: Target = { path: '/channels/orders', type: 'text/plain', body: 'order 17 is paid' };
+
+interface Target {
+  readonly path: string;
+  readonly type: string;
+  readonly body: string;
+}
 
 /** Publishes `count` times. */
-type Client = (port: number, count: number) => Promise<void>;
+type Client = (port: number, target: Target, count: number) => Promise<void>;
 
-async function publishKept(port: number, count: number): Promise<void> {
+function sendingOf({ type, body }: Target, persistence: 'close' | 'keep-alive'): Sending {
+  const headers = { Connection: persistence, Authorization: `Bearer ${token}`, 'Content-Type': type };
+  return { headers, body };
+}
+
+async function publishKept(port: number, target: Target, count: number): Promise<void> {
   const client = await connectKept(port);
-  const request = requestBytes('POST', path, sending);
+  const request = requestBytes('POST', target.path, sendingOf(target, 'keep-alive'));
   for (let i = 0; i < count; i++) checkStatus((await client.ask(request)).status);
   client.socket.destroy();
 }
 
-async function publishAnew(port: number, count: number): Promise<void> {
-  const headers = { ...sending.headers, Connection: 'close' };
-  for (let i = 0; i < count; i++)
-    checkStatus((await ask(port, 'POST', path, { ...sending, headers })).status);
+async function publishAnew(port: number, target: Target, count: number): Promise<void> {
+  const sending = sendingOf(target, 'close');
+  for (let i = 0; i < count; i++) checkStatus((await ask(port, 'POST', target.path, sending)).status);
 }
 
 function checkStatus(status: number): void {
   if (status !== 200) throw new Error(`a publish was answered with ${status}`);
 }
 
-const rows: readonly [name: string, clients: number, client: Client][] = [
-  ['1 client, kept connection', 1, publishKept],
-  ['16 clients, kept connections', 16, publishKept],
-  ['1 client, a connection for each request', 1, publishAnew],
+const rows: readonly [name: string, target: Target, clients: number, client: Client][] = [
+  ['a channel, 1 client', channel, 1, publishKept],
+  ['a channel, 16 clients', channel, 16, publishKept],
+  ['the command, 1 client', command, 1, publishKept],
+  ['the command, 16 clients', command, 16, publishKept],
+  ['the command, 1 client, a connection for each request', command, 1, publishAnew],
 ];
 
 async function main(): Promise<void> {
@@ -60,14 +70,14 @@ async function main(): Promise<void> {
   const tokenFile = join(temporaryFolder(), 'token');
   writeFileSync(tokenFile, `${token}\n`);
   chmodSync(tokenFile, 0o600);
-  for (const [name, clients, client] of rows) {
+  for (const [name, target, clients, client] of rows) {
     const costs: number[] = [];
     for (let round = 0; round < Number(values.rounds); round++) {
       const server = await startServer('--api-token', tokenFile);
-      await client(server.port, 2000);
+      await client(server.port, target, 2000);
       const each = Math.ceil(Number(values.requests) / clients);
       const before = cpuSeconds(server.pid);
-      await Promise.all(Array.from({ length: clients }, () => client(server.port, each)));
+      await Promise.all(Array.from({ length: clients }, () => client(server.port, target, each)));
       costs.push(((cpuSeconds(server.pid) - before) * 1000) / (each * clients));
       await server.kill();
     }
