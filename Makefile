@@ -25,8 +25,8 @@ build: node_modules ## compile src/ into dist/
 	@cp src/handlers/modules/interface.ts dist/pollywog.d.ts
 	@rm -f dist/manual/*.md && cp src/manual/*.md dist/manual/
 	@$(bin)/tsc -p src/web/page
-	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/index.html dist/web/page/
-	@$(bin)/esbuild src/web/page/chat.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
+	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/
+	@$(bin)/esbuild src/web/page/chat.ts src/web/page/channel.ts src/web/page/*.css --bundle --minify --format=esm --target=es2022 \
 		--outdir=dist/web/page --log-level=warning
 	@rm -rf dist/web/library && $(bin)/tsc -p src/web/library
 	@cd dist/web/library && rm records.d.ts transports.d.ts feed.d.ts

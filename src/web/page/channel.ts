@@ -1,0 +1,100 @@
+/** The page at /channels/NAME: shows what is published, for people who try channels. It uses the same URL as programs do. */
+
+/** The JSON form of a message, a gap, or the server's position. */
+interface Received {
+  readonly id?: string;
+  readonly channel?: string;
+  readonly event?: string;
+  readonly from?: string;
+  readonly data?: unknown;
+  readonly base64?: string;
+  readonly gap?: readonly string[];
+  readonly last?: string;
+}
+
+/** Messages shown, and kept ones that a new page starts with. */
+const maxShown = 500;
+const shownAtStart = 50;
+
+/** Milliseconds before connecting again: doubles up to the maximum. */
+const firstDelay = 500;
+const maxDelay = 15_000;
+
+const element = (id: string) => document.getElementById(id)!;
+const messages = element('messages');
+const query = new URLSearchParams(location.search);
+const named = /\/channels\/(.+)$/.exec(location.pathname)?.[1];
+const channels = named === undefined ? query.getAll('c') : [decodeURIComponent(named)];
+
+let cursor = query.get('after') ?? undefined;
+let delay = firstDelay;
+
+function connect(): void {
+  const url = new URL(location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.hash = '';
+  url.searchParams.set('format', 'json');
+  if (cursor !== undefined) url.searchParams.set('after', cursor);
+  else if (!query.has('last')) url.searchParams.set('last', String(shownAtStart));
+  const socket = new WebSocket(url);
+  socket.onopen = () => {
+    delay = firstDelay;
+    showState('live');
+  };
+  socket.onmessage = ({ data }) => receive(JSON.parse(data));
+  socket.onclose = () => {
+    showState('connecting');
+    setTimeout(connect, delay * (0.5 + Math.random()));
+    delay = Math.min(maxDelay, 2 * delay);
+  };
+}
+
+function showState(state: 'live' | 'connecting'): void {
+  element('state').textContent = state;
+  element('state').className = state;
+}
+
+function receive(received: Received): void {
+  const { id, gap } = received;
+  if (gap !== undefined)
+    show('gap', '', `Messages in ${gap.join(', ')} are missing here: they are no longer kept.`);
+  if (id === undefined) return;
+  cursor = id;
+  const { channel = '', event, from, data, base64 } = received;
+  const about = [channels.length > 1 ? channel : undefined, event, from].filter(part => part !== undefined);
+  const text = typeof data === 'string' ? data : JSON.stringify(data, undefined, 2);
+  show('message', about.join(' · '), base64 === undefined ? text : `${base64} (bytes, in base64)`);
+}
+
+/** Adds a line at the top. */
+function show(kind: 'message' | 'gap', about: string, text: string): void {
+  const line = document.createElement('li');
+  line.className = kind;
+  const time = document.createElement('time');
+  time.textContent = new Date().toLocaleTimeString();
+  line.append(time, newSpan('about', about), newSpan('data', text));
+  messages.prepend(line);
+  element('empty').hidden = true;
+  if (messages.children.length > maxShown) messages.lastElementChild!.remove();
+}
+
+function newSpan(name: string, text: string): HTMLSpanElement {
+  const span = document.createElement('span');
+  span.className = name;
+  span.textContent = text;
+  return span;
+}
+
+if (channels.length > 0) element('channels').textContent = channels.join(', ');
+if (channels.length > 0) {
+  document.title = `${channels.join(', ')} · Pollywog`;
+  element('empty').hidden = false;
+  connect();
+} else {
+  element('choice').hidden = false;
+  element('state').hidden = true;
+  element('choice').addEventListener('submit', event => {
+    event.preventDefault();
+    location.search = new URLSearchParams({ c: (element('name') as HTMLInputElement).value }).toString();
+  });
+}
