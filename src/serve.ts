@@ -15,6 +15,7 @@ import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { traceConnection } from './diagnostics/trace.ts';
 import { openChannels } from './handlers/channels/channels.ts';
+import type { Channels } from './handlers/channels/records.ts';
 import { closeChat, openChat } from './handlers/chat/chat.ts';
 import type { Chat } from './handlers/chat/room.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
@@ -71,7 +72,7 @@ async function serve(): Promise<number> {
   const modules = await startModules(server);
   checkDefault(server);
 
-  const control = newControl(server, chat);
+  const control = newControl(server, chat, channels);
   const tokens = openTokens(server);
   channels.publisherOf = (head, connection) => publisherOfHandshake(tokens, head, connection);
   const http = newHttpWire(server, [
@@ -131,10 +132,11 @@ function warnOfGreetings({ greetingDelay, listeners }: Configuration, hasGreeter
     log('warn', 'nothing to greet with', { option: 'listen', remedy: 'load a module whose wire has greet' });
 }
 
-function newControl(server: Server, chat: Chat): Control {
+function newControl(server: Server, chat: Chat, channels: Channels): Control {
   return {
     server,
     chat,
+    channels,
     queue: newCommandQueue(),
     version: version(),
     startedAt: Date.now(),

@@ -17,7 +17,7 @@ import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import type { Call, Command } from './command.ts';
-import { findCommand, parseWords, unreadable, wordOptions } from './commands.ts';
+import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
 import { commandHelp, helpOn, helpOverview } from './help.ts';
 
 /**
@@ -32,7 +32,11 @@ export async function runCommandLine(
   usual: DefaultPaths,
   handlers: readonly string[],
 ): Promise<number | undefined> {
-  const [word, name] = readArguments(argv, { ...serverOptions, ...commandOptions }).words;
+  const [word, name] = readArguments(argv, {
+    ...serverOptions,
+    ...parameterOptions,
+    ...commandOptions,
+  }).words;
   switch (word) {
     case undefined:
       return undefined;
@@ -61,8 +65,13 @@ const commandOptions = {
  * @throws UsageError
  */
 async function runOnServer(argv: readonly string[], env: Environment, usual: DefaultPaths): Promise<number> {
-  const { given, words } = readArguments(argv, { ...serverOptions, ...commandOptions });
-  const foreign = [...given.keys()].find(name => !Object.hasOwn(commandOptions, name));
+  const { given, words } = readArguments<string>(argv, {
+    ...serverOptions,
+    ...parameterOptions,
+    ...commandOptions,
+  });
+  const own = { ...parameterOptions, ...commandOptions };
+  const foreign = [...given.keys()].find(name => !Object.hasOwn(own, name));
   const [name = '', ...rest] = words;
   const command = requireCommand(name);
   if (foreign !== undefined) {
@@ -71,11 +80,10 @@ async function runOnServer(argv: readonly string[], env: Environment, usual: Def
   if (given.has('help')) return print(commandHelp(command));
   const { json, binary } = readValues(commandOptions, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
-  const call = parseWords(
-    command,
-    rest.at(-1) === '-' && bytes === undefined ? withStdin(rest) : rest,
+  const call = parseWords(command, rest.at(-1) === '-' && bytes === undefined ? withStdin(rest) : rest, {
     bytes,
-  );
+    options: given,
+  });
   return sendToServer(findControlSocket(given, env, usual), call, json);
 }
 

@@ -3,6 +3,7 @@
  * result in every way it can be sent: from a shell, over HTTP, through the spool, on stdin.
  */
 
+import type { Channels } from '../handlers/channels/records.ts';
 import type { Chat } from '../handlers/chat/room.ts';
 import type { LogFields, LogLevel } from '../log/log.ts';
 import type { DefaultPaths } from '../options/paths.ts';
@@ -24,6 +25,7 @@ export interface CommandQueue {
 export interface Control {
   readonly server: Server;
   readonly chat: Chat;
+  readonly channels: Channels;
   readonly queue: CommandQueue;
   readonly version: string;
   /** Unix time in milliseconds. */
@@ -41,6 +43,8 @@ export interface Control {
 export interface Parameter {
   readonly kind: Kind<unknown>;
   readonly optional?: true;
+  /** On a command line it is an option, such as `--event NAME`, that may be left out. Commands with the same option share its kind. */
+  readonly isOption?: true;
   /** Takes all remaining words: joined with spaces, or as a list. */
   readonly rest?: true | 'list';
   /** Bytes can be given instead (`--binary`). */

@@ -6,13 +6,14 @@ import { readArguments } from '../options/arguments.ts';
 import { invalidValue, nearest, quoted, UsageError } from '../options/error.ts';
 import { whyUnreadable } from '../options/file.ts';
 import { isObject, JsonError, readJson } from '../options/json.ts';
-import { hyphenated, readValues } from '../options/option.ts';
+import { hyphenated, type Option, type OptionTable, type RawValue, readValues } from '../options/option.ts';
 import { isWellFormed } from '../options/text.ts';
 import { bytesFile, flag } from '../options/values.ts';
 import { splitWords } from '../options/words.ts';
 import { decodeBase64 } from '../protocol/base64.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { adminCommands } from './admin.ts';
+import { channelCommands } from './channels.ts';
 import type { Call, CallValues, Command, Parameter } from './command.ts';
 import { queryCommands } from './query.ts';
 import { sendCommands } from './send.ts';
@@ -20,7 +21,7 @@ import { watchCommands } from './watch.ts';
 
 /** In the order of `--help`. */
 export const commands: ReadonlyMap<string, Command> = new Map(
-  [...queryCommands, ...sendCommands, ...watchCommands, ...adminCommands].map(command => [
+  [...queryCommands, ...channelCommands, ...sendCommands, ...watchCommands, ...adminCommands].map(command => [
     command.name,
     command,
   ]),
@@ -37,22 +38,32 @@ export function findCommand(name: string): Command {
 
 /** `send ID|@NICK TEXT`, for help and errors. */
 export function usage({ name, parameters }: Command): string {
-  const shown = Object.values(parameters).map(({ kind, optional }) =>
-    optional ? `[${kind.placeholder}]` : kind.placeholder,
-  );
+  const placed = Object.values(parameters).filter(({ isOption }) => !isOption);
+  const shown = placed.map(({ kind, optional }) => (optional ? `[${kind.placeholder}]` : kind.placeholder));
   return [name, ...shown].join(' ');
+}
+
+/** What is given beside the words of a command line. */
+export interface BesideWords {
+  /** Instead of the parameter that may be bytes. */
+  readonly bytes?: Buffer | undefined;
+  /** Options by name; only those of parameters count. */
+  readonly options?: ReadonlyMap<string, RawValue>;
 }
 
 /**
  * Parses the words that follow a command's name.
- * @param bytes instead of the parameter that may be bytes
  * @throws UsageError
  */
-export function parseWords(command: Command, words: readonly string[], bytes?: Buffer): Call {
-  const given: Record<string, unknown> = {};
+export function parseWords(
+  command: Command,
+  words: readonly string[],
+  { bytes, options = new Map() }: BesideWords = {},
+): Call {
+  const given = optionValues(command, options);
   let at = 0;
   for (const [name, parameter] of Object.entries(command.parameters)) {
-    if (bytes !== undefined && parameter.orBytes) continue;
+    if (parameter.isOption || (bytes !== undefined && parameter.orBytes)) continue;
     if (at < words.length) given[name] = parameter.rest ? restOf(words.slice(at), parameter) : words[at];
     at = parameter.rest ? Math.max(at, words.length) : at + 1;
   }
@@ -60,6 +71,18 @@ export function parseWords(command: Command, words: readonly string[], bytes?: B
   if (extra !== undefined)
     throw new UsageError(`unexpected argument ${quoted(extra)}; usage: ${usage(command)}`);
   return { command, parameters: parseParameters(command, given, bytes) };
+}
+
+/** @throws UsageError for an option of another command */
+function optionValues(command: Command, options: ReadonlyMap<string, RawValue>): Record<string, unknown> {
+  const given: Record<string, unknown> = {};
+  for (const [name, { label, raw }] of options) {
+    if (!Object.hasOwn(parameterOptions, name)) continue;
+    if (!command.parameters[name]?.isOption)
+      throw new UsageError(`${label} is not an option of ${command.name}; usage: ${usage(command)}`);
+    given[name] = raw;
+  }
+  return given;
 }
 
 function restOf(words: readonly string[], { rest }: Parameter): unknown {
@@ -118,11 +141,11 @@ function parseParameters(
 function parseParameter(
   command: Command,
   name: string,
-  { kind, optional }: Parameter,
+  { kind, optional, isOption }: Parameter,
   raw: unknown,
 ): unknown {
   if (raw === undefined || (optional && raw === '')) {
-    if (optional) return undefined;
+    if (optional || isOption) return undefined;
     throw new UsageError(`missing parameter ${hyphenated(name)}: ${kind.expected}; usage: ${usage(command)}`);
   }
   const texts = Array.isArray(raw) ? raw : [raw];
@@ -135,6 +158,18 @@ function parseParameter(
   if (value === undefined) throw invalidValue(hyphenated(name), kind.expected, raw);
   return value;
 }
+
+/** The options of single commands: their parameters with a name instead of a place. */
+export const parameterOptions: OptionTable = Object.fromEntries(
+  [...commands.values()].flatMap(({ parameters }) =>
+    Object.entries(parameters)
+      .filter(([, { isOption }]) => isOption)
+      .map(([name, { kind }]) => [
+        name,
+        { kind, default: undefined, group: 'Commands', help: kind.expected } satisfies Option,
+      ]),
+  ),
+);
 
 /** Options that may appear anywhere among a command's words. */
 export const wordOptions = {
@@ -164,12 +199,12 @@ export interface ParsedLine {
  */
 export function parseCommandLine(line: string, readBytes: (file: string) => Buffer): ParsedLine {
   if (line.trimStart().startsWith('{')) return parseJsonLine(line);
-  const { given, words } = readArguments(splitWords(line), wordOptions);
+  const { given, words } = readArguments<string>(splitWords(line), { ...wordOptions, ...parameterOptions });
   const [name = '', ...rest] = words;
   const command = findCommand(name);
   const { json, binary } = readValues(wordOptions, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
-  return { call: parseWords(command, rest, bytes), isJson: json };
+  return { call: parseWords(command, rest, { bytes, options: given }), isJson: json };
 }
 
 /** `{"command": "send", "id": 7, "text": "hi"}`; `"json": true` asks for JSON output. */

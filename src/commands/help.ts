@@ -4,7 +4,7 @@ import { plainText, terminalText } from '../manual/terminal.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
 import { flagName } from '../options/option.ts';
 import { optionEntries } from '../options/table.ts';
-import type { Command } from './command.ts';
+import type { Command, Parameter } from './command.ts';
 import { commands, usage } from './commands.ts';
 
 /** Commands that need no running server. */
@@ -39,14 +39,16 @@ export function helpOverview(): string {
   ].join('\n');
 }
 
-/** The answer to `help WORD`. A command comes before a subject of the same name. @throws UsageError */
+/** The answer to `help WORD`. A command comes before the page of the same name. @throws UsageError */
 export function helpOn(word: string): string {
   const ownHelp = ownWordHelp(word);
   if (ownHelp !== undefined) return ownHelp;
   const command = commands.get(word);
-  if (command !== undefined) return commandHelp(command);
   const known = subjects();
-  if (known.includes(word)) return terminalText(readPage(word).markdown);
+  const page = known.includes(word) ? terminalText(readPage(word).markdown) : undefined;
+  if (command !== undefined)
+    return [commandHelp(command), ...(page === undefined ? [] : [page])].join('\n\n');
+  if (page !== undefined) return page;
   throw new UsageError(`unknown command or subject ${quoted(word)}; ${adviceOn(word, known)}`);
 }
 
@@ -69,7 +71,8 @@ export function commandHelp(command: Command): string {
   const parameters = Object.entries(command.parameters);
   const sections = [[`  ${help}`, ...(details === undefined ? [] : ['', ...wrap(details, '  ')])]];
   if (parameters.length > 0) {
-    const entries = parameters.flatMap(([name, { kind, optional, orBytes }]) => {
+    const entries = parameters.flatMap(([name, { kind, optional, isOption, orBytes }]) => {
+      if (isOption) return optionHelp(name, kind);
       const notes = `${orBytes ? ', or bytes with --binary FILE' : ''}${optional ? ' (optional)' : ''}`;
       return wrap(`${kind.placeholder.padEnd(10)}  ${name}: ${kind.expected}${notes}`, ' '.repeat(14), '  ');
     });
@@ -79,6 +82,11 @@ export function commandHelp(command: Command): string {
     sections.push(wrap(`Columns, and fields with --json: ${Object.keys(columns).join(', ')}.`, '  ', ''));
   }
   return [`Usage: pollywog ${usage(command)}`, ...sections.map(lines => lines.join('\n'))].join('\n\n');
+}
+
+function optionHelp(name: string, { placeholder, expected }: Parameter['kind']): string[] {
+  const words = placeholder === '' ? flagName(name) : `${flagName(name)} ${placeholder}`;
+  return wrap(`${words.padEnd(10)}  ${name}: ${expected} (optional)`, ' '.repeat(14), '  ');
 }
 
 const lineWidth = 80;

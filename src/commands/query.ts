@@ -2,14 +2,10 @@
 
 import { maxForAddress } from '../core/admission.ts';
 import { usedMemory } from '../core/memory.ts';
-import { userOf, withRoom } from '../handlers/chat/chat.ts';
-import { historyEntries } from '../handlers/chat/history.ts';
-import { whenLoaded } from '../handlers/chat/loadHistory.ts';
+import { userOf } from '../handlers/chat/chat.ts';
 import type { Name } from '../handlers/chat/names.ts';
-import type { Chat, Room } from '../handlers/chat/room.ts';
 import { moduleStates } from '../handlers/modules/modules.ts';
 import { controlPath, logPath, pidPath } from '../options/paths.ts';
-import { ProtocolError } from '../protocol/codes.ts';
 import type { Connection } from '../records/records.ts';
 import type { Command, Control } from './command.ts';
 import { formatDuration, formatSize } from './show.ts';
@@ -97,35 +93,6 @@ const presence: Command = {
   },
 };
 
-const history: Command = {
-  name: 'history',
-  parameters: { room: { kind: roomName } },
-  help: 'show the messages a chat room replays',
-  details: 'Users who enter the room get these messages; see --history.',
-  columns: { nick: { width: 12 }, text: { width: 0 } },
-  run({ chat }, { room: name }) {
-    return historyRows(chat, name as Name);
-  },
-};
-
-type HistoryRows = Iterator<{ nick: string; text: string }>;
-
-/** A promise if the history must be loaded from disk first. */
-function historyRows(chat: Chat, name: Name): HistoryRows | Promise<HistoryRows> {
-  const read = ({ history }: Room) =>
-    [...historyEntries(history)].map(({ line }) => splitLine(line.toString('utf8')));
-  const lines = withRoom(chat, name, read);
-  if (typeof lines === 'string') throw new ProtocolError(500, lines);
-  if (lines === undefined) return whenLoaded(chat, name).then(() => historyRows(chat, name));
-  return lines[Symbol.iterator]();
-}
-
-/** A nick never contains a colon and a space. */
-function splitLine(line: string): { nick: string; text: string } {
-  const colon = line.indexOf(': ');
-  return { nick: line.slice(0, colon), text: line.slice(colon + 2) };
-}
-
 const info: Command = {
   name: 'info',
   parameters: {},
@@ -170,4 +137,4 @@ const info: Command = {
   },
 };
 
-export const queryCommands: readonly Command[] = [list, rooms, presence, history, info];
+export const queryCommands: readonly Command[] = [list, rooms, presence, info];

@@ -1,15 +1,29 @@
 /** Commands that send messages. */
 
+import type { TokenHolder } from '../access/tokens.ts';
 import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
+import { contentFault, publicationFault } from '../handlers/channels/publication.ts';
+import { publish } from '../handlers/channels/publish.ts';
+import type { Publication } from '../handlers/channels/records.ts';
 import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
-import type { Name } from '../handlers/chat/names.ts';
+import { readName } from '../handlers/chat/names.ts';
 import { postAsServer } from '../handlers/chat/post.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
-import { type CallValues, type Command, logsMessages } from './command.ts';
-import { findConnection, id, roomName, type Target, textValue } from './values.ts';
+import type { MessageKind } from '../storage/log/records.ts';
+import { type CallValues, type Command, type Control, logsMessages } from './command.ts';
+import {
+  channelName,
+  findConnection,
+  id,
+  messageKind,
+  type Target,
+  textValue,
+  timeToLive,
+  word,
+} from './values.ts';
 
 interface Content {
   readonly isText: boolean;
@@ -81,26 +95,68 @@ const send: Command = {
   },
 };
 
-const publish: Command = {
+const publishCommand: Command = {
   name: 'publish',
   parameters: {
-    room: { kind: roomName },
-    text: { kind: textValue, rest: true, isPrivate: true },
+    channel: { kind: channelName, oldName: 'room' },
+    text: { kind: textValue, rest: true, isPrivate: true, orBytes: true },
+    as: { kind: messageKind, isOption: true },
+    event: { kind: word('EVENT', 'the name of the event'), isOption: true },
+    ttl: { kind: timeToLive, isOption: true },
+    key: { kind: word('KEY', 'an idempotency key'), isOption: true, isPrivate: true },
   },
-  help: 'post a message in a chat room',
+  help: 'publish a message in a channel or room',
   details:
-    'Users see it as a message from "server", and the history of the room keeps it. sent: the number of users in the room.',
+    'The channel keeps it for later subscribers, as --history says. Users in the chat room of this name see a text as a message from "server". With --key, a repeated call publishes once. sent: the number of subscribers.',
   logs: logsMessages,
-  run({ chat }, { room: name, text }) {
-    const sent = withRoomForPost(chat, name as Name, room => {
-      const why = postAsServer(chat, room, Buffer.from(text as string));
-      if (why !== undefined) throw new ProtocolError(409, why);
-      return { sent: room.users.size };
+  run(control, parameters) {
+    const { channels } = control;
+    const publication = publicationOf(parameters);
+    const inRoom = postInRoom(control, publication);
+    return new Promise((resolve, reject) => {
+      publish(channels, publication, outcome => {
+        if (typeof outcome === 'string') reject(new ProtocolError(503, outcome));
+        else resolve({ sent: inRoom + outcome.subscribers, id: outcome.id });
+      });
     });
-    if (typeof sent === 'string') throw new ProtocolError(500, sent);
-    return sent;
   },
 };
+
+/** @throws ProtocolError 400 */
+function publicationOf(parameters: CallValues): Publication {
+  const { channel, text, bytes, as, event, ttl, key } = parameters;
+  if (bytes !== undefined && as !== undefined)
+    throw new ProtocolError(400, 'bytes are published as they are; leave out --as, or send a text');
+  const kind = bytes !== undefined ? 'bytes' : ((as as MessageKind | undefined) ?? 'text');
+  const publication: Publication = {
+    channel: channel as string,
+    kind,
+    data: bytes ?? Buffer.from(text as string),
+    event: event as string | undefined,
+    ttl: ttl as number | undefined,
+    key: key as string | undefined,
+    publisher: 'operator' satisfies TokenHolder,
+  };
+  const why = publicationFault(publication) ?? contentFault(kind, publication.data);
+  if (why !== undefined) throw new ProtocolError(400, why);
+  return publication;
+}
+
+/** Posts a plain text in the room of this name, which is not a channel yet. @returns the number of its users */
+function postInRoom({ chat }: Control, { channel, kind, data, event, ttl, key }: Publication): number {
+  const name = readName(Buffer.from(channel), 'room');
+  if (typeof name === 'string' || kind !== 'text') return 0;
+  const isEmpty = (chat.rooms.get(name.key)?.users.size ?? 0) === 0;
+  if (isEmpty && data.length > maxPacketBlob) return 0;
+  if (event !== undefined || ttl !== undefined || key !== undefined) return 0;
+  const sent = withRoomForPost(chat, name, room => {
+    const why = postAsServer(chat, room, data);
+    if (why !== undefined) throw new ProtocolError(409, why);
+    return room.users.size;
+  });
+  if (typeof sent === 'string') throw new ProtocolError(500, sent);
+  return sent;
+}
 
 const broadcast: Command = {
   name: 'broadcast',
@@ -137,4 +193,4 @@ const broadcast: Command = {
   },
 };
 
-export const sendCommands: readonly Command[] = [send, publish, broadcast];
+export const sendCommands: readonly Command[] = [send, publishCommand, broadcast];

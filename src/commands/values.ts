@@ -1,7 +1,8 @@
 /** The kinds of parameters that commands have. */
 
+import { channelNameFault } from '../handlers/channels/names.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
-import type { Kind } from '../options/values.ts';
+import { choice, duration, flag, type Kind } from '../options/values.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
@@ -52,6 +53,31 @@ export const roomName: Kind<Name> = {
     return typeof name === 'string' ? undefined : name;
   },
   show: ({ text }) => text,
+};
+
+export const channelName: Kind<string> = {
+  placeholder: 'NAME',
+  expected: 'the name of a channel, such as orders or shop/orders',
+  parse: raw => (typeof raw === 'string' && channelNameFault(raw) === undefined ? raw : undefined),
+  show: name => name,
+};
+
+/** How a text is published. */
+export const messageKind = choice(['text', 'json'], 'text|json');
+
+/** Milliseconds, in seconds without a unit. */
+export const timeToLive: Kind<number> = {
+  ...duration,
+  placeholder: 'TIME',
+  expected: 'a time such as 60 (seconds) or 5m',
+};
+
+/** A flag, which JSON and forms may have as a word. */
+export const yes: Kind<boolean> = {
+  placeholder: '',
+  expected: 'true or false',
+  parse: raw => (raw === 'true' ? true : raw === 'false' ? false : flag.parse(raw)),
+  show: String,
 };
 
 /** Any text, also an empty one. */

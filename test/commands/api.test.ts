@@ -436,7 +436,7 @@ describe('a request with the token', () => {
       );
     const body = '{"room": "pond"}';
     const fields = `${authorized}${json}Content-Length: ${body.length}\r\n\r\n${body}`;
-    const said = `[{"nick":"server","text":"${long}"},\n{"nick":"server","text":"${long}"}]\n`;
+    const said = `[{"from":"server","text":"${long}"},\n{"from":"server","text":"${long}"}]\n`;
     const flattenString = await exchange(server.port, `POST /api/history HTTP/1.0\r\n${fields}`);
     assert.equal(content(flattenString), said);
     assert.doesNotMatch(flattenString.toString('latin1', 0, 1000), /chunked/);

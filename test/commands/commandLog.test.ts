@@ -144,11 +144,11 @@ test('messages are logged at debug level, without their text', limit, async t =>
   ]) {
     await commandLine!.call(server, words);
   }
-  const entries = commandEntries(server).map(({ level, event, command, id, room, sent, name }) => [
+  const entries = commandEntries(server).map(({ level, event, command, id, channel, sent, name }) => [
     level,
     event,
     command,
-    id ?? room ?? name,
+    channel ?? id ?? name,
     sent,
   ]);
   assert.deepEqual(entries, [
@@ -164,5 +164,16 @@ test('messages are logged at debug level, without their text', limit, async t =>
 
 test('exactly the commands that only read are not logged', () => {
   const silent = [...commands.values()].filter(({ logs }) => logs === undefined).map(({ name }) => name);
-  assert.deepEqual(silent, ['list', 'rooms', 'presence', 'history', 'info', 'ping', 'why', 'watch', 'get']);
+  assert.deepEqual(silent, [
+    'list',
+    'rooms',
+    'presence',
+    'info',
+    'channels',
+    'history',
+    'ping',
+    'why',
+    'watch',
+    'get',
+  ]);
 });

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import type { Control, Reply } from '../../src/commands/command.ts';
 import { newCommandQueue, runCommands, submit } from '../../src/commands/commandQueue.ts';
 import { findCommand } from '../../src/commands/commands.ts';
+import { newChannels } from '../../src/handlers/channels/channels.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
 import { configureLog } from '../../src/log/log.ts';
 import { commandBudget } from '../../src/protocol/limits.ts';
@@ -20,6 +21,7 @@ function newFakeControl(connections = 0): Control {
     server,
     queue: newCommandQueue(),
     chat: newChat(server, { messages: 10, bytes: 1000 }, undefined),
+    channels: newChannels(server, { messages: 10, bytes: 1000, age: 0, memory: 1000 }, undefined),
     version: '1.2.3',
     startedAt: 0,
     places: {} as Control['places'],

@@ -125,16 +125,30 @@ const cases: readonly Case[] = [
     exit: 2,
     says: 'id must be a connection id, such as #, or a nick, such as @ada, not "ada"\n',
   },
-  { words: ['publish', 'pond', 'back', 'soon'], says: 'sent: #\n', seen: ({ ada }) => ada.hear() },
-  { words: ['publish', 'nowhere', 'hm'], says: 'sent: #\n' },
-  { words: ['history', 'pond'], says: 'nick text\nserver back soon\n' },
-  { words: ['history', 'nowhere', '--json'], says: '[{"nick":"server","text":"hm"}]\n' },
+  { words: ['publish', 'pond', 'back', 'soon'], says: /^sent: #\nid: \S+\n$/, seen: ({ ada }) => ada.hear() },
+  { words: ['publish', 'nowhere', 'hm'], says: /^sent: #\nid: \S+\n$/ },
+  { words: ['history', 'pond'], says: 'id time from event text data base64\n- - server - back soon - -\n' },
+  { words: ['history', 'nowhere', '--json'], says: '[{"from":"server","text":"hm"}]\n' },
+  { words: ['publish', 'bytes'], bytes: bytesThatAreNoText, says: /^sent: #\nid: \S+\n$/ },
+  { words: ['history', 'bytes', '--json'], says: /^\[\{"id":"\S+","time":"\S+","base64":"AAEC\/wrD"\}\]\n$/ },
   {
-    words: ['publish', 'pond'],
-    bytes: bytesThatAreNoText,
-    exit: 2,
-    says: /^(publish takes no bytes|missing parameter text)/,
+    words: ['publish', 'orders', '{"number":', '17}', '--as', 'json', '--event', 'paid', '--key', 'k'],
+    says: /^sent: #\nid: \S+\n$/,
   },
+  {
+    words: ['publish', '--key=k', '--as=text', 'orders', 'the', 'same', 'key'],
+    says: /^sent: #\nid: \S+\n$/,
+  },
+  {
+    words: ['history', 'orders', '1', '--json'],
+    says: /^\[\{"id":"\S+","time":"\S+","event":"paid","data":\{"number":#\}\}\]\n$/,
+  },
+  { words: ['publish', 'orders', '{', '--as', 'json'], exit: 2, says: 'the message is not valid JSON\n' },
+  { words: ['publish', 'orders', 'x', '--event', 'gap'], exit: 2, says: /^an event must not be called gap/ },
+  { words: ['channels'], says: /^name websocket eventsource poll room kept last\npond # # # # # \S+\n/ },
+  { words: ['forget', 'orders'], says: 'forgotten: #\n' },
+  { words: ['history', 'orders', '--json'], says: '[]\n' },
+  { words: ['forget', '--purge', 'bytes'], says: 'forgotten: #\n' },
   {
     words: ['broadcast', 'back', 'in', 'five'],
     says: 'sent: #\n',
@@ -202,6 +216,7 @@ function settled(said: string): string {
   return said
     .replace(/pollywog-test-\w+/g, 'folder')
     .replace(/^ *\d+ +http .*\n/gm, '')
+    .replace(/\b[a-z\d]{8}-\d+\b/g, '#')
     .replace(/(?<![\w.])-?\d+(?:\.\d+)*(?:ms|s|K|M)?/g, '#')
     .replace(/ +/g, ' ')
     .replace(/^ (?=#|id|\[)/gm, '');

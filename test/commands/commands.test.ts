@@ -10,14 +10,14 @@ import {
   usage,
 } from '../../src/commands/commands.ts';
 import { commandHelp, commandLines, helpOn, helpOverview } from '../../src/commands/help.ts';
-import { subjects } from '../../src/manual/pages.ts';
+import { readPage, subjects } from '../../src/manual/pages.ts';
 
 const bytes = Buffer.from([0, 255]);
 const noBytes = () => assert.fail('no file was named');
 
 function words(line: string, given?: Buffer): Record<string, unknown> {
   const [name = '', ...rest] = line.split(' ');
-  return { ...parseWords(findCommand(name), rest, given).parameters };
+  return { ...parseWords(findCommand(name), rest, { bytes: given }).parameters };
 }
 
 function named(name: string, given: Record<string, unknown>): Record<string, unknown> {
@@ -27,6 +27,27 @@ function named(name: string, given: Record<string, unknown>): Record<string, unk
 const usageError = (message: string | RegExp) => ({ name: 'UsageError', message });
 
 describe('a call as words', () => {
+  test('takes the options of the command, wherever they stand, and refuses those of others', () => {
+    const { call } = parseCommandLine('publish --event=paid orders --as json 1 --ttl 60 2', noBytes);
+    assert.deepEqual(
+      { ...call.parameters },
+      { channel: 'orders', text: '1 2', as: 'json', event: 'paid', ttl: 60_000, key: undefined },
+    );
+    assert.equal(parseCommandLine('forget orders --purge', noBytes).call.parameters['purge'], true);
+    assert.throws(
+      () => parseCommandLine('send 7 hi --event paid', noBytes),
+      usageError('--event is not an option of send; usage: send ID|@NICK TEXT'),
+    );
+    assert.throws(
+      () => parseCommandLine('publish orders x --as xml', noBytes),
+      usageError(/^as must be text or json/),
+    );
+    assert.throws(
+      () => parseCommandLine('publish orders x --ttl soon', noBytes),
+      usageError(/^ttl must be a time/),
+    );
+  });
+
   test('gives each parameter one word in order, and the last one the rest', () => {
     assert.deepEqual(words('send 7 hello there'), { id: 7, text: 'hello there' });
     assert.deepEqual(words('disconnect 7'), { id: 7, code: undefined, reason: undefined });
@@ -110,9 +131,8 @@ describe('a call by parameter names', () => {
     ['send', { id: 7, binary: 'AP8' }, 'binary must be bytes in base64, not "AP8"'],
     ['send', { id: 7, binary: '????' }, /^binary must be bytes in base64/],
     ['send', { id: 7, binary: 12 }, /^binary must be bytes in base64/],
-    ['publish', { room: 'pond', binary: 'AP8=' }, /^missing parameter text/],
-    ['publish', { room: ['pond'], text: 'x' }, /^room must be the name of a chat room/],
-    ['publish', { room: '\0', text: 'x' }, /^room must be the name of a chat room/],
+    ['publish', { room: ['pond'], text: 'x' }, /^channel must be the name of a channel/],
+    ['publish', { channel: '\0', text: 'x' }, /^channel must be the name of a channel/],
     ['list', { binary: '' }, 'list takes no bytes; usage: list'],
   ];
   for (const [name, given, message] of refused) {
@@ -243,13 +263,17 @@ describe('the table of commands', () => {
     );
   });
 
-  test('hides no subject of the manual behind a command of the same name', () => {
-    for (const subject of subjects()) assert.ok(!commands.has(subject), subject);
+  test('hides no subject of the manual behind a command of the same name: help prints both', () => {
+    for (const subject of subjects()) {
+      const title = /^# (.*)$/m.exec(readPage(subject).markdown)![1]!;
+      assert.ok(helpOn(subject).toLowerCase().includes(title.toLowerCase()), subject);
+    }
+    assert.match(helpOn('channels'), /^Usage: pollywog channels\n.*\ncurl -d paid/s);
   });
 
   test('lets only the last parameter take the rest, and no required one follow an optional one', () => {
     for (const { name, parameters } of commands.values()) {
-      const all = Object.values(parameters);
+      const all = Object.values(parameters).filter(({ isOption }) => !isOption);
       assert.ok(
         all.every(({ rest }, index) => !rest || index === all.length - 1),
         name,

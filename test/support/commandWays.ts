@@ -123,10 +123,18 @@ const stdin: CommandWay = {
 
 /** A command's values by the names of its parameters. */
 function named(words: readonly string[], bytes: Buffer | undefined): Record<string, string> {
-  const values = words.slice(1);
+  const parameters = Object.entries(commands.get(words[0]!)?.parameters ?? {});
   const entries: [string, string][] = bytes === undefined ? [] : [['binary', bytes.toString('base64')]];
-  for (const [name, { rest, orBytes }] of Object.entries(commands.get(words[0]!)?.parameters ?? {})) {
-    if (bytes !== undefined && orBytes) continue;
+  const values: string[] = [];
+  for (let at = 1; at < words.length; at++) {
+    const [, option, value] = /^--(\w+)(?:=(.*))?$/.exec(words[at]!) ?? [];
+    const [name = '', parameter] = parameters.find(([one, { isOption }]) => isOption && one === option) ?? [];
+    if (parameter === undefined) values.push(words[at]!);
+    else if (parameter.kind.placeholder === '') entries.push([name, 'true']);
+    else entries.push([name, value ?? words[++at]!]);
+  }
+  for (const [name, { rest, orBytes, isOption }] of parameters) {
+    if (isOption || (bytes !== undefined && orBytes)) continue;
     const value = rest ? values.splice(0).join(' ') : values.shift();
     if (value !== undefined && !(rest && value === '' && words.at(-1) !== '')) entries.push([name, value]);
   }
