@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launchBrowser } from '../support/browser.ts';
+import { root } from '../support/documents.ts';
 import {
   exampleCode,
   newWorkshop,
@@ -76,4 +81,45 @@ testExamples('channels', {
       /\[\{"id":"\S+","time":"\S+","event":"paid","data":\{"order":17\}\}\]\nforgotten: 1\n$/,
     );
   },
+
+  'html pollywog.js': async (t, code) => {
+    const workshop = await startWithToken(t);
+    const browser = await launchBrowser();
+    t.after(() => browser.close());
+    // The server's own pages allow no scripts in HTML; the page of the example is that of a site.
+    const page = await browser.newPage({ bypassCSP: true });
+    await page.goto(`http://127.0.0.1:${workshop.server!.port}/healthz`);
+    await page.setContent(code);
+    await page.getByText('connecting ; open websocket;').waitFor();
+    await publishTo(workshop, 'orders', 'paid');
+    await publishTo(workshop, 'user-17', 'hello');
+    await page.locator('li').nth(1).waitFor();
+    assert.deepEqual(await page.locator('li').allTextContents(), ['orders: paid', 'user-17: hello']);
+  },
+  'js pollywog/browser': async (t, code) => {
+    const workshop = await startWithToken(t);
+    mkdirSync(join(workshop.folder, 'node_modules'));
+    symlinkSync(fileURLToPath(root), join(workshop.folder, 'node_modules/pollywog'));
+    const here = code.replace('localhost:8080', `127.0.0.1:${workshop.server!.port}`);
+    writeFileSync(join(workshop.folder, 'subscriber.mjs'), here);
+    const child = spawn(process.execPath, ['subscriber.mjs'], { cwd: workshop.folder, stdio: 'pipe' });
+    t.after(() => child.kill('SIGKILL'));
+    const printed = once(child.stdout, 'data');
+    // It has subscribed when a message reaches it.
+    while ((await publishTo(workshop, 'orders', 'paid')) === 0) await new Promise(setImmediate);
+    assert.match(String((await printed)[0]), /^[a-z\d]+-\d+ paid\n/);
+  },
 });
+
+/** @returns the number of subscribers that got it */
+async function publishTo({ server, folder }: Workshop, channel: string, body: string): Promise<number> {
+  const token = readFileSync(join(folder, 'publish-token'), 'utf8').trim();
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'text/plain' };
+  const response = await fetch(`http://127.0.0.1:${server!.port}/channels/${channel}`, {
+    method: 'POST',
+    headers,
+    body,
+  });
+  assert.equal(response.status, 200);
+  return ((await response.json()) as { subscribers: number }).subscribers;
+}
