@@ -69,7 +69,7 @@ async function serve(): Promise<number> {
   const chat = openChat(server);
   const channels = openChannels(server);
   addHandlers(server, chat, channels);
-  const modules = await startModules(server);
+  const modules = await startModules(server, channels);
   checkDefault(server);
 
   const control = newControl(server, chat, channels);

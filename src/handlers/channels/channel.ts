@@ -20,6 +20,7 @@ export function findOrCreate(channels: Channels, name: string): Channel {
     live: new Map(),
     subscriptions: new Set(),
     waiters: new Set(),
+    listeners: new Set(),
     room: undefined,
   };
   channels.forgotten.delete(name);
@@ -29,8 +30,9 @@ export function findOrCreate(channels: Channels, name: string): Channel {
 
 /** A channel exists while it has subscribers, waiting polls, users, or messages. */
 export function dropIfUnused(channels: Channels, channel: Channel): void {
-  const { name, count, subscriptions, waiters, room, forgottenSeq } = channel;
-  if (count > 0 || subscriptions.size > 0 || waiters.size > 0 || room !== undefined) return;
+  const { name, count, subscriptions, waiters, listeners, room, forgottenSeq } = channel;
+  if (count > 0 || subscriptions.size > 0 || waiters.size > 0) return;
+  if (listeners.size > 0 || room !== undefined) return;
   if (channels.byName.get(name) !== channel) return;
   channels.byName.delete(name);
   const { forgotten } = channels;

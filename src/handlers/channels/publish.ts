@@ -153,6 +153,7 @@ function deliver(
     sendToAll(membersOf(group), undefined, wholeMessage(isText, bytes));
   }
   channel.room?.deliver(message, author);
+  for (const listener of channel.listeners) listener(message);
   for (const waiter of channel.waiters) {
     waiter.messages.push(message);
     due.add(waiter);

@@ -36,6 +36,8 @@ export interface Channel {
   readonly subscriptions: Set<Subscription>;
   /** Long polls that the next message answers. */
   readonly waiters: Set<Waiter>;
+  /** Functions of modules that are called with each message as it is published. They never throw. */
+  readonly listeners: Set<(message: ChannelMessage) => void>;
   /** The chat room of this name, if it has users. */
   room: ChannelRoom | undefined;
 }

@@ -190,11 +190,10 @@ export class WirePeer implements user.WireConnection {
 }
 
 /** The `server` that a module's functions get. */
-export function newModuleServer({
-  peers,
-  groups,
-  log: lines,
-}: Pick<ModuleContext, 'peers' | 'groups' | 'log'>): user.Server {
+export function newModuleServer(
+  { peers, groups, log: lines }: Pick<ModuleContext, 'peers' | 'groups' | 'log'>,
+  channels: user.Channels,
+): user.Server {
   function publishNow(name: string, message: user.Sendable, except: user.Connection | undefined): void {
     const group = groups.get(name);
     if (group === undefined) return;
@@ -217,6 +216,7 @@ export function newModuleServer({
       defer(() => publishNow(group, copied, except));
     },
     members: group => groups.get(group)?.members.size ?? 0,
+    channels,
     log: lines,
   };
 }

@@ -60,6 +60,51 @@ export interface Log {
 
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
+export interface PublishOptions {
+  /** By default a string is text, and bytes are bytes. */
+  readonly as?: 'text' | 'json' | 'bytes';
+  /** The name of the event. */
+  readonly event?: string;
+  /** Seconds for which the channel keeps the message at most. */
+  readonly ttl?: number;
+  /** A message with the same key is published once, as long as it is kept. Keys of other modules and channels do not matter. */
+  readonly key?: string;
+}
+
+/** A message that was published in a channel. */
+export interface ChannelMessage {
+  readonly id: string;
+  readonly channel: string;
+  readonly kind: 'text' | 'json' | 'bytes';
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  readonly event: string | undefined;
+  /** Who said it, in a chat room. */
+  readonly from: string | undefined;
+  /** The message as a string: for JSON, its text as published. Bytes are decoded as UTF-8. */
+  text(): string;
+  /** A copy of the bytes. */
+  copy(): Buffer;
+}
+
+/** The channels of the server, see `pollywog help channels`. */
+export interface Channels {
+  /**
+   * Publishes a message at the end of the turn. @returns when it is stored, its id and the number of its subscribers
+   * @throws RangeError if the name, an option or the message is not valid; the promise rejects if the message cannot be stored
+   */
+  publish(
+    channel: string,
+    message: Sendable,
+    options?: PublishOptions,
+  ): Promise<{ readonly id: string; readonly subscribers: number }>;
+  /**
+   * Calls `listener` with each message as it is published, from now on. The next version of the module has listeners of its own:
+   * unsubscribe in `stopped`. @returns ends the subscription
+   */
+  subscribe(channel: string, listener: (message: ChannelMessage) => void): () => void;
+}
+
 /** What all connections of a module share. */
 export interface Server<Data = unknown, State = unknown> {
   /** What the module's `state` returned. The next version of the module gets it. */
@@ -69,6 +114,7 @@ export interface Server<Data = unknown, State = unknown> {
   publish(group: string, message: Sendable, except?: Connection<Data>): void;
   /** The number of connections in the group. */
   members(group: string): number;
+  readonly channels: Channels;
   readonly log: Log;
 }
 

@@ -9,7 +9,9 @@ import { log, stackOf } from '../../log/log.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import type { Handler, Server, Wire } from '../../records/records.ts';
+import type { Channels } from '../channels/records.ts';
 import { newModuleHandler, newModuleWire } from './adapters.ts';
+import { newModuleChannels } from './channels.ts';
 import { newModuleLog, newModuleServer } from './facade.ts';
 import {
   errorText,
@@ -37,6 +39,7 @@ import { watchFolder } from './watch.ts';
 
 export interface Modules {
   readonly server: Server;
+  readonly channels: Channels | undefined;
   readonly folder: string;
   readonly byName: Map<string, Module>;
   /** The server's own handlers: modules cannot use their names. */
@@ -55,10 +58,11 @@ interface PlannedVersion {
 }
 
 /** Loads all modules in the folder. @throws Error, a sentence, for the first one that is broken */
-export async function startModules(server: Server): Promise<Modules> {
+export async function startModules(server: Server, channels?: Channels): Promise<Modules> {
   const { handlers: folder, watch } = server.configuration;
   const builtIn = new Map(server.handlers);
-  const modules: Modules = { server, folder, byName: new Map(), builtIn, wires: [], greeter: undefined };
+  const none = { byName: new Map(), wires: [], greeter: undefined };
+  const modules: Modules = { server, channels, folder, builtIn, ...none };
   registries.set(server, modules);
   if (folder === '') return modules;
   catchUncaught(() => modules.byName.values());
@@ -255,11 +259,12 @@ function checkPlan(
 }
 
 /** @returns a sentence about what happened */
-function install({ server, byName }: Modules, { file, version, state }: PlannedVersion): string {
+function install(modules: Modules, { file, version, state }: PlannedVersion): string {
+  const { byName } = modules;
   const { name, shown } = file;
   const module = byName.get(name);
   if (module === undefined) {
-    const made = newModule(server, name, shown, version);
+    const made = newModule(modules, name, shown, version);
     activate(made, state);
     byName.set(name, made);
     const names = version.names.join(' ') || 'none, but a wire';
@@ -282,7 +287,7 @@ function shownPath({ shown, path, real }: ModuleFile): string {
   return real === path ? shown : `${shown} (now ${real})`;
 }
 
-function newModule(server: Server, name: string, file: string, version: Version): Module {
+function newModule({ server, channels }: Modules, name: string, file: string, version: Version): Module {
   const own = { peers: new Set<never>(), groups: new Map(), log: newModuleLog(name) };
   const module: Module = {
     name,
@@ -294,7 +299,7 @@ function newModule(server: Server, name: string, file: string, version: Version)
     lastError: undefined,
     handler: newModuleHandler(name, () => module),
     wire: newModuleWire(version.wire?.name ?? name, () => module),
-    facade: newModuleServer(own),
+    facade: newModuleServer(own, newModuleChannels(channels, `module ${name}`, own.log)),
     ...own,
     wireConnections: new Set(),
     pendingAnswers: new Map(),

@@ -1,0 +1,77 @@
+/** Channels from modules: `server.channels`. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openServer, run } from '../../support/commandWays.ts';
+import { newFolder } from '../../support/modules.ts';
+
+const source = `
+const heard = [];
+let end;
+export default {
+  names: ['desk'],
+  message() {},
+  async command([does, name, ...words], { channels }) {
+    if (does === 'publish') return channels.publish(name, words[0], JSON.parse(words[1] ?? '{}'));
+    if (does === 'bytes') return channels.publish(name, new Uint8Array([0, 255]));
+    if (does === 'subscribe') {
+      end = channels.subscribe(name, message => {
+        if (message.text() === 'throw') throw new Error('as asked');
+        heard.push([message.channel, message.kind, message.event ?? null, message.text()]);
+      });
+    }
+    if (does === 'end') end();
+    return { heard };
+  },
+};`;
+
+async function openDesk(t: Parameters<typeof openServer>[0]) {
+  const server = await openServer(t, '--handlers', newFolder({ 'desk.mjs': source }).path);
+  const ask = async (...words: string[]) => {
+    const told = await run(['--control', server.control, '--json', ...words]);
+    return told.exit === 0 ? JSON.parse(told.stdout) : told.stderr;
+  };
+  return { server, desk: (...words: string[]) => ask('call', 'desk', ...words), ask };
+}
+
+test('a module publishes text, JSON and bytes, and learns the id', async t => {
+  const { desk, ask } = await openDesk(t);
+  const first = await desk('publish', 'a/b', 'hello', '{"event":"greeting","key":"1"}');
+  assert.match(first.id, /^[a-z\d]{8}-1$/);
+  assert.equal(first.subscribers, 0);
+  assert.deepEqual(await desk('publish', 'a/b', 'again', '{"key":"1"}'), first);
+  await desk('publish', 'a/b', '{"n":1}', '{"as":"json","ttl":60}');
+  await desk('bytes', 'a/b');
+  const kept = (await ask('history', 'a/b')) as { id: string; time: string }[];
+  assert.deepEqual(
+    kept.map(({ id, time, ...others }) => others),
+    [{ event: 'greeting', text: 'hello' }, { data: { n: 1 } }, { base64: 'AP8=' }],
+  );
+});
+
+test('a module hears what is published until it ends its subscription, even if its listener throws', async t => {
+  const { server, desk, ask } = await openDesk(t);
+  await desk('subscribe', 'a/b');
+  await ask('publish', 'a/b', 'throw');
+  await ask('publish', 'a/b', '17', '--as', 'json', '--event', 'paid');
+  await ask('publish', 'a/c', 'elsewhere');
+  const heard = [['a/b', 'json', 'paid', '17']];
+  assert.deepEqual(await desk('heard'), { heard });
+  assert.match(
+    server.stderr(),
+    /"listener failed","handler":"desk","channel":"a\/b","reason":"Error: as asked"/,
+  );
+  await desk('end');
+  await ask('publish', 'a/b', 'too late');
+  assert.deepEqual(await desk('heard'), { heard });
+});
+
+test('a module cannot publish in a channel that cannot exist, an event of two lines or broken JSON', async t => {
+  const { server, desk } = await openDesk(t);
+  for (const words of [
+    ['a//b', 'x'],
+    ['a', 'x', '{"event":"a\\nb"}'],
+    ['a', '{', '{"as":"json"}'],
+  ])
+    assert.match(String(await desk('publish', ...words)), /^pollywog: /, words.join(' '));
+  assert.ok(server.stderr().includes('RangeError'));
+});
