@@ -99,19 +99,17 @@ export function openFeed(
     };
 
     const receive = (record: Received): void => {
-      let { gap, last, id = last } = record;
+      const { gap, last, id = last } = record;
       if (signal.aborted || !(openedAt || last)) return;
       heardAt = Date.now();
       if (!openedAt) {
         openedAt = heardAt;
         memory['pollywog'] = next;
         start = last!;
-        // An event stream begins with the position that was asked for, which says nothing of the server's cursor.
-        last = start === position ? '' : start;
         // The server has not reached this position: it lost the end of its log.
         const isAhead = distance(position, start) > 0;
         if (isAhead || !position) position = start;
-        emit({ opened: position, channels, transport, last });
+        emit({ opened: position, channels, transport, last: start });
         if (isAhead) emit({ gap: channels, last: position });
       } else if (gap) {
         // The server has a new log: the next connection must not report this gap again.

@@ -33,7 +33,10 @@ export interface Opened {
   readonly opened: string;
   readonly channels: readonly string[];
   readonly transport: Transport;
-  /** The server's cursor when the connection opened; empty if it is not known, or had been open before. */
+  /**
+   * The server's cursor when the connection opened, or that which an event stream resumes at. Empty if the connection had been
+   * open before.
+   */
   readonly last: string;
 }
 

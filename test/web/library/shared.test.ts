@@ -74,6 +74,24 @@ test('a new tab starts now: it gets neither older messages nor a gap of the conn
   assert.deepEqual([first.log, second.log], [[5], [4]]);
 });
 
+test('a new tab hears of no gap from before it, whatever the transport', async () => {
+  const { server, subscribe } = harness;
+  for (const transport of ['websocket', 'eventsource', 'polling'] as const) {
+    const first = subscribe('idle', shared);
+    await settle();
+    server.publish('busy', { data: 'before' });
+    server.forgotten.set('busy', server.lastSeq);
+    const second = subscribe('busy', shared);
+    await settle();
+    server.publish('busy', { data: 1 });
+    await settle();
+    assert.deepEqual([second.log, second.states.at(-1)], [[1], `open ${transport}`]);
+    second.close();
+    first.close();
+    server.blocked.set(transport, 'refused');
+  }
+});
+
 test('a new tab with a cursor gets what follows it, and the others get nothing twice', async () => {
   const { server, subscribe } = harness;
   const first = subscribe('orders', shared);
