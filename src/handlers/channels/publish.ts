@@ -82,8 +82,9 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
     for (const { answers } of batch) for (const answer of answers) answer(why);
     return;
   }
+  const bytes = batch.reduce((sum, { data }) => sum + data.length, 0);
   for (const name of new Set(batch.map(({ channel }) => channel)))
-    leaveBehind(channels, channels.byName.get(name), before);
+    leaveBehind(channels, channels.byName.get(name), before, bytes);
   const due = new Set<Waiter>();
   messages.forEach((message, at) => {
     deliver(channels, message, batch[at]!.author, due);
@@ -126,12 +127,22 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
   return undefined;
 }
 
-/** Live subscribers whose sockets are full leave the fan-out, and catch up when they have read. @param cursor what they have */
-function leaveBehind(channels: Channels, channel: Channel | undefined, cursor: number): void {
+/** A message may take this many times its data in a frame or an event. Those that take more are rare. */
+const maxGrowth = 2;
+
+/**
+ * Live subscribers whose sockets are full leave the fan-out, and catch up when they have read. A fan-out closes those that would
+ * exceed `--max-buffered`, so they leave before that.
+ * @param cursor what they have
+ * @param bytes of the data that the fan-out is about to send
+ */
+function leaveBehind(channels: Channels, channel: Channel | undefined, cursor: number, bytes: number): void {
   if (channel === undefined) return;
+  const { maxBuffered } = channels.server.configuration;
+  const most = Math.min(maxLiveBacklog, maxBuffered - maxGrowth * bytes);
   for (const group of channel.live.values()) {
     for (const member of membersOf(group)) {
-      if (!member.socket.isBusy || member.queue.size <= maxLiveBacklog) continue;
+      if (!member.socket.isBusy || member.queue.size <= most) continue;
       const subscriber = channels.subscribers.get(member);
       if (subscriber === undefined) continue;
       leaveLive(subscriber, cursor);
