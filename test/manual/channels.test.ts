@@ -9,6 +9,7 @@ import { launchBrowser } from '../support/browser.ts';
 import { root } from '../support/documents.ts';
 import {
   exampleCode,
+  firstLine,
   newWorkshop,
   runLines,
   runProgram,
@@ -82,6 +83,36 @@ testExamples('channels', {
     );
   },
 
+  'js new WebSocket': subscribeInPage,
+  'js new EventSource': subscribeInPage,
+  'js last=0': subscribeInPage,
+  'sh last=1': async (t, code) => {
+    const workshop = await startWithToken(t);
+    await publishTo(workshop, 'orders', 'paid');
+    const [poll = '', stream = ''] = code
+      .replaceAll('localhost:8080', `127.0.0.1:${workshop.server!.port}`)
+      .split('\n');
+    assert.match(
+      await runLines(workshop, poll),
+      /^\{"messages":\[\{"id":"(\S+)","channel":"orders","data":"paid"\}\],"last":"\1"\}\n$/,
+    );
+    assert.equal(await firstLine(workshop, stream), 'retry: 250');
+  },
+  // The extension itself is not here: this subscribes as it does, to the event that the attributes name.
+  'html hx-ext': (t, code) => {
+    const [, url] = /sse-connect="([^"]+)"/.exec(code) ?? [];
+    const [, event] = /sse-swap="([^"]+)"/.exec(code) ?? [];
+    const script = `new EventSource('${url}').addEventListener('${event}', ({ data }) => console.log(data));`;
+    return subscribeInPage(t, script);
+  },
+  'json k3v9x0ab-14': async (t, code) => {
+    const workshop = await startWithToken(t);
+    await publishTo(workshop, 'orders', 'paid', '?event=payment');
+    const poll = await runLines(workshop, 'curl -s "http://localhost:8080/channels/orders?last=1"');
+    const { id, ...sent } = (JSON.parse(poll) as { messages: [{ id: string }] }).messages[0];
+    assert.deepEqual({ ...sent, id: 'k3v9x0ab-14' }, JSON.parse(code));
+  },
+
   'html pollywog.js': async (t, code) => {
     const workshop = await startWithToken(t);
     const browser = await launchBrowser();
@@ -111,11 +142,30 @@ testExamples('channels', {
   },
 });
 
+/** Runs the code in a page of the server, and publishes until the page logs what it received. */
+async function subscribeInPage(t: TestContext, code: string): Promise<void> {
+  const workshop = await startWithToken(t);
+  const browser = await launchBrowser();
+  t.after(() => browser.close());
+  const page = await browser.newPage();
+  const { port } = workshop.server!;
+  await page.goto(`http://127.0.0.1:${port}/`);
+  const logged = page.waitForEvent('console');
+  await page.evaluate(`void (async () => { ${code.replaceAll('localhost:8080', `127.0.0.1:${port}`)} })()`);
+  while ((await publishTo(workshop, 'orders', '<li>paid</li>')) === 0) await new Promise(setImmediate);
+  assert.equal((await logged).text(), '<li>paid</li>');
+}
+
 /** @returns the number of subscribers that got it */
-async function publishTo({ server, folder }: Workshop, channel: string, body: string): Promise<number> {
+async function publishTo(
+  { server, folder }: Workshop,
+  channel: string,
+  body: string,
+  query = '',
+): Promise<number> {
   const token = readFileSync(join(folder, 'publish-token'), 'utf8').trim();
   const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'text/plain' };
-  const response = await fetch(`http://127.0.0.1:${server!.port}/channels/${channel}`, {
+  const response = await fetch(`http://127.0.0.1:${server!.port}/channels/${channel}${query}`, {
     method: 'POST',
     headers,
     body,
