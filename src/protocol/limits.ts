@@ -175,8 +175,8 @@ export const maxTimeToLive = 365 * 24 * 3_600_000;
 /** Channels of one subscriber. Each costs a look-up for every message while the subscriber catches up. */
 export const maxChannelsPerSubscriber = 100;
 
-/** Memory of a subscription, with the channel that it may have created. Measured: 1.1 KiB. */
-export const subscriptionMemory = 1 * KiB;
+/** Memory of a subscription, with the channel that it may have created. Measured: 1.4 KiB. */
+export const subscriptionMemory = 1.5 * KiB;
 
 /** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
 export const maxLiveBacklog = 256 * KiB;
