@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { usedMemory } from '../../../src/core/memory.ts';
-import { openEvents, openSocket, type SocketSubscriber } from '../../support/channelClients.ts';
+import { openEvents, openSocket, pollChannel, type SocketSubscriber } from '../../support/channelClients.ts';
 import { startChannels, until } from '../../support/channelServer.ts';
 import { MiB } from '../../support/processState.ts';
 import { connectRaw } from '../../support/rawClient.ts';
@@ -109,4 +109,20 @@ test('a burst that exceeds --max-buffered closes no subscriber of a channel', pa
     if (String(frame.payload).startsWith(`{"id":"${id(count)}"`)) break;
   }
   client.destroy();
+});
+
+test('a subscriber that is evicted leaves nothing behind, over any transport', patience, async t => {
+  const { port, channels, server, publish } = await startChannels(t);
+  const socket = await connectRaw(port, { path: '/channels?c=feed&c=news' });
+  const stream = await openEvents(port, '/channels?c=feed&c=news');
+  await stream.next();
+  const polling = pollChannel(port, '/channels?c=feed&c=news').catch(() => undefined);
+  await until(() => channels.byName.get('feed')?.waiters.size === 1);
+  server.configuration = { ...server.configuration, maxMemory: 1 };
+  await publish('other', 'x');
+  await until(() => channels.subscribers.size === 0 && !channels.byName.has('news'));
+  assert.ok(server.counters.evicted >= 3);
+  assert.equal((await socket.nextFrame())?.opcode, 1);
+  assert.equal((await socket.nextFrame())?.opcode, 8);
+  await polling;
 });
