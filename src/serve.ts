@@ -14,9 +14,9 @@ import { newServer } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { traceConnection } from './diagnostics/trace.ts';
-import { openChannels } from './handlers/channels/channels.ts';
+import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import type { Channels } from './handlers/channels/records.ts';
-import { closeChat, openChat } from './handlers/chat/chat.ts';
+import { openChat } from './handlers/chat/chat.ts';
 import type { Chat } from './handlers/chat/room.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
 import { startModules, stopModules } from './handlers/modules/modules.ts';
@@ -66,8 +66,8 @@ async function serve(): Promise<number> {
   openPidFile(server, usual);
   if (configuration.trace) traceConnection(server.trace, 'all');
 
-  const chat = openChat(server);
-  const channels = openChannels(server);
+  const channels = await openChannels(server);
+  const chat = openChat(server, channels);
   addHandlers(server, chat, channels);
   const modules = await startModules(server, channels);
   checkDefault(server);
@@ -113,7 +113,7 @@ async function serve(): Promise<number> {
   await stopHandlers(server);
   stopModules(modules);
   await spool?.close();
-  closeChat(chat);
+  closeChannels(channels);
   log('info', 'stopped');
   await notified();
   await drainOutput();

@@ -4,11 +4,6 @@ import { idOf } from '../handlers/channels/names.ts';
 import { forgetChannel, subscribersOf } from '../handlers/channels/publish.ts';
 import type { Channel, ChannelMessage, Channels } from '../handlers/channels/records.ts';
 import { dropExpired } from '../handlers/channels/retention.ts';
-import { withRoom } from '../handlers/chat/chat.ts';
-import { historyEntries } from '../handlers/chat/history.ts';
-import { whenLoaded } from '../handlers/chat/loadHistory.ts';
-import { type Name, readName } from '../handlers/chat/names.ts';
-import type { Chat, Room } from '../handlers/chat/room.ts';
 import { count } from '../options/values.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { workUnits } from '../protocol/workUnits.ts';
@@ -84,39 +79,10 @@ const history: Command = {
     data: { width: 0, format: (value: unknown) => JSON.stringify(value) },
     base64: { width: 0 },
   },
-  run({ chat, channels }, { channel, count: newest = Number.POSITIVE_INFINITY }) {
-    const [name, most] = [channel as string, newest as number];
-    const room = readName(Buffer.from(name), 'room');
-    if (typeof room === 'string') return keptRows(channels, name, most);
-    return roomRows(chat, room, most, () => keptRows(channels, name, most));
+  run({ channels }, { channel, count: newest = Number.POSITIVE_INFINITY }) {
+    return keptRows(channels, channel as string, newest as number);
   },
 };
-
-/**
- * What a room has that is not a channel yet.
- * @param others the rows if the room has none
- * @returns a promise if the history must be loaded from disk first
- */
-function roomRows(
-  chat: Chat,
-  name: Name,
-  most: number,
-  others: () => Iterator<Row>,
-): Iterator<Row> | Promise<Iterator<Row>> {
-  const read = ({ history }: Room) =>
-    [...historyEntries(history)].map(({ line }) => splitLine(line.toString('utf8')));
-  const lines = withRoom(chat, name, read);
-  if (typeof lines === 'string') throw new ProtocolError(500, lines);
-  if (lines === undefined) return whenLoaded(chat, name).then(() => roomRows(chat, name, most, others));
-  if (lines.length === 0) return others();
-  return (most >= lines.length ? lines : lines.slice(lines.length - most))[Symbol.iterator]();
-}
-
-/** A nick never contains a colon and a space. */
-function splitLine(line: string): Row {
-  const colon = line.indexOf(': ');
-  return { from: line.slice(0, colon), text: line.slice(colon + 2) };
-}
 
 const forget: Command = {
   name: 'forget',

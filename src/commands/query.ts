@@ -3,7 +3,7 @@
 import { maxForAddress } from '../core/admission.ts';
 import { usedMemory } from '../core/memory.ts';
 import { userOf } from '../handlers/chat/chat.ts';
-import type { Name } from '../handlers/chat/names.ts';
+import { type Name, readName } from '../handlers/chat/names.ts';
 import { moduleStates } from '../handlers/modules/modules.ts';
 import { controlPath, logPath, pidPath } from '../options/paths.ts';
 import type { Connection } from '../records/records.ts';
@@ -69,15 +69,24 @@ const rooms: Command = {
   name: 'rooms',
   parameters: {},
   help: 'list the chat rooms',
-  details: 'remembered: the number of messages in the history of the room.',
+  details:
+    'Rooms with users or with messages. remembered: the number of messages in the history of the room.',
   columns: { room: { width: 20 }, users: { width: -5 }, remembered: { width: -10 } },
   *run({ chat }) {
-    for (const one of [...chat.rooms.values(), ...chat.emptyRooms.values()]) {
-      const { entries, first } = one.history;
-      yield { room: one.name.text, users: one.users.size, remembered: entries.length - first };
+    for (const { name, users, channel } of chat.rooms.values())
+      yield { room: name.text, users: users.size, remembered: channel.count };
+    for (const { name, count, room } of chat.channels.byName.values()) {
+      if (room === undefined && count > 0 && chat.isRoom(name) && isRoomName(name))
+        yield { room: name, users: 0, remembered: count };
     }
   },
 };
+
+/** Whether users can enter a room of this name. */
+function isRoomName(channel: string): boolean {
+  const name = readName(Buffer.from(channel), 'room');
+  return typeof name === 'object' && name.key === channel;
+}
 
 const presence: Command = {
   name: 'presence',

@@ -5,15 +5,13 @@ import { sendPush, sendToAll, wholeMessage } from '../core/fanout.ts';
 import { contentFault, publicationFault } from '../handlers/channels/publication.ts';
 import { publish } from '../handlers/channels/publish.ts';
 import type { Publication } from '../handlers/channels/records.ts';
-import { userOf, withRoomForPost } from '../handlers/chat/chat.ts';
-import { readName } from '../handlers/chat/names.ts';
-import { postAsServer } from '../handlers/chat/post.ts';
+import { userOf } from '../handlers/chat/chat.ts';
 import { type ChatEncoder, serverNick } from '../handlers/chat/room.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
-import { type CallValues, type Command, type Control, logsMessages } from './command.ts';
+import { type CallValues, type Command, logsMessages } from './command.ts';
 import {
   channelName,
   findConnection,
@@ -112,11 +110,10 @@ const publishCommand: Command = {
   run(control, parameters) {
     const { channels } = control;
     const publication = publicationOf(parameters);
-    const inRoom = postInRoom(control, publication);
     return new Promise((resolve, reject) => {
       publish(channels, publication, outcome => {
         if (typeof outcome === 'string') reject(new ProtocolError(503, outcome));
-        else resolve({ sent: inRoom + outcome.subscribers, id: outcome.id });
+        else resolve({ sent: outcome.subscribers, id: outcome.id });
       });
     });
   },
@@ -140,22 +137,6 @@ function publicationOf(parameters: CallValues): Publication {
   const why = publicationFault(publication) ?? contentFault(kind, publication.data);
   if (why !== undefined) throw new ProtocolError(400, why);
   return publication;
-}
-
-/** Posts a plain text in the room of this name, which is not a channel yet. @returns the number of its users */
-function postInRoom({ chat }: Control, { channel, kind, data, event, ttl, key }: Publication): number {
-  const name = readName(Buffer.from(channel), 'room');
-  if (typeof name === 'string' || kind !== 'text') return 0;
-  const isEmpty = (chat.rooms.get(name.key)?.users.size ?? 0) === 0;
-  if (isEmpty && data.length > maxPacketBlob) return 0;
-  if (event !== undefined || ttl !== undefined || key !== undefined) return 0;
-  const sent = withRoomForPost(chat, name, room => {
-    const why = postAsServer(chat, room, data);
-    if (why !== undefined) throw new ProtocolError(409, why);
-    return room.users.size;
-  });
-  if (typeof sent === 'string') throw new ProtocolError(500, sent);
-  return sent;
 }
 
 const broadcast: Command = {

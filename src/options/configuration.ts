@@ -50,6 +50,8 @@ export interface Configuration {
   readonly rollbackWindow: number;
   readonly handlerTimeout: number;
   readonly slowHandler: number;
+  /** Patterns of channels that are chat rooms, or `none`. */
+  readonly rooms: readonly string[];
   /** The folder of histories; empty: in memory only. */
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';

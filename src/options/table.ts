@@ -15,6 +15,7 @@ import {
   pemFile,
   port,
   program,
+  roomPattern,
   size,
   variableName,
 } from './values.ts';
@@ -117,12 +118,19 @@ export const serverOptions = {
     group: 'Sessions',
     help: 'permessage-deflate: off, on or takeover',
   },
+  rooms: {
+    kind: roomPattern,
+    repeatable: true,
+    default: ['*'],
+    group: 'Chat',
+    help: 'channels that are chat rooms; none: no chat',
+  },
   data: {
     kind: directory('memory'),
     default: '',
     needsRestart: true,
     group: 'Chat',
-    help: 'store chat messages in this folder',
+    help: 'store messages in this folder',
   },
   fsync: {
     kind: choice(['always', 'everysec', 'no'], 'WORD'),
@@ -154,14 +162,14 @@ export const serverOptions = {
     default: 16 * 1024 * 1024,
     needsRestart: true,
     group: 'Chat',
-    help: 'start a new file for a room at this size',
+    help: 'start a new file of messages at this size',
   },
   historyKeep: {
     kind: count,
     default: 4,
     needsRestart: true,
     group: 'Chat',
-    help: 'old files kept for each room',
+    help: 'full files of messages that are kept',
   },
   handlers: {
     kind: directory('none'),

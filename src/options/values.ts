@@ -161,6 +161,14 @@ export const historyBound: Kind<{ readonly messages: number; readonly bytes: num
   show: ({ messages, bytes }) => (messages < Number.MAX_SAFE_INTEGER ? String(messages) : size.show(bytes)),
 };
 
+/** Which channels are chat rooms: the name of one, in which `*` stands for any characters; or `none`. */
+export const roomPattern: Kind<string> = {
+  placeholder: 'PATTERN',
+  expected: 'the name of a room, in which * stands for any characters, or none',
+  parse: raw => (typeof raw === 'string' && raw !== '' && !/\p{Cc}/u.test(raw) ? raw : undefined),
+  show: pattern => pattern,
+};
+
 /** A flag on the command line; true or false elsewhere. */
 export const flag: Kind<boolean> = {
   placeholder: '',

@@ -6,14 +6,7 @@ import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
-import {
-  addUser,
-  enterRoom,
-  findOrLoadRoom,
-  flushArrival,
-  leaveChat,
-  leaveRoom,
-} from '../handlers/chat/chat.ts';
+import { addUser, enterRoom, flushArrival, leaveChat, leaveRoom, roomFault } from '../handlers/chat/chat.ts';
 import { lineEncoder } from '../handlers/chat/encoders.ts';
 import { readName } from '../handlers/chat/names.ts';
 import { postMessage } from '../handlers/chat/post.ts';
@@ -99,27 +92,11 @@ export function newLinesWire(chat: Chat): Wire {
     const name = readName(Buffer.from(roomName), 'room');
     if (typeof name === 'string') return sendLine(connection, `! ${name}`);
     if (user.room?.name.key === name.key) return sendLine(connection, `! you are in ${name.text} already`);
-    const room = findOrLoadRoom(chat, name);
-    if (typeof room === 'string') return sendLine(connection, `! ${room}`);
-    if (room === undefined) {
-      // The room's history is still being read. The connection resumes with the room's name as its message.
-      const bytes = Buffer.from(roomName);
-      connection.resumableMessage = { isText: true, bytes, start: 0, end: bytes.length };
-      return;
-    }
+    const why = roomFault(chat, name);
+    if (why !== undefined) return sendLine(connection, `! ${why}`);
     leaveRoom(chat, user);
-    sendLine(connection, `* this is ${room.name.text}`);
-    enterRoom(chat, user, room);
-  }
-
-  /** Completes a `/join` that waited for the room's history. @returns false if it still waits */
-  function finishMove(connection: Connection): boolean {
-    const { resumableMessage } = connection;
-    if (resumableMessage === undefined) return true;
-    connection.resumableMessage = undefined;
-    moveTo(connection.data as User, (resumableMessage.bytes as Buffer).toString('utf8'));
-    connection.isThrottled = connection.resumableMessage !== undefined;
-    return !connection.isThrottled;
+    sendLine(connection, `* this is ${chat.rooms.get(name.key)?.name.text ?? name.text}`);
+    enterRoom(chat, user, name);
   }
 
   function runChatCommand(user: User, line: string): void {
@@ -127,8 +104,9 @@ export function newLinesWire(chat: Chat): Wire {
     const { connection, room } = user;
     if (command === '/join') moveTo(user, words.join(' '));
     else if (command === '/who') {
-      const nicks = [...(room?.users ?? [])].map(({ nick }) => nick.text);
-      sendLine(connection, `* ${nicks.length} in ${room?.name.text}: ${nicks.join(', ')}`);
+      if (room === undefined) return sendLine(connection, '! you are in no room; enter one with /join ROOM');
+      const nicks = [...room.users].map(({ nick }) => nick.text);
+      sendLine(connection, `* ${nicks.length} in ${room.name.text}: ${nicks.join(', ')}`);
     } else if (command === '/quit') {
       noteEnding(connection, 'client', 'the client said /quit');
       lines.close(connection, 0, 'goodbye');
@@ -159,7 +137,6 @@ export function newLinesWire(chat: Chat): Wire {
 
     receive(connection, bytes, start, end) {
       startBudget(connection);
-      if (!finishMove(connection)) return start;
       let at = start;
       while (connection.phase === 'open') {
         const isWhole = findLineEnd(bytes, at, end);
@@ -174,10 +151,6 @@ export function newLinesWire(chat: Chat): Wire {
         countMessage(connection);
         receiveLine(connection, line);
         if (!charge(connection, line.length)) return at;
-        if (connection.resumableMessage !== undefined) {
-          connection.isThrottled = true;
-          return at;
-        }
       }
       return end;
     },
@@ -195,7 +168,6 @@ export function newLinesWire(chat: Chat): Wire {
       if (error === undefined && input !== undefined && connection.phase === 'open') {
         connection.input = undefined;
         receiveLine(connection, input.subarray(inputStart, inputEnd));
-        connection.resumableMessage = undefined;
       }
       leave(connection);
     },

@@ -57,10 +57,7 @@ export function newPacketsWire(chat: Chat): Wire {
         while (connection.phase === 'open') {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0) break;
-          if (!processPacket(chat, connection, encoders, packet)) {
-            connection.isThrottled = true;
-            break;
-          }
+          processPacket(chat, connection, encoders, packet);
           at += size;
           countMessage(connection);
           if (!charge(connection, size)) break;

@@ -13,15 +13,18 @@ import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
 
 configureLog('error', 'text');
 
+const retention = { messages: 10, bytes: 1000, age: 0, memory: 10_000 };
+
 function newFakeControl(connections = 0): Control {
   const server = newFakeServer();
+  const channels = newChannels(server, retention, undefined);
   for (let i = 0; i < connections; i++) openFakeConnection(server, undefined);
   const never = () => assert.fail('not expected');
   return {
     server,
     queue: newCommandQueue(),
-    chat: newChat(server, { messages: 10, bytes: 1000 }, undefined),
-    channels: newChannels(server, { messages: 10, bytes: 1000, age: 0, memory: 1000 }, undefined),
+    chat: newChat(server, channels, ['*']),
+    channels,
     version: '1.2.3',
     startedAt: 0,
     places: {} as Control['places'],

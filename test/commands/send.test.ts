@@ -1,7 +1,5 @@
 /** What connected clients see of send, publish, broadcast, ping and disconnect. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { maxPacketBlob } from '../../src/protocol/limits.ts';
 import { connectMember, hearAll, hearUntil } from '../support/chatClient.ts';
@@ -9,6 +7,7 @@ import { commandWays, type OpenServer, type Outcome, openServer } from '../suppo
 import { connectLines, connectTerminal, linesSoFar } from '../support/lineClient.ts';
 import { connectRaw, connectTcp } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { messagesIn, writtenIn } from '../support/roomFiles.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
@@ -70,7 +69,6 @@ describe('broadcast', () => {
     for (const words of [
       ['broadcast', long],
       ['send', '@ada', long],
-      ['publish', 'pond', long],
     ]) {
       const { exit, stderr } = await ask(server, words);
       assert.deepEqual([exit, stderr], [1, `pollywog: a message must have at most ${maxPacketBlob} bytes\n`]);
@@ -78,6 +76,8 @@ describe('broadcast', () => {
     client.send(frame(opcode.ping, 'x'));
     assert.equal((await client.nextFrame())?.opcode, opcode.pong);
     assert.ok(!(await hearAll(ada)).some(said => said.startsWith('LOGGED')));
+    assert.equal((await ask(server, ['publish', 'pond', long])).exit, 0, 'the channel carries it');
+    await hearUntil(ada, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: [long message of 65537 bytes]"');
     assert.equal((await ask(server, ['send', '2', long])).exit, 0);
     for (const { socket } of [client, ada]) socket.destroy();
   });
@@ -158,13 +158,16 @@ describe('publish', () => {
       const bob = await connectMember(server.port, 'bob', 'lake');
       await Promise.all([hearAll(ada), hearAll(bob)]);
       assert.equal(
-        (await ask(server, ['publish', 'POND', 'a "b"\n\u00e9'])).stdout.split('\n')[0],
+        (await ask(server, ['publish', 'pond', 'a "b"\n\u00e9'])).stdout.split('\n')[0],
         'sent: 1',
       );
       assert.equal(await ada.hear(), 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: a \\"b\\"\\n\u00e9"');
       assert.deepEqual(await hearAll(bob), []);
-      const remembered = [{ from: 'server', text: 'a "b"\n\u00e9' }];
-      assert.deepEqual(await rows(server, 'history', 'pond'), remembered);
+      const [remembered, ...others] = await rows(server, 'history', 'pond');
+      assert.deepEqual(
+        [remembered?.['from'], remembered?.['text'], others],
+        [undefined, 'a "b"\n\u00e9', []],
+      );
       assert.equal(
         (await ask(server, ['publish', 'empty', 'for whoever comes'])).stdout.split('\n')[0],
         'sent: 0',
@@ -173,8 +176,8 @@ describe('publish', () => {
       await hearUntil(eve, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: for whoever comes"');
       for (const { socket } of [ada, bob, eve]) socket.destroy();
     }
-    const stored = JSON.parse(readFileSync(join(data, 'pond.jsonl'), 'utf8'));
-    assert.deepEqual([stored.nick, stored.text], ['server', 'a "b"\n\u00e9']);
+    const [stored] = messagesIn(data, 'pond');
+    assert.deepEqual([stored?.from, stored?.text], [undefined, 'a "b"\n\u00e9']);
   });
 
   test('leaves no trace of rooms that were only looked at', async t => {
@@ -183,7 +186,7 @@ describe('publish', () => {
     assert.deepEqual(await rows(server, 'history', 'nowhere'), []);
     assert.deepEqual(await rows(server, 'presence', 'nowhere'), []);
     assert.deepEqual(await rows(server, 'rooms'), []);
-    assert.ok(!readdirSync(data).some(name => name.includes('nowhere')));
+    assert.ok(!writtenIn(data).includes('nowhere'));
   });
 });
 

@@ -33,7 +33,8 @@ interface Running {
 
 async function start(...options: string[]): Promise<Running> {
   const server = newServer(readConfiguration(options, {}, handlerNames));
-  addHandlers(server, newChat(server, server.configuration.history, undefined), openChannels(server));
+  const channels = await openChannels(server);
+  addHandlers(server, newChat(server, channels, ['*']), channels);
   const http = newHttpWire(server, [newPollRoute(server)]);
   const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));

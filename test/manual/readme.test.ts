@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -46,7 +46,10 @@ testExamples('README', {
     const workshop = newWorkshop();
     await runShell(t, workshop, code);
     await runLines(workshop, 'pollywog publish lobby hello');
-    assert.ok(existsSync(join(workshop.folder, 'chats/lobby.jsonl')));
+    assert.match(
+      readFileSync(join(workshop.folder, 'chats/messages.jsonl'), 'utf8'),
+      /"channel":"lobby".*"hello"/,
+    );
   },
   'sh openssl': async (t, code) => {
     await runShell(t, newWorkshop(), code);

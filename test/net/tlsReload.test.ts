@@ -39,8 +39,9 @@ test('new connections get the new certificate after a reload is committed, and n
   const [before, after] = [makeCertificate('before'), makeCertificate('after')];
   put(before);
   const server = newFakeServer('--log-level', 'error', ...tlsOptions(used));
-  const chat = newChat(server, server.configuration.history, undefined);
-  addHandlers(server, chat, openChannels(server));
+  const channels = await openChannels(server);
+  const chat = newChat(server, channels, ['*']);
+  addHandlers(server, chat, channels);
   const http = newHttpWire(server, []);
   const lines = newLinesWire(chat);
   const secure = await openTls(server);

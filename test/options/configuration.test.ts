@@ -32,6 +32,7 @@ test('without any source, every option has its default', () => {
     includeSender: true,
     origins: [],
     handlers: '',
+    rooms: ['*'],
     watch: false,
     exec: [],
     execShared: [],

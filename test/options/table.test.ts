@@ -84,6 +84,13 @@ const valued: Record<
   },
   ...files('tlsCert', 'tlsKey', 'tlsCa'),
   ...chosen('tlsClient', ['ask', 'require'], 'off, ask or require'),
+  rooms: {
+    field: 'rooms',
+    first: ['pond-*', ['pond-*']],
+    second: ['none', ['none']],
+    unfit: 'a\0b',
+    wants: 'the name of a room, in which * stands for any characters, or none',
+  },
   data: {
     field: 'data',
     first: ['/var/lib/pollywog', '/var/lib/pollywog'],

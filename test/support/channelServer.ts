@@ -36,8 +36,8 @@ export interface ChannelServer {
 export async function startChannels(test: Hooks, ...options: string[]): Promise<ChannelServer> {
   configureLog('error', 'text');
   const server = newServer(readConfiguration(options, {}, handlerNames));
-  const channels = openChannels(server);
-  addHandlers(server, newChat(server, server.configuration.history, undefined), channels);
+  const channels = await openChannels(server);
+  addHandlers(server, newChat(server, channels, ['*']), channels);
   const http = newHttpWire(server, [newSubscribeRoute(channels), newPollRoute(server)]);
   const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));

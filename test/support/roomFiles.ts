@@ -1,24 +1,24 @@
-/** Reads a room's files without code of src/. */
+/** Reads the messages of a channel from the log's files without code of src/. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface WrittenMessage {
+  readonly id: string;
   readonly time: string;
+  readonly channel: string;
   readonly uid: number;
-  readonly nick: string;
+  readonly from: string;
   readonly text: string;
 }
 
-/** The text of all files, oldest first: `pond.1.jsonl`, `pond.2.jsonl` ..., `pond.jsonl`, with an unfinished last line. */
-export function writtenIn(directory: string, room: string): string {
+/** The text of all files, oldest first: `messages.1.jsonl`, `messages.2.jsonl` ..., `messages.jsonl`, with an unfinished last line. */
+export function writtenIn(directory: string): string {
   const numbers = readdirSync(directory)
-    .map(name =>
-      name.startsWith(`${room}.`) ? /^\.(\d+)\.jsonl$/.exec(name.slice(room.length))?.[1] : undefined,
-    )
+    .map(name => /^messages\.(\d+)\.jsonl$/.exec(name)?.[1])
     .filter(number => number !== undefined)
     .map(Number)
     .sort((a, b) => a - b);
-  const names = [...numbers.map(number => `${room}.${number}.jsonl`), `${room}.jsonl`];
+  const names = [...numbers.map(number => `messages.${number}.jsonl`), 'messages.jsonl'];
   return names
     .map(name => join(directory, name))
     .filter(path => existsSync(path))
@@ -26,10 +26,10 @@ export function writtenIn(directory: string, room: string): string {
     .join('');
 }
 
-/** The messages of all files. @throws Error for a line that is no message */
-export function messagesIn(directory: string, room: string): WrittenMessage[] {
-  const lines = writtenIn(directory, room).split('\n');
+/** The messages of a channel in all files. @throws Error for a line that is no JSON */
+export function messagesIn(directory: string, channel: string): WrittenMessage[] {
+  const lines = writtenIn(directory).split('\n');
   // Without the last line if it is unfinished.
   lines.pop();
-  return lines.map(line => JSON.parse(line) as WrittenMessage);
+  return lines.map(line => JSON.parse(line) as WrittenMessage).filter(line => line.channel === channel);
 }

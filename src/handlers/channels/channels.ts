@@ -1,22 +1,28 @@
 /** The channels of a server, as they begin: empty, or with what the log has. */
 
 import { randomBytes } from 'node:crypto';
+import { log } from '../../log/log.ts';
 import type { Configuration } from '../../options/configuration.ts';
-import { maxHistoryMessages } from '../../protocol/limits.ts';
+import { maxHistoryBytes, maxHistoryMessages } from '../../protocol/limits.ts';
 import type { Server } from '../../records/records.ts';
+import { openMessageLog } from '../../storage/log/openLog.ts';
 import type { LoadedLog } from '../../storage/log/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
+import { flushPublications } from './publish.ts';
 import type { Channels, Retention } from './records.ts';
 import { forgetMessages, keepMessage, setRetention, trimToMemory } from './retention.ts';
 
-/** Opens the configured channels. */
-export function openChannels(server: Server): Channels {
-  const channels = newChannels(server, retentionOf(server.configuration), undefined);
+/** Opens the configured channels, with the log in `--data` if it is set. @throws Error, a sentence */
+export async function openChannels(server: Server): Promise<Channels> {
+  const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep } = server.configuration;
+  const bounds = retentionOf(server.configuration);
+  const loaded =
+    directory === '' ? undefined : await openMessageLog({ directory, fsync, rotateAt, keep, bounds });
+  const channels = newChannels(server, bounds, loaded);
   const { memory, reloadables } = server;
-  const trimOthers = memory.trimHistories;
   memory.trimHistories = most => {
-    trimToMemory(channels, Math.max(0, channels.keptMemory - (memory.histories - most)));
-    if (memory.histories > most) trimOthers(most);
+    trimToMemory(channels, most);
+    log('warn', 'histories shortened to free memory', { bytes: channels.keptMemory });
   };
   reloadables.push({
     async prepare(next) {
@@ -29,9 +35,20 @@ export function openChannels(server: Server): Channels {
   return channels;
 }
 
+/** Publishes what waits, writes everything to disk, and releases the folder. @throws Error, a sentence, if that fails */
+export function closeChannels(channels: Channels): void {
+  flushPublications(channels);
+  channels.log?.close();
+}
+
 function retentionOf({ history, historyAge, historyMemory }: Configuration): Retention {
   const messages = Math.min(history.messages, maxHistoryMessages);
-  return { messages, bytes: history.bytes, age: historyAge, memory: historyMemory };
+  return {
+    messages,
+    bytes: Math.min(history.bytes, maxHistoryBytes),
+    age: historyAge,
+    memory: historyMemory,
+  };
 }
 
 /** @param loaded what start-up read of the log; undefined: nothing is stored */

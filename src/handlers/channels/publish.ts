@@ -37,15 +37,18 @@ export function publish(channels: Channels, publication: Publication, onPublishe
     if (earlier !== undefined) return onPublished(answerTo(channels, earlier));
     const pending = channels.pendingKeys.get(pendingKeyOf(publication));
     if (pending !== undefined) {
-      pending.answers.push(onPublished);
+      pending.repeats ??= [];
+      pending.repeats.push(onPublished);
       return;
     }
   }
-  const queued: QueuedPublication = { ...publication, time: Date.now(), answers: [onPublished] };
+  const queued: QueuedPublication = { publication, time: Date.now(), onPublished, repeats: undefined };
   if (key !== undefined) channels.pendingKeys.set(pendingKeyOf(publication), queued);
+  // The publisher pays for the fan-out at the end of the turn. Consecutive messages of a channel share one.
+  const sharesFanout = channels.queue.at(-1)?.publication.channel === name;
   channels.queue.push(queued);
-  // The publisher pays for the fan-out at the end of the turn.
-  workUnits.spent += 1 + (data.length >>> 8) + (channel === undefined ? 0 : subscribersOf(channel));
+  workUnits.spent += 1 + (data.length >>> 8);
+  if (channel !== undefined && !sharesFanout) workUnits.spent += subscribersOf(channel);
   channels.scheduleCommit();
 }
 
@@ -66,31 +69,37 @@ export function commitPublications(channels: Channels): void {
   if (queue.length === 0) return;
   let count = 0;
   for (let bytes = 0; count < queue.length && (count === 0 || bytes < maxDeliveredPerTurn); count++)
-    bytes += queue[count]!.data.length;
+    bytes += queue[count]!.publication.data.length;
   channels.queue = queue.slice(count);
   if (channels.queue.length > 0) channels.scheduleCommit();
   commit(channels, queue.slice(0, count));
 }
 
+/** Stores and delivers now what was published in this turn. */
+export function flushPublications(channels: Channels): void {
+  while (channels.queue.length > 0) commitPublications(channels);
+}
+
 function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
   const before = channels.lastSeq;
-  const messages = batch.map(publication => numbered(channels, publication));
-  for (const publication of batch)
-    if (publication.key !== undefined) channels.pendingKeys.delete(pendingKeyOf(publication));
+  const messages = batch.map(queued => numbered(channels, queued));
+  if (channels.pendingKeys.size > 0)
+    for (const { publication } of batch)
+      if (publication.key !== undefined) channels.pendingKeys.delete(pendingKeyOf(publication));
   const why = store(channels, messages);
   if (why !== undefined) {
-    for (const { answers } of batch) for (const answer of answers) answer(why);
+    for (const queued of batch) answerAll(queued, why);
     return;
   }
-  const bytes = batch.reduce((sum, { data }) => sum + data.length, 0);
-  for (const name of new Set(batch.map(({ channel }) => channel)))
+  const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
+  for (const name of new Set(messages.map(({ channel }) => channel)))
     leaveBehind(channels, channels.byName.get(name), before, bytes);
   const due = new Set<Waiter>();
   messages.forEach((message, at) => {
-    deliver(channels, message, batch[at]!.author, due);
+    deliver(channels, message, batch[at]!.publication.author, due);
   });
-  batch.forEach(({ answers }, at) => {
-    for (const answer of answers) answer(answerTo(channels, messages[at]!));
+  batch.forEach((queued, at) => {
+    answerAll(queued, answerTo(channels, messages[at]!));
   });
   for (const waiter of due) {
     stopWaiting(channels, waiter);
@@ -98,13 +107,27 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
   }
 }
 
-/** The message with its number. */
-function numbered(channels: Channels, publication: QueuedPublication): ChannelMessage {
-  const { channel: name, kind, data, from, uid, event, ttl, key, publisher, time } = publication;
+function answerAll({ onPublished, repeats }: QueuedPublication, outcome: Published | string): void {
+  onPublished(outcome);
+  if (repeats !== undefined) for (const answer of repeats) answer(outcome);
+}
+
+/** The message with its number. All properties are written out: spreading them takes many times as long. */
+function numbered(channels: Channels, { publication, time }: QueuedPublication): ChannelMessage {
+  const { channel: name, kind, data, from, uid, event, ttl, key, publisher } = publication;
   const channel = channels.byName.get(name);
   channels.lastSeq++;
   return {
-    ...{ seq: channels.lastSeq, time, channel: name, kind, data, from, uid, event, key, publisher },
+    seq: channels.lastSeq,
+    time,
+    channel: name,
+    kind,
+    data,
+    from,
+    uid,
+    event,
+    key,
+    publisher,
     expiresAt: ttl === undefined ? undefined : time + ttl,
     subscribers: channel === undefined ? 0 : subscribersOf(channel),
     isKept: true,
@@ -178,7 +201,7 @@ function deliver(
  * @returns the number of messages forgotten, or a sentence
  */
 export function forgetChannel(channels: Channels, name: string, isPurged: boolean): number | string {
-  while (channels.queue.length > 0) commitPublications(channels);
+  flushPublications(channels);
   const channel = channels.byName.get(name);
   const count = channel?.count ?? 0;
   channels.lastSeq++;

@@ -124,10 +124,12 @@ export interface Published {
 /** Gets the outcome; a sentence if the message could not be stored: then nobody has received it. */
 export type OnPublished = (outcome: Published | string) => void;
 
-export interface QueuedPublication extends Publication {
+export interface QueuedPublication {
+  readonly publication: Publication;
   readonly time: number;
-  /** More than one if the same key was published again meanwhile. */
-  readonly answers: OnPublished[];
+  readonly onPublished: OnPublished;
+  /** The same key was published again meanwhile. */
+  repeats: OnPublished[] | undefined;
 }
 
 /** Bounds on what all channels keep. */

@@ -42,6 +42,11 @@ function scheduleExpiry(channels: Channels): void {
   }, expiryInterval).unref();
 }
 
+/** The kept messages, oldest first. */
+export function* keptMessages({ messages, first }: Channel): Generator<ChannelMessage> {
+  for (let at = first; at < messages.length; at++) if (messages[at]!.isKept) yield messages[at]!;
+}
+
 function countMemory(channels: Channels, bytes: number): void {
   channels.keptMemory += bytes;
   channels.memory.histories += bytes;

@@ -1,26 +1,15 @@
-/** The chat of one server: its users and rooms, and how users enter and leave them. */
+/** The chat of one server: its users and rooms, and how users enter and leave them. A room is a channel with users. */
 
-import { mayOpen } from '../../core/descriptors.ts';
 import { leave } from '../../core/fanout.ts';
 import { isLogged, log } from '../../log/log.ts';
-import { maxEmptyRooms } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Connection, Server } from '../../records/records.ts';
-import type { Store } from '../../storage/records.ts';
-import { closeRoom } from '../../storage/room.ts';
-import { closeStore, openStore } from '../../storage/store.ts';
-import {
-  clearHistory,
-  forgetOlderHalf,
-  type History,
-  type HistoryBound,
-  historyMemory,
-  isHistoryEmpty,
-  setHistoryBound,
-} from './history.ts';
-import { loadRoom, openRoomFile } from './loadHistory.ts';
+import { dropIfUnused } from '../channels/channel.ts';
+import { channelNameFault } from '../channels/names.ts';
+import { flushPublications } from '../channels/publish.ts';
+import type { Channels } from '../channels/records.ts';
 import type { Name } from './names.ts';
-import { commitPosts } from './post.ts';
+import { newRoomRule } from './names.ts';
 import {
   type Chat,
   type ChatEncoder,
@@ -35,70 +24,33 @@ import {
 /** The first uid; uids count up and are never reused. */
 const firstUid = 0x1000;
 
-export function newChat(server: Server, historyBound: HistoryBound, store: Store | undefined): Chat {
+/** @param rooms the patterns of `--rooms` */
+export function newChat(server: Server, channels: Channels, rooms: readonly string[]): Chat {
   return {
     server,
+    channels,
     handler: undefined,
     users: new Map(),
     rooms: new Map(),
-    emptyRooms: new Map(),
-    loading: new Map(),
-    historyBound,
-    store,
+    isRoom: newRoomRule(rooms),
     nextUid: firstUid,
-    roomsToWrite: new Set(),
     roomsToNotify: new Set(),
-    memory: server.memory,
   };
 }
 
-/** Opens the configured chat, with the histories in `--data` if it is set. @throws Error, a sentence */
-export function openChat(server: Server): Chat {
-  const { configuration, reloadables, memory } = server;
-  const { data: directory, fsync, historyRotate: rotateAt, historyKeep: keep, history } = configuration;
-  const allowance = { count: server.descriptors, mayOpen: () => mayOpen(server, 'files', 1) };
-  const store = directory === '' ? undefined : openStore({ directory, fsync, rotateAt, keep, allowance });
-  const chat = newChat(server, history, store);
-  memory.trimHistories = most => trimHistories(chat, most);
-  reloadables.push({
+/** Opens the configured chat. */
+export function openChat(server: Server, channels: Channels): Chat {
+  const chat = newChat(server, channels, server.configuration.rooms);
+  server.reloadables.push({
     async prepare(next) {
+      const isRoom = newRoomRule(next.rooms);
       return () => {
-        setHistoryBounds(chat, next.history);
+        chat.isRoom = isRoom;
         return [];
       };
     },
   });
   return chat;
-}
-
-/** Writes everything to disk. @throws Error, a sentence, if that fails */
-export function closeChat({ store }: Chat): void {
-  if (store !== undefined) closeStore(store);
-}
-
-/** Applies a new `--history` to all rooms. */
-function setHistoryBounds(chat: Chat, bound: HistoryBound): void {
-  chat.historyBound = bound;
-  for (const history of allHistories(chat)) setHistoryBound(history, bound);
-}
-
-function allHistories({ rooms, emptyRooms, loading }: Chat): History[] {
-  const read = [...loading.values()].map(({ room }) => room);
-  return [...rooms.values(), ...emptyRooms.values(), ...read].map(({ history }) => history);
-}
-
-/**
- * Frees memory: the rooms with the largest histories drop their older half, until all histories together have at most `most`
- * bytes. With `--data` the files still have everything.
- */
-function trimHistories(chat: Chat, most: number): void {
-  const histories = allHistories(chat);
-  histories.sort((one, other) => historyMemory(other) - historyMemory(one));
-  let trimmed = 0;
-  for (; chat.memory.histories > most && trimmed < histories.length; trimmed++) {
-    forgetOlderHalf(histories[trimmed]!);
-  }
-  log('warn', 'histories shortened to free memory', { rooms: trimmed, bytes: chat.memory.histories });
 }
 
 /** @returns a sentence if the nick is not available */
@@ -126,61 +78,27 @@ export function leaveChat(chat: Chat, connection: Connection): void {
   chat.users.delete(user.nick.key);
 }
 
-/**
- * Finds the room, creates it, or loads its history from disk. A short history loads at once.
- * @returns a sentence if the history cannot be read; `undefined` while it is loading: call again in a later turn
- */
-export function findOrLoadRoom(chat: Chat, name: Name): Room | string | undefined {
-  const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
-  if (found !== undefined) return found;
-  return chat.store === undefined ? newRoom(chat, name) : loadRoom(chat, chat.store, name);
+/** @returns why there is no such room, a sentence; undefined if users may enter it */
+export function roomFault(chat: Chat, { text, key }: Name): string | undefined {
+  if (!chat.isRoom(key)) return `this server has no room ${text}; --rooms says which there are`;
+  return channelNameFault(key);
 }
 
 /**
- * Calls `look` with a room, which may be empty.
- * @returns what `look` returns; or what `findOrLoadRoom` returns instead of a room
+ * Adds the user to the room, which `roomFault` allows. The notices to the user and the others are sent at the end of the turn.
  */
-export function withRoom<Result>(
-  chat: Chat,
-  name: Name,
-  look: (room: Room) => Result,
-): Result | string | undefined {
-  const room = findOrLoadRoom(chat, name);
-  return typeof room === 'object' ? useRoom(chat, room, look) : room;
-}
-
-/** The same without loading the history: enough to post in the room, and never has to wait. */
-export function withRoomForPost<Result>(
-  chat: Chat,
-  name: Name,
-  act: (room: Room) => Result,
-): Result | string {
-  const found = chat.rooms.get(name.key) ?? chat.emptyRooms.get(name.key);
-  const room =
-    found ?? (chat.store === undefined ? newRoom(chat, name) : openRoomFile(chat, chat.store, name));
-  return typeof room === 'object' ? useRoom(chat, room, act) : room;
-}
-
-function useRoom<Result>(chat: Chat, room: Room, act: (room: Room) => Result): Result {
-  try {
-    return act(room);
-  } finally {
-    if (room.users.size === 0 && chat.loading.get(room.name.key)?.room !== room) retireRoom(chat, room);
-  }
-}
-
-/** Adds the user to the room. The notices to the user and the others are sent at the end of the turn. */
-export function enterRoom(chat: Chat, user: User, room: Room): void {
+export function enterRoom(chat: Chat, user: User, name: Name): void {
+  const { channels } = chat;
   // Earlier posts must reach the newcomer as history.
-  commitPosts(chat);
-  chat.emptyRooms.delete(room.name.key);
-  chat.rooms.set(room.name.key, room);
+  flushPublications(channels);
+  const room = chat.rooms.get(name.key) ?? newRoom(chat, name);
   room.users.add(user);
   user.room = room;
   scheduleRosterNotice(chat, room);
   room.arrivals.add(user);
   // The newcomer is sent the roster, about 32 bytes per user, and the history.
-  workUnits.spent += 1 + (room.users.size >>> 3) + (room.history.bytes >>> 8);
+  const { count, bytes } = room.channel;
+  workUnits.spent += 1 + (room.users.size >>> 3) + (count >>> 3) + (bytes >>> 8);
   logUser('entered', user, room);
 }
 
@@ -212,7 +130,7 @@ export function leaveRoom(chat: Chat, user: User): void {
   const { room } = user;
   if (room === undefined) return;
   // Deliver pending messages before the leave notice.
-  commitPosts(chat);
+  flushPublications(chat.channels);
   flushArrival(user);
   user.room = undefined;
   room.users.delete(user);
@@ -227,20 +145,10 @@ export function leaveRoom(chat: Chat, user: User): void {
   if (room.users.size === 0) retireRoom(chat, room);
 }
 
-/** The last user has left: drops a history that is on disk, and keeps only the latest of the others. */
-function retireRoom(chat: Chat, room: Room): void {
-  room.departures = [];
-  chat.rooms.delete(room.name.key);
-  if (room.file !== undefined) {
-    closeRoom(room.file);
-    clearHistory(room.history);
-    return;
-  }
-  if (isHistoryEmpty(room.history)) return;
-  const { emptyRooms } = chat;
-  emptyRooms.set(room.name.key, room);
-  const [oldest] = emptyRooms.keys();
-  if (emptyRooms.size <= maxEmptyRooms || oldest === undefined) return;
-  clearHistory(emptyRooms.get(oldest)!.history);
-  emptyRooms.delete(oldest);
+/** The last user has left. The channel stays while it has subscribers or messages. */
+function retireRoom({ channels, rooms }: Chat, { name, channel, departures }: Room): void {
+  departures.length = 0;
+  rooms.delete(name.key);
+  channel.room = undefined;
+  dropIfUnused(channels, channel);
 }

@@ -58,3 +58,33 @@ function foldOnce(text: string): string {
   const cased = text.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase();
   return cased.normalize('NFKC').replace(invisible, '').replace(/\s+/gu, ' ').trim();
 }
+
+/** The pattern of `--rooms` that makes no channel a room. */
+export const noRooms = 'none';
+
+/**
+ * Which channels are rooms.
+ * @param patterns a name of a room each, in which `*` stands for any characters; or `none`
+ */
+export function newRoomRule(patterns: readonly string[]): (key: string) => boolean {
+  if (patterns.includes('*')) return () => true;
+  const rules = patterns.filter(pattern => pattern !== noRooms).map(newGlob);
+  return key => rules.some(matches => matches(key));
+}
+
+/** By hand, as regular expressions with several `.*` take exponential time on some names. */
+function newGlob(pattern: string): (key: string) => boolean {
+  const [start = '', ...parts] = fold(pattern).split('*');
+  const end = parts.pop();
+  if (end === undefined) return key => key === start;
+  return key => {
+    if (!key.startsWith(start)) return false;
+    let at = start.length;
+    for (const part of parts) {
+      const found = key.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return key.length - at >= end.length && key.endsWith(end);
+  };
+}

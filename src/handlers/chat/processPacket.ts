@@ -7,7 +7,7 @@ import { establish } from '../../core/places.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
 import type { Connection } from '../../records/records.ts';
-import { addUser, enterRoom, findOrLoadRoom, flushArrival } from './chat.ts';
+import { addUser, enterRoom, flushArrival, roomFault } from './chat.ts';
 import type { PacketEncoders } from './encoders.ts';
 import { readName } from './names.ts';
 import { postMessage } from './post.ts';
@@ -17,7 +17,6 @@ const magicBytes = Buffer.from(magic);
 
 /**
  * Processes a packet according to the connection's trust level.
- * @returns false if the packet must wait: call again with it in a later turn, before the connection's next packets
  * @throws ProtocolError 1008 if the peer does not speak this protocol
  */
 export function processPacket(
@@ -25,11 +24,10 @@ export function processPacket(
   connection: Connection,
   encoders: PacketEncoders,
   packet: Packet,
-): boolean {
-  if (connection.trustLevel === 3) return processCommand(chat, connection.data as User, packet);
-  if (connection.trustLevel === 2) processNick(chat, connection, encoders, packet);
+): void {
+  if (connection.trustLevel === 3) processCommand(chat, connection.data as User, packet);
+  else if (connection.trustLevel === 2) processNick(chat, connection, encoders, packet);
   else checkMagic(connection, packet);
-  return true;
 }
 
 /** Level 1: the first packet has the magic as its blob. It gets no reply. */
@@ -69,13 +67,10 @@ function advanceTrustLevel(connection: Connection): void {
   connection.stageSince = connection.server.now;
 }
 
-/** Level 3: one command of a user. @returns false while the room's history is loading */
-export function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): boolean {
-  const refuse = (why: string) => {
-    sendToUser(user, user.encoder.error(uid, why));
-    return true;
-  };
-  if (cmd === PacketCommand.Nop) return true;
+/** Level 3: one command of a user. */
+function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start, end }: Packet): void {
+  const refuse = (why: string) => sendToUser(user, user.encoder.error(uid, why));
+  if (cmd === PacketCommand.Nop) return;
   flushArrival(user);
   switch (cmd) {
     case PacketCommand.SetUserNick:
@@ -84,16 +79,14 @@ export function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start,
       if (user.room !== undefined) return refuse(`you are already in ${user.room.name.text}`);
       const name = readName(bytes.subarray(start, end), 'room');
       if (typeof name === 'string') return refuse(name);
-      const room = findOrLoadRoom(chat, name);
-      if (typeof room === 'string') return refuse(room);
-      if (room === undefined) return false;
+      const why = roomFault(chat, name);
+      if (why !== undefined) return refuse(why);
       sendToUser(user, user.encoder.ok(uid));
-      enterRoom(chat, user, room);
-      return true;
+      return enterRoom(chat, user, name);
     }
     case PacketCommand.NewMsg: {
       const why = postMessage(chat, user, uid, bytes.subarray(start, end));
-      return why === undefined || refuse(why);
+      return why === undefined ? undefined : refuse(why);
     }
     default:
       return refuse(`unknown command ${cmd}`);

@@ -1,14 +1,18 @@
 /**
- * Rooms and their users, and sending to them. Each user has an encoder, so that users of packets and of lines share a room.
+ * Rooms and their users, and sending to them. A room is a channel with users: its history and its messages are the channel's.
+ * Each user has an encoder, so that users of packets and of lines share a room.
  */
+
+import { isUtf8 } from 'node:buffer';
 
 import { type Group, join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
-import type { Connection, Handler, MemoryUse, Server } from '../../records/records.ts';
-import type { StoredMessage } from '../../storage/message.ts';
-import type { RoomFile, Store } from '../../storage/records.ts';
-import { type History, type HistoryBound, historyEntries, newHistory } from './history.ts';
+import { maxNameBytes, maxNameLength, maxPacketBlob } from '../../protocol/limits.ts';
+import type { Connection, Handler, Server } from '../../records/records.ts';
+import { findOrCreate } from '../channels/channel.ts';
+import type { Channel, ChannelMessage, ChannelRoom, Channels } from '../channels/records.ts';
+import { keptMessages } from '../channels/retention.ts';
 import type { Name } from './names.ts';
 
 /** Encodes what users are sent. The bytes are valid until the next call of any encoder. */
@@ -24,7 +28,7 @@ export interface ChatEncoder {
   /**
    * A message of the history, or of the server.
    * @param line `nick: text`
-   * @param time milliseconds since the epoch; 0 for a message that is in no history
+   * @param time milliseconds since the epoch; 0 for a message of no channel
    */
   history(line: Buffer, time: number): Uint8Array;
 }
@@ -37,25 +41,14 @@ export interface User {
   room: Room | undefined;
 }
 
-/** The author of a post: a user, with the uid of the request, or the server, for an operator's command. */
-export type Author =
-  | { readonly user: User; readonly request: number }
-  | { readonly user: undefined; onRejected(why: string): void };
-
 /** The nick of the server. Users cannot have it. */
 export const serverNick = 'server';
 
-/** A post that will be written to disk and then delivered. */
-interface QueuedPost {
-  readonly author: Author;
-  /** Milliseconds since the epoch. */
-  readonly time: number;
-  readonly text: Buffer;
-}
-
-export interface Room {
+export interface Room extends ChannelRoom {
   readonly name: Name;
-  /** In the order of arrival. */
+  /** Its name is the room's key. */
+  readonly channel: Channel;
+  /** In the order of arrival; never empty between two calls. */
   readonly users: Set<User>;
   /** The users' connections by encoder: a fan-out encodes once for each group. */
   readonly groups: Map<ChatEncoder, Group>;
@@ -63,65 +56,70 @@ export interface Room {
   readonly arrivals: Set<User>;
   /** Users who have left since the last notice. */
   departures: User[];
-  readonly history: History;
-  file: RoomFile | undefined;
-  queuedPosts: QueuedPost[];
-  /** The last write failed. */
-  isUnwritable: boolean;
-}
-
-/** The loading of a room's history, in steps. */
-export interface HistoryLoad {
-  readonly room: Room;
-  readonly steps: Generator<void, readonly StoredMessage[]>;
-  state: 'loading' | 'done' | 'failed';
-  /** Why it failed, a sentence for the users who wait. */
-  failure: string;
-  /** `performance.now()` of the latest request for the room. */
-  requestedAt: number;
-  readonly onSettled: (() => void)[];
 }
 
 export interface Chat {
   readonly server: Server;
-  /** By name key, as the other maps. */
+  readonly channels: Channels;
+  /** By name key. */
   readonly users: Map<string, User>;
+  /** Rooms with users, by name key. */
   readonly rooms: Map<string, Room>;
-  /** Empty rooms with a history in memory, the longest empty first. */
-  readonly emptyRooms: Map<string, Room>;
-  /** Rooms whose history is being loaded. */
-  readonly loading: Map<string, HistoryLoad>;
-  historyBound: HistoryBound;
-  readonly store: Store | undefined;
+  /** Whether `--rooms` makes the channel with this name a room. */
+  isRoom: (key: string) => boolean;
   nextUid: number;
-  /** The handler whose `turnEnds` does what the chat has queued. */
+  /** The handler whose `turnEnds` sends the roster changes. */
   handler: Handler | undefined;
-  /** Rooms with queued posts. */
-  readonly roomsToWrite: Set<Room>;
   /** Rooms with roster changes that are not sent yet. */
   readonly roomsToNotify: Set<Room>;
-  /** The server's memory totals, which include the histories. */
-  readonly memory: MemoryUse;
 }
 
-/** Has the turn's end, or that of the next turn, do what the chat has queued. */
+/** Has the turn's end, or that of the next turn, send the roster changes. */
 export function scheduleTurnEnd({ server, handler }: Chat): void {
   if (handler !== undefined) handler.isIdle = false;
   scheduleTurn(server);
 }
 
-export function newRoom(chat: Chat, name: Name): Room {
-  return {
+/** A room for its first user. */
+export function newRoom({ channels, rooms }: Chat, name: Name): Room {
+  const channel = findOrCreate(channels, name.key);
+  const room: Room = {
     name,
+    channel,
     users: new Set(),
     groups: new Map(),
     arrivals: new Set(),
     departures: [],
-    history: newHistory(chat.historyBound, chat.memory),
-    file: undefined,
-    queuedPosts: [],
-    isUnwritable: false,
+    deliver: (message, author) => deliver(room, message, author as User | undefined),
   };
+  channel.room = room;
+  rooms.set(name.key, room);
+  return room;
+}
+
+/** A message without an author was not said in the room: users see it as said by the server. */
+function deliver(room: Room, message: ChannelMessage, author: User | undefined): void {
+  if (author === undefined) sendToRoom(room, encoder => encoder.history(lineOf(message), message.time));
+  else sendToRoom(room, encoder => encoder.message(author, message.data), author);
+}
+
+const lineScratch = Buffer.allocUnsafe(maxNameBytes + 2 + maxPacketBlob);
+
+/** The message as `nick: text`, as far as users can receive it. Valid until the next call. */
+function lineOf(message: ChannelMessage): Buffer {
+  // The log may have been edited: keep the limits that clients rely on.
+  const nick = (message.from ?? serverNick).slice(0, maxNameLength);
+  const data = textOf(message);
+  const start = lineScratch.write(`${nick}: `);
+  lineScratch.set(data, start);
+  return lineScratch.subarray(0, start + data.length);
+}
+
+/** The message as a text, which says what it is if users cannot receive it: anything may be published to a channel. */
+export function textOf({ kind, data }: Pick<ChannelMessage, 'kind' | 'data'>): Buffer {
+  const isBinary = kind === 'bytes' && !isUtf8(data);
+  if (!isBinary && data.length <= maxPacketBlob) return data;
+  return Buffer.from(`[${isBinary ? 'binary' : 'long'} message of ${data.length} bytes]`);
 }
 
 /** Sends encoded bytes to one user, or to a connection that has none yet. */
@@ -146,7 +144,7 @@ export function sendToRoom(room: Room, encode: (encoder: ChatEncoder) => Uint8Ar
  * 500 users enter a room of 1,500 in the same turn, that costs 2,000 deliveries instead of a million.
  */
 export function sendRosterChanges(room: Room): void {
-  const { arrivals, departures, groups, users, history } = room;
+  const { arrivals, departures, groups, users, channel } = room;
   if (arrivals.size === 0 && departures.length === 0) return;
   room.departures = [];
   for (const [encoder, group] of groups) {
@@ -158,8 +156,8 @@ export function sendRosterChanges(room: Room): void {
   // A newcomer gets the roster, which includes itself and the other newcomers, and then the history.
   for (const [encoder, newcomers] of connectionsByEncoder(arrivals)) {
     for (const user of users) sendToMembers(newcomers, encoder.joined(user));
-    for (const { line, time } of historyEntries(history))
-      sendToMembers(newcomers, encoder.history(line, time));
+    for (const message of keptMessages(channel))
+      sendToMembers(newcomers, encoder.history(lineOf(message), message.time));
   }
   for (const { encoder, connection } of arrivals) {
     const group = groups.get(encoder) ?? newGroup();

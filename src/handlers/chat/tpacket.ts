@@ -8,8 +8,6 @@ import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import type { Handler } from '../../records/records.ts';
 import { flushRosterChanges, leaveChat } from './chat.ts';
 import { newPacketEncoders } from './encoders.ts';
-import { loadHistories } from './loadHistory.ts';
-import { commitPosts } from './post.ts';
 import { processPacket } from './processPacket.ts';
 import type { Chat } from './room.ts';
 
@@ -31,10 +29,7 @@ export function newTpacketHandler(chat: Chat): Handler {
           const size = readPacket(packet, bytes, at, end);
           if (size === 0)
             throw new ProtocolError(CloseCode.PolicyViolation, 'the message ends within a packet');
-          if (!processPacket(chat, connection, encoders, packet)) {
-            connection.isThrottled = true;
-            return deferRest(connection, message, at);
-          }
+          processPacket(chat, connection, encoders, packet);
           at += size;
           if (at < end && !charge(connection, size)) return deferRest(connection, message, at);
         }
@@ -47,10 +42,8 @@ export function newTpacketHandler(chat: Chat): Handler {
     closed: connection => leaveChat(chat, connection),
 
     turnEnds() {
-      commitPosts(chat);
+      handler.isIdle = true;
       flushRosterChanges(chat);
-      loadHistories(chat);
-      handler.isIdle = chat.roomsToWrite.size + chat.roomsToNotify.size + chat.loading.size === 0;
     },
   };
   chat.handler = handler;

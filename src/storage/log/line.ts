@@ -49,7 +49,7 @@ export function formatRecord(epoch: string, record: LogRecord): string {
   if (expiresAt !== undefined) line += `,"expires":"${isoTime(expiresAt)}"`;
   if (key !== undefined) line += `,"key":${JSON.stringify(key)}`;
   if (publisher !== undefined) line += `,"publisher":${JSON.stringify(publisher)}`;
-  if (subscribers !== undefined) line += `,"subscribers":${subscribers}`;
+  if (key !== undefined && subscribers !== undefined) line += `,"subscribers":${subscribers}`;
   return `${line},${formatData(record)}}\n`.replace(unsafe, escaped);
 }
 

@@ -1,10 +1,11 @@
 /** A server killed while it runs spool files: nothing is run twice, and nothing is lost. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { newRandom } from '../../support/random.ts';
 import { connectRaw } from '../../support/rawClient.ts';
+import { messagesIn } from '../../support/roomFiles.ts';
 import { newSpoolFolder, type SpoolFolder, startSpooling, untilThrough } from '../../support/spool.ts';
 import { untilLogged } from '../../support/untilLogged.ts';
 
@@ -55,8 +56,7 @@ test('a thousand files survive ten SIGKILLs: none runs twice, none is lost', asy
   assert.ok(heard.length > 0);
   assert.deepEqual(heard, [...new Set(heard)].sort());
   // The room's history survives: finished files posted once, failed ones at most once.
-  const lines = readFileSync(join(data, 'lobby.jsonl'), 'utf8').trimEnd().split('\n');
-  const said = lines.map(line => (JSON.parse(line) as { text: string }).text);
+  const said = messagesIn(data, 'lobby').map(({ text }) => text);
   assert.deepEqual(said, [...new Set(said)].sort());
   const unsaid = names.filter(name => !said.includes(name));
   assert.deepEqual(

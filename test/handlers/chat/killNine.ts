@@ -124,7 +124,7 @@ function checkRound(directory: string, models: OriginalModel[], round: string, s
 async function checkHistory(port: number, directory: string): Promise<void> {
   const expected = messagesIn(directory, 'pond')
     .slice(-history)
-    .map(({ nick, text }) => `LOGGED_MSG uid=-1 p1=0 p2=0 ${JSON.stringify(`${nick}: ${text}`)}`);
+    .map(({ from, text }) => `LOGGED_MSG uid=-1 p1=0 p2=0 ${JSON.stringify(`${from}: ${text}`)}`);
   const client = await connectMember(port, 'newcomer', 'pond');
   await client.hear();
   assert.deepEqual(await hearAll(client), expected);

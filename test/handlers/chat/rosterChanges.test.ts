@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishFanouts } from '../../../src/core/fanout.ts';
+import { newChannels } from '../../../src/handlers/channels/channels.ts';
+import { flushPublications } from '../../../src/handlers/channels/publish.ts';
 import {
   addUser,
   enterRoom,
-  findOrLoadRoom,
   flushArrival,
   flushRosterChanges,
   leaveRoom,
@@ -14,14 +15,17 @@ import {
 import { lineEncoder } from '../../../src/handlers/chat/encoders.ts';
 import { type Name, readName } from '../../../src/handlers/chat/names.ts';
 import { postMessage } from '../../../src/handlers/chat/post.ts';
-import type { ChatEncoder, Room, User } from '../../../src/handlers/chat/room.ts';
+import type { ChatEncoder, User } from '../../../src/handlers/chat/room.ts';
 import { workUnits } from '../../../src/protocol/workUnits.ts';
 import type { Connection } from '../../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../../support/fakeSocket.ts';
 
+const retention = { messages: 10, bytes: 10_000, age: 0, memory: 100_000 };
+
 function openPond() {
   const server = newFakeServer();
-  const chat = newChat(server, { messages: 10, bytes: 10_000 }, undefined);
+  const channels = newChannels(server, retention, undefined);
+  const chat = newChat(server, channels, ['*']);
   const name = (text: string) => readName(Buffer.from(text), 'nick') as Name;
   const read = new Map<Connection, number>();
   return {
@@ -30,15 +34,17 @@ function openPond() {
       const { connection } = openFakeConnection(server, undefined);
       connection.endpoint = undefined;
       const user = addUser(chat, connection, encoder, name(nick)) as User;
-      enterRoom(chat, user, findOrLoadRoom(chat, name('pond')) as Room);
+      enterRoom(chat, user, name('pond'));
       return user;
     },
     notifyTurnEnd() {
       flushRosterChanges(chat);
+      flushPublications(channels);
       finishFanouts(server);
     },
     /** What the user was sent since the last call. */
     told({ connection }: User): string[] {
+      flushPublications(channels);
       finishFanouts(server);
       const all = queuedBytes(connection);
       const lines = all.toString('utf8', read.get(connection) ?? 0).split('\n');
