@@ -72,8 +72,9 @@ count-echo: build build-tests ## print the functions that one echo of 32 bytes p
 fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-kill: build build-tests ## kill -9 the chat under load, TIMES=100, and check the histories
+kill: build build-tests ## kill -9 the chat, and then channels, under load, TIMES=100, and check the log
 	node build/test/handlers/chat/killNine.js --times $(TIMES)
+	node build/test/handlers/channels/killNine.js --times $(TIMES)
 
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
