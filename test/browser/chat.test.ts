@@ -47,6 +47,13 @@ describe('the chat page', () => {
   before(
     async () => {
       browser = await launchBrowser();
+      // The first start reads the file, whose form is that of older versions.
+      const line = (time: Date, text: string) =>
+        `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
+      writeFileSync(
+        join(data, 'old.jsonl'),
+        line(new Date(2025, 6, 14, 16, 12), 'then') + line(new Date(), 'now'),
+      );
       server = await start(0);
     },
     { timeout: 15 * 60_000 },
@@ -298,10 +305,6 @@ describe('the chat page', () => {
   });
 
   test('history lines of other days have dates, in the reader’s time zone', patience, async () => {
-    const line = (time: Date, text: string) =>
-      `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
-    const lastYear = new Date(2025, 6, 14, 16, 12);
-    writeFileSync(join(data, 'old.jsonl'), line(lastYear, 'then') + line(new Date(), 'now'));
     const shownIn = async (locale: string) => {
       const page = await enter(`Ada ${locale}`, 'old', { locale });
       await untilLines(page, 2);
