@@ -5,7 +5,9 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { launchBrowser } from '../support/browser.ts';
+import { binary, connectMember, hearUntil, packetBytes } from '../support/chatClient.ts';
 import { root } from '../support/documents.ts';
 import {
   exampleCode,
@@ -113,6 +115,17 @@ testExamples('channels', {
     assert.deepEqual({ ...sent, id: 'k3v9x0ab-14' }, JSON.parse(code));
   },
 
+  'json k3x9-12': async (t, code) => {
+    assert.deepEqual((await sayInRoom(t)).fields, Object.keys(JSON.parse(code) as object));
+  },
+  'sh tail -n 1': async (t, code) => {
+    const workshop = await sayInRoom(t);
+    assert.match(
+      await runLines(workshop, code),
+      /"channel":"pond","from":"Zoë","uid":4096,"text":"hello"\}\n$/,
+    );
+  },
+
   'html pollywog.js': async (t, code) => {
     const workshop = await startWithToken(t);
     const browser = await launchBrowser();
@@ -141,6 +154,18 @@ testExamples('channels', {
     assert.match(String((await printed)[0]), /^[a-z\d]+-\d+ paid\n/);
   },
 });
+
+/** A user says hello in a room. @returns with the names of the fields in the log's last line */
+async function sayInRoom(t: TestContext): Promise<Workshop & { fields: string[] }> {
+  const workshop = newWorkshop();
+  await runShell(t, workshop, 'pollywog --data messages');
+  const zoe = await connectMember(workshop.server!.port, 'Zoë', 'pond', { path: '/tpacket' });
+  t.after(() => zoe.socket.destroy());
+  zoe.socket.write(binary(packetBytes(PacketCommand.NewMsg, 'hello')));
+  await hearUntil(zoe, 'NEW_MSG uid=-1 p1=4096 p2=0 "hello"');
+  const lines = readFileSync(join(workshop.folder, 'messages/messages.jsonl'), 'utf8').trimEnd().split('\n');
+  return { ...workshop, fields: Object.keys(JSON.parse(lines.at(-1)!) as object) };
+}
 
 /** Runs the code in a page of the server, and publishes until the page logs what it received. */
 async function subscribeInPage(t: TestContext, code: string): Promise<void> {

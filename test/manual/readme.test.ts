@@ -3,9 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { launchBrowser } from '../support/browser.ts';
 import { connectMember, hearUntil } from '../support/chatClient.ts';
 import { root } from '../support/documents.ts';
-import { connectRaw } from '../support/rawClient.ts';
 import {
   exampleCode,
   newWorkshop,
@@ -54,20 +54,24 @@ testExamples('README', {
   'sh openssl': async (t, code) => {
     await runShell(t, newWorkshop(), code);
   },
-  'js live.mjs': async (t, code) => {
-    const workshop = newWorkshop({ 'handlers/live.mjs': code });
-    await runShell(t, workshop, 'pollywog --handlers handlers');
-    const page = await connectRaw(workshop.server!.port, { path: '/live?orders' });
-    t.after(() => page.destroy());
-    await runLines(workshop, 'pollywog call live orders hello');
-    assert.equal((await page.nextFrame())?.payload.toString(), 'hello');
+  'html pollywog.js': async (t, code) => {
+    const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
+    const [start = '', publish = ''] = exampleCode('README', 'sh /channels/orders').split('\n');
+    await runShell(t, workshop, start);
+    const { port } = workshop.server!;
+    const browser = await launchBrowser();
+    t.after(() => browser.close());
+    // A page of another site, which has no rules for scripts.
+    const page = await browser.newPage({ bypassCSP: true });
+    await page.goto(`http://127.0.0.1:${port}/healthz`);
+    await page.setContent(code.replaceAll('localhost:8080', `127.0.0.1:${port}`));
+    // It has subscribed when a message reaches it.
+    while (/"subscribers":0/.test(await runLines(workshop, publish))) await new Promise(setImmediate);
+    await page.getByText('order 17 is paid').waitFor();
   },
-  'sh /api/call': async (t, code) => {
-    const workshop = newWorkshop({
-      token: `${'a'.repeat(32)}\n`,
-      'handlers/live.mjs': exampleCode('README', 'js live.mjs'),
-    });
-    assert.equal(await runShell(t, workshop, code), '{"sent":0}\n');
+  'sh /channels/orders': async (t, code) => {
+    const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
+    assert.match(await runShell(t, workshop, code), /^\{"id":"\S+-1","subscribers":0\}\n$/);
   },
   'sh /api/publish': async (t, code) => {
     assert.match(await runShell(t, await startWithToken(t), code), /^\{"sent":1,"id":"\S+"\}\n$/);
