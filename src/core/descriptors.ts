@@ -8,8 +8,8 @@ import type { Server } from '../records/records.ts';
 
 /** The number of counted descriptors. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {
-  const { listeners, files, pipes } = descriptors;
-  return connections - polling.clients + listeners + files + pipes;
+  const { listeners, pipes } = descriptors;
+  return connections - polling.clients + listeners + pipes;
 }
 
 /** How many descriptors may be in use; the rest is the reserve. */
@@ -17,11 +17,8 @@ export function usableDescriptors({ descriptors }: Server): number {
   return descriptors.limit - reservedDescriptors;
 }
 
-/**
- * Whether `count` more of a kind may be opened: files and pipes get at most a third of the descriptors each, so that
- * neither keeps the other, or connections, from getting any.
- */
-export function mayOpen(server: Server, kind: 'files' | 'pipes', count: number): boolean {
+/** Whether `count` more pipes may be opened: they get at most a third of the descriptors, so that connections get some. */
+export function mayOpenPipes(server: Server, count: number): boolean {
   const usable = usableDescriptors(server);
-  return server.descriptors[kind] + count <= usable / 3 && descriptorsInUse(server) + count <= usable;
+  return server.descriptors.pipes + count <= usable / 3 && descriptorsInUse(server) + count <= usable;
 }

@@ -277,10 +277,6 @@ export const controlFrameBudget = 4 * connectionBudget;
 /** Commands: about 2 ms. */
 export const commandBudget = 2 * connectionBudget;
 
-/** Reading histories from disk: 2 ms for all rooms, and 0.5 ms for one room before the next. */
-export const historyReadBudget = 2 * connectionBudget;
-export const historyReadSlice = connectionBudget / 2;
-
 /**
  * Output of one program per turn: 1,024 messages or 256 KiB. The flush runs in between, so only slow consumers fall behind.
  */
@@ -321,18 +317,6 @@ export const maxHistoryBytes = 1 * MiB;
 
 /** Messages of one history. Replaying them on join takes about 10 ms. */
 export const maxHistoryMessages = 10_000;
-
-/** A history read from disk is dropped after this time without use. */
-export const historyCacheTime = 5000;
-
-/** Open room files (`--data`). The others are reopened when needed. */
-export const maxOpenRoomFiles = 64;
-
-/** Room files whose damaged ranges are remembered. */
-export const maxDamagedFiles = 1024;
-
-/** Empty rooms whose history stays in memory, without `--data`. */
-export const maxEmptyRooms = 64;
 
 /** Time to type a nick in a terminal. */
 export const typingTimeout = 60_000;

@@ -387,8 +387,6 @@ export interface Descriptors {
   readonly limit: number;
   /** Listening sockets. */
   listeners: number;
-  /** Files of rooms (`--data`). */
-  files: number;
   /** Pipes to and from programs. */
   pipes: number;
 }

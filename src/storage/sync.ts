@@ -1,7 +1,9 @@
 /** Syncing: what is on disk survives a power failure. */
 import { log } from '../log/log.ts';
 import { type Disk, errorCode, storageError } from './disk.ts';
-import type { Fsync } from './records.ts';
+
+/** When to sync: at the end of each turn, in the background every second, or never. */
+export type Fsync = 'always' | 'everysec' | 'no';
 
 /** The files to sync. */
 export interface Syncing {
@@ -19,16 +21,7 @@ export function noteUnsynced(files: Syncing, path: string): void {
   if (files.fsync !== 'no') files.unsynced.add(path);
 }
 
-/**
- * Called at the end of a turn. With `always`, syncs everything appended before, so that it may be acknowledged. Otherwise does
- * nothing.
- * @throws Error if a sync failed. The other files are synced, and the next call tries again.
- */
-export function syncStore(files: Syncing): void {
-  if (files.fsync === 'always') syncAll(files);
-}
-
-/** Syncs every noted path. @throws Error, like `syncStore` */
+/** Syncs every noted path. @throws Error if a sync failed. The other files are synced, and the next call tries again. */
 export function syncAll(files: Syncing): void {
   let failure: Error | undefined;
   for (const path of [...files.unsynced]) {

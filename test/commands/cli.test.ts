@@ -224,7 +224,7 @@ describe('the control socket', () => {
     );
     assert.match(
       ask('-H', 'Accept: text/plain', '--data', 'room=pond', 'http://localhost/api/history'),
-      /^id +time +from +event +text +data +base64\n- +- +server +- +a&b +- +-\n$/,
+      /^id +time +from +event +text +data +base64\n\S+-1 +\S+Z +- +- +a&b +- +-\n$/,
     );
     assert.match(ask('http://localhost/api'), /"openapi": "3\.1\.0"/);
   });

@@ -1,7 +1,7 @@
 /** `--exec`: each connection gets a process of its own. */
 
 import { closeConnection } from '../../core/close.ts';
-import { mayOpen } from '../../core/descriptors.ts';
+import { mayOpenPipes } from '../../core/descriptors.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { pauseMessages, resumeMessages } from '../../core/processData.ts';
@@ -155,7 +155,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       const { execMax } = owner.configuration;
       if (request === undefined) throw new Error('a program needs the request of the handshake');
       const isAtMax = execMax > 0 && programs.running >= execMax;
-      if (isAtMax || !mayOpen(owner, 'pipes', pipesPerProgram)) {
+      if (isAtMax || !mayOpenPipes(owner, pipesPerProgram)) {
         const { limit } = owner.descriptors;
         const raise = isAtMax ? { raise: '--exec-max' } : { openFiles: limit, raise: 'ulimit -Hn' };
         const fields = { program: entry.name, running: programs.running, ...raise };

@@ -9,7 +9,7 @@ import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { mayOpen } from '../../core/descriptors.ts';
+import { mayOpenPipes } from '../../core/descriptors.ts';
 import { log } from '../../log/log.ts';
 import { pipesPerBatch } from '../../protocol/limits.ts';
 import type { Server } from '../../records/records.ts';
@@ -124,7 +124,7 @@ interface Plan {
 /** Limits spare pipes to half of the descriptors that pipes may use. */
 function planPipes(server: Server, wanted: number, waiting: number): Plan {
   let count = wanted;
-  while (count > Math.min(waiting, wanted) && !mayOpen(server, 'pipes', 2 * count * pipesPerProgram)) count--;
+  while (count > Math.min(waiting, wanted) && !mayOpenPipes(server, 2 * count * pipesPerProgram)) count--;
   try {
     const folder = mkdtempSync(join(tmpdir(), folderPrefix));
     return { folder, count, names: Array.from({ length: count }, (_, i) => fifoNames(folder, i)).flat() };

@@ -6,7 +6,7 @@
  *     {"id":"k3x9-12","time":"…","channel":"pond","from":"Zoë","uid":7,"text":"hello"}
  *     {"id":"k3x9-13","time":"…","channel":"pond","forget":true}
  */
-import type { Fsync } from '../records.ts';
+import type { Fsync } from '../sync.ts';
 import type { LogMessage, LogRecord, MessageKind } from './records.ts';
 
 /**

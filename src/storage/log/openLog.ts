@@ -4,7 +4,7 @@ import { accessSync, closeSync, constants, fstatSync, readFileSync } from 'node:
 import { join, resolve } from 'node:path';
 import { log } from '../../log/log.ts';
 import { type Disk, makeFolder, openRegular, realDisk, storageError, toAppend, toRead } from '../disk.ts';
-import type { Fsync } from '../records.ts';
+import type { Fsync } from '../sync.ts';
 import { clearLogNames, importRooms } from './importRooms.ts';
 import { parseLineObject, parseMark, readHead } from './line.ts';
 import { type Recovery, readSegments } from './load.ts';

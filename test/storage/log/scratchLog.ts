@@ -11,7 +11,7 @@ import type {
   LogMessage,
   LogRecord,
 } from '../../../src/storage/log/records.ts';
-import type { Fsync } from '../../../src/storage/records.ts';
+import type { Fsync } from '../../../src/storage/sync.ts';
 import { runToEnd, scratchDirectory } from '../scratch.ts';
 
 export interface LogSettings {
