@@ -142,7 +142,7 @@ test('the starter reports why the daemon cannot listen', async () => {
       /cannot listen on .*: there is a file where a folder should be; choose/,
     ],
     [['--pid-file', folder], /cannot write .*; choose another with --pid-file/],
-    [['--data', file], /cannot keep rooms in/],
+    [['--data', file], /cannot keep messages in/],
   ] as const) {
     const command = [serverScript, '--daemon', '-p', '0', ...options];
     for (const [at, place] of places.entries()) {

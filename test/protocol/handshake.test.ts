@@ -82,7 +82,7 @@ describe('acceptHandshake', () => {
     });
   }
 
-  const webSocket = { Upgrade: 'websocket', Connection: 'Upgrade, close' };
+  const webSocket = { Upgrade: 'websocket', Connection: 'Upgrade' };
   const version = { ...webSocket, 'Sec-WebSocket-Version': '13' };
   const refusals: [name: string, head: Head, status: number, reason: RegExp, headers?: object][] = [
     ['HTTP/1.0', request({}, 'GET / HTTP/1.0'), 505, /needs HTTP\/1.1/],

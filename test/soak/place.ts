@@ -60,6 +60,8 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
     'max-memory': `${maxMemory}MB`,
     'poll-timeout': pollTimeout,
     data: path('data'),
+    // What channels keep is no leak, and must be gone when the rest is.
+    'history-age': '5s',
     handlers: path('modules'),
     'rollback-window': '2s',
     spool: path('spool'),

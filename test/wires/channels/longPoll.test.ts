@@ -74,7 +74,7 @@ test('a poll reports a gap once, beside the messages that are left', patience, a
 test('a poll is answered without messages after the ping interval, and in a shutdown', patience, async t => {
   const quick = await startChannels(t, '--ping-interval', '50ms');
   assert.deepEqual(await pollChannel(quick.port, '/channels/orders'), { messages: [], last: quick.id(0) });
-  assert.equal(quick.channels.byName.size, 0);
+  await until(() => quick.channels.byName.size === 0);
   const { port, drain, id, channels } = await startChannels(t);
   const waiting = pollChannel(port, '/channels/orders');
   await until(() => channels.byName.size === 1);
