@@ -239,7 +239,7 @@ function newRequest(head: Head, route: Route | undefined): Request {
   };
 }
 
-/** Asks the route whether it takes the request. @returns whether the body is to be read */
+/** Asks the route whether it takes the request. @returns whether the body must be read */
 function admit(connection: Connection, request: Request, route: Route): boolean {
   const { head } = request;
   const maxBody = route.admit(head, connection);
