@@ -157,9 +157,6 @@ export const maxPemFile = 4 * MiB;
 /** The names of channels that are gone, for which the server remembers what is missing: about 1 MB. Beyond it, gaps are reported that may be none. */
 export const maxForgottenChannels = 10_000;
 
-/** Publications delivered in one turn. More wait for the next one, so that a burst does not fill the queues of fast subscribers. */
-export const maxDeliveredPerTurn = 4 * MiB;
-
 /** A message published as JSON, and a subscriber's command. They are parsed in one piece, which takes a few milliseconds. */
 export const maxJsonMessage = 1 * MiB;
 

@@ -169,11 +169,11 @@ describe('publish', () => {
         [undefined, 'a "b"\n\u00e9', []],
       );
       assert.equal(
-        (await ask(server, ['publish', 'empty', 'for whoever comes'])).stdout.split('\n')[0],
+        (await ask(server, ['publish', 'empty', 'left for later'])).stdout.split('\n')[0],
         'sent: 0',
       );
       const eve = await connectMember(server.port, 'eve', 'empty');
-      await hearUntil(eve, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: for whoever comes"');
+      await hearUntil(eve, 'LOGGED_MSG uid=-1 p1=0 p2=0 "server: left for later"');
       for (const { socket } of [ada, bob, eve]) socket.destroy();
     }
     const [stored] = messagesIn(data, 'pond');

@@ -8,7 +8,7 @@ import type { Server } from '../../records/records.ts';
 import { openMessageLog } from '../../storage/log/openLog.ts';
 import type { LoadedLog } from '../../storage/log/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
-import { flushPublications } from './publish.ts';
+import { commitPublications } from './publish.ts';
 import type { Channels, Retention } from './records.ts';
 import { forgetMessages, keepMessage, setRetention, trimToMemory } from './retention.ts';
 
@@ -37,7 +37,7 @@ export async function openChannels(server: Server): Promise<Channels> {
 
 /** Publishes what waits, writes everything to disk, and releases the folder. @throws Error, a sentence, if that fails */
 export function closeChannels(channels: Channels): void {
-  flushPublications(channels);
+  commitPublications(channels);
   channels.log?.close();
 }
 

@@ -5,7 +5,7 @@
 
 import { membersOf, sendToAll, wholeMessage } from '../../core/fanout.ts';
 import { log } from '../../log/log.ts';
-import { maxDeliveredPerTurn, maxLiveBacklog } from '../../protocol/limits.ts';
+import { maxLiveBacklog } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
@@ -63,21 +63,16 @@ function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage):
   return { id: idOf(channels, seq), subscribers };
 }
 
-/** A stage at the end of the turn: stores and delivers what was published. More than one turn's share waits for the next turn. */
+/**
+ * Stores and delivers what was published: a stage at the end of the turn, or earlier, where the order demands it. All of it
+ * goes at once, as a queue that outlived the turn could grow faster than it is delivered; the budgets of reading bound it. What
+ * a module publishes in answer waits for the next turn, so an echo of its own message does not keep the turn from ending.
+ */
 export function commitPublications(channels: Channels): void {
-  const { queue } = channels;
-  if (queue.length === 0) return;
-  let count = 0;
-  for (let bytes = 0; count < queue.length && (count === 0 || bytes < maxDeliveredPerTurn); count++)
-    bytes += queue[count]!.publication.data.length;
-  channels.queue = queue.slice(count);
-  if (channels.queue.length > 0) channels.scheduleCommit();
-  commit(channels, queue.slice(0, count));
-}
-
-/** Stores and delivers now what was published in this turn. */
-export function flushPublications(channels: Channels): void {
-  while (channels.queue.length > 0) commitPublications(channels);
+  const batch = channels.queue;
+  if (batch.length === 0) return;
+  channels.queue = [];
+  commit(channels, batch);
 }
 
 function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
@@ -201,7 +196,7 @@ function deliver(
  * @returns the number of messages forgotten, or a sentence
  */
 export function forgetChannel(channels: Channels, name: string, isPurged: boolean): number | string {
-  flushPublications(channels);
+  commitPublications(channels);
   const channel = channels.byName.get(name);
   const count = channel?.count ?? 0;
   channels.lastSeq++;

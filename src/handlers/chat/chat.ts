@@ -6,7 +6,7 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { Connection, Server } from '../../records/records.ts';
 import { dropIfUnused } from '../channels/channel.ts';
 import { channelNameFault } from '../channels/names.ts';
-import { flushPublications } from '../channels/publish.ts';
+import { commitPublications } from '../channels/publish.ts';
 import type { Channels } from '../channels/records.ts';
 import type { Name } from './names.ts';
 import { newRoomRule } from './names.ts';
@@ -90,7 +90,7 @@ export function roomFault(chat: Chat, { text, key }: Name): string | undefined {
 export function enterRoom(chat: Chat, user: User, name: Name): void {
   const { channels } = chat;
   // Earlier posts must reach the newcomer as history.
-  flushPublications(channels);
+  commitPublications(channels);
   const room = chat.rooms.get(name.key) ?? newRoom(chat, name);
   room.users.add(user);
   user.room = room;
@@ -130,7 +130,7 @@ export function leaveRoom(chat: Chat, user: User): void {
   const { room } = user;
   if (room === undefined) return;
   // Deliver pending messages before the leave notice.
-  flushPublications(chat.channels);
+  commitPublications(chat.channels);
   flushArrival(user);
   user.room = undefined;
   room.users.delete(user);

@@ -114,6 +114,29 @@ test('nothing is delivered before the turn ends', () => {
   assert.equal(reader.received(), '[a:1:x]');
 });
 
+test('all that was published in a turn is delivered when it ends, so the queue does not outlive the turn', () => {
+  const channels = open({ messages: 1000, bytes: 1e9, memory: 1e9 });
+  let answered = 0;
+  for (let i = 0; i < 100; i++) {
+    const data = Buffer.alloc(100_000, 'x');
+    publish(channels, { channel: 'a', kind: 'text', data }, () => answered++);
+  }
+  commitPublications(channels);
+  assert.deepEqual([answered, channels.queue.length], [100, 0]);
+});
+
+test('a listener that answers in its own channel speaks once in a turn, and does not keep the turn from ending', () => {
+  const channels = open();
+  const reader = newReader(channels, ['a']);
+  const again = () => publish(channels, { channel: 'a', kind: 'text', data: Buffer.from('again') }, () => {});
+  channels.byName.get('a')!.listeners.add(again);
+  say(channels, 'a', 'first');
+  assert.equal(reader.received(), '[a:1:first]');
+  assert.equal(forgetChannel(channels, 'a', false), 2);
+  assert.equal(reader.received(), '[a:2:again]');
+  assert.equal(channels.queue.length, 1);
+});
+
 test('a subscriber with a cursor gets what it missed in all its channels, in order and once', () => {
   const channels = open();
   const cursor = parseCursor(channels, idSaid(channels, 'a', '1'));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { finishFanouts } from '../../../src/core/fanout.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
-import { flushPublications } from '../../../src/handlers/channels/publish.ts';
+import { commitPublications } from '../../../src/handlers/channels/publish.ts';
 import {
   addUser,
   enterRoom,
@@ -39,12 +39,12 @@ function openPond() {
     },
     notifyTurnEnd() {
       flushRosterChanges(chat);
-      flushPublications(channels);
+      commitPublications(channels);
       finishFanouts(server);
     },
     /** What the user was sent since the last call. */
     told({ connection }: User): string[] {
-      flushPublications(channels);
+      commitPublications(channels);
       finishFanouts(server);
       const all = queuedBytes(connection);
       const lines = all.toString('utf8', read.get(connection) ?? 0).split('\n');
