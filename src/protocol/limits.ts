@@ -178,6 +178,11 @@ export const subscriptionMemory = 1.5 * KiB;
 /** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
 export const maxLiveBacklog = 256 * KiB;
 
+// Access
+
+/** Characters of a pattern of paths or channels. Matching takes time in proportion. */
+export const maxPatternLength = 1000;
+
 // Accepting connections
 
 /**

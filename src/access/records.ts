@@ -1,0 +1,62 @@
+/** The records of access: who a client is, what the table of rights says, and what was decided. */
+import type { KeyObject } from 'node:crypto';
+import type { Right, Rule, Who } from '../options/rules.ts';
+import type { Pattern } from '../protocol/pattern.ts';
+
+/** Who a client is, as verified. A client without one is anonymous. */
+export interface Identity {
+  /** 1 to 200 characters, without control characters. */
+  readonly user: string;
+  /** What identified the user: a JWT, a signed link, the app of `--auth-url`, or a module. */
+  readonly means: 'token' | 'link' | 'app' | 'module';
+  /** Patterns of channel names, such as `orders-*`: the channels to which `subscribe=token` and `publish=token` refer. */
+  readonly subscribe: readonly Pattern[];
+  readonly publish: readonly Pattern[];
+  /** Milliseconds since 1970; undefined: it does not expire. */
+  readonly expiresAt: number | undefined;
+}
+
+/** What the head of a request says about its client. At most one of `identity` and `fault` is set. */
+export interface Credentials {
+  readonly identity?: Identity;
+  /** A sentence: why the token or the link identifies nobody. The client is anonymous, and may learn it if it is refused. */
+  readonly fault?: string;
+  /** The credential was in a cookie, which browsers also send with requests of other sites' pages. */
+  readonly byCookie: boolean;
+}
+
+export interface Decision {
+  readonly isAllowed: boolean;
+  /** The line that decided, or `default`. For the log, `why` and `pollywog allowed`. */
+  readonly rule: string;
+  readonly who: Who;
+  /** It refuses an anonymous client whom it might allow as a user. */
+  readonly needsIdentity: boolean;
+  /** `identify`: 401 or 4401; `forbid`: 403 or 4403; undefined: it is allowed. */
+  readonly refusal: 'identify' | 'forbid' | undefined;
+  /** For the client, at most 123 bytes; empty: it is allowed. */
+  readonly sentence: string;
+}
+
+/** A key that verifies signatures. Its type fixes the algorithm, whatever a token asks for. */
+export interface Key {
+  readonly algorithm: 'HS256' | 'RS256' | 'ES256' | 'EdDSA';
+  readonly key: KeyObject;
+  /** Its name in a JWKS. */
+  readonly id: string | undefined;
+}
+
+/** What the configuration says about access. A reload changes it in place. */
+export interface Access {
+  /** In the order in which they are tried. */
+  rules: readonly Rule[];
+  /** Of `--auth-key`; empty: tokens and links are not looked at. */
+  keys: readonly Key[];
+  /** What the claims `iss` and `aud` must say; empty: not given. */
+  issuer: string;
+  audience: string;
+  /** The name of the cookie with the token; empty: none has it. */
+  tokenCookie: string;
+}
+
+export type { Pattern, Right, Rule, Who };

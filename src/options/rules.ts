@@ -1,0 +1,81 @@
+/**
+ * The rules of `--allow`: which clients have which rights on which paths.
+ *
+ *     /channels/chat-*: subscribe=anyone publish=subscribers
+ */
+import { type Pattern, parsePattern } from '../protocol/pattern.ts';
+import { UsageError } from './error.ts';
+import type { Kind } from './values.ts';
+
+/**
+ * To open a handler, by its path; to receive the messages of a channel; to publish in it; to see the names of its
+ * subscribers.
+ */
+export const rights = ['connect', 'subscribe', 'publish', 'presence'] as const;
+export type Right = (typeof rights)[number];
+
+/**
+ * Who has a right: `anyone`; any identified `user`; a user whose `token`, signed link or answer of the app grants this
+ * channel; `subscribers` of the channel; `commands`, which are requests with the API token or the publish token; `nobody`.
+ */
+export const whoWords = ['anyone', 'user', 'token', 'subscribers', 'commands', 'nobody'] as const;
+export type Who = (typeof whoWords)[number];
+
+/** One line of the table of rights. */
+export interface Rule {
+  /** As written. */
+  readonly line: string;
+  /** Of paths, percent-decoded. */
+  readonly pattern: Pattern;
+  /** The rights that the line names. */
+  readonly grants: Readonly<Partial<Record<Right, Who>>>;
+}
+
+/** @throws UsageError with what is wrong */
+function parseRule(line: string): Rule {
+  const colon = line.lastIndexOf(':');
+  const words = line
+    .slice(colon + 1)
+    .split(/\s+/)
+    .filter(word => word !== '');
+  if (colon < 0 || words.length === 0) throw fault(line, 'a rule is PATTERN: RIGHT=WHO …');
+  const source = line.slice(0, colon).trim();
+  if (!source.startsWith('/')) throw fault(line, 'its pattern must start with /, such as /channels/news');
+  if (/%[0-9a-f]{2}/i.test(source))
+    throw fault(line, 'write characters as they are, not percent-encoded: paths are decoded first');
+  const pattern = parsePattern(source);
+  if (typeof pattern === 'string') throw fault(line, pattern);
+  const grants: Partial<Record<Right, Who>> = {};
+  for (const word of words) {
+    const [right, who] = parseGrant(line, word);
+    if (grants[right] !== undefined) throw fault(line, `it names ${right} twice; keep one`);
+    grants[right] = who;
+  }
+  return { line, pattern, grants };
+}
+
+function parseGrant(line: string, word: string): [Right, Who] {
+  const [name, value] = word.split('=', 2);
+  const right = rights.find(one => one === name);
+  if (right === undefined) throw fault(line, `the rights are ${rights.join(', ')}, as in connect=user`);
+  const who = whoWords.find(one => one === value);
+  if (who === undefined) throw fault(line, `${right}= needs one of ${whoWords.join(', ')}`);
+  if (who === 'subscribers' && right !== 'publish' && right !== 'presence')
+    throw fault(line, `${right}=subscribers would let nobody in: only publish and presence can have it`);
+  if (who === 'commands' && right !== 'publish')
+    throw fault(line, `only publish can be for commands; use ${right}=nobody`);
+  return [right, who];
+}
+
+function fault(line: string, reason: string): UsageError {
+  return new UsageError(`${JSON.stringify(line)} is no rule: ${reason}`);
+}
+
+export const allowRule: Kind<Rule> = {
+  placeholder: 'RULE',
+  expected: 'a rule such as "/channels/user-{user}: subscribe=user"',
+  // A path may contain commas.
+  separator: '\n',
+  parse: raw => (typeof raw === 'string' && raw !== '' ? parseRule(raw.trim()) : undefined),
+  show: ({ line }) => line,
+};
