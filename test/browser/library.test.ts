@@ -69,10 +69,10 @@ describe('the client library in Chromium', () => {
   let server: ServerProcess;
   let proxy: Awaited<ReturnType<typeof startProxy>>;
 
-  const start = (port: number) =>
+  const start = (port: number, ...options: string[]) =>
     startServerWith([
       ...['-p', `${port}`, '--host', '127.0.0.1', '--log-format', 'json', '--control', control],
-      ...['--publish-token', tokenFile],
+      ...['--publish-token', tokenFile, ...options],
     ]);
 
   before(
@@ -228,6 +228,49 @@ describe('the client library in Chromium', () => {
         await untilSeen(page, 'before', 'gap: orders', 'after the start', 'and later');
     },
   );
+
+  test('a server that is killed and has a log loses nothing, over any transport', patience, async () => {
+    const options = ['--data', join(folder, 'data')];
+    await server.kill();
+    server = await start(0, ...options);
+    const pages: Page[] = [];
+    for (const [transport, blocked] of [
+      ['websocket', /^$/],
+      ['eventsource', /^Upgrade: websocket/im],
+      ['polling', /^Upgrade: websocket|^Accept: text\/event-stream/im],
+    ] as const) {
+      proxy.state.blocked = blocked;
+      const page = await open(await browser.newContext(), proxy.port, ['orders']);
+      await untilState(page, `open ${transport}`);
+      pages.push(page);
+    }
+    const published: string[] = [];
+    const say = async (data: string) => {
+      await publish('orders', data);
+      published.push(data);
+    };
+    const restart = async () => {
+      const { port } = server;
+      await server.kill();
+      server = await start(port, ...options);
+    };
+    const untilAllSeen = () => Promise.all(pages.map(page => untilSeen(page, ...published)));
+    await say('before');
+    await untilAllSeen();
+    // The pages cannot receive what is published before the kill.
+    proxy.cut(true);
+    await say('unseen before the kill');
+    await restart();
+    await say('unseen after it');
+    proxy.cut(false);
+    await untilAllSeen();
+    for (let kill = 1; kill <= 3; kill++) {
+      await say(`just before kill ${kill}`);
+      await restart();
+      await say(`just after kill ${kill}`);
+    }
+    await untilAllSeen();
+  });
 
   test('three tabs have one connection, and another tab takes over without a loss', patience, async () => {
     const context = await browser.newContext();

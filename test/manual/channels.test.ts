@@ -126,7 +126,7 @@ testExamples('channels', {
     );
   },
 
-  'html pollywog.js': async (t, code) => {
+  'html user-17': async (t, code) => {
     const workshop = await startWithToken(t);
     const browser = await launchBrowser();
     t.after(() => browser.close());
@@ -139,6 +139,19 @@ testExamples('channels', {
     await publishTo(workshop, 'user-17', 'hello');
     await page.locator('li').nth(1).waitFor();
     assert.deepEqual(await page.locator('li').allTextContents(), ['orders: paid', 'user-17: hello']);
+  },
+  'html last=20': async (t, code) => {
+    const workshop = await startWithToken(t);
+    for (const data of ['1', '2']) await publishTo(workshop, 'orders', data);
+    const browser = await launchBrowser();
+    t.after(() => browser.close());
+    const page = await browser.newPage({ bypassCSP: true });
+    await page.goto(`http://127.0.0.1:${workshop.server!.port}/healthz`);
+    await page.setContent(code);
+    await page.locator('li').nth(1).waitFor();
+    await publishTo(workshop, 'orders', '3');
+    await page.locator('li').nth(2).waitFor();
+    assert.deepEqual(await page.locator('li').allTextContents(), ['1', '2', '3']);
   },
   'js pollywog/browser': async (t, code) => {
     const workshop = await startWithToken(t);

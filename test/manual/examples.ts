@@ -146,15 +146,17 @@ async function startLine(t: TestContext, workshop: Workshop, line: string): Prom
     line.replace(startsServer, "printf '%s\\0' ''").replace(/ &$/, ''),
   );
   const words = printed.split('\0').slice(1, -1);
+  // The server that was killed starts again on its port.
+  const port = workshop.server?.child.signalCode === 'SIGKILL' ? String(workshop.server.port) : '0';
   const free = words.map((word, index) => {
-    if (words[index - 1] === '-p') return '0';
+    if (words[index - 1] === '-p') return port;
     return word.replace(/^tcp:\/\/:\d+/, 'tcp://127.0.0.1:0').replace('/run/', `${workshop.folder}/`);
   });
   const unless = (option: string, ...given: string[]) => (words.includes(option) ? [] : given);
   const listens = words.includes('-p') || words.includes('--listen');
   const commandLine = [
     ...free,
-    ...(listens ? [] : ['-p', '0']),
+    ...(listens ? [] : ['-p', port]),
     ...unless('--host', ...(words.includes('--listen') ? [] : ['--host', '127.0.0.1'])),
     ...unless('--control', '--control', workshop.control),
     ...unless('--config', '--config', 'none'),

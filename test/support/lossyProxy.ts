@@ -1,4 +1,7 @@
-/** A proxy that breaks off every tenth response, so that requests are handled and their answers are lost. */
+/**
+ * A proxy that breaks off every tenth response, and each stream of events or WebSocket frames, so that requests are handled and
+ * their answers are lost.
+ */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Random } from './random.ts';
@@ -10,14 +13,18 @@ export interface LossyProxy {
   close(): Promise<void>;
 }
 
-/** @param longest the most bytes of an event stream that pass: each stream is broken off */
+/**
+ * @param port of the server
+ * @param longest the most bytes of a stream that pass
+ */
 export async function startLossyProxy(port: number, random: Random, longest: number): Promise<LossyProxy> {
   const counts = { responses: 0, broken: 0 };
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, client => {
     const upstream = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    /** The bytes that may still pass; undefined before the response begins. */
+    /** The bytes that may still pass; undefined before a response begins. */
     let left: number | undefined;
+    let isStream = false;
     const drop = () => {
       client.destroy();
       upstream.destroy();
@@ -31,12 +38,18 @@ export async function startLossyProxy(port: number, random: Random, longest: num
       from.on('close', () => sockets.delete(from));
       from.on('end', () => to.end());
     }
-    client.on('data', bytes => upstream.write(bytes));
+    client.on('data', bytes => {
+      // The next response of a connection that is kept begins after its request.
+      if (!isStream) left = undefined;
+      upstream.write(bytes);
+    });
     upstream.on('data', bytes => {
       if (left === undefined) {
-        const isStream = bytes.includes('text/event-stream');
+        isStream = bytes.includes('text/event-stream') || bytes.includes('HTTP/1.1 101 ');
         const isBroken = isStream || ++counts.responses % 10 === 0;
-        left = isBroken ? random.below(isStream ? longest : 300) : Number.POSITIVE_INFINITY;
+        left = isBroken
+          ? random.below(isStream ? longest : Math.min(300, bytes.length))
+          : Number.POSITIVE_INFINITY;
       }
       const piece = bytes.subarray(0, left);
       left -= piece.length;
