@@ -10,7 +10,8 @@ import {
   rejectionSlots,
   shortageLogInterval,
 } from '../protocol/limits.ts';
-import type { AddressUse, Connection, Server } from '../records/records.ts';
+import type { Connection, Server } from '../records/records.ts';
+import type { AddressUse } from '../records/resources.ts';
 import { dropConnection } from './close.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';

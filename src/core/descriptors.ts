@@ -8,8 +8,8 @@ import type { Server } from '../records/records.ts';
 
 /** The number of counted descriptors. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {
-  const { listeners, pipes } = descriptors;
-  return connections - polling.clients + listeners + pipes;
+  const { listeners, pipes, app } = descriptors;
+  return connections - polling.clients + listeners + pipes + app;
 }
 
 /** How many descriptors may be in use; the rest is the reserve. */

@@ -7,7 +7,7 @@
  *
  * What counts: unread input, unfinished messages, request bodies, what a handler or a polling session keeps for a
  * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
- * the connection itself. Input that a program has not read when its client leaves counts until the program has read it.
+ * the connection itself. Questions to the app of `--auth-url` and its answers count, too. Input that a program has not read when its client leaves counts until the program has read it.
  * The bytes counted are those allocated, not those used.
  */
 
@@ -18,7 +18,7 @@ import type { Connection, Server } from '../records/records.ts';
 
 /** All bytes that count against `--max-memory`. */
 export function usedMemory({ memory, arena }: Server): number {
-  return memory.connections + memory.histories + memory.programs + arena.held;
+  return memory.connections + memory.histories + memory.app + memory.programs + arena.held;
 }
 
 /** Updates `connection.held`, after a read, a flush, or a handler's work. */

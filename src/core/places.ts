@@ -4,7 +4,8 @@
  */
 
 import { hostOf, isInNetwork, mappedIpv4, noAddress, parseIp, showIp } from '../protocol/ipAddress.ts';
-import type { AddressUse, Connection, Server } from '../records/records.ts';
+import type { Connection, Server } from '../records/records.ts';
+import type { AddressUse } from '../records/resources.ts';
 
 /** The last result of `addressKey`, which is called twice for each accepted connection. */
 let lastAddress = '';

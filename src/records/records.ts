@@ -14,6 +14,7 @@ import type { Head } from '../protocol/http/head.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
+import type { AddressUse, Counters, Descriptors, MemoryUse } from './resources.ts';
 import type { Table } from './table.ts';
 
 // The connection
@@ -249,18 +250,6 @@ export interface Listener {
   close(): void;
 }
 
-export interface Counters {
-  turns: number;
-  accepted: number;
-  /** Handshakes and requests answered with an error. */
-  refused: number;
-  messagesIn: number;
-  /** Slow consumers closed (1013). */
-  fellBehind: number;
-  /** Closed because all connections together held more than `maxMemory`. */
-  evicted: number;
-}
-
 /** What became ready since the last turn. The turn empties the lists. */
 export interface ReadyEvents {
   /** Connections with input to read. */
@@ -358,16 +347,6 @@ export interface DeadlineTimer {
   wasPostponed: boolean;
 }
 
-/** What one address holds: an IPv4 address, or an IPv6 network /64, which is what one customer or machine is given. */
-export interface AddressUse {
-  readonly address: string;
-  /** Connections with a socket, and those among them that are clients. */
-  sockets: number;
-  clients: number;
-  /** Polling sessions. */
-  polled: number;
-}
-
 export interface Places {
   readonly byAddress: Map<string, AddressUse>;
   /** Clients of any kind. */
@@ -380,29 +359,6 @@ export interface Places {
   readonly unproven: Connection[];
   /** Connections dropped in this turn that are still in `server.connections`. */
   dropped: number;
-}
-
-export interface Descriptors {
-  /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
-  readonly limit: number;
-  /** Listening sockets. */
-  listeners: number;
-  /** Pipes to and from programs. */
-  pipes: number;
-}
-
-/** A server's use of memory, in bytes, besides queued output, which its `arena` counts. */
-export interface MemoryUse {
-  /** The sum of `connection.held`. */
-  connections: number;
-  /** The histories of rooms. */
-  histories: number;
-  /** Makes rooms forget until they remember at most this many bytes. */
-  trimHistories(most: number): void;
-  /** Input of programs whose clients have left. */
-  programs: number;
-  /** Discards such input, the largest first, until at most this many bytes are left. */
-  trimPrograms(most: number): void;
 }
 
 // The contracts

@@ -120,7 +120,10 @@ describe('--max-per-address', () => {
   test('the default is half of what the server can hold: connections, descriptors or polling sessions', () => {
     assert.equal(maxForAddress(newFakeServer('--max-connections', '101')), 51);
     const server = newFakeServer();
-    assert.equal(maxForAddress({ ...server, descriptors: { limit: 256, listeners: 0, pipes: 0 } }), 128);
+    assert.equal(
+      maxForAddress({ ...server, descriptors: { limit: 256, listeners: 0, pipes: 0, app: 0 } }),
+      128,
+    );
     assert.equal(maxForAddress(server, true), 32_768);
     assert.equal(maxForAddress(newFakeServer('--max-per-address', '7')), 7);
     assert.equal(maxForAddress(newFakeServer('--max-per-address', '0')), Number.POSITIVE_INFINITY);

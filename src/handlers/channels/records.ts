@@ -8,7 +8,8 @@
 
 import type { Group } from '../../core/fanout.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import type { Connection, MemoryUse, Server } from '../../records/records.ts';
+import type { Connection, Server } from '../../records/records.ts';
+import type { MemoryUse } from '../../records/resources.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
 
 /** A message that a channel keeps, or is delivering. */

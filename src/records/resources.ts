@@ -1,0 +1,54 @@
+/** What a server uses, as plain numbers: descriptors, memory, the connections of an address. */
+
+export interface Counters {
+  turns: number;
+  accepted: number;
+  /** Handshakes and requests answered with an error. */
+  refused: number;
+  messagesIn: number;
+  /** Slow consumers closed (1013). */
+  fellBehind: number;
+  /** Closed because all connections together held more than `maxMemory`. */
+  evicted: number;
+  /** Requests sent to the app of `--auth-url`, those that failed, and questions answered by an earlier answer. */
+  appRequests: number;
+  appFailures: number;
+  appCacheHits: number;
+}
+
+/** What one address holds: an IPv4 address, or an IPv6 network /64, which is what one customer or machine is given. */
+export interface AddressUse {
+  readonly address: string;
+  /** Connections with a socket, and those among them that are clients. */
+  sockets: number;
+  clients: number;
+  /** Polling sessions. */
+  polled: number;
+}
+
+export interface Descriptors {
+  /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
+  readonly limit: number;
+  /** Listening sockets. */
+  listeners: number;
+  /** Pipes to and from programs. */
+  pipes: number;
+  /** Connections to the app of `--auth-url`. */
+  app: number;
+}
+
+/** A server's use of memory, in bytes, besides queued output, which its `arena` counts. */
+export interface MemoryUse {
+  /** The sum of `connection.held`. */
+  connections: number;
+  /** The histories of rooms. */
+  histories: number;
+  /** Makes rooms forget until they remember at most this many bytes. */
+  trimHistories(most: number): void;
+  /** Questions that wait for the app of `--auth-url`, and its answers. */
+  app: number;
+  /** Input of programs whose clients have left. */
+  programs: number;
+  /** Discards such input, the largest first, until at most this many bytes are left. */
+  trimPrograms(most: number): void;
+}
