@@ -204,3 +204,44 @@ export const listenUrl: Kind<ListenAddress> = {
   parse: parseListenUrl,
   show: showListenUrl,
 };
+
+/** Where a web app beside this server is asked: with HTTP, over TCP or a Unix socket. */
+export interface AppAddress {
+  /** As the user wrote it. */
+  readonly text: string;
+  readonly host: string;
+  readonly port: number;
+  /** Instead of host and port. */
+  readonly socketPath: string | undefined;
+  /** With its query. */
+  readonly path: string;
+}
+
+function parseAppUrl(raw: unknown): AppAddress | undefined {
+  if (typeof raw !== 'string' || /[^\x21-\x7e]|#/.test(raw)) return undefined;
+  const [, socketPath, socketTarget = '/'] = /^unix:(?:\/\/)?(\/[^/:][^:]*)(?::(\/.*))?$/.exec(raw) ?? [];
+  if (socketPath !== undefined) {
+    if (Buffer.byteLength(socketPath) > maxUnixPath) return undefined;
+    return { text: raw, host: 'localhost', port: 0, socketPath, path: socketTarget };
+  }
+  if (!/^http:\/\/[^/?@\\]+(?:[/?]|$)/i.test(raw) || !URL.canParse(raw)) return undefined;
+  const { hostname, port: itsPort, pathname, search } = new URL(raw);
+  // Node takes an IPv6 address without brackets.
+  const appHost = hostname.replace(/^\[(.*)\]$/, '$1');
+  return {
+    text: raw,
+    host: appHost,
+    port: Number(itsPort || 80),
+    socketPath: undefined,
+    path: pathname + search,
+  };
+}
+
+/** The URL of a web app, or `none`. */
+export const appUrl: Kind<AppAddress | 'none'> = {
+  placeholder: 'URL',
+  expected:
+    'a URL such as http://127.0.0.1/auth or unix:/run/app.sock:/auth, or none (TLS is not supported: ask over the loopback)',
+  parse: raw => (raw === 'none' ? raw : parseAppUrl(raw)),
+  show: value => (value === 'none' ? value : value.text),
+};

@@ -1,6 +1,6 @@
 /** The configuration: options from flags, environment, file and defaults, in this order of precedence. */
 
-import type { ListenAddress, Peers } from './addresses.ts';
+import type { AppAddress, ListenAddress, Peers } from './addresses.ts';
 import { showListenAddress } from './addresses.ts';
 import { readArguments } from './arguments.ts';
 import { type Environment, inheritedSockets, readEnvironment } from './environment.ts';
@@ -27,6 +27,13 @@ export interface Configuration {
   readonly includeSender: boolean;
   /** Allowed values of the `Origin` field; empty: any, or none at all. */
   readonly origins: readonly string[];
+  /** The web app that knows the users. */
+  readonly authUrl: AppAddress | 'none';
+  /** The only credentials that the app gets; empty: all cookies and the field Authorization. */
+  readonly authCookie: readonly string[];
+  readonly authConcurrency: number;
+  readonly authTimeout: number;
+  readonly authCache: number;
   /** Handlers that run programs: one process per connection, and one for all. Names are unique. */
   readonly exec: readonly ProgramEntry[];
   readonly execShared: readonly ProgramEntry[];

@@ -238,3 +238,11 @@ export const pemFile: Kind<string> = {
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
   show: path => path,
 };
+
+/** The name of a cookie: a token (RFC 6265 §4.1.1). */
+export const cookieName: Kind<string> = {
+  placeholder: 'NAME',
+  expected: 'the name of a cookie such as PHPSESSID',
+  parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
+  show: name => name,
+};

@@ -31,6 +31,8 @@ test('without any source, every option has its default', () => {
     defaultHandler: 'echo',
     includeSender: true,
     origins: [],
+    authUrl: 'none',
+    authCookie: [],
     handlers: '',
     rooms: ['*'],
     watch: false,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { peers } from '../../src/options/addresses.ts';
+import { appUrl, peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { hyphenated, spellings } from '../../src/options/option.ts';
@@ -84,6 +84,20 @@ const valued: Record<
   },
   ...files('tlsCert', 'tlsKey', 'tlsCa'),
   ...chosen('tlsClient', ['ask', 'require'], 'off, ask or require'),
+  authUrl: {
+    field: 'authUrl',
+    first: ['http://127.0.0.1/auth', appUrl.parse('http://127.0.0.1/auth')],
+    second: ['none', 'none'],
+    unfit: 'https://example.com/auth',
+    wants: appUrl.expected,
+  },
+  authCookie: {
+    field: 'authCookie',
+    first: ['PHPSESSID', ['PHPSESSID']],
+    second: ['sid', ['sid']],
+    unfit: 'a=b',
+    wants: 'the name of a cookie such as PHPSESSID',
+  },
   rooms: {
     field: 'rooms',
     first: ['pond-*', ['pond-*']],
@@ -123,7 +137,7 @@ const valued: Record<
     'maxMemory',
     'maxHeader',
   ]),
-  ...bounded('count', ['historyKeep', 'maxConnections', 'execMax']),
+  ...bounded('count', ['historyKeep', 'maxConnections', 'execMax', 'authConcurrency']),
   maxPerAddress: {
     field: 'maxPerAddress',
     first: ['half', 'half'],
@@ -147,6 +161,8 @@ const valued: Record<
     'pollTimeout',
     'drainTimeout',
     'execGrace',
+    'authTimeout',
+    'authCache',
   ]),
   config: {
     field: 'configFile',

@@ -1,0 +1,356 @@
+/**
+ * Asks a web app who a client is (`--auth-url`), as nginx does with `auth_request`.
+ *
+ *     askApp ──► a kept answer
+ *        │
+ *        ├─────► the same question is waiting or being asked: its answer is shared
+ *        │
+ *        └─────► the queue ──► at most --auth-concurrency requests ──► the answer is kept and delivered
+ *
+ * A question is known by a digest of everything that is sent to the app, so an answer is never given to a client with
+ * other credentials, and no credential is kept longer than its question.
+ */
+
+import { createHash } from 'node:crypto';
+import { addressKey } from '../core/places.ts';
+import { log } from '../log/log.ts';
+import {
+  type AppConnections,
+  type AppReply,
+  closeIdle,
+  newAppConnections,
+  sendSubrequest,
+} from '../net/subrequest.ts';
+import type { Configuration } from '../options/configuration.ts';
+import { clock } from '../process/clock.ts';
+import { hostOf, noAddress } from '../protocol/ipAddress.ts';
+import {
+  appEntryMemory,
+  appFailureLogInterval,
+  appMemoryShare,
+  maxAppAnswerBytes,
+  maxAppFields,
+  maxAppQuestionBytes,
+} from '../protocol/limits.ts';
+import type { Server } from '../records/records.ts';
+import {
+  type AppAnswers,
+  clearAnswers,
+  findAnswer,
+  forgetAnswers,
+  keepAnswer,
+  newAppAnswers,
+} from './appAnswers.ts';
+import { type AppQueue, dequeue, enqueue, hasRoomFor, newAppQueue, removeQueued } from './appQueue.ts';
+import { type AppAnswer, readReply } from './appReply.ts';
+
+/** What a client asks for, and the credentials that it sent. Strings are as in its head: latin1. */
+export interface AppQuestion {
+  readonly cookie: string | undefined;
+  readonly authorization: string | undefined;
+  readonly origin: string | undefined;
+  /** The client's, as `connection.address`. */
+  readonly address: string;
+  /** Path and query of the request, without secrets of our own. */
+  readonly uri: string;
+  /** The names of the channels asked for, decoded. */
+  readonly channels: readonly string[];
+}
+
+type Asker = (answer: AppAnswer) => void;
+
+/** A question that waits, or that the app is being asked. */
+interface PendingQuestion {
+  readonly key: string;
+  readonly fields: Readonly<Record<string, string>>;
+  readonly addressKey: string;
+  readonly bytes: number;
+  readonly askers: Set<Asker>;
+  isAsked: boolean;
+  /** While it is asked: its answer is out of date if it names one of these users, or if the app has changed. */
+  forgotten: Set<string> | undefined;
+  isOutdated: boolean;
+}
+
+export interface App {
+  readonly server: Server;
+  /** Undefined without `--auth-url`. A reload replaces it. */
+  connections: AppConnections | undefined;
+  /** By key. */
+  readonly pending: Map<string, PendingQuestion>;
+  readonly queue: AppQueue<PendingQuestion>;
+  readonly answers: AppAnswers;
+  /** Requests that the app is working on. */
+  requests: number;
+  /** Bytes of `pending`. */
+  pendingBytes: number;
+  /** When a failure was last logged, and how many followed that were not. */
+  failureLoggedAt: number;
+  failures: number;
+}
+
+/** Follows `--auth-url` at every reload. */
+export function openApp(server: Server): App {
+  const { configuration, reloadables } = server;
+  const app: App = {
+    server,
+    connections: connectionsOf(server, configuration),
+    pending: new Map(),
+    queue: newAppQueue(),
+    answers: newAppAnswers(),
+    requests: 0,
+    pendingBytes: 0,
+    failureLoggedAt: Number.NEGATIVE_INFINITY,
+    failures: 0,
+  };
+  reloadables.push({
+    prepare: async next => () => {
+      changeApp(app, next);
+      return [];
+    },
+  });
+  return app;
+}
+
+function connectionsOf({ descriptors }: Server, { authUrl }: Configuration): AppConnections | undefined {
+  return authUrl === 'none' ? undefined : newAppConnections(authUrl, descriptors);
+}
+
+/** Another app need not agree with the answers of this one: they are dropped, and what it is being asked is asked again. */
+function changeApp(app: App, next: Configuration): void {
+  const { connections, pending, answers, server } = app;
+  const before = connections?.address.text;
+  const after = next.authUrl === 'none' ? undefined : next.authUrl.text;
+  if (before !== after) {
+    if (connections !== undefined) closeIdle(connections);
+    app.connections = connectionsOf(server, next);
+    clearAnswers(answers);
+    for (const question of pending.values()) question.isOutdated = question.isAsked;
+    countMemory(app);
+  }
+  // The limit on requests may have changed.
+  setImmediate(askNext, app);
+}
+
+/** Whether there is an app to ask. */
+export function hasApp({ connections }: App): boolean {
+  return connections !== undefined;
+}
+
+/**
+ * Asks the app, unless the answer is known. Clients with the same question share one request.
+ * @param answered called once, but not before this returns, and not within a turn
+ * @returns cancels the question: `answered` is not called any more
+ */
+export function askApp(app: App, asked: AppQuestion, answered: Asker): () => void {
+  const { server } = app;
+  const { counters, configuration } = server;
+  // Another function each time, so the same `answered` can ask twice.
+  const asker: Asker = answer => answered(answer);
+  const fields = fieldsOf(asked, configuration.authCookie);
+  const key = digestOf(fields, asked);
+  const known = findAnswer(app.answers, key, clock(), configuration.authCache);
+  if (known !== undefined) {
+    counters.appCacheHits++;
+    return answerSoon(asker, known);
+  }
+  let question = app.pending.get(key);
+  if (question === undefined) {
+    question = newQuestion(key, fields, asked.address);
+    const fault = whyNotAsked(app, question);
+    if (fault !== undefined) return answerSoon(asker, noteFailure(app, fault));
+    addQuestion(app, question);
+  }
+  question.askers.add(asker);
+  const joined = question;
+  return () => removeAsker(app, joined, asker);
+}
+
+function answerSoon(asker: Asker, answer: AppAnswer): () => void {
+  const immediate = setImmediate(asker, answer);
+  return () => clearImmediate(immediate);
+}
+
+function newQuestion(key: string, fields: PendingQuestion['fields'], address: string): PendingQuestion {
+  return {
+    key,
+    fields,
+    addressKey: addressKey(address) ?? '',
+    bytes: appEntryMemory + sizeOf(fields),
+    askers: new Set(),
+    isAsked: false,
+    forgotten: undefined,
+    isOutdated: false,
+  };
+}
+
+function whyNotAsked({ connections, queue, server }: App, question: PendingQuestion): string | undefined {
+  if (connections === undefined) return 'is not configured';
+  if (sizeOf(question.fields) > maxAppFields) return 'cannot be sent so long a request';
+  return hasRoomFor(queue, question, memoryLimit(server, maxAppQuestionBytes))
+    ? undefined
+    : 'is too slow: too many questions wait for it';
+}
+
+/** A limit of `limits.ts`, or the share of `--max-memory` if that is less. */
+function memoryLimit({ configuration: { maxMemory } }: Server, most: number): number {
+  return Math.min(most, maxMemory * appMemoryShare);
+}
+
+function addQuestion(app: App, question: PendingQuestion): void {
+  app.pending.set(question.key, question);
+  app.pendingBytes += question.bytes;
+  enqueue(app.queue, question);
+  countMemory(app);
+  // Not within the turn.
+  if (app.requests < concurrencyOf(app)) setImmediate(askNext, app);
+}
+
+function removeQuestion(app: App, question: PendingQuestion): void {
+  app.pending.delete(question.key);
+  app.pendingBytes -= question.bytes;
+  countMemory(app);
+}
+
+function countMemory({ server, answers, pendingBytes }: App): void {
+  server.memory.app = answers.bytes + pendingBytes;
+}
+
+/**
+ * A question that nobody waits for leaves the queue. If the app is at work on it already, its answer is kept: to break the
+ * connection would not stop the app, and clients that come and go would cause more than `--auth-concurrency` at once.
+ */
+function removeAsker(app: App, question: PendingQuestion, asker: Asker): void {
+  question.askers.delete(asker);
+  if (question.askers.size > 0 || question.isAsked || app.pending.get(question.key) !== question) return;
+  removeQueued(app.queue, question);
+  removeQuestion(app, question);
+}
+
+function concurrencyOf({ server }: App): number {
+  return server.configuration.authConcurrency || Number.POSITIVE_INFINITY;
+}
+
+/** Asks as many of the waiting questions as may be asked at the same time. */
+function askNext(app: App): void {
+  while (app.requests < concurrencyOf(app)) {
+    const question = dequeue(app.queue);
+    if (question === undefined) return;
+    if (app.connections === undefined)
+      settle(app, question, { kind: 'failed', why: 'is not configured any more' });
+    else ask(app, app.connections, question);
+  }
+}
+
+function ask(app: App, connections: AppConnections, question: PendingQuestion): void {
+  question.isAsked = true;
+  question.isOutdated = false;
+  question.forgotten = undefined;
+  app.requests++;
+  app.server.counters.appRequests++;
+  sendSubrequest(connections, {
+    fields: question.fields,
+    timeout: app.server.configuration.authTimeout,
+    onReply: reply => onReply(app, question, reply),
+    onDone() {
+      app.requests--;
+      askNext(app);
+    },
+  });
+}
+
+function onReply(app: App, question: PendingQuestion, reply: AppReply): void {
+  const answer = readReply(reply);
+  question.isAsked = false;
+  if (isOutdated(question, answer)) {
+    if (question.askers.size > 0) enqueue(app.queue, question);
+    else removeQuestion(app, question);
+    return;
+  }
+  const { server, answers } = app;
+  const lifetime = server.configuration.authCache;
+  const maxBytes = memoryLimit(server, maxAppAnswerBytes);
+  keepAnswer(answers, question.key, answer, { now: clock(), lifetime, maxBytes });
+  if (answer.kind === 'failed') noteFailure(app, answer.why);
+  settle(app, question, answer);
+}
+
+/** Whether the app may have answered before a log-out, or is not the app any more. */
+function isOutdated({ isOutdated: hasChanged, forgotten }: PendingQuestion, answer: AppAnswer): boolean {
+  return hasChanged || (answer.kind === 'user' && forgotten?.has(answer.identity.user) === true);
+}
+
+function settle(app: App, question: PendingQuestion, answer: AppAnswer): void {
+  removeQuestion(app, question);
+  for (const asker of question.askers) asker(answer);
+}
+
+/** From now on the app is asked again about this user. What it answers to earlier requests does not count. */
+export function forgetUser(app: App, user: string): void {
+  forgetAnswers(app.answers, user);
+  countMemory(app);
+  for (const question of app.pending.values()) {
+    if (!question.isAsked) continue;
+    question.forgotten ??= new Set();
+    question.forgotten.add(user);
+  }
+}
+
+/** Counts a failure, and logs it: one line in a while. @param why completes "the app …" */
+function noteFailure(app: App, why: string): AppAnswer {
+  const { server, connections } = app;
+  const now = clock();
+  server.counters.appFailures++;
+  app.failures++;
+  if (now - app.failureLoggedAt >= appFailureLogInterval) {
+    const url = connections?.address.text;
+    log('warn', 'asking the app failed', { url, why: `the app ${why}`, failures: app.failures });
+    app.failureLoggedAt = now;
+    app.failures = 0;
+  }
+  return { kind: 'failed', why };
+}
+
+/** The header fields of a request to the app. */
+function fieldsOf(asked: AppQuestion, authCookie: readonly string[]): Record<string, string> {
+  const { origin, address, uri, channels } = asked;
+  const hasCookies = authCookie.length > 0;
+  const cookie = hasCookies ? pickCookies(asked.cookie, authCookie) : asked.cookie;
+  const authorization = hasCookies ? undefined : asked.authorization;
+  const fields: Record<string, string> = { 'X-Original-URI': withoutPosition(uri) };
+  if (cookie) fields['Cookie'] = cookie;
+  if (authorization !== undefined) fields['Authorization'] = authorization;
+  if (origin !== undefined) fields['Origin'] = origin;
+  if (channels.length > 0) fields['X-Channels'] = channels.map(encodeURIComponent).join(', ');
+  if (address !== noAddress) fields['X-Forwarded-For'] = hostOf(address);
+  return fields;
+}
+
+/** All cookies with these names. RFC 6265 §4.2.1: pairs are separated by a semicolon and a space. */
+function pickCookies(cookie: string | undefined, names: readonly string[]): string | undefined {
+  const pairs = cookie?.split(';').map(pair => pair.trim());
+  return pairs?.filter(pair => names.includes(pair.split('=', 1)[0]!)).join('; ');
+}
+
+/** A subscriber's position does not change what it may see, and differs with each reconnect. */
+function withoutPosition(uri: string): string {
+  if (!uri.includes('?')) return uri;
+  const [path = '', query = ''] = uri.split(/\?(.*)/s, 2);
+  const rest = query.split('&').filter(pair => !/^(?:after|last|lastEventId)=/.test(pair));
+  return rest.length > 0 ? `${path}?${rest.join('&')}` : path;
+}
+
+/** A digest of the fields. A client without credentials is known by its address instead. */
+function digestOf(fields: Readonly<Record<string, string>>, { address }: AppQuestion): string {
+  const { 'X-Forwarded-For': _, ...rest } = fields;
+  const isStranger = rest['Cookie'] === undefined && rest['Authorization'] === undefined;
+  const told = JSON.stringify([rest, isStranger ? (addressKey(address) ?? '') : '']);
+  return createHash('sha256').update(told).digest('base64');
+}
+
+/** In bytes: the fields are latin1. */
+function sizeOf(fields: Readonly<Record<string, string>>): number {
+  let size = 0;
+  for (const [name, value] of Object.entries(fields)) size += name.length + value.length;
+  return size;
+}
