@@ -14,26 +14,26 @@ import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
 
-const builtIn: Readonly<Record<string, (chat: Chat, channels: Channels) => Handler>> = {
+const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
   echo: () => echo,
   broadcast: () => newBroadcastHandler(),
-  tpacket: chat => newTpacketHandler(chat),
-  // Last: at the end of a turn it delivers what the others have published.
-  channels: (_, channels) => newChannelsHandler(channels),
+  tpacket: newTpacketHandler,
 };
 
 /** The names of the built-in handlers, which the user's programs cannot have. */
-export const handlerNames: readonly string[] = Object.keys(builtIn);
+export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels'];
 
 /** @throws UsageError if a program does not exist or is not executable */
 export function addHandlers(server: Server, chat: Chat, channels: Channels): void {
-  const own = Object.values(builtIn).map(make => make(chat, channels));
-  for (const handler of [...own, ...newProgramHandlers(server)]) server.handlers.set(handler.name, handler);
+  const own = Object.values(builtIn).map(make => make(chat));
+  // Channels are last: at the end of a turn they deliver what the others have published.
+  const all = [...own, ...newProgramHandlers(channels), newChannelsHandler(channels)];
+  for (const handler of all) server.handlers.set(handler.name, handler);
 }
 
 /** The handlers of `--exec` and `--exec-shared`. */
-function newProgramHandlers(server: Server): readonly Handler[] {
-  const { exec, execShared } = server.configuration;
+function newProgramHandlers(channels: Channels): readonly Handler[] {
+  const { exec, execShared } = channels.server.configuration;
   for (const entry of [...exec, ...execShared]) checkProgram(entry);
   if (process.pid === 1 && exec.length + execShared.length > 0) {
     log('warn', 'no init', {
@@ -42,7 +42,7 @@ function newProgramHandlers(server: Server): readonly Handler[] {
       remedy: 'start the container with an init, for instance docker run --init; see pollywog help programs',
     });
   }
-  const programs = newPrograms(server);
+  const programs = newPrograms(channels);
   return [
     ...exec.map(entry => newProgramHandler(entry, programs)),
     ...execShared.map(entry => newSharedProgramHandler(entry, programs)),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { nextShown } from '../handlers/programs/programs.ts';
+import { openSocket } from '../support/channelClients.ts';
 import { type ConnectOptions, connectRaw, type RawClient } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { exampleCode, examplesOf, newWorkshop, runShell, testExamples, type Workshop } from './examples.ts';
@@ -67,6 +68,29 @@ testExamples('programs', {
     assert.equal(await nextShown(bob), 'close 1000 goodbye');
     bob.send(frame(opcode.close, Buffer.from([3, 232])));
     assert.equal(await nextShown(ada), 'bob left');
+  },
+
+  'python # orders.py': async t => {
+    const workshop = await startAll(t);
+    const subscriber = await openSocket(workshop.server!.port, '/channels/orders?format=json');
+    t.after(() => subscriber.socket.terminate());
+    await subscriber.next();
+    const client = await connect(t, workshop, { path: '/order' });
+    client.send(frame(opcode.text, 'two'), frame(opcode.text, '17'));
+    assert.equal(await nextShown(client), 'an order is a number');
+    assert.equal(await nextShown(client), 'ordered');
+    const { event, data } = await subscriber.nextJson();
+    assert.deepEqual({ event, data }, { event: 'ordered', data: { order: 17 } });
+  },
+
+  'json {"publish"': async (t, code) => {
+    const workshop = newWorkshop({ 'record.json': code });
+    await runShell(t, workshop, 'pollywog --exec-shared "x:json=cat record.json"');
+    const subscriber = await openSocket(workshop.server!.port, '/channels/orders?format=json&last=1');
+    t.after(() => subscriber.socket.terminate());
+    await subscriber.next();
+    const { event, data } = await subscriber.nextJson();
+    assert.deepEqual({ event, data }, { event: 'ordered', data: { order: 17 } });
   },
 
   'sh --exec-shared': async t => {

@@ -29,14 +29,15 @@ function isPlainText(text: string, most: number): boolean {
   return text !== '' && text.length <= most && !/\p{Cc}/u.test(text) && isWellFormed(text);
 }
 
+export const tooLongJson = `a JSON message has at most ${maxJsonMessage} bytes; publish a longer one as text`;
+
 /** @returns why the bytes cannot be published as this kind, a sentence; undefined if they can */
 export function contentFault(kind: MessageKind, data: Buffer): string | undefined {
   if (kind === 'bytes') return undefined;
   if (!isUtf8(data))
     return `a ${kind === 'json' ? 'JSON' : 'text'} message must be UTF-8, and this one is not`;
   if (kind === 'text') return undefined;
-  if (data.length > maxJsonMessage)
-    return `a JSON message has at most ${maxJsonMessage} bytes; publish a longer one as text`;
+  if (data.length > maxJsonMessage) return tooLongJson;
   try {
     JSON.parse(data.toString());
     return undefined;

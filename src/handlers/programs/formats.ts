@@ -10,6 +10,13 @@ import { CloseCode, isSendableCloseCode, ProtocolError } from '../../protocol/co
 import { maxJsonEscape, maxRecipients } from '../../protocol/limits.ts';
 import { base64Size, textSize, writeContent } from '../../protocol/polling.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
+import {
+  type JsonObject,
+  publicationMembers,
+  readChannelName,
+  readPublication,
+} from '../channels/publicationObject.ts';
+import type { Publication } from '../channels/records.ts';
 import type { Variables } from './environment.ts';
 
 const LF = 0x0a;
@@ -17,8 +24,8 @@ const nothing = Buffer.alloc(0);
 
 /** A decoded record of a program's output. */
 export interface OutputRecord {
-  readonly kind: 'text' | 'binary' | 'close';
-  /** The ids of the recipients, or all; empty if the program serves a single connection. */
+  readonly kind: 'text' | 'binary' | 'close' | 'publish';
+  /** The ids of the recipients, or all; empty for `publish`, or if the program serves a single connection. */
   readonly to: readonly number[] | 'all';
   /** The message, valid until more output is read. A text is valid UTF-8. */
   readonly bytes: Uint8Array;
@@ -27,6 +34,8 @@ export interface OutputRecord {
   /** For `close`: a code that may be sent, and the reason. */
   readonly code: number;
   readonly reason: string;
+  /** For `publish`. */
+  readonly publication: Publication | undefined;
 }
 
 export interface Format {
@@ -65,6 +74,10 @@ export function newFormat(format: ProgramFormat, isShared: boolean): Format {
   }
 }
 
+const noMessage = { bytes: nothing, start: 0, end: 0 } as const;
+const noClose = { code: 0, reason: '' } as const;
+const noPublication = { publication: undefined } as const;
+
 // A program's output is checked: it must not make the server send invalid frames.
 
 /** @throws Error, a sentence, if a text is not valid UTF-8 */
@@ -76,7 +89,7 @@ export function messageRecord(
   end: number,
 ): OutputRecord {
   if (isText && !isUtf8(bytes.subarray(start, end))) throw new Error('the text is not valid UTF-8');
-  return { kind: isText ? 'text' : 'binary', to, bytes, start, end, code: 0, reason: '' };
+  return { kind: isText ? 'text' : 'binary', to, bytes, start, end, ...noClose, ...noPublication };
 }
 
 /** @throws Error, a sentence, if the code must not be sent */
@@ -86,7 +99,7 @@ export function closeRecord(
   reason = '',
 ): OutputRecord {
   if (!isSendableCloseCode(code)) throw new Error(`close code ${code} must not be sent`);
-  return { kind: 'close', to, bytes: nothing, start: 0, end: 0, code, reason };
+  return { kind: 'close', to, ...noMessage, code, reason, ...noPublication };
 }
 
 /** @throws Error, a sentence, if these are not ids, or too many */
@@ -155,7 +168,8 @@ function readIdList(word: string): OutputRecord['to'] {
 
 /*
  * `json`: an object per line: `{"text":"hello"}`, `{"base64":"AAE="}`, `{"close":1000,"reason":""}`. With a shared program it
- * has an `"id"`, which in output may be a list of ids or `"*"`, and `{"id":7,"open":{…}}` announces a connection.
+ * has an `"id"`, which in output may be a list of ids or `"*"`, and `{"id":7,"open":{…}}` announces a connection. Output may also
+ * have publications, `{"publish":"orders","data":…}`, for a channel instead of clients.
  */
 
 /** Room for everything but the message. */
@@ -189,12 +203,13 @@ export function newJsonFormat(isShared: boolean): Format {
     decode(bytes, start, end) {
       const line = lineText(bytes.subarray(start, end));
       if (isBlank(line)) return undefined;
-      const { id, text, base64, close, reason, ...others } = parseObject(line);
+      const object = parseObject(line);
+      if (object['publish'] !== undefined) return publishRecord(object, line);
+      const { id, text, base64, close, reason, ...others } = object;
       const to = isShared ? readIdMember(id) : [];
-      const [unknown] = Object.keys(others);
-      if (unknown !== undefined) throw new Error(`unknown member ${JSON.stringify(unknown.slice(0, 40))}`);
+      checkNoOthers(others);
       if ([text, base64, close].filter(member => member !== undefined).length !== 1) {
-        throw new Error('the object does not have exactly one of "text", "base64" and "close"');
+        throw new Error('the object does not have exactly one of "text", "base64", "close" and "publish"');
       }
       if (typeof text === 'string') return wholeMessage(to, true, Buffer.from(text));
       if (typeof base64 === 'string') return wholeMessage(to, false, readBase64(base64));
@@ -204,6 +219,18 @@ export function newJsonFormat(isShared: boolean): Format {
       throw new Error('a member has the wrong type');
     },
   };
+}
+
+function publishRecord(object: JsonObject, line: string): OutputRecord {
+  const channel = readChannelName(object, 'publish');
+  checkNoOthers(object, ['publish', ...publicationMembers]);
+  const publication = { channel, ...readPublication(object, line) };
+  return { kind: 'publish', to: [], ...noMessage, ...noClose, publication };
+}
+
+function checkNoOthers(object: JsonObject, known: readonly string[] = []): void {
+  const unknown = Object.keys(object).find(name => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`unknown member ${JSON.stringify(unknown.slice(0, 40))}`);
 }
 
 function wholeMessage(to: OutputRecord['to'], isText: boolean, bytes: Buffer): OutputRecord {
@@ -222,7 +249,7 @@ function isBlank(line: string): boolean {
   return !/[^ \t\r]/.test(line);
 }
 
-function parseObject(line: string): Readonly<Record<string, unknown>> {
+function parseObject(line: string): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(line);

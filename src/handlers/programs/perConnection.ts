@@ -9,7 +9,12 @@ import { sendMessage } from '../../core/send.ts';
 import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
-import { absoluteMaxMessage, backpressureThreshold, pipesPerBatch } from '../../protocol/limits.ts';
+import {
+  absoluteMaxMessage,
+  backpressureThreshold,
+  maxDiscardedOutput,
+  pipesPerBatch,
+} from '../../protocol/limits.ts';
 import type { Connection, Handler, Server } from '../../records/records.ts';
 import { baseEnvironment, requestVariables, type Variables } from './environment.ts';
 import { newFormat, type OutputRecord } from './formats.ts';
@@ -31,6 +36,7 @@ import {
   type Programs,
   startWaiting,
 } from './programs.ts';
+import { publishForProgram } from './publishing.ts';
 import { type ProgramReader, queueReader, readPrograms, stopReading } from './reader.ts';
 
 /** A connection and its program. */
@@ -41,14 +47,19 @@ interface Session {
   reader: ProgramReader | undefined;
   /** The connection is closed or closing. */
   isOver: boolean;
+  /** Bytes of output that were discarded since then. */
+  discarded: number;
 }
 
 export function newProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, false);
-  const { readerQueue, pipes } = programs;
+  const { channels, readerQueue, pipes } = programs;
   /** Paused: their programs have too much unread input. */
   const blocked = new Set<Session>();
+  /** Their clients have left, and their programs may still publish. */
+  const leaving = new Set<Session>();
   const refusals = newLineBudget();
+  const outputFaults = newLineBudget();
   let server: Server | undefined;
   let running = 0;
   let onAllGone: (() => void) | undefined;
@@ -78,7 +89,10 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
         updateHeld(connection);
         resumeMessages(connection);
       },
-      onGone: () => release(owner),
+      onGone() {
+        leaving.delete(session);
+        release(owner);
+      },
     };
     const { stderrQueue } = readerQueue;
     const program = startProgram(entry, taken, {
@@ -99,33 +113,46 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
 
   function newReader(session: Session, program: Program): ProgramReader {
     const { connection } = session;
-    return {
+    const reader: ProgramReader = {
       program,
       format,
       isQueued: false,
       isOver: false,
-      maxMessageSize: () => Math.min(connection.server.configuration.maxMessage, absoluteMaxMessage),
+      maxMessageSize() {
+        const { maxMessage } = connection.server.configuration;
+        // Nobody's memory holds what a program writes after its client has left.
+        return Math.min(maxMessage, session.isOver ? maxDiscardedOutput : absoluteMaxMessage);
+      },
       // Backpressure: the program waits while its client does not read.
       isReady() {
-        if (connection.queue.size <= backpressureThreshold) return true;
+        if (session.isOver || connection.queue.size <= backpressureThreshold) return true;
         // The flush at the end of this turn may empty the queue at once, and then no event follows: look again next turn.
         if (!connection.socket.isBusy) scheduleTurn(connection.server);
         return false;
       },
-      onRecord: record => deliver(session, record),
+      onRecord: record => deliver(session, reader, record),
       onInvalid(why) {
         log('error', 'invalid program output', { ...program.fields, why });
         close(session, CloseCode.InternalError, 'the program failed');
+        stopReading(reader);
       },
       onExit() {
         if (program.exit === 0) close(session, CloseCode.NormalClosure, 'the program ended');
         else close(session, CloseCode.InternalError, 'the program failed');
       },
     };
+    return reader;
   }
 
-  function deliver(session: Session, { kind, bytes, start, end, code, reason }: OutputRecord): void {
-    if (kind === 'close') close(session, code, reason);
+  function deliver(session: Session, reader: ProgramReader, record: OutputRecord): void {
+    const { kind, bytes, start, end, code, reason, publication } = record;
+    if (publication !== undefined) {
+      const { fields } = reader.program;
+      publishForProgram(channels, { name: entry.name, fields, budget: outputFaults }, publication);
+    } else if (session.isOver) {
+      session.discarded += 1 + end - start;
+      if (session.discarded > maxDiscardedOutput) stopReading(reader);
+    } else if (kind === 'close') close(session, code, reason);
     else sendMessage(session.connection, kind === 'text', bytes, start, end);
   }
 
@@ -141,10 +168,14 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     if (session.isOver) return;
     session.isOver = true;
     blocked.delete(session);
-    const { reader } = session;
+    const { connection, reader } = session;
     if (reader === undefined) return;
-    stopReading(reader);
     endProgram(reader.program);
+    if (entry.format !== 'json') return stopReading(reader);
+    // It has all input of its client, and may publish in answer.
+    if (reader.isOver) return;
+    leaving.add(session);
+    scheduleTurn(connection.server);
   }
 
   return {
@@ -169,7 +200,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       }
       admit(owner);
       const variables = requestVariables(connection, request, entry.name);
-      const session: Session = { connection, variables, reader: undefined, isOver: false };
+      const session: Session = { connection, variables, reader: undefined, isOver: false, discarded: 0 };
       connection.data = session;
       pauseMessages(connection);
       programs.toStart.push({
@@ -237,6 +268,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     async stopped() {
       runWithoutLoop(readerQueue.stderrQueue);
       cancelStarts(programs, entry);
+      for (const { reader } of leaving) if (reader !== undefined) stopReading(reader);
       if (running === 0) return;
       await new Promise<void>(resolve => {
         onAllGone = resolve;

@@ -9,6 +9,7 @@ import { log } from '../../log/log.ts';
 import type { ProgramEntry } from '../../options/values.ts';
 import { programStartsPerTurn } from '../../protocol/limits.ts';
 import type { Server } from '../../records/records.ts';
+import type { Channels } from '../channels/records.ts';
 import { newPipeSupply, type PipeSet, type PipeSupply, takePipes } from './pipes.ts';
 import type { Program } from './program.ts';
 import { newReaderQueue, type ReaderQueue } from './reader.ts';
@@ -23,6 +24,8 @@ export interface PendingStart {
 }
 
 export interface Programs {
+  /** Where programs publish. */
+  readonly channels: Channels;
   /** Processes of all `--exec` handlers, including those that are starting or ending. */
   running: number;
   /** Programs whose client has left, and how many bytes of input each had not read then. */
@@ -36,8 +39,10 @@ export interface Programs {
   starts: number;
 }
 
-export function newPrograms(server: Server): Programs {
+export function newPrograms(channels: Channels): Programs {
+  const { server } = channels;
   return {
+    channels,
     running: 0,
     leftInput: new Map(),
     readerQueue: newReaderQueue(server),

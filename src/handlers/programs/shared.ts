@@ -14,6 +14,7 @@ import { pipesPerProgram, takePipesNow } from './pipes.ts';
 import { endProgram, isInputFull, type Program, startProgram, writeRecord } from './program.ts';
 import { logLimited, logOmitted, newLineBudget, runWithoutLoop } from './programLog.ts';
 import type { Programs } from './programs.ts';
+import { publishForProgram } from './publishing.ts';
 import { type ProgramReader, queueReader, readPrograms, stopReading } from './reader.ts';
 
 /** The largest id that a record has room for. */
@@ -21,7 +22,7 @@ const lastId = 0xffff_ffff;
 
 export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs): Handler {
   const format = newFormat(entry.format, true);
-  const { readerQueue, pipes } = programs;
+  const { channels, readerQueue, pipes } = programs;
   /**
    * By an id that is not reused before four billion others: a late answer to a client that has left must not reach a new one.
    */
@@ -77,7 +78,11 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       isOver: false,
       maxMessageSize: () => Math.min(owner.configuration.maxMessage, absoluteMaxMessage),
       isReady: () => true,
-      onRecord,
+      onRecord(record) {
+        const { publication } = record;
+        if (publication === undefined) deliver(record);
+        else publishForProgram(channels, { name: entry.name, fields: started.fields, budget }, publication);
+      },
       // An invalid record may concern one connection only: log it and go on serving the others.
       onInvalid: why => logLimited(budget, 'invalid program output', { ...started.fields, why }),
       onExit() {
@@ -113,7 +118,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
     restartIn = Math.min(2 * restartIn, restartDelay.last);
   }
 
-  function onRecord(record: OutputRecord): void {
+  function deliver(record: OutputRecord): void {
     if (record.to === 'all') {
       everyone ??= [...members.values()];
       send(everyone, record);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { memberText } from '../../../src/handlers/channels/dialogue.ts';
+import { memberText } from '../../../src/handlers/channels/publicationObject.ts';
 import { openSocket } from '../../support/channelClients.ts';
 import { startChannels, until } from '../../support/channelServer.ts';
 import { tryRaw } from '../../support/rawClient.ts';

@@ -248,7 +248,7 @@ describe('json', () => {
     assert.deepEqual(readAll(format, Buffer.from('{"text":"\\ud800"}\n')), [one('\ufffd')]);
   });
   test('invalid records are reported', () => {
-    const oneOf = '! the object does not have exactly one of "text", "base64" and "close"';
+    const oneOf = '! the object does not have exactly one of "text", "base64", "close" and "publish"';
     const wrong: [string, string][] = [
       ['nil', '! the line is not valid JSON'],
       ['\u00a0', '! the line is not valid JSON'],
