@@ -53,7 +53,7 @@ check: node_modules ## run everything that CI runs: format, lint, types, tests
 	$(bin)/biome check --error-on-warnings
 	$(MAKE) --no-print-directory test
 
-bench: build build-tests ## measure Pollywog, net, ws and uWebSockets.js side by side (ROUNDS=3)
+bench: build build-tests ## measure Pollywog, net, ws, uWebSockets.js and, for channels, nchan side by side (ROUNDS=3)
 	node build/test/bench/bench.js --rounds $(ROUNDS)
 
 bench-publish: build build-tests ## measure the CPU time of a publish over HTTP (ROUNDS=3)

@@ -13,7 +13,7 @@ import { parseArgs, promisify } from 'node:util';
 import type { Sample, Target } from './jobs.ts';
 import { cellKey, comparison, format, json, markdown } from './report.ts';
 import { type Row, rows } from './rows.ts';
-import { type Contender, contenders, otherBuild } from './servers/contenders.ts';
+import { type Contender, contenders, otherBuild, serves } from './servers/contenders.ts';
 import { start } from './servers/start.ts';
 
 const warmUp = 1;
@@ -96,25 +96,36 @@ async function sample(row: Row, contender: Contender, seconds: number): Promise<
   }
 }
 
+interface Prepared {
+  /** By the contender's key: its version, or why it cannot run. */
+  readonly versions: Map<string, string>;
+  readonly missing: Map<string, string>;
+}
+
 /** Reports on stderr which of the chosen servers cannot run. */
-function prepare(chosen: readonly Contender[]): Map<string, string> {
+function prepare({ contenders, rows }: Options): Prepared {
   const versions = new Map<string, string>();
-  for (const { key, title, prepare } of chosen) {
-    const ready = prepare();
-    if ('version' in ready) versions.set(key, ready.version);
-    else console.error(`without ${title}: ${ready.missing}`);
+  const missing = new Map<string, string>();
+  for (const contender of contenders) {
+    if (!rows.some(row => serves(contender, row.service))) continue;
+    const ready = contender.prepare();
+    if ('version' in ready) versions.set(contender.key, ready.version);
+    else missing.set(contender.key, ready.missing);
+    if ('missing' in ready) console.error(`without ${contender.title}: ${ready.missing}`);
   }
-  return versions;
+  return { versions, missing };
 }
 
 async function bench(options: Options): Promise<void> {
-  const versions = prepare(options.contenders);
+  const { versions, missing } = prepare(options);
   const runnable = options.contenders.filter(contender => versions.has(contender.key));
   const samples = new Map<string, Sample[]>();
   for (let round = 1; round <= options.rounds; round++) {
     for (const row of options.rows) {
-      const stands = ({ raw, key }: Contender) =>
-        (row.raw || !raw) && (row.only === undefined || key === 'base' || row.only.includes(key));
+      const stands = (contender: Contender) =>
+        (row.raw || !contender.raw) &&
+        serves(contender, row.service) &&
+        (row.only === undefined || contender.key === 'base' || row.only.includes(contender.key));
       const those = runnable.filter(stands);
       // The two builds take turns in coming first.
       for (const contender of round % 2 === 0 ? those.reverse() : those) {
@@ -136,6 +147,7 @@ async function bench(options: Options): Promise<void> {
     rows: options.rows,
     contenders: options.contenders,
     versions,
+    missing,
     samples,
   };
   const report = options.isComparison ? comparison : markdown;

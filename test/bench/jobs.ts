@@ -41,6 +41,22 @@ export interface ChatJob {
   readonly inFlight: number;
 }
 
+/** Messages of `size` bytes are published over HTTP in a channel, one at a time, and each goes to all subscribers. */
+export interface ChannelJob {
+  readonly kind: 'channel';
+  readonly transport: 'websocket' | 'eventsource';
+  readonly subscribers: number;
+  readonly size: number;
+  /**
+   * CPU µs a delivery; the 99th percentile of the milliseconds from a publish to its last delivery; or the memory of the first
+   * subscribers of a fresh server, in KiB each.
+   */
+  readonly figure: 'cpu' | 'p99' | 'memory';
+}
+
+/** Servers that demand a token of publishers get this one. */
+export const publishToken = 'the-token-of-the-benchmark';
+
 /** Connects, upgrades and resets, again and again, `parallel` connections at a time. */
 export interface HandshakeJob {
   readonly kind: 'handshake';
@@ -54,10 +70,10 @@ export interface IdleJob {
   readonly connections: number;
 }
 
-export type Job = EchoJob | BroadcastJob | ChatJob | HandshakeJob | IdleJob;
+export type Job = EchoJob | BroadcastJob | ChatJob | ChannelJob | HandshakeJob | IdleJob;
 
 export interface Sample {
-  /** The row's figure: CPU µs a message, a delivery or a handshake; or KiB a connection. */
+  /** The row's figure: CPU µs a message, a delivery or a handshake; KiB a connection; or milliseconds. */
   readonly figure: number;
   /** Messages, deliveries or handshakes a second; connections for an idle job. */
   readonly perSecond: number;

@@ -19,6 +19,7 @@ const results: Results = {
     ['ws', '8.0.0'],
     ['pollywog', '0.1.0'],
   ]),
+  missing: new Map([['uws', 'no binary for this system']]),
   samples: new Map([
     [cellKey(rows[0]!, { key: 'net' }), samplesOf(5.21, 5.19, 5.2)],
     [cellKey(rows[0]!, { key: 'ws' }), samplesOf(9, 8, 11.4)],
@@ -37,6 +38,26 @@ test('the versions of the servers and the spread follow below the table', () => 
   const text = markdown(results);
   assert.match(text, /3 interleaved rounds of 2 s\. ws 8\.0\.0, pollywog 0\.1\.0, Node [\d.]+, 2000-01-02\./);
   assert.ok(text.includes(`| ${rows[0]!.title} | 5.2 | 8.0..11 |  | 0.30..4.5 |\n`));
+});
+
+test('a server that cannot run is named with the reason, also beside an empty column', () => {
+  assert.match(markdown(results), /^Without uWebSockets\.js: no binary for this system\.$/m);
+  const nchan = { ...results, rows: rows.filter(({ service }) => service === 'channels') };
+  const text = markdown({ ...nchan, missing: new Map([['nchan', 'not installed (apt-get)']]) });
+  assert.equal(text.split('\n')[0], '| work | nchan | pollywog | pollywog/nchan |');
+  assert.match(text, /^Without nchan: not installed \(apt-get\)\.$/m);
+});
+
+test('channels have a table of their own, with the servers that have channels', () => {
+  const cpu = rows.find(({ key }) => key === 'channel-websocket')!;
+  const samples = new Map([
+    [cellKey(cpu, { key: 'nchan' }), samplesOf(5)],
+    [cellKey(cpu, { key: 'pollywog' }), samplesOf(4)],
+  ]);
+  const lines = markdown({ ...results, rows: [rows[0]!, cpu], samples }).split('\n');
+  assert.equal(lines[0], '| work | raw net | ws | uWebSockets.js | pollywog | pollywog/ws |');
+  assert.equal(lines[4], '| work | nchan | pollywog | pollywog/nchan |');
+  assert.equal(lines[6], `| ${cpu.title} | 5.0 | 4.0 | 0.80 |`);
 });
 
 test('the table has no ratio without both pollywog and ws, and no spread for a single round', () => {

@@ -1,7 +1,7 @@
 /** The results, as Markdown for the README and as JSON. */
 import type { Sample } from './jobs.ts';
 import type { Row } from './rows.ts';
-import type { Contender } from './servers/contenders.ts';
+import { type Contender, serves } from './servers/contenders.ts';
 
 export interface Results {
   /** YYYY-MM-DD */
@@ -12,6 +12,8 @@ export interface Results {
   readonly contenders: readonly Contender[];
   /** By the contender's key, for those that could run. */
   readonly versions: ReadonlyMap<string, string>;
+  /** Why the others could not. */
+  readonly missing: ReadonlyMap<string, string>;
   /** One sample a round, by `cellKey`. */
   readonly samples: ReadonlyMap<string, readonly Sample[]>;
 }
@@ -20,33 +22,54 @@ export function cellKey(row: Pick<Row, 'key'>, contender: Pick<Contender, 'key'>
   return `${row.key} ${contender.key}`;
 }
 
+/** The servers that Pollywog is compared with, in the tables of their rows. */
+const peers = ['ws', 'nchan'] as const;
+
+/** A table of the rows without channels, one of those with them, and what holds for both. */
 export function markdown(results: Results): string {
-  const titles = results.contenders.map(contender => contender.title);
-  const ratio = ['ws', 'pollywog'].every(key => results.contenders.some(contender => contender.key === key));
-  const medians = results.rows.map(row => {
-    const cells = results.contenders.map(contender => median(figures(results, row, contender)));
-    const byKey = new Map(results.contenders.map((contender, i) => [contender.key, cells[i]]));
-    const quotient = (byKey.get('pollywog') ?? Number.NaN) / (byKey.get('ws') ?? Number.NaN);
-    const last = ratio ? [Number.isNaN(quotient) ? '' : quotient.toFixed(2)] : [];
-    return [row.title, ...cells.map(cell => (cell === undefined ? '' : format(cell))), ...last];
-  });
-  const spreads = results.rows.map(row => [
-    row.title,
-    ...results.contenders.map(contender => spread(figures(results, row, contender))),
-  ]);
+  const isOfChannels = ({ service }: Row) => service === 'channels';
+  const groups = [results.rows.filter(row => !isOfChannels(row)), results.rows.filter(isOfChannels)];
+  const tables = groups.filter(rows => rows.length > 0).map(rows => tablesOf({ ...results, rows }));
   const versions = results.contenders.flatMap(({ key, title }) => {
     const version = results.versions.get(key);
     return version === undefined || key === 'net' ? [] : [`${title} ${version}`];
   });
   const { date, rounds, seconds } = results;
   const parts = [
-    table(['work', ...titles, ...(ratio ? ['pollywog/ws'] : [])], medians),
+    ...tables.map(({ medians }) => medians),
     `The server's own CPU µs a message (user and system, all threads), unless the row says otherwise; the smaller the ` +
       `better. Median of ${rounds} interleaved round${rounds === 1 ? '' : 's'} of ${seconds} s. ` +
       `${[...versions, `Node ${process.versions.node}`].join(', ')}, ${date}.`,
   ];
-  if (rounds > 1) parts.push('Lowest to highest:', table(['work', ...titles], spreads));
+  for (const { key, title } of results.contenders) {
+    const why = results.missing.get(key);
+    if (why !== undefined) parts.push(`Without ${title}: ${why}.`);
+  }
+  if (rounds > 1) parts.push('Lowest to highest:', ...tables.map(({ spreads }) => spreads));
   return `${parts.join('\n\n')}\n`;
+}
+
+/** The tables of rows for the same servers: the medians, with the ratio to the peer, and the spreads. */
+function tablesOf(results: Results): { medians: string; spreads: string } {
+  const contenders = results.contenders.filter(one => results.rows.some(row => serves(one, row.service)));
+  const titles = contenders.map(contender => contender.title);
+  const has = (key: string) => contenders.some(contender => contender.key === key);
+  const peer = has('pollywog') ? peers.find(has) : undefined;
+  const medians = results.rows.map(row => {
+    const cells = contenders.map(contender => median(figures(results, row, contender)));
+    const byKey = new Map(contenders.map((contender, i) => [contender.key, cells[i]]));
+    const quotient = (byKey.get('pollywog') ?? Number.NaN) / (byKey.get(peer ?? '') ?? Number.NaN);
+    const last = peer === undefined ? [] : [Number.isNaN(quotient) ? '' : quotient.toFixed(2)];
+    return [row.title, ...cells.map(cell => (cell === undefined ? '' : format(cell))), ...last];
+  });
+  const spreads = results.rows.map(row => [
+    row.title,
+    ...contenders.map(contender => spread(figures(results, row, contender))),
+  ]);
+  return {
+    medians: table(['work', ...titles, ...(peer === undefined ? [] : [`pollywog/${peer}`])], medians),
+    spreads: table(['work', ...titles], spreads),
+  };
 }
 
 export function json(results: Results): string {
@@ -63,7 +86,8 @@ export function json(results: Results): string {
   }));
   const { date, rounds, seconds } = results;
   const versions = { ...Object.fromEntries(results.versions), node: process.versions.node };
-  return `${JSON.stringify({ date, rounds, seconds, versions, rows }, null, 2)}\n`;
+  const missing = Object.fromEntries(results.missing);
+  return `${JSON.stringify({ date, rounds, seconds, versions, missing, rows }, null, 2)}\n`;
 }
 
 /** This build against another: the median of the rounds' ratios and its 95% confidence interval. */

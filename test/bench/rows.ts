@@ -1,11 +1,11 @@
-import type { Job } from './jobs.ts';
+import type { ChannelJob, Job } from './jobs.ts';
 
 /**
  * What a server does with a message: `echo` returns it, `module` returns it by a handler of the user's, and a broadcast
  * sends it to every connection. A chat is a broadcast with names, rooms and a history, in packets; with `chat-data` also on
- * disk. Servers without a chat broadcast the same bytes.
+ * disk. Servers without a chat broadcast the same bytes. In `channels`, publishers and subscribers use HTTP and WebSocket.
  */
-export type Service = 'echo' | 'echo-tls' | 'module' | 'broadcast' | 'chat' | 'chat-data';
+export type Service = 'echo' | 'echo-tls' | 'module' | 'broadcast' | 'chat' | 'chat-data' | 'channels';
 
 export interface Row {
   /** Its name for `--only`. */
@@ -103,6 +103,12 @@ export const rows: readonly Row[] = [
     raw: true,
     job: { kind: 'idle', warmUp: 1000, connections: 5000 },
   },
+  channelRow('websocket', 'cpu'),
+  channelRow('eventsource', 'cpu'),
+  channelRow('websocket', 'p99'),
+  channelRow('eventsource', 'p99'),
+  channelRow('websocket', 'memory'),
+  channelRow('eventsource', 'memory'),
 ];
 
 /** 16 messages in one write, as in a lively room. The figure is the cost of a delivery. */
@@ -114,5 +120,22 @@ function chatRow(members: number, service: 'chat' | 'chat-data'): Row {
     service,
     raw: false,
     job: { kind: 'chat', members, size: 64, inFlight: 16 },
+  };
+}
+
+/** Each message goes to 1,000 subscribers, and the next one is published when all have it. */
+function channelRow(transport: ChannelJob['transport'], figure: ChannelJob['figure']): Row {
+  const name = transport === 'websocket' ? 'WebSocket' : 'EventSource';
+  const titles = {
+    cpu: `channel, 64 B to 1,000 subscribers by ${name}, each delivery`,
+    p99: `the same by ${name}, from publish to last delivery, 99th percentile, ms`,
+    memory: `memory of a subscriber by ${name}, KiB (the first 1,000)`,
+  };
+  return {
+    key: `channel-${transport}${figure === 'cpu' ? '' : `-${figure}`}`,
+    title: titles[figure],
+    service: 'channels',
+    raw: false,
+    job: { kind: 'channel', transport, subscribers: 1000, size: 64, figure },
   };
 }

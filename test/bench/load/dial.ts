@@ -14,12 +14,39 @@ export interface Connection {
 /** Shared by all connections: each read is used up before the next one. */
 const readBuffer = Buffer.allocUnsafe(256 * 1024);
 
-/** The key and the accept value of RFC 6455 §1.3. */
-const upgradeRequest = Buffer.from(
-  'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
-);
-const acceptField = /^sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r$/im;
+/** The request that opens a connection, and its answer. */
+export interface Opening {
+  readonly request: Buffer;
+  /** What the head of the answer must contain. */
+  readonly accepted: readonly RegExp[];
+  /** Bytes may follow at once, which the load ignores. */
+  readonly isStream: boolean;
+}
+
+/** A handshake, with the key and the accept value of RFC 6455 §1.3. */
+export function webSocket(path: string): Opening {
+  return {
+    request: Buffer.from(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+        'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
+    ),
+    accepted: [/^HTTP\/1\.1 101 /, /^sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r$/im],
+    isStream: false,
+  };
+}
+
+/** What EventSource sends. */
+export function eventStream(path: string): Opening {
+  return {
+    request: Buffer.from(
+      `GET ${path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n\r\n`,
+    ),
+    accepted: [/^HTTP\/1\.1 200 /, /^content-type: *text\/event-stream\b/im],
+    isStream: true,
+  };
+}
+
+const rootHandshake = webSocket('/');
 
 /** The largest size of the answer to the handshake. */
 const longestAnswer = 4096;
@@ -28,7 +55,7 @@ const longestAnswer = 4096;
 let progress = 0;
 
 /** Opens a connection, with a handshake unless the target is raw. Any error on it ends the process. */
-export function dial(target: Target): Promise<Connection> {
+export function dial(target: Target, opening = rootHandshake): Promise<Connection> {
   return new Promise(resolve => {
     const options = {
       host: '127.0.0.1',
@@ -52,10 +79,10 @@ export function dial(target: Target): Promise<Connection> {
         answer += Buffer.from(bytes.buffer, bytes.byteOffset, length).toString('latin1');
         const end = answer.indexOf('\r\n\r\n');
         if (end < 0 && answer.length < longestAnswer) return;
-        if (end !== answer.length - 4 || !answer.startsWith('HTTP/1.1 101 ') || !acceptField.test(answer)) {
+        const isWhole = opening.isStream ? end >= 0 : end === answer.length - 4;
+        if (!isWhole || !opening.accepted.every(part => part.test(answer)))
           fail(new Error(`the handshake was refused: ${answer.slice(0, longestAnswer)}`));
-        }
-        connection.receive = unexpected;
+        connection.receive = opening.isStream ? () => {} : unexpected;
         resolve(connection);
       },
     };
@@ -68,7 +95,7 @@ export function dial(target: Target): Promise<Connection> {
         resolve(connection);
       });
     } else {
-      socket.write(upgradeRequest);
+      socket.write(opening.request);
     }
   });
 }
@@ -79,13 +106,13 @@ export function reset(connection: Connection): void {
 }
 
 /** Opens `count` connections, a few at a time because of the listener's backlog. */
-export async function dialMany(target: Target, count: number): Promise<Connection[]> {
+export async function dialMany(target: Target, count: number, opening?: Opening): Promise<Connection[]> {
   const connections: Connection[] = [];
   const dialOn = async () => {
     for (let left = true; left; ) {
       left = started < count;
       started++;
-      if (left) connections.push(await dial(target));
+      if (left) connections.push(await dial(target, opening));
     }
   };
   let started = 0;

@@ -1,5 +1,6 @@
 /** The bytes that the load sends and expects, built once by its own code, so as not to share the server's mistakes. */
 
+const text = 0x81;
 const binary = 0x82;
 const maskingKey = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 
@@ -22,6 +23,13 @@ export function clientFrame(payload: Buffer): Buffer {
 /** The same as a server sends it. */
 export function serverFrame(payload: Buffer): Buffer {
   return Buffer.concat([header(payload.length, 0), payload]);
+}
+
+/** A text message of a server. */
+export function textFrame(content: string): Buffer {
+  const frame = serverFrame(Buffer.from(content));
+  frame[0] = text;
+  return frame;
 }
 
 export function pattern(size: number): Buffer {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { extname } from 'node:path';
 import { test } from 'node:test';
@@ -65,6 +66,30 @@ async function againstBroadcast(
   }
 }
 
+/** A channel in an HTTP server, which sends `change(event)` to every stream. */
+async function againstChannel(change: (event: string) => string): Promise<Sample> {
+  const streams: ServerResponse[] = [];
+  const server = createHttpServer((request, response) => {
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(':\n\n');
+      streams.push(response);
+      return;
+    }
+    request.setEncoding('latin1').once('data', text => {
+      for (const stream of streams) stream.write(change(`data: ${text}\n\n`));
+      response.end('{}');
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const job: Job = { kind: 'channel', transport: 'eventsource', subscribers: 3, size: 64, figure: 'p99' };
+  try {
+    return await run((server.address() as AddressInfo).port, false, job);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
 test('the load counts right answers of a WebSocket server and of a raw server', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   assert.ok((await againstRaw(echo, bytes => bytes)).perSecond > 0);
@@ -114,6 +139,20 @@ test('the run fails if a message is delivered twice in a later round', async t =
   await assert.rejects(
     againstBroadcast(broadcast, twiceLater, data => data),
     { code: 1, stderr: /received \d+ bytes where \d+ were due/ },
+  );
+});
+
+test('the load times the deliveries of a channel, and fails at a wrong and at a repeated one', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
+  const { figure, perSecond } = await againstChannel(event => event);
+  assert.ok(figure > 0 && perSecond > 0);
+  await assert.rejects(
+    againstChannel(event => event.replace('aa', 'ab')),
+    { code: 1, stderr: /the first delivery is ".*data: aba/s },
+  );
+  await assert.rejects(
+    againstChannel(event => event + event),
+    { code: 1, stderr: /more messages than were published/ },
   );
 });
 

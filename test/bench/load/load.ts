@@ -1,6 +1,7 @@
 /** The load process: `node load.js TARGET JOB`, both JSON; prints one Sample, or one sentence on stderr and exits 1. */
 import type { Job, Sample, Target } from '../jobs.ts';
 import { loadBroadcast } from './broadcast.ts';
+import { loadChannel } from './channel.ts';
 import { loadChat } from './chat.ts';
 import { fail } from './dial.ts';
 import { loadEcho } from './echo.ts';
@@ -13,6 +14,8 @@ function load(target: Target, job: Job): Promise<Sample> {
       return loadEcho(target, job);
     case 'broadcast':
       return loadBroadcast(target, job);
+    case 'channel':
+      return loadChannel(target, job);
     case 'chat':
       return loadChat(target, job);
     case 'handshake':

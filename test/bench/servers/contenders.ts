@@ -1,10 +1,11 @@
 /** The servers under comparison, in the order of their columns. Each is a process that prints its port. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
+import { publishToken } from '../jobs.ts';
 import type { Service } from '../rows.ts';
 
 export interface Contender {
@@ -16,6 +17,10 @@ export interface Contender {
   readonly raw: boolean;
   /** The server has the packet sub-protocol. Others broadcast in the rows of chats. */
   readonly packets: boolean;
+  /** Whether it has channels. Servers without the rest take part in no other row. */
+  readonly channels: 'none' | 'only' | 'too';
+  /** The signal that ends it; default: SIGKILL. */
+  readonly stopSignal?: NodeJS.Signals;
   /** Installs the server if necessary. @returns its version, or a sentence about why it cannot run here */
   prepare(): { readonly version: string } | { readonly missing: string };
   /** The arguments that make `node` this server. */
@@ -36,6 +41,10 @@ const uwsFolder = join(uwsPrefix, 'node_modules', uwsPackage);
 const { platform, arch, versions } = process;
 const uwsBinary = join(uwsFolder, 'binaries', `uws_${platform}_${arch}_${versions.modules}.node`);
 
+/** As Debian installs them. */
+const nginx = '/usr/sbin/nginx';
+const nchanModule = '/usr/lib/nginx/modules/ngx_nchan_module.so';
+
 const pollywogServer = resolve('dist/server.js');
 
 export const contenders: readonly Contender[] = [
@@ -44,6 +53,7 @@ export const contenders: readonly Contender[] = [
     title: 'raw net',
     raw: true,
     packets: false,
+    channels: 'none',
     prepare: () => ({ version: versions.node }),
     arguments: () => [script('net')],
   },
@@ -52,6 +62,7 @@ export const contenders: readonly Contender[] = [
     title: 'ws',
     raw: false,
     packets: false,
+    channels: 'none',
     prepare: () => ({ version: `${versionIn('node_modules/ws')} ${bufferutil()} its optional bufferutil` }),
     arguments: service => [
       ...[script('ws'), withoutChat(service)],
@@ -63,6 +74,7 @@ export const contenders: readonly Contender[] = [
     title: 'uWebSockets.js',
     raw: false,
     packets: false,
+    channels: 'none',
     prepare() {
       const problem = (existsSync(uwsBinary) ? '' : installUws()) || tryToLoad(uwsBinary);
       return problem ? { missing: problem } : { version: versionIn(uwsFolder).replace(/-unofficial.*/, '') };
@@ -70,10 +82,25 @@ export const contenders: readonly Contender[] = [
     arguments: service => [script('uws'), withoutChat(service), uwsBinary],
   },
   {
+    key: 'nchan',
+    title: 'nchan',
+    raw: false,
+    packets: false,
+    channels: 'only',
+    // Its nginx ends, too.
+    stopSignal: 'SIGTERM',
+    prepare() {
+      const missing = 'not installed (on Debian: apt-get install libnginx-mod-nchan)';
+      return existsSync(nginx) && existsSync(nchanModule) ? { version: nchanVersion() } : { missing };
+    },
+    arguments: () => [script('nchan'), nginx, nchanModule],
+  },
+  {
     key: 'pollywog',
     title: 'pollywog',
     raw: false,
     packets: true,
+    channels: 'too',
     prepare() {
       if (!existsSync(pollywogServer)) return { missing: 'dist/server.js is not there (make build)' };
       return { version: versionIn('.') };
@@ -81,6 +108,11 @@ export const contenders: readonly Contender[] = [
     arguments: service => [pollywogServer, '-p', '0', '--log-format', 'json', ...pollywogOptions(service)],
   },
 ];
+
+/** Whether the server takes part in the rows of this service. */
+export function serves({ channels }: Contender, service: Service): boolean {
+  return service === 'channels' ? channels !== 'none' : channels !== 'only';
+}
 
 /** Another build of this server, to compare with. @param folder a checkout that has been built */
 export function otherBuild(folder: string): Contender {
@@ -90,6 +122,7 @@ export function otherBuild(folder: string): Contender {
     title: 'base',
     raw: false,
     packets: true,
+    channels: 'too',
     prepare: () =>
       existsSync(server)
         ? { version: versionIn(folder) }
@@ -104,6 +137,11 @@ function withoutChat(service: Service): 'echo' | 'broadcast' {
 
 function pollywogOptions(service: Service): string[] {
   if (service === 'module') return ['--handlers', modules, '--default', 'relay'];
+  if (service === 'channels') {
+    const file = join(temporaryFolder(), 'token');
+    writeFileSync(file, publishToken, { mode: 0o600 });
+    return ['--publish-token', file];
+  }
   if (service === 'chat') return ['--default', 'tpacket'];
   if (service === 'chat-data') return ['--default', 'tpacket', '--data', temporaryFolder()];
   if (service === 'echo-tls') {
@@ -125,6 +163,11 @@ function madeCertificate(): { cert: string; key: string } {
   const { status, error } = spawnSync('openssl', ['req', ...kind, ...files]);
   if (status !== 0) throw new Error(`openssl makes no certificate: ${error?.message ?? `status ${status}`}`);
   return certificate;
+}
+
+function nchanVersion(): string {
+  const { stdout } = spawnSync('dpkg-query', ['-s', 'libnginx-mod-nchan'], { encoding: 'utf8' });
+  return /^Version: (.*)$/m.exec(stdout ?? '')?.[1] ?? 'of unknown version';
 }
 
 function versionIn(folder: string): string {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { portIn } from './start.ts';
+import { readyIn } from './start.ts';
 
 test('a ready line is a line of JSON with a port, and no other line is', () => {
-  assert.equal(portIn('{"level":"info","event":"ready","port":8080,"pid":7}'), 8080);
+  assert.deepEqual(readyIn('{"level":"info","event":"ready","port":8080,"pid":7}'), { port: 8080, pid: 7 });
   for (const line of [
     '',
     'listening on 8080',
@@ -13,6 +13,6 @@ test('a ready line is a line of JSON with a port, and no other line is', () => {
     '{"event":"x"}',
     '8080',
   ]) {
-    assert.equal(portIn(line), undefined, line);
+    assert.equal(readyIn(line), undefined, line);
   }
 });

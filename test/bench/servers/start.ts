@@ -6,10 +6,11 @@ import type { Contender } from './contenders.ts';
 
 export interface RunningServer {
   readonly port: number;
+  /** The process that is measured. */
   readonly pid: number;
   /** The last lines of stderr, for the error of a failed run. */
   lastWords(): string;
-  /** Kills the server and resolves when it has exited. */
+  /** Ends the server and resolves when it has exited. */
   stop(): Promise<void>;
 }
 
@@ -25,34 +26,40 @@ export async function start(contender: Contender, service: Service): Promise<Run
     errors = (errors + text).slice(-2000);
   });
   const stop = async () => {
-    child.kill('SIGKILL');
+    child.kill(contender.stopSignal ?? 'SIGKILL');
     await gone;
   };
   // Reads all lines, so that a server that logs never blocks on a full pipe.
   const lines = createInterface(child.stdout);
-  const port = await new Promise<number | undefined>(resolve => {
+  const ready = await new Promise<Ready | undefined>(resolve => {
     const timer = setTimeout(resolve, readyTimeout, undefined);
     lines.on('close', () => resolve(undefined));
     lines.on('line', line => {
-      const found = portIn(line);
+      const found = readyIn(line);
       if (found === undefined) return;
       clearTimeout(timer);
       resolve(found);
     });
   });
-  if (port === undefined) {
+  if (ready === undefined) {
     await stop();
     throw new Error(`${contender.key} did not become ready: ${errors || 'it said nothing'}`);
   }
-  return { port, pid: child.pid!, lastWords: () => errors, stop };
+  return { port: ready.port, pid: ready.pid ?? child.pid!, lastWords: () => errors, stop };
 }
 
-/** @returns the port of a ready line; undefined for any other line */
-export function portIn(line: string): number | undefined {
+interface Ready {
+  readonly port: number;
+  /** Undefined if the line does not say it: the process that was started. */
+  readonly pid: number | undefined;
+}
+
+/** @returns what a ready line says; undefined for any other line */
+export function readyIn(line: string): Ready | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
-    const { port } = JSON.parse(line);
-    return Number.isInteger(port) && port > 0 ? port : undefined;
+    const { port, pid } = JSON.parse(line);
+    return Number.isInteger(port) && port > 0 ? { port, pid } : undefined;
   } catch {
     return undefined;
   }
