@@ -205,7 +205,7 @@ test('with --recorder off nothing is recorded, and the trace still works', () =>
   assert.equal(record?.frames, null);
 });
 
-test('whoever has an id next has nothing of whoever had it before', () => {
+test('the next connection with an id has no frames of the one before', () => {
   const before = open();
   receive(before, frame(opcode.text, 'secret'));
   const { connection } = openFakeConnection(server, silent);

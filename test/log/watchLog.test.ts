@@ -1,4 +1,4 @@
-/** The log as a stream of events: whoever watches hears all, whatever stderr gets, and holds nobody up. */
+/** The log as a stream of events: each watcher gets every line, also if stderr gets none, and a slow one delays nobody. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { configureLog, isLogged, log, watchLog } from '../../src/log/log.ts';
