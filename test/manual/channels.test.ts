@@ -86,7 +86,8 @@ testExamples('channels', {
   },
 
   'js new WebSocket': subscribeInPage,
-  'js new EventSource': subscribeInPage,
+  "js new EventSource('": subscribeInPage,
+  'js new EventSource(`': subscribeInPage,
   'js last=0': subscribeInPage,
   'sh last=1': async (t, code) => {
     const workshop = await startWithToken(t);
