@@ -88,7 +88,7 @@ testExamples('channels', {
   'js new WebSocket': subscribeInPage,
   "js new EventSource('": subscribeInPage,
   'js new EventSource(`': subscribeInPage,
-  'js last=0': subscribeInPage,
+  'js for (;;)': subscribeInPage,
   'sh last=1': async (t, code) => {
     const workshop = await startWithToken(t);
     await publishTo(workshop, 'orders', 'paid');
