@@ -1,5 +1,6 @@
 /** The server: options → configuration → listeners → serverLoop. */
 
+import { openAccess } from './access/access.ts';
 import { openTokens } from './access/tokens.ts';
 import { newApiRoute, newControlRoute } from './commands/api.ts';
 import { print, runCommandLine } from './commands/cli.ts';
@@ -74,6 +75,7 @@ async function serve(): Promise<number> {
 
   const control = newControl(server, chat, channels);
   const tokens = openTokens(server);
+  openAccess(server);
   channels.publisherOf = (head, connection) => publisherOfHandshake(tokens, head, connection);
   const http = newHttpWire(server, [
     newApiRoute(control, tokens),

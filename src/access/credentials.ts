@@ -1,10 +1,59 @@
-/** What the head of a request says about who its client is. */
+/** What the head of a request says about who its client is: a token, a signed link, or nothing. */
 import type { Head } from '../protocol/http/head.ts';
+import { verifyToken } from './jwt.ts';
+import { verifyLink } from './links.ts';
 import type { Access, Credentials } from './records.ts';
 
 const anonymous: Credentials = { byCookie: false };
 
-/** @param now milliseconds since 1970 */
-export function readCredentials(_access: Access, _head: Head, _now: number): Credentials {
-  return anonymous;
+/**
+ * The first of these that is there decides alone: the field Authorization, the token in the URL, the signature in the URL, the
+ * cookie. Whatever is ambiguous identifies nobody.
+ * @param now milliseconds since 1970
+ */
+export function readCredentials(access: Access, head: Head, now: number): Credentials {
+  if (access.keys.length === 0) return anonymous;
+  const bearer = bearerToken(head);
+  const query = new URLSearchParams(head.query);
+  const [token, ...more] = query.getAll('token');
+  if (more.length > 0) return refused('the URL has more than one token');
+  if (bearer !== undefined && token !== undefined && bearer !== token)
+    return refused('the URL and the field Authorization have different tokens');
+  const given = bearer ?? token;
+  if (given !== undefined && query.has('sign'))
+    return refused('there is a token and a signed link; keep one');
+  if (given !== undefined) return { ...verifyToken(access, given, now), byCookie: false };
+  if (query.has('sign')) return { ...verifyLink(access, head.path, query, now), byCookie: false };
+  return readCookie(access, head, now);
+}
+
+function refused(fault: string): Credentials {
+  return { fault, byCookie: false };
+}
+
+/** The token in the field Authorization. RFC 9110 §11.1: the scheme is case-insensitive. */
+export function bearerToken({ headers }: Head): string | undefined {
+  return /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
+}
+
+function readCookie(access: Access, { headers }: Head, now: number): Credentials {
+  if (access.tokenCookie === '') return anonymous;
+  const values = new Set(cookieValues(headers.get('cookie') ?? '', access.tokenCookie));
+  // A cookie without a value is one that the site has cleared.
+  values.delete('');
+  const [token, ...more] = values;
+  if (token === undefined) return anonymous;
+  // Any host below the site's domain can add a cookie of this name.
+  if (more.length > 0)
+    return { fault: `there are two different cookies "${access.tokenCookie}"`, byCookie: true };
+  return { ...verifyToken(access, token, now), byCookie: true };
+}
+
+/** RFC 6265 §4.2.1: pairs with `; ` between them. */
+function cookieValues(field: string, name: string): string[] {
+  return field
+    .split(';')
+    .map(pair => pair.trim())
+    .filter(pair => pair.startsWith(`${name}=`))
+    .map(pair => pair.slice(name.length + 1));
 }

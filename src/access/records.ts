@@ -18,12 +18,17 @@ export interface Identity {
 
 /** What the head of a request says about its client. At most one of `identity` and `fault` is set. */
 export interface Credentials {
-  readonly identity?: Identity;
+  readonly identity?: Identity | undefined;
   /** A sentence: why the token or the link identifies nobody. The client is anonymous, and may learn it if it is refused. */
-  readonly fault?: string;
+  readonly fault?: string | undefined;
   /** The credential was in a cookie, which browsers also send with requests of other sites' pages. */
   readonly byCookie: boolean;
 }
+
+/** Of a token or a link. One of both is set. */
+export type Verified =
+  | { readonly identity: Identity; readonly fault?: undefined }
+  | { readonly identity?: undefined; readonly fault: string };
 
 export interface Decision {
   readonly isAllowed: boolean;

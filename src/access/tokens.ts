@@ -1,14 +1,12 @@
 /** The bearer tokens of requests over HTTP, and what each allows. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
-import { whyUnreadable } from '../options/file.ts';
 import { readText } from '../options/text.ts';
 import { maxTokenFile, minTokenLength } from '../protocol/limits.ts';
 import type { Server } from '../records/records.ts';
 import { type Guesses, newGuesses } from './guesses.ts';
+import { readSecretFile, warnIfOpen } from './secretFile.ts';
 
 /** The current tokens; a reload replaces them. */
 export interface Tokens {
@@ -58,17 +56,8 @@ function readTokens({ apiToken, publishToken }: Configuration): Pick<Tokens, 'ap
  */
 export function readToken(path: string): string | undefined {
   if (path === 'none') return undefined;
-  let text: string;
-  try {
-    const found = statSync(path);
-    if (!found.isFile()) throw new Error('it is not a regular file');
-    if (found.size > maxTokenFile) throw new Error('it is too long for a token');
-    // Not refused: secrets mounted into a container often have this mode, and no other user is there.
-    if ((found.mode & 0o004) !== 0) log('warn', 'token readable by everyone', { file: path });
-    text = readText('it', readFileSync(path)).trim();
-  } catch (error) {
-    throw new UsageError(`cannot read the token in ${quoted(path)}: ${whyUnreadable(error)}`);
-  }
+  const text = readSecretFile('token', path, maxTokenFile, bytes => readText('it', bytes)).trim();
+  warnIfOpen('token', path);
   // RFC 6750 §2.1
   if (!/^[\w.~+/-]+=*$/.test(text) || text.length < minTokenLength) {
     throw new UsageError(

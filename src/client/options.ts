@@ -4,7 +4,7 @@ import { Buffer } from 'node:buffer';
 import { origin } from '../options/addresses.ts';
 import { type HelpPage, showHelp } from '../options/help.ts';
 import type { OptionTable } from '../options/option.ts';
-import { choice, count, duration, flag, type Kind, pemFile, size } from '../options/values.ts';
+import { choice, count, duration, flag, type Kind, namedFile, size } from '../options/values.ts';
 import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
 import { defaults, maxCloseReason } from '../protocol/limits.ts';
@@ -91,19 +91,19 @@ export const clientOptions = {
     help: 'send this Origin, as browsers do',
   },
   cert: {
-    kind: pemFile,
+    kind: namedFile,
     default: '',
     group: 'Connecting',
     help: 'wss: client certificate, if the server asks',
   },
   key: {
-    kind: pemFile,
+    kind: namedFile,
     default: '',
     group: 'Connecting',
     help: 'its private key, if in another file',
   },
   ca: {
-    kind: pemFile,
+    kind: namedFile,
     repeatable: true,
     default: [],
     group: 'Connecting',

@@ -3,6 +3,7 @@
  * HTTP is in wires/channels/.
  */
 import { isUtf8 } from 'node:buffer';
+import { bearerToken } from '../access/credentials.ts';
 import { publisherOf, type Tokens } from '../access/tokens.ts';
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { contentFault, type PublicationOptions, publicationFault } from '../handlers/channels/publication.ts';
@@ -16,7 +17,7 @@ import { checkOrigin } from '../protocol/http/origin.ts';
 import { maxIgnoredBody } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
-import { bearerToken, publishRemedy, withToken } from '../wires/bearer.ts';
+import { publishRemedy, withToken } from '../wires/bearer.ts';
 import { type Route, refuseRequest, respond } from '../wires/route.ts';
 import { decodeFormText } from './api.ts';
 import { errorReply } from './httpReply.ts';

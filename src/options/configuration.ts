@@ -7,6 +7,7 @@ import { type Environment, inheritedSockets, readEnvironment } from './environme
 import { quoted, UsageError } from './error.ts';
 import { chooseFile, readFile } from './file.ts';
 import { type RawValue, readValues } from './option.ts';
+import type { Rule } from './rules.ts';
 import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
 import type { ProgramEntry } from './values.ts';
@@ -27,6 +28,15 @@ export interface Configuration {
   readonly includeSender: boolean;
   /** Allowed values of the `Origin` field; empty: any, or none at all. */
   readonly origins: readonly string[];
+  /** The table of rights, in the order in which its lines are tried. */
+  readonly allow: readonly Rule[];
+  /** Files of keys that verify tokens and links. */
+  readonly authKey: readonly string[];
+  /** What the claims `iss` and `aud` of a token must be; empty: not checked. */
+  readonly authIssuer: string;
+  readonly authAudience: string;
+  /** The cookie with the token; empty: none. */
+  readonly tokenCookie: string;
   /** The web app that knows the users. */
   readonly authUrl: AppAddress | 'none';
   /** The only credentials that the app gets; empty: all cookies and the field Authorization. */

@@ -38,9 +38,9 @@ function parseRule(line: string): Rule {
     .slice(colon + 1)
     .split(/\s+/)
     .filter(word => word !== '');
-  if (colon < 0 || words.length === 0) throw fault(line, 'a rule is PATTERN: RIGHT=WHO …');
+  if (words.length === 0)
+    throw fault(line, `after the colon it needs ${rights.join('=, ')}= or several of them`);
   const source = line.slice(0, colon).trim();
-  if (!source.startsWith('/')) throw fault(line, 'its pattern must start with /, such as /channels/news');
   if (/%[0-9a-f]{2}/i.test(source))
     throw fault(line, 'write characters as they are, not percent-encoded: paths are decoded first');
   const pattern = parsePattern(source);
@@ -76,6 +76,6 @@ export const allowRule: Kind<Rule> = {
   expected: 'a rule such as "/channels/user-{user}: subscribe=user"',
   // A path may contain commas.
   separator: '\n',
-  parse: raw => (typeof raw === 'string' && raw !== '' ? parseRule(raw.trim()) : undefined),
+  parse: raw => (typeof raw === 'string' && /^\s*\/.*:/s.test(raw) ? parseRule(raw.trim()) : undefined),
   show: ({ line }) => line,
 };

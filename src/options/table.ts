@@ -1,11 +1,11 @@
 /** The server's options. Flags, environment variables, the configuration file, `set` and `--help` all follow this table. */
 import { totalmem } from 'node:os';
 import { defaults, maxHistoryBytes } from '../protocol/limits.ts';
-import { appUrl, host, listenUrl, originRule, peers } from './addresses.ts';
+import { accessOptions } from './accessOptions.ts';
+import { host, listenUrl, originRule, peers } from './addresses.ts';
 import type { Option, OptionTable, ValuesOf } from './option.ts';
 import {
   choice,
-  cookieName,
   count,
   countOrHalf,
   directory,
@@ -13,7 +13,7 @@ import {
   file,
   flag,
   historyBound,
-  pemFile,
+  namedFile,
   port,
   program,
   roomPattern,
@@ -61,21 +61,21 @@ export const serverOptions = {
     help: 'trust PROXY and X-Forwarded-For from this peer',
   },
   tlsCert: {
-    kind: pemFile,
+    kind: namedFile,
     repeatable: true,
     default: [],
     group: 'TLS, on the same ports',
     help: 'certificate chain (PEM)',
   },
   tlsKey: {
-    kind: pemFile,
+    kind: namedFile,
     repeatable: true,
     default: [],
     group: 'TLS, on the same ports',
     help: 'its private key; SNI chooses among pairs',
   },
   tlsCa: {
-    kind: pemFile,
+    kind: namedFile,
     repeatable: true,
     default: [],
     group: 'TLS, on the same ports',
@@ -119,37 +119,7 @@ export const serverOptions = {
     group: 'Sessions',
     help: 'permessage-deflate: off, on or takeover',
   },
-  authUrl: {
-    kind: appUrl,
-    default: 'none',
-    group: 'Users',
-    help: 'ask this web app who a client is',
-  },
-  authCookie: {
-    kind: cookieName,
-    repeatable: true,
-    default: [],
-    group: 'Users',
-    help: 'send the app this cookie only',
-  },
-  authConcurrency: {
-    kind: count,
-    default: defaults.authConcurrency,
-    group: 'Users',
-    help: 'requests to the app at the same time',
-  },
-  authTimeout: {
-    kind: duration,
-    default: defaults.authTimeout,
-    group: 'Users',
-    help: "time limit for the app's answer",
-  },
-  authCache: {
-    kind: duration,
-    default: defaults.authCache,
-    group: 'Users',
-    help: 'reuse an answer for this long; 0: never',
-  },
+  ...accessOptions,
   rooms: {
     kind: roomPattern,
     repeatable: true,

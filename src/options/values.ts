@@ -231,12 +231,23 @@ export const variableName: Kind<string> = {
   show: name => name,
 };
 
-/** The path of a PEM file, which is read later. */
-export const pemFile: Kind<string> = {
+/** The path of a file that must exist: no name has another meaning. It is read later. */
+export const namedFile: Kind<string> = {
   placeholder: 'FILE',
   expected: 'the path of a file',
   parse: raw => (typeof raw === 'string' && raw !== '' && !raw.includes('\0') ? raw : undefined),
   show: path => path,
+};
+
+/** What a claim of a token must be; `none`, which becomes '': anything. */
+export const claimValue: Kind<string> = {
+  placeholder: 'TEXT',
+  expected: 'a text without control characters, or none',
+  parse(raw) {
+    if (typeof raw !== 'string' || raw === '' || /\p{Cc}/u.test(raw)) return undefined;
+    return raw === 'none' ? '' : raw;
+  },
+  show: text => (text === '' ? 'none' : text),
 };
 
 /** The name of a cookie: a token (RFC 6265 §4.1.1). */
@@ -245,4 +256,12 @@ export const cookieName: Kind<string> = {
   expected: 'the name of a cookie such as PHPSESSID',
   parse: raw => (typeof raw === 'string' && isToken(raw) ? raw : undefined),
   show: name => name,
+};
+
+/** The same, or `none`, which becomes ''. */
+export const optionalCookie: Kind<string> = {
+  placeholder: 'NAME',
+  expected: 'the name of a cookie, or none',
+  parse: raw => (raw === 'none' ? '' : cookieName.parse(raw)),
+  show: name => (name === '' ? 'none' : name),
 };

@@ -1,7 +1,8 @@
 /**
  * Every limit on what a peer can make the server hold or do, each with its precedent or its reason. The limits in
  * `defaults` have an option, where 0 means no limit; the others follow from the protocol or from how the loop works. Sizes
- * are in bytes and times in milliseconds, unless a comment says otherwise.
+ * are in bytes and times in milliseconds, unless a comment says otherwise. Those of tokens, links and rights are in
+ * `accessLimits.ts`.
  */
 
 const KiB = 1024;
@@ -183,11 +184,6 @@ export const subscriptionMemory = 1.5 * KiB;
 
 /** A live subscriber with more unsent output, while its socket is busy, catches up from the history instead. */
 export const maxLiveBacklog = 256 * KiB;
-
-// Access
-
-/** Characters of a pattern of paths or channels. Matching takes time in proportion. */
-export const maxPatternLength = 1000;
 
 // Accepting connections
 

@@ -3,7 +3,7 @@
  * for the name of a user within a segment. A pattern that ends in `/**` also covers the path before it. Everything else
  * stands for itself, in upper and lower case as written.
  */
-import { maxPatternLength } from './limits.ts';
+import { maxPatternLength } from './accessLimits.ts';
 
 export interface Pattern {
   /** As written. */
@@ -32,12 +32,21 @@ export function parsePattern(source: string): Pattern | string {
     else if (part.startsWith('*'))
       return 'a pattern has * within a segment and ** across segments, but not ***';
     else if (part.startsWith('{')) return 'the only name in braces is {user}';
-    else for (let at = 0; at < part.length; at++) codes.push(part.charCodeAt(at));
+    else codes.push(...codesOf(part));
   }
   // Of "ab", {user}* could match the user "a" or the user "ab".
   if (codes.some((code, at) => code < 0 && (codes[at + 1] ?? 0) < 0))
     return '{user} must not be next to *, ** or another {user}: put a character such as - or / between them';
   return { source, codes, namesUser: codes.includes(userName) };
+}
+
+/** A pattern of this text alone, whatever characters it has. */
+export function literalPattern(text: string): Pattern {
+  return { source: text, codes: codesOf(text), namesUser: false };
+}
+
+function codesOf(text: string): number[] {
+  return Array.from({ length: text.length }, (_, at) => text.charCodeAt(at));
 }
 
 /**
@@ -52,7 +61,7 @@ export function matchesPattern(pattern: Pattern, text: string, user?: string): b
 }
 
 function withUser(codes: readonly number[], user: string): number[] {
-  const name = Array.from({ length: user.length }, (_, at) => user.charCodeAt(at));
+  const name = codesOf(user);
   return codes.flatMap(code => (code === userName ? name : code));
 }
 

@@ -1,6 +1,7 @@
 /**
  * Routes for holders of a bearer token (RFC 6750 §2.1). A wrong token is refused ever more slowly, see access/guesses.ts.
  */
+import { bearerToken } from '../access/credentials.ts';
 import { judgeGuess } from '../access/guesses.ts';
 import { publisherOf, type TokenHolder, type Tokens } from '../access/tokens.ts';
 import { addressKey } from '../core/places.ts';
@@ -16,11 +17,6 @@ interface DelayedRefusal {
   readonly error: ProtocolError;
   /** When it is due, on the server's clock. */
   readonly at: number;
-}
-
-/** The token in the field Authorization. RFC 9110 §11.1: the scheme is case-insensitive. */
-export function bearerToken({ headers }: Head): string | undefined {
-  return /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
 }
 
 export interface TokenRule {

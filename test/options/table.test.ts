@@ -4,6 +4,7 @@ import { appUrl, peers } from '../../src/options/addresses.ts';
 import { type Configuration, readConfiguration } from '../../src/options/configuration.ts';
 import type { Environment } from '../../src/options/environment.ts';
 import { hyphenated, spellings } from '../../src/options/option.ts';
+import { allowRule } from '../../src/options/rules.ts';
 import { environmentName, flagName, isFlag, optionEntries, serverOptions } from '../../src/options/table.ts';
 import { maxHistoryBytes } from '../../src/protocol/limits.ts';
 
@@ -84,6 +85,22 @@ const valued: Record<
   },
   ...files('tlsCert', 'tlsKey', 'tlsCa'),
   ...chosen('tlsClient', ['ask', 'require'], 'off, ask or require'),
+  allow: {
+    field: 'allow',
+    first: ['/quiz: connect=token', [allowRule.parse('/quiz: connect=token')]],
+    second: ['/a, b/*: publish=nobody', [allowRule.parse('/a, b/*: publish=nobody')]],
+    unfit: 'quiz',
+    wants: 'a rule such as "/channels/user-{user}: subscribe=user"',
+  },
+  ...files('authKey'),
+  ...claims('authIssuer', 'authAudience'),
+  tokenCookie: {
+    field: 'tokenCookie',
+    first: ['session', 'session'],
+    second: ['none', ''],
+    unfit: 'a b',
+    wants: 'the name of a cookie, or none',
+  },
   authUrl: {
     field: 'authUrl',
     first: ['http://127.0.0.1/auth', appUrl.parse('http://127.0.0.1/auth')],
@@ -228,6 +245,16 @@ function files(...fields: (keyof Configuration)[]): typeof valued {
   const wants = 'the path of a file';
   return Object.fromEntries(
     fields.map(field => [field, { field, first: first!, second: second!, unfit: 'a\0b', wants }]),
+  );
+}
+
+function claims(...fields: (keyof Configuration)[]): typeof valued {
+  const wants = 'a text without control characters, or none';
+  return Object.fromEntries(
+    fields.map(field => [
+      field,
+      { field, first: ['https://a/', 'https://a/'], second: ['none', ''], unfit: 'a\0b', wants },
+    ]),
   );
 }
 
