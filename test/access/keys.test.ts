@@ -73,11 +73,7 @@ describe('a file of --auth-key', () => {
     ['that is a PEM without its lines', der('spki').toString('base64'), /a public key without its PEM lines/],
     ['that is a key of SSH', `ssh-ed25519 ${'A1b2C3d4'.repeat(9)} me@here`, /it is a key of SSH/],
     ['with two PEM blocks', pemOf(RS256.publicKey) + pemOf(ES256.publicKey), /it has several PEM blocks/],
-    [
-      'with damaged PEM',
-      pemOf(RS256.publicKey).replace(/\n.*\n/, '\n'),
-      /its PEM is damaged; copy it again/,
-    ],
+    ['with damaged PEM', pemOf(RS256.publicKey).replace(/\n.*\n/, '\n'), /its PEM is damaged; copy it again/],
     ['with a certificate', '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n', /openssl x509/],
     ['with 1,024 bits of RSA', pemOf(weakRsa(1024).publicKey), /its RSA key has 1024 bits; use 2048 to 8192/],
     ['with the exponent 1', { keys: [jwk(RS256, { e: 'AQ' })] }, /exponent below 3|is damaged/],
