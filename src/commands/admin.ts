@@ -30,7 +30,7 @@ const disconnect: Command = {
   logs: logsChanges,
   run(control, { id, code, reason }) {
     const connection = findConnection(control, id as Target);
-    noteEnding(connection, 'server', 'the command disconnect closed it');
+    noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
     closeConnection(
       connection,
       (code as number | undefined) ?? CloseCode.NormalClosure,

@@ -71,7 +71,7 @@ function dropCandidate(
 
 function drop(candidate: Connection, shortage: string, option?: 'maxConnections' | 'maxPerAddress'): void {
   const why = `it had not finished its handshake when ${shortage}, and a newcomer took its place`;
-  if (option === undefined) noteEnding(candidate, 'server', why);
+  if (option === undefined) noteEnding(candidate, 'server', why, { cause: 'place_needed' });
   else noteRule(candidate, why, option);
   giveUpPlace(candidate);
   dropConnection(candidate);

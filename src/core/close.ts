@@ -124,7 +124,9 @@ function notifyLost(connection: Connection, error: string | undefined): void {
 }
 
 export function dropOnException(connection: Connection, error: unknown): void {
-  noteEnding(connection, 'server', 'an internal error of the server (see the log)');
+  noteEnding(connection, 'server', 'an internal error of the server (see the log)', {
+    cause: 'internal_error',
+  });
   log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
   dropConnection(connection);
 }

@@ -1,7 +1,8 @@
 /** Deadlines. One timer serves all of them: it fires now and then while there are connections, and the turn checks them. */
 
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
-import { clock } from '../process/clock.ts';
+import { endMeasuring, startMeasuring } from '../diagnostics/metrics.ts';
+import { clock, exactClock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
@@ -25,8 +26,9 @@ function deadlineCheckInterval({ configuration: its }: Server): number {
 
 /** A stage of the turn: checks all deadlines if the timer has fired, and sets it again. */
 export function checkDeadlines(server: Server): void {
-  const { deadlines } = server;
+  const { deadlines, metrics } = server;
   if (deadlines.isDue) {
+    endMeasuring(metrics.lag, exactClock());
     deadlines.isDue = false;
     deadlines.wasPostponed = false;
     for (const entry of server.table.entries) {
@@ -39,6 +41,7 @@ export function checkDeadlines(server: Server): void {
   if (server.connections === 0) return;
   const tick = deadlineCheckInterval(server);
   deadlines.dueAt = clock() + tick;
+  startMeasuring(metrics.lag, exactClock() + tick);
   deadlines.timer = setTimeout(() => {
     deadlines.timer = undefined;
     deadlines.isDue = true;

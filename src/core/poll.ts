@@ -3,7 +3,8 @@
  * `setImmediate` after them starts the turn, which works through all of it.
  */
 
-import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
+import { startMeasuring } from '../diagnostics/metrics.ts';
+import { clock, exactClock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { acceptTimeLimit, maxAcceptPolls, maxEarlyTurns, maxSpilledInput } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
@@ -35,8 +36,10 @@ export function poll(server: Server): Promise<void> {
 
 /** Reads the clock, once a turn. It stands still while the process is blocked (process/clock.ts). */
 export function readClock(server: Server): void {
-  const { deadlines } = server;
-  let now = Math.floor(performance.now() + 1 - lostTime.total);
+  const { deadlines, metrics } = server;
+  const begun = exactClock();
+  startMeasuring(metrics.turns, begun);
+  let now = Math.floor(begun - lostTime.total);
   if (deadlines.dueAt > 0 && now - deadlines.dueAt > maxLateness) {
     postponeDeadlines(deadlines);
     now = clock();

@@ -156,6 +156,7 @@ export function handlerThrew(connection: Connection, handler: Handler, error: un
     connection,
     'server',
     `an internal error: the handler ${handler.name} threw an exception (see the log)`,
+    { cause: 'internal_error' },
   );
   closeConnection(connection, CloseCode.InternalError, 'internal error');
 }

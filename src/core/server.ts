@@ -1,6 +1,7 @@
 /** Creates a server's record, without connections and handlers. */
 
 import { newClosedConnections } from '../diagnostics/closedConnections.ts';
+import { newMetrics } from '../diagnostics/metrics.ts';
 import { newRecorder } from '../diagnostics/recorder.ts';
 import { newTrace } from '../diagnostics/trace.ts';
 import type { Configuration } from '../options/configuration.ts';
@@ -27,6 +28,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
       appFailures: 0,
       appCacheHits: 0,
     },
+    metrics: newMetrics(),
     now: clock(),
     isDraining: false,
     drainDeadline: 0,

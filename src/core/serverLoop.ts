@@ -6,6 +6,7 @@
  * whose last read was costly, and from throttled ones. What exceeds a budget comes first in the next turn.
  */
 
+import { countReason, endMeasuring } from '../diagnostics/metrics.ts';
 import { endTiming, handlerTime, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
@@ -46,7 +47,7 @@ import { closeControlConnections } from './shutdown.ts';
  * @param runCommands runs the operators' commands, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
-  const { ready, deadlines, pendingFrees, table, memory, arena } = server;
+  const { ready, deadlines, pendingFrees, table, memory, arena, metrics } = server;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
     readClock(server);
@@ -64,6 +65,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     flush(server);
     if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) endTiming(server.now, server.configuration.slowHandler);
+    endMeasuring(metrics.turns, exactClock());
   }
   closeControlConnections(server);
 }
@@ -84,6 +86,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
     return;
   }
   if (!isControl && (server.isDraining || !mayEnter(server, address))) {
+    countReason(server.metrics.refused, server.isDraining ? 'draining' : 'no_place');
     if (isLogged('debug')) log('debug', 'connection rejected', { address });
     socket.destroy();
     return;

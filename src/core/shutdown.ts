@@ -23,7 +23,7 @@ export function drainServer(server: Server, why: string): void {
   for (const entry of server.table.entries) {
     // Commands still work during the shutdown.
     if (entry?.kind !== 'connection' || entry.phase !== 'open' || entry.isControl) continue;
-    noteEnding(entry, 'server', `the server is shutting down (${why})`);
+    noteEnding(entry, 'server', `the server is shutting down (${why})`, { cause: 'shutdown' });
     closeConnection(entry, CloseCode.GoingAway, 'the server is going away');
   }
   scheduleTurn(server);

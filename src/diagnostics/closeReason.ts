@@ -10,6 +10,27 @@ import { CloseCode } from '../protocol/codes.ts';
 /** `network`: the system reported an error. */
 export type EndedBy = 'client' | 'server' | 'network';
 
+/**
+ * Why a connection ended, in one word, for `metrics`: one of these, or the option whose rule or deadline it was, as
+ * `max_buffered`. Never a text that a client chose.
+ */
+export type EndCause =
+  | 'answered'
+  | 'client_closed'
+  | 'client_left'
+  | 'command'
+  | 'internal_error'
+  | 'network_error'
+  | 'place_needed'
+  | 'protocol_error'
+  | 'refused'
+  | 'server_closed'
+  | 'shutdown'
+  | OptionCause;
+
+/** Of an option, as `max_buffered`. */
+type OptionCause = string & { readonly optionCause?: never };
+
 /** The content of a close frame; code 1005 if it had none. */
 export interface CloseFrame {
   readonly code: number;
@@ -20,6 +41,7 @@ export interface Ending {
   by: EndedBy;
   /** A sentence; empty until a reason is known. */
   why: string;
+  cause: EndCause;
   /** A second sentence, if something that should have followed did not: the peer's close frame, for example. */
   aftermath: string | undefined;
   /** The system's name for the error: `ECONNRESET`. */
@@ -49,6 +71,7 @@ export function endingOf(connection: Ended): Ending {
   connection.ending ??= {
     by: 'server',
     why: '',
+    cause: 'server_closed',
     aftermath: undefined,
     errno: undefined,
     status: undefined,
@@ -65,6 +88,7 @@ interface Details {
   readonly errno?: string;
   readonly status?: number;
   readonly isRoutine?: boolean;
+  readonly cause?: EndCause;
 }
 
 const none: Details = {};
@@ -75,9 +99,21 @@ export function noteEnding(connection: Ended, by: EndedBy, why: string, details:
   if (ending.why !== '') return;
   ending.by = by;
   ending.why = why;
+  ending.cause = details.cause ?? causeOf(by, details.status);
   ending.errno = details.errno;
   ending.status = details.status;
   ending.isRoutine = details.isRoutine ?? false;
+}
+
+function causeOf(by: EndedBy, status: number | undefined): EndCause {
+  if (status !== undefined) return 'refused';
+  if (by === 'server') return 'server_closed';
+  return by === 'client' ? 'client_closed' : 'network_error';
+}
+
+/** `maxBuffered` as `max_buffered`. */
+function optionCause(option: string): OptionCause {
+  return option.replaceAll(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 }
 
 /** We close the connection. The peer gets the same reason in the close frame. */
@@ -87,12 +123,12 @@ export function noteClosing(connection: Ended, reason: string): void {
 
 /** We close the connection because of an option, which the sentence names. */
 export function noteRule(connection: Ended, rule: string, option: keyof Configuration): void {
-  noteEnding(connection, 'server', `${rule} (${flagName(option)})`);
+  noteEnding(connection, 'server', `${rule} (${flagName(option)})`, { cause: optionCause(option) });
 }
 
 /** A deadline has passed. @param what what was missing: `no answer to a ping` */
 export function noteDeadline(connection: Ended, what: string, option: Deadline): void {
-  noteEnding(connection, 'server', overdue(connection, what, option));
+  noteEnding(connection, 'server', overdue(connection, what, option), { cause: optionCause(option) });
 }
 
 type Deadline =
@@ -111,7 +147,7 @@ function overdue({ server }: Ended, what: string, option: Deadline): string {
 export function noteOverdue(connection: Ended, what: string, option: Deadline): void {
   const ending = endingOf(connection);
   const sentence = overdue(connection, what, option);
-  if (ending.why === '') noteEnding(connection, 'server', sentence);
+  if (ending.why === '') noteEnding(connection, 'server', sentence, { cause: optionCause(option) });
   else ending.aftermath ??= sentence;
 }
 
@@ -145,7 +181,10 @@ export function noteCloseSent(connection: Ended, payload: Uint8Array): void {
 /** We failed the connection, because the peer broke a rule. */
 export function noteFailed(connection: Ended, code: number, reason: string, option?: string): void {
   const which = option === undefined ? '' : ` (${flagName(option)})`;
-  noteEnding(connection, 'server', `we failed it with ${code}, for what the client sent: ${reason}${which}`);
+  const cause = option === undefined ? 'protocol_error' : optionCause(option);
+  noteEnding(connection, 'server', `we failed it with ${code}, for what the client sent: ${reason}${which}`, {
+    cause,
+  });
 }
 
 /** The handler received this code and reason. */
@@ -167,7 +206,10 @@ export function noteLost(connection: Ended, errno: string | undefined): void {
     });
     return;
   }
-  noteEnding(connection, 'client', howLeft(connection), { isRoutine: hasSaidNothing(connection) });
+  noteEnding(connection, 'client', howLeft(connection), {
+    isRoutine: hasSaidNothing(connection),
+    cause: 'client_left',
+  });
 }
 
 /** Health checks end before the first byte, or after a PROXY header or TLS handshake, which do not count. */

@@ -10,6 +10,7 @@ import {
   endingOf,
   noteEnding,
 } from './closeReason.ts';
+import { addTraffic, countReason, type Metrics } from './metrics.ts';
 import { copyFrames, framesWords, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
 import { endTrace, showFrame } from './trace.ts';
 
@@ -50,8 +51,10 @@ export interface Closed extends Ended, Recorded {
   readonly server: Recorded['server'] & {
     readonly configuration: Configuration;
     readonly closedConnections: ClosedConnections;
+    readonly metrics: Metrics;
   };
   readonly endpoint: { readonly incoming: unknown } | undefined;
+  readonly socket: { readonly isVirtual?: true };
   readonly handlerName: string | undefined;
   readonly address: string;
   readonly acceptedAt: number;
@@ -96,10 +99,17 @@ export function newClosedConnections(): ClosedConnections {
 export function recordClosed(connection: Closed): void {
   endTrace(connection);
   // An answer that ends the connection, a page or a command, needs no reason.
-  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
+  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true, cause: 'answered' });
   const ending = endingOf(connection);
+  if (!connection.isControl) countClosed(connection, ending);
   if (isLogged('debug')) log('debug', 'closed', closedFields(connection, ending));
   if (!ending.isRoutine && !connection.isControl) storeRecord(connection, ending);
+}
+
+function countClosed(connection: Closed, { cause }: Ending): void {
+  const { metrics } = connection.server;
+  countReason(metrics.closed, cause);
+  addTraffic(metrics.closedTraffic, connection);
 }
 
 /** An HTTP connection goes on after a request. Stores a record for `why` if that request was refused. */

@@ -7,6 +7,7 @@
 
 import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
 import type { Ending } from '../diagnostics/closeReason.ts';
+import type { Metrics } from '../diagnostics/metrics.ts';
 import type { Fanout, Recorder } from '../diagnostics/recorder.ts';
 import type { Trace } from '../diagnostics/trace.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
@@ -186,6 +187,7 @@ export interface Server extends Turn, Resources {
   /** Connections and listeners, by id. */
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
+  readonly metrics: Metrics;
   /** Whole milliseconds of a monotonic clock, read once a turn. It starts at 1, so 0 can mean never. */
   now: number;
   /** A graceful shutdown is under way: the loop ends with the last connection, or at `drainDeadline`. */

@@ -4,6 +4,7 @@ import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
+import { countRefused } from '../diagnostics/metrics.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { leaveChat } from '../handlers/chat/chat.ts';
 import { newPacketEncoders } from '../handlers/chat/encoders.ts';
@@ -23,8 +24,8 @@ export function newPacketsWire(chat: Chat): Wire {
 
   function refuse(connection: Connection, why: string): void {
     log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
-    noteEnding(connection, 'server', `the server refused a packet: ${why}`);
-    connection.server.counters.refused++;
+    noteEnding(connection, 'server', `the server refused a packet: ${why}`, { cause: 'refused' });
+    countRefused(connection.server, 'packet');
     sendToUser({ connection }, encoders.plain.error(noRequest, why));
     leave(connection);
   }

@@ -18,6 +18,7 @@ import { startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { recordRefused } from '../diagnostics/closedConnections.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
+import { countRefused } from '../diagnostics/metrics.ts';
 import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
@@ -205,7 +206,7 @@ export function endResponse(connection: Connection): void {
   if (connection.phase !== 'open') return;
   recordRefused(connection);
   // The reason, if the connection ends before the next request.
-  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true });
+  noteEnding(connection, 'server', 'its request was answered', { isRoutine: true, cause: 'answered' });
   state.since = connection.server.now;
   startSending(connection);
   if (connection.address !== state.peer) changeAddress(connection, state.peer);
@@ -233,7 +234,7 @@ export function refuseRequest(connection: Connection, error: ProtocolError): voi
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   const { head, route } = httpState(connection)?.request ?? {};
-  server.counters.refused++;
+  countRefused(server, `status_${status}`);
   // Requests for favicon.ico, bot probes and health checks are logged at debug level.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
   const isRoutine = isPage && (status === 404 || status === 405 || status === 426);

@@ -3,6 +3,7 @@
 import { dropConnection, endConnection } from '../core/close.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
+import { countRefused } from '../diagnostics/metrics.ts';
 import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Connection, Wire } from '../records/records.ts';
@@ -32,7 +33,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
       } else {
         const why = 'the client speaks TLS, but no certificate is configured (--tls-cert)';
         noteRefused(connection, why);
-        noteEnding(connection, 'server', why);
+        noteEnding(connection, 'server', why, { cause: 'refused' });
         sendBytes(connection, handshakeFailure);
         endConnection(connection);
       }
@@ -88,6 +89,6 @@ function newHandshakeWire(inside: Wire): Wire {
 }
 
 function noteRefused(connection: Connection, reason: string, level: 'info' | 'debug' = 'info'): void {
-  connection.server.counters.refused++;
+  countRefused(connection.server, 'tls_handshake');
   log(level, 'refused', { id: connection.id, address: connection.address, reason });
 }
