@@ -7,6 +7,7 @@ import { print, runCommandLine } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
 import { newCommandQueue, runCommands } from './commands/commandQueue.ts';
 import { commandLines } from './commands/help.ts';
+import { newLoneMetricsRoute, newMetricsRoute } from './commands/metricsRoute.ts';
 import { newPublishRoute } from './commands/publishRoute.ts';
 import { reloadAndLog, reloadConfiguration } from './commands/reload.ts';
 import { openSpool } from './commands/spool/spool.ts';
@@ -78,6 +79,7 @@ async function serve(): Promise<number> {
   openAccess(server);
   channels.publisherOf = (head, connection) => publisherOfHandshake(tokens, head, connection);
   const http = newHttpWire(server, [
+    newMetricsRoute(control, tokens),
     newApiRoute(control, tokens),
     newPublishRoute(channels, tokens),
     newSubscribeRoute(channels),
@@ -105,6 +107,12 @@ async function serve(): Promise<number> {
   for (const address of configuration.listeners) {
     listeners.push(await openLastingListener(server, address, firstWires[address.greeting ?? 'shared']));
   }
+  for (const address of configuration.metricsListen)
+    await openLastingListener(
+      server,
+      address,
+      newHttpWire(server, [newLoneMetricsRoute(control)], 'metrics'),
+    );
   await openControl(server, usual, newHttpWire(server, [newControlRoute(control)], 'control'));
   if (configuration.stdin) void runStdinCommands(control);
   const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);

@@ -14,6 +14,10 @@ export interface Tokens {
   api: string | undefined;
   /** Allows publishing, and nothing else. */
   publish: string | undefined;
+  /** Allows the commands that only look, and the metrics. */
+  read: string | undefined;
+  /** Allows the metrics, and nothing else. */
+  metrics: string | undefined;
   /** Wrong tokens, whatever they were for. */
   readonly guesses: Guesses;
 }
@@ -23,7 +27,7 @@ export type TokenHolder = 'operator' | 'publisher';
 
 /**
  * Reads the tokens now and at every reload.
- * @throws UsageError if a file cannot be read, a token is not valid, or both are the same
+ * @throws UsageError if a file cannot be read, a token is not valid, or two are the same
  */
 export function openTokens({ configuration, reloadables }: Server): Tokens {
   const tokens: Tokens = { ...readTokens(configuration), guesses: newGuesses() };
@@ -39,15 +43,27 @@ export function openTokens({ configuration, reloadables }: Server): Tokens {
   return tokens;
 }
 
-function readTokens({ apiToken, publishToken }: Configuration): Pick<Tokens, 'api' | 'publish'> {
-  const api = readToken(apiToken);
-  const publish = readToken(publishToken);
-  if (publish !== undefined && publish === api) {
-    throw new UsageError(
-      '--publish-token and --api-token have the same token, which would allow every command; make another one',
-    );
+function readTokens(configuration: Configuration): Omit<Tokens, 'guesses'> {
+  const read = {
+    api: readToken(configuration.apiToken),
+    publish: readToken(configuration.publishToken),
+    read: readToken(configuration.readToken),
+    metrics: readToken(configuration.metricsToken),
+  };
+  // From the one that allows most.
+  const holders = new Map<string, string>();
+  for (const [name, token] of Object.entries(read)) {
+    if (token === undefined) continue;
+    const other = holders.get(token);
+    if (other !== undefined) {
+      const more = other === 'api' ? 'every command' : `what --${other}-token allows`;
+      throw new UsageError(
+        `--${name}-token and --${other}-token have the same token, which would allow ${more}; make another one`,
+      );
+    }
+    holders.set(token, name);
   }
-  return { api, publish };
+  return read;
 }
 
 /**
@@ -69,6 +85,14 @@ export function readToken(path: string): string | undefined {
 
 export function isApiToken({ api }: Tokens, given: string): boolean {
   return isEqual(given, api);
+}
+
+export function isReadToken({ read }: Tokens, given: string): boolean {
+  return isEqual(given, read);
+}
+
+export function isMetricsToken({ metrics }: Tokens, given: string): boolean {
+  return isEqual(given, metrics);
 }
 
 /** Who may publish with this token; undefined: nobody. */

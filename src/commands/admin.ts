@@ -79,6 +79,7 @@ const set: Command = {
 
 const get: Command = {
   name: 'get',
+  isReadOnly: true,
   parameters: { name: { kind: optionName, optional: true } },
   help: 'show the options, or one of them',
   details:

@@ -6,7 +6,7 @@
  * Pages of other origins stay out: they do not have the token, and before a browser sends an Authorization field to another
  * origin it asks with a preflight (CORS), which is refused.
  */
-import { isApiToken, type Tokens } from '../access/tokens.ts';
+import { isApiToken, isReadToken, type Tokens } from '../access/tokens.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { decodeText, readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -28,17 +28,26 @@ export function newControlRoute(control: Control): Route {
   return newCommandRoute(control);
 }
 
-/** The route on the public listeners. Without an API token it does not exist. */
+/** Whether it is the read token, with a request that only looks. @throws ProtocolError 403 for another command */
+function mayLook(tokens: Tokens, token: string, { path }: Head): boolean {
+  if (!isReadToken(tokens, token)) return false;
+  const name = path.slice(prefix.length + 1);
+  const command = commands.get(name);
+  if (command === undefined || command.isReadOnly) return true;
+  throw new ProtocolError(403, `the token of --read-token only looks; ${name} needs the one of --api-token`);
+}
+
+/** The route on the public listeners. Without an API token or a read token it does not exist. */
 export function newApiRoute(control: Control, tokens: Tokens): Route {
   const commandRoute = newCommandRoute(control);
   const rule: TokenRule = {
     tokens,
-    isGranted: token => isApiToken(tokens, token),
+    isGranted: (token, head) => isApiToken(tokens, token) || mayLook(tokens, token, head),
     remedy: 'use the one in the file that --api-token names',
   };
   return {
     ...withToken(control.server, rule, commandRoute),
-    takes: head => tokens.api !== undefined && commandRoute.takes(head),
+    takes: head => (tokens.api ?? tokens.read) !== undefined && commandRoute.takes(head),
   };
 }
 

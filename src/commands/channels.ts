@@ -20,6 +20,7 @@ function describe(channels: Channels, channel: Channel): Record<string, unknown>
 
 const channelsCommand: Command = {
   name: 'channels',
+  isReadOnly: true,
   parameters: {},
   help: 'list the channels',
   details:
@@ -63,6 +64,7 @@ function* keptRows(channels: Channels, name: string, most: number): Generator<Ro
 
 const history: Command = {
   name: 'history',
+  isReadOnly: true,
   parameters: {
     channel: { kind: channelName, oldName: 'room' },
     count: { kind: count, optional: true },

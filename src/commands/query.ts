@@ -8,6 +8,7 @@ import { moduleStates } from '../handlers/modules/modules.ts';
 import { controlPath, logPath, pidPath } from '../options/paths.ts';
 import type { Connection } from '../records/records.ts';
 import type { Command, Control } from './command.ts';
+import { metricsCommand } from './metrics.ts';
 import { formatDuration, formatSize } from './show.ts';
 import { isListed, roomName } from './values.ts';
 
@@ -36,6 +37,7 @@ function describe({ server, chat }: Control, connection: Connection): Record<str
 
 const list: Command = {
   name: 'list',
+  isReadOnly: true,
   parameters: {},
   help: 'list the connections',
   details:
@@ -67,6 +69,7 @@ const list: Command = {
 
 const rooms: Command = {
   name: 'rooms',
+  isReadOnly: true,
   parameters: {},
   help: 'list the chat rooms',
   details:
@@ -90,6 +93,7 @@ function isRoomName(channel: string): boolean {
 
 const presence: Command = {
   name: 'presence',
+  isReadOnly: true,
   parameters: { room: { kind: roomName } },
   help: 'list the users in a chat room',
   details: 'uid: the number that identifies the user in packets. id: the connection id.',
@@ -104,6 +108,7 @@ const presence: Command = {
 
 const info: Command = {
   name: 'info',
+  isReadOnly: true,
   parameters: {},
   help: 'show uptime, counters, memory, limits',
   details: 'The counters start at zero with the server. A limit shown as - (null in JSON) is off.',
@@ -146,4 +151,4 @@ const info: Command = {
   },
 };
 
-export const queryCommands: readonly Command[] = [list, rooms, presence, info];
+export const queryCommands: readonly Command[] = [list, rooms, presence, info, metricsCommand];

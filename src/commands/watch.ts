@@ -13,6 +13,7 @@ import { connectionId, findConnection, id, type Target, traceTarget } from './va
 
 const ping: Command = {
   name: 'ping',
+  isReadOnly: true,
   parameters: { id },
   help: 'ping, and print the round-trip time',
   details: 'Fails if no pong comes within --pong-timeout.',
@@ -59,6 +60,7 @@ function measureRoundTrip(connection: Connection): Promise<{ id: number; millise
 
 const why: Command = {
   name: 'why',
+  isReadOnly: true,
   parameters: { id: { kind: connectionId } },
   help: 'explain why a connection ended',
   details: `Prints who ended it, by which rule or timeout, and its last frames. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
@@ -102,6 +104,7 @@ const trace: Command = {
 
 const watch: Command = {
   name: 'watch',
+  isReadOnly: true,
   parameters: {},
   help: 'print log events as they happen',
   details: 'Runs until it is interrupted. Includes events of level debug, whatever --log-level is.',

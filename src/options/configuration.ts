@@ -112,6 +112,10 @@ export interface Configuration {
   readonly control: string;
   readonly apiToken: string;
   readonly publishToken: string;
+  readonly readToken: string;
+  readonly metricsToken: string;
+  /** Listeners that have nothing but the metrics. */
+  readonly metricsListen: readonly ListenAddress[];
   /** A folder; empty: none. */
   readonly spool: string;
   readonly stdin: boolean;

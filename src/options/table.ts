@@ -268,6 +268,26 @@ export const serverOptions = {
     group: 'Ways to send commands',
     help: 'file with a token that only publishes',
   },
+  readToken: {
+    kind: file,
+    default: 'none',
+    group: 'Ways to send commands',
+    help: 'file with a token that only looks',
+  },
+  metricsToken: {
+    kind: file,
+    default: 'none',
+    group: 'Ways to send commands',
+    help: 'file with a token for GET /metrics',
+  },
+  metricsListen: {
+    kind: listenUrl,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Ways to send commands',
+    help: 'listen for GET /metrics here, without a token',
+  },
   spool: {
     kind: directory('none'),
     default: '',

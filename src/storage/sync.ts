@@ -5,6 +5,15 @@ import { type Disk, errorCode, storageError } from './disk.ts';
 /** When to sync: at the end of each turn, in the background every second, or never. */
 export type Fsync = 'always' | 'everysec' | 'no';
 
+/** What was written since the start. */
+export interface DiskWork {
+  writes: number;
+  bytes: number;
+  syncs: number;
+  /** Writes and syncs that failed. */
+  failures: number;
+}
+
 /** The files to sync. */
 export interface Syncing {
   readonly fsync: Fsync;
@@ -14,6 +23,7 @@ export interface Syncing {
   /** The path being synced in the background. */
   beingSynced: string | undefined;
   isSyncFailing: boolean;
+  readonly work: DiskWork;
 }
 
 /** Notes that `path` was written to, or that an entry of the directory `path` changed. */
@@ -26,11 +36,15 @@ export function syncAll(files: Syncing): void {
   let failure: Error | undefined;
   for (const path of [...files.unsynced]) {
     try {
+      files.work.syncs++;
       files.disk.sync(path);
       files.unsynced.delete(path);
     } catch (error) {
       if (errorCode(error) === 'ENOENT') files.unsynced.delete(path);
-      else failure ??= storageError('sync', path, error);
+      else {
+        files.work.failures++;
+        failure ??= storageError('sync', path, error);
+      }
     }
   }
   if (failure !== undefined) throw failure;
@@ -45,10 +59,12 @@ export async function syncInBackground(files: Syncing): Promise<void> {
     if (!files.unsynced.delete(path)) continue;
     files.beingSynced = path;
     try {
+      files.work.syncs++;
       await files.disk.syncInBackground(path);
     } catch (error) {
       // Rotation removed the file.
       if (errorCode(error) === 'ENOENT') continue;
+      files.work.failures++;
       failure ??= storageError('sync', path, error);
       files.unsynced.add(path);
     }

@@ -21,7 +21,8 @@ interface DelayedRefusal {
 
 export interface TokenRule {
   readonly tokens: Tokens;
-  isGranted(token: string): boolean;
+  /** @throws ProtocolError for a right token that does not allow this request */
+  isGranted(token: string, head: Head): boolean;
   /** The advice in the refusal of a wrong token. */
   readonly remedy: string;
 }
@@ -36,7 +37,7 @@ export function withToken(server: Server, { tokens, isGranted, remedy }: TokenRu
     const given = bearerToken(head);
     if (given === undefined)
       throw unauthorized('a token is needed; send the header field "Authorization: Bearer TOKEN"');
-    if (isGranted(given)) return true;
+    if (isGranted(given, head)) return true;
     const delay = judgeToken(tokens, connection);
     const error = wrongToken(remedy);
     if (delay === 0) throw error;

@@ -39,7 +39,7 @@ import { websocket } from './websocket.ts';
 
 /**
  * @param routes in the order in which they are asked; requests that no route takes are for pages
- * @param name the wire's name; the control socket uses another
+ * @param name the wire's name; the control socket and the listener for metrics use others
  */
 export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
   /** Reads one request, or a part of one. @returns where it stopped: at `start` if the rest must wait */
@@ -87,6 +87,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       throw why;
     }
     if (asksForWebSocket(head)) {
+      if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       // A refused client tries again with a new connection.
       request.isKept = false;
       upgrade(connection, head);

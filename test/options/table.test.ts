@@ -192,6 +192,15 @@ const valued: Record<
   ...filed('control'),
   ...filed('apiToken'),
   ...filed('publishToken'),
+  ...filed('readToken'),
+  ...filed('metricsToken'),
+  metricsListen: {
+    field: 'metricsListen',
+    first: ['tcp://127.0.0.1:9464', [tcp('127.0.0.1', 9464)]],
+    second: ['unix:/run/metrics.sock', [{ transport: 'unix', path: '/run/metrics.sock' }]],
+    unfit: 'metrics',
+    wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
+  },
   spool: {
     field: 'spool',
     first: ['spool', 'spool'],

@@ -28,6 +28,8 @@ export interface Programs {
   readonly channels: Channels;
   /** Processes of all `--exec` handlers, including those that are starting or ending. */
   running: number;
+  /** Processes of `--exec-shared` handlers. */
+  shared: number;
   /** Programs whose client has left, and how many bytes of input each had not read then. */
   readonly leftInput: Map<Program, number>;
   readonly readerQueue: ReaderQueue;
@@ -39,11 +41,14 @@ export interface Programs {
   starts: number;
 }
 
+const programsOf = new WeakMap<Server, Programs>();
+
 export function newPrograms(channels: Channels): Programs {
   const { server } = channels;
-  return {
+  const programs: Programs = {
     channels,
     running: 0,
+    shared: 0,
     leftInput: new Map(),
     readerQueue: newReaderQueue(server),
     pipes: newPipeSupply(),
@@ -51,6 +56,14 @@ export function newPrograms(channels: Channels): Programs {
     startTurn: 0,
     starts: 0,
   };
+  programsOf.set(server, programs);
+  return programs;
+}
+
+/** The number of processes of all programs. */
+export function countPrograms(server: Server): number {
+  const { running, shared } = programsOf.get(server) ?? { running: 0, shared: 0 };
+  return running + shared;
 }
 
 /** Starts waiting programs in order of arrival: at most `programStartsPerTurn` per turn for all handlers together. */

@@ -61,7 +61,10 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       stderrQueue: readerQueue.stderrQueue,
     });
     if (program === undefined) restartLater();
-    else reader = newReader(server, program);
+    else {
+      programs.shared++;
+      reader = newReader(server, program);
+    }
   }
 
   function resumePaused(): void {
@@ -87,6 +90,7 @@ export function newSharedProgramHandler(entry: ProgramEntry, programs: Programs)
       onInvalid: why => logLimited(budget, 'invalid program output', { ...started.fields, why }),
       onExit() {
         logOmitted(budget, started.fields);
+        programs.shared--;
         program = undefined;
         closeAll();
         restartIfOver();

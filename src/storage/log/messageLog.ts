@@ -36,6 +36,7 @@ export function newMessageLog(state: LogState): MessageLog {
     files.fsync === 'everysec' ? setInterval(() => void syncInBackground(files), second).unref() : undefined;
   return {
     epoch,
+    work: files.work,
     append: records => appendRecords(state, records),
     sync: () => syncAppended(state),
     purge(channel, seq) {

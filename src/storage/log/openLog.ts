@@ -143,6 +143,7 @@ function openFiles({ directory, fsync, rotateAt, keep, bounds, disk = realDisk }
     unsynced: new Set(),
     beingSynced: undefined,
     isSyncFailing: false,
+    work: { writes: 0, bytes: 0, syncs: 0, failures: 0 },
   };
   openCurrent(files);
   return files;

@@ -1,5 +1,7 @@
 /** What the log of messages stores, and what its users need of it. An external stream engine could take its place. */
 
+import type { DiskWork } from '../sync.ts';
+
 /** How a message was published: UTF-8 text, a JSON value as its text, or bytes. */
 export type MessageKind = 'text' | 'json' | 'bytes';
 
@@ -41,6 +43,7 @@ export type LogRecord = LogMessage | LogForget;
 export interface MessageLog {
   /** Identifies the sequence of numbers: a cursor with another epoch belongs to another log. No hyphen in it. */
   readonly epoch: string;
+  readonly work: Readonly<DiskWork>;
   /** Appends the records in one write. @throws Error, a sentence; then none of them is in the log */
   append(records: readonly LogRecord[]): void;
   /** Syncs as `--fsync` says, after `append` and before anything is acknowledged. @throws Error, a sentence */

@@ -226,7 +226,8 @@ function write(
   before: { size: number; inode: number },
   bytes: Buffer,
 ): void {
-  const { disk } = files;
+  const { disk, work } = files;
+  work.writes++;
   try {
     const written = disk.write(descriptor, bytes);
     if (written < bytes.length) {
@@ -235,9 +236,11 @@ function write(
       throw new Error(`only ${written} of ${bytes.length} bytes were written; is the disk full?`);
     }
   } catch (error) {
+    work.failures++;
     undoAppend(files, before);
     throw error;
   }
+  work.bytes += bytes.length;
   files.size = before.size + bytes.length;
 }
 
