@@ -55,7 +55,7 @@ function parseRule(line: string): Rule {
 }
 
 function parseGrant(line: string, word: string): [Right, Who] {
-  const [name, value] = word.split('=', 2);
+  const [name, value] = word.split(/=(.*)/s, 2);
   const right = rights.find(one => one === name);
   if (right === undefined) throw fault(line, `the rights are ${rights.join(', ')}, as in connect=user`);
   const who = whoWords.find(one => one === value);

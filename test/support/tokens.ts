@@ -33,7 +33,8 @@ export function accessOf(more: Partial<Access> = {}): Access {
 
 export type Json = Readonly<Record<string, unknown>>;
 
-export function base64url(value: Json | string): string {
+export function base64url(value: Json | string | Buffer): string {
+  if (Buffer.isBuffer(value)) return value.toString('base64url');
   return Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
 }
 
@@ -47,7 +48,11 @@ function signatureOf(algorithm: Algorithm, data: string): Buffer {
 }
 
 /** A token that the site has signed. @param header further fields of its header, or others @param by what signs it */
-export function tokenOf(claims: Json | string, header: Json | string = {}, by: Algorithm = 'HS256'): string {
+export function tokenOf(
+  claims: Json | string | Buffer,
+  header: Json | string = {},
+  by: Algorithm = 'HS256',
+): string {
   const head = typeof header === 'string' ? header : { alg: by, typ: 'JWT', ...header };
   const data = `${base64url(head)}.${base64url(claims)}`;
   return `${data}.${signatureOf(by, data).toString('base64url')}`;
