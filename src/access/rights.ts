@@ -22,7 +22,7 @@ export function channelPath(name: string): string {
  * @param isSubscriber whether the client has subscribed to the channel
  */
 export function decide(
-  { rules }: Access,
+  { rules }: Pick<Access, 'rules'>,
   right: Right,
   path: string,
   identity: Identity | undefined,

@@ -16,6 +16,7 @@ import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
+import { showAllowed } from './allowed.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
 import { commandHelp, helpOn, helpOverview } from './help.ts';
@@ -46,6 +47,8 @@ export async function runCommandLine(
       return print(defaultFile());
     case 'checkconfig':
       return print(checkConfiguration(name, env, handlers, usual.configFiles));
+    case 'allowed':
+      return print(showAllowed(argv, env, usual.configFiles));
     default:
       return runOnServer(argv, env, usual);
   }

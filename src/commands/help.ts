@@ -12,6 +12,7 @@ const ownWords: readonly (readonly [usage: string, help: string])[] = [
   ['help [COMMAND|SUBJECT]', 'print a command or a page of the manual'],
   ['defaultconfig', 'print a configuration with all defaults'],
   ['checkconfig [FILE]', 'check the values of a configuration'],
+  ['allowed USER PATH', "print which lines decide a user's rights"],
 ];
 
 /** A line each, as they stand in `--help`. */

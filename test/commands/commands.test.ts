@@ -234,7 +234,7 @@ describe('the table of commands', () => {
     const page = helpOverview().split('\n');
     for (const line of page) assert.ok(line.length <= 80, line);
     for (const line of commandLines()) assert.ok(page.includes(line), line);
-    for (const name of ['help', 'defaultconfig', 'checkconfig']) {
+    for (const name of ['help', 'defaultconfig', 'checkconfig', 'allowed']) {
       assert.ok(commandLines().some(line => line.startsWith(`  ${name} `)));
       assert.match(helpOn(name), new RegExp(`^Usage: pollywog ${name}`));
     }

@@ -1,0 +1,86 @@
+/** `pollywog allowed USER PATH`: which line of the table of rights decides, read from the configuration, without a server. */
+import type { Identity } from '../access/records.ts';
+import { decide } from '../access/rights.ts';
+import { userFault } from '../access/users.ts';
+import { readArguments } from '../options/arguments.ts';
+import { type Environment, readEnvironment } from '../options/environment.ts';
+import { quoted, UsageError } from '../options/error.ts';
+import { chooseFile, readFile } from '../options/file.ts';
+import { flagName, type OptionTable, readValues } from '../options/option.ts';
+import { type Right, rights } from '../options/rules.ts';
+import { serverOptions } from '../options/table.ts';
+import { decodePath } from '../protocol/http/path.ts';
+import { type Pattern, parsePattern } from '../protocol/pattern.ts';
+import { parameterOptions, wordOptions } from './commands.ts';
+
+const options = {
+  allow: serverOptions.allow,
+  config: serverOptions.config,
+  json: wordOptions.json,
+} as const satisfies OptionTable;
+
+const usage = 'usage: pollywog allowed USER PATH, where USER may be - for a stranger';
+
+/**
+ * @param usualFiles where a configuration file is looked for
+ * @returns a line for each right, or JSON
+ * @throws UsageError
+ */
+export function showAllowed(
+  argv: readonly string[],
+  env: Environment,
+  usualFiles: readonly string[],
+): string {
+  const { given, words } = readArguments<string>(argv, { ...serverOptions, ...parameterOptions, ...options });
+  const foreign = [...given.keys()].find(name => !Object.hasOwn(options, name));
+  if (foreign !== undefined)
+    throw new UsageError(`${flagName(foreign)} is not an option of allowed; ${usage}`);
+  const [, user, path, extra] = words;
+  if (user === undefined || path === undefined || extra !== undefined) throw new UsageError(usage);
+  const fault = user === '-' ? undefined : userFault(user);
+  if (fault !== undefined) throw new UsageError(`${quoted(user)} is no user: ${fault}`);
+  const decoded = path.startsWith('/') && !path.includes('?') ? decodePath(path) : undefined;
+  if (decoded === undefined)
+    throw new UsageError(`${quoted(path)} is not a path as in a URL, such as /channels/news or /echo`);
+
+  const sources = [given, readEnvironment(env)];
+  const configFile = chooseFile(readValues({ config: options.config }, sources).config, usualFiles);
+  if (configFile !== undefined) sources.push(readFile(configFile));
+  const { allow, json } = readValues({ allow: options.allow, json: options.json }, sources);
+  const answers = rights.map(right => answer({ rules: allow }, right, decoded, user));
+  if (json) return JSON.stringify(answers);
+  const width = Math.max(...answers.map(({ allowed }) => allowed.length));
+  return answers
+    .map(({ right, allowed, rule }) => `${right.padEnd(9)}  ${allowed.padEnd(width)}  ${rule}`)
+    .join('\n');
+}
+
+interface Answer {
+  readonly right: Right;
+  readonly allowed: string;
+  /** The line that decides. */
+  readonly rule: string;
+}
+
+function answer(access: Parameters<typeof decide>[0], right: Right, path: string, user: string): Answer {
+  const ask = (granted: readonly Pattern[], isSubscriber: boolean) =>
+    decide(access, right, path, user === '-' ? undefined : userWith(user, granted), isSubscriber);
+  const { isAllowed, rule, who } = ask([], false);
+  const all = [everything];
+  const allowed = isAllowed
+    ? 'yes'
+    : ask(all, false).isAllowed
+      ? 'if granted'
+      : ask(all, true).isAllowed
+        ? 'if subscribed'
+        : who === 'commands'
+          ? 'with the API or publish token'
+          : 'no';
+  return { right, allowed, rule: rule === 'default' ? `default: ${right}=${who}` : rule };
+}
+
+const everything = parsePattern('**') as Pattern;
+
+function userWith(user: string, granted: readonly Pattern[]): Identity {
+  return { user, means: 'app', subscribe: granted, publish: granted, expiresAt: undefined };
+}

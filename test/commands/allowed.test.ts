@@ -1,0 +1,93 @@
+/** `pollywog allowed USER PATH`, which reads the configuration and needs no server. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { run } from '../support/commandWays.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+const file = join(temporaryFolder(), 'pollywog.json');
+writeFileSync(
+  file,
+  JSON.stringify({
+    allow: [
+      '/channels/user-{user}: subscribe=user',
+      '/channels/chat-*: subscribe=anyone publish=subscribers presence=subscribers',
+      '/channels/orders-*: subscribe=token publish=token',
+      '/**: connect=user',
+    ],
+  }),
+);
+
+async function allowed(...words: string[]): Promise<string[]> {
+  const { exit, stdout, stderr } = await run(['allowed', ...words, '--config', file]);
+  assert.deepEqual([exit, stderr], [0, '']);
+  return stdout.trimEnd().split('\n');
+}
+
+describe('allowed', () => {
+  test('prints the line that decides for each right of a user on a path', async () => {
+    assert.deepEqual(await allowed('17', '/channels/user-17'), [
+      'connect    yes                            /**: connect=user',
+      'subscribe  yes                            /channels/user-{user}: subscribe=user',
+      'publish    with the API or publish token  default: publish=commands',
+      'presence   no                             default: presence=nobody',
+    ]);
+  });
+
+  test('refuses the channel of another user, also with its path percent-encoded', async () => {
+    const [, subscribe] = await allowed('17', '/channels/%75ser-18');
+    assert.match(subscribe!, /^subscribe {2}no +\/channels\/user-\{user\}: subscribe=user$/);
+  });
+
+  test('says what a user needs besides the name: a grant, or a subscription', async () => {
+    const second = async (...words: string[]) =>
+      (await allowed(...words)).map(line => line.split(/ {2,}/)[1]);
+    assert.deepEqual(await second('17', '/channels/chat-1'), [
+      'yes',
+      'yes',
+      'if subscribed',
+      'if subscribed',
+    ]);
+    assert.deepEqual(await second('17', '/channels/orders-1'), ['yes', 'if granted', 'if granted', 'no']);
+    const stranger = await second('-', '/channels/orders-1');
+    assert.deepEqual(stranger, ['no', 'no', 'no', 'no']);
+  });
+
+  test('takes rules from the command line and the environment before those of the file, and prints JSON', async () => {
+    const told = await run([
+      'allowed',
+      '-',
+      '/quiz',
+      '--json',
+      '--config',
+      file,
+      '--allow',
+      '/quiz: connect=nobody',
+    ]);
+    assert.deepEqual(JSON.parse(told.stdout)[0], {
+      right: 'connect',
+      allowed: 'no',
+      rule: '/quiz: connect=nobody',
+    });
+  });
+
+  const wrong: [string[], RegExp][] = [
+    [['17'], /^pollywog: usage: pollywog allowed USER PATH, where USER may be - for a stranger\n$/],
+    [['17', '/a', '/b'], /usage: pollywog allowed USER PATH/],
+    [['17', 'orders'], /"orders" is not a path as in a URL, such as \/channels\/news or \/echo/],
+    [['17', '/a%ff'], /is not a path as in a URL/],
+    [['', '/a'], /"" is no user: a user has 1 to 200 characters/],
+    [['17', '/a', '--port', '1'], /--port is not an option of allowed/],
+    [
+      ['17', '/a', '--allow', '/x: connect=me'],
+      /--allow: "\/x: connect=me" is no rule: connect= needs one of/,
+    ],
+  ];
+  for (const [words, sentence] of wrong)
+    test(`${words.join(' ')} is refused with what to do`, async () => {
+      const { exit, stdout, stderr } = await run(['allowed', ...words]);
+      assert.deepEqual([exit, stdout], [2, '']);
+      assert.match(stderr, sentence);
+    });
+});
