@@ -23,7 +23,6 @@ import {
 } from '../net/subrequest.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
-import { hostOf, noAddress } from '../protocol/ipAddress.ts';
 import {
   appEntryMemory,
   appFailureLogInterval,
@@ -31,7 +30,8 @@ import {
   maxAppAnswerBytes,
   maxAppFields,
   maxAppQuestionBytes,
-} from '../protocol/limits.ts';
+} from '../protocol/accessLimits.ts';
+import { hostOf, noAddress } from '../protocol/ipAddress.ts';
 import type { Server } from '../records/records.ts';
 import {
   type AppAnswers,

@@ -1,6 +1,6 @@
 /** Answers of the app that are still valid, by the digest of what was asked. Their number and their memory are bounded. */
 
-import { appEntryMemory, maxAppAnswers, refusalCacheTime } from '../protocol/limits.ts';
+import { appEntryMemory, maxAppAnswers, refusalCacheTime } from '../protocol/accessLimits.ts';
 import type { AppAnswer } from './appReply.ts';
 
 interface Kept {

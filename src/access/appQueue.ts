@@ -3,7 +3,7 @@
  * the number and the memory of the questions of each, and of all, are bounded.
  */
 
-import { maxAppQuestions } from '../protocol/limits.ts';
+import { maxAppQuestions } from '../protocol/accessLimits.ts';
 
 export interface Queued {
   /** Of the client that asked first, as `addressKey` makes it. */

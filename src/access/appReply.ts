@@ -1,10 +1,11 @@
 /** What the app of `--auth-url` answers, read from the head of its response. Nothing in it is trusted to be well-formed. */
 
 import type { AppReply } from '../net/subrequest.ts';
+import { maxAppPatterns } from '../protocol/accessLimits.ts';
 import { splitList } from '../protocol/http/fields.ts';
-import { maxAppPatterns } from '../protocol/limits.ts';
 import { parsePattern } from '../protocol/pattern.ts';
 import type { Identity, Pattern } from './records.ts';
+import { userFault } from './users.ts';
 
 export type AppAnswer =
   | { readonly kind: 'user'; readonly identity: Identity }
@@ -40,8 +41,9 @@ function readIdentity(status: number, headers: NodeJS.Dict<string[]>): AppAnswer
     return failed(`answered ${status} without X-User; it must answer 401 if nobody is signed in`);
   if (users.length > 1) return failed('answered with several X-User');
   const name = decodeUtf8(user);
-  if (name === undefined || !isUserName(name))
-    return failed('answered with an X-User that is not a name of 1 to 200 characters in UTF-8');
+  const fault = name === undefined ? 'it is not UTF-8' : userFault(name);
+  if (name === undefined || fault !== undefined)
+    return failed(`answered with an X-User that is no user: ${fault}`);
   const [subscribes, publishes] = [readPatterns(channels), readPatterns(publish)];
   if (subscribes === undefined) return failed('answered with X-Channels that is not a list of patterns');
   if (publishes === undefined) return failed('answered with X-Publish that is not a list of patterns');
@@ -49,10 +51,6 @@ function readIdentity(status: number, headers: NodeJS.Dict<string[]>): AppAnswer
     kind: 'user',
     identity: { user: name, means: 'app', subscribe: subscribes, publish: publishes, expiresAt: undefined },
   };
-}
-
-function isUserName(name: string): boolean {
-  return [...name].length <= 200 && !/\p{Cc}/u.test(name);
 }
 
 /** Patterns separated by commas. A comma within a pattern, and all but ASCII, may be percent-encoded. */

@@ -5,7 +5,8 @@
 
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
 import type { AppAddress } from '../options/addresses.ts';
-import { appIdleTimeout, defaults, maxIgnoredBody } from '../protocol/limits.ts';
+import { appIdleTimeout } from '../protocol/accessLimits.ts';
+import { defaults, maxIgnoredBody } from '../protocol/limits.ts';
 import type { Descriptors } from '../records/resources.ts';
 
 /** The kept connections to one app. */

@@ -1,6 +1,7 @@
-/** The limits of tokens, signed links and the table of rights; `limits.ts` has all others, and the rules for both. */
+/** The limits of tokens, signed links, the table of rights, and the app of `--auth-url`; `limits.ts` has all others, and the rules for both. */
 
 const KiB = 1024;
+const MiB = 1024 * KiB;
 
 /** Characters of a pattern of paths or channels. Matching takes time in proportion. */
 export const maxPatternLength = 1000;
@@ -30,3 +31,34 @@ export const minSecretBytes = 8;
 /** Bits of an RSA key: RFC 7518 §3.3; checking a signature takes time in proportion to the square of its length. */
 export const minRsaBits = 2048;
 export const maxRsaBits = 8192;
+
+// The app of --auth-url
+
+/** How long an answer without a user is reused: short, because the next request may follow a log-in. */
+export const refusalCacheTime = 1000;
+
+/** Answers of the app that are kept, and their memory. */
+export const maxAppAnswers = 10_000;
+export const maxAppAnswerBytes = 8 * MiB;
+
+/** Questions that wait for the app, and their memory; of one address a quarter of each. Beyond it, clients get 503. */
+export const maxAppQuestions = 10_000;
+export const maxAppQuestionBytes = 8 * MiB;
+
+/** The part of `maxMemory` that questions may use, and that answers may use, if it is less than the limits above. */
+export const appMemoryShare = 1 / 16;
+
+/** What a question or an answer takes besides its text. Measured: 0.8 KiB. */
+export const appEntryMemory = 1 * KiB;
+
+/** The header fields of one request to the app. They come from a head of `maxHeader`; percent-encoding triples bytes. */
+export const maxAppFields = 48 * KiB;
+
+/** Patterns in one answer. */
+export const maxAppPatterns = 1000;
+
+/** An idle connection to the app is closed before the app closes it. Node, Apache: after 5 s. */
+export const appIdleTimeout = 4000;
+
+/** Time between two log lines about failures of the app. */
+export const appFailureLogInterval = 60_000;

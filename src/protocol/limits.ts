@@ -400,37 +400,6 @@ export const maxTrackedGuessers = 1000;
 /** Closed connections that `why` can explain. With their last frames they take a megabyte. */
 export const maxClosedRecords = 1000;
 
-// The app of --auth-url
-
-/** How long an answer without a user is reused: short, because the next request may follow a log-in. */
-export const refusalCacheTime = 1000;
-
-/** Answers of the app that are kept, and their memory. */
-export const maxAppAnswers = 10_000;
-export const maxAppAnswerBytes = 8 * MiB;
-
-/** Questions that wait for the app, and their memory; of one address a quarter of each. Beyond it, clients get 503. */
-export const maxAppQuestions = 10_000;
-export const maxAppQuestionBytes = 8 * MiB;
-
-/** The part of `maxMemory` that questions may use, and that answers may use, if it is less than the limits above. */
-export const appMemoryShare = 1 / 16;
-
-/** What a question or an answer takes besides its text. Measured: 0.8 KiB. */
-export const appEntryMemory = 1 * KiB;
-
-/** The header fields of one request to the app. They come from a head of `maxHeader`; percent-encoding triples bytes. */
-export const maxAppFields = 48 * KiB;
-
-/** Patterns in one answer. */
-export const maxAppPatterns = 1000;
-
-/** An idle connection to the app is closed before the app closes it. Node, Apache: after 5 s. */
-export const appIdleTimeout = 4000;
-
-/** Time between two log lines about failures of the app. */
-export const appFailureLogInterval = 60_000;
-
 // Spool
 
 /** A command file: as large as a request's body. */
