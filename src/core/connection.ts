@@ -47,6 +47,7 @@ export function newConnection(
     isThrottled: false,
     isCostly: false,
     isReading: true,
+    isBulk: false,
     hasPeerEnded: false,
     queue: newQueue(),
     producer: undefined,

@@ -1,10 +1,11 @@
 /** Fairness: each connection has a budget for the turn, so none can use up the turn while others wait. */
 
+import { beginningOf } from '../diagnostics/metrics.ts';
 import { exactClock } from '../process/clock.ts';
-import { backpressureThreshold, connectionBudget } from '../protocol/limits.ts';
+import { backpressureThreshold, connectionBudget, minStageTime } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import type { Connection, InflationQueue } from '../records/records.ts';
+import type { Connection, InflationQueue, Server } from '../records/records.ts';
 import { scheduleFlush } from './send.ts';
 
 /** `workUnits.spent` when the current connection's budget started. */
@@ -17,6 +18,19 @@ export function startBudget(connection: Connection): void {
   begunAt = workUnits.spent;
   slicingAt = 0;
   connection.isThrottled = false;
+}
+
+/**
+ * @param share work units of a stage
+ * @param turnPart milliseconds after the turn began, when the stage ends even if its share is not used
+ * @returns when the stage ends, as in `exactClock`
+ */
+export function stopTime({ metrics }: Server, share: number, turnPart: number): number {
+  const now = exactClock();
+  return Math.max(
+    now + minStageTime,
+    Math.min(now + share / connectionBudget, beginningOf(metrics.turns) + turnPart),
+  );
 }
 
 /**

@@ -25,6 +25,7 @@ import {
   canSend,
   compress,
   compressFrom,
+  keptFrame,
   scheduleFlush,
   sendMessage,
   writeBytes,
@@ -57,9 +58,9 @@ export function membersOf(group: Group): readonly Connection[] {
   return group.list;
 }
 
-/** Sends the message to all members. */
+/** Sends a received message on to all members. The handler must not change its bytes. A long message is not copied. */
 export function publishToGroup(group: Group, message: Message, except?: Connection): void {
-  sendToAll(membersOf(group), except, message);
+  sendToAll(membersOf(group), except, message, true);
 }
 
 /** All of `bytes` as a message. */
@@ -71,11 +72,13 @@ export function wholeMessage(isText: boolean, bytes: Uint8Array): Message {
  * Sends one message to many connections. The bytes are copied.
  * @param members of one server, all with frames or all without; the list is replaced, never changed, when someone joins or
  *   leaves
+ * @param isKept whether the bytes are a received message's and will not change, so a long message need not be copied
  */
 export function sendToAll(
   members: readonly Connection[],
   except: Connection | undefined,
   message: Message,
+  isKept = false,
 ): void {
   const first = members[0];
   if (first === undefined) return;
@@ -84,7 +87,7 @@ export function sendToAll(
   const isFramed = first.endpoint !== undefined;
   if (isFramed && end - start >= compressFrom) {
     flushFanout(server);
-    sendLarge(members, except, message);
+    sendLarge(members, except, message, isKept);
   } else if (isFramed) {
     const opcode = isText ? Opcode.Text : Opcode.Binary;
     queueForAll(server, members, except, frameRange(server.arena, FIN | opcode, bytes, start, end));
@@ -152,8 +155,10 @@ export function flushFanout(server: Server): void {
 function sendLarge(
   members: readonly Connection[],
   except: Connection | undefined,
-  { isText, bytes, start, end }: Message,
+  message: Message,
+  isKept: boolean,
 ): void {
+  const { isText, bytes, start, end } = message;
   const opcode = isText ? Opcode.Text : Opcode.Binary;
   let plain: Range | undefined;
   const deflated: (Range | undefined)[] = [];
@@ -177,6 +182,7 @@ function sendLarge(
         updateHeld(member);
       }
     }
+    plain ??= range === undefined && isKept ? keptFrame(arena, message) : undefined;
     range ??= plain ??= frameRange(arena, FIN | opcode, bytes, start, end);
     member.messagesOut++;
     recordSent(member, range.chunk.bytes, range.start, range.end);

@@ -6,7 +6,13 @@
 import { startMeasuring } from '../diagnostics/metrics.ts';
 import { clock, exactClock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
-import { acceptTimeLimit, maxAcceptPolls, maxEarlyTurns, maxSpilledInput } from '../protocol/limits.ts';
+import {
+  acceptTimeLimit,
+  bulkReadsPerTurn,
+  maxAcceptPolls,
+  maxEarlyTurns,
+  maxSpilledInput,
+} from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { inputEnd, inputStart, readBufferSize } from '../records/arena.ts';
 import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from '../records/records.ts';
@@ -27,11 +33,20 @@ export function poll(server: Server): Promise<void> {
     server.schedule.begin = resolve;
     // Work left over from the last turn does not wait for events; but one poll comes first, so new input is seen too.
     const { schedule, pendingWrites, pendingFrees, pendingFanout } = server;
-    const { readable, ended, accepted } = server.ready;
+    const { readable, bulk, ended, accepted } = server.ready;
+    if (bulk.length > 0) resumeBulk(bulk);
     const lists =
       readable.length + ended.length + accepted.length + pendingWrites.length + pendingFrees.length;
-    if (schedule.isWanted || pendingFanout !== undefined || lists > 0) wake(server);
+    // The connections that were resumed may send nothing, so the others do not wait for them.
+    if (schedule.isWanted || pendingFanout !== undefined || lists + bulk.length > 0) wake(server);
   });
+}
+
+/** Reads again from the next connections that send much. All that are ready would make one poll as long as several turns. */
+function resumeBulk(bulk: Connection[]): void {
+  for (const { phase, isReading, socket } of bulk.splice(0, bulkReadsPerTurn)) {
+    if (isReading && phase !== 'gone') socket.resume();
+  }
 }
 
 /** Reads the clock, once a turn. It stands still while the process is blocked (process/clock.ts). */
@@ -160,8 +175,8 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   scheduleRead(connection);
   // libuv reads up to 32 times from a socket that fills the read buffer, while others wait in the same poll. So such a
   // connection is paused until its turn; in a round of polls, after its second read. Few connections send that much.
-  const isFlood = connection.inputEnd - connection.inputStart >= readBufferSize;
-  if (isFlood || (wasQueued && accepting.polls > 0)) setReading(connection, false);
+  connection.isBulk = connection.inputEnd - connection.inputStart >= readBufferSize;
+  if (connection.isBulk || (wasQueued && accepting.polls > 0)) setReading(connection, false);
   // The next read may fill the read buffer: the arena needs room for that much.
   if (inputArena.position + readBufferSize <= inputEnd) return;
   // Sockets at the end of the poll would wait for a turn each time the arena is full. After the first one, input spills.
@@ -173,12 +188,13 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   beginTurn(server);
 }
 
-/** Starts or stops reading from the socket. */
+/** Starts or stops reading from the socket. A connection that sends much waits for its turn to be read. */
 export function setReading(connection: Connection, isReading: boolean): void {
   if (connection.isReading === isReading) return;
   connection.isReading = isReading;
-  if (isReading) connection.socket.resume();
-  else connection.socket.pause();
+  if (!isReading) connection.socket.pause();
+  else if (connection.isBulk) connection.server.ready.bulk.push(connection);
+  else connection.socket.resume();
 }
 
 /** The input arena is full: the connection's unread input moves to its own buffer. */

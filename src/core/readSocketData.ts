@@ -69,6 +69,7 @@ export function readSocketData(
         break;
 
       case ProtocolEvent.Frame:
+        goesOn = charge(connection, 0);
         break;
 
       case ProtocolEvent.Inflating:

@@ -8,10 +8,19 @@ import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
 import { type DeflateContext, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
-import { FIN, maxHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
+import { FIN, frameHeaderSize, maxHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
+import type { Message } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
-import { type ArenaUse, appendRange, type Chunk, type Range, reserve } from '../records/arena.ts';
+import {
+  type ArenaUse,
+  appendRange,
+  type Chunk,
+  newKeptChunk,
+  type Range,
+  reserve,
+  slotSize,
+} from '../records/arena.ts';
 import type { Connection } from '../records/records.ts';
 import { wake } from './poll.ts';
 
@@ -35,6 +44,40 @@ export function sendMessage(
   const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);
   if (deflated === undefined) queueFrame(connection, first, bytes, start, end);
   else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
+}
+
+/** Sends a message back as it was received. The handler must not change its bytes. A long message is not copied. */
+export function sendBack(connection: Connection, message: Message): void {
+  const { isText, bytes, start, end } = message;
+  const { server, endpoint } = connection;
+  if (
+    end - start > slotSize &&
+    canSend(connection) &&
+    endpoint !== undefined &&
+    endpoint.deflater === undefined
+  ) {
+    const kept = keptFrame(server.arena, message);
+    if (kept !== undefined) {
+      connection.messagesOut++;
+      queueRange(connection, kept.chunk, kept.start, kept.end);
+      return;
+    }
+  }
+  sendMessage(connection, isText, bytes, start, end);
+}
+
+/**
+ * Makes a frame of a long received message where it is, by writing the header before it.
+ * @returns `undefined` if the message is short, or its buffer cannot be kept
+ */
+export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Message): Range | undefined {
+  const size = end - start;
+  const isKeepable = Buffer.isBuffer(bytes) && bytes !== ioArena && start >= maxHeaderSize;
+  // A queue keeps the whole buffer in memory.
+  if (size <= slotSize || !isKeepable || 2 * size < bytes.length) return undefined;
+  const from = start - frameHeaderSize(size);
+  writeFrameHeader(bytes, from, FIN | (isText ? Opcode.Text : Opcode.Binary), size);
+  return { chunk: newKeptChunk(arena, bytes), start: from, end };
 }
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */

@@ -40,6 +40,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     ready: {
       readable: [],
       ended: [],
+      bulk: [],
       accepted: [],
       isArenaUsed: false,
       isArenaFull: false,

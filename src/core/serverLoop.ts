@@ -13,7 +13,6 @@ import { exactClock } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import { noAddress } from '../protocol/ipAddress.ts';
 import {
-  connectionBudget,
   connectionMemory,
   controlFrameBudget,
   costlyBudget,
@@ -22,7 +21,6 @@ import {
   maxPausedInput,
   memoryHighWater,
   messageBudget,
-  minReadingTime,
   readingTime,
   throttledBudget,
   writeCost,
@@ -35,6 +33,7 @@ import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsol
 import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
 import { checkDeadlines } from './deadlines.ts';
 import { enforceMemory } from './eviction.ts';
+import { stopTime } from './fairness.ts';
 import { flush, flushEarly } from './flush.ts';
 import { updateHeld } from './memory.ts';
 import { poll, readClock, resetInputArena, scheduleRead, setReading } from './poll.ts';
@@ -149,13 +148,12 @@ function classOf({ isCostly, trustLevel, server, endpoint }: Connection): Connec
 function readMessages(server: Server): void {
   const { cheap, opening, costly, throttled } = server.classes;
   const areOthersWaiting = opening.length + costly.length + throttled.length > 0;
-  const readingDeadline = areOthersWaiting ? exactClock() + readingTime : 0;
-  readSome(server, cheap, messageBudget, 16, readingDeadline);
+  readSome(server, cheap, messageBudget, 16);
   if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
-  readSome(server, opening, handshakeBudget, 4, readingDeadline);
-  readSome(server, costly, costlyBudget, 1, readingDeadline);
+  readSome(server, opening, handshakeBudget, 4);
+  readSome(server, costly, costlyBudget, 1);
   // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.
-  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1, readingDeadline);
+  readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }
@@ -163,21 +161,14 @@ function readMessages(server: Server): void {
 /**
  * Reads from the connections of one class until its share of the turn is used. The others come first in the next turn.
  * @param atOnce connections read between two looks at the clock: work units are an estimate, but cheaper than the clock
- * @param readingDeadline when reading ends for all classes, except `minReadingTime` for each; 0: no limit
  */
-function readSome(
-  server: Server,
-  connections: Connection[],
-  share: number,
-  atOnce: number,
-  readingDeadline: number,
-): void {
+function readSome(server: Server, connections: Connection[], share: number, atOnce: number): void {
   const count = connections.length;
   if (count === 0) return;
   // The flush will write to the connections that are pending then, which is part of the work.
   const { pendingWrites } = server;
   const end = workUnits.spent + pendingWrites.length * writeCost + share;
-  const stopAt = count > atOnce ? stopTime(share, readingDeadline) : 0;
+  const stopAt = count > atOnce ? stopTime(server, share, readingTime) : 0;
   let i = 0;
   for (; i < count && workUnits.spent + pendingWrites.length * writeCost < end; i++) {
     if (i > 0 && i % atOnce === 0 && exactClock() > stopAt) break;
@@ -185,12 +176,6 @@ function readSome(
   }
   for (; i < count; i++) postpone(connections[i]!);
   connections.length = 0;
-}
-
-function stopTime(share: number, readingDeadline: number): number {
-  const now = exactClock();
-  const stopAt = now + share / connectionBudget;
-  return readingDeadline === 0 ? stopAt : Math.max(now + minReadingTime, Math.min(stopAt, readingDeadline));
 }
 
 /** Leaves the connection to the next turn. Its input moves out of the arena, which that turn overwrites. */

@@ -57,6 +57,11 @@ export function startMeasuring({ times }: Histogram, now: number): void {
   times[1] = now;
 }
 
+/** When the duration that is being measured began. */
+export function beginningOf({ times }: Histogram): number {
+  return times[1]!;
+}
+
 export function endMeasuring(histogram: Histogram, now: number): void {
   observe(histogram, now - histogram.times[1]!);
 }

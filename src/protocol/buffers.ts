@@ -90,13 +90,22 @@ export function enlarge(buffer: Buffer, used: number, size: number): Buffer {
   return larger;
 }
 
+/** The memory of buffers that queues refer to. */
+const kept = new WeakSet<ArrayBufferLike>();
+
+/** Something refers to the buffer for as long as it likes: `giveBuffer` ignores it from now on. */
+export function keepBuffer(buffer: Buffer): void {
+  kept.add(buffer.buffer);
+}
+
 /**
- * Returns a buffer to the pool. No reference to it may remain. Buffers from elsewhere are ignored; giving back
- * a view of a large block gives back the whole block.
+ * Returns a buffer to the pool. No reference to it may remain, unless it is kept. Buffers from elsewhere are ignored; giving
+ * back a view of a large block gives back the whole block.
  */
 export function giveBuffer(buffer: Buffer): void {
   const { length } = buffer;
   const { byteLength } = buffer.buffer;
+  if (length >= minLongBuffer && kept.has(buffer.buffer)) return;
   const power = 31 - Math.clz32(length);
   const isKept =
     power >= smallestPower &&

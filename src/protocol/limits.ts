@@ -95,16 +95,16 @@ export const maxDeflateStreams = 16;
 export const inflateSlice = 64 * KiB;
 
 /**
- * A message up to this size is compressed even if it proves incompressible, which takes 10 to 20 ms. Also limits how much
- * of one fan-out is compressed again for recipients with other window sizes.
+ * A message up to this size is compressed even if it proves incompressible, which takes 6 ms. Also limits how much of one
+ * fan-out is compressed again for recipients with other window sizes.
  */
-export const maxAlwaysCompressed = 1 * MiB;
+export const maxAlwaysCompressed = 256 * KiB;
 
 /**
- * A larger message, up to `maxTriedCompression`, is compressed unless its output exceeds this, after 5 to 20 ms. RFC 7692
+ * A larger message, up to `maxTriedCompression`, is compressed unless its output exceeds this, after 5 to 9 ms. RFC 7692
  * §6: a sender may leave any message uncompressed.
  */
-export const maxCompressedOutput = 512 * KiB;
+export const maxCompressedOutput = 256 * KiB;
 export const maxTriedCompression = 16 * MiB;
 
 // JSON
@@ -192,7 +192,13 @@ export const maxLiveBacklog = 256 * KiB;
  * redis: MAX_ACCEPTS_PER_CALL is 1,000; nginx with multi_accept: as many as are waiting.
  */
 export const maxAcceptPolls = 256;
-export const acceptTimeLimit = 5;
+export const acceptTimeLimit = 3;
+
+/**
+ * Connections that are read again per turn, among those that send more than one read takes. They take turns, so a poll reads
+ * about a MiB, which takes a millisecond.
+ */
+export const bulkReadsPerTurn = 4;
 
 /** Input read in one poll, or in a round of `maxAcceptPolls`, beyond what the input arena holds. */
 export const maxSpilledInput = 4 * MiB;
@@ -270,13 +276,15 @@ export const costlyThreshold = connectionBudget / 8;
 export const throttledBudget = 2 * connectionBudget;
 
 /**
- * All classes together are read for `readingTime` ms; each gets at least `minReadingTime`, so none starves.
+ * From the beginning of the turn until all classes are read, and until programs are read as well. Each class, and the
+ * programs, get at least `minStageTime`, so none starves. The flush follows.
  */
-export const readingTime = 8;
-export const minReadingTime = 0.5;
+export const readingTime = 5;
+export const turnTime = 7;
+export const minStageTime = 0.5;
 
 /** Control frames answered before all messages. Control frames beyond it wait with the messages. */
-export const controlFrameBudget = 4 * connectionBudget;
+export const controlFrameBudget = 2 * connectionBudget;
 
 /** Commands: about 2 ms. */
 export const commandBudget = 2 * connectionBudget;
@@ -354,10 +362,10 @@ export const maxBacklogBlock = 16 * KiB;
 export const outputSlice = 64 * KiB;
 
 /** Slices per turn for all such clients: about 2 ms. */
-export const outputSlicesPerTurn = 16;
+export const outputSlicesPerTurn = 8;
 
-/** Bytes of messages measured per slice to compute Content-Length: about 1 ms. */
-export const contentLengthSlice = 1 * MiB;
+/** Bytes of messages measured per slice to compute Content-Length: about 0.25 ms. */
+export const contentLengthSlice = 256 * KiB;
 
 /** Bytes of JSON lines in one request. They are parsed in one piece, which takes a few milliseconds. */
 export const maxPostedLinesBytes = 64 * KiB;

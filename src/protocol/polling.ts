@@ -8,10 +8,10 @@
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeBase64 } from './base64.ts';
-import { newBuffer } from './buffers.ts';
+import { minLongBuffer, newBuffer } from './buffers.ts';
 import { CloseCode, Opcode, ProtocolError } from './codes.ts';
 import { maxFrameHeader, maxJsonEscape, maxPostedLinesBytes } from './limits.ts';
-import { newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
+import { frameHeaderSize, newFrameHeader, readFrameHeader, writeFrameHeader } from './websocket/frame.ts';
 
 /** The path of a session; the first group is its token. */
 export const sessionPath = /^\/poll\/s\/(.*)$/;
@@ -195,18 +195,20 @@ function mediaType(type = ''): string {
 /**
  * The messages in a request's body: one binary message (application/octet-stream), one message per line of JSON
  * (application/x-ndjson), or, with any other type, one text message: `curl -d` sends the type of HTML forms for any data.
+ * @param hasRoom whether `maxFrameHeader` bytes before the body are free; then the frame of a long message is the body itself
  * @throws ProtocolError 400, 413
  */
-export function readPosted(type: string | undefined, body: Buffer): Posted {
+export function readPosted(type: string | undefined, body: Buffer, hasRoom = false): Posted {
+  const newFrame = hasRoom && body.length >= minLongBuffer ? frameInPlace : clientFrame;
   if (areLines(type)) return readLines(body);
-  if (mediaType(type) === 'application/octet-stream') return [clientFrame(Opcode.Binary, body)];
+  if (mediaType(type) === 'application/octet-stream') return [newFrame(Opcode.Binary, body)];
   if (!isUtf8(body)) {
     throw new ProtocolError(
       400,
       'text must be UTF-8; send bytes with Content-Type: application/octet-stream',
     );
   }
-  return [clientFrame(Opcode.Text, body)];
+  return [newFrame(Opcode.Text, body)];
 }
 
 function readLines(body: Buffer): Buffer[] {
@@ -249,4 +251,12 @@ function clientFrame(opcode: number, payload: Buffer): Buffer {
   const bytes = newBuffer(maxFrameHeader + payload.length);
   const start = writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);
   return bytes.subarray(0, start + payload.copy(bytes, start));
+}
+
+/** The same, but the frame begins in the bytes before the payload. */
+function frameInPlace(opcode: number, payload: Buffer): Buffer {
+  const size = frameHeaderSize(payload.length) + 4;
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset - size, size + payload.length);
+  writeFrameHeader(bytes, 0, 0x80 | opcode, payload.length, 0);
+  return bytes;
 }

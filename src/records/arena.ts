@@ -12,7 +12,7 @@
  * that chunk is left alone until the write is complete.
  */
 
-import { newBuffer } from '../protocol/buffers.ts';
+import { keepBuffer, newBuffer } from '../protocol/buffers.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 
 const KiB = 1024;
@@ -71,6 +71,12 @@ function newChunk(bytes: Buffer, start: number, isPersistent: boolean, owner = n
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
 export function newLastingChunk(owner: ArenaUse, size: number): Chunk {
   return newChunk(newBuffer(size), 0, true, owner);
+}
+
+/** A chunk of a message's own buffer, which nobody changes from now on: queues refer to its bytes instead of a copy. */
+export function newKeptChunk(owner: ArenaUse, bytes: Buffer): Chunk {
+  keepBuffer(bytes);
+  return newChunk(bytes, 0, true, owner);
 }
 
 /** A queue or a write refers to the chunk. */

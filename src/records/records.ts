@@ -70,8 +70,10 @@ interface Input {
   inputScanned: number;
   /** Queued in `server.ready.readable`, or in one of the turn's classes. */
   isReadQueued: boolean;
-  /** The socket is read from; otherwise it is paused. */
+  /** The socket is read from, or waits in `ready.bulk` for that; otherwise it is paused. */
   isReading: boolean;
+  /** Its last read filled the read buffer. */
+  isBulk: boolean;
   /** Throttled: its budget for this turn is spent, its output queue is too long, or it has a message to resume. */
   isThrottled: boolean;
   /** Its last read took much work: cheaper connections are read before it. */
@@ -258,6 +260,8 @@ export interface ReadyEvents {
   readonly readable: Connection[];
   /** Connections whose peers will send nothing more, and the system's name for the error, if there was one. */
   readonly ended: { connection: Connection; error: string | undefined }[];
+  /** Connections that send more than one read takes. They are read again in this order, a few after each turn. */
+  readonly bulk: Connection[];
   /** Accepted sockets, which the turn makes connections of. */
   readonly accepted: { socket: Socket; listener: Listener }[];
   /** Some of the input is stored in the process's input arena. */

@@ -1,8 +1,9 @@
 /** A turn that begins before all sockets were read, because the input arena is full. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { onData, scheduleRead, scheduleTurn } from '../../src/core/poll.ts';
+import { onData, scheduleRead, scheduleTurn, setReading } from '../../src/core/poll.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
+import { bulkReadsPerTurn } from '../../src/protocol/limits.ts';
 import { readBufferSize } from '../../src/records/arena.ts';
 import type { Connection, Server, Wire } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
@@ -66,6 +67,32 @@ test('a client at the end of a poll waits for two turns, however many floods wer
   while (!servedIn.has(last)) await new Promise(setImmediate);
   assert.equal(servedIn.get(last), 2);
   while (servedIn.size <= floods.length) await new Promise(setImmediate);
+  await stopLoop(server, ended);
+});
+
+test('connections that send more than a read takes are read a few per turn, in order, and each of them is', async () => {
+  const server = newFakeServer();
+  const floods = Array.from({ length: 2 * bulkReadsPerTurn + 1 }, () =>
+    openFakeConnection(server, undefined),
+  );
+  for (const { connection } of floods) connection.wire = wireThatReads(() => {});
+  const ended = serverLoop(server, () => {});
+  for (const { connection } of floods) onData(connection, Buffer.alloc(readBufferSize), readBufferSize);
+  for (let count = 0; count < floods.length; ) {
+    await new Promise(setImmediate);
+    count = floods.filter(({ socket }) => !socket.isPaused).length;
+    assert.ok(count <= server.counters.turns * bulkReadsPerTurn);
+    assert.deepEqual(
+      floods.map(({ socket }) => socket.isPaused),
+      floods.map((_, index) => index >= count),
+    );
+  }
+  // One that sends less is read at once.
+  const { connection, socket } = floods[0]!;
+  onData(connection, Buffer.from('x'), 1);
+  setReading(connection, false);
+  setReading(connection, true);
+  assert.equal(socket.isPaused, false);
   await stopLoop(server, ended);
 });
 

@@ -2,11 +2,23 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { constants, inflateRawSync } from 'node:zlib';
-import { finishFanouts, flushFanout, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
-import { sendControl, sendMessage } from '../../src/core/send.ts';
+import {
+  finishFanouts,
+  flushFanout,
+  join,
+  newGroup,
+  publishToGroup,
+  sendToAll,
+  wholeMessage,
+} from '../../src/core/fanout.ts';
+import { sendBack, sendControl, sendMessage } from '../../src/core/send.ts';
+import { giveBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
 import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
 import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
+import { maxHeaderSize } from '../../src/protocol/websocket/frame.ts';
 import { ioArena } from '../../src/protocol/websocket/mask.ts';
+import type { Message } from '../../src/protocol/websocket/message.ts';
+import { slotSize } from '../../src/records/arena.ts';
 import type { Connection } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection, queuedBytes, sendText } from '../support/fakeSocket.ts';
 import { FrameReader, type RawFrame } from '../support/rawFrame.ts';
@@ -120,6 +132,56 @@ test('a broadcast is compressed for only as many window sizes as cost no more th
     members.map(member => framesOf(queuedBytes(member))[1]!.rsv),
     [4, 0, 4, 0, 0],
   );
+});
+
+/** A long message as it is received: with room for a header before it. */
+function received(size: number): Message {
+  const bytes = Buffer.alloc(maxHeaderSize + size, 'received');
+  return { isText: false, bytes, start: maxHeaderSize, end: bytes.length };
+}
+
+test('a long message is sent back, and on to others, without a copy; a short one is copied', () => {
+  for (const [size, isCopied] of [
+    [slotSize, true],
+    [slotSize + 1, false],
+  ] as const) {
+    const message = received(size);
+    const payload = Buffer.from(message.bytes.subarray(message.start));
+    const [sender, ...members] = [open(), open(), open()];
+    sendBack(sender!, message);
+    const group = newGroup();
+    for (const member of members) join(group, member);
+    publishToGroup(group, message);
+    finishFanouts(server);
+    for (const { queue } of [sender!, ...members]) {
+      assert.equal(queue.chunk!.bytes !== message.bytes, isCopied);
+    }
+    for (const connection of [sender!, ...members]) {
+      const [echo] = framesOf(queuedBytes(connection));
+      assert.deepEqual([echo!.opcode, echo!.payload], [2, payload]);
+    }
+  }
+});
+
+test('a buffer that a queue refers to does not return to the pool, and the memory counts', () => {
+  const bytes = takeBuffer(slotSize + 100);
+  const connection = open();
+  const { held } = server.arena;
+  sendBack(connection, { isText: true, bytes, start: maxHeaderSize, end: bytes.length });
+  assert.equal(server.arena.held - held, bytes.length);
+  giveBuffer(bytes);
+  assert.notEqual(takeBuffer(slotSize + 100), bytes);
+});
+
+test('a message that a client must get compressed, or that is a small part of its buffer, is copied', () => {
+  const message = received(slotSize + 1);
+  const compressing = open(newDeflateContext(false, 15));
+  sendBack(compressing, message);
+  assert.equal(framesOf(queuedBytes(compressing))[0]!.rsv, 4);
+  const bytes = Buffer.alloc(3 * slotSize);
+  const plain = open();
+  sendBack(plain, { isText: false, bytes, start: maxHeaderSize, end: maxHeaderSize + slotSize + 1 });
+  assert.notEqual(plain.queue.chunk!.bytes, bytes);
 });
 
 test('a broadcast is serialised once, and all queues refer to the same bytes of the same chunk', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { injectInput, mayInflate, startBudget } from '../../src/core/fairness.ts';
+import { readSocketData } from '../../src/core/readSocketData.ts';
 import { connectionBudget } from '../../src/protocol/limits.ts';
 import { deflateMessage, inflateSome, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { endEndpoint } from '../../src/protocol/websocket/endpoint.ts';
@@ -90,4 +91,20 @@ test('a large message that makes no progress lets the next one go first and keep
   endEndpoint(next!.endpoint);
   assert.equal(stuck!.ask(), true);
   endEndpoint(stuck!.endpoint);
+});
+
+test('fragments without content use up the budget of a turn, and the rest of them is read in the next turns', () => {
+  const { connection } = openFakeConnection(newFakeServer(), undefined);
+  const first = frame(opcode.text, '', { fin: false });
+  const next = frame(opcode.continuation, '', { fin: false });
+  const bytes = Buffer.concat([first, Buffer.alloc(3 * connectionBudget * next.length, next)]);
+  const stops: number[] = [];
+  for (let at = 0; at < bytes.length; stops.push(at))
+    at = readSocketData(connection, bytes, at, bytes.length);
+  const most = (connectionBudget + 2) * next.length;
+  assert.ok(
+    stops.every((stop, turn) => stop - (stops[turn - 1] ?? 0) <= most),
+    `it stopped at ${stops}`,
+  );
+  assert.equal(connection.endpoint!.incoming?.fragments, 3 * connectionBudget + 1);
 });

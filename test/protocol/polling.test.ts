@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
 import { ProtocolError } from '../../src/protocol/codes.ts';
-import { maxPostedLinesBytes } from '../../src/protocol/limits.ts';
+import { maxFrameHeader, maxPostedLinesBytes } from '../../src/protocol/limits.ts';
 import {
   base64Size,
   type MessagePayload,
@@ -120,6 +120,16 @@ describe('the body of a POST', () => {
     for (const type of ['application/octet-stream', 'Application/Octet-Stream ; x=y'])
       assert.deepEqual(readPosted(type, hello), [masked(opcode.binary, hello)], type);
     assert.deepEqual(readPosted(undefined, Buffer.alloc(0)), [masked(opcode.text, '')]);
+  });
+
+  test('becomes the frame of a long message without a copy, if there is room before it', () => {
+    const long = Buffer.alloc(70_000, 'x');
+    const memory = Buffer.concat([Buffer.alloc(maxFrameHeader), long]);
+    const body = memory.subarray(maxFrameHeader);
+    const [inPlace] = readPosted(undefined, body, true);
+    assert.deepEqual(inPlace, masked(opcode.text, long));
+    assert.equal(inPlace!.buffer, memory.buffer);
+    assert.notEqual(readPosted(undefined, body)[0]!.buffer, memory.buffer);
   });
 
   test('has several messages in NDJSON, one in each line', () => {

@@ -2,14 +2,17 @@
 import { Buffer } from 'node:buffer';
 import { enlarge, minLongBuffer } from '../buffers.ts';
 import { ProtocolError } from '../codes.ts';
-import { maxChunkLine, maxTrailerFields } from '../limits.ts';
+import { maxChunkLine, maxFrameHeader, maxTrailerFields } from '../limits.ts';
 import type { Head } from './head.ts';
 
 export interface Body {
   /** Maximum length of the content, in bytes. */
   readonly limit: number;
   readonly isChunked: boolean;
-  /** A copy of the content so far, in the first `size` bytes. It grows with the content, not with the announced length. */
+  /**
+   * A copy of the content so far: `size` bytes behind `bodyRoom` free ones. It grows with the content, not with the announced
+   * length.
+   */
   content: Buffer;
   size: number;
   /** Bytes still missing, of the body or of the current chunk. */
@@ -20,6 +23,9 @@ export interface Body {
   trailerFields: number;
   isWhole: boolean;
 }
+
+/** Free bytes before the content, for the header of a frame: a long body becomes a message without a copy. */
+const bodyRoom = maxFrameHeader;
 
 /**
  * @param limit maximum length of the content, in bytes
@@ -88,13 +94,14 @@ const LF = 0x0a;
 
 function takeContent(body: Body, bytes: Buffer, at: number, end: number): number {
   const next = Math.min(end, at + body.missing);
-  const size = body.size + next - at;
-  if (size > body.content.length) {
-    body.content = enlarge(body.content, body.size, Math.max(size, Math.min(2 * size, minLongBuffer - 1)));
+  const used = bodyRoom + body.size;
+  const needed = used + next - at;
+  if (needed > body.content.length) {
+    body.content = enlarge(body.content, used, Math.max(needed, Math.min(2 * needed, minLongBuffer - 1)));
   }
-  bytes.copy(body.content, body.size, at, next);
+  bytes.copy(body.content, used, at, next);
   body.missing -= next - at;
-  body.size = size;
+  body.size += next - at;
   return next;
 }
 
@@ -117,7 +124,7 @@ function takeLine(body: Body, line: string): void {
   }
 }
 
-/** The content of a complete body. */
+/** The content of a complete body. If it is not empty, `maxFrameHeader` bytes before it are free, too. */
 export function bodyContent({ content, size }: Body): Buffer {
-  return content.subarray(0, size);
+  return content.subarray(bodyRoom, bodyRoom + size);
 }

@@ -14,7 +14,7 @@ import {
   inflateSome,
   rewindInflation,
 } from './deflate.ts';
-import type { FrameHeader } from './frame.ts';
+import { type FrameHeader, maxHeaderSize } from './frame.ts';
 import { advanceKey, unmask } from './mask.ts';
 import { checkUtf8, utf8Invalid, utf8Start } from './utf8.ts';
 
@@ -48,7 +48,11 @@ export interface IncomingMessage {
   missing: number;
   /** The masking key of its next byte. */
   key: number;
-  /** The payload so far, still compressed if it was sent so: the first `length` bytes of `buffer`. */
+  /**
+   * The payload so far, still compressed if it was sent so: `length` bytes of `buffer` from `start` on. Before them there is
+   * room for the header with which the message may be sent on.
+   */
+  readonly start: number;
   buffer: Buffer;
   length: number;
   /** The state of the UTF-8 check after these bytes. */
@@ -70,6 +74,7 @@ export function beginMessage(header: FrameHeader, maxMessage: number): IncomingM
     isLastFrame: false,
     missing: 0,
     key: 0,
+    start: header.rsv1 ? 0 : maxHeaderSize,
     buffer: nothing,
     length: 0,
     utf8: utf8Start,
@@ -120,7 +125,7 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
     incoming.utf8 = checkText(incoming.utf8, bytes, start, end);
   }
   makeRoom(incoming, count);
-  incoming.buffer.set(bytes.subarray(start, end), incoming.length);
+  incoming.buffer.set(bytes.subarray(start, end), incoming.start + incoming.length);
   incoming.length += count;
   incoming.missing -= count;
   incoming.key = advanceKey(incoming.key, count);
@@ -145,14 +150,13 @@ export function checkTextEnd(state: number): void {
  * need, and a header that announces a large payload allocates nothing.
  */
 function makeRoom(incoming: IncomingMessage, count: number): void {
-  const needed = incoming.length + count + inflateRoom;
+  const used = incoming.start + incoming.length;
+  const needed = used + count + inflateRoom;
   if (needed <= incoming.buffer.length) return;
-  const known = incoming.isLastFrame
-    ? incoming.length + incoming.missing + inflateRoom
-    : absoluteMaxMessage + inflateRoom;
+  const known = (incoming.isLastFrame ? used + incoming.missing : absoluteMaxMessage) + inflateRoom;
   // The size of a long buffer is rounded up to a power of two, which doubles it.
   const wanted = Math.min(needed * 2, minLongBuffer - 1);
-  incoming.buffer = enlarge(incoming.buffer, incoming.length, Math.max(needed, Math.min(known, wanted)));
+  incoming.buffer = enlarge(incoming.buffer, used, Math.max(needed, Math.min(known, wanted)));
 }
 
 /** Returns to the pool the buffer of a message that nobody will read. */
@@ -170,8 +174,8 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   if (incoming.isText) checkTextEnd(incoming.utf8);
   message.isText = incoming.isText;
   message.bytes = incoming.buffer;
-  message.start = 0;
-  message.end = incoming.length;
+  message.start = incoming.start;
+  message.end = incoming.start + incoming.length;
 }
 
 /** A compressed message all of whose fragments have arrived. */

@@ -136,9 +136,9 @@ export function newPollRoute(server: Server): Route {
       return;
     }
     const seq = numberIn(head, 'seq') ?? socket.acceptedSeq + 1;
-    const posted = readPosted(head.headers.get('content-type'), body);
-    // The frames are copies, so the body is free.
-    giveBuffer(body);
+    const posted = readPosted(head.headers.get('content-type'), body, true);
+    // If the frames are copies, the body is free.
+    if (posted[0]?.buffer !== body.buffer) giveBuffer(body);
     const isNext = seq >= 1 && seq <= socket.acceptedSeq + 1;
     if (isNext) socket.receive(posted.slice(socket.acceptedSeq + 1 - seq));
     const headers = { ...fields, 'Content-Type': 'application/json' };
