@@ -15,6 +15,7 @@ import { runStdinCommands } from './commands/stdin.ts';
 import { newServer } from './core/server.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
+import { closeAccessLog, openAccessLog } from './diagnostics/accessLog.ts';
 import { traceConnection } from './diagnostics/trace.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import type { Channels } from './handlers/channels/records.ts';
@@ -65,6 +66,7 @@ async function serve(): Promise<number> {
   if (configuration.daemon && parent === undefined) return startDaemon(logPath(configuration, usual));
   const server = newServer(configuration, maxDescriptors());
   openLogFile(server, usual);
+  openAccessLog(server);
   openPidFile(server, usual);
   if (configuration.trace) traceConnection(server.trace, 'all');
 
@@ -125,6 +127,7 @@ async function serve(): Promise<number> {
   await spool?.close();
   closeChannels(channels);
   log('info', 'stopped');
+  await closeAccessLog(server);
   await notified();
   await drainOutput();
   // Ends even if stdin is open or a module has pending work.

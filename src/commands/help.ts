@@ -68,7 +68,7 @@ function ownWordHelp(name: string): string | undefined {
 }
 
 export function commandHelp(command: Command): string {
-  const { help, details, columns } = command;
+  const { help, details, columns, isReadOnly } = command;
   const parameters = Object.entries(command.parameters);
   const sections = [[`  ${help}`, ...(details === undefined ? [] : ['', ...wrap(details, '  ')])]];
   if (parameters.length > 0) {
@@ -79,6 +79,7 @@ export function commandHelp(command: Command): string {
     });
     sections.push(['Parameters, each with its name in JSON and forms:', ...entries]);
   }
+  if (isReadOnly) sections.push(['  It only looks, so the token of --read-token allows it.']);
   if (columns !== undefined) {
     sections.push(wrap(`Columns, and fields with --json: ${Object.keys(columns).join(', ')}.`, '  ', ''));
   }

@@ -29,6 +29,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
       appCacheHits: 0,
     },
     metrics: newMetrics(),
+    accessLog: undefined,
     now: clock(),
     isDraining: false,
     drainDeadline: 0,

@@ -2,6 +2,7 @@
 import { isLogged, log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { maxClosedRecords } from '../protocol/limits.ts';
+import { endAccess, type Visitor } from './accessLog.ts';
 import {
   type CloseFrame,
   type Ended,
@@ -47,8 +48,8 @@ export interface ClosedRecord {
 }
 
 /** The part of a connection that a record is made of. */
-export interface Closed extends Ended, Recorded {
-  readonly server: Recorded['server'] & {
+export interface Closed extends Ended, Recorded, Visitor {
+  readonly server: (Recorded & Visitor)['server'] & {
     readonly configuration: Configuration;
     readonly closedConnections: ClosedConnections;
     readonly metrics: Metrics;
@@ -98,6 +99,7 @@ export function newClosedConnections(): ClosedConnections {
 /** The connection is about to be freed. Logs `closed` and stores a record for `why`, unless the end was routine. */
 export function recordClosed(connection: Closed): void {
   endTrace(connection);
+  endAccess(connection);
   // An answer that ends the connection, a page or a command, needs no reason.
   noteEnding(connection, 'server', 'its request was answered', { isRoutine: true, cause: 'answered' });
   const ending = endingOf(connection);

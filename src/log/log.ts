@@ -154,18 +154,18 @@ export function logTo(place: string): void {
 }
 
 /** @throws Error if `logTo` would */
-export function checkLog(place: string): void {
-  if (place !== 'stderr' && place !== 'none') closeSync(openLog(place));
+export function checkLog(place: string, option?: string): void {
+  if (place !== 'stderr' && place !== 'none') closeSync(openLog(place, option));
 }
 
-/** @returns a descriptor in append mode @throws Error if the file cannot be opened */
-export function openLog(path: string): number {
+/** @param option which names the file @returns a descriptor in append mode @throws Error if the file cannot be opened */
+export function openLog(path: string, option = '--log-file'): number {
   // O_NONBLOCK: opening a named pipe without a reader fails instead of blocking.
   const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
   try {
     return openSync(path, flags, 0o640);
   } catch (error) {
-    throw new Error(`cannot log to ${path}: ${whyUnwritable(error)}; choose another with --log-file`);
+    throw new Error(`cannot log to ${path}: ${whyUnwritable(error)}; choose another with ${option}`);
   }
 }
 

@@ -123,6 +123,7 @@ export interface Configuration {
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;
   readonly logFile: string;
+  readonly accessLog: string;
   /** The value of every option. */
   readonly values: OptionValues;
   /** Options changed by `set`, until the next reload. */

@@ -329,6 +329,12 @@ export const serverOptions = {
     group: 'Log',
     help: 'log to this file, not to stderr',
   },
+  accessLog: {
+    kind: file,
+    default: 'none',
+    group: 'Log',
+    help: 'file with a line for each HTTP request',
+  },
   logLevel: {
     kind: choice(['error', 'warn', 'info', 'debug'], 'WORD'),
     default: 'info',

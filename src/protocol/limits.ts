@@ -405,6 +405,13 @@ export const totalDelayedGuesses = 100;
 export const guessExpiry = 60_000;
 export const maxTrackedGuessers = 1000;
 
+/** Characters that wait for the access log's disk: some thousand lines. Beyond it lines are lost, and the log says how many. */
+export const maxPendingLines = 1 * MiB;
+
+/** Characters of a URL, and of another field of a request, in a line of the access log. Real ones are shorter. */
+export const maxShownUrl = 2048;
+export const maxShownField = 512;
+
 /** Closed connections that `why` can explain. With their last frames they take a megabyte. */
 export const maxClosedRecords = 1000;
 

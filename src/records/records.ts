@@ -5,6 +5,7 @@
  * A connection is one flat record. Its type is the sum of the parts below; each names the files that change it.
  */
 
+import type { AccessLog } from '../diagnostics/accessLog.ts';
 import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
 import type { Ending } from '../diagnostics/closeReason.ts';
 import type { Metrics } from '../diagnostics/metrics.ts';
@@ -190,6 +191,8 @@ export interface Server extends Turn, Resources {
   readonly table: Table<Connection | Listener>;
   readonly counters: Counters;
   readonly metrics: Metrics;
+  /** Undefined without `--access-log`. */
+  accessLog: AccessLog | undefined;
   /** Whole milliseconds of a monotonic clock, read once a turn. It starts at 1, so 0 can mean never. */
   now: number;
   /** A graceful shutdown is under way: the loop ends with the last connection, or at `drainDeadline`. */

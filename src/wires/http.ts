@@ -10,6 +10,7 @@ import { endIdling, establish } from '../core/places.ts';
 import { openSession } from '../core/processData.ts';
 import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
+import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -80,6 +81,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
   /** @returns whether the request needs no body: it is answered, or its route will refuse it */
   function answerHead(connection: Connection, request: Request): boolean {
     const { head, route } = request;
+    if (server.accessLog !== undefined) beginAccess(connection, head);
     applyForwarded(connection, head);
     const why = admissionRefusal(connection);
     if (why !== undefined) {
@@ -108,6 +110,7 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     handler.admit?.(connection, head);
     becomeClientOrThrow(connection);
     sendBytes(connection, accepted.response);
+    if (server.accessLog !== undefined) noteAccess(connection, 101, undefined);
     connection.data = undefined;
     switchToWebSocket(connection, accepted.deflate);
     openSession(connection, handler, head);

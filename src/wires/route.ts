@@ -16,6 +16,7 @@ import { becomeIdle, changeAddress } from '../core/places.ts';
 import { scheduleRead } from '../core/poll.ts';
 import { startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
+import { beginAccess, endAccess, noteAccess } from '../diagnostics/accessLog.ts';
 import { recordRefused } from '../diagnostics/closedConnections.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
@@ -136,8 +137,10 @@ export function beginResponse(
   if (request?.head.method === 'HEAD' && body !== undefined) {
     all['Content-Length'] ??= String(Buffer.byteLength(body));
     sendBytes(connection, encodeResponse(status, all, ''));
+    noteAccess(connection, status, 0);
   } else {
     sendBytes(connection, encodeResponse(status, all, body));
+    noteAccess(connection, status, body === undefined ? undefined : Buffer.byteLength(body));
   }
 }
 
@@ -217,6 +220,7 @@ export function endResponse(connection: Connection): void {
 export function finishRequest(connection: Connection, state: HttpState): void {
   const { request } = state;
   state.request = undefined;
+  endAccess(connection);
   if (request?.isAdmitted) request.route?.finished?.(connection);
 }
 
@@ -234,6 +238,7 @@ export function refuseRequest(connection: Connection, error: ProtocolError): voi
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
   const { head, route } = httpState(connection)?.request ?? {};
+  if (head === undefined) beginAccess(connection, undefined);
   countRefused(server, `status_${status}`);
   // Requests for favicon.ico, bot probes and health checks are logged at debug level.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;

@@ -75,6 +75,7 @@ test('without any source, every option has its default', () => {
     daemon: false,
     pidFile: 'auto',
     logFile: 'auto',
+    accessLog: 'none',
     configFile: undefined,
     setByHand: new Set(),
   });

@@ -210,6 +210,7 @@ const valued: Record<
   },
   ...filed('pidFile'),
   ...filed('logFile'),
+  ...filed('accessLog'),
   ...chosen('compress', ['takeover', 'off'], 'off, on or takeover'),
   ...chosen('logLevel', ['error', 'debug'], 'error, warn, info or debug'),
   ...chosen('logFormat', ['json', 'json'], 'text or json'),

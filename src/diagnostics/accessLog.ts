@@ -1,0 +1,174 @@
+/**
+ * The access log (`--access-log`): a line for each HTTP request when it is answered, and for each WebSocket when it ends, in the
+ * combined form that Apache and nginx write and log analyzers read:
+ *
+ *     203.0.113.7 - ada [27/Nov/2026:05:06:38 +0000] "GET /echo HTTP/1.1" 101 4711 "https://example.com/" "Mozilla/5.0"
+ *
+ * The bytes are those of the response's content; for a WebSocket, all that was sent after the handshake. Secrets in URLs are
+ * redacted.
+ */
+import { appendLine, closeLineFile, type LineFile, openLineFile, reopenLineFile } from '../log/lineFile.ts';
+import { checkLog } from '../log/log.ts';
+import type { Configuration, Reloadable } from '../options/configuration.ts';
+import { UsageError } from '../options/error.ts';
+import type { Head } from '../protocol/http/head.ts';
+import { redact } from '../protocol/http/redact.ts';
+import { hostOf } from '../protocol/ipAddress.ts';
+import { maxShownField, maxShownUrl } from '../protocol/limits.ts';
+
+export interface AccessLog {
+  readonly file: LineFile;
+  /** Requests without their line, and WebSockets, by connection. */
+  readonly entries: Map<Visitor, Entry>;
+}
+
+interface Entry {
+  /** The request line, and the fields Referer and User-Agent, ready for the line. */
+  readonly request: string;
+  readonly fields: string;
+  /** Of the response; undefined: there was none. */
+  status: number | undefined;
+  /** The length of the content, if it was sent at once. Otherwise it began when this many bytes had been sent. */
+  size: number | undefined;
+  begunAt: number;
+}
+
+/** The part of a connection that its lines are made of. */
+export interface Visitor {
+  readonly address: string;
+  readonly bytesOut: number;
+  readonly queue: { readonly size: number; readonly inFlightSize: number };
+  readonly isControl: boolean;
+  readonly server: { readonly accessLog: AccessLog | undefined };
+}
+
+/** The part of the server that opens it. */
+interface Owner {
+  readonly configuration: Configuration;
+  readonly reloadables: Reloadable[];
+  accessLog: AccessLog | undefined;
+}
+
+const option = '--access-log';
+
+/** Opens the file, now and on every reload, because logrotate may have renamed it. @throws UsageError */
+export function openAccessLog(server: Owner): void {
+  const open = ({ accessLog: path }: Configuration) => {
+    const { accessLog } = server;
+    if (path === 'none') {
+      if (accessLog !== undefined) void closeLineFile(accessLog.file);
+      server.accessLog = undefined;
+    } else if (accessLog === undefined) {
+      server.accessLog = { file: openLineFile(path, option), entries: new Map() };
+    } else {
+      reopenLineFile(accessLog.file, path, option);
+    }
+  };
+  checkAccessLog(server.configuration);
+  open(server.configuration);
+  server.reloadables.push({
+    async prepare(next) {
+      checkAccessLog(next);
+      return () => {
+        open(next);
+        return [];
+      };
+    },
+  });
+}
+
+function checkAccessLog({ accessLog: path }: Configuration): void {
+  try {
+    if (path !== 'none') checkLog(path, option);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** Writes the lines that are left. */
+export async function closeAccessLog({ accessLog }: Owner): Promise<void> {
+  if (accessLog !== undefined) await closeLineFile(accessLog.file);
+}
+
+/** A request begins. @param head undefined: it was invalid */
+export function beginAccess(visitor: Visitor, head: Head | undefined): void {
+  const { accessLog } = visitor.server;
+  if (accessLog === undefined || visitor.isControl) return;
+  accessLog.entries.set(visitor, {
+    request: head === undefined ? '-' : requestLine(head),
+    fields: `"${shown(head?.headers.get('referer') ?? '-', true)}" "${shown(head?.headers.get('user-agent') ?? '-')}"`,
+    status: undefined,
+    size: undefined,
+    begunAt: sentBytes(visitor),
+  });
+}
+
+function requestLine({ method, target, version }: Head): string {
+  return `${method} ${escaped(redact(target).slice(0, maxShownUrl))} HTTP/${version}`;
+}
+
+function shown(text: string, isUrl = false): string {
+  return escaped((isUrl ? redact(text) : text).slice(0, maxShownField));
+}
+
+/** As Apache escapes, so that no client can forge a field or a line. */
+function escaped(text: string): string {
+  return text.replace(/["\\]|[^ -~]/gu, character => {
+    if (character === '"' || character === '\\') return `\\${character}`;
+    // Field values are Latin-1.
+    return [...Buffer.from(character, 'latin1')]
+      .map(byte => `\\x${byte.toString(16).padStart(2, '0')}`)
+      .join('');
+  });
+}
+
+/**
+ * The head of the response is queued.
+ * @param size of the content, if that is known; otherwise it is what is sent from now on
+ */
+export function noteAccess(visitor: Visitor, status: number, size: number | undefined): void {
+  const entry = visitor.server.accessLog?.entries.get(visitor);
+  if (entry === undefined) return;
+  entry.status = status;
+  entry.size = size;
+  entry.begunAt = sentBytes(visitor);
+}
+
+/** Written or queued. */
+function sentBytes({ bytesOut, queue }: Visitor): number {
+  return bytesOut + queue.size - queue.inFlightSize;
+}
+
+/** nginx's status for a client that left before its answer. */
+const clientLeft = 499;
+
+/** The request is answered, or the connection is gone: writes its line, unless it has been written. */
+export function endAccess(visitor: Visitor, user?: string): void {
+  const { accessLog } = visitor.server;
+  if (accessLog === undefined) return;
+  const entry = accessLog.entries.get(visitor);
+  if (entry === undefined) return;
+  accessLog.entries.delete(visitor);
+  const { request, fields, status = clientLeft, size } = entry;
+  const host = hostOf(visitor.address);
+  const name = user === undefined ? '-' : escaped(user).replaceAll(' ', '\\x20');
+  const bytes = size ?? Math.max(0, sentBytes(visitor) - entry.begunAt);
+  appendLine(
+    accessLog.file,
+    `${host} - ${name} [${clockTime(Date.now())}] "${request}" ${status} ${bytes || '-'} ${fields}\n`,
+  );
+}
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+let lastSecond = 0;
+let lastText = '';
+
+/** `27/Nov/2026:05:06:38 +0000`: UTC, as the server's own log. */
+function clockTime(now: number): string {
+  const second = Math.floor(now / 1000);
+  if (second === lastSecond) return lastText;
+  const [, year, month, day, time] = /^(\d+)-(\d+)-(\d+)T([\d:]+)/.exec(new Date(now).toISOString())!;
+  lastSecond = second;
+  lastText = `${day}/${months[Number(month) - 1]}/${year}:${time} +0000`;
+  return lastText;
+}
