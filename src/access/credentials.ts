@@ -49,11 +49,20 @@ function readCookie(access: Access, { headers }: Head, now: number): Credentials
   return { ...verifyToken(access, token, now), byCookie: true };
 }
 
-/** RFC 6265 §4.2.1: pairs with `; ` between them. */
 function cookieValues(field: string, name: string): string[] {
-  return field
-    .split(';')
-    .map(pair => pair.trim())
+  return cookiePairs(field)
     .filter(pair => pair.startsWith(`${name}=`))
     .map(pair => pair.slice(name.length + 1));
+}
+
+/** RFC 6265 §4.2.1: pairs with `; ` between them. */
+function cookiePairs(field: string): string[] {
+  return field.split(';').map(pair => pair.trim());
+}
+
+/** The value of the field Cookie, without the cookies of this name. */
+export function withoutCookie(field: string, name: string): string {
+  return cookiePairs(field)
+    .filter(pair => name === '' || !pair.startsWith(`${name}=`))
+    .join('; ');
 }

@@ -12,6 +12,7 @@ import { noteEnding, noteSessionClosed } from '../diagnostics/closeReason.ts';
 import { isLogged, log, stackOf } from '../log/log.ts';
 import { CloseCode } from '../protocol/codes.ts';
 import type { Head } from '../protocol/http/head.ts';
+import { redact } from '../protocol/http/redact.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import type { Connection, Handler, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
@@ -47,7 +48,7 @@ function logOpened(connection: Connection, request?: Head): void {
   if (!isLogged('debug')) return;
   const { id, wire, address, handlerName, security } = connection;
   log('debug', 'opened', {
-    ...{ id, wire: wire.name, address, handler: handlerName, path: request?.path },
+    ...{ id, wire: wire.name, address, handler: handlerName, path: request && redact(request.path) },
     ...{ tls: security?.protocol, subject: security?.subject },
   });
 }

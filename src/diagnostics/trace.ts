@@ -7,6 +7,7 @@ import { type LogFields, log } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
 import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
+import { redactMessage } from '../protocol/http/redact.ts';
 import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
 
 /** As in curl: `<` was received, `>` is sent. */
@@ -80,11 +81,11 @@ function showHead({ first, head }: ShownFrame): ShownHead {
   if (opcode === Opcode.Close && head.length >= 2)
     return { code: head.readUInt16BE(), text: wholeCharacters(head.subarray(2)) };
   const isCompressed = first !== undefined && (first & RSV1) !== 0;
-  if (opcode === Opcode.Text && !isCompressed) return { text: wholeCharacters(head) };
+  if (opcode === Opcode.Text && !isCompressed) return { text: redactMessage(wholeCharacters(head)) };
   if (opcode === Opcode.Binary || isCompressed) return { hex: head.toString('hex') };
   const text = wholeCharacters(head);
   const isText = !/[\0-\x08\x0e-\x1f\ufffd]/.test(text);
-  return isText ? { text } : { hex: head.toString('hex') };
+  return isText ? { text: redactMessage(text) } : { hex: head.toString('hex') };
 }
 
 function wholeCharacters(bytes: Buffer): string {

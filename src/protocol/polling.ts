@@ -16,11 +16,6 @@ import { frameHeaderSize, newFrameHeader, readFrameHeader, writeFrameHeader } fr
 /** The path of a session; the first group is its token. */
 export const sessionPath = /^\/poll\/s\/(.*)$/;
 
-/** Hides the token, which grants access to the session. */
-export function withoutToken(path: string): string {
-  return path.replace(/^(\/poll\/s\/).+/, '$1…');
-}
-
 /** The value of `closed`. */
 export function showClosing(code: number, reason: string): string {
   return JSON.stringify({ code, reason });

@@ -25,7 +25,7 @@ import { flagName } from '../options/option.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
 import type { Body } from '../protocol/http/body.ts';
 import { encodeResponse, type Head, type HttpResponse } from '../protocol/http/head.ts';
-import { withoutToken } from '../protocol/polling.ts';
+import { redact } from '../protocol/http/redact.ts';
 import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import type { Connection } from '../records/records.ts';
 
@@ -248,7 +248,7 @@ export function refuseRequest(connection: Connection, error: ProtocolError): voi
     address,
     status,
     reason,
-    path: head && withoutToken(head.path).slice(0, maxShownPath),
+    path: head && redact(head.path).slice(0, maxShownPath),
   });
   const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
   const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;

@@ -1,6 +1,8 @@
 /** A program's environment: the request as CGI meta-variables (RFC 3875 §4.1), PATH, and what `--exec-env` names. */
 import { isUtf8 } from 'node:buffer';
+import { withoutCookie } from '../../access/credentials.ts';
 import type { Head } from '../../protocol/http/head.ts';
+import { redact, redactQuery } from '../../protocol/http/redact.ts';
 import { hostOf } from '../../protocol/ipAddress.ts';
 import type { Connection } from '../../records/records.ts';
 
@@ -15,7 +17,10 @@ const withheld = new Set(['authorization', 'proxy-authorization', 'proxy']);
  * @param name the handler's name: if the path begins with it, SCRIPT_NAME is that part, and PATH_INFO the rest
  */
 export function requestVariables(connection: Connection, request: Head, name: string): Variables {
-  const { headers, path, query } = request;
+  const { path } = request;
+  const { target, query, headers } = isAccessChecked(connection)
+    ? withoutSecrets(connection, request)
+    : request;
   const isNamed = path === `/${name}` || path.startsWith(`/${name}/`);
   const scriptName = isNamed ? `/${name}` : '';
   const { address, security } = connection;
@@ -29,7 +34,7 @@ export function requestVariables(connection: Connection, request: Head, name: st
     SERVER_NAME: serverName ?? '',
     SERVER_PORT: serverPort ?? '',
     REQUEST_METHOD: request.method,
-    REQUEST_URI: request.target,
+    REQUEST_URI: target,
     SCRIPT_NAME: scriptName,
     PATH_INFO: decodePath(path.slice(scriptName.length)),
     QUERY_STRING: query,
@@ -47,6 +52,25 @@ export function requestVariables(connection: Connection, request: Head, name: st
     variables[`HTTP_${field.replaceAll('-', '_').toUpperCase()}`] = utf8Value(value);
   }
   return variables;
+}
+
+/** With `--auth-key`, tokens and signatures are the server's own; otherwise a parameter of these names is the program's. */
+function isAccessChecked({ server: { configuration } }: Connection): boolean {
+  return configuration.authKey.length > 0;
+}
+
+/** Other users of the machine may see a program's environment, and programs log it. */
+function withoutSecrets(
+  { server: { configuration } }: Connection,
+  { target, query, headers }: Head,
+): Pick<Head, 'target' | 'query' | 'headers'> {
+  const shown = new Map(headers);
+  const cookie = withoutCookie(headers.get('cookie') ?? '', configuration.tokenCookie);
+  if (cookie === '') shown.delete('cookie');
+  else shown.set('cookie', cookie);
+  const referer = headers.get('referer');
+  if (referer !== undefined) shown.set('referer', redact(referer));
+  return { target: redact(target), query: redactQuery(query), headers: shown };
 }
 
 /** RFC 3875 §4.1.5: PATH_INFO is decoded. A path with invalid encoding or a NUL stays as received. */

@@ -1,4 +1,4 @@
-/** Secrets in URLs: tokens, signatures and the ids of polling sessions grant access to all who read them in a log. */
+/** Secrets in URLs and messages: tokens, signatures and the ids of polling sessions grant access to all who read them in a log. */
 
 /** What replaces a secret. It is ASCII, so a header field can contain it. */
 const hidden = '***';
@@ -33,4 +33,13 @@ function redactPath(path: string): string {
 function isSecret(name: string): boolean {
   const [[decoded = ''] = []] = new URLSearchParams(`${name}=`);
   return secretParameters.has(decoded.trim().toLowerCase());
+}
+
+/**
+ * The text of a message, or its beginning, for logs: a client may send its token as `{"token":"…"}`. Inside another JSON text
+ * the quotes are escaped.
+ */
+export function redactMessage(text: string): string {
+  if (!text.includes('token')) return text;
+  return text.replace(/(\\?"token\\?"\s*:\s*\\?")[^"\\]*/g, `$1${hidden}`);
 }

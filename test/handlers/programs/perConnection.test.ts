@@ -1,7 +1,8 @@
 /** `--exec`: what a program gets, and what happens to its output. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { maxStderrLines } from '../../../src/protocol/limits.ts';
 import { roundTrip } from '../../support/echoProbe.ts';
@@ -11,6 +12,7 @@ import { connectRaw, tryRaw } from '../../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
 import { serverScript, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
+import { siteSecret } from '../../support/tokens.ts';
 import { untilLogged } from '../../support/untilLogged.ts';
 import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
@@ -114,6 +116,31 @@ test('a program’s environment has the CGI variables, PATH and the named variab
   // Python sets this itself without a locale.
   assert.ok(LC_CTYPE === undefined || LC_CTYPE === 'C.UTF-8');
   client.destroy();
+});
+
+test('a program gets no token, no signature and no token cookie once the server has a key for them', async t => {
+  const path = join(temporaryFolder(), 'key');
+  writeFileSync(path, siteSecret, { mode: 0o600 });
+  const script = sh('echo "$QUERY_STRING $REQUEST_URI $HTTP_COOKIE $HTTP_REFERER"');
+  const shown = async (...options: string[]) => {
+    const server = await startServerFor(t, '--exec', `env=${script}`, ...options);
+    const client = await connectRaw(server.port, {
+      path: '/env?token=t1&a=1&sign=s1',
+      headers: { Cookie: 'a=1; jwt=t2; b=2', Referer: 'http://a/?token=t3' },
+    });
+    const line = await nextShown(client);
+    client.destroy();
+    return line;
+  };
+  assert.equal(
+    await shown('--auth-key', path, '--token-cookie', 'jwt'),
+    'token=***&a=1&sign=*** /env?token=***&a=1&sign=*** a=1; b=2 http://a/?token=***',
+  );
+  assert.equal(
+    await shown(),
+    'token=t1&a=1&sign=s1 /env?token=t1&a=1&sign=s1 a=1; jwt=t2; b=2 http://a/?token=t3',
+    'without a key, such parameters belong to the program',
+  );
 });
 
 test('PATH_INFO has the path as received if it cannot be decoded or has a NUL', async t => {
