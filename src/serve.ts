@@ -1,6 +1,6 @@
 /** The server: options → configuration → listeners → serverLoop. */
 
-import { openAccess } from './access/access.ts';
+import { openEntry } from './access/entry.ts';
 import { openTokens } from './access/tokens.ts';
 import { newApiRoute, newControlRoute } from './commands/api.ts';
 import { print, runCommandLine } from './commands/cli.ts';
@@ -78,15 +78,18 @@ async function serve(): Promise<number> {
 
   const control = newControl(server, chat, channels);
   const tokens = openTokens(server);
-  openAccess(server);
-  channels.publisherOf = (head, connection) => publisherOfHandshake(tokens, head, connection);
-  const http = newHttpWire(server, [
+  const entry = openEntry(server, tokens);
+  channels.entry = entry;
+  channels.publisherOf = (head, connection) =>
+    publisherOfHandshake(tokens, head, connection, entry.takesTokens());
+  const routes = [
     newMetricsRoute(control, tokens),
     newApiRoute(control, tokens),
     newPublishRoute(channels, tokens),
     newSubscribeRoute(channels),
-    newPollRoute(server),
-  ]);
+    newPollRoute(server, entry),
+  ];
+  const http = newHttpWire(server, routes, entry);
   const packets = newPacketsWire(chat);
   const lines = newLinesWire(chat);
   // Those of modules are asked before HTTP, which takes all that is not text; but they are not asked about its requests.
@@ -113,9 +116,9 @@ async function serve(): Promise<number> {
     await openLastingListener(
       server,
       address,
-      newHttpWire(server, [newLoneMetricsRoute(control)], 'metrics'),
+      newHttpWire(server, [newLoneMetricsRoute(control)], undefined, 'metrics'),
     );
-  await openControl(server, usual, newHttpWire(server, [newControlRoute(control)], 'control'));
+  await openControl(server, usual, newHttpWire(server, [newControlRoute(control)], undefined, 'control'));
   if (configuration.stdin) void runStdinCommands(control);
   const spool = configuration.spool === '' ? undefined : await openSpool(control, configuration.spool);
   await announceListeners(listeners, configuration, parent);

@@ -2,19 +2,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Right, Rule, Who } from '../options/rules.ts';
 import type { Pattern } from '../protocol/pattern.ts';
-
-/** Who a client is, as verified. A client without one is anonymous. */
-export interface Identity {
-  /** 1 to 200 characters, without control characters. */
-  readonly user: string;
-  /** What identified the user: a JWT, a signed link, the app of `--auth-url`, or a module. */
-  readonly means: 'token' | 'link' | 'app' | 'module';
-  /** Patterns of channel names, such as `orders-*`: the channels to which `subscribe=token` and `publish=token` refer. */
-  readonly subscribe: readonly Pattern[];
-  readonly publish: readonly Pattern[];
-  /** Milliseconds since 1970; undefined: it does not expire. */
-  readonly expiresAt: number | undefined;
-}
+import type { Identity } from '../records/identity.ts';
 
 /** What the head of a request says about its client. At most one of `identity` and `fault` is set. */
 export interface Credentials {
@@ -64,4 +52,4 @@ export interface Access {
   tokenCookie: string;
 }
 
-export type { Pattern, Right, Rule, Who };
+export type { Identity, Pattern, Right, Rule, Who };

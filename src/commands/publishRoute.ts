@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { bearerToken } from '../access/credentials.ts';
+import { publisherByRight, publishNeed } from '../access/needs.ts';
 import { publisherOf, type Tokens } from '../access/tokens.ts';
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { contentFault, type PublicationOptions, publicationFault } from '../handlers/channels/publication.ts';
@@ -18,7 +19,7 @@ import { maxIgnoredBody } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
 import { publishRemedy, withToken } from '../wires/bearer.ts';
-import { type Route, refuseRequest, respond } from '../wires/route.ts';
+import { type Fields, type Route, refuseRequest, respond } from '../wires/route.ts';
 import { decodeFormText } from './api.ts';
 import { errorReply } from './httpReply.ts';
 
@@ -36,6 +37,17 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
   /** Requests whose message is stored at the end of the turn. */
   const unanswered = new Set<Connection>();
 
+  /** Whether a rule lets clients publish in this channel, and the client is not the holder of a token of the server. */
+  function needsRight(head: Head, { identity }: Connection): boolean {
+    const { entry } = channels;
+    if (head.method !== 'POST' || entry?.isOn() !== true) return false;
+    if (publisherOf(tokens, bearerToken(head) ?? '') !== undefined) return false;
+    return !entry.isForCommands(publishNeed(readName(head), false), identity);
+  }
+
+  const fieldsFor = (head: Head) =>
+    admittedFields(head, channels.entry?.isOn(), server.configuration.origins);
+
   const publishing: Route = {
     takes: ({ method, path }) =>
       method !== 'GET' && method !== 'HEAD' && (path === prefix || path.startsWith(`${prefix}/`)),
@@ -51,19 +63,20 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       const { kind, data } = readContent(head, body);
       const why = contentFault(kind, data);
       if (why !== undefined) throw new ProtocolError(400, why);
-      const publisher = publisherOf(tokens, bearerToken(head) ?? '');
+      const holder = publisherOf(tokens, bearerToken(head) ?? '');
+      const publisher = holder ?? publisherByRight(connection.identity);
       const publication = { channel: readName(head), kind, data, publisher, ...readOptions(head) };
       unanswered.add(connection);
       publish(channels, publication, outcome => {
         if (!unanswered.delete(connection)) return;
         if (typeof outcome === 'string') refuseRequest(connection, new ProtocolError(503, outcome));
-        else respond(connection, answerOf(head, outcome));
+        else respond(connection, answerOf(fieldsFor(head), outcome));
       });
     },
 
     // A page may read the refusal, unless it was refused because of its origin.
     formatRefusal: (error, head) =>
-      errorReply(error, false, error.option === 'origin' ? {} : admittedFields(head)),
+      errorReply(error, false, error.option === 'origin' ? {} : fieldsFor(head)),
 
     // The end of this turn, or of one of the next, answers it.
     close() {},
@@ -91,6 +104,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
         throw new ProtocolError(405, `a channel does not support ${head.method}; publish with POST`, {
           Allow: 'GET, HEAD, POST, OPTIONS',
         });
+      if (needsRight(head, connection)) return publishing.admit(head, connection);
       if (tokens.api === undefined && tokens.publish === undefined)
         throw new ProtocolError(
           403,
@@ -99,9 +113,11 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
       return guarded.admit(head, connection);
     },
 
+    needs: (head, connection) => (needsRight(head, connection) ? [publishNeed(readName(head), false)] : []),
+
     answer(connection, head, body) {
       if (head.method === 'OPTIONS')
-        respond(connection, { status: 204, headers: { ...admittedFields(head), ...preflight }, body: '' });
+        respond(connection, { status: 204, headers: { ...fieldsFor(head), ...preflight }, body: '' });
       else guarded.answer(connection, head, body);
     },
   };
@@ -228,9 +244,9 @@ function readForm(body: Buffer): Content | undefined {
   }
 }
 
-function answerOf(head: Head, outcome: Published): HttpResponse {
+function answerOf(fields: Fields, outcome: Published): HttpResponse {
   const headers = {
-    ...admittedFields(head),
+    ...fields,
     'Content-Type': 'application/json',
     'Cache-Control': 'no-store',
   };

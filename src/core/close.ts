@@ -26,7 +26,7 @@ import { log, stackOf } from '../log/log.ts';
 import { clearQueue } from '../records/arena.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { freeClosedIds, removeEntry } from '../records/table.ts';
-import { hasPausedInput } from './connection.ts';
+import { forgetClient, hasPausedInput } from './connection.ts';
 import { releaseHeld } from './memory.ts';
 import { leavePlaces } from './places.ts';
 import { wake } from './poll.ts';
@@ -91,6 +91,7 @@ export function freeConnections(server: Server): void {
     const connection = pendingFrees[i]!;
     notifyLost(connection, 'ended by the server');
     recordClosed(connection);
+    if (connection.claim !== undefined) forgetClient(connection);
     connection.input = undefined;
     clearQueue(connection.queue);
     releaseHeld(connection);

@@ -25,6 +25,8 @@ export function newConnection(
     ending: undefined,
     address,
     isProxied: false,
+    identity: undefined,
+    claim: undefined,
     isClient: false,
     addressUse: undefined,
     candidates: undefined,
@@ -102,4 +104,11 @@ export function areMessagesPaused({ endpoint }: Connection): boolean {
 export function hasPausedInput(connection: Connection): boolean {
   const isPaused = areMessagesPaused(connection) || connection.wire.isPaused?.(connection) === true;
   return isPaused && (connection.input !== undefined || hasUnfinished(connection));
+}
+
+/** Forgets who the client is: its request is answered, or it is gone. */
+export function forgetClient(connection: Connection): void {
+  connection.identity = undefined;
+  connection.claim?.cancel?.();
+  connection.claim = undefined;
 }

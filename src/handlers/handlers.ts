@@ -1,6 +1,7 @@
 /** All built-in handlers and the user's programs. To add a handler, write a file beside this one and add a line here. */
 
 import { log } from '../log/log.ts';
+import { noHandler } from '../options/configuration.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import type { Handler, Server } from '../records/records.ts';
 import { newBroadcastHandler } from './broadcast.ts';
@@ -51,8 +52,8 @@ function newProgramHandlers(channels: Channels): readonly Handler[] {
 
 /** Runs when all handlers are loaded. @throws UsageError if `--default-handler` names none of them */
 export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
-  if (handlers.has(defaultHandler)) return;
-  const known = [...handlers.keys()].join(', ');
+  if (defaultHandler === noHandler || handlers.has(defaultHandler)) return;
+  const known = [...handlers.keys(), noHandler].join(', ');
   throw new UsageError(`--default-handler must be one of ${known}, not ${quoted(defaultHandler)}`);
 }
 

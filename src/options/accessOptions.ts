@@ -3,7 +3,7 @@ import { defaults } from '../protocol/limits.ts';
 import { appUrl } from './addresses.ts';
 import type { OptionTable } from './option.ts';
 import { allowRule } from './rules.ts';
-import { claimValue, cookieName, count, duration, namedFile, optionalCookie } from './values.ts';
+import { choice, claimValue, cookieName, count, duration, namedFile, optionalCookie } from './values.ts';
 
 export const accessOptions = {
   allow: {
@@ -68,5 +68,11 @@ export const accessOptions = {
     default: defaults.authCache,
     group: 'Access',
     help: 'reuse an answer for this long; 0: never',
+  },
+  refuseWith: {
+    kind: choice(['close', 'status'], 'WORD'),
+    default: 'close',
+    group: 'Access',
+    help: 'refuse WebSockets: close them, or status',
   },
 } as const satisfies OptionTable;

@@ -22,8 +22,10 @@ export interface Configuration {
   readonly action: 'serve' | 'help' | 'version';
   /** At least one, without duplicates except on port 0, which picks a free port each time. */
   readonly listeners: readonly ListenAddress[];
-  /** The handler of connections whose path and subprotocol name none. */
+  /** The handler of connections whose path and subprotocol name none; `none`: they are refused. */
   readonly defaultHandler: string;
+  /** How a WebSocket is refused that is not identified, or not allowed. */
+  readonly refuseWith: 'close' | 'status';
   /** Whether a broadcast also goes to its sender. */
   readonly includeSender: boolean;
   /** Allowed values of the `Origin` field; empty: any, or none at all. */
@@ -69,6 +71,8 @@ export interface Configuration {
   readonly slowHandler: number;
   /** Patterns of channels that are chat rooms, or `none`. */
   readonly rooms: readonly string[];
+  /** Which nicks chat users have: one of their choice, or the name of the identified user. */
+  readonly nick: 'any' | 'user';
   /** The folder of histories; empty: in memory only. */
   readonly data: string;
   readonly fsync: 'always' | 'everysec' | 'no';
@@ -165,7 +169,7 @@ export function readConfiguration(
 
 /** The table, with these names for `--default-handler`. */
 export function optionsFor(handlers: readonly string[]): Options {
-  return withDefault(choice(handlers, serverOptions.defaultHandler.kind.placeholder));
+  return withDefault(choice([...handlers, noHandler], serverOptions.defaultHandler.kind.placeholder));
 }
 
 function withDefault(kind: Kind<string>): Options {
@@ -236,6 +240,9 @@ function distinct(listeners: readonly ListenAddress[]): readonly ListenAddress[]
   }
   return listeners;
 }
+
+/** The value of `--default-handler` for none. */
+export const noHandler = 'none';
 
 /** Something that a reload reads again: certificates, handlers … */
 export interface Reloadable {

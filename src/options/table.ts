@@ -127,6 +127,12 @@ export const serverOptions = {
     group: 'Channels',
     help: 'channels that are chat rooms; none: no chat',
   },
+  nick: {
+    kind: choice(['any', 'user'], 'WORD'),
+    default: 'any',
+    group: 'Channels',
+    help: "nicks: any, or user for the user's name",
+  },
   data: {
     kind: directory('memory'),
     default: '',

@@ -27,7 +27,17 @@ export const CloseCode = {
   InternalError: 1011,
   ServiceRestart: 1012,
   TryAgainLater: 1013,
+  /** Ours, as the HTTP status 401: the client must say who it is. */
+  NotIdentified: 4401,
+  /** Ours, as the HTTP status 403: the client may not do this. */
+  NotAllowed: 4403,
 } as const;
+
+/** The close code of a WebSocket whose handshake would be refused with this HTTP status. */
+export function closeCodeFor(status: number): number {
+  if (status === 401) return CloseCode.NotIdentified;
+  return status === 403 ? CloseCode.NotAllowed : CloseCode.TryAgainLater;
+}
 
 /** The codes that `isSendableCloseCode` allows, in words. */
 export const sendableCloseCodes = '1000 to 1003, 1007 to 1014 or 3000 to 4999 (no other may be sent)';
@@ -55,17 +65,21 @@ export class ProtocolError extends Error {
   readonly headers: Readonly<Record<string, string>>;
   /** The option that sets the violated limit, if there is one. */
   readonly option: string | undefined;
+  /** What the log and `why` say besides, by name. The peer does not learn it. */
+  readonly details: Readonly<Record<string, string>>;
 
   constructor(
     code: number,
     reason: string,
     headers: Readonly<Record<string, string>> = {},
     option: string | undefined = undefined,
+    details: Readonly<Record<string, string>> = {},
   ) {
     super(reason);
     this.name = 'ProtocolError';
     this.code = code;
     this.headers = headers;
     this.option = option;
+    this.details = details;
   }
 }

@@ -16,6 +16,7 @@ import type { Head } from '../protocol/http/head.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
+import type { Claim, Identity, Need } from './identity.ts';
 import type { AddressUse, Counters, Descriptors, MemoryUse } from './resources.ts';
 import type { Table } from './table.ts';
 
@@ -24,8 +25,8 @@ import type { Table } from './table.ts';
 /** `open`; `ending` while queued output leaves and the peer's FIN is awaited; then `gone`. close.ts has the diagram. */
 export type Phase = 'open' | 'ending' | 'gone';
 
-/** Who the peer is: set when the connection is accepted, and by proxies' headers and TLS. */
-interface Identity {
+/** Who the peer is: set when the connection is accepted, by proxies' headers and TLS, and by what a request carries. */
+interface Peer {
   readonly kind: 'connection';
   /** The lowest number that was free (table.ts). */
   readonly id: number;
@@ -44,6 +45,9 @@ interface Identity {
   /** A PROXY header arrived. A second one is not accepted. */
   isProxied: boolean;
   readonly acceptedAt: number;
+  /** The user, as far as known, and what proves it (access/entry.ts). */
+  identity: Identity | undefined;
+  claim: Claim | undefined;
 }
 
 /** What the peer speaks: chosen by its first bytes, then by its handshake (wires/). */
@@ -149,15 +153,7 @@ interface Statistics {
   burst: Int32Array | undefined;
 }
 
-export interface Connection
-  extends Identity,
-    Dialog,
-    Input,
-    Output,
-    Closing,
-    Liveness,
-    Holdings,
-    Statistics {}
+export interface Connection extends Peer, Dialog, Input, Output, Closing, Liveness, Holdings, Statistics {}
 
 /** A command that sent a ping, and waits for its pong. */
 export interface PendingPing {
@@ -412,6 +408,8 @@ export interface Wire {
   readonly name: string;
   /** Whether a connection that begins with `bytes[start, end)`, not empty, speaks this protocol; undefined: more is needed. */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
+  /** The path whose rules decide who may speak this, as `connect`; undefined if its requests are decided one by one. */
+  readonly path?: string;
   /** This wire wraps another one (TLS, a PROXY header), which decides whether the peer is admitted. */
   readonly isWrapper?: true;
   /** Called when a connection gets this wire, before its first byte is read. */
@@ -458,6 +456,12 @@ export interface Handler {
   readonly subprotocols?: readonly string[];
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;
+  /** The rights that an admitted handshake needs besides that to connect. */
+  needs?(request: Head): readonly Need[];
+  /** Whether a client that has not said who it is may do so in its first message; `opened` follows. */
+  awaitsToken?(connection: Connection, request: Head): boolean;
+  /** What a connection below trust level 3 must send, and the close code if it does not. The default is the magic and a nick. */
+  readonly awaited?: { readonly what: string; readonly code: number };
   /** The handshake is complete. @param request its head */
   opened?(connection: Connection, request?: Head): void;
   /**

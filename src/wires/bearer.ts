@@ -84,18 +84,22 @@ export const publishRemedy = 'use the one in the file that --publish-token or --
 /**
  * Who publishes on a connection whose handshake has this head. Browsers cannot send the field Authorization with a handshake, so
  * the token may be in the query: `?token=TOKEN`.
- * @returns undefined without a token
+ * @param isJwtJudged whether something else refuses wrong tokens of users, which are JWTs
+ * @returns undefined without a token, and for a user's
  * @throws ProtocolError 401 or 429 for a wrong token. A handshake is not delayed, so 429 comes earlier than for other requests
  */
 export function publisherOfHandshake(
   tokens: Tokens,
   head: Head,
   connection: Connection,
+  isJwtJudged = false,
 ): TokenHolder | undefined {
   const given = bearerToken(head) ?? new URLSearchParams(head.query).get('token') ?? undefined;
   if (given === undefined) return undefined;
   const publisher = publisherOf(tokens, given);
   if (publisher !== undefined) return publisher;
+  // RFC 7515 §3.1: three parts.
+  if (isJwtJudged && /^[\w-]+\.[\w-]*\.[\w-]+$/.test(given)) return undefined;
   throw judgeToken(tokens, connection) === 0 ? wrongToken(publishRemedy) : tooManyGuesses();
 }
 

@@ -3,17 +3,20 @@
  * the connection waits for the next one (RFC 9112 §9.3). Requests that arrive before that (pipelining) stay unread.
  */
 
+import { connectNeed } from '../access/needs.ts';
 import { admissionRefusal, becomeClientOrThrow } from '../core/admission.ts';
-import { dropConnection, endConnection } from '../core/close.ts';
+import { closeConnection, dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { endIdling, establish } from '../core/places.ts';
+import { scheduleRead } from '../core/poll.ts';
 import { openSession } from '../core/processData.ts';
 import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
 import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
+import { noHandler } from '../options/configuration.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
-import { ProtocolError } from '../protocol/codes.ts';
+import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
 import { bodyContent, newBody, readBody } from '../protocol/http/body.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
@@ -24,6 +27,8 @@ import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import { workUnits } from '../protocol/workUnits.ts';
+import type { Entry } from '../records/entry.ts';
+import type { Need } from '../records/identity.ts';
 import type { Connection, Handler, Server, Wire } from '../records/records.ts';
 import { answerPage } from '../web/pages.ts';
 import { applyForwarded } from './proxy.ts';
@@ -31,22 +36,31 @@ import {
   finishRequest,
   type HttpState,
   httpState,
+  noteRefusal,
   type Request,
   type Route,
   refuseRequest,
   respond,
+  type WaitingRequest,
 } from './route.ts';
 import { websocket } from './websocket.ts';
 
 /**
  * @param routes in the order in which they are asked; requests that no route takes are for pages
+ * @param entry decides who may use them; without it, everybody
  * @param name the wire's name; the control socket and the listener for metrics use others
  */
-export function newHttpWire(server: Server, routes: readonly Route[], name = 'http'): Wire {
+export function newHttpWire(
+  server: Server,
+  routes: readonly Route[],
+  entry: Entry | undefined = undefined,
+  name = 'http',
+): Wire {
   /** Reads one request, or a part of one. @returns where it stopped: at `start` if the rest must wait */
   function read(connection: Connection, state: HttpState, bytes: Buffer, start: number, end: number): number {
     const { request } = state;
     if (request === undefined) return readHead(connection, state, bytes, start, end);
+    if (request.waiting !== undefined) return start;
     if (!request.isWhole) return readMoreBody(connection, request, bytes, start, end);
     // The next request waits for the answer to this one. If there will be no next one, what arrives is ignored.
     return request.isKept ? start : end;
@@ -69,16 +83,17 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     const { head } = parsed;
     const route = asksForWebSocket(head) ? undefined : routes.find(one => one.takes(head));
     state.request = newRequest(head, route);
+    const { request } = state;
     try {
-      if (answerHead(connection, state.request)) return parsed.end;
+      if (answerHead(connection, request)) return parsed.end;
     } catch (error) {
       refuseOrRethrow(connection, error);
       return parsed.end;
     }
-    return readMoreBody(connection, state.request, bytes, parsed.end, end);
+    return readMoreBody(connection, request, bytes, parsed.end, end);
   }
 
-  /** @returns whether the request needs no body: it is answered, or its route will refuse it */
+  /** @returns whether its body is not read now: it is answered, it waits, or its route will refuse it */
   function answerHead(connection: Connection, request: Request): boolean {
     const { head, route } = request;
     if (server.accessLog !== undefined) beginAccess(connection, head);
@@ -88,32 +103,91 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       request.isKept = false;
       throw why;
     }
+    const isGuarded = entry?.isOn() === true;
+    if (isGuarded) entry.identify(connection, head);
     if (asksForWebSocket(head)) {
       if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       // A refused client tries again with a new connection.
       request.isKept = false;
-      upgrade(connection, head);
-      return true;
+      return answerHandshake(connection, request, isGuarded);
     }
-    if (route !== undefined) return !admit(connection, request, route);
+    if (route !== undefined) {
+      const maxBody = route.admit(head, connection);
+      const needs = (isGuarded && route.needs?.(head, connection)) || [];
+      return authorize(connection, request, needs, refusal => {
+        if (refusal !== undefined) throw refusal;
+        return !admit(connection, request, route, maxBody);
+      });
+    }
     establish(connection);
     respond(connection, answerPage(head, server.handlers, connection.security !== undefined));
     return true;
   }
 
-  function upgrade(connection: Connection, head: Head): void {
+  function answerHandshake(connection: Connection, request: Request, isGuarded: boolean): true {
+    const { head } = request;
     const { origins, compress } = server.configuration;
     const own = server.handlers.get(firstSegment(head.path))?.subprotocols;
     const subprotocols = { has: (one: string) => server.handlers.has(one) || own?.includes(one) === true };
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     handler.admit?.(connection, head);
-    becomeClientOrThrow(connection);
-    sendBytes(connection, accepted.response);
-    if (server.accessLog !== undefined) noteAccess(connection, 101, undefined);
-    connection.data = undefined;
-    switchToWebSocket(connection, accepted.deflate);
-    openSession(connection, handler, head);
+    const needs = isGuarded ? handshakeNeeds(handler, head) : [];
+    return authorize(connection, request, needs, refusal => {
+      const isKnown =
+        refusal === undefined || (refusal.code === 401 && handler.awaitsToken?.(connection, head) === true);
+      if (!isKnown && server.configuration.refuseWith === 'status') throw refusal;
+      becomeClientOrThrow(connection);
+      if (!isKnown) noteRefusal(connection, refusal);
+      sendBytes(connection, accepted.response);
+      if (server.accessLog !== undefined) noteAccess(connection, 101, undefined);
+      connection.data = undefined;
+      switchToWebSocket(connection, accepted.deflate);
+      if (isKnown) openSession(connection, handler, head);
+      // A browser shows its page no status of a handshake, but the code and the reason of a close frame.
+      else closeConnection(connection, closeCodeFor(refusal.code), refusal.message);
+      return true;
+    });
+  }
+
+  /**
+   * Goes on with the request when it is known whether its client may have what it needs.
+   * @param proceed returns whether the body is not read now; throws the refusal, if it does not answer it otherwise
+   */
+  function authorize<Answered extends boolean>(
+    connection: Connection,
+    request: Request,
+    needs: readonly Need[],
+    proceed: (refusal: ProtocolError | undefined) => Answered,
+  ): Answered | true {
+    if (entry === undefined || needs.length === 0) return proceed(undefined);
+    const waiting: WaitingRequest = { since: server.now, proceed, outcome: undefined };
+    const isDecided = entry.authorize(connection, needs, refusal => {
+      waiting.outcome = refusal ?? null;
+      if (request.waiting === waiting) scheduleRead(connection);
+    });
+    if (isDecided) return proceed(waiting.outcome ?? undefined);
+    request.waiting = waiting;
+    return true;
+  }
+
+  /** Goes on with a request that has waited. @returns where it stopped */
+  function resumeRequest(
+    connection: Connection,
+    request: Request,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): number {
+    const { proceed, outcome } = request.waiting!;
+    request.waiting = undefined;
+    try {
+      if (proceed(outcome ?? undefined)) return start;
+    } catch (error) {
+      refuseOrRethrow(connection, error);
+      return start;
+    }
+    return readMoreBody(connection, request, bytes, start, end);
   }
 
   function close(connection: Connection, reason: string): void {
@@ -121,7 +195,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     if (request === undefined) endIdle(connection);
     else if (request.isPromised) request.isKept = false;
     // A client that awaits an answer gets one.
-    else if (request.isWhole && request.route?.close !== undefined) request.route.close(connection, reason);
+    else if (request.isAdmitted && request.isWhole && request.route?.close !== undefined)
+      request.route.close(connection, reason);
     else if (request.isBegun) endConnection(connection);
     else refuseRequest(connection, new ProtocolError(503, reason));
   }
@@ -135,6 +210,10 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
       startBudget(connection);
       state.isReading = true;
       try {
+        if (state.request?.waiting?.outcome !== undefined) {
+          at = resumeRequest(connection, state.request, bytes, at, end);
+          if (connection.phase !== 'open' || connection.wire !== wire) return at;
+        }
         while (at < end && !connection.isThrottled) {
           const next = read(connection, state, bytes, at, end);
           if (connection.phase !== 'open' || connection.wire !== wire) return next;
@@ -159,7 +238,8 @@ export function newHttpWire(server: Server, routes: readonly Route[], name = 'ht
     held(connection) {
       const request = httpState(connection)?.request;
       if (request === undefined) return 0;
-      return (request.body?.content.length ?? 0) + (request.route?.held?.(connection) ?? 0);
+      const head = request.waiting === undefined ? 0 : sizeOfHead(request.head);
+      return head + (request.body?.content.length ?? 0) + (request.route?.held?.(connection) ?? 0);
     },
 
     matches: looksLikeHttp,
@@ -240,13 +320,18 @@ function newRequest(head: Head, route: Route | undefined): Request {
     isKept,
     isBegun: false,
     isPromised: false,
+    waiting: undefined,
   };
 }
 
-/** Asks the route whether it takes the request. @returns whether the body must be read */
-function admit(connection: Connection, request: Request, route: Route): boolean {
+/** The rights that a handshake needs. @param path of the handler, percent-encoded */
+export function handshakeNeeds(handler: Handler, head: Head, path = head.path): readonly Need[] {
+  return [connectNeed(handler.name, path), ...(handler.needs?.(head) ?? [])];
+}
+
+/** The route has admitted the request, and its client may make it. @returns whether the body must be read */
+function admit(connection: Connection, request: Request, route: Route, maxBody: number | undefined): boolean {
   const { head } = request;
-  const maxBody = route.admit(head, connection);
   if (maxBody !== undefined) request.body = newBody(head, maxBody);
   else if (!request.isWhole) {
     // Nobody reads this body, so the next request cannot be found.
@@ -259,10 +344,18 @@ function admit(connection: Connection, request: Request, route: Route): boolean 
   return maxBody !== undefined;
 }
 
-/** Whether the next request waits until this one is answered. */
+/** Whether what follows waits: the next request for the answer to this one, or all of it until the client is known. */
 function isAwaitingAnswer(connection: Connection): boolean {
   const request = httpState(connection)?.request;
-  return request?.isKept === true && request.isWhole;
+  if (request === undefined) return false;
+  return request.waiting !== undefined || (request.isKept && request.isWhole);
+}
+
+/** Bytes of memory of a head that waits, about. */
+function sizeOfHead({ target, headers }: Head): number {
+  let size = 2 * target.length;
+  for (const [name, value] of headers) size += name.length + value.length;
+  return size;
 }
 
 const noContent = Buffer.alloc(0);
@@ -318,7 +411,11 @@ function checkRequest(connection: Connection, request: Request): void {
   const { server } = connection;
   const { handshakeTimeout, closeTimeout } = server.configuration;
   connection.messageAt = server.now;
-  if (!request.isWhole) {
+  if (request.waiting !== undefined) {
+    if (handshakeTimeout === 0 || server.now - request.waiting.since < handshakeTimeout) return;
+    const reason = `it was not known within ${handshakeTimeout / 1000} s who you are; try again later`;
+    refuseRequest(connection, new ProtocolError(503, reason, {}, 'handshakeTimeout'));
+  } else if (!request.isWhole) {
     // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
     if (!hasInputStalled(connection, handshakeTimeout)) return;
     const reason = `the body arrived at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
@@ -401,15 +498,20 @@ function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | und
   return / HTTP\/\d\S*\r?$/i.test(line);
 }
 
-/** The handler named by the subprotocol, else by the first segment of the path, else by `--default-handler`. */
+/**
+ * The handler named by the subprotocol, else by the first segment of the path, else by `--default-handler`.
+ * @throws ProtocolError 404, which names the handlers to the log only
+ */
 export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
+  const { defaultHandler } = configuration;
   const handler =
     handlers.get(subprotocol ?? '') ??
     handlers.get(firstSegment(path)) ??
-    handlers.get(configuration.defaultHandler);
-  if (handler === undefined) throw new ProtocolError(404, 'no handler for this path');
-  return handler;
+    (defaultHandler === noHandler ? undefined : handlers.get(defaultHandler));
+  if (handler !== undefined) return handler;
+  const names = [...handlers.keys()].join(', ');
+  throw new ProtocolError(404, 'no handler for this path', {}, undefined, { handlers: names });
 }
 
 function firstSegment(path: string): string {

@@ -12,6 +12,7 @@
  */
 
 import { endConnection } from '../core/close.ts';
+import { forgetClient } from '../core/connection.ts';
 import { becomeIdle, changeAddress } from '../core/places.ts';
 import { scheduleRead } from '../core/poll.ts';
 import { startSending } from '../core/progress.ts';
@@ -27,6 +28,7 @@ import type { Body } from '../protocol/http/body.ts';
 import { encodeResponse, type Head, type HttpResponse } from '../protocol/http/head.ts';
 import { redact } from '../protocol/http/redact.ts';
 import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
+import type { Need } from '../records/identity.ts';
 import type { Connection } from '../records/records.ts';
 
 /** Header fields of a response. */
@@ -42,6 +44,8 @@ export interface Route {
    * @throws ProtocolError, whose code is the HTTP status of the refusal
    */
   admit(head: Head, connection: Connection): number | undefined;
+  /** The rights that an admitted request needs. Without it, the request needs none. */
+  needs?(head: Head, connection: Connection): readonly Need[];
   /** The request is admitted; its body may still be arriving. From then on `finished` is certain to be called. */
   begin?(connection: Connection, head: Head): void;
   /**
@@ -84,6 +88,17 @@ export interface Request {
   isBegun: boolean;
   /** Its route completes the answer, whatever happens, or a deadline ends it. */
   isPromised: boolean;
+  /** It waits until it is known who the client is. Nothing else happens to it meanwhile. */
+  waiting: WaitingRequest | undefined;
+}
+
+export interface WaitingRequest {
+  /** As `server.now`. */
+  readonly since: number;
+  /** Goes on with the request. @returns false: its body has to be read @throws ProtocolError to refuse it */
+  readonly proceed: (refusal: ProtocolError | undefined) => boolean;
+  /** Set by the decision: undefined before, `null` if the request is allowed. */
+  outcome: ProtocolError | null | undefined;
 }
 
 /** What the HTTP wire stores in `connection.data`. */
@@ -221,6 +236,7 @@ export function finishRequest(connection: Connection, state: HttpState): void {
   const { request } = state;
   state.request = undefined;
   endAccess(connection);
+  if (connection.identity !== undefined || connection.claim !== undefined) forgetClient(connection);
   if (request?.isAdmitted) request.route?.finished?.(connection);
 }
 
@@ -233,11 +249,18 @@ export function refusalResponse(error: ProtocolError, fields: Fields = {}): Http
 /** Maximum length of a path in the log: a refused request must not fill the log. */
 const maxShownPath = 128;
 
-/** Answers with the error's status and reason. If the request was not read to its end, the connection ends. */
-export function refuseRequest(connection: Connection, error: ProtocolError): void {
+/** The option or the rule behind a refusal, for `why`; empty if there is none. */
+export function ruleOf({ option, details }: ProtocolError): string {
+  const named = Object.entries(details).map(([name, value]) => `${name} ${value}`);
+  if (option !== undefined) named.unshift(flagName(option));
+  return named.length === 0 ? '' : ` (${named.join(', ')})`;
+}
+
+/** Logs and counts a refusal of the current request, and notes it as the reason why the connection ends. */
+export function noteRefusal(connection: Connection, error: ProtocolError): void {
   const { id, address, server } = connection;
   const { code: status, message: reason } = error;
-  const { head, route } = httpState(connection)?.request ?? {};
+  const { head } = httpState(connection)?.request ?? {};
   if (head === undefined) beginAccess(connection, undefined);
   countRefused(server, `status_${status}`);
   // Requests for favicon.ico, bot probes and health checks are logged at debug level.
@@ -249,13 +272,20 @@ export function refuseRequest(connection: Connection, error: ProtocolError): voi
     status,
     reason,
     path: head && redact(head.path).slice(0, maxShownPath),
+    user: connection.identity?.user,
+    ...error.details,
   });
   const what = head !== undefined && asksForWebSocket(head) ? 'handshake' : 'request';
-  const rule = error.option === undefined ? '' : ` (${flagName(error.option)})`;
-  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${rule}`, {
+  noteEnding(connection, 'server', `the ${what} was refused with ${status}: ${reason}${ruleOf(error)}`, {
     status,
     isRoutine,
   });
+}
+
+/** Answers with the error's status and reason. If the request was not read to its end, the connection ends. */
+export function refuseRequest(connection: Connection, error: ProtocolError): void {
+  noteRefusal(connection, error);
+  const { head, route } = httpState(connection)?.request ?? {};
   const formatted = head === undefined ? undefined : route?.formatRefusal?.(error, head);
   respond(connection, formatted ?? refusalResponse(error));
 }

@@ -22,6 +22,8 @@ import type { Connection, Wire } from '../records/records.ts';
 
 const noPayload = wholeOf(Buffer.alloc(0));
 
+const magicAndNick = { what: 'magic string and nick', code: CloseCode.PolicyViolation };
+
 export const websocket: Wire = {
   name: 'websocket',
 
@@ -80,12 +82,9 @@ export const websocket: Wire = {
     if (idleTimeout > 0 && !hasInputStalled(connection, idleTimeout) && endpoint.incoming !== undefined)
       connection.messageAt = now;
     if (isLevelOverdue(connection, handshakeTimeout)) {
-      noteDeadline(connection, 'no magic string and nick', 'handshakeTimeout');
-      websocket.close(
-        connection,
-        CloseCode.PolicyViolation,
-        `no magic string and nick within ${handshakeTimeout / 1000} s`,
-      );
+      const { what, code } = connection.handler?.awaited ?? magicAndNick;
+      noteDeadline(connection, `no ${what}`, 'handshakeTimeout');
+      websocket.close(connection, code, `no ${what} within ${handshakeTimeout / 1000} s`);
       return;
     }
     if (areMessagesPaused(connection) && !connection.isReading) probe(connection);

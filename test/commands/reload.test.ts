@@ -191,7 +191,7 @@ describe('setOption', () => {
     );
     await refuses('max-message', 'lots', 'max-message must be a size such as 16MB or 512KB, not "lots"');
     await refuses('no-self', 'yes', 'no-self must be true or false, not "yes"');
-    await refuses('default-handler', 'chess', 'default-handler must be echo or broadcast, not "chess"');
+    await refuses('default-handler', 'chess', 'default-handler must be echo, broadcast or none, not "chess"');
     assert.equal(server.configuration, configuration);
   });
 

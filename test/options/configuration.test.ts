@@ -29,6 +29,8 @@ test('without any source, every option has its default', () => {
     action: 'serve',
     listeners: [tcp('::', 8080)],
     defaultHandler: 'echo',
+    refuseWith: 'close',
+    nick: 'any',
     includeSender: true,
     origins: [],
     authUrl: 'none',
@@ -127,7 +129,7 @@ describe('flags', () => {
 });
 
 test('--default-handler must name an existing handler, or any name with --handlers', () => {
-  refuses(['--default-handler', 'quiz'], '--default-handler must be echo, chat or tpacket, not "quiz"');
+  refuses(['--default-handler', 'quiz'], '--default-handler must be echo, chat, tpacket or none, not "quiz"');
   assert.equal(read(['--default-handler', 'quiz', '--handlers', 'here']).defaultHandler, 'quiz');
   assert.equal(read(['--default-handler', 'quiz'], { POLLYWOG_HANDLERS: 'here' }).defaultHandler, 'quiz');
   refuses(

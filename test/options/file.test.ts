@@ -165,7 +165,7 @@ describe('an error', () => {
     );
     refuses(
       '{"default-handler": "chess"}',
-      `default-handler in ${path} must be echo or tpacket, not "chess"`,
+      `default-handler in ${path} must be echo, tpacket or none, not "chess"`,
     );
   });
 });

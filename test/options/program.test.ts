@@ -90,10 +90,10 @@ test('--default-handler may name a program, and two handlers may not share a nam
   assert.equal(read('--exec-shared', 'x=cat', '--default-handler', 'x').defaultHandler, 'x');
   assert.throws(() => read('--default-handler', 'x'), {
     name: 'UsageError',
-    message: /^--default-handler must be echo or chat,/,
+    message: /^--default-handler must be echo, chat or none,/,
   });
   assert.throws(() => read('--exec', 'x=cat', '--default-handler', 'y'), {
-    message: /must be echo, chat or x,/,
+    message: /must be echo, chat, x or none,/,
   });
   const taken = { name: 'UsageError', message: /^a handler named "\w+" exists already; / };
   assert.throws(() => read('--exec', 'echo=cat'), taken);

@@ -66,7 +66,7 @@ const valued: Record<
     first: ['chat', 'chat'],
     second: ['tpacket', 'tpacket'],
     unfit: 'cat',
-    wants: 'echo, chat or tpacket',
+    wants: 'echo, chat, tpacket or none',
   },
   origin: {
     field: 'origins',
@@ -115,6 +115,8 @@ const valued: Record<
     unfit: 'a=b',
     wants: 'the name of a cookie such as PHPSESSID',
   },
+  ...chosen('refuseWith', ['status', 'close'], 'close or status'),
+  ...chosen('nick', ['user', 'any'], 'any or user'),
   rooms: {
     field: 'rooms',
     first: ['pond-*', ['pond-*']],

@@ -1,4 +1,10 @@
 /** A server in the process of the test, whose channels the test publishes to. */
+import { openAccess } from '../../src/access/access.ts';
+import { openApp } from '../../src/access/app.ts';
+import { newEntry } from '../../src/access/entry.ts';
+import type { Access } from '../../src/access/records.ts';
+import { openTokens } from '../../src/access/tokens.ts';
+import { newPublishRoute } from '../../src/commands/publishRoute.ts';
 import { newServer } from '../../src/core/server.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { drainServer, stopServer } from '../../src/core/shutdown.ts';
@@ -21,6 +27,8 @@ import type { Hooks } from './serverProcess.ts';
 export interface ChannelServer {
   readonly server: Server;
   readonly channels: Channels;
+  /** The rights table and the keys, which a test may replace. */
+  readonly access: Access;
   readonly port: number;
   /** Publishes a text, or what `further` says. @returns its id */
   publish(channel: string, data: string | Uint8Array, further?: Partial<Publication>): Promise<string>;
@@ -38,7 +46,16 @@ export async function startChannels(test: Hooks, ...options: string[]): Promise<
   const server = newServer(readConfiguration(options, {}, handlerNames));
   const channels = await openChannels(server);
   addHandlers(server, newChat(server, channels, ['*']), channels);
-  const http = newHttpWire(server, [newSubscribeRoute(channels), newPollRoute(server)]);
+  const tokens = openTokens(server);
+  const access = openAccess(server);
+  const entry = newEntry(server, access, openApp(server), tokens);
+  channels.entry = entry;
+  const routes = [
+    newPublishRoute(channels, tokens),
+    newSubscribeRoute(channels),
+    newPollRoute(server, entry),
+  ];
+  const http = newHttpWire(server, routes, entry);
   const greeting = { wire: () => undefined, isImmediate: false };
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
@@ -50,6 +67,7 @@ export async function startChannels(test: Hooks, ...options: string[]): Promise<
   return {
     server,
     channels,
+    access,
     port: port!,
     over,
     id: seq => `${channels.epoch}-${seq}`,

@@ -74,6 +74,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     isUnwritable: false,
     memory: server.memory,
     publisherOf: () => undefined,
+    entry: undefined,
     scheduleCommit() {},
   };
   for (const record of loaded?.records ?? []) {

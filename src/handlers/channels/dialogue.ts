@@ -4,27 +4,43 @@
  *     {"subscribe":"x","after":"E-9"}     or "last":N, or neither
  *     {"unsubscribe":"x"}
  *     {"publish":"x","data":…}            or "base64"; with "event", "ttl" and "key" as for POST
+ *     {"token":"…"}                       says who the client is; a later one of the same user renews it
  *
  * Each gets one answer, {"ok":…} or {"error":"…"}, with the client's own "ref" if it sent one.
  */
 
+import { publisherByRight, publishNeed, subscribeNeeds } from '../../access/needs.ts';
+import { closeConnection } from '../../core/close.ts';
+import { establish } from '../../core/places.ts';
 import { canSend, sendMessage } from '../../core/send.ts';
 import { isObject } from '../../options/json.ts';
+import { CloseCode, closeCodeFor, type ProtocolError } from '../../protocol/codes.ts';
 import { maxChannelsPerSubscriber, maxJsonMessage } from '../../protocol/limits.ts';
 import { type Message, messageBytes } from '../../protocol/websocket/message.ts';
 import type { Connection } from '../../records/records.ts';
+import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { idOf, parseCursor } from './names.ts';
 import { type JsonObject, Refusal, readChannelName, readPublication } from './publicationObject.ts';
 import { publish } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
+import type { ChannelRequest } from './request.ts';
 import { type Start, subscribe, unsubscribe } from './subscribers.ts';
 
 /** A client's session. */
 export interface DialogueSession {
   readonly channels: Channels;
   readonly subscriber: Subscriber;
-  /** Who publishes here; undefined: it can only subscribe. */
+  /** Who publishes here with a token of the server; undefined: the rights of the client decide. */
   readonly publisher: string | undefined;
+  /** What it asked for in its handshake, until a token has shown that it may have that. */
+  awaited: ChannelRequest | undefined;
+}
+
+/** Subscribes to what the client asked for in its handshake. */
+export function openSubscriptions({ channels, subscriber }: DialogueSession, asked: ChannelRequest): void {
+  const { connection } = subscriber;
+  if (asked.isJson) newReply(connection, undefined)({ last: idOf(channels, channels.lastSeq) });
+  for (const name of asked.names) subscribe(channels, subscriber, name, asked.start);
 }
 
 /** Runs the command in the message, and answers it: a `publish` when it is stored. */
@@ -83,6 +99,8 @@ const commandNames = ['subscribe', 'unsubscribe', 'publish'];
 
 function run(session: DialogueSession, command: JsonObject, text: string, reply: Reply): void {
   const [name, another] = commandNames.filter(one => command[one] !== undefined);
+  if (name === undefined && command['token'] !== undefined) return runToken(session, command['token'], reply);
+  if (session.awaited !== undefined) throw new Refusal('say who you are first: send {"token":"…"}');
   if (name === undefined || another !== undefined)
     throw new Refusal('send one of "subscribe", "unsubscribe" and "publish", with the name of a channel');
   const channel = readChannelName(command, name);
@@ -91,12 +109,42 @@ function run(session: DialogueSession, command: JsonObject, text: string, reply:
   else runPublish(session, channel, command, text, reply);
 }
 
+/** The token must allow what the client has, or is waiting for. */
+function runToken(session: DialogueSession, token: unknown, reply: Reply): void {
+  const { channels, subscriber } = session;
+  const { connection, subscriptions } = subscriber;
+  if (typeof token !== 'string') throw new Refusal('"token" must be a string');
+  if (channels.entry?.takesTokens() !== true)
+    throw new Refusal('this server takes no tokens here; it has no --auth-key');
+  const fault = channels.entry.identifyByToken(connection, token);
+  if (fault !== undefined) {
+    reply({ error: fault });
+    return closeConnection(connection, CloseCode.NotIdentified, fault);
+  }
+  const names = session.awaited?.names ?? [...subscriptions.keys()];
+  authorizeClient(channels.entry, connection, names.flatMap(subscribeNeeds), refusal => {
+    if (refusal !== undefined) {
+      logRefusedCommand(connection, refusal, 'token');
+      reply({ error: refusal.message });
+      return closeConnection(connection, closeCodeFor(refusal.code), refusal.message);
+    }
+    reply({ ok: { token: connection.identity!.user } });
+    const { awaited } = session;
+    if (awaited === undefined) return;
+    session.awaited = undefined;
+    connection.trustLevel = 3;
+    establish(connection);
+    openSubscriptions(session, awaited);
+  });
+}
+
 function runSubscribe(
   { channels, subscriber }: DialogueSession,
   name: string,
   command: JsonObject,
   reply: Reply,
 ): void {
+  const { connection } = subscriber;
   const start = readCommandStart(channels, command);
   const { subscriptions } = subscriber;
   if (subscriptions.has(name)) throw new Refusal('already subscribed; unsubscribe first to start elsewhere');
@@ -104,8 +152,16 @@ function runSubscribe(
     throw new Refusal(
       `a subscriber can have ${maxChannelsPerSubscriber} channels at most; unsubscribe another`,
     );
-  reply({ ok: { subscribe: name, last: idOf(channels, channels.lastSeq) } });
-  subscribe(channels, subscriber, name, start);
+  authorizeClient(channels.entry, connection, subscribeNeeds(name), refusal => {
+    if (refusal !== undefined) return refuse(connection, refusal, name, reply);
+    reply({ ok: { subscribe: name, last: idOf(channels, channels.lastSeq) } });
+    subscribe(channels, subscriber, name, start);
+  });
+}
+
+function refuse(connection: Connection, refusal: ProtocolError, channel: string, reply: Reply): void {
+  logRefusedCommand(connection, refusal, channel);
+  reply({ error: refusal.message });
 }
 
 function readCommandStart(channels: Channels, { after, last }: JsonObject): Start {
@@ -124,17 +180,27 @@ function runUnsubscribe({ channels, subscriber }: DialogueSession, name: string,
 }
 
 function runPublish(
-  { channels, publisher }: DialogueSession,
+  session: DialogueSession,
   channel: string,
   command: JsonObject,
   text: string,
   reply: Reply,
 ): void {
-  if (publisher === undefined)
+  const { channels, subscriber } = session;
+  const { connection, subscriptions } = subscriber;
+  const { entry } = channels;
+  const need = publishNeed(channel, subscriptions.has(channel));
+  const isForTokens = entry?.isOn() !== true || entry.isForCommands(need, connection.identity);
+  if (session.publisher === undefined && isForTokens)
     throw new Refusal('publishing needs a token; connect with ?token=TOKEN or "Authorization: Bearer TOKEN"');
-  const publication = { channel, ...readPublication(command, text), publisher };
-  publish(channels, publication, outcome => {
-    if (typeof outcome === 'string') reply({ error: outcome });
-    else reply({ ok: { publish: channel, ...outcome } });
+  const given = { channel, ...readPublication(command, text) };
+  const needs = session.publisher === undefined ? [need] : [];
+  authorizeClient(entry, connection, needs, refusal => {
+    if (refusal !== undefined) return refuse(connection, refusal, channel, reply);
+    const publisher = session.publisher ?? publisherByRight(connection.identity);
+    publish(channels, { ...given, publisher }, outcome => {
+      if (typeof outcome === 'string') reply({ error: outcome });
+      else reply({ ok: { publish: channel, ...outcome } });
+    });
   });
 }

@@ -1,24 +1,25 @@
 /** The `channels` handler: WebSocket subscribers of channels. */
 
+import { subscribeNeeds } from '../../access/needs.ts';
 import { closeConnection } from '../../core/close.ts';
 import { scheduleTurn } from '../../core/poll.ts';
-import { sendMessage } from '../../core/send.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import { subscriptionMemory } from '../../protocol/limits.ts';
 import type { Connection, Handler } from '../../records/records.ts';
-import { answerCommand, type DialogueSession } from './dialogue.ts';
+import { answerCommand, type DialogueSession, openSubscriptions } from './dialogue.ts';
 import { jsonWebSocket, plainWebSocket } from './encoders.ts';
-import { idOf } from './names.ts';
 import { commitPublications } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
 import { type ChannelRequest, jsonSubprotocol, readChannelRequest } from './request.ts';
-import { endSubscriber, newSubscriber, subscribe } from './subscribers.ts';
+import { endSubscriber, newSubscriber } from './subscribers.ts';
 
 /** A handshake that was admitted. */
 interface Admitted {
   readonly asked: ChannelRequest;
   readonly publisher: string | undefined;
+  /** The client must say who it is before it is subscribed. */
+  isAwaitingToken: boolean;
 }
 
 export function newChannelsHandler(channels: Channels): Handler {
@@ -28,7 +29,7 @@ export function newChannelsHandler(channels: Channels): Handler {
   /** @throws ProtocolError 400, 401 or 429 */
   function admit(connection: Connection, request: Head): Admitted {
     const asked = readChannelRequest(channels, request);
-    return { asked, publisher: channels.publisherOf(request, connection) };
+    return { asked, publisher: channels.publisherOf(request, connection), isAwaitingToken: false };
   }
 
   const handler: Handler = {
@@ -40,14 +41,34 @@ export function newChannelsHandler(channels: Channels): Handler {
       handshakes.set(request, admit(connection, request));
     },
 
+    needs: request => handshakes.get(request)?.asked.names.flatMap(subscribeNeeds) ?? [],
+
+    awaitsToken(connection, request) {
+      const admitted = handshakes.get(request);
+      if (admitted?.asked.isJson !== true || channels.entry?.takesTokens() !== true) return false;
+      // A token in the URL has been refused.
+      if (connection.claim?.isRefused === true) return false;
+      admitted.isAwaitingToken = true;
+      return true;
+    },
+
+    awaited: { what: 'token', code: CloseCode.NotIdentified },
+
     opened(connection, request) {
       const admitted = request && handshakes.get(request);
-      const asked = admitted?.asked ?? { names: [], start: {}, isJson: true };
+      const asked: ChannelRequest = admitted?.asked ?? {
+        names: [],
+        start: {},
+        after: undefined,
+        isJson: true,
+      };
       const subscriber = newSubscriber(channels, connection, asked.isJson ? jsonWebSocket : plainWebSocket);
-      const session: DialogueSession = { channels, subscriber, publisher: admitted?.publisher };
+      const awaited = admitted?.isAwaitingToken === true ? asked : undefined;
+      const session: DialogueSession = { channels, subscriber, publisher: admitted?.publisher, awaited };
       connection.data = session;
-      if (asked.isJson) sendJson(connection, { last: idOf(channels, channels.lastSeq) });
-      for (const name of asked.names) subscribe(channels, subscriber, name, asked.start);
+      if (awaited === undefined) return openSubscriptions(session, asked);
+      connection.trustLevel = 2;
+      connection.stageSince = server.now;
     },
 
     message(connection, message) {
@@ -77,11 +98,6 @@ export function newChannelsHandler(channels: Channels): Handler {
     scheduleTurn(server);
   };
   return handler;
-}
-
-function sendJson(connection: Connection, value: object): void {
-  const bytes = Buffer.from(JSON.stringify(value));
-  sendMessage(connection, true, bytes, 0, bytes.length);
 }
 
 /** Bytes of memory of a subscriber, besides its connection. */

@@ -8,6 +8,7 @@
 
 import type { Group } from '../../core/fanout.ts';
 import type { Head } from '../../protocol/http/head.ts';
+import type { Entry } from '../../records/entry.ts';
 import type { Connection, Server } from '../../records/records.ts';
 import type { MemoryUse } from '../../records/resources.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
@@ -179,6 +180,8 @@ export interface Channels {
    * can only subscribe. @throws ProtocolError 401 or 429 for a wrong token
    */
   publisherOf(head: Head, connection: Connection): string | undefined;
+  /** Decides who may subscribe and publish; undefined: everybody may subscribe, and holders of a token publish. */
+  entry: Entry | undefined;
   /** Arranges that `commitPublications` runs at the end of this turn, or of the next. */
   scheduleCommit(): void;
 }

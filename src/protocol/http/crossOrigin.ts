@@ -1,14 +1,22 @@
 /** CORS (Fetch Standard §3.2): what pages of other sites may do over HTTP. */
+import { checkCrossSite } from './crossSite.ts';
 import type { Head } from './head.ts';
 
 /**
  * Fields for the answer to a request whose origin was accepted (`checkOrigin`): its page may read the answer, and may send
- * credentials. The server ignores credentials, but a proxy in front of it may need them, and `EventSource` with
- * `withCredentials` fails without the field. WebSocket carries cookies from every origin, so this grants nothing new.
+ * credentials, unless the server uses them and they would not count (`checkCrossSite`). A server that ignores credentials
+ * admits them, as a proxy in front of it may need them, and `EventSource` with `withCredentials` fails without the field.
+ * @param isGuarded whether the server uses credentials
  */
-export function admittedFields({ headers }: Head): Readonly<Record<string, string>> {
-  const origin = headers.get('origin');
+export function admittedFields(
+  head: Head,
+  isGuarded = false,
+  rules: readonly string[] = [],
+): Readonly<Record<string, string>> {
+  const origin = head.headers.get('origin');
   if (origin === undefined) return { Vary: 'Origin' };
+  if (isGuarded && checkCrossSite(head, rules) !== undefined)
+    return { Vary: 'Origin', 'Access-Control-Allow-Origin': origin };
   return {
     Vary: 'Origin',
     'Access-Control-Allow-Origin': origin,

@@ -53,19 +53,24 @@ export function parseOriginRule(text: string): string | undefined {
  * @throws ProtocolError 403
  */
 export function checkOrigin(head: Head, rules: readonly string[]): void {
+  if (rules.length > 0 && !isOriginAdmitted(head, rules))
+    throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
+}
+
+/** Whether one of the rules admits the origin of the request. A request without Origin is admitted. */
+export function isOriginAdmitted(head: Head, rules: readonly string[]): boolean {
   const origin = head.headers.get('origin');
-  if (origin === undefined || rules.length === 0) return;
+  if (origin === undefined) return true;
   // RFC 6455 §4.2.2, 4: the comparison ignores case.
   const lower = origin.toLowerCase();
   const [, scheme = '', host = '', explicitPort] = serialized.exec(lower) ?? [];
   const port = explicitPort ?? defaultPorts[scheme];
   const plain = port !== undefined && port === defaultPorts[scheme] ? `${scheme}://${host}` : lower;
-  for (const rule of rules) {
-    if (plain === rule) return;
-    if (rule === 'same' ? isSameHost(head, scheme, host, port) : fitsWildcard(rule, scheme, host, port))
-      return;
-  }
-  throw new ProtocolError(403, 'pages of this origin may not connect', {}, 'origin');
+  return rules.some(
+    rule =>
+      plain === rule ||
+      (rule === 'same' ? isSameHost(head, scheme, host, port) : fitsWildcard(rule, scheme, host, port)),
+  );
 }
 
 /**

@@ -6,6 +6,7 @@
  *     GET /channels/NAME?after=ID                           → the messages after ID, as soon as there are any (longPoll.ts)
  */
 
+import { subscribeNeeds } from '../../access/needs.ts';
 import type { Channels } from '../../handlers/channels/records.ts';
 import { type ChannelRequest, readChannelRequest } from '../../handlers/channels/request.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
@@ -33,7 +34,7 @@ export function newSubscribeRoute(channels: Channels): Route {
 
   function answer(request: Connection, head: Head): void {
     const asked = admitted.get(head);
-    const fields = answerFields(head);
+    const fields = answerFields(channels, head);
     if (asked === undefined) {
       respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
       return;
@@ -60,9 +61,11 @@ export function newSubscribeRoute(channels: Channels): Route {
       return maxIgnoredBody;
     },
 
+    needs: head => admitted.get(head)?.names.flatMap(subscribeNeeds) ?? [],
+
     answer,
     formatRefusal: (error, head) =>
-      refusalResponse(error, error.option === 'origin' ? {} : answerFields(head)),
+      refusalResponse(error, error.option === 'origin' ? {} : answerFields(channels, head)),
 
     onEnd(request, error) {
       if (error === undefined) waiting.get(request)?.peerEnded?.(request);
@@ -96,8 +99,8 @@ function wantsPage(head: Head): boolean {
 }
 
 /** Header fields of every answer. */
-function answerFields(head: Head): Fields {
-  const { Vary, ...others } = admittedFields(head);
+function answerFields({ entry, server }: Channels, head: Head): Fields {
+  const { Vary, ...others } = admittedFields(head, entry?.isOn(), server.configuration.origins);
   return {
     'Cache-Control': 'no-store',
     'X-Content-Type-Options': 'nosniff',

@@ -22,8 +22,10 @@ import { checkOrigin } from '../../protocol/http/origin.ts';
 import { maxIgnoredBody, maxPostedLinesBytes } from '../../protocol/limits.ts';
 import { areLines, readPosted, sessionPath } from '../../protocol/polling.ts';
 import { newEndpoint } from '../../protocol/websocket/endpoint.ts';
-import type { Connection, Server } from '../../records/records.ts';
-import { chooseHandler } from '../http.ts';
+import type { Entry } from '../../records/entry.ts';
+import type { Need } from '../../records/identity.ts';
+import type { Connection, Handler, Server } from '../../records/records.ts';
+import { chooseHandler, handshakeNeeds } from '../http.ts';
 import { type Fields, type Route, refusalResponse, respond } from '../route.ts';
 import { PolledSocket, pollWire, sseWire } from './polledSocket.ts';
 
@@ -39,11 +41,14 @@ const clientFields =
 
 const preflight = preflightFields('GET, POST, DELETE', clientFields);
 
-export function newPollRoute(server: Server): Route {
+/** @param entry decides who may open sessions; without it, everybody */
+export function newPollRoute(server: Server, entry?: Entry): Route {
   /** By token. V8 hashes strings with a random seed, so the time of a lookup reveals nothing about existing tokens. */
   const sessions = new Map<string, PolledSocket>();
   /** The session of each request that is in progress. */
   const requests = new Map<Connection, PolledSocket>();
+  /** The handler of each session that is being opened. */
+  const openings = new WeakMap<Head, Handler>();
 
   function find(head: Head): PolledSocket {
     const found = sessions.get(sessionPath.exec(head.path)?.[1] ?? '');
@@ -53,11 +58,14 @@ export function newPollRoute(server: Server): Route {
   }
 
   /** @returns the maximum length of the body */
-  function admit(head: Head): number {
+  function admit(head: Head, request: Connection): number {
     const { method, path, headers } = head;
     if (method === 'OPTIONS') return maxIgnoredBody;
     if (!sessionPath.test(path)) {
-      if (method === 'POST') return maxIgnoredBody;
+      if (method === 'POST') {
+        admitSession(head, request);
+        return maxIgnoredBody;
+      }
       throw new ProtocolError(405, 'open a session with POST', { Allow: 'POST, OPTIONS' });
     }
     find(head);
@@ -66,6 +74,19 @@ export function newPollRoute(server: Server): Route {
     if (method !== 'POST') throw new ProtocolError(405, `a session does not support ${method}`, { Allow });
     const { maxMessage } = server.configuration;
     return areLines(headers.get('content-type')) ? Math.min(maxMessage, maxPostedLinesBytes) : maxMessage;
+  }
+
+  function admitSession(head: Head, request: Connection): void {
+    const subprotocol = new URLSearchParams(head.query).get('protocol') ?? undefined;
+    const handler = chooseHandler(server, subprotocol, head.path.slice('/poll'.length));
+    handler.admit?.(request, head);
+    openings.set(head, handler);
+  }
+
+  /** A session's requests need no rights: its id is the credential. */
+  function needs(head: Head): readonly Need[] {
+    const handler = openings.get(head);
+    return handler === undefined ? [] : handshakeNeeds(handler, head, head.path.slice('/poll'.length));
   }
 
   function answer(request: Connection, head: Head, body: Buffer): void {
@@ -86,12 +107,9 @@ export function newPollRoute(server: Server): Route {
   }
 
   function open(request: Connection, head: Head, fields: Fields): void {
-    const { path, query } = head;
     if (server.isDraining) throw new ProtocolError(503, 'the server is shutting down');
     checkRoomForPolled(request);
-    const subprotocol = new URLSearchParams(query).get('protocol') ?? undefined;
-    const handler = chooseHandler(server, subprotocol, path.slice('/poll'.length));
-    handler.admit?.(request, head);
+    const handler = openings.get(head)!;
     const token = randomBytes(tokenBytes).toString('base64url');
     const socket = new PolledSocket(server, request.address, () => {
       sessions.delete(token);
@@ -102,6 +120,8 @@ export function newPollRoute(server: Server): Route {
     const connection = addConnection(server, socket, pollWire);
     becomeClient(connection);
     connection.security = request.security;
+    connection.identity = request.identity;
+    connection.claim = request.claim;
     connection.endpoint = newEndpoint('server', server.configuration.maxMessage);
     const headers = { ...fields, 'Content-Type': 'application/json', Location: `/poll/s/${token}` };
     respond(request, { status: 201, headers, body: `{"session":"${token}"}\n` });
@@ -155,13 +175,36 @@ export function newPollRoute(server: Server): Route {
     respond(request, { status: 204, headers: fields, body: '' });
   }
 
+  /** Header fields of every answer. */
+  function answerFields(head: Head): Fields {
+    const admitted = admittedFields(head, entry?.isOn(), server.configuration.origins);
+    return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admitted };
+  }
+
+  /** A refusal that the page may read, unless it was refused because of its origin. */
+  function readableRefusal(error: ProtocolError, head: Head): HttpResponse {
+    return refusalResponse(error, error.option === 'origin' ? {} : answerFields(head));
+  }
+
+  /** Calls `act` for a request that has waited, and answers it if `act` throws a `ProtocolError`. */
+  function attempt(request: Connection, head: Head, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      respond(request, readableRefusal(error, head));
+    }
+  }
+
   return {
     takes: ({ path }) => path === '/poll' || path.startsWith('/poll/'),
 
-    admit(head) {
+    admit(head, request) {
       checkOrigin(head, server.configuration.origins);
-      return admit(head);
+      return admit(head, request);
     },
+
+    needs,
 
     // A request counts from its head on: a slow upload keeps its session alive.
     begin(request, head) {
@@ -198,26 +241,6 @@ export function newPollRoute(server: Server): Route {
       requests.get(request)?.checkRequest(request);
     },
   };
-}
-
-/** Header fields of every answer. */
-function answerFields(head: Head): Fields {
-  return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admittedFields(head) };
-}
-
-/** A refusal that the page may read, unless it was refused because of its origin. */
-function readableRefusal(error: ProtocolError, head: Head): HttpResponse {
-  return refusalResponse(error, error.option === 'origin' ? {} : answerFields(head));
-}
-
-/** Calls `act` for a request that has waited, and answers it if `act` throws a `ProtocolError`. */
-function attempt(request: Connection, head: Head, act: () => void): void {
-  try {
-    act();
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    respond(request, readableRefusal(error, head));
-  }
 }
 
 function refuseLate(): never {

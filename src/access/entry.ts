@@ -1,0 +1,193 @@
+/**
+ * Who comes in: puts credentials, the app and the rights table together for all ways into the server.
+ *
+ *     identify   the head of a request → its token or link → `connection.identity`, and a claim for the app
+ *     authorize  the rights that it needs → allowed, refused, or the app is asked and they are decided again
+ */
+import { forgetClient } from '../core/connection.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { checkCrossSite, sendsAmbientCredentials } from '../protocol/http/crossSite.ts';
+import type { Head } from '../protocol/http/head.ts';
+import { redact } from '../protocol/http/redact.ts';
+import { workUnits } from '../protocol/workUnits.ts';
+import type { Entry } from '../records/entry.ts';
+import type { Claim, Identity, Need } from '../records/identity.ts';
+import type { Connection, Server } from '../records/records.ts';
+import { openAccess } from './access.ts';
+import { type App, askApp, hasApp, openApp } from './app.ts';
+import type { AppAnswer } from './appReply.ts';
+import { readCredentials } from './credentials.ts';
+import type { Access, Credentials, Decision } from './records.ts';
+import { decide } from './rights.ts';
+import { publisherOf, type Tokens } from './tokens.ts';
+
+/** Reads the rights table and the keys, and finds the app, now and at every reload. @throws UsageError */
+export function openEntry(server: Server, tokens: Tokens): Entry {
+  return newEntry(server, openAccess(server), openApp(server), tokens);
+}
+
+export function newEntry(server: Server, access: Access, app: App, tokens: Tokens): Entry {
+  function identify(connection: Connection, head: Head): void {
+    forgetClient(connection);
+    const { origins } = server.configuration;
+    const { identity, fault, byCookie } = credentialsOf(head);
+    const isExplicit = !byCookie && (identity ?? fault) !== undefined;
+    // What browsers send with requests of any site does not count in requests of other sites.
+    const isAmbient = !isExplicit && sendsAmbientCredentials(head);
+    const foreign = isAmbient ? checkCrossSite(head, origins) : undefined;
+    if (foreign === undefined) connection.identity = identity;
+    const error = foreign ?? (fault === undefined ? undefined : notIdentified(fault));
+    if (error === undefined && !hasApp(app)) return;
+    connection.claim = claimOf(head, error, isExplicit && fault !== undefined);
+  }
+
+  function credentialsOf(head: Head): Credentials {
+    const found = readCredentials(access, head, Date.now());
+    // The API token or the publish token belongs to no user.
+    const isOther = found.fault !== undefined && !found.byCookie && hasCommandToken(tokens, head);
+    return isOther ? { byCookie: false } : found;
+  }
+
+  function claimOf({ headers, target }: Head, fault: ProtocolError | undefined, isRefused: boolean): Claim {
+    const isAsked = hasApp(app);
+    return {
+      cookie: isAsked ? headers.get('cookie') : undefined,
+      authorization: isAsked ? headers.get('authorization') : undefined,
+      origin: headers.get('origin'),
+      uri: redact(target),
+      fault,
+      isRefused,
+      cancel: undefined,
+    };
+  }
+
+  const mustAsk = Symbol('the app decides');
+
+  /** @param mayAsk whether the app may be asked (again) */
+  function judge(
+    { identity, claim }: Connection,
+    needs: readonly Need[],
+    mayAsk: boolean,
+  ): ProtocolError | typeof mustAsk | undefined {
+    workUnits.spent += 1 + ((needs.length * access.rules.length) >>> 3);
+    if (claim?.fault !== undefined && claim.isRefused) return claim.fault;
+    for (const need of needs) {
+      const decision = decideNeed(access, need, identity);
+      if (decision.isAllowed) continue;
+      const couldChange = decision.needsIdentity || (decision.who === 'token' && identity?.means === 'app');
+      if (!couldChange || claim === undefined) return refusalOf(decision);
+      if (claim.fault !== undefined) return withRule(claim.fault, decision);
+      return mayAsk && hasApp(app) ? mustAsk : refusalOf(decision);
+    }
+    return undefined;
+  }
+
+  return {
+    isOn: () =>
+      access.rules.length > 0 ||
+      access.keys.length > 0 ||
+      hasApp(app) ||
+      server.configuration.nick === 'user',
+    takesTokens: () => access.keys.length > 0,
+    isForCommands: (need, identity) => decideNeed(access, need, identity).who === 'commands',
+    identify,
+
+    identifyByToken(connection, token) {
+      const headers = new Map([['authorization', `Bearer ${token}`]]);
+      const head = { headers, path: '', query: '' } as unknown as Head;
+      const { identity: found, fault } = readCredentials(access, head, Date.now());
+      if (found === undefined) return fault ?? 'this is not a token';
+      const { identity } = connection;
+      if (identity !== undefined && identity.user !== found.user)
+        return 'this token is of another user; connect again';
+      connection.identity = found;
+      return undefined;
+    },
+
+    authorize(connection, needs, decided) {
+      const verdict = judge(connection, needs, true);
+      if (verdict !== mustAsk) {
+        decided(verdict);
+        return true;
+      }
+      const claim = connection.claim!;
+      const { cookie, authorization, origin, uri } = claim;
+      const channels = [...new Set(needs.flatMap(({ channel }) => channel ?? []))];
+      const question = { cookie, authorization, origin, uri, address: connection.address, channels };
+      claim.cancel = askApp(app, question, answer => {
+        claim.cancel = undefined;
+        const refusal = receive(connection, answer);
+        decided(refusal ?? (judge(connection, needs, false) as ProtocolError | undefined));
+      });
+      return false;
+    },
+  };
+}
+
+/** Whether the head has the API token or the publish token, which belongs to no user. */
+function hasCommandToken(tokens: Tokens, { headers, query }: Head): boolean {
+  const given = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1];
+  return publisherOf(tokens, given ?? new URLSearchParams(query).get('token') ?? '') !== undefined;
+}
+
+/** Notes who the client is. @returns why it is refused without a look at the rules */
+function receive(connection: Connection, answer: AppAnswer): ProtocolError | undefined {
+  switch (answer.kind) {
+    case 'user': {
+      const { identity } = connection;
+      if (identity !== undefined && identity.user !== answer.identity.user)
+        return notIdentified('you are signed in as somebody else now; connect again');
+      connection.identity = answer.identity;
+      return undefined;
+    }
+    case 'anonymous':
+      return undefined;
+    case 'refused':
+      return new ProtocolError(403, 'the site does not allow this', {}, 'authUrl');
+    case 'failed':
+      return new ProtocolError(503, 'the site cannot say now who you are; try again later', {}, 'authUrl', {
+        app: answer.why,
+      });
+  }
+}
+
+/** The rule for the path decides; if there is none, that for its parent. */
+function decideNeed(access: Access, need: Need, identity: Identity | undefined): Decision {
+  const { right, path, parentPath, isSubscriber, needsUser } = need;
+  const decision = decide(access, right, path, identity, isSubscriber);
+  const decided =
+    decision.rule === 'default' && parentPath !== undefined
+      ? decide(access, right, parentPath, identity)
+      : decision;
+  if (!decided.isAllowed || needsUser !== true || identity !== undefined) return decided;
+  return {
+    isAllowed: false,
+    rule: '--nick user',
+    who: 'user',
+    needsIdentity: true,
+    refusal: 'identify',
+    sentence: 'sign in to connect here',
+  };
+}
+
+function refusalOf({ refusal, rule, sentence }: Decision): ProtocolError {
+  const details = { rule };
+  return refusal === 'identify'
+    ? notIdentified(sentence, details)
+    : new ProtocolError(403, sentence, {}, undefined, details);
+}
+
+/** RFC 9110 §15.5.2: a 401 has a challenge. */
+function notIdentified(sentence: string, details: Readonly<Record<string, string>> = {}): ProtocolError {
+  return new ProtocolError(
+    401,
+    sentence,
+    { 'WWW-Authenticate': 'Bearer realm="pollywog"' },
+    undefined,
+    details,
+  );
+}
+
+function withRule({ code, message, headers, option }: ProtocolError, { rule }: Decision): ProtocolError {
+  return new ProtocolError(code, message, headers, option, { rule });
+}

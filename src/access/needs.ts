@@ -1,0 +1,43 @@
+/** The rights that requests and commands need, in terms of the rights table. */
+import { ProtocolError } from '../protocol/codes.ts';
+import type { Identity, Need } from '../records/identity.ts';
+import { channelPath } from './rights.ts';
+
+/**
+ * The right to open a handler. The rule for the path of the request decides, otherwise that for the handler's own path, whatever
+ * subprotocol or default has chosen the handler.
+ * @param path of the request, percent-encoded
+ * @throws ProtocolError 400 for a path below the handler's that could be read in two ways
+ */
+export function connectNeed(handler: string, path: string): Need {
+  const own = `/${handler}`;
+  if (!path.startsWith(`${own}/`)) return { right: 'connect', path: own };
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(path).replace(/\/$/, '');
+  } catch {
+    throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
+  }
+  if (decoded.split('/').some((part, at) => at > 0 && (part === '' || part === '.' || part === '..')))
+    throw new ProtocolError(400, 'the parts of the path between slashes must not be empty, "." or ".."');
+  return { right: 'connect', path: decoded, parentPath: own };
+}
+
+/** The rights to receive the messages of a channel. @param name valid */
+export function subscribeNeeds(name: string): readonly Need[] {
+  const path = channelPath(name);
+  return [
+    { right: 'connect', path, parentPath: '/channels', channel: name },
+    { right: 'subscribe', path, channel: name },
+  ];
+}
+
+/** @param name valid */
+export function publishNeed(name: string, isSubscriber: boolean): Need {
+  return { right: 'publish', path: channelPath(name), channel: name, isSubscriber };
+}
+
+/** Whose idempotency keys those of a client are that publishes by its rights, without a token of the server. */
+export function publisherByRight(identity: Identity | undefined): string {
+  return identity === undefined ? 'anyone' : `user:${identity.user}`;
+}

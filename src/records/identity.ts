@@ -1,0 +1,51 @@
+/** Who a client is, and which rights it needs. */
+
+import type { Right } from '../options/rules.ts';
+import type { ProtocolError } from '../protocol/codes.ts';
+import type { Pattern } from '../protocol/pattern.ts';
+
+/** Who a client is, as verified. A client without one is anonymous. */
+export interface Identity {
+  /** 1 to 200 characters, without control characters. */
+  readonly user: string;
+  /** What identified the user: a JWT, a signed link, the app of `--auth-url`, or a module. */
+  readonly means: 'token' | 'link' | 'app' | 'module';
+  /** Patterns of channel names, such as `orders-*`: the channels to which `subscribe=token` and `publish=token` refer. */
+  readonly subscribe: readonly Pattern[];
+  readonly publish: readonly Pattern[];
+  /** Milliseconds since 1970; undefined: it does not expire. */
+  readonly expiresAt: number | undefined;
+}
+
+/** A right that a client needs for a request or a command. */
+export interface Need {
+  readonly right: Right;
+  /** Percent-decoded: `/channels/orders`, `/echo`. */
+  readonly path: string;
+  /** The path that decides if no rule matches `path`. */
+  readonly parentPath?: string | undefined;
+  /** The channel asked for: the app learns it. */
+  readonly channel?: string | undefined;
+  /** The client is subscribed to the channel: it may have what `subscribers` have. */
+  readonly isSubscriber?: boolean;
+  /** Every client must say who it is, whatever the rules say (`--nick user`). */
+  readonly needsUser?: boolean;
+}
+
+/**
+ * What a request carried to prove who its client is. It is kept with the connection while the app may be asked again.
+ * Strings are as in the head: latin1.
+ */
+export interface Claim {
+  readonly cookie: string | undefined;
+  readonly authorization: string | undefined;
+  readonly origin: string | undefined;
+  /** Path and query, without secrets. */
+  readonly uri: string;
+  /** Why what it carried does not count, if it does not: a token that has expired, a page of another site. */
+  readonly fault: ProtocolError | undefined;
+  /** The fault refuses the request even if strangers may do what it asks for. */
+  readonly isRefused: boolean;
+  /** Cancels the question that the app is asked now. */
+  cancel: (() => void) | undefined;
+}
