@@ -76,6 +76,9 @@ kill: build build-tests ## kill -9 the chat, and then channels, under load, TIME
 	node build/test/handlers/chat/killNine.js --times $(TIMES)
 	node build/test/handlers/channels/killNine.js --times $(TIMES)
 
+storm: build build-tests ## bring 5,000 clients of 300 users back after a restart, and count what --auth-url is asked
+	node build/test/access/storm.js
+
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
@@ -123,4 +126,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill swaps soak screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill storm swaps soak screenshot manuals install uninstall format clean
