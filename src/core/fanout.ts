@@ -11,12 +11,12 @@ import { recordFanout, recordSent } from '../diagnostics/recorder.ts';
 import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
-import { maxAlwaysCompressed } from '../protocol/limits.ts';
+import { maxAlwaysCompressed, maxLiveBacklog } from '../protocol/limits.ts';
 import { newDeflateContext, updateWindow } from '../protocol/websocket/deflate.ts';
 import { FIN, maxHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
 import { type ArenaUse, clearQueue, type Range, reserve } from '../records/arena.ts';
-import type { Connection, Server } from '../records/records.ts';
+import type { Connection, Group, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
 import { wake } from './poll.ts';
@@ -32,15 +32,9 @@ import {
   writeFrame,
 } from './send.ts';
 
-/** Connections that receive the same messages. */
-export interface Group {
-  readonly members: Set<Connection>;
-  /** The members as a list, which is faster to iterate. Replaced after someone joined or left. */
-  list: readonly Connection[] | undefined;
-}
-
-export function newGroup(): Group {
-  return { members: new Set(), list: undefined };
+/** @param onBehind see `Group`; without it, members that are too far behind are closed */
+export function newGroup(onBehind?: Group['onBehind']): Group {
+  return { members: new Set(), list: undefined, onBehind };
 }
 
 export function join(group: Group, connection: Connection): void {
@@ -49,6 +43,9 @@ export function join(group: Group, connection: Connection): void {
 }
 
 export function leave(group: Group, connection: Connection): void {
+  const { server } = connection;
+  // Pending messages are for members; what else it is sent must not overtake them.
+  if (server.pendingFanout?.group === group) flushFanout(server);
   if (group.members.delete(connection)) group.list = undefined;
 }
 
@@ -58,10 +55,40 @@ export function membersOf(group: Group): readonly Connection[] {
   return group.list;
 }
 
-/** Sends a received message on to all members. The handler must not change its bytes. A long message is not copied. */
-export function publishToGroup(group: Group, message: Message, except?: Connection): void {
-  sendToAll(membersOf(group), except, message, true);
+/**
+ * Sends the message to all members.
+ * @param since passed to `group.onBehind`
+ * @param isKept see `FanoutTerms`
+ */
+export function publishToGroup(
+  group: Group,
+  message: Message,
+  { except, since = 0, isKept = false }: GroupOptions = {},
+): void {
+  const [first] = group.members;
+  if (first === undefined) return;
+  const { pendingFanout: pending } = first.server;
+  // First, because `onBehind` may take members out of this group.
+  if (pending !== undefined && (pending.members !== group.list || pending.except !== except))
+    flushFanout(first.server);
+  sendToAll(membersOf(group), except, message, { group, since, isKept });
 }
+
+interface GroupOptions {
+  readonly except?: Connection | undefined;
+  readonly since?: number;
+  readonly isKept?: boolean;
+}
+
+interface FanoutTerms {
+  /** The recipients as a group, and what the message was published with. */
+  readonly group: Group | undefined;
+  readonly since: number;
+  /** The bytes are a received message's and will not change, so a long message need not be copied. */
+  readonly isKept: boolean;
+}
+
+const usualTerms: FanoutTerms = { group: undefined, since: 0, isKept: false };
 
 /** All of `bytes` as a message. */
 export function wholeMessage(isText: boolean, bytes: Uint8Array): Message {
@@ -72,13 +99,12 @@ export function wholeMessage(isText: boolean, bytes: Uint8Array): Message {
  * Sends one message to many connections. The bytes are copied.
  * @param members of one server, all with frames or all without; the list is replaced, never changed, when someone joins or
  *   leaves
- * @param isKept whether the bytes are a received message's and will not change, so a long message need not be copied
  */
 export function sendToAll(
   members: readonly Connection[],
   except: Connection | undefined,
   message: Message,
-  isKept = false,
+  terms = usualTerms,
 ): void {
   const first = members[0];
   if (first === undefined) return;
@@ -87,12 +113,12 @@ export function sendToAll(
   const isFramed = first.endpoint !== undefined;
   if (isFramed && end - start >= compressFrom) {
     flushFanout(server);
-    sendLarge(members, except, message, isKept);
+    sendLarge(members, except, message, terms);
   } else if (isFramed) {
     const opcode = isText ? Opcode.Text : Opcode.Binary;
-    queueForAll(server, members, except, frameRange(server.arena, FIN | opcode, bytes, start, end));
+    queueForAll(members, except, frameRange(server.arena, FIN | opcode, bytes, start, end), terms);
   } else {
-    queueForAll(server, members, except, writeBytes(server.arena, bytes, start, end));
+    queueForAll(members, except, writeBytes(server.arena, bytes, start, end), terms);
   }
 }
 
@@ -105,11 +131,12 @@ function frameRange(arena: ArenaUse, first: number, bytes: Uint8Array, start: nu
 
 /** The fast path: joins the range to the pending fan-out, or starts a new one. */
 function queueForAll(
-  server: Server,
   members: readonly Connection[],
   except: Connection | undefined,
   { chunk, start, end }: Range,
+  { group, since }: Pick<FanoutTerms, 'group' | 'since'>,
 ): void {
+  const { server } = members[0]!;
   const pending = server.pendingFanout;
   if (pending !== undefined) {
     const continues = pending.chunk === chunk && pending.end === start;
@@ -122,6 +149,8 @@ function queueForAll(
   }
   server.pendingFanout = {
     members,
+    group,
+    since,
     except,
     chunk,
     start,
@@ -133,18 +162,18 @@ function queueForAll(
   wake(server);
 }
 
-/** Queues the pending frames for each of their recipients. */
-export function flushFanout(server: Server): void {
+/** Gives the pending frames to each of their recipients. @param output queues them; at the end of the turn, may write them */
+export function flushFanout(server: Server, output = appendOutput): void {
   const fanout = server.pendingFanout;
   if (fanout === undefined) return;
   const { members, except, chunk, start, end, frames } = fanout;
   server.pendingFanout = undefined;
   for (let i = 0; i < members.length; i++) {
     const member = members[i]!;
-    if (member === except || !admitToFanout(member)) continue;
+    if (member === except || !admitToFanout(member, fanout)) continue;
     member.messagesOut += frames;
     recordFanout(member, fanout);
-    appendOutput(member, chunk, start, end);
+    output(member, chunk, start, end);
   }
 }
 
@@ -156,7 +185,7 @@ function sendLarge(
   members: readonly Connection[],
   except: Connection | undefined,
   message: Message,
-  isKept: boolean,
+  terms: FanoutTerms,
 ): void {
   const { isText, bytes, start, end } = message;
   const opcode = isText ? Opcode.Text : Opcode.Binary;
@@ -164,7 +193,7 @@ function sendLarge(
   const deflated: (Range | undefined)[] = [];
   let budget = Math.max(maxAlwaysCompressed, end - start);
   for (const member of members) {
-    if (member === except || !admitToFanout(member)) continue;
+    if (member === except || !admitToFanout(member, terms)) continue;
     const { arena } = member.server;
     const deflater = member.endpoint?.deflater;
     let range: Range | undefined;
@@ -182,7 +211,7 @@ function sendLarge(
         updateHeld(member);
       }
     }
-    plain ??= range === undefined && isKept ? keptFrame(arena, message) : undefined;
+    plain ??= range === undefined && terms.isKept ? keptFrame(arena, message) : undefined;
     range ??= plain ??= frameRange(arena, FIN | opcode, bytes, start, end);
     member.messagesOut++;
     recordSent(member, range.chunk.bytes, range.start, range.end);
@@ -198,13 +227,24 @@ export function sendPush(
   start: number,
   end: number,
 ): void {
-  if (admitToFanout(connection)) sendMessage(connection, isText, bytes, start, end);
+  if (admitToFanout(connection, usualTerms)) sendMessage(connection, isText, bytes, start, end);
 }
 
-/** @returns whether a connection takes part in a fan-out. Closing ones do not; slow consumers are closed after it. */
-function admitToFanout(member: Connection): boolean {
+/**
+ * @returns whether a connection takes part in a fan-out. Closing ones do not; slow consumers leave their group, or are closed after
+ *   it
+ */
+function admitToFanout(member: Connection, { group, since }: Pick<FanoutTerms, 'group' | 'since'>): boolean {
   if (!canSend(member) || member.isSlowConsumer) return false;
-  if (!member.socket.isBusy || member.queue.size <= member.server.configuration.maxBuffered) return true;
+  if (!member.socket.isBusy) return true;
+  const { size } = member.queue;
+  const { maxBuffered } = member.server.configuration;
+  if (group?.onBehind !== undefined) {
+    if (size <= Math.min(maxLiveBacklog, maxBuffered)) return true;
+    group.onBehind(member, since);
+    return false;
+  }
+  if (size <= maxBuffered) return true;
   // Close it later: closing may start another broadcast while this one iterates.
   member.isSlowConsumer = true;
   member.server.slowConsumers.push(member);

@@ -3,6 +3,7 @@
 import { getSystemErrorName } from 'node:util';
 import { backpressureThreshold, outputSlicesPerTurn } from '../protocol/limits.ts';
 import {
+  type Chunk,
   clearQueue,
   detachFromArena,
   putInFlight,
@@ -13,15 +14,16 @@ import {
 import type { Connection, Producer, Producers, Server } from '../records/records.ts';
 import { dropConnection, dropOnException } from './close.ts';
 import { hasUnfinished } from './connection.ts';
-import { finishFanouts } from './fanout.ts';
+import { finishFanouts, flushFanout } from './fanout.ts';
 import { updateHeld } from './memory.ts';
 import { onEnd, scheduleRead, setReading } from './poll.ts';
-import { scheduleFlush } from './send.ts';
+import { appendOutput, scheduleFlush } from './send.ts';
 
 /** A stage of the turn: writes all pending output. */
 export function flush(server: Server): void {
   const { pendingWrites, producers } = server;
-  if (server.pendingFanout !== undefined || server.slowConsumers.length > 0) finishFanouts(server);
+  if (server.pendingFanout !== undefined) flushFanout(server, writeAtOnce);
+  if (server.slowConsumers.length > 0) finishFanouts(server);
   // From here on no handler runs. Only polling sessions queue more: for their HTTP requests, which are appended to this list.
   for (let i = 0; i < pendingWrites.length; i++) {
     const connection = pendingWrites[i]!;
@@ -68,6 +70,29 @@ function flushConnection(connection: Connection): void {
   if (connection.phase === 'ending' && queue.size === 0 && connection.producer === undefined)
     shutdownWrite(connection);
   if (queue.size > backpressureThreshold || connection.isThrottled) applyBackpressure(connection);
+}
+
+/**
+ * Writes the frames of a fan-out to a recipient that has no other output, as most have: so each recipient is visited once, while
+ * its record is in the processor's cache.
+ */
+function writeAtOnce(connection: Connection, chunk: Chunk, start: number, end: number): void {
+  const { queue, socket, isWriteQueued, producer, isThrottled } = connection;
+  if (isWriteQueued || isThrottled || socket.isBusy || queue.size > 0 || producer !== undefined) {
+    appendOutput(connection, chunk, start, end);
+    return;
+  }
+  const error = socket.writeOne(chunk.bytes, start, end);
+  if (error < 0) {
+    onEnd(connection, getSystemErrorName(error));
+    return;
+  }
+  connection.bytesOut += end - start;
+  if (socket.isBusy) {
+    putInFlight(queue, [{ chunk, start, end }]);
+    if (queue.size > backpressureThreshold) applyBackpressure(connection);
+  }
+  if (socket.held !== undefined) updateHeld(connection);
 }
 
 /** Produces one slice. The slices of a turn are limited, so large answers do not delay other clients. */

@@ -21,7 +21,7 @@ import {
   reserve,
   slotSize,
 } from '../records/arena.ts';
-import type { Connection } from '../records/records.ts';
+import type { Connection, PendingFanout } from '../records/records.ts';
 import { wake } from './poll.ts';
 
 /** Sends one message, in a frame if the wire has frames. The bytes are copied; those of a text must be UTF-8. */
@@ -105,7 +105,7 @@ function queueFrame(
 ): void {
   // The second half is `queueRange`, inlined: every message comes through here.
   const { server, queue } = connection;
-  if (server.pendingFanout !== undefined) server.pendingFanout.deliver(server);
+  if (server.pendingFanout !== undefined) keepOrder(connection, server.pendingFanout);
   const chunk = reserve(server.arena, maxHeaderSize + end - start);
   const from = chunk.used;
   writeFrame(chunk, first, bytes, start, end);
@@ -117,10 +117,16 @@ function queueFrame(
 
 /** Queues `[start, end)` of the chunk. */
 export function queueRange(connection: Connection, chunk: Chunk, start: number, end: number): void {
-  const { server } = connection;
-  if (server.pendingFanout !== undefined) server.pendingFanout.deliver(server);
+  const { pendingFanout } = connection.server;
+  if (pendingFanout !== undefined) keepOrder(connection, pendingFanout);
   recordSent(connection, chunk.bytes, start, end);
   appendOutput(connection, chunk, start, end);
+}
+
+/** The connection gets the frames of a pending fan-out first, if it is a recipient. */
+function keepOrder(connection: Connection, pending: PendingFanout): void {
+  if (pending.group === undefined || pending.group.members.has(connection))
+    pending.deliver(connection.server);
 }
 
 /** Compressing a shorter message takes more time than the bytes are worth. ws has the same threshold. */

@@ -12,7 +12,7 @@ export function newBroadcastHandler(): Handler {
     },
     message(connection, message) {
       const { includeSender } = connection.server.configuration;
-      publishToGroup(everyone, message, includeSender ? undefined : connection);
+      publishToGroup(everyone, message, { except: includeSender ? undefined : connection, isKept: true });
     },
     closed(connection) {
       leave(everyone, connection);

@@ -317,18 +317,33 @@ export interface InflationQueue {
   progressedIn: number;
 }
 
+/** Connections that receive the same messages (fanout.ts). */
+export interface Group {
+  readonly members: Set<Connection>;
+  /** The members as a list, which is faster to iterate. Replaced after someone joined or left. */
+  list: readonly Connection[] | undefined;
+  /**
+   * Takes a member that is too far behind out of the group. It gets none of the pending messages; `since` was passed with the
+   * first of them. Without this, such members are closed.
+   */
+  readonly onBehind: ((member: Connection, since: number) => void) | undefined;
+}
+
 /**
  * Consecutive frames for the same connections. Each queue gets them as one range, at the end of the turn or before anything
- * else is queued, so the order is kept.
+ * else is queued for one of the members, so the order is kept.
  */
 export interface PendingFanout extends Fanout {
   readonly members: readonly Connection[];
+  /** What the members are, if they are a whole group, and what the first message was published with. */
+  readonly group: Group | undefined;
+  readonly since: number;
   readonly except: Connection | undefined;
   readonly chunk: Chunk;
   end: number;
   /** The number of frames in `[start, end)`. */
   frames: number;
-  /** Queues the frames for each recipient. `send` calls it before it queues anything else, so the order is kept. */
+  /** Queues the frames for each recipient. `send` calls it before it queues anything else for one of them. */
   deliver(server: Server): void;
 }
 

@@ -28,7 +28,7 @@ test('publish sends to every member except the excluded one', () => {
   const [a, b, c, stranger] = [open(), open(), open(), open()];
   for (const member of [a, b, c]) join(group, member);
   publishToGroup(group, text('one'));
-  publishToGroup(group, text('two'), a);
+  publishToGroup(group, text('two'), { except: a });
   leave(group, b);
   leave(group, stranger);
   publishToGroup(group, text('three'));

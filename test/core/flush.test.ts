@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { endConnection } from '../../src/core/close.ts';
-import { sendToAll } from '../../src/core/fanout.ts';
+import { join, newGroup, publishToGroup, sendToAll, wholeMessage } from '../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../src/core/flush.ts';
 import { scheduleFlush } from '../../src/core/send.ts';
 import { type FakeConnection, newFakeServer, openFakeConnection, sendText } from '../support/fakeSocket.ts';
@@ -97,6 +97,7 @@ test('each connection gets exactly its own bytes in order, however writes stall 
   const act = fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant('send' as const), who: fc.nat(count - 1), size }) },
     { weight: 4, arbitrary: fc.record({ do: fc.constant('broadcast' as const), who: fc.constant(0), size }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('publish' as const), who: fc.nat(1), size }) },
     {
       weight: 2,
       arbitrary: fc.record({
@@ -119,6 +120,11 @@ test('each connection gets exactly its own bytes in order, however writes stall 
       const all = Array.from({ length: count }, open);
       const due: Buffer[][] = all.map(() => []);
       const members = all.map(({ connection }) => connection);
+      // The first half of the connections, and the second.
+      const groups = [newGroup(), newGroup()];
+      members.forEach((connection, i) => {
+        join(groups[i < count / 2 ? 0 : 1]!, connection);
+      });
       let serial = 0;
       for (const turn of turns) {
         for (const { do: what, who, size } of turn) {
@@ -130,6 +136,10 @@ test('each connection gets exactly its own bytes in order, however writes stall 
           } else if (what === 'broadcast') {
             sendToAll(members, undefined, { isText: true, bytes: Buffer.from(text), start: 0, end: size });
             for (const bytes of due) bytes.push(asSent(text));
+          } else if (what === 'publish') {
+            publishToGroup(groups[who]!, wholeMessage(true, Buffer.from(text)));
+            for (const bytes of due.slice(who * (count / 2), (who + 1) * (count / 2)))
+              bytes.push(asSent(text));
           } else {
             one.socket.isStuck = what === 'stick';
             if (what === 'drain') drain(one);

@@ -6,6 +6,7 @@ import {
   finishFanouts,
   flushFanout,
   join,
+  leave,
   newGroup,
   publishToGroup,
   sendToAll,
@@ -151,7 +152,7 @@ test('a long message is sent back, and on to others, without a copy; a short one
     sendBack(sender!, message);
     const group = newGroup();
     for (const member of members) join(group, member);
-    publishToGroup(group, message);
+    publishToGroup(group, message, { isKept: true });
     finishFanouts(server);
     for (const { queue } of [sender!, ...members]) {
       assert.equal(queue.chunk!.bytes !== message.bytes, isCopied);
@@ -228,6 +229,25 @@ test('broadcasts and single messages reach each recipient in the order in which 
   assert.equal(queuedBytes(one!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01c\x81\x01d\x81\x01f');
   assert.equal(queuedBytes(other!).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01d\x81\x01e\x81\x01f');
   assert.deepEqual([one!.messagesOut, other!.messagesOut], [5, 5]);
+});
+
+test('a message to a connection outside the group leaves the fan-out to the group pending, one to a member does not', () => {
+  const [member, leaver, stranger] = [open(), open(), open()];
+  const group = newGroup();
+  for (const connection of [member, leaver]) join(group, connection);
+  const say = (words: string) => publishToGroup(group, wholeMessage(true, Buffer.from(words)));
+  say('a');
+  sendText(stranger, 'x');
+  assert.equal(member.queue.size, 0);
+  sendText(member, 'b');
+  say('c');
+  leave(group, leaver);
+  sendText(leaver, 'd');
+  say('e');
+  flushFanout(server);
+  assert.equal(queuedBytes(member).toString('latin1'), '\x81\x01a\x81\x01b\x81\x01c\x81\x01e');
+  assert.equal(queuedBytes(leaver).toString('latin1'), '\x81\x01a\x81\x01c\x81\x01d');
+  assert.equal(queuedBytes(stranger).toString('latin1'), '\x81\x01x');
 });
 
 test('a broadcast is also compressed once for connections that keep their context, and later messages refer to it', () => {

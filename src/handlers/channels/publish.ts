@@ -3,9 +3,8 @@
  * receives a message that the log does not have.
  */
 
-import { membersOf, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import { publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { log } from '../../log/log.ts';
-import { maxLiveBacklog } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
@@ -22,7 +21,7 @@ import type {
   Waiter,
 } from './records.ts';
 import { forgetMessages, keepMessage, keyOf } from './retention.ts';
-import { leaveLive, startCatchUp, stopWaiting } from './subscribers.ts';
+import { stopWaiting } from './subscribers.ts';
 
 /**
  * Publishes a message when the turn ends. A repeated idempotency key gets the answer of the first message, as long as that is
@@ -76,7 +75,6 @@ export function commitPublications(channels: Channels): void {
 }
 
 function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
-  const before = channels.lastSeq;
   const messages = batch.map(queued => numbered(channels, queued));
   if (channels.pendingKeys.size > 0)
     for (const { publication } of batch)
@@ -86,13 +84,14 @@ function commit(channels: Channels, batch: readonly QueuedPublication[]): void {
     for (const queued of batch) answerAll(queued, why);
     return;
   }
-  const bytes = messages.reduce((sum, { data }) => sum + data.length, 0);
-  for (const name of new Set(messages.map(({ channel }) => channel)))
-    leaveBehind(channels, channels.byName.get(name), before, bytes);
   const due = new Set<Waiter>();
-  messages.forEach((message, at) => {
-    deliver(channels, message, batch[at]!.publication.author, due);
-  });
+  for (let from = 0; from < messages.length; ) {
+    const { channel } = messages[from]!;
+    let to = from + 1;
+    while (to < messages.length && messages[to]!.channel === channel) to++;
+    sendToLive(channels, messages.slice(from, to));
+    for (; from < to; from++) deliver(channels, messages[from]!, batch[from]!.publication.author, due);
+  }
   batch.forEach((queued, at) => {
     answerAll(queued, answerTo(channels, messages[at]!));
   });
@@ -145,31 +144,21 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
   return undefined;
 }
 
-/** A message may take this many times its data in a frame or an event. Those that take more are rare. */
-const maxGrowth = 2;
-
 /**
- * Live subscribers whose sockets are full leave the fan-out, and catch up when they have read. A fan-out closes those that would
- * exceed `--max-buffered`, so they leave before that.
- * @param cursor what they have
- * @param bytes of the data that the fan-out is about to send
+ * Sends consecutive messages of one channel to its live subscribers: one group after the other, so that each gets all of them as
+ * one range of bytes. A subscriber is in one of the groups.
  */
-function leaveBehind(channels: Channels, channel: Channel | undefined, cursor: number, bytes: number): void {
-  if (channel === undefined) return;
-  const { maxBuffered } = channels.server.configuration;
-  const most = Math.min(maxLiveBacklog, maxBuffered - maxGrowth * bytes);
-  for (const group of channel.live.values()) {
-    for (const member of membersOf(group)) {
-      if (!member.socket.isBusy || member.queue.size <= most) continue;
-      const subscriber = channels.subscribers.get(member);
-      if (subscriber === undefined) continue;
-      leaveLive(subscriber, cursor);
-      startCatchUp(channels, subscriber);
+function sendToLive(channels: Channels, messages: readonly ChannelMessage[]): void {
+  const { live } = findOrCreate(channels, messages[0]!.channel);
+  for (const [encoder, group] of live) {
+    for (const message of messages) {
+      const { isText, bytes } = encoder.message(channels, message);
+      publishToGroup(group, wholeMessage(isText, bytes), { since: message.seq - 1 });
     }
   }
 }
 
-/** @param due gets the polls that wait for the message */
+/** Delivers to all others, and keeps the message. @param due gets the polls that wait for it */
 function deliver(
   channels: Channels,
   message: ChannelMessage,
@@ -177,10 +166,6 @@ function deliver(
   due: Set<Waiter>,
 ): void {
   const channel = findOrCreate(channels, message.channel);
-  for (const [encoder, group] of channel.live) {
-    const { isText, bytes } = encoder.message(channels, message);
-    sendToAll(membersOf(group), undefined, wholeMessage(isText, bytes));
-  }
   channel.room?.deliver(message, author);
   for (const listener of channel.listeners) listener(message);
   for (const waiter of channel.waiters) {

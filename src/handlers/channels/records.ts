@@ -6,10 +6,9 @@
  *     subscribe → catch up from the kept messages → live ⇄ too slow: catch up again
  */
 
-import type { Group } from '../../core/fanout.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import type { Entry } from '../../records/entry.ts';
-import type { Connection, Server } from '../../records/records.ts';
+import type { Connection, Group, Server } from '../../records/records.ts';
 import type { MemoryUse } from '../../records/resources.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
 

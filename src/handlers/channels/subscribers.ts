@@ -3,7 +3,7 @@
  * its socket takes them. Replay, resuming, and recovering from a full socket are the same: catching up.
  */
 
-import { join, leave, newGroup } from '../../core/fanout.ts';
+import { flushFanout, join, leave, newGroup } from '../../core/fanout.ts';
 import { canSend, scheduleFlush, sendBytes, sendMessage } from '../../core/send.ts';
 import { outputSlice } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
@@ -63,6 +63,8 @@ export function newSubscriber(
  */
 export function subscribe(channels: Channels, subscriber: Subscriber, name: string, start: Start): void {
   if (subscriber.subscriptions.has(name)) return;
+  // What is pending was published before.
+  flushFanout(channels.server);
   const channel = findOrCreate(channels, name);
   const { cursor, toldSeq } = positionAt(channels, channel, start);
   const subscription: Subscription = { channel, subscriber, cursor, toldSeq };
@@ -72,7 +74,7 @@ export function subscribe(channels: Channels, subscriber: Subscriber, name: stri
   workUnits.spent += 2;
   if (mayBeLive && cursor >= channel.lastSeq) {
     subscriber.isLive = true;
-    joinLive(subscription);
+    joinLive(channels, subscription);
     return;
   }
   if (subscriber.isLive) {
@@ -87,19 +89,27 @@ export function subscribe(channels: Channels, subscriber: Subscriber, name: stri
 const beforeAll = -2;
 
 /** The subscriber has everything up to now: from here on it gets each message with the fan-out. */
-export function goLive(subscriber: Subscriber): void {
+function goLive(channels: Channels, subscriber: Subscriber): void {
   subscriber.isLive = true;
-  for (const subscription of subscriber.subscriptions.values()) joinLive(subscription);
+  for (const subscription of subscriber.subscriptions.values()) joinLive(channels, subscription);
 }
 
-function joinLive({ channel, subscriber: { encoder, connection } }: Subscription): void {
-  const group = channel.live.get(encoder) ?? newGroup();
+function joinLive(channels: Channels, { channel, subscriber: { encoder, connection } }: Subscription): void {
+  const group = channel.live.get(encoder) ?? newGroup((member, since) => fallBehind(channels, member, since));
   channel.live.set(encoder, group);
   join(group, connection);
 }
 
+/** A live subscriber whose socket is full leaves the fan-out, and catches up when it has read. @param cursor what it has */
+function fallBehind(channels: Channels, connection: Connection, cursor: number): void {
+  const subscriber = channels.subscribers.get(connection);
+  if (subscriber === undefined) return;
+  leaveLive(subscriber, cursor);
+  startCatchUp(channels, subscriber);
+}
+
 /** Takes the subscriber out of the fan-out. @param cursor what it has of all channels */
-export function leaveLive(subscriber: Subscriber, cursor: number): void {
+function leaveLive(subscriber: Subscriber, cursor: number): void {
   if (!subscriber.isLive) return;
   subscriber.isLive = false;
   for (const subscription of subscriber.subscriptions.values()) {
@@ -136,7 +146,7 @@ export function endSubscriber(channels: Channels, subscriber: Subscriber): void 
 }
 
 /** The subscriber has to catch up: it gets no newer message before. */
-export function startCatchUp(channels: Channels, subscriber: Subscriber): void {
+function startCatchUp(channels: Channels, subscriber: Subscriber): void {
   const { connection } = subscriber;
   if (connection.producer === undefined) connection.producer = new CatchUp(channels, subscriber);
   scheduleFlush(connection);
@@ -166,7 +176,7 @@ class CatchUp implements Producer {
         if (next === undefined) {
           connection.producer = undefined;
           if (encoder.caughtUp !== undefined) sendEncoded(connection, encoder.caughtUp(channels));
-          goLive(subscriber);
+          goLive(channels, subscriber);
           return false;
         }
         const encoded = encoder.message(channels, next);

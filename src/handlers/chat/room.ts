@@ -5,11 +5,11 @@
 
 import { isUtf8 } from 'node:buffer';
 
-import { type Group, join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import { join, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { sendMessage } from '../../core/send.ts';
 import { maxNameBytes, maxNameLength, maxPacketBlob } from '../../protocol/limits.ts';
-import type { Connection, Handler, Server } from '../../records/records.ts';
+import type { Connection, Group, Handler, Server } from '../../records/records.ts';
 import { findOrCreate } from '../channels/channel.ts';
 import type { Channel, ChannelMessage, ChannelRoom, Channels } from '../channels/records.ts';
 import { keptMessages } from '../channels/retention.ts';

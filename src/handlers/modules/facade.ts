@@ -1,14 +1,14 @@
 /** The objects that modules see (interface.ts): connections, the server, and its log. */
 
 import { closeConnection } from '../../core/close.ts';
-import { type Group, join, leave, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
+import { join, leave, membersOf, newGroup, sendToAll, wholeMessage } from '../../core/fanout.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { type LogLevel, log } from '../../log/log.ts';
 import { printableLine } from '../../log/printable.ts';
 import { CloseCode, isSendableCloseCode } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import type { Connection, Handler, Server } from '../../records/records.ts';
+import type { Connection, Group, Handler, Server } from '../../records/records.ts';
 import { defer, isDeferring, ScopedMessage, sendableBytes, sendFunctionFor, snapshot } from './callScope.ts';
 import type * as user from './interface.ts';
 

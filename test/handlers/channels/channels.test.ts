@@ -1,6 +1,7 @@
 /** The model of channels, without a transport: publishing, retention, cursors, gaps, and slow subscribers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { flushFanout } from '../../../src/core/fanout.ts';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
 import { newChannels } from '../../../src/handlers/channels/channels.ts';
 import { channelNameFault, idOf, parseCursor } from '../../../src/handlers/channels/names.ts';
@@ -51,11 +52,16 @@ interface Reader {
   received(): string;
 }
 
-function newReader(channels: Channels, names: readonly string[] = [], start: Start = {}): Reader {
+function newReader(
+  channels: Channels,
+  names: readonly string[] = [],
+  start: Start = {},
+  itsEncoder = encoder,
+): Reader {
   const { connection, socket } = openFakeConnection(channels.server, undefined);
   // As an event stream: without frames.
   connection.endpoint = undefined;
-  const subscriber = newSubscriber(channels, connection, encoder);
+  const subscriber = newSubscriber(channels, connection, itsEncoder);
   for (const name of names) subscribe(channels, subscriber, name, start);
   return {
     subscriber,
@@ -301,6 +307,47 @@ test('a live subscriber with a full socket leaves the fan-out and catches up in 
   assert.doesNotMatch(all, /gap/);
   assert.equal(slow.subscriber.isLive, true);
   assert.equal([...quick.received().matchAll(/\[a:/g)].length, 9);
+});
+
+test('a subscriber that falls behind in the middle of a turn gets the messages of all its channels once, in order', () => {
+  const channels = open({ messages: 1000, bytes: 1e9, memory: 1e9 });
+  const slow = newReader(channels, ['a', 'b', 'c']);
+  newReader(channels, ['a']);
+  newReader(channels, ['b']);
+  slow.socket.isStuck = true;
+  const text = 'x'.repeat(maxLiveBacklog / 2);
+  say(channels, 'a', text);
+  flush(channels.server);
+  for (const name of ['a', 'b', 'b', 'a', 'c', 'b', 'a'])
+    publish(channels, { channel: name, kind: 'text', data: Buffer.from(text) }, () => {});
+  commitPublications(channels);
+  // The fan-out of the last message is pending, and the new subscription begins after it.
+  subscribe(channels, slow.subscriber, 'd', {});
+  assert.equal(slow.subscriber.isLive, false);
+  say(channels, 'd', 'later');
+  let all = '';
+  for (let round = 0; round < 30; round++) {
+    if (slow.socket.isBusy) {
+      slow.socket.drain();
+      onWriteComplete(slow.subscriber.connection, undefined);
+    }
+    all += slow.received();
+  }
+  const numbers = [...all.matchAll(/\[(\w):(\d+):/g)].map(([, , seq]) => Number(seq));
+  assert.deepEqual(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+test('the messages of a turn in one channel reach each kind of subscriber as one range of bytes', () => {
+  const channels = open();
+  const readers = [newReader(channels, ['a']), newReader(channels, ['a'], {}, { ...encoder })];
+  for (const text of ['x', 'y', 'z'])
+    publish(channels, { channel: 'a', kind: 'text', data: Buffer.from(text) }, () => {});
+  commitPublications(channels);
+  flushFanout(channels.server);
+  for (const { subscriber, received } of readers) {
+    assert.equal(subscriber.connection.queue.earlier, undefined);
+    assert.equal(received(), '[a:1:x][a:2:y][a:3:z]');
+  }
 });
 
 test('a slow subscriber gets a gap for what is dropped before it reads', () => {
