@@ -2,6 +2,7 @@
 
 import { noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { type LogFields, log } from '../log/log.ts';
+import { rate } from '../options/values.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { isPrivateIp, parseNetwork } from '../protocol/ipAddress.ts';
 import {
@@ -15,6 +16,7 @@ import type { AddressUse } from '../records/resources.ts';
 import { dropConnection } from './close.ts';
 import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';
+import { mayConnect } from './rates.ts';
 
 /**
  * @returns whether a new connection from this address is accepted
@@ -24,6 +26,11 @@ import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate 
  * longer than a reconnect takes, and clients are never dropped.
  */
 export function mayEnter(server: Server, address: string): boolean {
+  const { connectRate } = server.configuration;
+  if (connectRate.burst > 0 && !isTrustedAddress(server, address) && !mayConnect(server, address)) {
+    tellOfRate(server, address);
+    return false;
+  }
   const use = server.places.byAddress.get(addressKey(address) ?? '');
   if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use, use.sockets)) {
     if (dropIdle(server, use)) return true;
@@ -216,6 +223,25 @@ function tellOfAddress(server: Server, { address }: AddressUse, connections: num
       ? 'if it is a reverse proxy, name it with --trust-proxy; else raise --max-per-address'
       : 'raise --max-per-address, or 0 for no limit';
   tellRarely(server, 'too many connections from one address', () => ({ address, connections, remedy }));
+}
+
+function tellOfRate(server: Server, address: string): void {
+  const limit = rate.show(server.configuration.connectRate);
+  tellRarely(server, 'new connections too fast', () => ({ address: addressKey(address), limit }));
+}
+
+/**
+ * The same check for a handshake whose address a trusted proxy reported. Other requests through a proxy are no new connections.
+ * @throws ProtocolError 429
+ */
+export function checkConnectRate(connection: Connection): void {
+  const { server, address, socket } = connection;
+  const { connectRate } = server.configuration;
+  if (connectRate.burst === 0 || address === socket.address() || mayConnect(server, address)) return;
+  tellOfRate(server, address);
+  const wait = Math.ceil(1 / connectRate.perSecond);
+  const reason = `your address (${addressKey(address)}) opens connections too fast; wait ${wait} s`;
+  throw new ProtocolError(429, reason, { 'Retry-After': String(wait) }, 'connectRate');
 }
 
 /** Logs a shortage, which may last: at most one line of each kind in `shortageLogInterval`. */

@@ -37,6 +37,7 @@ export function newConnection(
     endpoint: undefined,
     handler: undefined,
     handlerName: undefined,
+    rate: undefined,
     trustLevel: 0,
     stageSince: server.now,
     resumableMessage: undefined,
@@ -98,6 +99,11 @@ export function addConnection(
 
 export function areMessagesPaused({ endpoint }: Connection): boolean {
   return endpoint !== undefined && !endpoint.acceptsMessages;
+}
+
+/** Whether a connection without WebSocket frames is not read from until it has tokens (rates.ts). Others have paused messages. */
+export function awaitsTokens({ rate, endpoint }: Connection): boolean {
+  return rate?.isEmpty === true && endpoint === undefined;
 }
 
 /** Whether input waits because messages or requests are paused. Then the peer's FIN waits behind that input. */

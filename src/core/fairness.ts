@@ -1,11 +1,13 @@
 /** Fairness: each connection has a budget for the turn, so none can use up the turn while others wait. */
 
 import { beginningOf } from '../diagnostics/metrics.ts';
+import type { Rate } from '../options/values.ts';
 import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget, minStageTime } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, InflationQueue, Server } from '../records/records.ts';
+import type { Bucket } from '../records/resources.ts';
 import { scheduleFlush } from './send.ts';
 
 /** `workUnits.spent` when the current connection's budget started. */
@@ -18,6 +20,16 @@ export function startBudget(connection: Connection): void {
   begunAt = workUnits.spent;
   slicingAt = 0;
   connection.isThrottled = false;
+}
+
+/** A full bucket of tokens, for the rates of rates.ts. @param now as in `server.now` */
+export function newBucket({ burst }: Rate, now: number): Bucket {
+  return { tokens: burst, at: now, isEmpty: false };
+}
+
+/** Uses up the rest of the budget: `charge` will throttle the connection after this message. */
+export function endBudget(): void {
+  begunAt = Number.NEGATIVE_INFINITY;
 }
 
 /**

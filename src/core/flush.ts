@@ -13,7 +13,7 @@ import {
 } from '../records/arena.ts';
 import type { Connection, Producer, Producers, Server } from '../records/records.ts';
 import { dropConnection, dropOnException } from './close.ts';
-import { hasUnfinished } from './connection.ts';
+import { awaitsTokens, hasUnfinished } from './connection.ts';
 import { finishFanouts, flushFanout } from './fanout.ts';
 import { updateHeld } from './memory.ts';
 import { onEnd, scheduleRead, setReading } from './poll.ts';
@@ -119,6 +119,8 @@ function applyBackpressure(connection: Connection): void {
     connection.isThrottled = true;
     setReading(connection, false);
   } else if (connection.isThrottled) {
+    // A timer continues it (rates.ts).
+    if (awaitsTokens(connection)) return;
     if (connection.input !== undefined || hasUnfinished(connection)) {
       scheduleRead(connection);
     } else {

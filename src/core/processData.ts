@@ -16,6 +16,7 @@ import { redact } from '../protocol/http/redact.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import type { Connection, Handler, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
+import { newBucket } from './fairness.ts';
 import { establish } from './places.ts';
 import { scheduleFlush } from './send.ts';
 
@@ -25,6 +26,7 @@ export function openSession(connection: Connection, handler: Handler, request?: 
   connection.handlerName = handler.name;
   connection.trustLevel = 3;
   connection.messageAt = connection.server.now;
+  startRate(connection);
   logOpened(connection, request);
   try {
     handler.opened?.(connection, request);
@@ -41,7 +43,14 @@ export function openRawSession(connection: Connection, trustLevel: number): void
   connection.stageSince = server.now;
   // Such a wire has no pings: TCP keep-alive detects a dead peer.
   socket.keepAlive(server.configuration.pingInterval);
+  startRate(connection);
   logOpened(connection);
+}
+
+/** Messages are limited from now on, if there is a rate. */
+function startRate(connection: Connection): void {
+  const { configuration, now } = connection.server;
+  if (configuration.messageRate.burst > 0) connection.rate = newBucket(configuration.messageRate, now);
 }
 
 function logOpened(connection: Connection, request?: Head): void {

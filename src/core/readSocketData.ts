@@ -27,6 +27,7 @@ import type { Connection } from '../records/records.ts';
 import { endConnection } from './close.ts';
 import { charge, mayInflate, startBudget } from './fairness.ts';
 import { closeSession, processData, resumeMessage } from './processData.ts';
+import { limitMessages } from './rates.ts';
 import { sendControl } from './send.ts';
 
 /** The bytes that are being read: one record serves all connections. */
@@ -80,6 +81,7 @@ export function readSocketData(
       case ProtocolEvent.Message: {
         const size = message.end - message.start;
         const isProcessed = processData(connection, message);
+        if (connection.rate !== undefined) limitMessages(connection, connection.rate);
         goesOn = isProcessed && charge(connection, size) && connection.phase === 'open';
         // Often this was the last message: saves the call that would find nothing.
         if (input.start === end) goesOn = false;

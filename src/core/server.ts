@@ -62,7 +62,16 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
 
     connections: 0,
     polling: { clients: 0 },
-    places: { byAddress: new Map(), clients: 0, idle: [], halfOpen: [], unproven: [], dropped: 0 },
+    places: {
+      byAddress: new Map(),
+      connectRates: new Map(),
+      logLines: new Map(),
+      clients: 0,
+      idle: [],
+      halfOpen: [],
+      unproven: [],
+      dropped: 0,
+    },
     descriptors: { limit: maxDescriptors, listeners: 0, pipes: 0, app: 0 },
     memory: { connections: 0, histories: 0, app: 0, trimHistories() {}, programs: 0, trimPrograms() {} },
     arena: newArenaUse(),

@@ -30,7 +30,13 @@ import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Listener, Server, Socket } from '../records/records.ts';
 import { mayEnter } from './admission.ts';
 import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsolated } from './close.ts';
-import { addConnection, areMessagesPaused, hasPausedInput, hasUnfinished } from './connection.ts';
+import {
+  addConnection,
+  areMessagesPaused,
+  awaitsTokens,
+  hasPausedInput,
+  hasUnfinished,
+} from './connection.ts';
 import { checkDeadlines } from './deadlines.ts';
 import { enforceMemory } from './eviction.ts';
 import { stopTime } from './fairness.ts';
@@ -85,7 +91,7 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
     return;
   }
   if (!isControl && (server.isDraining || !mayEnter(server, address))) {
-    countReason(server.metrics.refused, server.isDraining ? 'draining' : 'no_place');
+    countReason(server.metrics.refused, server.isDraining ? 'draining' : 'not_admitted');
     if (isLogged('debug')) log('debug', 'connection rejected', { address });
     socket.destroy();
     return;
@@ -239,7 +245,7 @@ function saveUnreadInput(connection: Connection, input: Buffer, at: number, end:
   } else if (input === ioArena) moveInputOut(connection, at, end);
   else connection.inputStart = at;
   if (hasUnfinished(connection)) connection.isThrottled = !areMessagesPaused(connection);
-  else if (rest === 0) connection.isThrottled = false;
+  else if (rest === 0) connection.isThrottled = awaitsTokens(connection);
   if (mayHoldMemory(connection)) updateHeld(connection);
   const waits = hasPausedInput(connection);
   setReading(connection, !connection.isThrottled && !(waits && rest > maxPausedInput));

@@ -11,7 +11,7 @@ import type { Rule } from './rules.ts';
 import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
 import type { ProgramEntry } from './values.ts';
-import { choice, handlerName, type Kind } from './values.ts';
+import { choice, handlerName, type Kind, type Rate } from './values.ts';
 
 /**
  * The server's configuration. Sizes are in bytes, Infinity for no limit, so that comparisons need no special case. Times are
@@ -61,6 +61,11 @@ export interface Configuration {
   /** For all connections together. */
   readonly maxMemory: number;
   readonly maxHeader: number;
+  readonly maxSubscriptions: number;
+  /** 0: no limit. */
+  readonly maxChannels: number;
+  readonly messageRate: Rate;
+  readonly connectRate: Rate;
   /** The folder of modules; empty: none. */
   readonly handlers: string;
   /** Whether to reload a module when its file changes. */

@@ -16,6 +16,7 @@ import {
   namedFile,
   port,
   program,
+  rate,
   roomPattern,
   size,
   variableName,
@@ -395,6 +396,30 @@ export const serverOptions = {
     default: defaultMaxMemory(),
     group: 'Limits',
     help: 'memory for all connections together',
+  },
+  maxSubscriptions: {
+    kind: count,
+    default: defaults.maxSubscriptions,
+    group: 'Limits',
+    help: 'channels of one connection',
+  },
+  maxChannels: {
+    kind: count,
+    default: 0,
+    group: 'Limits',
+    help: 'channels that exist at once; 0: no limit',
+  },
+  messageRate: {
+    kind: rate,
+    default: { perSecond: 0, burst: 0 },
+    group: 'Limits',
+    help: 'messages of one connection, as 50/s:100',
+  },
+  connectRate: {
+    kind: rate,
+    default: { perSecond: 0, burst: 0 },
+    group: 'Limits',
+    help: 'new connections of one address, as 10/s:20',
   },
   maxHeader: {
     kind: size,

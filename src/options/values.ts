@@ -109,6 +109,40 @@ export const duration: Kind<number> = {
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
 
+/** How often something may happen, on average, and how many times at once. Both 0: no limit. */
+export interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+const rateUnits: Units = new Map(Object.entries({ s: 1, m: 60, h: 3600 }));
+
+/** Without a burst it is that of a second, and at least 1. */
+const usualBurst = (perSecond: number) => Math.max(1, Math.ceil(perSecond));
+
+export const rate: Kind<Rate> = {
+  placeholder: 'RATE',
+  expected: 'a rate such as 50/s, 50/s:100 (and a burst) or 10/m, or 0 for no limit',
+  parse(raw) {
+    const word = wordOf(raw) ?? '';
+    if (word === '0') return { perSecond: 0, burst: 0 };
+    const [, number, unit = '', most] = /^([1-9]\d{0,8})\/([smh])(?::([1-9]\d{0,8}))?$/.exec(word) ?? [];
+    if (number === undefined) return undefined;
+    const perSecond = Number(number) / rateUnits.get(unit)!;
+    return { perSecond, burst: most === undefined ? usualBurst(perSecond) : Number(most) };
+  },
+  show({ perSecond, burst }) {
+    if (perSecond === 0) return '0';
+    const [unit = 'h', seconds = 3600] =
+      [...rateUnits].find(([, length]) => Number.isInteger(roundedRate(perSecond * length))) ?? [];
+    const most = burst === usualBurst(perSecond) ? '' : `:${burst}`;
+    return `${roundedRate(perSecond * seconds)}/${unit}${most}`;
+  },
+};
+
+/** Without the error of the division. */
+const roundedRate = (value: number) => Math.round(value * 1e6) / 1e6;
+
 /** A folder. @param none the word for no folder, which becomes '' */
 export function directory(none: string): Kind<string> {
   return {

@@ -13,6 +13,8 @@ export const defaults = {
   maxMessage: 16 * MiB,
   /** Largest HTTP request head. Node's HTTP server takes 16 KiB, nginx 4 buffers of 8 KiB. */
   maxHeader: 16 * KiB,
+  /** Channels of one connection. Each costs a look-up for every message while the subscriber catches up. */
+  maxSubscriptions: 100,
   /** Unsent bytes at which a broadcast disconnects a slow consumer (1013). redis: 8 to 32 MB for a pub/sub client. */
   maxBuffered: 1 * MiB,
   /** Connections at once; 0: as many as the descriptor limit allows. */
@@ -176,9 +178,6 @@ export const maxIdempotencyKey = 255;
 /** A year. Retention drops most messages earlier. */
 export const maxTimeToLive = 365 * 24 * 3_600_000;
 
-/** Channels of one subscriber. Each costs a look-up for every message while the subscriber catches up. */
-export const maxChannelsPerSubscriber = 100;
-
 /** Memory of a subscription, with the channel that it may have created. Measured: 1.4 KiB. */
 export const subscriptionMemory = 1.5 * KiB;
 
@@ -303,6 +302,15 @@ export const writeCost = 32;
 
 /** Backpressure: a connection with more unsent bytes is not read from until its output queue drains. */
 export const backpressureThreshold = 256 * KiB;
+
+/** Milliseconds for which a connection above `--message-rate` waits at least: a timer for each message would cost more. */
+export const ratePause = 100;
+
+/** Log lines that one address may cause. A reader of the log learns nothing new from the 500th of the same kind. */
+export const addressLogLines = { perSecond: 2, burst: 500 } as const;
+
+/** Addresses whose new connections, and log lines, are counted; the ones that were seen longest ago are forgotten. */
+export const maxRateAddresses = 10_000;
 
 /** A connection with more input waiting for a busy handler is not read from. One read may exceed it. */
 export const maxPausedInput = 16 * KiB;

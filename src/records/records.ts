@@ -17,7 +17,7 @@ import type { Endpoint } from '../protocol/websocket/endpoint.ts';
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
 import type { Claim, Identity, Need } from './identity.ts';
-import type { AddressUse, Counters, Descriptors, MemoryUse } from './resources.ts';
+import type { AddressLines, AddressUse, Bucket, Counters, Descriptors, MemoryUse } from './resources.ts';
 import type { Table } from './table.ts';
 
 // The connection
@@ -83,6 +83,8 @@ interface Input {
   isThrottled: boolean;
   /** Its last read took much work: cheaper connections are read before it. */
   isCostly: boolean;
+  /** Its tokens, with `--message-rate` (core/rates.ts). */
+  rate: Bucket | undefined;
   /** The rest of a message that the handler has not finished. No other message is delivered before it. */
   resumableMessage: Message | undefined;
 }
@@ -369,6 +371,9 @@ export interface DeadlineTimer {
 
 export interface Places {
   readonly byAddress: Map<string, AddressUse>;
+  /** The new connections of each address, with `--connect-rate` (rates.ts). The address that connected last is the last. */
+  readonly connectRates: Map<string, Bucket>;
+  readonly logLines: Map<string, AddressLines>;
   /** Clients of any kind. */
   clients: number;
   /** HTTP connections between two requests. */

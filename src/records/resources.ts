@@ -26,6 +26,21 @@ export interface AddressUse {
   polled: number;
 }
 
+/** A token bucket (core/rates.ts). */
+export interface Bucket {
+  /** May be negative: what came at once, before it was counted. */
+  tokens: number;
+  /** When they were last counted, as in `server.now`. */
+  at: number;
+  /** The connection waits for tokens. */
+  isEmpty: boolean;
+}
+
+/** The log lines that an address may cause (core/addressLog.ts). */
+export interface AddressLines extends Bucket {
+  omitted: number;
+}
+
 export interface Descriptors {
   /** How many this process may have open at once (RLIMIT_NOFILE); Infinity if the system does not say. */
   readonly limit: number;

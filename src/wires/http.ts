@@ -4,7 +4,7 @@
  */
 
 import { connectNeed } from '../access/needs.ts';
-import { admissionRefusal, becomeClientOrThrow } from '../core/admission.ts';
+import { admissionRefusal, becomeClientOrThrow, checkConnectRate } from '../core/admission.ts';
 import { closeConnection, dropConnection, endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { endIdling, establish } from '../core/places.ts';
@@ -132,6 +132,7 @@ export function newHttpWire(
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     handler.admit?.(connection, head);
+    checkConnectRate(connection);
     const needs = isGuarded ? handshakeNeeds(handler, head) : [];
     return authorize(connection, request, needs, refusal => {
       const isKnown =

@@ -4,6 +4,7 @@ import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { establish } from '../core/places.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
+import { limitMessages } from '../core/rates.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
 import { addUser, enterRoom, flushArrival, leaveChat, leaveRoom, roomFault } from '../handlers/chat/chat.ts';
@@ -149,6 +150,7 @@ export function newLinesWire(chat: Chat): Wire {
         recordBytes(connection, bytes, at, lineEnd.next);
         at = lineEnd.next;
         countMessage(connection);
+        if (connection.rate !== undefined) limitMessages(connection, connection.rate);
         receiveLine(connection, line);
         if (!charge(connection, line.length)) return at;
       }

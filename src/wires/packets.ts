@@ -1,8 +1,10 @@
 /** The packet sub-protocol over plain TCP: the same packets as in WebSocket messages, back to back. */
 
+import { logForAddress } from '../core/addressLog.ts';
 import { endConnection } from '../core/close.ts';
 import { charge, startBudget } from '../core/fairness.ts';
 import { countMessage, openRawSession } from '../core/processData.ts';
+import { limitMessages } from '../core/rates.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
@@ -10,7 +12,6 @@ import { leaveChat } from '../handlers/chat/chat.ts';
 import { newPacketEncoders } from '../handlers/chat/encoders.ts';
 import { processPacket } from '../handlers/chat/processPacket.ts';
 import { type Chat, sendToUser } from '../handlers/chat/room.ts';
-import { log } from '../log/log.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { newPacket, packetSignature, readPacket } from '../protocol/tpacket.ts';
 import type { Connection, Wire } from '../records/records.ts';
@@ -23,7 +24,11 @@ export function newPacketsWire(chat: Chat): Wire {
   const packet = newPacket();
 
   function refuse(connection: Connection, why: string): void {
-    log('info', 'refused', { id: connection.id, address: connection.address, reason: why });
+    logForAddress(connection, 'info', 'refused', {
+      id: connection.id,
+      address: connection.address,
+      reason: why,
+    });
     noteEnding(connection, 'server', `the server refused a packet: ${why}`, { cause: 'refused' });
     countRefused(connection.server, 'packet');
     sendToUser({ connection }, encoders.plain.error(noRequest, why));
@@ -61,6 +66,7 @@ export function newPacketsWire(chat: Chat): Wire {
           processPacket(chat, connection, encoders, packet);
           at += size;
           countMessage(connection);
+          if (connection.rate !== undefined) limitMessages(connection, connection.rate);
           if (!charge(connection, size)) break;
         }
       } catch (error) {

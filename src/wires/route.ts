@@ -11,6 +11,7 @@
  * themselves, unless an answer cannot be completed: then they drop it.
  */
 
+import { logForAddress } from '../core/addressLog.ts';
 import { endConnection } from '../core/close.ts';
 import { forgetClient } from '../core/connection.ts';
 import { becomeIdle, changeAddress } from '../core/places.ts';
@@ -21,7 +22,6 @@ import { beginAccess, endAccess, noteAccess } from '../diagnostics/accessLog.ts'
 import { recordRefused } from '../diagnostics/closedConnections.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
-import { log } from '../log/log.ts';
 import { flagName } from '../options/option.ts';
 import type { ProtocolError } from '../protocol/codes.ts';
 import type { Body } from '../protocol/http/body.ts';
@@ -266,7 +266,7 @@ export function noteRefusal(connection: Connection, error: ProtocolError): void 
   // Requests for favicon.ico, bot probes and health checks are logged at debug level.
   const isPage = head !== undefined && !asksForWebSocket(head) && error.option === undefined;
   const isRoutine = isPage && (status === 404 || status === 405 || status === 426);
-  log(isRoutine ? 'debug' : 'info', 'refused', {
+  logForAddress(connection, isRoutine ? 'debug' : 'info', 'refused', {
     id,
     address,
     status,

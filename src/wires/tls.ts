@@ -1,10 +1,10 @@
 /** Detects TLS by its first two bytes, puts a TLS socket under the connection, and detects the wire inside it anew. */
 
+import { logForAddress } from '../core/addressLog.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { sendBytes } from '../core/send.ts';
 import { noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
-import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Connection, Wire } from '../records/records.ts';
 
@@ -90,5 +90,5 @@ function newHandshakeWire(inside: Wire): Wire {
 
 function noteRefused(connection: Connection, reason: string, level: 'info' | 'debug' = 'info'): void {
   countRefused(connection.server, 'tls_handshake');
-  log(level, 'refused', { id: connection.id, address: connection.address, reason });
+  logForAddress(connection, level, 'refused', { id: connection.id, address: connection.address, reason });
 }

@@ -156,7 +156,16 @@ const valued: Record<
     'maxMemory',
     'maxHeader',
   ]),
-  ...bounded('count', ['historyKeep', 'maxConnections', 'execMax', 'authConcurrency']),
+  messageRate: rateOption('messageRate'),
+  connectRate: rateOption('connectRate'),
+  ...bounded('count', [
+    'maxSubscriptions',
+    'maxChannels',
+    'historyKeep',
+    'maxConnections',
+    'execMax',
+    'authConcurrency',
+  ]),
   maxPerAddress: {
     field: 'maxPerAddress',
     first: ['half', 'half'],
@@ -219,6 +228,16 @@ const valued: Record<
   ...chosen('recorder', ['off', 'off'], 'on or off'),
   ...chosen('sockets', ['stream', 'stream'], 'auto or stream'),
 };
+
+function rateOption(field: 'messageRate' | 'connectRate'): (typeof valued)[string] {
+  return {
+    field,
+    first: ['50/s:100', { perSecond: 50, burst: 100 }],
+    second: ['30/m', { perSecond: 0.5, burst: 1 }],
+    unfit: '50',
+    wants: 'a rate such as 50/s, 50/s:100 (and a burst) or 10/m, or 0 for no limit',
+  };
+}
 
 function program(field: 'exec' | 'execShared'): (typeof valued)[string] {
   const cat = { name: 'cat', format: 'line', words: ['/bin/cat'], command: '/bin/cat' };

@@ -28,6 +28,15 @@ export function findOrCreate(channels: Channels, name: string): Channel {
   return channel;
 }
 
+/** Why these channels cannot all exist (`--max-channels`), a sentence; undefined: they can. Existing ones always can. */
+export function channelsFull({ byName, server }: Channels, names: readonly string[]): string | undefined {
+  const { maxChannels } = server.configuration;
+  if (maxChannels === 0 || byName.size + names.length <= maxChannels) return undefined;
+  const created = names.filter(name => !byName.has(name)).length;
+  if (created === 0 || byName.size + created <= maxChannels) return undefined;
+  return `there are ${byName.size} channels already, and no more are allowed (--max-channels); try again later`;
+}
+
 /** A channel exists while it has subscribers, waiting polls, users, or messages. */
 export function dropIfUnused(channels: Channels, channel: Channel): void {
   const { name, count, subscriptions, waiters, listeners, room, forgottenSeq } = channel;

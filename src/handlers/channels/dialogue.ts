@@ -15,10 +15,11 @@ import { establish } from '../../core/places.ts';
 import { canSend, sendMessage } from '../../core/send.ts';
 import { isObject } from '../../options/json.ts';
 import { CloseCode, closeCodeFor, type ProtocolError } from '../../protocol/codes.ts';
-import { maxChannelsPerSubscriber, maxJsonMessage } from '../../protocol/limits.ts';
+import { maxJsonMessage } from '../../protocol/limits.ts';
 import { type Message, messageBytes } from '../../protocol/websocket/message.ts';
 import type { Connection } from '../../records/records.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
+import { channelsFull } from './channel.ts';
 import { idOf, parseCursor } from './names.ts';
 import { type JsonObject, Refusal, readChannelName, readPublication } from './publicationObject.ts';
 import { publish } from './publish.ts';
@@ -148,10 +149,11 @@ function runSubscribe(
   const start = readCommandStart(channels, command);
   const { subscriptions } = subscriber;
   if (subscriptions.has(name)) throw new Refusal('already subscribed; unsubscribe first to start elsewhere');
-  if (subscriptions.size >= maxChannelsPerSubscriber)
-    throw new Refusal(
-      `a subscriber can have ${maxChannelsPerSubscriber} channels at most; unsubscribe another`,
-    );
+  const { maxSubscriptions } = channels.server.configuration;
+  if (maxSubscriptions > 0 && subscriptions.size >= maxSubscriptions)
+    throw new Refusal(`a subscriber can have ${maxSubscriptions} channels at most; unsubscribe another`);
+  const full = channelsFull(channels, [name]);
+  if (full !== undefined) throw new Refusal(full);
   authorizeClient(channels.entry, connection, subscribeNeeds(name), refusal => {
     if (refusal !== undefined) return refuse(connection, refusal, name, reply);
     reply({ ok: { subscribe: name, last: idOf(channels, channels.lastSeq) } });

@@ -8,7 +8,7 @@ import { log } from '../../log/log.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import { diskErrorReason } from '../../storage/disk.ts';
 import type { LogRecord } from '../../storage/log/records.ts';
-import { findOrCreate } from './channel.ts';
+import { channelsFull, findOrCreate } from './channel.ts';
 import { idOf } from './names.ts';
 import type {
   Channel,
@@ -41,6 +41,8 @@ export function publish(channels: Channels, publication: Publication, onPublishe
       return;
     }
   }
+  const full = channel === undefined ? channelsFull(channels, [name]) : undefined;
+  if (full !== undefined) return onPublished(full);
   const queued: QueuedPublication = { publication, time: Date.now(), onPublished, repeats: undefined };
   if (key !== undefined) channels.pendingKeys.set(pendingKeyOf(publication), queued);
   // The publisher pays for the fan-out at the end of the turn. Consecutive messages of a channel share one.

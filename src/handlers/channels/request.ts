@@ -8,7 +8,7 @@
 import { ProtocolError } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { maxChannelsPerSubscriber } from '../../protocol/limits.ts';
+import { channelsFull } from './channel.ts';
 import { channelNameFault, parseCursor } from './names.ts';
 import type { Channels } from './records.ts';
 import type { Start } from './subscribers.ts';
@@ -31,11 +31,13 @@ const plainSubprotocol = 'channels';
 
 /**
  * Reads the URL and the header fields.
- * @throws ProtocolError 400, with a sentence
+ * @throws ProtocolError 400, or 503 if there are too many channels, with a sentence
  */
 export function readChannelRequest(channels: Channels, head: Head): ChannelRequest {
   const query = new URLSearchParams(head.query);
-  const names = channelNames(head.path, query.getAll('c'));
+  const names = channelNames(channels, head.path, query.getAll('c'));
+  const full = channelsFull(channels, names);
+  if (full !== undefined) throw new ProtocolError(503, full);
   const format = query.get('format');
   if (format !== null && format !== 'json')
     throw refusal('the only format is "json"; leave it out for messages as published');
@@ -53,13 +55,14 @@ function refusal(reason: string): ProtocolError {
 /** The path of a polling session ends in that of its handler. */
 const channelPath = /^(?:\/poll)?\/channels\/(.*)$/s;
 
-function channelNames(path: string, listed: readonly string[]): readonly string[] {
+function channelNames({ server }: Channels, path: string, listed: readonly string[]): readonly string[] {
+  const { maxSubscriptions } = server.configuration;
   const encoded = channelPath.exec(path)?.[1];
   if (encoded !== undefined && listed.length > 0)
     throw refusal('the channel is in the path, or in "c" in the query, but not in both');
   const names = encoded === undefined ? [...new Set(listed)] : [decoded(encoded)];
-  if (names.length > maxChannelsPerSubscriber)
-    throw refusal(`a subscriber can have ${maxChannelsPerSubscriber} channels at most; open another one`);
+  if (maxSubscriptions > 0 && names.length > maxSubscriptions)
+    throw refusal(`a subscriber can have ${maxSubscriptions} channels at most; open another one`);
   for (const name of names) {
     const fault = channelNameFault(name);
     if (fault !== undefined) throw refusal(fault);

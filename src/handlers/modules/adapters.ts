@@ -10,6 +10,7 @@ import {
   pauseMessages,
   resumeMessages,
 } from '../../core/processData.ts';
+import { limitMessages } from '../../core/rates.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
@@ -286,6 +287,7 @@ export function newModuleWire(name: string, module: () => Module): Wire {
       connection.trustLevel = 3;
       establish(connection);
       countMessage(connection);
+      if (connection.rate !== undefined) limitMessages(connection, connection.rate);
       setCurrentSender(connection);
       const used = callWire(connection, (wire, lines) =>
         checkUsed(wire.receive(peer, copy, lines), copy.length),

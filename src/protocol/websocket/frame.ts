@@ -98,6 +98,22 @@ export function readFrameHeader(
   return size + maskBytes;
 }
 
+/** The number of whole data frames at the start of input from a client: what will be read, if the frames are valid. */
+export function countWholeFrames(bytes: Uint8Array, start: number, end: number): number {
+  let frames = 0;
+  for (let at = start; at + 6 <= end; ) {
+    const short = bytes[at + 1]! & 0x7f;
+    // A frame of 64 KiB and more is never whole in waiting input.
+    if (short === 127) break;
+    const size = short === 126 ? 4 : 2;
+    const length = short === 126 ? (bytes[at + 2]! << 8) | bytes[at + 3]! : short;
+    const isData = (bytes[at]! & 0x08) === 0;
+    at += size + 4 + length;
+    if (at <= end && isData) frames++;
+  }
+  return frames;
+}
+
 function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): void {
   if ((first & 0x30) !== 0) fail('RSV2 and RSV3 must be 0');
   if (!allowsRsv1) fail('RSV1 must be 0: no compression was negotiated');

@@ -1,0 +1,161 @@
+/** Rates and counts that an operator may limit: messages, new connections, subscriptions, channels, log lines. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { addressLogLines } from '../../src/protocol/limits.ts';
+import { countWholeFrames } from '../../src/protocol/websocket/frame.ts';
+import { openSocket } from '../support/channelClients.ts';
+import { connectTerminal } from '../support/lineClient.ts';
+import { connectRaw, exchange, tryRaw } from '../support/rawClient.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+const texts = (count: number) => Array.from({ length: count }, (_, at) => frame(opcode.text, `${at}`));
+
+describe('--message-rate', () => {
+  test('holds back the messages above it, answers pings meanwhile, and loses nothing', async t => {
+    const server = await startServerFor(t, '--message-rate', '20/s:5');
+    const client = await connectRaw(server.port, { path: '/echo' });
+    client.send(...texts(9), frame(opcode.ping, 'alive'));
+    const received: string[] = [];
+    while (received.length < 10) {
+      const next = await client.nextFrame();
+      received.push(next?.opcode === opcode.pong ? 'pong' : String(next?.payload));
+    }
+    const messages = received.filter(one => one !== 'pong');
+    assert.deepEqual(messages, ['0', '1', '2', '3', '4', '5', '6', '7', '8']);
+    client.destroy();
+  });
+
+  test('lets a burst through, and then no message until there is a token', async t => {
+    const server = await startServerFor(t, '--message-rate', '1/h:5');
+    const client = await connectRaw(server.port, { path: '/echo' });
+    client.send(...texts(5));
+    for (let i = 0; i < 5; i++) assert.equal(String((await client.nextFrame())?.payload), String(i));
+    client.send(frame(opcode.ping, 'alive'), frame(opcode.text, 'held back'));
+    assert.equal((await client.nextFrame())?.opcode, opcode.pong);
+    // Another connection has a bucket of its own.
+    const other = await connectRaw(server.port, { path: '/echo' });
+    other.send(frame(opcode.text, 'mine'));
+    assert.equal(String((await other.nextFrame())?.payload), 'mine');
+    assert.deepEqual(client.pending, []);
+    client.destroy();
+    other.destroy();
+  });
+
+  test('closes a connection of which more than another burst waits with 1008', async t => {
+    const server = await startServerFor(t, '--message-rate', '10/s:3', '--log-level', 'debug');
+    const client = await connectRaw(server.port, { path: '/echo' });
+    client.send(...texts(12));
+    let next = await client.nextFrame();
+    while (next?.opcode === opcode.text) next = await client.nextFrame();
+    assert.equal(next?.opcode, opcode.close);
+    assert.equal(next?.payload.readUInt16BE(), 1008);
+    client.destroy();
+    const { why } = await server.untilLogged(({ event }) => event === 'closed');
+    assert.match(String(why), /faster than 10\/s:3, .* \(--message-rate\)$/);
+  });
+
+  test('holds for terminals, too, and keeps the order of lines', async t => {
+    const server = await startServerFor(t, '--message-rate', '20/s:2');
+    const newt = await connectTerminal(server.port, 'newt');
+    const ada = await connectTerminal(server.port, 'ada');
+    ada.send('one\ntwo\nthree\nfour\n');
+    const said: string[] = [];
+    while (said.length < 4) {
+      const line = (await newt.line()) ?? assert.fail('it ended');
+      const [found] = /\b(?:one|two|three|four)$/.exec(line) ?? [];
+      if (found !== undefined) said.push(found);
+    }
+    assert.deepEqual(said, ['one', 'two', 'three', 'four']);
+    ada.socket.destroy();
+    newt.socket.destroy();
+  });
+});
+
+describe('--connect-rate', () => {
+  /** @returns whether the server answers a connection from this address */
+  async function isServed(port: number, localAddress: string): Promise<boolean> {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    socket.on('error', () => {});
+    socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    let text = '';
+    socket.setEncoding('utf8').on('data', more => {
+      text += more;
+    });
+    await new Promise(resolve => socket.on('close', resolve));
+    return text.startsWith('HTTP/1.1 200');
+  }
+
+  test('refuses the connections of an address above it, and not those of others', async t => {
+    const server = await startServerFor(t, '--connect-rate', '1/h:3');
+    for (let i = 0; i < 3; i++) assert.equal(await isServed(server.port, '127.0.0.2'), true);
+    assert.equal(await isServed(server.port, '127.0.0.2'), false);
+    assert.equal(await isServed(server.port, '127.0.0.3'), true);
+    await server.untilLogged(({ event }) => event === 'new connections too fast');
+  });
+
+  test('counts the handshakes of each address behind a trusted proxy, and not the requests of the proxy', async t => {
+    const server = await startServerFor(t, '--connect-rate', '1/h:2', '--trust-proxy', '127.0.0.1');
+    const open = async (address: string) =>
+      (await tryRaw(server.port, { path: '/echo', headers: { 'X-Forwarded-For': address } })).status;
+    for (let i = 0; i < 5; i++) assert.equal(await isServed(server.port, '127.0.0.1'), true);
+    assert.deepEqual([await open('203.0.113.7'), await open('203.0.113.7')], [101, 101]);
+    assert.equal(await open('203.0.113.7'), 429);
+    assert.equal(await open('203.0.113.8'), 101);
+  });
+});
+
+describe('channels', () => {
+  test('--max-subscriptions limits those of one connection', async t => {
+    const server = await startServerFor(t, '--max-subscriptions', '2');
+    const client = await openSocket(server.port, '/channels?c=a&c=b', ['channels.json']);
+    await client.nextJson();
+    client.send({ subscribe: 'c' });
+    assert.match(JSON.stringify(await client.nextJson()), /a subscriber can have 2 channels at most/);
+    client.socket.terminate();
+    assert.equal((await fetch(`http://127.0.0.1:${server.port}/channels?c=a&c=b&c=c`)).status, 400);
+  });
+
+  test('--max-channels refuses a further channel, and not the ones that exist', async t => {
+    const server = await startServerFor(t, '--max-channels', '2');
+    const client = await openSocket(server.port, '/channels?c=a&c=b', ['channels.json']);
+    const refused = await fetch(`http://127.0.0.1:${server.port}/channels/c`);
+    assert.equal(refused.status, 503);
+    assert.match(await refused.text(), /--max-channels/);
+    const other = await openSocket(server.port, '/channels?c=a&c=b', ['channels.json']);
+    await other.nextJson();
+    other.send({ subscribe: 'c' });
+    assert.match(JSON.stringify(await other.nextJson()), /--max-channels/);
+    client.socket.terminate();
+    other.socket.terminate();
+  });
+});
+
+test('an address cannot fill the log: its lines are limited, and those left out are counted', async t => {
+  const token = join(temporaryFolder(), 'token');
+  writeFileSync(token, 'correct-horse-battery', { mode: 0o600 });
+  const server = await startServerFor(t, '--api-token', token);
+  const request = 'GET /api HTTP/1.1\r\nHost: a\r\n\r\n';
+  const last = 'GET /api HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+  const count = 3 * addressLogLines.burst;
+  await exchange(server.port, request.repeat(count) + last);
+  const refused = server.logged().filter(({ event }) => event === 'refused').length;
+  assert.ok(refused >= addressLogLines.burst && refused < 2 * addressLogLines.burst, `${refused} lines`);
+});
+
+test('whole data frames are counted at the start of input, whatever their length, and no control frames', () => {
+  const bytes = Buffer.concat([
+    frame(opcode.text, 'a'),
+    frame(opcode.ping, 'b'),
+    frame(opcode.binary, Buffer.alloc(300)),
+    frame(opcode.text, ''),
+    frame(opcode.text, 'incomplete').subarray(0, 9),
+  ]);
+  assert.equal(countWholeFrames(bytes, 0, bytes.length), 3);
+  assert.equal(countWholeFrames(bytes, 0, bytes.length - 9), 3);
+  assert.equal(countWholeFrames(bytes, 0, 5), 0);
+});
