@@ -8,7 +8,7 @@ import type { Connection } from '../records/records.ts';
 import type { AddressLines } from '../records/resources.ts';
 import { newBucket } from './fairness.ts';
 import { addressKey } from './places.ts';
-import { takeToken, touchAddress } from './rates.ts';
+import { takeToken, touchRecord } from './rates.ts';
 
 /** Logs an event that the connection's peer caused, unless its address has caused too many. */
 export function logForAddress(
@@ -20,7 +20,7 @@ export function logForAddress(
   if (!isLogged(level)) return;
   const key = addressKey(address);
   if (key === undefined) return log(level, event, fields);
-  const lines = touchAddress<AddressLines>(server.places.logLines, key, maxRateAddresses, () => ({
+  const lines = touchRecord<AddressLines>(server.places.logLines, key, maxRateAddresses, () => ({
     ...newBucket(addressLogLines, server.now),
     omitted: 0,
   }));

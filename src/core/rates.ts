@@ -1,5 +1,5 @@
 /**
- * Rates: token buckets for the messages of a connection (`--message-rate`) and for the new connections of an address
+ * Rates: token buckets for the messages of a connection and of a user (`--message-rate`), and for the new connections of an address
  * (`--connect-rate`). Without these options there are no buckets.
  *
  * A connection without a token is not read from until it has some again, and TCP slows its peer down. If more than a whole
@@ -33,7 +33,8 @@ export function limitMessages(connection: Connection, bucket: Bucket): void {
   if (messageRate.burst === 0) return;
   refill(bucket, messageRate, now);
   bucket.tokens--;
-  if (bucket.tokens >= 1 || connection.phase !== 'open') return;
+  const tokens = Math.min(bucket.tokens, takeFromUser(connection, messageRate));
+  if (tokens >= 1 || connection.phase !== 'open') return;
   const { endpoint } = connection;
   if (endpoint === undefined) endBudget();
   if (bucket.isEmpty) return;
@@ -43,8 +44,19 @@ export function limitMessages(connection: Connection, bucket: Bucket): void {
   bucket.isEmpty = true;
   // Some tokens at a time, so that a fast sender does not cost a timer for each message.
   const wanted = Math.max(1, Math.min(messageRate.burst, (messageRate.perSecond * ratePause) / 1000));
-  const wait = ((wanted - bucket.tokens) / messageRate.perSecond) * 1000;
+  const wait = ((wanted - tokens) / messageRate.perSecond) * 1000;
   setTimeout(resumeLimited, wait, connection, bucket, messageRate).unref();
+}
+
+/** Counts a message of all connections of the client's user together. @returns the tokens left */
+function takeFromUser({ identity, server }: Connection, limit: Rate): number {
+  if (identity === undefined) return limit.burst;
+  const bucket = touchRecord(server.places.userRates, identity.user, maxRateAddresses, () =>
+    newBucket(limit, server.now),
+  );
+  refill(bucket, limit, server.now);
+  bucket.tokens--;
+  return bucket.tokens;
 }
 
 function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): void {
@@ -72,7 +84,7 @@ export function mayConnect(server: Server, address: string): boolean {
   const { connectRate } = server.configuration;
   const key = addressKey(address);
   if (connectRate.burst === 0 || key === undefined) return true;
-  const bucket = touchAddress(server.places.connectRates, key, maxRateAddresses, () =>
+  const bucket = touchRecord(server.places.connectRates, key, maxRateAddresses, () =>
     newBucket(connectRate, server.now),
   );
   return takeToken(bucket, connectRate, server.now);
@@ -86,19 +98,19 @@ export function takeToken(bucket: Bucket, rate: Rate, now: number): boolean {
   return true;
 }
 
-/** Finds or makes the record of an address. Of too many, those that were looked for longest ago are forgotten. */
-export function touchAddress<Kept>(
-  byAddress: Map<string, Kept>,
-  address: string,
+/** Finds or makes the record of an address or a user. Of too many, those that were looked for longest ago are forgotten. */
+export function touchRecord<Kept>(
+  records: Map<string, Kept>,
+  key: string,
   most: number,
   make: () => Kept,
 ): Kept {
-  const found = byAddress.get(address) ?? make();
-  byAddress.delete(address);
-  byAddress.set(address, found);
-  for (const oldest of byAddress.keys()) {
-    if (byAddress.size <= most) break;
-    byAddress.delete(oldest);
+  const found = records.get(key) ?? make();
+  records.delete(key);
+  records.set(key, found);
+  for (const oldest of records.keys()) {
+    if (records.size <= most) break;
+    records.delete(oldest);
   }
   return found;
 }

@@ -66,6 +66,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
       byAddress: new Map(),
       connectRates: new Map(),
       logLines: new Map(),
+      userRates: new Map(),
       clients: 0,
       idle: [],
       halfOpen: [],

@@ -39,6 +39,7 @@ export interface Visitor {
   readonly bytesOut: number;
   readonly queue: { readonly size: number; readonly inFlightSize: number };
   readonly isControl: boolean;
+  readonly identity: { readonly user: string } | undefined;
   readonly server: { readonly accessLog: AccessLog | undefined };
 }
 
@@ -143,7 +144,7 @@ function sentBytes({ bytesOut, queue }: Visitor): number {
 const clientLeft = 499;
 
 /** The request is answered, or the connection is gone: writes its line, unless it has been written. */
-export function endAccess(visitor: Visitor, user?: string): void {
+export function endAccess(visitor: Visitor): void {
   const { accessLog } = visitor.server;
   if (accessLog === undefined) return;
   const entry = accessLog.entries.get(visitor);
@@ -151,6 +152,7 @@ export function endAccess(visitor: Visitor, user?: string): void {
   accessLog.entries.delete(visitor);
   const { request, fields, status = clientLeft, size } = entry;
   const host = hostOf(visitor.address);
+  const user = visitor.identity?.user;
   const name = user === undefined ? '-' : escaped(user).replaceAll(' ', '\\x20');
   const bytes = size ?? Math.max(0, sentBytes(visitor) - entry.begunAt);
   appendLine(

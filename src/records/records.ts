@@ -374,6 +374,8 @@ export interface Places {
   /** The new connections of each address, with `--connect-rate` (rates.ts). The address that connected last is the last. */
   readonly connectRates: Map<string, Bucket>;
   readonly logLines: Map<string, AddressLines>;
+  /** The messages of each user, with `--message-rate`. */
+  readonly userRates: Map<string, Bucket>;
   /** Clients of any kind. */
   clients: number;
   /** HTTP connections between two requests. */
