@@ -39,21 +39,28 @@ export function enforceMemory(server: Server): void {
 const bucketOf = (held: number) => 32 - Math.clz32(Math.min(held, 0x7fff_ffff));
 const bucketSums = new Float64Array(33);
 
+/** By id, what closing the connection would free. */
+let sizes = new Float64Array(0);
+
 /** @param excess bytes to free */
 function evictLargest(server: Server, excess: number): void {
   const { entries } = server.table;
   bucketSums.fill(0);
-  for (const entry of entries) {
-    if (isEvictable(entry)) bucketSums[bucketOf(bytesFreedByClosing(entry))]! += bytesFreedByClosing(entry);
+  if (sizes.length < entries.length) sizes = new Float64Array(2 * entries.length);
+  for (const [id, entry] of entries.entries()) {
+    // A polling session looks at all its frames for this, so it is done once.
+    sizes[id] = isEvictable(entry) ? bytesFreedByClosing(entry) : 0;
+    bucketSums[bucketOf(sizes[id])]! += sizes[id];
   }
   let bucket = bucketSums.length - 1;
   for (let sum = bucketSums[bucket]!; sum < excess && bucket > 0; sum += bucketSums[bucket]!) bucket--;
   let freed = 0;
   for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
-    for (const entry of entries) {
+    for (const [id, entry] of entries.entries()) {
       if (freed >= excess) break;
-      if (!isEvictable(entry) || bucketOf(bytesFreedByClosing(entry)) !== at) continue;
-      freed += bytesFreedByClosing(entry);
+      // One that was closed may have dropped another.
+      if (sizes[id] === 0 || bucketOf(sizes[id]!) !== at || !isEvictable(entry)) continue;
+      freed += sizes[id]!;
       evict(server, entry);
     }
   }

@@ -15,6 +15,7 @@ import { maxAlwaysCompressed, maxLiveBacklog } from '../protocol/limits.ts';
 import { newDeflateContext, updateWindow } from '../protocol/websocket/deflate.ts';
 import { FIN, maxHeaderSize, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
+import { workUnits } from '../protocol/workUnits.ts';
 import { type ArenaUse, clearQueue, type Range, reserve } from '../records/arena.ts';
 import type { Connection, Group, Server } from '../records/records.ts';
 import { closeConnection } from './close.ts';
@@ -177,6 +178,9 @@ export function flushFanout(server: Server, output = appendOutput): void {
   }
 }
 
+/** Added to each recipient of such a message, which takes longer than one of a pending fan-out. */
+const largeFanoutCost = 4;
+
 /**
  * A message that is worth compressing: each recipient gets the form that its handshake negotiated. It is compressed once for
  * each window size, without context, because contexts differ.
@@ -215,6 +219,7 @@ function sendLarge(
     range ??= plain ??= frameRange(arena, FIN | opcode, bytes, start, end);
     member.messagesOut++;
     recordSent(member, range.chunk.bytes, range.start, range.end);
+    workUnits.spent += largeFanoutCost;
     appendOutput(member, range.chunk, range.start, range.end);
   }
 }

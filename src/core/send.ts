@@ -8,6 +8,7 @@ import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxCompressedOutput, maxTriedCompression } from '../protocol/limits.ts';
 import { type DeflateContext, deflateLarge, deflateMessage } from '../protocol/websocket/deflate.ts';
+import { takeMessageBuffer } from '../protocol/websocket/endpoint.ts';
 import { FIN, frameHeaderSize, maxHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { copyInArena, ioArena } from '../protocol/websocket/mask.ts';
 import type { Message } from '../protocol/websocket/message.ts';
@@ -77,7 +78,7 @@ export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Messag
   if (size <= slotSize || !isKeepable || 2 * size < bytes.length) return undefined;
   const from = start - frameHeaderSize(size);
   writeFrameHeader(bytes, from, FIN | (isText ? Opcode.Text : Opcode.Binary), size);
-  return { chunk: newKeptChunk(arena, bytes), start: from, end };
+  return { chunk: newKeptChunk(arena, bytes, takeMessageBuffer(bytes)), start: from, end };
 }
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */

@@ -191,13 +191,13 @@ export const maxLiveBacklog = 256 * KiB;
  * redis: MAX_ACCEPTS_PER_CALL is 1,000; nginx with multi_accept: as many as are waiting.
  */
 export const maxAcceptPolls = 256;
-export const acceptTimeLimit = 3;
+export const acceptTimeLimit = 2;
 
 /**
  * Connections that are read again per turn, among those that send more than one read takes. They take turns, so a poll reads
- * about a MiB, which takes a millisecond.
+ * 1.5 MiB from them, which takes a millisecond, and leaves room in the input arena.
  */
-export const bulkReadsPerTurn = 4;
+export const bulkReadsPerTurn = 6;
 
 /** Input read in one poll, or in a round of `maxAcceptPolls`, beyond what the input arena holds. */
 export const maxSpilledInput = 4 * MiB;
@@ -278,8 +278,8 @@ export const throttledBudget = 2 * connectionBudget;
  * From the beginning of the turn until all classes are read, and until programs are read as well. Each class, and the
  * programs, get at least `minStageTime`, so none starves. The flush follows.
  */
-export const readingTime = 5;
-export const turnTime = 7;
+export const readingTime = 4;
+export const turnTime = 5;
 export const minStageTime = 0.5;
 
 /** Control frames answered before all messages. Control frames beyond it wait with the messages. */
@@ -480,6 +480,9 @@ export const maxRecipients = 10_000;
 
 /** Programs started per turn, of all handlers together. Starting one blocks the loop for about a millisecond. */
 export const programStartsPerTurn = 1;
+
+/** Resident memory from which another process starts programs for the server. A fresh server has about 70 MiB. */
+export const starterThreshold = 128 * MiB;
 
 /** Pipes created by one `mkfifo`, which takes as long as starting a program. */
 export const pipesPerBatch = 8;

@@ -12,7 +12,7 @@
  * that chunk is left alone until the write is complete.
  */
 
-import { keepBuffer, newBuffer } from '../protocol/buffers.ts';
+import { giveBuffer, keepBuffer, newBuffer } from '../protocol/buffers.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 
 const KiB = 1024;
@@ -20,7 +20,7 @@ const KiB = 1024;
 /** The most that one read takes. A turn reads at most the input part from one connection. */
 export const readBufferSize = 256 * KiB;
 export const inputStart = readBufferSize;
-export const inputEnd = inputStart + 768 * KiB;
+export const inputEnd = inputStart + 2304 * KiB;
 
 export const outputStart = inputEnd;
 export const slotSize = 256 * KiB;
@@ -37,6 +37,8 @@ export interface Chunk {
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
   readonly isPersistent: boolean;
+  /** Its buffer returns to the pool when nothing refers to the chunk any more. */
+  isRecyclable: boolean;
   /** The server's record that is charged for the chunk while it is pinned. */
   owner: ArenaUse;
 }
@@ -65,7 +67,7 @@ const nobody = newArenaUse();
 
 function newChunk(bytes: Buffer, start: number, isPersistent: boolean, owner = nobody): Chunk {
   const end = isPersistent || bytes !== ioArena ? bytes.length : start + slotSize;
-  return { bytes, start, end, used: start, pins: 0, isPersistent, owner };
+  return { bytes, start, end, used: start, pins: 0, isPersistent, isRecyclable: false, owner };
 }
 
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
@@ -73,10 +75,32 @@ export function newLastingChunk(owner: ArenaUse, size: number): Chunk {
   return newChunk(newBuffer(size), 0, true, owner);
 }
 
-/** A chunk of a message's own buffer, which nobody changes from now on: queues refer to its bytes instead of a copy. */
-export function newKeptChunk(owner: ArenaUse, bytes: Buffer): Chunk {
-  keepBuffer(bytes);
-  return newChunk(bytes, 0, true, owner);
+/**
+ * A chunk of the buffer that a message is in, which nobody changes from now on: queues refer to its bytes instead of a copy.
+ * @param isOwn whether nothing else refers to the buffer
+ */
+export function newKeptChunk(owner: ArenaUse, bytes: Buffer, isOwn: boolean): Chunk {
+  if (!isOwn) keepBuffer(bytes);
+  const chunk = newChunk(bytes, 0, true, owner);
+  chunk.isRecyclable = isOwn;
+  return chunk;
+}
+
+/** Recyclable chunks that nothing refers to. Something may refer to them again before the writes of the turn are done. */
+const unused: Chunk[] = [];
+
+/** The chunk may be read after the last reference to it is gone: its memory is left to the garbage collector. */
+export function keepForever(chunk: Chunk): void {
+  chunk.isRecyclable = false;
+}
+
+function recycleUnused(): void {
+  for (const chunk of unused) {
+    if (chunk.pins > 0 || !chunk.isRecyclable) continue;
+    chunk.isRecyclable = false;
+    giveBuffer(chunk.bytes);
+  }
+  unused.length = 0;
 }
 
 /** A queue or a write refers to the chunk. */
@@ -85,7 +109,9 @@ export function pin(chunk: Chunk): void {
 }
 
 export function unpin(chunk: Chunk): void {
-  if (--chunk.pins === 0 && chunk.bytes !== ioArena) chunk.owner.held -= chunk.bytes.length;
+  if (--chunk.pins > 0 || chunk.bytes === ioArena) return;
+  chunk.owner.held -= chunk.bytes.length;
+  if (chunk.isRecyclable) unused.push(chunk);
 }
 
 /** The part of a chunk's memory that each of those who pin it has. */
@@ -131,6 +157,7 @@ export function reserve(owner: ArenaUse, size: number): Chunk {
 /** The server's writes are done: makes room for the next turn's, unless another server has unsent frames in the arena. */
 export function resetOutputArena(owner: ArenaUse): void {
   if (pinned.length > 0) reclaimUnpinned();
+  if (unused.length > 0) recycleUnused();
   if (!owner.isWriting) return;
   owner.isWriting = false;
   if (--outputArena.writers > 0) return;

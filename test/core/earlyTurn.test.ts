@@ -4,9 +4,12 @@ import { test } from 'node:test';
 import { onData, scheduleRead, scheduleTurn, setReading } from '../../src/core/poll.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { bulkReadsPerTurn } from '../../src/protocol/limits.ts';
-import { readBufferSize } from '../../src/records/arena.ts';
+import { inputEnd, inputStart, readBufferSize } from '../../src/records/arena.ts';
 import type { Connection, Server, Wire } from '../../src/records/records.ts';
 import { newFakeServer, openFakeConnection } from '../support/fakeSocket.ts';
+
+/** Full reads after which the input arena has no room for another one. */
+const readsUntilFull = Math.floor((inputEnd - inputStart) / readBufferSize);
 
 test('an early turn serves what has arrived; a throttled connection is served in the turn after it', async () => {
   const server = newFakeServer();
@@ -24,7 +27,8 @@ test('an early turn serves what has arrived; a throttled connection is served in
   scheduleRead(heldBack.connection);
 
   const ended = serverLoop(server, () => {});
-  for (let i = 0; i < 3; i++) onData(newcomer.connection, Buffer.alloc(readBufferSize), readBufferSize);
+  for (let i = 0; i < readsUntilFull; i++)
+    onData(newcomer.connection, Buffer.alloc(readBufferSize), readBufferSize);
   while (reads.length < 2) await new Promise(setImmediate);
   assert.deepEqual(
     reads.map(([connection, turn]) => [connection === newcomer.connection, turn]),
@@ -52,7 +56,10 @@ test('a connection that fills the read buffer is paused until its turn, so it is
 
 test('a client at the end of a poll waits for two turns, however many floods were read before it', async () => {
   const server = newFakeServer();
-  const floods = Array.from({ length: 12 }, () => openFakeConnection(server, undefined).connection);
+  const floods = Array.from(
+    { length: 2 * readsUntilFull + 5 },
+    () => openFakeConnection(server, undefined).connection,
+  );
   const { connection: last } = openFakeConnection(server, undefined);
   const servedIn = new Map<Connection, number>();
   const wire = wireThatReads(connection => servedIn.set(connection, server.counters.turns));

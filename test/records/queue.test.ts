@@ -18,7 +18,16 @@ const owner = newArenaUse();
 
 function turnChunk(text: string): Chunk {
   const bytes = Buffer.from(text);
-  return { bytes, start: 0, end: bytes.length, used: bytes.length, pins: 0, isPersistent: false, owner };
+  return {
+    bytes,
+    start: 0,
+    end: bytes.length,
+    used: bytes.length,
+    pins: 0,
+    isPersistent: false,
+    isRecyclable: false,
+    owner,
+  };
 }
 
 const textOf = (ranges: readonly Range[]) =>

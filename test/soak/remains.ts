@@ -26,12 +26,17 @@ export async function holdingsOf(place: Place): Promise<Holdings> {
     files,
     connections,
     'bytes of used memory': memory.used,
-    descriptors: files.length - Math.min(files.filter(isStock).length, mostStock),
-    'child processes': childProcesses(place).length,
+    descriptors:
+      files.length - Math.min(files.filter(isStock).length, mostStock) - (hasStarter(place) ? 1 : 0),
+    'child processes': childProcesses(place, command => !isStarter(command)).length,
     'temporary files': filesIn(place.temporary),
     'files in running/': filesIn(`${place.target.spool}/running`),
   };
 }
+
+/** Whether the server has a process that starts its programs, which stays until the server ends. */
+const hasStarter = (place: Place) => childProcesses(place, isStarter).length > 0;
+const isStarter = (command: string) => command.includes('starterProcess');
 
 /** Spare pipes for the next programs stay open. */
 const isStock = (file: string) => file.includes('pollywog-pipes-');
@@ -54,13 +59,17 @@ const filesIn = (folder: string) => readdirSync(folder, { recursive: true }).len
  * The ids of the processes that the server has started, with their children and with zombies. They are recognised by the
  * server's folder in their environment.
  */
-export function childProcesses({ server, temporary }: Place): number[] {
+export function childProcesses(
+  { server, temporary }: Place,
+  isWanted: (command: string) => boolean = () => true,
+): number[] {
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
     .map(Number)
     .filter(pid => pid !== server.pid)
     .filter(pid => {
       try {
+        if (!isWanted(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))) return false;
         const [, parent] = /^\d+ \(.*\) \S (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, 'latin1')) ?? [];
         if (Number(parent) === server.pid) return true;
         return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(temporary);

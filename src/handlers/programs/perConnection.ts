@@ -24,7 +24,7 @@ import {
   endProgram,
   isInputFull,
   type Program,
-  startProgram,
+  startProgramSoon,
   writeRecord,
 } from './program.ts';
 import { logLimited, newLineBudget, runWithoutLoop } from './programLog.ts';
@@ -38,6 +38,7 @@ import {
 } from './programs.ts';
 import { publishForProgram } from './publishing.ts';
 import { type ProgramReader, queueReader, readPrograms, stopReading } from './reader.ts';
+import { stopStarter } from './starter.ts';
 
 /** A connection and its program. */
 interface Session {
@@ -95,20 +96,18 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       },
     };
     const { stderrQueue } = readerQueue;
-    const program = startProgram(entry, taken, {
-      environment,
-      grace: execGrace,
-      id: connection.id,
-      events,
-      stderrQueue,
+    const options = { environment, grace: execGrace, id: connection.id, events, stderrQueue };
+    startProgramSoon(entry, taken, pipes, options, program => {
+      if (program === undefined) {
+        release(owner);
+        close(session, CloseCode.InternalError, 'the program could not be started');
+        return;
+      }
+      session.reader = newReader(session, program);
+      // The client may have left meanwhile.
+      if (session.isOver) endReader(session, session.reader);
+      else resumeMessages(connection);
     });
-    if (program === undefined) {
-      release(owner);
-      close(session, CloseCode.InternalError, 'the program could not be started');
-      return;
-    }
-    session.reader = newReader(session, program);
-    resumeMessages(connection);
   }
 
   function newReader(session: Session, program: Program): ProgramReader {
@@ -168,14 +167,16 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
     if (session.isOver) return;
     session.isOver = true;
     blocked.delete(session);
-    const { connection, reader } = session;
-    if (reader === undefined) return;
+    if (session.reader !== undefined) endReader(session, session.reader);
+  }
+
+  function endReader(session: Session, reader: ProgramReader): void {
     endProgram(reader.program);
     if (entry.format !== 'json') return stopReading(reader);
     // It has all input of its client, and may publish in answer.
     if (reader.isOver) return;
     leaving.add(session);
-    scheduleTurn(connection.server);
+    scheduleTurn(session.connection.server);
   }
 
   return {
@@ -269,10 +270,12 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       runWithoutLoop(readerQueue.stderrQueue);
       cancelStarts(programs, entry);
       for (const { reader } of leaving) if (reader !== undefined) stopReading(reader);
-      if (running === 0) return;
-      await new Promise<void>(resolve => {
-        onAllGone = resolve;
-      });
+      if (running > 0) {
+        await new Promise<void>(resolve => {
+          onAllGone = resolve;
+        });
+      }
+      if (programs.running === 0) await stopStarter(pipes.starter);
     },
   };
 }

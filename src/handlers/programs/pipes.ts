@@ -3,8 +3,9 @@
  * `/dev/stderr` on Linux (ENXIO), as shell scripts do. Node has no pipe(2) either, so `mkfifo` creates FIFOs for several
  * programs at a time. Their names are removed as soon as they are open.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import { constants, lstatSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +15,8 @@ import { log } from '../../log/log.ts';
 import { pipesPerBatch } from '../../protocol/limits.ts';
 import type { Server } from '../../records/records.ts';
 import type { Variables } from './environment.ts';
+import { closeAll, openAll, openEnds } from './pipeEnds.ts';
+import { newStarter, prepareStarter, type Starter, startElsewhere } from './starter.ts';
 
 /** stdin, stdout and stderr. */
 export const pipesPerProgram = 3;
@@ -22,6 +25,8 @@ export const pipesPerProgram = 3;
 export type PipeSet = readonly number[] | 'sockets';
 
 export interface PipeSupply {
+  /** Starts programs, and `mkfifo`, for a large server. */
+  readonly starter: Starter;
   readonly ready: PipeSet[];
   isMaking: boolean;
   isFailureLogged: boolean;
@@ -30,7 +35,7 @@ export interface PipeSupply {
 }
 
 export function newPipeSupply(): PipeSupply {
-  return { ready: [], isMaking: false, isFailureLogged: false, waiting: new Set() };
+  return { starter: newStarter(), ready: [], isMaking: false, isFailureLogged: false, waiting: new Set() };
 }
 
 /** Fills the supply up to `wanted` sets, and blocks for that: at the start, and for programs that seldom start. */
@@ -107,6 +112,21 @@ function makePipes(supply: PipeSupply, server: Server, waiting: number): void {
     setImmediate(done, new Error(`cannot create a folder in ${tmpdir()}`));
     return;
   }
+  if (!prepareStarter(supply.starter)) return runMkfifo(names, done);
+  startElsewhere(
+    supply.starter,
+    { words: ['mkfifo', ...mkfifoWords(names)], environment: mkfifoOptions().env, pipes: [] },
+    {
+      onStarted() {},
+      onFailed: done,
+      onExit: code => done(failureOf(code)),
+      onUnable: () => runMkfifo(names, done),
+    },
+  );
+}
+
+/** @param done called later */
+function runMkfifo(names: readonly string[], done: (error: Error | undefined) => void): void {
   try {
     const mkfifo = spawn('mkfifo', mkfifoWords(names), mkfifoOptions());
     mkfifo.on('error', done).on('exit', code => done(failureOf(code)));
@@ -134,7 +154,7 @@ function planPipes(server: Server, wanted: number, waiting: number): Plan {
 }
 
 const mkfifoWords = (names: readonly string[]) => ['-m', '600', ...names];
-const mkfifoOptions = () => ({ stdio: 'ignore' as const, env: { PATH: process.env['PATH'] } });
+const mkfifoOptions = () => ({ stdio: 'ignore' as const, env: { PATH: process.env['PATH'] ?? '' } });
 
 function failureOf(status: number | null): Error | undefined {
   return status === 0 ? undefined : new Error(`mkfifo exited with ${status}`);
@@ -184,24 +204,16 @@ function openFifos(folder: string, index: number): number[] {
   });
 }
 
-/** Collects descriptors. If `open` throws, closes those that are already open. */
-function openAll(open: (add: (descriptor: number) => void) => void): number[] {
-  const descriptors: number[] = [];
-  try {
-    open(descriptor => descriptors.push(descriptor));
-  } catch (error) {
-    closeAll(descriptors);
-    throw error;
-  }
-  return descriptors;
-}
-
-function closeAll(descriptors: readonly number[]): void {
-  for (const descriptor of descriptors) closeSync(descriptor);
+/** A process that was started here, or by the starter. */
+export interface Child {
+  /** `undefined` if the start failed. */
+  readonly pid?: number | undefined;
+  on(event: 'exit', listener: (code: number | null, signal: NodeJS.Signals | null) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
 }
 
 export interface Spawned {
-  readonly child: ChildProcess;
+  readonly child: Child;
   readonly stdin: Writable;
   readonly stdout: Readable;
   readonly stderr: Readable;
@@ -219,8 +231,8 @@ export function spawnOn(pipes: PipeSet, words: readonly string[], environment: V
   let programEnds: number[] = [];
   let serverEnds: number[] = [];
   try {
-    programEnds = openEnds(pipes, true);
-    serverEnds = openEnds(pipes, false);
+    programEnds = openEnds('self', pipes, true);
+    serverEnds = openEnds('self', pipes, false);
     const stdio = programEnds as [number, number, number];
     const child = spawn(command, rest, { stdio, env: environment, detached: true });
     return { child, ...newStreams(serverEnds) };
@@ -234,17 +246,50 @@ export function spawnOn(pipes: PipeSet, words: readonly string[], environment: V
 }
 
 /**
- * Opens the ends of the three pipes for one side. Each is an open file description of its own: the server's are
- * non-blocking, the program's blocking.
+ * The same by the starter, which must be usable.
+ * @param done called later, unless the server cannot open its ends
  */
-function openEnds(pipes: readonly number[], isProgram: boolean): number[] {
-  return openAll(add => {
-    for (const [i, descriptor] of pipes.entries()) {
-      const isReadEnd = isProgram === (i === 0);
-      const access = isReadEnd ? constants.O_RDONLY : constants.O_WRONLY;
-      add(openSync(`/proc/self/fd/${descriptor}`, access | (isProgram ? 0 : constants.O_NONBLOCK)));
-    }
-  });
+export function spawnElsewhere(
+  { starter }: PipeSupply,
+  pipes: readonly number[],
+  words: readonly string[],
+  environment: Variables,
+  done: (result: Spawned | Error) => void,
+): void {
+  let serverEnds: number[];
+  try {
+    serverEnds = openEnds('self', pipes, false);
+  } catch (error) {
+    closeAll(pipes);
+    return done(error as Error);
+  }
+  const child = new EventEmitter();
+  startElsewhere(
+    starter,
+    { words, environment, pipes },
+    {
+      onStarted(pid) {
+        closeAll(pipes);
+        done({ child: Object.assign(child, { pid }), ...newStreams(serverEnds) });
+      },
+      onFailed(error) {
+        closeAll(pipes);
+        closeAll(serverEnds);
+        done(error);
+      },
+      onExit: (code, signal) => child.emit('exit', code, signal),
+      onUnable() {
+        closeAll(serverEnds);
+        let result: Spawned | Error;
+        try {
+          result = spawnOn(pipes, words, environment);
+        } catch (error) {
+          result = error as Error;
+        }
+        done(result);
+      },
+    },
+  );
 }
 
 function newStreams(serverEnds: readonly number[]): Omit<Spawned, 'child'> {

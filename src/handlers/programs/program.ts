@@ -6,7 +6,7 @@ import { backpressureThreshold, maxDiscardedOutput } from '../../protocol/limits
 import type { Variables } from './environment.ts';
 import { explainExit, explainStartFailure } from './executable.ts';
 import { clearRecordBuffer, newRecordBuffer, type RecordBuffer } from './formats.ts';
-import { type PipeSet, type Spawned, spawnOn } from './pipes.ts';
+import { type PipeSet, type PipeSupply, type Spawned, spawnElsewhere, spawnOn } from './pipes.ts';
 import {
   bufferedStderr,
   finishStderr,
@@ -15,6 +15,7 @@ import {
   type StderrReader,
 } from './programLog.ts';
 import { hasOnlyZombies, registerGroup, unregisterGroup } from './reaper.ts';
+import { prepareStarter } from './starter.ts';
 
 export interface Program {
   readonly name: string;
@@ -76,28 +77,45 @@ export function startProgram(
   pipes: PipeSet,
   options: ProgramOptions,
 ): Program | undefined {
-  const { environment, id } = options;
-  const { name, words } = entry;
-  const notStarted = (error: Error) => {
-    const why = explainStartFailure(words, error as NodeJS.ErrnoException);
-    log('error', 'program not started', { program: name, id, error: error.message, why });
-  };
-  let spawned: Spawned;
   try {
-    spawned = spawnOn(pipes, words, environment);
+    return begin(entry, spawnOn(pipes, entry.words, options.environment), options);
   } catch (error) {
     // For instance E2BIG: the header fields are too long for an environment.
-    notStarted(error as Error);
+    logStartFailure(entry, options, error as Error);
     return undefined;
   }
+}
+
+/** The same, but if the server is large, another process starts the program, and `done` is called later. */
+export function startProgramSoon(
+  entry: ProgramEntry,
+  pipes: PipeSet,
+  supply: PipeSupply,
+  options: ProgramOptions,
+  done: (program: Program | undefined) => void,
+): void {
+  if (pipes === 'sockets' || !prepareStarter(supply.starter))
+    return done(startProgram(entry, pipes, options));
+  spawnElsewhere(supply, pipes, entry.words, options.environment, result => {
+    if (!(result instanceof Error)) return done(begin(entry, result, options));
+    logStartFailure(entry, options, result);
+    done(undefined);
+  });
+}
+
+function logStartFailure({ name, words }: ProgramEntry, { id }: ProgramOptions, error: Error): void {
+  const why = explainStartFailure(words, error as NodeJS.ErrnoException);
+  log('error', 'program not started', { program: name, id, error: error.message, why });
+}
+
+/** @returns `undefined` if the process could not be started */
+function begin(entry: ProgramEntry, spawned: Spawned, options: ProgramOptions): Program | undefined {
   const { child } = spawned;
-  child.on('error', notStarted);
-  if (child.pid === undefined) {
-    for (const stream of [spawned.stdin, spawned.stdout, spawned.stderr])
-      stream.on('error', () => {}).destroy();
-    return undefined;
-  }
-  return newProgram(entry, spawned, child.pid, options);
+  child.on('error', error => logStartFailure(entry, options, error));
+  if (child.pid !== undefined) return newProgram(entry, spawned, child.pid, options);
+  for (const stream of [spawned.stdin, spawned.stdout, spawned.stderr])
+    stream.on('error', () => {}).destroy();
+  return undefined;
 }
 
 function newProgram(

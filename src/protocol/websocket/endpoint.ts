@@ -159,6 +159,13 @@ export function releaseMessage(): void {
   messageBuffer = undefined;
 }
 
+/** Takes over the message's buffer, which does not return to the pool then. @returns whether it is the message's own */
+export function takeMessageBuffer(bytes: Uint8Array): boolean {
+  if (bytes !== messageBuffer) return false;
+  messageBuffer = undefined;
+  return true;
+}
+
 /**
  * Reads up to the next event, unmasking in place, and advances `input.start`.
  * @param onlyControl whether to read control frames only

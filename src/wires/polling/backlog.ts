@@ -13,6 +13,7 @@ import { type MessagePayload, readSentFrame, summarizeFrames } from '../../proto
 import {
   type ArenaUse,
   type Chunk,
+  keepForever,
   newArenaUse,
   newLastingChunk,
   pin,
@@ -108,6 +109,8 @@ export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: nu
   if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
     const { messages, closing } = summarizeFrames(chunk.bytes, start, end);
     addToTotals(backlog, size, messages, closing);
+    // An answer in progress may read frames that are removed.
+    keepForever(chunk);
     addRange(backlog, newRange(blockOf(chunk), start, end));
     return;
   }

@@ -1,0 +1,170 @@
+/**
+ * Starting programs for a large server. To start a process, Node calls fork(2), which copies the server's page tables and makes
+ * each of its pages fault on the next write: 5 to 10 ms at once and up to 60 ms later, at 256 MB. So once the server is large,
+ * a small process starts the programs, the starter. It opens its ends of the pipes through /proc, and reports the program's
+ * process ID and its end. Without it (not Linux, or /proc is hidden) the server starts programs itself.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { log } from '../../log/log.ts';
+import { starterThreshold } from '../../protocol/limits.ts';
+import type { Variables } from './environment.ts';
+
+/** What the starter is to start. */
+export interface StartRequest {
+  readonly id: number;
+  readonly words: readonly string[];
+  readonly environment: Variables;
+  /** The server's descriptors of stdin, stdout and stderr; none: the process gets /dev/null, and no group of its own. */
+  readonly pipes: readonly number[];
+}
+
+export type StartReport =
+  | { readonly event: 'ready' }
+  | { readonly id: number; readonly event: 'started'; readonly pid: number }
+  | {
+      readonly id: number;
+      readonly event: 'failed';
+      readonly message: string;
+      readonly code: string | undefined;
+    }
+  /** It cannot open the pipes. */
+  | { readonly id: number; readonly event: 'unable' }
+  | {
+      readonly id: number;
+      readonly event: 'exited';
+      readonly code: number | null;
+      readonly signal: NodeJS.Signals | null;
+    };
+
+export interface StartEvents {
+  onStarted(pid: number): void;
+  onFailed(error: NodeJS.ErrnoException): void;
+  onExit(code: number | null, signal: NodeJS.Signals | null): void;
+  /** The starter has not started it, and cannot: somebody else must. */
+  onUnable(): void;
+}
+
+/** A process that was asked for, or runs. */
+interface Started {
+  readonly events: StartEvents;
+  pid: number | undefined;
+}
+
+export interface Starter {
+  /** `undefined` until the server is large, and after the starter has ended. */
+  process: ChildProcess | undefined;
+  isReady: boolean;
+  /** It ended by itself, or cannot open pipes. */
+  isUnusable: boolean;
+  readonly started: Map<number, Started>;
+  lastId: number;
+}
+
+export function newStarter(): Starter {
+  return { process: undefined, isReady: false, isUnusable: false, started: new Map(), lastId: 0 };
+}
+
+/** Starts the starter if the server has become large. @returns whether it can be used */
+export function prepareStarter(starter: Starter): boolean {
+  const { process: running, isUnusable, isReady } = starter;
+  const isMissing = running === undefined && !isUnusable && process.platform === 'linux';
+  if (isMissing && process.memoryUsage.rss() > starterThreshold) begin(starter);
+  return isReady;
+}
+
+const script = fileURLToPath(new URL(`./starterProcess${extname(import.meta.url)}`, import.meta.url));
+
+function begin(starter: Starter): void {
+  const flags = process.execArgv.filter(flag => !/^--(inspect|prof|cpu-prof|heap-prof)/.test(flag));
+  const started = spawn(process.execPath, [...flags, '--max-old-space-size=64', script], {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    env: {},
+    // Not in the terminal's foreground group, whose Ctrl-C is for the server.
+    detached: true,
+  });
+  starter.process = started;
+  started.on('message', message => onReport(starter, message as StartReport));
+  started.on('error', error => onEnd(starter, error.message));
+  started.on('exit', (code, signal) => onEnd(starter, `it ended with ${signal ?? code}`));
+  started.unref();
+  started.channel?.unref();
+}
+
+function onReport(starter: Starter, report: StartReport): void {
+  if (report.event === 'ready') {
+    starter.isReady = true;
+    return;
+  }
+  const one = starter.started.get(report.id);
+  if (one === undefined) return;
+  const { events } = one;
+  if (report.event === 'started') {
+    one.pid = report.pid;
+    events.onStarted(report.pid);
+    return;
+  }
+  forget(starter, report.id);
+  if (report.event === 'exited') {
+    events.onExit(report.code, report.signal);
+  } else if (report.event === 'failed') {
+    events.onFailed(Object.assign(new Error(report.message), { code: report.code }));
+  } else {
+    makeUnusable(starter, 'it cannot open pipes through /proc');
+    events.onUnable();
+  }
+}
+
+function forget(starter: Starter, id: number): void {
+  starter.started.delete(id);
+  // The end of a program must be reported even if nothing else keeps the server's process running.
+  if (starter.started.size === 0) starter.process?.channel?.unref();
+}
+
+function makeUnusable(starter: Starter, why: string): void {
+  if (!starter.isUnusable)
+    log('warn', 'starter not used', { why, means: 'the server starts programs itself' });
+  starter.isUnusable = true;
+  starter.isReady = false;
+}
+
+/** What it has started runs on, but nobody learns how it ends: the programs are ended as if they had been killed. */
+function onEnd(starter: Starter, why: string): void {
+  if (starter.process === undefined) return;
+  starter.process = undefined;
+  makeUnusable(starter, why);
+  const left = [...starter.started.values()];
+  starter.started.clear();
+  for (const { pid, events } of left) {
+    if (pid === undefined) events.onUnable();
+    else events.onExit(null, 'SIGKILL');
+  }
+}
+
+/** Has the starter start a process. It must be usable (`prepareStarter`). The descriptors stay open until it is started. */
+export function startElsewhere(
+  starter: Starter,
+  request: Omit<StartRequest, 'id'>,
+  events: StartEvents,
+): void {
+  const id = ++starter.lastId;
+  starter.started.set(id, { events, pid: undefined });
+  starter.process?.channel?.ref();
+  // If the channel is closed, `exit` follows.
+  starter.process?.send({ id, ...request }, () => {});
+}
+
+/** Ends the starter, when the last program has ended. Resolves when it has exited. */
+export async function stopStarter(starter: Starter): Promise<void> {
+  const { process: running } = starter;
+  if (running === undefined) return;
+  starter.process = undefined;
+  starter.isReady = false;
+  await new Promise<void>(resolve => {
+    running.ref();
+    running.once('exit', () => resolve());
+    if (running.connected) running.disconnect();
+    else running.kill('SIGKILL');
+  });
+}

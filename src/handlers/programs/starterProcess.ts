@@ -1,0 +1,43 @@
+/** The process that starts programs for a large server (starter.ts), until the server ends. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeAll, openEnds } from './pipeEnds.ts';
+import type { StartReport, StartRequest } from './starter.ts';
+
+const report = (message: StartReport) => process.send?.(message);
+
+process.on('message', (request: StartRequest) => {
+  let ends: number[];
+  try {
+    ends = openEnds(process.ppid, request.pipes, true);
+  } catch {
+    report({ id: request.id, event: 'unable' });
+    return;
+  }
+  try {
+    start(request, ends);
+  } catch (error) {
+    reportFailure(request, error as NodeJS.ErrnoException);
+  } finally {
+    closeAll(ends);
+  }
+});
+
+function start(request: StartRequest, ends: readonly number[]): void {
+  const { id, words, environment } = request;
+  const [command, ...rest] = words as [string, ...string[]];
+  const stdio = ends.length === 0 ? 'ignore' : [...ends];
+  const child: ChildProcess = spawn(command, rest, { stdio, env: environment, detached: ends.length > 0 });
+  child.on('error', error => reportFailure(request, error));
+  if (child.pid === undefined) return;
+  report({ id, event: 'started', pid: child.pid });
+  child.on('exit', (code, signal) => report({ id, event: 'exited', code, signal }));
+}
+
+function reportFailure({ id }: StartRequest, { message, code }: NodeJS.ErrnoException): void {
+  report({ id, event: 'failed', message, code });
+}
+
+process.once('disconnect', () => process.exit());
+// It ends with the server, which may need it until then.
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
+report({ event: 'ready' });
