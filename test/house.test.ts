@@ -155,11 +155,13 @@ test('nothing but the client imports client/, and client/ imports nothing of the
   const known = ['client', 'options', 'protocol'];
   // Both escape control characters in the same way.
   const isShared = (one: string) => known.includes(folderOf(one)) || one === 'log/printable.ts';
+  // `pollywog check` runs in the calling program, as a client.
+  const isCheck = (name: string, one: string) => name === 'commands/check.ts' && one === 'client/check.ts';
   noneOf(
     sources.flatMap(({ name, imports }) =>
       imports
         .filter(isOurs)
-        .filter(one => (isClients(name) ? !isShared(one) : isClients(one)))
+        .filter(one => (isClients(name) ? !isShared(one) : isClients(one) && !isCheck(name, one)))
         .map(one => `${name} imports ${one}`),
     ),
   );

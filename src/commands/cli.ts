@@ -17,6 +17,7 @@ import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
 import { showAllowed } from './allowed.ts';
+import { runCheckCommand } from './check.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
 import { commandHelp, helpOn, helpOverview } from './help.ts';
@@ -33,6 +34,7 @@ export async function runCommandLine(
   usual: DefaultPaths,
   handlers: readonly string[],
 ): Promise<number | undefined> {
+  if (argv[0] === 'check') return runCheckCommand(argv.slice(1), print);
   const [word, name] = readArguments(argv, {
     ...serverOptions,
     ...parameterOptions,

@@ -12,6 +12,7 @@ const ownWords: readonly (readonly [usage: string, help: string])[] = [
   ['help [COMMAND|SUBJECT]', 'print a command or a page of the manual'],
   ['defaultconfig', 'print a configuration with all defaults'],
   ['checkconfig [FILE]', 'check the values of a configuration'],
+  ['check URL', 'find what is wrong on the way to a server'],
   ['allowed USER PATH', "print which lines decide a user's rights"],
 ];
 

@@ -59,6 +59,11 @@ async function startBehind(
 }
 
 testExamples('proxy', {
+  'sh pollywog check': async (t, code) => {
+    const printed = await runShell(t, newWorkshop(), `pollywog\n${code}`);
+    assert.match(printed, /\neverything works\n$/);
+  },
+
   'sh --trust-proxy': async (t, code) => {
     await runShell(t, newWorkshop(), code);
   },

@@ -1,0 +1,197 @@
+/** `pollywog check` against broken set-ups of proxies: each fault is named, and the line that it proposes puts it right. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, type TestContext, test } from 'node:test';
+import { type Finding, readCheckUrl, runCheck } from '../../src/client/check.ts';
+import { type Fault, fixes } from '../../src/client/checkFixes.ts';
+import { makeCertificate } from '../support/certificates.ts';
+import { apache, type FrontProxy, haproxy, nginx, startProxy } from '../support/proxies.ts';
+import { serverScript, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+async function findings(url: string, silence = 0, token?: string): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const settings = { token, silence, patience: 2000 };
+  for await (const finding of runCheck(readCheckUrl(url), settings)) found.push(finding);
+  return found;
+}
+
+const wrongOnes = (found: readonly Finding[]) => found.filter(({ result }) => result === 'wrong');
+
+interface Broken {
+  readonly proxy: FrontProxy;
+  readonly fault: Fault;
+  /** The configuration, with the broken line or the proposed one. */
+  recipe(line: string): string;
+  readonly broken: string;
+  readonly path?: string;
+  readonly server?: readonly string[];
+  readonly silence?: number;
+}
+
+const passUpgrade = 'proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";';
+const inNginx = (lines: string) => `server { listen 80; location / { ${lines} } }`;
+const toServer = 'proxy_pass http://127.0.0.1:8080;';
+const inHaproxy = (backend: string, times: string) => `
+defaults
+  mode http
+  timeout connect 5s
+  ${times.split(', ').join('\n  ')}
+frontend web
+  bind :80
+  default_backend pollywog
+backend pollywog
+  ${backend}
+`;
+const usualTimes = fixes.silence.HAProxy;
+const inApache = (lines: string) => `<VirtualHost *:80>\n  ${lines}\n</VirtualHost>`;
+const passApache = fixes.upgrade.Apache;
+
+const cases: Readonly<Record<string, Broken>> = {
+  'nginx does not pass Upgrade on': {
+    proxy: nginx,
+    fault: 'upgrade',
+    recipe: line => inNginx(`${toServer} ${line}`),
+    broken: 'proxy_http_version 1.1;',
+  },
+  'nginx speaks HTTP/1.0 to the server': {
+    proxy: nginx,
+    fault: 'http10',
+    recipe: line => inNginx(`${toServer} ${line}`),
+    broken: passUpgrade,
+  },
+  'nginx holds events back': {
+    proxy: nginx,
+    fault: 'buffering',
+    recipe: line => inNginx(`${toServer} ${fixes.upgrade.nginx} ${line}`),
+    broken: 'proxy_ignore_headers X-Accel-Buffering; proxy_buffering on;',
+  },
+  'nginx cuts off silent connections': {
+    proxy: nginx,
+    fault: 'silence',
+    recipe: line => inNginx(`${toServer} ${fixes.upgrade.nginx} ${line}`),
+    broken: 'proxy_read_timeout 1s;',
+    silence: 3000,
+  },
+  'nginx keeps the prefix of the path': {
+    proxy: nginx,
+    fault: 'path',
+    recipe: line => `server { listen 80; ${fixes.upgrade.nginx}\n${line}\n}`,
+    broken: 'location /chat/ { proxy_pass http://127.0.0.1:8080; }',
+    path: '/chat/',
+  },
+  'nginx asks at a port where no server is': {
+    proxy: nginx,
+    fault: 'backend',
+    recipe: line =>
+      `server { listen 80; location / { ${fixes.upgrade.nginx} ${line} } location = /up { return 200; } }`,
+    broken: 'proxy_pass http://127.0.0.1:1;',
+  },
+  'nginx replaces the Host, and --origin is same': {
+    proxy: nginx,
+    fault: 'host',
+    recipe: line => inNginx(`${toServer} ${fixes.upgrade.nginx} ${line}`),
+    broken: 'proxy_set_header Host elsewhere.example;',
+    server: ['--origin', 'same'],
+  },
+  'HAProxy cuts off silent connections': {
+    proxy: haproxy,
+    fault: 'silence',
+    recipe: line => inHaproxy('server pond 127.0.0.1:8080', line),
+    broken: 'timeout client 1s, timeout server 1s, timeout tunnel 1s',
+    silence: 3000,
+  },
+  'HAProxy has a server that is down': {
+    proxy: haproxy,
+    fault: 'backend',
+    recipe: line => inHaproxy(`http-request return status 200 if { path /up }\n  ${line}`, usualTimes),
+    broken: 'server pond 127.0.0.1:1',
+  },
+  'Apache does not pass Upgrade on': {
+    proxy: apache,
+    fault: 'upgrade',
+    recipe: line => inApache(line),
+    broken: 'ProxyPass / http://127.0.0.1:8080/',
+  },
+  'Apache replaces the Host, and --origin is same': {
+    proxy: apache,
+    fault: 'host',
+    recipe: line => inApache(`${passApache}\n  ${line}`),
+    broken: 'ProxyPreserveHost Off',
+    server: ['--origin', 'same'],
+  },
+};
+
+const nameOf = { nginx: 'nginx', apache: 'Apache', haproxy: 'HAProxy', caddy: 'Caddy' } as const;
+
+describe('check names what is wrong, and the line that it proposes puts it right', () => {
+  for (const [
+    name,
+    { proxy, fault, recipe, broken, path = '/', server: options = [], silence },
+  ] of Object.entries(cases)) {
+    test(name, async (t: TestContext) => {
+      const server = await startServerFor(t, ...options);
+      const probe = fault === 'backend' ? '/up' : '/healthz';
+      const before = await startProxy(t, proxy, recipe(broken), server.port, probe);
+      const faults = wrongOnes(await findings(`ws://127.0.0.1:${before}${path}`, silence));
+      assert.equal(faults[0]?.fault, fault, JSON.stringify(faults));
+      const line = fixes[fault][nameOf[proxy.name]];
+      const after = await startProxy(t, proxy, recipe(line), server.port, probe);
+      assert.deepEqual(wrongOnes(await findings(`ws://127.0.0.1:${after}${path}`, silence)), []);
+    });
+  }
+});
+
+test('check names a certificate that browsers do not accept', async t => {
+  const { cert, key } = makeCertificate('localhost');
+  const server = await startServerFor(t, '--tls-cert', cert, '--tls-key', key);
+  const faults = wrongOnes(await findings(`wss://127.0.0.1:${server.port}/`));
+  assert.deepEqual(
+    faults.map(({ step, fault }) => `${step} ${fault}`),
+    ['tls certificate'],
+  );
+});
+
+test('check publishes a message if it has a token, and sees it arrive', async t => {
+  const token = 'correct-horse-battery';
+  const file = join(temporaryFolder(), 'token');
+  writeFileSync(file, token, { mode: 0o600 });
+  const server = await startServerFor(t, '--publish-token', file);
+  const url = `http://127.0.0.1:${server.port}`;
+  const found = await findings(url, 0, token);
+  assert.deepEqual(wrongOnes(found), []);
+  assert.ok(found.some(({ step, result }) => step === 'publish' && result === 'ok'));
+  const wrongToken = wrongOnes(await findings(url, 0, 'wrong-wrong-wrong'));
+  assert.match(wrongToken[0]!.sentence, /not published: 401/);
+});
+
+async function runCommand(...words: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [serverScript, 'check', ...words]);
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', text => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, stdout, stderr };
+}
+
+describe('the command line of check', () => {
+  test('exits with 0 if everything works, 1 if something is wrong, and 2 for wrong usage', async t => {
+    const server = await startServerFor(t);
+    const good = await runCommand(`ws://127.0.0.1:${server.port}/`, '--quick');
+    assert.deepEqual([good.code, good.stderr], [0, '']);
+    assert.match(good.stdout, /^ok {4}upgrade .*\n(?:.*\n)*everything works\n$/m);
+    await server.kill();
+    const bad = await runCommand(`ws://127.0.0.1:${server.port}/`, '--quick', '--json');
+    assert.equal(bad.code, 1);
+    assert.match(bad.stdout, /"step":"tcp","result":"wrong","sentence":"no connection .*nothing listens/);
+    assert.equal((await runCommand('localhost')).code, 2);
+    assert.equal((await runCommand()).code, 2);
+  });
+});
