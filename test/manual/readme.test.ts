@@ -76,7 +76,10 @@ testExamples('README', {
   'sh /api/publish': async (t, code) => {
     assert.match(await runShell(t, await startWithToken(t), code), /^\{"sent":1,"id":"\S+"\}\n$/);
   },
-  'php <?php': async (t, code) => {
+  // They are run in php.test.ts, with the page.
+  'php // auth.php': (_, code) => assert.equal(code, exampleCode('php', 'php // auth.php')),
+  'sh --auth-url': (_, code) => assert.equal(code, exampleCode('php', 'sh --auth-url')),
+  'php $header': async (t, code) => {
     const workshop = await startWithToken(t);
     const here = code
       .replace('localhost:8080', `127.0.0.1:${workshop.server!.port}`)
