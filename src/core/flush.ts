@@ -78,7 +78,9 @@ function flushConnection(connection: Connection): void {
  */
 function writeAtOnce(connection: Connection, chunk: Chunk, start: number, end: number): void {
   const { queue, socket, isWriteQueued, producer, isThrottled } = connection;
-  if (isWriteQueued || isThrottled || socket.isBusy || queue.size > 0 || producer !== undefined) {
+  // A polling session takes its frames from the queue.
+  const isUsual = socket.isBusy || socket.isVirtual || producer !== undefined;
+  if (isUsual || isWriteQueued || isThrottled || queue.size > 0) {
     appendOutput(connection, chunk, start, end);
     return;
   }
