@@ -97,9 +97,9 @@ async function serve(): Promise<number> {
   const secure = await openTls(server);
   const greeter = () => modules.greeter;
   const firstWires = {
-    shared: newDetectWire(wires, http, { wire: greeter, isImmediate: false }, secure),
-    lines: newDetectWire(wires, http, { wire: () => lines, isImmediate: true }, secure),
-    greet: newDetectWire(wires, http, { wire: greeter, isImmediate: true }, secure),
+    shared: newDetectWire(wires, http, { wire: greeter, isImmediate: false }, secure, entry),
+    lines: newDetectWire(wires, http, { wire: () => lines, isImmediate: true }, secure, entry),
+    greet: newDetectWire(wires, http, { wire: greeter, isImmediate: true }, secure, entry),
   };
   warnOfGreetings(configuration, modules.greeter !== undefined);
 

@@ -14,7 +14,7 @@ import type { Entry } from '../records/entry.ts';
 import type { Claim, Identity, Need } from '../records/identity.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { openAccess } from './access.ts';
-import { type App, askApp, hasApp, openApp } from './app.ts';
+import { type App, askApp, forgetUser, hasApp, openApp } from './app.ts';
 import type { AppAnswer } from './appReply.ts';
 import { readCredentials } from './credentials.ts';
 import type { Access, Credentials, Decision } from './records.ts';
@@ -91,6 +91,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     takesTokens: () => access.keys.length > 0,
     isForCommands: (need, identity) => decideNeed(access, need, identity).who === 'commands',
     identify,
+    forgetUser: user => forgetUser(app, user),
 
     identifyByToken(connection, token) {
       const headers = new Map([['authorization', `Bearer ${token}`]]);

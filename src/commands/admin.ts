@@ -10,7 +10,7 @@ import { type Changes, changeFields, listSettings, setOption } from './reload.ts
 import {
   closeCode,
   closeReason,
-  findConnection,
+  findConnections,
   id,
   setting,
   type Target,
@@ -26,17 +26,24 @@ const disconnect: Command = {
     reason: { kind: closeReason, optional: true, rest: true },
   },
   help: 'close a connection (code 1000)',
-  details: 'A WebSocket peer gets the code and the reason in a close frame.',
+  details:
+    'A WebSocket peer gets the code and the reason in a close frame. user:NAME closes all connections of an identified user, and has the app of --auth-url asked again about the user.',
   logs: logsChanges,
   run(control, { id, code, reason }) {
-    const connection = findConnection(control, id as Target);
-    noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
-    closeConnection(
-      connection,
-      (code as number | undefined) ?? CloseCode.NormalClosure,
-      (reason as string | undefined) ?? '',
-    );
-    return { closed: connection.id };
+    const wanted = id as Target;
+    const isUser = typeof wanted !== 'number' && 'user' in wanted;
+    // First, so that a user without connections is forgotten, too.
+    if (isUser) control.channels.entry?.forgetUser(wanted.user);
+    const connections = findConnections(control, wanted);
+    for (const connection of connections) {
+      noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
+      closeConnection(
+        connection,
+        (code as number | undefined) ?? CloseCode.NormalClosure,
+        (reason as string | undefined) ?? '',
+      );
+    }
+    return isUser ? { user: wanted.user, closed: connections.length } : { closed: connections[0]!.id };
   },
 };
 

@@ -11,10 +11,10 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { maxPacketBlob } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
-import { type CallValues, type Command, logsMessages } from './command.ts';
+import { type CallValues, type Command, type Control, logsMessages } from './command.ts';
 import {
   channelName,
-  findConnection,
+  findConnections,
   id,
   messageKind,
   type Target,
@@ -65,33 +65,50 @@ const send: Command = {
   },
   help: 'send a message to one connection',
   details:
-    'A chat user sees the text as a line from "server"; no history keeps it. A peer that has too much unread output (--max-buffered) is closed instead.',
+    'A chat user sees the text as a line from "server"; no history keeps it. A peer that has too much unread output (--max-buffered) is closed instead. user:NAME means all connections of an identified user.',
   logs: logsMessages,
   run(control, parameters) {
     const content = contentOf(parameters);
-    const connection = findConnection(control, parameters['id'] as Target);
-    const user = userOf(control.chat, connection);
-    if (user !== undefined && isOpen(connection)) {
-      checkForChat(content);
-      const line = user.encoder.history(fromServer(content), unnumbered);
-      sendPush(connection, false, line, 0, line.length);
-    } else if (user === undefined && takesMessages(connection)) {
-      sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
-    } else {
-      throw new ProtocolError(
-        409,
-        `connection ${connection.id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing`,
-      );
+    const connections = findConnections(control, parameters['id'] as Target);
+    let sent = 0;
+    let fault: unknown;
+    for (const connection of connections) {
+      try {
+        sendTo(control, connection, content);
+        sent++;
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        fault = error;
+      }
     }
-    if (connection.isSlowConsumer) {
-      throw new ProtocolError(
-        409,
-        `connection ${connection.id} does not read its messages and was closed (--max-buffered)`,
-      );
-    }
-    return { sent: 1 };
+    // One of several connections of a user may be closing.
+    if (sent === 0) throw fault;
+    return { sent };
   },
 };
+
+/** @throws ProtocolError 409 */
+function sendTo({ chat }: Control, connection: Connection, content: Content): void {
+  const user = userOf(chat, connection);
+  if (user !== undefined && isOpen(connection)) {
+    checkForChat(content);
+    const line = user.encoder.history(fromServer(content), unnumbered);
+    sendPush(connection, false, line, 0, line.length);
+  } else if (user === undefined && takesMessages(connection)) {
+    sendPush(connection, content.isText, content.bytes, 0, content.bytes.length);
+  } else {
+    throw new ProtocolError(
+      409,
+      `connection ${connection.id} is not ready: its handshake is unfinished, it has no nick yet, or it is closing`,
+    );
+  }
+  if (connection.isSlowConsumer) {
+    throw new ProtocolError(
+      409,
+      `connection ${connection.id} does not read its messages and was closed (--max-buffered)`,
+    );
+  }
+}
 
 const publishCommand: Command = {
   name: 'publish',

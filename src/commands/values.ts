@@ -8,8 +8,8 @@ import { maxCloseReason } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { Control, Parameter } from './command.ts';
 
-/** A connection, by its id or by a chat nick. */
-export type Target = number | Name;
+/** A connection, by its id or by a chat nick; or all connections of an identified user. */
+export type Target = number | Name | { readonly user: string };
 
 const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
@@ -19,9 +19,14 @@ const target: Kind<Target> = {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
       return typeof name === 'string' ? undefined : name;
     }
+    if (typeof raw === 'string' && raw.startsWith('user:') && raw.length > 'user:'.length)
+      return { user: raw.slice('user:'.length) };
     return connectionId.parse(raw);
   },
-  show: value => (typeof value === 'number' ? String(value) : `@${value.text}`),
+  show(value) {
+    if (typeof value === 'number') return String(value);
+    return 'user' in value ? `user:${value.user}` : `@${value.text}`;
+  },
 };
 
 /** The parameter `id` of commands about one connection. */
@@ -133,8 +138,29 @@ export function isListed({ isControl, phase }: Connection): boolean {
   return !isControl && phase !== 'gone';
 }
 
-/** @throws ProtocolError 404 */
-export function findConnection({ server, chat }: Control, wanted: Target): Connection {
+/** All connections that are meant, at least one. @throws ProtocolError 404 */
+export function findConnections(control: Control, wanted: Target): readonly Connection[] {
+  if (typeof wanted === 'number' || !('user' in wanted)) return [findConnection(control, wanted)];
+  const found: Connection[] = [];
+  for (const entry of control.server.table.entries)
+    if (entry?.kind === 'connection' && isListed(entry) && entry.identity?.user === wanted.user)
+      found.push(entry);
+  if (found.length === 0)
+    throw new ProtocolError(
+      404,
+      `the user ${wanted.user} has no connection; pollywog list shows who is connected`,
+    );
+  return found;
+}
+
+/** @throws ProtocolError 404, or 409 if several are meant */
+export function findConnection(control: Control, wanted: Target): Connection {
+  const { server, chat } = control;
+  if (typeof wanted !== 'number' && 'user' in wanted) {
+    const [first, ...more] = findConnections(control, wanted);
+    if (more.length === 0) return first!;
+    throw new ProtocolError(409, `the user ${wanted.user} has several connections; name one by its id`);
+  }
   if (typeof wanted !== 'number') {
     const user = chat.users.get(wanted.key);
     if (user === undefined)

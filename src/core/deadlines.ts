@@ -1,9 +1,10 @@
 /** Deadlines. One timer serves all of them: it fires now and then while there are connections, and the turn checks them. */
 
-import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
+import { noteDeadline, noteEnding, noteOverdue } from '../diagnostics/closeReason.ts';
 import { endMeasuring, startMeasuring } from '../diagnostics/metrics.ts';
 import { clock, exactClock } from '../process/clock.ts';
 import { CloseCode } from '../protocol/codes.ts';
+import type { Identity } from '../records/identity.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { closeConnection, dropConnection, runIsolated } from './close.ts';
 import { scheduleTurn } from './poll.ts';
@@ -58,6 +59,7 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
       dropConnection(connection);
     }
   } else if (phase === 'open') {
+    if (connection.identity?.expiresAt !== undefined) checkExpiry(connection, connection.identity);
     // A connection with a command sends nothing more until the answer.
     if (idleTimeout > 0 && !connection.isControl && now - connection.messageAt >= idleTimeout) {
       noteDeadline(connection, 'no message', 'idleTimeout');
@@ -65,6 +67,13 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
     }
     wire.checkDeadlines(connection);
   }
+}
+
+/** A token is valid for a time, and so is what it allowed. */
+function checkExpiry(connection: Connection, { user, expiresAt }: Identity): void {
+  if (expiresAt === undefined || Date.now() < expiresAt) return;
+  noteEnding(connection, 'server', `the token of the user ${user} expired`);
+  closeConnection(connection, CloseCode.NotIdentified, 'token expired');
 }
 
 function dropAll(server: Server): void {

@@ -58,7 +58,7 @@ function logOpened(connection: Connection, request?: Head): void {
   const { id, wire, address, handlerName, security } = connection;
   log('debug', 'opened', {
     ...{ id, wire: wire.name, address, handler: handlerName, path: request && redact(request.path) },
-    ...{ tls: security?.protocol, subject: security?.subject },
+    ...{ tls: security?.protocol, subject: security?.subject, user: connection.identity?.user },
   });
 }
 

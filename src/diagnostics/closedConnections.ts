@@ -22,6 +22,8 @@ export interface ClosedRecord {
   /** `null` if the connection had none yet: its handshake was rejected, for example. */
   readonly handler: string | null;
   readonly address: string;
+  /** The identified user. */
+  readonly user: string | null;
   /** ISO times. */
   readonly acceptedAt: string;
   readonly endedAt: string;
@@ -57,6 +59,7 @@ export interface Closed extends Ended, Recorded, Visitor {
   readonly endpoint: { readonly incoming: unknown } | undefined;
   readonly socket: { readonly isVirtual?: true };
   readonly handlerName: string | undefined;
+  readonly identity: { readonly user: string } | undefined;
   readonly address: string;
   readonly acceptedAt: number;
   readonly messagesIn: number;
@@ -69,6 +72,7 @@ interface StoredRecord {
   readonly id: number;
   readonly wire: string;
   readonly handler: string | undefined;
+  readonly user: string | undefined;
   readonly address: string;
   readonly ending: Ending;
   readonly messagesIn: number;
@@ -129,6 +133,7 @@ function storeRecord(connection: Closed, ending: Ending): void {
     id,
     wire: wire.name,
     handler: handlerName,
+    user: connection.identity?.user,
     address,
     ending,
     messagesIn,
@@ -159,7 +164,19 @@ function closedFields(connection: Closed, ending: Ending) {
   const { by, why, aftermath, code, reason, status, errno } = ending;
   const seconds = (server.now - acceptedAt) / 1000;
   return {
-    ...{ id, address, by, why, aftermath, code, reason, status, errno, seconds },
+    ...{
+      id,
+      address,
+      user: connection.identity?.user,
+      by,
+      why,
+      aftermath,
+      code,
+      reason,
+      status,
+      errno,
+      seconds,
+    },
     ...{ messagesIn, messagesOut, bytesIn, bytesOut },
   };
 }
@@ -175,12 +192,12 @@ export function findClosed(closed: ClosedConnections, id: number): ClosedRecord[
 }
 
 function show(closed: ClosedConnections, index: number): ClosedRecord {
-  const { ending, handler, acceptedAt, now, endedAt, frameCount, ...rest } = closed.records[index]!;
+  const { ending, handler, user, acceptedAt, now, endedAt, frameCount, ...rest } = closed.records[index]!;
   const { by, why, aftermath, code, reason, sent, received, status, errno } = ending;
   const at = index * framesWords;
   return {
     ...rest,
-    ...{ handler: handler ?? null, by, why, aftermath: aftermath ?? null },
+    ...{ handler: handler ?? null, user: user ?? null, by, why, aftermath: aftermath ?? null },
     ...{ code: code ?? null, reason: reason ?? null, sent: sent ?? null, received: received ?? null },
     ...{ status: status ?? null, errno: errno ?? null },
     acceptedAt: new Date(endedAt - (now - acceptedAt)).toISOString(),

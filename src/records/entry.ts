@@ -14,6 +14,8 @@ export interface Entry {
   isForCommands(need: Need, identity: Identity | undefined): boolean;
   /** Sets `connection.identity` and `connection.claim` by the head of a request. */
   identify(connection: Connection, head: Head): void;
+  /** Drops what is known of a user: the site's log-out takes effect at once. */
+  forgetUser(user: string): void;
   /** Sets `connection.identity` by a token that the client sent in a message. @returns why the token is refused, a sentence */
   identifyByToken(connection: Connection, token: string): string | undefined;
   /**

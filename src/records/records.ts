@@ -430,8 +430,8 @@ export interface Wire {
   readonly name: string;
   /** Whether a connection that begins with `bytes[start, end)`, not empty, speaks this protocol; undefined: more is needed. */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
-  /** The path whose rules decide who may speak this, as `connect`; undefined if its requests are decided one by one. */
-  readonly path?: string;
+  /** The right that its clients need; without it, none, or its requests are decided one by one. They cannot say who they are. */
+  need?(): Need;
   /** This wire wraps another one (TLS, a PROXY header), which decides whether the peer is admitted. */
   readonly isWrapper?: true;
   /** Called when a connection gets this wire, before its first byte is read. */

@@ -3,13 +3,17 @@
 import { admissionRefusal, becomeClientOrRefusal } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { isTrusted } from '../core/places.ts';
-import { noteDeadline, noteRule } from '../diagnostics/closeReason.ts';
+import { noteDeadline, noteEnding, noteRule } from '../diagnostics/closeReason.ts';
+import { countRefused } from '../diagnostics/metrics.ts';
+import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
 import { proxyHeaderTimeout } from '../protocol/limits.ts';
+import type { Entry } from '../records/entry.ts';
 import type { Connection, Wire } from '../records/records.ts';
 import { newProxyWire } from './proxy.ts';
+import { ruleOf } from './route.ts';
 import { newTlsWire } from './tls.ts';
 
 /** A list of wires that is read again each time: modules add and remove theirs while the server runs. */
@@ -27,6 +31,7 @@ interface Greeting {
 
 /**
  * @param candidates wires that may claim a connection by its first bytes, the most specific first
+ * @param entry decides who may speak what; without it, everybody
  * @param fallback HTTP, which checks admission itself; it gets each connection that no wire claims in time
  */
 export function newDetectWire(
@@ -34,12 +39,17 @@ export function newDetectWire(
   fallback: Wire,
   greeting: Greeting,
   secure: Secure,
+  entry?: Entry,
 ): Wire {
   function choose(connection: Connection, wire: Wire): void {
     connection.wire = wire;
     // HTTP checks admission itself; a wrapper leaves that to the wire inside it.
     const skipsCheck = wire === fallback || wire.isWrapper === true;
-    const why = skipsCheck ? undefined : (admissionRefusal(connection) ?? becomeClientOrRefusal(connection));
+    const why = skipsCheck
+      ? undefined
+      : (admissionRefusal(connection) ??
+        rightsRefusal(entry, connection, wire) ??
+        becomeClientOrRefusal(connection));
     if (why === undefined) {
       wire.begin?.(connection);
     } else {
@@ -104,6 +114,27 @@ export function newDetectWire(
   const wrappers = { wires: [newProxyWire(detect), newTlsWire(secure, detect)] };
   const all = greeting.isImmediate ? [wrappers] : [wrappers, ...candidates];
   return detect;
+}
+
+/** @returns why the client may not speak this, by the rights table */
+function rightsRefusal(
+  entry: Entry | undefined,
+  connection: Connection,
+  wire: Wire,
+): ProtocolError | undefined {
+  if (entry?.isOn() !== true || wire.need === undefined) return undefined;
+  let refusal: ProtocolError | undefined;
+  // It is decided at once: without a request there is nothing to ask the app about.
+  entry.authorize(connection, [wire.need()], decided => {
+    refusal = decided;
+  });
+  if (refusal === undefined) return undefined;
+  const { id, address, server } = connection;
+  const { code: status, message: reason, details } = refusal;
+  countRefused(server, `status_${status}`);
+  log('info', 'refused', { id, address, wire: wire.name, status, reason, ...details });
+  noteEnding(connection, 'server', `the connection was refused: ${reason}${ruleOf(refusal)}`);
+  return refusal;
 }
 
 /** The WebSocket close code for an HTTP status; wires other than HTTP close with one. */

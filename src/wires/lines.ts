@@ -7,7 +7,17 @@ import { countMessage, openRawSession } from '../core/processData.ts';
 import { limitMessages } from '../core/rates.ts';
 import { noteClosing, noteEnding } from '../diagnostics/closeReason.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
-import { addUser, enterRoom, flushArrival, leaveChat, leaveRoom, roomFault } from '../handlers/chat/chat.ts';
+import {
+  addUser,
+  authorizeRoom,
+  chatNeed,
+  chooseNick,
+  enterRoom,
+  flushArrival,
+  leaveChat,
+  leaveRoom,
+  roomFault,
+} from '../handlers/chat/chat.ts';
 import { lineEncoder } from '../handlers/chat/encoders.ts';
 import { readName } from '../handlers/chat/names.ts';
 import { postMessage } from '../handlers/chat/post.ts';
@@ -77,7 +87,7 @@ export function newLinesWire(chat: Chat): Wire {
     // Some terminals send an empty line to wake the other side.
     if (line.length === 0 && connection.messagesIn === 1) return;
     if (isRequest(line)) return lines.close(connection, 0, 'this port speaks lines, not HTTP');
-    const name = readName(line, 'nick');
+    const name = chooseNick(chat, connection, line);
     if (typeof name === 'string') return sendLine(connection, `! ${name}; which nick do you want?`);
     const user = addUser(chat, connection, lineEncoder, name);
     if (typeof user === 'string') return sendLine(connection, `! ${user}; choose another`);
@@ -95,9 +105,12 @@ export function newLinesWire(chat: Chat): Wire {
     if (user.room?.name.key === name.key) return sendLine(connection, `! you are in ${name.text} already`);
     const why = roomFault(chat, name);
     if (why !== undefined) return sendLine(connection, `! ${why}`);
-    leaveRoom(chat, user);
-    sendLine(connection, `* this is ${chat.rooms.get(name.key)?.name.text ?? name.text}`);
-    enterRoom(chat, user, name);
+    authorizeRoom(chat, connection, name, refusal => {
+      if (refusal !== undefined) return sendLine(connection, `! ${refusal}`);
+      leaveRoom(chat, user);
+      sendLine(connection, `* this is ${chat.rooms.get(name.key)?.name.text ?? name.text}`);
+      enterRoom(chat, user, name);
+    });
   }
 
   function runChatCommand(user: User, line: string): void {
@@ -122,6 +135,7 @@ export function newLinesWire(chat: Chat): Wire {
 
   const lines: Wire = {
     name: 'lines',
+    need: () => chatNeed(chat, '/lines'),
 
     /** A telnet client's negotiation, or a line of text, after HTTP has declined it. */
     matches(bytes, start, end) {

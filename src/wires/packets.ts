@@ -8,7 +8,7 @@ import { limitMessages } from '../core/rates.ts';
 import { noteClosing, noteDeadline, noteEnding } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
 import { recordBytes } from '../diagnostics/recorder.ts';
-import { leaveChat } from '../handlers/chat/chat.ts';
+import { chatNeed, leaveChat } from '../handlers/chat/chat.ts';
 import { newPacketEncoders } from '../handlers/chat/encoders.ts';
 import { processPacket } from '../handlers/chat/processPacket.ts';
 import { type Chat, sendToUser } from '../handlers/chat/room.ts';
@@ -42,6 +42,7 @@ export function newPacketsWire(chat: Chat): Wire {
 
   return {
     name: 'packets',
+    need: () => chatNeed(chat, '/tpacket'),
 
     matches(bytes, start, end) {
       // This check runs for every connection, so the first byte is compared first.

@@ -61,6 +61,7 @@ test('all of it is there, and the same as JSON', () => {
     wire: 'websocket',
     handler: 'echo',
     address: '127.0.0.1:1',
+    user: null,
     by: 'client',
     why: 'the client closed it with 4000: "enough"',
     aftermath: null,

@@ -1,15 +1,18 @@
 /** The chat of one server: its users and rooms, and how users enter and leave them. A room is a channel with users. */
 
+import { channelPath } from '../../access/rights.ts';
 import { leave } from '../../core/fanout.ts';
 import { isLogged, log } from '../../log/log.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import type { Need } from '../../records/identity.ts';
 import type { Connection, Server } from '../../records/records.ts';
+import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { dropIfUnused } from '../channels/channel.ts';
 import { channelNameFault } from '../channels/names.ts';
 import { commitPublications } from '../channels/publish.ts';
 import type { Channels } from '../channels/records.ts';
 import type { Name } from './names.ts';
-import { newRoomRule } from './names.ts';
+import { newRoomRule, readName } from './names.ts';
 import {
   type Chat,
   type ChatEncoder,
@@ -51,6 +54,47 @@ export function openChat(server: Server, channels: Channels): Chat {
     },
   });
   return chat;
+}
+
+/** The right to open the chat, which with `--nick user` needs a user. @param path of the way into it */
+export function chatNeed({ server }: Chat, path: string): Need {
+  return { right: 'connect', path, needsUser: server.configuration.nick === 'user' };
+}
+
+/** Decides whether the client may enter a room, and calls `decided` at once or later, with a sentence if it may not. */
+export function authorizeRoom(
+  { channels }: Chat,
+  connection: Connection,
+  { key, text }: Name,
+  decided: (refusal: string | undefined) => void,
+): void {
+  const needs: readonly Need[] = [{ right: 'subscribe', path: channelPath(key), channel: key }];
+  authorizeClient(channels.entry, connection, needs, refusal => {
+    if (refusal !== undefined) logRefusedCommand(connection, refusal, text);
+    decided(refusal?.message);
+  });
+}
+
+/** How many connections of a user can be in the chat with `--nick user`. */
+const maxNicksPerUser = 100;
+
+/**
+ * The nick that the client asks for or, with `--nick user`, the name of its user. Further connections of a user have a number.
+ * @returns why there is none, a sentence
+ */
+export function chooseNick(
+  { server, users }: Chat,
+  { identity }: Connection,
+  given: Uint8Array,
+): Name | string {
+  if (server.configuration.nick === 'any') return readName(given, 'nick');
+  if (identity === undefined) return 'sign in to chat';
+  for (let count = 1; count <= maxNicksPerUser; count++) {
+    const text = count === 1 ? identity.user : `${identity.user} (${count})`;
+    const name = readName(Buffer.from(text), 'nick');
+    if (typeof name === 'string' || !users.has(name.key)) return name;
+  }
+  return 'you are in the chat too many times';
 }
 
 /** @returns a sentence if the nick is not available */

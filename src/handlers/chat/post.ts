@@ -1,7 +1,9 @@
 /** Posts in rooms: a post is a message published to the room's channel. */
 
+import { publishNeed } from '../../access/needs.ts';
 import { maxPacketBlob } from '../../protocol/limits.ts';
 import { checkUtf8, utf8Start } from '../../protocol/websocket/utf8.ts';
+import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { publish } from '../channels/publish.ts';
 import { type Chat, sendToUser, type User } from './room.ts';
 
@@ -23,8 +25,16 @@ export function postMessage(
   if (checkUtf8(utf8Start, text, 0, text.length) !== utf8Start) return 'a message must be valid UTF-8';
   const { key: channel } = room.name;
   const data = Buffer.from(text);
-  publish(channels, { channel, kind: 'text', data, from: nick.text, uid, author: user }, outcome => {
-    if (typeof outcome === 'string') sendToUser(user, user.encoder.error(request, outcome));
+  const refuse = (why: string) => sendToUser(user, user.encoder.error(request, why));
+  authorizeClient(channels.entry, user.connection, [publishNeed(channel, true)], refusal => {
+    // By default, whoever is in a room may speak there.
+    if (refusal !== undefined && refusal.details['rule'] !== 'default') {
+      logRefusedCommand(user.connection, refusal, room.name.text);
+      return refuse(refusal.message);
+    }
+    publish(channels, { channel, kind: 'text', data, from: nick.text, uid, author: user }, outcome => {
+      if (typeof outcome === 'string') refuse(outcome);
+    });
   });
   return undefined;
 }

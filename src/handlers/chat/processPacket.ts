@@ -7,7 +7,7 @@ import { establish } from '../../core/places.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { magic, type Packet, PacketCommand } from '../../protocol/tpacket.ts';
 import type { Connection } from '../../records/records.ts';
-import { addUser, enterRoom, flushArrival, roomFault } from './chat.ts';
+import { addUser, authorizeRoom, chooseNick, enterRoom, flushArrival, roomFault } from './chat.ts';
 import type { PacketEncoders } from './encoders.ts';
 import { readName } from './names.ts';
 import { postMessage } from './post.ts';
@@ -52,7 +52,7 @@ function processNick(
   if (cmd === PacketCommand.Nop && start === end) return;
   const refuse = (why: string) => sendToUser({ connection }, encoder.error(uid, why));
   if (cmd > PacketCommand.SetUserNick || cmd < 0) return refuse('choose a nick first');
-  const name = readName(bytes.subarray(start, end), 'nick');
+  const name = chooseNick(chat, connection, bytes.subarray(start, end));
   if (typeof name === 'string') return refuse(name);
   const user = addUser(chat, connection, encoder, name);
   if (typeof user === 'string') return refuse(user);
@@ -81,8 +81,11 @@ function processCommand(chat: Chat, user: User, { cmd, uid, bytes, start, end }:
       if (typeof name === 'string') return refuse(name);
       const why = roomFault(chat, name);
       if (why !== undefined) return refuse(why);
-      sendToUser(user, user.encoder.ok(uid));
-      return enterRoom(chat, user, name);
+      return authorizeRoom(chat, user.connection, name, refusal => {
+        if (refusal !== undefined) return refuse(refusal);
+        sendToUser(user, user.encoder.ok(uid));
+        enterRoom(chat, user, name);
+      });
     }
     case PacketCommand.NewMsg: {
       const why = postMessage(chat, user, uid, bytes.subarray(start, end));

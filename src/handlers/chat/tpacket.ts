@@ -1,12 +1,13 @@
 /** The `tpacket` handler is the chat over WebSocket: packets in binary messages. Anything else closes the connection. */
 
 import { closeConnection } from '../../core/close.ts';
+import { areMessagesPaused } from '../../core/connection.ts';
 import { charge } from '../../core/fairness.ts';
 import { deferRest } from '../../core/processData.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import { newPacket, readPacket } from '../../protocol/tpacket.ts';
 import type { Handler } from '../../records/records.ts';
-import { flushRosterChanges, leaveChat } from './chat.ts';
+import { chatNeed, flushRosterChanges, leaveChat } from './chat.ts';
 import { newPacketEncoders } from './encoders.ts';
 import { processPacket } from './processPacket.ts';
 import type { Chat } from './room.ts';
@@ -16,6 +17,8 @@ export function newTpacketHandler(chat: Chat): Handler {
   const packet = newPacket();
   const handler: Handler = {
     name: 'tpacket',
+    needs: () => [chatNeed(chat, '/tpacket')],
+
     opened(connection) {
       connection.trustLevel = 1;
       connection.stageSince = connection.server.now;
@@ -31,7 +34,8 @@ export function newTpacketHandler(chat: Chat): Handler {
             throw new ProtocolError(CloseCode.PolicyViolation, 'the message ends within a packet');
           processPacket(chat, connection, encoders, packet);
           at += size;
-          if (at < end && !charge(connection, size)) return deferRest(connection, message, at);
+          if (at < end && (areMessagesPaused(connection) || !charge(connection, size)))
+            return deferRest(connection, message, at);
         }
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;

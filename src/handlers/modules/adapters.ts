@@ -251,6 +251,7 @@ export function newModuleWire(name: string, module: () => Module): Wire {
 
   const self: Wire = {
     name,
+    need: () => ({ right: 'connect', path: `/${name}` }),
 
     matches(bytes, start, end) {
       if (module().current.wire?.matches === undefined) return false;

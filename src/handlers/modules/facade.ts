@@ -48,6 +48,10 @@ export class Peer implements user.Connection {
     return this.#connection.address;
   }
 
+  get user(): string | undefined {
+    return this.#connection.identity?.user;
+  }
+
   get path(): string {
     return this.#request.path;
   }

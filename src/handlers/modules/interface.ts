@@ -29,6 +29,8 @@ export interface Connection<Data = unknown> {
   data: Data;
   /** The client's IP address and port. */
   readonly address: string;
+  /** The identified user, see `pollywog help access`; `undefined` for a stranger. */
+  readonly user: string | undefined;
   /** The path and the query of the handshake's URL, percent-encoded as received. */
   readonly path: string;
   readonly query: string;

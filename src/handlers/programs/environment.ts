@@ -41,6 +41,7 @@ export function requestVariables(connection: Connection, request: Head, name: st
     // Empty on a Unix socket.
     REMOTE_ADDR: address === 'unix' ? '' : hostOf(address),
     REMOTE_PORT: port ?? '',
+    ...(connection.identity === undefined ? {} : { REMOTE_USER: connection.identity.user }),
     // The names of Apache's mod_ssl.
     ...(security === undefined ? {} : { HTTPS: 'on', SSL_CLIENT_S_DN: security.subject ?? '' }),
     // The `id` in the log.

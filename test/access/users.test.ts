@@ -1,0 +1,205 @@
+/** Users in the running server: in messages, in the chat, in commands, logs, programs and modules. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { PacketCommand } from '../../src/protocol/tpacket.ts';
+import { answerByCookie, startApp } from '../support/appServer.ts';
+import { openSocket, type SocketSubscriber } from '../support/channelClients.ts';
+import { connectChat, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
+import { type OpenServer, openServer, run } from '../support/commandWays.ts';
+import { connectLines } from '../support/lineClient.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { siteSecret, tokenOf } from '../support/tokens.ts';
+
+const limit = { timeout: 60_000 };
+
+const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
+const token = (user: string, claims = {}) => tokenOf({ sub: user, exp: inSeconds(600), ...claims });
+
+/** A server that verifies tokens of the site. */
+async function open(t: TestContext, ...options: string[]): Promise<OpenServer> {
+  const key = join(temporaryFolder(), 'key');
+  writeFileSync(key, siteSecret, { mode: 0o600 });
+  return openServer(t, '--auth-key', key, ...options);
+}
+
+async function closingOf({ socket }: SocketSubscriber): Promise<string> {
+  if (socket.readyState === socket.CLOSED) throw new Error('it was closed before');
+  const [code, reason] = await once(socket, 'close');
+  return `${code} ${reason}`;
+}
+
+const mine = ['--allow', '/channels/user-{user}: subscribe=user publish=user'];
+
+test(
+  'a first message with a token identifies the user, and nothing is delivered before it',
+  limit,
+  async t => {
+    const { port } = await open(t, ...mine);
+    const client = await openSocket(port, '/channels/user-17?format=json');
+    client.send({ subscribe: 'news' });
+    assert.deepEqual(await client.nextJson(), { error: 'say who you are first: send {"token":"…"}' });
+    client.send({ token: token('17'), ref: 1 });
+    assert.deepEqual(await client.nextJson(), { ok: { token: '17' }, ref: 1 });
+    assert.deepEqual(Object.keys(await client.nextJson()), ['last']);
+    client.send({ publish: 'user-17', data: 'x' });
+    const [first, second] = [await client.nextJson(), await client.nextJson()];
+    assert.ok('ok' in first || 'ok' in second);
+    client.socket.terminate();
+  },
+);
+
+test('a first message with a wrong token, or that of another user, closes the connection', limit, async t => {
+  const { port } = await open(t, ...mine);
+  for (const [given, closing] of [
+    [tokenOf({ sub: '17', exp: inSeconds(-600) }), /^4401 the token (has )?expired/],
+    ['x', /^4401 the token is not a JWT/],
+    [token('18'), /^4403 you may not subscribe to this channel/],
+  ] as const) {
+    const client = await openSocket(port, '/channels?c=user-17&format=json');
+    client.send({ token: given });
+    assert.match(await closingOf(client), closing);
+  }
+});
+
+test('a connection that sends no token is closed with 4401 after --handshake-timeout', limit, async t => {
+  const { port } = await open(t, ...mine, '--handshake-timeout', '1s');
+  const client = await openSocket(port, '/channels?c=user-17&format=json');
+  assert.equal(await closingOf(client), '4401 no token within 1 s');
+});
+
+test(
+  'when a token expires, its connection is closed with 4401, unless another one has renewed it',
+  limit,
+  async t => {
+    const { port } = await open(t, ...mine);
+    // A clock may be wrong by the leeway of a minute.
+    const short = tokenOf({ sub: '17', exp: inSeconds(-58) });
+    const client = await openSocket(port, `/channels?c=user-17&format=json&token=${short}`);
+    const renewed = await openSocket(port, `/channels?c=user-17&format=json&token=${short}`);
+    renewed.send({ token: token('17') });
+    assert.equal(await closingOf(client), '4401 token expired');
+    renewed.send({ unsubscribe: 'user-17' });
+    const answers = [await renewed.nextJson(), await renewed.nextJson(), await renewed.nextJson()];
+    assert.deepEqual(answers.at(-1), { ok: { unsubscribe: 'user-17' } });
+    renewed.socket.terminate();
+  },
+);
+
+test(
+  'list, why and the log name the user; send and disconnect find all connections of one',
+  limit,
+  async t => {
+    const server = await open(t, '--log-level', 'debug');
+    const { port, control } = server;
+    const command = async (...words: string[]) =>
+      JSON.parse((await run([...words, '--json', '--control', control])).stdout);
+    const tabs = [];
+    for (let i = 0; i < 2; i++) tabs.push(await openSocket(port, `/echo?token=${token('17')}`));
+    const other = await openSocket(port, `/echo?token=${token('18')}`);
+    const listed = (await command('list')) as { user: string }[];
+    assert.deepEqual(listed.map(({ user }) => user).sort(), ['17', '17', '18']);
+    assert.deepEqual(await command('send', 'user:17', 'hello'), { sent: 2 });
+    for (const tab of tabs) assert.equal(await tab.next(), 'hello');
+    const closings = tabs.map(closingOf);
+    assert.deepEqual(await command('disconnect', 'user:17', '4000', 'bye'), { user: '17', closed: 2 });
+    assert.deepEqual(await Promise.all(closings), ['4000 bye', '4000 bye']);
+    const { id } = await server.untilLogged(({ event, user }) => event === 'closed' && user === '17');
+    const { stdout } = await run(['why', String(id), '--json', '--control', control]);
+    assert.match(stdout, /"user": ?"17"/);
+    assert.equal(other.received.length, 0);
+    other.socket.terminate();
+    const missing = await run(['disconnect', 'user:17', '--control', control]);
+    assert.match(missing.stderr, /the user 17 has no connection/);
+  },
+);
+
+test('disconnect user:NAME has the app asked again', limit, async t => {
+  const app = await startApp(t, answerByCookie);
+  const { port, control } = await openServer(t, '--auth-url', app.url, '--allow', '/echo: connect=user');
+  const connect = () => openSocket(port, '/echo', [], { Cookie: 'sid=17' });
+  const clients = [await connect(), await connect()];
+  assert.equal(app.requests.length, 1);
+  await run(['disconnect', 'user:17', '--control', control]);
+  clients.push(await connect());
+  assert.equal(app.requests.length, 2);
+  for (const { socket } of clients) socket.terminate();
+});
+
+test('a program knows the user as REMOTE_USER, and a module as connection.user', limit, async t => {
+  const folder = temporaryFolder();
+  const text = 'export function opened(c) { c.send(String(c.user)); }\nexport function message() {}\n';
+  writeFileSync(join(folder, 'hello.mjs'), text);
+  const { port } = await open(t, '--exec', 'who=printenv REMOTE_USER', '--handlers', folder);
+  const program = await openSocket(port, `/who?token=${token('17')}`);
+  assert.equal(await program.next(), '17');
+  const module = await openSocket(port, `/hello?token=${token('17')}`);
+  assert.equal(await module.next(), '17');
+  const stranger = await openSocket(port, '/hello');
+  assert.equal(await stranger.next(), 'undefined');
+  for (const { socket } of [program, module, stranger]) socket.terminate();
+});
+
+test('the rules for channels decide who enters a room, and who speaks there', limit, async t => {
+  const rules = ['/channels/staff: subscribe=user', '/channels/stage: publish=user'];
+  const { port } = await open(t, ...rules.flatMap(rule => ['--allow', rule]));
+  const enter = async (path: string, room: string) => {
+    const client = await connectUser(port, `n${Math.random()}`, { path });
+    client.send(PacketCommand.SetRoom, room, { uid: 9 });
+    return client;
+  };
+  const stranger = await enter('/tpacket', 'staff');
+  assert.match(String(await stranger.hear()), /^RESP_ERROR uid=9 .*sign in to subscribe/);
+  stranger.send(PacketCommand.SetRoom, 'stage', { uid: 10 });
+  assert.match(String(await stranger.hear()), /^RESP_OK uid=10/);
+  await stranger.hear();
+  stranger.send(PacketCommand.NewMsg, 'hello', { uid: 11 });
+  assert.match(String(await stranger.hear()), /^RESP_ERROR uid=11 .*sign in to publish/);
+  const user = await enter(`/tpacket?token=${token('17')}`, 'staff');
+  await expectHeard(user, 'RESP_OK uid=9 p1=0 p2=0');
+  await user.hear();
+  user.send(PacketCommand.NewMsg, 'hello', { uid: 11 });
+  assert.match(String(await user.hear()), /^NEW_MSG .*hello/);
+  const terminal = await connectLines(port);
+  terminal.send('cy\n/join staff\n');
+  await terminal.linesUntil('! sign in to subscribe to this channel');
+  for (const client of [stranger, user]) await client.leave();
+  terminal.socket.destroy();
+});
+
+test('with --nick user the nick is the name of the user, on every way into the chat', limit, async t => {
+  const { port, control } = await open(t, '--nick', 'user');
+  const clients = [];
+  for (let i = 0; i < 2; i++)
+    clients.push(await connectUser(port, 'evil', { path: `/tpacket?token=${token('ada')}` }));
+  const { stdout } = await run(['list', '--json', '--control', control]);
+  assert.deepEqual(
+    JSON.parse(stdout).map(({ nick }: { nick: string }) => nick),
+    ['ada', 'ada (2)'],
+  );
+  const stranger = await connectChat(port, 'stranger');
+  sayNick(stranger, 'ada');
+  assert.equal(await stranger.next(), undefined);
+  const raw = await connectChat(port, 'raw', { wire: 'tcp' });
+  sayNick(raw, 'ada');
+  assert.match(String(await raw.hear()), /^RESP_ERROR .*sign in/);
+  const terminal = await connectLines(port);
+  terminal.send('ada\n');
+  assert.match(String(await terminal.line()), /sign in/);
+  for (const client of clients) await client.leave();
+  terminal.socket.destroy();
+});
+
+test('connect=nobody closes the chat of terminals and of plain TCP', limit, async t => {
+  const server = await open(t, '--allow', '/lines: connect=nobody', '--allow', '/tpacket: connect=nobody');
+  const terminal = await connectLines(server.port);
+  terminal.send('ada\n');
+  assert.deepEqual(await terminal.rest(), ['* you may not connect here']);
+  const raw = await connectChat(server.port, 'raw', { wire: 'tcp' });
+  sayNick(raw, 'ada');
+  assert.match(String(await raw.hear()), /^RESP_ERROR .*you may not connect here/);
+  const { rule } = await server.untilLogged(({ event, wire }) => event === 'refused' && wire === 'lines');
+  assert.equal(rule, '/lines: connect=nobody');
+});
