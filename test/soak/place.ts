@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { formatMark, formatRecord } from '../../src/storage/log/line.ts';
+import { currentSegment, segmentName } from '../../src/storage/log/segments.ts';
 import { type ServerProcess, startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { damagedRoom } from './load/chat.ts';
@@ -48,7 +50,7 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
   for (const name of ['modules', 'data', 'temporary']) mkdirSync(path(name));
   writeVersion(path('modules'), 0);
   writeFileSync(path('modules/memory.mjs'), memoryModule);
-  writeFileSync(path(`data/${damagedRoom}.jsonl`), 'this is no message\n'.repeat(200_000));
+  writeDamagedLog(path('data'));
   const [cert, key] = [path('cert.pem'), path('key.pem')];
   makeCertificate(cert, key);
   const program = (name: string, command: string) => {
@@ -91,9 +93,27 @@ export async function openPlace({ pollTimeout, maxMemory }: PlaceOptions): Promi
     control: path('control'),
     log: path('log'),
     server,
-    target: { port: server.port, modules: path('modules'), spool: path('spool') },
+    target: { port: server.port, modules: path('modules'), spool: path('spool'), data: path('data') },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** A log whose full segment has 200 damaged lines after each message. */
+function writeDamagedLog(folder: string): void {
+  const epoch = 'soak';
+  const time = Date.now();
+  const messages = Array.from({ length: 1000 }, (_, index) => {
+    const content = {
+      channel: damagedRoom,
+      kind: 'text',
+      data: Buffer.from('kept'),
+      from: 'before',
+    } as const;
+    return formatRecord(epoch, { seq: index + 1, time, ...content }) + 'this is no message\n'.repeat(200);
+  });
+  const segment = formatMark({ epoch, next: 1 }, time) + messages.join('');
+  writeFileSync(join(folder, segmentName(1)), segment);
+  writeFileSync(join(folder, currentSegment), formatMark({ epoch, next: messages.length + 1 }, time));
 }
 
 function makeCertificate(cert: string, key: string): void {

@@ -1,6 +1,9 @@
 /** A chat as people use it, and rooms that hundreds of users enter and leave at the same moment. */
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
+import { currentSegment } from '../../../src/storage/log/segments.ts';
 import { magicPacket, packetBytes } from '../../support/chatClient.ts';
 import { binaryFrame } from './frames.ts';
 import { type Counts, type Load, repeat, type Target } from './load.ts';
@@ -46,7 +49,7 @@ export const chat: Load = {
     }),
 };
 
-/** A room whose file consists of damaged lines (see place.ts). */
+/** A room whose messages are among damaged lines (see place.ts), and whose visitors damage the log further. */
 export const damagedRoom = 'damaged';
 
 export const visitors: Load = {
@@ -57,6 +60,9 @@ export const visitors: Load = {
       const peer = await openUser(target, counts);
       if (peer === undefined) return;
       await peer.write(roomFrame(damagedRoom));
+      // Half a line, as another program or a full disk leaves it: what the server appends next must not be part of it.
+      appendFileSync(join(target.data, currentSegment), '{"id":"soak-');
+      await peer.write(sentence);
       await wait(1000);
       counts.done++;
       peer.reset();

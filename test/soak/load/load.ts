@@ -6,6 +6,8 @@ export interface Target {
   /** The handlers that the server loads. */
   readonly modules: string;
   readonly spool: string;
+  /** The folder of the log. */
+  readonly data: string;
 }
 
 export interface Counts {

@@ -157,8 +157,11 @@ describe('a polling session', () => {
     const server = newFakeServer('--max-per-address', '0');
     const route = newPollRoute(server);
     const open = { ...plainRequest, method: 'POST', path: '/poll/echo' };
-    const answer = () =>
-      route.answer(openFakeConnection(server, undefined).connection, open, Buffer.alloc(0));
+    const answer = () => {
+      const { connection } = openFakeConnection(server, undefined);
+      route.admit(open, connection);
+      route.answer(connection, open, Buffer.alloc(0));
+    };
     server.handlers.set('echo', echo);
     server.polling.clients = maxPollingSessions - 1;
     answer();
