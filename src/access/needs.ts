@@ -1,5 +1,6 @@
 /** The rights that requests and commands need, in terms of the rights table. */
 import { ProtocolError } from '../protocol/codes.ts';
+import { decodePath } from '../protocol/http/path.ts';
 import type { Identity, Need } from '../records/identity.ts';
 import { channelPath } from './rights.ts';
 
@@ -11,13 +12,10 @@ import { channelPath } from './rights.ts';
  */
 export function connectNeed(handler: string, path: string): Need {
   const own = `/${handler}`;
-  if (!path.startsWith(`${own}/`)) return { right: 'connect', path: own };
-  let decoded: string;
-  try {
-    decoded = decodeURIComponent(path).replace(/\/$/, '');
-  } catch {
-    throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
-  }
+  const decoded = decodePath(path)?.replace(/\/$/, '');
+  // Decoded first: programs that decode it see that path, too.
+  if (!(decoded ?? path).startsWith(`${own}/`)) return { right: 'connect', path: own };
+  if (decoded === undefined) throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
   if (decoded.split('/').some((part, at) => at > 0 && (part === '' || part === '.' || part === '..')))
     throw new ProtocolError(400, 'the parts of the path between slashes must not be empty, "." or ".."');
   return { right: 'connect', path: decoded, parentPath: own };

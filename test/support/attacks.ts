@@ -20,7 +20,8 @@ export const attackedRules = [
   '/channels/orders-*: subscribe=token publish=token',
   '/echo/**: connect=nobody',
   '/quiz: connect=token',
-  '/**: connect=user subscribe=nobody',
+  '/channels/**: connect=anyone subscribe=nobody',
+  '/**: connect=user',
 ];
 export const attackedCookie = 'session';
 export const attackedIssuer = 'https://site.example';
@@ -232,7 +233,7 @@ export function attacks(now: number): readonly Attack[] {
     attack(
       'a user whose name has a slash, in the channel of that name',
       `/channels/user-1/7?token=${tokenOf(claims({ sub: '1/7' }))}`,
-      /^forbid \/\*\*: /,
+      /^forbid \/channels\/\*\*: /,
     ),
     attack(
       'a user whose name differs in case',
@@ -270,7 +271,7 @@ export function attacks(now: number): readonly Attack[] {
     attack(
       'a star for a channel in a folder',
       `/channels/orders-1/secret?token=${tokenOf(claims({ channels: ['orders-*'] }))}`,
-      /^forbid \/\*\*: /,
+      /^forbid \/channels\/\*\*: /,
     ),
 
     // Links
@@ -406,7 +407,7 @@ export function attacks(now: number): readonly Attack[] {
       '/channels/user%252D17',
       '/channels/User-17',
       '/channels/user-17%2F..',
-    ].map(path => attack(`the path ${path}`, path, /^forbid \/\*\*: /)),
+    ].map(path => attack(`the path ${path}`, path, /^forbid \/channels\/\*\*: /)),
     attack('a NUL after the user', '/channels/user-17%00', identify),
   ];
 }

@@ -1,0 +1,61 @@
+/** The attacks on tokens, links and rights again, as requests to a server: each gets a refusal, and the log has the reason. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  attackedAudience,
+  attackedCookie,
+  attackedIssuer,
+  attackedRules,
+  attacks,
+  victimClaims,
+} from '../support/attacks.ts';
+import { ask } from '../support/pollClient.ts';
+import { tryRaw } from '../support/rawClient.ts';
+import { startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { pemOf, sitePairs, siteSecret, tokenOf } from '../support/tokens.ts';
+
+test('a server refuses every attack over HTTP, and its log has the reason', { timeout: 120_000 }, async t => {
+  const folder = temporaryFolder();
+  const keys = [siteSecret, ...Object.values(sitePairs).map(({ publicKey }) => pemOf(publicKey))];
+  const files = keys.map((key, at) => {
+    writeFileSync(join(folder, `key${at}`), key, { mode: 0o600 });
+    return join(folder, `key${at}`);
+  });
+  const server = await startServerFor(
+    t,
+    ...files.flatMap(file => ['--auth-key', file]),
+    ...attackedRules.flatMap(rule => ['--allow', rule]),
+    ...[
+      '--token-cookie',
+      attackedCookie,
+      '--auth-issuer',
+      attackedIssuer,
+      '--auth-audience',
+      attackedAudience,
+    ],
+    ...['--log-level', 'debug'],
+  );
+  const { port } = server;
+  const victim = await tryRaw(port, { path: `/channels/user-17?token=${tokenOf(victimClaims(Date.now()))}` });
+  assert.equal(victim.status, 101);
+  victim.destroy();
+
+  const wrong: string[] = [];
+  for (const { name, url, headers, reason } of attacks(Date.now())) {
+    const seen = server.logged().length;
+    const { status } = await ask(port, 'GET', url, { headers: { ...headers, Accept: 'text/event-stream' } });
+    const isNew = (entry: Record<string, unknown>) => entry['event'] === 'refused';
+    // The log may lag behind answers.
+    while (!server.logged().slice(seen).some(isNew)) await ask(port, 'GET', '/favicon.ico');
+    const refused = server.logged().slice(seen).find(isNew)!;
+    const word = status === 401 ? 'identify' : 'forbid';
+    const isKnown = [String(refused['reason']), `${word} ${refused['rule']}`].some(one => reason.test(one));
+    // A few paths lead to no channel, and are refused for that.
+    if (![400, 404].includes(status) && !([401, 403].includes(status) && isKnown))
+      wrong.push(`${name}: ${status} ${JSON.stringify(refused)}, not ${reason}`);
+  }
+  assert.deepEqual(wrong, []);
+});
