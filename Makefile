@@ -79,6 +79,9 @@ kill: build build-tests ## kill -9 the chat, and then channels, under load, TIME
 storm: build build-tests ## bring 5,000 clients of 300 users back after a restart, and count what --auth-url is asked
 	node build/test/access/storm.js
 
+scale: build build-tests ## 10,000 channels, 10,000 subscribers of one, and 50 of 1,000 that stall
+	node build/test/handlers/channels/scale.js
+
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
