@@ -6,7 +6,7 @@ import { after, before, type TestContext } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser } from '../support/browser.ts';
-import { loginPage, type PhpSite, startPhp } from '../support/phpSite.ts';
+import { loginPage, logoutPage, type PhpSite, startPhp } from '../support/phpSite.ts';
 import { exampleCode, newWorkshop, runLines, runShell, testExamples, type Workshop } from './examples.ts';
 
 let browser: Browser;
@@ -33,6 +33,7 @@ async function openShop(t: TestContext, start: string, ...files: string[]): Prom
     ...(exampleCode('php', start).includes('/etc/') ? paths : {}),
   });
   writeFileSync(join(site.folder, 'login.php'), loginPage);
+  writeFileSync(join(site.folder, 'logout.php'), logoutPage);
   for (const mark of files) {
     const code = exampleCode('php', mark)
       .replaceAll('localhost:8080', `127.0.0.1:${workshop.server!.port}`)
@@ -57,7 +58,7 @@ async function untilShown(page: Page, text: string): Promise<void> {
 }
 
 /** @param stranger the beginning of the sentence for a visitor who is not signed in */
-async function testPage(t: TestContext, shop: Shop, file: string, stranger: string): Promise<Page> {
+async function testPage(t: TestContext, shop: Shop, file: string, stranger: string): Promise<void> {
   const address = `http://127.0.0.1:${shop.port}/${file}?user=17`;
   const [nobody, other, owner] = await Promise.all([
     newVisitor(t, shop),
@@ -73,7 +74,12 @@ async function testPage(t: TestContext, shop: Shop, file: string, stranger: stri
   while ((await subscribers())[0]?.['websocket'] !== 1);
   await runLines(workshop, exampleCode('php', 'sh pollywog publish'));
   await untilShown(owner, 'order 1234 is paid');
-  return owner;
+  await owner.request.get(`http://127.0.0.1:${shop.port}/logout.php`);
+  await runLines(workshop, exampleCode('php', 'sh pollywog disconnect'));
+  await untilShown(owner, '1000 you have signed out');
+  // The answer about this user is not reused.
+  await owner.reload();
+  await untilShown(owner, `4401 ${stranger}`);
 }
 
 testExamples('php', {
@@ -106,6 +112,11 @@ testExamples('php', {
     const { workshop } = await openShop(t, 'sh --auth-url');
     await runLines(workshop, code);
     assert.match(await runLines(workshop, 'pollywog history user-17'), /order 1234 is paid/);
+  },
+  'sh pollywog disconnect': async (t, code) => {
+    const { workshop } = await openShop(t, 'sh --auth-url');
+    // The pages' tests run it with connections.
+    await assert.rejects(runLines(workshop, code), /the user 17 has no connection/);
   },
   'php // report.php': async t => {
     const shop = await openShop(t, 'sh --auth-url', 'php // auth.php', 'php // report.php');

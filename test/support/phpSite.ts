@@ -14,6 +14,8 @@ export interface PhpSite {
 /** Signs in the user of the query: each real site has its own way. */
 export const loginPage = `<?php session_start(); $_SESSION['user'] = (string) $_GET['user']; echo 'signed in';`;
 
+export const logoutPage = '<?php session_start(); session_destroy();';
+
 /**
  * @param line `VARIABLE=VALUE php -S localhost:8000 -t FOLDER`
  * @param parent the folder in which FOLDER is
