@@ -17,8 +17,10 @@ import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { closeAccessLog, openAccessLog } from './diagnostics/accessLog.ts';
 import { traceConnection } from './diagnostics/trace.ts';
+import { startRechecks } from './handlers/authorize.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import type { Channels } from './handlers/channels/records.ts';
+import { neededBy } from './handlers/channels/subscribers.ts';
 import { openChat } from './handlers/chat/chat.ts';
 import type { Chat } from './handlers/chat/room.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
@@ -80,6 +82,7 @@ async function serve(): Promise<number> {
   const tokens = openTokens(server);
   const entry = openEntry(server, tokens);
   channels.entry = entry;
+  startRechecks(entry, connection => neededBy(channels, connection));
   channels.publisherOf = (head, connection) =>
     publisherOfHandshake(tokens, head, connection, entry.takesTokens());
   const routes = [

@@ -4,8 +4,10 @@
  *     identify   the head of a request → its token or link → `connection.identity`, and a claim for the app
  *     authorize  the rights that it needs → allowed, refused, or the app is asked and they are decided again
  */
+import { closeConnection, runIsolated } from '../core/close.ts';
 import { forgetClient } from '../core/connection.ts';
-import { ProtocolError } from '../protocol/codes.ts';
+import { noteEnding } from '../diagnostics/closeReason.ts';
+import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
 import { checkCrossSite, sendsAmbientCredentials } from '../protocol/http/crossSite.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { redact } from '../protocol/http/redact.ts';
@@ -14,7 +16,7 @@ import type { Entry } from '../records/entry.ts';
 import type { Claim, Identity, Need } from '../records/identity.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { openAccess } from './access.ts';
-import { type App, askApp, forgetUser, hasApp, openApp } from './app.ts';
+import { type App, type AppQuestion, askApp, forgetUser, hasApp, openApp } from './app.ts';
 import type { AppAnswer } from './appReply.ts';
 import { readCredentials } from './credentials.ts';
 import type { Access, Credentials, Decision } from './records.ts';
@@ -57,6 +59,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       uri: redact(target),
       fault,
       isRefused,
+      checkedAt: server.now,
       cancel: undefined,
     };
   }
@@ -82,6 +85,25 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     return undefined;
   }
 
+  function askAgain(connection: Connection, claim: Claim, needs: readonly Need[]): void {
+    claim.checkedAt = server.now;
+    const cancel = askApp(app, questionOf(connection, claim, needs), answer => {
+      if (claim.cancel === cancel) claim.cancel = undefined;
+      if (connection.phase !== 'open' || connection.claim !== claim) return;
+      // An app that is down signs nobody out.
+      if (answer.kind === 'failed') return;
+      const refusal =
+        answer.kind === 'anonymous'
+          ? notIdentified('you are signed out')
+          : (receive(connection, answer) ?? judge(connection, needs, false));
+      if (refusal === undefined || refusal === mustAsk) return;
+      noteEnding(connection, 'server', `the app was asked again: ${refusal.message} (--auth-recheck)`);
+      const code = closeCodeFor(refusal.code);
+      runIsolated(connection, () => closeConnection(connection, code, refusal.message));
+    });
+    claim.cancel = cancel;
+  }
+
   return {
     isOn: () =>
       access.rules.length > 0 ||
@@ -91,6 +113,16 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     takesTokens: () => access.keys.length > 0,
     isForCommands: (need, identity) => decideNeed(access, need, identity).who === 'commands',
     identify,
+    recheck(needsOf) {
+      const { authRecheck } = server.configuration;
+      if (authRecheck === 0 || !hasApp(app)) return;
+      for (const entry of server.table.entries) {
+        if (entry?.kind !== 'connection' || entry.phase !== 'open') continue;
+        const { identity, claim } = entry;
+        if (identity?.means !== 'app' || claim === undefined || claim.cancel !== undefined) continue;
+        if (server.now - claim.checkedAt >= authRecheck) askAgain(entry, claim, needsOf(entry));
+      }
+    },
     forgetUser: user => forgetUser(app, user),
 
     identifyByToken(connection, token) {
@@ -112,10 +144,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
         return true;
       }
       const claim = connection.claim!;
-      const { cookie, authorization, origin, uri } = claim;
-      const channels = [...new Set(needs.flatMap(({ channel }) => channel ?? []))];
-      const question = { cookie, authorization, origin, uri, address: connection.address, channels };
-      claim.cancel = askApp(app, question, answer => {
+      claim.cancel = askApp(app, questionOf(connection, claim, needs), answer => {
         claim.cancel = undefined;
         const refusal = receive(connection, answer);
         decided(refusal ?? (judge(connection, needs, false) as ProtocolError | undefined));
@@ -129,6 +158,12 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
 function hasCommandToken(tokens: Tokens, { headers, query }: Head): boolean {
   const given = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1];
   return publisherOf(tokens, given ?? new URLSearchParams(query).get('token') ?? '') !== undefined;
+}
+
+function questionOf({ address }: Connection, claim: Claim, needs: readonly Need[]): AppQuestion {
+  const { cookie, authorization, origin, uri } = claim;
+  const channels = [...new Set(needs.flatMap(({ channel }) => channel ?? []))];
+  return { cookie, authorization, origin, uri, address, channels };
 }
 
 /** Notes who the client is. @returns why it is refused without a look at the rules */

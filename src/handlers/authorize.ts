@@ -30,6 +30,14 @@ export function authorizeClient(
   if (!isDecided) pauseMessages(connection, true);
 }
 
+/** How often it is looked for connections of which the app is to be asked again, in milliseconds. */
+const recheckInterval = 250;
+
+/** Asks the app again about live connections (`--auth-recheck`). @param needsOf the rights that a connection uses now */
+export function startRechecks(entry: Entry, needsOf: (connection: Connection) => readonly Need[]): void {
+  setInterval(() => entry.recheck(needsOf), recheckInterval).unref();
+}
+
 /** Connections with a refusal in the log at level info: a client cannot fill the log by asking again. */
 const logged = new WeakSet<Connection>();
 

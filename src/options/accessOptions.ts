@@ -69,6 +69,12 @@ export const accessOptions = {
     group: 'Access',
     help: 'reuse an answer for this long; 0: never',
   },
+  authRecheck: {
+    kind: duration,
+    default: 0,
+    group: 'Access',
+    help: 'ask the app again about connected users',
+  },
   refuseWith: {
     kind: choice(['close', 'status'], 'WORD'),
     default: 'close',

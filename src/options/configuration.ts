@@ -24,6 +24,8 @@ export interface Configuration {
   readonly listeners: readonly ListenAddress[];
   /** The handler of connections whose path and subprotocol name none; `none`: they are refused. */
   readonly defaultHandler: string;
+  /** Milliseconds between questions to the app about the same live connection; 0: it is not asked again. */
+  readonly authRecheck: number;
   /** How a WebSocket is refused that is not identified, or not allowed. */
   readonly refuseWith: 'close' | 'status';
   /** Whether a broadcast also goes to its sender. */

@@ -14,6 +14,8 @@ export interface Entry {
   isForCommands(need: Need, identity: Identity | undefined): boolean;
   /** Sets `connection.identity` and `connection.claim` by the head of a request. */
   identify(connection: Connection, head: Head): void;
+  /** Asks the app again about the users of live connections, as often as `--auth-recheck` says. */
+  recheck(needsOf: (connection: Connection) => readonly Need[]): void;
   /** Drops what is known of a user: the site's log-out takes effect at once. */
   forgetUser(user: string): void;
   /** Sets `connection.identity` by a token that the client sent in a message. @returns why the token is refused, a sentence */

@@ -46,6 +46,8 @@ export interface Claim {
   readonly fault: ProtocolError | undefined;
   /** The fault refuses the request even if strangers may do what it asks for. */
   readonly isRefused: boolean;
+  /** When the app was last asked, as `server.now`; 0: not yet. */
+  checkedAt: number;
   /** Cancels the question that the app is asked now. */
   cancel: (() => void) | undefined;
 }

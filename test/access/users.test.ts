@@ -203,3 +203,23 @@ test('connect=nobody closes the chat of terminals and of plain TCP', limit, asyn
   const { rule } = await server.untilLogged(({ event, wire }) => event === 'refused' && wire === 'lines');
   assert.equal(rule, '/lines: connect=nobody');
 });
+
+test('--auth-recheck closes the connections of a user who has signed out', limit, async t => {
+  let isSignedIn = true;
+  let isDown = false;
+  const app = await startApp(t, (request, response) => {
+    if (isDown) response.writeHead(500).end();
+    else if (isSignedIn) answerByCookie(request, response);
+    else response.writeHead(401).end();
+  });
+  const options = ['--auth-url', app.url, '--auth-recheck', '300ms', '--auth-cache', '0'];
+  const { port } = await openServer(t, ...options, ...mine);
+  const client = await openSocket(port, '/channels/user-17', [], { Cookie: 'sid=17' });
+  await app.untilAsked(2);
+  isDown = true;
+  await app.untilAsked(4);
+  assert.equal(client.socket.readyState, client.socket.OPEN);
+  isDown = false;
+  isSignedIn = false;
+  assert.equal(await closingOf(client), '4401 you are signed out');
+});

@@ -30,6 +30,7 @@ test('without any source, every option has its default', () => {
     listeners: [tcp('::', 8080)],
     defaultHandler: 'echo',
     refuseWith: 'close',
+    authRecheck: 0,
     nick: 'any',
     includeSender: true,
     origins: [],

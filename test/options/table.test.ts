@@ -191,6 +191,7 @@ const valued: Record<
     'execGrace',
     'authTimeout',
     'authCache',
+    'authRecheck',
   ]),
   config: {
     field: 'configFile',

@@ -3,10 +3,12 @@
  * its socket takes them. Replay, resuming, and recovering from a full socket are the same: catching up.
  */
 
+import { subscribeNeeds } from '../../access/needs.ts';
 import { flushFanout, join, leave, newGroup } from '../../core/fanout.ts';
 import { canSend, scheduleFlush, sendBytes, sendMessage } from '../../core/send.ts';
 import { outputSlice } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
+import type { Need } from '../../records/identity.ts';
 import type { Connection, Producer } from '../../records/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
 import type {
@@ -135,6 +137,11 @@ export function unsubscribe(channels: Channels, subscriber: Subscriber, name: st
   subscription.channel.subscriptions.delete(subscription);
   dropIfUnused(channels, subscription.channel);
   return true;
+}
+
+/** The rights that a subscriber uses now. */
+export function neededBy({ subscribers }: Channels, connection: Connection): readonly Need[] {
+  return [...(subscribers.get(connection)?.subscriptions.keys() ?? [])].flatMap(subscribeNeeds);
 }
 
 /** The connection is gone. */
