@@ -1,5 +1,6 @@
 /** Rates and counts that an operator may limit: messages, new connections, subscriptions, channels, log lines. */
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -57,6 +58,33 @@ describe('--message-rate', () => {
     client.destroy();
     const { why } = await server.untilLogged(({ event }) => event === 'closed');
     assert.match(String(why), /faster than 10\/s:3, .* \(--message-rate\)$/);
+  });
+
+  test('counts the messages of all connections of a user together', async t => {
+    const secret = 'a-secret-of-at-least-32-bytes-for-HS256';
+    const file = join(temporaryFolder(), 'key');
+    writeFileSync(file, secret, { mode: 0o600 });
+    const server = await startServerFor(t, '--auth-key', file, '--message-rate', '1/h:3');
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const exp = Math.floor(Date.now() / 1000) + 3600;
+    const open = (user: string) => {
+      const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: user, exp })}`;
+      const sign = createHmac('sha256', secret).update(signed).digest('base64url');
+      return connectRaw(server.port, { path: `/echo?token=${signed}.${sign}` });
+    };
+    const [first, second, other] = [await open('17'), await open('17'), await open('18')];
+    first.send(...texts(2));
+    for (let i = 0; i < 2; i++) assert.equal((await first.nextFrame())?.opcode, opcode.text);
+    second.send(...texts(2), frame(opcode.ping, 'alive'));
+    assert.equal((await second.nextFrame())?.opcode, opcode.text);
+    other.send(...texts(1));
+    assert.equal((await other.nextFrame())?.opcode, opcode.text);
+    second.send(frame(opcode.ping, 'alive'));
+    assert.deepEqual(
+      second.pending.filter(one => one.opcode === opcode.text),
+      [],
+    );
+    for (const client of [first, second, other]) client.destroy();
   });
 
   test('holds for terminals, too, and keeps the order of lines', async t => {
