@@ -6,7 +6,7 @@
  * whose last read was costly, and from throttled ones. What exceeds a budget comes first in the next turn.
  */
 
-import { countReason, endMeasuring } from '../diagnostics/metrics.ts';
+import { countReason, observe } from '../diagnostics/metrics.ts';
 import { endTiming, handlerTime, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
 import { exactClock } from '../process/clock.ts';
@@ -53,6 +53,7 @@ import { closeControlConnections } from './shutdown.ts';
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
   const { ready, deadlines, pendingFrees, table, memory, arena, metrics } = server;
+  const { bounds, counts, times } = metrics.turns;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
     readClock(server);
@@ -70,7 +71,12 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     flush(server);
     if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) endTiming(server.now, server.configuration.slowHandler);
-    endMeasuring(metrics.turns, exactClock());
+    // `endMeasuring`, inlined for the first bucket, which has nearly all turns.
+    const took = performance.now() + 1 - times[1]!;
+    if (took <= bounds[0]!) {
+      counts[0]!++;
+      times[0]! += took;
+    } else observe(metrics.turns, took);
   }
   closeControlConnections(server);
 }
