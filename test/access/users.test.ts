@@ -10,6 +10,8 @@ import { openSocket, type SocketSubscriber } from '../support/channelClients.ts'
 import { connectChat, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
 import { type OpenServer, openServer, run } from '../support/commandWays.ts';
 import { connectLines } from '../support/lineClient.ts';
+import { ask } from '../support/pollClient.ts';
+import { tryRaw } from '../support/rawClient.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import { siteSecret, tokenOf } from '../support/tokens.ts';
 
@@ -222,4 +224,28 @@ test('--auth-recheck closes the connections of a user who has signed out', limit
   isDown = false;
   isSignedIn = false;
   assert.equal(await closingOf(client), '4401 you are signed out');
+});
+
+test('a module refuses a client before the upgrade, or names its user', limit, async t => {
+  const folder = temporaryFolder();
+  const text = `
+    export function admit({ query }) {
+      if (query === 'no') return { status: 402, reason: 'pay first' };
+      if (query === 'late') return Promise.resolve();
+      if (query !== '') return { user: query };
+    }
+    export function opened(c) { c.send(String(c.user)); }
+    export function message() {}
+  `;
+  writeFileSync(join(folder, 'door.mjs'), text);
+  const { port } = await openServer(t, '--handlers', folder, '--allow', '/door: connect=user');
+  const user = await openSocket(port, '/door?ada');
+  assert.equal(await user.next(), 'ada');
+  user.socket.terminate();
+  const statusOf = async (path: string) => (await tryRaw(port, { path })).status;
+  assert.equal(await statusOf('/door?no'), 402);
+  assert.equal(await statusOf('/door?late'), 500);
+  assert.equal((await ask(port, 'POST', '/poll/door?no')).status, 402);
+  assert.equal((await ask(port, 'POST', '/poll/door')).status, 401);
+  assert.equal((await ask(port, 'POST', '/poll/door?ada')).status, 201);
 });

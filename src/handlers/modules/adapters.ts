@@ -1,5 +1,6 @@
 /** Presents a module to the server as an ordinary handler and an ordinary wire, which call its current version. */
 
+import { userFault } from '../../access/users.ts';
 import { closeConnection, endConnection } from '../../core/close.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
 import { establish } from '../../core/places.ts';
@@ -14,8 +15,8 @@ import { limitMessages } from '../../core/rates.ts';
 import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { startTiming, stopTiming } from '../../diagnostics/slowHandlers.ts';
 import { log, stackOf } from '../../log/log.ts';
-import { CloseCode } from '../../protocol/codes.ts';
-import { beginsAsRequest } from '../../protocol/http/head.ts';
+import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
+import { beginsAsRequest, type Head } from '../../protocol/http/head.ts';
 import { maxFirstLine, maxWireInput, typingTimeout } from '../../protocol/limits.ts';
 import type { Message } from '../../protocol/websocket/message.ts';
 import type { Connection, Handler, Wire } from '../../records/records.ts';
@@ -36,6 +37,7 @@ import {
 export function newModuleHandler(name: string, module: () => Module): Handler {
   return {
     name,
+    admit: (connection, request) => admitClient(module(), connection, request),
     opened(connection, request) {
       // Every connection of a handler had a WebSocket handshake.
       const peer = new Peer(connection, request!, module());
@@ -63,6 +65,41 @@ export function newModuleHandler(name: string, module: () => Module): Handler {
       if (module().pendingAnswers.size > 0) closeOverdue(module());
     },
   };
+}
+
+/** Lets the module refuse a client, or say who it is. @throws ProtocolError */
+function admitClient(module: Module, connection: Connection, { path, query, headers }: Head): void {
+  if (module.current.handler?.admit === undefined) return;
+  const request = { address: connection.address, path, query, headers };
+  let answer: user.Admission;
+  try {
+    answer = callVersion(module, connection.id, ({ handler }) => handler?.admit?.(request, module.facade));
+    checkAdmission(answer);
+  } catch (error) {
+    recordError(module, error);
+    log('error', 'handler threw', { id: connection.id, handler: module.name, stack: stackOf(error) });
+    throw new ProtocolError(500, 'internal error');
+  }
+  if (answer === undefined) return;
+  if ('status' in answer) throw new ProtocolError(answer.status, answer.reason ?? 'you may not connect here');
+  const none: readonly [] = [];
+  connection.identity = {
+    user: answer.user,
+    means: 'module',
+    subscribe: none,
+    publish: none,
+    expiresAt: undefined,
+  };
+}
+
+/** A promise or a misspelled property must not admit anyone. @throws TypeError */
+function checkAdmission(answer: unknown): void {
+  if (answer === undefined) return;
+  const { user: name, status, reason = '' } = (answer ?? {}) as Record<string, unknown>;
+  const isStatus = Number.isInteger(status) && Number(status) >= 400 && Number(status) <= 599;
+  if (isStatus && name === undefined && typeof reason === 'string') return;
+  if (status === undefined && typeof name === 'string' && userFault(name) === undefined) return;
+  throw new TypeError('admit must return nothing, { user: NAME }, or { status: 400 to 599, reason: TEXT }');
 }
 
 /** One object for all messages; replaced when a promise keeps it. */

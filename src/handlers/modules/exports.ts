@@ -8,7 +8,17 @@ export interface Exports {
   readonly wire: user.Wire | undefined;
 }
 
-const handlerFunctions = ['state', 'swap', 'stopped', 'opened', 'message', 'closed', 'command', 'tick'];
+const handlerFunctions = [
+  'state',
+  'swap',
+  'stopped',
+  'admit',
+  'opened',
+  'message',
+  'closed',
+  'command',
+  'tick',
+];
 const wireFunctions = ['matches', 'greet', 'receive', 'goodbye', 'closed'];
 
 type Loose = Readonly<Record<string, unknown>>;

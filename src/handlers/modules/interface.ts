@@ -52,6 +52,24 @@ export interface Connection<Data = unknown> {
   leave(group: string): void;
 }
 
+/** A handshake, or the request that opens a polling session. */
+export interface AdmitRequest {
+  readonly address: string;
+  readonly path: string;
+  readonly query: string;
+  /** By lower-case name. */
+  readonly headers: ReadonlyMap<string, string>;
+}
+
+/**
+ * Nothing admits the client. A `user` of 1 to 200 characters names it: rules such as `connect=user` hold for it. A `status`, 400 to
+ * 599, refuses it with the `reason`.
+ */
+export type Admission =
+  | { readonly user: string }
+  | { readonly status: number; readonly reason?: string }
+  | void;
+
 /** Writes to the server's log; every line has the module's name. @param event a few words, the same for every such event */
 export interface Log {
   error(event: string, fields?: LogFields): void;
@@ -141,6 +159,8 @@ export interface Handler<Data = unknown, State = unknown> {
   swap?(old: unknown, server: Server<Data, State>): State | void;
   /** Called when this version is no longer needed: it was replaced, or the server ends. Clear your timers here. */
   stopped?(): void;
+  /** Called before the handshake is answered. Pages cannot see the status of a refused WebSocket. */
+  admit?(request: AdmitRequest, server: Server<Data, State>): Admission;
   opened?(connection: Connection<Data>, server: Server<Data, State>): void | Promise<void>;
   /** Until a returned promise settles, this connection's next messages and its close wait; other connections do not. */
   message(connection: Connection<Data>, message: Message, server: Server<Data, State>): void | Promise<void>;
