@@ -47,6 +47,7 @@ import { newHttpWire } from './wires/http.ts';
 import { newLinesWire } from './wires/lines.ts';
 import { newPacketsWire } from './wires/packets.ts';
 import { newPollRoute } from './wires/polling/pollRoute.ts';
+import { newStaticRoute } from './wires/static/staticRoute.ts';
 
 const argv = process.argv.slice(2);
 const usual = defaultPaths(process.env, process.getuid?.());
@@ -91,6 +92,7 @@ async function serve(): Promise<number> {
     newPublishRoute(channels, tokens),
     newSubscribeRoute(channels),
     newPollRoute(server, entry),
+    ...(configuration.static === '' ? [] : [newStaticRoute(server)]),
   ];
   const http = newHttpWire(server, routes, entry);
   const packets = newPacketsWire(chat);

@@ -8,8 +8,8 @@ import type { Server } from '../records/records.ts';
 
 /** The number of counted descriptors. Polling clients are connections without a socket. */
 export function descriptorsInUse({ connections, polling, descriptors }: Server): number {
-  const { listeners, pipes, app } = descriptors;
-  return connections - polling.clients + listeners + pipes + app;
+  const { listeners, pipes, files, app } = descriptors;
+  return connections - polling.clients + listeners + pipes + files + app;
 }
 
 /** How many descriptors may be in use; the rest is the reserve. */
@@ -21,4 +21,10 @@ export function usableDescriptors({ descriptors }: Server): number {
 export function mayOpenPipes(server: Server, count: number): boolean {
   const usable = usableDescriptors(server);
   return server.descriptors.pipes + count <= usable / 3 && descriptorsInUse(server) + count <= usable;
+}
+
+/** Whether one more file may stay open beyond this turn: they get at most a third, as pipes do. */
+export function mayOpenFile(server: Server): boolean {
+  const usable = usableDescriptors(server);
+  return server.descriptors.files < usable / 3 && descriptorsInUse(server) < usable;
 }

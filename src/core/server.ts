@@ -73,7 +73,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
       unproven: [],
       dropped: 0,
     },
-    descriptors: { limit: maxDescriptors, listeners: 0, pipes: 0, app: 0 },
+    descriptors: { limit: maxDescriptors, listeners: 0, pipes: 0, files: 0, app: 0 },
     memory: { connections: 0, histories: 0, app: 0, trimHistories() {}, programs: 0, trimPrograms() {} },
     arena: newArenaUse(),
   };

@@ -32,6 +32,12 @@ export interface Configuration {
   readonly includeSender: boolean;
   /** Allowed values of the `Origin` field; empty: any, or none at all. */
   readonly origins: readonly string[];
+  /** The folder of the site's files; empty: none. */
+  readonly static: string;
+  /** The file for paths without a file, relative to that folder; or `none`. */
+  readonly staticFallback: string;
+  /** Whether links in that folder may lead out of it. */
+  readonly staticFollow: boolean;
   /** The table of rights, in the order in which its lines are tried. */
   readonly allow: readonly Rule[];
   /** Files of keys that verify tokens and links. */

@@ -18,6 +18,7 @@ import {
   program,
   rate,
   roomPattern,
+  sitePath,
   size,
   variableName,
 } from './values.ts';
@@ -119,6 +120,27 @@ export const serverOptions = {
     default: 'on',
     group: 'Sessions',
     help: 'permessage-deflate: off, on or takeover',
+  },
+  static: {
+    kind: directory('none'),
+    default: '',
+    needsRestart: true,
+    group: 'Web site',
+    help: 'serve the files of this folder',
+  },
+  staticFallback: {
+    kind: sitePath,
+    default: 'none',
+    needsRestart: true,
+    group: 'Web site',
+    help: 'its page for paths without a file',
+  },
+  staticFollow: {
+    kind: flag,
+    default: false,
+    needsRestart: true,
+    group: 'Web site',
+    help: 'links in the folder may lead out of it',
   },
   ...accessOptions,
   rooms: {

@@ -172,6 +172,17 @@ export const file: Kind<string> = {
   show: path => path,
 };
 
+/** A file within the folder of `--static`, or `none`. */
+export const sitePath: Kind<string> = {
+  placeholder: 'PATH',
+  expected: 'the path of a file in the folder of --static, such as index.html, or none',
+  parse: raw =>
+    typeof raw === 'string' && /^[^/\\\p{Cc}]+(?:\/[^/\\\p{Cc}]+)*$/u.test(raw) && !/(?:^|\/)\./.test(raw)
+      ? raw
+      : undefined,
+  show: path => path,
+};
+
 /** A file to send as it is; `-` is stdin; empty: none. */
 export const bytesFile: Kind<string> = {
   placeholder: 'FILE',

@@ -143,6 +143,12 @@ export const minRate = 500;
  */
 export const maxDeadlineCredit = 30_000;
 
+/** Ranges of one request (RFC 9110 §14.2). A client that asks for more gets the whole file. */
+export const maxRanges = 16;
+
+/** A page for missing files, 404.html. It is read in one piece. A larger one is not sent. */
+export const maxErrorPage = 256 * KiB;
+
 /** A body that a route does not use, such as the `{}` of axios: read and ignored. */
 export const maxIgnoredBody = 64 * KiB;
 
@@ -260,6 +266,9 @@ export const connectionBudget = 8192;
 
 /** An HTTP request: its head is parsed, and an answer is written. About 25 µs. */
 export const requestCost = 256;
+
+/** A file is opened, checked and closed, besides the request for it. About 25 µs. */
+export const fileCost = 256;
 
 /** All connections that send little: about 8 ms. The others wait for the next turn. */
 export const messageBudget = 8 * connectionBudget;

@@ -48,6 +48,8 @@ export interface Descriptors {
   listeners: number;
   /** Pipes to and from programs. */
   pipes: number;
+  /** Files of the site that are being sent (`--static`). */
+  files: number;
   /** Connections to the app of `--auth-url`. */
   app: number;
 }

@@ -4,6 +4,7 @@ import * as nodeModule from 'node:module';
 import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
+import { chooseCoding } from '../protocol/http/contentCoding.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
 
 /** The page loads, runs and connects to this server's resources only, and cannot be framed. */
@@ -43,22 +44,29 @@ function loadPages(): ReadonlyMap<string, Page> {
       const type = types[extname(name)];
       if (type === undefined || name.endsWith('.d.ts')) continue;
       const page = newPage(type, readFileSync(new URL(name, folder)), path === './library/');
-      if (name === 'index.html') pages.set('/', page);
-      else if (name.endsWith('.ts')) addSource(pages, name, page);
-      else pages.set(`/${name}`, page);
+      // With a site (`--static`), `/` is its own page, and so are all names but these.
+      const place = page.isLibrary ? '/' : '/chat/';
+      if (name === 'index.html') pages.set('/', page).set('/chat', page);
+      else if (name.endsWith('.ts')) addSource(pages, place + name, page);
+      else pages.set(place + name, page);
     }
   }
   return pages;
 }
 
 /** If the server runs from its sources, so does the page: a Node that can strip types does that for both. */
-function addSource(pages: Map<string, Page>, name: string, { type, body, isLibrary }: Page): void {
+function addSource(pages: Map<string, Page>, path: string, { type, body, isLibrary }: Page): void {
   const { stripTypeScriptTypes } = nodeModule as { stripTypeScriptTypes?: (source: string) => string };
   const script = newPage(type, Buffer.from(stripTypeScriptTypes?.(body.toString()) ?? ''), isLibrary);
-  pages.set(`/${name}`, script).set(`/${name.replace(/ts$/, 'js')}`, script);
+  pages.set(path, script).set(path.replace(/ts$/, 'js'), script);
 }
 
 const pages = loadPages();
+
+/** Whether this is a page of the server, which no file of a site replaces. */
+export function isServerPage(path: string): boolean {
+  return path !== '/' && pages.has(path);
+}
 
 const pageMethods = 'GET, HEAD, OPTIONS';
 
@@ -94,10 +102,7 @@ export function answerPage(
   if (head.method !== 'GET' && head.method !== 'HEAD') {
     throw new ProtocolError(405, 'pages accept GET and HEAD only', { Allow: pageMethods });
   }
-  // RFC 9110 §12.5.3: a quality of 0 refuses gzip.
-  const isGzipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(
-    head.headers.get('accept-encoding') ?? '',
-  );
+  const isGzipped = chooseCoding(head.headers.get('accept-encoding'), ['gzip']) !== undefined;
   const body = isGzipped ? page.gzipped : page.body;
   const headers = {
     'Content-Type': page.type,

@@ -121,7 +121,7 @@ describe('--max-per-address', () => {
     assert.equal(maxForAddress(newFakeServer('--max-connections', '101')), 51);
     const server = newFakeServer();
     assert.equal(
-      maxForAddress({ ...server, descriptors: { limit: 256, listeners: 0, pipes: 0, app: 0 } }),
+      maxForAddress({ ...server, descriptors: { limit: 256, listeners: 0, pipes: 0, files: 0, app: 0 } }),
       128,
     );
     assert.equal(maxForAddress(server, true), 32_768);

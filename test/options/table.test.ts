@@ -131,6 +131,20 @@ const valued: Record<
     unfit: 'a\0b',
     wants: 'the path of a folder, or memory',
   },
+  static: {
+    field: 'static',
+    first: ['/srv/www', '/srv/www'],
+    second: ['none', ''],
+    unfit: 'a\0b',
+    wants: 'the path of a folder, or none',
+  },
+  staticFallback: {
+    field: 'staticFallback',
+    first: ['index.html', 'index.html'],
+    second: ['app/main.html', 'app/main.html'],
+    unfit: '../index.html',
+    wants: 'the path of a file in the folder of --static, such as index.html, or none',
+  },
   exec: program('exec'),
   execShared: program('execShared'),
   execEnv: {

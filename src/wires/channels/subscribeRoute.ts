@@ -36,7 +36,7 @@ export function newSubscribeRoute(channels: Channels): Route {
     const asked = admitted.get(head);
     const fields = answerFields(channels, head);
     if (asked === undefined) {
-      respond(request, answerPage({ ...head, path: '/channel.html' }, server.handlers, false));
+      respond(request, answerPage({ ...head, path: '/chat/channel.html' }, server.handlers, false));
       return;
     }
     const delivery = wantsEvents(head) ? events : polls;

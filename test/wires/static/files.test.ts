@@ -1,0 +1,208 @@
+/** The files of a site: which one, and in which form. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { connectTerminal } from '../../support/lineClient.ts';
+import { ask } from '../../support/pollClient.ts';
+import { serverScript, startServerFor } from '../../support/serverProcess.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
+
+async function startSite(
+  t: TestContext,
+  files: Readonly<Record<string, string | Buffer>>,
+  ...options: string[]
+): Promise<number> {
+  const folder = temporaryFolder();
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+    utimesSync(join(folder, name), 1_000_000_000.75, 1_000_000_000.75);
+  }
+  const { port } = await startServerFor(t, '--static', folder, ...options);
+  return port;
+}
+
+test('a folder is its index.html, and its path without the slash is redirected, with the query', async t => {
+  const port = await startSite(t, {
+    'index.html': 'front',
+    'docs/index.html': 'docs',
+    'empty/x.txt': '',
+    'a:b/index.html': '',
+  });
+  assert.equal((await ask(port, 'GET', '/')).body, 'front');
+  assert.equal((await ask(port, 'GET', '/docs/')).body, 'docs');
+  for (const [path, location] of [
+    ['/docs', './docs/'],
+    ['/docs?x=%20', './docs/?x=%20'],
+    ['/a:b', './a%3Ab/'],
+  ] as const) {
+    const { status, headers } = await ask(port, 'GET', path);
+    assert.deepEqual([status, headers.get('location')], [301, location], path);
+  }
+  assert.equal((await ask(port, 'GET', '/empty/')).status, 404);
+  assert.equal((await ask(port, 'GET', '/empty')).status, 301);
+});
+
+test('each kind of file has its type, and a browser must not guess another', async t => {
+  const types = {
+    'a.html': 'text/html; charset=utf-8',
+    'a.css': 'text/css; charset=utf-8',
+    'a.JS': 'text/javascript; charset=utf-8',
+    'a.mjs': 'text/javascript; charset=utf-8',
+    'a.json': 'application/json',
+    'a.svg': 'image/svg+xml',
+    'a.png': 'image/png',
+    'a.woff2': 'font/woff2',
+    'a.wasm': 'application/wasm',
+    'a.webmanifest': 'application/manifest+json',
+    'a.mp4': 'video/mp4',
+    'a.tar.gz': 'application/gzip',
+    'a.constructor': 'application/octet-stream',
+    LICENSE: 'application/octet-stream',
+  };
+  const port = await startSite(t, Object.fromEntries(Object.keys(types).map(name => [name, 'x'])));
+  for (const [name, type] of Object.entries(types)) {
+    const { headers } = await ask(port, 'GET', `/${name}`);
+    assert.equal(headers.get('content-type'), type, name);
+    assert.equal(headers.get('x-content-type-options'), 'nosniff');
+  }
+});
+
+test('a missing file gets 404.html, whatever the depth of its path, or a plain sentence', async t => {
+  const port = await startSite(t, { '404.html': '<h1>lost</h1>' });
+  for (const path of ['/nothing', '/docs/nothing.html', '/.env', '/']) {
+    const { status, headers, body } = await ask(port, 'GET', path);
+    assert.deepEqual([status, body], [404, '<h1>lost</h1>'], path);
+    assert.equal(headers.get('content-type'), 'text/html; charset=utf-8');
+  }
+  const head = await ask(port, 'HEAD', '/nothing');
+  assert.deepEqual([head.status, head.headers.get('content-length'), head.body], [404, '13', '']);
+  const plain = await startSite(t, { 'a.txt': '' });
+  assert.equal((await ask(plain, 'GET', '/nothing')).body, 'no such page\n');
+});
+
+test('--static-fallback is the page for every path of the app, but not for a missing script or image', async t => {
+  const port = await startSite(t, { 'index.html': 'app', 'a.txt': 'a' }, '--static-fallback', 'index.html');
+  for (const path of ['/', '/orders/17', '/users/john.doe', '/orders/', '/old.html']) {
+    const { status, body, headers } = await ask(port, 'GET', path);
+    assert.deepEqual(
+      [status, body, headers.get('content-type')],
+      [200, 'app', 'text/html; charset=utf-8'],
+      path,
+    );
+  }
+  assert.equal((await ask(port, 'GET', '/a.txt')).body, 'a');
+  for (const path of ['/app.0f3c.js', '/logo.png'])
+    assert.equal((await ask(port, 'GET', path)).status, 404, path);
+  // Somebody typed it.
+  const headers = { Accept: 'text/html,*/*;q=0.8' };
+  assert.equal((await ask(port, 'GET', '/v1.2/readme.md', { headers })).body, 'app');
+});
+
+test('HEAD has the fields of GET and no content; other methods get 405', async t => {
+  const port = await startSite(t, { 'a.txt': 'twelve bytes', 'large.bin': Buffer.alloc(300_000) });
+  for (const [path, size] of [
+    ['/a.txt', '12'],
+    ['/large.bin', '300000'],
+  ] as const) {
+    const [head, get] = [await ask(port, 'HEAD', path), await ask(port, 'GET', path)];
+    assert.deepEqual([head.status, head.body, head.headers.get('content-length')], [200, '', size]);
+    for (const [name, value] of get.headers) if (name !== 'date') assert.equal(head.headers.get(name), value);
+  }
+  for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
+    const { status, headers } = await ask(port, method, '/a.txt', { body: 'x' });
+    assert.deepEqual([status, headers.get('allow')], [405, 'GET, HEAD, OPTIONS'], method);
+  }
+  const options = await ask(port, 'OPTIONS', '/a.txt');
+  assert.deepEqual([options.status, options.headers.get('allow')], [204, 'GET, HEAD, OPTIONS']);
+});
+
+test('a compressed file beside a file is sent to clients that accept it, with a tag and a length of its own', async t => {
+  const text = 'hello '.repeat(100);
+  const port = await startSite(t, {
+    ...{ 'a.js': text, 'a.js.br': brotliCompressSync(text), 'a.js.gz': gzipSync(text) },
+    ...{
+      'b.js': text,
+      'b.js.gz': gzipSync(text),
+      'c.png': text,
+      'c.png.gz': gzipSync(text),
+      'd.js.gz': 'alone',
+    },
+  });
+  const tags = new Set<string | undefined>();
+  for (const [path, accepted, coding] of [
+    ['/a.js', 'gzip, deflate, br', 'br'],
+    ['/a.js', 'br;q=0.5, gzip;q=0.8', 'gzip'],
+    ['/a.js', 'br;q=0, gzip', 'gzip'],
+    ['/a.js', 'BR', 'br'],
+    ['/a.js', '*', 'br'],
+    ['/a.js', '*;q=0', undefined],
+    ['/a.js', 'identity', undefined],
+    ['/a.js', 'brotli, gzipped', undefined],
+    ['/b.js', 'br, gzip', 'gzip'],
+    ['/b.js', 'br', undefined],
+    ['/c.png', 'gzip', undefined],
+  ] as const) {
+    const { status, headers } = await ask(port, 'HEAD', path, { headers: { 'Accept-Encoding': accepted } });
+    assert.deepEqual([status, headers.get('content-encoding')], [200, coding], `${path} ${accepted}`);
+    assert.equal(headers.get('vary'), path === '/c.png' ? undefined : 'Accept-Encoding');
+    if (path === '/a.js') {
+      assert.equal(headers.get('content-type'), 'text/javascript; charset=utf-8');
+      tags.add(headers.get('etag'));
+    }
+  }
+  assert.equal(tags.size, 3);
+  // fetch decompresses: what arrives is the file.
+  for (const path of ['a.js', 'b.js'])
+    assert.equal(await (await fetch(`http://127.0.0.1:${port}/${path}`)).text(), text);
+  assert.equal((await ask(port, 'GET', '/d.js', { headers: { 'Accept-Encoding': 'gzip' } })).status, 404);
+});
+
+test('routes, handlers and pages of the server win over files, and the chat is at /chat', async t => {
+  const names = [
+    'index.html',
+    'healthz',
+    'echo/index.html',
+    'pollywog.js',
+    'chat',
+    'channels/a.txt',
+    'poll/a.txt',
+    'api/list',
+  ];
+  const port = await startSite(t, {
+    ...Object.fromEntries(names.map(name => [name, 'the site'])),
+    'chat.css': 'mine',
+  });
+  assert.equal((await ask(port, 'GET', '/')).body, 'the site');
+  assert.equal((await ask(port, 'GET', '/chat.css')).body, 'mine');
+  for (const name of [
+    '/healthz',
+    '/echo/',
+    '/pollywog.js',
+    '/chat',
+    '/channels/a.txt?last=0',
+    '/poll/a.txt',
+    '/api/list',
+  ])
+    assert.doesNotMatch((await ask(port, 'GET', name)).body, /the site/, name);
+  assert.match((await ask(port, 'GET', '/chat')).body, /<title>/);
+  assert.equal((await ask(port, 'GET', '/chat/chat.js')).status, 200);
+  (await connectTerminal(port, 'newt')).socket.destroy();
+});
+
+test('a folder that does not exist, and a file in its place, are errors at the start', () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'file'), '');
+  for (const [path, why] of [
+    [join(folder, 'nothing'), 'does not exist'],
+    [join(folder, 'file'), 'is not a folder'],
+  ] as const) {
+    const words = [serverScript, '-p', '0', '--control', 'none', '--static', path];
+    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
+    assert.equal(status, 2);
+    assert.match(stderr, new RegExp(why));
+  }
+});
