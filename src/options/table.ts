@@ -4,6 +4,7 @@ import { defaults, maxHistoryBytes } from '../protocol/limits.ts';
 import { accessOptions } from './accessOptions.ts';
 import { host, listenUrl, originRule, peers } from './addresses.ts';
 import type { Option, OptionTable, ValuesOf } from './option.ts';
+import { siteOptions } from './siteOptions.ts';
 import {
   choice,
   count,
@@ -18,7 +19,6 @@ import {
   program,
   rate,
   roomPattern,
-  sitePath,
   size,
   variableName,
 } from './values.ts';
@@ -121,27 +121,7 @@ export const serverOptions = {
     group: 'Sessions',
     help: 'permessage-deflate: off, on or takeover',
   },
-  static: {
-    kind: directory('none'),
-    default: '',
-    needsRestart: true,
-    group: 'Web site',
-    help: 'serve the files of this folder',
-  },
-  staticFallback: {
-    kind: sitePath,
-    default: 'none',
-    needsRestart: true,
-    group: 'Web site',
-    help: 'its page for paths without a file',
-  },
-  staticFollow: {
-    kind: flag,
-    default: false,
-    needsRestart: true,
-    group: 'Web site',
-    help: 'links in the folder may lead out of it',
-  },
+  ...siteOptions,
   ...accessOptions,
   rooms: {
     kind: roomPattern,

@@ -1,0 +1,27 @@
+/** The options for the files of a web site. */
+import type { OptionTable } from './option.ts';
+import { directory, flag, sitePath } from './values.ts';
+
+export const siteOptions = {
+  static: {
+    kind: directory('none'),
+    default: '',
+    needsRestart: true,
+    group: 'Web site',
+    help: 'serve the files of this folder',
+  },
+  staticFallback: {
+    kind: sitePath,
+    default: 'none',
+    needsRestart: true,
+    group: 'Web site',
+    help: 'its page for paths without a file',
+  },
+  staticFollow: {
+    kind: flag,
+    default: false,
+    needsRestart: true,
+    group: 'Web site',
+    help: 'links in the folder may lead out of it',
+  },
+} as const satisfies OptionTable;
