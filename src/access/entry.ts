@@ -112,6 +112,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       server.configuration.nick === 'user',
     takesTokens: () => access.keys.length > 0,
     isForCommands: (need, identity) => decideNeed(access, need, identity).who === 'commands',
+    allows: ({ identity }, need) => decideNeed(access, need, identity).isAllowed,
     identify,
     recheck(needsOf) {
       const { authRecheck } = server.configuration;

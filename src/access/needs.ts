@@ -35,6 +35,11 @@ export function publishNeed(name: string, isSubscriber: boolean): Need {
   return { right: 'publish', path: channelPath(name), channel: name, isSubscriber };
 }
 
+/** The right to see the users of a channel by name. @param name valid */
+export function presenceNeed(name: string, isSubscriber: boolean): Need {
+  return { right: 'presence', path: channelPath(name), channel: name, isSubscriber };
+}
+
 /** Whose idempotency keys those of a client are that publishes by its rights, without a token of the server. */
 export function publisherByRight(identity: Identity | undefined): string {
   return identity === undefined ? 'anyone' : `user:${identity.user}`;

@@ -92,6 +92,7 @@ export interface Configuration {
   readonly history: { readonly messages: number; readonly bytes: number };
   /** Milliseconds; 0: no limit. */
   readonly historyAge: number;
+  readonly presenceGrace: number;
   /** Bytes. */
   readonly historyMemory: number;
   readonly historyRotate: number;

@@ -182,6 +182,12 @@ export const serverOptions = {
     group: 'Channels',
     help: 'full files of messages that are kept',
   },
+  presenceGrace: {
+    kind: duration,
+    default: 5000,
+    group: 'Channels',
+    help: 'a user who comes back this early never left',
+  },
   handlers: {
     kind: directory('none'),
     default: '',

@@ -184,6 +184,9 @@ export const maxIdempotencyKey = 255;
 /** A year. Retention drops most messages earlier. */
 export const maxTimeToLive = 365 * 24 * 3_600_000;
 
+/** The users that a list of a channel's presence names; its count is of all. */
+export const maxPresenceNames = 1000;
+
 /** Memory of a subscription, with the channel that it may have created. Measured: 1.4 KiB. */
 export const subscriptionMemory = 1.5 * KiB;
 

@@ -12,6 +12,8 @@ export interface Entry {
   takesTokens(): boolean;
   /** Whether only holders of the API token or the publish token may have this right. */
   isForCommands(need: Need, identity: Identity | undefined): boolean;
+  /** Whether the client has this right, as far as it is known who it is: the app is not asked. */
+  allows(connection: Connection, need: Need): boolean;
   /** Sets `connection.identity` and `connection.claim` by the head of a request. */
   identify(connection: Connection, head: Head): void;
   /** Asks the app again about the users of live connections, as often as `--auth-recheck` says. */

@@ -21,6 +21,7 @@ export function findOrCreate(channels: Channels, name: string): Channel {
     subscriptions: new Set(),
     waiters: new Set(),
     listeners: new Set(),
+    presence: undefined,
     room: undefined,
   };
   channels.forgotten.delete(name);
@@ -39,9 +40,9 @@ export function channelsFull({ byName, server }: Channels, names: readonly strin
 
 /** A channel exists while it has subscribers, waiting polls, users, or messages. */
 export function dropIfUnused(channels: Channels, channel: Channel): void {
-  const { name, count, subscriptions, waiters, listeners, room, forgottenSeq } = channel;
+  const { name, count, subscriptions, waiters, listeners, room, presence, forgottenSeq } = channel;
   if (count > 0 || subscriptions.size > 0 || waiters.size > 0) return;
-  if (listeners.size > 0 || room !== undefined) return;
+  if (listeners.size > 0 || room !== undefined || presence !== undefined) return;
   if (channels.byName.get(name) !== channel) return;
   channels.byName.delete(name);
   const { forgotten } = channels;

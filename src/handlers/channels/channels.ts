@@ -8,6 +8,7 @@ import type { Server } from '../../records/records.ts';
 import { openMessageLog } from '../../storage/log/openLog.ts';
 import type { LoadedLog } from '../../storage/log/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
+import { newPresences } from './presence.ts';
 import { commitPublications } from './publish.ts';
 import type { Channels, Retention } from './records.ts';
 import { forgetMessages, keepMessage, setRetention, trimToMemory } from './retention.ts';
@@ -69,6 +70,7 @@ export function newChannels(server: Server, retention: Retention, loaded: Loaded
     kept: 0,
     keptMemory: 0,
     subscribers: new Map(),
+    presences: newPresences(),
     queue: [],
     pendingKeys: new Map(),
     isUnwritable: false,

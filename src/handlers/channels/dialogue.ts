@@ -1,7 +1,7 @@
 /**
  * What the client of a WebSocket in the JSON form may say:
  *
- *     {"subscribe":"x","after":"E-9"}     or "last":N, or neither
+ *     {"subscribe":"x","after":"E-9"}     or "last":N, or neither; "presence":true
  *     {"unsubscribe":"x"}
  *     {"publish":"x","data":…}            or "base64"; with "event", "ttl" and "key" as for POST
  *     {"token":"…"}                       says who the client is; a later one of the same user renews it
@@ -21,6 +21,7 @@ import type { Connection } from '../../records/records.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { channelsFull } from './channel.ts';
 import { idOf, parseCursor } from './names.ts';
+import { viewOf } from './presence.ts';
 import { type JsonObject, Refusal, readChannelName, readPublication } from './publicationObject.ts';
 import { publish } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
@@ -41,7 +42,14 @@ export interface DialogueSession {
 export function openSubscriptions({ channels, subscriber }: DialogueSession, asked: ChannelRequest): void {
   const { connection } = subscriber;
   if (asked.isJson) newReply(connection, undefined)({ last: idOf(channels, channels.lastSeq) });
-  for (const name of asked.names) subscribe(channels, subscriber, name, asked.start);
+  for (const name of asked.names)
+    subscribe(
+      channels,
+      subscriber,
+      name,
+      asked.start,
+      asked.presence && viewOf(channels, connection, name, true),
+    );
 }
 
 /** Runs the command in the message, and answers it: a `publish` when it is stored. */
@@ -147,6 +155,9 @@ function runSubscribe(
 ): void {
   const { connection } = subscriber;
   const start = readCommandStart(channels, command);
+  const { presence } = command;
+  if (presence !== undefined && typeof presence !== 'boolean')
+    throw new Refusal('"presence" must be true or false');
   const { subscriptions } = subscriber;
   if (subscriptions.has(name)) throw new Refusal('already subscribed; unsubscribe first to start elsewhere');
   const { maxSubscriptions } = channels.server.configuration;
@@ -157,7 +168,8 @@ function runSubscribe(
   authorizeClient(channels.entry, connection, subscribeNeeds(name), refusal => {
     if (refusal !== undefined) return refuse(connection, refusal, name, reply);
     reply({ ok: { subscribe: name, last: idOf(channels, channels.lastSeq) } });
-    subscribe(channels, subscriber, name, start);
+    const view = presence === true ? viewOf(channels, connection, name, true) : undefined;
+    subscribe(channels, subscriber, name, start, view);
   });
 }
 

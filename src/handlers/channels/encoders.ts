@@ -32,6 +32,7 @@ export const plainWebSocket: ChannelEncoder = {
 
 export const jsonWebSocket: ChannelEncoder = {
   transport: 'websocket',
+  presence: (id, change) => textMessage(JSON.stringify({ id, ...change })),
   message: (channels, message) => textMessage(jsonForm(channels, message)),
   gap: names => textMessage(jsonGap(names)),
 };
@@ -66,7 +67,10 @@ function newEventSource(contentOf: (channels: Channels, message: ChannelMessage)
 /** EventSource: the data as published; bytes in base64. */
 export const plainEventSource = newEventSource((_, message) => dataOf(message));
 
-export const jsonEventSource = newEventSource(jsonForm);
+export const jsonEventSource: ChannelEncoder = {
+  ...newEventSource(jsonForm),
+  presence: (id, change) => encodeEvent(id, 'presence', JSON.stringify({ id, ...change })),
+};
 
 /** Milliseconds before a browser reconnects to a stream that ended. */
 const eventRetryDelay = 250;

@@ -3,12 +3,13 @@
 import { subscribeNeeds } from '../../access/needs.ts';
 import { closeConnection } from '../../core/close.ts';
 import { scheduleTurn } from '../../core/poll.ts';
-import { CloseCode } from '../../protocol/codes.ts';
+import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import { subscriptionMemory } from '../../protocol/limits.ts';
 import type { Connection, Handler } from '../../records/records.ts';
 import { answerCommand, type DialogueSession, openSubscriptions } from './dialogue.ts';
 import { jsonWebSocket, plainWebSocket } from './encoders.ts';
+import { announcePresence } from './presenceNotices.ts';
 import { commitPublications } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
 import { type ChannelRequest, jsonSubprotocol, readChannelRequest } from './request.ts';
@@ -29,6 +30,8 @@ export function newChannelsHandler(channels: Channels): Handler {
   /** @throws ProtocolError 400, 401 or 429 */
   function admit(connection: Connection, request: Head): Admitted {
     const asked = readChannelRequest(channels, request);
+    if (asked.presence === 'only')
+      throw new ProtocolError(400, 'presence=only is a GET request; a WebSocket has presence=1');
     return { asked, publisher: channels.publisherOf(request, connection), isAwaitingToken: false };
   }
 
@@ -91,6 +94,7 @@ export function newChannelsHandler(channels: Channels): Handler {
     turnEnds() {
       handler.isIdle = true;
       commitPublications(channels);
+      announcePresence(channels);
     },
   };
   channels.scheduleCommit = () => {

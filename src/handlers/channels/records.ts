@@ -11,6 +11,7 @@ import type { Entry } from '../../records/entry.ts';
 import type { Connection, Group, Server } from '../../records/records.ts';
 import type { MemoryUse } from '../../records/resources.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
+import type { ChannelPresence, Presences, PresenceView } from './presence.ts';
 
 /** A message that a channel keeps, or is delivering. */
 export interface ChannelMessage extends LogMessage {
@@ -39,6 +40,8 @@ export interface Channel {
   readonly waiters: Set<Waiter>;
   /** Functions of modules that are called with each message as it is published. They never throw. */
   readonly listeners: Set<(message: ChannelMessage) => void>;
+  /** Who is subscribed, while there are users or subscribers that watch them. */
+  presence: ChannelPresence | undefined;
   /** The chat room of this name, if it has users. */
   room: ChannelRoom | undefined;
 }
@@ -57,6 +60,8 @@ export interface ChannelEncoder {
   message(channels: Channels, message: ChannelMessage): EncodedMessage;
   /** Says that messages in the channels `names` are missing before the next message. */
   gap(names: readonly string[]): EncodedMessage;
+  /** Says who is there, or who came or left. @param id the cursor that goes with the change */
+  presence?(id: string | undefined, change: object): EncodedMessage;
   /** Says that the subscriber has everything up to now. Without it, a subscriber that has caught up is not told. */
   caughtUp?(channels: Channels): EncodedMessage;
 }
@@ -82,6 +87,10 @@ export interface Subscriber {
 export interface Subscription {
   readonly channel: Channel;
   readonly subscriber: Subscriber;
+  /** Its user when it subscribed. */
+  readonly user: string | undefined;
+  /** What it is sent of who is there. */
+  readonly view: PresenceView | undefined;
   /** The subscriber has everything up to this number, as far as it was kept. Not updated while it is live. */
   cursor: number;
   /** The subscriber knows that messages up to this number may be missing. */
@@ -91,6 +100,7 @@ export interface Subscription {
 /** A request that waits for the next message of some channels. */
 export interface Waiter {
   readonly channels: readonly Channel[];
+  readonly user: string | undefined;
   /** Gets the messages that answer it, which need not be kept. */
   readonly messages: ChannelMessage[];
   /** There are messages. Called once; the waiter is in no channel any more. */
@@ -167,6 +177,7 @@ export interface Channels {
   readonly forgotten: Map<string, number>;
   forgottenFloor: number;
   readonly subscribers: Map<Connection, Subscriber>;
+  readonly presences: Presences;
   /** Published in this turn. */
   queue: QueuedPublication[];
   /** Those with an idempotency key, by channel, publisher and key. */

@@ -19,6 +19,8 @@ export interface ChannelRequest {
   readonly start: Start;
   /** The id that the client resumes after, as it gave it. */
   readonly after: string | undefined;
+  /** Whether it is sent who is there: besides the messages, or instead of them. */
+  readonly presence: 'watch' | 'only' | undefined;
   /** Each message in the JSON form; otherwise its data as published. */
   readonly isJson: boolean;
 }
@@ -45,7 +47,8 @@ export function readChannelRequest(channels: Channels, head: Head): ChannelReque
   const after =
     head.headers.get('last-event-id') || query.get('lastEventId') || (query.get('after') ?? undefined);
   const isJson = format === 'json' || names.length !== 1 || asksForJson(head);
-  return { names, start: readStart(channels, after, query.get('last')), after, isJson };
+  const presence = readPresence(query.get('presence'), names, isJson);
+  return { names, start: readStart(channels, after, query.get('last')), after, presence, isJson };
 }
 
 function refusal(reason: string): ProtocolError {
@@ -68,6 +71,19 @@ function channelNames({ server }: Channels, path: string, listed: readonly strin
     if (fault !== undefined) throw refusal(fault);
   }
   return names;
+}
+
+function readPresence(
+  given: string | null,
+  names: readonly string[],
+  isJson: boolean,
+): ChannelRequest['presence'] {
+  if (given === null) return undefined;
+  if (given === '1' && isJson) return 'watch';
+  if (given === '1') throw refusal('presence=1 needs the JSON form: add format=json');
+  if (given !== 'only') throw refusal('"presence" must be 1 or "only"');
+  if (names.length !== 1) throw refusal('presence=only is for one channel');
+  return 'only';
 }
 
 function decoded(path: string): string {

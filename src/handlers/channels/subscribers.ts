@@ -9,8 +9,15 @@ import { canSend, scheduleFlush, sendBytes, sendMessage } from '../../core/send.
 import { outputSlice } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Need } from '../../records/identity.ts';
-import type { Connection, Producer } from '../../records/records.ts';
+import type { Connection, Group, Producer } from '../../records/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
+import {
+  enterPresence,
+  leavePresence,
+  type PresenceView,
+  unwatchPresence,
+  watchPresence,
+} from './presence.ts';
 import type {
   Channel,
   ChannelEncoder,
@@ -62,28 +69,39 @@ export function newSubscriber(
  * Subscribes to a channel; does nothing if the subscriber has done so before. Kept messages behind the start, or a gap, follow
  * before any newer message, as soon as the socket takes them.
  * @param name valid: see names.ts
+ * @param view what it is sent of who is there
  */
-export function subscribe(channels: Channels, subscriber: Subscriber, name: string, start: Start): void {
+export function subscribe(
+  channels: Channels,
+  subscriber: Subscriber,
+  name: string,
+  start: Start,
+  view?: PresenceView,
+): void {
   if (subscriber.subscriptions.has(name)) return;
   // What is pending was published before.
   flushFanout(channels.server);
   const channel = findOrCreate(channels, name);
   const { cursor, toldSeq } = positionAt(channels, channel, start);
-  const subscription: Subscription = { channel, subscriber, cursor, toldSeq };
+  const user = subscriber.connection.identity?.user;
+  const subscription: Subscription = { channel, subscriber, user, view, cursor, toldSeq };
   const mayBeLive = subscriber.isLive || subscriber.subscriptions.size === 0;
   subscriber.subscriptions.set(name, subscription);
   channel.subscriptions.add(subscription);
+  enterPresence(channels, channel, user);
   workUnits.spent += 2;
   if (mayBeLive && cursor >= channel.lastSeq) {
     subscriber.isLive = true;
     joinLive(channels, subscription);
+    watchPresence(channels, subscription);
     return;
   }
   if (subscriber.isLive) {
-    leaveLive(subscriber, channels.lastSeq);
+    leaveLive(channels, subscriber, channels.lastSeq);
     subscription.cursor = cursor;
     subscription.toldSeq = toldSeq;
   }
+  watchPresence(channels, subscription);
   startCatchUp(channels, subscriber);
 }
 
@@ -93,31 +111,40 @@ const beforeAll = -2;
 /** The subscriber has everything up to now: from here on it gets each message with the fan-out. */
 function goLive(channels: Channels, subscriber: Subscriber): void {
   subscriber.isLive = true;
-  for (const subscription of subscriber.subscriptions.values()) joinLive(channels, subscription);
+  for (const subscription of subscriber.subscriptions.values()) {
+    joinLive(channels, subscription);
+    watchPresence(channels, subscription);
+  }
 }
 
 function joinLive(channels: Channels, { channel, subscriber: { encoder, connection } }: Subscription): void {
-  const group = channel.live.get(encoder) ?? newGroup((member, since) => fallBehind(channels, member, since));
+  const group = channel.live.get(encoder) ?? newSubscriberGroup(channels);
   channel.live.set(encoder, group);
   join(group, connection);
+}
+
+/** Subscribers that receive the same bytes. Those whose sockets are full leave the fan-out. */
+export function newSubscriberGroup(channels: Channels): Group {
+  return newGroup((member, since) => fallBehind(channels, member, since));
 }
 
 /** A live subscriber whose socket is full leaves the fan-out, and catches up when it has read. @param cursor what it has */
 function fallBehind(channels: Channels, connection: Connection, cursor: number): void {
   const subscriber = channels.subscribers.get(connection);
   if (subscriber === undefined) return;
-  leaveLive(subscriber, cursor);
+  leaveLive(channels, subscriber, cursor);
   startCatchUp(channels, subscriber);
 }
 
 /** Takes the subscriber out of the fan-out. @param cursor what it has of all channels */
-function leaveLive(subscriber: Subscriber, cursor: number): void {
+function leaveLive(channels: Channels, subscriber: Subscriber, cursor: number): void {
   if (!subscriber.isLive) return;
   subscriber.isLive = false;
   for (const subscription of subscriber.subscriptions.values()) {
     subscription.cursor = cursor;
     subscription.toldSeq = cursor;
     leaveGroup(subscription);
+    unwatchPresence(channels, subscription);
   }
 }
 
@@ -134,8 +161,11 @@ export function unsubscribe(channels: Channels, subscriber: Subscriber, name: st
   if (subscription === undefined) return false;
   if (subscriber.isLive) leaveGroup(subscription);
   subscriber.subscriptions.delete(name);
-  subscription.channel.subscriptions.delete(subscription);
-  dropIfUnused(channels, subscription.channel);
+  const { channel, user } = subscription;
+  unwatchPresence(channels, subscription);
+  channel.subscriptions.delete(subscription);
+  leavePresence(channels, channel, user);
+  dropIfUnused(channels, channel);
   return true;
 }
 
@@ -249,12 +279,17 @@ function firstAfter({ messages, first, lastSeq }: Channel, seq: number): Channel
 }
 
 /** Calls `wake` once, when one of the channels gets a message. */
-export function waitForMessage(waiter: Waiter): void {
-  for (const channel of waiter.channels) channel.waiters.add(waiter);
+export function waitForMessage(channels: Channels, waiter: Waiter): void {
+  for (const channel of waiter.channels) {
+    channel.waiters.add(waiter);
+    enterPresence(channels, channel, waiter.user);
+  }
 }
 
 export function stopWaiting(channels: Channels, waiter: Waiter): void {
   for (const channel of waiter.channels) {
-    if (channel.waiters.delete(waiter)) dropIfUnused(channels, channel);
+    if (!channel.waiters.delete(waiter)) continue;
+    leavePresence(channels, channel, waiter.user);
+    dropIfUnused(channels, channel);
   }
 }

@@ -8,6 +8,7 @@ import { queueRange, writeBytes } from '../../core/send.ts';
 import { dropIfUnused, findOrCreate } from '../../handlers/channels/channel.ts';
 import { jsonForm } from '../../handlers/channels/encoders.ts';
 import { idOf } from '../../handlers/channels/names.ts';
+import { visitPresence } from '../../handlers/channels/presence.ts';
 import type { ChannelMessage, Channels, Waiter } from '../../handlers/channels/records.ts';
 import type { ChannelRequest } from '../../handlers/channels/request.ts';
 import {
@@ -37,17 +38,22 @@ export function newLongPolls(channels: Channels): Delivery {
   const queueBody = newBodyQueue(channels);
 
   function start(request: Connection, { names, start: from }: ChannelRequest, fields: Fields): void {
+    const user = request.identity?.user;
     const found = names.map(name => findOrCreate(channels, name));
     const positions = found.map(channel => positionAt(channels, channel, from));
     const gap = gapsOf(positions);
     const batch = batchOf(() => takeNext(positions), messageCost + channelCost * positions.length);
     if (gap.length > 0 || batch.messages.length > 0 || from.last !== undefined || server.isDraining) {
       answer(request, fields, gap, batch);
-      for (const channel of found) dropIfUnused(channels, channel);
+      for (const channel of found) {
+        if (user !== undefined) visitPresence(channels, channel, user);
+        dropIfUnused(channels, channel);
+      }
       return;
     }
     const waiter: Waiter = {
       channels: found,
+      user,
       messages: [],
       wake() {
         const next = waiter.messages.values();
@@ -60,7 +66,7 @@ export function newLongPolls(channels: Channels): Delivery {
       },
     };
     polls.set(request, { waiter, fields, since: server.now });
-    waitForMessage(waiter);
+    waitForMessage(channels, waiter);
   }
 
   function answer(request: Connection, fields: Fields, gap: readonly string[], batch: Batch): void {

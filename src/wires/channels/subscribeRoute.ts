@@ -7,6 +7,7 @@
  */
 
 import { subscribeNeeds } from '../../access/needs.ts';
+import { presenceState, viewOf } from '../../handlers/channels/presence.ts';
 import type { Channels } from '../../handlers/channels/records.ts';
 import { type ChannelRequest, readChannelRequest } from '../../handlers/channels/request.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
@@ -39,6 +40,7 @@ export function newSubscribeRoute(channels: Channels): Route {
       respond(request, answerPage({ ...head, path: '/chat/channel.html' }, server.handlers, false));
       return;
     }
+    if (asked.presence === 'only') return answerPresence(request, asked.names[0]!, fields);
     const delivery = wantsEvents(head) ? events : polls;
     if (head.method === 'HEAD') {
       respond(request, { status: 200, headers: { ...fields, 'Content-Type': delivery.type }, body: '' });
@@ -46,6 +48,12 @@ export function newSubscribeRoute(channels: Channels): Route {
     }
     waiting.set(request, delivery);
     delivery.start(request, asked, fields);
+  }
+
+  function answerPresence(request: Connection, name: string, fields: Fields): void {
+    const state = presenceState(channels.byName.get(name), viewOf(channels, request, name, false));
+    const headers = { ...fields, 'Content-Type': 'application/json' };
+    respond(request, { status: 200, headers, body: `${JSON.stringify(state)}\n` });
   }
 
   return {
@@ -57,6 +65,8 @@ export function newSubscribeRoute(channels: Channels): Route {
       if (wantsPage(head)) return maxIgnoredBody;
       if (asked.names.length === 0)
         throw new ProtocolError(400, 'name a channel: /channels/NAME, or /channels?c=NAME&c=NAME');
+      if (asked.presence === 'watch' && !wantsEvents(head))
+        throw new ProtocolError(400, 'presence=1 is for WebSocket and EventSource; poll with presence=only');
       admitted.set(head, asked);
       return maxIgnoredBody;
     },

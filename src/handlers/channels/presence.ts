@@ -1,0 +1,193 @@
+/**
+ * Presence: which users are subscribed to a channel, over all transports. Two tabs of a user are one user. A user whose last
+ * subscriber has gone stays for `--presence-grace`, which hides a page change. Subscribers without a user only count.
+ *
+ * Subscribers that ask for it are sent the users, and then each change:
+ *
+ *     {"channel":"x","presence":{"count":3,"users":["17","18"]}}
+ *     {"id":"E-14","channel":"x","joined":"19"}      {"id":"E-15","channel":"x","left":"17"}
+ *
+ * The id is that of the newest message: a client that resumes behind it misses nothing. Changes are not kept, and a turn's are
+ * sent together at its end, so a crowd that arrives at once costs one fan-out.
+ */
+
+import { presenceNeed } from '../../access/needs.ts';
+import { leave } from '../../core/fanout.ts';
+import { maxPresenceNames } from '../../protocol/limits.ts';
+import type { Connection, Group } from '../../records/records.ts';
+import type { Channel, ChannelEncoder, Channels, Subscription } from './records.ts';
+
+/** What a subscriber may see of who is there. */
+export type PresenceView = 'names' | 'count';
+
+/** The users of a channel. It exists while there are users, or subscribers that watch them. */
+export interface ChannelPresence {
+  readonly channel: Channel;
+  readonly users: Map<string, PresentUser>;
+  /** The subscribers and waiting polls of these users. */
+  sources: number;
+  /** Subscribers that have been sent the users, by view and encoder. */
+  readonly watchers: Readonly<Record<PresenceView, Map<ChannelEncoder, Group>>>;
+  /** Subscribers that are sent the users at the end of the turn. */
+  readonly newcomers: Set<Subscription>;
+  /** The changes of this turn. */
+  readonly joined: Set<string>;
+  readonly left: Set<string>;
+  /** The number of subscribers without a user, as watchers know it. */
+  anonymous: number;
+}
+
+interface PresentUser {
+  /** Subscribers and waiting polls. */
+  sources: number;
+  /** The newest entry for this user in `departures`, while there are no sources. */
+  departure: Departure | undefined;
+}
+
+interface Departure {
+  readonly presence: ChannelPresence;
+  readonly user: string;
+  /** On the server's clock. */
+  readonly at: number;
+}
+
+/** The presence of all channels of a server. */
+export interface Presences {
+  /** Those with something to send at the end of the turn. */
+  readonly changed: Set<ChannelPresence>;
+  /** Users whose grace time runs, in the order in which it ends, from index `next` on. */
+  departures: Departure[];
+  next: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export function newPresences(): Presences {
+  return { changed: new Set(), departures: [], next: 0, timer: undefined };
+}
+
+function presenceOf(channel: Channel): ChannelPresence {
+  channel.presence ??= {
+    channel,
+    users: new Map(),
+    sources: 0,
+    watchers: { names: new Map(), count: new Map() },
+    newcomers: new Set(),
+    joined: new Set(),
+    left: new Set(),
+    anonymous: anonymousOf(channel),
+  };
+  return channel.presence;
+}
+
+/** Subscribers and waiting polls without a user. */
+export function anonymousOf({ subscriptions, waiters, presence }: Channel): number {
+  return subscriptions.size + waiters.size - (presence?.sources ?? 0);
+}
+
+/** The number of users and of subscribers without one. */
+function presentCount(channel: Channel): number {
+  return (channel.presence?.users.size ?? 0) + anonymousOf(channel);
+}
+
+/** The names where the rights of the client allow it, otherwise the count alone. */
+export function viewOf(
+  { entry }: Channels,
+  connection: Connection,
+  name: string,
+  isSubscriber: boolean,
+): PresenceView {
+  return entry?.allows(connection, presenceNeed(name, isSubscriber)) === true ? 'names' : 'count';
+}
+
+/** What a client may see of who is in the channel. Long lists are cut; the count is always that of all. */
+export function presenceState(channel: Channel | undefined, view: PresenceView): object {
+  const count = channel === undefined ? 0 : presentCount(channel);
+  if (view === 'count') return { count };
+  const users: string[] = [];
+  for (const user of channel?.presence?.users.keys() ?? []) {
+    if (users.length === maxPresenceNames) break;
+    users.push(user);
+  }
+  return { count, users };
+}
+
+/** A subscriber, or a poll, of this user was added to the channel. @param user undefined: it has none */
+export function enterPresence(channels: Channels, channel: Channel, user: string | undefined): void {
+  if (user === undefined) return noteChange(channels, channel.presence);
+  const presence = presenceOf(channel);
+  const found = presence.users.get(user);
+  presence.sources++;
+  if (found !== undefined) {
+    found.sources++;
+    found.departure = undefined;
+    return;
+  }
+  presence.users.set(user, { sources: 1, departure: undefined });
+  if (!presence.left.delete(user)) presence.joined.add(user);
+  noteChange(channels, presence);
+}
+
+/** A subscriber, or a poll, of this user was removed from the channel. */
+export function leavePresence(channels: Channels, channel: Channel, user: string | undefined): void {
+  const { presence } = channel;
+  const found = user === undefined ? undefined : presence?.users.get(user);
+  if (user === undefined || presence === undefined || found === undefined)
+    return noteChange(channels, presence);
+  presence.sources--;
+  found.sources--;
+  if (found.sources > 0) return;
+  const { now, configuration } = channels.server;
+  found.departure = { presence, user, at: now + configuration.presenceGrace };
+  channels.presences.departures.push(found.departure);
+  scheduleDepartures(channels);
+}
+
+/** A poll of this user was answered at once: the grace time begins anew. */
+export function visitPresence(channels: Channels, channel: Channel, user: string): void {
+  enterPresence(channels, channel, user);
+  leavePresence(channels, channel, user);
+}
+
+/** At the end of the turn, the watchers are sent what has changed. */
+function noteChange(channels: Channels, presence: ChannelPresence | undefined): void {
+  if (presence === undefined) return;
+  channels.presences.changed.add(presence);
+  channels.scheduleCommit();
+}
+
+/** All grace times are equal, unless a reload changes them: the first entry is the next one. */
+export function scheduleDepartures(channels: Channels): void {
+  const { presences, server } = channels;
+  const first = presences.departures[presences.next];
+  if (first === undefined || presences.timer !== undefined) return;
+  presences.timer = setTimeout(
+    () => {
+      presences.timer = undefined;
+      channels.scheduleCommit();
+    },
+    Math.max(0, first.at - server.now),
+  ).unref();
+}
+
+/** The subscriber gets the users at the end of this turn, and is sent changes from then on if it is live. */
+export function watchPresence(channels: Channels, subscription: Subscription): void {
+  if (subscription.view === undefined) return;
+  const presence = presenceOf(subscription.channel);
+  presence.newcomers.add(subscription);
+  noteChange(channels, presence);
+}
+
+/** The subscriber is sent no more changes: it is catching up, or gone. */
+export function unwatchPresence(channels: Channels, subscription: Subscription): void {
+  const { channel, subscriber, view } = subscription;
+  const { presence } = channel;
+  if (view === undefined || presence === undefined) return;
+  presence.newcomers.delete(subscription);
+  noteChange(channels, presence);
+  const { connection, encoder } = subscriber;
+  const groups = presence.watchers[view];
+  const group = groups.get(encoder);
+  if (group === undefined) return;
+  leave(group, connection);
+  if (group.members.size === 0) groups.delete(encoder);
+}

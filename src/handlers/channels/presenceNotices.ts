@@ -1,0 +1,98 @@
+/** The notices of presence: at the end of a turn, the subscribers that watch a channel are sent who came and who left. */
+
+import { join, publishToGroup, wholeMessage } from '../../core/fanout.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
+import type { Group } from '../../records/records.ts';
+import { dropIfUnused } from './channel.ts';
+import { idOf } from './names.ts';
+import {
+  anonymousOf,
+  type ChannelPresence,
+  type PresenceView,
+  presenceState,
+  scheduleDepartures,
+} from './presence.ts';
+import type { Channel, ChannelEncoder, Channels, Subscription } from './records.ts';
+import { newSubscriberGroup } from './subscribers.ts';
+
+/** A stage at the end of the turn: users whose grace time is over leave, and watchers are sent the changes. */
+export function announcePresence(channels: Channels): void {
+  const { presences } = channels;
+  removeDeparted(channels);
+  scheduleDepartures(channels);
+  for (const presence of presences.changed) announce(channels, presence);
+  presences.changed.clear();
+}
+
+function removeDeparted({ presences, server }: Channels): void {
+  const { departures } = presences;
+  for (; presences.next < departures.length; presences.next++) {
+    const departure = departures[presences.next]!;
+    const { presence, user, at } = departure;
+    // A user who came back has another departure, or none.
+    if (presence.users.get(user)?.departure !== departure) continue;
+    if (at > server.now) break;
+    presence.users.delete(user);
+    if (!presence.joined.delete(user)) presence.left.add(user);
+    presences.changed.add(presence);
+  }
+  if (2 * presences.next < departures.length) return;
+  presences.departures = departures.slice(presences.next);
+  presences.next = 0;
+}
+
+function announce(channels: Channels, presence: ChannelPresence): void {
+  const { channel, joined, left, newcomers, watchers } = presence;
+  const anonymous = anonymousOf(channel);
+  const hasChanged = joined.size > 0 || left.size > 0;
+  const isCountNews = anonymous !== presence.anonymous;
+  const id = idOf(channels, channels.lastSeq);
+  for (const [encoder, group] of watchers.names) {
+    for (const user of left) sendChange(channels, group, encoder, id, { channel: channel.name, left: user });
+    for (const user of joined)
+      sendChange(channels, group, encoder, id, { channel: channel.name, joined: user });
+    if (isCountNews) sendState(channels, group, encoder, channel, 'count');
+  }
+  if (hasChanged || isCountNews)
+    for (const [encoder, group] of watchers.count) sendState(channels, group, encoder, channel, 'count');
+  joined.clear();
+  left.clear();
+  presence.anonymous = anonymous;
+  welcome(channels, presence, newcomers);
+  newcomers.clear();
+  if (presence.users.size > 0 || watchers.names.size > 0 || watchers.count.size > 0) return;
+  channel.presence = undefined;
+  dropIfUnused(channels, channel);
+}
+
+/** Sends newcomers the users, and adds those who are live to the watchers. Others are welcomed again when they are. */
+function welcome(channels: Channels, presence: ChannelPresence, newcomers: ReadonlySet<Subscription>): void {
+  const groups: Record<PresenceView, Map<ChannelEncoder, Group>> = { names: new Map(), count: new Map() };
+  for (const { subscriber, view } of newcomers) {
+    const { connection, encoder, isLive } = subscriber;
+    const its = groups[view!];
+    const group = its.get(encoder) ?? newSubscriberGroup(channels);
+    its.set(encoder, group);
+    join(group, connection);
+    if (!isLive) continue;
+    const watching = presence.watchers[view!];
+    const watchers = watching.get(encoder) ?? newSubscriberGroup(channels);
+    watching.set(encoder, watchers);
+    join(watchers, connection);
+  }
+  for (const view of ['names', 'count'] as const)
+    for (const [encoder, group] of groups[view]) sendState(channels, group, encoder, presence.channel, view);
+}
+
+function sendState(group: Group, encoder: ChannelEncoder, channel: Channel, view: PresenceView): void {
+  const state = { channel: channel.name, presence: presenceState(channel, view) };
+  sendChange(channels, group, encoder, undefined, state);
+}
+
+/** @param id the cursor that goes with the change */
+function sendChange(group: Group, encoder: ChannelEncoder, id: string | undefined, change: object): void {
+  if (encoder.presence === undefined || group.members.size === 0) return;
+  const { isText, bytes } = encoder.presence(id, change);
+  workUnits.spent += group.members.size;
+  publishToGroup(group, wholeMessage(isText, bytes), { since: channels.lastSeq });
+}
