@@ -63,6 +63,7 @@ export function newChannelsHandler(channels: Channels): Handler {
         names: [],
         start: {},
         after: undefined,
+        presence: undefined,
         isJson: true,
       };
       const subscriber = newSubscriber(channels, connection, asked.isJson ? jsonWebSocket : plainWebSocket);

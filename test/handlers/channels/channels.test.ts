@@ -393,7 +393,8 @@ test('a waiter wakes once, after all messages of the turn are kept', () => {
   const reader = newReader(channels, ['a', 'b']);
   const positions = ['a', 'b'].map(name => ({ channel: channels.byName.get(name)!, cursor: 0, toldSeq: -1 }));
   const seen: string[] = [];
-  waitForMessage({
+  waitForMessage(channels, {
+    user: undefined,
     messages: [],
     channels: positions.map(({ channel }) => channel),
     wake() {
