@@ -84,13 +84,25 @@ function welcome(channels: Channels, presence: ChannelPresence, newcomers: Reado
     for (const [encoder, group] of groups[view]) sendState(channels, group, encoder, presence.channel, view);
 }
 
-function sendState(group: Group, encoder: ChannelEncoder, channel: Channel, view: PresenceView): void {
+function sendState(
+  channels: Channels,
+  group: Group,
+  encoder: ChannelEncoder,
+  channel: Channel,
+  view: PresenceView,
+): void {
   const state = { channel: channel.name, presence: presenceState(channel, view) };
   sendChange(channels, group, encoder, undefined, state);
 }
 
 /** @param id the cursor that goes with the change */
-function sendChange(group: Group, encoder: ChannelEncoder, id: string | undefined, change: object): void {
+function sendChange(
+  channels: Channels,
+  group: Group,
+  encoder: ChannelEncoder,
+  id: string | undefined,
+  change: object,
+): void {
   if (encoder.presence === undefined || group.members.size === 0) return;
   const { isText, bytes } = encoder.presence(id, change);
   workUnits.spent += group.members.size;
