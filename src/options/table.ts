@@ -1,8 +1,9 @@
 /** The server's options. Flags, environment variables, the configuration file, `set` and `--help` all follow this table. */
 import { totalmem } from 'node:os';
-import { defaults, maxHistoryBytes } from '../protocol/limits.ts';
+import { defaults } from '../protocol/limits.ts';
 import { accessOptions } from './accessOptions.ts';
 import { host, listenUrl, originRule, peers } from './addresses.ts';
+import { channelOptions } from './channelOptions.ts';
 import type { Option, OptionTable, ValuesOf } from './option.ts';
 import { siteOptions } from './siteOptions.ts';
 import {
@@ -13,12 +14,10 @@ import {
   duration,
   file,
   flag,
-  historyBound,
   namedFile,
   port,
   program,
   rate,
-  roomPattern,
   size,
   variableName,
 } from './values.ts';
@@ -123,71 +122,7 @@ export const serverOptions = {
   },
   ...siteOptions,
   ...accessOptions,
-  rooms: {
-    kind: roomPattern,
-    repeatable: true,
-    default: ['*'],
-    group: 'Channels',
-    help: 'channels that are chat rooms; none: no chat',
-  },
-  nick: {
-    kind: choice(['any', 'user'], 'WORD'),
-    default: 'any',
-    group: 'Channels',
-    help: "nicks: any, or user for the user's name",
-  },
-  data: {
-    kind: directory('memory'),
-    default: '',
-    needsRestart: true,
-    group: 'Channels',
-    help: 'store messages in this folder',
-  },
-  fsync: {
-    kind: choice(['always', 'everysec', 'no'], 'WORD'),
-    default: 'everysec',
-    needsRestart: true,
-    group: 'Channels',
-    help: 'flush to disk: always, everysec or no',
-  },
-  history: {
-    kind: historyBound,
-    default: { messages: 100, bytes: maxHistoryBytes },
-    group: 'Channels',
-    help: 'messages (bytes) kept per channel; 0: none',
-  },
-  historyAge: {
-    kind: duration,
-    default: 0,
-    group: 'Channels',
-    help: 'messages are kept for this long; 0: no limit',
-  },
-  historyMemory: {
-    kind: size,
-    default: 64 * 1024 * 1024,
-    group: 'Channels',
-    help: 'memory for the messages of all channels',
-  },
-  historyRotate: {
-    kind: size,
-    default: 16 * 1024 * 1024,
-    needsRestart: true,
-    group: 'Channels',
-    help: 'start a new file of messages at this size',
-  },
-  historyKeep: {
-    kind: count,
-    default: 4,
-    needsRestart: true,
-    group: 'Channels',
-    help: 'full files of messages that are kept',
-  },
-  presenceGrace: {
-    kind: duration,
-    default: 5000,
-    group: 'Channels',
-    help: 'a user who comes back this early never left',
-  },
+  ...channelOptions,
   handlers: {
     kind: directory('none'),
     default: '',

@@ -14,52 +14,8 @@
 import { presenceNeed } from '../../access/needs.ts';
 import { leave } from '../../core/fanout.ts';
 import { maxPresenceNames } from '../../protocol/limits.ts';
-import type { Connection, Group } from '../../records/records.ts';
-import type { Channel, ChannelEncoder, Channels, Subscription } from './records.ts';
-
-/** What a subscriber may see of who is there. */
-export type PresenceView = 'names' | 'count';
-
-/** The users of a channel. It exists while there are users, or subscribers that watch them. */
-export interface ChannelPresence {
-  readonly channel: Channel;
-  readonly users: Map<string, PresentUser>;
-  /** The subscribers and waiting polls of these users. */
-  sources: number;
-  /** Subscribers that have been sent the users, by view and encoder. */
-  readonly watchers: Readonly<Record<PresenceView, Map<ChannelEncoder, Group>>>;
-  /** Subscribers that are sent the users at the end of the turn. */
-  readonly newcomers: Set<Subscription>;
-  /** The changes of this turn. */
-  readonly joined: Set<string>;
-  readonly left: Set<string>;
-  /** The number of subscribers without a user, as watchers know it. */
-  anonymous: number;
-}
-
-interface PresentUser {
-  /** Subscribers and waiting polls. */
-  sources: number;
-  /** The newest entry for this user in `departures`, while there are no sources. */
-  departure: Departure | undefined;
-}
-
-interface Departure {
-  readonly presence: ChannelPresence;
-  readonly user: string;
-  /** On the server's clock. */
-  readonly at: number;
-}
-
-/** The presence of all channels of a server. */
-export interface Presences {
-  /** Those with something to send at the end of the turn. */
-  readonly changed: Set<ChannelPresence>;
-  /** Users whose grace time runs, in the order in which it ends, from index `next` on. */
-  departures: Departure[];
-  next: number;
-  timer: NodeJS.Timeout | undefined;
-}
+import type { Connection } from '../../records/records.ts';
+import type { Channel, ChannelPresence, Channels, Presences, PresenceView, Subscription } from './records.ts';
 
 export function newPresences(): Presences {
   return { changed: new Set(), departures: [], next: 0, timer: undefined };

@@ -5,14 +5,15 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { Group } from '../../records/records.ts';
 import { dropIfUnused } from './channel.ts';
 import { idOf } from './names.ts';
-import {
-  anonymousOf,
-  type ChannelPresence,
-  type PresenceView,
-  presenceState,
-  scheduleDepartures,
-} from './presence.ts';
-import type { Channel, ChannelEncoder, Channels, Subscription } from './records.ts';
+import { anonymousOf, presenceState, scheduleDepartures } from './presence.ts';
+import type {
+  Channel,
+  ChannelEncoder,
+  ChannelPresence,
+  Channels,
+  PresenceView,
+  Subscription,
+} from './records.ts';
 import { newSubscriberGroup } from './subscribers.ts';
 
 /** A stage at the end of the turn: users whose grace time is over leave, and watchers are sent the changes. */

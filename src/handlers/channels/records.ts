@@ -11,7 +11,6 @@ import type { Entry } from '../../records/entry.ts';
 import type { Connection, Group, Server } from '../../records/records.ts';
 import type { MemoryUse } from '../../records/resources.ts';
 import type { LogMessage, MessageKind, MessageLog } from '../../storage/log/records.ts';
-import type { ChannelPresence, Presences, PresenceView } from './presence.ts';
 
 /** A message that a channel keeps, or is delivering. */
 export interface ChannelMessage extends LogMessage {
@@ -105,6 +104,50 @@ export interface Waiter {
   readonly messages: ChannelMessage[];
   /** There are messages. Called once; the waiter is in no channel any more. */
   wake(): void;
+}
+
+/** What a subscriber may see of who is there. */
+export type PresenceView = 'names' | 'count';
+
+/** The users of a channel. It exists while there are users, or subscribers that watch them. */
+export interface ChannelPresence {
+  readonly channel: Channel;
+  readonly users: Map<string, PresentUser>;
+  /** The subscribers and waiting polls of these users. */
+  sources: number;
+  /** Subscribers that have been sent the users, by view and encoder. */
+  readonly watchers: Readonly<Record<PresenceView, Map<ChannelEncoder, Group>>>;
+  /** Subscribers that are sent the users at the end of the turn. */
+  readonly newcomers: Set<Subscription>;
+  /** The changes of this turn. */
+  readonly joined: Set<string>;
+  readonly left: Set<string>;
+  /** The number of subscribers without a user, as watchers know it. */
+  anonymous: number;
+}
+
+export interface PresentUser {
+  /** Subscribers and waiting polls. */
+  sources: number;
+  /** The newest entry for this user in `departures`, while there are no sources. */
+  departure: Departure | undefined;
+}
+
+export interface Departure {
+  readonly presence: ChannelPresence;
+  readonly user: string;
+  /** On the server's clock. */
+  readonly at: number;
+}
+
+/** The presence of all channels of a server. */
+export interface Presences {
+  /** Those with something to send at the end of the turn. */
+  readonly changed: Set<ChannelPresence>;
+  /** Users whose grace time runs, in the order in which it ends, from index `next` on. */
+  departures: Departure[];
+  next: number;
+  timer: NodeJS.Timeout | undefined;
 }
 
 /** What a publisher hands in. */

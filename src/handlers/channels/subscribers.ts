@@ -11,19 +11,14 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { Need } from '../../records/identity.ts';
 import type { Connection, Group, Producer } from '../../records/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
-import {
-  enterPresence,
-  leavePresence,
-  type PresenceView,
-  unwatchPresence,
-  watchPresence,
-} from './presence.ts';
+import { enterPresence, leavePresence, unwatchPresence, watchPresence } from './presence.ts';
 import type {
   Channel,
   ChannelEncoder,
   ChannelMessage,
   Channels,
   EncodedMessage,
+  PresenceView,
   Subscriber,
   Subscription,
   Waiter,
