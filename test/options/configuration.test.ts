@@ -60,6 +60,7 @@ test('without any source, every option has its default', () => {
     historyAge: 0,
     historyKeep: 4,
     historyMemory: 64 * 1024 * 1024,
+    presenceGrace: 5000,
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',

@@ -190,6 +190,7 @@ const valued: Record<
   ...bounded('time', [
     'handshakeTimeout',
     'historyAge',
+    'presenceGrace',
     'greetingDelay',
     'pingInterval',
     'pongTimeout',
