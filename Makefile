@@ -82,6 +82,9 @@ storm: build build-tests ## bring 5,000 clients of 300 users back after a restar
 scale: build build-tests ## 10,000 channels, 10,000 subscribers of one, and 50 of 1,000 that stall
 	node build/test/handlers/channels/scale.js
 
+model: build-tests ## compare channels, across restarts, with a model of them for SECONDS=600; SEED=n repeats a run
+	SECONDS=$(SECONDS) $(if $(SEED),SEED=$(SEED)) node --test build/test/wires/channels/model.test.js
+
 swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
@@ -129,4 +132,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill storm swaps soak screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak screenshot manuals install uninstall format clean

@@ -8,7 +8,7 @@ import { newPublishRoute } from '../../src/commands/publishRoute.ts';
 import { newServer } from '../../src/core/server.ts';
 import { serverLoop } from '../../src/core/serverLoop.ts';
 import { drainServer, stopServer } from '../../src/core/shutdown.ts';
-import { openChannels } from '../../src/handlers/channels/channels.ts';
+import { closeChannels, openChannels } from '../../src/handlers/channels/channels.ts';
 import { publish } from '../../src/handlers/channels/publish.ts';
 import type { Channels, Publication, Published } from '../../src/handlers/channels/records.ts';
 import { newChat } from '../../src/handlers/chat/chat.ts';
@@ -34,6 +34,8 @@ export interface ChannelServer {
   publish(channel: string, data: string | Uint8Array, further?: Partial<Publication>): Promise<string>;
   /** The id of the message with this number. */
   id(seq: number): string;
+  /** Stops the server, and closes its log. */
+  stop(): Promise<void>;
   /** Starts a graceful shutdown. */
   drain(): void;
   /** Resolves when all connections are closed, after `drain`. */
@@ -60,16 +62,20 @@ export async function startChannels(test: Hooks, ...options: string[]): Promise<
   const firstWire = newDetectWire([{ wires: [http] }], http, greeting, await openTls(server));
   const { port } = await openListener(server, { transport: 'tcp', host: '127.0.0.1', port: 0 }, firstWire);
   const over = serverLoop(server, () => {});
-  test.after(async () => {
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= over.then(() => closeChannels(channels));
     stopServer(server, 'the test is over');
-    await over;
-  });
+    return stopped;
+  };
+  test.after(() => stopped ?? stop());
   return {
     server,
     channels,
     access,
     port: port!,
     over,
+    stop,
     id: seq => `${channels.epoch}-${seq}`,
     drain: () => drainServer(server, 'a test'),
     publish: (channel, data, further = {}) =>

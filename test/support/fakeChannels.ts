@@ -58,6 +58,7 @@ export function newFakeChannels(): FakeChannels {
     if (after === null) return { gap: [], kept: [] };
     const [epoch, number] = after.split('-');
     const seq = epoch === its.epoch ? Number(number) : -1;
+    if (seq > its.lastSeq) return { gap: [...channels], kept: [] };
     const isKept = (message: Published) => message.seq > (its.forgotten.get(message.channel) ?? 0);
     return {
       gap: channels.filter(channel => seq < (its.forgotten.get(channel) ?? 0)),
@@ -75,10 +76,6 @@ export function newFakeChannels(): FakeChannels {
   const note = (transport: Transport, url: URL) =>
     its.requests.push(`${transport} ${url.pathname}${url.search}`);
   const channelsOf = (url: URL) => url.searchParams.getAll('c');
-  const isAhead = (url: URL) => {
-    const [epoch, seq] = (url.searchParams.get('after') ?? '').split('-');
-    return epoch === its.epoch && Number(seq) > its.lastSeq;
-  };
 
   class FakeWebSocket {
     onmessage: ((event: { data: string }) => void) | undefined;
@@ -99,7 +96,7 @@ export function newFakeChannels(): FakeChannels {
       this.subscriber = { transport, url, channels, send, drop };
       queueMicrotask(() => {
         if (its.blocked.get(transport) === 'silent') return;
-        if (its.isDown || its.blocked.has(transport) || its.refusal || isAhead(url)) {
+        if (its.isDown || its.blocked.has(transport) || its.refusal) {
           this.onerror?.();
           return this.end();
         }
@@ -238,7 +235,6 @@ export function newFakeChannels(): FakeChannels {
       if (its.isDown) throw new TypeError('fetch failed');
       if (its.blocked.has(transport)) return new Response('blocked by the proxy', { status: 403 });
       if (its.refusal) return new Response(`${its.refusal.text}\n`, { status: its.refusal.status });
-      if (isAhead(url)) return new Response('no message has this id yet', { status: 400 });
       return isStream ? stream(url, signal!) : poll(url, signal!);
     },
   };

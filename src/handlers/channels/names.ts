@@ -24,14 +24,18 @@ export function idOf({ epoch }: Channels, seq: number): string {
 /** A cursor that is older than all messages: everything kept follows, after a gap. */
 const beforeAll = -1;
 
+/** A cursor that is newer than all messages: after a gap, only new messages follow. */
+export const aheadOfAll = Number.POSITIVE_INFINITY;
+
 /**
- * Reads an id as a cursor. An id of another epoch is older than all messages of this one: its log is gone.
- * @returns the number; -1 for an id of another epoch; or a sentence
+ * Reads an id as a cursor. An id of another epoch is older than all messages of this one: its log is gone. An id that no message
+ * has yet is from before the log lost its end, in a crash of the system or because an older copy took its place.
+ * @returns the number; -1 for an id of another epoch; `aheadOfAll`; or a sentence
  */
 export function parseCursor({ epoch, lastSeq }: Channels, id: string): number | string {
   const [, itsEpoch, digits] = /^([A-Za-z0-9]{1,32})-(0|[1-9]\d{0,15})$/.exec(id) ?? [];
   if (digits === undefined) return 'this is not the id of a message; ids look like EPOCH-NUMBER';
   if (itsEpoch !== epoch) return beforeAll;
   const seq = Number(digits);
-  return seq <= lastSeq ? seq : 'no message has this id yet';
+  return seq <= lastSeq ? seq : aheadOfAll;
 }

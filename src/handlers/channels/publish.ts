@@ -130,7 +130,10 @@ function numbered(channels: Channels, { publication, time }: QueuedPublication):
   };
 }
 
-/** Appends to the log. Numbers are not used again if that fails. @returns why it failed, a sentence */
+/**
+ * Appends to the log. If that fails, the numbers are free again: a cursor must not be ahead of what a restart finds in the log.
+ * @returns why it failed, a sentence
+ */
 function store(channels: Channels, records: readonly LogRecord[]): string | undefined {
   try {
     channels.log?.append(records);
@@ -139,6 +142,7 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
     // Once, not for every message until writing works again.
     if (!channels.isUnwritable) log('error', 'messages not written', { error: (error as Error).message });
     channels.isUnwritable = true;
+    channels.lastSeq -= records.length;
     return `not published, because it could not be stored: ${diskErrorReason(error)}`;
   }
   if (channels.isUnwritable) log('info', 'messages written again');
@@ -188,7 +192,8 @@ export function forgetChannel(channels: Channels, name: string, isPurged: boolea
   const count = channel?.count ?? 0;
   channels.lastSeq++;
   const seq = channels.lastSeq;
-  const why = store(channels, [{ seq, time: Date.now(), channel: name, isForget: true }]);
+  const newest = channel?.lastSeq ?? channels.forgotten.get(name) ?? channels.forgottenFloor;
+  const why = store(channels, [{ seq, time: Date.now(), channel: name, isForget: true, newest }]);
   if (why !== undefined) return why;
   if (channel !== undefined) forgetMessages(channels, channel, seq);
   if (!isPurged) return count;

@@ -11,6 +11,7 @@ import { workUnits } from '../../protocol/workUnits.ts';
 import type { Need } from '../../records/identity.ts';
 import type { Connection, Group, Producer } from '../../records/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
+import { aheadOfAll } from './names.ts';
 import { enterPresence, leavePresence, unwatchPresence, watchPresence } from './presence.ts';
 import type {
   Channel,
@@ -33,12 +34,17 @@ export interface Start {
 /** The position of a subscription that starts so. */
 export function positionAt(channels: Channels, channel: Channel, start: Start): Position {
   const cursor = cursorOf(channels, channel, start);
+  return { channel, cursor, toldSeq: toldSeqOf(channel, start) };
+}
+
+function toldSeqOf({ forgottenSeq }: Channel, { after }: Start): number {
   // Without a cursor, nothing can be missing.
-  return { channel, cursor, toldSeq: start.after === undefined ? channel.forgottenSeq : beforeAll };
+  if (after === undefined) return forgottenSeq;
+  return after === aheadOfAll ? lostStart : beforeAll;
 }
 
 function cursorOf(channels: Channels, channel: Channel, { after, last }: Start): number {
-  if (after !== undefined) return after;
+  if (after !== undefined) return Math.min(after, channels.lastSeq);
   if (last === undefined || last === 0) return channels.lastSeq;
   let left = last;
   const { messages, first } = channel;
@@ -85,7 +91,7 @@ export function subscribe(
   channel.subscriptions.add(subscription);
   enterPresence(channels, channel, user);
   workUnits.spent += 2;
-  if (mayBeLive && cursor >= channel.lastSeq) {
+  if (mayBeLive && cursor >= channel.lastSeq && toldSeq !== lostStart) {
     subscriber.isLive = true;
     joinLive(channels, subscription);
     watchPresence(channels, subscription);
@@ -102,6 +108,9 @@ export function subscribe(
 
 /** A subscription knows of nothing that is missing. */
 const beforeAll = -2;
+
+/** The log has lost the start of a subscription: that is a gap, whatever is kept. */
+const lostStart = -3;
 
 /** The subscriber has everything up to now: from here on it gets each message with the fan-out. */
 function goLive(channels: Channels, subscriber: Subscriber): void {
@@ -239,7 +248,7 @@ export function gapsOf(positions: Iterable<Position>): string[] {
   const names: string[] = [];
   for (const position of positions) {
     const { channel, cursor, toldSeq } = position;
-    if (Math.max(cursor, toldSeq) >= channel.forgottenSeq) continue;
+    if (toldSeq !== lostStart && Math.max(cursor, toldSeq) >= channel.forgottenSeq) continue;
     position.toldSeq = channel.forgottenSeq;
     names.push(channel.name);
   }

@@ -4,7 +4,7 @@
  *
  *     {"epoch":"k3x9","next":12,"time":"…","boot":"…","fsync":"everysec"}
  *     {"id":"k3x9-12","time":"…","channel":"pond","from":"Zoë","uid":7,"text":"hello"}
- *     {"id":"k3x9-13","time":"…","channel":"pond","forget":true}
+ *     {"id":"k3x9-13","time":"…","channel":"pond","forget":true,"newest":12}
  */
 import type { Fsync } from '../sync.ts';
 import type { LogMessage, LogRecord, MessageKind } from './records.ts';
@@ -41,7 +41,10 @@ export function formatMark({ epoch, next, boot, fsync, isLossy, isClosed }: LogM
 export function formatRecord(epoch: string, record: LogRecord): string {
   const channel = JSON.stringify(record.channel);
   let line = `{"id":"${epoch}-${record.seq}","time":"${isoTime(record.time)}","channel":${channel}`;
-  if ('isForget' in record) return `${line},"forget":true}\n`.replace(unsafe, escaped);
+  if ('isForget' in record) {
+    const newest = record.newest === undefined ? '' : `,"newest":${record.newest}`;
+    return `${line},"forget":true${newest}}\n`.replace(unsafe, escaped);
+  }
   const { from, uid, event, expiresAt, key, publisher, subscribers } = record;
   if (from !== undefined) line += `,"from":${JSON.stringify(from)}`;
   if (uid !== undefined) line += `,"uid":${uid}`;
@@ -126,10 +129,11 @@ export function parseRecord(line: Buffer, { seq, channel }: LineHead): LogRecord
   const text = line.toString('utf8');
   const { fields, data: json } = splitData(text) ?? { fields: parseJson(text), data: undefined };
   if (typeof fields !== 'object' || fields === null) return undefined;
-  const { forget, from, uid, event, expires, key, publisher, subscribers, ...rest } = fields as Fields;
+  const { forget, newest, from, uid, event, expires, key, publisher, subscribers, ...rest } =
+    fields as Fields;
   const time = timeOf(rest.time);
   if (time === undefined) return undefined;
-  if (forget === true) return { seq, time, channel, isForget: true };
+  if (forget === true) return { seq, time, channel, isForget: true, newest: numberOf(newest) };
   const content = json === undefined ? contentOf(rest) : { kind: 'json' as const, data: Buffer.from(json) };
   if (content === undefined) return undefined;
   return {
@@ -151,7 +155,7 @@ export function parseRecord(line: Buffer, { seq, channel }: LineHead): LogRecord
 /** What a line may have. */
 type FieldName =
   | ('epoch' | 'next' | 'boot' | 'fsync' | 'lossy' | 'closed')
-  | ('id' | 'time' | 'channel' | 'forget' | 'from' | 'uid' | 'nick' | 'event' | 'expires')
+  | ('id' | 'time' | 'channel' | 'forget' | 'newest' | 'from' | 'uid' | 'nick' | 'event' | 'expires')
   | ('key' | 'publisher' | 'subscribers' | 'text' | 'base64' | 'data');
 
 type Fields = { readonly [Name in FieldName]?: unknown };

@@ -55,7 +55,7 @@ interface ChannelReading {
   bytes: number;
   /** Its older messages are not kept. */
   isFull: boolean;
-  /** The forget that made it full, until the number of the newest forgotten message is known. */
+  /** The forget of an older version that made it full, until the number of the newest forgotten message is known. */
   forget: MutableForget | undefined;
 }
 
@@ -384,9 +384,15 @@ function keepLine(
     }
   }
   const { seq, channel: name } = head;
-  const forget: MutableForget = { seq, time: record?.time ?? 0, channel: name, isForget: true };
+  const newest = record !== undefined && 'isForget' in record ? record.newest : seq;
+  const forget: MutableForget = {
+    seq: newest ?? seq,
+    time: record?.time ?? 0,
+    channel: name,
+    isForget: true,
+  };
   newestFirst.push(forget);
   channel.isFull = true;
-  if (record !== undefined && 'isForget' in record) channel.forget = forget;
+  if (newest === undefined) channel.forget = forget;
   reading.dropped++;
 }

@@ -57,7 +57,10 @@ function markLine(state: LogState, time: number, flags: { isLossy?: true; isClos
   return formatMark({ epoch, next: lastSeq + 1, boot, fsync: files.fsync, ...flags }, time);
 }
 
-/** Writes the first line of this server. If that fails, appends try again. */
+/**
+ * Writes the first line of this server. If that fails, appends try again. The line is synced whatever `--fsync` says: without it,
+ * a log whose end is lost in a crash of the system would seem to end with the last regular end of a server.
+ */
 export function beginLog(state: LogState): void {
   const { files } = state;
   const time = Date.now();
@@ -66,6 +69,7 @@ export function beginLog(state: LogState): void {
     // A new segment begins with a mark anyway.
     appendLines(files, files.descriptor === undefined ? '' : line, () => line, time);
     state.pendingMark = undefined;
+    files.disk.sync(files.path);
   } catch (error) {
     log('error', 'messages cannot be written', {
       error: storageError('append to', files.path, error).message,

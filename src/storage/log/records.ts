@@ -36,6 +36,8 @@ export interface LogForget {
   readonly time: number;
   readonly channel: string;
   readonly isForget: true;
+  /** The number of the newest forgotten message; 0 if there was none, undefined if it is unknown. */
+  readonly newest?: number | undefined;
 }
 
 export type LogRecord = LogMessage | LogForget;

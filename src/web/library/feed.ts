@@ -106,17 +106,17 @@ export function openFeed(
         openedAt = heardAt;
         memory['pollywog'] = next;
         start = last!;
-        // The server has not reached this position: it lost the end of its log.
-        const isAhead = distance(position, start) > 0;
-        if (isAhead || !position) position = start;
+        position ||= start;
         emit({ opened: position, channels, transport, last: start });
-        if (isAhead) emit({ gap: channels, last: position });
       } else if (gap) {
-        // The server has a new log: the next connection must not report this gap again.
-        const beginning = distance(position, start) <= 0 ? '' : start.replace(/\d+$/, '0');
+        // The server has lost the end of its log, or has a new one: the next connection must not report this gap again.
+        const ahead = distance(position, start);
+        const beginning = ahead <= 0 ? '' : ahead ? start : start.replace(/\d+$/, '0');
         position = beginning || position;
         emit({ gap, last: beginning });
       } else if (id) {
+        // An event stream says where the log ends only after the gap.
+        if (distance(id, position) < 0) emit({ gap: [], last: id });
         position = id;
         emit(record as FeedRecord);
       }

@@ -16,9 +16,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { realDisk } from '../../../src/storage/disk.ts';
 import { loadLog } from '../../../src/storage/log/openLog.ts';
 import type { LoadedLog } from '../../../src/storage/log/records.ts';
-import { captureLog, countReads, withoutRoot } from '../scratch.ts';
+import { captureLog, countReads, diskWith, withoutRoot } from '../scratch.ts';
 import {
   fileContent,
   forget,
@@ -184,6 +185,29 @@ test('after a crash of the system the numbers jump, and nothing before the crash
     assert.equal(third.lastSeq, last + 1);
     assert.equal(third.unreadSeq, fsync === 'always' ? 0 : last);
     assert.deepEqual(numbersOf(third.records), [...upTo(25), last + 1]);
+  }
+});
+
+test('the first line of a server is synced whatever --fsync says, so a crash that takes all later ones is noticed', t => {
+  for (const fsync of ['no', 'everysec'] as const) {
+    captureLog(t);
+    const first = filledLog(t, 3);
+    const synced: string[] = [];
+    const disk = diskWith({
+      sync(path) {
+        synced.push(fileContent(first));
+        realDisk.sync(path);
+      },
+    });
+    const second = openScratchLog(t, { ...first, fsync, disk });
+    second.log.append(numbered(1, 4));
+    assert.equal(synced.length, 1);
+    // What a crash of the system leaves.
+    writeFileSync(join(first.directory, 'messages.jsonl'), synced[0]!);
+    const third = openScratchLog(t, { ...first, boot: 'another' });
+    assert.deepEqual(numbersOf(third.records), [1, 2, 3]);
+    assert.equal(third.unreadSeq, third.lastSeq);
+    assert.ok(third.lastSeq > 4);
   }
 });
 

@@ -1,69 +1,20 @@
 /**
- * A model of channels against the server: random publishing, subscribing, resuming, disconnecting and forgetting over the three
- * transports. Each subscriber receives exactly what the model says, or a gap where the model says so.
+ * A model of channels against the server: random publishing, subscribing, resuming, disconnecting, forgetting, ageing and
+ * restarts over the three transports. Each subscriber receives exactly what the model says, or a gap where the model says so.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { forgetChannel } from '../../../src/handlers/channels/publish.ts';
+import { dropExpired } from '../../../src/handlers/channels/retention.ts';
 import { type ChannelPoll, openEvents, openSocket, pollChannel } from '../../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../../support/channelServer.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
+import { type Bounds, ChannelModel, messageMemory, publisher, type Said } from './channelModel.ts';
+import { copyLog, crashLog, tearLog } from './logFolders.ts';
 
 const names = ['a', 'b', 'c'] as const;
-/** Messages that a channel keeps. */
-const kept = 3;
-
-interface Said {
-  readonly seq: number;
-  readonly channel: string;
-  readonly text: string;
-}
-
-/** What the server must do, in the simplest terms. */
-class Model {
-  lastSeq: number;
-  private readonly said = new Map<string, Said[]>();
-  private readonly forgotten = new Map<string, number>();
-
-  constructor(lastSeq: number) {
-    this.lastSeq = lastSeq;
-  }
-
-  publish(channel: string, text: string): Said {
-    this.lastSeq++;
-    const message = { seq: this.lastSeq, channel, text };
-    const messages = this.said.get(channel) ?? [];
-    this.said.set(channel, messages);
-    messages.push(message);
-    if (messages.length > kept) this.forgotten.set(channel, messages.shift()!.seq);
-    return message;
-  }
-
-  forget(channel: string): void {
-    this.lastSeq++;
-    const newest = this.said.get(channel)?.at(-1);
-    if (newest !== undefined) this.forgotten.set(channel, newest.seq);
-    this.said.set(channel, []);
-  }
-
-  gap(channels: readonly string[], cursor: number): string[] {
-    return channels.filter(channel => (this.forgotten.get(channel) ?? 0) > cursor);
-  }
-
-  after(channels: readonly string[], cursor: number): Said[] {
-    return this.sorted(channels, messages => messages.filter(({ seq }) => seq > cursor));
-  }
-
-  last(channels: readonly string[], count: number): Said[] {
-    return this.sorted(channels, messages => messages.slice(Math.max(0, messages.length - count)));
-  }
-
-  private sorted(channels: readonly string[], of: (messages: readonly Said[]) => Said[]): Said[] {
-    return channels
-      .flatMap(channel => of(this.said.get(channel) ?? []))
-      .sort((one, two) => one.seq - two.seq);
-  }
-}
 
 const shown = ({ seq, channel, text }: Said) => `${seq} ${channel} ${text}`;
 const shownGap = (channels: readonly string[]) => `gap ${channels}`;
@@ -82,21 +33,49 @@ interface Client {
 
 type Transport = 'websocket' | 'eventsource' | 'poll';
 
+/** How a server ends. */
+type End = 'stopped' | 'killed' | 'killed in a write' | 'crash of the system';
+
+interface Settings extends Bounds {
+  readonly fsync: 'always' | 'everysec' | 'no';
+  /** Bytes of a segment. */
+  readonly rotate: string;
+}
+
+/** The server's clock. It is behind the system's, so no file of the log looks older than its messages. */
+const clock = { now: 0 };
+
 class Run {
-  private readonly server: ChannelServer;
-  private readonly prefix: string;
-  private readonly model: Model;
+  private readonly test: TestContext;
+  private readonly settings: Settings;
+  private folder: string;
+  private server!: ChannelServer;
+  private readonly model: ChannelModel;
   private readonly clients: Client[] = [];
   private texts = 0;
+  private epoch = '';
+  restarts = 0;
 
-  constructor(server: ChannelServer, prefix: string) {
-    this.server = server;
-    this.prefix = prefix;
-    this.model = new Model(server.channels.lastSeq);
+  constructor(test: TestContext, settings: Settings) {
+    this.test = test;
+    this.settings = settings;
+    this.folder = join(temporaryFolder(), 'data');
+    this.model = new ChannelModel(settings);
   }
 
-  private named(channels: readonly string[]): string[] {
-    return channels.map(channel => `${this.prefix}${channel}`);
+  /** Starts the server: a new one, or again. */
+  async start(): Promise<void> {
+    const { messages, memory, age, fsync, rotate } = this.settings;
+    this.server = await startChannels(
+      this.test,
+      ...['--history', `${messages}`, '--history-memory', `${memory}`, '--history-age', `${age}ms`],
+      ...['--data', this.folder, '--fsync', fsync, '--history-rotate', rotate, '--history-keep', '0'],
+    );
+    const { channels } = this.server;
+    if (this.epoch !== '') assert.equal(channels.epoch, this.epoch);
+    this.epoch = channels.epoch;
+    dropExpired(channels, clock.now);
+    assert.equal(channels.lastSeq, this.model.lastSeq);
   }
 
   private url(channels: readonly string[], query: string): string {
@@ -104,31 +83,89 @@ class Run {
   }
 
   /** Publishes in one turn. */
-  async publish(channels: readonly string[]): Promise<void> {
-    const ids = this.named(channels).map(channel => {
-      const message = this.model.publish(channel, String(this.texts++));
-      for (const client of this.clients) {
-        if (client.channels.includes(channel) && (client.close !== undefined || client.waiting !== undefined))
-          client.expected.push(shown(message));
-      }
-      return this.server.publish(channel, message.text);
+  async publish(channels: readonly string[], ttl?: number): Promise<void> {
+    const ids = channels.map(channel => {
+      const text = String(this.texts++);
+      this.expect(this.model.publish(channel, text, clock.now, ttl)!);
+      return this.server.publish(channel, text, { ttl });
     });
     assert.equal((await Promise.all(ids)).at(-1), this.server.id(this.model.lastSeq));
+    await this.untilAnswered(channels);
+  }
+
+  /** Publishes with an idempotency key. */
+  async publishOnce(channel: string, key: string): Promise<void> {
+    const text = String(this.texts++);
+    const earlier = this.model.withKey(channel, key);
+    const message = this.model.publish(channel, text, clock.now, undefined, key);
+    if (message !== undefined) this.expect(message);
+    const id = await this.server.publish(channel, text, { key, publisher });
+    assert.equal(id, this.server.id((message ?? earlier!).seq));
+    if (message !== undefined) await this.untilAnswered([channel]);
+  }
+
+  private expect(message: Said): void {
     for (const client of this.clients) {
-      if (client.waiting === undefined || !client.channels.some(one => this.named(channels).includes(one)))
-        continue;
+      const isOpen = client.close !== undefined || client.waiting !== undefined;
+      if (isOpen && client.channels.includes(message.channel)) client.expected.push(shown(message));
+    }
+  }
+
+  private async untilAnswered(channels: readonly string[]): Promise<void> {
+    for (const client of this.clients) {
+      if (client.waiting === undefined || !client.channels.some(one => channels.includes(one))) continue;
       await client.waiting;
       client.waiting = undefined;
     }
   }
 
-  forget(channel: string): void {
-    forgetChannel(this.server.channels, `${this.prefix}${channel}`, false);
-    this.model.forget(`${this.prefix}${channel}`);
+  forget(channel: string, isPurged: boolean): void {
+    forgetChannel(this.server.channels, channel, isPurged);
+    this.model.forget(channel);
   }
 
-  async open(transport: Transport, names: readonly string[], start: 'now' | number): Promise<void> {
-    const channels = this.named(names);
+  /** Time passes. */
+  pass(time: number): void {
+    clock.now += time;
+    dropExpired(this.server.channels, clock.now);
+    this.model.expire(clock.now);
+  }
+
+  /**
+   * @param most records that a crash of the system takes
+   * @param returnsBy how all clients come back at once; undefined: they do not
+   */
+  async restart(end: End, most: number, returnsBy: Transport | undefined): Promise<void> {
+    this.restarts++;
+    const { server, folder, model } = this;
+    for (let at = 0; at < this.clients.length; at++) await this.cut(at, end !== 'stopped');
+    const waiting = this.clients.filter(client => client.waiting !== undefined);
+    if (end !== 'stopped') {
+      this.folder = copyLog(folder);
+      for (const entry of server.server.table.entries)
+        if (entry?.kind === 'connection') entry.socket.destroy();
+    }
+    await server.stop();
+    for (const client of waiting) {
+      // A server that stops answers its polls, if the time for that suffices.
+      if (end === 'stopped') await client.waiting!.catch(() => {});
+      else await assert.rejects(client.waiting!);
+      client.waiting = undefined;
+    }
+    const record = `{"id":"${this.epoch}-${model.lastSeq + 1}","time":"2030-01-02T03:04:05.678Z","channel":"a","text":"x"}`;
+    if (end === 'killed in a write') tearLog(this.folder, record);
+    if (end === 'crash of the system') {
+      const isSynced = this.settings.fsync === 'always';
+      const lost = crashLog(this.folder, isSynced ? 0 : most);
+      if (isSynced) model.restart(clock.now);
+      else model.crash(clock.now, lost);
+    } else model.restart(clock.now);
+    await this.start();
+    if (returnsBy === undefined) return;
+    for (let at = 0; at < this.clients.length; at++) await this.resume(returnsBy, at);
+  }
+
+  async open(transport: Transport, channels: readonly string[], start: 'now' | number): Promise<void> {
     const client = newClient(channels, this.model.lastSeq);
     this.clients.push(client);
     if (start !== 'now') client.expected.push(...this.model.last(channels, start).map(shown));
@@ -151,6 +188,8 @@ class Run {
     const answered = this.poll(client, query);
     if (gap.length + missed.length > 0) return answered;
     client.waiting = answered;
+    // A killed server does not answer.
+    answered.catch(() => {});
     const channel = () => this.server.channels.byName.get(channels[0]!);
     const before = channel()?.waiters.size ?? 0;
     await until(() => (channel()?.waiters.size ?? 0) > before);
@@ -250,8 +289,9 @@ class Run {
     // Answers the polls that still wait.
     await this.publish(names);
     for (const { expected, received } of this.clients) assert.deepEqual(received, expected);
-    for (const name of names) this.forget(name);
-    await until(() => this.named(names).every(name => !this.server.channels.byName.has(name)));
+    for (const name of names) this.forget(name, false);
+    await until(() => this.server.channels.byName.size === 0);
+    await this.server.stop();
   }
 }
 
@@ -266,7 +306,10 @@ const transport = fc.constantFrom<Transport>('websocket', 'eventsource', 'poll')
 const step = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.record({ publish: fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 5 }) }),
+    arbitrary: fc.record({
+      publish: fc.array(fc.constantFrom(...names), { minLength: 1, maxLength: 5 }),
+      ttl: fc.constantFrom(undefined, undefined, 10),
+    }),
   },
   {
     weight: 2,
@@ -278,27 +321,70 @@ const step = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ cut: fc.nat(9), isAtOnce: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ resume: transport, at: fc.nat(9) }) },
-  { weight: 1, arbitrary: fc.record({ forget: fc.constantFrom(...names) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      forget: fc.constantFrom(...names),
+      isPurged: fc.constantFrom(false, false, true),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ once: fc.constantFrom(...names), key: fc.constantFrom('k', 'another key') }),
+  },
+  { weight: 1, arbitrary: fc.record({ pass: fc.integer({ min: 1, max: 6 }) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      restart: fc.constantFrom<End>('stopped', 'killed', 'killed in a write', 'crash of the system'),
+      most: fc.nat(3),
+      returnsBy: fc.option(transport, { nil: undefined }),
+    }),
+  },
 );
 
-test('every subscriber receives what the model says, over all transports', { timeout: 300_000 }, async t => {
-  const server = await startChannels(t, '--history', String(kept));
-  let runs = 0;
-  let gaps = 0;
+const minute = 60_000;
+const settings = fc.record<Settings>({
+  messages: fc.constantFrom(3, 5),
+  // The second one holds six messages.
+  memory: fc.constantFrom(64 * 1024 * 1024, 6 * (messageMemory + 5)),
+  age: fc.constantFrom(0, 30 * minute),
+  fsync: fc.constantFrom('no', 'no', 'no', 'everysec', 'always'),
+  rotate: fc.constantFrom('16MB', '1KB'),
+});
+
+test('every subscriber receives what the model says, over all transports and restarts (longer: make model)', {
+  timeout: 900_000,
+}, async t => {
+  const seed = Number(process.env['SEED'] ?? Date.now() | 0);
+  const seconds = Number(process.env['SECONDS'] ?? 12);
+  const begin = Date.now();
+  t.mock.method(Date, 'now', () => clock.now);
+  let [runs, restarts, gaps] = [0, 0, 0];
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async steps => {
-      const run = new Run(server, `${runs++}`);
+    fc.asyncProperty(settings, fc.array(step, { minLength: 5, maxLength: 40 }), async (chosen, steps) => {
+      clock.now = begin - 24 * 60 * minute;
+      const run = new Run(t, chosen);
+      await run.start();
       for (const one of steps) {
-        if ('publish' in one) await run.publish(one.publish);
+        if ('publish' in one)
+          await run.publish(one.publish, one.ttl === undefined ? undefined : one.ttl * minute);
+        else if ('once' in one) await run.publishOnce(one.once, one.key);
         else if ('open' in one) await run.open(one.open, one.names, one.start);
         else if ('cut' in one) await run.cut(one.cut, one.isAtOnce);
         else if ('resume' in one) await run.resume(one.resume, one.at);
-        else run.forget(one.forget);
+        else if ('forget' in one) run.forget(one.forget, one.isPurged);
+        // No message is exactly as old as a bound.
+        else if ('pass' in one) run.pass(one.pass * 7 * minute);
+        else await run.restart(one.restart, one.most, one.returnsBy);
       }
       gaps += run.gapsSeen();
+      restarts += run.restarts;
+      runs++;
       await run.end();
     }),
-    { numRuns: 100, interruptAfterTimeLimit: 200_000 },
+    { seed, numRuns: 1_000_000, interruptAfterTimeLimit: seconds * 1000, markInterruptAsFailure: false },
   );
-  assert.ok(gaps > 0, 'the runs have gaps');
+  t.diagnostic(`seed ${seed}: ${runs} runs with ${restarts} restarts and ${gaps} gaps`);
+  assert.ok(restarts > 0 && gaps > 0, 'the runs have restarts and gaps');
 });
