@@ -54,6 +54,8 @@ class Run {
   private readonly clients: Client[] = [];
   private texts = 0;
   private epoch = '';
+  /** A purge since the last start. */
+  private hasPurged = false;
   restarts = 0;
 
   constructor(test: TestContext, settings: Settings) {
@@ -122,6 +124,7 @@ class Run {
   forget(channel: string, isPurged: boolean): void {
     forgetChannel(this.server.channels, channel, isPurged);
     this.model.forget(channel);
+    this.hasPurged ||= isPurged;
   }
 
   /** Time passes. */
@@ -156,10 +159,12 @@ class Run {
     if (end === 'killed in a write') tearLog(this.folder, record);
     if (end === 'crash of the system') {
       const isSynced = this.settings.fsync === 'always';
-      const lost = crashLog(this.folder, isSynced ? 0 : most);
+      // A purge rewrites the file, and syncs it: the model does not follow which records that saves.
+      const lost = crashLog(this.folder, isSynced || this.hasPurged ? 0 : most);
       if (isSynced) model.restart(clock.now);
       else model.crash(clock.now, lost);
     } else model.restart(clock.now);
+    this.hasPurged = false;
     await this.start();
     if (returnsBy === undefined) return;
     for (let at = 0; at < this.clients.length; at++) await this.resume(returnsBy, at);
