@@ -169,6 +169,7 @@ test('exactly the commands that only read are not logged', () => {
     'rooms',
     'presence',
     'info',
+    'metrics',
     'channels',
     'history',
     'ping',
