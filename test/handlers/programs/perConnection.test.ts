@@ -12,7 +12,7 @@ import { connectRaw, tryRaw } from '../../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
 import { serverScript, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
-import { siteSecret } from '../../support/tokens.ts';
+import { siteSecret, tokenOf } from '../../support/tokens.ts';
 import { untilLogged } from '../../support/untilLogged.ts';
 import { nextShown, quoteWords, untilSo, writeProgram } from './programs.ts';
 
@@ -121,12 +121,13 @@ test('a program’s environment has the CGI variables, PATH and the named variab
 test('a program gets no token, no signature and no token cookie once the server has a key for them', async t => {
   const path = join(temporaryFolder(), 'key');
   writeFileSync(path, siteSecret, { mode: 0o600 });
+  const token = tokenOf({ sub: '17', exp: Math.floor(Date.now() / 1000) + 3600 });
   const script = sh('echo "$QUERY_STRING $REQUEST_URI $HTTP_COOKIE $HTTP_REFERER"');
   const shown = async (...options: string[]) => {
     const server = await startServerFor(t, '--exec', `env=${script}`, ...options);
     const client = await connectRaw(server.port, {
-      path: '/env?token=t1&a=1&sign=s1',
-      headers: { Cookie: 'a=1; jwt=t2; b=2', Referer: 'http://a/?token=t3' },
+      path: `/env?token=${token}&a=1`,
+      headers: { Cookie: 'a=1; jwt=t2; b=2', Referer: 'http://a/?token=t3&sign=s3' },
     });
     const line = await nextShown(client);
     client.destroy();
@@ -134,11 +135,11 @@ test('a program gets no token, no signature and no token cookie once the server 
   };
   assert.equal(
     await shown('--auth-key', path, '--token-cookie', 'jwt'),
-    'token=***&a=1&sign=*** /env?token=***&a=1&sign=*** a=1; b=2 http://a/?token=***',
+    'token=***&a=1 /env?token=***&a=1 a=1; b=2 http://a/?token=***&sign=***',
   );
   assert.equal(
     await shown(),
-    'token=t1&a=1&sign=s1 /env?token=t1&a=1&sign=s1 a=1; jwt=t2; b=2 http://a/?token=t3',
+    `token=${token}&a=1 /env?token=${token}&a=1 a=1; jwt=t2; b=2 http://a/?token=t3&sign=s3`,
     'without a key, such parameters belong to the program',
   );
 });
