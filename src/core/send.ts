@@ -47,24 +47,19 @@ export function sendMessage(
   else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
 }
 
-/** Sends a message back as it was received. The handler must not change its bytes. A long message is not copied. */
-export function sendBack(connection: Connection, message: Message): void {
-  const { isText, bytes, start, end } = message;
+/**
+ * Sends a long message back from the buffer that it was received in, without a copy. The handler must not change the bytes.
+ * @returns whether it is sent; if not, use `sendMessage`: the message is short, compression was negotiated, or its buffer cannot be
+ *   kept
+ */
+export function sendUncopied(connection: Connection, message: Message): boolean {
   const { server, endpoint } = connection;
-  if (
-    end - start > slotSize &&
-    canSend(connection) &&
-    endpoint !== undefined &&
-    endpoint.deflater === undefined
-  ) {
-    const kept = keptFrame(server.arena, message);
-    if (kept !== undefined) {
-      connection.messagesOut++;
-      queueRange(connection, kept.chunk, kept.start, kept.end);
-      return;
-    }
-  }
-  sendMessage(connection, isText, bytes, start, end);
+  if (endpoint === undefined || endpoint.deflater !== undefined || !canSend(connection)) return false;
+  const frame = keptFrame(server.arena, message);
+  if (frame === undefined) return false;
+  connection.messagesOut++;
+  queueRange(connection, frame.chunk, frame.start, frame.end);
+  return true;
 }
 
 /**

@@ -97,16 +97,16 @@ export const maxDeflateStreams = 16;
 export const inflateSlice = 64 * KiB;
 
 /**
- * A message up to this size is compressed even if it proves incompressible, which takes 6 ms. Also limits how much of one
- * fan-out is compressed again for recipients with other window sizes.
+ * A message up to this size is compressed even if it proves incompressible, which takes up to 25 ms. Also limits how much
+ * of one fan-out is compressed again for recipients with other window sizes.
  */
-export const maxAlwaysCompressed = 256 * KiB;
+export const maxAlwaysCompressed = 1 * MiB;
 
 /**
- * A larger message, up to `maxTriedCompression`, is compressed unless its output exceeds this, after 5 to 9 ms. RFC 7692
+ * A larger message, up to `maxTriedCompression`, is compressed unless its output exceeds this, after 5 to 20 ms. RFC 7692
  * §6: a sender may leave any message uncompressed.
  */
-export const maxCompressedOutput = 256 * KiB;
+export const maxCompressedOutput = 512 * KiB;
 export const maxTriedCompression = 16 * MiB;
 
 // JSON

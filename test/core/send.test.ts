@@ -12,7 +12,8 @@ import {
   sendToAll,
   wholeMessage,
 } from '../../src/core/fanout.ts';
-import { sendBack, sendControl, sendMessage } from '../../src/core/send.ts';
+import { sendControl, sendMessage } from '../../src/core/send.ts';
+import { echo } from '../../src/handlers/echo.ts';
 import { giveBuffer, takeBuffer } from '../../src/protocol/buffers.ts';
 import { maxAlwaysCompressed } from '../../src/protocol/limits.ts';
 import { newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
@@ -149,7 +150,7 @@ test('a long message is sent back, and on to others, without a copy; a short one
     const message = received(size);
     const payload = Buffer.from(message.bytes.subarray(message.start));
     const [sender, ...members] = [open(), open(), open()];
-    sendBack(sender!, message);
+    echo.message(sender!, message);
     const group = newGroup();
     for (const member of members) join(group, member);
     publishToGroup(group, message, { isKept: true });
@@ -168,7 +169,7 @@ test('a buffer that a queue refers to does not return to the pool, and the memor
   const bytes = takeBuffer(slotSize + 100);
   const connection = open();
   const { held } = server.arena;
-  sendBack(connection, { isText: true, bytes, start: maxHeaderSize, end: bytes.length });
+  echo.message(connection, { isText: true, bytes, start: maxHeaderSize, end: bytes.length });
   assert.equal(server.arena.held - held, bytes.length);
   giveBuffer(bytes);
   assert.notEqual(takeBuffer(slotSize + 100), bytes);
@@ -177,11 +178,11 @@ test('a buffer that a queue refers to does not return to the pool, and the memor
 test('a message that a client must get compressed, or that is a small part of its buffer, is copied', () => {
   const message = received(slotSize + 1);
   const compressing = open(newDeflateContext(false, 15));
-  sendBack(compressing, message);
+  echo.message(compressing, message);
   assert.equal(framesOf(queuedBytes(compressing))[0]!.rsv, 4);
   const bytes = Buffer.alloc(3 * slotSize);
   const plain = open();
-  sendBack(plain, { isText: false, bytes, start: maxHeaderSize, end: maxHeaderSize + slotSize + 1 });
+  echo.message(plain, { isText: false, bytes, start: maxHeaderSize, end: maxHeaderSize + slotSize + 1 });
   assert.notEqual(plain.queue.chunk!.bytes, bytes);
 });
 
