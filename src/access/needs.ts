@@ -21,6 +21,18 @@ export function connectNeed(handler: string, path: string): Need {
   return { right: 'connect', path: decoded, parentPath: own };
 }
 
+/**
+ * The right to read a file of the site. The page of a folder is reached by two paths, and needs the right for both.
+ * @param names of the path's folders and file, percent-decoded; the last one is empty for a folder
+ * @param page the name of a folder's page
+ */
+export function fileNeeds(names: readonly string[], page: string): readonly Need[] {
+  const path = `/${names.join('/')}`;
+  if (!path.endsWith('/')) return [{ right: 'connect', path }];
+  const folder = path === '/' ? path : path.slice(0, -1);
+  return [folder, path + page].map(one => ({ right: 'connect', path: one }));
+}
+
 /** The rights to receive the messages of a channel. @param name valid */
 export function subscribeNeeds(name: string): readonly Need[] {
   const path = channelPath(name);

@@ -8,7 +8,7 @@ import { UsageError } from './error.ts';
 import type { Kind } from './values.ts';
 
 /**
- * To open a handler, by its path; to receive the messages of a channel; to publish in it; to see the names of its
+ * To open a handler or a file of the site, by its path; to receive the messages of a channel; to publish in it; to see the names of its
  * subscribers.
  */
 export const rights = ['connect', 'subscribe', 'publish', 'presence'] as const;

@@ -24,6 +24,11 @@ testExamples('static', {
     await page.locator('li', { hasText: 'paid' }).waitFor();
   },
 
+  'sh --allow': async (t, code) => {
+    const printed = await runShell(t, newWorkshop(), code);
+    assert.equal(printed, 'the front page\nsign in to connect here\n');
+  },
+
   'sh --static-fallback': async (t, code) => {
     const printed = await runShell(t, newWorkshop(), code);
     assert.equal(printed, '<script src="/app.js"></script>\n404\n');

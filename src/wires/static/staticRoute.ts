@@ -9,6 +9,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { closeSync, readSync } from 'node:fs';
+import { fileNeeds } from '../../access/needs.ts';
 import { log } from '../../log/log.ts';
 import type { Configuration } from '../../options/configuration.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
@@ -35,6 +36,9 @@ import { openSite, openSiteFile, readSitePath, type Site, type SiteFile } from '
 
 const methods = 'GET, HEAD, OPTIONS';
 
+/** The page of a folder. */
+const folderPage = 'index.html';
+
 /** @throws UsageError if the folder does not exist */
 export function newStaticRoute(server: Server): Route {
   const { static: directory, staticFollow } = server.configuration;
@@ -50,6 +54,8 @@ export function newStaticRoute(server: Server): Route {
         throw new ProtocolError(405, 'files accept GET and HEAD only', { Allow: methods });
       return maxIgnoredBody;
     },
+
+    needs: ({ path }) => fileNeeds(readSitePath(path), folderPage),
 
     answer(connection, head) {
       if (head.method === 'OPTIONS')
@@ -93,7 +99,7 @@ function answerFile(site: Site, files: OpenFiles, connection: Connection, head: 
   workUnits.spent += fileCost;
   const names = readSitePath(head.path);
   const isFolder = names.at(-1) === '';
-  let path = names.join('/') + (isFolder ? 'index.html' : '');
+  let path = names.join('/') + (isFolder ? folderPage : '');
   let file = openSiteFile(site, path);
   if (file === 'folder') {
     if (!isFolder) return redirect(connection, head, names.at(-1)!);
