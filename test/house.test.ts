@@ -14,6 +14,7 @@ const floors = [
   'storage',
   'process',
   'client',
+  'check',
   'diagnostics',
   'records',
   'core',
@@ -155,26 +156,24 @@ test('nothing but the client imports client/, and client/ imports nothing of the
   const known = ['client', 'options', 'protocol'];
   // Both escape control characters in the same way.
   const isShared = (one: string) => known.includes(folderOf(one)) || one === 'log/printable.ts';
-  // `pollywog check` runs in the calling program, as a client.
-  const isCheck = (name: string, one: string) => name === 'commands/check.ts' && one === 'client/check.ts';
   noneOf(
     sources.flatMap(({ name, imports }) =>
       imports
         .filter(isOurs)
-        .filter(one => (isClients(name) ? !isShared(one) : isClients(one) && !isCheck(name, one)))
+        .filter(one => (isClients(name) ? !isShared(one) : isClients(one)))
         .map(one => `${name} imports ${one}`),
     ),
   );
 });
 
 // Node's pipes to programs are sockets, too.
-test('only net/, client/, the command line, the pipes to programs and the lock of a folder use sockets', () => {
+test('only net/, client/, check/, the command line, the pipes to programs and the lock of a folder use sockets', () => {
   const users = sources.filter(({ imports }) =>
     imports.some(one => /^node:(net|tls|dgram|http|https|http2)$/.test(one)),
   );
   assert.ok(users.length > 0);
   const isAllowed = (name: string) =>
-    ['net', 'client'].includes(folderOf(name)) ||
+    ['net', 'client', 'check'].includes(folderOf(name)) ||
     ['commands/cli.ts', 'handlers/programs/pipes.ts', 'storage/log/lock.ts'].includes(name);
   noneOf(users.map(({ name }) => name).filter(name => !isAllowed(name)));
 });

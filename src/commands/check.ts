@@ -1,7 +1,7 @@
-/** The command line of `pollywog check URL`, which runs in the calling program (client/check.ts). */
+/** The command line of `pollywog check URL`, which runs in the calling program (check/check.ts). */
 
 import { readToken } from '../access/tokens.ts';
-import { formatFinding, readCheckUrl, runCheck } from '../client/check.ts';
+import { formatFinding, readCheckUrl, runCheck } from '../check/check.ts';
 import { readArguments } from '../options/arguments.ts';
 import { Exit, UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';

@@ -7,8 +7,8 @@ import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import { UsageError } from '../options/error.ts';
-import { type Fault, fixes } from './checkFixes.ts';
-import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './checkProbes.ts';
+import { type Fault, fixes } from './fixes.ts';
+import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './probes.ts';
 
 export interface CheckSettings {
   /** Publishes a message, if it is given. */
