@@ -6,7 +6,7 @@ import { newApiRoute, newControlRoute } from './commands/api.ts';
 import { print, runCommandLine } from './commands/cli.ts';
 import type { Control } from './commands/command.ts';
 import { newCommandQueue, runCommands } from './commands/commandQueue.ts';
-import { commandLines } from './commands/help.ts';
+import { commandNames } from './commands/help.ts';
 import { newLoneMetricsRoute, newMetricsRoute } from './commands/metricsRoute.ts';
 import { newPublishRoute } from './commands/publishRoute.ts';
 import { reloadAndLog, reloadConfiguration } from './commands/reload.ts';
@@ -62,7 +62,7 @@ function readAgain(): Configuration {
 /** Runs the server until it ends the process. @returns the exit code, if there was nothing to serve */
 async function serve(): Promise<number> {
   const configuration = readAgain();
-  if (configuration.action === 'help') return print(helpText(commandLines()));
+  if (configuration.action === 'help') return print(helpText(commandNames()));
   if (configuration.action === 'version') return print(version());
   deferReload();
   makeDefaultFolders(configuration, usual);

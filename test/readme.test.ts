@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { commandLines } from '../src/commands/help.ts';
+import { commandNames } from '../src/commands/help.ts';
 import { helpText } from '../src/options/help.ts';
 import { backpressureThreshold, connectionBudget, defaults, maxFragments } from '../src/protocol/limits.ts';
 import { documents, manual, manualPage, readme, root, tour } from './support/documents.ts';
@@ -103,7 +103,7 @@ describe('the documents', () => {
 describe('the manual', () => {
   test('shows the options as --help does', () => {
     assert.ok(
-      manualPage('options').includes(`\`\`\`\n${helpText(commandLines())}\n\`\`\``),
+      manualPage('options').includes(`\`\`\`\n${helpText(commandNames())}\n\`\`\``),
       'src/manual/options.md: put in what --help prints',
     );
   });

@@ -1,41 +1,37 @@
-/** `pollywog allowed USER PATH`: which line of the table of rights decides, read from the configuration, without a server. */
+/** `pollywog allowed USER PATH`: which rule of the configuration decides each right. It asks no server. */
 import type { Identity } from '../access/records.ts';
 import { decide } from '../access/rights.ts';
 import { userFault } from '../access/users.ts';
-import { readArguments } from '../options/arguments.ts';
+import type { Arguments } from '../options/arguments.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { quoted, UsageError } from '../options/error.ts';
 import { chooseFile, readFile } from '../options/file.ts';
-import { flagName, type OptionTable, readValues } from '../options/option.ts';
+import { type OptionTable, readValues } from '../options/option.ts';
 import { type Right, rights } from '../options/rules.ts';
 import { serverOptions } from '../options/table.ts';
 import { decodePath } from '../protocol/http/path.ts';
 import { type Pattern, parsePattern } from '../protocol/pattern.ts';
-import { parameterOptions, wordOptions } from './commands.ts';
+import { wordOptions } from './commands.ts';
 
-const options = {
+export const allowedOptions = {
   allow: serverOptions.allow,
   config: serverOptions.config,
   json: wordOptions.json,
 } as const satisfies OptionTable;
 
-const usage = 'usage: pollywog allowed USER PATH, where USER may be - for a stranger';
+const usage = 'usage: pollywog allowed USER PATH; USER is - for a client without a user';
 
 /**
- * @param usualFiles where a configuration file is looked for
+ * @param usualFiles the places of a configuration file, if `--config` names none
  * @returns a line for each right, or JSON
  * @throws UsageError
  */
 export function showAllowed(
-  argv: readonly string[],
+  { given, words }: Arguments<string>,
   env: Environment,
   usualFiles: readonly string[],
 ): string {
-  const { given, words } = readArguments<string>(argv, { ...serverOptions, ...parameterOptions, ...options });
-  const foreign = [...given.keys()].find(name => !Object.hasOwn(options, name));
-  if (foreign !== undefined)
-    throw new UsageError(`${flagName(foreign)} is not an option of allowed; ${usage}`);
-  const [, user, path, extra] = words;
+  const [user, path, extra] = words;
   if (user === undefined || path === undefined || extra !== undefined) throw new UsageError(usage);
   const fault = user === '-' ? undefined : userFault(user);
   if (fault !== undefined) throw new UsageError(`${quoted(user)} is no user: ${fault}`);
@@ -44,9 +40,9 @@ export function showAllowed(
     throw new UsageError(`${quoted(path)} is not a path as in a URL, such as /channels/news or /echo`);
 
   const sources = [given, readEnvironment(env)];
-  const configFile = chooseFile(readValues({ config: options.config }, sources).config, usualFiles);
+  const configFile = chooseFile(readValues({ config: allowedOptions.config }, sources).config, usualFiles);
   if (configFile !== undefined) sources.push(readFile(configFile));
-  const { allow, json } = readValues({ allow: options.allow, json: options.json }, sources);
+  const { allow, json } = readValues(allowedOptions, sources);
   const answers = rights.map(right => answer({ rules: allow }, right, decoded, user));
   if (json) return JSON.stringify(answers);
   const width = Math.max(...answers.map(({ allowed }) => allowed.length));
@@ -58,7 +54,7 @@ export function showAllowed(
 interface Answer {
   readonly right: Right;
   readonly allowed: string;
-  /** The line that decides. */
+  /** The line of `--allow` that decides, or the default. */
   readonly rule: string;
 }
 

@@ -2,46 +2,54 @@
 
 import { readToken } from '../access/tokens.ts';
 import { formatFinding, readCheckUrl, runCheck } from '../check/check.ts';
-import { readArguments } from '../options/arguments.ts';
+import type { Arguments } from '../options/arguments.ts';
 import { Exit, UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
 import { file, flag } from '../options/values.ts';
 import { defaults } from '../protocol/limits.ts';
 
-const checkOptions = {
-  quick: { kind: flag, default: false, group: 'Check', help: 'skip the 70 seconds of silence' },
-  token: { kind: file, default: 'none', group: 'Check', help: 'file with a token: publishes a test message' },
+/** Longer than the usual timeouts of proxies: 60 s in nginx and HAProxy. */
+export const checkSilence = 70_000;
+
+export const checkOptions = {
+  quick: {
+    kind: flag,
+    default: false,
+    group: 'Check',
+    help: `leave out the ${checkSilence / 1000} seconds of silence`,
+  },
+  token: {
+    kind: file,
+    default: 'none',
+    group: 'Check',
+    help: 'publish a message with the token in this file',
+  },
   json: { kind: flag, default: false, group: 'Check', help: 'print JSON, a line for each step' },
 } as const satisfies OptionTable;
 
-/** Longer than the usual time-out of proxies: nginx and HAProxy have 60 s. */
-const silence = 70_000;
-
 /**
- * @param argv what follows the word `check`
  * @param print writes one text and a newline
- * @returns the exit code: 1 if something is wrong
+ * @returns the exit code: 1 if a step found a fault
  * @throws UsageError
  */
 export async function runCheckCommand(
-  argv: readonly string[],
+  { given, words }: Arguments<string>,
   print: (text: string) => Promise<number>,
 ): Promise<number> {
-  const { given, words } = readArguments<keyof typeof checkOptions>(argv, checkOptions);
   const [url, extra] = words;
   if (url === undefined || extra !== undefined)
     throw new UsageError('usage: pollywog check URL [--quick] [--token FILE] [--json]');
   const { quick, token, json } = readValues(checkOptions, [given]);
   const settings = {
     token: readToken(token),
-    silence: quick ? 0 : silence,
+    silence: quick ? 0 : checkSilence,
     patience: defaults.handshakeTimeout,
   };
-  let isGood = true;
+  let faults = 0;
   for await (const finding of runCheck(readCheckUrl(url), settings)) {
-    isGood &&= finding.result !== 'wrong';
+    if (finding.result === 'wrong') faults++;
     await print(json ? JSON.stringify(finding) : formatFinding(finding));
   }
-  if (!json) await print(isGood ? 'everything works' : 'something is wrong');
-  return isGood ? Exit.Done : Exit.Failed;
+  if (!json) await print(faults === 0 ? 'everything works' : faults === 1 ? '1 fault' : `${faults} faults`);
+  return faults === 0 ? Exit.Done : Exit.Failed;
 }

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { whyUnwritable } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
-import { readArguments } from '../options/arguments.ts';
+import { type Arguments, readArguments } from '../options/arguments.ts';
 import { checkConfiguration } from '../options/configuration.ts';
 import { type Environment, readEnvironment } from '../options/environment.ts';
 import { Exit, UsageError } from '../options/error.ts';
@@ -16,11 +16,11 @@ import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { serverOptions } from '../options/table.ts';
 import { readText } from '../options/text.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { showAllowed } from './allowed.ts';
-import { runCheckCommand } from './check.ts';
+import { allowedOptions, showAllowed } from './allowed.ts';
+import { checkOptions, runCheckCommand } from './check.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
-import { commandHelp, helpOn, helpOverview } from './help.ts';
+import { commandHelp, helpOn, helpOverview, localHelp } from './help.ts';
 
 /**
  * @param argv without node and script
@@ -34,25 +34,24 @@ export async function runCommandLine(
   usual: DefaultPaths,
   handlers: readonly string[],
 ): Promise<number | undefined> {
-  if (argv[0] === 'check') return runCheckCommand(argv.slice(1), print);
-  const [word, name] = readArguments(argv, {
-    ...serverOptions,
-    ...parameterOptions,
-    ...commandOptions,
-  }).words;
+  const { given, words } = readArguments<string>(argv, anyOptions);
+  const [word, name] = words;
+  if (word === undefined) return undefined;
+  const help = given.has('help') ? localHelp(word) : undefined;
+  if (help !== undefined) return print(help);
   switch (word) {
-    case undefined:
-      return undefined;
     case 'help':
       return print(name === undefined ? helpOverview() : helpOn(name));
     case 'defaultconfig':
       return print(defaultFile());
     case 'checkconfig':
       return print(checkConfiguration(name, env, handlers, usual.configFiles));
+    case 'check':
+      return runCheckCommand(argumentsOf('check', argv, checkOptions), print);
     case 'allowed':
-      return print(showAllowed(argv, env, usual.configFiles));
+      return print(showAllowed(argumentsOf('allowed', argv, allowedOptions), env, usual.configFiles));
     default:
-      return runOnServer(argv, env, usual);
+      return runOnServer(word, argv, env, usual);
   }
 }
 
@@ -64,28 +63,40 @@ const commandOptions = {
   help: serverOptions.help,
 } as const satisfies OptionTable;
 
+/** Before the command is known, its options may be any. */
+const anyOptions: OptionTable = {
+  ...serverOptions,
+  ...parameterOptions,
+  ...commandOptions,
+  ...checkOptions,
+  ...allowedOptions,
+};
+
+/** @param options those that the command takes @throws UsageError for any other */
+function argumentsOf(name: string, argv: readonly string[], options: OptionTable): Arguments<string> {
+  const read = readArguments<string>(argv, anyOptions);
+  const foreign = [...read.given.keys()].find(option => !Object.hasOwn(options, option));
+  if (foreign === undefined) return { given: read.given, words: read.words.slice(1) };
+  throw new UsageError(`${flagName(foreign)} is not an option of ${name}; see pollywog help ${name}`);
+}
+
 /**
  * Sends the command to the server, and prints the reply.
  * @returns the exit code
  * @throws UsageError
  */
-async function runOnServer(argv: readonly string[], env: Environment, usual: DefaultPaths): Promise<number> {
-  const { given, words } = readArguments<string>(argv, {
-    ...serverOptions,
-    ...parameterOptions,
-    ...commandOptions,
-  });
-  const own = { ...parameterOptions, ...commandOptions };
-  const foreign = [...given.keys()].find(name => !Object.hasOwn(own, name));
-  const [name = '', ...rest] = words;
+async function runOnServer(
+  name: string,
+  argv: readonly string[],
+  env: Environment,
+  usual: DefaultPaths,
+): Promise<number> {
   const command = requireCommand(name);
-  if (foreign !== undefined) {
-    throw new UsageError(`${flagName(foreign)} is an option of the server, not of ${name}; leave it out`);
-  }
+  const { given, words } = argumentsOf(name, argv, { ...parameterOptions, ...commandOptions });
   if (given.has('help')) return print(commandHelp(command));
   const { json, binary } = readValues(commandOptions, [given]);
   const bytes = binary === '' ? undefined : readBytes(binary);
-  const call = parseWords(command, rest.at(-1) === '-' && bytes === undefined ? withStdin(rest) : rest, {
+  const call = parseWords(command, words.at(-1) === '-' && bytes === undefined ? withStdin(words) : words, {
     bytes,
     options: given,
   });

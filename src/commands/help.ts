@@ -2,26 +2,61 @@
 import { readPage, subjects } from '../manual/pages.ts';
 import { plainText, terminalText } from '../manual/terminal.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
-import { flagName } from '../options/option.ts';
+import { flagName, type OptionTable } from '../options/option.ts';
 import { optionEntries } from '../options/table.ts';
+import { allowedOptions } from './allowed.ts';
+import { checkOptions, checkSilence } from './check.ts';
 import type { Command, Parameter } from './command.ts';
 import { commands, usage } from './commands.ts';
 
-/** Commands that need no running server. */
-const ownWords: readonly (readonly [usage: string, help: string])[] = [
-  ['help [COMMAND|SUBJECT]', 'print a command or a page of the manual'],
-  ['defaultconfig', 'print a configuration with all defaults'],
-  ['checkconfig [FILE]', 'check the values of a configuration'],
-  ['check URL', 'find what is wrong on the way to a server'],
-  ['allowed USER PATH', "print which lines decide a user's rights"],
-];
+/** A command that runs in the calling program, without a running server. */
+interface LocalCommand {
+  readonly usage: string;
+  readonly help: string;
+  /** Further sentences for `help COMMAND`. */
+  readonly details?: string;
+  readonly options?: OptionTable;
+}
 
-/** A line each, as they stand in `--help`. */
+const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
+  ['help', { usage: 'help [COMMAND|SUBJECT]', help: 'print a command or a page of the manual' }],
+  ['defaultconfig', { usage: 'defaultconfig', help: 'print a configuration with all defaults' }],
+  ['checkconfig', { usage: 'checkconfig [FILE]', help: 'check the values of a configuration' }],
+  [
+    'check',
+    {
+      usage: 'check URL',
+      help: 'find faults on the way to a server',
+      details: `Connects as a browser does, through the proxy: name, port, certificate, WebSocket, compression, event stream, long poll, and ${checkSilence / 1000} seconds without a message. For each fault it prints the lines that repair nginx, Apache, HAProxy and Caddy. Exits with 1 if it finds a fault.`,
+      options: checkOptions,
+    },
+  ],
+  [
+    'allowed',
+    {
+      usage: 'allowed USER PATH',
+      help: "show a user's rights, and their rules",
+      details:
+        'Prints each right on the path, such as /channels/orders, and the line of --allow that grants or denies it. USER is - for a client without a user. Reads the configuration, and asks no server. See: pollywog help access.',
+      options: allowedOptions,
+    },
+  ],
+]);
+
+/** The commands, a line each. */
 export function commandLines(): string[] {
-  const asked = [...commands.values()].map(command => [usage(command), command.help] as const);
-  const entries = [...asked, ...ownWords];
+  const entries = [
+    ...[...commands.values()].map(command => [usage(command), command.help] as const),
+    ...[...localCommands.values()].map(({ usage, help }) => [usage, help] as const),
+  ];
   const width = Math.max(...entries.map(([words]) => words.length));
   return entries.map(([words, help]) => `  ${words.padEnd(width)}  ${help}`);
+}
+
+/** The names of the commands for `--help`, which has no room for a line each. */
+export function commandNames(): string[] {
+  const names = [...commands.keys(), ...localCommands.keys()].join(', ');
+  return wrap(`${names}. "pollywog help" describes them.`, '  ');
 }
 
 /** The answer to `help` without a word. */
@@ -43,8 +78,8 @@ export function helpOverview(): string {
 
 /** The answer to `help WORD`. A command comes before the page of the same name. @throws UsageError */
 export function helpOn(word: string): string {
-  const ownHelp = ownWordHelp(word);
-  if (ownHelp !== undefined) return ownHelp;
+  const local = localHelp(word);
+  if (local !== undefined) return local;
   const command = commands.get(word);
   const known = subjects();
   const page = known.includes(word) ? terminalText(readPage(word).markdown) : undefined;
@@ -57,15 +92,24 @@ export function helpOn(word: string): string {
 function adviceOn(word: string, known: readonly string[]): string {
   if (optionEntries.some(([name]) => flagName(name) === `--${word}`))
     return 'it is an option: see pollywog --help';
-  const own = ownWords.map(([words]) => words.split(' ', 1)[0]!);
-  const likely = nearest(word, [...commands.keys(), ...own, ...known]);
+  const likely = nearest(word, [...commands.keys(), ...localCommands.keys(), ...known]);
   return likely === undefined ? 'pollywog help lists them all' : `did you mean ${likely}?`;
 }
 
-/** Of a command that asks no server; `undefined` for all others. */
-function ownWordHelp(name: string): string | undefined {
-  const [words, help] = ownWords.find(([words]) => words.split(' ')[0] === name) ?? [];
-  return words === undefined ? undefined : `Usage: pollywog ${words}\n\n  ${help}`;
+/** `undefined` if the command runs on the server, or does not exist. */
+export function localHelp(name: string): string | undefined {
+  const command = localCommands.get(name);
+  if (command === undefined) return undefined;
+  const { usage, help, details, options = {} } = command;
+  const entries = Object.entries(options).map(
+    ([name, { kind, help }]) => `  ${`${flagName(name)} ${kind.placeholder}`.padEnd(14)}  ${help}`,
+  );
+  return [
+    `Usage: pollywog ${usage}${entries.length === 0 ? '' : ' [OPTION]...'}`,
+    `  ${help}`,
+    ...(details === undefined ? [] : [wrap(details, '  ').join('\n')]),
+    ...(entries.length === 0 ? [] : [['Options:', ...entries].join('\n')]),
+  ].join('\n\n');
 }
 
 export function commandHelp(command: Command): string {
@@ -80,7 +124,7 @@ export function commandHelp(command: Command): string {
     });
     sections.push(['Parameters, each with its name in JSON and forms:', ...entries]);
   }
-  if (isReadOnly) sections.push(['  It only looks, so the token of --read-token allows it.']);
+  if (isReadOnly) sections.push(['  The token of --read-token allows this command.']);
   if (columns !== undefined) {
     sections.push(wrap(`Columns, and fields with --json: ${Object.keys(columns).join(', ')}.`, '  ', ''));
   }

@@ -8,12 +8,12 @@ import { maxCloseReason } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { Control, Parameter } from './command.ts';
 
-/** A connection, by its id or by a chat nick; or all connections of an identified user. */
+/** A connection by its id or its chat nick, or all connections of a user. */
 export type Target = number | Name | { readonly user: string };
 
 const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
-  expected: 'a connection id, such as 7, or a nick, such as @ada',
+  expected: 'a connection id, such as 7, a nick, such as @ada, or a user, such as user:17',
   parse(raw) {
     if (typeof raw === 'string' && raw.startsWith('@')) {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
@@ -138,7 +138,7 @@ export function isListed({ isControl, phase }: Connection): boolean {
   return !isControl && phase !== 'gone';
 }
 
-/** All connections that are meant, at least one. @throws ProtocolError 404 */
+/** @returns at least one connection @throws ProtocolError 404 */
 export function findConnections(control: Control, wanted: Target): readonly Connection[] {
   if (typeof wanted === 'number' || !('user' in wanted)) return [findConnection(control, wanted)];
   const found: Connection[] = [];
@@ -153,7 +153,7 @@ export function findConnections(control: Control, wanted: Target): readonly Conn
   return found;
 }
 
-/** @throws ProtocolError 404, or 409 if several are meant */
+/** @throws ProtocolError 404, or 409 for a user with several connections */
 export function findConnection(control: Control, wanted: Target): Connection {
   const { server, chat } = control;
   if (typeof wanted !== 'number' && 'user' in wanted) {

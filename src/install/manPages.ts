@@ -10,8 +10,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { commandLines } from '../commands/help.ts';
 import { readPage, subjects } from '../manual/pages.ts';
 import { escaped, example, manPage } from '../manual/roff.ts';
+import { helpText } from '../options/help.ts';
 
 const root = new URL('../../', import.meta.url);
 const frames = new URL('src/install/', root);
@@ -91,9 +93,10 @@ function writePages(folder: string): void {
   }
 }
 
+/** What `--help` prints; the page of the server describes each command, too. */
 function helpOf(program: string): string {
-  const script = program === 'pollywog' ? 'server.js' : 'client.js';
-  const path = fileURLToPath(new URL(`../${script}`, import.meta.url));
+  if (program === 'pollywog') return helpText(commandLines());
+  const path = fileURLToPath(new URL('../client.js', import.meta.url));
   return execFileSync(process.execPath, [path, '--help'], { encoding: 'utf8' }).trimEnd();
 }
 

@@ -27,7 +27,7 @@ format line, null, length or json.`;
 const usage = `pollywog [OPTION]...         start a server
        pollywog COMMAND [WORD]...   control a running server`;
 
-/** The server's `--help`, without a final newline. @param commands the list of commands, one per line */
+/** The server's `--help`, without a final newline. @param commands lines that list the commands */
 export function helpText(commands: readonly string[]): string {
   const listed = ['Commands:', ...commands].join('\n');
   return showHelp({ usage, options: serverOptions, paragraphs: [listed, notes, examples] });

@@ -73,7 +73,7 @@ describe('allowed', () => {
   });
 
   const wrong: [string[], RegExp][] = [
-    [['17'], /^pollywog: usage: pollywog allowed USER PATH, where USER may be - for a stranger\n$/],
+    [['17'], /^pollywog: usage: pollywog allowed USER PATH; USER is - for a client without a user\n$/],
     [['17', '/a', '/b'], /usage: pollywog allowed USER PATH/],
     [['17', 'orders'], /"orders" is not a path as in a URL, such as \/channels\/news or \/echo/],
     [['17', '/a%ff'], /is not a path as in a URL/],

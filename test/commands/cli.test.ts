@@ -37,7 +37,7 @@ describe('without a running server', () => {
       [['lsit'], /^pollywog: unknown command "lsit"; did you mean list\?\n$/],
       [['help', 'lsit'], /^pollywog: unknown command or subject "lsit"; did you mean list\?\n$/],
       [['send', 'x', 'y'], /^pollywog: id must be a connection id/],
-      [['list', '--port', '1'], /--port is an option of the server, not of list; leave it out/],
+      [['list', '--port', '1'], /--port is not an option of list; see pollywog help list/],
       [['broadcast', '--binary', join(folder, 'missing')], /^pollywog: cannot read .*missing: no such file/],
       [['list', '--control', 'none'], /^pollywog: .*--control/],
     ];
@@ -53,6 +53,9 @@ describe('without a running server', () => {
     const [help, more] = await Promise.all([run(['help', 'send']), run(['send', '--help'])]);
     assert.match(help.stdout, /^Usage: pollywog send ID\|@NICK TEXT\n/);
     assert.deepEqual(help, more);
+    for (const name of ['check', 'allowed', 'defaultconfig'])
+      assert.deepEqual(await run([name, '--help']), await run(['help', name]));
+    assert.match((await run(['check', '--help'])).stdout, /\n {2}--token FILE {4}publish a message /);
     assert.equal(help.exit, 0);
   });
 });

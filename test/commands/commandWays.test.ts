@@ -123,7 +123,7 @@ const cases: readonly Case[] = [
   {
     words: ['send', 'ada', 'hi'],
     exit: 2,
-    says: 'id must be a connection id, such as #, or a nick, such as @ada, not "ada"\n',
+    says: 'id must be a connection id, such as #, a nick, such as @ada, or a user, such as user:#, not "ada"\n',
   },
   { words: ['publish', 'pond', 'back', 'soon'], says: /^sent: #\nid: \S+\n$/, seen: ({ ada }) => ada.hear() },
   { words: ['publish', 'nowhere', 'hm'], says: /^sent: #\nid: \S+\n$/ },

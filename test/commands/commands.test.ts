@@ -67,7 +67,10 @@ describe('a call as words', () => {
   });
 
   const refused: [string, string | RegExp][] = [
-    ['send', /^missing parameter id: a connection id, such as 7, or a nick, .*; usage: send ID\|@NICK TEXT$/],
+    [
+      'send',
+      /^missing parameter id: a connection id, such as 7, a nick, such as @ada, or a user, .*; usage: send ID\|@NICK TEXT$/,
+    ],
     ['send 7', 'missing parameter text: a text; usage: send ID|@NICK TEXT'],
     ['send seven hi', /^id must be a connection id, .* not "seven"$/],
     ['send -7 hi', /^id must be/],
@@ -234,7 +237,7 @@ describe('the table of commands', () => {
     const page = helpOverview().split('\n');
     for (const line of page) assert.ok(line.length <= 80, line);
     for (const line of commandLines()) assert.ok(page.includes(line), line);
-    for (const name of ['help', 'defaultconfig', 'checkconfig', 'allowed']) {
+    for (const name of ['help', 'defaultconfig', 'checkconfig', 'check', 'allowed']) {
       assert.ok(commandLines().some(line => line.startsWith(`  ${name} `)));
       assert.match(helpOn(name), new RegExp(`^Usage: pollywog ${name}`));
     }

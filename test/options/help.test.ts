@@ -1,15 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commandLines } from '../../src/commands/help.ts';
+import { commandLines, commandNames } from '../../src/commands/help.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
 
-const lines = helpText(commandLines()).split('\n');
+const lines = helpText(commandNames()).split('\n');
 
 test('--help fits a terminal of 80 columns', () => {
-  assert.ok(lines.length <= 160, `${lines.length} lines`);
+  assert.ok(lines.length <= 124, `${lines.length} lines`);
   for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
+});
+
+test('--help names every command, and fits them into a few lines', () => {
+  const listed = lines.slice(lines.indexOf('Commands:') + 1, lines.indexOf('', lines.indexOf('Commands:')));
+  const names = listed.join(' ').split('.')[0]!.trim().split(/, */);
+  assert.deepEqual(
+    names.map(name => name.trim()),
+    commandLines().map(line => line.trim().split(' ')[0]),
+  );
 });
 
 test('--help lists every option with its letter and its default', () => {
