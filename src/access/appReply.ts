@@ -3,6 +3,7 @@
 import type { AppReply } from '../net/subrequest.ts';
 import { maxAppPatterns } from '../protocol/accessLimits.ts';
 import { splitList } from '../protocol/http/fields.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 import { parsePattern } from '../protocol/pattern.ts';
 import type { Identity, Pattern } from './records.ts';
 import { userFault } from './users.ts';
@@ -67,13 +68,9 @@ function readPatterns(fields: readonly string[]): readonly Pattern[] | undefined
 }
 
 function readPattern(encoded: string): Pattern | undefined {
-  try {
-    const pattern = parsePattern(decodeURIComponent(encoded));
-    return typeof pattern === 'string' ? undefined : pattern;
-  } catch {
-    // The percent-encoding is not valid.
-    return undefined;
-  }
+  const source = percentDecode(encoded);
+  const pattern = source === undefined ? undefined : parsePattern(source);
+  return typeof pattern === 'string' ? undefined : pattern;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

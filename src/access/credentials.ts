@@ -36,6 +36,11 @@ export function bearerToken({ headers }: Head): string | undefined {
   return /^bearer +([\w.~+/-]+=*)$/i.exec(headers.get('authorization') ?? '')?.[1];
 }
 
+/** The same, or the token in the query: browsers cannot send the field Authorization with a handshake. */
+export function tokenInHead(head: Head): string | undefined {
+  return bearerToken(head) ?? new URLSearchParams(head.query).get('token') ?? undefined;
+}
+
 function readCookie(access: Access, { headers }: Head, now: number): Credentials {
   if (access.tokenCookie === '') return anonymous;
   const values = new Set(cookieValues(headers.get('cookie') ?? '', access.tokenCookie));

@@ -18,7 +18,7 @@ import type { Connection, Server } from '../records/records.ts';
 import { openAccess } from './access.ts';
 import { type App, type AppQuestion, askApp, forgetUser, hasApp, openApp } from './app.ts';
 import type { AppAnswer } from './appReply.ts';
-import { readCredentials } from './credentials.ts';
+import { readCredentials, tokenInHead } from './credentials.ts';
 import type { Access, Credentials, Decision } from './records.ts';
 import { decide } from './rights.ts';
 import { publisherOf, type Tokens } from './tokens.ts';
@@ -45,9 +45,10 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
 
   function credentialsOf(head: Head): Credentials {
     const found = readCredentials(access, head, Date.now());
-    // The API token or the publish token belongs to no user.
-    const isOther = found.fault !== undefined && !found.byCookie && hasCommandToken(tokens, head);
-    return isOther ? { byCookie: false } : found;
+    if (found.fault === undefined || found.byCookie) return found;
+    // The API token and the publish token are no JWTs, and belong to no user.
+    const isPublisher = publisherOf(tokens, tokenInHead(head) ?? '') !== undefined;
+    return isPublisher ? { byCookie: false } : found;
   }
 
   function claimOf({ headers, target }: Head, fault: ProtocolError | undefined, isRefused: boolean): Claim {
@@ -153,12 +154,6 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       return false;
     },
   };
-}
-
-/** Whether the head has the API token or the publish token, which belongs to no user. */
-function hasCommandToken(tokens: Tokens, { headers, query }: Head): boolean {
-  const given = /^bearer +(\S+)$/i.exec(headers.get('authorization') ?? '')?.[1];
-  return publisherOf(tokens, given ?? new URLSearchParams(query).get('token') ?? '') !== undefined;
 }
 
 function questionOf({ address }: Connection, claim: Claim, needs: readonly Need[]): AppQuestion {

@@ -5,7 +5,7 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { maxCredentialLifetime } from '../protocol/accessLimits.ts';
-import { decodePath } from '../protocol/http/path.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 import { literalPattern } from '../protocol/pattern.ts';
 import type { Access, Verified } from './records.ts';
 import { channelPath } from './rights.ts';
@@ -56,6 +56,6 @@ function verifySigned(keys: Access['keys'], { path, user, until, sign }: Link, n
 
 /** Clients that poll use the same link, below `/poll`. */
 function signedPath(path: string): string | undefined {
-  const decoded = decodePath(path.startsWith('/poll/') ? path.slice('/poll'.length) : path);
+  const decoded = percentDecode(path.startsWith('/poll/') ? path.slice('/poll'.length) : path);
   return decoded === undefined || /\p{Cc}/u.test(decoded) ? undefined : decoded;
 }

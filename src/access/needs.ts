@@ -1,6 +1,6 @@
 /** The rights that requests and commands need, in terms of the rights table. */
 import { ProtocolError } from '../protocol/codes.ts';
-import { decodePath } from '../protocol/http/path.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 import type { Identity, Need } from '../records/identity.ts';
 import { channelPath } from './rights.ts';
 
@@ -12,7 +12,7 @@ import { channelPath } from './rights.ts';
  */
 export function connectNeed(handler: string, path: string): Need {
   const own = `/${handler}`;
-  const decoded = decodePath(path)?.replace(/\/$/, '');
+  const decoded = percentDecode(path)?.replace(/\/$/, '');
   // Decoded first: programs that decode it see that path, too.
   if (!(decoded ?? path).startsWith(`${own}/`)) return { right: 'connect', path: own };
   if (decoded === undefined) throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');

@@ -9,7 +9,7 @@ import { chooseFile, readFile } from '../options/file.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
 import { type Right, rights } from '../options/rules.ts';
 import { serverOptions } from '../options/table.ts';
-import { decodePath } from '../protocol/http/path.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 import { type Pattern, parsePattern } from '../protocol/pattern.ts';
 import { wordOptions } from './commands.ts';
 
@@ -35,7 +35,7 @@ export function showAllowed(
   if (user === undefined || path === undefined || extra !== undefined) throw new UsageError(usage);
   const fault = user === '-' ? undefined : userFault(user);
   if (fault !== undefined) throw new UsageError(`${quoted(user)} is no user: ${fault}`);
-  const decoded = path.startsWith('/') && !path.includes('?') ? decodePath(path) : undefined;
+  const decoded = path.startsWith('/') && !path.includes('?') ? percentDecode(path) : undefined;
   if (decoded === undefined)
     throw new UsageError(`${quoted(path)} is not a path as in a URL, such as /channels/news or /echo`);
 

@@ -2,6 +2,7 @@
  * Publishing over HTTP: `POST /channels/NAME`. The body is the message, and the answer says its id. Reading from channels over
  * HTTP is in wires/channels/.
  */
+
 import { isUtf8 } from 'node:buffer';
 import { bearerToken } from '../access/credentials.ts';
 import { publisherByRight, publishNeed } from '../access/needs.ts';
@@ -15,6 +16,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { admittedFields, preflightFields } from '../protocol/http/crossOrigin.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
 import { checkOrigin } from '../protocol/http/origin.ts';
+import { percentDecode } from '../protocol/http/path.ts';
 import { maxIgnoredBody } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { MessageKind } from '../storage/log/records.ts';
@@ -127,12 +129,9 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
 function readName({ path }: Head): string {
   const encoded = path.slice(prefix.length + 1);
   if (encoded === '') throw new ProtocolError(404, 'name a channel: POST /channels/NAME');
-  let name: string;
-  try {
-    name = decodeURIComponent(encoded);
-  } catch {
+  const name = percentDecode(encoded);
+  if (name === undefined)
     throw new ProtocolError(400, 'the name of the channel is not percent-encoded UTF-8');
-  }
   const why = channelNameFault(name);
   if (why !== undefined) throw new ProtocolError(400, why);
   return name;

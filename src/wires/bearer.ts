@@ -1,7 +1,7 @@
 /**
  * Routes for holders of a bearer token (RFC 6750 §2.1). A wrong token is refused ever more slowly, see access/guesses.ts.
  */
-import { bearerToken } from '../access/credentials.ts';
+import { bearerToken, tokenInHead } from '../access/credentials.ts';
 import { judgeGuess } from '../access/guesses.ts';
 import { publisherOf, type TokenHolder, type Tokens } from '../access/tokens.ts';
 import { addressKey } from '../core/places.ts';
@@ -82,8 +82,7 @@ function judgeToken({ guesses }: Tokens, { address, server }: Connection): numbe
 export const publishRemedy = 'use the one in the file that --publish-token or --api-token names';
 
 /**
- * Who publishes on a connection whose handshake has this head. Browsers cannot send the field Authorization with a handshake, so
- * the token may be in the query: `?token=TOKEN`.
+ * Who publishes on a connection whose handshake has this head.
  * @param isJwtJudged whether something else refuses wrong tokens of users, which are JWTs
  * @returns undefined without a token, and for a user's
  * @throws ProtocolError 401 or 429 for a wrong token. A handshake is not delayed, so 429 comes earlier than for other requests
@@ -94,7 +93,7 @@ export function publisherOfHandshake(
   connection: Connection,
   isJwtJudged = false,
 ): TokenHolder | undefined {
-  const given = bearerToken(head) ?? new URLSearchParams(head.query).get('token') ?? undefined;
+  const given = tokenInHead(head);
   if (given === undefined) return undefined;
   const publisher = publisherOf(tokens, given);
   if (publisher !== undefined) return publisher;

@@ -2,29 +2,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readCredentials } from '../../src/access/credentials.ts';
-import type { Access } from '../../src/access/records.ts';
 import { decide } from '../../src/access/rights.ts';
 import { allowRule } from '../../src/options/rules.ts';
 import type { Head } from '../../src/protocol/http/head.ts';
-import { decodePath } from '../../src/protocol/http/path.ts';
-import {
-  attackedAudience,
-  attackedCookie,
-  attackedIssuer,
-  attackedRules,
-  attacks,
-  victimClaims,
-} from '../support/attacks.ts';
+import { percentDecode } from '../../src/protocol/http/path.ts';
+import { attacked, attacks, victimClaims } from '../support/attacks.ts';
 import { accessOf, linkOf, tokenOf } from '../support/tokens.ts';
 
 const now = Date.UTC(2026, 10, 27, 12);
 
-const access: Access = accessOf({
-  rules: attackedRules.map(line => allowRule.parse(line)!),
-  issuer: attackedIssuer,
-  audience: attackedAudience,
-  tokenCookie: attackedCookie,
-});
+const access = accessOf({ ...attacked, rules: attacked.rules.map(line => allowRule.parse(line)!) });
 
 function headOf(url: string, headers: Readonly<Record<string, string>>): Head {
   const [path = '', query = ''] = url.split(/\?(.*)/s, 2);
@@ -41,7 +28,7 @@ function refusalOf(url: string, headers: Readonly<Record<string, string>> = {}):
   const { isAllowed, rule, refusal, sentence } = decide(
     access,
     'subscribe',
-    decodePath(head.path)!,
+    percentDecode(head.path)!,
     identity,
   );
   if (isAllowed) return undefined;
@@ -51,7 +38,7 @@ function refusalOf(url: string, headers: Readonly<Record<string, string>> = {}):
 }
 
 describe('the server under attack', () => {
-  const all = attacks(now);
+  const all = attacks(now, 1);
 
   test('has at least 60 attacks to stand, each with a name of its own', () => {
     assert.ok(all.length >= 60, `${all.length}`);

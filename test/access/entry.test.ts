@@ -9,7 +9,7 @@ import { allowRule } from '../../src/options/rules.ts';
 import { type AppServer, answerByCookie, startApp } from '../support/appServer.ts';
 import { openSocket } from '../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../support/channelServer.ts';
-import { ask, requestBytes } from '../support/pollClient.ts';
+import { ask, askStatus } from '../support/pollClient.ts';
 import { connectTcp, handshakeRequest, readToEnd, tryRaw } from '../support/rawClient.ts';
 
 const limit = { timeout: 60_000 };
@@ -60,15 +60,6 @@ async function statusOf(
   return (await ask(port, method, path, { headers, body: Buffer.from(body) })).status;
 }
 
-/** The status of a request whose answer may not end. */
-async function headOf(port: number, path: string, headers: Record<string, string>): Promise<string> {
-  const socket = await connectTcp(port);
-  socket.write(requestBytes('GET', path, { headers }));
-  const [bytes] = await once(socket, 'data');
-  socket.destroy();
-  return String(bytes).slice(9, 12);
-}
-
 const events = { Accept: 'text/event-stream' };
 
 test('only the user whose name is in a channel may receive from it, over all transports', limit, async t => {
@@ -85,12 +76,12 @@ test('only the user whose name is in a channel may receive from it, over all tra
     assert.equal(await tryWebSocket(port, '/channels?c=news&c=user-17', headers), closing);
     assert.equal(await tryWebSocket(port, '/?c=user-17', headers, ['channels']), closing);
     assert.equal(await statusOf(port, 'GET', `${path}?last=1`, headers), status);
-    assert.equal(await headOf(port, path, { ...events, ...headers }), String(status));
+    assert.equal(await askStatus(port, path, { ...events, ...headers }), status);
     assert.equal(await statusOf(port, 'POST', `/poll${path}`, headers), status);
   }
   assert.equal(await tryWebSocket(port, path, ofUser('17')), 'open');
   assert.equal(await statusOf(port, 'GET', `${path}?last=1`, ofUser('17')), 200);
-  assert.equal(await headOf(port, path, { ...events, ...ofUser('17') }), '200');
+  assert.equal(await askStatus(port, path, { ...events, ...ofUser('17') }), 200);
   assert.equal(await statusOf(port, 'POST', `/poll${path}`, ofUser('17')), 201);
   const asked = app.requests.length;
   assert.equal(await tryWebSocket(port, '/channels/news', ofUser('17')), 'open');
@@ -197,7 +188,7 @@ test('a cookie does not count in the request of a page of another site', limit, 
   const closing = '4403 pages of other sites may not use your cookies here';
   assert.equal(await tryWebSocket(port, '/channels/mine', foreign), closing);
   assert.equal(await tryWebSocket(port, '/channels/mine', { ...ofUser('17'), Origin: 'null' }), closing);
-  assert.equal(await headOf(port, '/channels/mine', { ...events, ...foreign }), '403');
+  assert.equal(await askStatus(port, '/channels/mine', { ...events, ...foreign }), 403);
   assert.equal(await statusOf(port, 'POST', '/poll/channels/mine', foreign), 403);
   assert.equal(app.requests.length, 0);
   const own = { ...ofUser('17'), Origin: `http://127.0.0.1:${port}` };

@@ -3,6 +3,7 @@
  * with the settings below refuses each of them.
  */
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { clockLeeway } from '../../src/protocol/accessLimits.ts';
 import {
   base64url,
   type Json,
@@ -14,18 +15,20 @@ import {
   tokenOf,
 } from './tokens.ts';
 
-/** The table of rights of the server under attack, and its cookie. Its keys are all that the site has. */
-export const attackedRules = [
-  '/channels/user-{user}: subscribe=user publish=nobody',
-  '/channels/orders-*: subscribe=token publish=token',
-  '/echo/**: connect=nobody',
-  '/quiz: connect=token',
-  '/channels/**: connect=anyone subscribe=nobody',
-  '/**: connect=user',
-];
-export const attackedCookie = 'session';
-export const attackedIssuer = 'https://site.example';
-export const attackedAudience = 'pollywog';
+/** The server under attack: its table of rights, and its other options. Its keys are all that the site has. */
+export const attacked = {
+  rules: [
+    '/channels/user-{user}: subscribe=user publish=nobody',
+    '/channels/orders-*: subscribe=token publish=token',
+    '/echo/**: connect=nobody',
+    '/quiz: connect=token',
+    '/channels/**: connect=anyone subscribe=nobody',
+    '/**: connect=user',
+  ],
+  tokenCookie: 'session',
+  issuer: 'https://site.example',
+  audience: 'pollywog',
+} as const;
 
 export interface Attack {
   /** Completes the sentence "… is refused". */
@@ -43,12 +46,16 @@ const orders = '/channels/orders-1';
 
 /** The claims of a valid token of the user 17. @param now milliseconds since 1970 */
 export function victimClaims(now: number, more: Json = {}): Json {
-  return { sub: '17', exp: now / 1000 + 600, iss: attackedIssuer, aud: attackedAudience, ...more };
+  return { sub: '17', exp: now / 1000 + 600, iss: attacked.issuer, aud: attacked.audience, ...more };
 }
 
-/** @param now milliseconds since 1970 */
-export function attacks(now: number): readonly Attack[] {
+/**
+ * @param now milliseconds since 1970
+ * @param margin seconds by which times are beyond the leeway: more than pass until the request is judged
+ */
+export function attacks(now: number, margin: number): readonly Attack[] {
   const seconds = Math.floor(now / 1000);
+  const beyond = clockLeeway / 1000 + margin;
   const later = seconds + 600;
   const claims = (more: Json = {}) => victimClaims(now, more);
   const attack = (name: string, url: string, reason: RegExp, headers: Attack['headers'] = {}): Attack => ({
@@ -178,7 +185,7 @@ export function attacks(now: number): readonly Attack[] {
 
     // Times
     signed('that never expires', { exp: undefined }, /no "exp"/),
-    signed('that expired 61 seconds ago', { exp: seconds - 61 }, /^the token has expired$/),
+    signed('that expired before the leeway', { exp: seconds - beyond }, /^the token has expired$/),
     signed('that expires at a text', { exp: String(later) }, /"exp" of the token is not a number/),
     signed('that expires at null', { exp: null }, /"exp" of the token is not a number/),
     signed('that expires at a list', { exp: [later] }, /"exp" of the token is not a number/),
@@ -189,15 +196,15 @@ export function attacks(now: number): readonly Attack[] {
       tokenOf(`{"sub":"17","exp":1e999}`),
       /"exp" of the token is not a number/,
     ),
-    signed('that is not valid yet', { nbf: seconds + 61 }, /not valid yet/),
+    signed('that is not valid yet', { nbf: seconds + beyond }, /not valid yet/),
     signed('that is valid from a text on', { nbf: '0' }, /"nbf" of the token is not a number/),
-    signed('from the future', { iat: seconds + 61 }, /made in the future/),
+    signed('from the future', { iat: seconds + beyond }, /made in the future/),
     signed('that was made at true', { iat: true }, /"iat" of the token is not a number/),
 
     // Parties
     signed('of another issuer', { iss: 'https://site.example.evil' }, /another issuer/),
     signed('without an issuer', { iss: undefined }, /another issuer/),
-    signed('of a list of issuers', { iss: [attackedIssuer] }, /another issuer/),
+    signed('of a list of issuers', { iss: [attacked.issuer] }, /another issuer/),
     signed('for another audience', { aud: 'mail' }, /another audience/),
     signed('for several other audiences', { aud: ['mail', 'Pollywog'] }, /another audience/),
     signed('without an audience', { aud: undefined }, /another audience/),
@@ -397,7 +404,7 @@ export function attacks(now: number): readonly Attack[] {
 
     // Paths
     ...['/channels/user%2D17', '/%63hannels/user-17', '/channels/%75ser-%31%37'].map(path =>
-      attack(`the path ${path}`, path, identify),
+      attack(`a path such as ${path}`, path, identify),
     ),
     ...[
       '/channels/user-17/',
@@ -407,8 +414,8 @@ export function attacks(now: number): readonly Attack[] {
       '/channels/user%252D17',
       '/channels/User-17',
       '/channels/user-17%2F..',
-    ].map(path => attack(`the path ${path}`, path, /^forbid \/channels\/\*\*: /)),
-    attack('a NUL after the user', '/channels/user-17%00', identify),
+    ].map(path => attack(`a path such as ${path}`, path, /^forbid \/channels\/\*\*: /)),
+    attack('a path with a NUL after the user', '/channels/user-17%00', identify),
   ];
 }
 

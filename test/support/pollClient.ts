@@ -34,6 +34,19 @@ export async function ask(port: number, method: string, path: string, sending?: 
   return readAnswer(await exchange(port, requestBytes(method, path, sending)));
 }
 
+/** Sends a GET whose answer may not end, such as an event stream. @returns its status */
+export async function askStatus(
+  port: number,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<number> {
+  const socket = await connectTcp(port);
+  socket.write(requestBytes('GET', path, { headers }));
+  const [bytes] = await once(socket, 'data');
+  socket.destroy();
+  return readAnswer(bytes).status;
+}
+
 export function readAnswer(bytes: Buffer): Answer {
   const end = bytes.indexOf('\r\n\r\n');
   const [statusLine = '', ...fields] = bytes.toString('latin1', 0, Math.max(end, 0)).split('\r\n');

@@ -8,6 +8,7 @@
 import { ProtocolError } from '../../protocol/codes.ts';
 import { splitList } from '../../protocol/http/fields.ts';
 import type { Head } from '../../protocol/http/head.ts';
+import { percentDecode } from '../../protocol/http/path.ts';
 import { channelsFull } from './channel.ts';
 import { channelNameFault, parseCursor } from './names.ts';
 import type { Channels } from './records.ts';
@@ -87,11 +88,9 @@ function readPresence(
 }
 
 function decoded(path: string): string {
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    throw refusal('the percent-encoding of the channel name is not valid UTF-8');
-  }
+  const name = percentDecode(path);
+  if (name === undefined) throw refusal('the percent-encoding of the channel name is not valid UTF-8');
+  return name;
 }
 
 function readStart(channels: Channels, after: string | undefined, last: string | null): Start {

@@ -1,6 +1,7 @@
 /**
  * Loads modules: lists the folder, tries each file in a process of its own first, and then imports it here as a new version.
  */
+
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,6 +13,7 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { quoted, UsageError } from '../../options/error.ts';
 import { whyUnreadable } from '../../options/file.ts';
+import { percentDecode } from '../../protocol/http/path.ts';
 import { maxLoadHeapMiB } from '../../protocol/limits.ts';
 import { realPathOf } from '../../storage/links.ts';
 import { readExports } from './exports.ts';
@@ -260,11 +262,7 @@ async function importsOf(module: string): Promise<Imported[]> {
 /** The path in a specifier, which is a URL. */
 function pathIn(specifier: string): string {
   const path = specifier.replace(/[?#].*/, '');
-  try {
-    return decodeURIComponent(path);
-  } catch {
-    return path;
-  }
+  return percentDecode(path) ?? path;
 }
 
 async function textOf(real: string): Promise<string | undefined> {

@@ -1,7 +1,9 @@
 /** A program's environment: the request as CGI meta-variables (RFC 3875 §4.1), PATH, and what `--exec-env` names. */
+
 import { isUtf8 } from 'node:buffer';
 import { withoutCookie } from '../../access/credentials.ts';
 import type { Head } from '../../protocol/http/head.ts';
+import { percentDecode } from '../../protocol/http/path.ts';
 import { redact, redactQuery } from '../../protocol/http/redact.ts';
 import { hostOf } from '../../protocol/ipAddress.ts';
 import type { Connection } from '../../records/records.ts';
@@ -36,7 +38,7 @@ export function requestVariables(connection: Connection, request: Head, name: st
     REQUEST_METHOD: request.method,
     REQUEST_URI: target,
     SCRIPT_NAME: scriptName,
-    PATH_INFO: decodePath(path.slice(scriptName.length)),
+    PATH_INFO: pathInfo(path.slice(scriptName.length)),
     QUERY_STRING: query,
     // Empty on a Unix socket.
     REMOTE_ADDR: address === 'unix' ? '' : hostOf(address),
@@ -75,13 +77,9 @@ function withoutSecrets(
 }
 
 /** RFC 3875 §4.1.5: PATH_INFO is decoded. A path with invalid encoding or a NUL stays as received. */
-function decodePath(path: string): string {
-  try {
-    const decoded = decodeURIComponent(path);
-    return decoded.includes('\0') ? path : decoded;
-  } catch {
-    return path;
-  }
+function pathInfo(path: string): string {
+  const decoded = percentDecode(path);
+  return decoded === undefined || decoded.includes('\0') ? path : decoded;
 }
 
 /** A field value is Latin-1 (a character per byte), but Node writes environments in UTF-8: decode UTF-8 values first. */

@@ -1,9 +1,9 @@
-/** Paths of URLs. */
+/** Percent-encoding (RFC 3986 §2.1), in paths and in names that are a part of one. */
 
-/** The path with its percent-encoding decoded once; undefined if that is not valid UTF-8. */
-export function decodePath(path: string): string | undefined {
+/** Decodes once. @returns undefined if the encoding or its UTF-8 is not valid */
+export function percentDecode(text: string): string | undefined {
   try {
-    return decodeURIComponent(path);
+    return decodeURIComponent(text);
   } catch {
     return undefined;
   }

@@ -1,6 +1,8 @@
 /** The files of older versions, one for each room: their names and lines. */
+
 import { closeSync, fstatSync, readdirSync } from 'node:fs';
 import { log } from '../../log/log.ts';
+import { percentDecode } from '../../protocol/http/path.ts';
 import { openRegular, toRead } from '../disk.ts';
 import { parseLineObject } from './line.ts';
 import { readAt } from './readBackwards.ts';
@@ -51,12 +53,7 @@ export function findRoomFiles(directory: string): RoomFiles[] {
 
 /** The room of a file name: its UTF-8 bytes are percent-encoded. Names that were too long end in a hash, after a tilde. */
 function roomOf(stem: string): string | undefined {
-  if (stem.includes('~')) return undefined;
-  try {
-    return decodeURIComponent(stem);
-  } catch {
-    return undefined;
-  }
+  return stem.includes('~') ? undefined : percentDecode(stem);
 }
 
 /** An equivalent name for the file of the room `messages`: older versions did not encode the first letter. */

@@ -9,6 +9,7 @@
 import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { quoted, UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
+import { percentDecode } from '../../protocol/http/path.ts';
 
 export interface Site {
   /** As configured. */
@@ -58,11 +59,9 @@ export function readSitePath(path: string): readonly string[] {
 }
 
 function decodeSegment(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch {
-    throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
-  }
+  const name = percentDecode(segment);
+  if (name === undefined) throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
+  return name;
 }
 
 /** Dotfiles, and `.` and `..`. RFC 8615: `.well-known` is made for strangers. */
