@@ -8,7 +8,7 @@ import type { Server } from '../../records/records.ts';
 import { openMessageLog } from '../../storage/log/openLog.ts';
 import type { LoadedLog } from '../../storage/log/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
-import { newPresences } from './presence.ts';
+import { newPresences, restartDepartures } from './presence.ts';
 import { commitPublications } from './publish.ts';
 import type { Channels, Retention } from './records.ts';
 import { forgetMessages, keepMessage, setRetention, trimToMemory } from './retention.ts';
@@ -29,6 +29,7 @@ export async function openChannels(server: Server): Promise<Channels> {
     async prepare(next) {
       return () => {
         setRetention(channels, retentionOf(next), Date.now());
+        restartDepartures(channels);
         return [];
       };
     },

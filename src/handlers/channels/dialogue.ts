@@ -21,12 +21,11 @@ import type { Connection } from '../../records/records.ts';
 import { authorizeClient, logRefusedCommand } from '../authorize.ts';
 import { channelsFull } from './channel.ts';
 import { idOf, parseCursor } from './names.ts';
-import { viewOf } from './presence.ts';
 import { type JsonObject, Refusal, readChannelName, readPublication } from './publicationObject.ts';
 import { publish } from './publish.ts';
 import type { Channels, Subscriber } from './records.ts';
 import type { ChannelRequest } from './request.ts';
-import { type Start, subscribe, unsubscribe } from './subscribers.ts';
+import { neededBy, type Start, subscribe, unsubscribe } from './subscribers.ts';
 
 /** A client's session. */
 export interface DialogueSession {
@@ -43,13 +42,7 @@ export function openSubscriptions({ channels, subscriber }: DialogueSession, ask
   const { connection } = subscriber;
   if (asked.isJson) newReply(connection, undefined)({ last: idOf(channels, channels.lastSeq) });
   for (const name of asked.names)
-    subscribe(
-      channels,
-      subscriber,
-      name,
-      asked.start,
-      asked.presence && viewOf(channels, connection, name, true),
-    );
+    subscribe(channels, subscriber, name, asked.start, asked.presence === 'watch');
 }
 
 /** Runs the command in the message, and answers it: a `publish` when it is stored. */
@@ -121,7 +114,7 @@ function run(session: DialogueSession, command: JsonObject, text: string, reply:
 /** The token must allow what the client has, or is waiting for. */
 function runToken(session: DialogueSession, token: unknown, reply: Reply): void {
   const { channels, subscriber } = session;
-  const { connection, subscriptions } = subscriber;
+  const { connection } = subscriber;
   if (typeof token !== 'string') throw new Refusal('"token" must be a string');
   if (channels.entry?.takesTokens() !== true)
     throw new Refusal('this server takes no tokens here; it has no --auth-key');
@@ -130,8 +123,8 @@ function runToken(session: DialogueSession, token: unknown, reply: Reply): void 
     reply({ error: fault });
     return closeConnection(connection, CloseCode.NotIdentified, fault);
   }
-  const names = session.awaited?.names ?? [...subscriptions.keys()];
-  authorizeClient(channels.entry, connection, names.flatMap(subscribeNeeds), refusal => {
+  const needs = session.awaited?.names.flatMap(subscribeNeeds) ?? neededBy(channels, connection);
+  authorizeClient(channels.entry, connection, needs, refusal => {
     if (refusal !== undefined) {
       logRefusedCommand(connection, refusal, 'token');
       reply({ error: refusal.message });
@@ -168,8 +161,7 @@ function runSubscribe(
   authorizeClient(channels.entry, connection, subscribeNeeds(name), refusal => {
     if (refusal !== undefined) return refuse(connection, refusal, name, reply);
     reply({ ok: { subscribe: name, last: idOf(channels, channels.lastSeq) } });
-    const view = presence === true ? viewOf(channels, connection, name, true) : undefined;
-    subscribe(channels, subscriber, name, start, view);
+    subscribe(channels, subscriber, name, start, presence);
   });
 }
 

@@ -5,13 +5,12 @@ import { closeConnection } from '../../core/close.ts';
 import { scheduleTurn } from '../../core/poll.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
-import { subscriptionMemory } from '../../protocol/limits.ts';
 import type { Connection, Handler } from '../../records/records.ts';
 import { answerCommand, type DialogueSession, openSubscriptions } from './dialogue.ts';
 import { jsonWebSocket, plainWebSocket } from './encoders.ts';
 import { announcePresence } from './presenceNotices.ts';
 import { commitPublications } from './publish.ts';
-import type { Channels, Subscriber } from './records.ts';
+import type { Channels } from './records.ts';
 import { type ChannelRequest, jsonSubprotocol, readChannelRequest } from './request.ts';
 import { endSubscriber, newSubscriber } from './subscribers.ts';
 
@@ -90,7 +89,7 @@ export function newChannelsHandler(channels: Channels): Handler {
       endSubscriber(channels, (connection.data as DialogueSession).subscriber);
     },
 
-    held: ({ data }) => subscriberMemory((data as DialogueSession).subscriber),
+    held: ({ data }) => (data as DialogueSession).subscriber.memory,
 
     turnEnds() {
       handler.isIdle = true;
@@ -103,9 +102,4 @@ export function newChannelsHandler(channels: Channels): Handler {
     scheduleTurn(server);
   };
   return handler;
-}
-
-/** Bytes of memory of a subscriber, besides its connection. */
-export function subscriberMemory({ subscriptions }: Subscriber): number {
-  return (1 + subscriptions.size) * subscriptionMemory;
 }

@@ -13,12 +13,12 @@
 
 import { presenceNeed } from '../../access/needs.ts';
 import { leave } from '../../core/fanout.ts';
-import { maxPresenceNames } from '../../protocol/limits.ts';
+import { maxLeavingUsers, maxPresenceNames } from '../../protocol/limits.ts';
 import type { Connection } from '../../records/records.ts';
 import type { Channel, ChannelPresence, Channels, Presences, PresenceView, Subscription } from './records.ts';
 
 export function newPresences(): Presences {
-  return { changed: new Set(), departures: [], next: 0, timer: undefined };
+  return { changed: new Set(), leaving: new Set(), timer: undefined };
 }
 
 function presenceOf(channel: Channel): ChannelPresence {
@@ -75,10 +75,10 @@ export function enterPresence(channels: Channels, channel: Channel, user: string
   presence.sources++;
   if (found !== undefined) {
     found.sources++;
-    found.departure = undefined;
+    channels.presences.leaving.delete(found);
     return;
   }
-  presence.users.set(user, { sources: 1, departure: undefined });
+  presence.users.set(user, { name: user, presence, sources: 1, leftAt: 0 });
   if (!presence.left.delete(user)) presence.joined.add(user);
   noteChange(channels, presence);
 }
@@ -92,10 +92,11 @@ export function leavePresence(channels: Channels, channel: Channel, user: string
   presence.sources--;
   found.sources--;
   if (found.sources > 0) return;
-  const { now, configuration } = channels.server;
-  found.departure = { presence, user, at: now + configuration.presenceGrace };
-  channels.presences.departures.push(found.departure);
-  scheduleDepartures(channels);
+  const { leaving } = channels.presences;
+  found.leftAt = channels.server.now;
+  leaving.add(found);
+  if (leaving.size > maxLeavingUsers) channels.scheduleCommit();
+  else scheduleDepartures(channels);
 }
 
 /** A poll of this user was answered at once: the grace time begins anew. */
@@ -111,18 +112,27 @@ function noteChange(channels: Channels, presence: ChannelPresence | undefined): 
   channels.scheduleCommit();
 }
 
-/** All grace times are equal, unless a reload changes them: the first entry is the next one. */
+/** Sets the timer to the end of the first user's grace time. */
 export function scheduleDepartures(channels: Channels): void {
   const { presences, server } = channels;
-  const first = presences.departures[presences.next];
-  if (first === undefined || presences.timer !== undefined) return;
+  if (presences.timer !== undefined) return;
+  const [first] = presences.leaving;
+  if (first === undefined) return;
   presences.timer = setTimeout(
     () => {
       presences.timer = undefined;
       channels.scheduleCommit();
     },
-    Math.max(0, first.at - server.now),
+    Math.max(0, first.leftAt + server.configuration.presenceGrace - server.now),
   ).unref();
+}
+
+/** Applies a new grace time to all users, also to those who are leaving. */
+export function restartDepartures(channels: Channels): void {
+  const { presences } = channels;
+  clearTimeout(presences.timer);
+  presences.timer = undefined;
+  scheduleDepartures(channels);
 }
 
 /** The subscriber gets the users at the end of this turn, and is sent changes from then on if it is live. */

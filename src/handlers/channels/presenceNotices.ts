@@ -1,6 +1,7 @@
 /** The notices of presence: at the end of a turn, the subscribers that watch a channel are sent who came and who left. */
 
 import { join, publishToGroup, wholeMessage } from '../../core/fanout.ts';
+import { maxLeavingUsers } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Group } from '../../records/records.ts';
 import { dropIfUnused } from './channel.ts';
@@ -18,28 +19,27 @@ import { newSubscriberGroup } from './subscribers.ts';
 
 /** A stage at the end of the turn: users whose grace time is over leave, and watchers are sent the changes. */
 export function announcePresence(channels: Channels): void {
-  const { presences } = channels;
+  const { changed } = channels.presences;
   removeDeparted(channels);
   scheduleDepartures(channels);
-  for (const presence of presences.changed) announce(channels, presence);
-  presences.changed.clear();
+  for (const presence of changed) {
+    // First: a watcher that falls behind meanwhile is another change.
+    changed.delete(presence);
+    announce(channels, presence);
+  }
 }
 
 function removeDeparted({ presences, server }: Channels): void {
-  const { departures } = presences;
-  for (; presences.next < departures.length; presences.next++) {
-    const departure = departures[presences.next]!;
-    const { presence, user, at } = departure;
-    // A user who came back has another departure, or none.
-    if (presence.users.get(user)?.departure !== departure) continue;
-    if (at > server.now) break;
-    presence.users.delete(user);
-    if (!presence.joined.delete(user)) presence.left.add(user);
-    presences.changed.add(presence);
+  const { changed, leaving } = presences;
+  const leftBefore = server.now - server.configuration.presenceGrace;
+  for (const user of leaving) {
+    const { name, presence, leftAt } = user;
+    if (leftAt > leftBefore && leaving.size <= maxLeavingUsers) break;
+    leaving.delete(user);
+    presence.users.delete(name);
+    if (!presence.joined.delete(name)) presence.left.add(name);
+    changed.add(presence);
   }
-  if (2 * presences.next < departures.length) return;
-  presences.departures = departures.slice(presences.next);
-  presences.next = 0;
 }
 
 function announce(channels: Channels, presence: ChannelPresence): void {

@@ -81,6 +81,8 @@ export interface Subscriber {
   readonly subscriptions: Map<string, Subscription>;
   /** It is in the groups of its channels; otherwise it is catching up. */
   isLive: boolean;
+  /** Bytes, besides its connection. */
+  memory: number;
 }
 
 export interface Subscription {
@@ -127,26 +129,21 @@ export interface ChannelPresence {
 }
 
 export interface PresentUser {
+  readonly name: string;
+  readonly presence: ChannelPresence;
   /** Subscribers and waiting polls. */
   sources: number;
-  /** The newest entry for this user in `departures`, while there are no sources. */
-  departure: Departure | undefined;
-}
-
-export interface Departure {
-  readonly presence: ChannelPresence;
-  readonly user: string;
-  /** On the server's clock. */
-  readonly at: number;
+  /** When the last of them was removed, on the server's clock. */
+  leftAt: number;
 }
 
 /** The presence of all channels of a server. */
 export interface Presences {
   /** Those with something to send at the end of the turn. */
   readonly changed: Set<ChannelPresence>;
-  /** Users whose grace time runs, in the order in which it ends, from index `next` on. */
-  departures: Departure[];
-  next: number;
+  /** Users without sources, whose grace time runs, in the order of `leftAt`. */
+  readonly leaving: Set<PresentUser>;
+  /** Set while there are such users. */
   timer: NodeJS.Timeout | undefined;
 }
 

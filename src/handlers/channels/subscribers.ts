@@ -3,16 +3,16 @@
  * its socket takes them. Replay, resuming, and recovering from a full socket are the same: catching up.
  */
 
-import { subscribeNeeds } from '../../access/needs.ts';
+import { presenceNeed, subscribeNeeds } from '../../access/needs.ts';
 import { flushFanout, join, leave, newGroup } from '../../core/fanout.ts';
 import { canSend, scheduleFlush, sendBytes, sendMessage } from '../../core/send.ts';
-import { outputSlice } from '../../protocol/limits.ts';
+import { outputSlice, presenceMemory, subscriptionMemory } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
 import type { Need } from '../../records/identity.ts';
 import type { Connection, Group, Producer } from '../../records/records.ts';
 import { dropIfUnused, findOrCreate } from './channel.ts';
 import { aheadOfAll } from './names.ts';
-import { enterPresence, leavePresence, unwatchPresence, watchPresence } from './presence.ts';
+import { enterPresence, leavePresence, unwatchPresence, viewOf, watchPresence } from './presence.ts';
 import type {
   Channel,
   ChannelEncoder,
@@ -61,7 +61,9 @@ export function newSubscriber(
   connection: Connection,
   encoder: ChannelEncoder,
 ): Subscriber {
-  const subscriber: Subscriber = { connection, encoder, subscriptions: new Map(), isLive: false };
+  const subscriptions = new Map<string, Subscription>();
+  const memory = subscriptionMemory;
+  const subscriber: Subscriber = { connection, encoder, subscriptions, isLive: false, memory };
   channels.subscribers.set(connection, subscriber);
   return subscriber;
 }
@@ -70,25 +72,28 @@ export function newSubscriber(
  * Subscribes to a channel; does nothing if the subscriber has done so before. Kept messages behind the start, or a gap, follow
  * before any newer message, as soon as the socket takes them.
  * @param name valid: see names.ts
- * @param view what it is sent of who is there
+ * @param watchesPresence whether it is sent the users, or their count if that is all that it may see
  */
 export function subscribe(
   channels: Channels,
   subscriber: Subscriber,
   name: string,
   start: Start,
-  view?: PresenceView,
+  watchesPresence = false,
 ): void {
   if (subscriber.subscriptions.has(name)) return;
   // What is pending was published before.
   flushFanout(channels.server);
   const channel = findOrCreate(channels, name);
   const { cursor, toldSeq } = positionAt(channels, channel, start);
-  const user = subscriber.connection.identity?.user;
+  const { connection } = subscriber;
+  const user = connection.identity?.user;
+  const view = watchesPresence ? viewOf(channels, connection, name, true) : undefined;
   const subscription: Subscription = { channel, subscriber, user, view, cursor, toldSeq };
   const mayBeLive = subscriber.isLive || subscriber.subscriptions.size === 0;
   subscriber.subscriptions.set(name, subscription);
   channel.subscriptions.add(subscription);
+  subscriber.memory += memoryOf(subscription);
   enterPresence(channels, channel, user);
   workUnits.spent += 2;
   if (mayBeLive && cursor >= channel.lastSeq && toldSeq !== lostStart) {
@@ -104,6 +109,17 @@ export function subscribe(
   }
   watchPresence(channels, subscription);
   startCatchUp(channels, subscriber);
+}
+
+/** Bytes of a subscription, or of a poll that waits, in one channel: also those of a channel that it alone keeps. */
+export function memoryOf({
+  user,
+  view,
+}: {
+  user: string | undefined;
+  view?: PresenceView | undefined;
+}): number {
+  return subscriptionMemory + (user === undefined && view === undefined ? 0 : presenceMemory);
 }
 
 /** A subscription knows of nothing that is missing. */
@@ -168,6 +184,7 @@ export function unsubscribe(channels: Channels, subscriber: Subscriber, name: st
   const { channel, user } = subscription;
   unwatchPresence(channels, subscription);
   channel.subscriptions.delete(subscription);
+  subscriber.memory -= memoryOf(subscription);
   leavePresence(channels, channel, user);
   dropIfUnused(channels, channel);
   return true;
@@ -175,7 +192,12 @@ export function unsubscribe(channels: Channels, subscriber: Subscriber, name: st
 
 /** The rights that a subscriber uses now. */
 export function neededBy({ subscribers }: Channels, connection: Connection): readonly Need[] {
-  return [...(subscribers.get(connection)?.subscriptions.keys() ?? [])].flatMap(subscribeNeeds);
+  const needs: Need[] = [];
+  for (const [name, { view }] of subscribers.get(connection)?.subscriptions ?? []) {
+    needs.push(...subscribeNeeds(name));
+    if (view === 'names') needs.push(presenceNeed(name, true));
+  }
+  return needs;
 }
 
 /** The connection is gone. */

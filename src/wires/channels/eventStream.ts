@@ -7,9 +7,7 @@ import { hasOutputStalled, startSending } from '../../core/progress.ts';
 import { sendBytes } from '../../core/send.ts';
 import { noteDeadline, noteEnding } from '../../diagnostics/closeReason.ts';
 import { eventStreamStart, jsonEventSource, plainEventSource } from '../../handlers/channels/encoders.ts';
-import { subscriberMemory } from '../../handlers/channels/handler.ts';
 import { idOf } from '../../handlers/channels/names.ts';
-import { viewOf } from '../../handlers/channels/presence.ts';
 import type { Channels, Subscriber } from '../../handlers/channels/records.ts';
 import type { ChannelRequest } from '../../handlers/channels/request.ts';
 import { endSubscriber, newSubscriber, subscribe } from '../../handlers/channels/subscribers.ts';
@@ -40,13 +38,7 @@ export function newEventStreams(channels: Channels): Delivery {
     const subscriber = newSubscriber(channels, request, asked.isJson ? jsonEventSource : plainEventSource);
     streams.set(request, { subscriber, bytesOut: 0, wroteAt: server.now, isStalling: false });
     for (const name of asked.names)
-      subscribe(
-        channels,
-        subscriber,
-        name,
-        asked.start,
-        asked.presence && viewOf(channels, request, name, true),
-      );
+      subscribe(channels, subscriber, name, asked.start, asked.presence === 'watch');
     // `X-Accel-Buffering` disables nginx's buffering of the response.
     beginResponse(request, 200, { ...fields, 'Content-Type': type, 'X-Accel-Buffering': 'no' });
     sendBytes(request, eventStreamStart(asked.after ?? startId(subscriber)));
@@ -104,9 +96,6 @@ export function newEventStreams(channels: Channels): Delivery {
       }
     },
 
-    held(request) {
-      const stream = streams.get(request);
-      return stream === undefined ? 0 : subscriberMemory(stream.subscriber);
-    },
+    held: request => streams.get(request)?.subscriber.memory ?? 0,
   };
 }

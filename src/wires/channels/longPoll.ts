@@ -13,12 +13,13 @@ import type { ChannelMessage, Channels, Waiter } from '../../handlers/channels/r
 import type { ChannelRequest } from '../../handlers/channels/request.ts';
 import {
   gapsOf,
+  memoryOf,
   positionAt,
   stopWaiting,
   takeNext,
   waitForMessage,
 } from '../../handlers/channels/subscribers.ts';
-import { pollWindow, subscriptionMemory } from '../../protocol/limits.ts';
+import { pollWindow } from '../../protocol/limits.ts';
 import { outputArena, type Range } from '../../records/arena.ts';
 import type { Connection } from '../../records/records.ts';
 import { beginResponse, endResponse, type Fields } from '../route.ts';
@@ -98,7 +99,10 @@ export function newLongPolls(channels: Channels): Delivery {
       if (poll !== undefined && pingInterval > 0 && server.now - poll.since >= pingInterval) stop(request);
     },
 
-    held: request => (polls.get(request)?.waiter.channels.length ?? 0) * subscriptionMemory,
+    held(request) {
+      const waiter = polls.get(request)?.waiter;
+      return waiter === undefined ? 0 : waiter.channels.length * memoryOf(waiter);
+    },
   };
 }
 

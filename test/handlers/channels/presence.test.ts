@@ -1,7 +1,11 @@
 /** Presence: who is subscribed to a channel, over real wires, with an app that knows users by their cookie. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setOption } from '../../../src/commands/reload.ts';
+import { visitPresence } from '../../../src/handlers/channels/presence.ts';
+import { neededBy } from '../../../src/handlers/channels/subscribers.ts';
 import { allowRule } from '../../../src/options/rules.ts';
+import { maxLeavingUsers } from '../../../src/protocol/limits.ts';
 import { answerByCookie, startApp } from '../../support/appServer.ts';
 import { openEvents, openSocket, type SocketSubscriber } from '../../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../../support/channelServer.ts';
@@ -180,8 +184,62 @@ test('a channel whose users have all left is gone', limit, async t => {
   const server = await open(t, '--presence-grace', '0');
   await leave(await join(server, 'pond', 'ada'), server);
   await until(() => !server.channels.byName.has('pond'));
-  assert.equal(server.channels.presences.departures.length, 0);
+  assert.equal(server.channels.presences.leaving.size, 0);
 });
+
+test('a user who comes and goes often is in the list of leaving users once', limit, async t => {
+  const server = await open(t, '--presence-grace', '1h');
+  for (let visit = 0; visit < 3; visit++) await leave(await join(server, 'pond', 'ada'), server);
+  assert.equal(server.channels.presences.leaving.size, 1);
+});
+
+test('a reload that shortens the grace time applies to users who are leaving', limit, async t => {
+  const server = await open(t, '--presence-grace', '1h');
+  const eve = await join(server, 'pond', 'eve');
+  await eve.nextJson();
+  await leave(await join(server, 'pond', 'ada'), server);
+  assert.equal((await eve.nextJson())['joined'], 'ada');
+  await setOption(server.server, 'presence-grace', '0');
+  assert.equal((await eve.nextJson())['left'], 'ada');
+});
+
+test('with too many users in their grace time, the first ones leave early', limit, async t => {
+  const server = await open(t, '--presence-grace', '1h');
+  const { channels } = server;
+  const eve = await join(server, 'pond', 'eve');
+  await eve.nextJson();
+  const pond = channels.byName.get('pond')!;
+  for (let visit = 0; visit < maxLeavingUsers; visit++) visitPresence(channels, pond, `user ${visit}`);
+  assert.equal((await eve.nextJson())['joined'], 'user 0');
+  for (const user of ['user 0', 'a new one']) visitPresence(channels, pond, user);
+  for (;;) {
+    const { left } = await eve.nextJson();
+    if (left === undefined) continue;
+    assert.equal(left, 'user 1', 'the second one: the first one has come back');
+    break;
+  }
+  assert.equal(channels.presences.leaving.size, maxLeavingUsers);
+});
+
+test(
+  'a client that sees names needs the right to see them, besides the right to subscribe',
+  limit,
+  async t => {
+    const server = await open(t);
+    for (const [channel, needed] of [
+      ['pond', ['connect', 'subscribe', 'presence']],
+      ['quiet-pond', ['connect', 'subscribe']],
+    ] as const) {
+      await join(server, channel, 'ada');
+      const [connection] = [...server.channels.subscribers.keys()].slice(-1);
+      const needs = neededBy(server.channels, connection!);
+      assert.deepEqual(
+        needs.map(({ right }) => right),
+        needed,
+      );
+    }
+  },
+);
 
 test('presence is refused where it cannot be sent', limit, async t => {
   const { port } = await startChannels(t);

@@ -41,7 +41,9 @@ const memoryOf = ({ text, key }: Said) =>
 export class ChannelModel {
   lastSeq = 0;
   private readonly bounds: Bounds;
-  private readonly log: (Said | Forget)[] = [];
+  private log: (Said | Forget)[] = [];
+  /** Messages that the server's log no longer has. */
+  private readonly purged = new Set<Said | Forget>();
   /** Oldest first. */
   private kept: Said[] = [];
   /** The highest number of a channel that is missing. */
@@ -50,6 +52,8 @@ export class ChannelModel {
   private floor = 0;
   /** The number at the last crash of the system. */
   private crashedAt = 0;
+  /** The number at the last start, which the server's log keeps in any case. */
+  private startedAt = 0;
 
   constructor(bounds: Bounds) {
     this.bounds = bounds;
@@ -73,7 +77,10 @@ export class ChannelModel {
     return this.kept.find(one => one.channel === channel && one.key === key);
   }
 
-  forget(channel: string): void {
+  forget(channel: string, isPurged: boolean): void {
+    if (isPurged)
+      for (const record of this.log)
+        if (record.channel === channel && !('isForget' in record)) this.purged.add(record);
     this.lastSeq++;
     this.log.push({ seq: this.lastSeq, channel, isForget: true });
     for (const message of this.kept.filter(one => one.channel === channel)) this.drop(message);
@@ -93,6 +100,7 @@ export class ChannelModel {
     this.kept = [];
     this.forgotten = new Map();
     this.floor = this.crashedAt;
+    this.startedAt = this.lastSeq;
     const counts = new Map<string, number>();
     const complete = new Set<string>();
     const miss = (channel: string, seq: number) => {
@@ -124,8 +132,9 @@ export class ChannelModel {
 
   /** The system crashes: the last records are lost, and numbers may have been used that the log does not have. */
   crash(now: number, lost: number): void {
+    this.log = this.log.filter(record => !this.purged.has(record));
     this.log.length -= lost;
-    this.crashedAt = Math.max(this.log.at(-1)?.seq ?? 0, this.crashedAt) + skippedNumbers;
+    this.crashedAt = Math.max(this.log.at(-1)?.seq ?? 0, this.startedAt) + skippedNumbers;
     this.lastSeq = this.crashedAt;
     this.restart(now);
   }
