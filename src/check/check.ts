@@ -1,6 +1,6 @@
 /**
- * `pollywog check URL`: takes the way of a browser to a server, from outside: DNS, TCP, TLS, the upgrade through the proxy,
- * compression, event streams, polls, and silence. It says what is wrong, and which line of the proxy puts it right.
+ * `pollywog check URL` connects as a browser does, through the proxy: DNS, TCP, TLS, the upgrade, compression, event streams,
+ * polls, and silence. It names each fault and the line of the proxy's configuration that repairs it.
  */
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
@@ -11,15 +11,15 @@ import { type Fault, fixes } from './fixes.ts';
 import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './probes.ts';
 
 export interface CheckSettings {
-  /** Publishes a message, if it is given. */
+  /** Allows the check to publish a message. */
   readonly token: string | undefined;
   /** Milliseconds of silence; 0 skips that step. */
   readonly silence: number;
   /** Milliseconds to wait for an answer. */
-  readonly patience: number;
+  readonly timeout: number;
 }
 
-/** What a step found. `ok` and `note` are good; with a fault, lines of proxies put it right. */
+/** The result of one step. `ok` and `note` are good; `fixes` has the lines that repair a fault. */
 export interface Finding {
   readonly step: string;
   readonly result: 'ok' | 'note' | 'wrong';
@@ -45,32 +45,38 @@ export function readCheckUrl(raw: string): string {
   return `http${scheme[1]}://${url.host}${url.pathname.replace(/\/+$/, '')}`;
 }
 
-/** Runs the steps in order. After one without which the others cannot work, it stops. */
+/** Runs the steps in order, and stops if no later step can succeed. */
 export async function* runCheck(base: string, settings: CheckSettings): AsyncGenerator<Finding> {
-  const target: CheckTarget = { base, token: settings.token, patience: settings.patience };
-  for (const step of [checkName, checkTcp, checkTls, checkServer, checkUpgrade]) {
-    let isOver = false;
-    for (const finding of await guarded(step, target)) {
-      yield finding;
-      isOver ||= finding.result === 'wrong' && finding.step !== 'tls';
-    }
-    if (isOver) return;
-  }
+  const target: CheckTarget = { base, token: settings.token, timeout: settings.timeout };
   const channel = `pollywog-check-${randomBytes(6).toString('hex')}`;
-  for (const finding of await guarded(() => checkEvents(target, channel), target)) yield finding;
-  for (const finding of await guarded(() => checkPoll(target, channel), target)) yield finding;
-  if (settings.silence > 0)
-    for (const finding of await guarded(() => checkSilence(target, settings.silence), target)) yield finding;
+  const needed: Step[] = [checkName, checkTcp, checkTls, checkServer];
+  const further: Step[] = [
+    checkUpgrade,
+    () => checkEvents(target, channel),
+    () => checkPoll(target, channel),
+    () => checkSilence(target, settings.silence),
+  ];
+  for (const step of [...needed, ...further]) {
+    const findings = await runStep(step, target);
+    yield* findings;
+    if (needed.includes(step) && findings.some(isFatal)) return;
+  }
+}
+
+/** The check ignores a bad certificate, and goes on. */
+function isFatal({ step, result }: Finding): boolean {
+  return result === 'wrong' && step !== 'certificate';
 }
 
 type Step = (target: CheckTarget) => Promise<readonly Finding[]>;
 
-/** A step whose connection fails has found something wrong. */
-async function guarded(step: Step, target: CheckTarget): Promise<readonly Finding[]> {
+async function runStep(step: Step, target: CheckTarget): Promise<readonly Finding[]> {
   try {
     return await step(target);
   } catch (error) {
-    return [wrong('connection', `the connection failed: ${(error as Error).message}`, 'backend')];
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ECONNRESET' ? 'it was cut off before an answer' : message;
+    return [wrong('connection', `the connection failed: ${why}`, 'backend')];
   }
 }
 
@@ -91,14 +97,14 @@ async function checkName(target: CheckTarget): Promise<readonly Finding[]> {
     const found = await lookup(host, { all: true });
     return [ok('dns', `${host} is ${found.map(({ address }) => address).join(', ')}`)];
   } catch {
-    return [wrong('dns', `no address is known for ${host}; add an A or AAAA record, or correct the name`)];
+    return [wrong('dns', `${host} has no address; add an A or AAAA record, or correct the name`)];
   }
 }
 
 async function checkTcp(target: CheckTarget): Promise<readonly Finding[]> {
   const { host, port } = placeOf(target);
   const error = await new Promise<NodeJS.ErrnoException | undefined>(resolve => {
-    const socket = connect({ host, port, timeout: target.patience });
+    const socket = connect({ host, port, timeout: target.timeout });
     const settle = (result: Error | undefined) => {
       socket.destroy();
       resolve(result);
@@ -124,57 +130,73 @@ async function checkTls(target: CheckTarget): Promise<readonly Finding[]> {
       host,
       port,
       rejectUnauthorized: false,
-      timeout: target.patience,
+      timeout: target.timeout,
       ...(isIP(host) === 0 ? { servername: host } : {}),
     });
     const settle = (finding: Finding) => {
       socket.destroy();
       resolve([finding]);
     };
-    socket.once('timeout', () => settle(wrong('tls', 'the TLS handshake was not answered', 'certificate')));
-    socket.once('error', error => settle(wrong('tls', `no TLS: ${error.message}`, 'certificate')));
+    socket.once('timeout', () => settle(wrong('tls', 'no answer to the TLS handshake', 'certificate')));
+    socket.once('error', error => settle(wrong('tls', explainTls(error), 'certificate')));
     socket.once('secureConnect', () => {
       const end = new Date(socket.getPeerCertificate().valid_to);
       const days = Math.floor((end.getTime() - Date.now()) / day);
       const why = socket.authorizationError as unknown as Error | string | null | undefined;
       const date = Number.isNaN(days) ? '' : end.toISOString().slice(0, 10);
-      if (days < 0) settle(wrong('tls', `the certificate expired on ${date}`, 'certificate'));
+      if (days < 0) settle(wrong('certificate', `the certificate expired on ${date}`, 'certificate'));
       else if (!socket.authorized)
-        settle(wrong('tls', `browsers refuse the certificate: ${why ?? 'not trusted'}`, 'certificate'));
-      else if (days < 14) settle(note('tls', `the certificate expires in ${days} days, on ${date}`));
-      else settle(ok('tls', `${socket.getProtocol()}, the certificate is good until ${date}`));
+        settle(
+          wrong('certificate', `browsers refuse the certificate: ${why ?? 'not trusted'}`, 'certificate'),
+        );
+      else if (days < 14) settle(note('certificate', `the certificate expires in ${days} days, on ${date}`));
+      else settle(ok('tls', `${socket.getProtocol()}; the certificate is valid until ${date}`));
     });
   });
 }
 
-/** Whether the path leads to a server of ours. */
+/** OpenSSL's messages contain addresses and source lines. */
+function explainTls(error: NodeJS.ErrnoException & { reason?: string }): string {
+  const { code, reason } = error;
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG')
+    return 'the port does not speak TLS; try http:// or another port';
+  if (code === 'ECONNRESET') return 'the TLS handshake was cut off';
+  return `the TLS handshake failed: ${reason ?? error.message}`;
+}
+
+/** Finds out if a Pollywog answers under this path. */
 async function checkServer(target: CheckTarget): Promise<readonly Finding[]> {
   const answer = await ask(target, '/healthz');
   if (answer === undefined) return [wrong('server', 'no answer to GET /healthz', 'backend')];
   const { status, body } = answer;
-  if (status === 200 && body === 'ok\n') return [ok('server', 'the path leads to a Pollywog')];
+  if (status === 200 && body === 'ok\n') return [ok('server', 'a Pollywog answers')];
   if (status >= 502 && status <= 504) {
-    const what = `the proxy answers ${status}: it does not reach the server`;
-    return [wrong('server', `${what}; is it running, and on the port that the proxy uses?`, 'backend')];
+    const what = `the proxy answers ${status}, because it does not reach the server`;
+    return [wrong('server', `${what}; start the server, or correct the port in the proxy`, 'backend')];
   }
   if (status >= 300 && status < 400) {
-    const what = `it redirects to ${answer.headers.location ?? 'another URL'}`;
-    return [wrong('server', `${what}; a WebSocket does not follow redirects, so check that URL`)];
+    const where = answer.headers.location ?? 'another URL';
+    return [wrong('server', `redirect to ${where}; WebSockets do not follow redirects, so check that URL`)];
   }
-  const what = `GET /healthz is answered with ${status}, and not by a Pollywog`;
-  return [wrong('server', `${what}: the path is lost, or leads to another server`, 'path')];
+  const { pathname } = new URL(`${target.base}/healthz`);
+  const what = `another server answers GET ${pathname}, with status ${status}`;
+  if (pathname === '/healthz') return [wrong('server', `${what}; correct the port in the proxy`, 'backend')];
+  return [wrong('server', `${what}; the proxy must remove the prefix from the path`, 'path')];
 }
 
 async function checkUpgrade(target: CheckTarget): Promise<readonly Finding[]> {
   const socket = await upgrade(target, '/echo', true);
-  if (socket === undefined) return [wrong('upgrade', 'no answer to the handshake of a WebSocket', 'upgrade')];
+  if (socket === undefined) return [wrong('upgrade', 'no answer to the WebSocket handshake', 'upgrade')];
   if (!('send' in socket)) return [explainRefused(socket)];
-  const findings = [ok('upgrade', 'a WebSocket opens through the proxy')];
+  const findings = [ok('upgrade', 'a WebSocket opens')];
   const extensions = String(socket.headers['sec-websocket-extensions'] ?? '');
   findings.push(
     extensions.includes('permessage-deflate')
-      ? ok('compression', 'permessage-deflate is agreed on')
-      : note('compression', 'off: by --compress off, or a proxy removes Sec-WebSocket-Extensions'),
+      ? ok('compression', 'messages are compressed (permessage-deflate)')
+      : note(
+          'compression',
+          'off: the server has --compress off, or the proxy removes Sec-WebSocket-Extensions',
+        ),
   );
   findings.push(await checkEcho(socket, target));
   socket.destroy();
@@ -184,43 +206,51 @@ async function checkUpgrade(target: CheckTarget): Promise<readonly Finding[]> {
 function explainRefused({ status, body }: Answer): Finding {
   const said = body.split('\n', 1)[0]!.slice(0, 200);
   if (status === 505)
-    return wrong('upgrade', 'the proxy speaks HTTP/1.0 to the server, which has no upgrades', 'http10');
+    return wrong(
+      'upgrade',
+      'the proxy speaks HTTP/1.0 to the server, and WebSockets need HTTP/1.1',
+      'http10',
+    );
   if (status === 426 || status === 200)
-    return wrong('upgrade', 'the proxy does not pass the header field Upgrade on', 'upgrade');
-  if (status === 400)
-    return wrong('upgrade', `the proxy does not pass the handshake on as it is: ${said}`, 'upgrade');
-  if (status === 401) return note('upgrade', 'the server asks for a token: the way is open');
+    return wrong('upgrade', 'the proxy removes the header field Upgrade', 'upgrade');
+  if (status === 400) return wrong('upgrade', `the proxy changes the handshake: ${said}`, 'upgrade');
+  if (status === 401) return note('upgrade', 'the server wants a token, so WebSockets get through');
   if (status === 403 && /origin/i.test(said)) {
-    const what = `the server does not admit this origin: ${said}`;
-    return wrong('upgrade', `${what}; if --origin is same, the proxy replaces the Host`, 'host');
+    const what = `the server refuses pages of this site: ${said}`;
+    return wrong('upgrade', `${what}; with --origin same, the proxy must keep the Host`, 'host');
   }
-  if (status === 403) return note('upgrade', `the server refuses strangers here: ${said}`);
-  return wrong('upgrade', `the handshake is answered with ${status}: ${said}`, 'upgrade');
+  if (status === 403) return note('upgrade', `the server wants a user, so WebSockets get through: ${said}`);
+  return wrong('upgrade', `the WebSocket handshake got status ${status}: ${said}`, 'upgrade');
 }
 
-async function checkEcho(socket: OpenSocket, { patience }: CheckTarget): Promise<Finding> {
+async function checkEcho(socket: OpenSocket, { timeout }: CheckTarget): Promise<Finding> {
   socket.send(1, Buffer.from('pollywog check'));
-  const frame = await socket.next(patience);
+  const frame = await socket.next(timeout);
   if (frame === undefined)
     return wrong('echo', 'the WebSocket is open, but no message comes back', 'buffering');
-  if (frame === 'lost') return wrong('echo', 'the WebSocket ended at once', 'timeout');
+  if (frame === 'lost')
+    return wrong('echo', 'the WebSocket was cut off before a message came back', 'silence');
   if (frame.opcode !== 8) return ok('echo', 'a message comes back');
-  return note('echo', `the server closed with ${frame.payload.readUInt16BE()}: the way is open`);
+  return note('echo', `the server closed the WebSocket${closeCodeOf(frame.payload)}, so frames get through`);
 }
 
-/** An event stream must begin at once, and a published message arrive without the next one. */
+/** RFC 6455 §5.5.1: a close frame may be empty. */
+function closeCodeOf(payload: Buffer): string {
+  return payload.length < 2 ? '' : ` with ${payload.readUInt16BE()}`;
+}
+
+/** The head of an event stream must arrive before its first event, and each event before the next. */
 async function checkEvents(target: CheckTarget, channel: string): Promise<readonly Finding[]> {
   const path = `/channels/${channel}`;
   const headers = { Accept: 'text/event-stream' };
   const isRunning = (body: string) => body.includes('\n\n');
   const first = await ask(target, path, { headers, isEnough: isRunning });
   if (first?.status === 401 || first?.status === 403)
-    return [note('events', 'the server refuses strangers here: the way is open')];
+    return [note('events', 'the server wants a user or a token, so event streams get through')];
   if (first === undefined || (first.status === 200 && !isRunning(first.body)))
-    return [wrong('events', 'an event stream opens, but its events are held back', 'buffering')];
-  if (first.status !== 200)
-    return [wrong('events', `an event stream is answered with ${first.status}`, 'path')];
-  const findings = [ok('events', 'an event stream begins at once')];
+    return [wrong('events', 'the proxy holds back the events of a stream', 'buffering')];
+  if (first.status !== 200) return [wrong('events', `the event stream got status ${first.status}`, 'path')];
+  const findings = [ok('events', 'an event stream starts at once')];
   if (target.token !== undefined) findings.push(await checkPublishing(target, path));
   return findings;
 }
@@ -243,33 +273,47 @@ async function checkPublishing(target: CheckTarget, path: string): Promise<Findi
   if (published?.status !== 200)
     return wrong(
       'publish',
-      `the message was not published: ${published?.status} ${published?.body ?? ''}`.trim(),
+      published === undefined
+        ? 'no answer to the POST that publishes a message'
+        : `the message was not published: ${published.status} ${published.body.trim()}`,
     );
   return stream?.body.includes(text)
     ? ok('publish', 'a published message arrives')
-    : wrong('publish', 'the message was published, but did not arrive', 'buffering');
+    : wrong('publish', 'the server published the message, but it did not arrive', 'buffering');
 }
 
 async function checkPoll(target: CheckTarget, channel: string): Promise<readonly Finding[]> {
   const answer = await ask(target, `/channels/${channel}?last=0`);
   if (answer?.status === 401 || answer?.status === 403) return [];
   if (answer?.status === 200 && answer.body.startsWith('{')) return [ok('poll', 'a poll is answered')];
-  return [wrong('poll', `a poll is answered with ${answer?.status ?? 'nothing'}`, 'path')];
+  return [
+    wrong(
+      'poll',
+      answer === undefined ? 'no answer to a poll' : `the poll got status ${answer.status}`,
+      'path',
+    ),
+  ];
 }
 
-/** A WebSocket on which nothing is said must stay open: the server's pings are all that keeps it. */
+/** A WebSocket without messages must stay open: only the pings of the server keep it. */
 async function checkSilence(target: CheckTarget, silence: number): Promise<readonly Finding[]> {
+  if (silence === 0) return [];
   const socket = await upgrade(target, '/echo', false);
   if (socket === undefined || !('send' in socket)) return [];
   const begun = performance.now();
-  const frame = await socket.next(silence);
+  const elapsed = () => performance.now() - begun;
+  let frame = await socket.next(silence);
+  // A broadcast of the server is not its end.
+  while (frame !== undefined && frame !== 'lost' && frame.opcode !== 8)
+    frame = await socket.next(silence - elapsed());
   socket.destroy();
-  const seconds = Math.round((performance.now() - begun) / 1000);
-  if (frame === undefined) return [ok('silence', `a WebSocket stays open through ${seconds} s of silence`)];
-  if (frame !== 'lost') return [note('silence', 'the server closed the silent WebSocket')];
-  return [
-    wrong('silence', `a silent WebSocket is cut off after ${seconds} s: a time-out of the proxy`, 'silence'),
-  ];
+  const seconds = Math.round(elapsed() / 1000);
+  if (frame === undefined) return [ok('silence', `a WebSocket without messages stays open for ${seconds} s`)];
+  if (frame !== 'lost')
+    return [
+      note('silence', `the server closed the WebSocket${closeCodeOf(frame.payload)} after ${seconds} s`),
+    ];
+  return [wrong('silence', `the proxy cuts off a WebSocket after ${seconds} s without a message`, 'silence')];
 }
 
 /** The lines of a finding, for people. */
@@ -277,6 +321,8 @@ export function formatFinding({ step, result, sentence, fault }: Finding): strin
   const mark = { ok: 'ok   ', note: 'note ', wrong: 'WRONG' }[result];
   const lines = [`${mark} ${step.padEnd(11)} ${sentence}`];
   if (fault !== undefined)
-    for (const [proxy, fix] of Object.entries(fixes[fault])) lines.push(`        ${proxy.padEnd(7)} ${fix}`);
+    for (const [proxy, fix] of Object.entries(fixes[fault]))
+      for (const [at, line] of fix.split('\n').entries())
+        lines.push(`      ${(at === 0 ? proxy : '').padEnd(11)} ${line}`);
   return lines.join('\n');
 }

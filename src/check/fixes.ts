@@ -1,4 +1,4 @@
-/** What `pollywog check` finds wrong on the way to a server, and the lines of proxies that put it right. */
+/** The faults that `pollywog check` finds, and the lines of proxies' configurations that repair them. */
 
 export type Fault =
   | 'backend'
@@ -8,10 +8,9 @@ export type Fault =
   | 'http10'
   | 'path'
   | 'silence'
-  | 'timeout'
   | 'upgrade';
 
-/** Lines for the proxies, as they are written in their configurations. */
+/** Lines of a configuration, or what to remove from it. */
 export type Fix = Readonly<Record<'nginx' | 'Apache' | 'HAProxy' | 'Caddy', string>>;
 
 const upgrade: Fix = {
@@ -25,7 +24,7 @@ const upgrade: Fix = {
 const silence: Fix = {
   nginx: 'proxy_read_timeout 75s; proxy_send_timeout 75s;',
   Apache: 'ProxyTimeout 75',
-  HAProxy: 'timeout client 75s, timeout server 75s, timeout tunnel 1h',
+  HAProxy: 'timeout client 75s\ntimeout server 75s\ntimeout tunnel 1h',
   Caddy: 'remove read_timeout and write_timeout from the transport of reverse_proxy',
 };
 
@@ -33,7 +32,6 @@ export const fixes: Readonly<Record<Fault, Fix>> = {
   upgrade,
   http10: upgrade,
   silence,
-  timeout: silence,
   buffering: {
     nginx: 'proxy_buffering off; proxy_cache off; gzip off;',
     Apache: 'ProxyPass / http://127.0.0.1:8080/ upgrade=websocket flushpackets=on',
@@ -47,7 +45,7 @@ export const fixes: Readonly<Record<Fault, Fix>> = {
     Caddy: 'reverse_proxy 127.0.0.1:8080',
   },
   path: {
-    nginx: 'location /chat/ { proxy_pass http://127.0.0.1:8080/; }  # both with a slash at the end',
+    nginx: 'location /chat/ { proxy_pass http://127.0.0.1:8080/; }  # both end with a slash',
     Apache: 'ProxyPass /chat/ http://127.0.0.1:8080/ upgrade=websocket',
     HAProxy: 'http-request replace-path /chat(/.*)? \\1',
     Caddy: 'handle_path /chat/* { reverse_proxy 127.0.0.1:8080 }',
@@ -60,8 +58,8 @@ export const fixes: Readonly<Record<Fault, Fix>> = {
   },
   certificate: {
     nginx: 'ssl_certificate fullchain.pem; ssl_certificate_key privkey.pem;',
-    Apache: 'SSLCertificateFile fullchain.pem, SSLCertificateKeyFile privkey.pem',
+    Apache: 'SSLCertificateFile fullchain.pem\nSSLCertificateKeyFile privkey.pem',
     HAProxy: 'bind :443 ssl crt both.pem',
-    Caddy: 'name the host in the address of the site, as example.com { … }',
+    Caddy: 'begin the site with its name: example.com { … }',
   },
 };

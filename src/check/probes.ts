@@ -1,25 +1,26 @@
-/** The probes of `pollywog check`: requests as a browser sends them, with what arrived and when. */
+/** The probes of `pollywog check`: requests and WebSockets as a browser sends them. */
 import { randomBytes } from 'node:crypto';
-import { type IncomingMessage, request as requestPlain } from 'node:http';
+import { type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http';
 import { request as requestSecure } from 'node:https';
 import type { Socket } from 'node:net';
 
-/** What the probes have in common. */
 export interface CheckTarget {
-  /** Of the site: `https://example.com/chat`, without a slash at the end. */
+  /** The URL of the site, without a slash at the end: `https://example.com/chat`. */
   readonly base: string;
   readonly token: string | undefined;
   /** Milliseconds to wait for an answer. */
-  readonly patience: number;
+  readonly timeout: number;
 }
 
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingMessage['headers'];
-  /** What arrived until the answer ended, or until the patience did. */
+  /** The part that arrived in time, up to `maxBody` characters. */
   readonly body: string;
-  readonly isWhole: boolean;
 }
+
+/** More than any answer that the check reads. */
+const maxBody = 64 * 1024;
 
 interface Asked {
   readonly method?: string;
@@ -33,7 +34,7 @@ function open(target: CheckTarget, path: string, { method = 'GET', headers = {} 
   const url = new URL(target.base + path);
   const origin = url.origin;
   const ask = url.protocol === 'https:' ? requestSecure : requestPlain;
-  // The certificate is checked by a step of its own.
+  // A step of its own checks the certificate.
   return ask(url, {
     method,
     headers: { Origin: origin, ...headers },
@@ -45,46 +46,54 @@ function open(target: CheckTarget, path: string, { method = 'GET', headers = {} 
 /** Sends a request. @returns undefined if no answer began in time @throws Error if the connection failed */
 export function ask(target: CheckTarget, path: string, asked: Asked = {}): Promise<Answer | undefined> {
   const sent = open(target, path, asked);
+  const answer = readAnswer(sent, target.timeout, asked.isEnough);
+  sent.end(asked.body);
+  return answer;
+}
+
+function readAnswer(
+  sent: ClientRequest,
+  timeout: number,
+  isEnough: (body: string) => boolean = () => false,
+): Promise<Answer | undefined> {
   return new Promise((resolve, reject) => {
-    let settle: (isWhole: boolean) => void = () => resolve(undefined);
-    const timer = setTimeout(() => {
-      settle(false);
+    let status: number | undefined;
+    let headers: Answer['headers'] = {};
+    let body = '';
+    const settle = () => {
+      clearTimeout(timer);
+      resolve(status === undefined ? undefined : { status, headers, body });
       sent.destroy();
-    }, target.patience);
+    };
+    const timer = setTimeout(settle, timeout);
+    sent.on('upgrade', () => clearTimeout(timer));
     sent.on('error', error => {
       clearTimeout(timer);
       reject(error);
     });
     sent.on('response', response => {
-      let body = '';
-      settle = isWhole => {
-        clearTimeout(timer);
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body, isWhole });
-      };
-      response.setEncoding('utf8');
-      response.on('data', piece => {
+      status = response.statusCode ?? 0;
+      headers = response.headers;
+      response.setEncoding('utf8').on('data', piece => {
         body += piece;
-        if (asked.isEnough?.(body) !== true) return;
-        settle(false);
-        sent.destroy();
+        if (isEnough(body) || body.length >= maxBody) settle();
       });
-      response.on('end', () => settle(true)).on('error', () => settle(false));
+      response.on('end', settle).on('error', settle);
     });
-    sent.end(asked.body);
   });
 }
 
-/** A WebSocket, as far as the check needs one. */
+/** A WebSocket for short messages. */
 export interface OpenSocket {
   readonly headers: IncomingMessage['headers'];
   /** @param opcode 1 text, 8 close, 10 pong */
   send(opcode: number, payload: Buffer): void;
-  /** Resolves when a message or a close frame arrives; undefined if the time is over, 'lost' if the connection is. */
+  /** Waits for a message or a close frame. @returns undefined after `time` ms, 'lost' if the connection ended */
   next(time: number): Promise<{ opcode: number; payload: Buffer } | 'lost' | undefined>;
   destroy(): void;
 }
 
-/** Opens a WebSocket. @returns the answer if it was not 101, undefined if there was none */
+/** Opens a WebSocket. @returns an answer other than 101, or undefined if none began in time */
 export function upgrade(
   target: CheckTarget,
   path: string,
@@ -98,32 +107,12 @@ export function upgrade(
     ...(compress ? { 'Sec-WebSocket-Extensions': 'permessage-deflate' } : {}),
   };
   const sent = open(target, path, { headers });
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      resolve(undefined);
-      sent.destroy();
-    }, target.patience);
-    sent.on('error', error => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    sent.on('upgrade', (response, socket, head) => {
-      clearTimeout(timer);
-      resolve(newOpenSocket(response, socket as Socket, head));
-    });
-    sent.on('response', response => {
-      let body = '';
-      const settle = (isWhole: boolean) => {
-        clearTimeout(timer);
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body, isWhole });
-      };
-      response.setEncoding('utf8').on('data', piece => {
-        body += piece;
-      });
-      response.on('end', () => settle(true)).on('error', () => settle(false));
-    });
-    sent.end();
-  });
+  const opened = new Promise<OpenSocket>(resolve =>
+    sent.on('upgrade', (response, socket, head) => resolve(newOpenSocket(response, socket as Socket, head))),
+  );
+  const refused = readAnswer(sent, target.timeout);
+  sent.end();
+  return Promise.race([opened, refused]);
 }
 
 function newOpenSocket({ headers }: IncomingMessage, socket: Socket, head: Buffer): OpenSocket {
@@ -142,7 +131,7 @@ function newOpenSocket({ headers }: IncomingMessage, socket: Socket, head: Buffe
   const client: OpenSocket = {
     headers,
     send(opcode, payload) {
-      // RFC 6455 §5.1: a client masks its frames. The payloads of the check are short.
+      // RFC 6455 §5.1: a client masks its frames. The payload is shorter than 126 bytes.
       const key = randomBytes(4);
       const masked = payload.map((byte, at) => byte ^ key[at % 4]!);
       socket.write(Buffer.concat([Buffer.from([0x80 | opcode, 0x80 | payload.length]), key, masked]));
@@ -151,7 +140,7 @@ function newOpenSocket({ headers }: IncomingMessage, socket: Socket, head: Buffe
       const end = performance.now() + time;
       for (;;) {
         const frame = takeFrame();
-        // A ping is answered, as a browser does.
+        // Answers pings, as a browser does.
         if (frame?.opcode === 9) client.send(10, frame.payload);
         else if (frame !== undefined) return frame;
         else if (isLost) return 'lost';

@@ -43,7 +43,7 @@ export async function runCheckCommand(
   const settings = {
     token: readToken(token),
     silence: quick ? 0 : checkSilence,
-    patience: defaults.handshakeTimeout,
+    timeout: defaults.handshakeTimeout,
   };
   let faults = 0;
   for await (const finding of runCheck(readCheckUrl(url), settings)) {

@@ -1,8 +1,10 @@
-/** `pollywog check` against broken set-ups of proxies: each fault is named, and the line that it proposes puts it right. */
+/** `pollywog check` against broken configurations of proxies: it names each fault, and the line that it prints repairs it. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { type Finding, readCheckUrl, runCheck } from '../../src/check/check.ts';
@@ -12,9 +14,9 @@ import { apache, type FrontProxy, haproxy, nginx, startProxy } from '../support/
 import { serverScript, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
-async function findings(url: string, silence = 0, token?: string): Promise<Finding[]> {
+async function findings(url: string, silence = 0, token?: string, timeout = 2000): Promise<Finding[]> {
   const found: Finding[] = [];
-  const settings = { token, silence, patience: 2000 };
+  const settings = { token, silence, timeout };
   for await (const finding of runCheck(readCheckUrl(url), settings)) found.push(finding);
   return found;
 }
@@ -24,7 +26,7 @@ const wrongOnes = (found: readonly Finding[]) => found.filter(({ result }) => re
 interface Broken {
   readonly proxy: FrontProxy;
   readonly fault: Fault;
-  /** The configuration, with the broken line or the proposed one. */
+  /** The configuration with the broken line, or with the one that repairs it. */
   recipe(line: string): string;
   readonly broken: string;
   readonly path?: string;
@@ -39,7 +41,7 @@ const inHaproxy = (backend: string, times: string) => `
 defaults
   mode http
   timeout connect 5s
-  ${times.split(', ').join('\n  ')}
+  ${times.split('\n').join('\n  ')}
 frontend web
   bind :80
   default_backend pollywog
@@ -51,7 +53,7 @@ const inApache = (lines: string) => `<VirtualHost *:80>\n  ${lines}\n</VirtualHo
 const passApache = fixes.upgrade.Apache;
 
 const cases: Readonly<Record<string, Broken>> = {
-  'nginx does not pass Upgrade on': {
+  'nginx removes Upgrade': {
     proxy: nginx,
     fault: 'upgrade',
     recipe: line => inNginx(`${toServer} ${line}`),
@@ -63,7 +65,7 @@ const cases: Readonly<Record<string, Broken>> = {
     recipe: line => inNginx(`${toServer} ${line}`),
     broken: passUpgrade,
   },
-  'nginx holds events back': {
+  'nginx buffers event streams': {
     proxy: nginx,
     fault: 'buffering',
     recipe: line => inNginx(`${toServer} ${fixes.upgrade.nginx} ${line}`),
@@ -83,7 +85,7 @@ const cases: Readonly<Record<string, Broken>> = {
     broken: 'location /chat/ { proxy_pass http://127.0.0.1:8080; }',
     path: '/chat/',
   },
-  'nginx asks at a port where no server is': {
+  'nginx forwards to a port without a server': {
     proxy: nginx,
     fault: 'backend',
     recipe: line =>
@@ -101,16 +103,16 @@ const cases: Readonly<Record<string, Broken>> = {
     proxy: haproxy,
     fault: 'silence',
     recipe: line => inHaproxy('server pond 127.0.0.1:8080', line),
-    broken: 'timeout client 1s, timeout server 1s, timeout tunnel 1s',
+    broken: 'timeout client 1s\ntimeout server 1s\ntimeout tunnel 1s',
     silence: 3000,
   },
-  'HAProxy has a server that is down': {
+  'HAProxy forwards to a port without a server': {
     proxy: haproxy,
     fault: 'backend',
     recipe: line => inHaproxy(`http-request return status 200 if { path /up }\n  ${line}`, usualTimes),
     broken: 'server pond 127.0.0.1:1',
   },
-  'Apache does not pass Upgrade on': {
+  'Apache removes Upgrade': {
     proxy: apache,
     fault: 'upgrade',
     recipe: line => inApache(line),
@@ -127,7 +129,7 @@ const cases: Readonly<Record<string, Broken>> = {
 
 const nameOf = { nginx: 'nginx', apache: 'Apache', haproxy: 'HAProxy', caddy: 'Caddy' } as const;
 
-describe('check names what is wrong, and the line that it proposes puts it right', () => {
+describe('check names the fault of a proxy, and the line that it prints repairs it', () => {
   for (const [
     name,
     { proxy, fault, recipe, broken, path = '/', server: options = [], silence },
@@ -151,9 +153,52 @@ test('check names a certificate that browsers do not accept', async t => {
   const faults = wrongOnes(await findings(`wss://127.0.0.1:${server.port}/`));
   assert.deepEqual(
     faults.map(({ step, fault }) => `${step} ${fault}`),
-    ['tls certificate'],
+    ['certificate certificate'],
   );
 });
+
+test('check says that a port does not speak TLS, and stops there', async t => {
+  const server = await startServerFor(t);
+  const found = await findings(`https://127.0.0.1:${server.port}/`);
+  assert.deepEqual(found.at(-1), wrongOnes(found)[0]);
+  assert.match(found.at(-1)!.sentence, /^the TLS handshake failed: [a-z\d ]+$/);
+  const plain = createServer((_, response) => response.end());
+  const foreign = await findings(`https://127.0.0.1:${await portOf(t, plain)}/`);
+  assert.equal(foreign.at(-1)?.sentence, 'the port does not speak TLS; try http:// or another port');
+});
+
+test('check survives a server that closes without a code and answers without end', async t => {
+  const server = createServer((request, response) => {
+    if (request.url === '/healthz') return response.end('ok\n');
+    const write = () => {
+      while (response.write('x'.repeat(1000)));
+    };
+    response.on('drain', write);
+    return write();
+  });
+  server.on('upgrade', (_, socket) => {
+    socket.on('error', () => {});
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    socket.end(Buffer.from([0x88, 0]));
+  });
+  const hour = 3_600_000;
+  const found = await findings(`http://127.0.0.1:${await portOf(t, server)}/`, hour, undefined, hour);
+  const sentenceOf = (wanted: string) => found.find(({ step }) => step === wanted)?.sentence;
+  assert.equal(sentenceOf('echo'), 'the server closed the WebSocket, so frames get through');
+  assert.equal(sentenceOf('events'), 'the proxy holds back the events of a stream');
+  assert.equal(sentenceOf('poll'), 'the poll got status 200');
+  assert.match(sentenceOf('silence')!, /^the server closed the WebSocket after \d s$/);
+});
+
+async function portOf(t: TestContext, server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
 
 test('check publishes a message if it has a token, and sees it arrive', async t => {
   const token = 'correct-horse-battery';
