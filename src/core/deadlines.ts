@@ -69,11 +69,11 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
   }
 }
 
-/** A token is valid for a time, and so is what it allowed. */
-function checkExpiry(connection: Connection, { user, expiresAt }: Identity): void {
+/** A token or a signed link is valid for a time, and so is what it allowed. */
+function checkExpiry(connection: Connection, { user, means, expiresAt }: Identity): void {
   if (expiresAt === undefined || Date.now() < expiresAt) return;
-  noteEnding(connection, 'server', `the token of the user ${user} expired`);
-  closeConnection(connection, CloseCode.NotIdentified, 'token expired');
+  noteEnding(connection, 'server', `the ${means} of the user ${user} expired`);
+  closeConnection(connection, CloseCode.NotIdentified, `${means} expired`);
 }
 
 function dropAll(server: Server): void {

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { answerByCookie, startApp } from '../support/appServer.ts';
-import { openSocket, type SocketSubscriber } from '../support/channelClients.ts';
+import { openEvents, openSocket, pollChannel, type SocketSubscriber } from '../support/channelClients.ts';
 import { connectChat, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
 import { type OpenServer, openServer, run } from '../support/commandWays.ts';
 import { connectLines } from '../support/lineClient.ts';
-import { ask } from '../support/pollClient.ts';
+import { ask, openPolled, pollOnce } from '../support/pollClient.ts';
 import { tryRaw } from '../support/rawClient.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
-import { siteSecret, tokenOf } from '../support/tokens.ts';
+import { linkOf, siteSecret, tokenOf } from '../support/tokens.ts';
 
 const limit = { timeout: 60_000 };
 
@@ -89,6 +89,23 @@ test(
     renewed.socket.terminate();
   },
 );
+
+test('when a token or a link expires, event streams, polls and polling sessions end', limit, async t => {
+  const { port } = await open(t, ...mine, '--allow', '/echo: connect=user', '--poll-timeout', '50s');
+  const short = tokenOf({ sub: '17', exp: inSeconds(-57) });
+  const stream = await openEvents(port, `/channels/user-17?token=${short}`);
+  assert.ok((await stream.next()) !== undefined);
+  const session = await openPolled(port, `echo?token=${short}`);
+  const linked = await openSocket(port, linkOf('/echo', '17', inSeconds(3)));
+  const poll = pollChannel(port, `/channels/user-17?token=${short}`);
+  const polled = pollOnce(port, session, 0);
+  assert.equal(await closingOf(linked), '4401 link expired');
+  assert.deepEqual((await polled).closed, { code: 4401, reason: 'token expired' });
+  assert.equal(await stream.next(), undefined);
+  // The answer says nothing new, so the client polls again, and learns why it may not.
+  assert.deepEqual((await poll).messages, []);
+  await assert.rejects(pollChannel(port, `/channels/user-17?token=${short}`), /401 the token has expired/);
+});
 
 test(
   'list, why and the log name the user; send and disconnect find all connections of one',
