@@ -21,7 +21,7 @@ import { startRechecks } from './handlers/authorize.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import type { Channels } from './handlers/channels/records.ts';
 import { neededBy } from './handlers/channels/subscribers.ts';
-import { openChat } from './handlers/chat/chat.ts';
+import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
 import type { Chat } from './handlers/chat/room.ts';
 import { addHandlers, checkDefault, handlerNames, startHandlers, stopHandlers } from './handlers/handlers.ts';
 import { startModules, stopModules } from './handlers/modules/modules.ts';
@@ -83,7 +83,7 @@ async function serve(): Promise<number> {
   const tokens = openTokens(server);
   const entry = openEntry(server, tokens);
   channels.entry = entry;
-  startRechecks(entry, connection => neededBy(channels, connection));
+  startRechecks(entry, connection => [...neededBy(channels, connection), ...roomNeedsOf(chat, connection)]);
   channels.publisherOf = (head, connection) =>
     publisherOfHandshake(tokens, head, connection, entry.takesTokens());
   const routes = [

@@ -7,6 +7,7 @@
 import { closeConnection, runIsolated } from '../core/close.ts';
 import { forgetClient } from '../core/connection.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
+import { maxQueuedRechecks } from '../protocol/accessLimits.ts';
 import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
 import { checkCrossSite, sendsAmbientCredentials } from '../protocol/http/crossSite.ts';
 import type { Head } from '../protocol/http/head.ts';
@@ -60,10 +61,14 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       uri: redact(target),
       fault,
       isRefused,
+      connect: undefined,
       checkedAt: server.now,
       cancel: undefined,
     };
   }
+
+  /** The index in the table of the connection that `recheck` looked at last. */
+  let rechecked = 0;
 
   const mustAsk = Symbol('the app decides');
 
@@ -118,11 +123,16 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     recheck(needsOf) {
       const { authRecheck } = server.configuration;
       if (authRecheck === 0 || !hasApp(app)) return;
-      for (const entry of server.table.entries) {
+      const { entries } = server.table;
+      for (let count = 0; count < entries.length && app.queue.count < maxQueuedRechecks; count++) {
+        // Goes on behind the last one, so that a slow app is asked about each connection in turn.
+        rechecked = (rechecked + 1) % entries.length;
+        const entry = entries[rechecked];
         if (entry?.kind !== 'connection' || entry.phase !== 'open') continue;
         const { identity, claim } = entry;
         if (identity?.means !== 'app' || claim === undefined || claim.cancel !== undefined) continue;
-        if (server.now - claim.checkedAt >= authRecheck) askAgain(entry, claim, needsOf(entry));
+        if (server.now - claim.checkedAt < authRecheck) continue;
+        askAgain(entry, claim, [...(claim.connect === undefined ? [] : [claim.connect]), ...needsOf(entry)]);
       }
     },
     forgetUser: user => forgetUser(app, user),
@@ -140,6 +150,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     },
 
     authorize(connection, needs, decided) {
+      if (connection.claim !== undefined) connection.claim.connect ??= needs.find(opensHandler);
       const verdict = judge(connection, needs, true);
       if (verdict !== mustAsk) {
         decided(verdict);
@@ -154,6 +165,10 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       return false;
     },
   };
+}
+
+function opensHandler({ right, channel }: Need): boolean {
+  return right === 'connect' && channel === undefined;
 }
 
 function questionOf({ address }: Connection, claim: Claim, needs: readonly Need[]): AppQuestion {

@@ -30,10 +30,13 @@ export function authorizeClient(
   if (!isDecided) pauseMessages(connection, true);
 }
 
-/** How often it is looked for connections of which the app is to be asked again, in milliseconds. */
+/** Milliseconds between two searches for connections that are due for `--auth-recheck`. */
 const recheckInterval = 250;
 
-/** Asks the app again about live connections (`--auth-recheck`). @param needsOf the rights that a connection uses now */
+/**
+ * Asks the app again about live connections (`--auth-recheck`).
+ * @param needsOf the rights that a connection uses now, besides the right to open its handler
+ */
 export function startRechecks(entry: Entry, needsOf: (connection: Connection) => readonly Need[]): void {
   setInterval(() => entry.recheck(needsOf), recheckInterval).unref();
 }

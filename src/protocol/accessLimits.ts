@@ -45,6 +45,9 @@ export const maxAppAnswerBytes = 8 * MiB;
 export const maxAppQuestions = 10_000;
 export const maxAppQuestionBytes = 8 * MiB;
 
+/** Waiting questions beyond which `--auth-recheck` adds none: the rest of the queue is for clients that connect. */
+export const maxQueuedRechecks = 1000;
+
 /** The part of `maxMemory` that questions may use, and that answers may use, if it is less than the limits above. */
 export const appMemoryShare = 1 / 16;
 

@@ -16,7 +16,10 @@ export interface Entry {
   allows(connection: Connection, need: Need): boolean;
   /** Sets `connection.identity` and `connection.claim` by the head of a request. */
   identify(connection: Connection, head: Head): void;
-  /** Asks the app again about the users of live connections, as often as `--auth-recheck` says. */
+  /**
+   * Asks the app again about the users of live connections, as often as `--auth-recheck` says, and decides their rights again.
+   * @param needsOf the rights that a connection uses now, besides the right to open its handler
+   */
   recheck(needsOf: (connection: Connection) => readonly Need[]): void;
   /** Drops what is known of a user: the site's log-out takes effect at once. */
   forgetUser(user: string): void;

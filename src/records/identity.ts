@@ -46,8 +46,10 @@ export interface Claim {
   readonly fault: ProtocolError | undefined;
   /** The fault refuses the request even if strangers may do what it asks for. */
   readonly isRefused: boolean;
-  /** When the app was last asked, as `server.now`; 0: not yet. */
+  /** The right to open its handler; undefined: the request opens none. */
+  connect: Need | undefined;
+  /** When the app was last asked, or the claim was made, as `server.now`. */
   checkedAt: number;
-  /** Cancels the question that the app is asked now. */
+  /** Cancels the question to the app that is under way. */
   cancel: (() => void) | undefined;
 }

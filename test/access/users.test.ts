@@ -7,13 +7,14 @@ import { type TestContext, test } from 'node:test';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { answerByCookie, startApp } from '../support/appServer.ts';
 import { openEvents, openSocket, pollChannel, type SocketSubscriber } from '../support/channelClients.ts';
-import { connectChat, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
+import { connectChat, connectMember, connectUser, expectHeard, sayNick } from '../support/chatClient.ts';
 import { type OpenServer, openServer, run } from '../support/commandWays.ts';
 import { connectLines } from '../support/lineClient.ts';
 import { ask, openPolled, pollOnce } from '../support/pollClient.ts';
 import { tryRaw } from '../support/rawClient.ts';
+import { reload } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
-import { linkOf, siteSecret, tokenOf } from '../support/tokens.ts';
+import { linkOf, pemOf, sitePairs, siteSecret, tokenOf } from '../support/tokens.ts';
 
 const limit = { timeout: 60_000 };
 
@@ -242,6 +243,54 @@ test('--auth-recheck closes the connections of a user who has signed out', limit
   isSignedIn = false;
   assert.equal(await closingOf(client), '4401 you are signed out');
 });
+
+test('--auth-recheck decides again who may be connected, and who may be in a room', limit, async t => {
+  let channels = 'staff';
+  const app = await startApp(t, (_, response) => {
+    response.writeHead(200, { 'X-User': '17', 'X-Channels': channels }).end();
+  });
+  const options = ['--auth-url', app.url, '--auth-recheck', '300ms', '--auth-cache', '0'];
+  const rules = ['/channels/staff: subscribe=token', '/echo: connect=user'];
+  const { port, control } = await openServer(t, ...options, ...rules.flatMap(rule => ['--allow', rule]));
+  const headers = { Cookie: 'sid=17' };
+  const member = await connectMember(port, 'ada', 'staff', { headers });
+  const guest = await connectMember(port, 'bob', 'lobby', { headers });
+  const session = await openPolled(port, 'echo', { headers });
+  channels = 'lobby';
+  assert.match(await member.ended, /^4403 you may not subscribe/);
+  const command = await run(['set', 'allow', '/echo: connect=nobody', '--control', control]);
+  assert.equal(command.stderr, '');
+  assert.deepEqual((await pollOnce(port, session, 0)).closed, {
+    code: 4403,
+    reason: 'you may not connect here',
+  });
+  await guest.leave();
+});
+
+test(
+  'a reload reads the keys of --auth-key again, and keeps the old ones if a new one is unfit',
+  limit,
+  async t => {
+    const key = join(temporaryFolder(), 'key');
+    writeFileSync(key, siteSecret, { mode: 0o600 });
+    const server = await openServer(t, '--auth-key', key, '--allow', '/echo: connect=user');
+    const statusOf = async (by: 'HS256' | 'EdDSA') => {
+      const jwt = tokenOf({ sub: '17', exp: inSeconds(600) }, {}, by);
+      return (await ask(server.port, 'POST', `/poll/echo?token=${jwt}`)).status;
+    };
+    const client = await openSocket(server.port, `/echo?token=${token('17')}`);
+    assert.deepEqual([await statusOf('HS256'), await statusOf('EdDSA')], [201, 401]);
+    writeFileSync(key, 'too short');
+    assert.equal((await reload(server))['event'], 'reload failed');
+    assert.deepEqual([await statusOf('HS256'), await statusOf('EdDSA')], [201, 401]);
+    writeFileSync(key, pemOf(sitePairs.EdDSA.publicKey));
+    assert.equal((await reload(server))['event'], 'reloaded');
+    assert.deepEqual([await statusOf('HS256'), await statusOf('EdDSA')], [401, 201]);
+    client.socket.send('still here');
+    assert.equal(await client.next(), 'still here');
+    client.socket.terminate();
+  },
+);
 
 test('a module refuses a client before the upgrade, or names its user', limit, async t => {
   const folder = temporaryFolder();

@@ -91,6 +91,8 @@ export interface ChatClient {
 export interface ChatOptions {
   readonly wire?: 'websocket' | 'tcp';
   readonly path?: string;
+  /** Of the handshake. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Sent in one write with the handshake. */
   readonly first?: readonly Uint8Array[];
   /** Gets a line for each packet that was sent, or taken with `hear`. */
@@ -108,7 +110,7 @@ export async function connectChat(
   name: string,
   options: ChatOptions = {},
 ): Promise<ChatClient> {
-  const { wire = 'websocket', path = '/tpacket', first = [], transcript } = options;
+  const { wire = 'websocket', path = '/tpacket', headers = {}, first = [], transcript } = options;
   const isFramed = wire === 'websocket';
   const socket = await connectTcp(port);
   const pending: ChatPacket[] = [];
@@ -209,7 +211,7 @@ export async function connectChat(
     },
   };
 
-  const opening = isFramed ? [Buffer.from(handshakeRequest({ path }))] : [];
+  const opening = isFramed ? [Buffer.from(handshakeRequest({ path, headers }))] : [];
   socket.write(Buffer.concat([...opening, ...first]));
   while (head === undefined && !isOver) await woken();
   if (isFramed && !head?.startsWith('HTTP/1.1 101 ')) throw new Error(`the handshake was answered: ${head}`);

@@ -61,6 +61,17 @@ export function chatNeed({ server }: Chat, path: string): Need {
   return { right: 'connect', path, needsUser: server.configuration.nick === 'user' };
 }
 
+/** The right to be in a room. */
+function roomNeed(key: string): Need {
+  return { right: 'subscribe', path: channelPath(key), channel: key };
+}
+
+/** The right that the user of this connection uses now, if it is in a room. */
+export function roomNeedsOf(chat: Chat, connection: Connection): readonly Need[] {
+  const room = userOf(chat, connection)?.room;
+  return room === undefined ? [] : [roomNeed(room.name.key)];
+}
+
 /** Decides whether the client may enter a room, and calls `decided` at once or later, with a sentence if it may not. */
 export function authorizeRoom(
   { channels }: Chat,
@@ -68,8 +79,7 @@ export function authorizeRoom(
   { key, text }: Name,
   decided: (refusal: string | undefined) => void,
 ): void {
-  const needs: readonly Need[] = [{ right: 'subscribe', path: channelPath(key), channel: key }];
-  authorizeClient(channels.entry, connection, needs, refusal => {
+  authorizeClient(channels.entry, connection, [roomNeed(key)], refusal => {
     if (refusal !== undefined) logRefusedCommand(connection, refusal, text);
     decided(refusal?.message);
   });
