@@ -51,7 +51,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     schedule: { begin: undefined, isScheduled: false, isWanted: false },
     hasCommands: false,
     accepting: { inPoll: 0, hasRoom: true, wasBusy: false, polls: 0, since: 0 },
-    classes: { cheap: [], opening: [], costly: [], throttled: [] },
+    classes: { cheap: [], pieces: [], opening: [], costly: [], throttled: [] },
     inflations: { waiting: [], progressedIn: 0 },
     pendingFanout: undefined,
     slowConsumers: [],

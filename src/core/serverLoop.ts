@@ -2,8 +2,9 @@
  * The loop. One turn: poll → accept → control frames → commands → messages → disconnects → deadlines → flush → free.
  *
  * Each stage has a budget of its own (protocol/limits.ts). Control frames and requests for commands are read first, then
- * the commands run, then messages are read: from connections whose last read was cheap, from handshakes, from connections
- * whose last read was costly, and from throttled ones. What exceeds a budget comes first in the next turn.
+ * the commands run, then the other connections are read: those whose last read was cheap, those that send a piece of a
+ * large message, handshakes, those whose last read was costly, and throttled ones. What exceeds a budget comes first in the
+ * next turn.
  */
 
 import { countReason, observe } from '../diagnostics/metrics.ts';
@@ -21,11 +22,13 @@ import {
   maxPausedInput,
   memoryHighWater,
   messageBudget,
+  pieceBudget,
   readingTime,
   throttledBudget,
   writeCost,
 } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
+import { restOfMessage } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Listener, Server, Socket } from '../records/records.ts';
 import { mayEnter } from './admission.ts';
@@ -150,18 +153,24 @@ function readControlFramesOf(connection: Connection): void {
   }
 }
 
-function classOf({ isCostly, trustLevel, server, endpoint }: Connection): Connection[] {
-  // The work of a large message falls due when its last bytes arrive, so it counts in advance.
-  const pending = endpoint?.incoming?.buffer.length ?? 0;
-  if (isCostly || pending >>> 8 > costlyThreshold) return server.classes.costly;
+function classOf(connection: Connection): Connection[] {
+  const { isCostly, trustLevel, server, endpoint, wire, inputStart, inputEnd } = connection;
+  if (isCostly) return server.classes.costly;
+  const incoming = endpoint?.incoming;
+  // The work of a large message or body falls due when its last bytes arrive. Until then, a read only copies a piece of it.
+  const missing = incoming === undefined ? wire.missing?.(connection) : restOfMessage(incoming);
+  if (missing !== undefined && missing > inputEnd - inputStart) return server.classes.pieces;
+  const size = incoming === undefined ? wire.held?.(connection) : incoming.buffer.length;
+  if (size !== undefined && size >>> 8 > costlyThreshold) return server.classes.costly;
   return trustLevel < 3 ? server.classes.opening : server.classes.cheap;
 }
 
 function readMessages(server: Server): void {
-  const { cheap, opening, costly, throttled } = server.classes;
-  const areOthersWaiting = opening.length + costly.length + throttled.length > 0;
+  const { cheap, pieces, opening, costly, throttled } = server.classes;
+  const areOthersWaiting = pieces.length + opening.length + costly.length + throttled.length > 0;
   readSome(server, cheap, messageBudget, 16);
   if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
+  readSome(server, pieces, pieceBudget, 1);
   readSome(server, opening, handshakeBudget, 4);
   readSome(server, costly, costlyBudget, 1);
   // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.

@@ -285,6 +285,9 @@ export const fileCost = 256;
 /** All connections that send little: about 8 ms. The others wait for the next turn. */
 export const messageBudget = 8 * connectionBudget;
 
+/** All connections that send a piece of a large message or body: about 2 ms, in which a few MiB are copied. */
+export const pieceBudget = 2 * connectionBudget;
+
 /** All opening handshakes and HTTP requests: about 40. */
 export const handshakeBudget = 2 * connectionBudget;
 

@@ -304,6 +304,8 @@ export interface Accepting {
 export interface ReadClasses {
   /** Their last read took little work. */
   readonly cheap: Connection[];
+  /** They send a large message, or the body of a request, whose end has not arrived. */
+  readonly pieces: Connection[];
   /** In a handshake, or with an HTTP request. */
   readonly opening: Connection[];
   /** Their last read took much work. */
@@ -451,6 +453,8 @@ export interface Wire {
   receiveUrgent?(connection: Connection, bytes: Buffer, start: number, end: number): number;
   /** Whether input waits until the wire has answered what it read before. The peer's FIN waits behind that input. */
   isPaused?(connection: Connection): boolean;
+  /** Bytes of a request's body that have not arrived yet: a read of fewer bytes only copies them. */
+  missing?(connection: Connection): number;
   /** Says goodbye in the wire's own words, and then ends the connection (close.ts). */
   close(connection: Connection, code: number, reason: string): void;
   /** Like `close`, but without waiting for the peer's answer. Eviction uses it, or else `close`, and then ends the connection. */

@@ -17,7 +17,7 @@ import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { noHandler } from '../options/configuration.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
-import { bodyContent, newBody, readBody } from '../protocol/http/body.ts';
+import { bodyContent, newBody, readBody, restOfBody } from '../protocol/http/body.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
 import { maxFirstLine, minRate, requestCost } from '../protocol/limits.ts';
@@ -235,6 +235,11 @@ export function newHttpWire(
     },
 
     isPaused: isAwaitingAnswer,
+
+    missing(connection) {
+      const { body, waiting } = httpState(connection)?.request ?? {};
+      return body === undefined || waiting !== undefined ? 0 : restOfBody(body);
+    },
 
     held(connection) {
       const request = httpState(connection)?.request;

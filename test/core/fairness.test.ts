@@ -1,12 +1,14 @@
 /** Fairness: no connection takes all of the loop's time or memory. The tests compare order and progress, never time. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { deflateMessage, newDeflateContext } from '../../src/protocol/websocket/deflate.ts';
 import { type CountingClient, connectCounting, connectCrowd } from '../support/countingClient.ts';
 import { roundTrip, until, untilStill } from '../support/echoProbe.ts';
 import { skipUnlessLinux } from '../support/linux.ts';
+import { openPolled, requestBytes } from '../support/pollClient.ts';
 import { MiB, peakMemory, residentMemory } from '../support/processState.ts';
-import { connectRaw } from '../support/rawClient.ts';
+import { connectRaw, connectTcp, handshakeRequest } from '../support/rawClient.ts';
 import { closePayload, frame, opcode } from '../support/rawFrame.ts';
 import { type ServerProcess, startServerFor } from '../support/serverProcess.ts';
 
@@ -129,6 +131,28 @@ test('a client gets its echoes while 40 others each send a message that inflates
   assert.ok(answered >= count / 2, `${answered} echoes came before the last of ${count} large ones`);
   assert.ok(memory < 400 * MiB, `it took ${memory} bytes`);
   for (const { socket } of bombers) socket.destroy();
+});
+
+test('an upload of 1 MiB ends before the last of 1,000 handshakes that were waiting when it began', async t => {
+  const server = await startServerFor(t);
+  const post = await connectTcp(server.port);
+  const body = Buffer.alloc(MiB, 'x');
+  const request = requestBytes('POST', await openPolled(server.port, 'echo'), { body: body.toString() });
+  const begun = request.length - body.length + 1000;
+  post.write(request.subarray(0, begun));
+  const others = await Promise.all(Array.from({ length: 1000 }, () => connectTcp(server.port)));
+  let answered = 0;
+  for (const other of others) other.once('data', () => answered++);
+  await roundTrip(await connectRaw(server.port, { path: '/echo' }));
+  process.kill(server.pid, 'SIGSTOP');
+  for (const other of others) other.write(handshakeRequest({ path: '/echo' }));
+  post.write(request.subarray(begun));
+  process.kill(server.pid, 'SIGCONT');
+  const [answer] = (await once(post, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+  assert.ok(answered < others.length, `${answered} handshakes were answered first`);
+  t.diagnostic(`${answered} handshakes were answered first`);
+  for (const socket of [post, ...others]) socket.destroy();
 });
 
 test('input that exceeds a turn’s budget is read in the following turns, even after the peer’s FIN', async t => {

@@ -124,6 +124,11 @@ function takeLine(body: Body, line: string): void {
   }
 }
 
+/** @returns the bytes that have not arrived yet; infinite if more chunks may follow */
+export function restOfBody({ isChunked, isWhole, missing }: Body): number {
+  return isChunked && !isWhole ? Number.POSITIVE_INFINITY : missing;
+}
+
 /** The content of a complete body. If it is not empty, `maxFrameHeader` bytes before it are free, too. */
 export function bodyContent({ content, size }: Body): Buffer {
   return content.subarray(bodyRoom, bodyRoom + size);

@@ -59,6 +59,11 @@ export interface IncomingMessage {
   utf8: number;
 }
 
+/** @returns the bytes that have not arrived yet; infinite while another fragment follows */
+export function restOfMessage({ isLastFrame, missing }: IncomingMessage): number {
+  return isLastFrame ? missing : Number.POSITIVE_INFINITY;
+}
+
 const nothing = Buffer.alloc(0);
 
 /** @throws ProtocolError 1002 or 1009, from the header alone */
