@@ -77,7 +77,9 @@ export function connectPeer({ port }: Target, { isSecure = false }: PeerOptions 
       },
       onBytes: undefined,
       closed,
-      write: bytes => new Promise(done => socket.write(bytes, error => done(error == null))),
+      // Node reports a write that the kernel takes at once before it polls again. A client that awaits one write after the other
+      // would then keep the process's other clients from theirs.
+      write: bytes => new Promise(done => socket.write(bytes, error => setImmediate(done, error == null))),
       receive(count) {
         wanted = received + count;
         return new Promise(done => {
