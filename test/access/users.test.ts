@@ -54,6 +54,43 @@ test(
   },
 );
 
+test(
+  'with await=token, a client without a token is not subscribed, even to an open channel',
+  limit,
+  async t => {
+    const { port } = await open(t, '--allow', '/channels/open: subscribe=anyone presence=user');
+    const path = '/channels?c=open&format=json&presence=1&await=token';
+    const client = await openSocket(port, path);
+    client.send({ publish: 'open', data: 'x' });
+    assert.deepEqual(await client.nextJson(), { error: 'say who you are first: send {"token":"…"}' });
+    client.send({ token: token('17') });
+    assert.deepEqual(await client.nextJson(), { ok: { token: '17' } });
+    assert.deepEqual(Object.keys(await client.nextJson()), ['last']);
+    assert.deepEqual(await client.nextJson(), { channel: 'open', presence: { count: 1, users: ['17'] } });
+    client.socket.terminate();
+    const wrong = await openSocket(port, path);
+    wrong.send({ token: 'x' });
+    assert.match(await closingOf(wrong), /^4401 the token is not a JWT/);
+  },
+);
+
+test('a server without keys does not wait for a token', limit, async t => {
+  const { port } = await openServer(t);
+  const client = await openSocket(port, '/channels?c=open&format=json&await=token');
+  assert.deepEqual(Object.keys(await client.nextJson()), ['last']);
+  client.send({ token: 'x' });
+  assert.match(String((await client.nextJson())['error']), /takes no tokens/);
+  client.socket.terminate();
+  for (const [query, why] of [
+    ['?await=token&format=json', /await=token is for WebSocket/],
+    ['?await=news&format=json', /"await" must be "token"/],
+  ] as const) {
+    const { status, body } = await ask(port, 'GET', `/channels/open${query}`);
+    assert.equal(status, 400);
+    assert.match(body, why);
+  }
+});
+
 test('a first message with a wrong token, or that of another user, closes the connection', limit, async t => {
   const { port } = await open(t, ...mine);
   for (const [given, closing] of [

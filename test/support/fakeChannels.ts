@@ -78,6 +78,7 @@ export function newFakeChannels(): FakeChannels {
   const channelsOf = (url: URL) => url.searchParams.getAll('c');
 
   class FakeWebSocket {
+    onopen: (() => void) | undefined;
     onmessage: ((event: { data: string }) => void) | undefined;
     onclose: (() => void) | undefined;
     onerror: (() => void) | undefined;
@@ -100,15 +101,24 @@ export function newFakeChannels(): FakeChannels {
           this.onerror?.();
           return this.end();
         }
-        send({ last: idOf(its.lastSeq) });
-        admit(this.subscriber);
+        this.onopen?.();
+        if (!url.searchParams.has('await')) this.begin();
       });
+    }
+
+    private begin(): void {
+      this.subscriber.send({ last: idOf(its.lastSeq) });
+      admit(this.subscriber);
     }
 
     private isOpen = true;
 
     send(text: string): void {
       its.sent.push(text);
+      if (text.startsWith('{"token":')) {
+        this.subscriber.send({ ok: { token: 'a user' } });
+        return this.begin();
+      }
       this.subscriber.send({ error: 'send one of "subscribe", "unsubscribe" and "publish"' });
     }
 

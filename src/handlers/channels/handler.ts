@@ -31,7 +31,8 @@ export function newChannelsHandler(channels: Channels): Handler {
     const asked = readChannelRequest(channels, request);
     if (asked.presence === 'only')
       throw new ProtocolError(400, 'presence=only is a GET request; a WebSocket has presence=1');
-    return { asked, publisher: channels.publisherOf(request, connection), isAwaitingToken: false };
+    const isAwaitingToken = asked.awaitsToken && channels.entry?.takesTokens() === true;
+    return { asked, publisher: channels.publisherOf(request, connection), isAwaitingToken };
   }
 
   const handler: Handler = {
@@ -63,6 +64,7 @@ export function newChannelsHandler(channels: Channels): Handler {
         start: {},
         after: undefined,
         presence: undefined,
+        awaitsToken: false,
         isJson: true,
       };
       const subscriber = newSubscriber(channels, connection, asked.isJson ? jsonWebSocket : plainWebSocket);

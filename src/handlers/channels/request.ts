@@ -3,6 +3,8 @@
  *
  *     /channels/NAME?after=ID&last=N&format=json
  *     /channels?c=NAME&c=NAME…
+ *
+ * A WebSocket in the JSON form may have `await=token`.
  */
 
 import { ProtocolError } from '../../protocol/codes.ts';
@@ -22,6 +24,8 @@ export interface ChannelRequest {
   readonly after: string | undefined;
   /** Whether it is sent who is there: besides the messages, or instead of them. */
   readonly presence: 'watch' | 'only' | undefined;
+  /** Nothing is delivered before the client's first message, which has its token. */
+  readonly awaitsToken: boolean;
   /** Each message in the JSON form; otherwise its data as published. */
   readonly isJson: boolean;
 }
@@ -49,7 +53,15 @@ export function readChannelRequest(channels: Channels, head: Head): ChannelReque
     head.headers.get('last-event-id') || query.get('lastEventId') || (query.get('after') ?? undefined);
   const isJson = format === 'json' || names.length !== 1 || asksForJson(head);
   const presence = readPresence(query.get('presence'), names, isJson);
-  return { names, start: readStart(channels, after, query.get('last')), after, presence, isJson };
+  const awaitsToken = readAwaitsToken(query.get('await'), isJson);
+  return {
+    names,
+    start: readStart(channels, after, query.get('last')),
+    after,
+    presence,
+    awaitsToken,
+    isJson,
+  };
 }
 
 function refusal(reason: string): ProtocolError {
@@ -85,6 +97,13 @@ function readPresence(
   if (given !== 'only') throw refusal('"presence" must be 1 or "only"');
   if (names.length !== 1) throw refusal('presence=only is for one channel');
   return 'only';
+}
+
+function readAwaitsToken(given: string | null, isJson: boolean): boolean {
+  if (given === null) return false;
+  if (given !== 'token') throw refusal('"await" must be "token"');
+  if (!isJson) throw refusal('await=token needs the JSON form: add format=json');
+  return true;
 }
 
 function decoded(path: string): string {

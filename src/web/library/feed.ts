@@ -1,6 +1,6 @@
 /** One connection to the server that is resumed whenever it is lost, by the best transport that works. */
-import { distance, type FeedRecord, type Transport } from './records.ts';
-import { type Received, transports } from './transports.ts';
+import { distance, type FeedRecord, type Target, type Transport } from './records.ts';
+import { type Received, type Run, transports } from './transports.ts';
 
 /** Milliseconds for the server's answer to a new connection, or to a ping. */
 const answerTimeout = 10_000;
@@ -39,13 +39,13 @@ try {
 }
 
 /**
- * @param listChannels called for each connection, as is `makeUrl`, which returns their URL with the token
+ * @param listChannels called for each connection, as is `findTarget`
  * @param refused called if the server refuses the subscription, which ends the feed
  * @param position the cursor to start after; empty to start now
  */
 export function openFeed(
   listChannels: () => Promise<readonly string[]> | readonly string[],
-  makeUrl: (channels: readonly string[]) => Promise<string>,
+  findTarget: (channels: readonly string[], isWebSocket: boolean) => Promise<Target>,
   emit: (record: FeedRecord) => void,
   refused: (reason: string) => void,
   position: string,
@@ -62,33 +62,35 @@ export function openFeed(
   let heardAt = 0;
   let check: () => void;
 
+  const emitOpened = (last: string): void => emit({ opened: position, channels, transport, last });
+
   const within = (time: number, action: () => void): void => {
     clearTimeout(timer);
     timer = setTimeout(action, time);
   };
 
   /** @param next the transport's index; by default that of the one that worked */
-  const connect = async (next = +(memory['pollywog'] as number) || 0): Promise<void> => {
+  const connect = async (next = ~~(memory['pollywog'] as number)): Promise<void> => {
     if (isClosed) return;
     attempt.abort();
     attempt = new AbortController();
     openedAt = 0;
     const { signal } = attempt;
-    const [name, run] = transports[next]!;
-    transport = name;
+    let run: Run;
     let start: string;
     let ping: (() => void) | undefined;
+    [transport, run] = transports[next]!;
 
     const ended = (error?: unknown): void => {
       if (signal.aborted) return;
       attempt.abort();
       if (openedAt) {
-        // It was stable.
-        if (Date.now() - openedAt > answerTimeout) failures = 0;
+        // Stable; otherwise the waits between short connections fall to 2 s.
+        failures = Date.now() - openedAt > answerTimeout ? 0 : failures / 2;
       } else {
         if (next < 2) return void connect(next + 1);
         // Only the last transport decides: a proxy may refuse the others with the same status.
-        const [, reason] = refusal.exec(`${error}`) ?? [];
+        const reason = refusal.exec(`${error}`)?.[1];
         if (reason) return refused(reason);
         memory['pollywog'] = 0;
       }
@@ -107,7 +109,7 @@ export function openFeed(
         memory['pollywog'] = next;
         start = last!;
         position ||= start;
-        emit({ opened: position, channels, transport, last: start });
+        emitOpened(start);
       } else if (gap) {
         // The server has lost the end of its log, or has a new one: the next connection must not report this gap again.
         const ahead = distance(position, start);
@@ -132,11 +134,11 @@ export function openFeed(
     within(answerTimeout, ended);
     try {
       const names = await listChannels();
-      const url = await makeUrl(names);
+      const target = await findTarget(names, !next);
       if (signal.aborted) return;
       channels = names;
       const after = () => position && `&after=${position}`;
-      await run(url, after, signal, receive, sendPing => {
+      await run(target, after, signal, receive, sendPing => {
         ping = sendPing;
       });
       ended();
@@ -155,7 +157,7 @@ export function openFeed(
       const wanted = await listChannels();
       if (cursor && !(distance(cursor, position) >= 0)) position = cursor;
       else if (wanted.every(channel => channels.includes(channel))) {
-        if (openedAt) emit({ opened: position, channels, transport, last: '' });
+        if (openedAt) emitOpened('');
         return;
       }
       connect();

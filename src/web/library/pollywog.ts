@@ -3,7 +3,7 @@
  * the network lets through, and reports a gap if the server no longer keeps some of them.
  */
 import { type Feed, openFeed } from './feed.ts';
-import { distance, type FeedRecord, type SentMessage } from './records.ts';
+import { distance, type FeedRecord, type SentMessage, type Target } from './records.ts';
 
 export interface Message {
   /** `EPOCH-SEQ`. */
@@ -67,7 +67,10 @@ export function subscribe(
   options: Options = {},
 ): Subscription {
   const own = [channels].flat();
-  const base = new URL(options.url ?? '/', globalThis.location?.href).href.replace(/\/*$/, '/channels?');
+  const base = new URL(options.url ?? '/', globalThis.location?.href).href.replace(
+    /\/*$/,
+    '/channels?format=json&',
+  );
   /** Everything up to here has been delivered; empty before the start. */
   let cursor = options.after ?? '';
   /** Whether everything after the cursor arrives. */
@@ -122,13 +125,13 @@ export function subscribe(
     isNew = false;
   };
 
-  const makeUrl = async (names: readonly string[]): Promise<string> => {
+  const target = async (names: readonly string[], isWebSocket: boolean): Promise<Target> => {
     const { token } = options;
     const value = typeof token === 'function' ? await token() : token;
     const query = new URLSearchParams(names.map(name => ['c', name]));
-    query.set('format', 'json');
-    if (value) query.set('token', value);
-    return base + query;
+    // A URL may be logged on its way; a message is not.
+    if (value) query.set(isWebSocket ? 'await' : 'token', isWebSocket ? 'token' : value);
+    return [base + query, value];
   };
 
   const lead = (listChannels: () => readonly string[] | Promise<readonly string[]>): void => {
@@ -140,11 +143,11 @@ export function subscribe(
       setState('closed', reason);
       close();
     };
-    feed = openFeed(listChannels, makeUrl, emit, refused, cursor);
+    feed = openFeed(listChannels, target, emit, refused, cursor);
   };
 
   const wake = ({ type }: Event): void => {
-    if (feed) feed.wake(/line$/.test(type));
+    if (feed) feed.wake(/line/.test(type));
     else join();
   };
 
@@ -172,9 +175,8 @@ export function subscribe(
       return closed;
     });
     const listChannels = async (): Promise<string[]> => {
-      const { held } = await locks.query();
-      const lists = held!.map(lock => lock.name!.split(name)[1] || '[]');
-      return [...new Set([own, ...lists.map(list => JSON.parse(list))].flat())];
+      const listOf = (lock: LockInfo): string[] => JSON.parse(lock.name!.split(name)[1] || '[]');
+      return [...new Set([own, ...(await locks.query()).held!.map(listOf)].flat())];
     };
     const leading = locks.request(name, { signal }, () => {
       lead(listChannels);

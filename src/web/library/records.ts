@@ -2,6 +2,9 @@
 
 export type Transport = 'websocket' | 'eventsource' | 'polling';
 
+/** The URL of the channels, and the token for the first message; over HTTP, the URL has it, too. */
+export type Target = readonly [url: string, token: string | undefined];
+
 /** A published message in the server's JSON. */
 export interface SentMessage {
   /** `EPOCH-SEQ`: SEQ counts all messages of the server. */

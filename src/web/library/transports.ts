@@ -1,5 +1,5 @@
 /** Three ways to receive, the best first. */
-import type { Gap, SentMessage, Transport } from './records.ts';
+import type { Gap, SentMessage, Target, Transport } from './records.ts';
 
 /**
  * What a transport reports. First comes the server's cursor when the connection opened. An empty record, or a field that is not
@@ -9,12 +9,11 @@ export type Received = Partial<SentMessage & Gap> & { readonly last?: string | u
 
 /**
  * Runs a connection: resolves or rejects when it has ended. A refusal is an Error that begins with the status.
- * @param url of the channels, `http:` or `https:`
  * @param after `&after=` and the cursor to resume at; empty to start now
  * @param setPing takes a function that requests an answer, if the transport has one
  */
-type Run = (
-  url: string,
+export type Run = (
+  target: Target,
   after: () => string,
   signal: AbortSignal,
   receive: (record: Received) => void,
@@ -27,10 +26,11 @@ async function get(url: string, signal: AbortSignal, headers = {}): Promise<Resp
   return response;
 }
 
-const webSocket: Run = (url, after, signal, receive, setPing) =>
+const webSocket: Run = ([url, token], after, signal, receive, setPing) =>
   new Promise(resolve => {
     const socket = new WebSocket(url.replace('http', 'ws') + after());
     signal.onabort = () => socket.close();
+    socket.onopen = () => token && socket.send(JSON.stringify({ token }));
     socket.onclose = resolve;
     socket.onmessage = ({ data }) => receive(JSON.parse(data));
     // The server answers it with an error, as it is no command.
@@ -38,7 +38,7 @@ const webSocket: Run = (url, after, signal, receive, setPing) =>
   });
 
 /** The stream that EventSource reads. `fetch` shows what EventSource hides: heartbeats, and ids without a message. */
-const eventStream: Run = async (url, after, signal, receive) => {
+const eventStream: Run = async ([url], after, signal, receive) => {
   const { body } = await get(url + after(), signal, { Accept: 'text/event-stream' });
   const reader = body!.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ''; ; ) {
@@ -54,7 +54,7 @@ const eventStream: Run = async (url, after, signal, receive) => {
   }
 };
 
-const longPoll: Run = async (url, after, signal, receive) => {
+const longPoll: Run = async ([url], after, signal, receive) => {
   for (let query = '&last=0'; ; query = after()) {
     const { gap, messages, last } = await (await get(url + query, signal)).json();
     for (const record of [{ gap }, ...messages, { last }]) receive(record);

@@ -65,6 +65,11 @@ export function newSubscribeRoute(channels: Channels): Route {
       if (wantsPage(head)) return maxIgnoredBody;
       if (asked.names.length === 0)
         throw new ProtocolError(400, 'name a channel: /channels/NAME, or /channels?c=NAME&c=NAME');
+      if (asked.awaitsToken)
+        throw new ProtocolError(
+          400,
+          'await=token is for WebSocket; send the token in the field Authorization',
+        );
       if (asked.presence === 'watch' && !wantsEvents(head))
         throw new ProtocolError(400, 'presence=1 is for WebSocket and EventSource; poll with presence=only');
       admitted.set(head, asked);

@@ -226,11 +226,11 @@ test('waits double up to 30 seconds, and are short again after a stable connecti
     await pass(1);
     assert.ok(server.requests.length > length, `${wait} s`);
   }
-  // Open, but not for long: the next wait is not shorter.
+  // Open, but not for long: the exponent is halved.
   const { length } = server.requests;
   await pass(9_000);
   server.drop();
-  await pass(29_999);
+  await pass(Math.floor(1000 * 2 ** 3.5));
   assert.equal(server.requests.length, length);
   await pass(1);
   assert.equal(server.requests.length, length + 1);
@@ -308,7 +308,7 @@ test('a page that becomes visible after a sleep checks its connection, and not a
   assert.ok(server.requests.length > length);
 });
 
-test('the token is asked for at each connection, and sent in the query', async () => {
+test('the token is asked for at each connection; over HTTP, the query has it', async () => {
   const { server, subscribe, pass } = harness;
   let calls = 0;
   const seen = subscribe('a/ü &', {
@@ -318,6 +318,7 @@ test('the token is asked for at each connection, and sent in the query', async (
     },
   });
   await settle();
+  server.blocked.set('websocket', 'refused');
   server.drop();
   await pass(1000);
   assert.equal(seen.states.at(-1), 'open eventsource');
@@ -325,14 +326,31 @@ test('the token is asked for at each connection, and sent in the query', async (
   assert.deepEqual(
     tokens.map(query => [query.get('token'), query.get('c'), query.get('format')]),
     [
-      ['t&1', 'a/ü &', 'json'],
+      [null, 'a/ü &', 'json'],
       ['t&3', 'a/ü &', 'json'],
     ],
   );
   seen.close();
   subscribe('orders', { token: 'secret', url: 'http://server.example/push/' });
   await settle();
-  assert.match(server.requests.at(-1)!, / \/push\/channels\?c=orders&format=json&token=secret/);
+  assert.match(server.requests.at(-1)!, / \/push\/channels\?format=json&c=orders&token=secret/);
+});
+
+test('a WebSocket has the token in its first message, and announces it in the query', async () => {
+  const { server, subscribe, pass } = harness;
+  let calls = 0;
+  const seen = subscribe('orders', { token: () => `"${++calls}"` });
+  await settle();
+  // As a token that has expired.
+  server.drop();
+  await pass(1000);
+  assert.equal(seen.states.at(-1), 'open websocket');
+  const url = 'websocket /channels?format=json&c=orders&await=token';
+  assert.deepEqual(server.requests, [url, `${url}&after=a-0`]);
+  assert.deepEqual(
+    server.sent.map(text => JSON.parse(text)),
+    [{ token: '"1"' }, { token: '"2"' }],
+  );
 });
 
 test('a refusal ends the subscription with the reason of the server', async () => {
