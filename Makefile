@@ -72,17 +72,17 @@ count-echo: build build-tests ## print the functions that one echo of 32 bytes p
 fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-kill: build build-tests ## kill -9 the chat, and then channels, under load, TIMES=100, and check the log
+kill: build build-tests ## kill -9 the chat and channels under load, TIMES=100, and compare the log with what clients got
 	node build/test/handlers/chat/killNine.js --times $(TIMES)
 	node build/test/handlers/channels/killNine.js --times $(TIMES)
 
-storm: build build-tests ## bring 5,000 clients of 300 users back after a restart, and count what --auth-url is asked
+storm: build build-tests ## reconnect 5,000 clients of 300 users after a restart, and count the requests to --auth-url
 	node build/test/access/storm.js
 
-scale: build build-tests ## 10,000 channels, 10,000 subscribers of one, and 50 of 1,000 that stall
+scale: build build-tests ## measure 10,000 channels, 10,000 subscribers of one channel, and 50 stalled ones of 1,000
 	node build/test/handlers/channels/scale.js
 
-model: build-tests ## compare channels, across restarts, with a model of them for SECONDS=600; SEED=n repeats a run
+model: build-tests ## compare channels with a model, across restarts, for SECONDS=600; SEED=n repeats a run
 	SECONDS=$(SECONDS) $(if $(SEED),SEED=$(SEED)) node --test build/test/wires/channels/model.test.js
 
 swaps: TIMES = 200

@@ -1,23 +1,27 @@
 /**
- * A file of lines that a busy server appends to: what arrives within a turn is written at once, by a thread of Node's pool, so
- * a slow disk never blocks the loop. If it is too slow for long, lines are lost, and counted.
+ * A file of lines, such as the access log. One write appends all lines of a turn, in a thread of Node's pool, so a slow disk
+ * does not block the loop. If the disk is too slow or fails, the file loses lines and counts them.
  */
 import { close, write } from 'node:fs';
 import { maxPendingLines } from '../protocol/limits.ts';
 import { log, openLog, whyUnwritable } from './log.ts';
 
+const lineEnd = 0x0a;
+
 export interface LineFile {
   path: string;
   descriptor: number;
-  /** Lines that are not given to the system yet, and their length in characters. */
+  /** Lines for the next write, and their length in characters. */
   pending: string[];
   length: number;
-  /** A write is under way, or about to begin. */
+  /** A write has begun, or begins after this turn. */
   isWriting: boolean;
-  /** Lines lost since the last that was logged. */
+  /** The descriptor of the write that has begun. */
+  inUse: number | undefined;
+  /** Lines lost since the log last said how many. */
   lost: number;
   isFailing: boolean;
-  /** Called when nothing is left to write. */
+  /** Called after the last pending line. */
   onDrained: (() => void) | undefined;
 }
 
@@ -29,6 +33,7 @@ export function openLineFile(path: string, option: string): LineFile {
     pending: [],
     length: 0,
     isWriting: false,
+    inUse: undefined,
     lost: 0,
     isFailing: false,
     onDrained: undefined,
@@ -57,7 +62,11 @@ function writePending(file: LineFile): void {
   }
   const bytes = takePending(file);
   const { descriptor } = file;
-  writeAll(descriptor, bytes, 0, error => {
+  file.inUse = descriptor;
+  writeAll(descriptor, bytes, 0, (error, written) => {
+    file.inUse = undefined;
+    if (descriptor !== file.descriptor) close(descriptor);
+    if (error !== undefined) file.lost += countLines(bytes.subarray(written));
     report(file, error);
     writePending(file);
   });
@@ -74,16 +83,22 @@ function writeAll(
   descriptor: number,
   bytes: Buffer,
   at: number,
-  done: (error: Error | undefined) => void,
+  done: (error: Error | undefined, written: number) => void,
 ): void {
   write(descriptor, bytes, at, bytes.length - at, null, (error, written) => {
-    if (error !== null) done(error);
+    if (error !== null) done(error, at);
     else if (at + written < bytes.length) writeAll(descriptor, bytes, at + written, done);
-    else done(undefined);
+    else done(undefined, bytes.length);
   });
 }
 
-/** Logs the start and the end of a failure, and how many lines were lost meanwhile. */
+function countLines(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(lineEnd); at !== -1; at = bytes.indexOf(lineEnd, at + 1)) count++;
+  return count;
+}
+
+/** Logs the start and the end of a failure, and how many lines were lost. */
 function report(file: LineFile, error: Error | undefined): void {
   const { path, lost } = file;
   if (error !== undefined && !file.isFailing)
@@ -95,27 +110,20 @@ function report(file: LineFile, error: Error | undefined): void {
   file.lost = 0;
 }
 
-/** Continues in a file with this path: the same after a rotation, or another. @throws Error; then the file stays as it was */
+/** Continues in the file at this path, which may be the same after a rotation. @throws Error, and then nothing changes */
 export function reopenLineFile(file: LineFile, path: string, option: string): void {
   const before = file.descriptor;
   file.descriptor = openLog(path, option);
   file.path = path;
-  // A write that is under way has its descriptor from before.
-  whenDrained(file, () => close(before));
+  // The end of the write closes it otherwise.
+  if (file.inUse !== before) close(before);
 }
 
-/** Writes what is left, and closes the file. */
+/** Writes the pending lines, and closes the file. */
 export async function closeLineFile(file: LineFile): Promise<void> {
-  await new Promise<void>(resolve => whenDrained(file, resolve));
+  if (file.isWriting)
+    await new Promise<void>(resolve => {
+      file.onDrained = resolve;
+    });
   close(file.descriptor);
-}
-
-function whenDrained(file: LineFile, act: () => void): void {
-  if (!file.isWriting) return act();
-  const { onDrained } = file;
-  file.onDrained = () => {
-    file.onDrained = undefined;
-    onDrained?.();
-    act();
-  };
 }

@@ -1,11 +1,13 @@
 /** The access log: what its lines say, and that no client can forge one or put a secret in it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, renameSync } from 'node:fs';
+import { fstatSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { appendLine, closeLineFile, openLineFile } from '../../src/log/lineFile.ts';
+import { appendLine, closeLineFile, openLineFile, reopenLineFile } from '../../src/log/lineFile.ts';
+import { watchLog } from '../../src/log/log.ts';
 import { maxPendingLines, maxShownField } from '../../src/protocol/limits.ts';
+import { skipUnlessLinux } from '../support/linux.ts';
 import { connectRaw, connectTcp, exchange } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
 import { type Hooks, reload, startServerFor } from '../support/serverProcess.ts';
@@ -163,6 +165,57 @@ describe('the file', () => {
     assert.equal(readFileSync(file.path, 'utf8').length, maxPendingLines);
     assert.equal(file.lost, 0);
   });
+
+  test('counts the lines that a full disk loses, and the log says how many when it can be written again', async t => {
+    if (skipUnlessLinux(t, '/dev/full')) return;
+    const heard: string[] = [];
+    t.after(watchLog(line => heard.push(line) > 0));
+    const file = openLineFile('/dev/full', '--access-log');
+    for (const line of ['a\n', 'b\n', 'c\n']) appendLine(file, line);
+    await new Promise<void>(resolve => {
+      file.onDrained = resolve;
+    });
+    const path = join(temporaryFolder(), 'lines');
+    reopenLineFile(file, path, '--access-log');
+    appendLine(file, 'd\n');
+    await closeLineFile(file);
+    assert.equal(readFileSync(path, 'utf8'), 'd\n');
+    assert.deepEqual(
+      heard.map(line =>
+        line
+          .replace(/^\S+ /, '')
+          .replace(/path=\S+/, 'path=')
+          .trimEnd(),
+      ),
+      [
+        'error access log not written path= reason="the disk is full"',
+        'info  access log written again path=',
+        'warn  access log lines lost path= count=3',
+      ],
+    );
+  });
+
+  test('closes the file from before when its write ends, even if lines keep coming', async () => {
+    const file = openLineFile(join(temporaryFolder(), 'before'), '--access-log');
+    const before = file.descriptor;
+    appendLine(file, 'a\n');
+    while (file.inUse === undefined) await new Promise(resolve => setImmediate(resolve));
+    reopenLineFile(file, join(temporaryFolder(), 'after'), '--access-log');
+    while (isOpen(before)) {
+      appendLine(file, 'b\n');
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    assert.ok(file.isWriting);
+    await closeLineFile(file);
+  });
+
+  function isOpen(descriptor: number): boolean {
+    try {
+      return fstatSync(descriptor).isFile();
+    } catch {
+      return false;
+    }
+  }
 });
 
 test('a named pipe that nobody reads is refused at the start, instead of holding up the server', async t => {
