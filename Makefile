@@ -92,6 +92,9 @@ swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, e
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
+strangers: build build-tests ## let 2,000 strangers hoard memory, and one address open 50,000 connections
+	node build/test/hostile/strangers.js
+
 screenshot: build build-tests ## take the README's picture of the chat, src/manual/chat.png
 	node build/test/browser/screenshot.js
 
@@ -132,4 +135,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak strangers screenshot manuals install uninstall format clean

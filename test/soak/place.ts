@@ -126,16 +126,17 @@ export interface Info {
   readonly connections: number;
   readonly counters: Readonly<Record<string, number>>;
   readonly memory: { readonly used: number };
+  readonly limits: { readonly memory: number };
 }
 
-export const askInfo = (place: Place) => runCommand(place, 'info', {}) as Promise<Info>;
+export const askInfo = (place: Pick<Place, 'control'>) => runCommand(place, 'info', {}) as Promise<Info>;
 
 /** Node's memory figures, from a module of the soak. */
 export const askMemory = (place: Place) =>
   runCommand(place, 'call', { name: 'memory' }) as Promise<NodeJS.MemoryUsage & { peakBuffers: number }>;
 
 /** Runs a command through the control socket. */
-function runCommand({ control }: Place, name: string, parameters: object): Promise<unknown> {
+function runCommand({ control }: Pick<Place, 'control'>, name: string, parameters: object): Promise<unknown> {
   const body = JSON.stringify(parameters);
   const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length };
   const options = { socketPath: control, path: `/api/${name}`, method: 'POST', headers };
@@ -151,7 +152,7 @@ function runCommand({ control }: Place, name: string, parameters: object): Promi
 }
 
 /** The log's entries at level `error`: the first line of each event, and its count. */
-export function loggedErrors({ log }: Place): Map<string, { line: string; times: number }> {
+export function loggedErrors({ log }: Pick<Place, 'log'>): Map<string, { line: string; times: number }> {
   const errors = new Map<string, { line: string; times: number }>();
   for (const line of readFileSync(log, 'utf8').split('\n')) {
     if (!line.includes('"level":"error"')) continue;

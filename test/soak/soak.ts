@@ -58,7 +58,7 @@ async function run(place: Place, quiet: Place, options: SoakOptions): Promise<Ou
   // The first client makes the server allocate what it never frees.
   await assertServes(server.port);
   const before = await holdingsOf(place);
-  const innocents = await startInnocents([place, quiet]);
+  const innocents = await startInnocents([server.port, quiet.server.port]);
   const generators = startGenerators(place.target, options.only ?? loadNames);
   const peak = watchMemory(place);
   const quietPeak = watchMemory(quiet);
@@ -109,16 +109,17 @@ async function stop({ server }: Place): Promise<number | null> {
   return Promise.race([server.stop(), late]);
 }
 
-interface Innocents {
+export interface Innocents {
   report(): Promise<InnocentReports>;
   stop(): Promise<InnocentReports>;
 }
 
-async function startInnocents(places: readonly Place[]): Promise<Innocents> {
+/** Starts the innocent clients of the servers at these ports. */
+export async function startInnocents(ports: readonly number[]): Promise<Innocents> {
   const script = fileURLToPath(new URL('./innocent.js', import.meta.url));
   const child = fork(
     script,
-    places.map(({ server }) => `${server.port}`),
+    ports.map(port => `${port}`),
   );
   await once(child, 'message');
   return { report: () => ask(child, 'report'), stop: () => ask(child, 'stop') };
@@ -132,7 +133,9 @@ async function ask(child: ChildProcess, word: string): Promise<InnocentReports> 
 }
 
 /** The highest sample and its time. */
-function watchMemory({ server }: Place): { stop(): { bytes: number; seconds: number } } {
+export function watchMemory({ server }: Pick<Place, 'server'>): {
+  stop(): { bytes: number; seconds: number };
+} {
   const from = performance.now();
   let peak = { bytes: 0, seconds: 0 };
   const timer = setInterval(() => {

@@ -8,6 +8,8 @@ export interface Target {
   readonly spool: string;
   /** The folder of the log. */
   readonly data: string;
+  /** Clients of each load in hoards.ts. */
+  readonly hoarders?: number;
 }
 
 export interface Counts {
