@@ -13,6 +13,7 @@ import { showFigures } from '../soak/figures.ts';
 import { startGenerators } from '../soak/generators.ts';
 import type { InnocentReport } from '../soak/innocent.ts';
 import { hoards } from '../soak/load/hoards.ts';
+import type { Counts } from '../soak/load/load.ts';
 import { strangerNames } from '../soak/load/loads.ts';
 import { askInfo, loggedErrors } from '../soak/place.ts';
 import { memoryBar } from '../soak/report.ts';
@@ -79,8 +80,9 @@ export async function hoardMemory(
   let evicted = 0;
   let used = 0;
   const end = performance.now() + seconds * 1000;
+  const haveAllActed = () => generators.counts().every(hasActed);
   const mayContinue = () =>
-    performance.now() < end || (performance.now() < end + patience && !generators.haveAllBegun());
+    performance.now() < end || (performance.now() < end + patience && !haveAllActed());
   while (isAlive && mayContinue()) {
     const info = await askInfo(place);
     commands++;
@@ -113,6 +115,9 @@ export async function hoardMemory(
     faults,
   };
 }
+
+/** A load of which the server has closed or refused each connection has acted, too. */
+const hasActed = ({ done, refused, closed }: Counts) => done + refused + closed > 0;
 
 /** How long the address holds its connections after it has tried all. */
 const holdingTime = 5000;
