@@ -1,11 +1,12 @@
 /** Serves the chat page (`page/`), the client library (`library/`) and `/healthz`. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as nodeModule from 'node:module';
-import { extname } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { ProtocolError } from '../protocol/codes.ts';
-import { chooseCoding } from '../protocol/http/contentCoding.ts';
+import { acceptedCodings } from '../protocol/http/contentCoding.ts';
 import type { Head, HttpResponse } from '../protocol/http/head.ts';
+import { mediaTypeOf } from '../protocol/http/mediaTypes.ts';
+import { firstSegment } from '../protocol/http/path.ts';
 
 /** The page loads, runs and connects to this server's resources only, and cannot be framed. */
 const contentSecurityPolicy =
@@ -27,22 +28,18 @@ const newPage = (type: string, body: Buffer, isLibrary = false): Page => ({
   isLibrary,
 });
 
-const types: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.ts': 'text/javascript; charset=utf-8',
-};
+/** The files that are served; declarations of types are not. */
+const served = /\.(?:html|css|js|(?<!\.d\.)ts)$/;
 
 /** All files of the page and the library by URL path; they are few and small, and read once. */
 function loadPages(): ReadonlyMap<string, Page> {
   const pages = new Map<string, Page>();
-  pages.set('/healthz', newPage('text/plain; charset=utf-8', Buffer.from('ok\n')));
+  pages.set('/healthz', newPage(mediaTypeOf('.txt')!, Buffer.from('ok\n')));
   for (const path of ['./page/', './library/']) {
     const folder = new URL(path, import.meta.url);
     for (const name of readdirSync(folder)) {
-      const type = types[extname(name)];
-      if (type === undefined || name.endsWith('.d.ts')) continue;
+      if (!served.test(name)) continue;
+      const type = mediaTypeOf(name.replace(/ts$/, 'js'))!;
       const page = newPage(type, readFileSync(new URL(name, folder)), path === './library/');
       // With a site (`--static`), `/` is its own page, and so are all names but these.
       const place = page.isLibrary ? '/' : '/chat/';
@@ -85,14 +82,14 @@ export function answerPage(
 ): HttpResponse {
   const page = pages.get(head.path);
   if (head.method === 'OPTIONS') {
-    const isEndpoint = endpoints.has(head.path.split('/', 2)[1] ?? '');
+    const isEndpoint = endpoints.has(firstSegment(head.path));
     // `OPTIONS *` (RFC 9110 §9.3.7): some load balancers use it as a health check.
     if (head.path === '*') return allowed('GET, HEAD, POST, DELETE, OPTIONS');
     if (page !== undefined) return allowed(pageMethods);
     if (isEndpoint) return allowed('GET, OPTIONS');
   }
   if (page === undefined) {
-    if (endpoints.has(head.path.split('/', 2)[1] ?? '')) {
+    if (endpoints.has(firstSegment(head.path))) {
       const s = isSecure ? 's' : '';
       const reason = `this is a WebSocket endpoint: connect with ws${s}:// instead of http${s}://`;
       throw new ProtocolError(426, reason, { Upgrade: 'websocket', Connection: 'Upgrade' });
@@ -102,7 +99,7 @@ export function answerPage(
   if (head.method !== 'GET' && head.method !== 'HEAD') {
     throw new ProtocolError(405, 'pages accept GET and HEAD only', { Allow: pageMethods });
   }
-  const isGzipped = chooseCoding(head.headers.get('accept-encoding'), ['gzip']) !== undefined;
+  const isGzipped = acceptedCodings(head.headers.get('accept-encoding'), ['gzip']).length > 0;
   const body = isGzipped ? page.gzipped : page.body;
   const headers = {
     'Content-Type': page.type,

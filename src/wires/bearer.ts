@@ -21,7 +21,7 @@ interface DelayedRefusal {
 
 export interface TokenRule {
   readonly tokens: Tokens;
-  /** @throws ProtocolError for a right token that does not allow this request */
+  /** @throws ProtocolError if the token is valid, but not for this request */
   isGranted(token: string, head: Head): boolean;
   /** The advice in the refusal of a wrong token. */
   readonly remedy: string;
@@ -82,9 +82,9 @@ function judgeToken({ guesses }: Tokens, { address, server }: Connection): numbe
 export const publishRemedy = 'use the one in the file that --publish-token or --api-token names';
 
 /**
- * Who publishes on a connection whose handshake has this head.
- * @param isJwtJudged whether something else refuses wrong tokens of users, which are JWTs
- * @returns undefined without a token, and for a user's
+ * The publisher whose token is in the head of a handshake.
+ * @param isJwtJudged whether the caller checks tokens of users, which are JWTs
+ * @returns undefined without a token, and for the token of a user
  * @throws ProtocolError 401 or 429 for a wrong token. A handshake is not delayed, so 429 comes earlier than for other requests
  */
 export function publisherOfHandshake(

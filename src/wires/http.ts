@@ -10,18 +10,18 @@ import { charge, startBudget } from '../core/fairness.ts';
 import { endIdling, establish } from '../core/places.ts';
 import { scheduleRead } from '../core/poll.ts';
 import { openSession } from '../core/processData.ts';
-import { hasInputStalled, hasOutputStalled, startReceiving, startSending } from '../core/progress.ts';
+import { startReceiving } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
-import { noteDeadline, noteOverdue } from '../diagnostics/closeReason.ts';
 import { noHandler } from '../options/configuration.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
 import { bodyContent, newBody, readBody, restOfBody } from '../protocol/http/body.ts';
+import { looksLikeHttp } from '../protocol/http/detect.ts';
 import { hasToken } from '../protocol/http/fields.ts';
 import { type Head, parseRequestHead } from '../protocol/http/head.ts';
-import { maxFirstLine, minRate, requestCost } from '../protocol/limits.ts';
-import { beginsTelnet } from '../protocol/telnet.ts';
+import { firstSegment } from '../protocol/http/path.ts';
+import { requestCost } from '../protocol/limits.ts';
 import { newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
 import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
@@ -31,6 +31,7 @@ import type { Entry } from '../records/entry.ts';
 import type { Need } from '../records/identity.ts';
 import type { Connection, Handler, Server, Wire } from '../records/records.ts';
 import { answerPage } from '../web/pages.ts';
+import { checkHttpDeadlines, endIdle } from './httpDeadlines.ts';
 import { applyForwarded } from './proxy.ts';
 import {
   finishRequest,
@@ -47,7 +48,7 @@ import { websocket } from './websocket.ts';
 
 /**
  * @param routes in the order in which they are asked; requests that no route takes are for pages
- * @param entry decides who may use them; without it, everybody
+ * @param entry decides which clients may use them; without it, all may
  * @param name the wire's name; the control socket and the listener for metrics use others
  */
 export function newHttpWire(
@@ -93,7 +94,7 @@ export function newHttpWire(
     return readMoreBody(connection, request, bytes, parsed.end, end);
   }
 
-  /** @returns whether its body is not read now: it is answered, it waits, or its route will refuse it */
+  /** @returns false if the body must be read now; true if the request is answered, waits, or will be refused by its route */
   function answerHead(connection: Connection, request: Request): boolean {
     const { head, route } = request;
     if (server.accessLog !== undefined) beginAccess(connection, head);
@@ -145,15 +146,15 @@ export function newHttpWire(
       connection.data = undefined;
       switchToWebSocket(connection, accepted.deflate);
       if (isKnown) openSession(connection, handler, head);
-      // A browser shows its page no status of a handshake, but the code and the reason of a close frame.
+      // Browsers hide the status of a handshake from the page, but not the code and the reason of a close frame.
       else closeConnection(connection, closeCodeFor(refusal.code), refusal.message);
       return true;
     });
   }
 
   /**
-   * Goes on with the request when it is known whether its client may have what it needs.
-   * @param proceed returns whether the body is not read now; throws the refusal, if it does not answer it otherwise
+   * Calls `proceed` when the client's rights are decided, at once or in a later turn.
+   * @param proceed returns as `answerHead`; throws the refusal, unless it answers in another way
    */
   function authorize<Answered extends boolean>(
     connection: Connection,
@@ -172,7 +173,7 @@ export function newHttpWire(
     return true;
   }
 
-  /** Goes on with a request that has waited. @returns where it stopped */
+  /** Continues a request whose client's rights are decided. @returns where it stopped */
   function resumeRequest(
     connection: Connection,
     request: Request,
@@ -276,13 +277,7 @@ export function newHttpWire(
       endConnection(connection);
     },
 
-    checkDeadlines(connection) {
-      const state = httpState(connection);
-      if (state?.request !== undefined) checkRequest(connection, state.request);
-      else if (connection.queue.size > 0 && state !== undefined) checkUnreadAnswer(connection, state);
-      else if (connection.input !== undefined) checkHead(connection, state?.since ?? connection.acceptedAt);
-      else checkIdle(connection, state);
-    },
+    checkDeadlines: checkHttpDeadlines,
   };
   return wire;
 }
@@ -330,17 +325,17 @@ function newRequest(head: Head, route: Route | undefined): Request {
   };
 }
 
-/** The rights that a handshake needs. @param path of the handler, percent-encoded */
+/** The rights that a handshake needs. @param path percent-encoded, without the prefix of a transport */
 export function handshakeNeeds(handler: Handler, head: Head, path = head.path): readonly Need[] {
   return [connectNeed(handler.name, path), ...(handler.needs?.(head) ?? [])];
 }
 
-/** The route has admitted the request, and its client may make it. @returns whether the body must be read */
+/** Begins the request at its route: the route admits it, and its client has the rights. @returns whether the body must be read */
 function admit(connection: Connection, request: Request, route: Route, maxBody: number | undefined): boolean {
   const { head } = request;
   if (maxBody !== undefined) request.body = newBody(head, maxBody);
   else if (!request.isWhole) {
-    // Nobody reads this body, so the next request cannot be found.
+    // Without reading this body the server cannot find the next request.
     request.isWhole = true;
     request.isKept = false;
   }
@@ -350,14 +345,14 @@ function admit(connection: Connection, request: Request, route: Route, maxBody: 
   return maxBody !== undefined;
 }
 
-/** Whether what follows waits: the next request for the answer to this one, or all of it until the client is known. */
+/** Whether unread input waits for a decision about this request, or for its answer. */
 function isAwaitingAnswer(connection: Connection): boolean {
   const request = httpState(connection)?.request;
   if (request === undefined) return false;
   return request.waiting !== undefined || (request.isKept && request.isWhole);
 }
 
-/** Bytes of memory of a head that waits, about. */
+/** Bytes of memory of the head of a waiting request, roughly. */
 function sizeOfHead({ target, headers }: Head): number {
   let size = 2 * target.length;
   for (const [name, value] of headers) size += name.length + value.length;
@@ -412,101 +407,9 @@ function refuseOrRethrow(connection: Connection, error: unknown): void {
   refuseRequest(connection, error);
 }
 
-/** Checks a request whose head has arrived. `--idle-timeout` does not apply to requests. */
-function checkRequest(connection: Connection, request: Request): void {
-  const { server } = connection;
-  const { handshakeTimeout, closeTimeout } = server.configuration;
-  connection.messageAt = server.now;
-  if (request.waiting !== undefined) {
-    if (handshakeTimeout === 0 || server.now - request.waiting.since < handshakeTimeout) return;
-    const reason = `it was not known within ${handshakeTimeout / 1000} s who you are; try again later`;
-    refuseRequest(connection, new ProtocolError(503, reason, {}, 'handshakeTimeout'));
-  } else if (!request.isWhole) {
-    // RFC 9110 §15.5.9: 408. A body may take any time as long as it keeps the minimum rate.
-    if (!hasInputStalled(connection, handshakeTimeout)) return;
-    const reason = `the body arrived at less than ${minRate} bytes a second for ${handshakeTimeout / 1000} s`;
-    refuseRequest(connection, new ProtocolError(408, reason, {}, 'handshakeTimeout'));
-  } else if (request.isPromised) {
-    if (connection.queue.size === 0 && connection.producer === undefined) startSending(connection);
-    else if (hasOutputStalled(connection, closeTimeout)) dropUnread(connection);
-  } else {
-    request.route?.checkDeadlines?.(connection);
-  }
-}
-
-/** An answer is queued, but the client has not read all of it. */
-function checkUnreadAnswer(connection: Connection, state: HttpState): void {
-  const { server } = connection;
-  connection.messageAt = server.now;
-  state.since = server.now;
-  if (hasOutputStalled(connection, server.configuration.closeTimeout)) dropUnread(connection);
-}
-
-function dropUnread(connection: Connection): void {
-  noteOverdue(connection, 'the client did not read the answer', 'closeTimeout');
-  dropConnection(connection);
-}
-
-/** A request has begun to arrive. */
-function checkHead(connection: Connection, since: number): void {
-  const { now, configuration } = connection.server;
-  const { handshakeTimeout } = configuration;
-  if (handshakeTimeout === 0 || now - since < handshakeTimeout) return;
-  const reason = `no whole request within ${handshakeTimeout / 1000} s`;
-  refuseRequest(connection, new ProtocolError(408, reason, {}, 'handshakeTimeout'));
-}
-
-/**
- * Ends a connection that has no request. Between two requests it is dropped: everything is sent, and clients with a pool of
- * connections notice our FIN only when they need the connection again.
- */
-function endIdle(connection: Connection): void {
-  const isBetween = (httpState(connection)?.count ?? 0) > 0 && connection.input === undefined;
-  if (isBetween && connection.queue.size === 0) dropConnection(connection);
-  else endConnection(connection);
-}
-
-/** The first request, or the next one on a kept connection, has not begun to arrive. */
-function checkIdle(connection: Connection, state: HttpState | undefined): void {
-  const { now, configuration } = connection.server;
-  const { handshakeTimeout, keepAlive } = configuration;
-  if (state !== undefined && state.count > 0) {
-    connection.messageAt = now;
-    if (now - state.since >= keepAlive) endIdle(connection);
-  } else if (handshakeTimeout > 0 && now - connection.acceptedAt >= handshakeTimeout) {
-    noteDeadline(connection, 'nothing arrived', 'handshakeTimeout');
-    dropConnection(connection);
-  }
-}
-
-/** `GET ` as a number. */
-const getAndSpace = 0x47455420;
-
-/** The length of an empty line, the longest method, and a space. */
-const longestMethodPrefix = 2 + 'OPTIONS '.length;
-
-/**
- * Whether the first bytes are HTTP: a method and a space, or a first line that ends in a version. HTTP also claims bytes that
- * are not text, and answers them with an error.
- */
-function looksLikeHttp(bytes: Buffer, start: number, end: number): boolean | undefined {
-  // Fast path: nearly all requests begin with GET, and nearly all others with another method.
-  if (end - start >= 4 && bytes.readUInt32BE(start) === getAndSpace) return true;
-  const beginning = bytes.toString('latin1', start, Math.min(end, start + longestMethodPrefix));
-  if (/^(?:\r\n)?(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH) /.test(beginning)) return true;
-  if (beginsTelnet(bytes, start, end) === true) return false;
-  const head = bytes.toString('latin1', start, Math.min(end, start + maxFirstLine));
-  // RFC 9112 §2.2 forbids a bare CR in a head; telnet's CR NUL ends a line.
-  if (/^[^\n]*\r\0/.test(head)) return false;
-  if (/^[\0-\x09\x0b\x0c\x0e-\x1f\x7f]/.test(head)) return true;
-  const line = /^(?:\r\n)?([^\n]*)\n/.exec(head)?.[1];
-  if (line === undefined) return head.length === maxFirstLine ? true : undefined;
-  return / HTTP\/\d\S*\r?$/i.test(line);
-}
-
 /**
  * The handler named by the subprotocol, else by the first segment of the path, else by `--default-handler`.
- * @throws ProtocolError 404, which names the handlers to the log only
+ * @throws ProtocolError 404; only the log lists the handlers
  */
 export function chooseHandler(server: Server, subprotocol: string | undefined, path: string): Handler {
   const { handlers, configuration } = server;
@@ -518,13 +421,6 @@ export function chooseHandler(server: Server, subprotocol: string | undefined, p
   if (handler !== undefined) return handler;
   const names = [...handlers.keys()].join(', ');
   throw new ProtocolError(404, 'no handler for this path', {}, undefined, { handlers: names });
-}
-
-function firstSegment(path: string): string {
-  const from = path.indexOf('/') + 1;
-  if (from === 0) return '';
-  const end = path.indexOf('/', from);
-  return end === -1 ? path.slice(from) : path.slice(from, end);
 }
 
 function switchToWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {

@@ -1,5 +1,5 @@
 /**
- * Routes answer HTTP requests that are not for pages: the polling transport and the command API.
+ * Routes answer HTTP requests that are not for the server's pages: polls, channels, commands, metrics, files of a site.
  *
  * A connection has one request at a time. Its next request is read when the answer to this one is queued completely, so
  * answers leave in the order of the requests. A route answers in one of two ways:
@@ -86,18 +86,18 @@ export interface Request {
   isKept: boolean;
   /** The head of the answer is queued: the request can no longer be refused. */
   isBegun: boolean;
-  /** Its route completes the answer, whatever happens, or a deadline ends it. */
+  /** Its route will complete the answer, even while the server drains; only a deadline can prevent that. */
   isPromised: boolean;
-  /** It waits until it is known who the client is. Nothing else happens to it meanwhile. */
+  /** Set while the app or the rules decide whether the client may make it. Nothing else happens to it meanwhile. */
   waiting: WaitingRequest | undefined;
 }
 
 export interface WaitingRequest {
   /** As `server.now`. */
   readonly since: number;
-  /** Goes on with the request. @returns false: its body has to be read @throws ProtocolError to refuse it */
+  /** Continues the request. @returns false if its body must be read @throws ProtocolError to refuse it */
   readonly proceed: (refusal: ProtocolError | undefined) => boolean;
-  /** Set by the decision: undefined before, `null` if the request is allowed. */
+  /** The decision: undefined until there is one, `null` if the request is allowed. */
   outcome: ProtocolError | null | undefined;
 }
 
@@ -249,7 +249,7 @@ export function refusalResponse(error: ProtocolError, fields: Fields = {}): Http
 /** Maximum length of a path in the log: a refused request must not fill the log. */
 const maxShownPath = 128;
 
-/** The option or the rule behind a refusal, for `why`; empty if there is none. */
+/** The option and the rule behind a refusal, for `why`; empty without both. */
 export function ruleOf({ option, details }: ProtocolError): string {
   const named = Object.entries(details).map(([name, value]) => `${name} ${value}`);
   if (option !== undefined) named.unshift(flagName(option));

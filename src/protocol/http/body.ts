@@ -10,7 +10,7 @@ export interface Body {
   readonly limit: number;
   readonly isChunked: boolean;
   /**
-   * A copy of the content so far: `size` bytes behind `bodyRoom` free ones. It grows with the content, not with the announced
+   * A copy of the content so far: `bodyRoom` free bytes, then `size` bytes. It grows with the content, not with the announced
    * length.
    */
   content: Buffer;

@@ -5,24 +5,17 @@ import { splitList } from './fields.ts';
 export type ContentCoding = 'br' | 'gzip';
 
 /**
- * @param codings those that exist, the preferred one first
- * @returns the one that the client likes best; undefined: no coding
+ * @param codings in the server's order of preference
+ * @returns those that the client accepts, in the client's order of preference and then in the server's
  */
-export function chooseCoding(
+export function acceptedCodings(
   acceptEncoding: string | undefined,
   codings: readonly ContentCoding[],
-): ContentCoding | undefined {
-  if (acceptEncoding === undefined) return undefined;
+): readonly ContentCoding[] {
+  if (acceptEncoding === undefined) return [];
   const qualities = readQualities(acceptEncoding);
-  let best: ContentCoding | undefined;
-  let highest = 0;
-  for (const coding of codings) {
-    const quality = qualities.get(coding) ?? qualities.get('*') ?? 0;
-    if (quality <= highest) continue;
-    best = coding;
-    highest = quality;
-  }
-  return best;
+  const qualityOf = (coding: ContentCoding) => qualities.get(coding) ?? qualities.get('*') ?? 0;
+  return codings.filter(one => qualityOf(one) > 0).sort((one, other) => qualityOf(other) - qualityOf(one));
 }
 
 /** RFC 9110 §12.5.3: codings and their weights. A weight of 0 refuses the coding. */

@@ -11,8 +11,8 @@ export interface PartRange {
 /**
  * Reads the field Range.
  * @param size of the representation
- * @returns the ranges in the order in which they were asked for; none if no range can be satisfied (416); undefined if the
- *   whole representation is the answer, because the field is not valid, or asks for more than is reasonable
+ * @returns the ranges in the order of the field; none if no range can be satisfied (416); undefined if the field is not valid
+ *   or asks for too much, so the answer is the whole representation
  */
 export function readRanges(field: string, size: number): readonly PartRange[] | undefined {
   const [, list] = /^bytes *= *(.+)$/i.exec(field) ?? [];

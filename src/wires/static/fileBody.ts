@@ -1,4 +1,4 @@
-/** Sends parts of a file: short ones at once, others in slices, as the socket takes them. */
+/** Sends a file or parts of it: short content at once, long content in slices, as the socket takes them. */
 
 import { closeSync, readSync } from 'node:fs';
 import { dropConnection } from '../../core/close.ts';
@@ -12,13 +12,13 @@ import { reserve } from '../../records/arena.ts';
 import type { Connection, Producer, Server } from '../../records/records.ts';
 import { endResponse } from '../route.ts';
 
-/** A part of the content: some bytes, and a range of the file behind them. */
+/** Some bytes, then a range of the file. */
 export interface Part {
   readonly prefix: Buffer;
   readonly range: PartRange;
 }
 
-/** What is sent of a file. */
+/** The content of an answer: its parts, then the suffix. */
 export interface FileContent {
   readonly parts: readonly Part[];
   readonly suffix: Buffer;
@@ -31,7 +31,7 @@ export function contentLength({ parts, suffix }: FileContent): number {
   );
 }
 
-/** Bytes of memory of a `FileBody`. */
+/** Bytes of memory of a `FileBody`, and of each part. */
 const fileBodyMemory = 512;
 
 /** A file that stays open while its client reads. */
@@ -39,7 +39,7 @@ class FileBody implements Producer {
   private readonly files: OpenFiles;
   private readonly descriptor: number;
   private readonly content: FileContent;
-  /** The part that is being sent, and how much of its range is. */
+  /** The index of the current part, and the bytes of its range that are queued. */
   private part = 0;
   private sent = 0;
 
@@ -74,13 +74,13 @@ class FileBody implements Producer {
   }
 
   held(): number {
-    return fileBodyMemory + this.content.parts.length * fileBodyMemory;
+    return (1 + this.content.parts.length) * fileBodyMemory;
   }
 }
 
 /**
  * Reads a slice of the file into the output arena, and queues it.
- * @returns false if the file has become shorter: the connection is dropped, since the content cannot be completed
+ * @returns false if the file has become shorter: the content cannot be completed, so the connection is dropped
  */
 function queueFile(connection: Connection, descriptor: number, start: number, size: number): boolean {
   const chunk = reserve(connection.server.arena, size);
@@ -111,7 +111,7 @@ export function newOpenFiles(server: Server): OpenFiles {
   return { server, descriptors: new Map() };
 }
 
-/** Short content is queued in one piece, so that the file need not stay open. */
+/** Whether the content is queued at once, so the file does not stay open. */
 function isShort(content: FileContent): boolean {
   return contentLength(content) <= outputSlice;
 }
@@ -123,8 +123,8 @@ export function checkOpenFiles({ server }: OpenFiles, content: FileContent): voi
 }
 
 /**
- * Sends the content behind the head of the answer, and ends the answer.
- * @param descriptor closed by this function, or by `closeFile`
+ * Sends the content after the head of the answer, and ends the answer.
+ * @param descriptor owned by `files` from now on
  */
 export function sendFile(
   files: OpenFiles,
@@ -136,7 +136,7 @@ export function sendFile(
   files.server.descriptors.files++;
   const body = new FileBody(files, descriptor, content);
   if (isShort(content)) {
-    // Twice, if it is as long as a slice.
+    // Content of a whole slice needs a second call.
     while (body.produce(connection));
     return;
   }
@@ -144,7 +144,7 @@ export function sendFile(
   scheduleFlush(connection);
 }
 
-/** The answer is complete, or its connection is gone. */
+/** Closes the connection's file, if it has one. */
 export function closeFile(files: OpenFiles, connection: Connection): void {
   const descriptor = files.descriptors.get(connection);
   if (descriptor === undefined) return;

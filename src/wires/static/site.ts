@@ -1,9 +1,9 @@
 /**
- * The files of a site (`--static DIR`): from the path of a URL to an open file, and no way out of the folder.
+ * Opens the files of a site (`--static DIR`) by the paths of URLs. No path leads out of the folder:
  *
  * - A path is decoded once, segment by segment. A segment that begins with a dot, or contains a slash, a backslash or a control
  *   character, names no file.
- * - Links are followed while they lead to files of the folder: the system says which file was really opened.
+ * - A file is served if its real path is in the folder. The system reports that path after it has opened the file.
  */
 
 import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync, statSync } from 'node:fs';
@@ -16,7 +16,7 @@ export interface Site {
   readonly directory: string;
   /** Links may lead anywhere (`--static-follow`). */
   readonly followsLinks: boolean;
-  /** Where the folder really is. Replaced when a link on its way has changed. */
+  /** The folder's real path. It changes when a deployment replaces a link. */
   realDirectory: string;
 }
 
@@ -64,12 +64,12 @@ function decodeSegment(segment: string): string {
   return name;
 }
 
-/** Dotfiles, and `.` and `..`. RFC 8615: `.well-known` is made for strangers. */
+/** Hides dotfiles, `.` and `..`, but not `/.well-known`, which RFC 8615 makes public. */
 function isHidden(name: string, at: number): boolean {
   return name.startsWith('.') && !(name === '.well-known' && at === 0);
 }
 
-/** No controlling terminal, and no wait for the other end of a FIFO. */
+/** If a file becomes a terminal or a FIFO meanwhile, opening it has no effect and does not block. */
 const openFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**
@@ -79,13 +79,13 @@ const openFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY
  * @throws ProtocolError 403 or 500 if it cannot be read
  */
 export function openSiteFile(site: Site, path: string): SiteFile | 'folder' | undefined {
-  const whole = `${site.directory}/${path}`;
+  const fullPath = `${site.directory}/${path}`;
   try {
-    // First without an exception, which takes much longer than this call.
-    const seen = statSync(whole, { throwIfNoEntry: false });
-    if (seen?.isDirectory()) return isOfSite(site, realpathSync(whole)) ? 'folder' : undefined;
-    if (seen === undefined || !seen.isFile()) return undefined;
-    return openChecked(site, whole);
+    // Requests for missing files are common, and an exception costs much more than this call.
+    const stat = statSync(fullPath, { throwIfNoEntry: false });
+    if (stat?.isDirectory()) return isOfSite(site, realpathSync(fullPath)) ? 'folder' : undefined;
+    if (stat === undefined || !stat.isFile()) return undefined;
+    return openChecked(site, fullPath);
   } catch (error) {
     if (error instanceof ProtocolError) throw error;
     const { code } = error as NodeJS.ErrnoException;
@@ -103,35 +103,35 @@ function isAbsence(code: string | undefined): boolean {
   );
 }
 
-function openChecked(site: Site, whole: string): SiteFile | undefined {
-  const descriptor = openSync(whole, openFlags);
-  let isOurs = false;
+function openChecked(site: Site, fullPath: string): SiteFile | undefined {
+  const descriptor = openSync(fullPath, openFlags);
+  let isServed = false;
   try {
     const stat = fstatSync(descriptor);
-    isOurs = stat.isFile() && (site.followsLinks || isOfSite(site, realPathOf(descriptor, whole)));
-    return isOurs ? { descriptor, size: stat.size, modified: stat.mtimeMs } : undefined;
+    isServed = stat.isFile() && (site.followsLinks || isOfSite(site, realPathOf(descriptor, fullPath)));
+    return isServed ? { descriptor, size: stat.size, modified: stat.mtimeMs } : undefined;
   } finally {
-    if (!isOurs) closeSync(descriptor);
+    if (!isServed) closeSync(descriptor);
   }
 }
 
-/** On Linux the path of the open file itself: a link that changes meanwhile has no effect. */
-function realPathOf(descriptor: number, whole: string): string {
+/** On Linux, the path of the open file: it is right even if a link has changed meanwhile. */
+function realPathOf(descriptor: number, fullPath: string): string {
   if (process.platform === 'linux') {
     try {
       return readlinkSync(`/proc/self/fd/${descriptor}`);
     } catch {
-      // There is no /proc.
+      // /proc is not mounted.
     }
   }
-  return realpathSync(whole);
+  return realpathSync(fullPath);
 }
 
-/** Whether a real path is that of a file of the site, and not of a hidden one. */
+/** Whether a real path belongs to the site, and not to a hidden file or folder. */
 function isOfSite(site: Site, real: string): boolean {
   if (site.followsLinks) return true;
   if (!isBelow(site.realDirectory, real)) {
-    // A deployment may have replaced the link that the folder is.
+    // A deployment may have replaced the folder, if it is a link.
     site.realDirectory = realpathSync(site.directory);
     if (!isBelow(site.realDirectory, real)) return false;
   }

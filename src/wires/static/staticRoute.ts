@@ -1,9 +1,9 @@
 /**
- * The HTTP route of a site's files (`--static DIR`). The other routes, the server's pages and its handlers are asked before it.
+ * The HTTP route of a site's files (`--static DIR`). The server's other routes, its pages and its handlers come first.
  *
  *     GET /            → DIR/index.html
  *     GET /docs        → 301 to docs/, if that is a folder
- *     GET /app.js      → DIR/app.js, or DIR/app.js.br or .gz, if the client accepts that
+ *     GET /app.js      → DIR/app.js, or DIR/app.js.br or .gz if the client accepts it
  *     anything else    → the file of `--static-fallback`, or 404 with DIR/404.html
  */
 
@@ -13,8 +13,10 @@ import { fileNeeds } from '../../access/needs.ts';
 import { log } from '../../log/log.ts';
 import type { Configuration } from '../../options/configuration.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
-import { type ContentCoding, chooseCoding } from '../../protocol/http/contentCoding.ts';
+import { acceptedCodings, type ContentCoding } from '../../protocol/http/contentCoding.ts';
 import type { Head, HttpResponse } from '../../protocol/http/head.ts';
+import { isCompressible, mediaTypeOf, unknownType } from '../../protocol/http/mediaTypes.ts';
+import { firstSegment } from '../../protocol/http/path.ts';
 import { type PartRange, readRanges } from '../../protocol/http/ranges.ts';
 import { fileCost, maxErrorPage, maxIgnoredBody } from '../../protocol/limits.ts';
 import { workUnits } from '../../protocol/workUnits.ts';
@@ -31,7 +33,6 @@ import {
   type OpenFiles,
   sendFile,
 } from './fileBody.ts';
-import { isCompressible, mediaTypeOf, unknownType } from './mediaTypes.ts';
 import { openSite, openSiteFile, readSitePath, type Site, type SiteFile } from './site.ts';
 
 const methods = 'GET, HEAD, OPTIONS';
@@ -47,7 +48,8 @@ export function newStaticRoute(server: Server): Route {
   warnOfFallback(site, server.configuration);
 
   return {
-    takes: ({ path }) => path.startsWith('/') && !isServerPage(path) && !isReserved(server, firstName(path)),
+    takes: ({ path }) =>
+      path.startsWith('/') && !isServerPage(path) && !isReserved(server, firstSegment(path)),
 
     admit({ method }) {
       if (method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS')
@@ -65,26 +67,22 @@ export function newStaticRoute(server: Server): Route {
 
     formatRefusal: error => (error.code === 404 ? errorPage(site, error) : refusalResponse(error)),
 
-    // The answer is complete before anything can end its request, or its head has announced its length.
+    // `answer` has queued the whole answer, or promised it by a Content-Length.
     close() {},
 
     finished: connection => closeFile(files, connection),
   };
 }
 
-/** The paths of handlers, and that of commands, even while they have no token. */
+/** Whether the path belongs to a handler, or to commands over HTTP, even if no token allows those. */
 function isReserved({ handlers }: Server, name: string): boolean {
   return name === 'api' || handlers.has(name);
 }
 
-function firstName(path: string): string {
-  return path.split('/', 2)[1] ?? '';
-}
-
 function warnOfFallback(site: Site, { staticFallback: path }: Configuration): void {
   if (path === 'none') return;
-  const file = openSiteFile(site, path);
-  if (file !== undefined && file !== 'folder') closeSync(file.descriptor);
+  const file = openFile(site, path);
+  if (file !== undefined) closeSync(file.descriptor);
   else
     log('warn', 'no fallback', {
       file: path,
@@ -108,14 +106,13 @@ function answerFile(site: Site, files: OpenFiles, connection: Connection, head: 
   const { staticFallback } = server.configuration;
   if (file === undefined && staticFallback !== 'none' && isForPage(head, path)) {
     path = staticFallback;
-    const fallback = openSiteFile(site, path);
-    file = fallback === 'folder' ? undefined : fallback;
+    file = openFile(site, path);
   }
   if (file === undefined) throw new ProtocolError(404, 'no such page');
   sendRepresentation(files, connection, head, chooseRepresentation(site, head, path, file));
 }
 
-/** A folder's page has links that are relative to the folder. This one is relative, too, as proxies may add to the path. */
+/** Relative links in a folder's page need the slash. The redirect is relative, too: a proxy may have shortened the path. */
 function redirect(connection: Connection, { query }: Head, name: string): void {
   const location = `./${encodeURIComponent(name)}/${query === '' ? '' : `?${query}`}`;
   const headers = {
@@ -126,7 +123,7 @@ function redirect(connection: Connection, { query }: Head, name: string): void {
   respond(connection, { status: 301, headers, body: `see ${location}\n` });
 }
 
-/** Whether a missing file may be a page of a single-page app. A missing script is an error that the app must see. */
+/** Whether a path without a file may be a page of a single-page app. A missing script must remain an error. */
 function isForPage({ headers }: Head, path: string): boolean {
   const type = mediaTypeOf(path);
   return (
@@ -142,37 +139,37 @@ interface Representation {
 
 const suffixes = { br: '.br', gzip: '.gz' } as const;
 
-/** @param file taken over: it is the chosen representation, or closed */
+/** @param file becomes the chosen representation, or is closed */
 function chooseRepresentation(site: Site, { headers }: Head, path: string, file: SiteFile): Representation {
   const type = mediaTypeOf(path) ?? unknownType;
   const accepted = headers.get('accept-encoding');
-  if (accepted !== undefined && isCompressible(type)) {
-    for (let codings: readonly ContentCoding[] = ['br', 'gzip']; ; ) {
-      const coding = chooseCoding(accepted, codings);
-      if (coding === undefined) break;
-      const compressed = openCompressed(site, path + suffixes[coding]);
-      if (compressed !== undefined) {
-        closeSync(file.descriptor);
-        return { file: compressed, type, coding };
-      }
-      codings = codings.filter(one => one !== coding);
-    }
+  const codings = isCompressible(type) ? acceptedCodings(accepted, ['br', 'gzip']) : [];
+  for (const coding of codings) {
+    const compressed = openIfReadable(site, path + suffixes[coding]);
+    if (compressed === undefined) continue;
+    closeSync(file.descriptor);
+    return { file: compressed, type, coding };
   }
   return { file, type, coding: undefined };
 }
 
-/** A compressed file that cannot be read does not exist. */
-function openCompressed(site: Site, path: string): SiteFile | undefined {
+/** As `openSiteFile`; a folder is no file. */
+function openFile(site: Site, path: string): SiteFile | undefined {
+  const file = openSiteFile(site, path);
+  return file === 'folder' ? undefined : file;
+}
+
+/** Opens a file that the answer can do without. */
+function openIfReadable(site: Site, path: string): SiteFile | undefined {
   try {
-    const file = openSiteFile(site, path);
-    return file === 'folder' ? undefined : file;
+    return openFile(site, path);
   } catch (error) {
     if (error instanceof ProtocolError) return undefined;
     throw error;
   }
 }
 
-/** Answers with the file, which it closes when it is sent. */
+/** Answers with the chosen file, and closes it when it is sent. */
 function sendRepresentation(
   files: OpenFiles,
   connection: Connection,
@@ -200,18 +197,18 @@ function sendRepresentation(
 interface Answer {
   readonly status: number;
   readonly headers: Fields;
-  /** Undefined: the answer has none. */
+  /** Undefined for an answer without content. */
   readonly content: FileContent | undefined;
 }
 
 function answerTo(head: Head, { file, type, coding }: Representation, now: number): Answer {
   const validators = validatorsOf(file, coding, now);
-  // What a cache needs, with 304, too (RFC 9110 §15.4.5).
+  // A cache needs these fields with 304, too (RFC 9110 §15.4.5).
   const common = {
     Date: new Date(now).toUTCString(),
     ETag: validators.etag,
     'Last-Modified': new Date(validators.modified).toUTCString(),
-    // A cache may keep it, and asks with each use whether it is still the same.
+    // A cache may keep the file, and asks before each use whether it has changed.
     'Cache-Control': 'no-cache',
     ...(isCompressible(type) ? { Vary: 'Accept-Encoding' } : {}),
   };
@@ -239,7 +236,7 @@ function answerTo(head: Head, { file, type, coding }: Representation, now: numbe
   return { status: 206, ...partial(headers, type, ranges, file.size) };
 }
 
-/** The size and the time of modification, as other servers do. The time has microseconds. */
+/** The tag consists of the size and the time of modification in microseconds. */
 function validatorsOf(
   { size, modified }: SiteFile,
   coding: ContentCoding | undefined,
@@ -261,7 +258,7 @@ function withLength(headers: Fields, content: FileContent): Fields {
   return { ...headers, 'Content-Length': String(contentLength(content)) };
 }
 
-/** The delimiter of parts. It must not be in the content, and nobody who writes a file can foresee it. */
+/** The delimiter of parts. It is random because no file may contain it. */
 const boundary = `part-${randomBytes(16).toString('hex')}`;
 
 /** RFC 9110 §14.6: several ranges are the parts of a multipart message. */
@@ -288,10 +285,10 @@ function partial(
   return { headers: withLength(multipart, content), content };
 }
 
-/** The site's own page for missing files. */
+/** The answer 404: the site's `404.html`, or plain text. */
 function errorPage(site: Site, error: ProtocolError): HttpResponse {
   const plain = refusalResponse(error);
-  const file = openCompressed(site, '404.html');
+  const file = openIfReadable(site, '404.html');
   if (file === undefined) return plain;
   try {
     if (file.size > maxErrorPage) return plain;

@@ -1,4 +1,4 @@
-/** Media types of files, by the extensions of their names. */
+/** Media types of files by the extensions of their names. */
 
 const text = (subtype: string) => `text/${subtype}; charset=utf-8`;
 
@@ -58,7 +58,7 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /** The extension in lower case, without its dot; empty if the name has none. */
-export function extensionOf(name: string): string {
+function extensionOf(name: string): string {
   const dot = name.lastIndexOf('.');
   return dot < 0 ? '' : name.slice(dot + 1).toLowerCase();
 }
@@ -69,10 +69,10 @@ export function mediaTypeOf(name: string): string | undefined {
   return Object.hasOwn(types, extension) ? types[extension] : undefined;
 }
 
-/** What a browser downloads instead of showing it, or guessing what it is. */
+/** The type of files with an unknown extension: browsers download them. */
 export const unknownType = 'application/octet-stream';
 
-/** Whether a file of this type gets smaller, so that there may be a compressed one beside it. */
+/** Whether compression makes files of this type smaller. */
 export function isCompressible(type: string): boolean {
   return /^text\/|[/+](?:json|xml)$|\/wasm$|\/(?:ttf|otf|bmp|vnd\.microsoft\.icon)$/.test(
     type.split(';', 1)[0]!,
