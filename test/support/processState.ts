@@ -1,5 +1,5 @@
 /** The state of a process, from Linux's /proc. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 export const MiB = 1024 * 1024;
 
@@ -18,4 +18,15 @@ export function peakMemory(pid: number): number {
 /** The number of open descriptors. */
 export function openDescriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/** The number of open descriptors of files below `folder`. */
+export function openFilesBelow(pid: number, folder: string): number {
+  return readdirSync(`/proc/${pid}/fd`).filter(fd => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(`${folder}/`);
+    } catch {
+      return false;
+    }
+  }).length;
 }

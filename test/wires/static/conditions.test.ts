@@ -21,7 +21,7 @@ describe('files of a site', () => {
   let etag = '';
   before(async () => {
     writeFileSync(file, digits);
-    // A half of a second is left out in dates.
+    // Dates have whole seconds.
     utimesSync(file, 1_000_000_000.5, 1_000_000_000.5);
     writeFileSync(join(folder, 'empty.txt'), '');
     server = await startServer('--static', folder);
@@ -32,7 +32,7 @@ describe('files of a site', () => {
   const get = (headers: Record<string, string>, method = 'GET', path = '/digits.txt') =>
     ask(server.port, method, path, { headers });
 
-  test('a file has a strong tag, the time of its last change, and leave to be kept and asked about', async () => {
+  test('the answer has a strong ETag, Last-Modified, Cache-Control: no-cache, Accept-Ranges and Date', async () => {
     const { headers } = await get({});
     assert.match(etag, /^"[\da-f]+-[\da-f]+"$/);
     assert.equal(headers.get('last-modified'), modified);
@@ -95,7 +95,7 @@ describe('files of a site', () => {
     }
   });
 
-  test('one range is answered with 206 and its place in the file', async () => {
+  test('one range is answered with 206 and a Content-Range', async () => {
     for (const [range, body, place] of [
       ['bytes=0-3', '0123', '0-3/10'],
       ['bytes=7-', '789', '7-9/10'],
@@ -113,7 +113,7 @@ describe('files of a site', () => {
     }
   });
 
-  test('several ranges are the parts of one answer, each with its place', async () => {
+  test('several ranges are answered with one multipart message, in which each part has its Content-Range', async () => {
     const { status, headers, body, isWhole } = await get({ Range: 'bytes=0-1, -2, 4-4' });
     assert.deepEqual([status, isWhole], [206, true]);
     const [, boundary] = /^multipart\/byteranges; boundary=([\w-]+)$/.exec(headers.get('content-type')!)!;
@@ -130,7 +130,7 @@ describe('files of a site', () => {
     );
   });
 
-  test('a range behind the end gets 416 with the size', async () => {
+  test('a range after the end gets 416 with the size', async () => {
     for (const [path, range, size] of [
       ['/digits.txt', 'bytes=10-', 10],
       ['/digits.txt', 'bytes=-0', 10],
@@ -142,7 +142,7 @@ describe('files of a site', () => {
     }
   });
 
-  test('a range that is not valid, or of an older version, or of HEAD, gets the whole file', async () => {
+  test('a range is ignored if it is not valid, if If-Range names another version, and with HEAD', async () => {
     const cases: Record<string, string>[] = [
       ...['bytes=', 'bytes=-', 'bytes=3-1', 'bytes=a-b', 'lines=0-1', 'bytes=0-1;', 'bytes=0-1,x', '0-1'].map(
         range => ({ Range: range }),
@@ -164,7 +164,7 @@ describe('files of a site', () => {
   });
 });
 
-test('ranges that ask for much more than the file, or for many parts, are not cut up', () => {
+test('more than 16 ranges, or ranges of more bytes than the file has, are ignored', () => {
   assert.equal(readRanges(`bytes=${Array(17).fill('0-0').join()}`, 100), undefined);
   assert.equal(readRanges(`bytes=${Array(16).fill('0-0').join()}`, 100)?.length, 16);
   assert.equal(readRanges('bytes=0-,0-', 100), undefined);

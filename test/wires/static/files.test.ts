@@ -1,12 +1,16 @@
-/** The files of a site: which one, and in which form. */
+/** Which file of a site answers a request, and in which form. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { maxErrorPage } from '../../../src/protocol/limits.ts';
+import { httpDate } from '../../../src/wires/static/conditions.ts';
 import { connectTerminal } from '../../support/lineClient.ts';
+import { skipUnlessLinux } from '../../support/linux.ts';
 import { ask } from '../../support/pollClient.ts';
+import { openFilesBelow } from '../../support/processState.ts';
 import { serverScript, startServerFor } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
@@ -25,7 +29,7 @@ async function startSite(
   return port;
 }
 
-test('a folder is its index.html, and its path without the slash is redirected, with the query', async t => {
+test('the path of a folder leads to its index.html, and without the slash to a redirect that keeps the query', async t => {
   const port = await startSite(t, {
     'index.html': 'front',
     'docs/index.html': 'docs',
@@ -46,7 +50,7 @@ test('a folder is its index.html, and its path without the slash is redirected, 
   assert.equal((await ask(port, 'GET', '/empty')).status, 301);
 });
 
-test('each kind of file has its type, and a browser must not guess another', async t => {
+test('the extension of a file decides its type, and browsers are told not to guess', async t => {
   const types = {
     'a.html': 'text/html; charset=utf-8',
     'a.css': 'text/css; charset=utf-8',
@@ -71,7 +75,7 @@ test('each kind of file has its type, and a browser must not guess another', asy
   }
 });
 
-test('a missing file gets 404.html, whatever the depth of its path, or a plain sentence', async t => {
+test('the answer 404 has the page 404.html of the site, if there is one of at most 256 KiB, or a plain sentence', async t => {
   const port = await startSite(t, { '404.html': '<h1>lost</h1>' });
   for (const path of ['/nothing', '/docs/nothing.html', '/.env', '/']) {
     const { status, headers, body } = await ask(port, 'GET', path);
@@ -82,9 +86,16 @@ test('a missing file gets 404.html, whatever the depth of its path, or a plain s
   assert.deepEqual([head.status, head.headers.get('content-length'), head.body], [404, '13', '']);
   const plain = await startSite(t, { 'a.txt': '' });
   assert.equal((await ask(plain, 'GET', '/nothing')).body, 'no such page\n');
+  for (const [size, length] of [
+    [maxErrorPage, maxErrorPage],
+    [maxErrorPage + 1, 'no such page\n'.length],
+  ] as const) {
+    const large = await startSite(t, { '404.html': Buffer.alloc(size, 'x') });
+    assert.equal((await ask(large, 'GET', '/nothing')).body.length, length);
+  }
 });
 
-test('--static-fallback is the page for every path of the app, but not for a missing script or image', async t => {
+test('--static-fallback answers every path of the app, except for a missing script or image', async t => {
   const port = await startSite(t, { 'index.html': 'app', 'a.txt': 'a' }, '--static-fallback', 'index.html');
   for (const path of ['/', '/orders/17', '/users/john.doe', '/orders/', '/old.html']) {
     const { status, body, headers } = await ask(port, 'GET', path);
@@ -97,7 +108,7 @@ test('--static-fallback is the page for every path of the app, but not for a mis
   assert.equal((await ask(port, 'GET', '/a.txt')).body, 'a');
   for (const path of ['/app.0f3c.js', '/logo.png'])
     assert.equal((await ask(port, 'GET', path)).status, 404, path);
-  // Somebody typed it.
+  // A browser that opens a page accepts HTML.
   const headers = { Accept: 'text/html,*/*;q=0.8' };
   assert.equal((await ask(port, 'GET', '/v1.2/readme.md', { headers })).body, 'app');
 });
@@ -120,7 +131,7 @@ test('HEAD has the fields of GET and no content; other methods get 405', async t
   assert.deepEqual([options.status, options.headers.get('allow')], [204, 'GET, HEAD, OPTIONS']);
 });
 
-test('a compressed file beside a file is sent to clients that accept it, with a tag and a length of its own', async t => {
+test('a client that accepts it gets the compressed file, whose tag and length differ from those of the original', async t => {
   const text = 'hello '.repeat(100);
   const port = await startSite(t, {
     ...{ 'a.js': text, 'a.js.br': brotliCompressSync(text), 'a.js.gz': gzipSync(text) },
@@ -155,7 +166,7 @@ test('a compressed file beside a file is sent to clients that accept it, with a 
     }
   }
   assert.equal(tags.size, 3);
-  // fetch decompresses: what arrives is the file.
+  // fetch decompresses the file.
   for (const path of ['a.js', 'b.js'])
     assert.equal(await (await fetch(`http://127.0.0.1:${port}/${path}`)).text(), text);
   assert.equal((await ask(port, 'GET', '/d.js', { headers: { 'Accept-Encoding': 'gzip' } })).status, 404);
@@ -204,5 +215,60 @@ test('a folder that does not exist, and a file in its place, are errors at the s
     const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' });
     assert.equal(status, 2);
     assert.match(stderr, new RegExp(why));
+  }
+});
+
+test('a compressed file has another tag than an original of the same size and time', async t => {
+  const port = await startSite(t, { 'a.js': 'original', 'a.js.gz': 'squeezed' });
+  const tags = await Promise.all(
+    ['identity', 'gzip'].map(async coding => {
+      const answer = await ask(port, 'GET', '/a.js', { headers: { 'Accept-Encoding': coding } });
+      return answer.headers.get('etag');
+    }),
+  );
+  assert.notEqual(tags[0], tags[1]);
+});
+
+test('Last-Modified of a file from the future is not later than Date', async t => {
+  const folder = temporaryFolder();
+  const { port } = await startServerFor(t, '--static', folder);
+  writeFileSync(join(folder, 'a.txt'), '');
+  utimesSync(join(folder, 'a.txt'), 4e9, 4e9);
+  const { headers } = await ask(port, 'GET', '/a.txt');
+  assert.ok(httpDate(headers.get('last-modified'))! <= httpDate(headers.get('date'))!);
+});
+
+test('a fallback that does not exist is logged at the start', async t => {
+  const folder = temporaryFolder();
+  const server = await startServerFor(t, '--static', folder, '--static-fallback', 'app.html');
+  assert.equal((await server.untilLogged(({ event }) => event === 'no fallback'))['file'], 'app.html');
+});
+
+test('the server has no file open after any answer, nor after its start', async t => {
+  if (skipUnlessLinux(t, '/proc')) return;
+  const outside = temporaryFolder();
+  const folder = join(outside, 'www');
+  mkdirSync(folder);
+  const files = { 'index.html': 'app', '404.html': 'lost', 'a.js': 'original', 'a.js.gz': 'squeezed' };
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+  writeFileSync(join(outside, 'secret.txt'), '');
+  symlinkSync('../secret.txt', join(folder, 'link.txt'));
+  const { port, pid } = await startServerFor(t, '--static', folder, '--static-fallback', 'index.html');
+  assert.equal(openFilesBelow(pid, outside), 0);
+  for (const [path, status, headers] of [
+    ['/a.js', 200, {}],
+    ['/a.js', 200, { 'Accept-Encoding': 'gzip' }],
+    ['/a.js', 206, { Range: 'bytes=0-1' }],
+    ['/a.js', 416, { Range: 'bytes=99-' }],
+    ['/a.js', 304, { 'If-None-Match': '*' }],
+    ['/a.js', 412, { 'If-Match': '"x"' }],
+    ['/orders', 200, {}],
+    ['/missing.js', 404, {}],
+    ['/link.txt', 404, {}],
+  ] as const) {
+    const { status: actual } = await ask(port, 'GET', path, { headers });
+    assert.equal(actual, status, path);
+    await ask(port, 'HEAD', path, { headers });
+    assert.equal(openFilesBelow(pid, outside), 0, `${path} ${JSON.stringify(headers)}`);
   }
 });

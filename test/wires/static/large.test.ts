@@ -1,4 +1,4 @@
-/** Large files: in slices, as their clients read them, in bounded memory, and with few descriptors. */
+/** Large files are sent in slices, as their clients read them, with bounded memory and few descriptors. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -6,8 +6,6 @@ import {
   closeSync,
   ftruncateSync,
   openSync,
-  readdirSync,
-  readlinkSync,
   renameSync,
   truncateSync,
   writeFileSync,
@@ -19,12 +17,12 @@ import { test } from 'node:test';
 import { roundTrip } from '../../support/echoProbe.ts';
 import { skipUnlessLinux } from '../../support/linux.ts';
 import { ask, requestBytes } from '../../support/pollClient.ts';
-import { MiB, residentMemory } from '../../support/processState.ts';
+import { MiB, openFilesBelow, residentMemory } from '../../support/processState.ts';
 import { connectRaw, connectTcp, exchange } from '../../support/rawClient.ts';
 import { startServerFor, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
-/** Bytes that are not the same anywhere. */
+/** Bytes that differ at each offset. */
 function pattern(size: number): Buffer {
   const bytes = Buffer.alloc(size);
   for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32BE(at, at);
@@ -36,17 +34,6 @@ function bodyOf(answer: Buffer): Buffer {
 }
 
 const hash = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
-
-/** The files below `folder` that the process has open. */
-const openFilesOf = (pid: number, folder: string) => {
-  return readdirSync(`/proc/${pid}/fd`).filter(fd => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(folder);
-    } catch {
-      return false;
-    }
-  }).length;
-};
 
 test('files of all sizes around a slice arrive whole, one after the other on one connection', async t => {
   const folder = temporaryFolder();
@@ -97,13 +84,13 @@ test('50 clients that do not read a file of 1 GB take little memory, and others 
     socket.pause();
   }
   await roundTrip(probe);
-  assert.equal(openFilesOf(pid, folder), 50);
+  assert.equal(openFilesBelow(pid, folder), 50);
   const grown = residentMemory(pid) - before;
   t.diagnostic(`memory grew by ${(grown / MiB).toFixed(1)} MiB`);
   assert.ok(grown < 64 * MiB, `${grown}`);
   for (const socket of clients) socket.destroy();
   // A descriptor is closed with its connection.
-  while (openFilesOf(pid, folder) > 0) await roundTrip(probe);
+  while (openFilesBelow(pid, folder) > 0) await roundTrip(probe);
 });
 
 test('a file that becomes shorter while it is sent ends the connection, so the client knows', async t => {
@@ -113,7 +100,8 @@ test('a file that becomes shorter while it is sent ends the connection, so the c
   const { port } = await startServerFor(t, '--static', folder);
   const socket = await connectTcp(port);
   socket.on('error', () => {});
-  socket.write(requestBytes('GET', '/log.bin'));
+  // The server would keep the connection after a whole answer.
+  socket.write(requestBytes('GET', '/log.bin', { headers: { Connection: 'keep-alive' } }));
   await once(socket, 'readable');
   truncateSync(path, 0);
   let size = 0;
@@ -144,7 +132,7 @@ test('a file that is replaced while it is sent arrives as it was', async t => {
   assert.equal(hash(bodyOf(Buffer.concat(pieces))), hash(pattern(16 * MiB)));
 });
 
-test('when files take their share of the descriptors, more of them get 503, and short ones are still sent', async t => {
+test('files that fill their share of the descriptors leave 503 for others until they are sent, except short ones', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const file = openSync(join(folder, 'large.bin'), 'w');
@@ -166,8 +154,10 @@ test('when files take their share of the descriptors, more of them get 503, and 
   ];
   const { port, pid } = await startServerWith(options, { test: t, openFiles: 128 });
   const statuses: string[] = [];
+  const sockets: Socket[] = [];
   for (let i = 0; i < 40; i++) {
     const socket = await connectTcp(port);
+    sockets.push(socket);
     t.after(() => socket.destroy());
     socket.on('error', () => {});
     socket.write(requestBytes('GET', '/large.bin'));
@@ -176,8 +166,12 @@ test('when files take their share of the descriptors, more of them get 503, and 
     socket.pause();
   }
   const sending = statuses.filter(status => status.endsWith('200')).length;
-  assert.equal(sending, openFilesOf(pid, folder));
+  assert.equal(sending, openFilesBelow(pid, folder));
   assert.ok(sending >= 20 && sending <= 33, `${sending}`);
   assert.deepEqual(new Set(statuses.slice(-5)), new Set(['HTTP/1.1 503']));
   assert.equal((await ask(port, 'GET', '/short.txt')).body, 'short');
+  for (const socket of sockets) socket.destroy();
+  while (openFilesBelow(pid, folder) > 0) await ask(port, 'GET', '/short.txt');
+  writeFileSync(join(folder, 'middle.bin'), Buffer.alloc(100_000));
+  for (const _ of sockets) assert.equal((await ask(port, 'GET', '/middle.bin')).status, 200);
 });

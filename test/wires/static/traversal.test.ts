@@ -1,4 +1,4 @@
-/** No path of a URL leads to a file that the site does not mean to serve. */
+/** No path of a URL leads to a hidden file, or to a file outside of the site. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 const secret = 'SECRET';
 
-/** A site, with files around it that it must not serve. @returns the folder of the site */
+/** Makes a site, and files in and around it that must not be served. @returns the folder of the site */
 function makeSite(): string {
   const outside = temporaryFolder();
   const site = join(outside, 'www');
@@ -64,9 +64,9 @@ function makeSite(): string {
   return site;
 }
 
-/** Paths, and what is to be refused about them. */
+/** Paths that must be answered with 400 or 404. */
 const attacks: readonly string[] = [
-  // Dot segments, as they are and encoded in all ways.
+  // Dot segments, plain and percent-encoded.
   ...['/../secret.txt', '/docs/../../secret.txt', '/./secret', '/docs/..', '/..', '/.', '/docs/./index.html'],
   ...['/%2e%2e/secret.txt', '/%2E%2E/secret.txt', '/.%2e/secret.txt', '/%2e./secret.txt', '/..%2fsecret.txt'],
   ...[
@@ -81,14 +81,14 @@ const attacks: readonly string[] = [
     '/..;/secret.txt',
     '/../../../../../../etc/passwd',
   ],
-  // Decoded more than once.
+  // Encoded twice: a server must decode once.
   ...[
     '/%252e%252e/secret.txt',
     '/%252e%252e%252fsecret.txt',
     '/..%252fsecret.txt',
     '/%25%32%65%25%32%65/secret.txt',
   ],
-  // Overlong and invalid UTF-8, and characters that look like dots or slashes.
+  // Overlong and invalid UTF-8, and characters that look like dots and slashes.
   ...[
     '/%c0%ae%c0%ae/secret.txt',
     '/..%c0%afsecret.txt',
@@ -128,7 +128,7 @@ const attacks: readonly string[] = [
     '/...',
   ],
   ...['/.well-known/.secret', '/docs/.well-known/secret.txt', '/.git', '/.git/'],
-  // Links out of the folder, to dotfiles, to devices, and in circles.
+  // Links out of the folder, to dotfiles, to devices, and to themselves.
   ...['/link.txt', '/absolute.txt', '/linked/', '/linked/secret.txt', '/linked', '/up/secret.txt'],
   ...[
     '/sibling/secret.txt',
@@ -141,7 +141,7 @@ const attacks: readonly string[] = [
     '/zero',
     '/fifo',
   ],
-  // A file as a folder, and names that are too long.
+  // A file used as a folder, and names that are too long.
   ...[
     '/index.html/',
     '/index.html/..',
@@ -168,7 +168,7 @@ test(`none of ${attacks.length} paths leads out of the folder or to a hidden fil
   }
 });
 
-test('none of these paths gets the page of --static-fallback for what is not a page of the app', async t => {
+test('with --static-fallback these paths get 400, 404 or the page of the app, and hidden ones get 404', async t => {
   const port = await start(t, makeSite(), '--static-fallback', 'index.html');
   for (const path of attacks) {
     const { status, body } = await ask(port, 'GET', path);
@@ -178,7 +178,7 @@ test('none of these paths gets the page of --static-fallback for what is not a p
     assert.equal((await ask(port, 'GET', path)).status, 404, path);
 });
 
-test('what is not a traversal is served: blanks, odd names, links within the folder, and .well-known', async t => {
+test('blanks, odd names, links within the folder and /.well-known are served', async t => {
   const port = await start(t, makeSite());
   for (const [path, text] of [
     ['/', 'the front page'],
@@ -195,7 +195,7 @@ test('what is not a traversal is served: blanks, odd names, links within the fol
   }
 });
 
-test('a target in the absolute form, and one with another method, get no further', async t => {
+test('a target in the absolute form, without a slash, or with another method is refused, too', async t => {
   const port = await start(t, makeSite());
   for (const line of [
     'GET http://x/../secret.txt HTTP/1.1',
@@ -214,7 +214,7 @@ test('a target in the absolute form, and one with another method, get no further
   }
 });
 
-test('a compressed file that is a link out of the folder is not sent in place of its original', async t => {
+test('a compressed file that is a link out of the folder is ignored', async t => {
   const port = await start(t, makeSite());
   const headers = { 'Accept-Encoding': 'gzip' };
   const answer = await ask(port, 'GET', '/index.txt', { headers });
@@ -222,7 +222,7 @@ test('a compressed file that is a link out of the folder is not sent in place of
   assert.equal(answer.headers.get('content-encoding'), undefined);
 });
 
-test('with --static-follow links lead anywhere, and nothing else does', async t => {
+test('--static-follow permits links out of the folder, but no other way out', async t => {
   const port = await start(t, makeSite(), '--static-follow');
   for (const path of ['/link.txt', '/absolute.txt', '/linked/secret.txt', '/linked/'])
     assert.equal((await ask(port, 'GET', path)).body, secret, path);
