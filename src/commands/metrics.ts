@@ -100,7 +100,8 @@ export const metrics: readonly Metric[] = [
     name: 'pollywog_refused_total',
     type: 'counter',
     help: 'Connections, handshakes, requests and packets refused, by HTTP status or other reason.',
-    read: ({ server }) => byReason(server.metrics.refused, ['draining', 'not_admitted', 'tls_handshake']),
+    read: ({ server }) =>
+      byReason(server.metrics.refused, ['draining', 'connect_rate', 'not_admitted', 'tls_handshake']),
   },
   {
     name: 'pollywog_connections_closed_total',

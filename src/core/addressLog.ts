@@ -1,16 +1,15 @@
 /**
- * The log lines that strangers cause, by refused requests above all, are limited for each address: an attack must not fill the
- * disk, nor hide the lines of others. What is left out is counted, and the next line of the address says how much it was.
+ * Log lines that a peer can cause are limited for each address, so an attacker can neither fill the disk nor bury the lines
+ * about others. The log says how many lines of an address it omitted.
  */
 import { isLogged, type LogFields, type LogLevel, log } from '../log/log.ts';
 import { addressLogLines, maxRateAddresses } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
 import type { AddressLines } from '../records/resources.ts';
-import { newBucket } from './fairness.ts';
 import { addressKey } from './places.ts';
-import { takeToken, touchRecord } from './rates.ts';
+import { newBucket, takeToken, touchRecord } from './tokenBucket.ts';
 
-/** Logs an event that the connection's peer caused, unless its address has caused too many. */
+/** Logs an event that the connection's peer caused, unless its address has used up its lines. */
 export function logForAddress(
   { server, address }: Connection,
   level: LogLevel,

@@ -18,19 +18,27 @@ import { descriptorsInUse, usableDescriptors } from './descriptors.ts';
 import { addressKey, becomeClient, giveUpPlace, isTrustedAddress, pickCandidate } from './places.ts';
 import { mayConnect } from './rates.ts';
 
+/** @returns why the server closes a new connection from this address at once, as `metrics` names it; undefined if it does not */
+export function rejectionOf(
+  server: Server,
+  address: string,
+): 'draining' | 'connect_rate' | 'not_admitted' | undefined {
+  if (server.isDraining) return 'draining';
+  if (!isTrustedAddress(server, address) && !mayConnect(server, address)) {
+    tellOfRate(server, address);
+    return 'connect_rate';
+  }
+  return mayEnter(server, address) ? undefined : 'not_admitted';
+}
+
 /**
- * @returns whether a new connection from this address is accepted
+ * @returns whether there is room for a new connection from this address
  *
- * If the server is full, an idle HTTP connection is dropped to make room, else one that has not finished its handshake,
- * at random, as OpenSSH does beyond MaxStartups; connections of addresses with many are more likely. So silent connections cannot keep others out for
- * longer than a reconnect takes, and clients are never dropped.
+ * A full server makes room: it drops an idle HTTP connection, or else a connection that has not finished its handshake,
+ * chosen at random as OpenSSH does beyond MaxStartups, more likely one of an address with many. So silent connections keep
+ * others out for no longer than a reconnect takes, and clients are never dropped.
  */
 export function mayEnter(server: Server, address: string): boolean {
-  const { connectRate } = server.configuration;
-  if (connectRate.burst > 0 && !isTrustedAddress(server, address) && !mayConnect(server, address)) {
-    tellOfRate(server, address);
-    return false;
-  }
   const use = server.places.byAddress.get(addressKey(address) ?? '');
   if (use !== undefined && !isTrustedAddress(server, address) && isAddressFull(server, use, use.sockets)) {
     if (dropIdle(server, use)) return true;
@@ -49,7 +57,7 @@ export function mayEnter(server: Server, address: string): boolean {
   if (isShortOfDescriptors(server)) {
     if (dropIdle(server)) return true;
     tellOfDescriptors(server);
-    return dropCandidate(server, 'the server had no descriptors left');
+    return dropCandidate(server, 'the server was out of descriptors');
   }
   return true;
 }
@@ -231,7 +239,7 @@ function tellOfRate(server: Server, address: string): void {
 }
 
 /**
- * The same check for a handshake whose address a trusted proxy reported. Other requests through a proxy are no new connections.
+ * Checks the rate of a handshake whose address a trusted proxy reported. Other requests through a proxy count as no connection.
  * @throws ProtocolError 429
  */
 export function checkConnectRate(connection: Connection): void {

@@ -22,10 +22,11 @@
 
 import { recordClosed } from '../diagnostics/closedConnections.ts';
 import { noteEnding, noteLost } from '../diagnostics/closeReason.ts';
-import { log, stackOf } from '../log/log.ts';
+import { stackOf } from '../log/log.ts';
 import { clearQueue } from '../records/arena.ts';
 import type { Connection, Server } from '../records/records.ts';
 import { freeClosedIds, removeEntry } from '../records/table.ts';
+import { logForAddress } from './addressLog.ts';
 import { forgetClient, hasPausedInput } from './connection.ts';
 import { releaseHeld } from './memory.ts';
 import { leavePlaces } from './places.ts';
@@ -128,6 +129,6 @@ export function dropOnException(connection: Connection, error: unknown): void {
   noteEnding(connection, 'server', 'an internal error of the server (see the log)', {
     cause: 'internal_error',
   });
-  log('error', 'internal error', { id: connection.id, stack: stackOf(error) });
+  logForAddress(connection, 'error', 'internal error', { id: connection.id, stack: stackOf(error) });
   dropConnection(connection);
 }

@@ -101,7 +101,7 @@ export function areMessagesPaused({ endpoint }: Connection): boolean {
   return endpoint !== undefined && !endpoint.acceptsMessages;
 }
 
-/** Whether a connection without WebSocket frames is not read from until it has tokens (rates.ts). Others have paused messages. */
+/** Whether a connection without WebSocket frames waits for tokens (rates.ts). Instead, a WebSocket has paused messages. */
 export function awaitsTokens({ rate, endpoint }: Connection): boolean {
   return rate?.isEmpty === true && endpoint === undefined;
 }
@@ -112,7 +112,7 @@ export function hasPausedInput(connection: Connection): boolean {
   return isPaused && (connection.input !== undefined || hasUnfinished(connection));
 }
 
-/** Forgets who the client is: its request is answered, or it is gone. */
+/** Forgets the client's identity, when its request is answered or the connection is gone. */
 export function forgetClient(connection: Connection): void {
   connection.identity = undefined;
   connection.claim?.cancel?.();

@@ -69,7 +69,7 @@ function checkConnection({ now, configuration }: Server, connection: Connection)
   }
 }
 
-/** A token or a signed link is valid for a time, and so is what it allowed. */
+/** Closes the connection of a client whose token or signed link has expired. */
 function checkExpiry(connection: Connection, { user, means, expiresAt }: Identity): void {
   if (expiresAt === undefined || Date.now() < expiresAt) return;
   noteEnding(connection, 'server', `the ${means} of the user ${user} expired`);

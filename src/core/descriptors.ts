@@ -17,13 +17,13 @@ export function usableDescriptors({ descriptors }: Server): number {
   return descriptors.limit - reservedDescriptors;
 }
 
-/** Whether `count` more pipes may be opened: they get at most a third of the descriptors, so that connections get some. */
+/** Whether `count` more pipes may be opened. Pipes take at most a third of the descriptors. */
 export function mayOpenPipes(server: Server, count: number): boolean {
   const usable = usableDescriptors(server);
   return server.descriptors.pipes + count <= usable / 3 && descriptorsInUse(server) + count <= usable;
 }
 
-/** Whether one more file may stay open beyond this turn: they get at most a third, as pipes do. */
+/** Whether one more file may stay open beyond this turn. Files take at most a third of the descriptors. */
 export function mayOpenFile(server: Server): boolean {
   const usable = usableDescriptors(server);
   return server.descriptors.files < usable / 3 && descriptorsInUse(server) < usable;

@@ -39,7 +39,7 @@ export function enforceMemory(server: Server): void {
 const bucketOf = (held: number) => 32 - Math.clz32(Math.min(held, 0x7fff_ffff));
 const bucketSums = new Float64Array(33);
 
-/** By id, what closing the connection would free. */
+/** The bytes that closing each connection would free, by id. */
 let sizes = new Float64Array(0);
 
 /** @param excess bytes to free */
@@ -48,7 +48,7 @@ function evictLargest(server: Server, excess: number): void {
   bucketSums.fill(0);
   if (sizes.length < entries.length) sizes = new Float64Array(2 * entries.length);
   for (const [id, entry] of entries.entries()) {
-    // A polling session looks at all its frames for this, so it is done once.
+    // Computed once: a polling session adds up all its frames.
     sizes[id] = isEvictable(entry) ? bytesFreedByClosing(entry) : 0;
     bucketSums[bucketOf(sizes[id])]! += sizes[id];
   }
@@ -58,7 +58,7 @@ function evictLargest(server: Server, excess: number): void {
   for (let at = bucketSums.length - 1; at >= bucket && freed < excess; at--) {
     for (const [id, entry] of entries.entries()) {
       if (freed >= excess) break;
-      // One that was closed may have dropped another.
+      // Closing one connection may have dropped another.
       if (sizes[id] === 0 || bucketOf(sizes[id]!) !== at || !isEvictable(entry)) continue;
       freed += sizes[id]!;
       evict(server, entry);

@@ -1,13 +1,11 @@
 /** Fairness: each connection has a budget for the turn, so none can use up the turn while others wait. */
 
 import { beginningOf } from '../diagnostics/metrics.ts';
-import type { Rate } from '../options/values.ts';
 import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget, minStageTime } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, InflationQueue, Server } from '../records/records.ts';
-import type { Bucket } from '../records/resources.ts';
 import { scheduleFlush } from './send.ts';
 
 /** `workUnits.spent` when the current connection's budget started. */
@@ -22,20 +20,17 @@ export function startBudget(connection: Connection): void {
   connection.isThrottled = false;
 }
 
-/** A full bucket of tokens, for the rates of rates.ts. @param now as in `server.now` */
-export function newBucket({ burst }: Rate, now: number): Bucket {
-  return { tokens: burst, at: now, isEmpty: false };
-}
-
-/** Uses up the rest of the budget: `charge` will throttle the connection after this message. */
+/** Spends the rest of the connection's budget: the next `charge` throttles it. */
 export function endBudget(): void {
   begunAt = Number.NEGATIVE_INFINITY;
 }
 
 /**
- * @param share work units of a stage
- * @param turnPart milliseconds after the turn began, when the stage ends even if its share is not used
- * @returns when the stage ends, as in `exactClock`
+ * When a stage has to end even if its work units are not spent: work units are an estimate. It gets the time that they
+ * should take, but ends `turnPart` after the turn began; and it gets at least `minStageTime`.
+ * @param share work units of the stage
+ * @param turnPart milliseconds
+ * @returns a time of `exactClock`
  */
 export function stopTime({ metrics }: Server, share: number, turnPart: number): number {
   const now = exactClock();

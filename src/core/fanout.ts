@@ -8,7 +8,6 @@
 
 import { noteRule } from '../diagnostics/closeReason.ts';
 import { recordFanout, recordSent } from '../diagnostics/recorder.ts';
-import { log } from '../log/log.ts';
 import { size } from '../options/values.ts';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { maxAlwaysCompressed, maxLiveBacklog } from '../protocol/limits.ts';
@@ -18,6 +17,7 @@ import type { Message } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import { type ArenaUse, clearQueue, type Range, reserve } from '../records/arena.ts';
 import type { Connection, Group, Server } from '../records/records.ts';
+import { logForAddress } from './addressLog.ts';
 import { closeConnection } from './close.ts';
 import { updateHeld } from './memory.ts';
 import { wake } from './poll.ts';
@@ -33,7 +33,7 @@ import {
   writeFrame,
 } from './send.ts';
 
-/** @param onBehind see `Group`; without it, members that are too far behind are closed */
+/** @param onBehind see `Group`; without it, a slow consumer is closed */
 export function newGroup(onBehind?: Group['onBehind']): Group {
   return { members: new Set(), list: undefined, onBehind };
 }
@@ -45,7 +45,7 @@ export function join(group: Group, connection: Connection): void {
 
 export function leave(group: Group, connection: Connection): void {
   const { server } = connection;
-  // Pending messages are for members; what else it is sent must not overtake them.
+  // The connection gets the pending messages while it is a member, and before anything else.
   if (server.pendingFanout?.group === group) flushFanout(server);
   if (group.members.delete(connection)) group.list = undefined;
 }
@@ -69,7 +69,7 @@ export function publishToGroup(
   const [first] = group.members;
   if (first === undefined) return;
   const { pendingFanout: pending } = first.server;
-  // First, because `onBehind` may take members out of this group.
+  // Before `membersOf`: `onBehind` may remove members from the group.
   if (pending !== undefined && (pending.members !== group.list || pending.except !== except))
     flushFanout(first.server);
   sendToAll(membersOf(group), except, message, { group, since, isKept });
@@ -82,10 +82,10 @@ interface GroupOptions {
 }
 
 interface FanoutTerms {
-  /** The recipients as a group, and what the message was published with. */
+  /** The recipients as a group, and the message's `since` for `onBehind`. */
   readonly group: Group | undefined;
   readonly since: number;
-  /** The bytes are a received message's and will not change, so a long message need not be copied. */
+  /** The bytes are a received message's and will not change, so a long message is sent without a copy. */
   readonly isKept: boolean;
 }
 
@@ -163,7 +163,7 @@ function queueForAll(
   wake(server);
 }
 
-/** Gives the pending frames to each of their recipients. @param output queues them; at the end of the turn, may write them */
+/** Gives the pending frames to each recipient. @param output queues them, or writes them at once */
 export function flushFanout(server: Server, output = appendOutput): void {
   const fanout = server.pendingFanout;
   if (fanout === undefined) return;
@@ -178,7 +178,7 @@ export function flushFanout(server: Server, output = appendOutput): void {
   }
 }
 
-/** Added to each recipient of such a message, which takes longer than one of a pending fan-out. */
+/** Extra work units for each recipient of a large message. */
 const largeFanoutCost = 4;
 
 /**
@@ -236,8 +236,8 @@ export function sendPush(
 }
 
 /**
- * @returns whether a connection takes part in a fan-out. Closing ones do not; slow consumers leave their group, or are closed after
- *   it
+ * @returns whether a connection takes part in a fan-out. A closing one does not. A slow consumer leaves its group, or is closed
+ *   after the fan-out
  */
 function admitToFanout(member: Connection, { group, since }: Pick<FanoutTerms, 'group' | 'since'>): boolean {
   if (!canSend(member) || member.isSlowConsumer) return false;
@@ -274,9 +274,9 @@ export function finishFanouts(server: Server): void {
  */
 function closeSlowConsumer(connection: Connection): void {
   if (!canSend(connection)) return;
-  const { id, queue, server } = connection;
+  const { id, address, queue, server } = connection;
   const limit = size.show(server.configuration.maxBuffered);
-  log('warn', 'slow consumer closed', { id, bytes: queue.size });
+  logForAddress(connection, 'warn', 'slow consumer closed', { id, address, bytes: queue.size });
   const rule = `it read too slowly: ${queue.size} bytes waited for it, and the limit is ${limit}`;
   noteRule(connection, rule, 'maxBuffered');
   server.counters.fellBehind++;

@@ -73,8 +73,8 @@ function flushConnection(connection: Connection): void {
 }
 
 /**
- * Writes the frames of a fan-out to a recipient that has no other output, as most have: so each recipient is visited once, while
- * its record is in the processor's cache.
+ * Writes the frames of a fan-out to a recipient without other output, which most are. Queueing them first would visit each
+ * recipient twice, and its record would have left the processor's cache.
  */
 function writeAtOnce(connection: Connection, chunk: Chunk, start: number, end: number): void {
   const { queue, socket, isWriteQueued, producer, isThrottled } = connection;
@@ -121,7 +121,7 @@ function applyBackpressure(connection: Connection): void {
     connection.isThrottled = true;
     setReading(connection, false);
   } else if (connection.isThrottled) {
-    // A timer continues it (rates.ts).
+    // A timer resumes it (rates.ts).
     if (awaitsTokens(connection)) return;
     if (connection.input !== undefined || hasUnfinished(connection)) {
       scheduleRead(connection);

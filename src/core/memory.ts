@@ -7,18 +7,21 @@
  *
  * What counts: unread input, unfinished messages, request bodies, what a handler or a polling session keeps for a
  * connection, queued output (a frame that many queues share counts once), the histories of rooms, and a fixed amount for
- * the connection itself. Questions to the app of `--auth-url` and its answers count, too. Input that a program has not read when its client leaves counts until the program has read it.
+ * the connection itself; questions to the app of `--auth-url` and its kept answers; lines of the access log that are not
+ * written yet. Input that a program has not read when its client leaves counts until the program has read it.
  * The bytes counted are those allocated, not those used.
  */
 
+import { accessLogMemory } from '../diagnostics/accessLog.ts';
 import { connectionMemory, tlsMemory } from '../protocol/limits.ts';
 import { inflationSize } from '../protocol/websocket/deflate.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import type { Connection, Server } from '../records/records.ts';
 
 /** All bytes that count against `--max-memory`. */
-export function usedMemory({ memory, arena }: Server): number {
-  return memory.connections + memory.histories + memory.app + memory.programs + arena.held;
+export function usedMemory({ memory, arena, accessLog }: Server): number {
+  const lines = accessLog === undefined ? 0 : accessLogMemory(accessLog);
+  return memory.connections + memory.histories + memory.app + memory.programs + arena.held + lines;
 }
 
 /** Updates `connection.held`, after a read, a flush, or a handler's work. */

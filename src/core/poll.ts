@@ -36,12 +36,12 @@ export function poll(server: Server): Promise<void> {
     if (bulk.length > 0) resumeBulk(bulk);
     const lists =
       readable.length + ended.length + accepted.length + pendingWrites.length + pendingFrees.length;
-    // The connections that were resumed may send nothing, so the others do not wait for them.
+    // A turn comes even if the resumed connections send nothing: others may wait in `bulk`.
     if (schedule.isWanted || pendingFanout !== undefined || lists + bulk.length > 0) wake(server);
   });
 }
 
-/** Reads again from the next connections that send much. All that are ready would make one poll as long as several turns. */
+/** Reads again from the next bulk senders. Reading from all of them would make one poll as long as several turns. */
 function resumeBulk(bulk: Connection[]): void {
   for (const { phase, isReading, socket } of bulk.splice(0, bulkReadsPerTurn)) {
     if (isReading && phase !== 'gone') socket.resume();
@@ -188,7 +188,7 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   beginTurn(server);
 }
 
-/** Starts or stops reading from the socket. A connection that sends much waits for its turn to be read. */
+/** Starts or stops reading from the socket. A bulk sender waits in `ready.bulk` first. */
 export function setReading(connection: Connection, isReading: boolean): void {
   if (connection.isReading === isReading) return;
   connection.isReading = isReading;

@@ -15,10 +15,11 @@ import type { Head } from '../protocol/http/head.ts';
 import { redact } from '../protocol/http/redact.ts';
 import { type Message, messageBytes } from '../protocol/websocket/message.ts';
 import type { Connection, Handler, Server } from '../records/records.ts';
+import { logForAddress } from './addressLog.ts';
 import { closeConnection } from './close.ts';
-import { newBucket } from './fairness.ts';
 import { establish } from './places.ts';
 import { scheduleFlush } from './send.ts';
+import { newBucket } from './tokenBucket.ts';
 
 /** Opens the session, after the handshake. @param request the head of the handshake */
 export function openSession(connection: Connection, handler: Handler, request?: Head): void {
@@ -47,7 +48,7 @@ export function openRawSession(connection: Connection, trustLevel: number): void
   logOpened(connection);
 }
 
-/** Messages are limited from now on, if there is a rate. */
+/** Gives the connection a bucket, if `--message-rate` is set. */
 function startRate(connection: Connection): void {
   const { configuration, now } = connection.server;
   if (configuration.messageRate.burst > 0) connection.rate = newBucket(configuration.messageRate, now);
@@ -161,7 +162,8 @@ export function notifyTurnEnd({ handlers }: Server): void {
 
 /** An exception in a handler closes only the connection that caused it. The peer does not learn the details. */
 export function handlerThrew(connection: Connection, handler: Handler, error: unknown): void {
-  log('error', 'handler threw', { id: connection.id, handler: handler.name, stack: stackOf(error) });
+  const { id } = connection;
+  logForAddress(connection, 'error', 'handler threw', { id, handler: handler.name, stack: stackOf(error) });
   noteEnding(
     connection,
     'server',

@@ -1,9 +1,9 @@
 /**
- * Rates: token buckets for the messages of a connection and of a user (`--message-rate`), and for the new connections of an address
- * (`--connect-rate`). Without these options there are no buckets.
+ * Rates: token buckets for the messages of a connection and of a user (`--message-rate`), and for the new connections of an
+ * address (`--connect-rate`). Without these options no buckets exist.
  *
- * A connection without a token is not read from until it has some again, and TCP slows its peer down. If more than a whole
- * further burst of messages waits by then, the peer ignores that, and is closed with 1008.
+ * The server stops reading from a connection whose bucket is empty, and TCP slows its peer down. If the peer has sent more
+ * than another burst of messages when the bucket has tokens again, the connection is closed with 1008.
  */
 
 import { noteRule } from '../diagnostics/closeReason.ts';
@@ -14,18 +14,13 @@ import { countWholeFrames } from '../protocol/websocket/frame.ts';
 import type { Connection, Server } from '../records/records.ts';
 import type { Bucket } from '../records/resources.ts';
 import { closeConnection } from './close.ts';
-import { endBudget, newBucket } from './fairness.ts';
+import { endBudget } from './fairness.ts';
 import { addressKey } from './places.ts';
 import { pauseMessages, resumeMessages } from './processData.ts';
 import { scheduleFlush } from './send.ts';
+import { newBucket, refill, takeToken, touchRecord } from './tokenBucket.ts';
 
-/** Adds the tokens of the time that has passed. @param now in milliseconds */
-function refill(bucket: Bucket, { perSecond, burst }: Rate, now: number): void {
-  bucket.tokens = Math.min(burst, bucket.tokens + ((now - bucket.at) / 1000) * perSecond);
-  bucket.at = now;
-}
-
-/** A message of a connection with a bucket was processed. Stops reading from the connection if it was the last token. */
+/** Charges the connection's bucket for a message that was processed. Pauses the connection if that took the last token. */
 export function limitMessages(connection: Connection, bucket: Bucket): void {
   const { configuration, now } = connection.server;
   const { messageRate } = configuration;
@@ -38,17 +33,17 @@ export function limitMessages(connection: Connection, bucket: Bucket): void {
   const { endpoint } = connection;
   if (endpoint === undefined) endBudget();
   if (bucket.isEmpty) return;
-  // If the handler has paused messages itself, the next one is counted when it has resumed them.
+  // The handler has paused messages itself. The next message is charged after it has resumed them.
   if (endpoint?.acceptsMessages === false) return;
   pauseMessages(connection);
   bucket.isEmpty = true;
-  // Some tokens at a time, so that a fast sender does not cost a timer for each message.
+  // Waits for several tokens: a timer for each message of a fast sender would cost more.
   const wanted = Math.max(1, Math.min(messageRate.burst, (messageRate.perSecond * ratePause) / 1000));
   const wait = ((wanted - tokens) / messageRate.perSecond) * 1000;
   setTimeout(resumeLimited, wait, connection, bucket, messageRate).unref();
 }
 
-/** Counts a message of all connections of the client's user together. @returns the tokens left */
+/** Charges the bucket that all connections of a user share. @returns the tokens left */
 function takeFromUser({ identity, server }: Connection, limit: Rate): number {
   if (identity === undefined) return limit.burst;
   const bucket = touchRecord(server.places.userRates, identity.user, maxRateAddresses, () =>
@@ -76,10 +71,7 @@ function resumeLimited(connection: Connection, bucket: Bucket, limit: Rate): voi
   else resumeMessages(connection);
 }
 
-/**
- * Counts a new connection of this address.
- * @returns whether its rate allows it; without an address it does
- */
+/** Charges the address for a new connection. @returns false if that exceeds `--connect-rate`; a Unix socket has no address */
 export function mayConnect(server: Server, address: string): boolean {
   const { connectRate } = server.configuration;
   const key = addressKey(address);
@@ -88,29 +80,4 @@ export function mayConnect(server: Server, address: string): boolean {
     newBucket(connectRate, server.now),
   );
   return takeToken(bucket, connectRate, server.now);
-}
-
-/** @returns whether there was a token @param now as in `server.now` */
-export function takeToken(bucket: Bucket, rate: Rate, now: number): boolean {
-  refill(bucket, rate, now);
-  if (bucket.tokens < 1) return false;
-  bucket.tokens--;
-  return true;
-}
-
-/** Finds or makes the record of an address or a user. Of too many, those that were looked for longest ago are forgotten. */
-export function touchRecord<Kept>(
-  records: Map<string, Kept>,
-  key: string,
-  most: number,
-  make: () => Kept,
-): Kept {
-  const found = records.get(key) ?? make();
-  records.delete(key);
-  records.set(key, found);
-  for (const oldest of records.keys()) {
-    if (records.size <= most) break;
-    records.delete(oldest);
-  }
-  return found;
 }

@@ -48,9 +48,9 @@ export function sendMessage(
 }
 
 /**
- * Sends a long message back from the buffer that it was received in, without a copy. The handler must not change the bytes.
- * @returns whether it is sent; if not, use `sendMessage`: the message is short, compression was negotiated, or its buffer cannot be
- *   kept
+ * Sends a long received message from its own buffer, without a copy. The handler must not change the bytes afterwards.
+ * @returns false if nothing was sent: the message is short, compression was negotiated, or the buffer cannot be kept. Then
+ *   `sendMessage` sends it
  */
 export function sendUncopied(connection: Connection, message: Message): boolean {
   const { server, endpoint } = connection;
@@ -63,8 +63,8 @@ export function sendUncopied(connection: Connection, message: Message): boolean 
 }
 
 /**
- * Makes a frame of a long received message where it is, by writing the header before it.
- * @returns `undefined` if the message is short, or its buffer cannot be kept
+ * Turns a long received message into a frame in place: the header is written in front of it.
+ * @returns undefined if the message is short, or its buffer cannot be kept
  */
 export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Message): Range | undefined {
   const size = end - start;
@@ -119,7 +119,7 @@ export function queueRange(connection: Connection, chunk: Chunk, start: number, 
   appendOutput(connection, chunk, start, end);
 }
 
-/** The connection gets the frames of a pending fan-out first, if it is a recipient. */
+/** Delivers a pending fan-out first, if the connection is one of its recipients. */
 function keepOrder(connection: Connection, pending: PendingFanout): void {
   if (pending.group === undefined || pending.group.members.has(connection))
     pending.deliver(connection.server);

@@ -2,8 +2,8 @@
  * The loop. One turn: poll → accept → control frames → commands → messages → disconnects → deadlines → flush → free.
  *
  * Each stage has a budget of its own (protocol/limits.ts). Control frames and requests for commands are read first, then
- * the commands run, then the other connections are read: those whose last read was cheap, those that send a piece of a
- * large message, handshakes, those whose last read was costly, and throttled ones. What exceeds a budget comes first in the
+ * the commands run, then the other connections are read: those whose last read was cheap, handshakes, those that send
+ * a piece of a large message, those whose last read was costly, and throttled ones. What exceeds a budget comes first in the
  * next turn.
  */
 
@@ -20,7 +20,6 @@ import {
   costlyThreshold,
   handshakeBudget,
   maxPausedInput,
-  memoryHighWater,
   messageBudget,
   pieceBudget,
   readingTime,
@@ -31,7 +30,7 @@ import { ioArena } from '../protocol/websocket/mask.ts';
 import { restOfMessage } from '../protocol/websocket/message.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Connection, Listener, Server, Socket } from '../records/records.ts';
-import { mayEnter } from './admission.ts';
+import { rejectionOf } from './admission.ts';
 import { dropOnException, freeConnections, handleDisconnects, handleEof, runIsolated } from './close.ts';
 import {
   addConnection,
@@ -55,7 +54,7 @@ import { closeControlConnections } from './shutdown.ts';
  * @param runCommands runs the operators' commands, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
-  const { ready, deadlines, pendingFrees, table, memory, arena, metrics } = server;
+  const { ready, deadlines, pendingFrees, table, metrics } = server;
   const { bounds, counts, times } = metrics.turns;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
@@ -68,9 +67,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     if (ready.ended.length > 0) handleDisconnects(server);
     if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
     notifyTurnEnd(server);
-    // `usedMemory`, inlined: this check runs in every turn.
-    const held = memory.connections + memory.histories + memory.programs + arena.held;
-    if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
+    enforceMemory(server);
     flush(server);
     if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) endTiming(server.now, server.configuration.slowHandler);
@@ -99,9 +96,10 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
     socket.destroy();
     return;
   }
-  if (!isControl && (server.isDraining || !mayEnter(server, address))) {
-    countReason(server.metrics.refused, server.isDraining ? 'draining' : 'not_admitted');
-    if (isLogged('debug')) log('debug', 'connection rejected', { address });
+  const rejection = isControl ? undefined : rejectionOf(server, address);
+  if (rejection !== undefined) {
+    countReason(server.metrics.refused, rejection);
+    if (isLogged('debug')) log('debug', 'connection rejected', { address, reason: rejection });
     socket.destroy();
     return;
   }
@@ -170,8 +168,8 @@ function readMessages(server: Server): void {
   const areOthersWaiting = pieces.length + opening.length + costly.length + throttled.length > 0;
   readSome(server, cheap, messageBudget, 16);
   if (server.pendingWrites.length > 0 && areOthersWaiting) flushEarly(server);
-  readSome(server, pieces, pieceBudget, 1);
   readSome(server, opening, handshakeBudget, 4);
+  readSome(server, pieces, pieceBudget, 1);
   readSome(server, costly, costlyBudget, 1);
   // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.
   readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1);

@@ -14,26 +14,34 @@ import { UsageError } from '../options/error.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { redact } from '../protocol/http/redact.ts';
 import { hostOf } from '../protocol/ipAddress.ts';
-import { maxShownField, maxShownUrl } from '../protocol/limits.ts';
+import { accessEntryMemory, maxShownField, maxShownUrl } from '../protocol/limits.ts';
 
 export interface AccessLog {
   readonly file: LineFile;
-  /** Requests without their line, and WebSockets, by connection. */
+  /** Requests in progress and open WebSockets, whose lines are still to come. */
   readonly entries: Map<Visitor, Entry>;
+  /** Characters of all entries. */
+  length: number;
+}
+
+/** Bytes of memory: lines that wait for the disk, and the entries. Their characters are ASCII. */
+export function accessLogMemory({ file, entries, length }: AccessLog): number {
+  return file.length + length + entries.size * accessEntryMemory;
 }
 
 interface Entry {
-  /** The request line, and the fields Referer and User-Agent, ready for the line. */
+  /** The request line, and the fields Referer and User-Agent, as they appear in the log. */
   readonly request: string;
   readonly fields: string;
-  /** Of the response; undefined: there was none. */
+  /** The status of the response; undefined: not sent yet. */
   status: number | undefined;
-  /** The length of the content, if it was sent at once. Otherwise it began when this many bytes had been sent. */
+  /** The length of the content, if it is known; else it is what was sent after `begunAt`. */
   size: number | undefined;
+  /** The bytes that had been sent or queued when the content began. */
   begunAt: number;
 }
 
-/** The part of a connection that its lines are made of. */
+/** The part of a connection that appears in its lines. */
 export interface Visitor {
   readonly address: string;
   readonly bytesOut: number;
@@ -43,7 +51,7 @@ export interface Visitor {
   readonly server: { readonly accessLog: AccessLog | undefined };
 }
 
-/** The part of the server that opens it. */
+/** The part of the server that the access log needs. */
 interface Owner {
   readonly configuration: Configuration;
   readonly reloadables: Reloadable[];
@@ -60,7 +68,7 @@ export function openAccessLog(server: Owner): void {
       if (accessLog !== undefined) void closeLineFile(accessLog.file);
       server.accessLog = undefined;
     } else if (accessLog === undefined) {
-      server.accessLog = { file: openLineFile(path, option), entries: new Map() };
+      server.accessLog = { file: openLineFile(path, option), entries: new Map(), length: 0 };
     } else {
       reopenLineFile(accessLog.file, path, option);
     }
@@ -86,22 +94,35 @@ function checkAccessLog({ accessLog: path }: Configuration): void {
   }
 }
 
-/** Writes the lines that are left. */
+/** Writes the remaining lines, and closes the file. */
 export async function closeAccessLog({ accessLog }: Owner): Promise<void> {
   if (accessLog !== undefined) await closeLineFile(accessLog.file);
 }
 
-/** A request begins. @param head undefined: it was invalid */
+/** A request has begun. @param head undefined if it was invalid */
 export function beginAccess(visitor: Visitor, head: Head | undefined): void {
   const { accessLog } = visitor.server;
   if (accessLog === undefined || visitor.isControl) return;
+  forget(accessLog, visitor);
+  const request = head === undefined ? '-' : requestLine(head);
+  const fields = `"${shown(head?.headers.get('referer') ?? '-', true)}" "${shown(head?.headers.get('user-agent') ?? '-')}"`;
+  accessLog.length += request.length + fields.length;
   accessLog.entries.set(visitor, {
-    request: head === undefined ? '-' : requestLine(head),
-    fields: `"${shown(head?.headers.get('referer') ?? '-', true)}" "${shown(head?.headers.get('user-agent') ?? '-')}"`,
+    request,
+    fields,
     status: undefined,
     size: undefined,
     begunAt: sentBytes(visitor),
   });
+}
+
+/** @returns the entry that the connection had */
+function forget(accessLog: AccessLog, visitor: Visitor): Entry | undefined {
+  const entry = accessLog.entries.get(visitor);
+  if (entry === undefined) return undefined;
+  accessLog.entries.delete(visitor);
+  accessLog.length -= entry.request.length + entry.fields.length;
+  return entry;
 }
 
 function requestLine({ method, target, version }: Head): string {
@@ -112,7 +133,7 @@ function shown(text: string, isUrl = false): string {
   return escaped((isUrl ? redact(text) : text).slice(0, maxShownField));
 }
 
-/** As Apache escapes, so that no client can forge a field or a line. */
+/** Escapes as Apache does, so no client can forge a field or a line. */
 function escaped(text: string): string {
   return text.replace(/["\\]|[^ -~]/gu, character => {
     if (character === '"' || character === '\\') return `\\${character}`;
@@ -124,8 +145,8 @@ function escaped(text: string): string {
 }
 
 /**
- * The head of the response is queued.
- * @param size of the content, if that is known; otherwise it is what is sent from now on
+ * The head of the response was queued.
+ * @param size the length of the content; undefined if everything from now on is content
  */
 export function noteAccess(visitor: Visitor, status: number, size: number | undefined): void {
   const entry = visitor.server.accessLog?.entries.get(visitor);
@@ -135,21 +156,20 @@ export function noteAccess(visitor: Visitor, status: number, size: number | unde
   entry.begunAt = sentBytes(visitor);
 }
 
-/** Written or queued. */
+/** Bytes written or queued so far. */
 function sentBytes({ bytesOut, queue }: Visitor): number {
   return bytesOut + queue.size - queue.inFlightSize;
 }
 
-/** nginx's status for a client that left before its answer. */
+/** nginx's status for a request whose client left before the answer. */
 const clientLeft = 499;
 
-/** The request is answered, or the connection is gone: writes its line, unless it has been written. */
+/** Writes the line of a request that is answered, or whose connection is gone. Later calls do nothing. */
 export function endAccess(visitor: Visitor): void {
   const { accessLog } = visitor.server;
   if (accessLog === undefined) return;
-  const entry = accessLog.entries.get(visitor);
+  const entry = forget(accessLog, visitor);
   if (entry === undefined) return;
-  accessLog.entries.delete(visitor);
   const { request, fields, status = clientLeft, size } = entry;
   const host = hostOf(visitor.address);
   const user = visitor.identity?.user;
@@ -165,7 +185,7 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 let lastSecond = 0;
 let lastText = '';
 
-/** `27/Nov/2026:05:06:38 +0000`: UTC, as the server's own log. */
+/** `27/Nov/2026:05:06:38 +0000`, in UTC as the server's own log. */
 function clockTime(now: number): string {
   const second = Math.floor(now / 1000);
   if (second === lastSecond) return lastText;

@@ -11,8 +11,8 @@ import { CloseCode } from '../protocol/codes.ts';
 export type EndedBy = 'client' | 'server' | 'network';
 
 /**
- * Why a connection ended, in one word, for `metrics`: one of these, or the option whose rule or deadline it was, as
- * `max_buffered`. Never a text that a client chose.
+ * Why a connection ended, as a label for `metrics`: one of these, or the name of the option that set the limit or deadline.
+ * A client cannot choose it.
  */
 export type EndCause =
   | 'answered'
@@ -28,7 +28,7 @@ export type EndCause =
   | 'shutdown'
   | OptionCause;
 
-/** Of an option, as `max_buffered`. */
+/** The name of an option, such as `max_buffered`. */
 type OptionCause = string & { readonly optionCause?: never };
 
 /** The content of a close frame; code 1005 if it had none. */
@@ -111,7 +111,7 @@ function causeOf(by: EndedBy, status: number | undefined): EndCause {
   return by === 'client' ? 'client_closed' : 'network_error';
 }
 
-/** `maxBuffered` as `max_buffered`. */
+/** @returns `max_buffered` for `maxBuffered` */
 function optionCause(option: string): OptionCause {
   return option.replaceAll(/[A-Z]/g, letter => `_${letter.toLowerCase()}`);
 }

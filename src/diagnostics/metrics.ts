@@ -1,15 +1,15 @@
 /**
- * What the server counts for its monitor. Counters that a message passes are plain numbers; what one connection has sent and
- * received is added up when it closes, and for open connections when somebody asks (commands/metrics.ts).
+ * Counters and histograms for monitoring. The traffic of a connection is added to the total when it closes; `metrics` adds
+ * that of open connections (commands/metrics.ts), so a message costs no more than its connection's own counters.
  */
 
-/** Counters besides those of records/resources.ts: only `metrics` shows them. */
+/** The counters that only `metrics` shows; records/resources.ts has the others. */
 export interface Metrics {
-  /** Refused connections, handshakes and requests, by a reason that the server chose. */
+  /** Refused connections, handshakes and requests, by reason. */
   readonly refused: Map<string, number>;
   /** Closed connections, by `EndCause`. */
   readonly closed: Map<string, number>;
-  /** What closed connections had sent and received. */
+  /** The traffic of closed connections. */
   readonly closedTraffic: Traffic;
   /** How long turns took. */
   readonly turns: Histogram;
@@ -17,7 +17,7 @@ export interface Metrics {
   readonly lag: Histogram;
 }
 
-/** As the server sees it: received is in, sent is out. */
+/** In: received by the server; out: sent. */
 export interface Traffic {
   bytesIn: number;
   bytesOut: number;
@@ -29,9 +29,9 @@ export interface Traffic {
 export interface Histogram {
   /** Upper bounds of the buckets, ascending. */
   readonly bounds: readonly number[];
-  /** How many durations are in each bucket, and in a last one without a bound. Not cumulative. */
+  /** Durations in each bucket, not cumulative. The last bucket has no bound. */
   readonly counts: Float64Array;
-  /** The sum of all durations, and when the one that is being measured began. Typed, so that no write allocates. */
+  /** The sum of all durations, and the time when the current one began. A typed array: a write allocates nothing. */
   readonly times: Float64Array;
 }
 
@@ -52,12 +52,12 @@ function newHistogram(bounds: readonly number[]): Histogram {
   return { bounds, counts: new Float64Array(bounds.length + 1), times: new Float64Array(2) };
 }
 
-/** @param now in milliseconds, of any clock that `endMeasuring` also uses */
+/** @param now milliseconds, of the same clock as for `endMeasuring` */
 export function startMeasuring({ times }: Histogram, now: number): void {
   times[1] = now;
 }
 
-/** When the duration that is being measured began. */
+/** @returns the time when the current duration began */
 export function beginningOf({ times }: Histogram): number {
   return times[1]!;
 }
@@ -75,7 +75,7 @@ export function observe({ bounds, counts, times }: Histogram, duration: number):
   times[0]! += duration;
 }
 
-/** @param reason one of a small set that the server chooses, never a client */
+/** @param reason one of few that the server chooses, never a client's text: each takes memory for ever */
 export function countReason(counts: Map<string, number>, reason: string): void {
   counts.set(reason, (counts.get(reason) ?? 0) + 1);
 }
@@ -89,7 +89,7 @@ export function countRefused(
   countReason(metrics.refused, reason);
 }
 
-/** Adds what a connection has sent and received. A polling session's bytes are those of its HTTP requests. */
+/** Adds a connection's traffic. The bytes of a polling session are counted with its HTTP requests. */
 export function addTraffic(
   sum: Traffic,
   connection: Traffic & { readonly socket: { readonly isVirtual?: true } },

@@ -282,7 +282,7 @@ export const requestCost = 256;
 /** A file is opened, checked and closed, besides the request for it. About 25 µs. */
 export const fileCost = 256;
 
-/** All connections that send little: about 8 ms. The others wait for the next turn. */
+/** All connections whose last read was cheap: about 8 ms by this estimate. `readingTime` ends it earlier. */
 export const messageBudget = 8 * connectionBudget;
 
 /** All connections that send a piece of a large message or body: about 2 ms, in which a few MiB are copied. */
@@ -299,8 +299,10 @@ export const costlyThreshold = connectionBudget / 8;
 export const throttledBudget = 2 * connectionBudget;
 
 /**
- * From the beginning of the turn until all classes are read, and until programs are read as well. Each class, and the
- * programs, get at least `minStageTime`, so none starves. The flush follows.
+ * Work units are an estimate, so the clock also ends a stage (`stopTime` in core/fairness.ts). Connections are read until
+ * `readingTime` after the turn began, programs until `turnTime`; but each of the five classes, and the programs, get at
+ * least `minStageTime`, so none starves. A turn reads for 4 + 4 × 0.5 + 0.5 = 6.5 ms at most, and then finishes the last
+ * message. The flush follows.
  */
 export const readingTime = 4;
 export const turnTime = 5;
@@ -437,7 +439,10 @@ export const totalDelayedGuesses = 100;
 export const guessExpiry = 60_000;
 export const maxTrackedGuessers = 1000;
 
-/** Characters that wait for the access log's disk: some thousand lines. Beyond it lines are lost, and the log says how many. */
+/** Memory of an open connection's entry for the access log, besides its text. Estimated. */
+export const accessEntryMemory = 256;
+
+/** Characters of the access log that wait for the disk: some thousand lines. Further lines are lost, and the log says how many. */
 export const maxPendingLines = 1 * MiB;
 
 /** Characters of a URL, and of another field of a request, in a line of the access log. Real ones are shorter. */

@@ -1,6 +1,7 @@
 /** Presents a module to the server as an ordinary handler and an ordinary wire, which call its current version. */
 
 import { userFault } from '../../access/users.ts';
+import { logForAddress } from '../../core/addressLog.ts';
 import { closeConnection, endConnection } from '../../core/close.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
 import { establish } from '../../core/places.ts';
@@ -77,7 +78,8 @@ function admitClient(module: Module, connection: Connection, { path, query, head
     checkAdmission(answer);
   } catch (error) {
     recordError(module, error);
-    log('error', 'handler threw', { id: connection.id, handler: module.name, stack: stackOf(error) });
+    const { id } = connection;
+    logForAddress(connection, 'error', 'handler threw', { id, handler: module.name, stack: stackOf(error) });
     throw new ProtocolError(500, 'internal error');
   }
   if (answer === undefined) return;
@@ -216,7 +218,8 @@ function closeOverdue(module: Module): void {
     module.pendingAnswers.delete(peer);
     const why = `a promise did not settle within ${handlerTimeout / 1000} s`;
     recordError(module, new Error(why));
-    log('error', 'handler timed out', { id: connection.id, handler: module.name, reason: why });
+    const { id } = connection;
+    logForAddress(connection, 'error', 'handler timed out', { id, handler: module.name, reason: why });
     noteEnding(connection, 'server', `the handler ${module.name} timed out: ${why}`);
     closeConnection(connection, CloseCode.InternalError, 'internal error');
   }
@@ -257,7 +260,8 @@ export function newModuleWire(name: string, module: () => Module): Wire {
     try {
       return callVersion(owner, connection.id, ({ wire }) => act(wire!, owner.log));
     } catch (error) {
-      log('error', 'wire threw', { id: connection.id, handler: name, stack: stackOf(error) });
+      const { id } = connection;
+      logForAddress(connection, 'error', 'wire threw', { id, handler: name, stack: stackOf(error) });
       noteEnding(connection, 'server', `internal error: the wire ${name} threw; see the log`);
       leave(connection);
       return undefined;
