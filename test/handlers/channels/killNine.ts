@@ -7,18 +7,17 @@
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { join } from 'node:path';
 import { openEvents, openSocket, pollChannel } from '../../support/channelClients.ts';
 import { KeptClient } from '../../support/keptClient.ts';
+import { runAsProgram } from '../../support/killProgram.ts';
 import { newRandom, type Random } from '../../support/random.ts';
 import { connectTcp } from '../../support/rawClient.ts';
 import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 export interface ChannelKillReport {
-  readonly kills: number;
-  /** Messages in the logs, those that publishers were answered for, and deliveries to subscribers. */
+  /** Messages in the logs, acknowledged messages, and deliveries to subscribers. */
   readonly logged: number;
   readonly answered: number;
   readonly received: number;
@@ -28,14 +27,14 @@ const channels = 50;
 const publishers = 4;
 const roundsAFolder = 10;
 
-/** A message as a subscriber or the log has it. */
+/** A message of a subscriber or of the log. */
 interface Seen {
   readonly id: string;
   readonly channel: string;
   readonly data: string;
 }
 
-/** What outlives the rounds of one folder. */
+/** A subscriber, which resumes in each round of a folder. */
 interface Follower {
   readonly transport: 'websocket' | 'eventsource' | 'poll';
   readonly names: readonly string[];
@@ -46,7 +45,7 @@ interface Follower {
 
 const nameOf = (number: number) => `channel/${number}`;
 
-/** @throws AssertionError if the log and what was seen differ */
+/** @throws AssertionError if the log differs from the answers and deliveries */
 export async function killChannels(times: number, seed: number): Promise<ChannelKillReport> {
   const parent = temporaryFolder();
   const random = newRandom(seed);
@@ -75,7 +74,7 @@ export async function killChannels(times: number, seed: number): Promise<Channel
     answered += outcomes.size;
     for (const { seen } of followers) received += seen.length;
   }
-  return { kills: times, logged, answered, received };
+  return { logged, answered, received };
 }
 
 function newFollowers(random: Random): Follower[] {
@@ -207,27 +206,7 @@ function checkLog(
   }
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      times: { type: 'string', default: '100' },
-      seed: { type: 'string', default: `${Date.now() | 0}` },
-    },
-  });
-  const [times, seed] = [Number(values.times), Number(values.seed)];
-  if (!Number.isInteger(times) || times < 1 || !Number.isInteger(seed)) {
-    throw new Error('--times takes a whole number from 1 up, --seed a whole number');
-  }
-  process.stdout.write(`seed ${seed}\n`);
-  const { kills, logged, answered, received } = await killChannels(times, seed);
-  process.stdout.write(
-    `killed ${kills} times: ${logged} messages in the logs, once, in order; ${answered} answers and ${received} deliveries are among them\n`,
-  );
-}
-
-if (process.argv[1] !== undefined && resolve(process.argv[1]) === new URL(import.meta.url).pathname) {
-  await main().catch((error: Error) => {
-    process.stderr.write(`killNine: ${error.message}\n`);
-    process.exitCode = 1;
-  });
-}
+await runAsProgram(import.meta.url, async (times, seed) => {
+  const { logged, answered, received } = await killChannels(times, seed);
+  return `${logged} messages are in the logs once, in order, among them ${answered} answered and ${received} delivered ones`;
+});

@@ -5,10 +5,10 @@
  * server sends it to a newcomer.
  */
 import assert from 'node:assert/strict';
-import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { join } from 'node:path';
 import { PacketCommand } from '../../../src/protocol/tpacket.ts';
 import { binary, type ChatClient, connectMember, hearAll, packetBytes } from '../../support/chatClient.ts';
+import { runAsProgram } from '../../support/killProgram.ts';
 import { type OriginalModel, watch } from '../../support/originalModel.ts';
 import { newRandom, type Random } from '../../support/random.ts';
 import { messagesIn } from '../../support/roomFiles.ts';
@@ -131,27 +131,7 @@ async function checkHistory(port: number, directory: string): Promise<void> {
   await client.leave();
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      times: { type: 'string', default: '100' },
-      seed: { type: 'string', default: `${Date.now() | 0}` },
-    },
-  });
-  const [times, seed] = [Number(values.times), Number(values.seed)];
-  if (!Number.isInteger(times) || times < 1 || !Number.isInteger(seed)) {
-    throw new Error('--times takes a whole number from 1 up, --seed a whole number');
-  }
-  process.stdout.write(`seed ${seed}\n`);
+await runAsProgram(import.meta.url, async (times, seed) => {
   const { heard, writtenOnly } = await killNine(times, seed);
-  process.stdout.write(
-    `killed ${times} times: all of ${heard} heard messages are written, once, in order; ${writtenOnly} more are\n`,
-  );
-}
-
-if (process.argv[1] !== undefined && resolve(process.argv[1]) === new URL(import.meta.url).pathname) {
-  await main().catch((error: Error) => {
-    process.stderr.write(`killNine: ${error.message}\n`);
-    process.exitCode = 1;
-  });
-}
+  return `all ${heard} received messages are written once, in order, and ${writtenOnly} others`;
+});
