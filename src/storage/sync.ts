@@ -5,7 +5,7 @@ import { type Disk, errorCode, storageError } from './disk.ts';
 /** When to sync: at the end of each turn, in the background every second, or never. */
 export type Fsync = 'always' | 'everysec' | 'no';
 
-/** What was written since the start. */
+/** Writes and syncs since the start. */
 export interface DiskWork {
   writes: number;
   bytes: number;

@@ -41,7 +41,7 @@ function loadPages(): ReadonlyMap<string, Page> {
       if (!served.test(name)) continue;
       const type = mediaTypeOf(name.replace(/ts$/, 'js'))!;
       const page = newPage(type, readFileSync(new URL(name, folder)), path === './library/');
-      // With a site (`--static`), `/` is its own page, and so are all names but these.
+      // A site (`--static`) has all other paths, `/` among them.
       const place = page.isLibrary ? '/' : '/chat/';
       if (name === 'index.html') pages.set('/', page).set('/chat', page);
       else if (name.endsWith('.ts')) addSource(pages, place + name, page);
@@ -60,7 +60,7 @@ function addSource(pages: Map<string, Page>, path: string, { type, body, isLibra
 
 const pages = loadPages();
 
-/** Whether this is a page of the server, which no file of a site replaces. */
+/** Whether this is a page of the server that a site's files cannot replace. */
 export function isServerPage(path: string): boolean {
   return path !== '/' && pages.has(path);
 }

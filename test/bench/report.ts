@@ -12,7 +12,7 @@ export interface Results {
   readonly contenders: readonly Contender[];
   /** By the contender's key, for those that could run. */
   readonly versions: ReadonlyMap<string, string>;
-  /** Why the others could not. */
+  /** The reasons of the servers that cannot run. */
   readonly missing: ReadonlyMap<string, string>;
   /** One sample a round, by `cellKey`. */
   readonly samples: ReadonlyMap<string, readonly Sample[]>;
@@ -25,7 +25,7 @@ export function cellKey(row: Pick<Row, 'key'>, contender: Pick<Contender, 'key'>
 /** The servers that Pollywog is compared with, in the tables of their rows. */
 const peers = ['ws', 'nchan'] as const;
 
-/** A table of the rows without channels, one of those with them, and what holds for both. */
+/** A table of the rows without channels, a table of the rows with channels, and the notes for both. */
 export function markdown(results: Results): string {
   const isOfChannels = ({ service }: Row) => service === 'channels';
   const groups = [results.rows.filter(row => !isOfChannels(row)), results.rows.filter(isOfChannels)];

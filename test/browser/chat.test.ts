@@ -47,7 +47,7 @@ describe('the chat page', () => {
   before(
     async () => {
       browser = await launchBrowser();
-      // The first start reads the file, whose form is that of older versions.
+      // The first start reads this file of an older version.
       const line = (time: Date, text: string) =>
         `${JSON.stringify({ time: time.toISOString(), uid: 1, nick: 'Old', text })}\n`;
       writeFileSync(

@@ -257,7 +257,7 @@ describe('the client library in Chromium', () => {
     const untilAllSeen = () => Promise.all(pages.map(page => untilSeen(page, ...published)));
     await say('before');
     await untilAllSeen();
-    // The pages cannot receive what is published before the kill.
+    // The pages cannot receive the message before the kill.
     proxy.cut(true);
     await say('unseen before the kill');
     await restart();

@@ -50,7 +50,7 @@ function filledIn({ server }: Workshop, code: string, text: string): string {
   return code.replace('localhost:8080', `127.0.0.1:${server!.port}`).replace('TEXT', text);
 }
 
-/** The server of the README. What everybody publishes is collected in `published`. */
+/** The server of the README, and the texts that were published, in `published`. */
 async function startServer(t: TestContext) {
   const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
   await runShell(t, workshop, startLine);
@@ -111,7 +111,7 @@ describe('a server that is killed and started again', () => {
     return page;
   }
 
-  /** Waits for as many texts, and compares all of them. */
+  /** Waits for this number of texts, and compares all of them. */
   async function untilShown(page: Page, where: string, expected: readonly string[]): Promise<void> {
     const shown = () =>
       page.evaluate(
@@ -126,7 +126,7 @@ describe('a server that is killed and started again', () => {
     assert.deepEqual(last, expected);
   }
 
-  test("the README's page shows each message once, in order, whoever publishes it", patience, async t => {
+  test("the README's page shows each message of every publisher once, in order", patience, async t => {
     const { port, published, publish, killAndRestart, untilSubscribers } = await startServer(t);
     const page = await openSite(t, exampleCode('README', 'html pollywog.js'), port);
     await untilSubscribers(1);

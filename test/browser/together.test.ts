@@ -1,4 +1,4 @@
-/** One channel, and every kind of client that it has. */
+/** One channel with every kind of client. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const token = 'a-token-for-the-tests';
 
 /** A client of the channel `pond`. */
 interface Member {
-  /** As others see it: the name of a user in the room, or `server`. */
+  /** The name that others see: of the user in the room, or `server`. */
   readonly name: string;
   say(text: string): Promise<unknown>;
   /** The next message that it receives, as `NAME: TEXT`. */
@@ -164,7 +164,7 @@ async function subscribeWithPolls(port: number): Promise<Member> {
   };
 }
 
-test('the page, a terminal, a packet client, a WebSocket, an EventSource and a poller of one channel hear each other in the same order', {
+test('the page, a terminal, a packet client, a WebSocket, an EventSource and a poller of one channel receive the same messages in the same order', {
   timeout: 120_000,
 }, async t => {
   const file = join(temporaryFolder(), 'token');
@@ -180,7 +180,7 @@ test('the page, a terminal, a packet client, a WebSocket, an EventSource and a p
     await subscribeEvents(browser, port),
     await subscribeWithPolls(port),
   ];
-  // One after the other, so that there is one right order.
+  // Each waits for the one before, so only one order is right.
   for (const round of ['first', 'second']) {
     for (const [number, speaker] of members.entries()) {
       const text = `${round} of ${number}`;

@@ -1,4 +1,4 @@
-/** Directories that go when the test ends, disks that fail, and what the log says meanwhile. */
+/** Directories that the end of the test removes, disks that fail, and captured log lines. */
 import fs, { chmodSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import type { TestContext } from 'node:test';

@@ -22,7 +22,7 @@ export async function startLossyProxy(port: number, random: Random, longest: num
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, client => {
     const upstream = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    /** The bytes that may still pass; undefined before a response begins. */
+    /** Bytes that may still pass; undefined before a response begins. */
     let left: number | undefined;
     let isStream = false;
     const drop = () => {

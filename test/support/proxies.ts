@@ -9,7 +9,7 @@ import { temporaryFolder } from './temporaryFolder.ts';
 
 export interface FrontProxy {
   readonly name: 'nginx' | 'caddy' | 'haproxy' | 'apache';
-  /** What makes a whole configuration of the recipe. */
+  /** Completes the recipe to a configuration. */
   frame(recipe: string, folder: string, port: number): string;
   command(file: string): string[];
 }
@@ -48,7 +48,7 @@ export const apache: FrontProxy = {
   command: file => ['/usr/sbin/apache2', '-X', '-f', file],
 };
 
-/** One that was free a moment ago: these programs cannot be told to choose one. */
+/** A port that was free a moment ago: these programs cannot choose one themselves. */
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -26,7 +26,7 @@ export function writtenIn(directory: string): string {
     .join('');
 }
 
-/** The messages of a channel in all files. @throws Error for a line that is no JSON */
+/** The messages of a channel in all files. @throws Error for a line that is not JSON */
 export function messagesIn(directory: string, channel: string): WrittenMessage[] {
   const lines = writtenIn(directory).split('\n');
   // Without the last line if it is unfinished.

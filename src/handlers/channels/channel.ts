@@ -29,7 +29,7 @@ export function findOrCreate(channels: Channels, name: string): Channel {
   return channel;
 }
 
-/** Why these channels cannot all exist (`--max-channels`), a sentence; undefined: they can. Existing ones always can. */
+/** @returns why `--max-channels` does not allow all of these channels, a sentence; undefined if it does. Existing ones are always allowed. */
 export function channelsFull({ byName, server }: Channels, names: readonly string[]): string | undefined {
   const { maxChannels } = server.configuration;
   if (maxChannels === 0 || byName.size + names.length <= maxChannels) return undefined;

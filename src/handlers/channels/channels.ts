@@ -37,7 +37,7 @@ export async function openChannels(server: Server): Promise<Channels> {
   return channels;
 }
 
-/** Publishes what waits, writes everything to disk, and releases the folder. @throws Error, a sentence, if that fails */
+/** Publishes the queue, writes everything to disk, and releases the folder. @throws Error, a sentence, if that fails */
 export function closeChannels(channels: Channels): void {
   commitPublications(channels);
   channels.log?.close();

@@ -4,7 +4,7 @@
  *     {"subscribe":"x","after":"E-9"}     or "last":N, or neither; "presence":true
  *     {"unsubscribe":"x"}
  *     {"publish":"x","data":…}            or "base64"; with "event", "ttl" and "key" as for POST
- *     {"token":"…"}                       says who the client is; a later one of the same user renews it
+ *     {"token":"…"}                       identifies the client; a later one of the same user renews it
  *
  * Each gets one answer, {"ok":…} or {"error":"…"}, with the client's own "ref" if it sent one.
  */
@@ -31,13 +31,13 @@ import { neededBy, type Start, subscribe, unsubscribe } from './subscribers.ts';
 export interface DialogueSession {
   readonly channels: Channels;
   readonly subscriber: Subscriber;
-  /** Who publishes here with a token of the server; undefined: the rights of the client decide. */
+  /** The publisher, if the handshake had the API token or the publish token; undefined: the client's rights decide. */
   readonly publisher: string | undefined;
-  /** What it asked for in its handshake, until a token has shown that it may have that. */
+  /** The request of its handshake, until a token shows that the client has the right to it. */
   awaited: ChannelRequest | undefined;
 }
 
-/** Subscribes to what the client asked for in its handshake. */
+/** Subscribes to the channels of the client's handshake. */
 export function openSubscriptions({ channels, subscriber }: DialogueSession, asked: ChannelRequest): void {
   const { connection } = subscriber;
   if (asked.isJson) newReply(connection, undefined)({ last: idOf(channels, channels.lastSeq) });
@@ -111,7 +111,7 @@ function run(session: DialogueSession, command: JsonObject, text: string, reply:
   else runPublish(session, channel, command, text, reply);
 }
 
-/** The token must allow what the client has, or is waiting for. */
+/** The token must allow all current subscriptions, or those that wait for it. */
 function runToken(session: DialogueSession, token: unknown, reply: Reply): void {
   const { channels, subscriber } = session;
   const { connection } = subscriber;

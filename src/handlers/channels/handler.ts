@@ -18,7 +18,7 @@ import { endSubscriber, newSubscriber } from './subscribers.ts';
 interface Admitted {
   readonly asked: ChannelRequest;
   readonly publisher: string | undefined;
-  /** The client must say who it is before it is subscribed. */
+  /** The client must send a token before it is subscribed. */
   isAwaitingToken: boolean;
 }
 

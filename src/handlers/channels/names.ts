@@ -28,8 +28,8 @@ const beforeAll = -1;
 export const aheadOfAll = Number.POSITIVE_INFINITY;
 
 /**
- * Reads an id as a cursor. An id of another epoch is older than all messages of this one: its log is gone. An id that no message
- * has yet is from before the log lost its end, in a crash of the system or because an older copy took its place.
+ * Reads an id as a cursor. An id of another epoch is older than all messages of this one: its log is gone. An id above all numbers
+ * is from before the log lost its end, in a crash of the system or because an older copy replaced it.
  * @returns the number; -1 for an id of another epoch; `aheadOfAll`; or a sentence
  */
 export function parseCursor({ epoch, lastSeq }: Channels, id: string): number | string {

@@ -1,14 +1,14 @@
 /**
- * Presence: which users are subscribed to a channel, over all transports. Two tabs of a user are one user. A user whose last
- * subscriber has gone stays for `--presence-grace`, which hides a page change. Subscribers without a user only count.
+ * Presence: which users are subscribed to a channel, over all transports. Two tabs of a user are one user. A user stays for
+ * `--presence-grace` after the last subscriber, which hides a page change. Subscribers without a user only count.
  *
- * Subscribers that ask for it are sent the users, and then each change:
+ * Subscribers that ask for it receive the users, and then each change:
  *
  *     {"channel":"x","presence":{"count":3,"users":["17","18"]}}
  *     {"id":"E-14","channel":"x","joined":"19"}      {"id":"E-15","channel":"x","left":"17"}
  *
- * The id is that of the newest message: a client that resumes behind it misses nothing. Changes are not kept, and a turn's are
- * sent together at its end, so a crowd that arrives at once costs one fan-out.
+ * The id is that of the newest message: a client that resumes after it misses nothing. Changes are not kept. The end of a turn
+ * sends all changes of the turn together, so a crowd that arrives at once costs one fan-out.
  */
 
 import { presenceNeed } from '../../access/needs.ts';
@@ -55,7 +55,7 @@ export function viewOf(
   return entry?.allows(connection, presenceNeed(name, isSubscriber)) === true ? 'names' : 'count';
 }
 
-/** What a client may see of who is in the channel. Long lists are cut; the count is always that of all. */
+/** The channel's users and their count, as far as the view shows them. A long list is cut; the count is not. */
 export function presenceState(channel: Channel | undefined, view: PresenceView): object {
   const count = channel === undefined ? 0 : presentCount(channel);
   if (view === 'count') return { count };
@@ -67,7 +67,7 @@ export function presenceState(channel: Channel | undefined, view: PresenceView):
   return { count, users };
 }
 
-/** A subscriber, or a poll, of this user was added to the channel. @param user undefined: it has none */
+/** The channel has a new subscriber or poll. @param user undefined if it has no user */
 export function enterPresence(channels: Channels, channel: Channel, user: string | undefined): void {
   if (user === undefined) return noteChange(channels, channel.presence);
   const presence = presenceOf(channel);
@@ -83,7 +83,7 @@ export function enterPresence(channels: Channels, channel: Channel, user: string
   noteChange(channels, presence);
 }
 
-/** A subscriber, or a poll, of this user was removed from the channel. */
+/** The channel has lost a subscriber or poll of this user. */
 export function leavePresence(channels: Channels, channel: Channel, user: string | undefined): void {
   const { presence } = channel;
   const found = user === undefined ? undefined : presence?.users.get(user);
@@ -105,7 +105,7 @@ export function visitPresence(channels: Channels, channel: Channel, user: string
   leavePresence(channels, channel, user);
 }
 
-/** At the end of the turn, the watchers are sent what has changed. */
+/** The end of the turn sends the changes to the watchers. */
 function noteChange(channels: Channels, presence: ChannelPresence | undefined): void {
   if (presence === undefined) return;
   channels.presences.changed.add(presence);
@@ -135,7 +135,7 @@ export function restartDepartures(channels: Channels): void {
   scheduleDepartures(channels);
 }
 
-/** The subscriber gets the users at the end of this turn, and is sent changes from then on if it is live. */
+/** Sends the subscriber the users at the end of this turn; from then on, a live one receives the changes. */
 export function watchPresence(channels: Channels, subscription: Subscription): void {
   if (subscription.view === undefined) return;
   const presence = presenceOf(subscription.channel);
@@ -143,7 +143,7 @@ export function watchPresence(channels: Channels, subscription: Subscription): v
   noteChange(channels, presence);
 }
 
-/** The subscriber is sent no more changes: it is catching up, or gone. */
+/** Sends no more changes to the subscriber, which is catching up, or gone. */
 export function unwatchPresence(channels: Channels, subscription: Subscription): void {
   const { channel, subscriber, view } = subscription;
   const { presence } = channel;

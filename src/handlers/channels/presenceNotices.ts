@@ -1,4 +1,4 @@
-/** The notices of presence: at the end of a turn, the subscribers that watch a channel are sent who came and who left. */
+/** The notices of presence: at the end of a turn, a channel's watchers receive who joined and who left. */
 
 import { join, publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { maxLeavingUsers } from '../../protocol/limits.ts';
@@ -17,13 +17,13 @@ import type {
 } from './records.ts';
 import { newSubscriberGroup } from './subscribers.ts';
 
-/** A stage at the end of the turn: users whose grace time is over leave, and watchers are sent the changes. */
+/** A stage at the end of the turn: removes users whose grace time is over, and sends the changes to the watchers. */
 export function announcePresence(channels: Channels): void {
   const { changed } = channels.presences;
   removeDeparted(channels);
   scheduleDepartures(channels);
   for (const presence of changed) {
-    // First: a watcher that falls behind meanwhile is another change.
+    // Deleted first: if a watcher falls behind during the announcement, that is another change.
     changed.delete(presence);
     announce(channels, presence);
   }
@@ -66,7 +66,7 @@ function announce(channels: Channels, presence: ChannelPresence): void {
   dropIfUnused(channels, channel);
 }
 
-/** Sends newcomers the users, and adds those who are live to the watchers. Others are welcomed again when they are. */
+/** Sends the users to newcomers, and adds the live ones to the watchers. A subscriber that catches up is welcomed again when it is live. */
 function welcome(channels: Channels, presence: ChannelPresence, newcomers: ReadonlySet<Subscription>): void {
   const groups: Record<PresenceView, Map<ChannelEncoder, Group>> = { names: new Map(), count: new Map() };
   for (const { subscriber, view } of newcomers) {

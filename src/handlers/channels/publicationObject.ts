@@ -11,7 +11,7 @@ import { channelNameFault } from './names.ts';
 import { publicationFault, tooLongJson } from './publication.ts';
 import type { Publication } from './records.ts';
 
-/** Why an object was refused, as a sentence for its sender. */
+/** The reason to refuse an object, a sentence for its sender. */
 export class Refusal extends Error {}
 
 /** The members of a publication besides `publish`. */
@@ -19,7 +19,7 @@ export const publicationMembers: readonly string[] = ['data', 'base64', 'event',
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** What a publication says besides its channel and its publisher. */
+/** A publication without its channel and publisher. */
 type Content = Omit<Publication, 'channel' | 'publisher'>;
 
 /** @throws Refusal if the member is not the name of a channel */
@@ -68,7 +68,7 @@ function readData({ data, base64 }: JsonObject, text: string): Pick<Publication,
   return { kind: 'text', data: ownBytes(data) };
 }
 
-// `Buffer.from` puts short content into a shared pool, all of which a kept message would keep.
+// `Buffer.from` puts short content into a shared pool; a kept message would keep all of that pool.
 
 function ownBytes(text: string): Buffer {
   const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
@@ -120,7 +120,7 @@ export function memberText(json: string, name: string): string {
         at += plainJson.exec(json)![0].length;
       }
     }
-    // As for `JSON.parse`, the last one counts.
+    // The last one wins, as in `JSON.parse`.
     if (key === name) found = json.slice(from, at).trim();
     if (json[at] === ',') at++;
   }

@@ -65,9 +65,9 @@ function answerTo(channels: Channels, { seq, subscribers = 0 }: ChannelMessage):
 }
 
 /**
- * Stores and delivers what was published: a stage at the end of the turn, or earlier, where the order demands it. All of it
- * goes at once, as a queue that outlived the turn could grow faster than it is delivered; the budgets of reading bound it. What
- * a module publishes in answer waits for the next turn, so an echo of its own message does not keep the turn from ending.
+ * Stores and delivers the queue: a stage at the end of the turn, or earlier if the order demands it. The whole queue is delivered
+ * at once, because one that outlived the turn could grow faster than it is delivered; the budgets of reading bound it. A message
+ * that a module publishes in answer waits for the next turn, so a module that answers itself cannot keep a turn from ending.
  */
 export function commitPublications(channels: Channels): void {
   const batch = channels.queue;
@@ -108,7 +108,7 @@ function answerAll({ onPublished, repeats }: QueuedPublication, outcome: Publish
   if (repeats !== undefined) for (const answer of repeats) answer(outcome);
 }
 
-/** The message with its number. All properties are written out: spreading them takes many times as long. */
+/** The message with its number. Written out, because spreading the properties takes many times as long. */
 function numbered(channels: Channels, { publication, time }: QueuedPublication): ChannelMessage {
   const { channel: name, kind, data, from, uid, event, ttl, key, publisher } = publication;
   const channel = channels.byName.get(name);
@@ -151,8 +151,8 @@ function store(channels: Channels, records: readonly LogRecord[]): string | unde
 }
 
 /**
- * Sends consecutive messages of one channel to its live subscribers: one group after the other, so that each gets all of them as
- * one range of bytes. A subscriber is in one of the groups.
+ * Sends consecutive messages of one channel to its live subscribers, group by group: each group's messages are then one range of
+ * bytes. A subscriber is in one group.
  */
 function sendToLive(channels: Channels, messages: readonly ChannelMessage[]): void {
   const { live } = findOrCreate(channels, messages[0]!.channel);
@@ -164,7 +164,7 @@ function sendToLive(channels: Channels, messages: readonly ChannelMessage[]): vo
   }
 }
 
-/** Delivers to all others, and keeps the message. @param due gets the polls that wait for it */
+/** Delivers to the room, the listeners and the polls, and keeps the message. @param due gets the polls that it answers */
 function deliver(
   channels: Channels,
   message: ChannelMessage,

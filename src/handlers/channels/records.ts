@@ -39,7 +39,7 @@ export interface Channel {
   readonly waiters: Set<Waiter>;
   /** Functions of modules that are called with each message as it is published. They never throw. */
   readonly listeners: Set<(message: ChannelMessage) => void>;
-  /** Who is subscribed, while there are users or subscribers that watch them. */
+  /** Its users; undefined while it has neither users nor watchers. */
   presence: ChannelPresence | undefined;
   /** The chat room of this name, if it has users. */
   room: ChannelRoom | undefined;
@@ -59,7 +59,7 @@ export interface ChannelEncoder {
   message(channels: Channels, message: ChannelMessage): EncodedMessage;
   /** Says that messages in the channels `names` are missing before the next message. */
   gap(names: readonly string[]): EncodedMessage;
-  /** Says who is there, or who came or left. @param id the cursor that goes with the change */
+  /** Reports the users, or a change. @param id the cursor that goes with the change */
   presence?(id: string | undefined, change: object): EncodedMessage;
   /** Says that the subscriber has everything up to now. Without it, a subscriber that has caught up is not told. */
   caughtUp?(channels: Channels): EncodedMessage;
@@ -90,7 +90,7 @@ export interface Subscription {
   readonly subscriber: Subscriber;
   /** Its user when it subscribed. */
   readonly user: string | undefined;
-  /** What it is sent of who is there. */
+  /** How much of the presence it receives; undefined: nothing. */
   readonly view: PresenceView | undefined;
   /** The subscriber has everything up to this number, as far as it was kept. Not updated while it is live. */
   cursor: number;
@@ -108,18 +108,18 @@ export interface Waiter {
   wake(): void;
 }
 
-/** What a subscriber may see of who is there. */
+/** How much of a channel's presence a subscriber may see. */
 export type PresenceView = 'names' | 'count';
 
-/** The users of a channel. It exists while there are users, or subscribers that watch them. */
+/** The users of a channel. It exists while the channel has users, or subscribers that watch them. */
 export interface ChannelPresence {
   readonly channel: Channel;
   readonly users: Map<string, PresentUser>;
   /** The subscribers and waiting polls of these users. */
   sources: number;
-  /** Subscribers that have been sent the users, by view and encoder. */
+  /** Subscribers that know the users and receive the changes, by view and encoder. */
   readonly watchers: Readonly<Record<PresenceView, Map<ChannelEncoder, Group>>>;
-  /** Subscribers that are sent the users at the end of the turn. */
+  /** Subscribers that receive the users at the end of the turn. */
   readonly newcomers: Set<Subscription>;
   /** The changes of this turn. */
   readonly joined: Set<string>;
@@ -139,7 +139,7 @@ export interface PresentUser {
 
 /** The presence of all channels of a server. */
 export interface Presences {
-  /** Those with something to send at the end of the turn. */
+  /** Presences with changes or newcomers in this turn. */
   readonly changed: Set<ChannelPresence>;
   /** Users without sources, whose grace time runs, in the order of `leftAt`. */
   readonly leaving: Set<PresentUser>;
@@ -179,7 +179,7 @@ export interface QueuedPublication {
   readonly publication: Publication;
   readonly time: number;
   readonly onPublished: OnPublished;
-  /** The same key was published again meanwhile. */
+  /** The answers to publications that repeat its key before it is stored. */
   repeats: OnPublished[] | undefined;
 }
 
@@ -230,7 +230,7 @@ export interface Channels {
    * can only subscribe. @throws ProtocolError 401 or 429 for a wrong token
    */
   publisherOf(head: Head, connection: Connection): string | undefined;
-  /** Decides who may subscribe and publish; undefined: everybody may subscribe, and holders of a token publish. */
+  /** Decides who may subscribe and publish; undefined: every client may subscribe, and a token is needed to publish. */
   entry: Entry | undefined;
   /** Arranges that `commitPublications` runs at the end of this turn, or of the next. */
   scheduleCommit(): void;

@@ -22,7 +22,7 @@ export interface ChannelRequest {
   readonly start: Start;
   /** The id that the client resumes after, as it gave it. */
   readonly after: string | undefined;
-  /** Whether it is sent who is there: besides the messages, or instead of them. */
+  /** Presence besides the messages, or instead of them. */
   readonly presence: 'watch' | 'only' | undefined;
   /** Nothing is delivered before the client's first message, which has its token. */
   readonly awaitsToken: boolean;

@@ -72,7 +72,7 @@ export function newSubscriber(
  * Subscribes to a channel; does nothing if the subscriber has done so before. Kept messages behind the start, or a gap, follow
  * before any newer message, as soon as the socket takes them.
  * @param name valid: see names.ts
- * @param watchesPresence whether it is sent the users, or their count if that is all that it may see
+ * @param watchesPresence whether it receives the users, or only their count if its rights do not allow more
  */
 export function subscribe(
   channels: Channels,
@@ -82,7 +82,7 @@ export function subscribe(
   watchesPresence = false,
 ): void {
   if (subscriber.subscriptions.has(name)) return;
-  // What is pending was published before.
+  // Pending messages were published before the subscription.
   flushFanout(channels.server);
   const channel = findOrCreate(channels, name);
   const { cursor, toldSeq } = positionAt(channels, channel, start);
@@ -111,7 +111,7 @@ export function subscribe(
   startCatchUp(channels, subscriber);
 }
 
-/** Bytes of a subscription, or of a poll that waits, in one channel: also those of a channel that it alone keeps. */
+/** Bytes of one subscription, or of a waiting poll in one channel, with the channel, which may exist only for it. */
 export function memoryOf({
   user,
   view,
@@ -125,7 +125,7 @@ export function memoryOf({
 /** A subscription knows of nothing that is missing. */
 const beforeAll = -2;
 
-/** The log has lost the start of a subscription: that is a gap, whatever is kept. */
+/** The log has lost the start of a subscription: always a gap. */
 const lostStart = -3;
 
 /** The subscriber has everything up to now: from here on it gets each message with the fan-out. */
@@ -148,7 +148,7 @@ export function newSubscriberGroup(channels: Channels): Group {
   return newGroup((member, since) => fallBehind(channels, member, since));
 }
 
-/** A live subscriber whose socket is full leaves the fan-out, and catches up when it has read. @param cursor what it has */
+/** A live subscriber whose socket is full leaves the fan-out, and catches up when it has read. @param cursor its position */
 function fallBehind(channels: Channels, connection: Connection, cursor: number): void {
   const subscriber = channels.subscribers.get(connection);
   if (subscriber === undefined) return;

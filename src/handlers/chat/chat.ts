@@ -56,7 +56,7 @@ export function openChat(server: Server, channels: Channels): Chat {
   return chat;
 }
 
-/** The right to open the chat, which with `--nick user` needs a user. @param path of the way into it */
+/** The right to open the chat; `--nick user` requires a user. @param path of the handler or page */
 export function chatNeed({ server }: Chat, path: string): Need {
   return { right: 'connect', path, needsUser: server.configuration.nick === 'user' };
 }
@@ -132,7 +132,7 @@ export function leaveChat(chat: Chat, connection: Connection): void {
   chat.users.delete(user.nick.key);
 }
 
-/** @returns why there is no such room, a sentence; undefined if users may enter it */
+/** @returns why this name cannot be a room, a sentence; undefined if users may enter it */
 export function roomFault(chat: Chat, { text, key }: Name): string | undefined {
   if (!chat.isRoom(key)) return `this server has no room ${text}; --rooms says which there are`;
   return channelNameFault(key);

@@ -59,12 +59,12 @@ function foldOnce(text: string): string {
   return cased.normalize('NFKC').replace(invisible, '').replace(/\s+/gu, ' ').trim();
 }
 
-/** The pattern of `--rooms` that makes no channel a room. */
+/** The value of `--rooms` without rooms. */
 export const noRooms = 'none';
 
 /**
  * Which channels are rooms.
- * @param patterns a name of a room each, in which `*` stands for any characters; or `none`
+ * @param patterns names of rooms, in which `*` matches any characters; or `none`
  */
 export function newRoomRule(patterns: readonly string[]): (key: string) => boolean {
   if (patterns.includes('*')) return () => true;
@@ -72,7 +72,7 @@ export function newRoomRule(patterns: readonly string[]): (key: string) => boole
   return key => rules.some(matches => matches(key));
 }
 
-/** By hand, as regular expressions with several `.*` take exponential time on some names. */
+/** Not a regular expression: with several `.*` it takes exponential time for some names. */
 function newGlob(pattern: string): (key: string) => boolean {
   const [start = '', ...parts] = fold(pattern).split('*');
   const end = parts.pop();

@@ -27,7 +27,7 @@ export function postMessage(
   const data = Buffer.from(text);
   const refuse = (why: string) => sendToUser(user, user.encoder.error(request, why));
   authorizeClient(channels.entry, user.connection, [publishNeed(channel, true)], refusal => {
-    // By default, whoever is in a room may speak there.
+    // The users of a room may speak in it, unless a rule says otherwise.
     if (refusal !== undefined && refusal.details['rule'] !== 'default') {
       logRefusedCommand(user.connection, refusal, room.name.text);
       return refuse(refusal.message);

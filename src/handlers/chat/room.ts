@@ -74,7 +74,7 @@ export interface Chat {
   readonly roomsToNotify: Set<Room>;
 }
 
-/** Has the turn's end, or that of the next turn, send the roster changes. */
+/** Schedules the roster changes for the end of this turn, or of the next. */
 export function scheduleTurnEnd({ server, handler }: Chat): void {
   if (handler !== undefined) handler.isIdle = false;
   scheduleTurn(server);
@@ -97,7 +97,7 @@ export function newRoom({ channels, rooms }: Chat, name: Name): Room {
   return room;
 }
 
-/** A message without an author was not said in the room: users see it as said by the server. */
+/** A message without an author was published from outside the room: users see it as said by the server. */
 function deliver(room: Room, message: ChannelMessage, author: User | undefined): void {
   if (author === undefined) sendToRoom(room, encoder => encoder.history(lineOf(message), message.time));
   else sendToRoom(room, encoder => encoder.message(author, message.data), author);
@@ -115,7 +115,7 @@ function lineOf(message: ChannelMessage): Buffer {
   return lineScratch.subarray(0, start + data.length);
 }
 
-/** The message as a text, which says what it is if users cannot receive it: anything may be published to a channel. */
+/** The message as text. A channel accepts any data, so for data that users cannot receive, the text describes it. */
 export function textOf({ kind, data }: Pick<ChannelMessage, 'kind' | 'data'>): Buffer {
   const isBinary = kind === 'bytes' && !isUtf8(data);
   if (!isBinary && data.length <= maxPacketBlob) return data;

@@ -58,8 +58,8 @@ function markLine(state: LogState, time: number, flags: { isLossy?: true; isClos
 }
 
 /**
- * Writes the first line of this server. If that fails, appends try again. The line is synced whatever `--fsync` says: without it,
- * a log whose end is lost in a crash of the system would seem to end with the last regular end of a server.
+ * Writes the first line of this server. If that fails, appends try again. The line is always synced: without it, a log that lost
+ * its end in a crash of the system would seem to end with the regular end of an earlier server.
  */
 export function beginLog(state: LogState): void {
   const { files } = state;

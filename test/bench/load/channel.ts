@@ -8,7 +8,7 @@ import { measure } from './measure.ts';
 
 const path = '/channels/bench';
 
-/** The last character of a message. It is in nothing else that a server sends. */
+/** The last character of a message. Servers send it nowhere else. */
 const mark = '~';
 const markByte = mark.charCodeAt(0);
 

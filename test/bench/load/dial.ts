@@ -19,7 +19,7 @@ export interface Opening {
   readonly request: Buffer;
   /** What the head of the answer must contain. */
   readonly accepted: readonly RegExp[];
-  /** Bytes may follow at once, which the load ignores. */
+  /** Whether bytes may follow the head at once. The load ignores them. */
   readonly isStream: boolean;
 }
 
@@ -35,7 +35,7 @@ export function webSocket(path: string): Opening {
   };
 }
 
-/** What EventSource sends. */
+/** The request of EventSource. */
 export function eventStream(path: string): Opening {
   return {
     request: Buffer.from(

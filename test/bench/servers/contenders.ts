@@ -17,7 +17,7 @@ export interface Contender {
   readonly raw: boolean;
   /** The server has the packet sub-protocol. Others broadcast in the rows of chats. */
   readonly packets: boolean;
-  /** Whether it has channels. Servers without the rest take part in no other row. */
+  /** Whether it has channels. A server with nothing else takes part only in their rows. */
   readonly channels: 'none' | 'only' | 'too';
   /** The signal that ends it; default: SIGKILL. */
   readonly stopSignal?: NodeJS.Signals;

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
-/** Milliseconds between two looks for the worker, and the number of looks. */
+/** Milliseconds between two searches for the worker, and the number of searches. */
 const lookEvery = 20;
 const maxLooks = 250;
 
@@ -79,7 +79,7 @@ function workerOf(master: number): number {
   try {
     return Number(readFileSync(`/proc/${master}/task/${master}/children`, 'latin1').split(' ', 1)[0]);
   } catch {
-    // It has ended, and its exit is about to end this process.
+    // The master has ended; the rejection follows.
     return 0;
   }
 }

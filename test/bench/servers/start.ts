@@ -50,7 +50,7 @@ export async function start(contender: Contender, service: Service): Promise<Run
 
 interface Ready {
   readonly port: number;
-  /** Undefined if the line does not say it: the process that was started. */
+  /** Undefined if the line does not have it: then that of the started process. */
   readonly pid: number | undefined;
 }
 

@@ -120,7 +120,7 @@ test('nothing is delivered before the turn ends', () => {
   assert.equal(reader.received(), '[a:1:x]');
 });
 
-test('all that was published in a turn is delivered when it ends, so the queue does not outlive the turn', () => {
+test('the end of a turn delivers all messages of the turn, so the queue does not outlive it', () => {
   const channels = open({ messages: 1000, bytes: 1e9, memory: 1e9 });
   let answered = 0;
   for (let i = 0; i < 100; i++) {
@@ -199,7 +199,7 @@ test('a cursor that no message has yet is a gap in all channels, once, and then 
   assert.equal(reader.received(), '[a:2:2][new:3:3]');
 });
 
-test('what is no id is refused as a cursor, with a sentence', () => {
+test('a cursor that is not an id is refused with a sentence', () => {
   const channels = open();
   assert.equal(parseCursor(channels, idOf(channels, 0)), 0);
   for (const id of ['', '1', 'a-', '-1', `${channels.epoch}-01`, `${channels.epoch}-1e3`, 'a b-1'])
@@ -467,7 +467,7 @@ test('a message that cannot be stored reaches nobody, its publisher gets the rea
     /not published, because it could not be stored: the disk is full/,
   );
   log.isFailing = false;
-  // No cursor is ahead of the log, which may be all that is left.
+  // A cursor must not be ahead of the log: after a restart, only the log is left.
   assert.equal(channels.lastSeq, 0);
   assert.equal(idSaid(channels, 'a', 'y'), 'e-1');
   assert.equal(reader.received(), '[a:1:y]');

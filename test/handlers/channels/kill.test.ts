@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { killChannels } from './killNine.ts';
 
-test('a server killed at any moment has logged all that anyone received, and subscribers resume without a gap (longer: make kill)', {
+test('a server killed at any moment has logged every message that a client received, and subscribers resume without a gap (longer: make kill)', {
   timeout: 120_000,
 }, async t => {
   const seed = Date.now() | 0;

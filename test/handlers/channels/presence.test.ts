@@ -15,7 +15,7 @@ const limit = { timeout: 60_000 };
 
 const ofUser = (user: string) => ({ Cookie: `sid=${user}` });
 
-/** Each subscriber has to say who it is; users see names in all channels but those of `quiet-`. */
+/** Users see names in all channels except `quiet-*`; only `open-*` admits clients without a user. */
 async function open(t: TestContext, ...options: string[]): Promise<ChannelServer> {
   const app = await startApp(t, answerByCookie);
   const server = await startChannels(t, '--auth-url', app.url, ...options);
@@ -47,7 +47,7 @@ const users = (channel: string, ...names: string[]) => ({
   presence: { count: names.length, users: names },
 });
 
-test('a subscriber gets the users first, and then who joins and who leaves', limit, async t => {
+test('a subscriber receives the users first, and then each user who joins or leaves', limit, async t => {
   const server = await open(t, '--presence-grace', '0');
   const ada = await join(server, 'pond', 'ada');
   assert.deepEqual(await ada.nextJson(), users('pond', 'ada'));
@@ -103,7 +103,7 @@ test('without the right to see names a subscriber gets the count, and each chang
   assert.deepEqual(await ada.nextJson(), { channel: 'quiet-pond', presence: { count: 1 } });
 });
 
-test('subscribers without a user count, and nobody learns a name from them', limit, async t => {
+test('subscribers without a user are counted and not named', limit, async t => {
   const server = await open(t);
   const first = await openSocket(server.port, '/channels/open-pond?format=json&presence=1');
   await first.nextJson();
@@ -117,24 +117,28 @@ test('subscribers without a user count, and nobody learns a name from them', lim
   assert.deepEqual(await first.nextJson(), { channel: 'open-pond', presence: { count: 1 } });
 });
 
-test('GET with presence=only answers at once who is there, if the client may know', limit, async t => {
-  const server = await open(t);
-  await join(server, 'pond', 'ada');
-  await join(server, 'quiet-pond', 'ada');
-  const get = async (channel: string) => {
-    const { status, body } = await ask(server.port, 'GET', `/channels/${channel}?presence=only`, {
-      headers: ofUser('bob'),
-    });
-    return [status, JSON.parse(body)];
-  };
-  assert.deepEqual(await get('pond'), [200, { count: 1, users: ['ada'] }]);
-  assert.deepEqual(await get('quiet-pond'), [200, { count: 1 }]);
-  assert.deepEqual(await get('empty'), [200, { count: 0, users: [] }]);
-  const stranger = await ask(server.port, 'GET', '/channels/pond?presence=only');
-  assert.equal(stranger.status, 401);
-});
+test(
+  'GET with presence=only answers at once with the users, or with the count if the client may not see them',
+  limit,
+  async t => {
+    const server = await open(t);
+    await join(server, 'pond', 'ada');
+    await join(server, 'quiet-pond', 'ada');
+    const get = async (channel: string) => {
+      const { status, body } = await ask(server.port, 'GET', `/channels/${channel}?presence=only`, {
+        headers: ofUser('bob'),
+      });
+      return [status, JSON.parse(body)];
+    };
+    assert.deepEqual(await get('pond'), [200, { count: 1, users: ['ada'] }]);
+    assert.deepEqual(await get('quiet-pond'), [200, { count: 1 }]);
+    assert.deepEqual(await get('empty'), [200, { count: 0, users: [] }]);
+    const stranger = await ask(server.port, 'GET', '/channels/pond?presence=only');
+    assert.equal(stranger.status, 401);
+  },
+);
 
-test('a poll is a presence of its user, also between two polls', limit, async t => {
+test('a user who polls stays present between two polls', limit, async t => {
   const server = await open(t);
   const eve = await join(server, 'pond', 'eve');
   await eve.nextJson();

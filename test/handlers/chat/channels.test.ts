@@ -1,4 +1,4 @@
-/** Rooms are channels: what one side says, the other hears. */
+/** Rooms are channels: users and subscribers receive each other's messages. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newRoomRule } from '../../../src/handlers/chat/names.ts';
@@ -12,7 +12,7 @@ import { startServerFor } from '../../support/serverProcess.ts';
 
 const overHttp = commandWays.find(({ name }) => name === 'HTTP, as JSON')!;
 
-test('what is said in a room reaches the subscribers of its channel, and what is published reaches the room', async t => {
+test('messages of a room reach the subscribers of its channel, and publications reach the room', async t => {
   const server = await openServer(t);
   const { port } = server;
   const subscriber = await connectRaw(port, { path: '/channels/pond?format=json' });
@@ -72,7 +72,7 @@ test('a pattern matches names by its parts in order, folded as names are', () =>
   assert.deepEqual(matches(['team *'], 'team 1', 'team', 'teams'), ['team 1']);
 });
 
-test('bytes that are no text, and texts too long for a packet, are shown as what they are', () => {
+test('bytes that are not text, and texts too long for a packet, are described in the room', () => {
   const shown = (kind: 'text' | 'json' | 'bytes', data: Buffer) => textOf({ kind, data }).toString();
   assert.equal(shown('json', Buffer.from('{"a":1}')), '{"a":1}');
   assert.equal(shown('bytes', Buffer.from('é')), 'é');

@@ -182,7 +182,7 @@ function nestedFolder(): { outer: string; data: string } {
   return { outer, data };
 }
 
-test('rooms with names like paths write nothing outside of the data folder, and those that no channel can have are refused', {
+test('rooms with names like paths write nothing outside the data folder, and names that no channel can have are refused', {
   timeout: 60_000,
 }, async t => {
   const { outer, data } = nestedFolder();

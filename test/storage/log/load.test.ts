@@ -188,7 +188,7 @@ test('after a crash of the system the numbers jump, and nothing before the crash
   }
 });
 
-test('the first line of a server is synced whatever --fsync says, so a crash that takes all later ones is noticed', t => {
+test('the first line of a server is synced with every --fsync, so a crash that takes all later lines is detected', t => {
   for (const fsync of ['no', 'everysec'] as const) {
     captureLog(t);
     const first = filledLog(t, 3);
@@ -202,7 +202,7 @@ test('the first line of a server is synced whatever --fsync says, so a crash tha
     const second = openScratchLog(t, { ...first, fsync, disk });
     second.log.append(numbered(1, 4));
     assert.equal(synced.length, 1);
-    // What a crash of the system leaves.
+    // A crash of the system leaves this.
     writeFileSync(join(first.directory, 'messages.jsonl'), synced[0]!);
     const third = openScratchLog(t, { ...first, boot: 'another' });
     assert.deepEqual(numbersOf(third.records), [1, 2, 3]);

@@ -1,4 +1,4 @@
-/** What channels must keep, deliver and report as missing, in the simplest terms. */
+/** A model of channels: the messages that they keep, deliver and report as missing. */
 
 /** The bounds of a server's retention. */
 export interface Bounds {
@@ -52,7 +52,7 @@ export class ChannelModel {
   private floor = 0;
   /** The number at the last crash of the system. */
   private crashedAt = 0;
-  /** The number at the last start, which the server's log keeps in any case. */
+  /** The number at the last start, which the first line of the server keeps. */
   private startedAt = 0;
 
   constructor(bounds: Bounds) {

@@ -1,4 +1,4 @@
-/** The folder of a log as the end of its server leaves it. */
+/** Folders of logs after the ends of their servers: killed, killed in a write, or after a crash of the system. */
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
@@ -22,8 +22,8 @@ export function tearLog(folder: string, record: string): void {
 }
 
 /**
- * Lets the system crash: the last records of the current file are lost, but none before the newest line that is not a record,
- * which a server writes at its start. The boot of the system is another one from then on.
+ * Simulates a crash of the system: removes the last records of the current file, back to the newest line that is not a record,
+ * which a server writes and syncs at its start, and changes the boot id of all files.
  * @returns how many records were lost
  */
 export function crashLog(folder: string, most: number): number {

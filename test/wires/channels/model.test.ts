@@ -314,7 +314,7 @@ class Run {
 /** About a third of what an idle machine does. */
 const runsPerSecond = 20;
 
-/** Runs take milliseconds; one that waits for something that never comes fails. */
+/** Runs take milliseconds; a longer one waits for something that does not happen, and fails. */
 const runTimeout = 5_000;
 
 const seqOf = (id: string) => Number(id.split('-')[1]);
