@@ -1,5 +1,7 @@
 /** Access as configured: the table of rights and the keys. */
+import { log } from '../log/log.ts';
 import type { Configuration } from '../options/configuration.ts';
+import type { Rule } from '../options/rules.ts';
 import type { Server } from '../records/records.ts';
 import { readKeys } from './keys.ts';
 import type { Access } from './records.ts';
@@ -10,11 +12,13 @@ import type { Access } from './records.ts';
  */
 export function openAccess({ configuration, reloadables }: Server): Access {
   const access = readAccess(configuration);
+  warnWithoutUsers(configuration);
   reloadables.push({
     async prepare(next) {
       const read = readAccess(next);
       return () => {
         Object.assign(access, read);
+        warnWithoutUsers(next);
         return [];
       };
     },
@@ -30,4 +34,27 @@ function readAccess({ allow, authKey, authIssuer, authAudience, tokenCookie }: C
     audience: authAudience,
     tokenCookie,
   };
+}
+
+/** A rule for users refuses everyone if no option identifies users. */
+function warnWithoutUsers({ allow, authKey, authUrl, handlers, nick }: Configuration): void {
+  if (authKey.length > 0 || authUrl !== 'none') return;
+  // A module may name the users of its own handler (`admit`).
+  const hasModules = handlers !== '';
+  const rule = allow.find(({ grants, pattern }) => {
+    const { connect, ...others } = grants;
+    return isForUsers({ grants: hasModules ? others : grants, pattern });
+  });
+  if (rule === undefined && nick !== 'user') return;
+  const shown = rule?.line ?? '--nick user';
+  log('warn', 'users cannot be identified', {
+    rule: shown,
+    remedy: 'identify users with --auth-key or --auth-url',
+  });
+}
+
+function isForUsers({ grants, pattern: { namesUser } }: Pick<Rule, 'grants' | 'pattern'>): boolean {
+  return Object.values(grants).some(
+    who => who === 'user' || who === 'token' || (namesUser && (who === 'anyone' || who === 'subscribers')),
+  );
 }

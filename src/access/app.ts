@@ -24,9 +24,9 @@ import {
 import type { Configuration } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
 import {
-  appEntryMemory,
   appFailureLogInterval,
   appMemoryShare,
+  appQuestionMemory,
   maxAppAnswerBytes,
   maxAppFields,
   maxAppQuestionBytes,
@@ -176,7 +176,7 @@ function newQuestion(key: string, fields: PendingQuestion['fields'], address: st
     key,
     fields,
     addressKey: addressKey(address) ?? '',
-    bytes: appEntryMemory + sizeOf(fields),
+    bytes: appQuestionMemory + sizeOf(fields),
     askers: new Set(),
     isAsked: false,
     forgotten: undefined,

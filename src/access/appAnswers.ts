@@ -1,6 +1,6 @@
 /** Answers of the app that are still valid, by the digest of what was asked. Their number and their memory are bounded. */
 
-import { appEntryMemory, maxAppAnswers, refusalCacheTime } from '../protocol/accessLimits.ts';
+import { appAnswerMemory, maxAppAnswers, refusalCacheTime } from '../protocol/accessLimits.ts';
 import type { AppAnswer } from './appReply.ts';
 
 interface Kept {
@@ -47,7 +47,7 @@ export function keepAnswer(
   if (lifetime === 0 || answer.kind === 'failed') return;
   const { users, refusals } = answers;
   const kept = answer.kind === 'user' ? users : refusals;
-  const bytes = appEntryMemory + sizeOf(answer);
+  const bytes = appAnswerMemory + sizeOf(answer);
   const before = kept.get(key);
   if (before !== undefined) drop(answers, kept, key, before);
   kept.set(key, { answer, since: now, bytes });

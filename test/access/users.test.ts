@@ -4,6 +4,10 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { openAccess } from '../../src/access/access.ts';
+import { newServer } from '../../src/core/server.ts';
+import { watchLog } from '../../src/log/log.ts';
+import { readConfiguration } from '../../src/options/configuration.ts';
 import { PacketCommand } from '../../src/protocol/tpacket.ts';
 import { answerByCookie, startApp } from '../support/appServer.ts';
 import { openEvents, openSocket, pollChannel, type SocketSubscriber } from '../support/channelClients.ts';
@@ -328,6 +332,30 @@ test(
     client.socket.terminate();
   },
 );
+
+test('rules for users, and --nick user, cause a warning if no option identifies users', limit, () => {
+  const key = join(temporaryFolder(), 'key');
+  writeFileSync(key, siteSecret, { mode: 0o600 });
+  const warnings = (...options: string[]) => {
+    const lines: string[] = [];
+    const unwatch = watchLog(line => lines.push(line) > 0, 'warn');
+    openAccess(newServer(readConfiguration(options, {}, ['echo'])));
+    unwatch();
+    return lines.map(
+      line => /users cannot be identified rule=(".*?") remedy="identify users with/.exec(line)?.[1],
+    );
+  };
+  const user = ['--allow', '/channels/a: subscribe=user'];
+  assert.deepEqual(warnings(...user), ['"/channels/a: subscribe=user"']);
+  assert.deepEqual(warnings('--nick', 'user'), ['"--nick user"']);
+  assert.deepEqual(warnings('--allow', '/channels/{user}: publish=subscribers').length, 1);
+  assert.deepEqual(warnings('--allow', '/echo: connect=token').length, 1);
+  assert.deepEqual(warnings('--allow', '/channels/{user}: subscribe=nobody publish=commands'), []);
+  assert.deepEqual(warnings(...user, '--auth-key', key), []);
+  assert.deepEqual(warnings(...user, '--auth-url', 'http://127.0.0.1/auth'), []);
+  assert.deepEqual(warnings('--allow', '/door: connect=user', '--handlers', '.'), []);
+  assert.equal(warnings(...user, '--handlers', '.').length, 1);
+});
 
 test('a module refuses a client before the upgrade, or names its user', limit, async t => {
   const folder = temporaryFolder();

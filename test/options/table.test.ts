@@ -54,13 +54,7 @@ const valued: Record<
     unfit: 'http://a:80',
     wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
   },
-  handlers: {
-    field: 'handlers',
-    first: ['/srv/handlers', '/srv/handlers'],
-    second: ['none', ''],
-    unfit: 'a\0b',
-    wants: 'the path of a folder, or none',
-  },
+  ...folder('handlers', 'none'),
   defaultHandler: {
     field: 'defaultHandler',
     first: ['chat', 'chat'],
@@ -124,20 +118,8 @@ const valued: Record<
     unfit: 'a\0b',
     wants: 'the name of a room, in which * stands for any characters, or none',
   },
-  data: {
-    field: 'data',
-    first: ['/var/lib/pollywog', '/var/lib/pollywog'],
-    second: ['memory', ''],
-    unfit: 'a\0b',
-    wants: 'the path of a folder, or memory',
-  },
-  static: {
-    field: 'static',
-    first: ['/srv/www', '/srv/www'],
-    second: ['none', ''],
-    unfit: 'a\0b',
-    wants: 'the path of a folder, or none',
-  },
+  ...folder('data', 'memory'),
+  ...folder('static', 'none'),
   staticFallback: {
     field: 'staticFallback',
     first: ['index.html', 'index.html'],
@@ -228,13 +210,7 @@ const valued: Record<
     unfit: 'metrics',
     wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
   },
-  spool: {
-    field: 'spool',
-    first: ['spool', 'spool'],
-    second: ['none', ''],
-    unfit: 'a\0b',
-    wants: 'the path of a folder, or none',
-  },
+  ...folder('spool', 'none'),
   ...filed('pidFile'),
   ...filed('logFile'),
   ...filed('accessLog'),
@@ -307,6 +283,11 @@ function claims(...fields: (keyof Configuration)[]): typeof valued {
 
 function chosen(field: keyof Configuration, [first, second]: [string, string], wants: string): typeof valued {
   return { [field]: { field, first: [first, first], second: [second, second], unfit: 'none', wants } };
+}
+
+function folder(field: keyof Configuration, none: string): typeof valued {
+  const wants = `the path of a folder, or ${none}`;
+  return { [field]: { field, first: ['/srv/a', '/srv/a'], second: [none, ''], unfit: 'a\0b', wants } };
 }
 
 function filed(field: keyof Configuration): typeof valued {
