@@ -7,8 +7,8 @@
  *        │
  *        └─────► the queue ──► at most --auth-concurrency requests ──► the answer is kept and delivered
  *
- * A question is known by a digest of everything that is sent to the app, so an answer is never given to a client with
- * other credentials, and no credential is kept longer than its question.
+ * The key of a question is a digest of the fields sent to the app. So a client never gets an answer for other credentials,
+ * and credentials are dropped with their question.
  */
 
 import { createHash } from 'node:crypto';
@@ -44,7 +44,7 @@ import {
 import { type AppQueue, dequeue, enqueue, hasRoomFor, newAppQueue, removeQueued } from './appQueue.ts';
 import { type AppAnswer, readReply } from './appReply.ts';
 
-/** What a client asks for, and the credentials that it sent. Strings are as in its head: latin1. */
+/** A client's request and its credentials. Strings are latin1, as in its head. */
 export interface AppQuestion {
   readonly cookie: string | undefined;
   readonly authorization: string | undefined;
@@ -59,16 +59,18 @@ export interface AppQuestion {
 
 type Asker = (answer: AppAnswer) => void;
 
-/** A question that waits, or that the app is being asked. */
+/** A question that waits in the queue, or whose request is under way. */
 interface PendingQuestion {
   readonly key: string;
   readonly fields: Readonly<Record<string, string>>;
   readonly addressKey: string;
   readonly bytes: number;
   readonly askers: Set<Asker>;
+  /** Its request is under way. */
   isAsked: boolean;
-  /** While it is asked: its answer is out of date if it names one of these users, or if the app has changed. */
+  /** Users forgotten since the request was sent: an answer that names one of them is out of date. */
   forgotten: Set<string> | undefined;
+  /** `--auth-url` has changed since the request was sent. */
   isOutdated: boolean;
 }
 
@@ -80,11 +82,11 @@ export interface App {
   readonly pending: Map<string, PendingQuestion>;
   readonly queue: AppQueue<PendingQuestion>;
   readonly answers: AppAnswers;
-  /** Requests that the app is working on. */
+  /** Requests under way. */
   requests: number;
   /** Bytes of `pending`. */
   pendingBytes: number;
-  /** When a failure was last logged, and how many followed that were not. */
+  /** When a failure was last logged, and the number of failures since. */
   failureLoggedAt: number;
   failures: number;
 }
@@ -116,7 +118,7 @@ function connectionsOf({ descriptors }: Server, { authUrl }: Configuration): App
   return authUrl === 'none' ? undefined : newAppConnections(authUrl, descriptors);
 }
 
-/** Another app need not agree with the answers of this one: they are dropped, and what it is being asked is asked again. */
+/** If the app changes, drops the answers of the old one. Questions under way are asked again. */
 function changeApp(app: App, next: Configuration): void {
   const { connections, pending, answers, server } = app;
   const before = connections?.address.text;
@@ -145,7 +147,7 @@ export function hasApp({ connections }: App): boolean {
 export function askApp(app: App, asked: AppQuestion, answered: Asker): () => void {
   const { server } = app;
   const { counters, configuration } = server;
-  // Another function each time, so the same `answered` can ask twice.
+  // A new function for each call: the set of askers would contain `answered` only once.
   const asker: Asker = answer => answered(answer);
   const fields = fieldsOf(asked, configuration.authCookie);
   const key = digestOf(fields, asked);
@@ -186,13 +188,14 @@ function newQuestion(key: string, fields: PendingQuestion['fields'], address: st
 
 function whyNotAsked({ connections, queue, server }: App, question: PendingQuestion): string | undefined {
   if (connections === undefined) return 'is not configured';
-  if (sizeOf(question.fields) > maxAppFields) return 'cannot be sent so long a request';
+  if (sizeOf(question.fields) > maxAppFields)
+    return `gets no request of more than ${maxAppFields / 1024} KiB`;
   return hasRoomFor(queue, question, memoryLimit(server, maxAppQuestionBytes))
     ? undefined
     : 'is too slow: too many questions wait for it';
 }
 
-/** A limit of `limits.ts`, or the share of `--max-memory` if that is less. */
+/** The smaller of a limit and the share of `--max-memory`. */
 function memoryLimit({ configuration: { maxMemory } }: Server, most: number): number {
   return Math.min(most, maxMemory * appMemoryShare);
 }
@@ -202,7 +205,7 @@ function addQuestion(app: App, question: PendingQuestion): void {
   app.pendingBytes += question.bytes;
   enqueue(app.queue, question);
   countMemory(app);
-  // Not within the turn.
+  // After the turn.
   if (app.requests < concurrencyOf(app)) setImmediate(askNext, app);
 }
 
@@ -217,8 +220,8 @@ function countMemory({ server, answers, pendingBytes }: App): void {
 }
 
 /**
- * A question that nobody waits for leaves the queue. If the app is at work on it already, its answer is kept: to break the
- * connection would not stop the app, and clients that come and go would cause more than `--auth-concurrency` at once.
+ * A question without askers leaves the queue. A request under way continues, and its answer is kept: closing the connection
+ * would not stop the app's work, so clients that come and go could exceed `--auth-concurrency`.
  */
 function removeAsker(app: App, question: PendingQuestion, asker: Asker): void {
   question.askers.delete(asker);
@@ -231,7 +234,7 @@ function concurrencyOf({ server }: App): number {
   return server.configuration.authConcurrency || Number.POSITIVE_INFINITY;
 }
 
-/** Asks as many of the waiting questions as may be asked at the same time. */
+/** Sends waiting questions until `--auth-concurrency` requests are under way. */
 function askNext(app: App): void {
   while (app.requests < concurrencyOf(app)) {
     const question = dequeue(app.queue);
@@ -275,7 +278,7 @@ function onReply(app: App, question: PendingQuestion, reply: AppReply): void {
   settle(app, question, answer);
 }
 
-/** Whether the app may have answered before a log-out, or is not the app any more. */
+/** Whether the answer may be older than a log-out, or from an earlier `--auth-url`. */
 function isOutdated({ isOutdated: hasChanged, forgotten }: PendingQuestion, answer: AppAnswer): boolean {
   return hasChanged || (answer.kind === 'user' && forgotten?.has(answer.identity.user) === true);
 }
@@ -285,7 +288,7 @@ function settle(app: App, question: PendingQuestion, answer: AppAnswer): void {
   for (const asker of question.askers) asker(answer);
 }
 
-/** From now on the app is asked again about this user. What it answers to earlier requests does not count. */
+/** Drops the answers about this user. An answer to a request under way does not count if it names the user. */
 export function forgetUser(app: App, user: string): void {
   forgetAnswers(app.answers, user);
   countMemory(app);
@@ -296,7 +299,7 @@ export function forgetUser(app: App, user: string): void {
   }
 }
 
-/** Counts a failure, and logs it: one line in a while. @param why completes "the app …" */
+/** Counts a failure, and logs one line per `appFailureLogInterval`. @param why completes "the app …" */
 function noteFailure(app: App, why: string): AppAnswer {
   const { server, connections } = app;
   const now = clock();
@@ -332,7 +335,7 @@ function pickCookies(cookie: string | undefined, names: readonly string[]): stri
   return pairs?.filter(pair => names.includes(pair.split('=', 1)[0]!)).join('; ');
 }
 
-/** A subscriber's position does not change what it may see, and differs with each reconnect. */
+/** Drops a subscriber's position, which changes with each reconnect. No right depends on it. */
 function withoutPosition(uri: string): string {
   if (!uri.includes('?')) return uri;
   const [path = '', query = ''] = uri.split(/\?(.*)/s, 2);
@@ -340,12 +343,12 @@ function withoutPosition(uri: string): string {
   return rest.length > 0 ? `${path}?${rest.join('&')}` : path;
 }
 
-/** A digest of the fields. A client without credentials is known by its address instead. */
+/** A digest of the fields. The address counts only for clients without credentials. */
 function digestOf(fields: Readonly<Record<string, string>>, { address }: AppQuestion): string {
   const { 'X-Forwarded-For': _, ...rest } = fields;
   const isStranger = rest['Cookie'] === undefined && rest['Authorization'] === undefined;
-  const told = JSON.stringify([rest, isStranger ? (addressKey(address) ?? '') : '']);
-  return createHash('sha256').update(told).digest('base64');
+  const text = JSON.stringify([rest, isStranger ? (addressKey(address) ?? '') : '']);
+  return createHash('sha256').update(text).digest('base64');
 }
 
 /** In bytes: the fields are latin1. */

@@ -1,17 +1,17 @@
-/** Answers of the app that are still valid, by the digest of what was asked. Their number and their memory are bounded. */
+/** The app's answers that are still valid, by the key of their question. Their number and memory are bounded. */
 
 import { appAnswerMemory, maxAppAnswers, refusalCacheTime } from '../protocol/accessLimits.ts';
 import type { AppAnswer } from './appReply.ts';
 
 interface Kept {
   readonly answer: AppAnswer;
-  /** When it came, on the server's clock. */
+  /** When it arrived, on the server's clock. */
   readonly since: number;
   readonly bytes: number;
 }
 
 export interface AppAnswers {
-  /** Oldest first. Refusals are apart: a flood of them, which anybody can cause, does not push out users. */
+  /** Oldest first. Refusals are separate: any client can cause a flood of them, which must not evict users. */
   readonly users: Map<string, Kept>;
   readonly refusals: Map<string, Kept>;
   bytes: number;
@@ -37,7 +37,7 @@ export function findAnswer(
   return undefined;
 }
 
-/** Keeps an answer, and drops the oldest for it if there are too many, refusals first. A failure is not kept. */
+/** Keeps an answer unless it is a failure. Above the limits the oldest answers are dropped, refusals first. */
 export function keepAnswer(
   answers: AppAnswers,
   key: string,
@@ -95,7 +95,7 @@ function drop(answers: AppAnswers, list: Map<string, Kept>, key: string, { bytes
   answers.bytes -= bytes;
 }
 
-/** In bytes, roughly: a string has two for each character at most. */
+/** Estimated bytes: a string has at most two for each character. */
 function sizeOf(answer: AppAnswer): number {
   if (answer.kind !== 'user') return 0;
   const { user, subscribe, publish } = answer.identity;
@@ -104,6 +104,6 @@ function sizeOf(answer: AppAnswer): number {
   return size;
 }
 
-/** A pattern, and each UTF-16 unit of it: as text and as a number. */
+/** Bytes of a pattern, and of each of its UTF-16 units, which it has as text and as a number. */
 const patternMemory = 256;
 const bytesPerUnit = 10;

@@ -1,6 +1,6 @@
 /**
- * Questions that wait for a request to the app. Addresses take turns, so one that asks much does not delay the others, and
- * the number and the memory of the questions of each, and of all, are bounded.
+ * The queue of questions to the app. Addresses take turns, so a busy one does not delay the others. The number and memory of
+ * questions are bounded, for each address and in total.
  */
 
 import { maxAppQuestions } from '../protocol/accessLimits.ts';
@@ -27,7 +27,7 @@ export function newAppQueue<Question extends Queued>(): AppQueue<Question> {
   return { byAddress: new Map(), count: 0, bytes: 0 };
 }
 
-/** Whether the question may wait. One address may use a quarter of the queue. */
+/** Whether the queue has room for the question. One address may fill a quarter of it. */
 export function hasRoomFor(
   queue: AppQueue<Queued>,
   { addressKey, bytes }: Queued,
@@ -52,12 +52,12 @@ export function enqueue<Question extends Queued>(queue: AppQueue<Question>, ques
   queue.bytes += bytes;
 }
 
-/** Takes the oldest question of the address whose turn it is. */
+/** Takes the oldest question of the next address. */
 export function dequeue<Question extends Queued>(queue: AppQueue<Question>): Question | undefined {
   for (const [address, own] of queue.byAddress) {
     for (const question of own.questions) {
       removeQueued(queue, question);
-      // Behind all others.
+      // The address moves behind all others.
       if (own.questions.size > 0) {
         queue.byAddress.delete(address);
         queue.byAddress.set(address, own);

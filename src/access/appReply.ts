@@ -1,4 +1,4 @@
-/** What the app of `--auth-url` answers, read from the head of its response. Nothing in it is trusted to be well-formed. */
+/** Reads the answer of the app (`--auth-url`) from the head of its response, which may be malformed. */
 
 import type { AppReply } from '../net/subrequest.ts';
 import { maxAppPatterns } from '../protocol/accessLimits.ts';
@@ -10,7 +10,7 @@ import { userFault } from './users.ts';
 
 export type AppAnswer =
   | { readonly kind: 'user'; readonly identity: Identity }
-  /** Nobody is signed in: the rights table decides. */
+  /** No user is signed in: the table of rights decides. */
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'refused' }
   /** @property why completes "the app …" */
@@ -40,11 +40,10 @@ function readIdentity(status: number, headers: NodeJS.Dict<string[]>): AppAnswer
   const [user = ''] = users;
   if (user === '')
     return failed(`answered ${status} without X-User; it must answer 401 if nobody is signed in`);
-  if (users.length > 1) return failed('answered with several X-User');
+  if (users.length > 1) return failed('answered with several fields X-User');
   const name = decodeUtf8(user);
   const fault = name === undefined ? 'it is not UTF-8' : userFault(name);
-  if (name === undefined || fault !== undefined)
-    return failed(`answered with an X-User that is no user: ${fault}`);
+  if (name === undefined || fault !== undefined) return failed(`answered with an invalid X-User: ${fault}`);
   const [subscribes, publishes] = [readPatterns(channels), readPatterns(publish)];
   if (subscribes === undefined) return failed('answered with X-Channels that is not a list of patterns');
   if (publishes === undefined) return failed('answered with X-Publish that is not a list of patterns');
@@ -54,7 +53,7 @@ function readIdentity(status: number, headers: NodeJS.Dict<string[]>): AppAnswer
   };
 }
 
-/** Patterns separated by commas. A comma within a pattern, and all but ASCII, may be percent-encoded. */
+/** Patterns separated by commas, percent-encoded: a comma within a pattern is `%2C`. */
 function readPatterns(fields: readonly string[]): readonly Pattern[] | undefined {
   const patterns: Pattern[] = [];
   for (const word of fields.flatMap(splitList)) {

@@ -1,4 +1,4 @@
-/** What the head of a request says about who its client is: a token, a signed link, or nothing. */
+/** The credentials in the head of a request: a token, a signed link, or none. */
 import type { Head } from '../protocol/http/head.ts';
 import { verifyToken } from './jwt.ts';
 import { verifyLink } from './links.ts';
@@ -7,8 +7,8 @@ import type { Access, Credentials } from './records.ts';
 const anonymous: Credentials = { byCookie: false };
 
 /**
- * The first of these that is there decides alone: the field Authorization, the token in the URL, the signature in the URL, the
- * cookie. Whatever is ambiguous identifies nobody.
+ * The first of these decides: the field Authorization, the token in the URL, the signature in the URL, the cookie. Ambiguous
+ * credentials identify no user.
  * @param now milliseconds since 1970
  */
 export function readCredentials(access: Access, head: Head, now: number): Credentials {
@@ -21,7 +21,7 @@ export function readCredentials(access: Access, head: Head, now: number): Creden
     return refused('the URL and the field Authorization have different tokens');
   const given = bearer ?? token;
   if (given !== undefined && query.has('sign'))
-    return refused('there is a token and a signed link; keep one');
+    return refused('the request has a token and a signed link; keep one');
   if (given !== undefined) return { ...verifyToken(access, given, now), byCookie: false };
   if (query.has('sign')) return { ...verifyLink(access, head.path, query, now), byCookie: false };
   return readCookie(access, head, now);
@@ -44,13 +44,13 @@ export function tokenInHead(head: Head): string | undefined {
 function readCookie(access: Access, { headers }: Head, now: number): Credentials {
   if (access.tokenCookie === '') return anonymous;
   const values = new Set(cookieValues(headers.get('cookie') ?? '', access.tokenCookie));
-  // A cookie without a value is one that the site has cleared.
+  // The site has cleared a cookie without a value.
   values.delete('');
   const [token, ...more] = values;
   if (token === undefined) return anonymous;
   // Any host below the site's domain can add a cookie of this name.
   if (more.length > 0)
-    return { fault: `there are two different cookies "${access.tokenCookie}"`, byCookie: true };
+    return { fault: `the request has two different cookies "${access.tokenCookie}"`, byCookie: true };
   return { ...verifyToken(access, token, now), byCookie: true };
 }
 

@@ -1,8 +1,8 @@
 /**
- * Who comes in: puts credentials, the app and the rights table together for all ways into the server.
+ * Identifies clients and decides their rights, by credentials, the app and the table of rights, for all ways into the server.
  *
  *     identify   the head of a request → its token or link → `connection.identity`, and a claim for the app
- *     authorize  the rights that it needs → allowed, refused, or the app is asked and they are decided again
+ *     authorize  the needed rights → allowed, refused, or decided again by the app's answer
  */
 import { closeConnection, runIsolated } from '../core/close.ts';
 import { forgetClient } from '../core/connection.ts';
@@ -24,7 +24,7 @@ import type { Access, Credentials, Decision } from './records.ts';
 import { decide } from './rights.ts';
 import { publisherOf, type Tokens } from './tokens.ts';
 
-/** Reads the rights table and the keys, and finds the app, now and at every reload. @throws UsageError */
+/** Reads the table of rights, the keys and the address of the app, now and at every reload. @throws UsageError */
 export function openEntry(server: Server, tokens: Tokens): Entry {
   return newEntry(server, openAccess(server), openApp(server), tokens);
 }
@@ -35,7 +35,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     const { origins } = server.configuration;
     const { identity, fault, byCookie } = credentialsOf(head);
     const isExplicit = !byCookie && (identity ?? fault) !== undefined;
-    // What browsers send with requests of any site does not count in requests of other sites.
+    // Browsers also send cookies with requests of other sites' pages, where they do not count.
     const isAmbient = !isExplicit && sendsAmbientCredentials(head);
     const foreign = isAmbient ? checkCrossSite(head, origins) : undefined;
     if (foreign === undefined) connection.identity = identity;
@@ -72,7 +72,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
 
   const mustAsk = Symbol('the app decides');
 
-  /** @param mayAsk whether the app may be asked (again) */
+  /** @param mayAsk whether the app may be asked */
   function judge(
     { identity, claim }: Connection,
     needs: readonly Need[],
@@ -96,12 +96,12 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     const cancel = askApp(app, questionOf(connection, claim, needs), answer => {
       if (claim.cancel === cancel) claim.cancel = undefined;
       if (connection.phase !== 'open' || connection.claim !== claim) return;
-      // An app that is down signs nobody out.
+      // An app that is down signs no user out.
       if (answer.kind === 'failed') return;
       const refusal =
         answer.kind === 'anonymous'
           ? notIdentified('you are signed out')
-          : (receive(connection, answer) ?? judge(connection, needs, false));
+          : (applyAnswer(connection, answer) ?? judge(connection, needs, false));
       if (refusal === undefined || refusal === mustAsk) return;
       noteEnding(connection, 'server', `the app was asked again: ${refusal.message} (--auth-recheck)`);
       const code = closeCodeFor(refusal.code);
@@ -144,7 +144,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       if (found === undefined) return fault ?? 'this is not a token';
       const { identity } = connection;
       if (identity !== undefined && identity.user !== found.user)
-        return 'this token is of another user; connect again';
+        return 'this token is for another user; connect again';
       connection.identity = found;
       return undefined;
     },
@@ -159,7 +159,7 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
       const claim = connection.claim!;
       claim.cancel = askApp(app, questionOf(connection, claim, needs), answer => {
         claim.cancel = undefined;
-        const refusal = receive(connection, answer);
+        const refusal = applyAnswer(connection, answer);
         decided(refusal ?? (judge(connection, needs, false) as ProtocolError | undefined));
       });
       return false;
@@ -177,13 +177,13 @@ function questionOf({ address }: Connection, claim: Claim, needs: readonly Need[
   return { cookie, authorization, origin, uri, address, channels };
 }
 
-/** Notes who the client is. @returns why it is refused without a look at the rules */
-function receive(connection: Connection, answer: AppAnswer): ProtocolError | undefined {
+/** Applies an answer of the app. @returns a refusal that no rule can change */
+function applyAnswer(connection: Connection, answer: AppAnswer): ProtocolError | undefined {
   switch (answer.kind) {
     case 'user': {
       const { identity } = connection;
       if (identity !== undefined && identity.user !== answer.identity.user)
-        return notIdentified('you are signed in as somebody else now; connect again');
+        return notIdentified('you are signed in as another user now; connect again');
       connection.identity = answer.identity;
       return undefined;
     }
@@ -192,13 +192,13 @@ function receive(connection: Connection, answer: AppAnswer): ProtocolError | und
     case 'refused':
       return new ProtocolError(403, 'the site does not allow this', {}, 'authUrl');
     case 'failed':
-      return new ProtocolError(503, 'the site cannot say now who you are; try again later', {}, 'authUrl', {
+      return new ProtocolError(503, 'the site cannot identify you now; try again later', {}, 'authUrl', {
         app: answer.why,
       });
   }
 }
 
-/** The rule for the path decides; if there is none, that for its parent. */
+/** Decides by the rule for the path or, without one, by the rule for its parent. */
 function decideNeed(access: Access, need: Need, identity: Identity | undefined): Decision {
   const { right, path, parentPath, isSubscriber, needsUser } = need;
   const decision = decide(access, right, path, identity, isSubscriber);

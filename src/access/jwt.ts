@@ -1,6 +1,6 @@
 /**
- * JSON Web Tokens (RFC 7519) in the compact form of JWS (RFC 7515), as RFC 8725 advises: the key fixes the algorithm, all
- * claims have a type, and what is not understood is refused.
+ * JSON Web Tokens (RFC 7519) in the compact form of JWS (RFC 7515), as RFC 8725 advises: the key fixes the algorithm,
+ * claims have fixed types, and unknown extensions are refused.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -52,7 +52,7 @@ function readToken({ keys, issuer, audience }: Access, token: string, now: numbe
   };
 }
 
-/** A part that is an object, in which each name is there once (RFC 7519 §4, RFC 7515 §4). */
+/** Decodes a part: a JSON object whose names are unique (RFC 7519 §4, RFC 7515 §4). */
 function readPart(part: string): Claims {
   const bytes = decodeBase64url(part);
   if (bytes !== undefined && isUtf8(bytes)) {
@@ -64,22 +64,23 @@ function readPart(part: string): Claims {
   throw new TokenFault('the token is not a JWT');
 }
 
-/** Types of tokens that say who a client is: RFC 7519 §5.1, RFC 9068 §2.1. Others are for other uses of the same key. */
+/** Types of tokens that identify a client (RFC 7519 §5.1, RFC 9068 §2.1). Other types are for other uses of the same key. */
 const types: readonly unknown[] = [undefined, 'jwt', 'at+jwt', 'application/at+jwt'];
 
 function checkSignature(keys: readonly Key[], header: Claims, data: Buffer, signature: Buffer): void {
   const { alg, kid, typ, crit } = header;
   // RFC 7515 §4.1.11: an extension that is not understood makes the token invalid.
   if (crit !== undefined)
-    throw new TokenFault('the token needs extensions ("crit"), and there are none here');
+    throw new TokenFault('the token needs extensions ("crit"), which this server does not support');
   if (!types.includes(typeof typ === 'string' ? typ.toLowerCase() : typ))
     throw new TokenFault('the token is of a type ("typ") for another use');
   if (kid !== undefined && typeof kid !== 'string')
     throw new TokenFault('the "kid" of the token is not a text');
   const fit = keys.filter(({ algorithm }) => algorithm === alg);
-  if (fit.length === 0) throw new TokenFault('the token has an algorithm ("alg") that no key here is for');
+  if (fit.length === 0)
+    throw new TokenFault('no key of this server is for the algorithm ("alg") of the token');
   const named = fit.filter(({ id }) => kid === undefined || id === undefined || id === kid);
-  if (named.length === 0) throw new TokenFault('the token names a key ("kid") that is not known here');
+  if (named.length === 0) throw new TokenFault('this server has no key with the name ("kid") in the token');
   if (!named.some(key => isSigned(key, data, signature)))
     throw new TokenFault('the signature of the token is wrong');
 }
@@ -112,7 +113,7 @@ function checkTimes(claims: Claims, now: number): number {
     throw new TokenFault('the token is not valid yet ("nbf")');
   if (claims['iat'] !== undefined && readTime(claims, 'iat') > now + clockLeeway)
     throw new TokenFault('the token was made in the future ("iat"): compare the clocks');
-  // A token that is accepted late is so until the leeway ends.
+  // A token accepted within the leeway expires when the leeway ends.
   return now < exp ? exp : exp + clockLeeway;
 }
 
@@ -123,21 +124,21 @@ function readTime(claims: Claims, name: string): number {
   return seconds * 1000;
 }
 
-/** RFC 7519 §4.1.3: a token for others must be refused, even if nothing says who we are. */
+/** RFC 7519 §4.1.3: a token with an audience is refused unless `--auth-audience` names it. */
 function checkParties({ iss, aud }: Claims, issuer: string, audience: string): void {
-  if (issuer !== '' && iss !== issuer) throw new TokenFault('the token is of another issuer ("iss")');
+  if (issuer !== '' && iss !== issuer) throw new TokenFault('the token is from another issuer ("iss")');
   const named = Array.isArray(aud) ? aud : aud === undefined ? [] : [aud];
   const isForUs = audience === '' ? aud === undefined : named.includes(audience);
   if (!isForUs) throw new TokenFault('the token is for another audience ("aud"); see --auth-audience');
 }
 
-/** Sites number their users, and some libraries write the number as a number. */
+/** Many sites number their users, and some libraries write `sub` as a JSON number. */
 function readUser(sub: unknown): string {
   const user = typeof sub === 'number' && Number.isSafeInteger(sub) && sub >= 0 ? String(sub) : sub;
   if (user === undefined) throw new TokenFault('the token has no "sub", the name of the user');
   if (typeof user !== 'string') throw new TokenFault('the "sub" of the token is not a text');
   const fault = userFault(user);
-  if (fault !== undefined) throw new TokenFault(`the "sub" of the token is no user: ${fault}`);
+  if (fault !== undefined) throw new TokenFault(`the "sub" of the token is not valid: ${fault}`);
   return user;
 }
 

@@ -22,7 +22,7 @@ import { decodeBase64url } from '../protocol/base64.ts';
 import type { Key } from './records.ts';
 import { readSecretFile, warnIfOpen } from './secretFile.ts';
 
-/** @throws UsageError if a file cannot be read, or a key is not fit */
+/** @throws UsageError if a file cannot be read, or a key is invalid or weak */
 export function readKeys(paths: readonly string[]): readonly Key[] {
   const keys = paths.flatMap(path => {
     const found = readSecretFile('key', path, maxKeyFile, parseKeys);
@@ -30,17 +30,16 @@ export function readKeys(paths: readonly string[]): readonly Key[] {
     return found;
   });
   if (keys.length > maxKeys)
-    throw new UsageError(`the files of --auth-key have ${keys.length} keys; ${maxKeys} at most are possible`);
+    throw new UsageError(`the files of --auth-key have ${keys.length} keys; the limit is ${maxKeys}`);
   return keys;
 }
 
 /**
- * Only bytes that cannot be a key of another kind are a secret: a public key is known to all, and as a secret it would let
- * them sign.
+ * Bytes are a secret only if they cannot be a key of another kind: with a public key as the secret, anyone could sign.
  * @throws Error with a sentence
  */
 export function parseKeys(bytes: Buffer): readonly Key[] {
-  // As latin1, so that no bytes are invalid.
+  // In latin1 every byte is valid.
   const text = bytes
     .toString('latin1')
     .replace(/^\xef\xbb\xbf/, '')
@@ -98,11 +97,11 @@ function parsePem(text: string): Key {
     );
   if (labels.length !== 1)
     throw new Error(
-      'it has several PEM blocks; put each public key into a file, each with its own --auth-key',
+      'it has several PEM blocks; put each public key into a file of its own, each with an --auth-key',
     );
   if (labels[0] !== 'PUBLIC KEY' && labels[0] !== 'RSA PUBLIC KEY')
     throw new Error(
-      `it is a ${labels[0]}, not a public key; from a certificate, take it with: openssl x509 -pubkey -noout`,
+      `it is a ${labels[0]}, not a public key; extract the key of a certificate with: openssl x509 -pubkey -noout`,
     );
   try {
     return verifyingKey(createPublicKey(text), undefined);
@@ -115,7 +114,7 @@ function isOfOpenssl(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code !== undefined;
 }
 
-/** @throws Error if the key is of a kind that no algorithm takes, or too weak */
+/** @throws Error if no algorithm takes a key of this kind, or it is too weak */
 function verifyingKey(key: KeyObject, id: string | undefined): Key {
   const {
     asymmetricKeyType: type,
@@ -135,7 +134,7 @@ function verifyingKey(key: KeyObject, id: string | undefined): Key {
   return { algorithm: 'RS256', key, id };
 }
 
-/** The algorithm that a JWK's `kty` and `crv` fix. */
+/** The algorithm for a JWK's `kty` and `crv`. */
 const jwkAlgorithms: ReadonlyMap<string, Key['algorithm']> = new Map([
   ['RSA', 'RS256'],
   ['EC P-256', 'ES256'],
@@ -162,7 +161,7 @@ function parseJwk(jwk: unknown): Key | undefined {
       `a key of its JWKS has a "kid" that is not a text of at most ${maxUserLength} characters`,
     );
   if (kty !== 'oct' && jwk['d'] !== undefined)
-    throw new Error('its JWKS has a private key ("d"); leave out all but the public halves');
+    throw new Error('its JWKS has a private key ("d"); keep only the public halves');
   const algorithm = jwkAlgorithms.get(crv === undefined ? String(kty) : `${kty} ${crv}`);
   if (algorithm === undefined || (alg !== undefined && alg !== algorithm)) return undefined;
   if (use !== undefined && use !== 'sig') return undefined;

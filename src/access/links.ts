@@ -1,7 +1,7 @@
 /**
  * Signed links: `PATH?user=USER&until=UNTIL&sign=SIGN`, where SIGN is the HMAC-SHA256 of `PATH\nUSER\nUNTIL` in hexadecimal.
- * PATH and USER are signed as the site knows them, before they are percent-encoded. No path and no name contains a newline, and
- * no token begins with a slash, so nothing else has the same signature.
+ * PATH and USER are signed before they are percent-encoded. Neither contains a newline, and no token begins with a slash, so the
+ * signed text has only one meaning.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { maxCredentialLifetime } from '../protocol/accessLimits.ts';
@@ -34,7 +34,7 @@ function verifySigned(keys: Access['keys'], { path, user, until, sign }: Link, n
   const signed = signedPath(path);
   if (signed === undefined) return { fault: 'the path of the link is not valid' };
   const fault = userFault(user);
-  if (fault !== undefined) return { fault: `the user of the link is none: ${fault}` };
+  if (fault !== undefined) return { fault: `the user of the link is not valid: ${fault}` };
   if (!/^[1-9]\d{0,14}$/.test(until))
     return { fault: 'the "until" of the link is not a number of seconds since 1970' };
   if (!/^[\da-f]{64}$/i.test(sign)) return { fault: 'the "sign" of the link is not 64 hexadecimal digits' };
@@ -54,7 +54,7 @@ function verifySigned(keys: Access['keys'], { path, user, until, sign }: Link, n
   return { identity: { user, means: 'link', subscribe: granted, publish: [], expiresAt } };
 }
 
-/** Clients that poll use the same link, below `/poll`. */
+/** Polling clients request the same link below `/poll`. */
 function signedPath(path: string): string | undefined {
   const decoded = percentDecode(path.startsWith('/poll/') ? path.slice('/poll'.length) : path);
   return decoded === undefined || /\p{Cc}/u.test(decoded) ? undefined : decoded;

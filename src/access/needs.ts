@@ -5,15 +5,15 @@ import type { Identity, Need } from '../records/identity.ts';
 import { channelPath } from './rights.ts';
 
 /**
- * The right to open a handler. The rule for the path of the request decides, otherwise that for the handler's own path, whatever
- * subprotocol or default has chosen the handler.
+ * The right to open a handler. The rule for the request's path decides or, without one, the rule for the handler's own path, also
+ * if a subprotocol or the default chose the handler.
  * @param path of the request, percent-encoded
  * @throws ProtocolError 400 for a path below the handler's that could be read in two ways
  */
 export function connectNeed(handler: string, path: string): Need {
   const own = `/${handler}`;
   const decoded = percentDecode(path)?.replace(/\/$/, '');
-  // Decoded first: programs that decode it see that path, too.
+  // Programs see the decoded path.
   if (!(decoded ?? path).startsWith(`${own}/`)) return { right: 'connect', path: own };
   if (decoded === undefined) throw new ProtocolError(400, 'the path is not percent-encoded UTF-8');
   if (decoded.split('/').some((part, at) => at > 0 && (part === '' || part === '.' || part === '..')))
@@ -52,7 +52,7 @@ export function presenceNeed(name: string, isSubscriber: boolean): Need {
   return { right: 'presence', path: channelPath(name), channel: name, isSubscriber };
 }
 
-/** Whose idempotency keys those of a client are that publishes by its rights, without a token of the server. */
+/** The owner of the idempotency keys of a client that publishes by a rule, not by a token of the server. */
 export function publisherByRight(identity: Identity | undefined): string {
   return identity === undefined ? 'anyone' : `user:${identity.user}`;
 }

@@ -1,19 +1,19 @@
-/** The records of access: who a client is, what the table of rights says, and what was decided. */
+/** The records of access: credentials, keys, the table of rights, and decisions. */
 import type { KeyObject } from 'node:crypto';
 import type { Right, Rule, Who } from '../options/rules.ts';
 import type { Pattern } from '../protocol/pattern.ts';
 import type { Identity } from '../records/identity.ts';
 
-/** What the head of a request says about its client. At most one of `identity` and `fault` is set. */
+/** The credentials in the head of a request, verified. At most one of `identity` and `fault` is set. */
 export interface Credentials {
   readonly identity?: Identity | undefined;
-  /** A sentence: why the token or the link identifies nobody. The client is anonymous, and may learn it if it is refused. */
+  /** Why the token or the link is not valid, a sentence. The client is anonymous, and a refusal may have the sentence. */
   readonly fault?: string | undefined;
   /** The credential was in a cookie, which browsers also send with requests of other sites' pages. */
   readonly byCookie: boolean;
 }
 
-/** Of a token or a link. One of both is set. */
+/** The outcome for a token or a link: either is set. */
 export type Verified =
   | { readonly identity: Identity; readonly fault?: undefined }
   | { readonly identity?: undefined; readonly fault: string };
@@ -23,11 +23,11 @@ export interface Decision {
   /** The line that decided, or `default`. For the log, `why` and `pollywog allowed`. */
   readonly rule: string;
   readonly who: Who;
-  /** It refuses an anonymous client whom it might allow as a user. */
+  /** It refuses an anonymous client, and may allow an identified one. */
   readonly needsIdentity: boolean;
   /** `identify`: 401 or 4401; `forbid`: 403 or 4403; undefined: it is allowed. */
   readonly refusal: 'identify' | 'forbid' | undefined;
-  /** For the client, at most 123 bytes; empty: it is allowed. */
+  /** For the client, at most 123 bytes; empty if it is allowed. */
   readonly sentence: string;
 }
 
@@ -39,16 +39,16 @@ export interface Key {
   readonly id: string | undefined;
 }
 
-/** What the configuration says about access. A reload changes it in place. */
+/** The configuration of access. A reload changes it in place. */
 export interface Access {
   /** In the order in which they are tried. */
   rules: readonly Rule[];
-  /** Of `--auth-key`; empty: tokens and links are not looked at. */
+  /** Of `--auth-key`; empty: tokens and links are ignored. */
   keys: readonly Key[];
-  /** What the claims `iss` and `aud` must say; empty: not given. */
+  /** The required values of the claims `iss` and `aud`; empty: not given. */
   issuer: string;
   audience: string;
-  /** The name of the cookie with the token; empty: none has it. */
+  /** The name of the cookie with the token; empty: no cookie. */
   tokenCookie: string;
 }
 

@@ -16,8 +16,8 @@ export function channelPath(name: string): string {
 }
 
 /**
- * The first line that covers the path and names the right decides, otherwise the default. Requests with the API token or the
- * publish token are not asked about.
+ * The first line that covers the path and names the right decides, otherwise the default. Callers allow requests with the API
+ * token or the publish token before.
  * @param path percent-decoded; for a channel, `channelPath`; for a handler, its own path and then that of the request
  * @param isSubscriber whether the client has subscribed to the channel
  */
@@ -66,7 +66,7 @@ function isGranted(who: Who, { right, path, identity, isSubscriber }: Question):
 
 const channels = channelPath('');
 
-/** Whether the token, link or answer grants this channel. Outside of channels there is no list: any token will do. */
+/** Whether the token, link or answer grants this channel. Handlers have no list: any token or answer grants them. */
 function isCovered({ user, means, subscribe, publish }: Identity, right: Right, path: string): boolean {
   if (means === 'module') return false;
   if (!path.startsWith(channels)) return means !== 'link';

@@ -14,7 +14,7 @@ export interface Tokens {
   api: string | undefined;
   /** Allows publishing, and nothing else. */
   publish: string | undefined;
-  /** Allows the commands that only look, and the metrics. */
+  /** Allows the read-only commands, and the metrics. */
   read: string | undefined;
   /** Allows the metrics, and nothing else. */
   metrics: string | undefined;
@@ -22,7 +22,7 @@ export interface Tokens {
   readonly guesses: Guesses;
 }
 
-/** Whose idempotency keys a publisher's are. The operator has the API token, or sends commands in another way. */
+/** The owner of a publisher's idempotency keys. The operator has the API token, or sends commands in another way. */
 export type TokenHolder = 'operator' | 'publisher';
 
 /**
@@ -50,7 +50,7 @@ function readTokens(configuration: Configuration): Omit<Tokens, 'guesses'> {
     read: readToken(configuration.readToken),
     metrics: readToken(configuration.metricsToken),
   };
-  // From the one that allows most.
+  // The tokens that allow more are first.
   const holders = new Map<string, string>();
   for (const [name, token] of Object.entries(read)) {
     if (token === undefined) continue;

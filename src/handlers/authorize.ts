@@ -1,4 +1,4 @@
-/** Rights of clients whose handshake is complete: for what they ask in messages. */
+/** Decides the rights of open connections: for commands in messages, and again for `--auth-recheck`. */
 
 import { runIsolated } from '../core/close.ts';
 import { pauseMessages, resumeMessages } from '../core/processData.ts';
@@ -9,8 +9,8 @@ import type { Need } from '../records/identity.ts';
 import type { Connection } from '../records/records.ts';
 
 /**
- * Decides whether the client may have these rights. While the app is asked, its messages and its close frame wait.
- * @param decided called at once or, if it is still connected, later
+ * Decides whether the client has these rights. While the app is asked, the client's messages and its close frame wait.
+ * @param decided called at once or later; not if the client disconnects first
  */
 export function authorizeClient(
   entry: Entry | undefined,
@@ -41,10 +41,10 @@ export function startRechecks(entry: Entry, needsOf: (connection: Connection) =>
   setInterval(() => entry.recheck(needsOf), recheckInterval).unref();
 }
 
-/** Connections with a refusal in the log at level info: a client cannot fill the log by asking again. */
+/** Connections whose first refusal was logged at level info. Later ones are at debug, so a client cannot fill the log. */
 const logged = new WeakSet<Connection>();
 
-/** Logs that a command was refused; the connection goes on. @param what was asked for: a channel, a room */
+/** Logs that a command was refused; the connection stays open. @param what the channel or the room */
 export function logRefusedCommand(connection: Connection, refusal: ProtocolError, what: string): void {
   const { id, address, identity } = connection;
   const { code: status, message: reason, details } = refusal;

@@ -1,6 +1,6 @@
 /**
- * GET requests to a web app beside this server, such as the one of `--auth-url`. Only the head of an answer is of interest.
- * The app is trusted no more than a client: its head and its body are bounded, and so is the time that it takes.
+ * GET requests to the web app of `--auth-url`. Only the head of the response is used. The app is trusted no more than a
+ * client: the size of the head, of the body and the time are bounded.
  */
 
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
@@ -16,19 +16,19 @@ export interface AppConnections {
   readonly descriptors: Descriptors;
 }
 
-/** What came of a request: the head of a response, or why there is none, a sentence without subject. */
+/** The head of the response, or why the request failed: `why` completes "the app …". */
 export type AppReply =
   | { readonly kind: 'head'; readonly status: number; readonly headers: NodeJS.Dict<string[]> }
   | { readonly kind: 'failed'; readonly why: string };
 
 export interface Subrequest {
-  /** By name; none is undefined. */
+  /** By name. */
   readonly fields: Readonly<Record<string, string>>;
   /** Milliseconds from now to the end of the response; 0: no limit. */
   readonly timeout: number;
   /** Called once. */
   onReply(reply: AppReply): void;
-  /** The app is done with the request, body included, or its connection is closed. Called once, after `onReply`. */
+  /** The body has arrived too, or the connection is closed. Called once, after `onReply`. */
   onDone(): void;
 }
 
@@ -40,15 +40,15 @@ export function newAppConnections(address: AppAddress, descriptors: Descriptors)
 /** Connections kept while they are idle. */
 const maxIdleConnections = 32;
 
-/** Closes idle connections. Those in use are closed soon after their last response. */
+/** Closes idle connections. Those in use close `appIdleTimeout` after their last response. */
 export function closeIdle({ agent }: AppConnections): void {
   for (const sockets of Object.values(agent.freeSockets))
     for (const socket of sockets ?? []) socket.destroy();
 }
 
 /**
- * Sends the request. A kept connection may be closed by the app just as the request is sent: it is then sent once more on a
- * new one (RFC 9110 §9.2.2: GET is idempotent). No callback runs before this returns.
+ * Sends the request. If the app closes a kept connection at the same moment, the request is sent once more on a new
+ * connection (RFC 9110 §9.2.2: GET is idempotent). No callback runs before this returns.
  */
 export function sendSubrequest(connections: AppConnections, subrequest: Subrequest): void {
   const { timeout } = subrequest;
@@ -61,7 +61,7 @@ export function sendSubrequest(connections: AppConnections, subrequest: Subreque
     isDone: false,
   };
   if (timeout > 0) {
-    // After a blocked loop the timer comes first. The poll before `setImmediate` reads an answer that is there already.
+    // After a blocked loop, timers run first. `setImmediate` runs behind the poll, which reads an answer that has arrived.
     exchange.timer = setTimeout(() => setImmediate(onTimeout, exchange), timeout);
   }
   send(exchange, connections.agent);
@@ -105,7 +105,7 @@ function send(exchange: Exchange, agent: Agent | false): void {
   sent.on('close', () => {
     if (exchange.request !== sent) return;
     if (!exchange.isAnswered) reply(exchange, { kind: 'failed', why: lostConnection });
-    // The agent takes the connection back behind this event.
+    // The agent takes the connection back after this event.
     setImmediate(finish, exchange);
   });
   sent.end();

@@ -18,7 +18,7 @@ export const accessOptions = {
     repeatable: true,
     default: [],
     group: 'Access',
-    help: 'key that tokens and links are signed with',
+    help: 'key to verify tokens and signed links',
   },
   authIssuer: {
     kind: claimValue,
@@ -36,7 +36,7 @@ export const accessOptions = {
     kind: optionalCookie,
     default: '',
     group: 'Access',
-    help: 'cookie that has the token',
+    help: 'cookie with the token',
   },
   authUrl: {
     kind: appUrl,
@@ -79,6 +79,6 @@ export const accessOptions = {
     kind: choice(['close', 'status'], 'WORD'),
     default: 'close',
     group: 'Access',
-    help: 'refuse WebSockets: close them, or status',
+    help: 'refuse WebSockets by close or status',
   },
 } as const satisfies OptionTable;

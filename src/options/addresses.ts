@@ -205,7 +205,7 @@ export const listenUrl: Kind<ListenAddress> = {
   show: showListenUrl,
 };
 
-/** Where a web app beside this server is asked: with HTTP, over TCP or a Unix socket. */
+/** The address of a web app that is asked over HTTP, by TCP or a Unix socket. */
 export interface AppAddress {
   /** As the user wrote it. */
   readonly text: string;

@@ -41,7 +41,7 @@ export const channelOptions = {
     kind: duration,
     default: 0,
     group: 'Channels',
-    help: 'messages are kept for this long; 0: no limit',
+    help: 'keep messages for this long; 0: no limit',
   },
   historyMemory: {
     kind: size,
@@ -61,12 +61,12 @@ export const channelOptions = {
     default: 4,
     needsRestart: true,
     group: 'Channels',
-    help: 'full files of messages that are kept',
+    help: 'number of full files to keep',
   },
   presenceGrace: {
     kind: duration,
     default: 5000,
     group: 'Channels',
-    help: 'a user who comes back this early never left',
+    help: 'a user back within this time never left',
   },
 } as const satisfies OptionTable;

@@ -24,9 +24,9 @@ export interface Configuration {
   readonly listeners: readonly ListenAddress[];
   /** The handler of connections whose path and subprotocol name none; `none`: they are refused. */
   readonly defaultHandler: string;
-  /** Milliseconds between questions to the app about the same live connection; 0: it is not asked again. */
+  /** Milliseconds between questions to the app about the same open connection; 0: no rechecks. */
   readonly authRecheck: number;
-  /** How a WebSocket is refused that is not identified, or not allowed. */
+  /** How a WebSocket without the right to connect or subscribe is refused. */
   readonly refuseWith: 'close' | 'status';
   /** Whether a broadcast also goes to its sender. */
   readonly includeSender: boolean;
@@ -47,9 +47,9 @@ export interface Configuration {
   readonly authAudience: string;
   /** The cookie with the token; empty: none. */
   readonly tokenCookie: string;
-  /** The web app that knows the users. */
+  /** The web app that identifies users. */
   readonly authUrl: AppAddress | 'none';
-  /** The only credentials that the app gets; empty: all cookies and the field Authorization. */
+  /** The cookies that the app gets, and no other credentials; empty: all cookies and the field Authorization. */
   readonly authCookie: readonly string[];
   readonly authConcurrency: number;
   readonly authTimeout: number;
@@ -132,7 +132,7 @@ export interface Configuration {
   readonly publishToken: string;
   readonly readToken: string;
   readonly metricsToken: string;
-  /** Listeners that have nothing but the metrics. */
+  /** Listeners that serve only the metrics. */
   readonly metricsListen: readonly ListenAddress[];
   /** A folder; empty: none. */
   readonly spool: string;

@@ -8,8 +8,8 @@ import { UsageError } from './error.ts';
 import type { Kind } from './values.ts';
 
 /**
- * To open a handler or a file of the site, by its path; to receive the messages of a channel; to publish in it; to see the names of its
- * subscribers.
+ * `connect` opens a handler or a file of the site, `subscribe` receives the messages of a channel, `publish` publishes in it, and
+ * `presence` shows the names of its subscribers.
  */
 export const rights = ['connect', 'subscribe', 'publish', 'presence'] as const;
 export type Right = (typeof rights)[number];
@@ -31,7 +31,7 @@ export interface Rule {
   readonly grants: Readonly<Partial<Record<Right, Who>>>;
 }
 
-/** @throws UsageError with what is wrong */
+/** @throws UsageError that says what is wrong */
 function parseRule(line: string): Rule {
   const colon = line.lastIndexOf(':');
   const words = line
@@ -61,14 +61,14 @@ function parseGrant(line: string, word: string): [Right, Who] {
   const who = whoWords.find(one => one === value);
   if (who === undefined) throw fault(line, `${right}= needs one of ${whoWords.join(', ')}`);
   if (who === 'subscribers' && right !== 'publish' && right !== 'presence')
-    throw fault(line, `${right}=subscribers would let nobody in: only publish and presence can have it`);
+    throw fault(line, `${right}=subscribers would refuse everyone: only publish and presence can have it`);
   if (who === 'commands' && right !== 'publish')
     throw fault(line, `only publish can be for commands; use ${right}=nobody`);
   return [right, who];
 }
 
 function fault(line: string, reason: string): UsageError {
-  return new UsageError(`${JSON.stringify(line)} is no rule: ${reason}`);
+  return new UsageError(`${JSON.stringify(line)} is not a rule: ${reason}`);
 }
 
 export const allowRule: Kind<Rule> = {

@@ -15,13 +15,13 @@ export const siteOptions = {
     default: 'none',
     needsRestart: true,
     group: 'Web site',
-    help: 'its page for paths without a file',
+    help: 'page for paths without a file',
   },
   staticFollow: {
     kind: flag,
     default: false,
     needsRestart: true,
     group: 'Web site',
-    help: 'links in the folder may lead out of it',
+    help: 'follow links that lead out of the folder',
   },
 } as const satisfies OptionTable;

@@ -222,7 +222,7 @@ export const serverOptions = {
     kind: file,
     default: 'none',
     group: 'Ways to send commands',
-    help: 'file with a token that only looks',
+    help: 'file with a token for read-only commands',
   },
   metricsToken: {
     kind: file,

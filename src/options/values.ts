@@ -109,7 +109,7 @@ export const duration: Kind<number> = {
   show: milliseconds => showMeasure(milliseconds, durationUnits),
 };
 
-/** How often something may happen, on average, and how many times at once. Both 0: no limit. */
+/** Events per second on average, and at once. Both 0: no limit. */
 export interface Rate {
   readonly perSecond: number;
   readonly burst: number;
@@ -117,7 +117,7 @@ export interface Rate {
 
 const rateUnits: Units = new Map(Object.entries({ s: 1, m: 60, h: 3600 }));
 
-/** Without a burst it is that of a second, and at least 1. */
+/** The burst if none is given: the events of a second, at least 1. */
 const usualBurst = (perSecond: number) => Math.max(1, Math.ceil(perSecond));
 
 export const rate: Kind<Rate> = {
@@ -140,7 +140,7 @@ export const rate: Kind<Rate> = {
   },
 };
 
-/** Without the error of the division. */
+/** Removes the rounding error of a division. */
 const roundedRate = (value: number) => Math.round(value * 1e6) / 1e6;
 
 /** A folder. @param none the word for no folder, which becomes '' */
@@ -276,7 +276,7 @@ export const variableName: Kind<string> = {
   show: name => name,
 };
 
-/** The path of a file that must exist: no name has another meaning. It is read later. */
+/** The path of a file that is read later. No word such as `none` has another meaning. */
 export const namedFile: Kind<string> = {
   placeholder: 'FILE',
   expected: 'the path of a file',
@@ -284,7 +284,7 @@ export const namedFile: Kind<string> = {
   show: path => path,
 };
 
-/** What a claim of a token must be; `none`, which becomes '': anything. */
+/** The required value of a claim; `none`, which becomes '': any value. */
 export const claimValue: Kind<string> = {
   placeholder: 'TEXT',
   expected: 'a text without control characters, or none',

@@ -15,7 +15,7 @@ export const maxUserLength = 200;
 /** How far the clocks of the site and of this server may differ. PyJWT's documentation advises seconds to minutes. */
 export const clockLeeway = 60_000;
 
-/** How far ahead a token or a link may expire: a later time is in milliseconds by mistake, and would never come. */
+/** How far ahead a token or a link may expire: a later time is in milliseconds by mistake. */
 export const maxCredentialLifetime = 100 * 365 * 24 * 3_600_000;
 
 /** The file of a key. The set of keys of a large provider, with its certificates, is about 20 KB. */
@@ -24,7 +24,7 @@ export const maxKeyFile = 256 * KiB;
 /** Keys of all files together: a signature may be checked with each of them, which takes up to 0.1 ms. */
 export const maxKeys = 32;
 
-/** Bytes of a secret for HS256 (RFC 7518 §3.2), and different bytes among them: "aaaa…" is no secret. */
+/** Bytes of a secret for HS256 (RFC 7518 §3.2), and different bytes among them: "aaaa…" is not a secret. */
 export const minSecretLength = 32;
 export const minSecretBytes = 8;
 
@@ -48,7 +48,7 @@ export const maxAppQuestionBytes = 8 * MiB;
 /** Waiting questions beyond which `--auth-recheck` adds none: the rest of the queue is for clients that connect. */
 export const maxQueuedRechecks = 1000;
 
-/** The part of `maxMemory` that questions may use, and that answers may use, if it is less than the limits above. */
+/** The share of `maxMemory` for questions, and for answers, if it is less than the limits above. */
 export const appMemoryShare = 1 / 16;
 
 /** Memory of a waiting question, and of a kept answer, besides their texts. Measured on Node 20: 0.9 KiB and 0.26 KiB. */

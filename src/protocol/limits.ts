@@ -184,7 +184,7 @@ export const maxIdempotencyKey = 255;
 /** A year. Retention drops most messages earlier. */
 export const maxTimeToLive = 365 * 24 * 3_600_000;
 
-/** The users that a list of a channel's presence names; its count is of all. */
+/** Users named in the presence list of a channel; its count includes all. */
 export const maxPresenceNames = 1000;
 
 /**
@@ -329,13 +329,13 @@ export const writeCost = 32;
 /** Backpressure: a connection with more unsent bytes is not read from until its output queue drains. */
 export const backpressureThreshold = 256 * KiB;
 
-/** Milliseconds for which a connection above `--message-rate` waits at least: a timer for each message would cost more. */
+/** The shortest pause of a connection above `--message-rate`: a timer for each message would cost more. */
 export const ratePause = 100;
 
 /** Log lines that one address may cause. A reader of the log learns nothing new from the 500th of the same kind. */
 export const addressLogLines = { perSecond: 2, burst: 500 } as const;
 
-/** Addresses whose new connections, and log lines, are counted; the ones that were seen longest ago are forgotten. */
+/** Addresses whose new connections and log lines are counted; the least recently seen are dropped. */
 export const maxRateAddresses = 10_000;
 
 /** A connection with more input waiting for a busy handler is not read from. One read may exceed it. */

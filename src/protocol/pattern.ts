@@ -19,7 +19,7 @@ const globstar = -2;
 const userName = -3;
 const slash = 0x2f;
 
-/** @returns why the text is no pattern, a sentence */
+/** @returns why the text is not a pattern, a sentence */
 export function parsePattern(source: string): Pattern | string {
   if (source === '' || source.length > maxPatternLength)
     return `a pattern has 1 to ${maxPatternLength} characters`;
@@ -34,13 +34,13 @@ export function parsePattern(source: string): Pattern | string {
     else if (part.startsWith('{')) return 'the only name in braces is {user}';
     else codes.push(...codesOf(part));
   }
-  // Of "ab", {user}* could match the user "a" or the user "ab".
+  // In "ab", {user}* could match the user "a" or the user "ab".
   if (codes.some((code, at) => code < 0 && (codes[at + 1] ?? 0) < 0))
     return '{user} must not be next to *, ** or another {user}: put a character such as - or / between them';
   return { source, codes, namesUser: codes.includes(userName) };
 }
 
-/** A pattern of this text alone, whatever characters it has. */
+/** A pattern that matches only this text: no character is special. */
 export function literalPattern(text: string): Pattern {
   return { source: text, codes: codesOf(text), namesUser: false };
 }
@@ -50,11 +50,11 @@ function codesOf(text: string): number[] {
 }
 
 /**
- * Whether the pattern covers all of `text`. Takes time in proportion to the lengths of both, whatever they are.
- * @param user stands for `{user}`; undefined: the name of any user does
+ * Whether the pattern covers all of `text`. The time is at most proportional to the product of both lengths.
+ * @param user the name for `{user}`; undefined: the name of any user matches
  */
 export function matchesPattern(pattern: Pattern, text: string, user?: string): boolean {
-  // A name with a slash is not in one segment, and an empty name belongs to nobody.
+  // A name with a slash would span segments, and an empty name identifies no user.
   if (pattern.namesUser && (user === '' || user?.includes('/'))) return false;
   const codes = pattern.namesUser && user !== undefined ? withUser(pattern.codes, user) : pattern.codes;
   return runStates(codes, text);

@@ -37,7 +37,7 @@ export interface Chunk {
   pins: number;
   /** Never used again for other bytes: a queue may hold ranges of it for as long as it likes. */
   readonly isPersistent: boolean;
-  /** Its buffer returns to the pool when nothing refers to the chunk any more. */
+  /** Its buffer returns to the pool when the last reference to the chunk is gone. */
   isRecyclable: boolean;
   /** The server's record that is charged for the chunk while it is pinned. */
   owner: ArenaUse;
@@ -76,7 +76,7 @@ export function newLastingChunk(owner: ArenaUse, size: number): Chunk {
 }
 
 /**
- * A chunk of the buffer that a message is in, which nobody changes from now on: queues refer to its bytes instead of a copy.
+ * A chunk over the buffer of a message, which is immutable from now on: queues refer to its bytes instead of copying them.
  * @param isOwn whether nothing else refers to the buffer
  */
 export function newKeptChunk(owner: ArenaUse, bytes: Buffer, isOwn: boolean): Chunk {
@@ -86,10 +86,10 @@ export function newKeptChunk(owner: ArenaUse, bytes: Buffer, isOwn: boolean): Ch
   return chunk;
 }
 
-/** Recyclable chunks that nothing refers to. Something may refer to them again before the writes of the turn are done. */
+/** Recyclable chunks without references. A queue may refer to one again before the writes of the turn are done. */
 const unused: Chunk[] = [];
 
-/** The chunk may be read after the last reference to it is gone: its memory is left to the garbage collector. */
+/** Leaves the chunk to the garbage collector: it may be read after the last reference to it is gone. */
 export function keepForever(chunk: Chunk): void {
   chunk.isRecyclable = false;
 }

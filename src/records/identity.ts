@@ -24,17 +24,17 @@ export interface Need {
   readonly path: string;
   /** The path that decides if no rule matches `path`. */
   readonly parentPath?: string | undefined;
-  /** The channel asked for: the app learns it. */
+  /** The requested channel, which the app gets. */
   readonly channel?: string | undefined;
-  /** The client is subscribed to the channel: it may have what `subscribers` have. */
+  /** The client is subscribed to the channel, so rules for `subscribers` include it. */
   readonly isSubscriber?: boolean;
-  /** Every client must say who it is, whatever the rules say (`--nick user`). */
+  /** Anonymous clients are refused even if the rules allow them (`--nick user`). */
   readonly needsUser?: boolean;
 }
 
 /**
- * What a request carried to prove who its client is. It is kept with the connection while the app may be asked again.
- * Strings are as in the head: latin1.
+ * The credentials of a request, for questions to the app. A connection keeps them as long as the app may be asked again.
+ * Strings are latin1, as in the head.
  */
 export interface Claim {
   readonly cookie: string | undefined;
@@ -42,9 +42,9 @@ export interface Claim {
   readonly origin: string | undefined;
   /** Path and query, without secrets. */
   readonly uri: string;
-  /** Why what it carried does not count, if it does not: a token that has expired, a page of another site. */
+  /** Why the credentials do not count: an expired token, a page of another site. */
   readonly fault: ProtocolError | undefined;
-  /** The fault refuses the request even if strangers may do what it asks for. */
+  /** The fault refuses the request even if anonymous clients have the right. */
   readonly isRefused: boolean;
   /** The right to open its handler; undefined: the request opens none. */
   connect: Need | undefined;

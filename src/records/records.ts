@@ -25,7 +25,7 @@ import type { Table } from './table.ts';
 /** `open`; `ending` while queued output leaves and the peer's FIN is awaited; then `gone`. close.ts has the diagram. */
 export type Phase = 'open' | 'ending' | 'gone';
 
-/** Who the peer is: set when the connection is accepted, by proxies' headers and TLS, and by what a request carries. */
+/** Who the peer is: set when the connection is accepted, by proxies' headers, by TLS, and by the credentials of a request. */
 interface Peer {
   readonly kind: 'connection';
   /** The lowest number that was free (table.ts). */
@@ -45,7 +45,7 @@ interface Peer {
   /** A PROXY header arrived. A second one is not accepted. */
   isProxied: boolean;
   readonly acceptedAt: number;
-  /** The user, as far as known, and what proves it (access/entry.ts). */
+  /** The identified user, and the credentials of the request (access/entry.ts). */
   identity: Identity | undefined;
   claim: Claim | undefined;
 }
@@ -75,7 +75,7 @@ interface Input {
   inputScanned: number;
   /** Queued in `server.ready.readable`, or in one of the turn's classes. */
   isReadQueued: boolean;
-  /** The socket is read from, or waits in `ready.bulk` for that; otherwise it is paused. */
+  /** The socket is being read, or queued in `ready.bulk`; otherwise it is paused. */
   isReading: boolean;
   /** Its last read filled the read buffer. */
   isBulk: boolean;
@@ -339,7 +339,7 @@ export interface Group {
  */
 export interface PendingFanout extends Fanout {
   readonly members: readonly Connection[];
-  /** What the members are, if they are a whole group, and what the first message was published with. */
+  /** The group whose members these are, if it is one, and the `since` of the first message. */
   readonly group: Group | undefined;
   readonly since: number;
   readonly except: Connection | undefined;
@@ -373,10 +373,10 @@ export interface DeadlineTimer {
 
 export interface Places {
   readonly byAddress: Map<string, AddressUse>;
-  /** The new connections of each address, with `--connect-rate` (rates.ts). The address that connected last is the last. */
+  /** Buckets of `--connect-rate` by address (rates.ts). The address that connected last is the last. */
   readonly connectRates: Map<string, Bucket>;
   readonly logLines: Map<string, AddressLines>;
-  /** The messages of each user, with `--message-rate`. */
+  /** Buckets of `--message-rate` by user. */
   readonly userRates: Map<string, Bucket>;
   /** Clients of any kind. */
   clients: number;
@@ -432,7 +432,7 @@ export interface Wire {
   readonly name: string;
   /** Whether a connection that begins with `bytes[start, end)`, not empty, speaks this protocol; undefined: more is needed. */
   matches?(bytes: Buffer, start: number, end: number, connection: Connection): boolean | undefined;
-  /** The right that its clients need; without it, none, or its requests are decided one by one. They cannot say who they are. */
+  /** The right that its clients need, which are anonymous. Without it they need none, or each request is decided. */
   need?(): Need;
   /** This wire wraps another one (TLS, a PROXY header), which decides whether the peer is admitted. */
   readonly isWrapper?: true;
@@ -484,7 +484,7 @@ export interface Handler {
   admit?(connection: Connection, request: Head): void;
   /** The rights that an admitted handshake needs besides that to connect. */
   needs?(request: Head): readonly Need[];
-  /** Whether a client that has not said who it is may do so in its first message; `opened` follows. */
+  /** Whether an anonymous client may send its token as its first message; `opened` follows. */
   awaitsToken?(connection: Connection, request: Head): boolean;
   /** What a connection below trust level 3 must send, and the close code if it does not. The default is the magic and a nick. */
   readonly awaited?: { readonly what: string; readonly code: number };

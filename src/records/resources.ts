@@ -1,4 +1,4 @@
-/** What a server uses, as plain numbers: descriptors, memory, the connections of an address. */
+/** The resources of a server, as plain numbers: descriptors, memory, the connections of an address. */
 
 export interface Counters {
   turns: number;
@@ -10,13 +10,13 @@ export interface Counters {
   fellBehind: number;
   /** Closed because all connections together held more than `maxMemory`. */
   evicted: number;
-  /** Requests sent to the app of `--auth-url`, those that failed, and questions answered by an earlier answer. */
+  /** Requests to the app of `--auth-url`, failures, and questions answered from the cache. */
   appRequests: number;
   appFailures: number;
   appCacheHits: number;
 }
 
-/** What one address holds: an IPv4 address, or an IPv6 network /64, which is what one customer or machine is given. */
+/** The use of one address: an IPv4 address, or an IPv6 network /64, which providers assign to one customer. */
 export interface AddressUse {
   readonly address: string;
   /** Connections with a socket, and those among them that are clients. */
@@ -28,15 +28,15 @@ export interface AddressUse {
 
 /** A token bucket (core/rates.ts). */
 export interface Bucket {
-  /** May be negative: what came at once, before it was counted. */
+  /** Negative if messages were processed after the last token was spent. */
   tokens: number;
-  /** When they were last counted, as in `server.now`. */
+  /** When the bucket was last refilled, as `server.now`. */
   at: number;
   /** The connection waits for tokens. */
   isEmpty: boolean;
 }
 
-/** The log lines that an address may cause (core/addressLog.ts). */
+/** The log lines of an address (core/addressLog.ts). */
 export interface AddressLines extends Bucket {
   omitted: number;
 }
@@ -60,7 +60,7 @@ export interface MemoryUse {
   connections: number;
   /** The histories of rooms. */
   histories: number;
-  /** Makes rooms forget until they remember at most this many bytes. */
+  /** Drops the oldest messages until at most this many bytes are left. */
   trimHistories(most: number): void;
   /** Questions that wait for the app of `--auth-url`, and its answers. */
   app: number;

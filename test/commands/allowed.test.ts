@@ -77,11 +77,11 @@ describe('allowed', () => {
     [['17', '/a', '/b'], /usage: pollywog allowed USER PATH/],
     [['17', 'orders'], /"orders" is not a path as in a URL, such as \/channels\/news or \/echo/],
     [['17', '/a%ff'], /is not a path as in a URL/],
-    [['', '/a'], /"" is no user: a user has 1 to 200 characters/],
+    [['', '/a'], /"" is no user: the name of a user has 1 to 200 characters/],
     [['17', '/a', '--port', '1'], /--port is not an option of allowed/],
     [
       ['17', '/a', '--allow', '/x: connect=me'],
-      /--allow: "\/x: connect=me" is no rule: connect= needs one of/,
+      /--allow: "\/x: connect=me" is not a rule: connect= needs one of/,
     ],
   ];
   for (const [words, sentence] of wrong)

@@ -171,6 +171,6 @@ testExamples('php', {
   },
   'html <!-- link.html': async t => {
     const shop = await openShop(t, 'sh --auth-key', 'php // link.php', 'html <!-- link.html');
-    await testPage(t, shop, 'link.html', 'the user of the link is none');
+    await testPage(t, shop, 'link.html', 'the user of the link is not valid');
   },
 });

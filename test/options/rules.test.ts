@@ -31,7 +31,7 @@ describe('a rule', () => {
     ['/quiz: read=user', /the rights are connect, subscribe, publish, presence/],
     ['/quiz: constructor=user', /the rights are connect/],
     ['/quiz: connect=user connect=nobody', /it names connect twice; keep one/],
-    ['/quiz: connect=subscribers', /connect=subscribers would let nobody in/],
+    ['/quiz: connect=subscribers', /connect=subscribers would refuse everyone/],
     ['/c: subscribe=commands', /only publish can be for commands; use subscribe=nobody/],
     ['/a%20b: connect=user', /write characters as they are, not percent-encoded/],
     ['/a***: connect=user', /not \*\*\*/],

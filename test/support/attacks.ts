@@ -90,7 +90,7 @@ export function attacks(now: number, margin: number): readonly Attack[] {
   const identify = /^identify \/channels\/user-\{user\}: /;
   const forbid = /^forbid \/channels\/user-\{user\}: /;
   const notJwt = /^the token is not a JWT$/;
-  const noKey = /^the token has an algorithm \("alg"\) that no key here is for$/;
+  const noKey = /^no key of this server is for the algorithm \("alg"\) of the token$/;
   const wrong = /^the signature of the token is wrong$/;
 
   return [

@@ -68,7 +68,7 @@ export function newModuleHandler(name: string, module: () => Module): Handler {
   };
 }
 
-/** Lets the module refuse a client, or say who it is. @throws ProtocolError */
+/** Lets the module refuse a client, or identify it. @throws ProtocolError */
 function admitClient(module: Module, connection: Connection, { path, query, headers }: Head): void {
   if (module.current.handler?.admit === undefined) return;
   const request = { address: connection.address, path, query, headers };
@@ -94,7 +94,7 @@ function admitClient(module: Module, connection: Connection, { path, query, head
   };
 }
 
-/** A promise or a misspelled property must not admit anyone. @throws TypeError */
+/** A promise or a misspelled property must not admit a client. @throws TypeError */
 function checkAdmission(answer: unknown): void {
   if (answer === undefined) return;
   const { user: name, status, reason = '' } = (answer ?? {}) as Record<string, unknown>;

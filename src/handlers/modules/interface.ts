@@ -29,7 +29,7 @@ export interface Connection<Data = unknown> {
   data: Data;
   /** The client's IP address and port. */
   readonly address: string;
-  /** The identified user, see `pollywog help access`; `undefined` for a stranger. */
+  /** The identified user, see `pollywog help access`; `undefined` for an anonymous client. */
   readonly user: string | undefined;
   /** The path and the query of the handshake's URL, percent-encoded as received. */
   readonly path: string;
@@ -62,8 +62,8 @@ export interface AdmitRequest {
 }
 
 /**
- * Nothing admits the client. A `user` of 1 to 200 characters names it: rules such as `connect=user` hold for it. A `status`, 400 to
- * 599, refuses it with the `reason`.
+ * `undefined` admits the client. `user`, of 1 to 200 characters, identifies it, so rules such as `connect=user` allow it. `status`,
+ * 400 to 599, refuses it with the `reason`.
  */
 export type Admission =
   | { readonly user: string }

@@ -3,15 +3,15 @@ import { ProtocolError } from '../codes.ts';
 import type { Head } from './head.ts';
 import { isOriginAdmitted } from './origin.ts';
 
-/** Whether the head has credentials that a browser sends whatever page asks: a cookie, or a password that it remembers. */
+/** Whether the head has credentials that browsers add to the requests of any page: cookies, or a remembered password. */
 export function sendsAmbientCredentials({ headers }: Head): boolean {
   const authorization = headers.get('authorization');
   return headers.has('cookie') || (authorization !== undefined && !/^bearer /i.test(authorization));
 }
 
 /**
- * Whether such credentials may count: only for pages that `rules` admit or, without rules, of the requested host. Browsers leave
- * out Origin in a GET of the same origin, and say in Sec-Fetch-Site from where it comes; programs send neither.
+ * Checks that such credentials count: only in requests of pages that `rules` admit or, without rules, of the requested host.
+ * Browsers omit Origin in a same-origin GET, and Sec-Fetch-Site names the relation; programs send neither.
  * @param rules from `parseOriginRule`
  * @returns why they do not count
  */
