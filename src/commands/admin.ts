@@ -27,12 +27,12 @@ const disconnect: Command = {
   },
   help: 'close a connection (code 1000)',
   details:
-    'A WebSocket peer gets the code and the reason in a close frame. user:NAME closes all connections of an identified user, and has the app of --auth-url asked again about the user.',
+    'A WebSocket peer gets the code and the reason in a close frame. user:NAME closes all connections of a user, and the answers of --auth-url about the user expire.',
   logs: logsChanges,
   run(control, { id, code, reason }) {
     const wanted = id as Target;
     const isUser = typeof wanted !== 'number' && 'user' in wanted;
-    // First, so that a user without connections is forgotten, too.
+    // Before the search, which throws for a user without connections.
     if (isUser) control.channels.entry?.forgetUser(wanted.user);
     const connections = findConnections(control, wanted);
     for (const connection of connections) {

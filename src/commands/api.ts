@@ -28,13 +28,13 @@ export function newControlRoute(control: Control): Route {
   return newCommandRoute(control);
 }
 
-/** Whether it is the read token, with a request that only looks. @throws ProtocolError 403 for another command */
-function mayLook(tokens: Tokens, token: string, { path }: Head): boolean {
+/** @returns false for another token @throws ProtocolError 403 for a command that is not read-only */
+function isGrantedToRead(tokens: Tokens, token: string, { path }: Head): boolean {
   if (!isReadToken(tokens, token)) return false;
   const name = path.slice(prefix.length + 1);
   const command = commands.get(name);
   if (command === undefined || command.isReadOnly) return true;
-  throw new ProtocolError(403, `the token of --read-token only looks; ${name} needs the one of --api-token`);
+  throw new ProtocolError(403, `--read-token does not allow ${name}; use the token of --api-token`);
 }
 
 /** The route on the public listeners. Without an API token or a read token it does not exist. */
@@ -42,7 +42,7 @@ export function newApiRoute(control: Control, tokens: Tokens): Route {
   const commandRoute = newCommandRoute(control);
   const rule: TokenRule = {
     tokens,
-    isGranted: (token, head) => isApiToken(tokens, token) || mayLook(tokens, token, head),
+    isGranted: (token, head) => isApiToken(tokens, token) || isGrantedToRead(tokens, token, head),
     remedy: 'use the one in the file that --api-token names',
   };
   return {

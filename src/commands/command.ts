@@ -117,7 +117,7 @@ export interface Command {
   readonly help: string;
   /** Further sentences for `help COMMAND`. */
   readonly details?: string;
-  /** It changes nothing and sends no message: `--read-token` allows it. */
+  /** The command changes nothing and sends no message, so `--read-token` allows it. */
   readonly isReadOnly?: true;
   /** Only for commands that change something. */
   readonly logs?: LogPolicy;

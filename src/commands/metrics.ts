@@ -1,8 +1,8 @@
 /**
- * The metrics of a server in the text format of Prometheus: one table of everything that can be scraped. Names follow
- * Prometheus' conventions (base units, `_total` for counters), and `promtool check metrics` checks them in a test.
+ * The table of metrics, and their text format. Names follow the conventions of Prometheus (base units, `_total` for counters);
+ * a test runs `promtool check metrics`.
  *
- * No label has a value that clients choose: wires and handlers come from the server and its operator, reasons from the code.
+ * Clients choose no label values: wires and handlers come from the server and its operator, reasons from the code.
  */
 
 import { performance } from 'node:perf_hooks';
@@ -13,9 +13,9 @@ import { countPrograms } from '../handlers/programs/programs.ts';
 import type { Connection, Server } from '../records/records.ts';
 import type { Command, Control } from './command.ts';
 
-/** One value of a metric. Labels in the order in which they are written. */
+/** One value of a metric, with its labels in the order of the text. */
 export interface Sample {
-  /** Behind the metric's name: `_bucket`, `_sum` and `_count` of a histogram. */
+  /** Follows the metric's name: `_bucket`, `_sum` and `_count` of a histogram. */
   readonly suffix?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly value: number;
@@ -25,11 +25,11 @@ interface Metric {
   readonly name: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
-  /** One value, or several with labels. A metric without a value is left out. */
+  /** Returns one value, or several with labels; an empty list omits the metric. */
   read(scrape: Scrape): number | readonly Sample[];
 }
 
-/** What one look at all connections found, for all metrics. */
+/** The result of one pass over all connections, for all metrics. */
 interface Scrape {
   readonly control: Control;
   readonly server: Server;
@@ -78,7 +78,7 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_connections',
     type: 'gauge',
-    help: 'Open connections, by what is spoken on them and by handler.',
+    help: 'Open connections, by wire and handler.',
     read: ({ open }) =>
       [...open].flatMap(([wire, handlers]) =>
         [...handlers].map(([handler, value]) => ({ labels: { wire, handler }, value })),
@@ -87,7 +87,7 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_connections_limit',
     type: 'gauge',
-    help: 'Limit on connections (--max-connections), if there is one.',
+    help: 'Limit on connections (--max-connections).',
     read: ({ server }) => limit(server.configuration.maxConnections),
   },
   {
@@ -106,7 +106,7 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_connections_closed_total',
     type: 'counter',
-    help: 'Connections closed, by who or what ended them: an option names its limit or deadline.',
+    help: 'Connections closed, by reason; the name of an option is its limit or deadline.',
     read: ({ server }) => byReason(server.metrics.closed, usualCauses),
   },
   {
@@ -148,25 +148,25 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_queued_bytes',
     type: 'gauge',
-    help: 'Bytes that wait to be sent; those of a broadcast count for each recipient.',
+    help: 'Bytes queued for sending; a broadcast counts for each recipient.',
     read: ({ queued }) => queued,
   },
   {
     name: 'pollywog_turn_duration_seconds',
     type: 'histogram',
-    help: 'Duration of the turns of the loop; their number is that of all turns.',
+    help: 'Duration of the turns of the loop.',
     read: ({ server }) => ofHistogram(server.metrics.turns),
   },
   {
     name: 'pollywog_loop_lag_seconds',
     type: 'histogram',
-    help: 'How late the timer of the loop fired: everything else waited as long.',
+    help: 'Delay of the timer of the loop; everything else waits as long.',
     read: ({ server }) => ofHistogram(server.metrics.lag),
   },
   {
     name: 'pollywog_loop_active_seconds_total',
     type: 'counter',
-    help: 'Time in which the loop worked instead of waiting; its rate is the utilization, from 0 to 1.',
+    help: 'Time that the loop spent working; its rate is the utilization, from 0 to 1.',
     read: () => performance.eventLoopUtilization().active / milliseconds,
   },
   {
@@ -183,7 +183,7 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_memory_used_ratio',
     type: 'gauge',
-    help: 'The part of --max-memory that is in use, from 0 to 1; clients are closed near 1.',
+    help: 'Used part of --max-memory, from 0 to 1; near 1 the server closes clients.',
     read: ({ server }) => usedMemory(server) / server.configuration.maxMemory,
   },
   {
@@ -213,13 +213,13 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_channel_subscriptions',
     type: 'gauge',
-    help: 'Subscriptions of channels, by transport; waiting long polls count as poll.',
+    help: 'Subscriptions of channels, by transport; poll counts waiting long polls.',
     read: ({ control }) => subscriptionsOf(control),
   },
   {
     name: 'pollywog_channel_messages_kept',
     type: 'gauge',
-    help: 'Messages that all channels keep.',
+    help: 'Messages kept by all channels together.',
     read: ({ control }) => control.channels.kept,
   },
   {
@@ -261,7 +261,7 @@ export const metrics: readonly Metric[] = [
   {
     name: 'pollywog_auth_cache_hits_total',
     type: 'counter',
-    help: 'Questions for the app of --auth-url that an earlier answer settled.',
+    help: 'Answers of the app of --auth-url that were reused.',
     read: ({ server }) => server.counters.appCacheHits,
   },
   {
@@ -272,7 +272,7 @@ export const metrics: readonly Metric[] = [
   },
 ];
 
-/** Causes that every server has sooner or later: they begin at 0, so a monitor sees the first increase. */
+/** Common causes start at 0, so a monitor sees the first increase. */
 const usualCauses = [
   ...['answered', 'client_closed', 'client_left', 'command', 'internal_error', 'max_buffered', 'max_memory'],
   ...['network_error', 'pong_timeout', 'protocol_error', 'refused', 'server_closed', 'shutdown'],
@@ -316,10 +316,10 @@ function subscriptionsOf({ channels }: Control): readonly Sample[] {
   return [...counts].map(([transport, value]) => ({ labels: { transport }, value }));
 }
 
-function look(control: Control): Scrape {
+function newScrape(control: Control): Scrape {
   const { server } = control;
   const traffic = { ...server.metrics.closedTraffic };
-  // A handler without clients has 0 of them, so a monitor sees its first one.
+  // Every handler starts at 0, so a monitor sees its first client.
   const idle = [...server.handlers.keys()].map(name => [name, 0] as const);
   const open = new Map([['websocket', new Map(idle)]]);
   let queued = 0;
@@ -339,9 +339,9 @@ function countOpen(open: Map<string, Map<string, number>>, { wire, handler }: Co
   handlers.set(name, (handlers.get(name) ?? 0) + 1);
 }
 
-/** All metrics as Prometheus reads them: https://prometheus.io/docs/instrumenting/exposition_formats/ */
+/** The text format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export function formatMetrics(control: Control): string {
-  const scrape = look(control);
+  const scrape = newScrape(control);
   let text = '';
   for (const metric of metrics) {
     const samples = samplesOf(metric, scrape);
@@ -371,12 +371,12 @@ export const metricsCommand: Command = {
   name: 'metrics',
   isReadOnly: true,
   parameters: {},
-  help: 'print the metrics, as GET /metrics',
+  help: 'print the metrics for Prometheus',
   details:
-    'The text format of Prometheus; in JSON a list with the name, type, help and samples of each metric. See: pollywog help monitoring.',
+    'Prints the same text as GET /metrics; with --json, a list with the name, type, help and samples of each metric. See: pollywog help monitoring.',
   run(control, _, reply) {
     if (reply.isJson) {
-      const scrape = look(control);
+      const scrape = newScrape(control);
       return metrics.map(metric => {
         const { name, type, help } = metric;
         return { name, type, help, samples: samplesOf(metric, scrape) };

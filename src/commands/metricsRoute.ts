@@ -1,4 +1,4 @@
-/** `GET /metrics`: with a token beside everything else, or without one on a listener of its own (`--metrics-listen`). */
+/** `GET /metrics`, with a token on the public listeners, without one on those of `--metrics-listen`. */
 
 import { isMetricsToken, isReadToken, type Tokens } from '../access/tokens.ts';
 import { ProtocolError } from '../protocol/codes.ts';
@@ -11,27 +11,28 @@ import { formatMetrics } from './metrics.ts';
 
 const path = '/metrics';
 
-/** On the public listeners. Without `--metrics-token` it does not exist. */
+/** For the public listeners. Without `--metrics-token` and `--read-token` the path does not exist. */
 export function newMetricsRoute(control: Control, tokens: Tokens): Route {
   const inner = newScrapeRoute(control);
   const rule = {
     tokens,
     isGranted: (token: string) => isMetricsToken(tokens, token) || isReadToken(tokens, token),
-    remedy: 'use the one in the file that --metrics-token names',
+    remedy: 'use the one in the file that --metrics-token or --read-token names',
   };
   return {
     ...withToken(control.server, rule, inner),
-    takes: head => tokens.metrics !== undefined && inner.takes(head),
+    takes: head => (tokens.metrics ?? tokens.read) !== undefined && inner.takes(head),
   };
 }
 
-/** On a listener of its own, which has nothing else: the address is the authentication. */
+/** For `--metrics-listen`, whose address is the authentication. It is the only route there. */
 export function newLoneMetricsRoute(control: Control): Route {
   return {
     ...newScrapeRoute(control),
     takes: () => true,
     admit(head) {
-      if (head.path !== path) throw new ProtocolError(404, `only ${path} is here (--metrics-listen)`);
+      if (head.path !== path)
+        throw new ProtocolError(404, `this listener serves only ${path} (--metrics-listen)`);
       return checkMethod(head);
     },
   };
@@ -47,7 +48,7 @@ function newScrapeRoute(control: Control): Route {
 
 function checkMethod({ method }: Head): number {
   if (method !== 'GET' && method !== 'HEAD')
-    throw new ProtocolError(405, 'get the metrics with GET', { Allow: 'GET, HEAD' });
+    throw new ProtocolError(405, `${path} supports only GET and HEAD`, { Allow: 'GET, HEAD' });
   return maxIgnoredBody;
 }
 

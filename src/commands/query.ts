@@ -98,7 +98,8 @@ const presence: Command = {
   isReadOnly: true,
   parameters: { room: { kind: roomName } },
   help: 'list the users in a chat room',
-  details: 'uid: the number that identifies the user in packets. id: the connection id.',
+  details:
+    'uid: the number that identifies the user in packets. id: the connection id. The users of other channels are at GET /channels/NAME?presence=only.',
   columns: { nick: { width: 20 }, uid: { width: -6 }, id: { width: -4 }, address: { width: 21 } },
   *run({ chat }, { room: name }) {
     const room = chat.rooms.get((name as Name).key);

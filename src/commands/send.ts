@@ -65,7 +65,7 @@ const send: Command = {
   },
   help: 'send a message to one connection',
   details:
-    'A chat user sees the text as a line from "server"; no history keeps it. A peer that has too much unread output (--max-buffered) is closed instead. user:NAME means all connections of an identified user.',
+    'A chat user sees the text as a line from "server"; no history keeps it. A peer that has too much unread output (--max-buffered) is closed instead. user:NAME sends to all connections of a user.',
   logs: logsMessages,
   run(control, parameters) {
     const content = contentOf(parameters);

@@ -159,7 +159,7 @@ export function findConnection(control: Control, wanted: Target): Connection {
   if (typeof wanted !== 'number' && 'user' in wanted) {
     const [first, ...more] = findConnections(control, wanted);
     if (more.length === 0) return first!;
-    throw new ProtocolError(409, `the user ${wanted.user} has several connections; name one by its id`);
+    throw new ProtocolError(409, `the user ${wanted.user} has several connections; choose one by its id`);
   }
   if (typeof wanted !== 'number') {
     const user = chat.users.get(wanted.key);
