@@ -22,17 +22,19 @@ import { openEvents, pollChannel } from '../support/channelClients.ts';
 /** Ends a case that hangs; no measure of speed. */
 const patience = { timeout: 120_000 };
 
-const [startLine = '', curlLine = ''] = exampleCode('README', 'sh /channels/orders').split('\n');
+const [tokenLine = '', startLine = '', curlLine = ''] = exampleCode('README', 'sh /channels/orders').split(
+  '\n',
+);
 
 const php = `<?php
-$header = 'Authorization: Bearer ' . trim(file_get_contents('token')) . "\\r\\nContent-Type: application/x-www-form-urlencoded";
+$header = 'Authorization: Bearer ' . trim(file_get_contents('publish-token')) . "\\r\\nContent-Type: application/x-www-form-urlencoded";
 $content = http_build_query(['data' => 'TEXT']);
 $request = ['method' => 'POST', 'header' => $header, 'content' => $content];
 echo file_get_contents('http://localhost:8080/channels/orders', false, stream_context_create(['http' => $request]));`;
 
 const python = `
 import urllib.request
-fields = {'Authorization': 'Bearer ' + open('token').read().strip()}
+fields = {'Authorization': 'Bearer ' + open('publish-token').read().strip()}
 request = urllib.request.Request('http://localhost:8080/channels/orders', b'TEXT', fields)
 print(urllib.request.urlopen(request).read().decode())`;
 
@@ -50,10 +52,10 @@ function filledIn({ server }: Workshop, code: string, text: string): string {
   return code.replace('localhost:8080', `127.0.0.1:${server!.port}`).replace('TEXT', text);
 }
 
-/** The server of the README, and the texts that were published, in `published`. */
+/** The server of the README, and all texts published to it. */
 async function startServer(t: TestContext) {
-  const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
-  await runShell(t, workshop, startLine);
+  const workshop = newWorkshop();
+  await runShell(t, workshop, `${tokenLine}\n${startLine}`);
   const published: string[] = [];
   return {
     workshop,

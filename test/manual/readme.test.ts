@@ -22,7 +22,7 @@ const openssl =
 /** A server with a token, and someone in the room. */
 async function startWithToken(t: TestContext): Promise<Workshop> {
   const workshop = newWorkshop();
-  await runShell(t, workshop, exampleCode('README', 'sh openssl'));
+  await runShell(t, workshop, exampleCode('README', 'sh --api-token'));
   const ada = await connectMember(workshop.server!.port, 'ada', 'pond', { path: '/tpacket' });
   await hearUntil(ada, 'NEW_USER uid=-1 p1=4096 p2=0 "ada"');
   t.after(() => ada.socket.destroy());
@@ -51,13 +51,15 @@ testExamples('README', {
       /"channel":"lobby".*"hello"/,
     );
   },
-  'sh openssl': async (t, code) => {
+  'sh --api-token': async (t, code) => {
     await runShell(t, newWorkshop(), code);
   },
   'html pollywog.js': async (t, code) => {
-    const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
-    const [start = '', publish = ''] = exampleCode('README', 'sh /channels/orders').split('\n');
-    await runShell(t, workshop, start);
+    const workshop = newWorkshop();
+    const [makeToken = '', start = '', publish = ''] = exampleCode('README', 'sh /channels/orders').split(
+      '\n',
+    );
+    await runShell(t, workshop, `${makeToken}\n${start}`);
     const { port } = workshop.server!;
     const browser = await launchBrowser();
     t.after(() => browser.close());
@@ -70,8 +72,7 @@ testExamples('README', {
     await page.getByText('order 17 is paid').waitFor();
   },
   'sh /channels/orders': async (t, code) => {
-    const workshop = newWorkshop({ token: `${'a'.repeat(32)}\n` });
-    assert.match(await runShell(t, workshop, code), /^\{"id":"\S+-1","subscribers":0\}\n$/);
+    assert.match(await runShell(t, newWorkshop(), code), /^\{"id":"\S+-1","subscribers":0\}\n$/);
   },
   'sh /api/publish': async (t, code) => {
     assert.match(await runShell(t, await startWithToken(t), code), /^\{"sent":1,"id":"\S+"\}\n$/);
