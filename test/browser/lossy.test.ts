@@ -3,15 +3,12 @@
  * meanwhile: pages with the library, with EventSource and with polls show each message once, in order.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, before, describe, type TestContext, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { describe, type TestContext, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { exampleCode } from '../manual/examples.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { browserOfSuite, openSite } from '../support/browser.ts';
 import { startLossyProxy } from '../support/lossyProxy.ts';
 import { ask } from '../support/pollClient.ts';
 import { type FrontProxy, haproxy, nginx, startProxy } from '../support/proxies.ts';
@@ -63,15 +60,7 @@ const subscribers: Readonly<Record<string, string>> = {
 };
 
 describe('with every tenth response and each stream broken off, every page shows each message once, in order', () => {
-  let browser: Browser;
-
-  before(
-    async () => {
-      browser = await launchBrowser();
-    },
-    { timeout: 15 * 60_000 },
-  );
-  after(() => browser?.close());
+  const browser = browserOfSuite();
 
   for (const [proxy, mark] of [
     [nginx, 'nginx map'],
@@ -117,7 +106,7 @@ describe('with every tenth response and each stream broken off, every page shows
     const { last } = JSON.parse(begin.body) as { last: string };
     const pages = await Promise.all(
       Object.entries(subscribers).map(async ([name, script]) => {
-        const page = await openPage(t, script.replace('START', JSON.stringify(last)), port);
+        const page = await openSubscriber(t, script.replace('START', JSON.stringify(last)), port);
         return [name, page] as const;
       }),
     );
@@ -138,20 +127,10 @@ describe('with every tenth response and each stream broken off, every page shows
     assert.ok(lossy.counts.broken > 20);
   }
 
-  /** Opens the page of a site of its own, with the script. */
-  async function openPage(t: TestContext, script: string, port: number): Promise<Page> {
+  function openSubscriber(t: TestContext, script: string, port: number): Promise<Page> {
     const code = script.replaceAll('localhost:8080', `127.0.0.1:${port}`);
-    const site = createServer((_, response) => {
-      response.setHeader('Content-Type', 'text/html');
-      response.end(`<script type="module">globalThis.received = [];\n${code}</script>`);
-    });
-    site.listen(0, '127.0.0.1');
-    await once(site, 'listening');
-    t.after(() => site.close());
-    const page = await browser.newPage();
-    t.after(() => page.close());
-    await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`, { waitUntil: 'commit' });
-    return page;
+    const html = `<script type="module">globalThis.received = [];\n${code}</script>`;
+    return openSite(t, browser(), html, 'commit');
   }
 
   async function untilReceived(page: Page, expected: readonly string[], name: string): Promise<void> {

@@ -3,11 +3,8 @@
  * published before, meanwhile and afterwards arrives once, in order.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { after, before, describe, type TestContext, test } from 'node:test';
-import type { Browser, Page } from 'playwright-core';
+import { describe, type TestContext, test } from 'node:test';
+import type { Page } from 'playwright-core';
 import {
   exampleCode,
   newWorkshop,
@@ -16,7 +13,7 @@ import {
   runShell,
   type Workshop,
 } from '../manual/examples.ts';
-import { launchBrowser } from '../support/browser.ts';
+import { browserOfSuite, openSite } from '../support/browser.ts';
 import { openEvents, pollChannel } from '../support/channelClients.ts';
 
 /** Ends a case that hangs; no measure of speed. */
@@ -88,30 +85,10 @@ async function startServer(t: TestContext) {
 }
 
 describe('a server that is killed and started again', () => {
-  let browser: Browser;
+  const browser = browserOfSuite();
 
-  before(
-    async () => {
-      browser = await launchBrowser();
-    },
-    { timeout: 15 * 60_000 },
-  );
-  after(() => browser?.close());
-
-  /** Opens the page of a site of its own. */
-  async function openSite(t: TestContext, html: string, serverPort: number): Promise<Page> {
-    const site = createServer((_, response) => {
-      response.setHeader('Content-Type', 'text/html');
-      response.end(html.replaceAll('localhost:8080', `127.0.0.1:${serverPort}`));
-    });
-    site.listen(0, '127.0.0.1');
-    await once(site, 'listening');
-    t.after(() => site.close());
-    const page = await browser.newPage();
-    t.after(() => page.close());
-    await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
-    return page;
-  }
+  const openSubscriber = (t: TestContext, html: string, serverPort: number): Promise<Page> =>
+    openSite(t, browser(), html.replaceAll('localhost:8080', `127.0.0.1:${serverPort}`));
 
   /** Waits for this number of texts, and compares all of them. */
   async function untilShown(page: Page, where: string, expected: readonly string[]): Promise<void> {
@@ -130,7 +107,7 @@ describe('a server that is killed and started again', () => {
 
   test("the README's page shows each message of every publisher once, in order", patience, async t => {
     const { port, published, publish, killAndRestart, untilSubscribers } = await startServer(t);
-    const page = await openSite(t, exampleCode('README', 'html pollywog.js'), port);
+    const page = await openSubscriber(t, exampleCode('README', 'html pollywog.js'), port);
     await untilSubscribers(1);
     await publish('before the reload');
     await untilShown(page, 'body', published);
@@ -149,7 +126,7 @@ describe('a server that is killed and started again', () => {
       .replace("'/pollywog.js'", "'http://localhost:8080/pollywog.js'")
       .replace("fetch('", "fetch('http://localhost:8080")
       .replace('after: last', "after: last, url: 'http://localhost:8080'");
-    const page = await openSite(t, html, port);
+    const page = await openSubscriber(t, html, port);
     await publish('before the kill');
     await killAndRestart();
     await publish('after the kill');
@@ -166,7 +143,7 @@ describe('a server that is killed and started again', () => {
     patience,
     async t => {
       const { port, published, publish, killAndRestart, untilSubscribers } = await startServer(t);
-      const eventSource = await openSite(
+      const eventSource = await openSubscriber(
         t,
         `<ul></ul><script>
         const source = new EventSource('http://localhost:8080/channels/orders');

@@ -1,4 +1,8 @@
 /** A real browser, headless, that can reach only this machine. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, type TestContext } from 'node:test';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { findChromium } from './install.ts';
 
@@ -19,6 +23,39 @@ export async function launchBrowser(): Promise<Browser> {
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
     ],
   });
+}
+
+/** Starts a browser for the tests of this suite, and closes it after them. @returns the browser, once the tests run */
+export function browserOfSuite(): () => Browser {
+  let browser: Browser | undefined;
+  before(
+    async () => {
+      browser = await launchBrowser();
+    },
+    { timeout: 15 * 60_000 },
+  );
+  after(() => browser?.close());
+  return () => browser!;
+}
+
+/** Opens HTML as the page of another site, which ends with the test. */
+export async function openSite(
+  t: TestContext,
+  browser: Browser,
+  html: string,
+  waitUntil: 'load' | 'commit' = 'load',
+): Promise<Page> {
+  const site = createServer((_, response) => {
+    response.setHeader('Content-Type', 'text/html');
+    response.end(html);
+  });
+  site.listen(0, '127.0.0.1');
+  await once(site, 'listening');
+  t.after(() => site.close());
+  const page = await browser.newPage();
+  t.after(() => page.close());
+  await page.goto(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`, { waitUntil });
+  return page;
 }
 
 /** A WebSocket's `close` event in a page. */

@@ -11,8 +11,7 @@ import { dropIfUnused } from '../channels/channel.ts';
 import { channelNameFault } from '../channels/names.ts';
 import { commitPublications } from '../channels/publish.ts';
 import type { Channels } from '../channels/records.ts';
-import type { Name } from './names.ts';
-import { newRoomRule, readName } from './names.ts';
+import { type Name, newRoomRule, readName } from './names.ts';
 import {
   type Chat,
   type ChatEncoder,
@@ -134,7 +133,7 @@ export function leaveChat(chat: Chat, connection: Connection): void {
 
 /** @returns why this name cannot be a room, a sentence; undefined if users may enter it */
 export function roomFault(chat: Chat, { text, key }: Name): string | undefined {
-  if (!chat.isRoom(key)) return `this server has no room ${text}; --rooms says which there are`;
+  if (!chat.isRoom(key)) return `this server has no room ${text}; --rooms lists its rooms`;
   return channelNameFault(key);
 }
 
