@@ -1,11 +1,11 @@
 /** The first wire of every connection. The first bytes decide which wire replaces it. */
 
+import { logForAddress } from '../core/addressLog.ts';
 import { admissionRefusal, becomeClientOrRefusal } from '../core/admission.ts';
 import { dropConnection, endConnection } from '../core/close.ts';
 import { isTrusted } from '../core/places.ts';
 import { noteDeadline, noteEnding, noteRule } from '../diagnostics/closeReason.ts';
 import { countRefused } from '../diagnostics/metrics.ts';
-import { log } from '../log/log.ts';
 import type { Secure } from '../net/tls.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { CloseCode, type ProtocolError } from '../protocol/codes.ts';
@@ -31,7 +31,7 @@ interface Greeting {
 
 /**
  * @param candidates wires that may claim a connection by its first bytes, the most specific first
- * @param entry decides who may speak what; without it, everybody
+ * @param entry checks the client's rights; without it, every client may use every wire
  * @param fallback HTTP, which checks admission itself; it gets each connection that no wire claims in time
  */
 export function newDetectWire(
@@ -116,7 +116,7 @@ export function newDetectWire(
   return detect;
 }
 
-/** @returns why the client may not speak this, by the rights table */
+/** @returns the refusal, if the table of rights does not let the client use this wire */
 function rightsRefusal(
   entry: Entry | undefined,
   connection: Connection,
@@ -124,7 +124,7 @@ function rightsRefusal(
 ): ProtocolError | undefined {
   if (entry?.isOn() !== true || wire.need === undefined) return undefined;
   let refusal: ProtocolError | undefined;
-  // It is decided at once: without a request there is nothing to ask the app about.
+  // `authorize` decides at once: the app is asked only about requests.
   entry.authorize(connection, [wire.need()], decided => {
     refusal = decided;
   });
@@ -132,7 +132,7 @@ function rightsRefusal(
   const { id, address, server } = connection;
   const { code: status, message: reason, details } = refusal;
   countRefused(server, `status_${status}`);
-  log('info', 'refused', { id, address, wire: wire.name, status, reason, ...details });
+  logForAddress(connection, 'info', 'refused', { id, address, wire: wire.name, status, reason, ...details });
   noteEnding(connection, 'server', `the connection was refused: ${reason}${ruleOf(refusal)}`);
   return refusal;
 }

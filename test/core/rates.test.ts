@@ -186,4 +186,6 @@ test('whole data frames are counted at the start of input, whatever their length
   assert.equal(countWholeFrames(bytes, 0, bytes.length), 3);
   assert.equal(countWholeFrames(bytes, 0, bytes.length - 9), 3);
   assert.equal(countWholeFrames(bytes, 0, 5), 0);
+  const long = Buffer.concat([frame(opcode.text, Buffer.alloc(100_000)), bytes]);
+  assert.equal(countWholeFrames(long, 0, long.length), 4);
 });

@@ -57,12 +57,12 @@ export function requestVariables(connection: Connection, request: Head, name: st
   return variables;
 }
 
-/** With `--auth-key`, tokens and signatures are the server's own; otherwise a parameter of these names is the program's. */
+/** Whether tokens and signatures are for the server (`--auth-key`). Otherwise parameters with these names are the program's. */
 function isAccessChecked({ server: { configuration } }: Connection): boolean {
   return configuration.authKey.length > 0;
 }
 
-/** Other users of the machine may see a program's environment, and programs log it. */
+/** Removes tokens and signatures: other users of the machine may see a program's environment, and programs log it. */
 function withoutSecrets(
   { server: { configuration } }: Connection,
   { target, query, headers }: Head,

@@ -25,7 +25,7 @@ const nothing = Buffer.alloc(0);
 /** A decoded record of a program's output. */
 export interface OutputRecord {
   readonly kind: 'text' | 'binary' | 'close' | 'publish';
-  /** The ids of the recipients, or all; empty for `publish`, or if the program serves a single connection. */
+  /** The ids of the recipients, or all. Empty for `publish`, and if the program serves one connection. */
   readonly to: readonly number[] | 'all';
   /** The message, valid until more output is read. A text is valid UTF-8. */
   readonly bytes: Uint8Array;
@@ -34,7 +34,7 @@ export interface OutputRecord {
   /** For `close`: a code that may be sent, and the reason. */
   readonly code: number;
   readonly reason: string;
-  /** For `publish`. */
+  /** Defined for `publish`. */
   readonly publication: Publication | undefined;
 }
 
@@ -168,8 +168,8 @@ function readIdList(word: string): OutputRecord['to'] {
 
 /*
  * `json`: an object per line: `{"text":"hello"}`, `{"base64":"AAE="}`, `{"close":1000,"reason":""}`. With a shared program it
- * has an `"id"`, which in output may be a list of ids or `"*"`, and `{"id":7,"open":{…}}` announces a connection. Output may also
- * have publications, `{"publish":"orders","data":…}`, for a channel instead of clients.
+ * has an `"id"`, which in output may be a list of ids or `"*"`, and `{"id":7,"open":{…}}` announces a connection. A program
+ * may also publish in a channel: `{"publish":"orders","data":…}`.
  */
 
 /** Room for everything but the message. */

@@ -48,7 +48,7 @@ interface Session {
   reader: ProgramReader | undefined;
   /** The connection is closed or closing. */
   isOver: boolean;
-  /** Bytes of output that were discarded since then. */
+  /** Bytes of output discarded after the client had left. */
   discarded: number;
 }
 
@@ -57,7 +57,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
   const { channels, readerQueue, pipes } = programs;
   /** Paused: their programs have too much unread input. */
   const blocked = new Set<Session>();
-  /** Their clients have left, and their programs may still publish. */
+  /** Sessions whose clients have left, while their programs may still publish. */
   const leaving = new Set<Session>();
   const refusals = newLineBudget();
   const outputFaults = newLineBudget();
@@ -119,7 +119,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
       isOver: false,
       maxMessageSize() {
         const { maxMessage } = connection.server.configuration;
-        // Nobody's memory holds what a program writes after its client has left.
+        // After the client has left, no connection's memory accounts for the program's output.
         return Math.min(maxMessage, session.isOver ? maxDiscardedOutput : absoluteMaxMessage);
       },
       // Backpressure: the program waits while its client does not read.
@@ -173,7 +173,7 @@ export function newProgramHandler(entry: ProgramEntry, programs: Programs): Hand
   function endReader(session: Session, reader: ProgramReader): void {
     endProgram(reader.program);
     if (entry.format !== 'json') return stopReading(reader);
-    // It has all input of its client, and may publish in answer.
+    // The program may still publish in answer to its last input.
     if (reader.isOver) return;
     leaving.add(session);
     scheduleTurn(session.connection.server);

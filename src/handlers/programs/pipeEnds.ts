@@ -1,7 +1,7 @@
-/** The two ends of FIFOs that are open in a server. Also used by the starter, a process of its own (starterProcess.ts). */
+/** Opens the two ends of a program's FIFOs, for the server and for the starter process (starterProcess.ts). */
 import { closeSync, constants, openSync } from 'node:fs';
 
-/** Collects descriptors. If `open` throws, closes those that are already open. */
+/** Collects the descriptors that `open` adds. If it throws, they are closed. */
 export function openAll(open: (add: (descriptor: number) => void) => void): number[] {
   const descriptors: number[] = [];
   try {
@@ -18,10 +18,10 @@ export function closeAll(descriptors: readonly number[]): void {
 }
 
 /**
- * Opens the ends of the three pipes for one side. Each is an open file description of its own: the server's are
- * non-blocking, the program's blocking.
- * @param owner the process that has the pipes open
- * @param pipes its descriptors of stdin, stdout and stderr
+ * Opens one side's ends of the three pipes. Each end is a separate open file description, so the server's are non-blocking
+ * and the program's blocking.
+ * @param owner the process whose descriptors `pipes` are
+ * @param pipes stdin, stdout and stderr
  */
 export function openEnds(owner: number | 'self', pipes: readonly number[], isProgram: boolean): number[] {
   return openAll(add => {

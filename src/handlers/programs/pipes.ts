@@ -25,7 +25,7 @@ export const pipesPerProgram = 3;
 export type PipeSet = readonly number[] | 'sockets';
 
 export interface PipeSupply {
-  /** Starts programs, and `mkfifo`, for a large server. */
+  /** Starts programs and `mkfifo` once the server is large. */
   readonly starter: Starter;
   readonly ready: PipeSet[];
   isMaking: boolean;
@@ -204,7 +204,7 @@ function openFifos(folder: string, index: number): number[] {
   });
 }
 
-/** A process that was started here, or by the starter. */
+/** A process, whether the server or the starter has started it. */
 export interface Child {
   /** `undefined` if the start failed. */
   readonly pid?: number | undefined;
@@ -246,8 +246,8 @@ export function spawnOn(pipes: PipeSet, words: readonly string[], environment: V
 }
 
 /**
- * The same by the starter, which must be usable.
- * @param done called later, unless the server cannot open its ends
+ * Like `spawnOn`, but the starter starts the process. The starter must be ready (`prepareStarter`).
+ * @param done called later, or at once if the server cannot open its ends
  */
 export function spawnElsewhere(
   { starter }: PipeSupply,

@@ -86,7 +86,7 @@ export function startProgram(
   }
 }
 
-/** The same, but if the server is large, another process starts the program, and `done` is called later. */
+/** Like `startProgram`, but once the server is large, the starter starts the program, and `done` is called later. */
 export function startProgramSoon(
   entry: ProgramEntry,
   pipes: PipeSet,

@@ -24,7 +24,7 @@ export interface PendingStart {
 }
 
 export interface Programs {
-  /** Where programs publish. */
+  /** The channels that programs publish in. */
   readonly channels: Channels;
   /** Processes of all `--exec` handlers, including those that are starting or ending. */
   running: number;

@@ -1,4 +1,4 @@
-/** What programs publish in channels: their records `{"publish":…}`. */
+/** Publishes the records `{"publish":…}` that programs write. */
 
 import type { LogFields } from '../../log/log.ts';
 import type { Server } from '../../records/records.ts';
@@ -6,15 +6,15 @@ import { publish } from '../channels/publish.ts';
 import type { Channels, Publication } from '../channels/records.ts';
 import { type LineBudget, logLimited } from './programLog.ts';
 
-/** Who publishes: a program, whose processes share their idempotency keys. */
+/** A program as a publisher. All its processes share their idempotency keys. */
 export interface PublishingProgram {
   readonly name: string;
-  /** Identify the process in the log. */
+  /** They identify the process in the log. */
   readonly fields: LogFields;
   readonly budget: LineBudget;
 }
 
-/** Publishes when the turn ends. A program gets no answer: the log says what was not published, and why. */
+/** Publishes when the turn ends. The program gets no answer; a refusal is logged with its reason. */
 export function publishForProgram(
   channels: Channels,
   { name, fields, budget }: PublishingProgram,

@@ -1,8 +1,8 @@
 /**
- * Starting programs for a large server. To start a process, Node calls fork(2), which copies the server's page tables and makes
- * each of its pages fault on the next write: 5 to 10 ms at once and up to 60 ms later, at 256 MB. So once the server is large,
- * a small process starts the programs, the starter. It opens its ends of the pipes through /proc, and reports the program's
- * process ID and its end. Without it (not Linux, or /proc is hidden) the server starts programs itself.
+ * The starter: a small process that starts programs for a large server. Node starts a process with fork(2), which copies the
+ * server's page tables and makes each page fault on its next write: at 256 MB that takes 5 to 10 ms at once and up to 60 ms
+ * later. The starter opens the programs' ends of the pipes through /proc, and reports each program's process ID and exit.
+ * Where it cannot work (not Linux, or /proc is hidden), the server starts programs itself.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { extname } from 'node:path';
@@ -11,12 +11,12 @@ import { log } from '../../log/log.ts';
 import { starterThreshold } from '../../protocol/limits.ts';
 import type { Variables } from './environment.ts';
 
-/** What the starter is to start. */
+/** A process for the starter to start. */
 export interface StartRequest {
   readonly id: number;
   readonly words: readonly string[];
   readonly environment: Variables;
-  /** The server's descriptors of stdin, stdout and stderr; none: the process gets /dev/null, and no group of its own. */
+  /** The server's descriptors for stdin, stdout and stderr. Without them, the process gets /dev/null and stays in the starter's group. */
   readonly pipes: readonly number[];
 }
 
@@ -29,7 +29,7 @@ export type StartReport =
       readonly message: string;
       readonly code: string | undefined;
     }
-  /** It cannot open the pipes. */
+  /** The starter cannot open the pipes. */
   | { readonly id: number; readonly event: 'unable' }
   | {
       readonly id: number;
@@ -42,11 +42,11 @@ export interface StartEvents {
   onStarted(pid: number): void;
   onFailed(error: NodeJS.ErrnoException): void;
   onExit(code: number | null, signal: NodeJS.Signals | null): void;
-  /** The starter has not started it, and cannot: somebody else must. */
+  /** The starter cannot start the process: the caller must. */
   onUnable(): void;
 }
 
-/** A process that was asked for, or runs. */
+/** A process that was requested or is running. */
 interface Started {
   readonly events: StartEvents;
   pid: number | undefined;
@@ -56,7 +56,7 @@ export interface Starter {
   /** `undefined` until the server is large, and after the starter has ended. */
   process: ChildProcess | undefined;
   isReady: boolean;
-  /** It ended by itself, or cannot open pipes. */
+  /** The starter has ended by itself, or cannot open pipes. */
   isUnusable: boolean;
   readonly started: Map<number, Started>;
   lastId: number;
@@ -66,7 +66,7 @@ export function newStarter(): Starter {
   return { process: undefined, isReady: false, isUnusable: false, started: new Map(), lastId: 0 };
 }
 
-/** Starts the starter if the server has become large. @returns whether it can be used */
+/** Starts the starter once the server is large. @returns whether it is ready */
 export function prepareStarter(starter: Starter): boolean {
   const { process: running, isUnusable, isReady } = starter;
   const isMissing = running === undefined && !isUnusable && process.platform === 'linux';
@@ -81,7 +81,7 @@ function begin(starter: Starter): void {
   const started = spawn(process.execPath, [...flags, '--max-old-space-size=64', script], {
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     env: {},
-    // Not in the terminal's foreground group, whose Ctrl-C is for the server.
+    // Keeps it out of the terminal's foreground group: Ctrl-C is for the server.
     detached: true,
   });
   starter.process = started;
@@ -118,7 +118,7 @@ function onReport(starter: Starter, report: StartReport): void {
 
 function forget(starter: Starter, id: number): void {
   starter.started.delete(id);
-  // The end of a program must be reported even if nothing else keeps the server's process running.
+  // While a program runs, the channel keeps the server's process alive, so its exit is reported.
   if (starter.started.size === 0) starter.process?.channel?.unref();
 }
 
@@ -129,7 +129,7 @@ function makeUnusable(starter: Starter, why: string): void {
   starter.isReady = false;
 }
 
-/** What it has started runs on, but nobody learns how it ends: the programs are ended as if they had been killed. */
+/** The starter has ended. Its programs still run, but their exits cannot be observed: they count as killed. */
 function onEnd(starter: Starter, why: string): void {
   if (starter.process === undefined) return;
   starter.process = undefined;
@@ -142,7 +142,7 @@ function onEnd(starter: Starter, why: string): void {
   }
 }
 
-/** Has the starter start a process. It must be usable (`prepareStarter`). The descriptors stay open until it is started. */
+/** Asks the starter, which must be ready, to start a process. The caller keeps the descriptors open until then. */
 export function startElsewhere(
   starter: Starter,
   request: Omit<StartRequest, 'id'>,
@@ -155,7 +155,7 @@ export function startElsewhere(
   starter.process?.send({ id, ...request }, () => {});
 }
 
-/** Ends the starter, when the last program has ended. Resolves when it has exited. */
+/** Ends the starter after the last program. Resolves when it has exited. */
 export async function stopStarter(starter: Starter): Promise<void> {
   const { process: running } = starter;
   if (running === undefined) return;

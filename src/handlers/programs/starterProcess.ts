@@ -1,4 +1,4 @@
-/** The process that starts programs for a large server (starter.ts), until the server ends. */
+/** The starter process (starter.ts). It ends with the server. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeAll, openEnds } from './pipeEnds.ts';
 import type { StartReport, StartRequest } from './starter.ts';
@@ -38,6 +38,6 @@ function reportFailure({ id }: StartRequest, { message, code }: NodeJS.ErrnoExce
 }
 
 process.once('disconnect', () => process.exit());
-// It ends with the server, which may need it until then.
+// Signals to the group are for the server, which may need the starter until it ends.
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => {});
 report({ event: 'ready' });

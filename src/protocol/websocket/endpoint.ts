@@ -159,7 +159,7 @@ export function releaseMessage(): void {
   messageBuffer = undefined;
 }
 
-/** Takes over the message's buffer, which does not return to the pool then. @returns whether it is the message's own */
+/** Keeps the message's buffer out of the pool. @returns false if `bytes` is not that buffer */
 export function takeMessageBuffer(bytes: Uint8Array): boolean {
   if (bytes !== messageBuffer) return false;
   messageBuffer = undefined;

@@ -98,15 +98,14 @@ export function readFrameHeader(
   return size + maskBytes;
 }
 
-/** The number of whole data frames at the start of input from a client: what will be read, if the frames are valid. */
+/** @returns the number of whole data frames at the start of a client's input, which may be invalid */
 export function countWholeFrames(bytes: Uint8Array, start: number, end: number): number {
   let frames = 0;
   for (let at = start; at + 6 <= end; ) {
     const short = bytes[at + 1]! & 0x7f;
-    // A frame of 64 KiB and more is never whole in waiting input.
-    if (short === 127) break;
-    const size = short === 126 ? 4 : 2;
-    const length = short === 126 ? (bytes[at + 2]! << 8) | bytes[at + 3]! : short;
+    const size = short === 127 ? 10 : short === 126 ? 4 : 2;
+    let length = size === 2 ? short : 0;
+    for (let i = at + 2; i < at + size; i++) length = 256 * length + (bytes[i] ?? 0);
     const isData = (bytes[at]! & 0x08) === 0;
     at += size + 4 + length;
     if (at <= end && isData) frames++;

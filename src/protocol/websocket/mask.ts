@@ -69,7 +69,7 @@ export function unmask(bytes: Uint8Array, start: number, end: number, key: numbe
   return unmaskPlain(bytes, start, end, key);
 }
 
-/** Fewer bytes are not worth a view of them. */
+/** For fewer bytes, a view costs more than it saves. */
 const shortRange = 128;
 
 /** Fallback of `unmask`, for bytes outside the arena and for a Node without WebAssembly. */

@@ -49,8 +49,8 @@ export interface IncomingMessage {
   /** The masking key of its next byte. */
   key: number;
   /**
-   * The payload so far, still compressed if it was sent so: `length` bytes of `buffer` from `start` on. Before them there is
-   * room for the header with which the message may be sent on.
+   * The payload so far, as it was sent, perhaps compressed: `length` bytes of `buffer` from `start` on. The bytes before them
+   * are free for a frame header, so that the message can be sent without a copy.
    */
   readonly start: number;
   buffer: Buffer;

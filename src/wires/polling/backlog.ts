@@ -109,7 +109,7 @@ export function addFrames(backlog: Backlog, chunk: Chunk, start: number, end: nu
   if (chunk.isPersistent && 2 * size >= chunk.bytes.length) {
     const { messages, closing } = summarizeFrames(chunk.bytes, start, end);
     addToTotals(backlog, size, messages, closing);
-    // An answer in progress may read frames that are removed.
+    // An answer in progress may still read frames after their removal.
     keepForever(chunk);
     addRange(backlog, newRange(blockOf(chunk), start, end));
     return;

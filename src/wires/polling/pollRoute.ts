@@ -41,13 +41,13 @@ const clientFields =
 
 const preflight = preflightFields('GET, POST, DELETE', clientFields);
 
-/** @param entry decides who may open sessions; without it, everybody */
+/** @param entry checks who may open sessions; without it, every client may */
 export function newPollRoute(server: Server, entry?: Entry): Route {
   /** By token. V8 hashes strings with a random seed, so the time of a lookup reveals nothing about existing tokens. */
   const sessions = new Map<string, PolledSocket>();
   /** The session of each request that is in progress. */
   const requests = new Map<Connection, PolledSocket>();
-  /** The handler of each session that is being opened. */
+  /** The handlers of sessions that are about to open. */
   const openings = new WeakMap<Head, Handler>();
 
   function find(head: Head): PolledSocket {
@@ -83,7 +83,7 @@ export function newPollRoute(server: Server, entry?: Entry): Route {
     openings.set(head, handler);
   }
 
-  /** A session's requests need no rights: its id is the credential. */
+  /** Requests of an open session need no rights: its token is the credential. */
   function needs(head: Head): readonly Need[] {
     const handler = openings.get(head);
     return handler === undefined ? [] : handshakeNeeds(handler, head, head.path.slice('/poll'.length));
@@ -157,7 +157,7 @@ export function newPollRoute(server: Server, entry?: Entry): Route {
     }
     const seq = numberIn(head, 'seq') ?? socket.acceptedSeq + 1;
     const posted = readPosted(head.headers.get('content-type'), body, true);
-    // If the frames are copies, the body is free.
+    // Frames that are copies no longer need the body.
     if (posted[0]?.buffer !== body.buffer) giveBuffer(body);
     const isNext = seq >= 1 && seq <= socket.acceptedSeq + 1;
     if (isNext) socket.receive(posted.slice(socket.acceptedSeq + 1 - seq));
@@ -181,7 +181,7 @@ export function newPollRoute(server: Server, entry?: Entry): Route {
     return { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...admitted };
   }
 
-  /** A refusal that the page may read, unless it was refused because of its origin. */
+  /** A refusal that the page may read, unless its origin is refused. */
   function readableRefusal(error: ProtocolError, head: Head): HttpResponse {
     return refusalResponse(error, error.option === 'origin' ? {} : answerFields(head));
   }
