@@ -10,7 +10,7 @@ const only = strangerNames.filter(name => name !== 'unfetched posts');
 const patience = { timeout: 240_000 };
 
 test(
-  'strangers that hold all they can do not take more memory than --max-memory allows, and commands are answered',
+  'while strangers hold all they can, memory stays within 1.25 times --max-memory and 128 MiB, and commands are answered',
   patience,
   async t => {
     if (skipUnlessLinux(t, '/proc')) return;

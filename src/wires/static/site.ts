@@ -10,6 +10,8 @@ import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync, 
 import { quoted, UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
 import { percentDecode } from '../../protocol/http/path.ts';
+import { fileCost } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 
 export interface Site {
   /** As configured. */
@@ -72,6 +74,9 @@ function isHidden(name: string, at: number): boolean {
 /** If a file becomes a terminal or a FIFO meanwhile, opening it has no effect and does not block. */
 const openFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
+/** Errors that mean that the path leads to no file. */
+const absences: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EINVAL'];
+
 /**
  * Opens a file of the site.
  * @param path relative to the folder
@@ -92,18 +97,13 @@ export function openSiteFile(site: Site, path: string): SiteFile | 'folder' | un
     if (code === 'EACCES' || code === 'EPERM')
       throw new ProtocolError(403, 'the server is not allowed to read this file');
     if (code === 'EMFILE' || code === 'ENFILE') throw new ProtocolError(503, 'too many files are open');
-    if (isAbsence(code)) return undefined;
+    if (absences.includes(code)) return undefined;
     throw new ProtocolError(500, `the file cannot be read (${code})`);
   }
 }
 
-function isAbsence(code: string | undefined): boolean {
-  return (
-    code !== undefined && ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EINVAL'].includes(code)
-  );
-}
-
 function openChecked(site: Site, fullPath: string): SiteFile | undefined {
+  workUnits.spent += fileCost;
   const descriptor = openSync(fullPath, openFlags);
   let isServed = false;
   try {

@@ -18,8 +18,7 @@ import type { Head, HttpResponse } from '../../protocol/http/head.ts';
 import { isCompressible, mediaTypeOf, unknownType } from '../../protocol/http/mediaTypes.ts';
 import { firstSegment } from '../../protocol/http/path.ts';
 import { type PartRange, readRanges } from '../../protocol/http/ranges.ts';
-import { fileCost, maxErrorPage, maxIgnoredBody } from '../../protocol/limits.ts';
-import { workUnits } from '../../protocol/workUnits.ts';
+import { maxErrorPage, maxIgnoredBody } from '../../protocol/limits.ts';
 import type { Connection, Server } from '../../records/records.ts';
 import { isServerPage } from '../../web/pages.ts';
 import { beginResponse, endResponse, type Fields, type Route, refusalResponse, respond } from '../route.ts';
@@ -94,7 +93,6 @@ function warnOfFallback(site: Site, { staticFallback: path }: Configuration): vo
 /** @throws ProtocolError */
 function answerFile(site: Site, files: OpenFiles, connection: Connection, head: Head): void {
   const { server } = connection;
-  workUnits.spent += fileCost;
   const names = readSitePath(head.path);
   const isFolder = names.at(-1) === '';
   let path = names.join('/') + (isFolder ? folderPage : '');
