@@ -34,10 +34,10 @@ export function showAllowed(
   const [user, path, extra] = words;
   if (user === undefined || path === undefined || extra !== undefined) throw new UsageError(usage);
   const fault = user === '-' ? undefined : userFault(user);
-  if (fault !== undefined) throw new UsageError(`${quoted(user)} is no user: ${fault}`);
+  if (fault !== undefined) throw new UsageError(`${quoted(user)} is not a user: ${fault}`);
   const decoded = path.startsWith('/') && !path.includes('?') ? percentDecode(path) : undefined;
   if (decoded === undefined)
-    throw new UsageError(`${quoted(path)} is not a path as in a URL, such as /channels/news or /echo`);
+    throw new UsageError(`${quoted(path)} is not the path of a URL, such as /channels/news or /echo`);
 
   const sources = [given, readEnvironment(env)];
   const configFile = chooseFile(readValues({ config: allowedOptions.config }, sources).config, usualFiles);
@@ -62,17 +62,13 @@ function answer(access: Parameters<typeof decide>[0], right: Right, path: string
   const ask = (granted: readonly Pattern[], isSubscriber: boolean) =>
     decide(access, right, path, user === '-' ? undefined : userWith(user, granted), isSubscriber);
   const { isAllowed, rule, who } = ask([], false);
-  const all = [everything];
-  const allowed = isAllowed
-    ? 'yes'
-    : ask(all, false).isAllowed
-      ? 'if granted'
-      : ask(all, true).isAllowed
-        ? 'if subscribed'
-        : who === 'commands'
-          ? 'with the API or publish token'
-          : 'no';
-  return { right, allowed, rule: rule === 'default' ? `default: ${right}=${who}` : rule };
+  const allowed = () => {
+    if (isAllowed) return 'yes';
+    if (ask([everything], false).isAllowed) return 'if granted';
+    if (ask([everything], true).isAllowed) return 'if subscribed';
+    return who === 'commands' ? 'with the API or publish token' : 'no';
+  };
+  return { right, allowed: allowed(), rule: rule === 'default' ? `default: ${right}=${who}` : rule };
 }
 
 const everything = parsePattern('**') as Pattern;

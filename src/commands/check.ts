@@ -1,4 +1,4 @@
-/** The command line of `pollywog check URL`, which runs in the calling program (check/check.ts). */
+/** The command line of `pollywog check URL`, which runs in the calling process (check/check.ts). */
 
 import { readToken } from '../access/tokens.ts';
 import { formatFinding, readCheckUrl, runCheck } from '../check/check.ts';

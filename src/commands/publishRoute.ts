@@ -1,6 +1,6 @@
 /**
- * Publishing over HTTP: `POST /channels/NAME`. The body is the message, and the answer says its id. Reading from channels over
- * HTTP is in wires/channels/.
+ * Publishing over HTTP: `POST /channels/NAME`. The body is the message, and the answer has its id. Subscribing over HTTP is
+ * in wires/channels/.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -39,7 +39,7 @@ export function newPublishRoute(channels: Channels, tokens: Tokens): Route {
   /** Requests whose message is stored at the end of the turn. */
   const unanswered = new Set<Connection>();
 
-  /** Whether a rule lets clients publish in this channel, and the client is not the holder of a token of the server. */
+  /** True if the table of rights decides: a rule lets clients publish here, and this one has no token for commands. */
   function needsRight(head: Head, { identity }: Connection): boolean {
     const { entry } = channels;
     if (head.method !== 'POST' || entry?.isOn() !== true) return false;

@@ -40,7 +40,7 @@ describe('allowed', () => {
     assert.match(subscribe!, /^subscribe {2}no +\/channels\/user-\{user\}: subscribe=user$/);
   });
 
-  test('says what a user needs besides the name: a grant, or a subscription', async () => {
+  test('names what a user needs besides the name: a grant, or a subscription', async () => {
     const second = async (...words: string[]) =>
       (await allowed(...words)).map(line => line.split(/ {2,}/)[1]);
     assert.deepEqual(await second('17', '/channels/chat-1'), [
@@ -54,7 +54,7 @@ describe('allowed', () => {
     assert.deepEqual(stranger, ['no', 'no', 'no', 'no']);
   });
 
-  test('takes rules from the command line and the environment before those of the file, and prints JSON', async () => {
+  test('prefers the rules of the command line to those of the file, and prints JSON', async () => {
     const told = await run([
       'allowed',
       '-',
@@ -75,9 +75,9 @@ describe('allowed', () => {
   const wrong: [string[], RegExp][] = [
     [['17'], /^pollywog: usage: pollywog allowed USER PATH; USER is - for a client without a user\n$/],
     [['17', '/a', '/b'], /usage: pollywog allowed USER PATH/],
-    [['17', 'orders'], /"orders" is not a path as in a URL, such as \/channels\/news or \/echo/],
-    [['17', '/a%ff'], /is not a path as in a URL/],
-    [['', '/a'], /"" is no user: the name of a user has 1 to 200 characters/],
+    [['17', 'orders'], /"orders" is not the path of a URL, such as \/channels\/news or \/echo/],
+    [['17', '/a%ff'], /is not the path of a URL/],
+    [['', '/a'], /"" is not a user: the name of a user has 1 to 200 characters/],
     [['17', '/a', '--port', '1'], /--port is not an option of allowed/],
     [
       ['17', '/a', '--allow', '/x: connect=me'],
@@ -85,7 +85,7 @@ describe('allowed', () => {
     ],
   ];
   for (const [words, sentence] of wrong)
-    test(`${words.join(' ')} is refused with what to do`, async () => {
+    test(`${words.join(' ')} fails with a remedy`, async () => {
       const { exit, stdout, stderr } = await run(['allowed', ...words]);
       assert.deepEqual([exit, stdout], [2, '']);
       assert.match(stderr, sentence);

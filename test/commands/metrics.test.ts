@@ -1,4 +1,4 @@
-/** The metrics: their form, what they count, who may read them, and the dashboard that shows them. */
+/** The metrics: their format, their counts, the tokens that allow them, and the dashboard. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -41,7 +41,7 @@ function sampleOf(text: string, series: string): number {
   return Number(line.slice(series.length + 1));
 }
 
-/** Scrapes until the value is this one. */
+/** Scrapes until the series has this value. */
 async function untilValue(port: number, series: string, value: number): Promise<string> {
   for (;;) {
     const text = await scrape(port);
@@ -50,7 +50,7 @@ async function untilValue(port: number, series: string, value: number): Promise<
 }
 
 describe('the metrics', () => {
-  test('are in the form of Prometheus, and promtool finds nothing against its conventions', async t => {
+  test('have the text format of Prometheus, and promtool accepts their names and types', async t => {
     const server = await startMeasured(t, '--data', temporaryFolder(), '--exec', 'cat=/bin/cat');
     const client = await connectRaw(server.port, { path: '/echo' });
     client.send(frame(opcode.text, 'hello'));
@@ -64,7 +64,7 @@ describe('the metrics', () => {
     client.destroy();
   });
 
-  test('count what clients did, while they are connected and afterwards', async t => {
+  test('count the messages of clients that are connected or have left', async t => {
     const server = await startMeasured(t);
     const echo = 'pollywog_connections{wire="websocket",handler="echo"}';
     assert.equal(sampleOf(await scrape(server.port), echo), 0);
@@ -88,7 +88,7 @@ describe('the metrics', () => {
     assert.ok(sampleOf(afterwards, bytes) > sampleOf(during, bytes));
   });
 
-  test('count why connections and requests were refused and closed', async t => {
+  test('count refusals and closes by reason', async t => {
     const server = await startMeasured(t, '--max-message', '10');
     const tooLong = await connectRaw(server.port, { path: '/echo' });
     tooLong.send(frame(opcode.text, 'more than ten bytes'));
@@ -106,7 +106,7 @@ describe('the metrics', () => {
     assert.equal(sampleOf(await scrape(server.port), 'pollywog_refused_total{reason="status_404"}'), 1);
   });
 
-  test('have a turn in the histogram for each turn, and no label that a client chose', async t => {
+  test('count every turn in the histogram, and have no label that a client chose', async t => {
     const server = await startMeasured(t);
     const chosen = 'EvilLabel';
     const request = `GET /${chosen} HTTP/1.1\r\nHost: ${chosen}\r\nUser-Agent: ${chosen}\r\nConnection: close\r\n\r\n`;
@@ -123,7 +123,7 @@ describe('the metrics', () => {
     assert.equal(sampleOf(text, 'pollywog_turn_duration_seconds_bucket{le="+Inf"}'), turns);
   });
 
-  test('are the same as a command, also in JSON', async t => {
+  test('are the output of the command metrics, also in JSON', async t => {
     const server = await openServer(t);
     const told = await run(['--control', server.control, 'metrics']);
     assert.match(told.stdout, /^# HELP pollywog_build_info .*\n# TYPE pollywog_build_info gauge\n/);
@@ -151,7 +151,7 @@ describe('GET /metrics', () => {
     assert.equal(await ask(right, 'HEAD'), 200);
   });
 
-  test('has a listener of its own with --metrics-listen, on which nothing else is', async t => {
+  test('is the only path on a listener of --metrics-listen', async t => {
     const server = await startServerFor(t, '--metrics-listen', 'tcp://127.0.0.1:0');
     const listening = server.logged().filter(({ event }) => event === 'listening');
     const port = Number(new URL(String(listening.at(-1)?.['url'])).port);
@@ -192,7 +192,7 @@ describe('--read-token', () => {
     assert.equal(nothing.status, 403);
   });
 
-  test('cannot be the token of another option', async () => {
+  test('cannot have the token of another option', async () => {
     const file = tokenFile(secret);
     const none = ['--control', 'none', '--config', 'none', '--log-file', 'none', '--host', '127.0.0.1'];
     const told = await run(['-p', '0', ...none, '--read-token', file, '--metrics-token', file]);
@@ -201,7 +201,7 @@ describe('--read-token', () => {
   });
 });
 
-test('exactly the commands that log a change, or pass something on, are not read-only', () => {
+test('a command is read-only exactly if it has no log policy', () => {
   for (const { name, isReadOnly, logs } of commands.values())
     assert.equal(isReadOnly === true, logs === undefined, name);
 });
