@@ -43,6 +43,7 @@ import {
 } from './appAnswers.ts';
 import { type AppQueue, dequeue, enqueue, hasRoomFor, newAppQueue, removeQueued } from './appQueue.ts';
 import { type AppAnswer, readReply } from './appReply.ts';
+import { onlyCookies } from './credentials.ts';
 
 /** A client's request and its credentials. Strings are latin1, as in its head. */
 export interface AppQuestion {
@@ -318,7 +319,7 @@ function noteFailure(app: App, why: string): AppAnswer {
 function fieldsOf(asked: AppQuestion, authCookie: readonly string[]): Record<string, string> {
   const { origin, address, uri, channels } = asked;
   const hasCookies = authCookie.length > 0;
-  const cookie = hasCookies ? pickCookies(asked.cookie, authCookie) : asked.cookie;
+  const cookie = hasCookies ? onlyCookies(asked.cookie ?? '', authCookie) : asked.cookie;
   const authorization = hasCookies ? undefined : asked.authorization;
   const fields: Record<string, string> = { 'X-Original-URI': withoutPosition(uri) };
   if (cookie) fields['Cookie'] = cookie;
@@ -327,12 +328,6 @@ function fieldsOf(asked: AppQuestion, authCookie: readonly string[]): Record<str
   if (channels.length > 0) fields['X-Channels'] = channels.map(encodeURIComponent).join(', ');
   if (address !== noAddress) fields['X-Forwarded-For'] = hostOf(address);
   return fields;
-}
-
-/** All cookies with these names. RFC 6265 §4.2.1: pairs are separated by a semicolon and a space. */
-function pickCookies(cookie: string | undefined, names: readonly string[]): string | undefined {
-  const pairs = cookie?.split(';').map(pair => pair.trim());
-  return pairs?.filter(pair => names.includes(pair.split('=', 1)[0]!)).join('; ');
 }
 
 /** Drops a subscriber's position, which changes with each reconnect. No right depends on it. */

@@ -71,3 +71,10 @@ export function withoutCookie(field: string, name: string): string {
     .filter(pair => name === '' || !pair.startsWith(`${name}=`))
     .join('; ');
 }
+
+/** The value of the field Cookie, with only the cookies of these names. */
+export function onlyCookies(field: string, names: readonly string[]): string {
+  return cookiePairs(field)
+    .filter(pair => names.includes(pair.split('=', 1)[0]!))
+    .join('; ');
+}

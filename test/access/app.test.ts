@@ -1,4 +1,4 @@
-/** The app of --auth-url: what it is asked, how often, and what its answers mean, whatever it does. */
+/** Questions to the app of --auth-url, the cache, and answers of all kinds. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';

@@ -40,12 +40,12 @@ function refusalOf(url: string, headers: Readonly<Record<string, string>> = {}):
 describe('the server under attack', () => {
   const all = attacks(now, 1);
 
-  test('has at least 60 attacks to stand, each with a name of its own', () => {
+  test('is tested with at least 60 attacks, each with its own name', () => {
     assert.ok(all.length >= 60, `${all.length}`);
     assert.equal(new Set(all.map(({ name }) => name)).size, all.length);
   });
 
-  test('lets the user 17 in, by a token of each algorithm, in each place, and by a link', () => {
+  test('admits the user 17 with a token of each algorithm, in each place, and with a link', () => {
     const channel = '/channels/user-17';
     for (const by of ['HS256', 'RS256', 'ES256', 'EdDSA'] as const) {
       const token = tokenOf(victimClaims(now), {}, by);

@@ -1,4 +1,4 @@
-/** The attacks on tokens, links and rights again, as requests to a server: each gets a refusal, and the log has the reason. */
+/** The same attacks on tokens, links and rights as requests to a server: it refuses each, and logs the reason. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

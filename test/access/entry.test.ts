@@ -1,4 +1,4 @@
-/** Who comes in, on every way in: over real wires, with an app that knows users by their cookie. */
+/** Rights on every way into the server: over real wires, with an app that identifies users by their cookie. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
@@ -14,7 +14,7 @@ import { connectTcp, handshakeRequest, readToEnd, tryRaw } from '../support/rawC
 
 const limit = { timeout: 60_000 };
 
-/** A server with these rules and an app that knows users by the cookie `sid`. */
+/** A server with these rules and an app that identifies users by the cookie `sid`. */
 async function open(
   t: TestContext,
   rules: readonly string[],
@@ -88,7 +88,7 @@ test('only the user whose name is in a channel may receive from it, over all tra
   assert.equal(app.requests.length, asked, 'the app is asked only if the rule needs a user');
 });
 
-test('a handler is opened by the right for its own path, whatever chooses it', limit, async t => {
+test("the rule for a handler's own path decides, however the handler is chosen", limit, async t => {
   const { port } = await open(t, [
     '/echo: connect=nobody',
     '/broadcast/{user}: connect=user',
@@ -168,7 +168,7 @@ test('a user may subscribe and publish in messages only where the rules say so',
   client.socket.terminate();
 });
 
-test('a POST publishes by the right of its user, beside the tokens', limit, async t => {
+test('a user with the right to publish may POST without a publish token', limit, async t => {
   const { port } = await open(t, ['/channels/wall: publish=user', '/channels/chat: publish=subscribers']);
   const post = (name: string, headers = {}) => statusOf(port, 'POST', `/channels/${name}`, headers, 'hello');
   assert.equal(await post('wall'), 401);

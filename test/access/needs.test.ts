@@ -1,9 +1,9 @@
-/** The path whose rule decides about a handler. */
+/** Which path's rule decides who may open a handler. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connectNeed } from '../../src/access/needs.ts';
 
-test('a path below that of the handler is decided about as decoded, however it is written', () => {
+test("the rule for a path below the handler's applies to all encodings of the path", () => {
   const below = { right: 'connect', path: '/game/vip', parentPath: '/game' };
   for (const path of ['/game/vip', '/%67ame/vip', '/game%2Fvip', '/game/%76ip/'])
     assert.deepEqual(connectNeed('game', path), below, path);
@@ -11,7 +11,7 @@ test('a path below that of the handler is decided about as decoded, however it i
     assert.deepEqual(connectNeed('game', path), { right: 'connect', path: '/game' }, path);
 });
 
-test('a path below that of the handler that could be read in two ways is refused', () => {
+test("an ambiguous path below the handler's is refused", () => {
   for (const path of ['/game/../vip', '/game//vip', '/game/%2e/vip', '/%67ame/..%2Fvip', '/game/%zz'])
     assert.throws(() => connectNeed('game', path), { code: 400 }, path);
 });

@@ -44,7 +44,7 @@ describe('without rules', () => {
 });
 
 describe('a table of rights', () => {
-  test('lets the first line decide that covers the path and names the right', () => {
+  test('decides by the first line that covers the path and names the right', () => {
     const access = table(
       '/channels/a: publish=subscribers',
       '/channels/*: subscribe=user',
@@ -57,7 +57,7 @@ describe('a table of rights', () => {
     assert.equal(decide(access, 'subscribe', channelPath('a/b'), undefined).rule, 'default');
   });
 
-  test('gives a user the channel with the name of the user, and no other', () => {
+  test("gives a user only the channel with the user's name", () => {
     const access = table('/channels/user-{user}: subscribe=user');
     const may = (name: string, user?: string) =>
       decide(access, 'subscribe', channelPath(name), user === undefined ? undefined : userOf(user)).refusal;
@@ -67,7 +67,7 @@ describe('a table of rights', () => {
     assert.equal(may('user-', '17'), 'forbid');
   });
 
-  test('asks for a token that lists the channel where it says so', () => {
+  test('requires a token that lists the channel for WHO=token', () => {
     const access = table('/channels/**: subscribe=token publish=token', '/quiz: connect=token');
     const identity = userOf('17', { subscribe: patterns('orders-*'), publish: patterns('notes') });
     const may = (right: 'subscribe' | 'publish', name: string) =>
@@ -80,7 +80,7 @@ describe('a table of rights', () => {
     assert.equal(decide(access, 'connect', '/quiz', undefined).refusal, 'identify');
   });
 
-  test('lets subscribers of a channel publish in it, and only them', () => {
+  test('lets only subscribers of a channel publish in it for publish=subscribers', () => {
     const access = table('/channels/chat-*: publish=subscribers');
     assert.equal(decide(access, 'publish', channelPath('chat-1'), undefined, true).isAllowed, true);
     assert.equal(decide(access, 'publish', channelPath('chat-1'), undefined, false).refusal, 'forbid');

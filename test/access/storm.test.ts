@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runStorm } from './storm.ts';
 
-test('after a restart, the app is asked once about each user and channel, 20 at once at most, and everyone is back', {
+test('after a restart, the app gets one question for each user and channel, at most 20 at once, and all clients come back', {
   timeout: 120_000,
 }, async t => {
   const [clients, users] = [600, 40];

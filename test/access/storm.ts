@@ -14,13 +14,13 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 import type { StormClients } from './stormClients.ts';
 
 export interface StormReport {
-  /** Requests to the app in the storm, by user and URI. */
+  /** The number of requests to the app in the storm, by user and URI. */
   readonly asked: ReadonlyMap<string, number>;
-  /** Those that were open at the same time, at most. */
+  /** The most requests that were open at once. */
   readonly mostAtOnce: number;
   /** Clients that received a message after the storm. */
   readonly back: number;
-  /** Handshakes that the server refused meanwhile. */
+  /** Handshakes that the server refused in the storm. */
   readonly refused: number;
   /** Seconds from the start of the server until all were back. */
   readonly seconds: number;
@@ -31,7 +31,7 @@ const token = 'a-token-of-the-storm-test';
 export async function runStorm(test: Hooks, clients: number, users: number): Promise<StormReport> {
   const tokenFile = join(temporaryFolder(), 'token');
   writeFileSync(tokenFile, token, { mode: 0o600 });
-  // An app that needs a while, so that questions wait.
+  // A slow app, so questions wait.
   const app = await startApp(test, (request, response) => {
     setTimeout(answerByCookie, 5, request, response);
   });

@@ -95,18 +95,22 @@ test('a server without keys does not wait for a token', limit, async t => {
   }
 });
 
-test('a first message with a wrong token, or that of another user, closes the connection', limit, async t => {
-  const { port } = await open(t, ...mine);
-  for (const [given, closing] of [
-    [tokenOf({ sub: '17', exp: inSeconds(-600) }), /^4401 the token (has )?expired/],
-    ['x', /^4401 the token is not a JWT/],
-    [token('18'), /^4403 you may not subscribe to this channel/],
-  ] as const) {
-    const client = await openSocket(port, '/channels?c=user-17&format=json');
-    client.send({ token: given });
-    assert.match(await closingOf(client), closing);
-  }
-});
+test(
+  'a first message with a wrong token, or the token of another user, closes the connection',
+  limit,
+  async t => {
+    const { port } = await open(t, ...mine);
+    for (const [given, closing] of [
+      [tokenOf({ sub: '17', exp: inSeconds(-600) }), /^4401 the token (has )?expired/],
+      ['x', /^4401 the token is not a JWT/],
+      [token('18'), /^4403 you may not subscribe to this channel/],
+    ] as const) {
+      const client = await openSocket(port, '/channels?c=user-17&format=json');
+      client.send({ token: given });
+      assert.match(await closingOf(client), closing);
+    }
+  },
+);
 
 test('a connection that sends no token is closed with 4401 after --handshake-timeout', limit, async t => {
   const { port } = await open(t, ...mine, '--handshake-timeout', '1s');
@@ -177,7 +181,7 @@ test(
   },
 );
 
-test('disconnect user:NAME has the app asked again', limit, async t => {
+test('after disconnect user:NAME the server asks the app again', limit, async t => {
   const app = await startApp(t, answerByCookie);
   const { port, control } = await openServer(t, '--auth-url', app.url, '--allow', '/echo: connect=user');
   const connect = () => openSocket(port, '/echo', [], { Cookie: 'sid=17' });
@@ -203,7 +207,7 @@ test('a program knows the user as REMOTE_USER, and a module as connection.user',
   for (const { socket } of [program, module, stranger]) socket.terminate();
 });
 
-test('the rules for channels decide who enters a room, and who speaks there', limit, async t => {
+test('the rules for channels decide who enters a room, and who posts there', limit, async t => {
   const rules = ['/channels/staff: subscribe=user', '/channels/stage: publish=user'];
   const { port } = await open(t, ...rules.flatMap(rule => ['--allow', rule]));
   const enter = async (path: string, room: string) => {
@@ -230,28 +234,32 @@ test('the rules for channels decide who enters a room, and who speaks there', li
   terminal.socket.destroy();
 });
 
-test('with --nick user the nick is the name of the user, on every way into the chat', limit, async t => {
-  const { port, control } = await open(t, '--nick', 'user');
-  const clients = [];
-  for (let i = 0; i < 2; i++)
-    clients.push(await connectUser(port, 'evil', { path: `/tpacket?token=${token('ada')}` }));
-  const { stdout } = await run(['list', '--json', '--control', control]);
-  assert.deepEqual(
-    JSON.parse(stdout).map(({ nick }: { nick: string }) => nick),
-    ['ada', 'ada (2)'],
-  );
-  const stranger = await connectChat(port, 'stranger');
-  sayNick(stranger, 'ada');
-  assert.equal(await stranger.next(), undefined);
-  const raw = await connectChat(port, 'raw', { wire: 'tcp' });
-  sayNick(raw, 'ada');
-  assert.match(String(await raw.hear()), /^RESP_ERROR .*sign in/);
-  const terminal = await connectLines(port);
-  terminal.send('ada\n');
-  assert.match(String(await terminal.line()), /sign in/);
-  for (const client of clients) await client.leave();
-  terminal.socket.destroy();
-});
+test(
+  'with --nick user the nick is the name of the user, over every transport of the chat',
+  limit,
+  async t => {
+    const { port, control } = await open(t, '--nick', 'user');
+    const clients = [];
+    for (let i = 0; i < 2; i++)
+      clients.push(await connectUser(port, 'evil', { path: `/tpacket?token=${token('ada')}` }));
+    const { stdout } = await run(['list', '--json', '--control', control]);
+    assert.deepEqual(
+      JSON.parse(stdout).map(({ nick }: { nick: string }) => nick),
+      ['ada', 'ada (2)'],
+    );
+    const stranger = await connectChat(port, 'stranger');
+    sayNick(stranger, 'ada');
+    assert.equal(await stranger.next(), undefined);
+    const raw = await connectChat(port, 'raw', { wire: 'tcp' });
+    sayNick(raw, 'ada');
+    assert.match(String(await raw.hear()), /^RESP_ERROR .*sign in/);
+    const terminal = await connectLines(port);
+    terminal.send('ada\n');
+    assert.match(String(await terminal.line()), /sign in/);
+    for (const client of clients) await client.leave();
+    terminal.socket.destroy();
+  },
+);
 
 test('connect=nobody closes the chat of terminals and of plain TCP', limit, async t => {
   const server = await open(t, '--allow', '/lines: connect=nobody', '--allow', '/tpacket: connect=nobody');
@@ -309,7 +317,7 @@ test('--auth-recheck decides again who may be connected, and who may be in a roo
 });
 
 test(
-  'a reload reads the keys of --auth-key again, and keeps the old ones if a new one is unfit',
+  'a reload reads the files of --auth-key again, and keeps the old keys if a new one is invalid',
   limit,
   async t => {
     const key = join(temporaryFolder(), 'key');
@@ -357,7 +365,7 @@ test('rules for users, and --nick user, cause a warning if no option identifies 
   assert.equal(warnings(...user, '--handlers', '.').length, 1);
 });
 
-test('a module refuses a client before the upgrade, or names its user', limit, async t => {
+test('a module refuses a client before the upgrade, or identifies it', limit, async t => {
   const folder = temporaryFolder();
   const text = `
     export function admit({ query }) {

@@ -1,10 +1,10 @@
-/** The lines of `--allow`: what they may say, and what is refused. */
+/** The lines of `--allow`: valid and invalid ones. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { allowRule } from '../../src/options/rules.ts';
 
 describe('a rule', () => {
-  test('is a pattern, a colon, and at least one right with who has it', () => {
+  test('is a pattern, a colon, and at least one RIGHT=WHO', () => {
     const rule = allowRule.parse('  /channels/chat-*:  subscribe=anyone publish=subscribers presence=user ')!;
     assert.equal(rule.line, '/channels/chat-*:  subscribe=anyone publish=subscribers presence=user');
     assert.equal(rule.pattern.source, '/channels/chat-*');
@@ -16,7 +16,7 @@ describe('a rule', () => {
     assert.equal(allowRule.parse('/a: b, c=d: connect=nobody')?.pattern.source, '/a: b, c=d');
   });
 
-  test('without a path or a colon is no rule at all', () => {
+  test('without a path or a colon is invalid', () => {
     for (const raw of ['', 'quiz: connect=user', '/quiz connect=user', 7, ['/quiz: connect=user']])
       assert.equal(allowRule.parse(raw), undefined);
   });

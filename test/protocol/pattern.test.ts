@@ -1,4 +1,4 @@
-/** Patterns of paths and channels, against regular expressions that mean the same. */
+/** Patterns of paths and channels, compared with regular expressions of the same meaning. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -14,7 +14,7 @@ function matches(source: string, text: string, user?: string): boolean {
   return matchesPattern(pattern(source), text, user);
 }
 
-/** What `*`, `**` and `{user}` mean, in other words. */
+/** The regular expression with the meaning of the pattern. */
 function expressionOf(source: string, user: string | undefined): RegExp {
   const escaped = (text: string) =>
     text.replace(/[^a-z0-9]/gi, unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
@@ -45,7 +45,7 @@ describe('a pattern', () => {
     );
   });
 
-  test('without a star and a name matches its own text, and no other', () => {
+  test('without a star and {user} matches only its own text', () => {
     const plain = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' });
     fc.assert(
       fc.property(plain, plain, (text, other) => {
@@ -58,7 +58,7 @@ describe('a pattern', () => {
     );
   });
 
-  test('never lets one user have what has the name of another', () => {
+  test('never matches the channel of another user', () => {
     const names = fc.string({ minLength: 1, maxLength: 8, unit: 'grapheme' });
     fc.assert(
       fc.property(names, names, (owner, user) => {
@@ -77,14 +77,14 @@ describe('a pattern', () => {
     assert.ok(matches('/*/*', '/a/b'));
   });
 
-  test('that ends in /** covers the path before it, too, but no path that only begins alike', () => {
+  test('that ends in /** also covers the path before it, but no path that only shares its beginning', () => {
     assert.ok(matches('/admin/**', '/admin'));
     assert.ok(matches('/admin/**', '/admin/x/y'));
     assert.ok(!matches('/admin/**', '/administrator'));
     assert.ok(matches('/**', '/'));
   });
 
-  test('compares upper and lower case, and the other forms of a letter, as different', () => {
+  test('distinguishes upper and lower case, and composed and decomposed letters', () => {
     assert.ok(!matches('/echo', '/Echo'));
     assert.ok(!matches('/caf\u00e9', '/cafe\u0301'));
   });
@@ -111,7 +111,7 @@ describe('a pattern', () => {
     }
   });
 
-  test('with many stars does not take the time of all ways in which they could match', () => {
+  test('with many stars does not try all combinations', () => {
     const source = '**a'.repeat(300);
     assert.ok(!matches(source, `${'a'.repeat(5000)}b`));
     assert.ok(matches(source, 'a'.repeat(5000)));

@@ -1,11 +1,11 @@
-/** Secrets in URLs and messages, as logs and other programs see them. */
+/** Secrets in URLs and messages are hidden from logs and other programs. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { redact, redactMessage, redactQuery } from '../../src/protocol/http/redact.ts';
 
 describe('redact', () => {
-  test('hides tokens, signatures and the ids of polling sessions, and leaves the rest as it is', () => {
+  test('hides tokens, signatures and the ids of polling sessions, and nothing else', () => {
     const urls: [string, string][] = [
       ['/channels/a?token=eyJ.x.y&after=1', '/channels/a?token=***&after=1'],
       ['/echo?user=17&until=9&sign=abc', '/echo?user=17&until=9&sign=***'],
@@ -26,7 +26,7 @@ describe('redact', () => {
     for (const [url, shown] of urls) assert.equal(redact(url), shown);
   });
 
-  test('leaves no secret that the server would read from the URL', () => {
+  test('hides every token that the server would read from the URL', () => {
     const secret = 'S3CRET';
     const text = fc.string({ maxLength: 10 });
     const encoded = fc.constantFrom('token', '%74oken', 'tok%65n', 'sign', 's%69gn');
@@ -44,7 +44,7 @@ describe('redact', () => {
   });
 });
 
-test('redactMessage hides the token in a message, also in one that is cut off', () => {
+test('redactMessage hides the token in a message, even if the message is cut off', () => {
   assert.equal(redactMessage('{"token":"eyJhbGci'), '{"token":"***');
   assert.equal(redactMessage('{"subscribe":"a","token" : "x.y.z"}'), '{"subscribe":"a","token" : "***"}');
   assert.equal(redactMessage('{"text":"{\\"token\\":\\"x'), '{"text":"{\\"token\\":\\"***');

@@ -1,4 +1,4 @@
-/** A small web app that knows users, as `--auth-url` asks it. It counts what a storm of questions must not exceed. */
+/** A small web app for `--auth-url`. It counts requests and connections. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

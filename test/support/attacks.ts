@@ -1,6 +1,6 @@
 /**
- * Attacks on tokens, links and rights: requests of strangers, and of the user 18, for what only the user 17 may have. A server
- * with the settings below refuses each of them.
+ * Attacks on tokens, links and rights: requests of anonymous clients and of the user 18 for the channels of the user 17. A
+ * server with the settings below refuses each of them.
  */
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { clockLeeway } from '../../src/protocol/accessLimits.ts';
@@ -37,7 +37,7 @@ export interface Attack {
   readonly url: string;
   /** Lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What the log says: why the credential is not valid, or the line of the table. */
+  /** Matches the reason in the log: why the credential is not valid, or the line of the table. */
   readonly reason: RegExp;
 }
 
@@ -63,7 +63,7 @@ export function attacks(now: number, margin: number): readonly Attack[] {
   });
   const withToken = (name: string, token: string, reason: RegExp) =>
     attack(name, `${target}?token=${encodeURIComponent(token)}`, reason);
-  /** By the site itself: what the library of the site could be made to sign. */
+  /** Signed by the site itself, whose library may sign invalid claims. */
   const signed = (name: string, more: Json, reason: RegExp) =>
     withToken(`a token ${name}`, tokenOf(claims(more)), reason);
   const stranger = (name: string, header: Json, key: string | Buffer) => {

@@ -7,11 +7,11 @@ import type { Hooks } from './serverProcess.ts';
 
 export interface PhpSite {
   readonly port: number;
-  /** Where its files are, and may be written at any time. */
+  /** The folder of its files, which may change at any time. */
   readonly folder: string;
 }
 
-/** Signs in the user of the query: each real site has its own way. */
+/** Signs in the user named in the query. */
 export const loginPage = `<?php session_start(); $_SESSION['user'] = (string) $_GET['user']; echo 'signed in';`;
 
 export const logoutPage = '<?php session_start(); session_destroy();';
