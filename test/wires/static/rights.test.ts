@@ -79,6 +79,17 @@ test("a folder's page needs the right for the folder's path and for that of inde
   }
 });
 
+test('a table that ends in nobody opens the site by rules for its paths', async t => {
+  const port = await startSite(t, '/: connect=anyone', '/*.*: connect=anyone', '/**: connect=nobody');
+  for (const [path, status] of [
+    ['/', 200],
+    ['/open.txt', 200],
+    ['/internal/plan.txt', 403],
+    ['/pollywog.js', 200],
+  ] as const)
+    assert.equal((await ask(port, 'GET', path)).status, status, path);
+});
+
 test('a copy that a client keeps is not confirmed to a client without the right', async t => {
   const port = await startSite(t, '/internal/**: connect=user');
   const { headers } = await ask(port, 'GET', '/internal/plan.txt', { headers: signedIn });
