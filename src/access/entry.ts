@@ -20,6 +20,7 @@ import { openAccess } from './access.ts';
 import { type App, type AppQuestion, askApp, forgetUser, hasApp, openApp } from './app.ts';
 import type { AppAnswer } from './appReply.ts';
 import { readCredentials, tokenInHead } from './credentials.ts';
+import { verifyToken } from './jwt.ts';
 import type { Access, Credentials, Decision } from './records.ts';
 import { decide } from './rights.ts';
 import { publisherOf, type Tokens } from './tokens.ts';
@@ -138,10 +139,8 @@ export function newEntry(server: Server, access: Access, app: App, tokens: Token
     forgetUser: user => forgetUser(app, user),
 
     identifyByToken(connection, token) {
-      const headers = new Map([['authorization', `Bearer ${token}`]]);
-      const head = { headers, path: '', query: '' } as unknown as Head;
-      const { identity: found, fault } = readCredentials(access, head, Date.now());
-      if (found === undefined) return fault ?? 'this is not a token';
+      const { identity: found, fault } = verifyToken(access, token, Date.now());
+      if (found === undefined) return fault;
       const { identity } = connection;
       if (identity !== undefined && identity.user !== found.user)
         return 'this token is for another user; connect again';

@@ -31,7 +31,7 @@ export interface Decision {
   readonly sentence: string;
 }
 
-/** A key that verifies signatures. Its type fixes the algorithm, whatever a token asks for. */
+/** A key that verifies signatures. Its type fixes the algorithm, not the token. */
 export interface Key {
   readonly algorithm: 'HS256' | 'RS256' | 'ES256' | 'EdDSA';
   readonly key: KeyObject;

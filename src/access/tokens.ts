@@ -18,7 +18,7 @@ export interface Tokens {
   read: string | undefined;
   /** Allows the metrics, and nothing else. */
   metrics: string | undefined;
-  /** Wrong tokens, whatever they were for. */
+  /** Wrong tokens of all kinds. */
   readonly guesses: Guesses;
 }
 
@@ -95,13 +95,13 @@ export function isMetricsToken({ metrics }: Tokens, given: string): boolean {
   return isEqual(given, metrics);
 }
 
-/** Who may publish with this token; undefined: nobody. */
+/** The publisher with this token; undefined: the token does not allow publishing. */
 export function publisherOf(tokens: Tokens, given: string): TokenHolder | undefined {
   if (isApiToken(tokens, given)) return 'operator';
   return isEqual(given, tokens.publish) ? 'publisher' : undefined;
 }
 
-/** Constant time, whatever the lengths and wherever the first difference. */
+/** Takes the same time for all lengths and all positions of the first difference. */
 function isEqual(given: string, token: string | undefined): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return token !== undefined && timingSafeEqual(digest(given), digest(token));
