@@ -1,5 +1,5 @@
 /** Reads the messages of a channel from the log's files without code of src/. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface WrittenMessage {
@@ -19,9 +19,11 @@ export function writtenIn(directory: string): string {
     .map(Number)
     .sort((a, b) => a - b);
   const names = [...numbers.map(number => `messages.${number}.jsonl`), 'messages.jsonl'];
-  return names
-    .map(name => join(directory, name))
-    .filter(path => existsSync(path))
+  const paths = names.map(name => join(directory, name)).filter(path => existsSync(path));
+  const inodes = paths.map(path => statSync(path).ino);
+  // A server that is killed while it rotates leaves two names of one file, until the next start.
+  return paths
+    .filter((_, at) => inodes.lastIndexOf(inodes[at]!) === at)
     .map(path => readFileSync(path, 'utf8'))
     .join('');
 }

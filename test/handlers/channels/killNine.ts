@@ -6,13 +6,14 @@
  * ascend. Subscribers resume after each restart: each has received every message of its channels once, in order, without a gap.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openEvents, openSocket, pollChannel } from '../../support/channelClients.ts';
 import { KeptClient } from '../../support/keptClient.ts';
 import { runAsProgram } from '../../support/killProgram.ts';
 import { newRandom, type Random } from '../../support/random.ts';
 import { connectTcp } from '../../support/rawClient.ts';
+import { writtenIn } from '../../support/roomFiles.ts';
 import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
@@ -153,19 +154,10 @@ async function follow(port: number, follower: Follower): Promise<void> {
   }
 }
 
-/** The messages in the log's files, without code of src/, as a user's `jq` would read them. */
+/** The messages in the log's files. */
 function readLog(directory: string): Seen[] {
-  const inodeOf = (name: string) => statSync(join(directory, name)).ino;
-  const numberOf = (name: string) =>
-    Number(/^messages\.(\d+)\.jsonl$/.exec(name)?.[1] ?? Number.POSITIVE_INFINITY);
-  const names = readdirSync(directory)
-    .filter(name => /^messages(\.\d+)?\.jsonl$/.test(name))
-    // A server that was killed while it rotated leaves two names of one file, until the next start.
-    .filter((name, at, all) => all.findLastIndex(other => inodeOf(other) === inodeOf(name)) === at)
-    .sort((one, other) => numberOf(one) - numberOf(other));
-  const lines = names.flatMap(name => readFileSync(join(directory, name), 'utf8').split('\n'));
   const messages: Seen[] = [];
-  for (const line of lines) {
+  for (const line of writtenIn(directory).split('\n')) {
     let record: { id?: string; channel?: string; text?: string };
     try {
       record = JSON.parse(line);

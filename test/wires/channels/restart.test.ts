@@ -30,7 +30,7 @@ function newPlace(t: Hooks) {
   };
 }
 
-test('after an older copy of the log took its place, an id that no message has yet is a gap, and then new messages follow', {
+test('with an older copy of the log, an id above all its numbers is a gap, and then new messages follow', {
   timeout: 60_000,
 }, async t => {
   const { start, publish } = newPlace(t);
