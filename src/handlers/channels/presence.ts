@@ -14,6 +14,7 @@
 import { presenceNeed } from '../../access/needs.ts';
 import { leave } from '../../core/fanout.ts';
 import { maxLeavingUsers, maxPresenceNames } from '../../protocol/limits.ts';
+import { workUnits } from '../../protocol/workUnits.ts';
 import type { Connection } from '../../records/records.ts';
 import type { Channel, ChannelPresence, Channels, Presences, PresenceView, Subscription } from './records.ts';
 
@@ -105,10 +106,13 @@ export function visitPresence(channels: Channels, channel: Channel, user: string
   leavePresence(channels, channel, user);
 }
 
-/** The end of the turn sends the changes to the watchers. */
+/** The end of the turn sends the changes to the watchers. The first change of a turn is charged with the fan-out. */
 function noteChange(channels: Channels, presence: ChannelPresence | undefined): void {
-  if (presence === undefined) return;
-  channels.presences.changed.add(presence);
+  const { changed } = channels.presences;
+  if (presence === undefined || changed.has(presence)) return;
+  changed.add(presence);
+  const { names, count } = presence.watchers;
+  for (const { members } of [...names.values(), ...count.values()]) workUnits.spent += members.size;
   channels.scheduleCommit();
 }
 
@@ -140,6 +144,7 @@ export function watchPresence(channels: Channels, subscription: Subscription): v
   if (subscription.view === undefined) return;
   const presence = presenceOf(subscription.channel);
   presence.newcomers.add(subscription);
+  workUnits.spent += Math.min(presence.users.size, maxPresenceNames) >>> 3;
   noteChange(channels, presence);
 }
 

@@ -2,7 +2,6 @@
 
 import { join, publishToGroup, wholeMessage } from '../../core/fanout.ts';
 import { maxLeavingUsers } from '../../protocol/limits.ts';
-import { workUnits } from '../../protocol/workUnits.ts';
 import type { Group } from '../../records/records.ts';
 import { dropIfUnused } from './channel.ts';
 import { idOf } from './names.ts';
@@ -106,6 +105,5 @@ function sendChange(
 ): void {
   if (encoder.presence === undefined || group.members.size === 0) return;
   const { isText, bytes } = encoder.presence(id, change);
-  workUnits.spent += group.members.size;
   publishToGroup(group, wholeMessage(isText, bytes), { since: channels.lastSeq });
 }

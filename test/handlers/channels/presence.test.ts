@@ -6,6 +6,7 @@ import { visitPresence } from '../../../src/handlers/channels/presence.ts';
 import { neededBy } from '../../../src/handlers/channels/subscribers.ts';
 import { allowRule } from '../../../src/options/rules.ts';
 import { maxLeavingUsers } from '../../../src/protocol/limits.ts';
+import { workUnits } from '../../../src/protocol/workUnits.ts';
 import { answerByCookie, startApp } from '../../support/appServer.ts';
 import { openEvents, openSocket, type SocketSubscriber } from '../../support/channelClients.ts';
 import { type ChannelServer, startChannels, until } from '../../support/channelServer.ts';
@@ -189,6 +190,22 @@ test('a channel whose users have all left is gone', limit, async t => {
   await leave(await join(server, 'pond', 'ada'), server);
   await until(() => !server.channels.byName.has('pond'));
   assert.equal(server.channels.presences.leaving.size, 0);
+});
+
+test('the first change of a turn is charged with the fan-out to all watchers', limit, async t => {
+  const server = await open(t);
+  const { channels } = server;
+  for (const user of ['ada', 'bob', 'eve']) {
+    const watcher = await join(server, 'pond', user);
+    await watcher.nextJson();
+  }
+  const pond = channels.byName.get('pond')!;
+  const costOf = (user: string) => {
+    const before = workUnits.spent;
+    visitPresence(channels, pond, user);
+    return workUnits.spent - before;
+  };
+  assert.deepEqual([costOf('a newcomer'), costOf('another newcomer')], [3, 0]);
 });
 
 test('a user who comes and goes often is in the list of leaving users once', limit, async t => {
