@@ -4,14 +4,17 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { openAccess } from '../../src/access/access.ts';
 import { type App, type AppQuestion, askApp, forgetUser, openApp } from '../../src/access/app.ts';
 import type { AppAnswer } from '../../src/access/appReply.ts';
+import { newEntry } from '../../src/access/entry.ts';
+import { openTokens } from '../../src/access/tokens.ts';
 import { newServer } from '../../src/core/server.ts';
 import { watchLog } from '../../src/log/log.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
 import { clock } from '../../src/process/clock.ts';
-import { maxAppAnswers, maxAppQuestions } from '../../src/protocol/accessLimits.ts';
-import type { Server } from '../../src/records/records.ts';
+import { maxAppAnswers, maxAppQuestions, maxQueuedRechecks } from '../../src/protocol/accessLimits.ts';
+import type { Connection, Server } from '../../src/records/records.ts';
 import { answerByCookie, startApp } from '../support/appServer.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
@@ -589,6 +592,40 @@ test(
     assert.ok(kinds.filter(kind => kind === 'failed').length > 10_000);
   },
 );
+
+test('rechecks leave room in the queue, and go on with the next connection', limit, () => {
+  const { app, server } = open('http://127.0.0.1:9/auth', '--auth-recheck', '1s');
+  // No request is sent.
+  app.requests = Number.POSITIVE_INFINITY;
+  const connections = Array.from({ length: maxQueuedRechecks + 500 }, (_, at) => ({
+    kind: 'connection',
+    phase: 'open',
+    address: `203.0.113.${at % 250}:40000`,
+    identity: { user: `${at}`, means: 'app' },
+    claim: {
+      cookie: `sid=${at}`,
+      uri: '/echo',
+      checkedAt: -1_000_000,
+      connect: undefined,
+      cancel: undefined,
+    },
+  }));
+  server.table.entries.push(...(connections as unknown as Connection[]));
+  const entry = newEntry(server, openAccess(server), app, openTokens(server));
+  const isChecked = ({ claim }: (typeof connections)[number]) => claim.checkedAt >= 0;
+  entry.recheck(() => []);
+  assert.equal(app.queue.count, maxQueuedRechecks);
+  assert.equal(connections.filter(isChecked).length, maxQueuedRechecks);
+  for (const { claim } of connections) {
+    (claim.cancel as (() => void) | undefined)?.();
+    claim.cancel = undefined;
+    // The first are due again, but the others are next.
+    if (claim.checkedAt >= 0) claim.checkedAt = -1_000_000;
+  }
+  assert.equal(app.queue.count, 0);
+  entry.recheck(() => []);
+  assert.ok(connections.slice(maxQueuedRechecks + 1).every(isChecked));
+});
 
 test('with little --max-memory fewer questions wait', limit, async t => {
   const { url } = await startApp(t, () => {});
