@@ -1,6 +1,6 @@
 /**
  * Strangers against a server with default options: node build/test/hostile/strangers.js [--seconds 120] [--strangers 2000]
- * [--connections 50000] [--only LOAD,...] (`make strangers`). First many strangers hold as much of its memory as they can, in every way that
+ * [--connections 50000] [--only LOAD,...] [--max-memory 128MB] (`make strangers`). First many strangers hold as much of its memory as they can, in every way that
  * the page of limits names; then one address opens as many connections as it can. Innocent clients connect meanwhile.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -192,13 +192,20 @@ async function main(): Promise<void> {
       strangers: { type: 'string', default: '2000' },
       connections: { type: 'string', default: '50000' },
       only: { type: 'string' },
+      'max-memory': { type: 'string' },
     },
   });
   const only = values.only?.split(',') ?? strangerNames;
+  const maxMemory = values['max-memory'];
+  const limits = maxMemory === undefined ? [] : ['--max-memory', maxMemory];
   const hooks: (() => void | Promise<void>)[] = [];
   const test = { after: (hook: () => void | Promise<void>) => void hooks.push(hook) };
   const outcomes = [
-    await hoardMemory(test, { seconds: Number(values.seconds), strangers: Number(values.strangers), only }),
+    await hoardMemory(
+      test,
+      { seconds: Number(values.seconds), strangers: Number(values.strangers), only },
+      ...limits,
+    ),
     await crowdFromOneAddress(test, Number(values.connections)),
   ];
   for (const hook of hooks) await hook();
