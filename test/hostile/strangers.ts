@@ -1,7 +1,8 @@
 /**
- * Strangers against a server with default options: node build/test/hostile/strangers.js [--seconds 120] [--strangers 2000]
- * [--connections 50000] [--only LOAD,...] [--max-memory 128MB] (`make strangers`). First many strangers hold as much of its memory as they can, in every way that
- * the page of limits names; then one address opens as many connections as it can. Innocent clients connect meanwhile.
+ * Strangers against a server with default options (`make strangers`): node build/test/hostile/strangers.js [--seconds 120]
+ * [--strangers 2000] [--connections 50000] [--only LOAD,...] [--max-memory 128MB]. First, strangers hold as much of its memory
+ * as they can, in the ways that the page of limits names. Then one address opens as many connections as it can. Innocent
+ * clients connect meanwhile.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
