@@ -1,5 +1,5 @@
 /**
- * Publishing. What is published in a turn is written to the log together, when the turn ends, and then delivered, so nobody ever
+ * Publishing. The end of a turn writes all messages of the turn to the log together, and then delivers them, so no client
  * receives a message that the log does not have.
  */
 

@@ -172,7 +172,7 @@ export interface Published {
   readonly subscribers: number;
 }
 
-/** Gets the outcome; a sentence if the message could not be stored: then nobody has received it. */
+/** Gets the outcome; a sentence if the message could not be stored, and so was not delivered. */
 export type OnPublished = (outcome: Published | string) => void;
 
 export interface QueuedPublication {

@@ -89,7 +89,7 @@ const maxNicksPerUser = 100;
 
 /**
  * The nick that the client asks for or, with `--nick user`, the name of its user. Further connections of a user have a number.
- * @returns why there is none, a sentence
+ * @returns the nick; or a sentence that says why the client cannot have one
  */
 export function chooseNick(
   { server, users }: Chat,

@@ -457,7 +457,7 @@ function openLogged(log: FakeLog, retention: Partial<Retention> = {}, unreadSeq 
   return open(retention, { log, records, lastSeq, unreadSeq } as unknown as LoadedLog);
 }
 
-test('a message that cannot be stored reaches nobody, its publisher gets the reason, and its number is free again', () => {
+test('a message that cannot be stored is not delivered, its publisher gets the reason, and its number is free again', () => {
   const log = new FakeLog();
   const channels = openLogged(log);
   const reader = newReader(channels, ['a']);

@@ -186,7 +186,7 @@ function checkLog(
   const texts = new Map(log.map(({ id, data }) => [data, id]));
   assert.equal(texts.size, log.length, `nothing is logged twice (${what})`);
   for (const [data, id] of outcomes)
-    assert.equal(texts.get(data), id, `what was answered is in the log (${what})`);
+    assert.equal(texts.get(data), id, `an answered message is in the log (${what})`);
   for (const { transport, names, seen } of followers) {
     const expected = log.filter(({ channel }) => names.includes(channel));
     const upTo = expected.slice(0, seen.length);

@@ -69,7 +69,7 @@ test('with an older copy of the log, an id above all its numbers is a gap, and t
   stream.socket.destroy();
 });
 
-test('what was published before a kill -9 and after it arrives once, in order', {
+test('messages published before and after a kill -9 arrive once, in order', {
   timeout: 60_000,
 }, async t => {
   const { start, publish } = newPlace(t);
