@@ -77,7 +77,7 @@ test('a client at the end of a poll waits for two turns, however many floods wer
   await stopLoop(server, ended);
 });
 
-test('connections that send more than a read takes are read a few per turn, in order, and each of them is', async () => {
+test('each turn reads a few of the connections that send more than one read takes, in order, until all are read', async () => {
   const server = newFakeServer();
   const floods = Array.from({ length: 2 * bulkReadsPerTurn + 1 }, () =>
     openFakeConnection(server, undefined),

@@ -47,7 +47,7 @@ describe('--message-rate', () => {
     other.destroy();
   });
 
-  test('closes a connection of which more than another burst waits with 1008', async t => {
+  test('closes a connection with 1008 if it has sent more than another burst meanwhile', async t => {
     const server = await startServerFor(t, '--message-rate', '10/s:3', '--log-level', 'debug');
     const client = await connectRaw(server.port, { path: '/echo' });
     client.send(...texts(12));
@@ -87,7 +87,7 @@ describe('--message-rate', () => {
     for (const client of [first, second, other]) client.destroy();
   });
 
-  test('holds for terminals, too, and keeps the order of lines', async t => {
+  test('also limits terminals, and keeps the order of their lines', async t => {
     const server = await startServerFor(t, '--message-rate', '20/s:2');
     const newt = await connectTerminal(server.port, 'newt');
     const ada = await connectTerminal(server.port, 'ada');
@@ -148,7 +148,7 @@ describe('channels', () => {
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/channels?c=a&c=b&c=c`)).status, 400);
   });
 
-  test('--max-channels refuses a further channel, and not the ones that exist', async t => {
+  test('--max-channels refuses a new channel, but no existing one', async t => {
     const server = await startServerFor(t, '--max-channels', '2');
     const client = await openSocket(server.port, '/channels?c=a&c=b', ['channels.json']);
     const refused = await fetch(`http://127.0.0.1:${server.port}/channels/c`);
@@ -163,7 +163,7 @@ describe('channels', () => {
   });
 });
 
-test('an address cannot fill the log: its lines are limited, and those left out are counted', async t => {
+test('an address that sends 1,500 bad requests causes hardly more than 500 lines in the log', async t => {
   const token = join(temporaryFolder(), 'token');
   writeFileSync(token, 'correct-horse-battery', { mode: 0o600 });
   const server = await startServerFor(t, '--api-token', token);
@@ -175,7 +175,7 @@ test('an address cannot fill the log: its lines are limited, and those left out 
   assert.ok(refused >= addressLogLines.burst && refused < 2 * addressLogLines.burst, `${refused} lines`);
 });
 
-test('whole data frames are counted at the start of input, whatever their length, and no control frames', () => {
+test('the count of whole frames includes data frames of every length, and no control frames', () => {
   const bytes = Buffer.concat([
     frame(opcode.text, 'a'),
     frame(opcode.ping, 'b'),

@@ -218,7 +218,7 @@ describe('the file', () => {
   }
 });
 
-test('a named pipe that nobody reads is refused at the start, instead of holding up the server', async t => {
+test('the server refuses to start with an access log that is a named pipe without a reader', async t => {
   const path = join(temporaryFolder(), 'pipe');
   assert.equal(spawnSync('mkfifo', [path]).status, 0);
   await assert.rejects(startServerFor(t, '--access-log', path), /cannot log to .*pipe/);

@@ -85,7 +85,7 @@ for (const kind of kinds) {
   });
 }
 
-test('a publication that is not valid closes the connection of its program, and publishes nothing', async t => {
+test('an invalid publication closes the connection of its program, and publishes nothing', async t => {
   const { server, client, subscriber } = await start(t, '--exec');
   client.send(
     frame(opcode.text, '{"publish":"orders","data":1,"ttl":-1}'),
@@ -100,7 +100,7 @@ test('a publication that is not valid closes the connection of its program, and 
   assert.equal(await nextMessage(subscriber), '{"data":"the second"}');
 });
 
-test('a publication of a shared program that is not valid is skipped, and the log says why', async t => {
+test('an invalid publication of a shared program is skipped, and the log says why', async t => {
   const { server, client, subscriber } = await start(t, '--exec-shared');
   for (const record of ['{"publish":"","data":1}', '{"publish":"a","data":1,"id":1}', '{"publish":"a"}'])
     client.send(frame(opcode.text, record));
