@@ -41,6 +41,15 @@ export interface Chunk {
   isRecyclable: boolean;
   /** The server's record that is charged for the chunk while it is pinned. */
   owner: ArenaUse;
+  /** What slow recipients have copied of it in this turn: those of one fan-out share the copy. */
+  copied: CopiedRange | undefined;
+}
+
+/** A copy of `[start, end)` of a chunk. */
+interface CopiedRange {
+  readonly start: number;
+  readonly end: number;
+  readonly copy: Chunk;
 }
 
 /** What one server has in the arena, which all servers of the process share. */
@@ -67,7 +76,17 @@ const nobody = newArenaUse();
 
 function newChunk(bytes: Buffer, start: number, isPersistent: boolean, owner = nobody): Chunk {
   const end = isPersistent || bytes !== ioArena ? bytes.length : start + slotSize;
-  return { bytes, start, end, used: start, pins: 0, isPersistent, isRecyclable: false, owner };
+  return {
+    bytes,
+    start,
+    end,
+    used: start,
+    pins: 0,
+    isPersistent,
+    isRecyclable: false,
+    owner,
+    copied: undefined,
+  };
 }
 
 /** A chunk outside the arena, for as long as someone refers to it: one large frame, or what a slow peer still has to get. */
@@ -162,12 +181,14 @@ export function resetOutputArena(owner: ArenaUse): void {
   owner.isWriting = false;
   if (--outputArena.writers > 0) return;
   outputArena.epoch++;
+  current.copied = undefined;
   if (full.length === 0 && current.pins === 0) {
     current.used = current.start;
     return;
   }
   full.push(current);
   for (const chunk of full) {
+    chunk.copied = undefined;
     if (chunk.pins > 0) pinned.push(chunk);
     else recycle(chunk);
   }
@@ -293,8 +314,8 @@ export function shareOfQueue({ chunk, earlier, inFlight }: OutgoingQueue): numbe
 const keptSize = 16 * 1024;
 
 /**
- * The socket is busy at the end of the turn: copies the ranges in the turn's chunks into memory of the queue, in
- * which later turns go on. A chunk that was made for one large frame is kept as it is, shared by all who are to get it.
+ * The socket is busy at the end of the turn: copies the ranges in the turn's chunks. Queues share the copy of a long range, such as
+ * a fan-out's; a short one goes into memory of the queue, to which later turns append. A chunk of one large frame is not copied.
  */
 export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {
   const ranges = queuedRanges(queue);
@@ -306,8 +327,16 @@ export function detachFromArena(queue: OutgoingQueue, arena: ArenaUse): void {
   }
 }
 
+/** Shorter ranges are copied for each queue, into memory in which later turns go on: sharing them would make many ranges. */
+const sharedCopySize = 4 * 1024;
+
 function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: ArenaUse): void {
   const size = end - start;
+  if (size >= sharedCopySize) {
+    const { start: from, copy } = sharedCopy(chunk, start, end, arena);
+    appendRange(queue, copy, start - from, end - from);
+    return;
+  }
   let kept = queue.chunk;
   if (kept === undefined || kept.used !== queue.end || kept.end - kept.used < size) {
     kept = newLastingChunk(arena, Math.max(size, keptSize));
@@ -315,4 +344,16 @@ function copyRange(queue: OutgoingQueue, { chunk, start, end }: Range, arena: Ar
   const at = kept.used;
   kept.used += chunk.bytes.copy(kept.bytes, at, start, end);
   appendRange(queue, kept, at, kept.used);
+}
+
+/** The copy that another queue has made in this turn, if it has these bytes; otherwise a new one. */
+function sharedCopy(chunk: Chunk, start: number, end: number, arena: ArenaUse): CopiedRange {
+  const { copied } = chunk;
+  if (copied !== undefined && copied.start <= start && end <= copied.end) return copied;
+  const copy = newLastingChunk(arena, end - start);
+  chunk.bytes.copy(copy.bytes, 0, start, end);
+  // Full: a queue must not append to what others share.
+  copy.used = copy.end;
+  chunk.copied = { start, end, copy };
+  return chunk.copied;
 }

@@ -27,6 +27,7 @@ function turnChunk(text: string): Chunk {
     isPersistent: false,
     isRecyclable: false,
     owner,
+    copied: undefined,
   };
 }
 
@@ -121,4 +122,27 @@ test('a long backlog of small messages takes at most twice the memory of its byt
   const held = [...chunks].reduce((sum, { bytes }) => sum + bytes.length, 0);
   assert.ok(held <= 2 * queue.size, `${held} bytes hold ${queue.size}`);
   assert.equal(textOf(queuedRanges(queue)).join(''), '0123456789'.repeat(10_000));
+});
+
+test('slow recipients of a long fan-out share one copy of it, and none of them appends to it', () => {
+  const arena = newArenaUse();
+  const chunk = turnChunk('x'.repeat(10_000) + 'y'.repeat(100));
+  const queues = Array.from({ length: 100 }, newQueue);
+  for (const queue of queues) {
+    appendRange(queue, chunk, 0, 10_000);
+    detachFromArena(queue, arena);
+  }
+  assert.equal(arena.held, 10_000);
+  // One that left the room early has the beginning alone.
+  const early = newQueue();
+  appendRange(early, chunk, 0, 5000);
+  detachFromArena(early, arena);
+  assert.equal(arena.held, 10_000);
+  const [first, second] = queues;
+  appendRange(first!, chunk, 10_000, 10_100);
+  detachFromArena(first!, arena);
+  assert.deepEqual(textOf(queuedRanges(first!)), ['x'.repeat(10_000), 'y'.repeat(100)]);
+  assert.deepEqual(textOf(queuedRanges(second!)), ['x'.repeat(10_000)]);
+  for (const queue of [...queues, early]) clearQueue(queue);
+  assert.equal(arena.held, 0);
 });
