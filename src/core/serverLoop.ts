@@ -7,6 +7,7 @@
  * next turn.
  */
 
+import { accessLogMemory } from '../diagnostics/accessLog.ts';
 import { countReason, observe } from '../diagnostics/metrics.ts';
 import { endTiming, handlerTime, stopTiming } from '../diagnostics/slowHandlers.ts';
 import { isLogged, log } from '../log/log.ts';
@@ -20,6 +21,7 @@ import {
   costlyThreshold,
   handshakeBudget,
   maxPausedInput,
+  memoryHighWater,
   messageBudget,
   pieceBudget,
   readingTime,
@@ -54,7 +56,7 @@ import { closeControlConnections } from './shutdown.ts';
  * @param runCommands runs the operators' commands, between control frames and messages
  */
 export async function serverLoop(server: Server, runCommands: () => void): Promise<void> {
-  const { ready, deadlines, pendingFrees, table, metrics } = server;
+  const { ready, deadlines, pendingFrees, table, memory, arena, metrics } = server;
   const { bounds, counts, times } = metrics.turns;
   while (!(server.isDraining && server.connections === 0)) {
     await poll(server);
@@ -67,7 +69,10 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     if (ready.ended.length > 0) handleDisconnects(server);
     if (deadlines.isDue || deadlines.timer === undefined || server.isDraining) checkDeadlines(server);
     notifyTurnEnd(server);
-    enforceMemory(server);
+    // `usedMemory`, inlined: this check runs in every turn.
+    const lines = server.accessLog === undefined ? 0 : accessLogMemory(server.accessLog);
+    const held = memory.connections + memory.histories + memory.app + memory.programs + arena.held + lines;
+    if (held > server.configuration.maxMemory * memoryHighWater) enforceMemory(server);
     flush(server);
     if (pendingFrees.length > 0 || table.releasedIds.length > 0) freeConnections(server);
     if (handlerTime.total > 0) endTiming(server.now, server.configuration.slowHandler);

@@ -1,9 +1,13 @@
 /** The memory budget of all connections together: what counts towards it, and which connections are closed over it. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { enforceMemory } from '../../src/core/eviction.ts';
 import { releaseHeld, updateHeld, usedMemory } from '../../src/core/memory.ts';
+import { scheduleTurn } from '../../src/core/poll.ts';
 import { readSocketData } from '../../src/core/readSocketData.ts';
+import { openAccessLog } from '../../src/diagnostics/accessLog.ts';
 import { findClosed, recordClosed } from '../../src/diagnostics/closedConnections.ts';
 import { connectionMemory } from '../../src/protocol/limits.ts';
 import {
@@ -15,8 +19,11 @@ import {
   releaseInFlight,
 } from '../../src/records/arena.ts';
 import type { Connection, Server } from '../../src/records/records.ts';
+import { openSocket } from '../support/channelClients.ts';
+import { startChannels } from '../support/channelServer.ts';
 import { newFakeServer, openFakeConnection, queuedBytes } from '../support/fakeSocket.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -140,4 +147,30 @@ test('histories over a quarter of the limit are shortened before any connection 
   assert.equal(asked.length, 1);
   assert.ok(asked[0]! <= MiB);
   assert.equal(connection.phase, 'open');
+});
+
+test('the loop counts all that usedMemory counts: each kind alone makes it close the largest holder', async t => {
+  const path = join(temporaryFolder(), 'access.log');
+  const { server, port } = await startChannels(t, '--max-memory', '32MB', '--access-log', path);
+  openAccessLog(server);
+  const { memory, arena } = server;
+  const holders: [Record<string, unknown>, string][] = [
+    ...['connections', 'histories', 'app', 'programs'].map(
+      kind => [memory as never, kind] as [Record<string, unknown>, string],
+    ),
+    [arena as never, 'held'],
+    [server.accessLog as never, 'length'],
+  ];
+  for (const [holder, kind] of holders) {
+    const { socket } = await openSocket(port, '/echo');
+    const { evicted } = server.counters;
+    const before = usedMemory(server);
+    const bytes = holder[kind] as number;
+    holder[kind] = bytes + 64 * MiB;
+    assert.equal(usedMemory(server) - before, 64 * MiB, kind);
+    scheduleTurn(server);
+    await once(socket, 'close');
+    assert.equal(server.counters.evicted, evicted + 1, kind);
+    holder[kind] = bytes;
+  }
 });

@@ -160,7 +160,7 @@ testExamples('php', {
   },
   'html <!-- token.html': async t => {
     const shop = await openShop(t, 'sh --auth-key', 'php // token.php', 'html <!-- token.html');
-    await testPage(t, shop, 'token.html', 'this is not a token');
+    await testPage(t, shop, 'token.html', 'the token is not a JWT');
   },
   'php // link.php': async t => {
     const { port, workshop } = await openShop(t, 'sh --auth-key', 'php // link.php');
