@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { commandNames } from '../src/commands/help.ts';
-import { helpText } from '../src/options/help.ts';
+import { groupHelp, helpText } from '../src/options/help.ts';
 import { backpressureThreshold, connectionBudget, defaults, maxFragments } from '../src/protocol/limits.ts';
 import { documents, manual, manualPage, readme, root, tour } from './support/documents.ts';
 
@@ -105,6 +105,13 @@ describe('the manual', () => {
     assert.ok(
       manualPage('options').includes(`\`\`\`\n${helpText(commandNames())}\n\`\`\``),
       'src/manual/options.md: put in what --help prints',
+    );
+  });
+
+  test('shows the options for tests in full, which --help only names', () => {
+    assert.ok(
+      manualPage('testing').includes(`\`\`\`\n${groupHelp('Testing')}\n\`\`\``),
+      'src/manual/testing.md: put in the group Testing of the options',
     );
   });
 

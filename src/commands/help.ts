@@ -2,6 +2,7 @@
 import { readPage, subjects } from '../manual/pages.ts';
 import { plainText, terminalText } from '../manual/terminal.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
+import { wrap } from '../options/help.ts';
 import { flagName, type OptionTable } from '../options/option.ts';
 import { optionEntries } from '../options/table.ts';
 import { allowedOptions } from './allowed.ts';
@@ -134,22 +135,4 @@ export function commandHelp(command: Command): string {
 function optionHelp(name: string, { placeholder, expected }: Parameter['kind']): string[] {
   const words = placeholder === '' ? flagName(name) : `${flagName(name)} ${placeholder}`;
   return wrap(`${words.padEnd(10)}  ${name}: ${expected} (optional)`, ' '.repeat(14), '  ');
-}
-
-const lineWidth = 80;
-
-/** Breaks the text into lines. @param firstIndent of the first line; `indent` is that of the others */
-function wrap(text: string, indent: string, firstIndent = indent): string[] {
-  const lines: string[] = [];
-  let line = firstIndent;
-  for (const word of text.split(/(?<=\S) (?=\S)/)) {
-    const isStart = line === firstIndent || line === indent;
-    if (!isStart && line.length + 1 + word.length > lineWidth) {
-      lines.push(line);
-      line = indent + word;
-    } else {
-      line += isStart ? word : ` ${word}`;
-    }
-  }
-  return [...lines, line];
 }

@@ -13,7 +13,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { commandLines } from '../commands/help.ts';
 import { readPage, subjects } from '../manual/pages.ts';
 import { escaped, example, manPage } from '../manual/roff.ts';
-import { helpText } from '../options/help.ts';
+import { fullHelpText } from '../options/help.ts';
 
 const root = new URL('../../', import.meta.url);
 const frames = new URL('src/install/', root);
@@ -95,7 +95,7 @@ function writePages(folder: string): void {
 
 /** What `--help` prints; the page of the server describes each command, too. */
 function helpOf(program: string): string {
-  if (program === 'pollywog') return helpText(commandLines());
+  if (program === 'pollywog') return fullHelpText(commandLines());
   const path = fileURLToPath(new URL('../client.js', import.meta.url));
   return execFileSync(process.execPath, [path, '--help'], { encoding: 'utf8' }).trimEnd();
 }

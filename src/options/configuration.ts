@@ -137,6 +137,8 @@ export interface Configuration {
   /** A folder; empty: none. */
   readonly spool: string;
   readonly stdin: boolean;
+  /** The folder of scripts that clients can be tested with; empty: none. */
+  readonly script: string;
   readonly daemon: boolean;
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;

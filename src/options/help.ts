@@ -27,26 +27,71 @@ format line, null, length or json.`;
 const usage = `pollywog [OPTION]...         start a server
        pollywog COMMAND [WORD]...   control a running server`;
 
+/** The groups of which `--help` lists the names of the options only, and where they are shown in full. */
+const shortGroups: ReadonlyMap<string, string> = new Map([['Testing', 'pollywog help testing']]);
+
 /** The server's `--help`, without a final newline. @param commands lines that list the commands */
 export function helpText(commands: readonly string[]): string {
-  const listed = ['Commands:', ...commands].join('\n');
-  return showHelp({ usage, options: serverOptions, paragraphs: [listed, notes, examples] });
+  return serverHelp(commands, shortGroups);
 }
 
-/** The page as text, options in table order, without a final newline. */
-export function showHelp({ usage, options, paragraphs }: HelpPage): string {
-  const entries = Object.entries(options).map(
-    ([name, option]) => [optionUsage(name, option), option] as const,
-  );
-  const column = Math.max(...entries.map(([line]) => line.length)) + 2;
-  const lines = [`Usage: ${usage}`, ''];
-  let group = '';
-  for (const [line, option] of entries) {
-    if (option.group !== group) lines.push(`${option.group}:`);
-    group = option.group;
-    lines.push(line.padEnd(column) + option.help + shownDefault(option));
+/** The same with every option in full, for the man page. */
+export function fullHelpText(commands: readonly string[]): string {
+  return serverHelp(commands, new Map());
+}
+
+function serverHelp(commands: readonly string[], short: ReadonlyMap<string, string>): string {
+  const listed = ['Commands:', ...commands].join('\n');
+  return showHelp({ usage, options: serverOptions, paragraphs: [listed, notes, examples] }, short);
+}
+
+/** The lines of one group of the server's options, without its heading. */
+export function groupHelp(group: string): string {
+  const entries = Object.entries(serverOptions).filter(([, option]) => option.group === group);
+  return optionLines(entries).join('\n');
+}
+
+/**
+ * The page as text, options in table order, without a final newline.
+ * @param short the groups of which only the names of the options are listed, and the commands that show the rest
+ */
+export function showHelp(
+  { usage, options, paragraphs }: HelpPage,
+  short: ReadonlyMap<string, string> = new Map(),
+): string {
+  const groups = new Map<string, [string, Option][]>();
+  for (const entry of Object.entries(options)) {
+    const { group } = entry[1];
+    groups.set(group, [...(groups.get(group) ?? []), entry]);
   }
-  return [...lines, ...paragraphs.flatMap(paragraph => ['', paragraph])].join('\n');
+  const inFull = Object.entries(options).filter(([, { group }]) => !short.has(group));
+  const column = optionColumn(inFull);
+  const lines = [...groups].flatMap(([group, entries]) => {
+    const command = short.get(group);
+    return command === undefined
+      ? [`${group}:`, ...optionLines(entries, column)]
+      : nameLines(group, entries, command);
+  });
+  return [`Usage: ${usage}`, '', ...lines, ...paragraphs.flatMap(paragraph => ['', paragraph])].join('\n');
+}
+
+type Entries = readonly (readonly [string, Option])[];
+
+/** Where the descriptions begin. */
+function optionColumn(entries: Entries): number {
+  return Math.max(...entries.map(([name, option]) => optionUsage(name, option).length)) + 2;
+}
+
+function optionLines(entries: Entries, column = optionColumn(entries)): string[] {
+  return entries.map(
+    ([name, option]) => optionUsage(name, option).padEnd(column) + option.help + shownDefault(option),
+  );
+}
+
+/** The names only: `Testing: --script, --record. See "pollywog help testing".` */
+function nameLines(group: string, entries: Entries, command: string): string[] {
+  const names = entries.map(([name]) => flagName(name)).join(', ');
+  return wrap(`${names}. See "${command}".`, '  ', `${group}: `);
 }
 
 function optionUsage(name: string, { short, kind, repeatable }: Option): string {
@@ -59,4 +104,22 @@ function shownDefault(option: Option): string {
   const values: readonly unknown[] = Array.isArray(option.default) ? option.default : [option.default];
   const shown = values.map(value => option.kind.show(value)).join(', ');
   return shown === '' ? '' : ` [${shown}]`;
+}
+
+const lineWidth = 80;
+
+/** Breaks the text into lines. @param firstIndent of the first line; `indent` is that of the others */
+export function wrap(text: string, indent: string, firstIndent = indent): string[] {
+  const lines: string[] = [];
+  let line = firstIndent;
+  for (const word of text.split(/(?<=\S) (?=\S)/)) {
+    const isStart = line === firstIndent || line === indent;
+    if (!isStart && line.length + 1 + word.length > lineWidth) {
+      lines.push(line);
+      line = indent + word;
+    } else {
+      line += isStart ? word : ` ${word}`;
+    }
+  }
+  return [...lines, line];
 }

@@ -6,6 +6,7 @@ import { host, listenUrl, originRule, peers } from './addresses.ts';
 import { channelOptions } from './channelOptions.ts';
 import type { Option, OptionTable, ValuesOf } from './option.ts';
 import { siteOptions } from './siteOptions.ts';
+import { testOptions } from './testOptions.ts';
 import {
   choice,
   count,
@@ -425,6 +426,7 @@ export const serverOptions = {
     group: 'Timeouts',
     help: 'time for clients to leave on SIGTERM',
   },
+  ...testOptions,
   sockets: {
     kind: choice(['auto', 'stream'], 'WORD'),
     valueAliases: { public: 'stream' },

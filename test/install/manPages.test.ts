@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { commandLines } from '../../src/commands/help.ts';
 import { programPage } from '../../src/install/manPages.ts';
-import { helpText } from '../../src/options/help.ts';
+import { fullHelpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
 
 const frame = `# pond
@@ -95,7 +95,7 @@ test('man shows every option without a warning', () => {
     '1',
     '0',
     '# p\n\np\n\n@synopsis\n\n@options',
-    helpText(commandLines()),
+    fullHelpText(commandLines()),
   );
   const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', '-'], {
     input: page,

@@ -5,6 +5,9 @@ import { frame, opcode } from '../support/rawFrame.ts';
 import { newWorkshop, runProgram, runShell, testExamples, writeFiles } from './examples.ts';
 
 testExamples('testing', {
+  // test/readme.test.ts compares it with the table of options.
+  'output --script': () => {},
+
   'js createInterface': async (_, code) => {
     const workshop = newWorkshop({ 'example.mjs': code });
     writeFiles(workshop.folder, { 'bin/pollywog-config': '' });

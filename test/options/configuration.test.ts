@@ -64,6 +64,7 @@ test('without any source, every option has its default', () => {
     static: '',
     staticFallback: 'none',
     staticFollow: false,
+    script: '',
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',

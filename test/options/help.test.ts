@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commandLines, commandNames } from '../../src/commands/help.ts';
 import { readConfiguration } from '../../src/options/configuration.ts';
-import { helpText } from '../../src/options/help.ts';
+import { fullHelpText, groupHelp, helpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
 
 const lines = helpText(commandNames()).split('\n');
 
 test('--help fits a terminal of 80 columns', () => {
-  assert.ok(lines.length <= 124, `${lines.length} lines`);
+  assert.ok(lines.length <= 126, `${lines.length} lines`);
   for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
 });
 
@@ -21,9 +21,13 @@ test('--help names every command, and fits them into a few lines', () => {
   );
 });
 
-test('--help lists every option with its letter and its default', () => {
-  for (const [name, { short, kind, repeatable, default: fallback }] of optionEntries) {
-    const line = lines.find(candidate => candidate.slice(6).split(' ')[0] === flagName(name));
+test('the full help lists every option with its letter and its default, and --help all but those for tests', () => {
+  const full = fullHelpText(commandNames()).split('\n');
+  const lineOf = (name: string, within: string[]) =>
+    within.find(candidate => candidate.slice(6).split(' ')[0] === flagName(name));
+  for (const [name, { group, short, kind, repeatable, default: fallback }] of optionEntries) {
+    const line = lineOf(name, full);
+    assert.equal(lineOf(name, lines) === undefined, group === 'Testing', name);
     assert.ok(line, name);
     assert.equal(line.slice(2, 5), short ? `-${short},` : '   ', name);
     if (kind.placeholder === '') continue;
@@ -32,6 +36,25 @@ test('--help lists every option with its letter and its default', () => {
       assert.ok(line.endsWith(` [${kind.show(value)}]`), name);
     }
   }
+});
+
+test('--help names the options for tests in two lines, and where they are described', () => {
+  const start = lines.findIndex(line => line.startsWith('Testing: '));
+  const [first = '', ...others] = lines.slice(start);
+  const rest = others.slice(
+    0,
+    others.findIndex(line => !line.startsWith('  ')),
+  );
+  assert.ok(rest.length <= 1, rest.join('\n'));
+  const text = [first, ...rest].map(line => line.trim()).join(' ');
+  const names = optionEntries.filter(([, { group }]) => group === 'Testing').map(([name]) => flagName(name));
+  assert.equal(text, `Testing: ${names.join(', ')}. See "pollywog help testing".`);
+  assert.deepEqual(
+    groupHelp('Testing')
+      .split('\n')
+      .map(line => line.trim().split(' ')[0]),
+    names,
+  );
 });
 
 test('every example of --help is a valid command line', () => {

@@ -211,6 +211,7 @@ const valued: Record<
     wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
   },
   ...folder('spool', 'none'),
+  ...folder('script', 'none'),
   ...filed('pidFile'),
   ...filed('logFile'),
   ...filed('accessLog'),
