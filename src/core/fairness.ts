@@ -1,6 +1,7 @@
 /** Fairness: each connection has a budget for the turn, so none can use up the turn while others wait. */
 
 import { beginningOf } from '../diagnostics/metrics.ts';
+import { tapArrived } from '../diagnostics/tap.ts';
 import { exactClock } from '../process/clock.ts';
 import { backpressureThreshold, connectionBudget, minStageTime } from '../protocol/limits.ts';
 import { type InflatingMessage, rewindInflating } from '../protocol/websocket/message.ts';
@@ -117,6 +118,7 @@ export function injectInput(connection: Connection, bytes: Buffer): void {
   const { input, inputStart, inputEnd } = connection;
   const all = input === undefined ? bytes : Buffer.concat([input.subarray(inputStart, inputEnd), bytes]);
   connection.bytesIn += bytes.length;
+  if (connection.server.taps.isOn) tapArrived(connection, bytes, 0, bytes.length);
   connection.input = all;
   connection.inputStart = 0;
   connection.inputEnd = all.length;

@@ -3,6 +3,7 @@
  * `setImmediate` after them starts the turn, which works through all of it.
  */
 
+import { tapArrived } from '../diagnostics/tap.ts';
 import { clock, lostTime, maxLateness, skipLostTime } from '../process/clock.ts';
 import { giveBuffer, takeBuffer } from '../protocol/buffers.ts';
 import {
@@ -145,6 +146,7 @@ export function onData(connection: Connection, bytes: Buffer, count: number): vo
   const { ready, accepting } = server;
   const { position } = inputArena;
   connection.bytesIn += count;
+  if (server.taps.isOn) tapArrived(connection, bytes, 0, count);
   const unread = input === undefined ? 0 : connection.inputEnd - connection.inputStart;
   const follows = input === ioArena && connection.inputEnd === position;
   const needed = follows ? count : unread + count;

@@ -3,6 +3,7 @@
 import { newClosedConnections } from '../diagnostics/closedConnections.ts';
 import { newMetrics } from '../diagnostics/metrics.ts';
 import { newRecorder } from '../diagnostics/recorder.ts';
+import { newTaps } from '../diagnostics/tap.ts';
 import { newTrace } from '../diagnostics/trace.ts';
 import type { Configuration } from '../options/configuration.ts';
 import { clock } from '../process/clock.ts';
@@ -12,6 +13,7 @@ import { newTable } from '../records/table.ts';
 
 /** @param maxDescriptors how many files the process may have open */
 export function newServer(configuration: Configuration, maxDescriptors = Number.POSITIVE_INFINITY): Server {
+  const taps = newTaps();
   return {
     configuration,
     reloadables: [],
@@ -35,7 +37,8 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     drainDeadline: 0,
     lastWarnedAt: new Map(),
     recorder: newRecorder(configuration.recorder === 'on'),
-    trace: newTrace(),
+    taps,
+    trace: newTrace(taps),
     closedConnections: newClosedConnections(),
 
     ready: {

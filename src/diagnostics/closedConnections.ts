@@ -13,7 +13,8 @@ import {
 } from './closeReason.ts';
 import { addTraffic, countReason, type Metrics } from './metrics.ts';
 import { copyFrames, framesWords, type Recorded, type RecordedFrame, readFrames } from './recorder.ts';
-import { endTrace, showFrame } from './trace.ts';
+import { endTaps } from './tap.ts';
+import { showFrame } from './trace.ts';
 
 /** What the command `why` reports about a connection, as text or JSON. */
 export interface ClosedRecord {
@@ -102,7 +103,7 @@ export function newClosedConnections(): ClosedConnections {
 
 /** The connection is about to be freed. Logs `closed` and stores a record for `why`, unless the end was routine. */
 export function recordClosed(connection: Closed): void {
-  endTrace(connection);
+  if (connection.server.taps.isOn) endTaps(connection);
   endAccess(connection);
   // An answer that ends the connection, a page or a command, needs no reason.
   noteEnding(connection, 'server', 'its request was answered', { isRoutine: true, cause: 'answered' });

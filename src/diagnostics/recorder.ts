@@ -15,7 +15,8 @@ import type { ByteRange } from '../protocol/buffers.ts';
 import type { Frame } from '../protocol/websocket/endpoint.ts';
 import { frameEnd, payloadStart } from '../protocol/websocket/frame.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
-import { type ShownFrame, type Trace, type Traced, traceReceived, traceSent } from './trace.ts';
+import { type Tapped, type Taps, tapRead, tapSent } from './tap.ts';
+import type { ShownFrame } from './trace.ts';
 
 const entryWords = 8;
 const headWords = 5;
@@ -49,8 +50,8 @@ export function newRecorder(isOn: boolean): Recorder {
 }
 
 /** The part of a connection that the recorder reads and keeps. */
-export interface Recorded extends Traced {
-  readonly server: { readonly now: number; readonly recorder: Recorder; readonly trace: Trace };
+export interface Recorded extends Tapped {
+  readonly server: { readonly now: number; readonly recorder: Recorder; readonly taps: Taps };
   /**
    * How many of its entries are in use: counts to 15, then from 8 again, so that the lowest three bits are the next entry.
    * The entries of the id's previous owner are never read.
@@ -73,7 +74,7 @@ export interface Fanout {
 export function recordReceived(connection: Recorded, frame: Frame): void {
   const { bytes, start, end, size, length, key } = frame;
   if (size === 0) return;
-  const { recorder, trace } = connection.server;
+  const { recorder, taps } = connection.server;
   if (recorder.isOn) {
     if (bytes === ioArena && key === 0 && end - start === length) {
       if (connection !== reading) {
@@ -85,21 +86,21 @@ export function recordReceived(connection: Recorded, frame: Frame): void {
       recordAtOnce(connection, bytes[start - size]!, frame);
     }
   }
-  if (trace.isOn) traceReceived(connection, bytes[start - size], frame);
+  if (taps.isOn) tapRead(connection, bytes[start - size], frame);
 }
 
 /** Records bytes received on a wire without frames. */
 export function recordBytes(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
   if (start === end) return;
-  const { recorder, trace } = connection.server;
+  const { recorder, taps } = connection.server;
   const piece = { bytes, start, end, length: end - start, key: 0 };
   if (recorder.isOn) recordAtOnce(connection, unframedFlag, piece);
-  if (trace.isOn) traceReceived(connection, undefined, piece);
+  if (taps.isOn) tapRead(connection, undefined, piece);
 }
 
 /** Records one frame that is sent or, on a wire without frames, bytes. */
 export function recordSent(connection: Recorded, bytes: Uint8Array, start: number, end: number): void {
-  const { recorder, trace } = connection.server;
+  const { recorder, taps } = connection.server;
   if (connection === reading && bytes === ioArena) {
     noted[notedCount++ & 7] = ~start;
   } else if (recorder.isOn) {
@@ -108,7 +109,7 @@ export function recordSent(connection: Recorded, bytes: Uint8Array, start: numbe
     const at = nextEntry(connection);
     fillSent(recorder.entries, at, connection.server.now, isFramed, { bytes, start, end });
   }
-  if (trace.isOn) traceSent(connection, bytes, start, end);
+  if (taps.isOn) tapSent(connection, bytes, start, end);
 }
 
 /** @param firstAndFlags the frame's first byte, or `unframedFlag` */
@@ -121,7 +122,7 @@ function recordAtOnce(connection: Recorded, firstAndFlags: number, payload: Reco
 
 /** Records the frames of a fan-out for one of its recipients. They are read once, and copied for each. */
 export function recordFanout(connection: Recorded, fanout: Fanout): void {
-  const { recorder, trace } = connection.server;
+  const { recorder, taps } = connection.server;
   const { chunk, start, end } = fanout;
   if (recorder.isOn) {
     commitFramesOf(connection);
@@ -137,7 +138,7 @@ export function recordFanout(connection: Recorded, fanout: Fanout): void {
       }
     }
   }
-  if (trace.isOn) traceSent(connection, chunk.bytes, start, end);
+  if (taps.isOn) tapSent(connection, chunk.bytes, start, end);
 }
 
 function fanoutEntries(

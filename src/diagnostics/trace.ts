@@ -5,10 +5,10 @@
 import { StringDecoder } from 'node:string_decoder';
 import { type LogFields, log } from '../log/log.ts';
 import { printableJson } from '../log/printable.ts';
-import type { ByteRange } from '../protocol/buffers.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { redactMessage } from '../protocol/http/redact.ts';
 import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
+import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
 
 /** As in curl: `<` was received, `>` is sent. */
 export type FrameDirection = '<' | '>';
@@ -92,26 +92,47 @@ function wholeCharacters(bytes: Buffer): string {
   return new StringDecoder('utf8').write(bytes);
 }
 
+/** How many bytes of a payload the trace shows. */
+const shownSize = 48;
+
+/**
+ * A tap that sees the frames of both directions and, on a wire without frames, the bytes.
+ * @param onFrame owns the frame, whose `head` is a copy of at most `headSize` bytes
+ */
+export function newFrameTap(onFrame: (connection: Tapped, frame: ShownFrame) => void, headSize: number): Tap {
+  return {
+    read(connection, first, { bytes, start, end, length, key }) {
+      const head = Buffer.from(bytes.subarray(start, Math.min(end, start + headSize)));
+      for (let i = 0; i < head.length; i++) head[i]! ^= key >>> (8 * (i & 3));
+      onFrame(connection, { direction: '<', first, length, head });
+    },
+
+    sent(connection, bytes, start, end) {
+      const isFramed = connection.endpoint !== undefined;
+      for (let at = start; at < end; ) {
+        const next = isFramed ? frameEnd(bytes, at) : end;
+        const payload = isFramed ? payloadStart(bytes, at) : at;
+        const head = Buffer.from(bytes.subarray(payload, Math.min(next, payload + headSize)));
+        const first = isFramed ? bytes[at]! : undefined;
+        onFrame(connection, { direction: '>', first, length: next - payload, head });
+        at = next;
+      }
+    },
+  };
+}
+
 /** Which connections of a server are traced. */
 export interface Trace {
-  /** Whether any connection is traced. If not, a frame costs only this check. */
-  isOn: boolean;
+  readonly taps: Taps;
+  readonly tap: Tap;
   isEveryone: boolean;
   readonly ids: Set<number>;
 }
 
-export function newTrace(): Trace {
-  return { isOn: false, isEveryone: false, ids: new Set() };
-}
-
-/** The part of a connection that the trace reads. */
-export interface Traced {
-  readonly id: number;
-  /** Commands arrive on it. */
-  readonly isControl: boolean;
-  /** WebSocket's state: without it, the wire has no frames. */
-  readonly endpoint: object | undefined;
-  readonly server: { readonly trace: Trace };
+export function newTrace(taps: Taps): Trace {
+  const ids = new Set<number>();
+  const tap = { ...newFrameTap(traceFrame, shownSize), ended: ({ id }: Tapped) => void ids.delete(id) };
+  return { taps, tap, isEveryone: false, ids };
 }
 
 /**
@@ -119,57 +140,24 @@ export interface Traced {
  * connection: the next owner of its id is not traced.
  */
 export function traceConnection(trace: Trace, which: number | 'all' | 'off'): void {
-  if (typeof which === 'number') trace.ids.add(which);
-  else trace.ids.clear();
-  trace.isEveryone = which === 'all' || (trace.isEveryone && which !== 'off');
-  trace.isOn = trace.isEveryone || trace.ids.size > 0;
+  const { taps, tap, ids } = trace;
+  if (typeof which === 'number') {
+    if (trace.isEveryone) return;
+    ids.add(which);
+    addTap(taps, which, tap);
+    return;
+  }
+  for (const id of ids) removeTap(taps, id, tap);
+  ids.clear();
+  trace.isEveryone = which === 'all';
+  if (trace.isEveryone) addTap(taps, 'all', tap);
+  else removeTap(taps, 'all', tap);
 }
 
 export function tracedConnections({ isEveryone, ids }: Trace): 'all' | readonly number[] {
   return isEveryone ? 'all' : [...ids];
 }
 
-/** The connection has ended. */
-export function endTrace({ id, server: { trace } }: Traced): void {
-  if (!trace.ids.delete(id)) return;
-  trace.isOn = trace.isEveryone || trace.ids.size > 0;
-}
-
-/** A control connection is never traced: the output of `watch` would cause more output. */
-function isTraced({ id, isControl, server: { trace } }: Traced): boolean {
-  return !isControl && (trace.isEveryone || trace.ids.has(id));
-}
-
-/** How many bytes of a payload are shown. */
-const headSize = 48;
-
-/** @param payload the part that has arrived, masked with `key`, and the length of all of it */
-export function traceReceived(
-  connection: Traced,
-  first: number | undefined,
-  payload: ByteRange & { readonly length: number; readonly key: number },
-): void {
-  if (!isTraced(connection)) return;
-  const { bytes, start, end, length, key } = payload;
-  const head = Buffer.from(bytes.subarray(start, Math.min(end, start + headSize)));
-  for (let i = 0; i < head.length; i++) head[i]! ^= key >>> (8 * (i & 3));
-  traceFrame(connection, { direction: '<', first, length, head });
-}
-
-/** Traces the frames in `bytes[start, end)` or, on a wire without frames, the bytes. */
-export function traceSent(connection: Traced, bytes: Uint8Array, start: number, end: number): void {
-  if (!isTraced(connection)) return;
-  const isFramed = connection.endpoint !== undefined;
-  for (let at = start; at < end; ) {
-    const next = isFramed ? frameEnd(bytes, at) : end;
-    const payload = isFramed ? payloadStart(bytes, at) : at;
-    const head = Buffer.from(bytes.subarray(payload, Math.min(next, payload + headSize)));
-    const first = isFramed ? bytes[at]! : undefined;
-    traceFrame(connection, { direction: '>', first, length: next - payload, head });
-    at = next;
-  }
-}
-
-function traceFrame({ id }: Traced, frame: ShownFrame): void {
+function traceFrame({ id }: Tapped, frame: ShownFrame): void {
   log('info', 'frame', { id, ...frameFields(frame) }, `id=${id} ${showFrame(frame)}`);
 }

@@ -10,6 +10,7 @@ import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
 import type { Ending } from '../diagnostics/closeReason.ts';
 import type { Metrics } from '../diagnostics/metrics.ts';
 import type { Fanout, Recorder } from '../diagnostics/recorder.ts';
+import type { Taps } from '../diagnostics/tap.ts';
 import type { Trace } from '../diagnostics/trace.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import type { Head } from '../protocol/http/head.ts';
@@ -199,6 +200,7 @@ export interface Server extends Turn, Resources {
   /** When each kind of shortage was last logged, as in `now`. */
   readonly lastWarnedAt: Map<string, number>;
   readonly recorder: Recorder;
+  readonly taps: Taps;
   readonly trace: Trace;
   readonly closedConnections: ClosedConnections;
 }

@@ -1,0 +1,90 @@
+/**
+ * Taps observe connections: the trace, recordings and tests see through them what is received and sent. While there is none, a
+ * read and a frame sent each cost one check, `taps.isOn`.
+ */
+
+/** The part of a connection that taps read. A tap may declare that it needs more, such as a whole `Connection`. */
+export interface Tapped {
+  readonly id: number;
+  /** Commands arrive on it. It is never observed: the output of `watch` would cause more output. */
+  readonly isControl: boolean;
+  /** WebSocket's state: without it, the wire has no frames. */
+  readonly endpoint: object | undefined;
+  readonly server: { readonly taps: Taps };
+}
+
+/** The payload of a frame that was read. The part that has arrived is `[start, end)`, masked with `key`. */
+export interface TappedPayload {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** The length of the whole payload. */
+  readonly length: number;
+  readonly key: number;
+}
+
+/** An observer. The bytes are lent for the call, during which it must neither change nor send nor close anything. */
+export interface Tap {
+  /** Bytes arrived, as the peer sent them: masked, but decrypted. The server reads them in its next turn. */
+  arrived?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
+  /** The server has read a frame. @param first its first byte: FIN, RSV and opcode; undefined on a wire without frames */
+  read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
+  /** Whole frames are queued for the peer; before the handshake is complete, and on other wires, bytes. */
+  sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
+  /** The connection is about to be freed. */
+  ended?(connection: Tapped): void;
+}
+
+/** The taps of a server. */
+export interface Taps {
+  /** Whether there is any. */
+  isOn: boolean;
+  /** These observe all connections, including future ones. */
+  readonly all: Set<Tap>;
+  /** These observe one connection. */
+  readonly byId: Map<number, Set<Tap>>;
+}
+
+export function newTaps(): Taps {
+  return { isOn: false, all: new Set(), byId: new Map() };
+}
+
+/** @param which the id of an open connection; its taps end with it: the next owner of its id has none */
+export function addTap(taps: Taps, which: number | 'all', tap: Tap): void {
+  if (which === 'all') taps.all.add(tap);
+  else taps.byId.set(which, (taps.byId.get(which) ?? new Set()).add(tap));
+  taps.isOn = true;
+}
+
+/** Undoes `addTap`. Without effect if there is no such tap. */
+export function removeTap(taps: Taps, which: number | 'all', tap: Tap): void {
+  if (which === 'all') taps.all.delete(tap);
+  else if (taps.byId.get(which)?.delete(tap) && taps.byId.get(which)?.size === 0) taps.byId.delete(which);
+  taps.isOn = taps.all.size > 0 || taps.byId.size > 0;
+}
+
+/** The taps of one connection. */
+function tapsOf({ id, isControl, server: { taps } }: Tapped): readonly Tap[] {
+  return isControl ? [] : [...taps.all, ...(taps.byId.get(id) ?? [])];
+}
+
+export function tapArrived(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
+  for (const tap of tapsOf(connection)) tap.arrived?.(connection, bytes, start, end);
+}
+
+export function tapRead(connection: Tapped, first: number | undefined, payload: TappedPayload): void {
+  for (const tap of tapsOf(connection)) tap.read?.(connection, first, payload);
+}
+
+export function tapSent(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
+  for (const tap of tapsOf(connection)) tap.sent?.(connection, bytes, start, end);
+}
+
+/** The connection has ended, and its taps with it. */
+export function endTaps(connection: Tapped): void {
+  const { id, server } = connection;
+  const { taps } = server;
+  for (const tap of tapsOf(connection)) tap.ended?.(connection);
+  taps.byId.delete(id);
+  taps.isOn = taps.all.size > 0 || taps.byId.size > 0;
+}
