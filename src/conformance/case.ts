@@ -1,0 +1,260 @@
+/**
+ * A conformance case as data: what the tester sends, and what a peer that keeps the rules answers. The same case tests a
+ * server and a client: the tester is the other end. Only masking and the order in which TCP ends depend on the role.
+ */
+import { Buffer } from 'node:buffer';
+import { CloseCode, Opcode } from '../protocol/codes.ts';
+import type { DeflateParameters, Extension } from '../protocol/websocket/extensions.ts';
+
+export interface ConformanceCase {
+  /** `GROUP/WHAT`, in lower case with hyphens; unique. */
+  readonly name: string;
+  /** The number in Autobahn's test suite, such as 6.4.1, if the case is in it. */
+  readonly number?: string;
+  /** The title of the group, for reports. */
+  readonly group: string;
+  /** What the tester does, as a sentence. */
+  readonly description: string;
+  /** What a peer that keeps the rules does, as a sentence. */
+  readonly expectation: string;
+  /** Which peers the case can test; both if absent. */
+  readonly tests?: 'servers' | 'clients';
+  /** Left out by `--quick`: it moves megabytes, or takes many round trips. */
+  readonly isLarge?: boolean;
+  /** The outcome is shown, but it is no verdict: RFC 6455 leaves it open. */
+  readonly isInformational?: boolean;
+  /** Set if the case needs permessage-deflate. A peer that declines it is UNIMPLEMENTED. */
+  readonly deflate?: DeflateDemand;
+  /** Builds the steps, with payloads of up to 16 MiB: call it when the case begins, and drop it when the case ends. */
+  readonly plan: () => CasePlan;
+}
+
+/** The negotiation of permessage-deflate, from either end. */
+export interface DeflateDemand {
+  /** A client's offers, in order of preference: elements of `Sec-WebSocket-Extensions`. */
+  readonly offers: readonly string[];
+  /** A server's answer to the peer's offers. Undefined: none of them will do. */
+  readonly answer: (
+    offers: readonly Extension[],
+  ) => { readonly response: string; readonly parameters: DeflateParameters } | undefined;
+}
+
+export interface CasePlan {
+  readonly steps: readonly Step[];
+  /** The messages, pongs and timeouts that are right, in order. The first outcome that matches decides. */
+  readonly outcomes: readonly ExpectedOutcome[];
+  readonly close: CloseExpectation;
+  /** What the tester does if the case is not over so long after the last step. */
+  readonly deadline: Deadline;
+}
+
+export interface ExpectedOutcome {
+  readonly verdict: 'OK' | 'NON-STRICT';
+  readonly happenings: readonly Happening[];
+}
+
+export interface Deadline {
+  /** Milliseconds. */
+  readonly after: number;
+  /** `fail` fails the connection with 1001; `close` starts an ordinary closing handshake. */
+  readonly end: 'fail' | 'close';
+}
+
+export interface CloseExpectation {
+  /** Which end sends the first close frame, or drops TCP. */
+  readonly by: 'tester' | 'peer';
+  /** The codes that the peer's close frame may have. The first one is the tester's own. */
+  readonly codes: readonly number[];
+  /** Whether the closing handshake must be complete. If not, the peer may drop TCP instead. */
+  readonly isClean: boolean;
+  /** A peer that leaves the closing to the tester has not noticed the fault: the case is FAILED. */
+  readonly isWrongEndFatal?: boolean;
+  /** Another code makes the case FAILED, and not only NON-STRICT. */
+  readonly isWrongCodeFatal?: boolean;
+  /** The steps send the close frame: the tester sends none of its own when the right happenings were seen. */
+  readonly isInSteps?: boolean;
+  /** Messages that arrive after the tester's close frame are happenings, and not ignored. */
+  readonly hearsWhileClosing?: boolean;
+  /** NON-STRICT if the peer drops TCP without a close frame (RFC 6455 §7.1.7: it SHOULD send one). */
+  readonly wantsFrame?: boolean;
+}
+
+/** What the tester saw. */
+export type Happening =
+  | { readonly is: 'message'; readonly isText: boolean; readonly payload: Buffer }
+  | { readonly is: 'ping' | 'pong'; readonly payload: Buffer }
+  /** A wait was over, and the connection was still open. */
+  | { readonly is: 'timeout'; readonly label: string };
+
+/** What the tester does, one after the other. The connection's end stops the steps. */
+export type Step = FrameStep | HeadStep | DataStep | MessageStep | CloseStep | WaitStep | RoundTripsStep;
+
+/** Sends one frame as it is: not compressed, whatever was negotiated. */
+export interface FrameStep {
+  readonly do: 'frame';
+  readonly opcode: number;
+  readonly payload: Buffer;
+  readonly fin: boolean;
+  /** RSV1 is 4, RSV2 is 2, RSV3 is 1. */
+  readonly rsv: number;
+  /** Bytes per write; absent: one write. */
+  readonly chop?: number | undefined;
+  readonly form?: FrameForm | undefined;
+}
+
+/** How a frame's header differs from the usual one. */
+export interface FrameForm {
+  /** The length is encoded in so many bytes, even if fewer would do. */
+  readonly lengthBytes?: 2 | 8;
+  /** The length in the header, if it is not the payload's. */
+  readonly announced?: bigint;
+  /** Masked by a server, or not masked by a client. */
+  readonly isMaskWrong?: boolean;
+}
+
+/** Sends a frame's header; `data` steps send its payload. */
+export interface HeadStep {
+  readonly do: 'head';
+  readonly opcode: number;
+  readonly fin: boolean;
+  readonly length: number;
+}
+
+/** Sends a part of the payload of the frame that `head` began. */
+export interface DataStep {
+  readonly do: 'data';
+  readonly payload: Buffer;
+}
+
+/** Sends a message, compressed if that was negotiated. */
+export interface MessageStep extends OutgoingData {
+  readonly do: 'message';
+}
+
+/** Sends a close frame with this payload, valid or not: the closing handshake begins. */
+export interface CloseStep {
+  readonly do: 'close';
+  readonly payload: Buffer;
+}
+
+/** Waits; if the connection is open after that, a timeout with this label is noted. Without a label, nothing is noted. */
+export interface WaitStep {
+  readonly do: 'wait';
+  /** Milliseconds. */
+  readonly time: number;
+  readonly label?: string;
+}
+
+/** Sends a message, awaits its echo, and so on. A wrong echo is FAILED; after the last one, the tester closes. */
+export interface RoundTripsStep {
+  readonly do: 'round trips';
+  readonly count: number;
+  /** The message with this index, from 0. */
+  readonly message: (index: number) => OutgoingData;
+}
+
+export interface OutgoingData {
+  readonly isText: boolean;
+  readonly payload: Buffer;
+  /** Bytes per frame, after compression; absent: one frame. */
+  readonly fragment?: number | undefined;
+}
+
+/** The classic time to wait for an answer, in milliseconds. */
+export const second = 1000;
+
+// The words in which the tables are written.
+
+const bytesOf = (payload: string | Buffer) => (typeof payload === 'string' ? Buffer.from(payload) : payload);
+
+type FrameDetails = Partial<Pick<FrameStep, 'fin' | 'rsv' | 'chop' | 'form'>>;
+
+export function sendFrame(
+  opcode: number,
+  payload: string | Buffer = '',
+  details: FrameDetails = {},
+): FrameStep {
+  return { do: 'frame', opcode, payload: bytesOf(payload), fin: true, rsv: 0, ...details };
+}
+
+export const sendText = (payload: string | Buffer, details?: FrameDetails) =>
+  sendFrame(Opcode.Text, payload, details);
+export const sendBinary = (payload: string | Buffer, details?: FrameDetails) =>
+  sendFrame(Opcode.Binary, payload, details);
+export const sendContinuation = (payload: string | Buffer, details?: FrameDetails) =>
+  sendFrame(Opcode.Continuation, payload, details);
+export const sendPing = (payload: string | Buffer = '', details?: FrameDetails) =>
+  sendFrame(Opcode.Ping, payload, details);
+export const sendPong = (payload: string | Buffer = '', details?: FrameDetails) =>
+  sendFrame(Opcode.Pong, payload, details);
+
+/** @param code undefined for an empty close frame */
+export function closeWith(code?: number, reason: string | Buffer = ''): CloseStep {
+  const bytes = bytesOf(reason);
+  if (code === undefined) return { do: 'close', payload: bytes };
+  return { do: 'close', payload: Buffer.concat([Buffer.from([code >>> 8, code & 0xff]), bytes]) };
+}
+
+export const wait = (time: number, label: string): WaitStep => ({ do: 'wait', time, label });
+
+export const echoOfText = (payload: string | Buffer): Happening => ({
+  is: 'message',
+  isText: true,
+  payload: bytesOf(payload),
+});
+export const echoOfBinary = (payload: string | Buffer): Happening => ({
+  is: 'message',
+  isText: false,
+  payload: bytesOf(payload),
+});
+export const pong = (payload: string | Buffer = ''): Happening => ({
+  is: 'pong',
+  payload: bytesOf(payload),
+});
+export const timeout = (label: string): Happening => ({ is: 'timeout', label });
+
+export const ok = (...happenings: readonly Happening[]): ExpectedOutcome => ({ verdict: 'OK', happenings });
+export const nonStrict = (...happenings: readonly Happening[]): ExpectedOutcome => ({
+  verdict: 'NON-STRICT',
+  happenings,
+});
+
+/** After the right answers, the tester closes with 1000, and the peer replies. */
+export const closedByTester: CloseExpectation = {
+  by: 'tester',
+  codes: [CloseCode.NormalClosure],
+  isClean: true,
+};
+
+/** The peer fails the connection, with this code if it sends a close frame. */
+export function failedByPeer(code: number, details: Partial<CloseExpectation> = {}): CloseExpectation {
+  return { by: 'peer', codes: [code], isClean: false, ...details };
+}
+
+/** The peer echoes what the steps send, and the tester closes. */
+export function answered(
+  steps: readonly Step[],
+  happenings: readonly Happening[],
+  deadline: Deadline = { after: second, end: 'close' },
+): CasePlan {
+  return { steps, outcomes: [ok(...happenings)], close: closedByTester, deadline };
+}
+
+/**
+ * The peer fails the connection.
+ * @param before the answers to what came before the fault. A peer may fail before it has sent them, which is NON-STRICT.
+ */
+export function failed(
+  steps: readonly Step[],
+  code: number = CloseCode.ProtocolError,
+  before: readonly Happening[] = [],
+  details: Partial<CloseExpectation> = {},
+): CasePlan {
+  const outcomes = before.length === 0 ? [ok()] : [ok(...before), nonStrict()];
+  return {
+    steps,
+    outcomes,
+    close: failedByPeer(code, details),
+    deadline: { after: second, end: 'fail' },
+  };
+}

@@ -1,0 +1,329 @@
+/**
+ * One case under way, from the tester's end. This layer is pure: it is given the peer's bytes, the time's passing and the end
+ * of the stream; it returns bytes to write, a time to wait, and in the end a result. The driver owns the socket and the timer:
+ *
+ *     beginCase → drain → (receiveBytes | timePassed → drain)… → endCase
+ *
+ * `drain`: write each element of `run.output` with a write of its own and empty the list; if `run.isDropping`, end TCP after
+ * that; call `timePassed` when `run.wait` milliseconds have passed, counted from the call that set `run.isWaitNew`.
+ */
+import { Buffer } from 'node:buffer';
+import { CloseCode } from '../protocol/codes.ts';
+import { newDeflateContext } from '../protocol/websocket/deflate.ts';
+import {
+  control,
+  type Endpoint,
+  endEndpoint,
+  failEndpoint,
+  message,
+  newEndpoint,
+  nextEvent,
+  ProtocolEvent,
+  releaseMessage,
+  startClosing,
+} from '../protocol/websocket/endpoint.ts';
+import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
+import type { Role } from '../protocol/websocket/frame.ts';
+import type { ConformanceCase, Happening, RoundTripsStep, Step } from './case.ts';
+import {
+  closeFrameOf,
+  dataOf,
+  type FrameWriter,
+  frameOf,
+  framesOf,
+  headOf,
+  newFrameWriter,
+  pongFrameOf,
+} from './frameWriter.ts';
+import { canStillMatch, matches } from './happenings.ts';
+import { type CaseEvidence, type CaseResult, judge } from './verdict.ts';
+
+/** The largest message that a tester reads: the largest case echoes 16 MiB. */
+const maxMessage = 64 * 1024 * 1024;
+
+/** Milliseconds to wait for the peer's close frame, and for the server to end TCP (RFC 6455 §7.1.1). */
+const closeTime = 1000;
+
+export interface CaseRun extends CaseEvidence {
+  readonly endpoint: Endpoint;
+  readonly writer: FrameWriter;
+  /** All deadlines, though not the waits in the steps, are multiplied by this: more than 1 for a busy machine. */
+  readonly patience: number;
+  /** For the driver: writes, in order. */
+  output: Buffer[];
+  /** For the driver: end TCP when the output is written. */
+  isDropping: boolean;
+  /** For the driver: milliseconds until `timePassed` is due; undefined for never. */
+  wait: number | undefined;
+  /** For the driver, which sets it to false: a new wait has begun, and replaces the one before. */
+  isWaitNew: boolean;
+  /** The index of the next step. */
+  next: number;
+  /** The wait of a step that is under way. */
+  waiting: { readonly label: string | undefined } | undefined;
+  roundTrips: { readonly step: RoundTripsStep; done: number } | undefined;
+  readonly happenings: Happening[];
+  /** The beginning of a frame. */
+  rest: Buffer;
+}
+
+/**
+ * Begins after the opening handshake.
+ * @param deflate what was negotiated
+ */
+export function beginCase(
+  test: ConformanceCase,
+  role: Role,
+  deflate: DeflateParameters | undefined,
+  patience = 1,
+): CaseRun {
+  const plan = test.plan();
+  const context = (of: Role) =>
+    deflate &&
+    (of === 'server'
+      ? newDeflateContext(!deflate.serverNoContextTakeover, deflate.serverMaxWindowBits)
+      : newDeflateContext(!deflate.clientNoContextTakeover, deflate.clientMaxWindowBits));
+  const peer = role === 'server' ? 'client' : 'server';
+  const deflater = context(role);
+  const run: CaseRun = {
+    ...{ test, plan, role, patience, isCompressed: deflate !== undefined },
+    endpoint: { ...newEndpoint(role, maxMessage, context(peer), deflater), deliversWhileClosing: true },
+    writer: newFrameWriter(role, deflater),
+    ...{ output: [], isDropping: false, wait: undefined, isWaitNew: false, next: 0, waiting: undefined },
+    ...{ roundTrips: undefined, happenings: [], rest: Buffer.alloc(0), violation: undefined },
+    ...{ wrongEcho: undefined, hasFinished: undefined, isClosedByTester: false, hasFailedPeer: false },
+    ...{ isDroppedByTester: false, isClean: false },
+    ...{ localCode: undefined, remoteCode: undefined, remoteReason: undefined },
+  };
+  if (plan.steps.some(step => step.do === 'round trips')) run.hasFinished = false;
+  if (test.deflate !== undefined && deflate === undefined) startClose(run, CloseCode.NormalClosure);
+  else takeSteps(run);
+  return run;
+}
+
+/** Takes the steps up to the next wait. */
+function takeSteps(run: CaseRun): void {
+  const { plan, endpoint } = run;
+  while (endpoint.state !== 'CLOSED') {
+    const step = plan.steps[run.next];
+    if (step === undefined) {
+      // After the tester's close frame, the time for the reply is running.
+      if (endpoint.state === 'OPEN') startWait(run, plan.deadline.after * run.patience);
+      return;
+    }
+    run.next++;
+    if (step.do === 'wait') {
+      run.waiting = { label: step.label };
+      startWait(run, step.time);
+      return;
+    }
+    if (step.do === 'round trips') {
+      run.roundTrips = { step, done: 0 };
+      startWait(run, plan.deadline.after * run.patience);
+      sendTrip(run, step, 0);
+      return;
+    }
+    takeStep(run, step);
+  }
+}
+
+function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips' }>): void {
+  const { writer } = run;
+  switch (step.do) {
+    case 'frame':
+      run.output.push(...frameOf(writer, step));
+      return;
+    case 'head':
+      run.output.push(headOf(writer, step));
+      return;
+    case 'data':
+      run.output.push(dataOf(writer, step.payload));
+      return;
+    case 'message':
+      run.output.push(...framesOf(writer, step));
+      return;
+    case 'close':
+      sendCloseFrame(run, step.payload);
+      return;
+  }
+}
+
+function sendTrip(run: CaseRun, step: RoundTripsStep, index: number): void {
+  run.output.push(...framesOf(run.writer, step.message(index)));
+}
+
+function startWait(run: CaseRun, time: number | undefined): void {
+  run.wait = time;
+  run.isWaitNew = true;
+}
+
+/** Starts the closing handshake; later frames of the steps are still sent. */
+function sendCloseFrame(run: CaseRun, payload: Buffer): void {
+  run.output.push(closeFrameOf(run.writer, payload));
+  run.localCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
+  run.isClosedByTester = true;
+  startClosing(run.endpoint);
+  startWait(run, closeTime * run.patience);
+}
+
+function startClose(run: CaseRun, code: number): void {
+  if (run.endpoint.state === 'OPEN') sendCloseFrame(run, Buffer.from([code >>> 8, code & 0xff]));
+}
+
+/** Reads what the peer sent. The bytes are the run's own from now on. */
+export function receiveBytes(run: CaseRun, chunk: Buffer): void {
+  const { endpoint } = run;
+  if (endpoint.state === 'CLOSED') return;
+  const bytes = run.rest.length === 0 ? chunk : Buffer.concat([run.rest, chunk]);
+  const input = { bytes, start: 0, end: bytes.length };
+  run.rest = Buffer.alloc(0);
+  for (;;) {
+    const event = nextEvent(endpoint, input);
+    switch (event) {
+      case ProtocolEvent.NeedMore:
+      case ProtocolEvent.Paused:
+        run.rest = bytes.subarray(input.start, input.end);
+        return;
+
+      case ProtocolEvent.Frame:
+      case ProtocolEvent.Inflating:
+        break;
+
+      case ProtocolEvent.Message: {
+        const payload = Buffer.from(message.bytes.subarray(message.start, message.end));
+        const { isText } = message;
+        releaseMessage();
+        receiveMessage(run, isText, payload);
+        break;
+      }
+
+      case ProtocolEvent.Ping:
+        if (control.isReplyDue) run.output.push(pongFrameOf(run.writer, controlPayload()));
+        note(run, { is: 'ping', payload: controlPayload() });
+        break;
+
+      case ProtocolEvent.Pong:
+        note(run, { is: 'pong', payload: controlPayload() });
+        break;
+
+      case ProtocolEvent.Close:
+        receiveClose(run);
+        return;
+
+      case ProtocolEvent.Failed:
+        receiveFault(run);
+        return;
+    }
+  }
+}
+
+function controlPayload(): Buffer {
+  return Buffer.from(control.bytes.subarray(control.start, control.end));
+}
+
+function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
+  const { endpoint, plan, roundTrips } = run;
+  if (endpoint.state !== 'OPEN' && plan.close.hearsWhileClosing !== true) return;
+  if (roundTrips === undefined) return note(run, { is: 'message', isText, payload });
+  const { step } = roundTrips;
+  const sent = step.message(roundTrips.done);
+  if (sent.isText !== isText || !sent.payload.equals(payload)) {
+    run.wrongEcho = `echo ${roundTrips.done + 1} of ${step.count} differs from what was sent`;
+    startClose(run, CloseCode.NormalClosure);
+    return;
+  }
+  roundTrips.done++;
+  if (roundTrips.done < step.count) return sendTrip(run, step, roundTrips.done);
+  run.roundTrips = undefined;
+  run.hasFinished = true;
+  if (run.next === plan.steps.length) startClose(run, CloseCode.NormalClosure);
+  else takeSteps(run);
+}
+
+/** Notes what was seen, and ends the case if that decides it. */
+function note(run: CaseRun, happening: Happening): void {
+  run.happenings.push(happening);
+  const { plan, happenings, endpoint } = run;
+  if (endpoint.state !== 'OPEN') return;
+  const { outcomes, close } = plan;
+  if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
+    // Nothing can make this right any more.
+    failPeer(run);
+  } else if (
+    close.by === 'tester' &&
+    close.isInSteps !== true &&
+    outcomes.every(outcome => matches(happenings, outcome.happenings))
+  ) {
+    startClose(run, close.codes[0]!);
+  }
+}
+
+function receiveClose(run: CaseRun): void {
+  const { endpoint, role } = run;
+  const { isReplyDue } = control;
+  run.remoteCode = control.code === CloseCode.NoStatusReceived ? undefined : control.code;
+  run.remoteReason = control.reason;
+  run.isClean = true;
+  if (isReplyDue) {
+    // RFC 6455 §5.5.1: a close frame is answered with one, which typically has the same code.
+    run.output.push(closeFrameOf(run.writer, controlPayload()));
+    run.localCode = run.remoteCode;
+  }
+  endEndpoint(endpoint);
+  run.waiting = undefined;
+  // RFC 6455 §7.1.1: the server ends TCP first.
+  if (role === 'server') drop(run, false);
+  else startWait(run, closeTime * run.patience);
+}
+
+/** The peer broke a rule: RFC 6455 §7.1.7. */
+function receiveFault(run: CaseRun): void {
+  run.violation = control.reason;
+  run.isClosedByTester = true;
+  if (control.isReplyDue) {
+    run.output.push(closeFrameOf(run.writer, controlPayload()));
+    run.localCode = control.code;
+  }
+  run.hasFailedPeer = true;
+  failEndpoint(run.endpoint);
+  drop(run, true);
+}
+
+/** @param isByTester whether the tester drops TCP before it should */
+function drop(run: CaseRun, isByTester: boolean): void {
+  if (run.isDropping) return;
+  if (isByTester) run.isDroppedByTester = true;
+  endEndpoint(run.endpoint);
+  run.isDropping = true;
+  startWait(run, undefined);
+}
+
+/** The tester fails the connection, because the case cannot end well any more. */
+function failPeer(run: CaseRun): void {
+  run.hasFailedPeer = true;
+  startClose(run, CloseCode.GoingAway);
+}
+
+/** The wait that the driver was asked for is over. */
+export function timePassed(run: CaseRun): void {
+  run.wait = undefined;
+  const { waiting, endpoint, plan } = run;
+  if (waiting !== undefined) {
+    run.waiting = undefined;
+    if (endpoint.state !== 'OPEN') return;
+    if (waiting.label !== undefined) note(run, { is: 'timeout', label: waiting.label });
+    if (endpoint.state === 'OPEN') takeSteps(run);
+  } else if (endpoint.state === 'OPEN') {
+    if (plan.deadline.end === 'close') startClose(run, CloseCode.NormalClosure);
+    else failPeer(run);
+  } else {
+    // The peer did not answer the close frame, or the server did not end TCP.
+    drop(run, true);
+  }
+}
+
+/** The stream has ended, or the connection was lost: the case is over. */
+export function endCase(run: CaseRun): CaseResult {
+  endEndpoint(run.endpoint);
+  return judge(run);
+}

@@ -1,0 +1,170 @@
+/** The verdict on a case: what happened against what should have, and how the connection ended. */
+import type { Role } from '../protocol/websocket/frame.ts';
+import type { CasePlan, ConformanceCase, Happening } from './case.ts';
+import { matches, showHappenings } from './happenings.ts';
+
+export type CaseVerdict = 'OK' | 'NON-STRICT' | 'INFORMATIONAL' | 'UNIMPLEMENTED' | 'FAILED';
+
+/** How the connection ended, in the classic suite's words. */
+export type CloseVerdict =
+  | 'OK'
+  | 'FAILED'
+  /** The closing handshake was required, and is not complete. */
+  | 'UNCLEAN'
+  | 'WRONG CODE'
+  /** The client had to end TCP, which is the server's to end (RFC 6455 §7.1.1). */
+  | 'FAILED BY CLIENT'
+  | 'INFORMATIONAL';
+
+/** What is known of a case when it is over. */
+export interface CaseEvidence {
+  readonly test: ConformanceCase;
+  readonly plan: CasePlan;
+  /** The tester's own role. */
+  readonly role: Role;
+  /** Whether permessage-deflate was negotiated. */
+  readonly isCompressed: boolean;
+  readonly happenings: readonly Happening[];
+  /** The rule that the peer broke, if it broke one. */
+  violation: string | undefined;
+  /** A round trip that went wrong. */
+  wrongEcho: string | undefined;
+  /** Whether the round trips are complete; undefined if the plan has none. */
+  hasFinished: boolean | undefined;
+  /** Which end sent the first close frame, or dropped TCP. */
+  isClosedByTester: boolean;
+  hasFailedPeer: boolean;
+  /** The tester dropped TCP although the peer should have done so. */
+  isDroppedByTester: boolean;
+  /** The closing handshake is complete. */
+  isClean: boolean;
+  /** The tester's own close code, and what the peer's close frame said. */
+  localCode: number | undefined;
+  remoteCode: number | undefined;
+  remoteReason: string | undefined;
+}
+
+export interface CaseResult {
+  readonly test: ConformanceCase;
+  /** Of what happened, and of how the connection ended, as in the classic suite's reports. */
+  readonly behavior: CaseVerdict;
+  readonly behaviorClose: CloseVerdict;
+  /** Both in one. */
+  readonly verdict: CaseVerdict;
+  /** Sentences: why. */
+  readonly result: string;
+  readonly resultClose: string;
+  /** For one line: what was expected, and what was seen. */
+  readonly expected: string;
+  readonly seen: string;
+  readonly remoteCloseCode: number | undefined;
+  readonly remoteCloseReason: string | undefined;
+  readonly localCloseCode: number | undefined;
+  readonly wasClean: boolean;
+  readonly closedByTester: boolean;
+  readonly failedByTester: boolean;
+  readonly droppedByTester: boolean;
+}
+
+export function judge(run: CaseEvidence): CaseResult {
+  const { test, plan } = run;
+  const close = judgeClose(run);
+  let { verdict: behavior, sentence: result } = judgeBehavior(run);
+  let behaviorClose = close.verdict;
+  const isWrongEnd = (plan.close.by === 'tester') !== run.isClosedByTester;
+  const isFatal =
+    (plan.close.isWrongEndFatal === true && isWrongEnd) ||
+    (plan.close.isWrongCodeFatal === true && behaviorClose === 'WRONG CODE');
+  if (isFatal && behavior !== 'UNIMPLEMENTED') {
+    behavior = 'FAILED';
+    result = close.sentence;
+  }
+  if (test.isInformational === true) {
+    behavior = 'INFORMATIONAL';
+    behaviorClose = 'INFORMATIONAL';
+  }
+  const isSilent = plan.close.wantsFrame === true && run.remoteCode === undefined && behaviorClose === 'OK';
+  const verdict = combined(behavior, behaviorClose);
+  return {
+    ...{ test, behavior, behaviorClose, result },
+    verdict: isSilent && verdict === 'OK' ? 'NON-STRICT' : verdict,
+    resultClose: isSilent ? 'TCP ended without a close frame that says why' : close.sentence,
+    ...{ expected: showExpected(run), seen: showSeen(run) },
+    ...{ remoteCloseCode: run.remoteCode, remoteCloseReason: run.remoteReason },
+    ...{ localCloseCode: run.localCode, wasClean: run.isClean, closedByTester: run.isClosedByTester },
+    ...{ failedByTester: run.hasFailedPeer, droppedByTester: run.isDroppedByTester },
+  };
+}
+
+function judgeBehavior(run: CaseEvidence): { verdict: CaseVerdict; sentence: string } {
+  const { test, plan, happenings, violation, wrongEcho } = run;
+  if (test.deflate !== undefined && !run.isCompressed) {
+    return { verdict: 'UNIMPLEMENTED', sentence: 'The peer does not agree on permessage-deflate.' };
+  }
+  if (violation !== undefined) return { verdict: 'FAILED', sentence: `The peer broke a rule: ${violation}.` };
+  if (wrongEcho !== undefined) return { verdict: 'FAILED', sentence: `The ${wrongEcho}.` };
+  if (run.hasFinished === false) {
+    return { verdict: 'FAILED', sentence: 'Not all messages were echoed in time.' };
+  }
+  const match = plan.outcomes.find(outcome => matches(happenings, outcome.happenings));
+  if (match === undefined) {
+    return { verdict: 'FAILED', sentence: 'What happened is not what should have happened.' };
+  }
+  const isBest = match.verdict === 'OK';
+  return {
+    verdict: match.verdict,
+    sentence: isBest ? 'All happened as it should.' : 'What happened is allowed, but not the best.',
+  };
+}
+
+function judgeClose(run: CaseEvidence): { verdict: CloseVerdict; sentence: string } {
+  const { by, codes, isClean } = run.plan.close;
+  const { remoteCode } = run;
+  if ((by === 'tester') !== run.isClosedByTester) {
+    const sentence =
+      by === 'peer'
+        ? 'The peer did not fail the connection.'
+        : 'The peer closed the connection before it should.';
+    return { verdict: 'FAILED', sentence };
+  }
+  if (isClean && !run.isClean) {
+    return { verdict: 'UNCLEAN', sentence: 'The peer did not complete the closing handshake.' };
+  }
+  if (remoteCode !== undefined && !codes.includes(remoteCode)) {
+    const sentence = `The close code should be ${codes.join(' or ')} or absent; it is ${remoteCode}.`;
+    return { verdict: 'WRONG CODE', sentence };
+  }
+  if (run.role === 'client' && run.isDroppedByTester) {
+    return {
+      verdict: 'FAILED BY CLIENT',
+      sentence: 'The server did not end TCP after the closing handshake.',
+    };
+  }
+  return { verdict: 'OK', sentence: 'The connection ended as it should.' };
+}
+
+/** The verdicts on both halves in one: the worse of the two. */
+export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): CaseVerdict {
+  if (behavior !== 'OK' && behavior !== 'NON-STRICT') return behavior;
+  if (behaviorClose === 'FAILED' || behaviorClose === 'UNCLEAN') return 'FAILED';
+  return behaviorClose === 'OK' || behaviorClose === 'INFORMATIONAL' ? behavior : 'NON-STRICT';
+}
+
+function showExpected({ plan }: CaseEvidence): string {
+  const { outcomes, close } = plan;
+  const first = outcomes[0] === undefined ? 'nothing' : showHappenings(outcomes[0].happenings);
+  const codes = close.codes.join(' or ');
+  return `${first}, then ${close.by === 'peer' ? `the peer closes with ${codes}` : `a close with ${codes}`}`;
+}
+
+function showSeen(run: CaseEvidence): string {
+  const { happenings, violation, wrongEcho, remoteCode } = run;
+  if (violation !== undefined) return `a broken rule: ${violation}`;
+  if (wrongEcho !== undefined) return wrongEcho;
+  const end = run.isClean
+    ? `${run.isClosedByTester ? 'a close' : 'the peer closes'} with ${remoteCode ?? 'no code'}`
+    : run.isDroppedByTester
+      ? 'no answer to the close'
+      : 'the end of TCP without a close frame';
+  return `${showHappenings(happenings)}, then ${end}`;
+}

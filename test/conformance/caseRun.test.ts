@@ -1,0 +1,128 @@
+/** One case at a time, against answers written by hand: the tester's output, its waits, and the verdict. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { beginCase, type CaseRun, endCase, receiveBytes, timePassed } from '../../src/conformance/run.ts';
+import { conformanceCases } from '../../src/conformance/table.ts';
+import type { CaseResult } from '../../src/conformance/verdict.ts';
+import { closeFrame, closePayload, frame, opcode } from '../support/rawFrame.ts';
+
+type Role = 'client' | 'server';
+
+/** Answers of a server are not masked. */
+const answer = (of: number, payload: string | Buffer = '') => frame(of, payload, { key: null });
+const closeAnswer = (code: number) => answer(opcode.close, closePayload(code));
+
+function begin(number: string, role: Role = 'client'): CaseRun {
+  const found = conformanceCases.find(each => each.number === number);
+  assert.ok(found, number);
+  return beginCase(found, role, undefined);
+}
+
+/** Takes what the tester wrote. */
+function written(run: CaseRun): Buffer {
+  const bytes = Buffer.concat(run.output);
+  run.output = [];
+  return bytes;
+}
+
+function verdicts({ behavior, behaviorClose, verdict }: CaseResult): string[] {
+  return [behavior, behaviorClose, verdict];
+}
+
+test('an echo and the reply to the close frame make a case OK', () => {
+  const run = begin('1.1.2');
+  const sent = written(run);
+  assert.deepEqual([sent[0], sent[1], sent.length], [0x81, 0x80 | 125, 2 + 4 + 125]);
+  receiveBytes(run, answer(opcode.text, '*'.repeat(125)));
+  assert.equal(written(run)[0], 0x88, 'the tester closes when it has seen everything');
+  receiveBytes(run, closeAnswer(1000));
+  assert.equal(run.isDropping, false, 'the server ends TCP first');
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
+});
+
+test('an answer may arrive byte by byte', () => {
+  const run = begin('1.1.2');
+  const answers = Buffer.concat([answer(opcode.text, '*'.repeat(125)), closeAnswer(1000)]);
+  for (const byte of answers) receiveBytes(run, Buffer.from([byte]));
+  assert.equal(endCase(run).verdict, 'OK');
+});
+
+test('a wrong echo is FAILED, and the tester closes at once', () => {
+  const run = begin('1.1.2');
+  receiveBytes(run, answer(opcode.text, '*'.repeat(124)));
+  assert.equal(run.output.at(-1)![0], 0x88);
+  const result = endCase(run);
+  assert.equal(result.verdict, 'FAILED');
+  assert.match(result.expected, /^text of 125 bytes, then a close with 1000$/);
+  assert.match(result.seen, /^text of 124 bytes, then/);
+});
+
+test('an echo of the wrong kind is FAILED', () => {
+  const run = begin('1.1.1');
+  receiveBytes(run, answer(opcode.binary));
+  assert.equal(endCase(run).behavior, 'FAILED');
+});
+
+test('silence until the deadline and beyond is FAILED', () => {
+  const run = begin('2.1');
+  assert.equal(run.wait, 1000);
+  timePassed(run);
+  assert.equal(run.output.at(-1)![0], 0x88, 'the tester closes');
+  timePassed(run);
+  assert.equal(run.isDropping, true);
+  assert.deepEqual(verdicts(endCase(run)), ['FAILED', 'UNCLEAN', 'FAILED']);
+});
+
+test('a client that has to end TCP for the server is NON-STRICT', () => {
+  const run = begin('2.1');
+  receiveBytes(run, Buffer.concat([answer(opcode.pong), closeAnswer(1000)]));
+  timePassed(run);
+  assert.equal(run.isDropping, true);
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'FAILED BY CLIENT', 'NON-STRICT']);
+});
+
+test('a peer that fails the connection with the right code, or by dropping TCP, is OK', () => {
+  const run = begin('2.5');
+  receiveBytes(run, closeAnswer(1002));
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
+  assert.deepEqual(verdicts(endCase(begin('2.5'))), ['OK', 'OK', 'OK']);
+});
+
+test('a peer that fails the connection with another code is NON-STRICT', () => {
+  const run = begin('2.5');
+  receiveBytes(run, closeAnswer(1007));
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'WRONG CODE', 'NON-STRICT']);
+});
+
+test('a peer that leaves the closing to the tester has not failed the connection', () => {
+  const run = begin('2.5');
+  timePassed(run);
+  receiveBytes(run, closeAnswer(1001));
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'FAILED', 'FAILED']);
+});
+
+test('an answer that breaks a rule is FAILED, and the report names the rule', () => {
+  const run = begin('2.1');
+  receiveBytes(run, frame(opcode.pong));
+  assert.equal(run.isDropping, true);
+  const result = endCase(run);
+  assert.equal(result.verdict, 'FAILED');
+  assert.equal(result.seen, 'a broken rule: a server must not mask its frames');
+});
+
+test('a tester in a server’s role does not mask, reads masked frames, and ends TCP first', () => {
+  const run = begin('1.1.1', 'server');
+  assert.deepEqual(written(run), Buffer.from([0x81, 0]));
+  receiveBytes(run, frame(opcode.text));
+  receiveBytes(run, closeFrame(1000));
+  assert.equal(run.isDropping, true);
+  assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
+});
+
+test('a frame is written in chops, each of them a write of its own', () => {
+  const run = begin('1.1.8', 'server');
+  assert.deepEqual(
+    run.output.map(({ length }) => length),
+    [...Array(65).fill(997), 10 + 65_536 - 65 * 997],
+  );
+});
