@@ -165,6 +165,15 @@ export const second = 1000;
 
 // The words in which the tables are written.
 
+/** Cases of one group, whose names begin with the same word. */
+export function inGroup(
+  group: string,
+  word: string,
+  cases: readonly Omit<ConformanceCase, 'group'>[],
+): readonly ConformanceCase[] {
+  return cases.map(each => ({ ...each, group, name: `${word}/${each.name}` }));
+}
+
 const bytesOf = (payload: string | Buffer) => (typeof payload === 'string' ? Buffer.from(payload) : payload);
 
 type FrameDetails = Partial<Pick<FrameStep, 'fin' | 'rsv' | 'chop' | 'form'>>;

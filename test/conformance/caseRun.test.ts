@@ -126,3 +126,29 @@ test('a frame is written in chops, each of them a write of its own', () => {
     [...Array(65).fill(997), 10 + 65_536 - 65 * 997],
   );
 });
+
+test('waits in the steps are timeouts: a peer that fails at the second part is OK, at the third NON-STRICT', () => {
+  const fast = begin('6.4.1');
+  timePassed(fast);
+  receiveBytes(fast, closeAnswer(1007));
+  assert.deepEqual(verdicts(endCase(fast)), ['OK', 'OK', 'OK']);
+  const slow = begin('6.4.1');
+  timePassed(slow);
+  timePassed(slow);
+  receiveBytes(slow, closeAnswer(1007));
+  assert.deepEqual(verdicts(endCase(slow)), ['NON-STRICT', 'OK', 'NON-STRICT']);
+  const never = begin('6.4.1');
+  for (let waits = 0; waits < 3; waits++) timePassed(never);
+  receiveBytes(never, closeAnswer(1001));
+  assert.equal(endCase(never).verdict, 'FAILED');
+});
+
+test('a text of which the header and the parts are sent apart is one masked frame', () => {
+  const run = begin('6.4.3');
+  timePassed(run);
+  timePassed(run);
+  const bytes = written(run);
+  assert.deepEqual([bytes[0], bytes[1]], [0x81, 0x80 | 21]);
+  const payload = bytes.subarray(6).map((byte, at) => byte ^ bytes[2 + (at % 4)]!);
+  assert.equal(Buffer.from(payload).toString('hex'), 'cebae1bdb9cf83cebcceb5f4908080656469746564');
+});
