@@ -4,6 +4,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { CloseCode, Opcode } from '../protocol/codes.ts';
+import type { ResponseHead } from '../protocol/http/head.ts';
 import type { DeflateParameters, Extension } from '../protocol/websocket/extensions.ts';
 
 export interface ConformanceCase {
@@ -25,6 +26,8 @@ export interface ConformanceCase {
   readonly isInformational?: boolean;
   /** Set if the case needs permessage-deflate. A peer that declines it is UNIMPLEMENTED. */
   readonly deflate?: DeflateDemand;
+  /** Set if the opening handshake is what is tested. Only a tester in a client's role can do that. */
+  readonly handshake?: HandshakeDemand;
   /** Builds the steps, with payloads of up to 16 MiB: call it when the case begins, and drop it when the case ends. */
   readonly plan: () => CasePlan;
 }
@@ -37,6 +40,34 @@ export interface DeflateDemand {
   readonly answer: (
     offers: readonly Extension[],
   ) => { readonly response: string; readonly parameters: DeflateParameters } | undefined;
+}
+
+/** An opening handshake that differs from the ordinary one, and the server's right answer. */
+export interface HandshakeDemand {
+  /** Changes the ordinary request. */
+  readonly alter?: (request: OpeningRequest) => OpeningRequest;
+  /** Bytes per write; absent: one write. */
+  readonly chop?: number;
+  /** Set if the server must refuse. Absent: it must accept, and the case goes on with its plan. */
+  readonly refusal?: {
+    /** The HTTP statuses that say what is wrong. Another one from 400 to 599 is NON-STRICT. */
+    readonly statuses: readonly number[];
+    /** The verdict if the server accepts all the same. */
+    readonly ifAccepted: 'NON-STRICT' | 'FAILED';
+  };
+  /** A further rule for the response. @returns how the response breaks it; undefined if it does not */
+  readonly check?: (head: ResponseHead) => string | undefined;
+}
+
+/** The request of an opening handshake, in parts that a case may change. */
+export interface OpeningRequest {
+  readonly method: string;
+  readonly target: string;
+  /** As in the request line: `HTTP/1.1`. */
+  readonly version: string;
+  readonly fields: readonly (readonly [name: string, value: string])[];
+  /** Sent behind the head, in the same write. */
+  readonly body: Buffer;
 }
 
 export interface CasePlan {

@@ -4,7 +4,7 @@
  *
  *     beginCase → drain → (receiveBytes | timePassed → drain)… → endCase
  *
- * `drain`: write each element of `run.output` with a write of its own and empty the list; if `run.isDropping`, end TCP after
+ * `drain`: take `takeOutput(run)`, and write each element with a write of its own; if `run.isDropping`, end TCP after
  * that; call `timePassed` when `run.wait` milliseconds have passed, counted from the call that set `run.isWaitNew`.
  */
 import { Buffer } from 'node:buffer';
@@ -41,8 +41,11 @@ import { type CaseEvidence, type CaseResult, judge } from './verdict.ts';
 /** The largest message that a tester reads: the largest case echoes 16 MiB. */
 const maxMessage = 64 * 1024 * 1024;
 
-/** Milliseconds to wait for the peer's close frame, and for the server to end TCP (RFC 6455 §7.1.1). */
+/** Milliseconds to wait for the peer's close frame. */
 const closeTime = 1000;
+
+/** Milliseconds to wait for a server to end TCP (RFC 6455 §7.1.1), however patient the tester is. */
+const tcpEndTime = 2000;
 
 export interface CaseRun extends CaseEvidence {
   readonly endpoint: Endpoint;
@@ -51,6 +54,8 @@ export interface CaseRun extends CaseEvidence {
   readonly patience: number;
   /** For the driver: writes, in order. */
   output: Buffer[];
+  /** Whether the last element of `output` takes the next frame in, so that both arrive together. */
+  isLastWriteOpen: boolean;
   /** For the driver: end TCP when the output is written. */
   isDropping: boolean;
   /** For the driver: milliseconds until `timePassed` is due; undefined for never. */
@@ -89,7 +94,15 @@ export function beginCase(
     ...{ test, plan, role, patience, isCompressed: deflate !== undefined },
     endpoint: { ...newEndpoint(role, maxMessage, context(peer), deflater), deliversWhileClosing: true },
     writer: newFrameWriter(role, deflater),
-    ...{ output: [], isDropping: false, wait: undefined, isWaitNew: false, next: 0, waiting: undefined },
+    ...{
+      output: [],
+      isLastWriteOpen: false,
+      isDropping: false,
+      wait: undefined,
+      isWaitNew: false,
+      next: 0,
+      waiting: undefined,
+    },
     ...{ roundTrips: undefined, happenings: [], rest: Buffer.alloc(0), violation: undefined },
     ...{ wrongEcho: undefined, hasFinished: undefined, isClosedByTester: false, hasFailedPeer: false },
     ...{ isDroppedByTester: false, isClean: false },
@@ -131,16 +144,17 @@ function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips'
   const { writer } = run;
   switch (step.do) {
     case 'frame':
-      run.output.push(...frameOf(writer, step));
+      if (step.chop === undefined) write(run, frameOf(writer, step));
+      else writeApart(run, frameOf(writer, step));
       return;
     case 'head':
-      run.output.push(headOf(writer, step));
+      write(run, [headOf(writer, step)]);
       return;
     case 'data':
-      run.output.push(dataOf(writer, step.payload));
+      writeApart(run, [dataOf(writer, step.payload)]);
       return;
     case 'message':
-      run.output.push(...framesOf(writer, step));
+      write(run, framesOf(writer, step));
       return;
     case 'close':
       sendCloseFrame(run, step.payload);
@@ -148,8 +162,20 @@ function takeStep(run: CaseRun, step: Exclude<Step, { do: 'wait' | 'round trips'
   }
 }
 
+/** Frames that no wait and no chops separate arrive in one write. */
+function write(run: CaseRun, frames: readonly Buffer[]): void {
+  const last = run.isLastWriteOpen ? run.output.pop() : undefined;
+  run.output.push(Buffer.concat(last === undefined ? frames : [last, ...frames]));
+  run.isLastWriteOpen = true;
+}
+
+function writeApart(run: CaseRun, pieces: readonly Buffer[]): void {
+  run.output.push(...pieces);
+  run.isLastWriteOpen = false;
+}
+
 function sendTrip(run: CaseRun, step: RoundTripsStep, index: number): void {
-  run.output.push(...framesOf(run.writer, step.message(index)));
+  write(run, framesOf(run.writer, step.message(index)));
 }
 
 function startWait(run: CaseRun, time: number | undefined): void {
@@ -159,7 +185,7 @@ function startWait(run: CaseRun, time: number | undefined): void {
 
 /** Starts the closing handshake; later frames of the steps are still sent. */
 function sendCloseFrame(run: CaseRun, payload: Buffer): void {
-  run.output.push(closeFrameOf(run.writer, payload));
+  write(run, [closeFrameOf(run.writer, payload)]);
   run.localCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
   run.isClosedByTester = true;
   startClosing(run.endpoint);
@@ -168,6 +194,14 @@ function sendCloseFrame(run: CaseRun, payload: Buffer): void {
 
 function startClose(run: CaseRun, code: number): void {
   if (run.endpoint.state === 'OPEN') sendCloseFrame(run, Buffer.from([code >>> 8, code & 0xff]));
+}
+
+/** For the driver: the writes since the last call, which the caller owns. */
+export function takeOutput(run: CaseRun): Buffer[] {
+  const { output } = run;
+  run.output = [];
+  run.isLastWriteOpen = false;
+  return output;
 }
 
 /** Reads what the peer sent. The bytes are the run's own from now on. */
@@ -198,7 +232,7 @@ export function receiveBytes(run: CaseRun, chunk: Buffer): void {
       }
 
       case ProtocolEvent.Ping:
-        if (control.isReplyDue) run.output.push(pongFrameOf(run.writer, controlPayload()));
+        if (control.isReplyDue) write(run, [pongFrameOf(run.writer, controlPayload())]);
         note(run, { is: 'ping', payload: controlPayload() });
         break;
 
@@ -266,14 +300,14 @@ function receiveClose(run: CaseRun): void {
   run.isClean = true;
   if (isReplyDue) {
     // RFC 6455 §5.5.1: a close frame is answered with one, which typically has the same code.
-    run.output.push(closeFrameOf(run.writer, controlPayload()));
+    write(run, [closeFrameOf(run.writer, controlPayload())]);
     run.localCode = run.remoteCode;
   }
   endEndpoint(endpoint);
   run.waiting = undefined;
   // RFC 6455 §7.1.1: the server ends TCP first.
   if (role === 'server') drop(run, false);
-  else startWait(run, closeTime * run.patience);
+  else startWait(run, tcpEndTime);
 }
 
 /** The peer broke a rule: RFC 6455 §7.1.7. */
@@ -281,7 +315,7 @@ function receiveFault(run: CaseRun): void {
   run.violation = control.reason;
   run.isClosedByTester = true;
   if (control.isReplyDue) {
-    run.output.push(closeFrameOf(run.writer, controlPayload()));
+    write(run, [closeFrameOf(run.writer, controlPayload())]);
     run.localCode = control.code;
   }
   run.hasFailedPeer = true;

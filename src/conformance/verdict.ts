@@ -143,6 +143,31 @@ function judgeClose(run: CaseEvidence): { verdict: CloseVerdict; sentence: strin
   return { verdict: 'OK', sentence: 'The connection ended as it should.' };
 }
 
+/** The result of a case that ended with the opening handshake. @param sentence without a capital and a full stop */
+export function handshakeResult(
+  test: ConformanceCase,
+  verdict: CaseVerdict,
+  sentence: string,
+  seen: string,
+): CaseResult {
+  return {
+    ...{ test, behavior: verdict, behaviorClose: 'OK', verdict },
+    ...{
+      result: `${sentence[0]!.toUpperCase()}${sentence.slice(1)}.`,
+      resultClose: 'There was no connection.',
+    },
+    expected: showHandshake(test),
+    seen: `${seen} (${sentence})`,
+    ...{ remoteCloseCode: undefined, remoteCloseReason: undefined, localCloseCode: undefined },
+    ...{ wasClean: false, closedByTester: false, failedByTester: false, droppedByTester: false },
+  };
+}
+
+function showHandshake({ handshake }: ConformanceCase): string {
+  const refusal = handshake?.refusal;
+  return refusal === undefined ? '101, a valid handshake' : `a refusal with ${refusal.statuses.join(' or ')}`;
+}
+
 /** The verdicts on both halves in one: the worse of the two. */
 export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): CaseVerdict {
   if (behavior !== 'OK' && behavior !== 'NON-STRICT') return behavior;

@@ -1,7 +1,14 @@
 /** One case at a time, against answers written by hand: the tester's output, its waits, and the verdict. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { beginCase, type CaseRun, endCase, receiveBytes, timePassed } from '../../src/conformance/run.ts';
+import {
+  beginCase,
+  type CaseRun,
+  endCase,
+  receiveBytes,
+  takeOutput,
+  timePassed,
+} from '../../src/conformance/run.ts';
 import { conformanceCases } from '../../src/conformance/table.ts';
 import type { CaseResult } from '../../src/conformance/verdict.ts';
 import { closeFrame, closePayload, frame, opcode } from '../support/rawFrame.ts';
@@ -20,9 +27,7 @@ function begin(number: string, role: Role = 'client'): CaseRun {
 
 /** Takes what the tester wrote. */
 function written(run: CaseRun): Buffer {
-  const bytes = Buffer.concat(run.output);
-  run.output = [];
-  return bytes;
+  return Buffer.concat(takeOutput(run));
 }
 
 function verdicts({ behavior, behaviorClose, verdict }: CaseResult): string[] {
@@ -49,8 +54,9 @@ test('an answer may arrive byte by byte', () => {
 
 test('a wrong echo is FAILED, and the tester closes at once', () => {
   const run = begin('1.1.2');
+  written(run);
   receiveBytes(run, answer(opcode.text, '*'.repeat(124)));
-  assert.equal(run.output.at(-1)![0], 0x88);
+  assert.equal(written(run)[0], 0x88);
   const result = endCase(run);
   assert.equal(result.verdict, 'FAILED');
   assert.match(result.expected, /^text of 125 bytes, then a close with 1000$/);
@@ -66,8 +72,9 @@ test('an echo of the wrong kind is FAILED', () => {
 test('silence until the deadline and beyond is FAILED', () => {
   const run = begin('2.1');
   assert.equal(run.wait, 1000);
+  written(run);
   timePassed(run);
-  assert.equal(run.output.at(-1)![0], 0x88, 'the tester closes');
+  assert.equal(written(run)[0], 0x88, 'the tester closes');
   timePassed(run);
   assert.equal(run.isDropping, true);
   assert.deepEqual(verdicts(endCase(run)), ['FAILED', 'UNCLEAN', 'FAILED']);
@@ -151,4 +158,11 @@ test('a text of which the header and the parts are sent apart is one masked fram
   assert.deepEqual([bytes[0], bytes[1]], [0x81, 0x80 | 21]);
   const payload = bytes.subarray(6).map((byte, at) => byte ^ bytes[2 + (at % 4)]!);
   assert.equal(Buffer.from(payload).toString('hex'), 'cebae1bdb9cf83cebcceb5f4908080656469746564');
+});
+
+test('frames that no wait separates are one write, and those of another way are not', () => {
+  assert.equal(begin('5.9').output.length, 1);
+  assert.equal(begin('5.10').output.length, 2);
+  assert.equal(begin('5.6').output.length, 1);
+  assert.equal(begin('6.4.3').output.length, 2, 'the header, and the first part');
 });
