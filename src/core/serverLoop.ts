@@ -83,6 +83,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
       times[0]! += took;
     } else observe(metrics.turns, took);
   }
+  clearTimeout(deadlines.timer);
   closeControlConnections(server);
 }
 

@@ -36,9 +36,14 @@ const recheckInterval = 250;
 /**
  * Asks the app again about live connections (`--auth-recheck`).
  * @param needsOf the rights that a connection uses now, besides the right to open its handler
+ * @returns ends it
  */
-export function startRechecks(entry: Entry, needsOf: (connection: Connection) => readonly Need[]): void {
-  setInterval(() => entry.recheck(needsOf), recheckInterval).unref();
+export function startRechecks(
+  entry: Entry,
+  needsOf: (connection: Connection) => readonly Need[],
+): () => void {
+  const timer = setInterval(() => entry.recheck(needsOf), recheckInterval).unref();
+  return () => clearInterval(timer);
 }
 
 /** Connections whose first refusal was logged at level info. Later ones are at debug, so a client cannot fill the log. */

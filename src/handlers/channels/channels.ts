@@ -39,6 +39,8 @@ export async function openChannels(server: Server): Promise<Channels> {
 
 /** Publishes the queue, writes everything to disk, and releases the folder. @throws Error, a sentence, if that fails */
 export function closeChannels(channels: Channels): void {
+  clearTimeout(channels.expiryTimer);
+  clearTimeout(channels.presences.timer);
   commitPublications(channels);
   channels.log?.close();
 }

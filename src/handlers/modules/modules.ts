@@ -26,7 +26,6 @@ import {
 import {
   activate,
   callVersion,
-  catchUncaught,
   isPromise,
   type Module,
   rollBack,
@@ -65,7 +64,6 @@ export async function startModules(server: Server, channels?: Channels): Promise
   const modules: Modules = { server, channels, folder, builtIn, ...none };
   registries.set(server, modules);
   if (folder === '') return modules;
-  catchUncaught(() => modules.byName.values());
   const commit = await prepareModules(modules);
   commit();
   if (modules.byName.size === 0) log('warn', 'no handlers', { folder });
