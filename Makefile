@@ -47,6 +47,7 @@ test-nodes-core: test-nodes ## the fast core of the tests, on the oldest Node an
 
 build-tests: node_modules
 	@$(bin)/tsc -p test/tsconfig.json
+	@cp package.json build/
 	@rm -f build/src/manual/*.md && cp src/manual/*.md build/src/manual/
 
 check: node_modules ## run everything that CI runs: format, lint, types, tests

@@ -21,7 +21,7 @@ import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import { neededBy } from './handlers/channels/subscribers.ts';
 import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
 import { addHandlers, checkDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
-import { startModules, stopModules } from './handlers/modules/modules.ts';
+import { type GivenHandlers, startModules, stopModules } from './handlers/modules/modules.ts';
 import { log } from './log/log.ts';
 import { openControl, openLastingListener } from './net/listeners.ts';
 import { openTls } from './net/tls.ts';
@@ -43,6 +43,7 @@ export interface Host {
   readonly places: DefaultPaths;
   /** Reads the configuration from the same sources as at the start. @throws UsageError */
   readAgain(): Configuration;
+  readonly handlers?: GivenHandlers;
 }
 
 /** A server with its handlers and wires. */
@@ -79,7 +80,7 @@ async function assemble(
   const chat = openChat(server, channels);
   releases.push(() => stopHandlers(server));
   addHandlers(server, chat, channels);
-  const modules = await startModules(server, channels);
+  const modules = await startModules(server, channels, host.handlers);
   releases.push(() => stopModules(modules));
   checkDefault(server);
 

@@ -62,8 +62,9 @@ async function serve(): Promise<number> {
   process.exit(Exit.Done);
 }
 
-// The server keeps running after the reader of stdout has left.
+// The server keeps running after the readers of stdout and stderr have left.
 process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
 
 try {
   checkProcessText(argv, process.env);

@@ -26,6 +26,7 @@ const floors = [
   'web',
   'wires',
   'commands',
+  'testing',
   'install',
 ];
 

@@ -74,7 +74,7 @@ const send: Command = {
     let fault: unknown;
     for (const connection of connections) {
       try {
-        sendTo(control, connection, content);
+        sendToConnection(control, connection, content);
         sent++;
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
@@ -87,8 +87,8 @@ const send: Command = {
   },
 };
 
-/** @throws ProtocolError 409 */
-function sendTo({ chat }: Control, connection: Connection, content: Content): void {
+/** Sends a message as the connection's handler does. @throws ProtocolError 409 */
+export function sendToConnection({ chat }: Control, connection: Connection, content: Content): void {
   const user = userOf(chat, connection);
   if (user !== undefined && isOpen(connection)) {
     checkForChat(content);

@@ -1,7 +1,11 @@
 /**
  * The log: one line per event, to `--log-file` and to those who watch, as text for people or JSON for programs. The events
  * of a connection carry its `id`.
+ *
+ * The log belongs to the process. If several servers share it (index.ts), each runs as a source of its own, and its watchers
+ * receive only its events. Node's asynchronous context carries the source through timers, promises and sockets.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { printableJson } from './printable.ts';
 
@@ -12,37 +16,88 @@ export type LogFormat = 'text' | 'json';
 /** Details of an event, such as a connection's id, its address, a close code; in reading order. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** A receiver of events. The first one writes the log itself. */
+/** A server that shares the process with others. */
+export type LogSource = object;
+
+/** The source of what runs now; `undefined` in a process with one server. */
+const sources = new AsyncLocalStorage<LogSource>();
+
+/** Calls `act`. The events that it and all it starts log have this source. */
+export function logAs<T>(source: LogSource, act: () => T): T {
+  return sources.run(source, act);
+}
+
+/** An event with its fields, as the JSON form has them. */
+export interface LogEvent {
+  /** ISO 8601. */
+  readonly time: string;
+  readonly level: LogLevel;
+  readonly event: string;
+  readonly [field: string]: string | number | boolean | undefined;
+}
+
+/** A receiver of lines. */
 interface Watcher {
   threshold: number;
   format: LogFormat;
+  /** Receives the events of this source; `undefined`: all events. */
+  readonly source: LogSource | undefined;
   /** @returns false if the line was lost */
   readonly onLine: (line: string) => boolean;
   /** Lines lost since the last that arrived. */
   lost: number;
 }
 
-const ownSink: Watcher = { threshold: levels.info, format: 'text', onLine: writeLine, lost: 0 };
+/** A receiver of events as objects. It must not log. */
+interface Observer {
+  readonly source: LogSource;
+  readonly onEvent: (event: LogEvent) => void;
+}
 
-let watchers: readonly Watcher[] = [ownSink];
-/** The highest level that any watcher receives. */
-let threshold: number = levels.info;
+/** Writes the log of the process. */
+const ownSink: Watcher = {
+  ...{ threshold: levels.info, format: 'text', source: undefined },
+  ...{ onLine: writeLine, lost: 0 },
+};
+
+/** The program adds its own sink. A process that opens servers for its tests has no log. */
+let watchers: readonly Watcher[] = [];
+let observers: readonly Observer[] = [];
+/** The highest level that any watcher or observer receives; -1: there is none. */
+let threshold = -1;
 /** A watcher is running. */
 let isDelivering = false;
 
 function setThreshold(): void {
-  threshold = Math.max(...watchers.map(watcher => watcher.threshold));
+  const ofObservers = observers.length > 0 ? levels.debug : -1;
+  threshold = Math.max(ofObservers, ...watchers.map(watcher => watcher.threshold));
 }
 
-/** Sets level and format of the log itself. */
+/** Starts the log of the process, or changes its level and format. */
 export function configureLog(level: LogLevel, format: LogFormat): void {
   ownSink.threshold = levels[level];
   ownSink.format = format;
+  if (!watchers.includes(ownSink)) watchers = [ownSink, ...watchers];
   setThreshold();
 }
 
 /**
- * Passes the line of each event to `onLine`, line end included, whatever level the log itself has.
+ * Passes each event of this source to `onEvent`, of any level.
+ * @returns a function that ends it
+ */
+export function observeLog(source: LogSource, onEvent: (event: LogEvent) => void): () => void {
+  const observer = { source, onEvent };
+  observers = [...observers, observer];
+  setThreshold();
+  return () => {
+    observers = observers.filter(other => other !== observer);
+    setThreshold();
+  };
+}
+
+/**
+ * Passes the line of each event to `onLine`, line end included, whatever level the log itself has. If the caller runs as a
+ * source, only its events.
  * @param onLine returns false if it lost the line; the event `lines lost` follows the next line that arrives. Events that
  *   `onLine` causes go to the log only.
  * @returns a function that ends the watch
@@ -52,7 +107,8 @@ export function watchLog(
   level: LogLevel = 'debug',
   format: LogFormat = 'text',
 ): () => void {
-  const watcher: Watcher = { threshold: levels[level], format, onLine, lost: 0 };
+  const source = sources.getStore();
+  const watcher: Watcher = { threshold: levels[level], format, source, onLine, lost: 0 };
   watchers = [...watchers, watcher];
   setThreshold();
   return () => {
@@ -73,11 +129,15 @@ export function isLogged(level: LogLevel): boolean {
 export function log(level: LogLevel, event: string, fields: LogFields = {}, shown?: string): void {
   if (!isLogged(level)) return;
   const time = new Date().toISOString();
+  const source = sources.getStore();
+  for (const observer of observers)
+    if (observer.source === source) observer.onEvent({ time, level, event, ...fields });
   // Composed once per format, not once per watcher.
   let text: string | undefined;
   let json: string | undefined;
-  for (const watcher of isDelivering ? [ownSink] : watchers) {
-    if (levels[level] > watcher.threshold) continue;
+  for (const watcher of watchers) {
+    if (levels[level] > watcher.threshold || (isDelivering && watcher !== ownSink)) continue;
+    if (watcher.source !== undefined && watcher.source !== source) continue;
     if (watcher.format === 'json') {
       json ??= jsonLine(time, level, event, fields);
       deliver(watcher, json);
@@ -137,9 +197,6 @@ const maxPendingStderr = 16 * 1024 * 1024;
 let target: number | 'stderr' | 'none' = 'stderr';
 /** The last line was written in part only. */
 let isTruncated = false;
-
-// The server keeps running after the reader of stderr has left.
-process.stderr.on('error', () => {});
 
 /**
  * Sends the log to `stderr`, to `none`, or to a file, which is created if missing (mode 0640) and appended to. Opening the

@@ -35,6 +35,7 @@ interface SocketHandle {
   writev(request: WriteRequest, bytes: Uint8Array[], areAllBuffers: boolean): number;
   shutdown(request: object): number;
   close(): void;
+  unref(): void;
   /** TCP only. */
   setNoDelay?(on: boolean): number;
   setKeepAlive?(on: boolean, seconds: number): number;
@@ -67,7 +68,16 @@ function loadBinding(): StreamBinding | undefined {
 }
 
 const binding = loadBinding();
-const methods = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'writev', 'shutdown', 'close'];
+const methods = [
+  'useUserBuffer',
+  'readStart',
+  'readStop',
+  'writeBuffer',
+  'writev',
+  'shutdown',
+  'close',
+  'unref',
+];
 
 /** The prototype of the last handle that passed `isUsableHandle`: the check runs once for each kind of handle. */
 let checkedPrototype: unknown;
@@ -233,6 +243,11 @@ export class HandleSocket implements Socket {
 
   destroy(): void {
     this.handle.close();
+  }
+
+  /** The process may end although the socket is open. */
+  unref(): void {
+    this.handle.unref();
   }
 
   address(): string {

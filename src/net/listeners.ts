@@ -11,7 +11,7 @@ import { controlPath, type DefaultPaths } from '../options/paths.ts';
 import { groupId } from '../process/system.ts';
 import { showAddress } from '../protocol/ipAddress.ts';
 import { acceptReserve } from '../protocol/limits.ts';
-import type { Listener, Server, Socket, Wire } from '../records/records.ts';
+import type { Listener, Server, Wire } from '../records/records.ts';
 import { addEntry, nextId, removeEntry } from '../records/table.ts';
 import { makeFolder } from '../storage/disk.ts';
 import { HandleSocket, isUsableHandle } from './handleSocket.ts';
@@ -30,7 +30,10 @@ export async function openListener(
 ): Promise<Listener> {
   // A peer that has ended its direction may still await an answer.
   const net = createServer({ allowHalfOpen: true, pauseOnConnect: true });
-  const accept = (socket: Socket) => onAccept(server, socket, listener, mayAcceptMore(server));
+  const accept = (socket: HandleSocket | StreamSocket) => {
+    if (inBackground.has(server)) socket.unref();
+    onAccept(server, socket, listener, mayAcceptMore(server));
+  };
   net.on('connection', stream => accept(new StreamSocket(stream)));
   await bind(net, address, isControl);
   net.on('error', error => log('warn', 'accept failed', { error: error.message }));
@@ -57,10 +60,27 @@ export async function openListener(
     },
   };
   if (server.configuration.sockets === 'auto') acceptHandles(net, accept);
+  netServers.set(listener, net);
+  if (inBackground.has(server)) net.unref();
   addEntry(server.table, listener);
   server.descriptors.listeners++;
   log('info', 'listening', { id: listener.id, url });
   return listener;
+}
+
+const netServers = new WeakMap<Listener, NetServer>();
+
+/** Servers whose sockets do not keep the process alive. */
+const inBackground = new WeakSet<Server>();
+
+/** The process may end although the server is open. */
+export function unrefServer(server: Server): void {
+  inBackground.add(server);
+  for (const entry of server.table.entries) {
+    if (entry?.kind === 'listener') netServers.get(entry)?.unref();
+    else if (entry?.socket instanceof HandleSocket || entry?.socket instanceof StreamSocket)
+      entry.socket.unref();
+  }
 }
 
 /** @returns a function that tells whether the path now has another file, or none */
@@ -90,7 +110,7 @@ function mayAcceptMore(server: Server): boolean {
 }
 
 /** Accepts bare handles, before Node wraps each in a `net.Socket`. */
-function acceptHandles(net: NetServer, takeSocket: (socket: Socket) => void): void {
+function acceptHandles(net: NetServer, takeSocket: (socket: HandleSocket) => void): void {
   type Accept = (this: unknown, error: number, handle: unknown) => void;
   const handle = (net as unknown as { _handle?: { onconnection?: Accept } })._handle;
   const accept = handle?.onconnection;

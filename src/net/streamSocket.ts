@@ -165,6 +165,11 @@ export class StreamSocket implements Socket {
     stream.destroy();
   }
 
+  /** The process may end although the socket is open. */
+  unref(): void {
+    this.stream.unref();
+  }
+
   address(): string {
     return showPeer(this.stream.remoteAddress, this.stream.remotePort);
   }

@@ -183,6 +183,20 @@ export function readConfiguration(
   return { ...configurationOf('serve', known, sources, inheritedSockets(env, process.pid)), configFile };
 }
 
+/**
+ * The configuration of a server in another program's process: no command line, environment or file.
+ * @param sources in their order of precedence
+ * @param handlers names of handlers that programs cannot have
+ * @throws UsageError
+ */
+export function configurationFrom(
+  sources: readonly ReadonlyMap<OptionName, RawValue>[],
+  handlers: readonly string[],
+): Configuration {
+  programNames(handlers, sources);
+  return configurationOf('serve', withDefault(handlerName), sources);
+}
+
 /** The table, with these names for `--default-handler`. */
 export function optionsFor(handlers: readonly string[]): Options {
   return withDefault(choice([...handlers, noHandler], serverOptions.defaultHandler.kind.placeholder));

@@ -139,6 +139,12 @@ export function restartDepartures(channels: Channels): void {
   scheduleDepartures(channels);
 }
 
+/** The users who are leaving have left, without their grace time. */
+export function endGraceTimes(channels: Channels): void {
+  for (const user of channels.presences.leaving) user.leftAt = Number.NEGATIVE_INFINITY;
+  channels.scheduleCommit();
+}
+
 /** Sends the subscriber the users at the end of this turn; from then on, a live one receives the changes. */
 export function watchPresence(channels: Channels, subscription: Subscription): void {
   if (subscription.view === undefined) return;

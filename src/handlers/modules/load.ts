@@ -16,7 +16,7 @@ import { whyUnreadable } from '../../options/file.ts';
 import { percentDecode } from '../../protocol/http/path.ts';
 import { maxLoadHeapMiB } from '../../protocol/limits.ts';
 import { realPathOf } from '../../storage/links.ts';
-import { readExports } from './exports.ts';
+import { type Exports, readExports } from './exports.ts';
 import type * as user from './interface.ts';
 import type { TryOutcome } from './tryOut.ts';
 
@@ -35,7 +35,7 @@ export interface ModuleFile {
 export interface Version {
   /** Counts all imports of this process, so that it is unique. */
   readonly number: number;
-  /** The file with all links resolved, and the hash of its content. */
+  /** The file with all links resolved, and the hash of its content; empty if the process gave the handler. */
   readonly real: string;
   readonly digest: string;
   readonly loadedAt: Date;
@@ -108,8 +108,25 @@ export async function loadVersion(file: ModuleFile, limit: number): Promise<Vers
     const exports = await importHere(real, number, file, limit);
     await recordImports(real);
     if ((await digestOf(file)) !== digest && tries < maxAttempts) continue;
-    const rest = { previous: undefined, hasOwnState: false, isRolledBack: false };
-    return { number, real, digest, loadedAt: new Date(), ...exports, ...rest };
+    return newVersion(number, real, digest, exports);
+  }
+}
+
+function newVersion(number: number, real: string, digest: string, exports: Exports): Version {
+  const rest = { previous: undefined, hasOwnState: false, isRolledBack: false };
+  return { number, real, digest, loadedAt: new Date(), ...exports, ...rest };
+}
+
+/**
+ * A handler that the process passes to its own server, instead of a file.
+ * @param exports what a module exports, or its handler
+ * @throws Error, a sentence
+ */
+export function givenVersion({ name, shown }: ModuleFile, exports: object): Version {
+  try {
+    return newVersion(++importCount, '', '', readExports(exports as Readonly<Record<string, unknown>>, name));
+  } catch (error) {
+    throw new Error(`${shown} is not loaded: it ${(error as Error).message}`);
   }
 }
 

@@ -15,6 +15,7 @@ import { newModuleChannels } from './channels.ts';
 import { newModuleLog, newModuleServer } from './facade.ts';
 import {
   errorText,
+  givenVersion,
   isLoadedFrom,
   listModules,
   loadVersion,
@@ -56,13 +57,21 @@ interface PlannedVersion {
   readonly state: unknown;
 }
 
-/** Loads all modules in the folder. @throws Error, a sentence, for the first one that is broken */
-export async function startModules(server: Server, channels?: Channels): Promise<Modules> {
+/** Handlers of the process that opens the server, by name; each is what a module exports. */
+export type GivenHandlers = Readonly<Record<string, object>>;
+
+/** Loads the given handlers, and all modules in the folder. @throws Error, a sentence, for the first one that is broken */
+export async function startModules(
+  server: Server,
+  channels?: Channels,
+  given: GivenHandlers = {},
+): Promise<Modules> {
   const { handlers: folder, watch } = server.configuration;
   const builtIn = new Map(server.handlers);
   const none = { byName: new Map(), wires: [], greeter: undefined };
   const modules: Modules = { server, channels, folder, builtIn, ...none };
   registries.set(server, modules);
+  for (const [name, exports] of Object.entries(given)) installGiven(modules, name, exports);
   if (folder === '') return modules;
   const commit = await prepareModules(modules);
   commit();
@@ -70,6 +79,21 @@ export async function startModules(server: Server, channels?: Channels): Promise
   server.reloadables.push({ prepare: next => prepareModules(modules, undefined, next.defaultHandler) });
   if (watch) watchFolder(folder, names => reloadChanged(modules, names));
   return modules;
+}
+
+/** @throws Error, a sentence */
+function installGiven(modules: Modules, name: string, exports: object): void {
+  const file: ModuleFile = { name, path: '', real: '', shown: `handlers.${name}` };
+  const version = givenVersion(file, exports);
+  const planned = { file, version, state: firstState(file, version) };
+  checkPlan(modules, [planned], [], undefined);
+  install(modules, planned);
+  updateWires(modules);
+}
+
+/** Each module gets a new state, as at the start. */
+export function resetModules(server: Server): void {
+  for (const { facade, current } of modulesOf(server)) facade.state = current.handler?.state?.();
 }
 
 /** Stops all modules when the server has ended. */
@@ -291,7 +315,7 @@ function newModule({ server, channels }: Modules, name: string, file: string, ve
     name,
     file,
     server: server,
-    hrefs: new Set([moduleUrl(version.real)]),
+    hrefs: new Set(version.real === '' ? [] : [moduleUrl(version.real)]),
     current: version,
     failure: undefined,
     lastError: undefined,

@@ -1,0 +1,111 @@
+/** The package: a server in the process of a test. Its types are in testing/interface.ts. */
+
+import { newServer } from './core/server.ts';
+import { stopServer } from './core/shutdown.ts';
+import { handlerNames } from './handlers/handlers.ts';
+import { type LogSource, logAs } from './log/log.ts';
+import { unrefServer } from './net/listeners.ts';
+import { openListeners, type PreparedServer, prepareServer, runServer } from './open.ts';
+import { type Configuration, configurationFrom } from './options/configuration.ts';
+import { invalidValue } from './options/error.ts';
+import { readOptionObject } from './options/object.ts';
+import type { DefaultPaths } from './options/paths.ts';
+import { maxDescriptors } from './process/system.ts';
+import type { Listener } from './records/records.ts';
+import { newCommandMethods } from './testing/commandMethods.ts';
+import { viewConnections } from './testing/connections.ts';
+import { type EventRing, forgetEvents, openEvents, readEvents, waitForEvent } from './testing/events.ts';
+import type { GivenHandler, ListenOptions, TestServer } from './testing/interface.ts';
+import { openServerLog } from './testing/log.ts';
+import { resetServer } from './testing/reset.ts';
+
+/** Nothing has a default place: only the files that options name are used. */
+const noPlaces: DefaultPaths = { controlPath: '', pidFile: '', logFile: '', configFiles: [] };
+
+/** Starts a server in this process. @throws Error for an option that is unknown or invalid, and if it cannot listen */
+export async function listen(options: ListenOptions = {}): Promise<TestServer> {
+  const { handlers, timeouts, ...others } = options;
+  if (timeouts !== undefined && timeouts !== 'test')
+    throw invalidValue('timeouts', 'the word test', timeouts);
+  const isFolder = typeof handlers === 'string';
+  const given = isFolder ? { ...others, handlers } : others;
+  const readAgain = () => configurationFrom(readOptionObject(given, timeouts), handlerNames);
+  const configuration = readAgain();
+  const source: LogSource = {};
+  return logAs(source, () => open(source, configuration, readAgain, isFolder ? {} : (handlers ?? {})));
+}
+
+async function open(
+  source: LogSource,
+  configuration: Configuration,
+  readAgain: () => Configuration,
+  handlers: Readonly<Record<string, GivenHandler>>,
+): Promise<TestServer> {
+  const server = newServer(configuration, maxDescriptors());
+  const closeLog = openServerLog(server);
+  const events = openEvents(source);
+  const closeOutput = () => {
+    events.close();
+    closeLog();
+  };
+  try {
+    const prepared = await prepareServer(server, { places: noPlaces, readAgain, handlers });
+    const listeners = await openListeners(prepared);
+    return newTestServer({ source, prepared, listeners, ring: events.ring, readAgain, closeOutput });
+  } catch (error) {
+    closeOutput();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly source: LogSource;
+  readonly prepared: PreparedServer;
+  readonly listeners: readonly Listener[];
+  readonly ring: EventRing;
+  readonly readAgain: () => Configuration;
+  /** Ends the events and the log. */
+  readonly closeOutput: () => void;
+}
+
+function newTestServer({ source, prepared, listeners, ring, readAgain, closeOutput }: Opened): TestServer {
+  const { server, control } = prepared;
+  const commands = newCommandMethods(control);
+  let hasEnded = false;
+  const ended = runServer(prepared).finally(async () => {
+    hasEnded = true;
+    commands.fail(new Error('the server has closed'));
+    // libuv closes descriptors after its next poll.
+    await new Promise(resolve => setImmediate(resolve));
+    closeOutput();
+  });
+  const self: TestServer = {
+    url: urlOf(listeners[0], server.configuration),
+    port: listeners[0]?.port ?? 0,
+    get connections() {
+      return viewConnections(control);
+    },
+    commands: commands.methods,
+    events: { [Symbol.asyncIterator]: () => readEvents(ring) },
+    waitFor: (isWanted, options) => waitForEvent(ring, isWanted, options),
+    async reset() {
+      await logAs(source, () => resetServer(control, readAgain));
+      forgetEvents(ring);
+    },
+    close() {
+      if (!hasEnded) logAs(source, () => stopServer(server, 'close'));
+      return ended;
+    },
+    [Symbol.asyncDispose]: () => self.close(),
+    unref() {
+      unrefServer(server);
+      return self;
+    },
+  };
+  return self;
+}
+
+function urlOf(listener: Listener | undefined, { tlsCert }: Configuration): string {
+  const url = listener?.url ?? '';
+  return tlsCert.length > 0 ? url.replace(/^ws:/, 'wss:') : url;
+}

@@ -1,0 +1,25 @@
+/** Limits and times of a server in a test's process (index.ts). */
+
+/**
+ * Deadlines for tests (`timeouts: 'test'`), milliseconds. A test waits for none of them longer than a second, and a busy machine
+ * still keeps them: the clock stands still while the process is blocked.
+ */
+export const testTimeouts = {
+  handshakeTimeout: 1000,
+  pingInterval: 1000,
+  pongTimeout: 500,
+  keepAlive: 1000,
+  closeTimeout: 250,
+  pollTimeout: 1000,
+  drainTimeout: 250,
+  handlerTimeout: 1000,
+  authTimeout: 500,
+  execGrace: 250,
+  presenceGrace: 100,
+} as const;
+
+/** Events of a server that `server.events` and `server.waitFor` still find: some 0.5 MB. */
+export const maxKeptEvents = 1000;
+
+/** How long `server.waitFor` waits unless told otherwise. Below the timeout of a test in Jest and Vitest, 5 s. */
+export const defaultEventWait = 4000;

@@ -1,0 +1,74 @@
+/** The connections of a server in a test's process, as its test sees them. */
+
+import type { Control } from '../commands/command.ts';
+import { sendToConnection } from '../commands/send.ts';
+import { closeConnection } from '../core/close.ts';
+import { noteEnding } from '../diagnostics/closeReason.ts';
+import { CloseCode, isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
+import type { Connection } from '../records/records.ts';
+import type { ServerConnection } from './interface.ts';
+
+/** One view for each connection, for as long as anything refers to it. */
+const views = new WeakMap<Connection, ConnectionView>();
+
+/** The connections that have a handler, by id. */
+export function viewConnections(control: Control): readonly ServerConnection[] {
+  return control.server.table.entries.flatMap(entry =>
+    entry?.kind === 'connection' && entry.handler !== undefined && entry.phase !== 'gone'
+      ? [viewOf(control, entry)]
+      : [],
+  );
+}
+
+function viewOf(control: Control, connection: Connection): ConnectionView {
+  let view = views.get(connection);
+  if (view === undefined) {
+    view = new ConnectionView(control, connection);
+    views.set(connection, view);
+  }
+  return view;
+}
+
+class ConnectionView implements ServerConnection {
+  readonly id: number;
+  readonly #control: Control;
+  readonly #connection: Connection;
+
+  constructor(control: Control, connection: Connection) {
+    this.id = connection.id;
+    this.#control = control;
+    this.#connection = connection;
+  }
+
+  get address(): string {
+    return this.#connection.address;
+  }
+
+  get handler(): string | undefined {
+    return this.#connection.handlerName;
+  }
+
+  get user(): string | undefined {
+    return this.#connection.identity?.user;
+  }
+
+  get isOpen(): boolean {
+    const { phase, endpoint, handler } = this.#connection;
+    return phase === 'open' && handler !== undefined && (endpoint === undefined || endpoint.state === 'OPEN');
+  }
+
+  send(message: string | Uint8Array): void {
+    const isText = typeof message === 'string';
+    if (!isText && !(message instanceof Uint8Array))
+      throw new TypeError(`cannot send ${typeof message}: pass a string or bytes`);
+    const bytes = Buffer.from(message);
+    if (this.isOpen) sendToConnection(this.#control, this.#connection, { isText, bytes });
+  }
+
+  close(code: number = CloseCode.NormalClosure, reason = ''): void {
+    if (!isSendableCloseCode(code))
+      throw new RangeError(`close code ${code} is not allowed: use ${sendableCloseCodes}`);
+    noteEnding(this.#connection, 'server', 'the test closed it', { cause: 'command' });
+    closeConnection(this.#connection, code, reason);
+  }
+}

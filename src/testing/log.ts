@@ -1,0 +1,40 @@
+/** The log of a server in a test's process: none, unless `logFile` names a place. */
+
+import { closeSync, writeSync } from 'node:fs';
+import { openLog, watchLog } from '../log/log.ts';
+import type { Server } from '../records/records.ts';
+
+/**
+ * Writes the log of the server whose source runs now, as its options say. `logLevel` and `logFormat` may change, the place not.
+ * @returns ends it
+ * @throws Error if the file cannot be opened
+ */
+export function openServerLog({ configuration, reloadables }: Server): () => void {
+  const { logFile } = configuration;
+  if (logFile === 'none') return () => {};
+  const isStderr = logFile === 'stderr' || logFile === 'auto';
+  const file = isStderr ? undefined : openLog(logFile, 'logFile');
+  const onLine = (line: string) => {
+    try {
+      if (file === undefined) process.stderr.write(line);
+      else writeSync(file, line);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  let end = watchLog(onLine, configuration.logLevel, configuration.logFormat);
+  reloadables.push({
+    async prepare(next) {
+      return () => {
+        end();
+        end = watchLog(onLine, next.logLevel, next.logFormat);
+        return [];
+      };
+    },
+  });
+  return () => {
+    end();
+    if (file !== undefined) closeSync(file);
+  };
+}
