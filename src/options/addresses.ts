@@ -6,7 +6,7 @@ import { nearest, quoted, UsageError } from './error.ts';
 import { type Kind, port } from './values.ts';
 
 /** Parameters of a listener, from the query of its URL. */
-export interface ListenOptions {
+export interface AddressOptions {
   /** For peers that do not speak HTTP: greet at once, by the chat for terminals or by a module. */
   readonly greeting?: 'lines' | 'greet';
   /** Unix sockets only: the file's mode, and its group, by name or number. */
@@ -14,7 +14,7 @@ export interface ListenOptions {
   readonly group?: string;
 }
 
-export interface TcpAddress extends ListenOptions {
+export interface TcpAddress extends AddressOptions {
   readonly transport: 'tcp';
   /** A host name or an IP address, IPv6 without brackets. `::` is every interface, of IPv4 too. */
   readonly host: string;
@@ -22,14 +22,14 @@ export interface TcpAddress extends ListenOptions {
   readonly port: number;
 }
 
-export interface UnixAddress extends ListenOptions {
+export interface UnixAddress extends AddressOptions {
   readonly transport: 'unix';
   /** Absolute. */
   readonly path: string;
 }
 
 /** A listening socket inherited from the parent process. */
-export interface InheritedAddress extends ListenOptions {
+export interface InheritedAddress extends AddressOptions {
   readonly transport: 'inherited';
   /** At least 3: the lower ones are stdin, stdout and stderr. */
   readonly fd: number;
@@ -104,7 +104,7 @@ const maxUnixPath = 103;
 /** sd_listen_fds(3): SD_LISTEN_FDS_START. */
 export const firstInherited = 3;
 
-type Parameters = Map<string, (value: string) => ListenOptions>;
+type Parameters = Map<string, (value: string) => AddressOptions>;
 
 const parameters: Parameters = new Map([
   ['lines', value => readGreeting('lines', value)],
@@ -138,8 +138,8 @@ function parsePlace(place: string): ListenAddress | undefined {
   return { transport: 'tcp', host: tcpHost, port: tcpPort };
 }
 
-function readQuery(query: string, known: Parameters): ListenOptions {
-  let options: ListenOptions = {};
+function readQuery(query: string, known: Parameters): AddressOptions {
+  let options: AddressOptions = {};
   const seen = new Set<string>();
   for (const part of query.split('&')) {
     const equals = part.indexOf('=');
@@ -162,18 +162,18 @@ function unknownParameter(name: string, known: Parameters): UsageError {
   return new UsageError(`a listener has no parameter ${quoted(name)}; ${advice}`);
 }
 
-function readGreeting(greeting: 'lines' | 'greet', value: string): ListenOptions {
+function readGreeting(greeting: 'lines' | 'greet', value: string): AddressOptions {
   if (value !== '') throw new UsageError(`a listener's ${greeting} takes no value; remove ${quoted(value)}`);
   return { greeting };
 }
 
-function readMode(value: string): ListenOptions {
+function readMode(value: string): AddressOptions {
   if (!/^0?[0-7]{3}$/.test(value))
     throw new UsageError(`a listener's mode must be three octal digits such as 660, not ${quoted(value)}`);
   return { mode: Number.parseInt(value, 8) };
 }
 
-function readGroup(value: string): ListenOptions {
+function readGroup(value: string): AddressOptions {
   if (!/^[\w.][\w.-]*\$?$/.test(value))
     throw new UsageError(`a listener's group must be a name or a number, not ${quoted(value)}`);
   return { group: value };
