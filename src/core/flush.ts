@@ -175,11 +175,20 @@ function shutdownWrite(connection: Connection): void {
     connection.isShutDown = true;
     connection.socket.shutdown();
   }
-  if (connection.hasPeerEnded) dropConnection(connection);
+  const { socket } = connection;
+  // A faulty socket may still hold output.
+  if (connection.hasPeerEnded && (socket.isVirtual || socket.unsent() === 0)) dropConnection(connection);
 }
 
-/** A stalled write is complete, or has failed. */
+/** A socket's stalled write is complete, or has failed. A socket that wraps it learns of it first. */
 export function onWriteComplete(connection: Connection, error: string | undefined): void {
+  const { socket } = connection;
+  if (socket.onInnerWriteComplete === undefined) completeWrite(connection, error);
+  else socket.onInnerWriteComplete(error);
+}
+
+/** The stalled write of the connection's own socket is complete, or has failed. */
+export function completeWrite(connection: Connection, error: string | undefined): void {
   releaseInFlight(connection.queue);
   if (connection.phase === 'gone') return;
   if (error !== undefined) {

@@ -19,6 +19,7 @@ export type EndCause =
   | 'client_closed'
   | 'client_left'
   | 'command'
+  | 'fault'
   | 'internal_error'
   | 'network_error'
   | 'place_needed'

@@ -37,6 +37,7 @@ interface SocketHandle {
   close(): void;
   unref(): void;
   /** TCP only. */
+  reset?(): number;
   setNoDelay?(on: boolean): number;
   setKeepAlive?(on: boolean, seconds: number): number;
   getpeername?(into: object): number;
@@ -248,6 +249,11 @@ export class HandleSocket implements Socket {
   /** The process may end although the socket is open. */
   unref(): void {
     this.handle.unref();
+  }
+
+  /** The system cannot reset a connection whose FIN is on its way, nor a Unix socket. */
+  reset(): void {
+    if (this.handle.reset === undefined || this.handle.reset() !== 0) this.handle.close();
   }
 
   address(): string {

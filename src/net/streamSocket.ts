@@ -16,14 +16,17 @@ export class StreamSocket implements Socket {
   isBusy = false;
   private connection: Connection | undefined;
   private readonly stream: NetSocket;
+  /** The TCP connection: the stream itself, or what is beneath TLS. */
+  private readonly carrier: NetSocket;
   /** Ranges that the stream has not been given yet. */
   private readonly waiting: { bytes: Buffer; start: number; end: number }[] = [];
   private waitingSize = 0;
   private isFinished = false;
 
-  /** @param stream paused, with `allowHalfOpen` */
-  constructor(stream: NetSocket) {
+  /** @param stream paused, with `allowHalfOpen` @param carrier the TCP connection beneath a TLS stream */
+  constructor(stream: NetSocket, carrier = stream) {
     this.stream = stream;
+    this.carrier = carrier;
     stream.setNoDelay(true);
     stream.on('error', this.onError);
     stream.on('end', this.onEnd);
@@ -168,6 +171,12 @@ export class StreamSocket implements Socket {
   /** The process may end although the socket is open. */
   unref(): void {
     this.stream.unref();
+  }
+
+  reset(): void {
+    // A Unix socket cannot be reset.
+    if (this.carrier.remotePort !== undefined) this.carrier.resetAndDestroy();
+    this.destroy();
   }
 
   address(): string {

@@ -46,8 +46,9 @@ export async function openTls(server: Server): Promise<Secure> {
     if (identities.length === 0) return false;
     // A virtual socket cannot be encrypted.
     if (!(socket instanceof HandleSocket || socket instanceof StreamSocket)) return false;
-    const stream = new TLSSocket(socket.release(Buffer.from(hello)), optionsFor(connection, identities));
-    const secured = new StreamSocket(stream);
+    const carrier = socket.release(Buffer.from(hello));
+    const stream = new TLSSocket(carrier, optionsFor(connection, identities));
+    const secured = new StreamSocket(stream, carrier);
     // Without a `tls.Server`, handshake errors arrive only by this event.
     stream.on('_tlsError', secured.onError);
     stream.once('secure', () => {

@@ -32,7 +32,7 @@ interface Peer {
   /** The lowest number that was free (table.ts). */
   readonly id: number;
   readonly server: Server;
-  /** Replaced when TLS begins. */
+  /** Replaced when TLS begins, and by faults. */
   socket: Socket;
   /** The connection carries commands from the control socket. */
   readonly isControl: boolean;
@@ -425,6 +425,12 @@ export interface Socket {
   share?(): number;
   /** Forgets unsent output: the connection is closed to free memory. */
   discard?(): void;
+  /** As `destroy`, but with a reset (RST), if it can be reset. */
+  reset?(): void;
+  /** Only of a socket that wraps another one: a stalled write of that one is complete, or has failed. */
+  onInnerWriteComplete?(error: string | undefined): void;
+  /** The faults that were set for it (handlers/faults/), for `why`. */
+  faults?(): readonly string[];
   /** The peer's address as `127.0.0.1:50312`, `[::1]:50312` or `unix`. */
   address(): string;
 }

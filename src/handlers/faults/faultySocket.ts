@@ -1,0 +1,393 @@
+/**
+ * The faulty socket: it takes the place of a connection's socket, and passes what the server writes through faults before it
+ * writes it to that socket. What the faults hold back is copied, counted as memory of the connection, and bounded: beyond
+ * `maxFaultHeld` the socket is busy, and the server's backpressure begins.
+ */
+import { getSystemErrorName } from 'node:util';
+import { logForAddress } from '../../core/addressLog.ts';
+import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
+import { completeWrite } from '../../core/flush.ts';
+import { updateHeld } from '../../core/memory.ts';
+import { onEnd } from '../../core/poll.ts';
+import { scheduleFlush } from '../../core/send.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { Opcode } from '../../protocol/codes.ts';
+import { maxFaultHeld, maxFaults } from '../../protocol/limits.ts';
+import { FIN, frameEnd } from '../../protocol/websocket/frame.ts';
+import type { Range } from '../../records/arena.ts';
+import type { Connection, Socket } from '../../records/records.ts';
+import type { Fault, FaultContext, FaultPlan, FaultSetting, Piece } from './fault.ts';
+import { newRandom, type Random } from './random.ts';
+
+/** A fault in the chain. */
+interface Link {
+  readonly setting: FaultSetting;
+  readonly fault: Fault;
+  /** Draws whether it acts, apart from what the fault itself draws. */
+  readonly luck: Random;
+  /** How many times it has acted. */
+  acted: number;
+}
+
+/** What the next bytes are: the handshake's response, frames, or anything else. */
+type Format = 'response' | 'frames' | 'bytes';
+
+export class FaultySocket implements Socket {
+  isBusy: boolean;
+  /** The socket that it replaced. */
+  readonly inner: Socket;
+  private readonly connection: Connection;
+  private format: Format;
+  private chain: readonly Link[] = [];
+  /** Faults that were turned off, for `why`. */
+  private past: string[] = [];
+  private seed = 0;
+  /** Messages that the server has sent since the faults were set. */
+  private message = 0;
+  /** Pieces that have passed all faults, and wait for the inner socket. */
+  private waiting: Piece[] = [];
+  private waitingSize = 0;
+  private readonly timers = new Set<NodeJS.Timeout>();
+  /** The output has ended: what follows is discarded. */
+  private isOver = false;
+  private isReset = false;
+  /** How many calls of `run` are under way: the outermost one writes. */
+  private depth = 0;
+
+  /** @param isHandshake whether the response to the handshake is the next output */
+  constructor(connection: Connection, isHandshake: boolean) {
+    this.connection = connection;
+    this.inner = connection.socket;
+    this.isBusy = this.inner.isBusy;
+    this.format = isHandshake ? 'response' : connection.endpoint === undefined ? 'bytes' : 'frames';
+  }
+
+  /** Replaces the faults. Those before pass on all that they hold. */
+  setFaults({ settings, seed }: FaultPlan): void {
+    this.enter(() => {
+      this.clearTimers();
+      for (const link of this.chain) link.fault.stop?.();
+      this.retireFaults();
+      this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
+      this.message = 0;
+      const chain: Link[] = [];
+      for (const [at, setting] of settings.entries()) {
+        const fault = setting.kind.make(setting.values, this.contextOf(chain, at, setting));
+        chain.push({ setting, fault, luck: newRandom(this.seed, at, 1), acted: 0 });
+      }
+      this.chain = chain;
+      if (this.format !== 'response') this.actBetween();
+    });
+  }
+
+  private contextOf(chain: readonly Link[], at: number, { words }: FaultSetting): FaultContext {
+    const emit = (piece: Piece) => this.pass(chain, at + 1, piece);
+    const message = () => this.message;
+    return {
+      connection: this.connection,
+      random: newRandom(this.seed, at, 0),
+      get message() {
+        return message();
+      },
+      emit,
+      send: (kind, bytes) => emit({ kind, bytes, message: this.message }),
+      end: end => emit({ kind: 'end', bytes: nothing, message: this.message, end, fault: words }),
+      later: (milliseconds, act) => {
+        const timer = setTimeout(() => {
+          this.timers.delete(timer);
+          runIsolated(this.connection, () => this.enter(act));
+        }, milliseconds).unref();
+        this.timers.add(timer);
+        return () => {
+          clearTimeout(timer);
+          this.timers.delete(timer);
+        };
+      },
+      isWritable: () => !this.isOver && !this.inner.isBusy && this.heldByFaults() < maxFaultHeld,
+    };
+  }
+
+  /** The faults that were set, the last one last, and how often each has acted. */
+  faults(): string[] {
+    const current = this.chain.map(({ setting, acted }) => {
+      const times = acted === 0 ? 'not yet' : acted === 1 ? 'once' : `${acted} times`;
+      return `${setting.words} seed=${this.seed}: acted ${times}`;
+    });
+    return [...this.past, ...current].slice(-maxFaults);
+  }
+
+  // Output
+
+  writeOne(bytes: Buffer, start: number, end: number): number {
+    if (this.isTransparent()) return this.afterWrite(this.inner.writeOne(bytes, start, end));
+    return this.take(Buffer.from(bytes.subarray(start, end)));
+  }
+
+  write(ranges: readonly Range[]): number {
+    if (this.isTransparent()) return this.afterWrite(this.inner.write(ranges));
+    return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
+  }
+
+  /** All faults are off: nothing is copied. */
+  private isTransparent(): boolean {
+    return this.chain.length === 0 && this.waiting.length === 0 && !this.isOver && this.format !== 'response';
+  }
+
+  private take(bytes: Buffer): number {
+    return this.afterWrite(this.run(() => this.cut(bytes)));
+  }
+
+  private afterWrite(error: number): number {
+    this.isBusy = this.isFull();
+    return error;
+  }
+
+  /** Cuts what the server writes into pieces: it writes whole responses and whole frames. */
+  private cut(bytes: Buffer): void {
+    let at = 0;
+    if (this.format === 'response') {
+      const end = bytes.indexOf('\r\n\r\n') + 4;
+      // A refused handshake has no faults.
+      const isAccepted = end >= 4 && bytes.toString('latin1', 0, acceptedStatus.length) === acceptedStatus;
+      this.format = isAccepted ? 'frames' : 'bytes';
+      if (isAccepted) {
+        at = end;
+        this.pass(this.chain, 0, { kind: 'response', bytes: bytes.subarray(0, end), message: 0 });
+        this.actBetween();
+      } else {
+        this.chain = [];
+      }
+    }
+    while (at < bytes.length) {
+      const end = this.format === 'frames' ? frameEnd(bytes, at) : bytes.length;
+      this.passOutput(bytes.subarray(at, end));
+      at = end;
+    }
+  }
+
+  private passOutput(bytes: Buffer): void {
+    const isFrame = this.format === 'frames';
+    const isMessage = !isFrame || isLastOfMessage(bytes);
+    if (isMessage) this.message++;
+    this.pass(this.chain, 0, { kind: isFrame ? 'frame' : 'bytes', bytes, message: this.message });
+    if (isMessage) this.actBetween();
+  }
+
+  /** Behind a message, or at the start: lets the faults act that send something of their own. */
+  private actBetween(): void {
+    for (const link of this.chain)
+      if (link.fault.act !== undefined && this.message >= link.setting.after && this.draws(link))
+        link.fault.act();
+  }
+
+  /** Passes the piece on to the fault at `index`. */
+  private pass(chain: readonly Link[], index: number, piece: Piece): void {
+    const link = chain[index];
+    if (link === undefined) {
+      this.enqueue(piece);
+    } else if (isTarget(link.setting, piece) && this.draws(link)) {
+      if (link.fault.take === undefined) this.pass(chain, index + 1, piece);
+      else link.fault.take(piece);
+    } else if (link.fault.pass === undefined) {
+      this.pass(chain, index + 1, piece);
+    } else {
+      link.fault.pass(piece);
+    }
+  }
+
+  /** Whether a fault that could act does so now. */
+  private draws(link: Link): boolean {
+    const { chance, times, words } = link.setting;
+    if (link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
+    link.acted++;
+    const { id } = this.connection;
+    logForAddress(this.connection, 'debug', 'fault', { id, fault: words, acted: link.acted });
+    return true;
+  }
+
+  private enqueue(piece: Piece): void {
+    if (this.isOver) return;
+    this.waiting.push(piece);
+    this.waitingSize += piece.bytes.length;
+  }
+
+  /** Runs work that passes on pieces, and then writes them. @returns a negative system error number if the connection is lost */
+  private run(work: () => void): number {
+    this.depth++;
+    try {
+      work();
+    } finally {
+      this.depth--;
+    }
+    return this.depth === 0 ? this.pump() : 0;
+  }
+
+  /** As `run`, outside of the server's writes. */
+  private enter(work: () => void): void {
+    const error = this.run(work);
+    if (this.depth > 0) return;
+    const { connection } = this;
+    if (error < 0) onEnd(connection, getSystemErrorName(error));
+    const wasBusy = this.isBusy;
+    this.isBusy = this.isFull();
+    if (wasBusy && !this.isBusy) completeWrite(connection, undefined);
+    else if (connection.phase === 'ending' && this.unsent() === 0) scheduleFlush(connection);
+    updateHeld(connection);
+  }
+
+  /** Writes what waits, in as few writes as possible. */
+  private pump(): number {
+    const { inner } = this;
+    while (this.waiting.length > 0 && !inner.isBusy && !this.isOver) {
+      const isEnd = (piece: Piece) => piece.kind === 'end';
+      const end = this.waiting.findIndex(isEnd);
+      if (end === 0) {
+        this.finish(this.waiting.shift()!);
+        continue;
+      }
+      const pieces = this.waiting.splice(0, end < 0 ? this.waiting.length : end);
+      const bytes = pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(piece => piece.bytes));
+      this.waitingSize -= bytes.length;
+      if (bytes.length === 0) continue;
+      const error = inner.writeOne(bytes, 0, bytes.length);
+      if (error < 0) {
+        this.forgetOutput();
+        return error;
+      }
+    }
+    return 0;
+  }
+
+  private finish({ end, fault }: Piece): void {
+    const { connection, inner } = this;
+    this.forgetOutput();
+    if (end !== 'shutdown' && end !== 'half-close')
+      noteEnding(connection, 'server', `the fault ${fault} ended it`, { cause: 'fault' });
+    if (end === 'reset' || end === 'drop') {
+      this.isReset = end === 'reset';
+      dropConnection(connection);
+      return;
+    }
+    inner.shutdown();
+    if (end === 'fin') endConnection(connection);
+  }
+
+  private retireFaults(): void {
+    this.past = this.faults();
+    this.chain = [];
+    this.clearTimers();
+  }
+
+  /** Nothing more is sent. */
+  private forgetOutput(): void {
+    this.isOver = true;
+    this.discardHeld();
+  }
+
+  private discardHeld(): void {
+    this.retireFaults();
+    this.waiting = [];
+    this.waitingSize = 0;
+  }
+
+  private clearTimers(): void {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers.clear();
+  }
+
+  private heldByFaults(): number {
+    let held = this.waitingSize;
+    for (const { fault } of this.chain) held += fault.held?.() ?? 0;
+    return held;
+  }
+
+  private isFull(): boolean {
+    return this.inner.isBusy || this.heldByFaults() > maxFaultHeld;
+  }
+
+  // The rest of the contract of sockets
+
+  onInnerWriteComplete(error: string | undefined): void {
+    if (error !== undefined || this.connection.phase === 'gone') {
+      this.isBusy = false;
+      completeWrite(this.connection, error);
+      return;
+    }
+    this.connection.heardAt = this.connection.server.now;
+    runIsolated(this.connection, () => this.enter(() => {}));
+  }
+
+  shutdown(): void {
+    this.enter(() =>
+      this.pass(this.chain, 0, { kind: 'end', bytes: nothing, message: this.message, end: 'shutdown' }),
+    );
+  }
+
+  destroy(): void {
+    this.forgetOutput();
+    if (this.isReset && this.inner.reset !== undefined) this.inner.reset();
+    else this.inner.destroy();
+  }
+
+  discard(): void {
+    this.discardHeld();
+    this.inner.discard?.();
+  }
+
+  unsent(): number {
+    return this.inner.unsent() + this.heldByFaults();
+  }
+
+  held(): number {
+    return (this.inner.held?.() ?? 0) + this.heldByFaults();
+  }
+
+  share(): number {
+    return this.inner.share?.() ?? 0;
+  }
+
+  start(connection: Connection): void {
+    this.inner.start(connection);
+  }
+
+  pause(): void {
+    this.inner.pause();
+  }
+
+  resume(): void {
+    this.inner.resume();
+  }
+
+  keepAlive(after: number): void {
+    this.inner.keepAlive(after);
+  }
+
+  address(): string {
+    return this.inner.address();
+  }
+}
+
+const nothing = Buffer.alloc(0);
+const acceptedStatus = 'HTTP/1.1 101';
+
+function opcodeOf(frame: Buffer): number {
+  return frame[0]! & 0x0f;
+}
+
+/** Whether a message ends with this frame. */
+function isLastOfMessage(frame: Buffer): boolean {
+  return opcodeOf(frame) < Opcode.Close && (frame[0]! & FIN) !== 0;
+}
+
+/** Whether the fault may act on the piece. The end of the output is always passed on. */
+function isTarget({ kind: { takes }, after }: FaultSetting, { kind, bytes, message }: Piece): boolean {
+  if (takes === 'none' || kind === 'end') return false;
+  if (takes === 'response' || kind === 'response')
+    return kind === 'response' && (takes === 'response' || (takes === 'everything' && after === 0));
+  const opcode = kind === 'frame' && bytes.length > 0 ? opcodeOf(bytes) : Opcode.Binary;
+  const isDue = opcode < Opcode.Close ? message > after : message >= after;
+  if (!isDue || takes === 'everything') return isDue;
+  if (kind !== 'frame') return false;
+  if (takes === 'messages') return opcode < Opcode.Close;
+  return opcode === (takes === 'pongs' ? Opcode.Pong : Opcode.Close);
+}
