@@ -20,6 +20,7 @@ import { startRechecks } from './handlers/authorize.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
 import { neededBy } from './handlers/channels/subscribers.ts';
 import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
+import { openFaults } from './handlers/faults/faults.ts';
 import { addHandlers, checkDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
 import { type GivenHandlers, startModules, stopModules } from './handlers/modules/modules.ts';
 import { log } from './log/log.ts';
@@ -83,6 +84,7 @@ async function assemble(
   const modules = await startModules(server, channels, host.handlers);
   releases.push(() => stopModules(modules));
   checkDefault(server);
+  openFaults(server);
 
   const control: Control = {
     server,

@@ -31,6 +31,8 @@ export interface Tap {
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
   /** Whole frames are queued for the peer; before the handshake is complete, and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
+  /** A fault acts on what is sent (handlers/faults/). @param fault as it was written, such as `close=1011 after=3` */
+  fault?(connection: Tapped, fault: string): void;
   /** The connection is about to be freed. */
   ended?(connection: Tapped): void;
 }
@@ -78,6 +80,10 @@ export function tapRead(connection: Tapped, first: number | undefined, payload: 
 
 export function tapSent(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
   for (const tap of tapsOf(connection)) tap.sent?.(connection, bytes, start, end);
+}
+
+export function tapFault(connection: Tapped, fault: string): void {
+  for (const tap of tapsOf(connection)) tap.fault?.(connection, fault);
 }
 
 /** The connection has ended, and its taps with it. */

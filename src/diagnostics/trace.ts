@@ -131,7 +131,11 @@ export interface Trace {
 
 export function newTrace(taps: Taps): Trace {
   const ids = new Set<number>();
-  const tap = { ...newFrameTap(traceFrame, shownSize), ended: ({ id }: Tapped) => void ids.delete(id) };
+  const tap: Tap = {
+    ...newFrameTap(traceFrame, shownSize),
+    fault: ({ id }, fault) => log('info', 'fault', { id, fault }, `id=${id} ! ${fault}`),
+    ended: ({ id }) => void ids.delete(id),
+  };
   return { taps, tap, isEveryone: false, ids };
 }
 

@@ -10,6 +10,7 @@ import type { Channels } from './channels/records.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
 import { echo } from './echo.ts';
+import { faulty } from './faults/faults.ts';
 import { checkProgram } from './programs/executable.ts';
 import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
@@ -19,6 +20,7 @@ const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
   echo: () => echo,
   broadcast: () => newBroadcastHandler(),
   tpacket: newTpacketHandler,
+  faulty: () => faulty,
 };
 
 /** The names of the built-in handlers, which the user's programs cannot have. */

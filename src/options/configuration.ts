@@ -10,7 +10,7 @@ import { type RawValue, readValues } from './option.ts';
 import type { Rule } from './rules.ts';
 import { type OptionName, type Options, type OptionValues, serverOptions } from './table.ts';
 import { checkTls } from './tls.ts';
-import type { ProgramEntry } from './values.ts';
+import type { FaultEntry, ProgramEntry } from './values.ts';
 import { choice, handlerName, type Kind, type Rate } from './values.ts';
 
 /**
@@ -144,6 +144,10 @@ export interface Configuration {
   readonly pidFile: string;
   readonly logFile: string;
   readonly accessLog: string;
+  /** Whether the handler `faulty` serves faults that a URL asks for. */
+  readonly faults: boolean;
+  /** The faults of handlers, in the order in which they apply. */
+  readonly fault: readonly FaultEntry[];
   /** The value of every option. */
   readonly values: OptionValues;
   /** Options changed by `set`, until the next reload. */

@@ -1,6 +1,6 @@
 /** The options for testing other people's clients. `--help` lists their names only; the manual page `testing` shows them in full. */
 import type { OptionTable } from './option.ts';
-import { directory } from './values.ts';
+import { directory, faultEntry, flag } from './values.ts';
 
 export const testOptions = {
   script: {
@@ -9,5 +9,18 @@ export const testOptions = {
     needsRestart: true,
     group: 'Testing',
     help: 'play the scripts of this folder at /script/NAME',
+  },
+  faults: {
+    kind: flag,
+    default: false,
+    group: 'Testing',
+    help: 'serve faults that a URL asks for, at /faulty?FAULT',
+  },
+  fault: {
+    kind: faultEntry,
+    repeatable: true,
+    default: [],
+    group: 'Testing',
+    help: 'faults of a handler, such as echo: delay=200ms',
   },
 } as const satisfies OptionTable;

@@ -2,7 +2,7 @@
 
 import { isToken } from '../protocol/http/fields.ts';
 import { maxHistoryBytes } from '../protocol/limits.ts';
-import { splitCommand } from './words.ts';
+import { splitCommand, splitWords } from './words.ts';
 
 export interface Kind<T> {
   /** The value in `--help`, such as SIZE; empty for a flag, which takes none. */
@@ -266,6 +266,26 @@ export const program: Kind<ProgramEntry> = {
   separator: '\n',
   parse: parseProgram,
   show: ({ name, format, command }) => `${name}:${format}=${command}`,
+};
+
+/** Faults of a handler's connections. What the words mean is checked when all handlers are known (handlers/faults/). */
+export interface FaultEntry {
+  readonly handler: string;
+  readonly words: readonly string[];
+  readonly text: string;
+}
+
+export const faultEntry: Kind<FaultEntry> = {
+  placeholder: 'FAULTS',
+  expected: 'HANDLER: FAULT..., such as echo: delay=200ms after=3',
+  // The reason of a close may contain commas.
+  separator: '\n',
+  parse(raw) {
+    const [, handler = '', text = ''] =
+      typeof raw === 'string' ? (/^([^\s:]+):\s*(.+)$/s.exec(raw) ?? []) : [];
+    return isToken(handler) ? { handler, words: splitWords(text), text } : undefined;
+  },
+  show: ({ handler, text }) => `${handler}: ${text}`,
 };
 
 /** The name of an environment variable. */

@@ -502,14 +502,6 @@ export const maxModuleError = 2000;
 /** The heap of the process that loads a module for the first time, in MiB. */
 export const maxLoadHeapMiB = 512;
 
-// Faults
-
-/** Faults of one connection, and those that were turned off and are remembered for `why`. */
-export const maxFaults = 16;
-
-/** Bytes that faults hold back on one connection; beyond this, the connection is busy. 200 ms at 5 MB/s. */
-export const maxFaultHeld = 1 * MiB;
-
 // Programs
 
 /** Ids in one record of a shared program. */

@@ -13,6 +13,7 @@ import { openSession } from '../core/processData.ts';
 import { startReceiving } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
+import { faultHandshake } from '../handlers/faults/faults.ts';
 import { noHandler } from '../options/configuration.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
@@ -133,6 +134,7 @@ export function newHttpWire(
     const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     handler.admit?.(connection, head);
+    if (server.configuration.fault.length > 0) faultHandshake(connection, handler);
     checkConnectRate(connection);
     const needs = isGuarded ? handshakeNeeds(handler, head) : [];
     return authorize(connection, request, needs, refusal => {

@@ -65,6 +65,8 @@ test('without any source, every option has its default', () => {
     staticFallback: 'none',
     staticFollow: false,
     script: '',
+    faults: false,
+    fault: [],
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',

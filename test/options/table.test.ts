@@ -55,6 +55,16 @@ const valued: Record<
     wants: 'a URL such as tcp://[::1]:8080 or unix:/run/pollywog.sock (a path of at most 103 bytes)',
   },
   ...folder('handlers', 'none'),
+  fault: {
+    field: 'fault',
+    first: ['echo: reset', [{ handler: 'echo', words: ['reset'], text: 'reset' }]],
+    second: [
+      'chat:close=1011 reason="by, by"',
+      [{ handler: 'chat', words: ['close=1011', 'reason=by, by'], text: 'close=1011 reason="by, by"' }],
+    ],
+    unfit: 'reset',
+    wants: 'HANDLER: FAULT..., such as echo: delay=200ms after=3',
+  },
   defaultHandler: {
     field: 'defaultHandler',
     first: ['chat', 'chat'],

@@ -1,5 +1,19 @@
 /** Faults of the closing handshake and of TCP's (RFC 6455 §7). */
-import { defineFault } from './fault.ts';
+import { type ActiveFault, defineFault, type End, type FaultContext } from './fault.ts';
+
+/** Acts once: ends the output. */
+function ending({ end }: FaultContext, how: End): ActiveFault {
+  let isDone = false;
+  return {
+    get isDone() {
+      return isDone;
+    },
+    act() {
+      isDone = true;
+      end(how);
+    },
+  };
+}
 
 export const closingFaults = [
   defineFault({
@@ -8,6 +22,6 @@ export const closingFaults = [
     stage: 'closing',
     takes: 'none',
     needsFrames: false,
-    make: (_, { end }) => ({ act: () => end('reset') }),
+    make: (_, context) => ending(context, 'reset'),
   }),
 ] as const;

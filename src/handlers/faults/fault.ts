@@ -41,16 +41,18 @@ export type Stage = (typeof stages)[number];
  * Which pieces a fault takes: the response to the handshake; whole data frames; pongs; close frames; or every piece, `end`
  * included. A fault that takes none acts between two messages.
  */
-export type Target = 'response' | 'messages' | 'pongs' | 'closes' | 'everything' | 'none';
+export type FaultTarget = 'response' | 'messages' | 'pongs' | 'closes' | 'everything' | 'none';
 
 /** A fault at work on one connection. */
-export interface Fault {
+export interface ActiveFault {
   /** Gets each piece on which the fault acts, and passes on what replaces it, now or later. Without it: the piece itself. */
   take?(piece: Piece): void;
   /** Gets all other pieces. Without it, they are passed on at once. A fault that holds pieces back keeps their order here. */
   pass?(piece: Piece): void;
   /** Called behind message number `after`, and behind each further one: sends something of its own. */
   act?(): void;
+  /** It has done what it does, and acts no more. */
+  readonly isDone?: boolean;
   /** Bytes that it holds back. */
   held?(): number;
   /** The fault is turned off while the connection goes on: passes on all that it holds. Its timers have ended. */
@@ -95,11 +97,11 @@ export interface FaultKind {
   /** What it does, in a short sentence without a full stop. */
   readonly sentence: string;
   readonly stage: Stage;
-  readonly takes: Target;
+  readonly takes: FaultTarget;
   /** It needs frames: it works on WebSockets only. */
   readonly needsFrames: boolean;
   readonly parameters: FaultParameters;
-  make(values: Readonly<Record<string, unknown>>, context: FaultContext): Fault;
+  make(values: Readonly<Record<string, unknown>>, context: FaultContext): ActiveFault;
 }
 
 /** A fault that was asked for, with its parameters. */
@@ -127,7 +129,7 @@ export function defineFault<const Parameters extends FaultParameters>(
   kind: Omit<FaultKind, 'make' | 'parameters' | 'needsFrames'> & {
     readonly parameters?: Parameters;
     readonly needsFrames?: boolean;
-    make(values: FaultValues<Parameters>, context: FaultContext): Fault;
+    make(values: FaultValues<Parameters>, context: FaultContext): ActiveFault;
   },
 ): FaultKind {
   const { parameters, needsFrames = true, make, ...rest } = kind;

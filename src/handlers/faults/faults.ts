@@ -1,11 +1,11 @@
-/** How a connection gets its faults: by `--fault` and by the handler `faulty` at its handshake, later by command. */
-import { logForAddress } from '../../core/addressLog.ts';
-import { UsageError } from '../../options/error.ts';
+/** How a connection gets its faults: at its handshake by `--fault` or from the handler `faulty`, later by command. */
 import type { Configuration } from '../../options/configuration.ts';
+import { nearest, UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
-import { asksForWebSocket } from '../../protocol/websocket/handshake.ts';
 import type { Head } from '../../protocol/http/head.ts';
+import { asksForWebSocket } from '../../protocol/websocket/handshake.ts';
 import type { Connection, Handler, Server } from '../../records/records.ts';
+import { echo } from '../echo.ts';
 import type { FaultPlan } from './fault.ts';
 import { FaultySocket } from './faultySocket.ts';
 import { parseFaults, queryWords } from './parse.ts';
@@ -13,13 +13,7 @@ import { parseFaults, queryWords } from './parse.ts';
 /** By URL and by option, a fault acts after the first message; by command at once. */
 const usualAfter = 1;
 
-/** A handshake is accepted: installs the faults that `--fault` has for its handler. */
-export function faultHandshake(connection: Connection, { name }: Handler): void {
-  const words = connection.server.configuration.fault.filter(({ handler }) => handler === name).flatMap(one => one.words);
-  if (words.length > 0) installFaults(connection, parseFaults(words, usualAfter), true);
-}
-
-/** The handler `faulty`: an echo with the faults that the query of the URL names. */
+/** The handler `faulty`: an echo with the faults that the URL's query names. */
 export const faulty: Handler = {
   name: 'faulty',
 
@@ -27,8 +21,89 @@ export const faulty: Handler = {
     if (!connection.server.configuration.faults)
       throw new ProtocolError(404, 'this server has no faults by URL; start it with --faults');
     if (!asksForWebSocket(head)) throw new ProtocolError(400, 'faults by URL need a WebSocket');
-    installFaults(connection, planOf(head), true);
+    installFaults(connection, planOf(connection, head), true);
   },
 
   message: (connection, message) => echo.message(connection, message),
 };
+
+/** @throws ProtocolError 400 */
+function planOf(connection: Connection, { query }: Head): FaultPlan {
+  try {
+    return parseFaults([...configuredWords(connection, faulty), ...queryWords(query)], usualAfter);
+  } catch (error) {
+    throw error instanceof UsageError ? new ProtocolError(400, error.message) : error;
+  }
+}
+
+/** The handshake is about to be accepted: installs the faults that `--fault` has for its handler. */
+export function faultHandshake(connection: Connection, handler: Handler): void {
+  const words = handler === faulty ? [] : configuredWords(connection, handler);
+  if (words.length > 0) installFaults(connection, parseFaults(words, usualAfter), true);
+}
+
+function configuredWords({ server }: Connection, { name }: Handler): readonly string[] {
+  return server.configuration.fault.filter(({ handler }) => handler === name).flatMap(({ words }) => words);
+}
+
+function installFaults(connection: Connection, plan: FaultPlan, isHandshake: boolean): void {
+  const { socket } = connection;
+  const faultySocket = socket instanceof FaultySocket ? socket : new FaultySocket(connection);
+  connection.socket = faultySocket;
+  faultySocket.setFaults(plan, isHandshake);
+}
+
+/**
+ * Replaces the faults of an open connection. What the former faults hold is sent.
+ * @param words each `NAME` or `NAME=VALUE`; `off` alone: no faults
+ * @returns the faults, as they were written
+ * @throws UsageError, or ProtocolError 409 if the connection cannot have them
+ */
+export function setFaults(connection: Connection, words: readonly string[]): readonly string[] {
+  const isOff = words.length === 1 && words[0] === 'off';
+  const plan = parseFaults(isOff ? [] : words, 0);
+  const { id, socket, endpoint, isControl } = connection;
+  if (socket.isVirtual)
+    throw new ProtocolError(409, `connection ${id} is a polling session, which has no faults`);
+  if (isControl) throw new ProtocolError(409, `connection ${id} carries commands, and has no faults`);
+  for (const { kind } of plan.settings) {
+    if (kind.stage === 'handshake')
+      throw new ProtocolError(
+        409,
+        `${kind.name} is a fault of the handshake, which is over on connection ${id}`,
+      );
+    if (kind.needsFrames && endpoint === undefined)
+      throw new ProtocolError(409, `${kind.name} needs a WebSocket, which connection ${id} is not`);
+  }
+  if (!isOff || socket instanceof FaultySocket) installFaults(connection, plan, false);
+  return plan.settings.map(setting => setting.words);
+}
+
+/** Checks `--fault`, now and at every reload. Runs when all handlers are loaded. @throws UsageError */
+export function openFaults(server: Server): void {
+  checkFaults(server, server.configuration);
+  server.reloadables.push({
+    async prepare(next) {
+      checkFaults(server, next);
+      return () => [];
+    },
+  });
+}
+
+function checkFaults({ handlers }: Server, { fault }: Configuration): void {
+  for (const { handler, words, text } of fault) {
+    if (!handlers.has(handler)) {
+      const likely = nearest(handler, handlers.keys());
+      const advice =
+        likely === undefined ? `choose one of ${[...handlers.keys()].join(', ')}` : `did you mean ${likely}?`;
+      throw new UsageError(`--fault names the handler ${handler}, which does not exist; ${advice}`);
+    }
+    try {
+      if (parseFaults(words, usualAfter).settings.length === 0) throw new UsageError('no fault is given');
+    } catch (error) {
+      throw error instanceof UsageError
+        ? new UsageError(`--fault ${handler}: ${text}: ${error.message}`)
+        : error;
+    }
+  }
+}

@@ -4,25 +4,25 @@
  * `maxFaultHeld` the socket is busy, and the server's backpressure begins.
  */
 import { getSystemErrorName } from 'node:util';
-import { logForAddress } from '../../core/addressLog.ts';
 import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
 import { completeWrite } from '../../core/flush.ts';
 import { updateHeld } from '../../core/memory.ts';
 import { onEnd } from '../../core/poll.ts';
 import { scheduleFlush } from '../../core/send.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { tapFault } from '../../diagnostics/tap.ts';
 import { Opcode } from '../../protocol/codes.ts';
-import { maxFaultHeld, maxFaults } from '../../protocol/limits.ts';
+import { maxFaultHeld, maxFaults, resetDelay } from '../../protocol/faultLimits.ts';
 import { FIN, frameEnd } from '../../protocol/websocket/frame.ts';
 import type { Range } from '../../records/arena.ts';
 import type { Connection, Socket } from '../../records/records.ts';
-import type { Fault, FaultContext, FaultPlan, FaultSetting, Piece } from './fault.ts';
+import type { ActiveFault, FaultContext, FaultPlan, FaultSetting, Piece } from './fault.ts';
 import { newRandom, type Random } from './random.ts';
 
 /** A fault in the chain. */
 interface Link {
   readonly setting: FaultSetting;
-  readonly fault: Fault;
+  readonly fault: ActiveFault;
   /** Draws whether it acts, apart from what the fault itself draws. */
   readonly luck: Random;
   /** How many times it has acted. */
@@ -37,7 +37,7 @@ export class FaultySocket implements Socket {
   /** The socket that it replaced. */
   readonly inner: Socket;
   private readonly connection: Connection;
-  private format: Format;
+  private format: Format = 'bytes';
   private chain: readonly Link[] = [];
   /** Faults that were turned off, for `why`. */
   private past: string[] = [];
@@ -54,22 +54,25 @@ export class FaultySocket implements Socket {
   /** How many calls of `run` are under way: the outermost one writes. */
   private depth = 0;
 
-  /** @param isHandshake whether the response to the handshake is the next output */
-  constructor(connection: Connection, isHandshake: boolean) {
+  constructor(connection: Connection) {
     this.connection = connection;
     this.inner = connection.socket;
     this.isBusy = this.inner.isBusy;
-    this.format = isHandshake ? 'response' : connection.endpoint === undefined ? 'bytes' : 'frames';
   }
 
-  /** Replaces the faults. Those before pass on all that they hold. */
-  setFaults({ settings, seed }: FaultPlan): void {
+  /**
+   * Replaces the faults. Those before pass on all that they hold.
+   * @param isHandshake whether the next output is the response to the handshake
+   */
+  setFaults({ settings, seed }: FaultPlan, isHandshake: boolean): void {
     this.enter(() => {
       this.clearTimers();
       for (const link of this.chain) link.fault.stop?.();
       this.retireFaults();
       this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
       this.message = 0;
+      const hasFrames = this.connection.endpoint !== undefined;
+      this.format = isHandshake ? 'response' : hasFrames ? 'frames' : 'bytes';
       const chain: Link[] = [];
       for (const [at, setting] of settings.entries()) {
         const fault = setting.kind.make(setting.values, this.contextOf(chain, at, setting));
@@ -93,11 +96,7 @@ export class FaultySocket implements Socket {
       send: (kind, bytes) => emit({ kind, bytes, message: this.message }),
       end: end => emit({ kind: 'end', bytes: nothing, message: this.message, end, fault: words }),
       later: (milliseconds, act) => {
-        const timer = setTimeout(() => {
-          this.timers.delete(timer);
-          runIsolated(this.connection, () => this.enter(act));
-        }, milliseconds).unref();
-        this.timers.add(timer);
+        const timer = this.startTimer(milliseconds, act);
         return () => {
           clearTimeout(timer);
           this.timers.delete(timer);
@@ -105,6 +104,15 @@ export class FaultySocket implements Socket {
       },
       isWritable: () => !this.isOver && !this.inner.isBusy && this.heldByFaults() < maxFaultHeld,
     };
+  }
+
+  private startTimer(milliseconds: number, act: () => void): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      runIsolated(this.connection, () => this.enter(act));
+    }, milliseconds).unref();
+    this.timers.add(timer);
+    return timer;
   }
 
   /** The faults that were set, the last one last, and how often each has acted. */
@@ -198,10 +206,9 @@ export class FaultySocket implements Socket {
   /** Whether a fault that could act does so now. */
   private draws(link: Link): boolean {
     const { chance, times, words } = link.setting;
-    if (link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
+    if (link.fault.isDone || link.acted >= times || (chance < 1 && link.luck.next() >= chance)) return false;
     link.acted++;
-    const { id } = this.connection;
-    logForAddress(this.connection, 'debug', 'fault', { id, fault: words, acted: link.acted });
+    if (this.connection.server.taps.isOn) tapFault(this.connection, words);
     return true;
   }
 
@@ -263,13 +270,15 @@ export class FaultySocket implements Socket {
     this.forgetOutput();
     if (end !== 'shutdown' && end !== 'half-close')
       noteEnding(connection, 'server', `the fault ${fault} ended it`, { cause: 'fault' });
-    if (end === 'reset' || end === 'drop') {
-      this.isReset = end === 'reset';
+    if (end === 'reset') {
+      this.isReset = true;
+      this.startTimer(resetDelay, () => dropConnection(connection));
+    } else if (end === 'drop') {
       dropConnection(connection);
-      return;
+    } else {
+      inner.shutdown();
+      if (end === 'fin') endConnection(connection);
     }
-    inner.shutdown();
-    if (end === 'fin') endConnection(connection);
   }
 
   private retireFaults(): void {

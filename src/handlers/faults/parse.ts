@@ -6,7 +6,7 @@
  */
 import { invalidValue, nearest, quoted, UsageError } from '../../options/error.ts';
 import type { Kind } from '../../options/values.ts';
-import { maxFaults } from '../../protocol/limits.ts';
+import { maxFaults } from '../../protocol/faultLimits.ts';
 import { type FaultKind, type FaultPlan, type FaultSetting, stages } from './fault.ts';
 import { faults } from './table.ts';
 
@@ -23,14 +23,18 @@ const wholeNumber = (least: number, most: number): Kind<number> => ({
 const probability: Kind<number> = {
   placeholder: 'P',
   expected: 'a probability from 0 to 1, such as 0.01',
-  parse: raw => (typeof raw === 'string' && /^(?:0|1|[01]?\.\d{1,9})$/.test(raw) ? capped(Number(raw)) : undefined),
+  parse: raw =>
+    typeof raw === 'string' && /^(?:0|1|[01]?\.\d{1,9})$/.test(raw) ? capped(Number(raw)) : undefined,
   show: String,
 };
 const capped = (value: number) => (value <= 1 ? value : undefined);
 
 /** The words that apply to all faults. */
 export const commonWords = {
-  after: { kind: wholeNumber(0, 1_000_000_000), help: 'acts after so many messages of the server (1; by command 0)' },
+  after: {
+    kind: wholeNumber(0, 1_000_000_000),
+    help: 'acts after so many messages of the server (1; by command 0)',
+  },
   chance: { kind: probability, help: 'acts with this probability each time (1)' },
   times: { kind: wholeNumber(1, 1_000_000_000), help: 'acts so many times at most' },
   seed: { kind: wholeNumber(0, 2 ** 32 - 1), help: 'repeats the random numbers of an earlier run' },
@@ -106,7 +110,9 @@ function readWord(
     : likely === undefined
       ? 'pollywog help faults lists them'
       : `did you mean ${likely}?`;
-  throw new UsageError(isParameter ? `${name} has no fault: ${advice}` : `unknown fault ${quoted(name)}; ${advice}`);
+  throw new UsageError(
+    isParameter ? `${name} has no fault: ${advice}` : `unknown fault ${quoted(name)}; ${advice}`,
+  );
 }
 
 function setParameter({ kind, values, given, words }: Draft, name: string, value: string | undefined): void {
