@@ -149,7 +149,9 @@ test('histories over a quarter of the limit are shortened before any connection 
   assert.equal(connection.phase, 'open');
 });
 
-test('the loop counts all that usedMemory counts: each kind alone makes it close the largest holder', async t => {
+test('the loop counts all that usedMemory counts: each kind alone makes it close the largest holder', {
+  timeout: 30_000,
+}, async t => {
   const path = join(temporaryFolder(), 'access.log');
   const { server, port } = await startChannels(t, '--max-memory', '32MB', '--access-log', path);
   openAccessLog(server);
