@@ -351,6 +351,8 @@ test('the log says why a client was refused, and why a slow consumer was closed'
     '0',
     '--max-connections',
     '2',
+    '--close-timeout',
+    '500ms',
     '--max-buffered',
     '64KB',
   );

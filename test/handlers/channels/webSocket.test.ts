@@ -115,10 +115,10 @@ test('a request that cannot be served is refused before the upgrade, with a sent
     const client = await tryRaw(port, { path });
     assert.equal(client.status, 400, path);
     client.socket.destroy();
-    const answer = await fetch(`http://127.0.0.1:${port}${path.replace('%2e%2e', '%252e')}`).then(it =>
-      it.text(),
-    );
-    if (!path.includes('%2e')) assert.match(answer, reason, path);
+    // `fetch` resolves the dots of a path itself.
+    if (path.includes('%2e')) continue;
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`).then(it => it.text());
+    assert.match(answer, reason, path);
   }
   const { status, socket } = await tryRaw(port, { path: '/channelsX/a' });
   assert.equal(status, 101, 'the path of another handler, the default');
