@@ -85,7 +85,7 @@ describe('broadcast', () => {
 
 describe('send', () => {
   test('closes a slow consumer, and tells the sender', async t => {
-    const server = await openServer(t);
+    const server = await openServer(t, '--close-timeout', '500ms');
     const mute = await connectRaw(server.port, { path: '/echo' });
     mute.socket.pause();
     const [{ id } = {}] = await rows(server, 'list');
