@@ -1,6 +1,7 @@
 /** The limits of faults on demand (handlers/faults/): whoever asks for a fault chooses its size. */
 
-const MiB = 1024 * 1024;
+const KiB = 1024;
+const MiB = 1024 * KiB;
 
 /** Faults of one connection, and those that were turned off and are remembered for `why`. */
 export const maxFaults = 16;
@@ -10,3 +11,23 @@ export const maxFaultHeld = 1 * MiB;
 
 /** Milliseconds between the last bytes and a reset: libuv reports a reset that arrives with bytes as an ordinary end. */
 export const resetDelay = 20;
+
+/** What a bomb inflates to. On the wire it has a thousandth of that. ws takes 100 MiB by default, websockets (Python) 1 MiB. */
+export const maxBomb = 1024 * MiB;
+
+/** Payload of one of the endless fragments, and the milliseconds between two: 1.6 MB a second by default, 6.4 at most. */
+export const maxFaultyFragment = 64 * KiB;
+export const fragmentInterval = 10;
+
+/** Pings of a flood: twice the 10,000 that a client may reasonably queue before it answers. */
+export const maxPingFlood = 100_000;
+/** Pings at once; then the socket must have taken them. 200 of them have 12 KB. */
+export const pingsAtOnce = 200;
+
+/** Milliseconds between two bursts of a flood. */
+export const floodInterval = 5;
+
+/** Bytes per second of the slowest and the fastest line. */
+export const maxBandwidth = 1024 * MiB;
+/** Milliseconds between two pieces of a limited bandwidth: short enough for a steady flow, and one timer for each. */
+export const bandwidthInterval = 10;

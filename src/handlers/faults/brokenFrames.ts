@@ -1,0 +1,114 @@
+/**
+ * Frames that break a rule of RFC 6455 or RFC 7692, as bytes. The text of each is the name of its fault: a client that delivers
+ * it as a message has accepted what it must refuse.
+ */
+import { constants, deflateRawSync } from 'node:zlib';
+import { Opcode } from '../../protocol/codes.ts';
+import { maxControlPayload } from '../../protocol/limits.ts';
+import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../../protocol/websocket/frame.ts';
+
+const RSV2 = 0x20;
+const RSV3 = 0x10;
+const text = FIN | Opcode.Text;
+
+/** A frame with a header in its right form. @param key masks the payload, which a server must not do */
+export function frameOf(first: number, payload: string | Uint8Array, key?: number): Buffer {
+  const plain = typeof payload === 'string' ? Buffer.from(payload) : payload;
+  const bytes = Buffer.alloc(frameHeaderSize(plain.length) + (key === undefined ? 0 : 4) + plain.length);
+  const at = writeFrameHeader(bytes, 0, first, plain.length, key);
+  bytes.set(plain, at);
+  if (key !== undefined) for (let i = 0; i < plain.length; i++) bytes[at + i]! ^= key >>> (8 * (i & 3));
+  return bytes;
+}
+
+/** A frame's first byte, and a length in a field of 2 or 8 bytes, whether or not it needs them. */
+function headerOf(first: number, length: bigint, fieldSize: 2 | 8): Buffer {
+  const bytes = Buffer.alloc(2 + fieldSize);
+  bytes[0] = first;
+  bytes[1] = fieldSize === 2 ? 126 : 127;
+  if (fieldSize === 2) bytes.writeUInt16BE(Number(length), 2);
+  else bytes.writeBigUInt64BE(length, 2);
+  return bytes;
+}
+
+function withLength(name: string, fieldSize: 2 | 8, highBit = 0n): Buffer {
+  return Buffer.concat([headerOf(text, BigInt(name.length) | highBit, fieldSize), Buffer.from(name)]);
+}
+
+/** A first fragment, and the last one. */
+function fragments(first: string | Uint8Array, last: string | Uint8Array, lastBits = 0): Buffer {
+  return Buffer.concat([frameOf(Opcode.Text, first), frameOf(FIN | lastBits | Opcode.Continuation, last)]);
+}
+
+/** RFC 6455 §5.1: a server must not mask. */
+export const masked = (key: number) => frameOf(text, 'masked', key);
+
+/**
+ * RFC 6455 §5.2: without an extension, the reserved bits are 0. If compression was negotiated, RSV1 is allowed on messages, but
+ * never on a ping (RFC 7692 §6.1).
+ */
+export function rsv1(isCompressed: boolean): Buffer {
+  return frameOf(FIN | RSV1 | (isCompressed ? Opcode.Ping : Opcode.Text), 'rsv1');
+}
+export const rsv2 = () => frameOf(text | RSV2, 'rsv2');
+export const rsv3 = () => frameOf(text | RSV3, 'rsv3');
+
+/** RFC 6455 §5.2: opcodes 3 to 7 and 11 to 15 are reserved. */
+export const reservedOpcode = (opcode: number) => frameOf(FIN | opcode, 'reserved-opcode');
+
+/** RFC 6455 §5.2: the minimal number of bytes must be used for the length, and its highest bit is 0. */
+export const longLength16 = () => withLength('long-length-16', 2);
+export const longLength64 = () => withLength('long-length-64', 8);
+export const topBitLength = () => withLength('top-bit-length', 8, 1n << 63n);
+
+/** A valid header whose payload never arrives as a whole. */
+export const terabyte = () =>
+  Buffer.concat([headerOf(FIN | Opcode.Binary, 1n << 40n, 8), Buffer.from('terabyte')]);
+export const halfHeader = () => headerOf(text, 300n, 2).subarray(0, 3);
+export const halfFrame = () => frameOf(text, 'half-framehalf-frame').subarray(0, 2 + 'half-frame'.length);
+
+/** RFC 6455 §5.5: control frames are not fragmented, and carry at most 125 bytes. */
+export const fragmentedPing = () => frameOf(Opcode.Ping, 'fragmented-ping');
+export const longPing = () => frameOf(FIN | Opcode.Ping, 'long-ping'.padEnd(maxControlPayload + 1, '.'));
+
+/** RFC 6455 §5.4: a continuation needs a first fragment, and messages are not interleaved. */
+export const loneContinuation = () => frameOf(FIN | Opcode.Continuation, 'lone-continuation');
+export const nestedMessage = () =>
+  Buffer.concat([frameOf(Opcode.Text, 'nested-'), frameOf(text, 'nested-message')]);
+
+const oddByte = Buffer.from([0xff]);
+
+/** RFC 6455 §8.1: text that is not UTF-8 fails the connection. */
+export const invalidUtf8 = () => frameOf(text, Buffer.concat([Buffer.from('invalid-utf8'), oddByte]));
+/** The last byte of a long message is the invalid one. */
+export const lateInvalidUtf8 = () =>
+  fragments('late-invalid-utf8'.padEnd(4096, '.'), Buffer.concat([Buffer.alloc(4096, '.'), oddByte]));
+
+const euro = Buffer.from('€');
+
+/** Valid, RFC 6455 §5.6: a fragment may end within a character. */
+export const splitUtf8 = () =>
+  fragments(Buffer.concat([Buffer.from('split-utf8 '), euro.subarray(0, 1)]), euro.subarray(1));
+
+/** RFC 7692 §7.2.2: a block of DEFLATE has the type 0, 1 or 2; this one has 3. */
+export const badDeflate = () => frameOf(text | RSV1, Buffer.from([0x06, 0xff, 0xff, 0xff]));
+
+/** RFC 7692 §6.1: RSV1 is set on the first fragment of a message only. */
+export const rsv1Continuation = () => fragments('rsv1-', 'continuation', RSV1);
+
+const segmentSize = 1024 * 1024;
+let segment: Buffer | undefined;
+
+/** DEFLATE of `size` zeros that ends at a byte, and refers to nothing before it. */
+function deflatedZeros(size: number): Buffer {
+  return deflateRawSync(Buffer.alloc(size), { finishFlush: constants.Z_FULL_FLUSH });
+}
+
+/** A small message that inflates to `size` bytes (RFC 7692 §8): equal segments, so a large one costs little time. */
+export function bomb(size: number): Buffer {
+  segment ??= deflatedZeros(segmentSize);
+  const parts: Buffer[] = new Array(Math.floor(size / segmentSize)).fill(segment);
+  if (size % segmentSize > 0) parts.push(deflatedZeros(size % segmentSize));
+  // RFC 7692 §7.2.1: the empty block 00 00 ff ff at the end is left out.
+  return frameOf(FIN | RSV1 | Opcode.Binary, Buffer.concat(parts).subarray(0, -4));
+}

@@ -1,0 +1,48 @@
+/** The kinds of values that parameters of faults have, besides those of options. Each has a bound, since strangers choose them. */
+import { count, duration, type Kind, size } from '../../options/values.ts';
+
+/** A number of things. */
+export function countUpTo(most: number): Kind<number> {
+  return {
+    placeholder: 'N',
+    expected: `a whole number from 1 to ${most}`,
+    parse(raw) {
+      const number = count.parse(raw);
+      return number !== undefined && number >= 1 && number <= most ? number : undefined;
+    },
+    show: String,
+  };
+}
+
+/** Bytes; KB is 1024 of them. */
+export function sizeUpTo(most: number): Kind<number> {
+  return {
+    placeholder: 'SIZE',
+    expected: `a size from 1B to ${size.show(most)}`,
+    parse(raw) {
+      const bytes = size.parse(raw);
+      return bytes !== undefined && bytes <= most ? bytes : undefined;
+    },
+    show: size.show,
+  };
+}
+
+/** A time that varies, as `200ms±50ms`. In milliseconds. */
+export interface Spread {
+  readonly around: number;
+  /** At most `around`. */
+  readonly by: number;
+}
+
+export const spread: Kind<Spread> = {
+  placeholder: 'TIME',
+  expected: 'a time such as 200ms, or 200ms±50ms (also written 200ms~50ms)',
+  parse(raw) {
+    const [first, second = '0', ...more] = typeof raw === 'string' ? raw.split(/[±~]/) : [raw];
+    const around = duration.parse(first);
+    const by = duration.parse(second);
+    if (around === undefined || by === undefined || by > around || more.length > 0) return undefined;
+    return { around, by };
+  },
+  show: ({ around, by }) => duration.show(around) + (by === 0 ? '' : `±${duration.show(by)}`),
+};

@@ -1,0 +1,87 @@
+/** Pieces that a fault holds back, in order. */
+
+import { exactClock } from '../../process/clock.ts';
+import type { FaultContext, Piece } from './fault.ts';
+
+/** Memory of a piece beside its bytes, roughly: small ones count, too. */
+const pieceCost = 100;
+
+export interface WaitingLine {
+  /** The first piece, and its removal. */
+  first(): Piece | undefined;
+  take(): Piece | undefined;
+  isEmpty(): boolean;
+  /** @param dueAt when the piece may leave, as in `exactClock()`; not before the piece in front of it */
+  add(piece: Piece, dueAt?: number): void;
+  /** When the first piece may leave; undefined without one. */
+  dueAt(): number | undefined;
+  held(): number;
+  clear(): void;
+}
+
+export function newWaitingLine(): WaitingLine {
+  let pieces: { readonly piece: Piece; readonly dueAt: number }[] = [];
+  /** The pieces before this index have left. */
+  let start = 0;
+  let size = 0;
+  const line: WaitingLine = {
+    first: () => pieces[start]?.piece,
+    take() {
+      const piece = pieces[start]?.piece;
+      if (piece === undefined) return undefined;
+      size -= piece.bytes.length;
+      start++;
+      if (start === pieces.length) line.clear();
+      else if (start > 1000 && 2 * start > pieces.length) {
+        pieces = pieces.slice(start);
+        start = 0;
+      }
+      return piece;
+    },
+    isEmpty: () => start === pieces.length,
+    add(piece, dueAt = 0) {
+      pieces.push({ piece, dueAt: Math.max(dueAt, pieces.at(-1)?.dueAt ?? 0) });
+      size += piece.bytes.length;
+    },
+    dueAt: () => pieces[start]?.dueAt,
+    held: () => size + pieceCost * (pieces.length - start),
+    clear() {
+      pieces = [];
+      start = 0;
+      size = 0;
+    },
+  };
+  return line;
+}
+
+/** Passes on all pieces. */
+export function releaseAll(line: WaitingLine, context: FaultContext): void {
+  for (let piece = line.take(); piece !== undefined; piece = line.take()) context.emit(piece);
+}
+
+/** A line that each piece leaves when it is due. */
+export interface TimedLine extends WaitingLine {
+  /** @param delay milliseconds from now */
+  addLate(piece: Piece, delay: number): void;
+}
+
+export function newTimedLine(context: FaultContext): TimedLine {
+  const line = newWaitingLine();
+  let isTimed = false;
+  const releaseDue = () => {
+    isTimed = false;
+    const now = exactClock();
+    while ((line.dueAt() ?? Number.POSITIVE_INFINITY) <= now) context.emit(line.take()!);
+    const next = line.dueAt();
+    if (next === undefined) return;
+    isTimed = true;
+    context.later(Math.max(1, Math.ceil(next - now)), releaseDue);
+  };
+  return {
+    ...line,
+    addLate(piece, delay) {
+      line.add(piece, exactClock() + delay);
+      if (!isTimed) releaseDue();
+    },
+  };
+}

@@ -1,0 +1,89 @@
+/** A client that looks at bytes: it reads no frame, checks nothing, and shares no code with the server. */
+import type { Socket } from 'node:net';
+import { connectTcp, handshakeRequest } from '../../support/rawClient.ts';
+import { frame, opcode } from '../../support/rawFrame.ts';
+
+export interface FaultClient {
+  readonly socket: Socket;
+  /** What the server sent before the first empty line, that line included; all bytes if there was none. */
+  head(): string;
+  /** What the server sent behind the head. */
+  body(): Buffer;
+  /** Sends a text message. */
+  say(text: string): void;
+  /** Waits until the body fits, or the server ends its direction. @returns the body */
+  until(fits: (body: Buffer) => boolean): Promise<Buffer>;
+  /** Waits until the body has so many bytes, or the server ends its direction. @returns the body */
+  untilSize(size: number): Promise<Buffer>;
+  /** `FIN`, or the code of an error such as `ECONNRESET`. */
+  readonly ended: Promise<string>;
+  destroy(): void;
+}
+
+export interface FaultClientOptions {
+  /** Default: none. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Called with each piece as it arrives. */
+  readonly onPiece?: (piece: Buffer) => void;
+}
+
+/** Connects and sends the handshake; the answer may be anything, so nothing waits for it. */
+export async function connectForFaults(
+  port: number,
+  path: string,
+  { headers = {}, onPiece }: FaultClientOptions = {},
+): Promise<FaultClient> {
+  const socket = await connectTcp(port);
+  const pieces: Buffer[] = [];
+  let isOver = false;
+  let wake = () => {};
+  const ended = new Promise<string>(resolve => {
+    const end = (how: string) => {
+      isOver = true;
+      resolve(how);
+      wake();
+    };
+    socket.once('end', () => end('FIN'));
+    socket.on('error', (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
+    socket.once('close', () => end('closed'));
+  });
+  socket.on('data', piece => {
+    pieces.push(piece);
+    onPiece?.(piece);
+    wake();
+  });
+  socket.write(handshakeRequest({ path, headers }));
+
+  const all = () => {
+    const joined = Buffer.concat(pieces);
+    pieces.splice(0, pieces.length, joined);
+    return joined;
+  };
+  const headSize = () => {
+    const end = all().indexOf('\r\n\r\n');
+    return end < 0 ? all().length : end + 4;
+  };
+  const body = () => all().subarray(headSize());
+  const until = async (fits: (body: Buffer) => boolean) => {
+    while (!isOver && !fits(body())) {
+      await new Promise<void>(resolve => {
+        wake = resolve;
+      });
+    }
+    return body();
+  };
+  return {
+    socket,
+    head: () => all().subarray(0, headSize()).toString('latin1'),
+    body,
+    say(text) {
+      socket.write(frame(opcode.text, text));
+    },
+    until,
+    untilSize: size => until(({ length }) => length >= size),
+    ended,
+    destroy() {
+      socket.destroy();
+    },
+  };
+}
