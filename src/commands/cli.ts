@@ -20,7 +20,7 @@ import { allowedOptions, showAllowed } from './allowed.ts';
 import { checkOptions, runCheckCommand } from './check.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
-import { commandHelp, helpOn, helpOverview, localHelp } from './help.ts';
+import { commandHelp, helpInJson, helpOn, helpOverview, localHelp } from './help.ts';
 
 /**
  * @param argv without node and script
@@ -41,6 +41,7 @@ export async function runCommandLine(
   if (help !== undefined) return print(help);
   switch (word) {
     case 'help':
+      if (given.has('json')) return print(helpInJson(name));
       return print(name === undefined ? helpOverview() : helpOn(name));
     case 'defaultconfig':
       return print(defaultFile());

@@ -1,4 +1,5 @@
 /** What `help` prints: the commands and the subjects of the manual, or one of them. */
+import { faults } from '../handlers/faults/table.ts';
 import { readPage, subjects } from '../manual/pages.ts';
 import { plainText, terminalText } from '../manual/terminal.ts';
 import { nearest, quoted, UsageError } from '../options/error.ts';
@@ -88,6 +89,23 @@ export function helpOn(word: string): string {
     return [commandHelp(command), ...(page === undefined ? [] : [page])].join('\n\n');
   if (page !== undefined) return page;
   throw new UsageError(`unknown command or subject ${quoted(word)}; ${adviceOn(word, known)}`);
+}
+
+/** The answer to `help WORD --json`, which only the table of faults has. @throws UsageError */
+export function helpInJson(word: string | undefined): string {
+  if (word !== 'faults') throw new UsageError('only help faults has a JSON form; leave out --json');
+  const rows = [...faults.values()].map(({ name, sentence, stage, needsFrames, parameters }) => ({
+    name,
+    sentence,
+    stage,
+    needsFrames,
+    parameters: Object.entries(parameters).map(([parameter, { kind, default: usual }]) => ({
+      name: parameter,
+      expected: kind.expected,
+      default: usual === undefined ? null : kind.show(usual),
+    })),
+  }));
+  return JSON.stringify(rows, null, 2);
 }
 
 function adviceOn(word: string, known: readonly string[]): string {

@@ -1,10 +1,7 @@
-/**
- * The table of the manual page `faults`: how npm's ws and Python's websockets react to each fault. Run as a program, it prints
- * the table for the page; the test beside it compares.
- */
+/** How npm's ws and Python's websockets react to each fault. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { faults } from '../../../src/handlers/faults/table.ts';
 import { findPythonWithWebsockets } from '../../support/install.ts';
 import { startServer } from '../../support/serverProcess.ts';
@@ -80,10 +77,4 @@ function summaryOf({ refusal, messages, hasPong, end }: Reaction): string {
   if (!expected.every(one => messages.includes(one))) parts.push('waits');
   else if (!hasPong) parts.push('gets no pong');
   return parts.length === 0 ? 'notices nothing' : parts.join('; ');
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const { versions, rows } = await observeReactions();
-  console.log(versions);
-  for (const { fault, ws, websockets } of rows) console.log(`${fault}\n   ${ws}\n   ${websockets}`);
 }
