@@ -12,7 +12,7 @@ const RSV3 = 0x10;
 const text = FIN | Opcode.Text;
 
 /** A frame with a header in its right form. @param key masks the payload, which a server must not do */
-export function frameOf(first: number, payload: string | Uint8Array, key?: number): Buffer {
+export function faultFrame(first: number, payload: string | Uint8Array, key?: number): Buffer {
   const plain = typeof payload === 'string' ? Buffer.from(payload) : payload;
   const bytes = Buffer.alloc(frameHeaderSize(plain.length) + (key === undefined ? 0 : 4) + plain.length);
   const at = writeFrameHeader(bytes, 0, first, plain.length, key);
@@ -37,24 +37,27 @@ function withLength(name: string, fieldSize: 2 | 8, highBit = 0n): Buffer {
 
 /** A first fragment, and the last one. */
 function fragments(first: string | Uint8Array, last: string | Uint8Array, lastBits = 0): Buffer {
-  return Buffer.concat([frameOf(Opcode.Text, first), frameOf(FIN | lastBits | Opcode.Continuation, last)]);
+  return Buffer.concat([
+    faultFrame(Opcode.Text, first),
+    faultFrame(FIN | lastBits | Opcode.Continuation, last),
+  ]);
 }
 
 /** RFC 6455 §5.1: a server must not mask. */
-export const masked = (key: number) => frameOf(text, 'masked', key);
+export const masked = (key: number) => faultFrame(text, 'masked', key);
 
 /**
  * RFC 6455 §5.2: without an extension, the reserved bits are 0. If compression was negotiated, RSV1 is allowed on messages, but
  * never on a ping (RFC 7692 §6.1).
  */
 export function rsv1(isCompressed: boolean): Buffer {
-  return frameOf(FIN | RSV1 | (isCompressed ? Opcode.Ping : Opcode.Text), 'rsv1');
+  return faultFrame(FIN | RSV1 | (isCompressed ? Opcode.Ping : Opcode.Text), 'rsv1');
 }
-export const rsv2 = () => frameOf(text | RSV2, 'rsv2');
-export const rsv3 = () => frameOf(text | RSV3, 'rsv3');
+export const rsv2 = () => faultFrame(text | RSV2, 'rsv2');
+export const rsv3 = () => faultFrame(text | RSV3, 'rsv3');
 
 /** RFC 6455 §5.2: opcodes 3 to 7 and 11 to 15 are reserved. */
-export const reservedOpcode = (opcode: number) => frameOf(FIN | opcode, 'reserved-opcode');
+export const reservedOpcode = (opcode: number) => faultFrame(FIN | opcode, 'reserved-opcode');
 
 /** RFC 6455 §5.2: the minimal number of bytes must be used for the length, and its highest bit is 0. */
 export const longLength16 = () => withLength('long-length-16', 2);
@@ -65,21 +68,21 @@ export const topBitLength = () => withLength('top-bit-length', 8, 1n << 63n);
 export const terabyte = () =>
   Buffer.concat([headerOf(FIN | Opcode.Binary, 1n << 40n, 8), Buffer.from('terabyte')]);
 export const halfHeader = () => headerOf(text, 300n, 2).subarray(0, 3);
-export const halfFrame = () => frameOf(text, 'half-framehalf-frame').subarray(0, 2 + 'half-frame'.length);
+export const halfFrame = () => faultFrame(text, 'half-framehalf-frame').subarray(0, 2 + 'half-frame'.length);
 
 /** RFC 6455 §5.5: control frames are not fragmented, and carry at most 125 bytes. */
-export const fragmentedPing = () => frameOf(Opcode.Ping, 'fragmented-ping');
-export const longPing = () => frameOf(FIN | Opcode.Ping, 'long-ping'.padEnd(maxControlPayload + 1, '.'));
+export const fragmentedPing = () => faultFrame(Opcode.Ping, 'fragmented-ping');
+export const longPing = () => faultFrame(FIN | Opcode.Ping, 'long-ping'.padEnd(maxControlPayload + 1, '.'));
 
 /** RFC 6455 §5.4: a continuation needs a first fragment, and messages are not interleaved. */
-export const loneContinuation = () => frameOf(FIN | Opcode.Continuation, 'lone-continuation');
+export const loneContinuation = () => faultFrame(FIN | Opcode.Continuation, 'lone-continuation');
 export const nestedMessage = () =>
-  Buffer.concat([frameOf(Opcode.Text, 'nested-'), frameOf(text, 'nested-message')]);
+  Buffer.concat([faultFrame(Opcode.Text, 'nested-'), faultFrame(text, 'nested-message')]);
 
 const oddByte = Buffer.from([0xff]);
 
 /** RFC 6455 §8.1: text that is not UTF-8 fails the connection. */
-export const invalidUtf8 = () => frameOf(text, Buffer.concat([Buffer.from('invalid-utf8'), oddByte]));
+export const invalidUtf8 = () => faultFrame(text, Buffer.concat([Buffer.from('invalid-utf8'), oddByte]));
 /** The last byte of a long message is the invalid one. */
 export const lateInvalidUtf8 = () =>
   fragments('late-invalid-utf8'.padEnd(4096, '.'), Buffer.concat([Buffer.alloc(4096, '.'), oddByte]));
@@ -91,7 +94,7 @@ export const splitUtf8 = () =>
   fragments(Buffer.concat([Buffer.from('split-utf8 '), euro.subarray(0, 1)]), euro.subarray(1));
 
 /** RFC 7692 §7.2.2: a block of DEFLATE has the type 0, 1 or 2; this one has 3. */
-export const badDeflate = () => frameOf(text | RSV1, Buffer.from([0x06, 0xff, 0xff, 0xff]));
+export const badDeflate = () => faultFrame(text | RSV1, Buffer.from([0x06, 0xff, 0xff, 0xff]));
 
 /** RFC 7692 §6.1: RSV1 is set on the first fragment of a message only. */
 export const rsv1Continuation = () => fragments('rsv1-', 'continuation', RSV1);
@@ -110,5 +113,5 @@ export function bomb(size: number): Buffer {
   const parts: Buffer[] = new Array(Math.floor(size / segmentSize)).fill(segment);
   if (size % segmentSize > 0) parts.push(deflatedZeros(size % segmentSize));
   // RFC 7692 §7.2.1: the empty block 00 00 ff ff at the end is left out.
-  return frameOf(FIN | RSV1 | Opcode.Binary, Buffer.concat(parts).subarray(0, -4));
+  return faultFrame(FIN | RSV1 | Opcode.Binary, Buffer.concat(parts).subarray(0, -4));
 }

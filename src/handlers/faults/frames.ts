@@ -79,7 +79,7 @@ function newEndlessFragments(size: number, context: FaultContext): ActiveFault {
     if (isOver) return;
     if (context.isWritable()) {
       const opcode = hasBegun ? Opcode.Continuation : Opcode.Text;
-      context.send('bytes', broken.frameOf(opcode, Buffer.alloc(size, '.')));
+      context.send('bytes', broken.faultFrame(opcode, Buffer.alloc(size, '.')));
       hasBegun = true;
     }
     context.later(fragmentInterval, next);
@@ -95,7 +95,7 @@ function newEndlessFragments(size: number, context: FaultContext): ActiveFault {
     },
     stop() {
       // Ends the message, so that the client can read the next one.
-      if (hasBegun && !isOver) context.send('bytes', broken.frameOf(FIN | Opcode.Continuation, ''));
+      if (hasBegun && !isOver) context.send('bytes', broken.faultFrame(FIN | Opcode.Continuation, ''));
     },
   };
 }

@@ -4,7 +4,7 @@ import { duration } from '../../options/values.ts';
 import { Opcode } from '../../protocol/codes.ts';
 import { floodInterval, maxPingFlood, pingsAtOnce } from '../../protocol/faultLimits.ts';
 import { FIN } from '../../protocol/websocket/frame.ts';
-import { frameOf } from './brokenFrames.ts';
+import { faultFrame } from './brokenFrames.ts';
 import { type ActiveFault, defineFault, type FaultContext, type FaultKind } from './fault.ts';
 import { countUpTo } from './parameters.ts';
 import { isCloseFrame } from './pieces.ts';
@@ -45,7 +45,7 @@ const wrongPong = defineFault({
   stage: 'pings',
   takes: 'pongs',
   make: (_, context) => ({
-    take: () => context.send('frame', frameOf(FIN | Opcode.Pong, 'wrong-pong')),
+    take: () => context.send('frame', faultFrame(FIN | Opcode.Pong, 'wrong-pong')),
   }),
 });
 
@@ -55,7 +55,7 @@ const unaskedPong = defineFault({
   stage: 'pings',
   takes: 'none',
   make: (_, context) => ({
-    act: () => context.send('frame', frameOf(FIN | Opcode.Pong, 'unasked-pong')),
+    act: () => context.send('frame', faultFrame(FIN | Opcode.Pong, 'unasked-pong')),
   }),
 });
 
@@ -70,7 +70,7 @@ function newPingFlood(count: number, context: FaultContext): ActiveFault {
     if (context.isWritable()) {
       const until = Math.min(due, sent + pingsAtOnce);
       for (; sent < until && !isOver; sent++)
-        context.send('frame', frameOf(FIN | Opcode.Ping, `ping-flood ${sent + 1}`));
+        context.send('frame', faultFrame(FIN | Opcode.Ping, `ping-flood ${sent + 1}`));
     }
     if (isOver || sent === due) return;
     isWaiting = true;
