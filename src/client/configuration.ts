@@ -35,6 +35,8 @@ export interface ClientConfiguration
   readonly count: number;
   /** Undefined outside the chat. */
   readonly chat: { readonly nick: string; readonly room: string } | undefined;
+  /** Undefined unless the server is tested. */
+  readonly conformance: Pick<Values, 'cases' | 'quick' | 'strict' | 'report'> | undefined;
 }
 
 export const chatSubprotocol = 'tpacket';
@@ -68,7 +70,9 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
     framing: chooseFraming(values),
     count: values.one ? 1 : values.count,
     chat: given.has('nick') ? { nick: values.nick, room: values.room } : undefined,
+    conformance: values.conformance ? chooseConformance(values) : undefined,
   };
+  if (!values.conformance) checkNoConformance(given);
   checkTogether(configuration);
   checkIdentity(configuration);
   return configuration;
@@ -114,6 +118,18 @@ function chooseFraming(values: Values): ClientConfiguration['framing'] {
   const chosen = (['null', 'json', 'binary'] as const).filter(name => values[name]);
   if (chosen.length > 1) throw new UsageError(`--${chosen.join(' and --')} cannot be combined; keep one`);
   return chosen[0] ?? 'lines';
+}
+
+function chooseConformance({ cases, quick, strict, report }: Values): ClientConfiguration['conformance'] {
+  if (report.filter(({ file }) => file === '-').length > 1) {
+    throw new UsageError('only one --report can be written to stdout');
+  }
+  return { cases, quick, strict, report };
+}
+
+function checkNoConformance(given: { has(name: keyof Values): boolean }): void {
+  const stray = (['cases', 'quick', 'strict', 'report'] as const).find(name => given.has(name));
+  if (stray !== undefined) throw new UsageError(`--${stray} needs --conformance`);
 }
 
 function checkTogether({ chat, framing, reconnect, send, request }: ClientConfiguration): void {

@@ -109,7 +109,8 @@ function bodyLength({ headers }: ResponseHead): number {
   return Number.isNaN(length) ? 0 : Math.min(length, maxRefusal);
 }
 
-function openSocket(
+/** Starts to connect. The owner listens for `connect`, or `secureConnect` with TLS, and for errors. */
+export function openSocket(
   { address: { target, isSecure }, insecure }: ClientConfiguration,
   identity: SecureContext | undefined,
 ): Socket {

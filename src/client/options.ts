@@ -66,6 +66,27 @@ export const closeFrame: Kind<{ readonly code: number; readonly reason: string }
   show: ({ code, reason }) => (reason === '' ? String(code) : `${code}:${reason}`),
 };
 
+/** The formats of conformance reports. */
+export const reportFormats = ['junit', 'json', 'tap', 'html'] as const;
+
+const reportFile: Kind<{ readonly format: (typeof reportFormats)[number]; readonly file: string }> = {
+  placeholder: 'FORMAT:FILE',
+  expected: `a format (${reportFormats.join(', ')}), a colon and a file, or - for stdout`,
+  parse(raw) {
+    const [, word, file = ''] = typeof raw === 'string' ? (/^([a-z]+):(.+)$/.exec(raw) ?? []) : [];
+    const format = reportFormats.find(name => name === word);
+    return format === undefined ? undefined : { format, file };
+  },
+  show: ({ format, file }) => `${format}:${file}`,
+};
+
+const caseName: Kind<string> = {
+  placeholder: 'PATTERN',
+  expected: "a case's number or name, such as 6.4.1 or 'utf8/*'",
+  parse: raw => (typeof raw === 'string' && /^[\w./*-]+$/.test(raw) ? raw : undefined),
+  show: pattern => pattern,
+};
+
 export const clientOptions = {
   subprotocol: {
     kind: token,
@@ -211,6 +232,38 @@ export const clientOptions = {
     group: 'Chat',
     help: 'the room to join',
   },
+  conformance: {
+    kind: flag,
+    default: false,
+    group: 'Conformance',
+    help: 'test the server, which must echo every message',
+  },
+  cases: {
+    kind: caseName,
+    repeatable: true,
+    default: [],
+    group: 'Conformance',
+    help: "only these, such as 6.4.1 or 'utf8/*'",
+  },
+  quick: {
+    kind: flag,
+    default: false,
+    group: 'Conformance',
+    help: 'leave the large cases out',
+  },
+  strict: {
+    kind: flag,
+    default: false,
+    group: 'Conformance',
+    help: 'exit with 1 if a case is NON-STRICT, too',
+  },
+  report: {
+    kind: reportFile,
+    repeatable: true,
+    default: [],
+    group: 'Conformance',
+    help: 'junit, json, tap or html, to a file or -',
+  },
   verbose: {
     kind: flag,
     short: 'v',
@@ -254,7 +307,8 @@ server there, 4 handshake refused, 5 closed with another code, 6 timed out,
 const examples = `Examples:
   pollywog-client ws://localhost:8080/echo
   pollywog-client ws://localhost:8080/echo -x hello -1
-  pollywog-client --nick ada --room pond ws://localhost:8080/`;
+  pollywog-client --nick ada --room pond ws://localhost:8080/
+  pollywog-client --conformance ws://localhost:8080/echo --quick`;
 
 const page: HelpPage = {
   usage: 'pollywog-client [OPTION]... URL',

@@ -14,7 +14,10 @@ async function main(): Promise<number> {
   const configuration = readClientConfiguration(argv);
   if (configuration === 'help') return print(clientHelp());
   if (configuration === 'version') return print(version());
-  return runClient(configuration);
+  if (configuration.conformance === undefined) return runClient(configuration);
+  // Its cases take longer to load than a session to start.
+  const { runConformance } = await import('./conformance/conformance.ts');
+  return runConformance(configuration);
 }
 
 function print(text: string): number {

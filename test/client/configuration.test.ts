@@ -79,6 +79,7 @@ test('without options, the configuration has the documented defaults', () => {
       framing: 'lines',
       count: 0,
       chat: undefined,
+      conformance: undefined,
     },
   });
   assert.deepEqual([request.subprotocols, request.headers, request.origin], [[], {}, undefined]);
@@ -101,6 +102,13 @@ test('each option sets its part of the configuration', () => {
   assert.deepEqual(read('--nick', 'ada').chat, { nick: 'ada', room: 'lobby' });
   assert.deepEqual(read('--nick', 'ada').request.subprotocols, ['tpacket']);
   assert.throws(() => read('--nick', 'ada', '-s', 'other'), UsageError);
+  assert.deepEqual(read('--conformance', '--cases', '6.*', '--report', 'tap:x').conformance, {
+    ...{ cases: ['6.*'], quick: false, strict: false },
+    report: [{ format: 'tap', file: 'x' }],
+  });
+  assert.throws(() => read('--quick'), /--quick needs --conformance/);
+  assert.throws(() => read('--conformance', '--report', 'pdf:x'), /junit, json, tap, html/);
+  assert.throws(() => read('--conformance', '--report', 'tap:-', '--report', 'json:-'), UsageError);
   assert.equal(read('-H', 'X: é').request.headers['X'], 'Ã©', 'its bytes, as latin1');
 });
 

@@ -43,7 +43,8 @@ const refusedInSteps = (steps: readonly Step[], codes: readonly number[] = [Prot
 
 /** A text and a close frame, back to back: which of them the peer handles first is its own affair. */
 function textThenClose(payload: Buffer): CasePlan {
-  const plan = closedInSteps([sendText(payload), sendText(hello), closeWith(NormalClosure), sendPing()]);
+  const steps = [sendText(payload), sendText(hello), closeWith(NormalClosure), sendPing()];
+  const plan = closedInSteps(steps, [NormalClosure], { hearsWhileClosing: true });
   const echoes: Happening[] = [echoOfText(payload), echoOfText(hello)];
   return { ...plan, outcomes: [ok(...echoes), nonStrict()] };
 }

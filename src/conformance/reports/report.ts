@@ -1,0 +1,47 @@
+/** A finished run, as the reports show it. */
+import type { CaseResult, CaseVerdict } from '../verdict.ts';
+
+export interface TimedResult extends CaseResult {
+  /** Milliseconds from the dialing to the end of TCP. */
+  readonly duration: number;
+}
+
+export interface Report {
+  /** What was tested, such as the URL of a server or the name of a client. */
+  readonly subject: string;
+  /** When the run began: an ISO 8601 time in UTC. */
+  readonly started: string;
+  /** Milliseconds. */
+  readonly duration: number;
+  /** In the order of the table. */
+  readonly results: readonly TimedResult[];
+}
+
+/** The worst first. */
+export const verdicts: readonly CaseVerdict[] = [
+  'FAILED',
+  'NON-STRICT',
+  'UNIMPLEMENTED',
+  'INFORMATIONAL',
+  'OK',
+];
+
+/** How many cases have each verdict. */
+export function countVerdicts(results: readonly CaseResult[]): ReadonlyMap<CaseVerdict, number> {
+  return new Map(verdicts.map(each => [each, results.filter(({ verdict }) => verdict === each).length]));
+}
+
+/** `6.4.1 utf8/fail-fast-frames`, or the name alone. */
+export function titleOf({ test: { name, number } }: CaseResult): string {
+  return number === undefined ? name : `${number} ${name}`;
+}
+
+/** One sentence: why the verdict is not OK. */
+export function reasonOf({ behaviorClose, result, resultClose, verdict, behavior }: CaseResult): string {
+  if (verdict === 'OK') return result;
+  const isClosing = behavior === 'OK' || (behaviorClose !== 'OK' && behavior === 'NON-STRICT');
+  return isClosing ? resultClose : result;
+}
+
+/** `12.3s` for people. */
+export const seconds = (milliseconds: number) => (milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 1);

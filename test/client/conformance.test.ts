@@ -1,0 +1,122 @@
+/** `--conformance`: the client as a tester of servers. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { connectRaw } from '../support/rawClient.ts';
+import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import { runClient, startWs } from './clientProcess.ts';
+
+interface ReportedCase {
+  readonly name: string;
+  readonly number?: string;
+  readonly verdict: string;
+}
+
+const folder = temporaryFolder();
+
+async function run(t: TestContext, url: string, ...options: string[]) {
+  const { status, stdout, stderr } = await runClient(t, ['--conformance', url, ...options]);
+  return { status, lines: stdout.toString('utf8').trimEnd().split('\n'), stderr };
+}
+
+/** An echo made with npm's ws. */
+const startEcho = (t: TestContext, change: (data: Buffer) => Buffer = data => data) =>
+  startWs(t, socket => {
+    socket.on('error', () => {});
+    socket.on('message', (data: Buffer, isBinary) => socket.send(change(data), { binary: isBinary }));
+  });
+
+describe('this server', () => {
+  let server: ServerProcess;
+  before(async () => {
+    server = await startServer();
+  });
+  after(() => server.stop());
+
+  test('passes all cases but the large ones, and all reports have every case', async t => {
+    const files = ['junit', 'json', 'tap', 'html'].map(format => join(folder, `report.${format}`));
+    const reports = files.flatMap(file => ['--report', `${file.slice(file.lastIndexOf('.') + 1)}:${file}`]);
+    const url = `ws://127.0.0.1:${server.port}/echo`;
+    const { status, lines, stderr } = await run(t, url, '--quick', '--strict', ...reports);
+    assert.equal(stderr, '');
+    const informational = lines.slice(0, -1).map(line => line.split(/[ :]+/).slice(0, 2).join(' '));
+    assert.deepEqual(informational.toSorted(), [
+      'INFORMATIONAL 7.1.6',
+      'INFORMATIONAL 7.13.1',
+      'INFORMATIONAL 7.13.2',
+    ]);
+    assert.match(lines.at(-1)!, /^\d+ cases in \S+ s: 3 INFORMATIONAL, \d+ OK$/);
+    assert.equal(status, 0);
+    const [junit, json, tap, html] = files.map(file => readFileSync(file, 'utf8'));
+    const { cases } = JSON.parse(json!) as { cases: ReportedCase[] };
+    assert.ok(cases.length > 240);
+    assert.equal(junit!.match(/<testcase /g)!.length, cases.length);
+    assert.equal(tap!.match(/^ok /gm)!.length, cases.length);
+    assert.equal(html!.match(/<tr><td/g)!.length, cases.length);
+    assert.deepEqual(
+      cases.filter(({ number }) => number === '6.4.1').map(({ name, verdict }) => [name, verdict]),
+      [['utf8/fail-fast-frames', 'OK']],
+    );
+    // The server has survived it all.
+    const client = await connectRaw(server.port, { path: '/echo' });
+    client.destroy();
+  });
+
+  test('--cases chooses by name and by number', async t => {
+    const url = `ws://127.0.0.1:${server.port}/echo`;
+    const chosen = async (...patterns: string[]) => {
+      const options = patterns.flatMap(pattern => ['--cases', pattern]);
+      const { lines } = await run(t, url, ...options, '--report', 'json:-');
+      const { cases } = JSON.parse(lines.join('\n')) as { cases: ReportedCase[] };
+      return cases.map(({ name, number }) => number ?? name);
+    };
+    assert.deepEqual(await chosen('2.1'), ['2.1']);
+    assert.deepEqual(await chosen('6.1.*', 'pings/ten*'), ['2.10', '2.11', '6.1.1', '6.1.2', '6.1.3']);
+    assert.equal((await chosen('5')).length, 20);
+    const { status, stderr } = await run(t, url, '--cases', 'none');
+    assert.deepEqual([status, stderr], [2, 'pollywog-client: no case is called none\n']);
+  });
+
+  test('if the server refuses an ordinary handshake, no case runs, and the exit code is 4', async t => {
+    const strict = await startServerFor(t, '--origin', 'https://own.example');
+    const url = `ws://127.0.0.1:${strict.port}/echo`;
+    const { status, stderr } = await run(t, url, '--origin', 'https://other.example');
+    assert.equal(status, 4);
+    assert.match(stderr, /^pollywog-client: refused: 4/);
+  });
+});
+
+test('npm’s ws refuses invalid text at its end, which is NON-STRICT and fails a --strict run only', async t => {
+  const url = await startEcho(t);
+  const plain = await run(t, url, '--cases', '6.4.*');
+  assert.equal(plain.status, 0);
+  assert.deepEqual(
+    plain.lines
+      .slice(0, -1)
+      .map(line => line.split(/[ :]+/).slice(0, 2).join(' '))
+      .toSorted(),
+    ['NON-STRICT 6.4.1', 'NON-STRICT 6.4.2', 'NON-STRICT 6.4.3', 'NON-STRICT 6.4.4'],
+  );
+  assert.match(plain.lines.at(-1)!, /: 4 NON-STRICT$/);
+  const strict = await run(t, url, '--cases', '6.4.1', '--strict');
+  assert.equal(strict.status, 1);
+});
+
+test('a server that changes what it echoes fails, and the lines say what was expected and seen', async t => {
+  const url = await startEcho(t, data => Buffer.concat([data, Buffer.from('!')]));
+  const { status, lines } = await run(t, url, '--cases', '6.2.1', '--cases', '2.2');
+  assert.equal(status, 1);
+  assert.equal(
+    lines[0],
+    'FAILED        6.2.1 utf8/umlauts: What happened is not what should have happened. Expected: text of 29 bytes, then a close with 1000. Seen: text of 30 bytes, then a close with 1001.',
+  );
+  assert.match(lines[1]!, /^2 cases in \S+ s: 1 FAILED, 1 OK$/);
+});
+
+test('without a server the exit code is 3', async t => {
+  const { status, stderr } = await run(t, `ws+unix:${join(folder, 'none.sock')}:/echo`);
+  assert.equal(status, 3);
+  assert.match(stderr, /is the server running\?/);
+});
