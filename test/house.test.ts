@@ -14,6 +14,7 @@ const floors = [
   'storage',
   'process',
   'conformance',
+  'scripts',
   'client',
   'check',
   'diagnostics',

@@ -31,6 +31,8 @@ export const CloseCode = {
   NotIdentified: 4401,
   /** Ours, as the HTTP status 403: the client may not do this. */
   NotAllowed: 4403,
+  /** Ours, as the HTTP status 409: the client did something else than the script that it plays with. */
+  ScriptDiffers: 4409,
 } as const;
 
 /** The close code of a WebSocket whose handshake would be refused with this HTTP status. */

@@ -1,0 +1,70 @@
+/** The scripts of a server: read from the folder of `--script` at the start and at every reload. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from '../../options/error.ts';
+import { readText } from '../../options/text.ts';
+import { maxScriptFile, maxScripts } from '../../protocol/scriptLimits.ts';
+import { parseScript } from '../../scripts/parse.ts';
+import { checkPlayable } from '../../scripts/player.ts';
+import type { Script } from '../../scripts/script.ts';
+
+export type Scripts = ReadonlyMap<string, Script>;
+
+/** The end of the name of a script's file. */
+const suffix = '.txt';
+
+/** A name that a path can have without percent-encoding. */
+const validName = /^[\w-]{1,100}$/;
+
+/**
+ * Reads all `*.txt` of the folder; each script has the name of its file.
+ * @throws UsageError for a folder or file that cannot be read, and for the first mistake in a script
+ */
+export function readScripts(folder: string): Scripts {
+  const files = listFolder(folder).filter(file => file.endsWith(suffix) && !file.startsWith('.'));
+  if (files.length === 0) throw new UsageError(`--script: ${folder} has no scripts; name them NAME${suffix}`);
+  if (files.length > maxScripts)
+    throw new UsageError(`--script: ${folder} has ${files.length} scripts; the limit is ${maxScripts}`);
+  return new Map(
+    files.toSorted().map(file => {
+      const text = readFile(join(folder, file));
+      const script = readScript(file.slice(0, -suffix.length), text, file);
+      return [script.name, script];
+    }),
+  );
+}
+
+/** @param label how messages call the script: its file @throws UsageError that names the line */
+export function readScript(name: string, text: string, label = name): Script {
+  if (!validName.test(name))
+    throw new UsageError(`${label}: a script has a name of letters, digits, _ and -; rename it`);
+  const script = parseScript(label, text);
+  checkPlayable(script, 'server');
+  return { ...script, name };
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    throw new UsageError(`--script: ${sentenceOf(error, folder)}`);
+  }
+}
+
+function readFile(path: string): string {
+  try {
+    const { size } = statSync(path);
+    if (size > maxScriptFile)
+      throw new UsageError(`${path} has ${size} bytes; a script has at most ${maxScriptFile}`);
+    return readText(path, readFileSync(path));
+  } catch (error) {
+    throw error instanceof UsageError ? error : new UsageError(`--script: ${sentenceOf(error, path)}`);
+  }
+}
+
+function sentenceOf(error: unknown, path: string): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return `${path} does not exist; create it`;
+  if (code === 'ENOTDIR') return `${path} is not a folder; name the folder with the scripts`;
+  return code === 'EACCES' ? `${path}: permission denied; let this user read it` : message;
+}

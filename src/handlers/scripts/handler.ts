@@ -1,0 +1,56 @@
+/** The handler `script`: plays the script NAME against each client of `/script/NAME`. */
+import { ProtocolError } from '../../protocol/codes.ts';
+import type { Head } from '../../protocol/http/head.ts';
+import type { Handler, Server } from '../../records/records.ts';
+import type { Script } from '../../scripts/script.ts';
+import { readScripts, type Scripts } from './folder.ts';
+import { beginScript, stopScript } from './play.ts';
+
+/** @returns none without `--script` @throws UsageError for a mistake in a script */
+export function newScriptHandlers({
+  configuration: { script: folder },
+  reloadables,
+}: Server): readonly Handler[] {
+  if (folder === '') return [];
+  let scripts = readScripts(folder);
+  reloadables.push({
+    async prepare() {
+      const next = readScripts(folder);
+      return () => {
+        const change = changeOf(scripts, next);
+        scripts = next;
+        return change;
+      };
+    },
+  });
+  return [newScriptHandler(() => scripts)];
+}
+
+function changeOf(before: Scripts, after: Scripts): readonly string[] {
+  const names = [...new Set([...before.keys(), ...after.keys()])];
+  const isChanged = (name: string) =>
+    JSON.stringify(before.get(name)?.steps) !== JSON.stringify(after.get(name)?.steps);
+  const changed = names.filter(isChanged);
+  return changed.length === 0 ? [] : [`scripts: ${changed.join(', ')}`];
+}
+
+export function newScriptHandler(scripts: () => Scripts): Handler {
+  const find = (head: Head): Script => {
+    const [, , name = '', ...more] = head.path.split('/');
+    const script = more.length === 0 ? scripts().get(name) : undefined;
+    if (script !== undefined) return script;
+    const names = [...scripts().keys()].join(', ');
+    throw new ProtocolError(404, 'no script of this name', {}, undefined, { scripts: names });
+  };
+  return {
+    name: 'script',
+    admit(_, head) {
+      find(head);
+    },
+    opened(connection, head) {
+      if (head !== undefined) beginScript(connection, find(head));
+    },
+    message() {},
+    closed: stopScript,
+  };
+}

@@ -1,0 +1,335 @@
+/**
+ * Plays a script on a connection. While it is played, this wire reads the WebSocket, so that no frame is answered but by the
+ * script. Afterwards the usual wire is back, and closes the connection in the usual way.
+ */
+import { logForAddress } from '../../core/addressLog.ts';
+import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
+import { charge, mayInflate, startBudget } from '../../core/fairness.ts';
+import { scheduleRead } from '../../core/poll.ts';
+import { closeSession, countMessage } from '../../core/processData.ts';
+import { startSending } from '../../core/progress.ts';
+import { failWebSocket, notifyPingsLost, sendClose, wholeOf } from '../../core/readSocketData.ts';
+import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
+import { endingOf, noteCloseReceived, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
+import { commitFrames, recordReceived } from '../../diagnostics/recorder.ts';
+import { clock } from '../../process/clock.ts';
+import type { ByteRange } from '../../protocol/buffers.ts';
+import { CloseCode } from '../../protocol/codes.ts';
+import { backpressureThreshold, outputSlice } from '../../protocol/limits.ts';
+import { scriptActionsPerTurn } from '../../protocol/scriptLimits.ts';
+import {
+  closePayload,
+  control,
+  type Endpoint,
+  endEndpoint,
+  frame,
+  message,
+  nextEvent,
+  ProtocolEvent,
+  releaseMessage,
+  startClosing,
+} from '../../protocol/websocket/endpoint.ts';
+import { messageBytes } from '../../protocol/websocket/message.ts';
+import type { Connection, Producer, Wire } from '../../records/records.ts';
+import {
+  cutOff,
+  isBacklogFull,
+  newPlayer,
+  nextAction,
+  type Player,
+  type PlayerAction,
+  playReceived,
+  type ScriptOutcome,
+} from '../../scripts/player.ts';
+import type { Received } from '../../scripts/received.ts';
+import type { Script } from '../../scripts/script.ts';
+
+interface Playing {
+  readonly player: Player;
+  /** The connection's wire before and after the script. */
+  readonly usual: Wire;
+  /** When the script goes on by itself. */
+  timer: NodeJS.Timeout | undefined;
+  /** The close frame that arrived. */
+  closeReceived: { readonly code: number; readonly reason: string } | undefined;
+  hasSentClose: boolean;
+  /** The client's FIN arrived, or the connection is lost. */
+  hasEnded: boolean;
+  /** The client broke a rule. */
+  failure:
+    | { readonly code: number; readonly reason: string; readonly option: string | undefined }
+    | undefined;
+  isOver: boolean;
+}
+
+const playing = (connection: Connection) => connection.data as Playing;
+
+/** The WebSocket is open: the script begins. */
+export function beginScript(connection: Connection, script: Script): void {
+  const { wire, endpoint, server, socket } = connection;
+  const state: Playing = {
+    player: newPlayer(script, 'server'),
+    usual: wire,
+    timer: undefined,
+    closeReceived: undefined,
+    hasSentClose: false,
+    hasEnded: false,
+    failure: undefined,
+    isOver: false,
+  };
+  connection.data = state;
+  connection.wire = scriptWire;
+  if (endpoint !== undefined) endpoint.deliversWhileClosing = true;
+  // A script sends no pings of ours: TCP keep-alive detects a dead peer.
+  socket.keepAlive(server.configuration.pingInterval);
+  goOn(connection, state);
+}
+
+/** The session has ended, for whatever reason. */
+export function stopScript(connection: Connection): void {
+  clearTimeout(playing(connection)?.timer);
+}
+
+const scriptWire: Wire = {
+  name: 'websocket',
+
+  receive(connection, bytes, start, end) {
+    const state = playing(connection);
+    const { endpoint } = connection;
+    if (endpoint === undefined) return end;
+    const at = readFrames(connection, state, endpoint, { bytes, start, end });
+    goOn(connection, state);
+    return at;
+  },
+
+  isPaused: connection => isBacklogFull(playing(connection).player),
+
+  held: connection => playing(connection).player.backlogBytes,
+
+  close(connection, code, reason) {
+    interrupt(connection, `the server closed the connection: ${code} ${reason}`);
+    connection.wire.close(connection, code, reason);
+  },
+
+  fail(connection, code, reason) {
+    interrupt(connection, `the server closed the connection: ${code} ${reason}`);
+    connection.wire.fail?.(connection, code, reason);
+  },
+
+  onEnd(connection, error) {
+    const state = playing(connection);
+    if (!state.hasEnded) playReceived(state.player, { kind: 'end', bytes: Buffer.alloc(0) });
+    state.hasEnded = true;
+    if (error === undefined) goOn(connection, state);
+    else {
+      const outcome = cutOff(state.player, clock(), error);
+      finish(connection, state, outcome, error);
+    }
+  },
+
+  // The player has its own.
+  checkDeadlines() {},
+};
+
+/** Reads frames into the player's backlog. @returns where it stopped */
+function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, input: ByteRange): number {
+  const { player } = state;
+  startBudget(connection);
+  let goesOn = state.failure === undefined;
+  let mustWait = isBacklogFull(player) || (endpoint.inflating !== undefined && !mayInflate(connection));
+  while (goesOn && !isBacklogFull(player)) {
+    const event = nextEvent(endpoint, input, mustWait);
+    recordReceived(connection, frame);
+    switch (event) {
+      case ProtocolEvent.NeedMore:
+      case ProtocolEvent.Paused:
+        goesOn = false;
+        break;
+      case ProtocolEvent.Inflating:
+        mustWait = !mayInflate(connection);
+        break;
+      case ProtocolEvent.Frame:
+        goesOn = charge(connection, 0);
+        break;
+      case ProtocolEvent.Message:
+        countMessage(connection);
+        playReceived(player, { kind: message.isText ? 'text' : 'binary', bytes: messageBytes(message) });
+        goesOn = charge(connection, message.end - message.start);
+        releaseMessage();
+        break;
+      default:
+        receiveControl(connection, state, event);
+        goesOn = charge(connection, 0) && state.failure === undefined;
+    }
+  }
+  commitFrames();
+  return state.failure === undefined ? input.start : input.end;
+}
+
+function receiveControl(connection: Connection, state: Playing, event: ProtocolEvent): void {
+  const { bytes, start, end, code, reason, option } = control;
+  const payload = () => Buffer.from(bytes.subarray(start, end));
+  const pass = (received: Received) => playReceived(state.player, received);
+  if (event === ProtocolEvent.Ping) pass({ kind: 'ping', bytes: payload() });
+  else if (event === ProtocolEvent.Pong) {
+    pass({ kind: 'pong', bytes: payload() });
+    for (const ping of connection.pings ?? []) ping.onPong(payload());
+  } else if (event === ProtocolEvent.Close) {
+    state.closeReceived ??= { code, reason };
+    pass({ kind: 'close', bytes: closePayload(code, reason) });
+  } else {
+    state.failure = { code, reason, option };
+    pass({ kind: 'failed', bytes: Buffer.from(reason) });
+  }
+}
+
+/** Does what the script says, until it waits, is over, or has had its share of the turn. */
+function goOn(connection: Connection, state: Playing): void {
+  clearTimeout(state.timer);
+  state.timer = undefined;
+  const wasFull = isBacklogFull(state.player);
+  let room = outputSlice;
+  for (let actions = 0; !state.isOver && connection.phase === 'open'; actions++) {
+    if (room <= 0 || actions === scriptActionsPerTurn || connection.queue.size > backpressureThreshold) {
+      // The flush goes on when the socket has taken what is queued.
+      connection.producer = producer;
+      scheduleFlush(connection);
+      break;
+    }
+    const now = clock();
+    const action = nextAction(state.player, now);
+    if (action.kind === 'wait') {
+      if (action.until < Number.POSITIVE_INFINITY) setTimer(connection, state, action.until - now);
+      break;
+    }
+    if (action.kind === 'send') {
+      sendAction(connection, state, action);
+      room -= action.bytes.length;
+    } else if (action.kind === 'over') finish(connection, state, action.outcome, undefined);
+    else endAsWritten(connection, state, action.kind);
+  }
+  if (wasFull && !isBacklogFull(state.player) && connection.phase === 'open') scheduleRead(connection);
+}
+
+function setTimer(connection: Connection, state: Playing, delay: number): void {
+  const wake = () => runIsolated(connection, () => goOn(connection, state));
+  state.timer = setTimeout(wake, Math.max(1, delay)).unref();
+}
+
+/** Drops the connection when what was queued before has been written. */
+const dropper: Producer = {
+  produce(connection) {
+    if (connection.queue.size > 0) return true;
+    dropConnection(connection);
+    return false;
+  },
+  held: () => 0,
+};
+
+const producer: Producer = {
+  produce(connection) {
+    connection.producer = undefined;
+    goOn(connection, playing(connection));
+    return (connection.producer as Producer | undefined) !== undefined;
+  },
+  held: () => 0,
+};
+
+function sendAction(
+  connection: Connection,
+  state: Playing,
+  { bytes, isFramed, close }: PlayerAction & { kind: 'send' },
+): void {
+  const { server, endpoint } = connection;
+  const range = writeBytes(server.arena, bytes, 0, bytes.length);
+  // The trace and the recorder can read whole frames only.
+  if (isFramed) queueRange(connection, range.chunk, range.start, range.end);
+  else appendOutput(connection, range.chunk, range.start, range.end);
+  if (close === undefined) return;
+  state.hasSentClose = true;
+  noteCloseSent(connection, close);
+  if (endpoint?.state === 'OPEN') startClosing(endpoint);
+}
+
+/** The script ends the TCP connection without a closing handshake. */
+function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'drop'): void {
+  finishPlaying(connection, state, { isEqual: true });
+  const { closeReceived } = state;
+  closeSession(connection, closeReceived?.code ?? CloseCode.AbnormalClosure, closeReceived?.reason ?? '');
+  if (connection.endpoint !== undefined) endEndpoint(connection.endpoint);
+  notifyPingsLost(connection);
+  if (kind === 'end') {
+    endConnection(connection);
+    return;
+  }
+  connection.producer = dropper;
+  scheduleFlush(connection);
+}
+
+/** Something else than the script closes the connection. The usual wire is back. */
+function interrupt(connection: Connection, why: string): void {
+  const state = playing(connection);
+  finishPlaying(connection, state, cutOff(state.player, clock(), why));
+}
+
+/** The script is over: ends the connection as the frames so far demand. @param error why the connection is lost, if it is */
+function finish(
+  connection: Connection,
+  state: Playing,
+  outcome: ScriptOutcome,
+  error: string | undefined,
+): void {
+  const { endpoint } = connection;
+  finishPlaying(connection, state, outcome);
+  const { failure, closeReceived, hasSentClose, usual } = state;
+  const { code, reason } = farewell(outcome);
+  if (endpoint === undefined) return;
+  if (error !== undefined || (connection.hasPeerEnded && closeReceived === undefined)) {
+    usual.onEnd(connection, error);
+  } else if (failure !== undefined) {
+    if (!hasSentClose) sendClose(connection, wholeOf(closePayload(failure.code, failure.reason)));
+    failWebSocket(connection, endpoint, failure);
+  } else if (closeReceived !== undefined) {
+    // RFC 6455 §5.5.1: a close frame is answered with one, which typically echoes the code.
+    const answer = outcome.isEqual ? closePayload(closeReceived.code, '') : closePayload(code, reason);
+    if (!hasSentClose) sendClose(connection, wholeOf(answer));
+    endEndpoint(endpoint);
+    noteCloseReceived(connection, closeReceived.code, closeReceived.reason);
+    notifyPingsLost(connection);
+    closeSession(connection, closeReceived.code, closeReceived.reason);
+    endConnection(connection);
+  } else if (hasSentClose) {
+    connection.endingAt = connection.server.now;
+    startSending(connection);
+  } else usual.close(connection, code, reason);
+}
+
+/** Reports the outcome, and gives the connection back to its usual wire. */
+function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOutcome): void {
+  if (state.isOver) return;
+  state.isOver = true;
+  clearTimeout(state.timer);
+  connection.wire = state.usual;
+  connection.producer = undefined;
+  if (connection.endpoint !== undefined) connection.endpoint.deliversWhileClosing = false;
+  const { id } = connection;
+  const { name } = state.player.script;
+  if (outcome.isEqual) {
+    logForAddress(connection, 'info', 'script played', { id, script: name });
+    noteEnding(connection, 'server', `the script ${name} was played to its end`);
+    return;
+  }
+  const { line, expected, seen } = outcome;
+  logForAddress(connection, 'warn', 'script differs', { id, script: name, line, expected, seen });
+  const sentence = `line ${line} of the script ${name} expected ${expected}, but the client sent ${seen}`;
+  noteEnding(connection, 'server', sentence);
+  const ending = endingOf(connection);
+  if (ending.why !== sentence) ending.aftermath ??= sentence;
+}
+
+/** The close frame that a script's end sends, if there was none. */
+function farewell(outcome: ScriptOutcome): { readonly code: number; readonly reason: string } {
+  if (outcome.isEqual) return { code: CloseCode.NormalClosure, reason: '' };
+  const { line, expected, seen } = outcome;
+  return { code: CloseCode.ScriptDiffers, reason: `line ${line}: expected ${expected}, got ${seen}` };
+}

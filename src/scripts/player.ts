@@ -1,0 +1,372 @@
+/**
+ * Plays one side of a script, without I/O and without a clock: the owner of the connection passes what arrived (`playReceived`) and
+ * the time, and asks again and again what to do next (`nextAction`).
+ *
+ * What arrives waits until the script comes to a line that awaits something, so a frame may arrive before the player has sent
+ * the lines above. A message is compared as a whole, however the peer has divided it into frames (RFC 6455 §5.4: fragments
+ * have no meaning). Pings and pongs that no line of the script awaits are answered and ignored.
+ */
+import { UsageError } from '../options/error.ts';
+import { duration } from '../options/values.ts';
+import { Opcode } from '../protocol/codes.ts';
+import { maxScriptBacklog, maxScriptBacklogBytes, scriptTimeout } from '../protocol/scriptLimits.ts';
+import { encodeFrame, isUsualForm } from './encode.ts';
+import { anyPayload, fillPayload, matchesPayload, type ScriptVariables } from './payload.ts';
+import { endsSession, isFrame, type Received, showReceived } from './received.ts';
+import type {
+  BytesStep,
+  Direction,
+  EndStep,
+  FrameStep,
+  PayloadPattern,
+  RepeatStep,
+  Script,
+  ScriptStep,
+} from './script.ts';
+
+export type ScriptSide = 'server' | 'client';
+
+/** What happened differently from the script. */
+export interface ScriptDifference {
+  /** The line of the script. */
+  readonly line: number;
+  /** As the script has it: `text "hello"`. */
+  readonly expected: string;
+  /** In the same form. */
+  readonly seen: string;
+}
+
+export type ScriptOutcome = { readonly isEqual: true } | ({ readonly isEqual: false } & ScriptDifference);
+
+export type PlayerAction =
+  /** Send these bytes. */
+  | {
+      readonly kind: 'send';
+      readonly bytes: Buffer;
+      /** They are whole frames as a server writes them, which the trace and the recorder can read. */
+      readonly isFramed: boolean;
+      /** The payload of a close frame. */
+      readonly close: Buffer | undefined;
+    }
+  /** Ask again at this time, or after `playReceived`. */
+  | { readonly kind: 'wait'; readonly until: number }
+  /** End our direction (FIN) after what was sent, or end the connection at once. */
+  | { readonly kind: 'end' | 'drop' }
+  | { readonly kind: 'over'; readonly outcome: ScriptOutcome };
+
+/** A block of steps that is being played. */
+interface Level {
+  readonly steps: readonly ScriptStep[];
+  readonly repeat: RepeatStep | undefined;
+  at: number;
+  /** From 1. */
+  round: number;
+}
+
+export interface Player {
+  readonly script: Script;
+  readonly own: Direction;
+  /** Unless a line awaits pings or pongs, or the script is strict. */
+  readonly answersPings: boolean;
+  readonly ignoresPongs: boolean;
+  /** The masking key of the next frame; `null` for a server. */
+  readonly nextKey: () => Buffer | null;
+  readonly variables: ScriptVariables;
+  /** Innermost last. */
+  readonly levels: Level[];
+  /** What has arrived, and no line has awaited yet. */
+  readonly backlog: Received[];
+  /** Bytes of payload in `backlog`. */
+  backlogBytes: number;
+  /** Answers to pings. */
+  readonly replies: Buffer[];
+  /** The payloads of the fragments that the lines before this one awaited. */
+  fragments: PayloadPattern;
+  fragmentOpcode: number | undefined;
+  /** How long a line waits for a frame, in milliseconds; 0: for ever. */
+  timeout: number;
+  /** When `wait` ends, or the awaited frame is overdue; `undefined`: the step has not begun. */
+  until: number | undefined;
+  outcome: ScriptOutcome | undefined;
+}
+
+/** @param nextKey the masking key of each frame, for a client */
+export function newPlayer(
+  script: Script,
+  side: ScriptSide,
+  nextKey: () => Buffer | null = () => null,
+): Player {
+  const awaited = side === 'server' ? '<' : '>';
+  const awaits = (opcode: number) => script.isStrict || hasFrame(script.steps, awaited, opcode);
+  return {
+    script,
+    own: side === 'server' ? '>' : '<',
+    answersPings: !awaits(Opcode.Ping),
+    ignoresPongs: !awaits(Opcode.Pong),
+    nextKey,
+    variables: new Map(),
+    levels: [{ steps: script.steps, repeat: undefined, at: 0, round: 1 }],
+    backlog: [],
+    backlogBytes: 0,
+    replies: [],
+    fragments: [],
+    fragmentOpcode: undefined,
+    timeout: scriptTimeout,
+    until: undefined,
+    outcome: undefined,
+  };
+}
+
+function hasFrame(steps: readonly ScriptStep[], direction: Direction, opcode: number): boolean {
+  return steps.some(step =>
+    step.kind === 'repeat'
+      ? hasFrame(step.steps, direction, opcode)
+      : step.kind === 'frame' && step.direction === direction && step.opcode === opcode,
+  );
+}
+
+/** Passes what has arrived. The player owns its bytes from now on. Ask for the next action afterwards. */
+export function playReceived(player: Player, received: Received): void {
+  const { backlog } = player;
+  if (received.kind === 'ping' && player.answersPings) {
+    const reply = {
+      opcode: Opcode.Pong,
+      isFinal: true,
+      isCompressed: false,
+      payload: received.bytes,
+      form: {},
+    };
+    player.replies.push(encodeFrame(reply, player.nextKey()));
+    return;
+  }
+  if (received.kind === 'pong' && player.ignoresPongs) return;
+  backlog.push(received);
+  player.backlogBytes += received.bytes.length;
+  if (endsSession(received) && player.outcome === undefined) noteLeaving(player, received);
+}
+
+/** Whether no more should be received for now. */
+export function isBacklogFull({ backlog, backlogBytes }: Player): boolean {
+  return backlog.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
+}
+
+/** The time of the action `wait`, if nothing ends it but `playReceived`. */
+const never = Number.POSITIVE_INFINITY;
+
+/**
+ * What to do next. Call it again after each action except `wait`, until it returns `over`.
+ * @param now milliseconds of a clock that does not go back
+ */
+export function nextAction(player: Player, now: number): PlayerAction {
+  for (;;) {
+    const reply = player.replies.shift();
+    if (reply !== undefined)
+      return { kind: 'send', bytes: reply, isFramed: player.own === '>', close: undefined };
+    const { outcome } = player;
+    if (outcome !== undefined) return { kind: 'over', outcome };
+    const step = currentStep(player);
+    if (step === undefined) player.outcome = { isEqual: true };
+    else {
+      const action = play(player, step, now);
+      if (action !== undefined) return action;
+    }
+  }
+}
+
+/** The step at which the player is; undefined at the end of the script. */
+function currentStep({ levels, variables }: Player): ScriptStep | undefined {
+  for (;;) {
+    const level = levels.at(-1)!;
+    const step = level.steps[level.at];
+    if (step !== undefined) return step;
+    const { repeat } = level;
+    if (repeat === undefined) return undefined;
+    if (level.round < repeat.rounds) {
+      level.at = 0;
+      level.round++;
+      noteRound(level, variables);
+    } else levels.pop();
+  }
+}
+
+function noteRound({ repeat, round }: Level, variables: ScriptVariables): void {
+  if (repeat?.counter !== undefined) variables.set(repeat.counter, Buffer.from(String(round)));
+}
+
+function advance(player: Player): void {
+  player.levels.at(-1)!.at++;
+  player.until = undefined;
+}
+
+/** @returns undefined if the player goes on at once */
+function play(player: Player, step: ScriptStep, now: number): PlayerAction | undefined {
+  switch (step.kind) {
+    case 'set':
+      player.variables.set(step.variable, fillPayload(step.value, player.variables));
+      advance(player);
+      return undefined;
+    case 'timeout':
+      player.timeout = step.time;
+      advance(player);
+      return undefined;
+    case 'wait':
+      if (player.until === undefined) player.until = now + step.time;
+      else if (now >= player.until) {
+        advance(player);
+        return undefined;
+      }
+      return { kind: 'wait', until: player.until };
+    case 'repeat': {
+      advance(player);
+      const level: Level = { steps: step.steps, repeat: step, at: 0, round: 1 };
+      player.levels.push(level);
+      noteRound(level, player.variables);
+      return undefined;
+    }
+    default:
+      return step.direction === player.own ? send(player, step) : awaitStep(player, step, now);
+  }
+}
+
+function send(player: Player, step: FrameStep | BytesStep | EndStep): PlayerAction {
+  advance(player);
+  if (step.kind === 'end' || step.kind === 'drop') return { kind: step.kind };
+  if (step.kind === 'bytes') return { kind: 'send', bytes: step.bytes, isFramed: false, close: undefined };
+  const { opcode = Opcode.Text, isFinal, isCompressed, form } = step;
+  const payload = fillPayload(step.payload, player.variables);
+  const bytes = encodeFrame({ opcode, isFinal, isCompressed, payload, form }, player.nextKey());
+  const isClose = opcode === Opcode.Close && isFinal;
+  const isFramed = player.own === '>' && isUsualForm(form);
+  return { kind: 'send', bytes, isFramed, close: isClose ? payload : undefined };
+}
+
+function awaitStep(
+  player: Player,
+  step: FrameStep | BytesStep | EndStep,
+  now: number,
+): PlayerAction | undefined {
+  if (step.kind === 'frame' && !step.isFinal) {
+    // Its line is compared with the rest of the message.
+    player.fragmentOpcode ??= step.opcode;
+    player.fragments = [...player.fragments, ...step.payload];
+    advance(player);
+    return undefined;
+  }
+  const received = player.backlog[0];
+  if (received === undefined) return waitFor(player, step, now);
+  const { fragments, fragmentOpcode, variables } = player;
+  const isMatch =
+    step.kind === 'frame'
+      ? isFrame(received, fragmentOpcode ?? step.opcode) &&
+        matchesPayload(awaitedPayload(fragments, step), received.bytes, variables)
+      : step.kind !== 'bytes' && received.kind === 'end';
+  if (!isMatch) {
+    if (!leaveRepeat(player, received)) differ(player, step, step.source, showReceived(received));
+    return undefined;
+  }
+  player.backlog.shift();
+  player.backlogBytes -= received.bytes.length;
+  player.fragments = [];
+  player.fragmentOpcode = undefined;
+  advance(player);
+  return undefined;
+}
+
+function awaitedPayload(fragments: PayloadPattern, { payload, isReasonFree }: FrameStep): PayloadPattern {
+  if (fragments.length > 0) return [...fragments, ...payload];
+  return isReasonFree ? [...payload, ...anyPayload] : payload;
+}
+
+function waitFor(player: Player, step: ScriptStep, now: number): PlayerAction | undefined {
+  if (player.timeout === 0 || isRepeatable(player)) return { kind: 'wait', until: never };
+  player.until ??= now + player.timeout;
+  if (now < player.until) return { kind: 'wait', until: player.until };
+  differ(player, step, step.source, `nothing within ${duration.show(player.timeout)}`);
+  return undefined;
+}
+
+/** Whether the awaited line is the first one of an endless repeat, so it need not come. */
+function isRepeatable({ levels }: Player): boolean {
+  const { repeat, at } = levels.at(-1)!;
+  return repeat?.rounds === Number.POSITIVE_INFINITY && at === 0;
+}
+
+/** Leaves an endless repeat: its first line does not match what arrived, or the peer leaves. @returns false if there is none */
+function leaveRepeat(player: Player, received: Received): boolean {
+  const { levels } = player;
+  const endless = isRepeatable(player)
+    ? levels.length - 1
+    : levels.findLastIndex(
+        ({ repeat }) => repeat?.rounds === Number.POSITIVE_INFINITY && endsSession(received),
+      );
+  if (endless < 0) return false;
+  leaveLevel(player, endless);
+  return true;
+}
+
+function leaveLevel(player: Player, index: number): void {
+  player.levels.length = index;
+  player.until = undefined;
+}
+
+/** The peer closes or is gone while no line awaits it: endless repeats in which none will are left. */
+function noteLeaving(player: Player, received: Received): void {
+  const { levels } = player;
+  for (let i = levels.length - 1; i > 0; i--) {
+    const { steps, repeat, at, round } = levels[i]!;
+    const goesOn = round < repeat!.rounds;
+    if (awaitsAny(player, goesOn ? steps : steps.slice(at))) return;
+    if (repeat!.rounds === Number.POSITIVE_INFINITY) leaveLevel(player, i);
+  }
+  const step = currentStep(player);
+  if (step === undefined || awaitsAny(player, levels[0]!.steps.slice(levels[0]!.at))) return;
+  differ(player, step, 'a client that stays until the script ends', showReceived(received));
+}
+
+function awaitsAny(player: Player, steps: readonly ScriptStep[]): boolean {
+  return steps.some(step => {
+    if (step.kind === 'repeat') return awaitsAny(player, step.steps);
+    return 'direction' in step && step.direction !== player.own;
+  });
+}
+
+function differ(player: Player, { line }: ScriptStep, expected: string, seen: string): void {
+  player.outcome ??= { isEqual: false, line, expected, seen };
+}
+
+/**
+ * The connection is lost, or something else closes it.
+ * @param why as in `ScriptDifference.seen`
+ * @returns equal if nothing is left of the script but to await the end
+ */
+export function cutOff(player: Player, now: number, why: string): ScriptOutcome {
+  const { backlog } = player;
+  for (let actions = 0; backlog.length > 0 && actions < maxScriptBacklog; actions++) {
+    const action = nextAction(player, now);
+    if (action.kind === 'over') return action.outcome;
+    if (action.kind !== 'send') break;
+  }
+  const step = currentStep(player);
+  if (step !== undefined) differ(player, step, step.source, why);
+  return player.outcome ?? { isEqual: true };
+}
+
+/** @throws UsageError if the player of this side would have to await what it cannot see, or go on after it has left */
+export function checkPlayable({ name, steps }: Script, side: ScriptSide): void {
+  checkSteps(name, steps, side === 'server' ? '<' : '>', true);
+}
+
+function checkSteps(name: string, steps: readonly ScriptStep[], awaited: Direction, mayLeave: boolean): void {
+  for (const [index, step] of steps.entries()) {
+    if (step.kind === 'repeat') checkSteps(name, step.steps, awaited, false);
+    const isOwn = 'direction' in step && step.direction !== awaited;
+    const isLast = mayLeave && index === steps.length - 1;
+    if (isOwn && (step.kind === 'end' || step.kind === 'drop') && !isLast)
+      throw new UsageError(`${name}: line ${step.line}: the connection ends here; make it the last line`);
+    const isUnusual = step.kind === 'frame' ? !isUsualForm(step.form) : step.kind === 'bytes';
+    if (isUnusual && 'direction' in step && step.direction === awaited)
+      throw new UsageError(
+        `${name}: line ${step.line}: only frames that keep the rules can be awaited; write what they mean, without options`,
+      );
+  }
+}

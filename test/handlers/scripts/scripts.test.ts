@@ -1,0 +1,192 @@
+/** Scripts at /script/NAME, played by the server against clients that write their own frames. */
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { readScripts } from '../../../src/handlers/scripts/folder.ts';
+import { connectRaw, type RawClient, tryRaw } from '../../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
+import { type ServerProcess, startServer } from '../../support/serverProcess.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
+
+function folderWith(scripts: Readonly<Record<string, string>>): string {
+  const folder = temporaryFolder();
+  for (const [name, text] of Object.entries(scripts)) writeFileSync(join(folder, `${name}.txt`), text);
+  return folder;
+}
+
+/** One server plays them all. */
+const scripts = {
+  hello: '< text "I am {{name?}}"\n> text "hello, {{name}}"\n> ping "?"\n< pong "?"',
+  differs: '# first\n< text "a"\n< text "b"',
+  late: '< close 1000\n> text "not yet"\n> close 4000 "now"',
+  plain: '< close',
+  bytes: '> hex 8105 48656c6c6f\n> text rsv=4 "x"\n> ping more\n> drop',
+  flood: 'repeat\n> binary 00 x 100000\nend',
+  short: 'timeout 50ms\n< text "a"',
+  strict: '< text "b"',
+  why: '< text "a"',
+  greeting: '> text "first"',
+};
+
+const folder = folderWith(scripts);
+let server: ServerProcess;
+before(async () => {
+  const options = ['--trace', '--log-level', 'debug', '--max-memory', '8MB'];
+  server = await startServer('--script', folder, ...options);
+});
+after(() => server.kill());
+
+const connectTo = (name: string, { port } = server) => connectRaw(port, { path: `/script/${name}` });
+
+/** The next frame: `text hello`, `close 1000 bye`. */
+async function next(client: RawClient): Promise<string> {
+  const got = await client.nextFrame();
+  if (got === undefined) return 'end';
+  const [kind] = Object.entries(opcode).find(([, number]) => number === got.opcode) ?? [
+    `opcode ${got.opcode}`,
+  ];
+  if (kind !== 'close' || got.payload.length === 0) return `${kind} ${got.payload}`.trimEnd();
+  return `close ${got.payload.readUInt16BE()} ${got.payload.subarray(2)}`.trimEnd();
+}
+
+/** The first outcome of the script in the log. */
+const outcomeOf = (name: string) =>
+  server.untilLogged(
+    ({ event, script }) => (event === 'script played' || event === 'script differs') && script === name,
+  );
+
+describe('a script', () => {
+  test('is played to its end, which closes the connection with 1000', async () => {
+    const client = await connectTo('hello');
+    client.send(frame(opcode.text, 'I am ada'));
+    assert.equal(await next(client), 'text hello, ada');
+    assert.equal(await next(client), 'ping ?');
+    client.send(frame(opcode.pong, '?'));
+    assert.equal(await next(client), 'close 1000');
+    const { event, id } = await outcomeOf('hello');
+    assert.deepEqual([event, typeof id], ['script played', 'number']);
+    client.send(closeFrame(1000));
+    await client.end();
+  });
+
+  test('reports a difference with its line to the log, and to the client with 4409', async () => {
+    const client = await connectTo('differs');
+    client.send(frame(opcode.text, 'a'), frame(opcode.text, 'c'));
+    assert.equal(await next(client), 'close 4409 line 3: expected text "b", got text "c"');
+    const { event, line, expected, seen } = await outcomeOf('differs');
+    assert.deepEqual([event, line, expected, seen], ['script differs', 3, 'text "b"', 'text "c"']);
+    client.destroy();
+  });
+
+  test('decides when a close frame is answered', async () => {
+    const late = await connectTo('late');
+    late.send(closeFrame(1000, 'bye'));
+    assert.deepEqual(
+      [await next(late), await next(late), await next(late)],
+      ['text not yet', 'close 4000 now', 'end'],
+    );
+    const auto = await connectTo('plain');
+    auto.send(closeFrame(3001));
+    assert.deepEqual([await next(auto), await next(auto)], ['close 3001', 'end']);
+    for (const client of [late, auto]) client.destroy();
+  });
+
+  test('sends any bytes, also such as break the protocol', async () => {
+    const client = await connectTo('bytes');
+    const first = (await client.nextFrame())!;
+    const second = (await client.nextFrame())!;
+    const third = (await client.nextFrame())!;
+    assert.equal(String(first.payload), 'Hello');
+    assert.deepEqual([second.rsv, third.fin], [4, false]);
+    assert.equal(await client.nextFrame(), undefined);
+    client.destroy();
+  });
+
+  test('repeats without an end for as long as the client stays, no faster than it reads', async () => {
+    const client = await connectTo('flood');
+    client.socket.pause();
+    const other = await connectTo('flood');
+    for (let i = 0; i < 100; i++) await other.nextFrame();
+    for (const each of [other, client]) {
+      each.send(closeFrame(1000));
+      each.socket.resume();
+      for (;;) if ((await next(each)) === 'close 1000') break;
+      each.destroy();
+    }
+    assert.equal((await outcomeOf('flood'))['event'], 'script played');
+  });
+
+  test('ends with a difference if the client breaks a rule, leaves, or says nothing', async () => {
+    const silent = await connectTo('short');
+    assert.equal(await next(silent), 'close 4409 line 2: expected text "a", got nothing within 50ms');
+    const wrong = await connectTo('strict');
+    wrong.send(frame(opcode.text, 'b', { key: null }));
+    assert.equal(await next(wrong), 'close 1002 a client must mask its frames');
+    assert.match(
+      String((await outcomeOf('strict'))['seen']),
+      /^a frame that breaks a rule: a client must mask/,
+    );
+    for (const client of [silent, wrong]) client.destroy();
+    const gone = await connectTo('strict');
+    await gone.end();
+    await server.untilLogged(({ event, seen }) => event === 'script differs' && seen === 'end');
+  });
+
+  test('is the reason of the end that why and the log show', async () => {
+    const client = await connectTo('why');
+    client.send(frame(opcode.text, 'b'));
+    assert.match(await next(client), /^close 4409/);
+    client.send(closeFrame(4409));
+    await client.end();
+    const { why } = await server.untilLogged(
+      entry => entry['event'] === 'closed' && /script why/.test(String(entry['why'])),
+    );
+    assert.equal(why, 'line 1 of the script why expected text "a", but the client sent text "b"');
+  });
+
+  test('that does not exist is refused with 404, and so is a path below it', async () => {
+    for (const path of ['/script/b', '/script', '/script/', '/script/a/b', '/script/..', '/script/%61']) {
+      const client = await tryRaw(server.port, { path });
+      assert.equal(client.status, 404, path);
+      client.destroy();
+    }
+  });
+});
+
+describe('the folder of --script', () => {
+  test('is read again by a reload, which leaves everything as it is if a script has a mistake', async () => {
+    const greeting = async () => {
+      const client = await connectTo('greeting');
+      const text = await next(client);
+      client.destroy();
+      return text;
+    };
+    assert.equal(await greeting(), 'text first');
+    writeFileSync(join(folder, 'greeting.txt'), '> text "second"');
+    server.child.kill('SIGHUP');
+    await server.untilLogged(({ event }) => event === 'reloaded');
+    assert.equal(await greeting(), 'text second');
+    writeFileSync(join(folder, 'greeting.txt'), '> frob');
+    server.child.kill('SIGHUP');
+    const { reason } = await server.untilLogged(({ event }) => event === 'reload failed');
+    assert.match(String(reason), /greeting\.txt: line 1: unknown word "frob"/);
+    assert.equal(await greeting(), 'text second');
+  });
+
+  test('must exist and have scripts without mistakes', () => {
+    const missing = temporaryFolder();
+    rmSync(missing, { recursive: true });
+    const cases: [string, RegExp][] = [
+      [missing, /--script: \S+ does not exist; create it/],
+      [temporaryFolder(), /--script: \S+ has no scripts; name them NAME\.txt/],
+      [folderWith({ a: '> text "a' }), /a\.txt: line 1: a string has no end; add the closing quote/],
+      [
+        folderWith({ 'a b': '> text' }),
+        /a b\.txt: a script has a name of letters, digits, _ and -; rename it/,
+      ],
+      [folderWith({ a: '< hex 00' }), /a\.txt: line 1: only frames that keep the rules can be awaited/],
+    ];
+    for (const [wrong, reason] of cases) assert.throws(() => readScripts(wrong), reason);
+  });
+});
