@@ -1,14 +1,14 @@
 /** Frames of a script as bytes, also those that break rules (RFC 6455 §5.2). */
 import { constants, deflateRawSync } from 'node:zlib';
 import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
-import type { FrameForm } from './script.ts';
+import type { WrittenForm } from './script.ts';
 
 export interface PlainFrame {
   readonly opcode: number;
   readonly isFinal: boolean;
   readonly isCompressed: boolean;
   readonly payload: Buffer;
-  readonly form: FrameForm;
+  readonly form: WrittenForm;
 }
 
 /** @param key the masking key, unless the form has one; `null` for a server, which does not mask */
@@ -26,12 +26,12 @@ export function encodeFrame(
 }
 
 /** Whether the frame may be read as one of a server: the header says what follows, and nothing is masked. */
-export function isUsualForm({ rsv, key, lengthBytes, announcedLength }: FrameForm): boolean {
+export function isUsualForm({ rsv, key, lengthBytes, announcedLength }: WrittenForm): boolean {
   const isMasked = key !== undefined && key !== null;
   return rsv === undefined && !isMasked && lengthBytes === undefined && announcedLength === undefined;
 }
 
-function encodeHeader(first: number, size: number, form: FrameForm, mask: Buffer | null): Buffer {
+function encodeHeader(first: number, size: number, form: WrittenForm, mask: Buffer | null): Buffer {
   const { announcedLength = size, lengthBytes } = form;
   const maskSize = mask?.length ?? 0;
   if (lengthBytes === undefined) {

@@ -13,13 +13,13 @@ import {
 import { anyPayload } from './payload.ts';
 import type {
   Direction,
-  FrameForm,
-  FrameStep,
+  FrameLine,
   PayloadPart,
   PayloadPattern,
-  RepeatStep,
+  RepeatBlock,
   Script,
   ScriptStep,
+  WrittenForm,
 } from './script.ts';
 
 const opcodes: ReadonlyMap<string, number> = new Map([
@@ -37,7 +37,7 @@ const statements = ['wait', 'repeat', 'end', 'set', 'timeout', 'strict'];
 /** What the parser knows of the lines before. */
 interface Reading {
   /** The open blocks, outermost first. */
-  readonly blocks: { readonly steps: ScriptStep[]; readonly head: Omit<RepeatStep, 'steps'> | undefined }[];
+  readonly blocks: { readonly steps: ScriptStep[]; readonly head: Omit<RepeatBlock, 'steps'> | undefined }[];
   readonly variables: Set<string>;
   /** Bytes of payload so far. */
   payloads: number;
@@ -250,7 +250,7 @@ function readHex(word: string): Buffer {
 /** The largest length that a header can announce, as a number. */
 const largestLength = 2 ** 64;
 
-type Rest = Pick<FrameStep, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
+type Rest = Pick<FrameLine, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
 
 /** Reads the payload of a frame and its options, in any order. */
 function readRest(reading: Reading, words: readonly string[], isClose: boolean, direction: Direction): Rest {
@@ -258,7 +258,7 @@ function readRest(reading: Reading, words: readonly string[], isClose: boolean, 
   let hasCode = false;
   let isFinal = true;
   let isCompressed = false;
-  let form: FrameForm = {};
+  let form: WrittenForm = {};
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!;
     const option = /^(rsv|len|says|key)=(.*)$/.exec(word);
@@ -285,7 +285,7 @@ function closeCode(word: string): Buffer {
   return bytes;
 }
 
-function readOption(option: string, value: string): FrameForm {
+function readOption(option: string, value: string): WrittenForm {
   switch (option) {
     case 'rsv':
       return { rsv: readNumber('rsv', value, 7) };
@@ -379,7 +379,7 @@ function joined(parts: readonly PayloadPart[]): PayloadPattern {
   return result;
 }
 
-function checkCaptures({ payload }: FrameStep): void {
+function checkCaptures({ payload }: FrameLine): void {
   const isCapture = (part: PayloadPart | undefined) =>
     part !== undefined && !Buffer.isBuffer(part) && 'capture' in part;
   if (payload.some((part, index) => isCapture(part) && isCapture(payload[index + 1])))

@@ -14,12 +14,12 @@ import { encodeFrame, isUsualForm } from './encode.ts';
 import { anyPayload, fillPayload, matchesPayload, type ScriptVariables } from './payload.ts';
 import { endsSession, isFrame, type Received, showReceived } from './received.ts';
 import type {
-  BytesStep,
+  BytesLine,
   Direction,
-  EndStep,
-  FrameStep,
+  EndLine,
+  FrameLine,
   PayloadPattern,
-  RepeatStep,
+  RepeatBlock,
   Script,
   ScriptStep,
 } from './script.ts';
@@ -57,7 +57,7 @@ export type PlayerAction =
 /** A block of steps that is being played. */
 interface Level {
   readonly steps: readonly ScriptStep[];
-  readonly repeat: RepeatStep | undefined;
+  readonly repeat: RepeatBlock | undefined;
   at: number;
   /** From 1. */
   round: number;
@@ -228,7 +228,7 @@ function play(player: Player, step: ScriptStep, now: number): PlayerAction | und
   }
 }
 
-function send(player: Player, step: FrameStep | BytesStep | EndStep): PlayerAction {
+function send(player: Player, step: FrameLine | BytesLine | EndLine): PlayerAction {
   advance(player);
   if (step.kind === 'end' || step.kind === 'drop') return { kind: step.kind };
   if (step.kind === 'bytes') return { kind: 'send', bytes: step.bytes, isFramed: false, close: undefined };
@@ -242,7 +242,7 @@ function send(player: Player, step: FrameStep | BytesStep | EndStep): PlayerActi
 
 function awaitStep(
   player: Player,
-  step: FrameStep | BytesStep | EndStep,
+  step: FrameLine | BytesLine | EndLine,
   now: number,
 ): PlayerAction | undefined {
   if (step.kind === 'frame' && !step.isFinal) {
@@ -272,7 +272,7 @@ function awaitStep(
   return undefined;
 }
 
-function awaitedPayload(fragments: PayloadPattern, { payload, isReasonFree }: FrameStep): PayloadPattern {
+function awaitedPayload(fragments: PayloadPattern, { payload, isReasonFree }: FrameLine): PayloadPattern {
   if (fragments.length > 0) return [...fragments, ...payload];
   return isReasonFree ? [...payload, ...anyPayload] : payload;
 }

@@ -33,7 +33,7 @@ export type PayloadPart = Buffer | { readonly variable: string } | { readonly ca
 export type PayloadPattern = readonly PayloadPart[];
 
 /** How a frame is written, if not in the usual way. */
-export interface FrameForm {
+export interface WrittenForm {
   /** RSV1 to RSV3, 0 to 7. */
   readonly rsv?: number;
   /** The masking key; `null`: not masked. */
@@ -51,7 +51,7 @@ interface Line {
   readonly source: string;
 }
 
-export interface FrameStep extends Line {
+export interface FrameLine extends Line {
   readonly kind: 'frame';
   readonly direction: Direction;
   /** `undefined`: any frame. */
@@ -63,23 +63,23 @@ export interface FrameStep extends Line {
   readonly isFinal: boolean;
   /** RSV1 is set, and the payload is compressed before it is sent. */
   readonly isCompressed: boolean;
-  readonly form: FrameForm;
+  readonly form: WrittenForm;
 }
 
 /** Bytes that are sent as they are. */
-export interface BytesStep extends Line {
+export interface BytesLine extends Line {
   readonly kind: 'bytes';
   readonly direction: Direction;
   readonly bytes: Buffer;
 }
 
 /** `end`: the sender's FIN. `drop`: the sender closes the TCP connection at once. */
-export type EndStep = Line & { readonly direction: Direction } & (
+export type EndLine = Line & { readonly direction: Direction } & (
     | { readonly kind: 'end' }
     | { readonly kind: 'drop' }
   );
 
-export interface RepeatStep extends Line {
+export interface RepeatBlock extends Line {
   readonly kind: 'repeat';
   /** Infinity: until the peer does something else, or closes. */
   readonly rounds: number;
@@ -89,10 +89,10 @@ export interface RepeatStep extends Line {
 }
 
 export type ScriptStep =
-  | FrameStep
-  | BytesStep
-  | EndStep
-  | RepeatStep
+  | FrameLine
+  | BytesLine
+  | EndLine
+  | RepeatBlock
   | (Line & { readonly kind: 'wait'; readonly time: number })
   | (Line & { readonly kind: 'timeout'; readonly time: number })
   | (Line & { readonly kind: 'set'; readonly variable: string; readonly value: PayloadPattern });
