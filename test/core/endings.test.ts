@@ -351,8 +351,6 @@ test('the log says why a client was refused, and why a slow consumer was closed'
     '0',
     '--max-connections',
     '2',
-    '--close-timeout',
-    '500ms',
     '--max-buffered',
     '64KB',
   );
@@ -374,6 +372,7 @@ test('the log says why a client was refused, and why a slow consumer was closed'
     await quick.nextFrame();
   }
   slow.socket.resume();
+  slow.send(closeFrame(1013));
   await slow.ended;
   await slow.end();
   const behind = await server.untilLogged(({ event, id }) => event === 'closed' && id !== refused['id']);

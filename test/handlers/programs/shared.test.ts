@@ -196,6 +196,7 @@ test('a slow consumer is closed with 1013, and the others get everything', async
     assert.equal(quick.received, asked * 100_010);
   }
   slow.socket.resume();
+  slow.send(closeFrame(1013));
   const frames = await slow.remainingFrames();
   assert.equal(frames.at(-1)?.payload.readUInt16BE(0), 1013);
   quick.socket.destroy();
