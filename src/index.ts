@@ -5,7 +5,7 @@ import { stopServer } from './core/shutdown.ts';
 import { handlerNames } from './handlers/handlers.ts';
 import { type LogSource, logAs } from './log/log.ts';
 import { unrefServer } from './net/listeners.ts';
-import { openListeners, type PreparedServer, prepareServer, runServer } from './open.ts';
+import { type Host, openListeners, type PreparedServer, prepareServer, runServer } from './open.ts';
 import { type Configuration, configurationFrom } from './options/configuration.ts';
 import { invalidValue } from './options/error.ts';
 import { readOptionObject } from './options/object.ts';
@@ -15,7 +15,7 @@ import type { Listener } from './records/records.ts';
 import { newCommandMethods } from './testing/commandMethods.ts';
 import { viewConnections } from './testing/connections.ts';
 import { type EventRing, forgetEvents, openEvents, readEvents, waitForEvent } from './testing/events.ts';
-import type { GivenHandler, ListenOptions, TestServer } from './testing/interface.ts';
+import type { ListenOptions, TestServer } from './testing/interface.ts';
 import { openServerLog } from './testing/log.ts';
 import { resetServer } from './testing/reset.ts';
 
@@ -24,22 +24,29 @@ const noPlaces: DefaultPaths = { controlPath: '', pidFile: '', logFile: '', conf
 
 /** Starts a server in this process. @throws Error for an option that is unknown or invalid, and if it cannot listen */
 export async function listen(options: ListenOptions = {}): Promise<TestServer> {
-  const { handlers, timeouts, ...others } = options;
+  const { handlers, script, timeouts, ...others } = options;
   if (timeouts !== undefined && timeouts !== 'test')
     throw invalidValue('timeouts', 'the word test', timeouts);
-  const isFolder = typeof handlers === 'string';
-  const given = isFolder ? { ...others, handlers } : others;
+  const given = {
+    ...others,
+    ...(typeof handlers === 'string' ? { handlers } : {}),
+    ...(typeof script === 'string' ? { script } : {}),
+  };
   const readAgain = () => configurationFrom(readOptionObject(given, timeouts), handlerNames);
   const configuration = readAgain();
   const source: LogSource = {};
-  return logAs(source, () => open(source, configuration, readAgain, isFolder ? {} : (handlers ?? {})));
+  const inProcess = {
+    handlers: typeof handlers === 'string' ? {} : (handlers ?? {}),
+    scripts: typeof script === 'string' ? {} : (script ?? {}),
+  };
+  return logAs(source, () => open(source, configuration, readAgain, inProcess));
 }
 
 async function open(
   source: LogSource,
   configuration: Configuration,
   readAgain: () => Configuration,
-  handlers: Readonly<Record<string, GivenHandler>>,
+  inProcess: Pick<Host, 'handlers' | 'scripts'>,
 ): Promise<TestServer> {
   const server = newServer(configuration, maxDescriptors());
   const closeLog = openServerLog(server);
@@ -49,7 +56,7 @@ async function open(
     closeLog();
   };
   try {
-    const prepared = await prepareServer(server, { places: noPlaces, readAgain, handlers });
+    const prepared = await prepareServer(server, { places: noPlaces, readAgain, ...inProcess });
     const listeners = await openListeners(prepared);
     return newTestServer({ source, prepared, listeners, ring: events.ring, readAgain, closeOutput });
   } catch (error) {

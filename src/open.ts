@@ -23,6 +23,7 @@ import { openChat, roomNeedsOf } from './handlers/chat/chat.ts';
 import { openFaults } from './handlers/faults/faults.ts';
 import { addHandlers, checkDefault, startHandlers, stopHandlers } from './handlers/handlers.ts';
 import { type GivenHandlers, startModules, stopModules } from './handlers/modules/modules.ts';
+import type { GivenScripts } from './handlers/scripts/handler.ts';
 import { log } from './log/log.ts';
 import { openControl, openLastingListener } from './net/listeners.ts';
 import { openTls } from './net/tls.ts';
@@ -45,6 +46,7 @@ export interface Host {
   /** Reads the configuration from the same sources as at the start. @throws UsageError */
   readAgain(): Configuration;
   readonly handlers?: GivenHandlers;
+  readonly scripts?: GivenScripts;
 }
 
 /** A server with its handlers and wires. */
@@ -80,7 +82,7 @@ async function assemble(
   releases.push(() => closeChannels(channels));
   const chat = openChat(server, channels);
   releases.push(() => stopHandlers(server));
-  addHandlers(server, chat, channels);
+  addHandlers(server, chat, channels, host.scripts);
   const modules = await startModules(server, channels, host.handlers);
   releases.push(() => stopModules(modules));
   checkDefault(server);

@@ -15,7 +15,7 @@ import { checkProgram } from './programs/executable.ts';
 import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
-import { newScriptHandlers } from './scripts/handler.ts';
+import { type GivenScripts, newScriptHandlers } from './scripts/handler.ts';
 
 const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
   echo: () => echo,
@@ -27,14 +27,17 @@ const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
 /** The names of the built-in handlers, which the user's programs cannot have. */
 export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels', 'script'];
 
-/** @throws UsageError if a program does not exist or is not executable */
-export function addHandlers(server: Server, chat: Chat, channels: Channels): void {
+/**
+ * @param scripts besides those of `--script`
+ * @throws UsageError if a program does not exist or is not executable, or a script has a mistake
+ */
+export function addHandlers(server: Server, chat: Chat, channels: Channels, scripts?: GivenScripts): void {
   const own = Object.values(builtIn).map(make => make(chat));
   // Channels are last: at the end of a turn they deliver what the others have published.
   const all = [
     ...own,
     ...newProgramHandlers(channels),
-    ...newScriptHandlers(server),
+    ...newScriptHandlers(server, scripts),
     newChannelsHandler(channels),
   ];
   for (const handler of all) server.handlers.set(handler.name, handler);

@@ -47,6 +47,8 @@ export type PlayerAction =
       readonly isFramed: boolean;
       /** The payload of a close frame. */
       readonly close: Buffer | undefined;
+      /** The line that says so; empty for the answer to a ping. */
+      readonly source: string;
     }
   /** Ask again at this time, or after `playReceived`. */
   | { readonly kind: 'wait'; readonly until: number }
@@ -161,7 +163,7 @@ export function nextAction(player: Player, now: number): PlayerAction {
   for (;;) {
     const reply = player.replies.shift();
     if (reply !== undefined)
-      return { kind: 'send', bytes: reply, isFramed: player.own === '>', close: undefined };
+      return { kind: 'send', bytes: reply, isFramed: player.own === '>', close: undefined, source: '' };
     const { outcome } = player;
     if (outcome !== undefined) return { kind: 'over', outcome };
     const step = currentStep(player);
@@ -230,14 +232,16 @@ function play(player: Player, step: ScriptStep, now: number): PlayerAction | und
 
 function send(player: Player, step: FrameLine | BytesLine | EndLine): PlayerAction {
   advance(player);
+  const { source } = step;
   if (step.kind === 'end' || step.kind === 'drop') return { kind: step.kind };
-  if (step.kind === 'bytes') return { kind: 'send', bytes: step.bytes, isFramed: false, close: undefined };
+  if (step.kind === 'bytes')
+    return { kind: 'send', bytes: step.bytes, isFramed: false, close: undefined, source };
   const { opcode = Opcode.Text, isFinal, isCompressed, form } = step;
   const payload = fillPayload(step.payload, player.variables);
   const bytes = encodeFrame({ opcode, isFinal, isCompressed, payload, form }, player.nextKey());
   const isClose = opcode === Opcode.Close && isFinal;
   const isFramed = player.own === '>' && isUsualForm(form);
-  return { kind: 'send', bytes, isFramed, close: isClose ? payload : undefined };
+  return { kind: 'send', bytes, isFramed, close: isClose ? payload : undefined, source };
 }
 
 function awaitStep(

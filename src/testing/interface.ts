@@ -14,10 +14,15 @@ export type OptionValue = string | number | boolean;
  * writes no log, and has no control socket.
  */
 export type ListenOptions = {
-  readonly [Name in Exclude<ListenOptionName, 'handlers'>]?: OptionValue | readonly OptionValue[] | undefined;
+  readonly [Name in Exclude<ListenOptionName, 'handlers' | 'script'>]?:
+    | OptionValue
+    | readonly OptionValue[]
+    | undefined;
 } & {
   /** Handlers by name, each an object as a module exports it; or the folder of modules. */
   readonly handlers?: Readonly<Record<string, GivenHandler>> | string | undefined;
+  /** Scripts by name, each a text (pollywog help scripts) that is played at `/script/NAME`; or the folder of scripts. */
+  readonly script?: Readonly<Record<string, string>> | string | undefined;
   /** `test` shortens all deadlines that are not given: none is longer than a second. */
   readonly timeouts?: 'test' | undefined;
 };

@@ -3,19 +3,29 @@ import { ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import type { Handler, Server } from '../../records/records.ts';
 import type { Script } from '../../scripts/script.ts';
-import { readScripts, type Scripts } from './folder.ts';
+import { readScript, readScripts, type Scripts } from './folder.ts';
 import { beginScript, stopScript } from './play.ts';
 
-/** @returns none without `--script` @throws UsageError for a mistake in a script */
-export function newScriptHandlers({
-  configuration: { script: folder },
-  reloadables,
-}: Server): readonly Handler[] {
-  if (folder === '') return [];
-  let scripts = readScripts(folder);
-  reloadables.push({
+/** The texts of scripts by name. */
+export type GivenScripts = Readonly<Record<string, string>>;
+
+/**
+ * @param given scripts besides those of `--script`
+ * @returns none without any script
+ * @throws UsageError for a mistake in a script
+ */
+export function newScriptHandlers(server: Server, given: GivenScripts = {}): readonly Handler[] {
+  const { script: folder } = server.configuration;
+  const own = Object.entries(given).map(([name, text]) => [name, readScript(name, text)] as const);
+  if (folder === '') {
+    const scripts = new Map(own);
+    return own.length === 0 ? [] : [newScriptHandler(() => scripts)];
+  }
+  const readAll = (): Scripts => new Map([...readScripts(folder), ...own]);
+  let scripts = readAll();
+  server.reloadables.push({
     async prepare() {
-      const next = readScripts(folder);
+      const next = readAll();
       return () => {
         const change = changeOf(scripts, next);
         scripts = next;
@@ -34,7 +44,7 @@ function changeOf(before: Scripts, after: Scripts): readonly string[] {
   return changed.length === 0 ? [] : [`scripts: ${changed.join(', ')}`];
 }
 
-export function newScriptHandler(scripts: () => Scripts): Handler {
+function newScriptHandler(scripts: () => Scripts): Handler {
   const find = (head: Head): Script => {
     const [, , name = '', ...more] = head.path.split('/');
     const script = more.length === 0 ? scripts().get(name) : undefined;

@@ -2,7 +2,6 @@
  * Plays a script on a connection. While it is played, this wire reads the WebSocket, so that no frame is answered but by the
  * script. Afterwards the usual wire is back, and closes the connection in the usual way.
  */
-import { logForAddress } from '../../core/addressLog.ts';
 import { dropConnection, endConnection, runIsolated } from '../../core/close.ts';
 import { charge, mayInflate, startBudget } from '../../core/fairness.ts';
 import { scheduleRead } from '../../core/poll.ts';
@@ -12,6 +11,8 @@ import { failWebSocket, notifyPingsLost, sendClose, wholeOf } from '../../core/r
 import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
 import { endingOf, noteCloseReceived, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
 import { commitFrames, recordReceived } from '../../diagnostics/recorder.ts';
+import { tapFault } from '../../diagnostics/tap.ts';
+import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
 import type { ByteRange } from '../../protocol/buffers.ts';
 import { CloseCode } from '../../protocol/codes.ts';
@@ -61,6 +62,9 @@ interface Playing {
     | undefined;
   isOver: boolean;
 }
+
+/** How much of a line the trace shows. */
+const maxShownLine = 200;
 
 const playing = (connection: Connection) => connection.data as Playing;
 
@@ -238,13 +242,16 @@ const producer: Producer = {
 function sendAction(
   connection: Connection,
   state: Playing,
-  { bytes, isFramed, close }: PlayerAction & { kind: 'send' },
+  { bytes, isFramed, close, source }: PlayerAction & { kind: 'send' },
 ): void {
   const { server, endpoint } = connection;
   const range = writeBytes(server.arena, bytes, 0, bytes.length);
-  // The trace and the recorder can read whole frames only.
+  // The trace and the recorder can read whole frames only, so they show the line instead.
   if (isFramed) queueRange(connection, range.chunk, range.start, range.end);
-  else appendOutput(connection, range.chunk, range.start, range.end);
+  else {
+    if (server.taps.isOn) tapFault(connection, source.slice(0, maxShownLine));
+    appendOutput(connection, range.chunk, range.start, range.end);
+  }
   if (close === undefined) return;
   state.hasSentClose = true;
   noteCloseSent(connection, close);
@@ -314,13 +321,14 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   if (connection.endpoint !== undefined) connection.endpoint.deliversWhileClosing = false;
   const { id } = connection;
   const { name } = state.player.script;
+  // Not `logForAddress`: each outcome is what somebody waits for.
   if (outcome.isEqual) {
-    logForAddress(connection, 'info', 'script played', { id, script: name });
+    log('info', 'script played', { id, script: name });
     noteEnding(connection, 'server', `the script ${name} was played to its end`);
     return;
   }
   const { line, expected, seen } = outcome;
-  logForAddress(connection, 'warn', 'script differs', { id, script: name, line, expected, seen });
+  log('warn', 'script differs', { id, script: name, line, expected, seen });
   const sentence = `line ${line} of the script ${name} expected ${expected}, but the client sent ${seen}`;
   noteEnding(connection, 'server', sentence);
   const ending = endingOf(connection);

@@ -101,6 +101,8 @@ describe('a script', () => {
     assert.deepEqual([second.rsv, third.fin], [4, false]);
     assert.equal(await client.nextFrame(), undefined);
     client.destroy();
+    const shown = server.logged().flatMap(({ event, fault }) => (event === 'fault' ? [fault] : []));
+    assert.deepEqual(shown, ['hex 8105 48656c6c6f', 'text rsv=4 "x"'], 'the trace shows the lines');
   });
 
   test('repeats without an end for as long as the client stays, no faster than it reads', async () => {

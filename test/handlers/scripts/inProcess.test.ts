@@ -1,0 +1,31 @@
+/** Scripts of a server in the process of a test. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { listen } from '../../../src/index.ts';
+import { connectRaw } from '../../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
+
+test('a test gives its scripts as text, and awaits their outcomes', async () => {
+  const server = await listen({ script: { hello: '< text "hello"\n> text "world"\n< close 1000' } });
+  const play = async (text: string) => {
+    const client = await connectRaw(server.port, { path: '/script/hello' });
+    client.send(frame(opcode.text, text), closeFrame(1000));
+    await client.remainingFrames();
+    client.destroy();
+  };
+  await play('hello');
+  const played = await server.waitFor(({ event }) => event.startsWith('script'));
+  assert.deepEqual([played.event, played['script']], ['script played', 'hello']);
+  await play('hallo');
+  const { line, expected, seen } = await server.waitFor(({ event }) => event === 'script differs');
+  assert.deepEqual([line, expected, seen], [1, 'text "hello"', 'text "hallo"']);
+  await server.close();
+});
+
+test('a mistake in a script rejects listen with its line', async () => {
+  await assert.rejects(
+    listen({ script: { hello: '\n> txt' } }),
+    /^UsageError: hello: line 2: unknown word "txt"/,
+  );
+  await assert.rejects(listen({ script: '/nowhere' }), /^UsageError: --script: \/nowhere does not exist/);
+});
