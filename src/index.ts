@@ -20,7 +20,7 @@ import { openServerLog } from './testing/log.ts';
 import { resetServer } from './testing/reset.ts';
 
 /** Nothing has a default place: only the files that options name are used. */
-const noPlaces: DefaultPaths = { controlPath: '', pidFile: '', logFile: '', configFiles: [] };
+const noPlaces: DefaultPaths = { controlPath: '', pidFile: '', logFile: '', recordings: '', configFiles: [] };
 
 /** Starts a server in this process. @throws Error for an option that is unknown or invalid, and if it cannot listen */
 export async function listen(options: ListenOptions = {}): Promise<TestServer> {

@@ -15,6 +15,7 @@ import { openSpool } from './commands/spool/spool.ts';
 import { serverLoop } from './core/serverLoop.ts';
 import { drainServer, stopServer } from './core/shutdown.ts';
 import { closeAccessLog, openAccessLog } from './diagnostics/accessLog.ts';
+import { closeRecordings, startRecording } from './diagnostics/recordings.ts';
 import { traceConnection } from './diagnostics/trace.ts';
 import { startRechecks } from './handlers/authorize.ts';
 import { closeChannels, openChannels } from './handlers/channels/channels.ts';
@@ -77,6 +78,8 @@ async function assemble(
   openAccessLog(server);
   releases.push(() => closeAccessLog(server));
   if (configuration.trace) traceConnection(server.trace, 'all');
+  startRecording(server);
+  releases.push(() => closeRecordings(server));
 
   const channels = await openChannels(server);
   releases.push(() => closeChannels(channels));

@@ -15,6 +15,7 @@ const floors = [
   'process',
   'conformance',
   'scripts',
+  'recordings',
   'client',
   'check',
   'diagnostics',

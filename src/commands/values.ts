@@ -42,8 +42,8 @@ export const connectionId: Kind<number> = {
   show: String,
 };
 
-/** `id` of `trace`: one connection, all or none. */
-export const traceTarget: Kind<number | 'all' | 'off'> = {
+/** `id` of `trace` and `record`: one connection, all or none. */
+export const observed: Kind<number | 'all' | 'off'> = {
   placeholder: 'ID|all|off',
   expected: 'a connection id, such as 7, all, or off',
   parse: raw => (raw === 'all' || raw === 'off' ? raw : connectionId.parse(raw)),

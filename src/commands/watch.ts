@@ -2,14 +2,22 @@
 
 import { sendControl } from '../core/send.ts';
 import { type ClosedRecord, findClosed, lastFrames } from '../diagnostics/closedConnections.ts';
+import {
+  openRecordings,
+  type Recordings,
+  recordConnection,
+  recordEveryone,
+  stopRecording,
+} from '../diagnostics/recordings.ts';
 import { traceConnection, tracedConnections } from '../diagnostics/trace.ts';
 import { watchLog } from '../log/log.ts';
 import { Opcode, ProtocolError } from '../protocol/codes.ts';
 import { defaults, maxClosedRecords, maxWatchBacklog } from '../protocol/limits.ts';
-import type { Connection } from '../records/records.ts';
+import type { Connection, Server } from '../records/records.ts';
+import { pathOf, untilWritten } from '../storage/appendedFiles.ts';
 import { websocket } from '../wires/websocket.ts';
 import { type Command, logsChanges } from './command.ts';
-import { connectionId, findConnection, id, type Target, traceTarget } from './values.ts';
+import { connectionId, findConnection, id, observed, type Target } from './values.ts';
 
 const ping: Command = {
   name: 'ping',
@@ -91,7 +99,7 @@ function readable(record: ClosedRecord, earlier: number): Readonly<Record<string
 
 const trace: Command = {
   name: 'trace',
-  parameters: { id: { kind: traceTarget, oldName: 'which' } },
+  parameters: { id: { kind: observed, oldName: 'which' } },
   help: 'log the frames of a connection',
   details: 'Each frame becomes a log event "frame", which watch prints, too. off ends all tracing.',
   logs: logsChanges,
@@ -101,6 +109,44 @@ const trace: Command = {
     return { traced: tracedConnections(control.server.trace) };
   },
 };
+
+const record: Command = {
+  name: 'record',
+  parameters: { id: { kind: observed } },
+  help: 'record the session of a connection',
+  details:
+    'Prints the file, in the folder of --record or, without it, the default folder. all records future connections, too. off ends all recordings.',
+  logs: logsChanges,
+  async run(control, { id }) {
+    const { server, places } = control;
+    if (id === 'off') {
+      if (server.recordings !== undefined) stopRecording(server.recordings);
+      return { recorded: [] };
+    }
+    const connection = id === 'all' ? undefined : findConnection(control, id as number);
+    if (connection !== undefined && connection.endpoint === undefined)
+      throw new ProtocolError(409, `connection ${id} is not a WebSocket, so it cannot be recorded`);
+    const recordings = openOrThrow(server, places.recordings);
+    if (connection !== undefined) {
+      const name = recordConnection(recordings, connection);
+      await untilWritten(recordings.files);
+      return { recorded: id, file: pathOf(recordings.files, name) };
+    }
+    recordEveryone(
+      recordings,
+      server.table.entries.filter(entry => entry?.kind === 'connection'),
+    );
+    return { recorded: 'all', folder: recordings.files.folder };
+  },
+};
+
+function openOrThrow(server: Server, folder: string): Recordings {
+  try {
+    return openRecordings(server, folder);
+  } catch (error) {
+    throw new ProtocolError(409, (error as Error).message);
+  }
+}
 
 const watch: Command = {
   name: 'watch',
@@ -122,4 +168,4 @@ const watch: Command = {
   },
 };
 
-export const watchCommands: readonly Command[] = [ping, why, trace, watch];
+export const watchCommands: readonly Command[] = [ping, why, trace, record, watch];

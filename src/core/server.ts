@@ -39,6 +39,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     recorder: newRecorder(configuration.recorder === 'on'),
     taps,
     trace: newTrace(taps),
+    recordings: undefined,
     closedConnections: newClosedConnections(),
 
     ready: {

@@ -139,6 +139,12 @@ export interface Configuration {
   readonly stdin: boolean;
   /** The folder of scripts that clients can be tested with; empty: none. */
   readonly script: string;
+  /** The folder of recordings of all sessions; empty: sessions are recorded on command only. */
+  readonly record: string;
+  /** Bytes of all recordings in the folder. */
+  readonly recordMax: number;
+  /** Whether recordings have the credentials of clients. */
+  readonly recordCredentials: boolean;
   readonly daemon: boolean;
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;

@@ -9,6 +9,8 @@ export interface DefaultPaths {
   readonly controlPath: string;
   readonly pidFile: string;
   readonly logFile: string;
+  /** The folder of the recordings that the command `record` begins, without `--record`. */
+  readonly recordings: string;
   /** The first that exists is read, unless `--config` names another. */
   readonly configFiles: readonly string[];
 }
@@ -18,13 +20,20 @@ export function defaultPaths(env: Environment, uid: number | undefined): Default
   const controlPath = defaultControlPath(env, uid);
   if (uid === 0) {
     const configFiles = ['/etc/pollywog.json'];
-    return { controlPath, pidFile: '/run/pollywog.pid', logFile: '/var/log/pollywog.log', configFiles };
+    return {
+      controlPath,
+      pidFile: '/run/pollywog.pid',
+      logFile: '/var/log/pollywog.log',
+      recordings: '/var/lib/pollywog/recordings',
+      configFiles,
+    };
   }
   const state = stateFolder(env);
   return {
     controlPath,
     pidFile: join(folderOf(env['XDG_RUNTIME_DIR']) ?? state, 'pollywog.pid'),
     logFile: join(state, 'pollywog.log'),
+    recordings: join(state, 'pollywog', 'recordings'),
     configFiles: [
       join(folderOf(env['XDG_CONFIG_HOME']) ?? join(home(env), '.config'), 'pollywog.json'),
       '/etc/pollywog.json',

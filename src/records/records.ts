@@ -10,6 +10,7 @@ import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
 import type { Ending } from '../diagnostics/closeReason.ts';
 import type { Metrics } from '../diagnostics/metrics.ts';
 import type { Fanout, Recorder } from '../diagnostics/recorder.ts';
+import type { Recordings } from '../diagnostics/recordings.ts';
 import type { Taps } from '../diagnostics/tap.ts';
 import type { Trace } from '../diagnostics/trace.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
@@ -202,6 +203,7 @@ export interface Server extends Turn, Resources {
   readonly recorder: Recorder;
   readonly taps: Taps;
   readonly trace: Trace;
+  recordings: Recordings | undefined;
   readonly closedConnections: ClosedConnections;
 }
 

@@ -183,6 +183,12 @@ const cases: readonly Case[] = [
     exit: 1,
     says: 'there is no connection #; pollywog list shows who is connected\n',
   },
+  { words: ['record', 'off'], says: 'recorded: -\n' },
+  {
+    words: ['record', '77'],
+    exit: 1,
+    says: 'there is no connection #; pollywog list shows who is connected\n',
+  },
   { words: ['set', 'max-message', '1MB'], says: /^changed:\n max-message #B → #B\nneedsRestart: -\n$/ },
   { words: ['get', 'max-message'], says: 'name value set\nmax-message #B by hand\n' },
   {

@@ -10,6 +10,7 @@ test('root uses the system’s folders, whatever its environment says', () => {
     controlPath: '/run/pollywog/control.sock',
     pidFile: '/run/pollywog.pid',
     logFile: '/var/log/pollywog.log',
+    recordings: '/var/lib/pollywog/recordings',
     configFiles: ['/etc/pollywog.json'],
   };
   assert.deepEqual(defaultPaths({}, 0), expected);
@@ -25,6 +26,7 @@ test('a user’s files are in the XDG folders', () => {
     controlPath: '/run/user/7/pollywog.sock',
     pidFile: '/run/user/7/pollywog.pid',
     logFile: '/s/pollywog.log',
+    recordings: '/s/pollywog/recordings',
     configFiles: ['/c/pollywog.json', '/etc/pollywog.json'],
   });
 });
@@ -38,6 +40,7 @@ test('without absolute XDG folders, a user’s files are in the home directory',
       controlPath: '/home/ada/.local/state/pollywog/control.sock',
       pidFile: '/home/ada/.local/state/pollywog.pid',
       logFile: '/home/ada/.local/state/pollywog.log',
+      recordings: '/home/ada/.local/state/pollywog/recordings',
       configFiles: ['/home/ada/.config/pollywog.json', '/etc/pollywog.json'],
     });
   }

@@ -74,7 +74,11 @@ test('a reload that fails makes the control socket again, too', async t => {
 test('a reload makes the control socket’s default folder again', async () => {
   const controlPath = join(temporaryFolder(), 'state/pollywog/control.sock');
   const server = newFakeServer('--control', 'auto', '--log-level', 'error');
-  await openControl(server, { controlPath, pidFile: '', logFile: '', configFiles: [] }, echoWire);
+  await openControl(
+    server,
+    { controlPath, pidFile: '', logFile: '', recordings: '', configFiles: [] },
+    echoWire,
+  );
   assert.equal(server.table.entries.filter(entry => entry?.kind === 'listener').length, 1);
   rmSync(join(controlPath, '../..'), { recursive: true });
   const commit = await server.reloadables[0]!.prepare(server.configuration);
@@ -87,7 +91,7 @@ test('a reload makes the control socket’s default folder again', async () => {
 
 test('a server that started without a control socket takes the default place when it becomes free', async () => {
   const controlPath = join(temporaryFolder(), 'control.sock');
-  const usual = { controlPath, pidFile: '', logFile: '', configFiles: [] };
+  const usual = { controlPath, pidFile: '', logFile: '', recordings: '', configFiles: [] };
   const open = async () => {
     const server = newFakeServer('--control', 'auto', '--log-level', 'error');
     await openControl(server, usual, echoWire);

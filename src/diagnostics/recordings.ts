@@ -1,0 +1,356 @@
+/**
+ * Recordings of connections (`--record`, the command `record`): a tap decodes what they receive and send, and each session becomes
+ * a file. recordings/recording.ts has the format.
+ *
+ * A client's frame has the time at which the server read it: sessions that are replayed together keep the order in which
+ * the server worked.
+ */
+import { log } from '../log/log.ts';
+import type { Configuration } from '../options/configuration.ts';
+import { UsageError } from '../options/error.ts';
+import { size } from '../options/values.ts';
+import type { ByteRange } from '../protocol/buffers.ts';
+import { maxRecorderMemory } from '../protocol/recordingLimits.ts';
+import {
+  beginFrames,
+  type DecodedEvent,
+  decode,
+  decoderMemory,
+  newSessionDecoder,
+  type SessionDecoder,
+  skipRest,
+} from '../recordings/decoder.ts';
+import { recordingExtension, type Side, showEvent, showHeader } from '../recordings/recording.ts';
+import { addEvent, newRedactor, type Redactor } from '../recordings/redactor.ts';
+import {
+  type AppendedFiles,
+  appendTo,
+  fitsInFolder,
+  openAppendedFiles,
+  untilWritten,
+} from '../storage/appendedFiles.ts';
+import type { Ending } from './closeReason.ts';
+import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
+
+/** A session that is recorded. */
+interface RecordedSession {
+  readonly connection: Recordable;
+  readonly name: string;
+  readonly header: string;
+  /** Times count from here, in milliseconds as `performance.now()` has them. */
+  readonly since: number;
+  readonly decoder: SessionDecoder;
+  readonly redactor: Redactor;
+  /** Decoded frames of the client that the server has not read, with the bytes behind them. */
+  readonly unread: DecodedEvent[];
+  /** Frames that the server began to read before they were complete. */
+  early: number;
+  /** The first line is written. */
+  isBegun: boolean;
+  /** It ended before its connection. */
+  isCut: boolean;
+  /** A ClientHello arrived: what follows is encrypted, until `security` is set. */
+  isTls: boolean;
+  /** Bytes of memory. */
+  held: number;
+}
+
+/** A server's recordings. */
+export interface Recordings {
+  readonly files: AppendedFiles;
+  readonly taps: Taps;
+  readonly tap: Tap;
+  readonly hasCredentials: boolean;
+  isEveryone: boolean;
+  /** Sessions by the connection's id. */
+  readonly sessions: Map<number, RecordedSession>;
+  /** Bytes of memory of all sessions. */
+  held: number;
+  /** Reasons for which recordings were cut, each logged once. */
+  readonly complaints: Set<string>;
+}
+
+/** The part of a connection that recordings read. */
+export interface Recordable extends Tapped {
+  readonly security: object | undefined;
+  readonly ending: Ending | undefined;
+  readonly input: Buffer | undefined;
+  readonly inputStart: number;
+  readonly inputEnd: number;
+  readonly endpoint:
+    | {
+        readonly incoming: { readonly missing: number } | undefined;
+        readonly inflater: Deflating | undefined;
+        readonly deflater: Deflating | undefined;
+      }
+    | undefined;
+}
+
+interface Deflating {
+  readonly keepsContext: boolean;
+  readonly windowBits: number;
+}
+
+/** The part of the server that recordings need. */
+interface Recorded {
+  readonly configuration: Configuration;
+  readonly taps: Taps;
+  recordings: Recordings | undefined;
+}
+
+/** With `--record`, all sessions are recorded from the start. @throws UsageError */
+export function startRecording(server: Recorded): void {
+  const { record } = server.configuration;
+  if (record === '') return;
+  try {
+    recordEveryone(openRecordings(server, record), []);
+  } catch (error) {
+    throw new UsageError(`--record ${record} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/** The server's recordings. @param folder where they are without `--record`; empty: nowhere @throws Error, a sentence */
+export function openRecordings(server: Recorded, folder: string): Recordings {
+  const { record, recordMax, recordCredentials } = server.configuration;
+  const chosen = record === '' ? folder : record;
+  if (chosen === '') throw new Error('there is no folder for recordings; start the server with --record DIR');
+  server.recordings ??= newRecordings(server.taps, chosen, recordMax, recordCredentials);
+  return server.recordings;
+}
+
+function newRecordings(taps: Taps, folder: string, maxSize: number, hasCredentials: boolean): Recordings {
+  const files = openAppendedFiles(folder, recordingExtension, maxSize);
+  const recordings: Recordings = {
+    ...{
+      files,
+      taps,
+      hasCredentials,
+      isEveryone: false,
+      sessions: new Map(),
+      held: 0,
+      complaints: new Set(),
+    },
+    tap: {
+      arrived: (connection, bytes, start, end) =>
+        noteArrived(recordings, connection as Recordable, { bytes, start, end }),
+      read: connection => noteRead(recordings, connection as Recordable),
+      sent: (connection, bytes, start, end) => {
+        const session = sessionOf(recordings, connection as Recordable);
+        if (session !== undefined) decodeBytes(recordings, session, 'server', { bytes, start, end });
+      },
+      ended: connection => endRecording(recordings, connection as Recordable),
+    },
+  };
+  return recordings;
+}
+
+/** Records the sessions of all connections, open and future ones. */
+export function recordEveryone(recordings: Recordings, open: readonly Recordable[]): void {
+  if (recordings.isEveryone) return;
+  stopRecording(recordings);
+  recordings.isEveryone = true;
+  addTap(recordings.taps, 'all', recordings.tap);
+  for (const connection of open) if (!connection.isControl) beginSession(recordings, connection);
+}
+
+/** Records an open connection from now on. @returns the name of the recording */
+export function recordConnection(recordings: Recordings, connection: Recordable): string {
+  const { sessions, taps, tap, isEveryone } = recordings;
+  const known = sessions.get(connection.id);
+  if (known !== undefined && !known.isCut) return known.name;
+  if (!isEveryone) addTap(taps, connection.id, tap);
+  const session = beginSession(recordings, connection);
+  // The file exists even while nothing is sent.
+  writeHeader(recordings, session);
+  return session.name;
+}
+
+/** Ends all recordings. The connections stay. */
+export function stopRecording(recordings: Recordings): void {
+  const { sessions, taps, tap } = recordings;
+  for (const [id, session] of sessions) {
+    cut(recordings, session, 'recording was switched off');
+    removeTap(taps, id, tap);
+  }
+  sessions.clear();
+  recordings.isEveryone = false;
+  removeTap(taps, 'all', tap);
+}
+
+/** The server ends. Resolves when everything is written. */
+export async function closeRecordings({ recordings }: Pick<Recorded, 'recordings'>): Promise<void> {
+  if (recordings === undefined) return;
+  stopRecording(recordings);
+  await untilWritten(recordings.files);
+}
+
+/** The session of a connection. One that began to be observed with its first byte has none yet. */
+function sessionOf(recordings: Recordings, connection: Recordable): RecordedSession | undefined {
+  const known = recordings.sessions.get(connection.id);
+  const session = known?.connection === connection ? known : beginSession(recordings, connection);
+  if (session.isTls && connection.security !== undefined) session.isTls = false;
+  return session.isCut || session.isTls ? undefined : session;
+}
+
+function beginSession(recordings: Recordings, connection: Recordable): RecordedSession {
+  const { id, endpoint, input, inputStart, inputEnd } = connection;
+  const wallClock = Math.floor(performance.timeOrigin + performance.now());
+  const since = wallClock - performance.timeOrigin;
+  const time = new Date(wallClock).toISOString();
+  const session: RecordedSession = {
+    connection,
+    name: `${time.replace(/\D/g, '').replace(/^(\d{8})(\d{6})/, '$1-$2-')}-${id}`,
+    ...{ since, unread: [], early: 0, isBegun: false, isCut: false, isTls: false, held: 0 },
+    redactor: newRedactor(recordings.hasCredentials, event => {
+      writeHeader(recordings, session);
+      write(recordings, session, showEvent(event));
+    }),
+    decoder: newSessionDecoder(event => noteDecoded(session, event)),
+    header: showHeader({ time, side: 'server', id }),
+  };
+  recordings.sessions.set(id, session);
+  if (endpoint !== undefined) {
+    beginFrames(session.decoder, deflateOf(endpoint));
+    skipRest(session.decoder, 'client', endpoint.incoming?.missing ?? 0);
+  }
+  if (input !== undefined)
+    noteArrived(recordings, connection, { bytes: input, start: inputStart, end: inputEnd });
+  return session;
+}
+
+function writeHeader(recordings: Recordings, session: RecordedSession): void {
+  if (session.isBegun) return;
+  session.isBegun = true;
+  write(recordings, session, session.header);
+}
+
+function deflateOf({ inflater, deflater }: NonNullable<Recordable['endpoint']>) {
+  if (inflater === undefined || deflater === undefined) return undefined;
+  return {
+    serverNoContextTakeover: !deflater.keepsContext,
+    clientNoContextTakeover: !inflater.keepsContext,
+    serverMaxWindowBits: deflater.windowBits,
+    clientMaxWindowBits: inflater.windowBits,
+  };
+}
+
+/** The first byte of a TLS record with a ClientHello. */
+const tlsHandshake = 0x16;
+
+function noteArrived(recordings: Recordings, connection: Recordable, range: ByteRange): void {
+  const session = sessionOf(recordings, connection);
+  if (session === undefined) return;
+  const isFirst = session.decoder.client.size === 0 && !session.isBegun;
+  if (isFirst && connection.security === undefined && range.bytes[range.start] === tlsHandshake)
+    session.isTls = true;
+  else decodeBytes(recordings, session, 'client', range);
+}
+
+function decodeBytes(
+  recordings: Recordings,
+  session: RecordedSession,
+  from: Side,
+  { bytes, start, end }: ByteRange,
+): void {
+  decode(session.decoder, from, bytes, start, end, timeOf(session));
+  updateHeld(recordings, session);
+}
+
+function timeOf({ since }: RecordedSession): number {
+  return performance.now() - since;
+}
+
+function noteDecoded(session: RecordedSession, event: DecodedEvent): void {
+  const { unread, redactor } = session;
+  const waits = event.from === 'client' && event.kind !== 'request';
+  if (!waits || (unread.length === 0 && (event.kind === 'bytes' || session.early > 0))) {
+    if (waits && event.kind === 'frame') session.early--;
+    addEvent(redactor, event);
+  } else {
+    unread.push(event);
+  }
+}
+
+/** The server has read the header of the client's next frame. */
+function noteRead(recordings: Recordings, connection: Recordable): void {
+  const session = sessionOf(recordings, connection);
+  if (session === undefined) return;
+  const { unread } = session;
+  if (unread.length === 0) {
+    session.early++;
+    return;
+  }
+  writeFirst(session);
+  while (unread[0]?.kind === 'bytes') writeFirst(session);
+  updateHeld(recordings, session);
+}
+
+function writeFirst(session: RecordedSession): void {
+  addEvent(session.redactor, { ...session.unread.shift()!, at: timeOf(session) });
+}
+
+/** The connection is about to be freed. */
+function endRecording(recordings: Recordings, connection: Recordable): void {
+  const { id, ending } = connection;
+  const session = recordings.sessions.get(id);
+  if (session === undefined) return;
+  if (session.isBegun && !session.isCut) {
+    while (session.unread.length > 0) writeFirst(session);
+    const at = timeOf(session);
+    addEvent(session.redactor, { kind: 'end', at, by: ending?.by ?? 'server', why: ending?.why ?? '' });
+  }
+  forget(recordings, session);
+  recordings.sessions.delete(id);
+}
+
+function forget(recordings: Recordings, session: RecordedSession): void {
+  session.isCut = true;
+  session.unread.length = 0;
+  recordings.held -= session.held;
+  session.held = 0;
+}
+
+function updateHeld(recordings: Recordings, session: RecordedSession): void {
+  if (session.isCut) return;
+  const { decoder, redactor, unread } = session;
+  const held = decoderMemory(decoder) + redactor.held + memoryOf(unread);
+  recordings.held += held - session.held;
+  session.held = held;
+  if (recordings.held + recordings.files.pendingSize > maxRecorderMemory)
+    complain(recordings, session, 'the disk, or a peer that sends long messages in parts, is too slow');
+}
+
+function memoryOf(events: readonly DecodedEvent[]): number {
+  let sum = 0;
+  for (const event of events) {
+    if (event.kind === 'frame') sum += (event.raw?.length ?? 0) + (event.content?.bytes.length ?? 0);
+    else if (event.kind === 'bytes') sum += event.bytes.length;
+  }
+  return sum;
+}
+
+function write(recordings: Recordings, session: RecordedSession, line: string): void {
+  if (session.isCut) return;
+  const { files } = recordings;
+  const { fault, maxSize } = files;
+  if (fault !== undefined) complain(recordings, session, fault);
+  else if (fitsInFolder(files, line.length)) appendTo(files, session.name, line);
+  else complain(recordings, session, `all recordings together may have ${size.show(maxSize)} (--record-max)`);
+}
+
+/** Cuts the session. The log says why, once for each reason. */
+function complain(recordings: Recordings, session: RecordedSession, why: string): void {
+  cut(recordings, session, why);
+  if (recordings.complaints.has(why)) return;
+  recordings.complaints.add(why);
+  log('warn', 'recording cut', { folder: recordings.files.folder, reason: why });
+}
+
+/** Ends the recording before its connection. */
+function cut(recordings: Recordings, session: RecordedSession, why: string): void {
+  if (session.isCut) return;
+  const { isBegun, name } = session;
+  forget(recordings, session);
+  // A short line has room at the end of any folder.
+  if (isBegun) appendTo(recordings.files, name, showEvent({ kind: 'cut', at: timeOf(session), why }));
+}

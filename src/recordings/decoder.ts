@@ -1,0 +1,297 @@
+/**
+ * The bytes of a connection, in both directions, as the events of a recording: the opening handshake, frames, and bytes that are
+ * no frames. It judges nothing: what the peers make of a frame is not its business. Frames are copied when they are complete.
+ */
+import { constants, inflateRawSync } from 'node:zlib';
+import { Opcode, ProtocolError } from '../protocol/codes.ts';
+import { beginsAsRequest, type Head, parseRequestHead, parseResponseHead } from '../protocol/http/head.ts';
+import { absoluteMaxHeader } from '../protocol/limits.ts';
+import { beginsProxyHeader, readProxyHeader } from '../protocol/proxyHeader.ts';
+import { maxRecordedFrame, maxRecordedMessage } from '../protocol/recordingLimits.ts';
+import {
+  acceptDeflateResponse,
+  type DeflateParameters,
+  parseExtensions,
+} from '../protocol/websocket/extensions.ts';
+import { newFrameHeader, readFrameHeader } from '../protocol/websocket/frame.ts';
+import { asksForWebSocket } from '../protocol/websocket/handshake.ts';
+import type { BytesEvent, Content, FrameEvent, RequestEvent, ResponseEvent, Side } from './recording.ts';
+
+export type DecodedEvent = RequestEvent | ResponseEvent | FrameEvent | BytesEvent;
+
+/** `head`: an HTTP head is awaited. `answer`: a handshake awaits its answer. `ignored`: no WebSocket is spoken here. */
+type Stage = 'head' | 'answer' | 'frames' | 'bytes' | 'ignored';
+
+/** One direction. */
+interface Stream {
+  readonly from: Side;
+  stage: Stage;
+  /** What has arrived of the next head or frame, and its length. */
+  pieces: Buffer[];
+  size: number;
+  /** With fewer bytes, nothing can be decoded. */
+  needed: number;
+  /** Bytes of the body of an HTTP request that are still to be skipped. */
+  toSkip: number;
+  /** The payloads of the incomplete message. */
+  message:
+    | { readonly isText: boolean; readonly isCompressed: boolean; payloads: Buffer[]; size: number }
+    | undefined;
+  /** The end of what was inflated, if the next message may refer to it (RFC 7692 §7.1.1). */
+  window: Buffer | undefined;
+}
+
+export interface SessionDecoder {
+  readonly client: Stream;
+  readonly server: Stream;
+  readonly onEvent: (event: DecodedEvent) => void;
+  /** The handshake that awaits its answer, and when it arrived. */
+  request: { readonly head: Head; readonly at: number } | undefined;
+  /** Undefined without permessage-deflate. */
+  deflate: DeflateParameters | undefined;
+}
+
+function newStream(from: Side): Stream {
+  return {
+    from,
+    stage: 'head',
+    pieces: [],
+    size: 0,
+    needed: 1,
+    toSkip: 0,
+    message: undefined,
+    window: undefined,
+  };
+}
+
+/** @param onEvent owns the events */
+export function newSessionDecoder(onEvent: (event: DecodedEvent) => void): SessionDecoder {
+  return {
+    client: newStream('client'),
+    server: newStream('server'),
+    onEvent,
+    request: undefined,
+    deflate: undefined,
+  };
+}
+
+/** Bytes of memory that the decoder holds. */
+export function decoderMemory({ client, server }: SessionDecoder): number {
+  return client.size + (client.message?.size ?? 0) + server.size + (server.message?.size ?? 0);
+}
+
+/** The handshake is over, or was not seen: frames follow. @param deflate what was negotiated */
+export function beginFrames(decoder: SessionDecoder, deflate: DeflateParameters | undefined): void {
+  decoder.deflate = deflate;
+  decoder.client.stage = 'frames';
+  decoder.server.stage = 'frames';
+}
+
+/** The rest of a frame, whose beginning was not seen, is not decoded. @param rest its length */
+export function skipRest(decoder: SessionDecoder, from: Side, rest: number): void {
+  decoder[from].toSkip = rest;
+}
+
+/** Decodes `bytes[start, end)`, which are copied. @param at when they arrived or were sent */
+export function decode(
+  decoder: SessionDecoder,
+  from: Side,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  at: number,
+): void {
+  const stream = decoder[from];
+  const skipped = Math.min(stream.toSkip, end - start);
+  stream.toSkip -= skipped;
+  if (start + skipped === end || stream.stage === 'ignored') return;
+  const piece = Buffer.from(bytes.subarray(start + skipped, end));
+  stream.pieces.push(piece);
+  stream.size += piece.length;
+  decodeStream(decoder, stream, at);
+}
+
+function decodeStream(decoder: SessionDecoder, stream: Stream, at: number): void {
+  while (stream.size > 0 && stream.size >= stream.needed) {
+    const input = stream.pieces.length === 1 ? stream.pieces[0]! : Buffer.concat(stream.pieces);
+    stream.pieces = [input];
+    const { stage } = stream;
+    const used = decodeOne(decoder, stream, input, at);
+    if (used > 0) {
+      const rest = input.subarray(used);
+      stream.pieces = rest.length === 0 ? [] : [rest];
+      stream.size = rest.length;
+    } else if (stream.stage === stage) {
+      return;
+    }
+  }
+}
+
+/** @returns how many bytes of the input were decoded; 0 if more are needed, or the stage has changed */
+function decodeOne(decoder: SessionDecoder, stream: Stream, input: Buffer, at: number): number {
+  switch (stream.stage) {
+    case 'head':
+      return stream.from === 'client'
+        ? decodeRequest(decoder, input, at)
+        : decodeResponse(decoder, input, at);
+    case 'answer':
+      // A client that does not wait for the answer: its frames are decoded behind it.
+      if (input.length > absoluteMaxHeader) stream.stage = 'ignored';
+      return 0;
+    case 'frames':
+      return decodeFrame(decoder, stream, input, at);
+    case 'bytes':
+      decoder.onEvent({ kind: 'bytes', at, from: stream.from, bytes: Buffer.from(input) });
+      return input.length;
+    case 'ignored':
+      return input.length;
+  }
+}
+
+function decodeRequest(decoder: SessionDecoder, input: Buffer, at: number): number {
+  const { client } = decoder;
+  try {
+    const isProxied = beginsProxyHeader(input, 0, input.length);
+    if (isProxied === undefined) return 0;
+    if (isProxied) return readProxyHeader(input, 0, input.length)?.end ?? 0;
+    if (beginsAsRequest(input, 0, input.length) === false) {
+      client.stage = 'ignored';
+      return 0;
+    }
+    const parsed = parseRequestHead(input, 0, input.length, absoluteMaxHeader);
+    if (parsed === undefined) return 0;
+    const { head, end } = parsed;
+    if (asksForWebSocket(head)) {
+      decoder.request = { head, at };
+      client.stage = 'answer';
+      return end;
+    }
+    const skipped = Math.min(head.bodyLength, input.length - end);
+    client.toSkip = head.bodyLength - skipped;
+    // The end of a chunked body is not known.
+    if (head.bodyLength === Number.POSITIVE_INFINITY) client.stage = 'ignored';
+    return end + skipped;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    client.stage = 'ignored';
+    return 0;
+  }
+}
+
+/** The server writes the head of a response at once. What is no answer to the handshake is of no interest. */
+function decodeResponse(decoder: SessionDecoder, input: Buffer, at: number): number {
+  const { request, server, client } = decoder;
+  if (request === undefined || !input.toString('latin1', 0, 13).startsWith('HTTP/1.1 101 ')) {
+    return 'HTTP/1.1 101 '.startsWith(input.toString('latin1', 0, 13)) && request !== undefined
+      ? 0
+      : input.length;
+  }
+  try {
+    const parsed = parseResponseHead(input, 0, input.length, absoluteMaxHeader);
+    if (parsed === undefined) return 0;
+    const { head, end } = parsed;
+    const requestHeaders = Object.fromEntries(request.head.headers);
+    const target = request.head.target;
+    decoder.onEvent({ kind: 'request', at: request.at, from: 'client', target, headers: requestHeaders });
+    const { status, headers } = head;
+    decoder.onEvent({ kind: 'response', at, from: 'server', status, headers: Object.fromEntries(headers) });
+    beginFrames(decoder, agreedDeflate(headers.get('sec-websocket-extensions')));
+    decodeStream(decoder, client, at);
+    return end;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    client.stage = 'ignored';
+    server.stage = 'ignored';
+    return 0;
+  }
+}
+
+/** The parameters that a response names. @throws ProtocolError */
+export function agreedDeflate(extensions: string | undefined): DeflateParameters | undefined {
+  if (extensions === undefined) return undefined;
+  return acceptDeflateResponse(parseExtensions(extensions, 1002), 'takeover');
+}
+
+const header = newFrameHeader();
+
+function decodeFrame(decoder: SessionDecoder, stream: Stream, input: Buffer, at: number): number {
+  const { from } = stream;
+  const range = { bytes: input, start: 0, end: input.length };
+  let size = 0;
+  try {
+    size = readFrameHeader(
+      header,
+      range,
+      from === 'client' ? 'server' : 'client',
+      decoder.deflate !== undefined,
+    );
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    stream.stage = 'bytes';
+    stream.needed = 1;
+    return 0;
+  }
+  stream.needed = size === 0 ? input.length + 1 : size + header.length;
+  if (size === 0) return 0;
+  if (header.length > maxRecordedFrame) {
+    stream.needed = 1;
+    stream.stage = 'bytes';
+    return 0;
+  }
+  if (input.length < stream.needed) return 0;
+  stream.needed = 1;
+  const end = size + header.length;
+  const payload = Buffer.from(input.subarray(size, end));
+  if (header.key !== 0) for (let i = 0; i < payload.length; i++) payload[i]! ^= header.key >>> (8 * (i & 3));
+  const { opcode, fin: isFinal, rsv1: isCompressed } = header;
+  const content =
+    opcode >= 8
+      ? { isText: opcode !== Opcode.Close, bytes: payload }
+      : addToMessage(decoder, stream, payload);
+  const raw = Buffer.from(input.subarray(0, end));
+  decoder.onEvent({ kind: 'frame', at, from, opcode, isFinal, isCompressed, content, raw });
+  return end;
+}
+
+/** @returns the content of the message that the frame of `header` completes */
+function addToMessage(decoder: SessionDecoder, stream: Stream, payload: Buffer): Content | undefined {
+  const { opcode, fin, rsv1 } = header;
+  if (opcode !== Opcode.Continuation)
+    stream.message = { isText: opcode === Opcode.Text, isCompressed: rsv1, payloads: [], size: 0 };
+  const { message } = stream;
+  if (message === undefined) return undefined;
+  message.size += payload.length;
+  // A message that is too long has no content, only its frames.
+  if (message.size <= maxRecordedMessage) message.payloads.push(payload);
+  else message.payloads = [];
+  if (!fin) return undefined;
+  stream.message = undefined;
+  if (message.size > maxRecordedMessage) return undefined;
+  const { isText, payloads } = message;
+  const bytes = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
+  if (!message.isCompressed) return { isText, bytes };
+  const inflated = inflate(decoder, stream, bytes);
+  return inflated && { isText, bytes: inflated };
+}
+
+/** RFC 7692 §7.2.2: the end of a compressed message. */
+const messageEnd = Buffer.from([0, 0, 0xff, 0xff]);
+const windowSize = 32_768;
+
+/** @returns undefined if the message cannot be inflated, and neither can those that refer to it */
+function inflate({ deflate }: SessionDecoder, stream: Stream, bytes: Buffer): Buffer | undefined {
+  try {
+    const inflated = inflateRawSync(Buffer.concat([bytes, messageEnd]), {
+      finishFlush: constants.Z_SYNC_FLUSH,
+      maxOutputLength: maxRecordedMessage,
+      ...(stream.window === undefined ? {} : { dictionary: stream.window }),
+    });
+    const keepsWindow =
+      stream.from === 'client' ? !deflate?.clientNoContextTakeover : !deflate?.serverNoContextTakeover;
+    if (keepsWindow)
+      stream.window = Buffer.concat([stream.window ?? Buffer.alloc(0), inflated]).subarray(-windowSize);
+    return inflated;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * From decoded events to those that are written: without credentials, unless they are asked for. The frames of a message wait for
+ * its last one, because only the whole message shows whether it contains a credential.
+ */
+import { Opcode } from '../protocol/codes.ts';
+import type { FrameEvent, RecordedEvent, Side } from './recording.ts';
+import { redactEvent } from './secrets.ts';
+
+/** One direction. */
+interface Messages {
+  /** The frames of the incomplete message, and those between them. */
+  waiting: FrameEvent[];
+  /** Messages that were complete. */
+  count: number;
+}
+
+export interface Redactor {
+  readonly hasCredentials: boolean;
+  readonly onEvent: (event: RecordedEvent) => void;
+  readonly client: Messages;
+  readonly server: Messages;
+  /** Bytes of the frames that wait. */
+  held: number;
+}
+
+/** @param onEvent gets the events; their times may be out of order */
+export function newRedactor(hasCredentials: boolean, onEvent: (event: RecordedEvent) => void): Redactor {
+  const newMessages = (): Messages => ({ waiting: [], count: 0 });
+  return { hasCredentials, onEvent, client: newMessages(), server: newMessages(), held: 0 };
+}
+
+export function addEvent(redactor: Redactor, event: RecordedEvent): void {
+  const { hasCredentials, onEvent } = redactor;
+  if (hasCredentials) return onEvent(event);
+  if (event.kind === 'end' || event.kind === 'cut') flushRedactor(redactor);
+  if (event.kind !== 'frame') {
+    if (event.kind === 'bytes') flushSide(redactor, event.from);
+    return onEvent(redactEvent(event, false));
+  }
+  const messages = redactor[event.from];
+  const { waiting } = messages;
+  const isData = event.opcode < 8;
+  if (waiting.length === 0 && (!isData || event.isFinal)) {
+    onEvent(redactEvent(event, isData && messages.count === 0));
+  } else {
+    waiting.push(event);
+    redactor.held += event.raw?.length ?? 0;
+    if (!isData || !event.isFinal) return;
+    const last = redactEvent(event, messages.count === 0);
+    flushMessage(redactor, messages, last === event ? undefined : last);
+  }
+  if (isData) messages.count++;
+}
+
+/** @param last the last frame of the message, if it was redacted: then the others lose their bytes, too */
+function flushMessage(redactor: Redactor, messages: Messages, last: FrameEvent | undefined): void {
+  const { onEvent } = redactor;
+  for (const [index, event] of messages.waiting.entries()) {
+    if (last !== undefined && index === messages.waiting.length - 1) onEvent(last);
+    else onEvent(last !== undefined && event.opcode < 8 ? { ...event, raw: undefined } : event);
+  }
+  dropWaiting(redactor, messages);
+}
+
+function dropWaiting(redactor: Redactor, messages: Messages): void {
+  for (const { raw } of messages.waiting) redactor.held -= raw?.length ?? 0;
+  messages.waiting = [];
+}
+
+/** No more frames follow: those of an incomplete message are written, without their bytes if it is a first one. */
+export function flushRedactor(redactor: Redactor): void {
+  flushSide(redactor, 'client');
+  flushSide(redactor, 'server');
+}
+
+function flushSide(redactor: Redactor, side: Side): void {
+  const messages = redactor[side];
+  for (const event of messages.waiting) {
+    const mayBeSecret = messages.count === 0 && event.opcode !== Opcode.Binary && event.opcode < 8;
+    redactor.onEvent(mayBeSecret ? { ...event, raw: undefined } : event);
+  }
+  dropWaiting(redactor, messages);
+}

@@ -1,0 +1,87 @@
+/** Credentials in recordings: they are left out of headers, URLs and messages, since a recording is made to be given to others. */
+import { redact, redactMessage } from '../protocol/http/redact.ts';
+import type { RecordedEvent, RecordedHeaders } from './recording.ts';
+
+const hidden = '***';
+
+/** Names of header fields, parameters and members whose values are credentials. An `author` is none. */
+const secretName =
+  /token|secret|passw|passphrase|auth(?!or(?!i))|cookie|credential|api[-_]?key|jwt|session|bearer|^(?:key|sig|sign|signature|pass|pwd)$/i;
+
+/** They match, and are no secrets. */
+const publicHeaders: ReadonlySet<string> = new Set(['sec-websocket-key', 'sec-websocket-accept']);
+
+const jsonWebToken = /\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g;
+const authorization = /\b(bearer|basic) +[\w.~+/=-]{4,}/gi;
+
+/** A member of a JSON text, whose quotes are escaped inside another JSON text. */
+const member = /(\\?")([\w .-]{1,64})(\\?"\s*:\s*\\?")([^"\\]*)/g;
+
+function redactWords(text: string): string {
+  return text.replace(jsonWebToken, hidden).replace(authorization, `$1 ${hidden}`);
+}
+
+function redactMembers(text: string): string {
+  return text.replace(member, (all, open: string, name: string, colon: string) =>
+    secretName.test(name) ? `${open}${name}${colon}${hidden}` : all,
+  );
+}
+
+/** A URL or a path with its query. */
+export function redactUrl(url: string): string {
+  const [address = '', query] = url.replace(/^(\w+:\/\/)[^/?#@]*@/, `$1${hidden}@`).split(/\?(.*)/s);
+  const shown = redact(query === undefined ? address : `${address}?${query}`);
+  const question = shown.indexOf('?');
+  if (question === -1) return redactWords(shown);
+  const pairs = shown.slice(question + 1).split('&');
+  const redacted = pairs.map(pair => {
+    const equals = pair.indexOf('=');
+    return equals > 0 && secretName.test(nameOf(pair.slice(0, equals)))
+      ? `${pair.slice(0, equals)}=${hidden}`
+      : redactWords(pair);
+  });
+  return `${redactWords(shown.slice(0, question))}?${redacted.join('&')}`;
+}
+
+/** The name of a parameter, as a server reads it. */
+function nameOf(encoded: string): string {
+  const [[decoded = ''] = []] = new URLSearchParams(`${encoded}=`);
+  return decoded.trim();
+}
+
+export function redactHeaders(headers: RecordedHeaders): RecordedHeaders {
+  const entries = Object.entries(headers).map(([name, value]): [string, string] => {
+    if (publicHeaders.has(name)) return [name, value];
+    if (name === 'sec-websocket-protocol') return [name, redactSubprotocols(value)];
+    if (name === 'referer' || name === 'origin' || name === 'location') return [name, redactUrl(value)];
+    return [name, secretName.test(name) ? hidden : redactWords(value)];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Browsers cannot set header fields, so some clients offer their token as a subprotocol. The longest usual name has 33 characters. */
+function redactSubprotocols(list: string): string {
+  const offered = list.split(',').map(one => one.trim());
+  return offered
+    .map((one, index) => {
+      const isToken = one.length > 40 || (one.length > 16 && secretName.test(one));
+      return isToken || secretName.test(offered[index - 1] ?? '') ? hidden : redactWords(one);
+    })
+    .join(', ');
+}
+
+/**
+ * The event without credentials. The event itself is returned if it has none.
+ * @param isFirst whether its message is the first one of its sender, which often has the credentials
+ */
+export function redactEvent<Event extends RecordedEvent>(event: Event, isFirst: boolean): Event {
+  if (event.kind === 'request')
+    return { ...event, target: redactUrl(event.target), headers: redactHeaders(event.headers) };
+  if (event.kind === 'response') return { ...event, headers: redactHeaders(event.headers) };
+  if (event.kind !== 'frame' || !event.content?.isText) return event;
+  const text = event.content.bytes.toString('utf8');
+  const known = redactMessage(text);
+  const redacted = isFirst ? redactMembers(redactWords(known)) : known;
+  if (redacted === text) return event;
+  return { ...event, raw: undefined, content: { isText: true, bytes: Buffer.from(redacted) } };
+}

@@ -1,0 +1,113 @@
+/**
+ * Private files of one kind in a folder, such as recordings, to which lines are appended. They are written between turns, one
+ * after the other, so a slow disk does not block the loop, and a thousand files need one descriptor.
+ */
+import { chmodSync, readdirSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode, makeFolder, storageError, toAppend, toCreate } from './disk.ts';
+
+export interface AppendedFiles {
+  readonly folder: string;
+  /** The end of each file's name. */
+  readonly extension: string;
+  /** The most bytes that all files together may have. */
+  readonly maxSize: number;
+  /** Bytes of all files, with the lines that wait to be written. */
+  size: number;
+  /** The lines that wait, by the file's name without extension, and their length. */
+  readonly pending: Map<string, string[]>;
+  pendingSize: number;
+  isWriting: boolean;
+  /** Why a write failed, a sentence. After that nothing is written any more. */
+  fault: string | undefined;
+  readonly whenDrained: (() => void)[];
+}
+
+/**
+ * Opens the folder, and creates it if it is missing.
+ * @throws Error, a sentence, if others than its owner may read it
+ */
+export function openAppendedFiles(folder: string, extension: string, maxSize: number): AppendedFiles {
+  let size = 0;
+  try {
+    makeFolder(folder);
+    const names = readdirSync(folder);
+    // A new folder of the user, which has the usual mode.
+    if (names.length === 0) chmodSync(folder, 0o700);
+    if ((statSync(folder).mode & 0o077) !== 0)
+      throw new Error(`others may read it; chmod 700 ${folder}, or choose another folder`);
+    for (const name of names) {
+      if (name.endsWith(extension))
+        size += statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0;
+    }
+  } catch (error) {
+    throw storageError('keep files in', folder, error);
+  }
+  return {
+    ...{ folder, extension, maxSize, size, pendingSize: 0, isWriting: false, fault: undefined },
+    ...{ pending: new Map(), whenDrained: [] },
+  };
+}
+
+export function pathOf({ folder, extension }: AppendedFiles, name: string): string {
+  return join(folder, name + extension);
+}
+
+/** Whether `maxSize` allows so many bytes more. */
+export function fitsInFolder({ size, maxSize }: AppendedFiles, bytes: number): boolean {
+  return size + bytes <= maxSize;
+}
+
+/** @param name of the file, without extension: the caller has checked that it is no path */
+export function appendTo(files: AppendedFiles, name: string, line: string): void {
+  if (files.fault !== undefined) return;
+  const { pending } = files;
+  const lines = pending.get(name);
+  if (lines === undefined) pending.set(name, [line]);
+  else lines.push(line);
+  const size = Buffer.byteLength(line);
+  files.size += size;
+  files.pendingSize += size;
+  if (files.isWriting) return;
+  files.isWriting = true;
+  // After this turn, with all its lines.
+  setImmediate(() => void writePending(files));
+}
+
+async function writePending(files: AppendedFiles): Promise<void> {
+  const { pending } = files;
+  for (const [name, lines] of pending) {
+    pending.delete(name);
+    const bytes = Buffer.from(lines.join(''));
+    try {
+      await append(pathOf(files, name), bytes);
+    } catch (error) {
+      files.fault = storageError('append to', pathOf(files, name), error).message;
+      pending.clear();
+      files.pendingSize = 0;
+      break;
+    }
+    files.pendingSize -= bytes.length;
+  }
+  files.isWriting = false;
+  for (const drained of files.whenDrained.splice(0)) drained();
+}
+
+/** Links are not followed, and a new file is readable by its owner only. */
+async function append(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, toAppend).catch(error => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return open(path, toCreate, 0o600);
+  });
+  try {
+    await file.appendFile(bytes);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Resolves when all lines are written, or writing has failed. */
+export async function untilWritten(files: AppendedFiles): Promise<void> {
+  if (files.isWriting) await new Promise<void>(resolve => files.whenDrained.push(resolve));
+}

@@ -1,0 +1,207 @@
+/** Recordings of a server: which files there are, and what is in them. */
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { constants, deflateRawSync } from 'node:zlib';
+import {
+  isRecordingName,
+  parseRecording,
+  type Recording,
+  showEvent,
+} from '../../src/recordings/recording.ts';
+import { makeCertificate, tlsOptions } from '../support/certificates.ts';
+import { run } from '../support/commandWays.ts';
+import { connectRaw } from '../support/rawClient.ts';
+import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
+import { runToEnd, startServer, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+function recordingsIn(folder: string): Recording[] {
+  return readdirSync(folder)
+    .sort()
+    .map(file => parseRecording(file.replace(/\.jsonl$/, ''), readFileSync(join(folder, file), 'utf8')));
+}
+
+/** The events without times, raw bytes and headers. */
+function told({ events }: Recording): object[] {
+  return events.map(event => {
+    const { at, raw, headers, why, ...rest } = JSON.parse(showEvent(event));
+    return rest;
+  });
+}
+
+test('--record writes a private file for each session, with its handshake, its frames and its end', async () => {
+  const folder = temporaryFolder();
+  const server = await startServer('--record', folder);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  const text = frame(opcode.text, 'hello');
+  client.send(text, frame(opcode.ping, 'p'), frame(opcode.binary, Buffer.from([1, 2])));
+  client.send(closeFrame(1000, 'bye'));
+  await client.end();
+  const page = await fetch(`http://127.0.0.1:${server.port}/`);
+  await page.text();
+  await server.stop();
+  const [recording, ...others] = recordingsIn(folder);
+  assert.equal(others.length, 0, 'a page is no session');
+  assert.ok(recording && isRecordingName(recording.name));
+  assert.equal(statSync(join(folder, `${recording.name}.jsonl`)).mode & 0o777, 0o600);
+  assert.equal(statSync(folder).mode & 0o777, 0o700);
+  assert.deepEqual(told(recording), [
+    { from: 'client', request: '/echo' },
+    { from: 'server', status: 101 },
+    { from: 'client', opcode: 'text', text: 'hello' },
+    { from: 'server', opcode: 'text', text: 'hello' },
+    { from: 'client', opcode: 'ping', text: 'p' },
+    { from: 'server', opcode: 'pong', text: 'p' },
+    { from: 'client', opcode: 'binary', hex: '0102' },
+    { from: 'server', opcode: 'binary', hex: '0102' },
+    { from: 'client', opcode: 'close', code: 1000, text: 'bye' },
+    { from: 'server', opcode: 'close', code: 1000 },
+    { end: 'client' },
+  ]);
+  const [, , sent] = recording.events;
+  assert.ok(sent?.kind === 'frame' && sent.raw?.equals(text), 'the raw bytes are those that were sent');
+});
+
+test('the bytes of a client that breaks the protocol are recorded, and why it was closed', async () => {
+  const folder = temporaryFolder();
+  const server = await startServer('--record', folder);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  const bad = Buffer.from('f1800102030461', 'hex');
+  client.send(Buffer.concat([frame(opcode.text, 'good'), bad]));
+  await client.end();
+  await server.stop();
+  const [recording] = recordingsIn(folder);
+  assert.deepEqual(told(recording!).slice(2), [
+    { from: 'client', opcode: 'text', text: 'good' },
+    { from: 'client', bytes: bad.toString('hex') },
+    { from: 'server', opcode: 'text', text: 'good' },
+    { from: 'server', opcode: 'close', code: 1002, text: 'RSV2 and RSV3 must be 0' },
+    { end: 'server' },
+  ]);
+});
+
+test('a session over TLS is recorded as it was encrypted, and a compressed message as it was meant', async () => {
+  const folder = temporaryFolder();
+  const identity = makeCertificate('localhost', { names: ['localhost'] });
+  const server = await startServer('--record', folder, ...tlsOptions(identity));
+  const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
+  const client = await connectRaw(server.port, { path: '/echo', headers, tls: {} });
+  const text = 'croak '.repeat(1000);
+  const deflated = deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+  client.send(frame(opcode.text, deflated, { rsv: 4 }), closeFrame(1000));
+  await client.end();
+  await server.stop();
+  const [recording] = recordingsIn(folder);
+  assert.deepEqual(told(recording!).slice(0, 4), [
+    { from: 'client', request: '/echo' },
+    { from: 'server', status: 101 },
+    { from: 'client', opcode: 'text', compressed: true, text },
+    { from: 'server', opcode: 'text', compressed: true, text },
+  ]);
+});
+
+test('credentials of URLs, headers and first messages are in no recording, unless --record-credentials asks for them', async () => {
+  for (const options of [[], ['--record-credentials']]) {
+    const folder = temporaryFolder();
+    const server = await startServer('--record', folder, ...options);
+    const headers = {
+      Authorization: 'Bearer hush1',
+      Cookie: 'sid=hush2',
+      'Sec-WebSocket-Protocol': 'x, token, hush3',
+    };
+    const client = await connectRaw(server.port, { path: '/echo?token=hush4&room=pond', headers });
+    const first = frame(opcode.text, '{"password":"hu', { fin: false });
+    client.send(first, frame(opcode.ping, 'p'), frame(opcode.continuation, 'sh5"}'), closeFrame(1000));
+    await client.end();
+    await server.stop();
+    const [file = ''] = readdirSync(folder);
+    const text = readFileSync(join(folder, file), 'utf8');
+    const isHidden = options.length === 0;
+    assert.match(text, /room=pond/);
+    for (const secret of [...(isHidden ? ['hu'] : []), 'hush1', 'hush2', 'hush3', 'hush4', 'hush5\\"}'])
+      assert.equal(text.includes(secret), !isHidden, secret);
+    const digits = Buffer.from('{"password":"hu').toString('hex');
+    assert.equal(text.includes(digits), !isHidden, 'the echo of the message');
+  }
+});
+
+test('recordings end at --record-max, and the server goes on', async () => {
+  const folder = temporaryFolder();
+  const server = await startServer('--record', folder, '--record-max', '20KB');
+  const client = await connectRaw(server.port, { path: '/echo' });
+  for (let i = 0; i < 3; i++) {
+    client.send(frame(opcode.text, 'x'.repeat(4000)));
+    await client.nextFrame();
+  }
+  const late = await connectRaw(server.port, { path: '/echo' });
+  late.send(frame(opcode.text, 'x'.repeat(20_000)));
+  assert.equal((await late.nextFrame())?.payload.length, 20_000);
+  late.destroy();
+  await client.end();
+  await server.stop();
+  const sizes = readdirSync(folder).map(file => statSync(join(folder, file)).size);
+  assert.ok(sizes.reduce((sum, size) => sum + size, 0) < 21_000, `${sizes}`);
+  const [recording] = recordingsIn(folder);
+  const last = recording!.events.at(-1);
+  assert.match(last?.kind === 'cut' ? last.why : '', /20KB \(--record-max\)/);
+  assert.equal(server.logged().filter(({ event }) => event === 'recording cut').length, 1);
+});
+
+test('a folder that others may read is refused, and says what to do', () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'a.txt'), '');
+  chmodSync(folder, 0o755);
+  const { status, stderr } = runToEnd('-p', '0', '--record', folder);
+  assert.equal(status, 2);
+  assert.match(stderr, /others may read it; chmod 700 /);
+});
+
+test('the command record begins in the middle of a session, and ends with off', async t => {
+  const folder = temporaryFolder();
+  const control = join(temporaryFolder(), 'control.sock');
+  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
+  const server = await startServerWith([...standard, '--record', folder], { test: t });
+  await run(['record', 'off', '--control', control]);
+  const client = await connectRaw(server.port, { path: '/echo' });
+  const long = frame(opcode.text, 'y'.repeat(1000));
+  client.send(frame(opcode.text, 'before'), long.subarray(0, 500));
+  await client.nextFrame();
+  const [{ id }] = JSON.parse((await run(['list', '--json', '--control', control])).stdout);
+  const outcome = await run(['record', String(id), '--control', control, '--json']);
+  const { file } = JSON.parse(outcome.stdout);
+  assert.ok(existsSync(file));
+  client.send(long.subarray(500), frame(opcode.text, 'after'));
+  await client.nextFrame();
+  await client.nextFrame();
+  await run(['record', 'off', '--control', control]);
+  client.send(frame(opcode.text, 'unseen'));
+  await client.nextFrame();
+  await server.stop();
+  const [recording] = recordingsIn(folder);
+  assert.deepEqual(told(recording!), [
+    { from: 'server', opcode: 'text', text: 'y'.repeat(1000) },
+    { from: 'client', opcode: 'text', text: 'after' },
+    { from: 'server', opcode: 'text', text: 'after' },
+    { cut: 'recording was switched off' },
+  ]);
+});
+
+test('while recordings are written, sessions are as fast as the disk allows, and none is mixed with another', async t => {
+  const folder = temporaryFolder();
+  const server = await startServerFor(t, '--record', folder);
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/broadcast' })),
+  );
+  for (const [index, client] of clients.entries()) client.send(frame(opcode.text, `from ${index}`));
+  for (const client of clients) for (let i = 0; i < 20; i++) await client.nextFrame();
+  for (const client of clients) await client.end();
+  await server.stop();
+  const recordings = recordingsIn(folder);
+  assert.equal(recordings.length, 20);
+  for (const recording of recordings) {
+    const heard = told(recording).filter(event => 'text' in event);
+    assert.equal(heard.length, 21);
+  }
+});

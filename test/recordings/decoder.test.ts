@@ -1,0 +1,141 @@
+/** The decoder: the bytes of a connection, in any pieces, become the same events. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { constants, deflateRawSync } from 'node:zlib';
+import { type DecodedEvent, decode, newSessionDecoder } from '../../src/recordings/decoder.ts';
+import { showEvent } from '../../src/recordings/recording.ts';
+import { frame, opcode } from '../support/rawFrame.ts';
+
+const request = (...fields: string[]) =>
+  Buffer.from(
+    [
+      'GET /echo?x=1 HTTP/1.1',
+      'Host: localhost',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+      'Sec-WebSocket-Version: 13',
+      ...fields,
+      '\r\n',
+    ].join('\r\n'),
+  );
+const response = (...fields: string[]) =>
+  Buffer.from(
+    ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', 'Connection: Upgrade', ...fields, '\r\n'].join(
+      '\r\n',
+    ),
+  );
+
+type Sent = readonly [from: 'client' | 'server', bytes: Buffer];
+
+/** @param pieceSize how many bytes are given at once */
+function events(sent: readonly Sent[], pieceSize = Number.POSITIVE_INFINITY): DecodedEvent[] {
+  const found: DecodedEvent[] = [];
+  const decoder = newSessionDecoder(event => found.push(event));
+  for (const [from, bytes] of sent) {
+    for (let at = 0; at < bytes.length; at += pieceSize)
+      decode(decoder, from, bytes, at, Math.min(bytes.length, at + pieceSize), 0);
+  }
+  return found;
+}
+
+const lines = (found: readonly DecodedEvent[]) =>
+  found.map(event => {
+    const { at, raw, headers, ...rest } = JSON.parse(showEvent(event));
+    return rest;
+  });
+
+const unmasked = (text: string) => Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]);
+
+const session: Sent[] = [
+  ['client', request()],
+  ['server', response()],
+  ['client', Buffer.concat([frame(opcode.text, 'hello'), frame(opcode.ping, 'p')])],
+  ['server', unmasked('hello')],
+  ['client', frame(opcode.text, 'in ', { fin: false })],
+  ['client', frame(opcode.continuation, 'parts')],
+  ['client', frame(opcode.binary, 'x'.repeat(70_000))],
+  ['client', frame(opcode.close, Buffer.from([3, 0xe8, 0x62]))],
+];
+
+const decoded = [
+  { from: 'client', request: '/echo?x=1' },
+  { from: 'server', status: 101 },
+  { from: 'client', opcode: 'text', text: 'hello' },
+  { from: 'client', opcode: 'ping', text: 'p' },
+  { from: 'server', opcode: 'text', text: 'hello' },
+  { from: 'client', opcode: 'text', fin: false },
+  { from: 'client', opcode: 'continuation', text: 'in parts' },
+  { from: 'client', opcode: 'binary', hex: '78'.repeat(70_000) },
+  { from: 'client', opcode: 'close', code: 1000, text: 'b' },
+];
+
+test('a session becomes its handshake, its frames, and the content of its messages', () => {
+  assert.deepEqual(lines(events(session)), decoded);
+});
+
+test('the events are the same in whatever pieces the bytes arrive', () => {
+  for (const size of [1, 2, 7, 1000]) assert.deepEqual(lines(events(session, size)), decoded);
+});
+
+test('each frame has the bytes with which it was sent', () => {
+  const raw = events(session).flatMap(event => (event.kind === 'frame' ? [event.raw!] : []));
+  const sent = session.slice(2).map(([, bytes]) => bytes);
+  assert.deepEqual(Buffer.concat(raw), Buffer.concat(sent));
+});
+
+test('requests before the handshake, a PROXY header and frames that do not wait for the answer are no obstacle', () => {
+  const found = events([
+    ['client', Buffer.from('PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n')],
+    ['client', Buffer.from('POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nGET / HTTP')],
+    ['server', Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')],
+    ['client', Buffer.concat([request(), frame(opcode.text, 'early')])],
+    ['server', response()],
+  ]);
+  assert.deepEqual(lines(found), [...decoded.slice(0, 2), { from: 'client', opcode: 'text', text: 'early' }]);
+});
+
+test('what speaks no WebSocket, or is refused, is no session', () => {
+  assert.deepEqual(events([['client', Buffer.from('hello\r\n')]]), []);
+  const refused = Buffer.from('HTTP/1.1 404 Not Found\r\n\r\n');
+  assert.deepEqual(
+    events([
+      ['client', request()],
+      ['server', refused],
+    ]),
+    [],
+  );
+});
+
+test('from the first bytes that are no frame on, all are recorded as bytes', () => {
+  const bad = Buffer.from([0xf1, 0x80, 1, 2, 3, 4]);
+  const late = frame(opcode.text, 'late');
+  const found = events([...session.slice(0, 3), ['client', bad], ['client', late]]);
+  const bytes = found.flatMap(event => (event.kind === 'bytes' ? [event.bytes] : []));
+  assert.deepEqual(Buffer.concat(bytes), Buffer.concat([bad, late]));
+});
+
+test('a frame that announces more than can be recorded is recorded as bytes', () => {
+  const terabyte = Buffer.from([0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4, 9, 9]);
+  const found = events([...session.slice(0, 2), ['client', terabyte]]);
+  assert.deepEqual(lines(found.slice(2)), [{ from: 'client', bytes: terabyte.toString('hex') }]);
+});
+
+test('compressed messages are inflated, with the context of those before them', () => {
+  const text = 'croak croak croak '.repeat(20);
+  const compress = (dictionary?: Buffer) =>
+    deflateRawSync(text, {
+      finishFlush: constants.Z_SYNC_FLUSH,
+      ...(dictionary === undefined ? {} : { dictionary }),
+    }).subarray(0, -4);
+  const sent = (payload: Buffer) => frame(opcode.text, payload, { rsv: 4 });
+  const found = events([
+    ['client', request('Sec-WebSocket-Extensions: permessage-deflate')],
+    ['server', response('Sec-WebSocket-Extensions: permessage-deflate')],
+    ['client', sent(compress())],
+    ['client', sent(compress(Buffer.from(text)))],
+    ['client', sent(Buffer.from('garbage'))],
+  ]);
+  const compressed = { from: 'client', opcode: 'text', compressed: true };
+  assert.deepEqual(lines(found.slice(2)), [{ ...compressed, text }, { ...compressed, text }, compressed]);
+});
