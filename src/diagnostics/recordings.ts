@@ -31,6 +31,7 @@ import {
 } from '../storage/appendedFiles.ts';
 import type { Ending } from './closeReason.ts';
 import { addTap, removeTap, type Tap, type Tapped, type Taps } from './tap.ts';
+import type { Trace } from './trace.ts';
 
 /** A session that is recorded. */
 interface RecordedSession {
@@ -91,11 +92,17 @@ interface Deflating {
   readonly windowBits: number;
 }
 
-/** The part of the server that recordings need. */
-interface Recorded {
-  readonly configuration: Configuration;
+/** How a server is observed. */
+export interface Observation {
   readonly taps: Taps;
+  readonly trace: Trace;
+  /** Undefined until something is recorded. */
   recordings: Recordings | undefined;
+}
+
+/** The part of the server that recordings need. */
+interface Recorded extends Pick<Observation, 'taps' | 'recordings'> {
+  readonly configuration: Configuration;
 }
 
 /** With `--record`, all sessions are recorded from the start. @throws UsageError */

@@ -10,9 +10,7 @@ import type { ClosedConnections } from '../diagnostics/closedConnections.ts';
 import type { Ending } from '../diagnostics/closeReason.ts';
 import type { Metrics } from '../diagnostics/metrics.ts';
 import type { Fanout, Recorder } from '../diagnostics/recorder.ts';
-import type { Recordings } from '../diagnostics/recordings.ts';
-import type { Taps } from '../diagnostics/tap.ts';
-import type { Trace } from '../diagnostics/trace.ts';
+import type { Observation } from '../diagnostics/recordings.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import type { Head } from '../protocol/http/head.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
@@ -181,7 +179,7 @@ export interface Security {
 
 // The server
 
-export interface Server extends Turn, Resources {
+export interface Server extends Turn, Resources, Observation {
   /** Replaced as a whole by a reload: read it anew each time. */
   configuration: Configuration;
   readonly reloadables: Reloadable[];
@@ -201,9 +199,6 @@ export interface Server extends Turn, Resources {
   /** When each kind of shortage was last logged, as in `now`. */
   readonly lastWarnedAt: Map<string, number>;
   readonly recorder: Recorder;
-  readonly taps: Taps;
-  readonly trace: Trace;
-  recordings: Recordings | undefined;
   readonly closedConnections: ClosedConnections;
 }
 
