@@ -55,6 +55,8 @@ export interface HandshakeDemand {
     /** The verdict if the server accepts all the same. */
     readonly ifAccepted: 'NON-STRICT' | 'FAILED';
   };
+  /** The server should accept; refusing with an HTTP status is NON-STRICT, and not FAILED. */
+  readonly mayRefuse?: boolean;
   /** A further rule for the response. @returns how the response breaks it; undefined if it does not */
   readonly check?: (head: ResponseHead) => string | undefined;
 }
@@ -82,6 +84,8 @@ export interface CasePlan {
 export interface ExpectedOutcome {
   readonly verdict: 'OK' | 'NON-STRICT';
   readonly happenings: readonly Happening[];
+  /** How the connection ends after this outcome, if not as after the others. The tester closes when it has seen it. */
+  readonly close?: CloseExpectation;
 }
 
 export interface Deadline {
@@ -257,6 +261,12 @@ export const ok = (...happenings: readonly Happening[]): ExpectedOutcome => ({ v
 export const nonStrict = (...happenings: readonly Happening[]): ExpectedOutcome => ({
   verdict: 'NON-STRICT',
   happenings,
+});
+
+/** A peer that overlooks the fault: it answers, and the tester closes. */
+export const overlooked = (...happenings: readonly Happening[]): ExpectedOutcome => ({
+  ...{ verdict: 'NON-STRICT', happenings },
+  close: { by: 'tester', codes: [CloseCode.NormalClosure], isClean: false },
 });
 
 /** After the right answers, the tester closes with 1000, and the peer replies. */

@@ -1,6 +1,7 @@
 /** The opening handshake of a tester in a client's role: its request, and what is wrong with the server's response. */
 import { Buffer } from 'node:buffer';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
+import { splitList } from '../protocol/http/fields.ts';
 import type { ResponseHead } from '../protocol/http/head.ts';
 import { finishHandshake, type HandshakeRequest } from '../protocol/websocket/clientHandshake.ts';
 import { type DeflateParameters, type Extension, parseExtensions } from '../protocol/websocket/extensions.ts';
@@ -18,7 +19,6 @@ export interface Opening {
 
 /** @param request how the server is reached; its compression is not used */
 export function beginOpening(test: ConformanceCase, request: HandshakeRequest, nonce: Buffer): Opening {
-  const plain = { ...request, compression: 'off' } as const;
   const fields: [string, string][] = [
     ['Host', request.host],
     ['Upgrade', 'websocket'],
@@ -35,11 +35,19 @@ export function beginOpening(test: ConformanceCase, request: HandshakeRequest, n
     ...{ method: 'GET', target: request.path, version: 'HTTP/1.1', fields, body: Buffer.alloc(0) },
   };
   const { alter, chop } = test.handshake ?? {};
-  const bytes = encodeRequest(alter === undefined ? ordinary : alter(ordinary));
+  const altered = alter === undefined ? ordinary : alter(ordinary);
+  const bytes = encodeRequest(altered);
   const writes: Buffer[] = [];
   const size = chop ?? bytes.length;
   for (let at = 0; at < bytes.length; at += size) writes.push(bytes.subarray(at, at + size));
-  return { test, request: plain, nonce, writes };
+  return { test, request: { ...request, compression: 'off', subprotocols: offered(altered) }, nonce, writes };
+}
+
+/** The subprotocols in a request. */
+function offered({ fields }: OpeningRequest): string[] {
+  return fields.flatMap(([name, value]) =>
+    name.toLowerCase() === 'sec-websocket-protocol' ? splitList(value) : [],
+  );
 }
 
 function encodeRequest({ method, target, version, fields, body }: OpeningRequest): Buffer {
@@ -77,8 +85,11 @@ export function readResponse(
 }
 
 function readRefusal(test: ConformanceCase, head: ResponseHead, seen: string): CaseResult {
-  const { refusal, check } = test.handshake ?? {};
-  if (refusal === undefined) return handshakeResult(test, 'FAILED', 'the server refuses', seen);
+  const { refusal, check, mayRefuse } = test.handshake ?? {};
+  if (refusal === undefined) {
+    const isTolerated = mayRefuse === true && head.status >= 400;
+    return handshakeResult(test, isTolerated ? 'NON-STRICT' : 'FAILED', 'the server refuses', seen);
+  }
   const fault = check?.(head);
   if (fault !== undefined) return handshakeResult(test, 'NON-STRICT', fault, seen);
   if (refusal.statuses.includes(head.status)) return handshakeResult(test, 'OK', 'the server refuses', seen);
@@ -127,8 +138,13 @@ function readAgreement(offers: readonly string[], response: string): DeflatePara
   if (agreed === undefined || agreed.name !== extensionName || others.length > 0)
     return broken('the server uses an extension that was not offered');
   const values = namedValues(agreed);
-  const read = parseExtensions(offers.join(', '), CloseCode.ProtocolError).map(namedValues);
-  const faults = read.map(offer => faultOf(offer, values));
+  const faults = parseExtensions(offers.join(', '), CloseCode.ProtocolError).map(offer => {
+    try {
+      return faultOf(namedValues(offer), values);
+    } catch {
+      return 'the response accepts an invalid offer';
+    }
+  });
   if (!faults.includes(undefined)) broken(`permessage-deflate: ${faults[0]}`);
   const window = (name: string) => {
     const value = values.get(name);

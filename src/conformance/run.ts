@@ -280,7 +280,10 @@ function note(run: CaseRun, happening: Happening): void {
   const { plan, happenings, endpoint } = run;
   if (endpoint.state !== 'OPEN') return;
   const { outcomes, close } = plan;
-  if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
+  const special = outcomes.find(each => each.close !== undefined && matches(happenings, each.happenings));
+  if (special?.close !== undefined) {
+    startClose(run, special.close.codes[0]!);
+  } else if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
     // Nothing can make this right any more.
     failPeer(run);
   } else if (

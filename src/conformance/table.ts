@@ -4,8 +4,13 @@ import { autoFragments } from './cases/autoFragments.ts';
 import { closing } from './cases/closing.ts';
 import { fragments } from './cases/fragments.ts';
 import { framing } from './cases/framing.ts';
+import { handshakes } from './cases/handshakes.ts';
 import { pings } from './cases/pings.ts';
 import { reserved } from './cases/reserved.ts';
+import { strictClosing } from './cases/strictClosing.ts';
+import { strictCompression } from './cases/strictCompression.ts';
+import { strictFraming } from './cases/strictFraming.ts';
+import { strictText } from './cases/strictText.ts';
 import { text } from './cases/text.ts';
 
 /** The cases of the classic suite, in its order: its case 1 is the first. */
@@ -19,4 +24,11 @@ export const classicCases: readonly ConformanceCase[] = [
   ...autoFragments,
 ];
 
-export const conformanceCases: readonly ConformanceCase[] = classicCases;
+export const conformanceCases: readonly ConformanceCase[] = [
+  ...classicCases,
+  ...handshakes,
+  ...strictFraming,
+  ...strictText,
+  ...strictClosing,
+  ...strictCompression,
+];

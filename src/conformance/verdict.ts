@@ -1,6 +1,6 @@
 /** The verdict on a case: what happened against what should have, and how the connection ended. */
 import type { Role } from '../protocol/websocket/frame.ts';
-import type { CasePlan, ConformanceCase, Happening } from './case.ts';
+import type { CasePlan, CloseExpectation, ConformanceCase, ExpectedOutcome, Happening } from './case.ts';
 import { matches, showHappenings } from './happenings.ts';
 
 export type CaseVerdict = 'OK' | 'NON-STRICT' | 'INFORMATIONAL' | 'UNIMPLEMENTED' | 'FAILED';
@@ -68,13 +68,15 @@ export interface CaseResult {
 
 export function judge(run: CaseEvidence): CaseResult {
   const { test, plan } = run;
-  const close = judgeClose(run);
-  let { verdict: behavior, sentence: result } = judgeBehavior(run);
+  const match = plan.outcomes.find(outcome => matches(run.happenings, outcome.happenings));
+  const expectation = match?.close ?? plan.close;
+  const close = judgeClose(run, expectation);
+  let { verdict: behavior, sentence: result } = judgeBehavior(run, match);
   let behaviorClose = close.verdict;
-  const isWrongEnd = (plan.close.by === 'tester') !== run.isClosedByTester;
+  const isWrongEnd = (expectation.by === 'tester') !== run.isClosedByTester;
   const isFatal =
-    (plan.close.isWrongEndFatal === true && isWrongEnd) ||
-    (plan.close.isWrongCodeFatal === true && behaviorClose === 'WRONG CODE');
+    (expectation.isWrongEndFatal === true && isWrongEnd) ||
+    (expectation.isWrongCodeFatal === true && behaviorClose === 'WRONG CODE');
   if (isFatal && behavior !== 'UNIMPLEMENTED') {
     behavior = 'FAILED';
     result = close.sentence;
@@ -83,7 +85,7 @@ export function judge(run: CaseEvidence): CaseResult {
     behavior = 'INFORMATIONAL';
     behaviorClose = 'INFORMATIONAL';
   }
-  const isSilent = plan.close.wantsFrame === true && run.remoteCode === undefined && behaviorClose === 'OK';
+  const isSilent = expectation.wantsFrame === true && run.remoteCode === undefined && behaviorClose === 'OK';
   const verdict = combined(behavior, behaviorClose);
   return {
     ...{ test, behavior, behaviorClose, result },
@@ -96,8 +98,11 @@ export function judge(run: CaseEvidence): CaseResult {
   };
 }
 
-function judgeBehavior(run: CaseEvidence): { verdict: CaseVerdict; sentence: string } {
-  const { test, plan, happenings, violation, wrongEcho } = run;
+function judgeBehavior(
+  run: CaseEvidence,
+  match: ExpectedOutcome | undefined,
+): { verdict: CaseVerdict; sentence: string } {
+  const { test, violation, wrongEcho } = run;
   if (test.deflate !== undefined && !run.isCompressed) {
     return { verdict: 'UNIMPLEMENTED', sentence: 'The peer does not agree on permessage-deflate.' };
   }
@@ -106,19 +111,20 @@ function judgeBehavior(run: CaseEvidence): { verdict: CaseVerdict; sentence: str
   if (run.hasFinished === false) {
     return { verdict: 'FAILED', sentence: 'Not all messages were echoed in time.' };
   }
-  const match = plan.outcomes.find(outcome => matches(happenings, outcome.happenings));
   if (match === undefined) {
     return { verdict: 'FAILED', sentence: 'What happened is not what should have happened.' };
   }
   const isBest = match.verdict === 'OK';
   return {
     verdict: match.verdict,
-    sentence: isBest ? 'All happened as it should.' : 'What happened is allowed, but not the best.',
+    sentence: isBest ? 'All happened as it should.' : 'This is tolerated, but a strict peer does better.',
   };
 }
 
-function judgeClose(run: CaseEvidence): { verdict: CloseVerdict; sentence: string } {
-  const { by, codes, isClean } = run.plan.close;
+function judgeClose(
+  run: CaseEvidence,
+  { by, codes, isClean }: CloseExpectation,
+): { verdict: CloseVerdict; sentence: string } {
   const { remoteCode } = run;
   if ((by === 'tester') !== run.isClosedByTester) {
     const sentence =

@@ -25,7 +25,7 @@ const hello = 'Hello World!';
 const notUtf8Reason = Buffer.concat([greek, Buffer.from('eda080', 'hex'), Buffer.from('edited')]);
 
 /** The steps send a close frame; the peer replies with one of the codes. */
-function closedInSteps(
+export function closedInSteps(
   steps: readonly Step[],
   codes: readonly number[] = [NormalClosure],
   details: Partial<CloseExpectation> = {},
@@ -38,7 +38,7 @@ function closedInSteps(
 }
 
 /** The close frame is invalid: the peer replies with one of the codes, or drops TCP. */
-const refusedInSteps = (steps: readonly Step[], codes: readonly number[] = [ProtocolError]) =>
+export const refusedInSteps = (steps: readonly Step[], codes: readonly number[] = [ProtocolError]) =>
   closedInSteps(steps, codes, { isClean: false });
 
 /** A text and a close frame, back to back: which of them the peer handles first is its own affair. */

@@ -1,0 +1,98 @@
+/** Ours: every sequence of group 6 by fragments and by writes of one byte, and refused at the first wrong byte (RFC 6455 §8.1). */
+import { Buffer } from 'node:buffer';
+import { Opcode } from '../../protocol/codes.ts';
+import {
+  answered,
+  type ConformanceCase,
+  echoOfText,
+  inGroup,
+  nonStrict,
+  ok,
+  second,
+  sendText,
+  timeout,
+  wait,
+} from '../case.ts';
+import { byteFragments, greek, notUtf8, sections } from './text.ts';
+
+type Row = Omit<ConformanceCase, 'group'>;
+
+/** Some end of a character that makes the bytes a text, if there is one. */
+const ends = ['', '80', '8080', '808080', 'a0', 'a080', 'a08080'].map(digits => Buffer.from(digits, 'hex'));
+
+function canBecomeText(bytes: Buffer): boolean {
+  return ends.some(end => {
+    try {
+      new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat([bytes, end]));
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The sequence up to its first wrong byte, that one included; undefined if only its end is missing. */
+function upToWrongByte(bytes: Buffer): Buffer | undefined {
+  const at = bytes.findIndex((_, index) => !canBecomeText(bytes.subarray(0, index + 1)));
+  return at === -1 ? undefined : bytes.subarray(0, at + 1);
+}
+
+/** The length in the header of a frame that ends long after the wrong byte. */
+const announced = 1000;
+
+function rowsOf(name: string, sequence: string): Row[] {
+  const isValid = !sequence.startsWith('!');
+  const payload = Buffer.concat([greek, Buffer.from(sequence.replace('!', ''), 'hex')]);
+  const what = `a Greek text and ${sequence.replace('!', '').slice(0, 48)}`;
+  if (isValid) {
+    return [
+      {
+        name: `${name}-by-byte`,
+        description: `Sends ${what}, in fragments of one byte.`,
+        expectation: 'The text is echoed.',
+        plan: () => answered(byteFragments(payload), [echoOfText(payload)]),
+      },
+      {
+        name: `${name}-chopped`,
+        description: `Sends ${what}, one byte a write.`,
+        expectation: 'The text is echoed.',
+        plan: () => answered([sendText(payload, { chop: 1 })], [echoOfText(payload)]),
+      },
+    ];
+  }
+  const rows: Row[] = [
+    {
+      name: `${name}-by-byte`,
+      description: `Sends ${what}, in fragments of one byte.`,
+      expectation: 'The peer fails the connection with 1007.',
+      plan: () => notUtf8(byteFragments(payload)),
+    },
+  ];
+  const wrong = upToWrongByte(payload);
+  if (wrong === undefined) return rows;
+  const rest = Buffer.alloc(announced - wrong.length, 'a');
+  rows.push({
+    name: `${name}-fail-fast`,
+    description: `Sends ${what} up to the first wrong byte, waits a second, and sends the rest of the frame.`,
+    expectation:
+      'The peer fails the connection with 1007 at the wrong byte. Failing at the end of the text is NON-STRICT.',
+    plan: () => ({
+      ...notUtf8([
+        { do: 'head', opcode: Opcode.Text, fin: true, length: announced },
+        { do: 'data', payload: wrong },
+        wait(second, 'A'),
+        { do: 'data', payload: rest },
+      ]),
+      outcomes: [ok(), nonStrict(timeout('A'))],
+    }),
+  });
+  return rows;
+}
+
+export const strictText: readonly ConformanceCase[] = inGroup(
+  'UTF-8, strictly',
+  'utf8',
+  sections.flatMap(([name, , sequences]) =>
+    sequences.flatMap((sequence, index) => rowsOf(`${name}-${index + 1}`, sequence)),
+  ),
+);
