@@ -22,7 +22,7 @@ serve: build ## install, build, and run the server on PORT=8080 of HOST=127.0.0.
 
 build: node_modules ## compile src/ into dist/
 	@$(bin)/tsc -p tsconfig.json
-	@cp src/handlers/modules/interface.ts dist/pollywog.d.ts
+	@$(bin)/tsc -p src/testing
 	@rm -f dist/manual/*.md && cp src/manual/*.md src/manual/*.json dist/manual/
 	@$(bin)/tsc -p src/web/page
 	@rm -rf dist/web/page && mkdir -p dist/web/page && cp src/web/page/*.html dist/web/page/

@@ -10,25 +10,17 @@ import { clientOptions, closeFrame } from './options.ts';
 
 type Values = ValuesOf<typeof clientOptions>;
 
-/** The client's settings. Times are in milliseconds, 0 means never; sizes are in bytes, Infinity means no limit. */
-export interface ClientConfiguration
-  extends Pick<
-    Values,
-    | 'cert'
-    | 'key'
-    | 'ca'
-    | 'insecure'
-    | 'timeout'
-    | 'ping'
-    | 'reconnect'
-    | 'maxMessage'
-    | 'send'
-    | 'wait'
-    | 'close'
-    | 'verbose'
-  > {
+/** The settings of one connection. Times are in milliseconds, 0 means never; sizes are in bytes, Infinity means no limit. */
+export interface ConnectionSettings
+  extends Pick<Values, 'cert' | 'key' | 'ca' | 'insecure' | 'timeout' | 'ping' | 'maxMessage' | 'verbose'> {
   readonly address: Address;
   readonly request: HandshakeRequest;
+}
+
+/** The settings of the program. */
+export interface ClientConfiguration
+  extends ConnectionSettings,
+    Pick<Values, 'reconnect' | 'send' | 'wait' | 'close'> {
   /** How stdin is split into messages, and how messages are written to stdout. */
   readonly framing: 'lines' | 'null' | 'json' | 'binary';
   /** The number of messages after which the client closes; 0 means no limit. */
@@ -55,18 +47,13 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
   const [url, stray] = word === undefined ? words : [...words.filter(one => !isReason(one)), ...others];
   if (url === undefined) throw new UsageError(`no URL; give ${addressForm}`);
   if (stray !== undefined) throw new UsageError(`unexpected argument ${quoted(stray)}; give one URL`);
-  const address = parseAddress(url);
-  if (address === undefined) throw invalidValue('the URL', addressForm, url);
   if (given.has('one') && given.has('count'))
     throw new UsageError('--one means --count 1; remove one of them');
   if (given.has('room') && !given.has('nick')) throw new UsageError('--room needs --nick');
-  const { cert, key, ca } = values;
-  const { insecure, timeout, ping, reconnect, maxMessage, send, wait, verbose } = values;
+  const { reconnect, send, wait } = values;
   const configuration: ClientConfiguration = {
-    ...{ cert, key, ca },
-    ...{ insecure, timeout, ping, reconnect, maxMessage, send, wait, close, verbose },
-    address,
-    request: makeRequest(address, values),
+    ...connectionSettings(url, values),
+    ...{ reconnect, send, wait, close },
     framing: chooseFraming(values),
     count: values.one ? 1 : values.count,
     chat: given.has('nick') ? { nick: values.nick, room: values.room } : undefined,
@@ -74,8 +61,21 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
   };
   if (!values.conformance) checkNoConformance(given);
   checkTogether(configuration);
-  checkIdentity(configuration);
   return configuration;
+}
+
+/** @throws UsageError */
+export function connectionSettings(url: string, values: Values): ConnectionSettings {
+  const address = parseAddress(url);
+  if (address === undefined) throw invalidValue('the URL', addressForm, url);
+  const { cert, key, ca, insecure, timeout, ping, maxMessage, verbose } = values;
+  const settings: ConnectionSettings = {
+    ...{ cert, key, ca, insecure, timeout, ping, maxMessage, verbose },
+    address,
+    request: makeRequest(address, values),
+  };
+  checkIdentity(settings);
+  return settings;
 }
 
 function readReason(code: number, reason: string): Values['close'] {
@@ -144,7 +144,7 @@ function checkTogether({ chat, framing, reconnect, send, request }: ClientConfig
   }
 }
 
-function checkIdentity({ cert, key, ca, address, insecure }: ClientConfiguration): void {
+function checkIdentity({ cert, key, ca, address, insecure }: ConnectionSettings): void {
   const [option] = [cert !== '' && '--cert', key !== '' && '--key', ca.length > 0 && '--ca'].filter(Boolean);
   if (option === undefined) return;
   if (!address.isSecure) throw new UsageError(`${option} is for TLS; use a wss:// URL, or remove it`);

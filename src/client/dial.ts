@@ -9,7 +9,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { parseResponseHead, type ResponseHead } from '../protocol/http/head.ts';
 import { defaults } from '../protocol/limits.ts';
 import { type Agreement, finishHandshake, startHandshake } from '../protocol/websocket/clientHandshake.ts';
-import type { ClientConfiguration } from './configuration.ts';
+import type { ConnectionSettings } from './configuration.ts';
 import { headLines } from './frames.ts';
 import { ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 
@@ -30,7 +30,7 @@ const refusalTime = 1000;
  * @param trace receives each line of the handshake, in both directions
  */
 export function dial(
-  configuration: ClientConfiguration,
+  configuration: ConnectionSettings,
   identity: SecureContext | undefined,
   trace: (lines: readonly string[]) => void,
 ): Promise<OpenConnection | Outcome> {
@@ -111,7 +111,7 @@ function bodyLength({ headers }: ResponseHead): number {
 
 /** Starts to connect. The owner listens for `connect`, or `secureConnect` with TLS, and for errors. */
 export function openSocket(
-  { address: { target, isSecure }, insecure }: ClientConfiguration,
+  { address: { target, isSecure }, insecure }: ConnectionSettings,
   identity: SecureContext | undefined,
 ): Socket {
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
@@ -135,7 +135,7 @@ export async function readIdentity({
   cert,
   key,
   ca,
-}: ClientConfiguration): Promise<SecureContext | undefined> {
+}: ConnectionSettings): Promise<SecureContext | undefined> {
   if (cert === '' && ca.length === 0) return undefined;
   const authorities = await Promise.all(ca.map(file => readAuthority({ option: '--ca', file })));
   const pair =
@@ -164,7 +164,7 @@ const authorityFaults = /^(?:DEPTH_ZERO_)?SELF_SIGNED|^UNABLE_TO_(?:GET_ISSUER|V
 /** Explains why no connection was made, and what to do. */
 export function explainConnectFailure(
   error: NodeJS.ErrnoException,
-  configuration: ClientConfiguration,
+  configuration: ConnectionSettings,
 ): Outcome {
   const { address } = configuration;
   const { shown, target } = address;
@@ -206,7 +206,7 @@ function alertFrom(code: string, message: string): string | undefined {
   return certificateAlerts.exec(opensslReason(message))?.[0];
 }
 
-function explainAlert(alert: string, { address: { shown }, cert }: ClientConfiguration): string {
+function explainAlert(alert: string, { address: { shown }, cert }: ConnectionSettings): string {
   if (cert === '') return `${shown} requires a client certificate (${alert}); give --cert and --key`;
   return `${shown} does not accept the client certificate: ${alert}; give another with --cert`;
 }

@@ -21,7 +21,7 @@ import {
 } from '../protocol/websocket/endpoint.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
-import type { ClientConfiguration } from './configuration.ts';
+import type { ConnectionSettings } from './configuration.ts';
 import type { OpenConnection } from './dial.ts';
 import { frameLine, maskedFrame } from './frames.ts';
 import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
@@ -34,12 +34,16 @@ export interface SessionListener {
   flush(): boolean;
   /** Prints lines for `--verbose`. */
   trace(lines: readonly string[]): void;
+  /** A pong arrived; its payload is lent for this call. */
+  pong?(payload: ByteRange): void;
+  /** The WebSocket connection is closed; 1005 for a close frame without a code (RFC 6455 §7.1.5). */
+  closed?(code: number, reason: string): void;
 }
 
 export interface ClientSession {
   readonly socket: Socket;
   readonly endpoint: Endpoint;
-  readonly configuration: ClientConfiguration;
+  readonly configuration: ConnectionSettings;
   readonly listener: SessionListener;
   /** The start of an incomplete frame. */
   rest: Buffer;
@@ -95,7 +99,7 @@ function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: numb
 /** Starts a session on a connection. Bytes that followed the handshake are read in a later turn. */
 export function startSession(
   connection: OpenConnection,
-  configuration: ClientConfiguration,
+  configuration: ConnectionSettings,
   listener: SessionListener,
 ): ClientSession {
   const { socket, agreement } = connection;
@@ -164,7 +168,10 @@ function readFrames(session: ClientSession, bytes: Buffer): number {
 
       case ProtocolEvent.Frame:
       case ProtocolEvent.Inflating:
+        break;
+
       case ProtocolEvent.Pong:
+        listener.pong?.(control);
         break;
 
       case ProtocolEvent.Message:
@@ -207,6 +214,7 @@ function sendClose(session: ClientSession, payload: ByteRange): void {
 
 /** The WebSocket connection is closed; RFC 6455 §7.1.1: the client waits a while for the server to close the TCP connection. */
 function closed(session: ClientSession, code: number, reason: string): void {
+  session.listener.closed?.(code, reason);
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
@@ -302,9 +310,11 @@ function checkAlive(session: ClientSession): void {
   session.socket.destroy();
 }
 
-function sendPing(session: ClientSession): void {
+/** Sends a ping with this payload, at most 125 bytes, if the session is open. */
+export function sendPing(session: ClientSession, payload = Buffer.alloc(0)): void {
+  if (!isOpen(session)) return;
   session.isAlive = false;
-  sendFrame(session, FIN | Opcode.Ping, Buffer.alloc(0), 0, 0);
+  sendFrame(session, FIN | Opcode.Ping, payload, 0, payload.length);
 }
 
 /** Starts the closing handshake when all output is sent and no part of a message has arrived for `time` milliseconds. */

@@ -33,11 +33,10 @@ export function readOptionObject(
   given: Readonly<Record<string, unknown>>,
   timeouts: 'test' | undefined,
 ): readonly Source[] {
-  const options = new Map<OptionName, RawValue>();
-  for (const [name, raw] of Object.entries(given)) {
-    if (!(known as readonly string[]).includes(name)) throw unknownName(name);
-    if (raw !== undefined) options.set(name as ListenOptionName, { label: name, raw });
-  }
+  for (const name of programOptions)
+    if (given[name] !== undefined)
+      throw new UsageError(`the option ${name} is for the program pollywog only; remove it`);
+  const options: Map<OptionName, RawValue> = readNamedOptions(given, known, 'see pollywog --help');
   const defaults = new Map(sourceOf(quietDefaults));
   // A port of its own beside `listen` must be asked for.
   if (options.has('listen') && !options.has('port') && !options.has('host')) {
@@ -55,11 +54,28 @@ function sourceOf(values: Readonly<Record<string, string>>): Source {
   return new Map(Object.entries(values).map(([name, raw]) => [name as OptionName, { label: name, raw }]));
 }
 
-function unknownName(name: string): UsageError {
-  if ((programOptions as readonly string[]).includes(name))
-    return new UsageError(`the option ${name} is for the program pollywog only; remove it`);
-  const likely =
-    nearest(name, known) ?? known.find(one => one.toLowerCase() === name.replace(/[-_]/g, '').toLowerCase());
-  const advice = likely === undefined ? 'see pollywog help options' : `did you mean ${likely}?`;
-  return new UsageError(`unknown option ${quoted(name)}; ${advice}`);
+/**
+ * Options by their names in camel case.
+ * @param known the names that are allowed
+ * @param advice for a name that is like none of them
+ * @throws UsageError for any other name, which names the nearest
+ */
+export function readNamedOptions<Name extends string>(
+  given: Readonly<Record<string, unknown>>,
+  known: readonly Name[],
+  advice: string,
+): Map<Name, RawValue> {
+  const options = new Map<Name, RawValue>();
+  for (const [name, raw] of Object.entries(given)) {
+    const found = known.find(one => one === name);
+    if (found === undefined) {
+      const plain = (word: string) => word.replace(/[-_]/g, '').toLowerCase();
+      const likely = known.find(one => plain(one) === plain(name)) ?? nearest(name, known);
+      throw new UsageError(
+        `unknown option ${quoted(name)}; ${likely === undefined ? advice : `did you mean ${likely}?`}`,
+      );
+    }
+    if (raw !== undefined) options.set(found, { label: name, raw });
+  }
+  return options;
 }

@@ -23,3 +23,6 @@ export const maxKeptEvents = 1000;
 
 /** How long `server.waitFor` waits unless told otherwise. Below the timeout of a test in Jest and Vitest, 5 s. */
 export const defaultEventWait = 4000;
+
+/** Bytes of received messages that a client keeps until they are taken; beyond, it stops reading. As the server's send queue. */
+export const maxUntakenMessages = 1024 * 1024;

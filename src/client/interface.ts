@@ -1,0 +1,65 @@
+/** What `import { connect } from 'pollywog/client'` offers: the client of `pollywog-client`, for programs and tests. */
+import type { Buffer } from 'node:buffer';
+
+/**
+ * The options of `pollywog-client --help` under "Connecting", by their long names in camel case, with values as on the command
+ * line. Files of certificates are given by their paths.
+ */
+export interface ConnectOptions {
+  /** Subprotocols to offer, in order of preference. */
+  readonly subprotocol?: string | readonly string[] | undefined;
+  /** Header fields, each as `Name: value`. */
+  readonly header?: string | readonly string[] | undefined;
+  readonly origin?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  readonly ca?: string | readonly string[] | undefined;
+  readonly insecure?: boolean | undefined;
+  /** Whether to offer permessage-deflate; `on` by default. */
+  readonly compress?: 'on' | 'off' | undefined;
+  /** For connecting and the handshake: `10s` by default. A number is in seconds. */
+  readonly timeout?: string | number | undefined;
+  /** How often to ping. By default, never. */
+  readonly ping?: string | number | undefined;
+  /** A larger message fails the connection (1009). */
+  readonly maxMessage?: string | number | undefined;
+}
+
+/**
+ * Connects to a WebSocket server: `ws://`, `wss://` or `unix:/PATH`. Resolves after the handshake; rejects with a sentence if
+ * there is no server, it refuses, or an option is wrong.
+ */
+export declare function connect(url: string, options?: ConnectOptions): Promise<Client>;
+
+/** How a connection ended. Without a close frame, the code is 1006 (RFC 6455 §7.1.5). */
+export interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/**
+ * An open WebSocket. `for await (const message of client)` yields its messages until it is closed: a string for a text, bytes for
+ * a binary message. Messages that nobody takes wait; beyond 1 MiB of them, the client stops reading.
+ */
+export interface Client extends AsyncIterable<string | Buffer> {
+  /** What the server chose. */
+  readonly subprotocol: string | undefined;
+  /** Whether messages can be sent. */
+  readonly isOpen: boolean;
+  /** Resolves when the connection has ended. */
+  readonly closed: Promise<Closing>;
+  /** The next message; `undefined` if there will be none. */
+  next(): Promise<string | Buffer | undefined>;
+  /** Sends a message. Resolves when the network takes more. Without effect once the connection is closing. */
+  send(message: string | Uint8Array): Promise<void>;
+  /** Sends a ping of at most 125 bytes. Resolves to the milliseconds until its pong; rejects if the connection ends first. */
+  ping(payload?: string | Uint8Array): Promise<number>;
+  /** Sends bytes as they are: a test can break any rule of framing. */
+  sendRaw(bytes: Uint8Array): void;
+  /** Starts the closing handshake, and discards the messages that still wait. Resolves when the connection has ended. */
+  close(code?: number, reason?: string): Promise<Closing>;
+  /** Ends the TCP connection at once. */
+  destroy(): void;
+  /** `await using client = await connect(url)` closes it at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
