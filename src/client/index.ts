@@ -170,6 +170,10 @@ function newClient(connection: OpenConnection, settings: ReturnType<typeof conne
     destroy() {
       session.socket.destroy();
     },
+    unref() {
+      session.socket.unref();
+      return client;
+    },
     async [Symbol.asyncDispose]() {
       await client.close();
     },

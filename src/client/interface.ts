@@ -60,6 +60,8 @@ export interface Client extends AsyncIterable<string | Buffer> {
   close(code?: number, reason?: string): Promise<Closing>;
   /** Ends the TCP connection at once. */
   destroy(): void;
+  /** Lets the process end although the connection is open. */
+  unref(): this;
   /** `await using client = await connect(url)` closes it at the end of the block. */
   [Symbol.asyncDispose](): Promise<void>;
 }

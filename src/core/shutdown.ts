@@ -39,7 +39,13 @@ export function stopServer(server: Server, why: string): void {
   drainServer(server, why);
   // The deadline passes in the next turn: the flush of this one sends the close frames.
   server.drainDeadline = server.now + 1;
-  setTimeout(scheduleTurn, 2, server);
+  const { deadlines } = server;
+  clearTimeout(deadlines.timer);
+  deadlines.dueAt = 0;
+  deadlines.timer = setTimeout(() => {
+    deadlines.timer = undefined;
+    scheduleTurn(server);
+  }, 2);
 }
 
 /** The loop is over: closes the connections that carry commands, after their last answers. */

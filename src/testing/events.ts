@@ -28,7 +28,7 @@ export function openEvents(source: LogSource): { readonly ring: EventRing; reado
 }
 
 function keepEvent(ring: EventRing, event: LogEvent): void {
-  ring.events[ring.next % maxKeptEvents] = { ...event, number: ring.next };
+  ring.events[ring.next % maxKeptEvents] = { ...event, number: ring.next } as ServerEvent;
   ring.next++;
   if (ring.next - ring.first > maxKeptEvents) ring.first++;
   notify(ring);

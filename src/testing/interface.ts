@@ -85,7 +85,9 @@ export interface ServerEvent {
   readonly level: 'error' | 'warn' | 'info' | 'debug';
   /** Such as `connected`, `opened`, `closed`, `handler threw`. */
   readonly event: string;
-  /** Such as the connection's `id`, its `address`, the `code` and the `reason` of its end. */
+  /** The connection. */
+  readonly id?: number;
+  /** Such as its `address`, the `code` and the `reason` of its end, and `by` whom and `why` it ended. */
   readonly [field: string]: string | number | boolean | undefined;
 }
 
