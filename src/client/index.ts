@@ -15,10 +15,10 @@ import { clientOptions, closeFrame } from './options.ts';
 import {
   isBackpressured,
   isOpen,
+  pingServer,
   resumeReading,
   type SessionListener,
   sendData,
-  sendPing,
   startClose,
   startSession,
   untilChange,
@@ -151,7 +151,7 @@ function newClient(connection: OpenConnection, settings: ReturnType<typeof conne
       return new Promise((resolve, reject) => {
         if (!isOpen(session)) return reject(new Error('the connection is not open'));
         pongs.push({ payload: bytes, resolve, reject, sentAt: performance.now() });
-        sendPing(session, bytes);
+        pingServer(session, bytes);
       });
     },
     sendRaw(bytes) {

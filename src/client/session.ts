@@ -297,21 +297,21 @@ export function sendFragment(
 function ping(session: ClientSession): void {
   if (!isOpen(session)) return;
   // While reading is paused, silence proves nothing.
-  if (session.isAlive || session.socket.isPaused()) sendPing(session);
+  if (session.isAlive || session.socket.isPaused()) pingServer(session);
   // After SIGCONT timers run before reads, so the pong may still be in the system's buffer: read first.
   else setImmediate(checkAlive, session);
 }
 
 function checkAlive(session: ClientSession): void {
   if (!isOpen(session)) return;
-  if (session.isAlive) return sendPing(session);
+  if (session.isAlive) return pingServer(session);
   const late = `no sign of life within ${showDuration(session.configuration.ping)} of a ping (--ping)`;
   session.verdict = outcome(ExitCode.TimedOut, late, true);
   session.socket.destroy();
 }
 
 /** Sends a ping with this payload, at most 125 bytes, if the session is open. */
-export function sendPing(session: ClientSession, payload = Buffer.alloc(0)): void {
+export function pingServer(session: ClientSession, payload = Buffer.alloc(0)): void {
   if (!isOpen(session)) return;
   session.isAlive = false;
   sendFrame(session, FIN | Opcode.Ping, payload, 0, payload.length);
