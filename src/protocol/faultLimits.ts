@@ -31,3 +31,6 @@ export const floodInterval = 5;
 export const maxBandwidth = 1024 * MiB;
 /** Milliseconds between two pieces of a limited bandwidth: short enough for a steady flow, and one timer for each. */
 export const bandwidthInterval = 10;
+
+/** Milliseconds of each iteration of the event loop for the timers of all faults. A turn reads for 5. */
+export const faultTime = 2;

@@ -83,9 +83,9 @@ const oddByte = Buffer.from([0xff]);
 
 /** RFC 6455 §8.1: text that is not UTF-8 fails the connection. */
 export const invalidUtf8 = () => faultFrame(text, Buffer.concat([Buffer.from('invalid-utf8'), oddByte]));
-/** The last byte of a long message is the invalid one. */
+/** Only the last byte of a message in two fragments is invalid. */
 export const lateInvalidUtf8 = () =>
-  fragments('late-invalid-utf8'.padEnd(4096, '.'), Buffer.concat([Buffer.alloc(4096, '.'), oddByte]));
+  fragments('late-invalid-utf8'.padEnd(500, '.'), Buffer.concat([Buffer.alloc(500, '.'), oddByte]));
 
 const euro = Buffer.from('€');
 

@@ -18,6 +18,7 @@ import type { Range } from '../../records/arena.ts';
 import type { Connection, Socket } from '../../records/records.ts';
 import type { ActiveFault, FaultContext, FaultPlan, FaultSetting, Piece } from './fault.ts';
 import { newRandom, type Random } from './random.ts';
+import { runInShare } from './shareOfLoop.ts';
 
 /** A fault in the chain. */
 interface Link {
@@ -107,10 +108,11 @@ export class FaultySocket implements Socket {
   }
 
   private startTimer(milliseconds: number, act: () => void): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      this.timers.delete(timer);
-      runIsolated(this.connection, () => this.enter(act));
-    }, milliseconds).unref();
+    const run = () => {
+      // Otherwise it was cancelled meanwhile.
+      if (this.timers.delete(timer)) runIsolated(this.connection, () => this.enter(act));
+    };
+    const timer = setTimeout(() => runInShare(run), milliseconds).unref();
     this.timers.add(timer);
     return timer;
   }

@@ -44,8 +44,8 @@ const onTheWire: Readonly<Record<string, Buffer>> = {
     sent(opcode.continuation, euro.subarray(1)),
   ]),
   'late-invalid-utf8': Buffer.concat([
-    text('late-invalid-utf8'.padEnd(4096, '.'), { fin: false }),
-    sent(opcode.continuation, withOddByte('.'.repeat(4096))),
+    text('late-invalid-utf8'.padEnd(500, '.'), { fin: false }),
+    sent(opcode.continuation, withOddByte('.'.repeat(500))),
   ]),
   'bad-deflate': text(Buffer.from([0x06, 0xff, 0xff, 0xff]), { rsv: 4 }),
   'rsv1-continuation': Buffer.concat([

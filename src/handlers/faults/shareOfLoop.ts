@@ -1,0 +1,35 @@
+/**
+ * The timers of faults have a share of the event loop. Thousands of connections that drip a byte each millisecond would otherwise
+ * keep Node in its timers, and the server would serve nobody else.
+ */
+import { exactClock } from '../../process/clock.ts';
+import { faultTime } from '../../protocol/faultLimits.ts';
+
+/** Work whose time has come, of all servers in this process, from `next` on. */
+let due: (() => void)[] = [];
+let next = 0;
+let isScheduled = false;
+
+/** Runs the work soon: in this iteration of the loop or, behind other such work, in a later one. It must not throw. */
+export function runInShare(work: () => void): void {
+  due.push(work);
+  if (!isScheduled) schedule();
+}
+
+function schedule(): void {
+  isScheduled = true;
+  setImmediate(runDue).unref();
+}
+
+function runDue(): void {
+  isScheduled = false;
+  const end = exactClock() + faultTime;
+  // A piece of work takes some microseconds, so the clock is read once for several.
+  while (next < due.length) {
+    due[next++]!();
+    if (next % 8 === 0 && exactClock() >= end) break;
+  }
+  due = due.slice(next);
+  next = 0;
+  if (due.length > 0) schedule();
+}
