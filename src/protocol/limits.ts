@@ -537,15 +537,3 @@ export const maxStderrRest = 256 * KiB;
 
 /** When the process ends: how long a reader of stdout or stderr may stall before its output is lost. */
 export const outputDrainTimeout = 2000;
-
-// Conformance tests of clients
-
-/** Clients that are tested by one server, each with its results of every case (`--conformance`). */
-export const maxAgents = 20;
-
-/** Characters of the name of an agent. */
-export const maxAgentName = 200;
-
-/** Reads and writes of a case that its report shows, and bytes of each: a few KiB a report. */
-export const maxWireLogLines = 40;
-export const maxWireLogBytes = 64;

@@ -6,7 +6,7 @@ import { classicCases } from '../../conformance/table.ts';
 import type { CaseVerdict, CloseVerdict } from '../../conformance/verdict.ts';
 import { UsageError } from '../../options/error.ts';
 import { ProtocolError } from '../../protocol/codes.ts';
-import { maxAgentName, maxAgents } from '../../protocol/limits.ts';
+import { maxAgentName, maxAgents } from '../../protocol/conformanceLimits.ts';
 import type { Connection } from '../../records/records.ts';
 
 export interface Suite {

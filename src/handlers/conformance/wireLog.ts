@@ -1,5 +1,5 @@
 /** The bytes of a case, for its report: the beginnings of the first reads and writes. */
-import { maxWireLogBytes, maxWireLogLines } from '../../protocol/limits.ts';
+import { maxWireLogBytes, maxWireLogLines } from '../../protocol/conformanceLimits.ts';
 
 /** `RO` are octets received, `TO` octets sent: the length, and the first of them in hexadecimal digits. */
 export type WireLogLine = readonly [kind: 'RO' | 'TO', octets: readonly [length: number, hex: string]];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { classicCases } from '../../../src/conformance/table.ts';
-import { maxAgents } from '../../../src/protocol/limits.ts';
+import { maxAgents } from '../../../src/protocol/conformanceLimits.ts';
 import { tryRaw } from '../../support/rawClient.ts';
 import { runToEnd, type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
