@@ -30,9 +30,9 @@ testExamples('scripts', {
   'output hello, ada': () => {},
 
   'js import { listen }': async (_, code) => {
-    const built = new URL('dist/index.js', root).href;
-    const workshop = newWorkshop({ 'example.mjs': code.replace("'pollywog'", `'${built}'`) });
+    const workshop = newWorkshop({ 'example.mjs': code });
     mkdirSync(join(workshop.folder, 'node_modules'));
+    symlinkSync(fileURLToPath(root), join(workshop.folder, 'node_modules/pollywog'));
     symlinkSync(fileURLToPath(new URL('node_modules/ws', root)), join(workshop.folder, 'node_modules/ws'));
     const printed = await runProgram(workshop, [process.execPath, 'example.mjs']);
     assert.equal(printed, 'script differs 2 text "I am {{name?}}" text "My name is Ada"\n');
