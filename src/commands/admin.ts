@@ -10,7 +10,8 @@ import { type Changes, changeFields, listSettings, setOption } from './reload.ts
 import {
   closeCode,
   closeReason,
-  findConnections,
+  connectionsOf,
+  findConnection,
   id,
   setting,
   type Target,
@@ -32,9 +33,9 @@ const disconnect: Command = {
   run(control, { id, code, reason }) {
     const wanted = id as Target;
     const isUser = typeof wanted !== 'number' && 'user' in wanted;
-    // Before the search, which throws for a user without connections.
     if (isUser) control.channels.entry?.forgetUser(wanted.user);
-    const connections = findConnections(control, wanted);
+    // A site that signs a user out does not know whether the user is connected.
+    const connections = isUser ? connectionsOf(control, wanted.user) : [findConnection(control, wanted)];
     for (const connection of connections) {
       noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
       closeConnection(
