@@ -51,7 +51,7 @@ function casesOf({ number, name, group, kind, deflate }: Series): ConformanceCas
       name: `compression/${name}-${length}${fragment === 0 ? '' : `-in-fragments-of-${fragment}`}`,
       number: `${number}.${at + 1}`,
       group,
-      description: `Send ${count} compressed messages of ${length} bytes${pieces}, each after the echo of the one before: ${title(kind)}.`,
+      description: `Sends ${count} compressed messages of ${length} bytes${pieces}, each after the echo of the one before: ${title(kind)}.`,
       expectation: `Each message comes back, and all within ${seconds} seconds.`,
       // The shortest messages that every implementation compresses are enough for a quick run.
       isLarge: length !== 1024,

@@ -52,7 +52,7 @@ function wholeMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-${sizeWord(length)}`,
     number: `9.${1 + kind.offset}.${at + 1}`,
     group,
-    description: `Send a ${kind.word} message of ${sizeWords(length)} in one frame.`,
+    description: `Sends a ${kind.word} message of ${sizeWords(length)} in one frame.`,
     expectation,
     isLarge: length > MiB,
     plan() {
@@ -71,7 +71,7 @@ function fragmentedMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-4m-in-fragments-of-${sizeWord(fragment)}`,
     number: `9.${3 + kind.offset}.${at + 1}`,
     group,
-    description: `Send a ${kind.word} message of 4 MiB in fragments of ${sizeWords(fragment)}.`,
+    description: `Sends a ${kind.word} message of 4 MiB in fragments of ${sizeWords(fragment)}.`,
     expectation,
     isLarge: true,
     plan() {
@@ -88,7 +88,7 @@ function choppedMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-1m-in-writes-of-${sizeWord(chop)}`,
     number: `9.${5 + kind.offset}.${at + 1}`,
     group,
-    description: `Send a ${kind.word} message of 1 MiB in one frame, ${sizeWords(chop)} a write.`,
+    description: `Sends a ${kind.word} message of 1 MiB in one frame, ${sizeWords(chop)} a write.`,
     expectation,
     isLarge: true,
     plan() {
@@ -116,7 +116,7 @@ function manyMessages(kind: MessageKind): ConformanceCase[] {
     name: `limits/${kind.word}-round-trips-of-${sizeWord(length)}`,
     number: `9.${7 + kind.offset}.${at + 1}`,
     group,
-    description: `Send ${count} ${kind.word} messages of ${sizeWords(length)}, each after the echo of the one before.`,
+    description: `Sends ${count} ${kind.word} messages of ${sizeWords(length)}, each after the echo of the one before.`,
     expectation: `Each message comes back, and all within ${seconds} seconds.`,
     isLarge: true,
     plan() {

@@ -10,7 +10,7 @@ import { endConnection, runIsolated } from '../../core/close.ts';
 import { charge, startBudget } from '../../core/fairness.ts';
 import { closeSession } from '../../core/processData.ts';
 import { scheduleFlush, sendBytes } from '../../core/send.ts';
-import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { noteClosing, noteEnding } from '../../diagnostics/closeReason.ts';
 import { exactClock } from '../../process/clock.ts';
 import { CloseCode } from '../../protocol/codes.ts';
 import { outputSlice } from '../../protocol/limits.ts';
@@ -92,12 +92,13 @@ function drain(connection: Connection, session: CaseSession): void {
   if (run.isWaitNew) {
     run.isWaitNew = false;
     clearTimeout(session.timer);
-    session.timer =
-      run.wait === undefined
-        ? undefined
-        : setTimeout(() => runIsolated(connection, () => onTimeout(connection, session)), run.wait);
+    session.timer = run.wait === undefined ? undefined : startTimer(connection, session, run.wait);
   }
   if (run.isDropping) finish(connection, session, 'the case is over');
+}
+
+function startTimer(connection: Connection, session: CaseSession, time: number): NodeJS.Timeout {
+  return setTimeout(() => runIsolated(connection, () => onTimeout(connection, session)), time).unref();
 }
 
 function onTimeout(connection: Connection, session: CaseSession): void {
@@ -158,8 +159,14 @@ const caseWire: Wire = {
     return end;
   },
 
-  close(connection) {
-    finish(connection, sessionOf(connection), 'the case was ended from outside');
+  /** Ended from outside, by a command or because memory is short: the case has no result. */
+  close(connection, code, reason) {
+    const session = sessionOf(connection);
+    session.onOver = undefined;
+    clearTimeout(session.timer);
+    noteClosing(connection, reason);
+    closeSession(connection, code, reason);
+    endConnection(connection);
   },
 
   onEnd(connection, error) {

@@ -1,9 +1,9 @@
 /** The page with the results of all agents, `index.html`: one table, and in front of it what is not as it should be. */
 import type { ConformanceCase } from '../../conformance/case.ts';
+import { markupText } from '../../conformance/reports/markup.ts';
+import { verdicts } from '../../conformance/reports/report.ts';
 import { type CaseVerdict, combined } from '../../conformance/verdict.ts';
 import { type Agent, numberOf, type StoredResult, type Suite } from './suite.ts';
-
-const verdicts: readonly CaseVerdict[] = ['OK', 'NON-STRICT', 'INFORMATIONAL', 'UNIMPLEMENTED', 'FAILED'];
 
 const style = `
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 72em; margin: 2em auto; padding: 0 1em; }
@@ -44,7 +44,7 @@ function summary(agents: readonly Agent[], cases: readonly ConformanceCase[]): s
       one => [...results.values()].filter(result => verdictOf(result) === one).length,
     );
     const missing = cases.filter(test => !results.has(numberOf(test))).length;
-    return `<tr><td>${escaped(name)}</td>${[...counts, missing].map(count => `<td>${count}</td>`).join('')}</tr>`;
+    return `<tr><td>${markupText(name)}</td>${[...counts, missing].map(count => `<td>${count}</td>`).join('')}</tr>`;
   });
   return `<table><tr>${head}</tr>${rows.join('\n')}</table>`;
 }
@@ -54,57 +54,46 @@ function faults({ name, results }: Agent, cases: readonly ConformanceCase[]): st
   const rows = cases.flatMap(test => {
     const result = results.get(numberOf(test));
     if (result === undefined || !['FAILED', 'NON-STRICT'].includes(verdictOf(result))) return [];
-    const what = `${caseLink(test)}<br><small>${escaped(test.description)}</small>`;
+    const what = `${caseLink(test)}<br><small>${markupText(test.description)}</small>`;
     return [
-      `<tr><td>${what}</td>${cell(result)}<td>${escaped(result.expected)}</td><td>${escaped(result.seen)}</td></tr>`,
+      `<tr><td>${what}</td>${cell(result)}<td>${markupText(result.expected)}</td><td>${markupText(result.seen)}</td></tr>`,
     ];
   });
   if (rows.length === 0) return '';
   const head = '<tr><th>case</th><th>verdict</th><th>expected</th><th>seen</th></tr>';
-  return `<h2>${escaped(name)}</h2>\n<table>${head}\n${rows.join('\n')}</table>`;
+  return `<h2>${markupText(name)}</h2>\n<table>${head}\n${rows.join('\n')}</table>`;
 }
 
 function allCases(agents: readonly Agent[], cases: readonly ConformanceCase[]): string {
-  const head = ['case', ...agents.map(({ name }) => name)].map(word => `<th>${escaped(word)}</th>`).join('');
+  const head = ['case', ...agents.map(({ name }) => name)]
+    .map(word => `<th>${markupText(word)}</th>`)
+    .join('');
   const rows: string[] = [];
   let group = '';
   for (const test of cases) {
     if (test.group !== group) {
       group = test.group;
-      rows.push(`<tr><th colspan="${agents.length + 1}">${escaped(group)}</th></tr>`);
+      rows.push(`<tr><th colspan="${agents.length + 1}">${markupText(group)}</th></tr>`);
     }
     const cells = agents.map(({ results }) => cell(results.get(numberOf(test))));
-    const title = escaped(`${test.description} ${test.expectation}`);
+    const title = markupText(`${test.description} ${test.expectation}`);
     rows.push(
-      `<tr id="${numberOf(test)}"><td title="${title}">${numberOf(test)} ${escaped(test.name)}</td>${cells.join('')}</tr>`,
+      `<tr id="${numberOf(test)}"><td title="${title}">${numberOf(test)} ${markupText(test.name)}</td>${cells.join('')}</tr>`,
     );
   }
   return `<table><tr>${head}</tr>\n${rows.join('\n')}</table>`;
 }
 
 const caseLink = (test: ConformanceCase) =>
-  `<a href="#${numberOf(test)}">${numberOf(test)}</a> ${escaped(test.name)}`;
+  `<a href="#${numberOf(test)}">${numberOf(test)}</a> ${markupText(test.name)}`;
 
 function cell(result: StoredResult | undefined): string {
   if (result === undefined) return '<td class="missing">not run</td>';
   const { behavior, behaviorClose, duration, remoteCloseCode, reportFile } = result;
   const close = behaviorClose === behavior ? '' : `, close: ${behaviorClose}`;
   const code = remoteCloseCode === null ? '' : `, ${remoteCloseCode}`;
-  return `<td class="${verdictOf(result)}"><a href="${escaped(reportFile)}">${behavior}</a>${close} <small>${duration} ms${code}</small></td>`;
+  return `<td class="${verdictOf(result)}"><a href="${markupText(reportFile)}">${behavior}</a>${close} <small>${duration} ms${code}</small></td>`;
 }
 
 const verdictOf = ({ behavior, behaviorClose }: StoredResult): CaseVerdict =>
   combined(behavior, behaviorClose);
-
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** Text in HTML, also within a quoted attribute. */
-function escaped(text: string): string {
-  return text.replaceAll(/[&<>"']/g, character => entities[character]!);
-}
