@@ -2,17 +2,21 @@
 
 import { closeConnection } from '../core/close.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
+import type { FaultPlan } from '../handlers/faults/fault.ts';
+import { readFaults, setFaults } from '../handlers/faults/faults.ts';
 import { callHandler } from '../handlers/modules/modules.ts';
 import { UsageError } from '../options/error.ts';
 import { CloseCode, ProtocolError } from '../protocol/codes.ts';
-import { type Command, logsChanges, logsMessages } from './command.ts';
+import { type Command, type Control, logsChanges, logsMessages } from './command.ts';
 import { type Changes, changeFields, listSettings, setOption } from './reload.ts';
 import {
   closeCode,
   closeReason,
-  connectionsOf,
-  findConnection,
+  faultTarget,
+  faultWords,
+  findConnections,
   id,
+  isListed,
   setting,
   type Target,
   word,
@@ -33,9 +37,9 @@ const disconnect: Command = {
   run(control, { id, code, reason }) {
     const wanted = id as Target;
     const isUser = typeof wanted !== 'number' && 'user' in wanted;
+    // Before the search, which throws for a user without connections.
     if (isUser) control.channels.entry?.forgetUser(wanted.user);
-    // A site that signs a user out does not know whether the user is connected.
-    const connections = isUser ? connectionsOf(control, wanted.user) : [findConnection(control, wanted)];
+    const connections = findConnections(control, wanted);
     for (const connection of connections) {
       noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
       closeConnection(
@@ -47,6 +51,40 @@ const disconnect: Command = {
     return isUser ? { user: wanted.user, closed: connections.length } : { closed: connections[0]!.id };
   },
 };
+
+const fault: Command = {
+  name: 'fault',
+  parameters: { id: { kind: faultTarget }, faults: { kind: faultWords, optional: true, rest: 'list' } },
+  help: 'break a connection on purpose, to test it',
+  details:
+    'Replaces the faults of a connection: fault @ada stall, fault 7 close=1011 reason=oops, fault all delay=200ms. They act at once, or with after=N behind so many messages. fault @ada off, and fault off for all connections, turn them off. See: pollywog help faults.',
+  logs: logsChanges,
+  run(control, { id, faults }) {
+    const wanted = id as Target | 'all' | 'off';
+    const plan = readFaults(wanted === 'off' ? ['off'] : ((faults as readonly string[] | undefined) ?? []));
+    if (wanted === 'off' && faults !== undefined)
+      throw new UsageError('fault off takes no faults; name a connection before them');
+    if (wanted === 'all' || wanted === 'off') return { connections: faultAll(control, plan) };
+    const connections = findConnections(control, wanted);
+    const shown = connections.map(connection => setFaults(connection, plan))[0]!;
+    return { connections: connections.length, faults: shown };
+  },
+};
+
+/** @returns how many connections can have these faults, and have them now */
+function faultAll({ server }: Control, plan: FaultPlan): number {
+  let count = 0;
+  for (const entry of server.table.entries) {
+    if (entry?.kind !== 'connection' || !isListed(entry)) continue;
+    try {
+      setFaults(entry, plan);
+      count++;
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+    }
+  }
+  return count;
+}
 
 const call: Command = {
   name: 'call',
@@ -149,4 +187,4 @@ const stop: Command = {
   },
 };
 
-export const adminCommands: readonly Command[] = [disconnect, call, set, get, reload, drain, stop];
+export const adminCommands: readonly Command[] = [disconnect, fault, call, set, get, reload, drain, stop];

@@ -3,6 +3,7 @@
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
 import { choice, duration, flag, type Kind } from '../options/values.ts';
+import { splitWords } from '../options/words.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
 import type { Connection } from '../records/records.ts';
@@ -109,6 +110,25 @@ export const wordList: Kind<readonly string[]> = {
   show: words => words.join(' '),
 };
 
+/** `id` of `fault`: one connection, all of them; or `off`, which turns all faults off. */
+export const faultTarget: Kind<Target | 'all' | 'off'> = {
+  placeholder: 'ID|@NICK|all',
+  expected: `${target.expected}, all, or off`,
+  parse: raw => (raw === 'all' || raw === 'off' ? raw : target.parse(raw)),
+  show: value => (typeof value === 'string' ? value : target.show(value)),
+};
+
+/** Faults as words; or as one text, which a form makes a list of one. No single fault has a blank in it. */
+export const faultWords: Kind<readonly string[]> = {
+  placeholder: 'FAULT...',
+  expected: 'faults such as stall, close=1011 or delay=200ms, or off',
+  parse(raw) {
+    const words = wordList.parse(raw);
+    return words?.length === 1 ? splitWords(words[0]!) : words;
+  },
+  show: words => words.join(' '),
+};
+
 const isString = (value: unknown) => typeof value === 'string';
 
 /** The value of an option. JSON may have numbers and booleans. */
@@ -141,20 +161,15 @@ export function isListed({ isControl, phase }: Connection): boolean {
 /** @returns at least one connection @throws ProtocolError 404 */
 export function findConnections(control: Control, wanted: Target): readonly Connection[] {
   if (typeof wanted === 'number' || !('user' in wanted)) return [findConnection(control, wanted)];
-  const found = connectionsOf(control, wanted.user);
+  const found: Connection[] = [];
+  for (const entry of control.server.table.entries)
+    if (entry?.kind === 'connection' && isListed(entry) && entry.identity?.user === wanted.user)
+      found.push(entry);
   if (found.length === 0)
     throw new ProtocolError(
       404,
       `the user ${wanted.user} has no connection; pollywog list shows who is connected`,
     );
-  return found;
-}
-
-/** The connections of an identified user. */
-export function connectionsOf({ server }: Control, user: string): readonly Connection[] {
-  const found: Connection[] = [];
-  for (const entry of server.table.entries)
-    if (entry?.kind === 'connection' && isListed(entry) && entry.identity?.user === user) found.push(entry);
   return found;
 }
 

@@ -84,7 +84,13 @@ const why: Command = {
       );
     }
     const frames = lastFrames(entry);
-    return { id: wanted, why: 'it has not ended', frames: reply.isJson ? frames : (frames ?? notRecorded) };
+    const faults = entry.socket.faults?.();
+    return {
+      id: wanted,
+      why: 'it has not ended',
+      ...(faults && { faults }),
+      frames: reply.isJson ? frames : (frames ?? notRecorded),
+    };
   },
 };
 

@@ -11,7 +11,7 @@ import {
   releaseInFlight,
   resetOutputArena,
 } from '../records/arena.ts';
-import type { Connection, Producer, Producers, Server } from '../records/records.ts';
+import type { Connection, Producer, Producers, Server, Socket } from '../records/records.ts';
 import { dropConnection, dropOnException } from './close.ts';
 import { awaitsTokens, hasUnfinished } from './connection.ts';
 import { finishFanouts, flushFanout } from './fanout.ts';
@@ -175,9 +175,12 @@ function shutdownWrite(connection: Connection): void {
     connection.isShutDown = true;
     connection.socket.shutdown();
   }
-  const { socket } = connection;
-  // A faulty socket may still hold output.
-  if (connection.hasPeerEnded && (socket.isVirtual || socket.unsent() === 0)) dropConnection(connection);
+  if (connection.hasPeerEnded && !holdsOutput(connection.socket)) dropConnection(connection);
+}
+
+/** Whether the socket writes more although the queue is empty: a faulty socket holds output back. */
+function holdsOutput(socket: Socket): boolean {
+  return !socket.isVirtual && (socket.isBusy || (socket.held !== undefined && socket.held() > 0));
 }
 
 /** A socket's stalled write is complete, or has failed. A socket that wraps it learns of it first. */

@@ -46,6 +46,8 @@ export interface ClosedRecord {
   readonly messagesOut: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** The faults that were set on it, and how often each has acted; `null`: none. */
+  readonly faults: readonly string[] | null;
   /** The last frames, oldest first, each with its time; `null` if the recorder is off. */
   readonly frames: readonly string[] | null;
 }
@@ -58,7 +60,7 @@ export interface Closed extends Ended, Recorded, Visitor {
     readonly metrics: Metrics;
   };
   readonly endpoint: { readonly incoming: unknown } | undefined;
-  readonly socket: { readonly isVirtual?: true };
+  readonly socket: { readonly isVirtual?: true; faults?(): readonly string[] };
   readonly handlerName: string | undefined;
   readonly identity: { readonly user: string } | undefined;
   readonly address: string;
@@ -84,6 +86,7 @@ interface StoredRecord {
   readonly acceptedAt: number;
   readonly now: number;
   readonly endedAt: number;
+  readonly faults: readonly string[] | undefined;
   /** How many entries it has in `frames`; `undefined` if the recorder is off. */
   readonly frameCount: number | undefined;
 }
@@ -144,6 +147,7 @@ function storeRecord(connection: Closed, ending: Ending): void {
     acceptedAt,
     now: server.now,
     endedAt: Date.now(),
+    faults: connection.socket.faults?.(),
     frameCount: server.recorder.isOn ? storeFrames(closed, connection) : undefined,
   };
   closed.next = (closed.next + 1) % maxClosedRecords;
@@ -193,7 +197,8 @@ export function findClosed(closed: ClosedConnections, id: number): ClosedRecord[
 }
 
 function show(closed: ClosedConnections, index: number): ClosedRecord {
-  const { ending, handler, user, acceptedAt, now, endedAt, frameCount, ...rest } = closed.records[index]!;
+  const { ending, handler, user, acceptedAt, now, endedAt, faults, frameCount, ...rest } =
+    closed.records[index]!;
   const { by, why, aftermath, code, reason, sent, received, status, errno } = ending;
   const at = index * framesWords;
   return {
@@ -203,6 +208,7 @@ function show(closed: ClosedConnections, index: number): ClosedRecord {
     ...{ status: status ?? null, errno: errno ?? null },
     acceptedAt: new Date(endedAt - (now - acceptedAt)).toISOString(),
     endedAt: new Date(endedAt).toISOString(),
+    faults: faults ?? null,
     frames:
       frameCount === undefined ? null : showFrames(readFrames(closed.frames, at, frameCount, now), endedAt),
   };

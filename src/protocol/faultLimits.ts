@@ -34,3 +34,12 @@ export const bandwidthInterval = 10;
 
 /** Milliseconds of each iteration of the event loop for the timers of all faults. A turn reads for 5. */
 export const faultTime = 2;
+
+/** Bytes of a field added to the handshake's response. Clients allow 8 KB to 1 MB for the whole of it. */
+export const maxHugeHeader = 2 * MiB;
+
+/** Random bytes instead of the response. */
+export const maxGarbage = 1 * MiB;
+
+/** Characters of a text that a URL or an option puts into a response; and of a fault, as `why` shows it. */
+export const maxFaultText = 1000;

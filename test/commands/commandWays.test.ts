@@ -162,6 +162,19 @@ const cases: readonly Case[] = [
   },
   { words: ['ping', ids.echo], meanwhile: answerPing, says: /^id: #\nmilliseconds: #\n$/ },
   { words: ['ping', '@newt'], exit: 1, says: 'connection # is not a WebSocket, so it cannot be pinged\n' },
+  {
+    words: ['fault', ids.echo, 'rsv2', 'times=1'],
+    says: 'connections: #\nfaults:\n rsv2 times=#\n',
+    seen: text,
+  },
+  { words: ['fault', ids.echo, 'off'], says: 'connections: #\nfaults: -\n' },
+  { words: ['fault', '@ada', 'stal'], exit: 2, says: 'unknown fault "stal"; did you mean stall?\n' },
+  {
+    words: ['fault', ids.echo, 'silence'],
+    exit: 1,
+    says: 'silence is a fault of the handshake, which is over on connection #\n',
+  },
+  { words: ['fault', 'off', '--json'], says: '{"connections":#}\n' },
   { words: ['disconnect', ids.victim, '999'], exit: 2, says: /^code must be a close code, .* not "#"\n$/ },
   {
     words: ['disconnect', ids.victim, '4001', 'that', 'is', 'enough'],

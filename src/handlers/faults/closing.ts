@@ -1,8 +1,48 @@
-/** Faults of the closing handshake and of TCP's (RFC 6455 §7). */
-import { type ActiveFault, defineFault, type End, type FaultContext } from './fault.ts';
+/** Faults of the closing handshake, and of the end of TCP (RFC 6455 §7). */
+import { closeConnection } from '../../core/close.ts';
+import { noteEnding } from '../../diagnostics/closeReason.ts';
+import { duration, type Kind } from '../../options/values.ts';
+import { CloseCode, Opcode } from '../../protocol/codes.ts';
+import { maxCloseReason } from '../../protocol/limits.ts';
+import { FIN } from '../../protocol/websocket/frame.ts';
+import { faultFrame } from './brokenFrames.ts';
+import { type ActiveFault, defineFault, type End, type FaultContext, type FaultKind } from './fault.ts';
+import { newTimedLine, releaseAll } from './waitingLine.ts';
+
+const common = { stage: 'closing', takes: 'none' } as const;
+
+/** Acts once: sends a close frame, and has the server close the connection, whose own close frame is left out. */
+function closesWith(payload: Buffer, code: number, reason: string, context: FaultContext): ActiveFault {
+  const { connection, words } = context;
+  let isClosed = false;
+  return {
+    get isDone() {
+      return isClosed;
+    },
+    act() {
+      isClosed = true;
+      context.send('frame', faultFrame(FIN | Opcode.Close, payload));
+      // Not now: the server is writing.
+      context.later(0, () => {
+        noteEnding(connection, 'server', `the fault ${words} closed it`, { cause: 'fault' });
+        closeConnection(connection, code, reason);
+      });
+    },
+    pass(piece) {
+      if (!isClosed || piece.kind === 'end') context.emit(piece);
+    },
+  };
+}
+
+function codeAndText(code: number, text: string | Uint8Array): Buffer {
+  return Buffer.concat([
+    Buffer.of(code >> 8, code & 0xff),
+    typeof text === 'string' ? Buffer.from(text) : text,
+  ]);
+}
 
 /** Acts once: ends the output. */
-function ending({ end }: FaultContext, how: End): ActiveFault {
+function ends(how: End, context: FaultContext): ActiveFault {
   let isDone = false;
   return {
     get isDone() {
@@ -10,18 +50,129 @@ function ending({ end }: FaultContext, how: End): ActiveFault {
     },
     act() {
       isDone = true;
-      end(how);
+      context.end(how);
     },
   };
 }
 
-export const closingFaults = [
-  defineFault({
-    name: 'reset',
-    sentence: 'resets the TCP connection (RST)',
-    stage: 'closing',
-    takes: 'none',
+function endsWith(name: string, sentence: string, how: End): FaultKind {
+  return defineFault({
+    ...common,
+    name,
+    sentence,
     needsFrames: false,
-    make: (_, context) => ending(context, 'reset'),
+    make: (_, context) => ends(how, context),
+  });
+}
+
+const anyCode: Kind<number> = {
+  placeholder: 'CODE',
+  expected: 'a number from 0 to 65535: also a code that no one may send',
+  parse: raw => (/^\d{1,5}$/.test(String(raw)) && Number(raw) < 65_536 ? Number(raw) : undefined),
+  show: String,
+};
+
+const anyReason: Kind<string> = {
+  placeholder: 'TEXT',
+  expected: `a text of at most ${maxCloseReason} bytes`,
+  parse: raw => (typeof raw === 'string' && Buffer.byteLength(raw) <= maxCloseReason ? raw : undefined),
+  show: reason => reason,
+};
+
+const close = defineFault({
+  ...common,
+  name: 'close',
+  sentence: 'closes with this code and reason, allowed or not',
+  parameters: {
+    close: { kind: anyCode, default: CloseCode.NormalClosure },
+    reason: { kind: anyReason, default: '' },
+  },
+  make: ({ close: code, reason }, context) => closesWith(codeAndText(code, reason), code, reason, context),
+});
+
+const closeOneByte = defineFault({
+  ...common,
+  name: 'close-one-byte',
+  sentence: 'sends a close frame with half of a code',
+  make: (_, context) => closesWith(Buffer.of(3), CloseCode.NormalClosure, '', context),
+});
+
+const closeBadReason = defineFault({
+  ...common,
+  name: 'close-bad-reason',
+  sentence: 'closes with a reason that is not UTF-8',
+  make(_, context) {
+    const code = CloseCode.NormalClosure;
+    return closesWith(codeAndText(code, Buffer.of(0x62, 0x61, 0x64, 0xff)), code, 'bad', context);
+  },
+});
+
+/** Whether the close frame that the server sends answers one of the peer's. */
+const isAnswer = ({ connection }: FaultContext) => connection.ending?.received !== undefined;
+
+const noCloseAnswer = defineFault({
+  ...common,
+  name: 'no-close-answer',
+  sentence: 'answers no close frame, and does not end TCP before --close-timeout',
+  takes: 'closes',
+  make(_, context) {
+    let isSilent = false;
+    return {
+      take(piece) {
+        isSilent = isAnswer(context);
+        if (!isSilent) context.emit(piece);
+      },
+      pass(piece) {
+        if (!isSilent) context.emit(piece);
+      },
+    };
+  },
+});
+
+const lateCloseAnswer = defineFault({
+  name: 'late-close-answer',
+  sentence: 'answers a close frame after this time, and ends TCP then; --close-timeout may be first',
+  stage: 'time',
+  takes: 'closes',
+  parameters: { 'late-close-answer': { kind: duration, default: 1000 } },
+  make(values, context) {
+    const line = newTimedLine(context);
+    return {
+      take(piece) {
+        if (isAnswer(context)) line.addLate(piece, values['late-close-answer']);
+        else context.emit(piece);
+      },
+      pass(piece) {
+        if (line.isEmpty()) context.emit(piece);
+        else line.addLate(piece, 0);
+      },
+      held: line.held,
+      stop: () => releaseAll(line, context),
+    };
+  },
+});
+
+const dataAfterClose = defineFault({
+  ...common,
+  name: 'data-after-close',
+  sentence: 'sends a text behind each close frame',
+  takes: 'closes',
+  make: (_, context) => ({
+    take(piece) {
+      context.emit(piece);
+      context.send('frame', faultFrame(FIN | Opcode.Text, 'data-after-close'));
+    },
   }),
-] as const;
+});
+
+export const closingFaults: readonly FaultKind[] = [
+  close,
+  closeOneByte,
+  closeBadReason,
+  noCloseAnswer,
+  lateCloseAnswer,
+  dataAfterClose,
+  endsWith('reset', 'resets the TCP connection (RST)', 'reset'),
+  endsWith('fin', 'ends TCP without a close frame (FIN), and reads nothing more', 'fin'),
+  endsWith('half-close', 'ends its direction of TCP (FIN), and goes on reading', 'half-close'),
+];

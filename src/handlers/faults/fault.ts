@@ -62,6 +62,8 @@ export interface ActiveFault {
 /** What a fault works with. */
 export interface FaultContext {
   readonly connection: Connection;
+  /** The fault as it was written. */
+  readonly words: string;
   /** This fault's own generator: what it draws depends only on the seed and on its own draws. */
   readonly random: Random;
   /** How many messages the server has sent on the connection. */

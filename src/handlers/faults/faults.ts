@@ -54,20 +54,31 @@ function installFaults(connection: Connection, plan: FaultPlan, isHandshake: boo
 }
 
 /**
- * Replaces the faults of an open connection. What the former faults hold is sent.
+ * Faults for open connections.
  * @param words each `NAME` or `NAME=VALUE`; `off` alone: no faults
- * @returns the faults, as they were written
- * @throws UsageError, or ProtocolError 409 if the connection cannot have them
+ * @throws UsageError
  */
-export function setFaults(connection: Connection, words: readonly string[]): readonly string[] {
+export function readFaults(words: readonly string[]): FaultPlan {
   const isOff = words.length === 1 && words[0] === 'off';
   const plan = parseFaults(isOff ? [] : words, 0);
-  const { id, socket, endpoint, isControl } = connection;
+  if (!isOff && plan.settings.length === 0) throw new UsageError('no fault is given; off turns faults off');
+  return plan;
+}
+
+/**
+ * Replaces the faults of an open connection. What the former faults hold is sent.
+ * @returns the faults, as they were written
+ * @throws ProtocolError 409 if the connection cannot have them
+ */
+export function setFaults(connection: Connection, plan: FaultPlan): readonly string[] {
+  const isOff = plan.settings.length === 0;
+  const { id, phase, socket, endpoint, isControl } = connection;
+  if (phase === 'gone') throw new ProtocolError(409, `connection ${id} has ended`);
   if (socket.isVirtual)
     throw new ProtocolError(409, `connection ${id} is a polling session, which has no faults`);
   if (isControl) throw new ProtocolError(409, `connection ${id} carries commands, and has no faults`);
   for (const { kind } of plan.settings) {
-    if (kind.stage === 'handshake')
+    if (kind.takes === 'response')
       throw new ProtocolError(
         409,
         `${kind.name} is a fault of the handshake, which is over on connection ${id}`,

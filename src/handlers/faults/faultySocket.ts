@@ -48,6 +48,8 @@ export class FaultySocket implements Socket {
   /** Pieces that have passed all faults, and wait for the inner socket. */
   private waiting: Piece[] = [];
   private waitingSize = 0;
+  /** Bytes that the inner socket was given, ever. */
+  private passedOn: number;
   private readonly timers = new Set<NodeJS.Timeout>();
   /** The output has ended: what follows is discarded. */
   private isOver = false;
@@ -59,6 +61,7 @@ export class FaultySocket implements Socket {
     this.connection = connection;
     this.inner = connection.socket;
     this.isBusy = this.inner.isBusy;
+    this.passedOn = connection.bytesOut;
   }
 
   /**
@@ -89,6 +92,7 @@ export class FaultySocket implements Socket {
     const message = () => this.message;
     return {
       connection: this.connection,
+      words,
       random: newRandom(this.seed, at, 0),
       get message() {
         return message();
@@ -120,8 +124,8 @@ export class FaultySocket implements Socket {
   /** The faults that were set, the last one last, and how often each has acted. */
   faults(): string[] {
     const current = this.chain.map(({ setting, acted }) => {
-      const times = acted === 0 ? 'not yet' : acted === 1 ? 'once' : `${acted} times`;
-      return `${setting.words} seed=${this.seed}: acted ${times}`;
+      const times = acted === 0 ? 'has not acted' : acted === 1 ? 'acted once' : `acted ${acted} times`;
+      return `${setting.words} seed=${this.seed}: ${times}`;
     });
     return [...this.past, ...current].slice(-maxFaults);
   }
@@ -129,12 +133,18 @@ export class FaultySocket implements Socket {
   // Output
 
   writeOne(bytes: Buffer, start: number, end: number): number {
-    if (this.isTransparent()) return this.afterWrite(this.inner.writeOne(bytes, start, end));
+    if (this.isTransparent()) {
+      this.passedOn += end - start;
+      return this.afterWrite(this.inner.writeOne(bytes, start, end));
+    }
     return this.take(Buffer.from(bytes.subarray(start, end)));
   }
 
   write(ranges: readonly Range[]): number {
-    if (this.isTransparent()) return this.afterWrite(this.inner.write(ranges));
+    if (this.isTransparent()) {
+      for (const { start, end } of ranges) this.passedOn += end - start;
+      return this.afterWrite(this.inner.write(ranges));
+    }
     return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
   }
 
@@ -240,7 +250,7 @@ export class FaultySocket implements Socket {
     const wasBusy = this.isBusy;
     this.isBusy = this.isFull();
     if (wasBusy && !this.isBusy) completeWrite(connection, undefined);
-    else if (connection.phase === 'ending' && this.unsent() === 0) scheduleFlush(connection);
+    else if (connection.phase === 'ending' && this.heldByFaults() === 0) scheduleFlush(connection);
     updateHeld(connection);
   }
 
@@ -258,6 +268,7 @@ export class FaultySocket implements Socket {
       const bytes = pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(piece => piece.bytes));
       this.waitingSize -= bytes.length;
       if (bytes.length === 0) continue;
+      this.passedOn += bytes.length;
       const error = inner.writeOne(bytes, 0, bytes.length);
       if (error < 0) {
         this.forgetOutput();
@@ -345,8 +356,10 @@ export class FaultySocket implements Socket {
     this.inner.discard?.();
   }
 
+  /** Of the server's bytes, so that what the faults add or lose looks like no progress, nor like its opposite. */
   unsent(): number {
-    return this.inner.unsent() + this.heldByFaults();
+    const { connection, inner, passedOn } = this;
+    return Math.max(0, connection.bytesOut - (passedOn - inner.unsent()));
   }
 
   held(): number {

@@ -6,7 +6,7 @@
  */
 import { invalidValue, nearest, quoted, UsageError } from '../../options/error.ts';
 import type { Kind } from '../../options/values.ts';
-import { maxFaults } from '../../protocol/faultLimits.ts';
+import { maxFaults, maxFaultText } from '../../protocol/faultLimits.ts';
 import { type FaultKind, type FaultPlan, type FaultSetting, stages } from './fault.ts';
 import { faults } from './table.ts';
 
@@ -75,8 +75,13 @@ export function parseFaults(words: readonly string[], usualAfter: number): Fault
       throw new UsageError(`a connection has at most ${maxFaults} faults; give fewer`);
   }
   const settings = drafts.map(draft => settingOf(draft, first, usualAfter));
-  settings.sort((a, b) => stages.indexOf(a.kind.stage) - stages.indexOf(b.kind.stage));
+  settings.sort((a, b) => place(a) - place(b));
   return { settings, seed: first.get('seed') };
+}
+
+/** By stage, and within a stage in the order of the table: `data-after-close` sees the frame of `close`. */
+function place({ kind }: FaultSetting): number {
+  return stages.indexOf(kind.stage) * faults.size + [...faults.values()].indexOf(kind);
 }
 
 function splitWord(word: string): [string, string | undefined] {
@@ -142,7 +147,7 @@ function settingOf(draft: Draft, first: ReadonlyMap<CommonWord, number>, usualAf
     after: get('after') ?? usualAfter,
     chance: get('chance') ?? 1,
     times: get('times') ?? Number.POSITIVE_INFINITY,
-    words: [...words, ...shown].join(' '),
+    words: [...words, ...shown].join(' ').slice(0, maxFaultText),
   };
 }
 
