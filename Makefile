@@ -71,6 +71,9 @@ bench-against: build build-tests ## compare with another build of Pollywog, in B
 count-echo: build build-tests ## print the functions that one echo of 32 bytes passes through
 	node build/test/bench/echoPath.js
 
+drivers: build build-tests ## run the 517 classic cases with client drivers for ws and Python's websockets, or CLIENT=ws
+	node build/test/handlers/conformance/allCases.js $(CLIENT)
+
 fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
@@ -137,4 +140,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak strangers screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak strangers screenshot manuals install uninstall format clean

@@ -12,12 +12,14 @@ import type { Access } from './records.ts';
  */
 export function openAccess({ configuration, reloadables }: Server): Access {
   const access = readAccess(configuration);
+  warnWithoutKeys(configuration);
   warnWithoutUsers(configuration);
   reloadables.push({
     async prepare(next) {
       const read = readAccess(next);
       return () => {
         Object.assign(access, read);
+        warnWithoutKeys(next);
         warnWithoutUsers(next);
         return [];
       };
@@ -34,6 +36,14 @@ function readAccess({ allow, authKey, authIssuer, authAudience, tokenCookie }: C
     audience: authAudience,
     tokenCookie,
   };
+}
+
+/** Without a key, no token is accepted, so its other options have no effect. */
+function warnWithoutKeys({ authKey, authIssuer, authAudience, tokenCookie }: Configuration): void {
+  if (authKey.length > 0) return;
+  const idle = { 'auth-issuer': authIssuer, 'auth-audience': authAudience, 'token-cookie': tokenCookie };
+  for (const [option, value] of Object.entries(idle))
+    if (value !== '') log('warn', 'nothing to verify', { option, remedy: 'tokens need a key: --auth-key' });
 }
 
 /** A rule for users refuses everyone if no option identifies users. */

@@ -2,6 +2,7 @@
  * `pollywog check URL` connects as a browser does, through the proxy: DNS, TCP, TLS, the upgrade, compression, event streams,
  * polls, and silence. It names each fault and the line of the proxy's configuration that repairs it.
  */
+import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { connect, isIP } from 'node:net';
@@ -13,6 +14,8 @@ import { type Answer, ask, type CheckTarget, type OpenSocket, upgrade } from './
 export interface CheckSettings {
   /** Allows the check to publish a message. */
   readonly token: string | undefined;
+  /** Certificates in PEM. Without any, those of the system are trusted. */
+  readonly authorities: readonly Buffer[];
   /** Milliseconds of silence; 0 skips that step. */
   readonly silence: number;
   /** Milliseconds to wait for an answer. */
@@ -49,7 +52,7 @@ export function readCheckUrl(raw: string): string {
 export async function* runCheck(base: string, settings: CheckSettings): AsyncGenerator<Finding> {
   const target: CheckTarget = { base, token: settings.token, timeout: settings.timeout };
   const channel = `pollywog-check-${randomBytes(6).toString('hex')}`;
-  const needed: Step[] = [checkName, checkTcp, checkTls, checkServer];
+  const needed: Step[] = [checkName, checkTcp, one => checkTls(one, settings.authorities), checkServer];
   const further: Step[] = [
     checkUpgrade,
     () => checkEvents(target, channel),
@@ -122,7 +125,7 @@ async function checkTcp(target: CheckTarget): Promise<readonly Finding[]> {
 
 const day = 86_400_000;
 
-async function checkTls(target: CheckTarget): Promise<readonly Finding[]> {
+async function checkTls(target: CheckTarget, authorities: readonly Buffer[]): Promise<readonly Finding[]> {
   const { host, port, isSecure } = placeOf(target);
   if (!isSecure) return [note('tls', 'plain HTTP: pages on https:// cannot use this URL')];
   return new Promise(resolve => {
@@ -130,6 +133,7 @@ async function checkTls(target: CheckTarget): Promise<readonly Finding[]> {
       host,
       port,
       rejectUnauthorized: false,
+      ...(authorities.length === 0 ? {} : { ca: [...authorities] }),
       timeout: target.timeout,
       ...(isIP(host) === 0 ? { servername: host } : {}),
     });
@@ -149,7 +153,13 @@ async function checkTls(target: CheckTarget): Promise<readonly Finding[]> {
         settle(
           wrong('certificate', `browsers refuse the certificate: ${why ?? 'not trusted'}`, 'certificate'),
         );
-      else if (days < 14) settle(note('certificate', `the certificate expires in ${days} days, on ${date}`));
+      else if (days < 14)
+        settle(
+          note(
+            'certificate',
+            `the certificate expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${date}`,
+          ),
+        );
       else settle(ok('tls', `${socket.getProtocol()}; the certificate is valid until ${date}`));
     });
   });

@@ -12,6 +12,8 @@ import { type Changes, changeFields, listSettings, setOption } from './reload.ts
 import {
   closeCode,
   closeReason,
+  connectionsOf,
+  findConnection,
   faultTarget,
   faultWords,
   findConnections,
@@ -37,9 +39,9 @@ const disconnect: Command = {
   run(control, { id, code, reason }) {
     const wanted = id as Target;
     const isUser = typeof wanted !== 'number' && 'user' in wanted;
-    // Before the search, which throws for a user without connections.
     if (isUser) control.channels.entry?.forgetUser(wanted.user);
-    const connections = findConnections(control, wanted);
+    // A site that signs a user out does not know whether the user is connected.
+    const connections = isUser ? connectionsOf(control, wanted.user) : [findConnection(control, wanted)];
     for (const connection of connections) {
       noteEnding(connection, 'server', 'the command disconnect closed it', { cause: 'command' });
       closeConnection(

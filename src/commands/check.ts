@@ -5,7 +5,8 @@ import { formatFinding, readCheckUrl, runCheck } from '../check/check.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { Exit, UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
-import { file, flag } from '../options/values.ts';
+import { readAuthority } from '../options/tls.ts';
+import { file, flag, namedFile } from '../options/values.ts';
 import { defaults } from '../protocol/limits.ts';
 
 /** Longer than the usual timeouts of proxies: 60 s in nginx and HAProxy. */
@@ -24,6 +25,13 @@ export const checkOptions = {
     group: 'Check',
     help: 'publish a message with the token in this file',
   },
+  ca: {
+    kind: namedFile,
+    repeatable: true,
+    default: [],
+    group: 'Check',
+    help: "trust this CA instead of the system's",
+  },
   json: { kind: flag, default: false, group: 'Check', help: 'print JSON, a line for each step' },
 } as const satisfies OptionTable;
 
@@ -38,10 +46,11 @@ export async function runCheckCommand(
 ): Promise<number> {
   const [url, extra] = words;
   if (url === undefined || extra !== undefined)
-    throw new UsageError('usage: pollywog check URL [--quick] [--token FILE] [--json]');
-  const { quick, token, json } = readValues(checkOptions, [given]);
+    throw new UsageError('usage: pollywog check URL [--quick] [--token FILE] [--ca FILE] [--json]');
+  const { quick, token, ca, json } = readValues(checkOptions, [given]);
   const settings = {
     token: readToken(token),
+    authorities: await Promise.all(ca.map(path => readAuthority({ option: '--ca', file: path }))),
     silence: quick ? 0 : checkSilence,
     timeout: defaults.handshakeTimeout,
   };

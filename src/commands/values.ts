@@ -161,15 +161,20 @@ export function isListed({ isControl, phase }: Connection): boolean {
 /** @returns at least one connection @throws ProtocolError 404 */
 export function findConnections(control: Control, wanted: Target): readonly Connection[] {
   if (typeof wanted === 'number' || !('user' in wanted)) return [findConnection(control, wanted)];
-  const found: Connection[] = [];
-  for (const entry of control.server.table.entries)
-    if (entry?.kind === 'connection' && isListed(entry) && entry.identity?.user === wanted.user)
-      found.push(entry);
+  const found = connectionsOf(control, wanted.user);
   if (found.length === 0)
     throw new ProtocolError(
       404,
       `the user ${wanted.user} has no connection; pollywog list shows who is connected`,
     );
+  return found;
+}
+
+/** The connections of an identified user. */
+export function connectionsOf({ server }: Control, user: string): readonly Connection[] {
+  const found: Connection[] = [];
+  for (const entry of server.table.entries)
+    if (entry?.kind === 'connection' && isListed(entry) && entry.identity?.user === user) found.push(entry);
   return found;
 }
 

@@ -2,9 +2,11 @@
 import type { ConformanceCase } from './case.ts';
 import { autoFragments } from './cases/autoFragments.ts';
 import { closing } from './cases/closing.ts';
+import { compressionCases } from './cases/compression.ts';
 import { fragments } from './cases/fragments.ts';
 import { framing } from './cases/framing.ts';
 import { handshakes } from './cases/handshakes.ts';
+import { limitCases } from './cases/limits.ts';
 import { pings } from './cases/pings.ts';
 import { reserved } from './cases/reserved.ts';
 import { strictClosing } from './cases/strictClosing.ts';
@@ -21,7 +23,9 @@ export const classicCases: readonly ConformanceCase[] = [
   ...fragments,
   ...text,
   ...closing,
+  ...limitCases,
   ...autoFragments,
+  ...compressionCases,
 ];
 
 export const conformanceCases: readonly ConformanceCase[] = [

@@ -9,6 +9,7 @@ import { newChannelsHandler } from './channels/handler.ts';
 import type { Channels } from './channels/records.ts';
 import type { Chat } from './chat/room.ts';
 import { newTpacketHandler } from './chat/tpacket.ts';
+import { newConformanceHandlers } from './conformance/handlers.ts';
 import { echo } from './echo.ts';
 import { faulty } from './faults/faults.ts';
 import { checkProgram } from './programs/executable.ts';
@@ -38,6 +39,7 @@ export function addHandlers(server: Server, chat: Chat, channels: Channels, scri
     ...own,
     ...newProgramHandlers(channels),
     ...newScriptHandlers(server, scripts),
+    ...newConformanceHandlers(server),
     newChannelsHandler(channels),
   ];
   for (const handler of all) server.handlers.set(handler.name, handler);

@@ -145,6 +145,11 @@ export interface Configuration {
   readonly recordMax: number;
   /** Whether recordings have the credentials of clients. */
   readonly recordCredentials: boolean;
+  /** Whether clients can be tested with the conformance cases, and which of these are left out. */
+  readonly conformance: boolean;
+  readonly conformanceExclude: readonly string[];
+  /** The folder of the reports on clients; empty: none are written. */
+  readonly reportDir: string;
   readonly daemon: boolean;
   /** Paths, or `auto` or `none`. */
   readonly pidFile: string;
@@ -239,12 +244,23 @@ function configurationOf(
   inherited: readonly ListenAddress[] = [],
 ): Configuration {
   const isGiven = (name: OptionName) => sources.some(source => source.has(name));
-  const values = readValues(options, sources) as OptionValues;
+  const values = withTestDefaults(readValues(options, sources) as OptionValues, isGiven);
   const { port, host, listen } = values;
   const places = [...inherited, ...listen];
   const wantsPorts = places.length === 0 || isGiven('port') || isGiven('host');
   const listeners = distinct([...(wantsPorts ? combine(host, port) : []), ...places]);
   return withValues({ action, listeners, configFile: undefined }, values, new Set());
+}
+
+/** Where a server that tests clients listens, unless it is told: not on the network, and on the port that their drivers know. */
+const conformanceHost = '127.0.0.1';
+const conformancePort = 9001;
+
+function withTestDefaults(values: OptionValues, isGiven: (name: OptionName) => boolean): OptionValues {
+  if (!values.conformance) return values;
+  const host = isGiven('host') ? values.host : [conformanceHost];
+  const port = isGiven('port') ? values.port : [conformancePort];
+  return { ...values, host, port };
 }
 
 /** A configuration with other values. The rest stays, above all the listeners. */

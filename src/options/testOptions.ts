@@ -1,7 +1,7 @@
 /** The options for testing other people's clients. `--help` lists their names only; the manual page `testing` shows them in full. */
 import { defaultRecordMax } from '../protocol/recordingLimits.ts';
 import type { OptionTable } from './option.ts';
-import { directory, faultEntry, flag, size } from './values.ts';
+import { casePattern, directory, faultEntry, flag, size } from './values.ts';
 
 export const testOptions = {
   script: {
@@ -44,5 +44,27 @@ export const testOptions = {
     needsRestart: true,
     group: 'Testing',
     help: 'record tokens, cookies and passwords, too',
+  },
+  conformance: {
+    kind: flag,
+    default: false,
+    needsRestart: true,
+    group: 'Testing',
+    help: "test clients by Autobahn's cases and paths",
+  },
+  conformanceExclude: {
+    kind: casePattern,
+    repeatable: true,
+    default: [],
+    needsRestart: true,
+    group: 'Testing',
+    help: 'leave out cases, such as 12.*',
+  },
+  reportDir: {
+    kind: directory('none'),
+    default: 'reports/clients',
+    needsRestart: true,
+    group: 'Testing',
+    help: 'folder for reports on clients',
   },
 } as const satisfies OptionTable;

@@ -214,6 +214,14 @@ export const roomPattern: Kind<string> = {
   show: pattern => pattern,
 };
 
+/** Conformance cases, by their numbers or their names: `6.4.*`, `utf8/*`. */
+export const casePattern: Kind<string> = {
+  placeholder: 'PATTERN',
+  expected: 'the number or the name of a case, in which * stands for any characters, such as 12.* or utf8/*',
+  parse: raw => (typeof raw === 'string' && /^[\w.*/-]{1,100}$/.test(raw) ? raw : undefined),
+  show: pattern => pattern,
+};
+
 /** A flag on the command line; true or false elsewhere. */
 export const flag: Kind<boolean> = {
   placeholder: '',

@@ -17,6 +17,18 @@ export interface Identity {
   readonly expiresAt: number | undefined;
 }
 
+/** What TLS knows about a connection. */
+export interface Security {
+  /** `TLSv1.3` or `TLSv1.2`. */
+  readonly protocol: string;
+  /** The host that the client asked for (SNI), in lower case. */
+  readonly serverName: string | undefined;
+  /** The subject of the client's certificate, as `CN=ada, O=Pond`; undefined without a trusted certificate. */
+  readonly subject: string | undefined;
+  /** What is wrong with the client's certificate, a sentence: the connection is refused. */
+  readonly fault: string | undefined;
+}
+
 /** A right that a client needs for a request or a command. */
 export interface Need {
   readonly right: Right;

@@ -14,9 +14,10 @@ import type { Observation } from '../diagnostics/recordings.ts';
 import type { Configuration, Reloadable } from '../options/configuration.ts';
 import type { Head } from '../protocol/http/head.ts';
 import type { Endpoint } from '../protocol/websocket/endpoint.ts';
+import type { DeflateAgreement, Extension } from '../protocol/websocket/extensions.ts';
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
-import type { Claim, Identity, Need } from './identity.ts';
+import type { Claim, Identity, Need, Security } from './identity.ts';
 import type { AddressLines, AddressUse, Bucket, Counters, Descriptors, MemoryUse } from './resources.ts';
 import type { Table } from './table.ts';
 
@@ -163,18 +164,6 @@ export interface PendingPing {
   onPong(payload: Uint8Array): void;
   /** No pong will arrive. */
   onLost(): void;
-}
-
-/** What TLS knows about a connection. */
-export interface Security {
-  /** `TLSv1.3` or `TLSv1.2`. */
-  readonly protocol: string;
-  /** The host that the client asked for (SNI), in lower case. */
-  readonly serverName: string | undefined;
-  /** The subject of the client's certificate, as `CN=ada, O=Pond`; undefined without a trusted certificate. */
-  readonly subject: string | undefined;
-  /** What is wrong with the client's certificate, a sentence: the connection is refused. */
-  readonly fault: string | undefined;
 }
 
 // The server
@@ -487,6 +476,8 @@ export interface Handler {
   readonly subprotocols?: readonly string[];
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;
+  /** Negotiates permessage-deflate for an admitted handshake. Without it, `--compress` decides. */
+  grantDeflate?(request: Head, offers: readonly Extension[]): DeflateAgreement | undefined;
   /** The rights that an admitted handshake needs besides that to connect. */
   needs?(request: Head): readonly Need[];
   /** Whether an anonymous client may send its token as its first message; `opened` follows. */

@@ -25,7 +25,7 @@ import { firstSegment } from '../protocol/http/path.ts';
 import { requestCost } from '../protocol/limits.ts';
 import { newDeflateContext } from '../protocol/websocket/deflate.ts';
 import { newEndpoint } from '../protocol/websocket/endpoint.ts';
-import type { DeflateParameters } from '../protocol/websocket/extensions.ts';
+import type { DeflateParameters, Extension } from '../protocol/websocket/extensions.ts';
 import { acceptHandshake, asksForWebSocket } from '../protocol/websocket/handshake.ts';
 import { workUnits } from '../protocol/workUnits.ts';
 import type { Entry } from '../records/entry.ts';
@@ -131,10 +131,14 @@ export function newHttpWire(
     const { origins, compress } = server.configuration;
     const own = server.handlers.get(firstSegment(head.path))?.subprotocols;
     const subprotocols = { has: (one: string) => server.handlers.has(one) || own?.includes(one) === true };
-    const accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
+    let accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
     handler.admit?.(connection, head);
     if (server.configuration.fault.length > 0) faultHandshake(connection, handler);
+    if (handler.grantDeflate !== undefined) {
+      const compression = (offers: readonly Extension[]) => handler.grantDeflate?.(head, offers);
+      accepted = acceptHandshake(head, { subprotocols, origins, compression });
+    }
     checkConnectRate(connection);
     const needs = isGuarded ? handshakeNeeds(handler, head) : [];
     return authorize(connection, request, needs, refusal => {

@@ -176,7 +176,12 @@ test(
     assert.match(stdout, /"user": ?"17"/);
     assert.equal(other.received.length, 0);
     other.socket.terminate();
-    const missing = await run(['disconnect', 'user:17', '--control', control]);
+    assert.deepEqual(
+      await command('disconnect', 'user:17'),
+      { user: '17', closed: 0 },
+      'a later sign-out succeeds',
+    );
+    const missing = await run(['send', 'user:17', 'hello', '--control', control]);
     assert.match(missing.stderr, /the user 17 has no connection/);
   },
 );
@@ -341,18 +346,33 @@ test(
   },
 );
 
+/** The lines that the access part of a start logs. */
+function warningsOf(...options: string[]): string[] {
+  const lines: string[] = [];
+  const unwatch = watchLog(line => lines.push(line) > 0, 'warn');
+  openAccess(newServer(readConfiguration(options, {}, ['echo'])));
+  unwatch();
+  return lines;
+}
+
+test('options for tokens cause a warning if there is no key', limit, () => {
+  const key = join(temporaryFolder(), 'key');
+  writeFileSync(key, siteSecret, { mode: 0o600 });
+  const options = ['--auth-issuer', 'site', '--auth-audience', 'live', '--token-cookie', 'jwt'];
+  assert.deepEqual(
+    warningsOf(...options).map(line => /nothing to verify option=(\S+) remedy=/.exec(line)?.[1]),
+    ['auth-issuer', 'auth-audience', 'token-cookie'],
+  );
+  assert.deepEqual(warningsOf(...options, '--auth-key', key), []);
+});
+
 test('rules for users, and --nick user, cause a warning if no option identifies users', limit, () => {
   const key = join(temporaryFolder(), 'key');
   writeFileSync(key, siteSecret, { mode: 0o600 });
-  const warnings = (...options: string[]) => {
-    const lines: string[] = [];
-    const unwatch = watchLog(line => lines.push(line) > 0, 'warn');
-    openAccess(newServer(readConfiguration(options, {}, ['echo'])));
-    unwatch();
-    return lines.map(
+  const warnings = (...options: string[]) =>
+    warningsOf(...options).map(
       line => /users cannot be identified rule=(".*?") remedy="identify users with/.exec(line)?.[1],
     );
-  };
   const user = ['--allow', '/channels/a: subscribe=user'];
   assert.deepEqual(warnings(...user), ['"/channels/a: subscribe=user"']);
   assert.deepEqual(warnings('--nick', 'user'), ['"--nick user"']);

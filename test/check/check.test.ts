@@ -16,7 +16,7 @@ import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 async function findings(url: string, silence = 0, token?: string, timeout = 2000): Promise<Finding[]> {
   const found: Finding[] = [];
-  const settings = { token, silence, timeout };
+  const settings = { token, silence, timeout, authorities: [] };
   for await (const finding of runCheck(readCheckUrl(url), settings)) found.push(finding);
   return found;
 }
@@ -155,6 +155,16 @@ test('check names a certificate that browsers do not accept', async t => {
     faults.map(({ step, fault }) => `${step} ${fault}`),
     ['certificate certificate'],
   );
+});
+
+test('check trusts the CA of --ca', async t => {
+  const { cert, key } = makeCertificate('localhost', { names: ['localhost'] });
+  const server = await startServerFor(t, '--tls-cert', cert, '--tls-key', key);
+  const url = `https://localhost:${server.port}/`;
+  const trusting = await runCommand(url, '--quick', '--ca', cert);
+  assert.match(trusting.stdout, /^note {2}certificate the certificate expires in 1 day, on [\d-]+$/m);
+  const usual = await runCommand(url, '--quick');
+  assert.match(usual.stdout, /^WRONG certificate browsers refuse the certificate/m);
 });
 
 test('check says that a port does not speak TLS, and stops there', async t => {

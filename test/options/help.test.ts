@@ -8,7 +8,7 @@ import { flagName, optionEntries } from '../../src/options/table.ts';
 const lines = helpText(commandNames()).split('\n');
 
 test('--help fits a terminal of 80 columns', () => {
-  assert.ok(lines.length <= 126, `${lines.length} lines`);
+  assert.ok(lines.length <= 127, `${lines.length} lines`);
   for (const line of lines) assert.ok(line.length <= 80 && line === line.trimEnd(), line);
 });
 
@@ -38,14 +38,14 @@ test('the full help lists every option with its letter and its default, and --he
   }
 });
 
-test('--help names the options for tests in two lines, and where they are described', () => {
+test('--help names the options for tests in three lines at most, and where they are described', () => {
   const start = lines.findIndex(line => line.startsWith('Testing: '));
   const [first = '', ...others] = lines.slice(start);
   const rest = others.slice(
     0,
     others.findIndex(line => !line.startsWith('  ')),
   );
-  assert.ok(rest.length <= 1, rest.join('\n'));
+  assert.ok(rest.length <= 2, rest.join('\n'));
   const text = [first, ...rest].map(line => line.trim()).join(' ');
   const names = optionEntries.filter(([, { group }]) => group === 'Testing').map(([name]) => flagName(name));
   assert.equal(text, `Testing: ${names.join(', ')}. See "pollywog help testing".`);

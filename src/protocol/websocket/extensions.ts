@@ -29,6 +29,12 @@ export interface DeflateParameters {
   readonly clientMaxWindowBits: number;
 }
 
+/** What both ends agreed on, and the value of the response header that says so. */
+export interface DeflateAgreement {
+  readonly parameters: DeflateParameters;
+  readonly response: string;
+}
+
 const extensionName = 'permessage-deflate';
 
 /**
@@ -83,12 +89,12 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
 /**
  * The server's half: accepts the first acceptable offer of permessage-deflate.
  * RFC 7692 §7.1: an offer with an unknown, repeated or invalid parameter is declined without an error.
- * @returns the agreement and the value of the response header; undefined for no compression.
+ * @returns undefined for no compression
  */
 export function negotiateDeflate(
   offers: readonly Extension[],
   mode: Compression,
-): { parameters: DeflateParameters; response: string } | undefined {
+): DeflateAgreement | undefined {
   if (mode === 'off') return undefined;
   for (const offer of offers) {
     const offered = offer.name === extensionName ? readParameters(offer) : undefined;
@@ -136,10 +142,7 @@ function readParameters(extension: Extension): NamedParameters | undefined {
   return named;
 }
 
-function acceptOffer(
-  offered: NamedParameters,
-  mode: 'on' | 'takeover',
-): { parameters: DeflateParameters; response: string } {
+function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): DeflateAgreement {
   // RFC 7692 §7.1.1.1: the server must grant what the client asks of it. §7.1.1.2: the server may restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
@@ -162,6 +165,60 @@ function acceptOffer(
       serverNoContextTakeover,
       clientNoContextTakeover,
       serverMaxWindowBits,
+      clientMaxWindowBits,
+    },
+    response,
+  };
+}
+
+/** What a server asks of a client whose offer it accepts. */
+export interface DeflateWish {
+  readonly clientNoContextTakeover: boolean;
+  /** 8 to 15; undefined: the window of the client's choice. Only a client that offers `client_max_window_bits` can be asked. */
+  readonly clientMaxWindowBits?: number;
+}
+
+/**
+ * Accepts an offer with wishes of the server's own, as a conformance test does: the first wish that some offer allows, with
+ * the first such offer. The server grants what the offer asks of it, and no more.
+ */
+export function grantDeflate(
+  offers: readonly Extension[],
+  wishes: readonly DeflateWish[],
+): DeflateAgreement | undefined {
+  const usable = offers
+    .filter(({ name }) => name === extensionName)
+    .map(readParameters)
+    .filter(offered => offered !== undefined);
+  for (const wish of wishes) {
+    // RFC 7692 §7.1.2.2: without the parameter in the offer, the server must not limit the client's window.
+    const offered = usable.find(
+      ({ clientMaxWindowBits }) =>
+        wish.clientMaxWindowBits === undefined || clientMaxWindowBits !== undefined,
+    );
+    if (offered !== undefined) return grantWish(offered, wish);
+  }
+  return undefined;
+}
+
+function grantWish(offered: NamedParameters, wish: DeflateWish): DeflateAgreement {
+  const { serverNoContextTakeover, serverMaxWindowBits, clientMaxWindowBits: hint } = offered;
+  let response = extensionName;
+  if (serverNoContextTakeover) response += '; server_no_context_takeover';
+  if (serverMaxWindowBits !== undefined) response += `; server_max_window_bits=${serverMaxWindowBits}`;
+  if (wish.clientNoContextTakeover) response += '; client_no_context_takeover';
+  let clientMaxWindowBits = 15;
+  if (wish.clientMaxWindowBits !== undefined) {
+    // The value in the offer is the largest that the client can have.
+    clientMaxWindowBits = Math.min(wish.clientMaxWindowBits, typeof hint === 'number' ? hint : 15);
+    response += `; client_max_window_bits=${clientMaxWindowBits}`;
+  }
+  return {
+    parameters: {
+      serverNoContextTakeover,
+      // RFC 7692 §7.1.1.2: in an offer it is a hint. A client that is not asked for it may keep its window.
+      clientNoContextTakeover: wish.clientNoContextTakeover,
+      serverMaxWindowBits: serverMaxWindowBits ?? 15,
       clientMaxWindowBits,
     },
     response,

@@ -5,7 +5,14 @@ import { ProtocolError } from '../codes.ts';
 import { hasToken, isToken, splitList } from '../http/fields.ts';
 import type { Head } from '../http/head.ts';
 import { checkOrigin } from '../http/origin.ts';
-import { type Compression, type DeflateParameters, negotiateDeflate, parseExtensions } from './extensions.ts';
+import {
+  type Compression,
+  type DeflateAgreement,
+  type DeflateParameters,
+  type Extension,
+  negotiateDeflate,
+  parseExtensions,
+} from './extensions.ts';
 
 /** What the server supports. */
 export interface HandshakePolicy {
@@ -13,7 +20,8 @@ export interface HandshakePolicy {
   readonly subprotocols: Pick<ReadonlySet<string>, 'has'>;
   /** Rules for `checkOrigin`. */
   readonly origins: readonly string[];
-  readonly compression: Compression;
+  /** A function answers the client's offers in its own way. */
+  readonly compression: Compression | ((offers: readonly Extension[]) => DeflateAgreement | undefined);
 }
 
 /** An accepted handshake. */
@@ -56,7 +64,9 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
   const extensions = headers.get('sec-websocket-extensions');
   const offers = extensions === undefined ? [] : parseExtensions(extensions, 400);
-  const deflate = negotiateDeflate(offers, policy.compression);
+  const { compression } = policy;
+  const deflate =
+    typeof compression === 'function' ? compression(offers) : negotiateDeflate(offers, compression);
 
   // RFC 6455 §4.2.2, 5: the response.
   let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValueFor(key)}\r\n`;

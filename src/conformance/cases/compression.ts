@@ -1,0 +1,148 @@
+/**
+ * Groups 12 and 13 of Autobahn's suite: permessage-deflate with different data, and with all parameters that an offer and its
+ * answer can have. The tester keeps its window between messages unless the peer asks it not to.
+ */
+import { type DeflateWish, grantDeflate } from '../../protocol/websocket/extensions.ts';
+import { answered, type ConformanceCase, type DeflateDemand, second } from '../case.ts';
+import { type PayloadKind, payloadKinds, pieceOf } from '../payloads.ts';
+
+/** The length of the messages, the bytes of a fragment after compression (0: one frame), and the seconds for all of them. */
+const sizes: readonly (readonly [length: number, fragment: number, seconds: number])[] = [
+  [16, 0, 60],
+  [64, 0, 60],
+  [256, 0, 120],
+  [1024, 0, 240],
+  [4096, 0, 480],
+  [8192, 0, 480],
+  [16_384, 0, 480],
+  [32_768, 0, 480],
+  [65_536, 0, 480],
+  [131_072, 0, 480],
+  [8192, 256, 480],
+  [16_384, 256, 480],
+  [32_768, 256, 480],
+  [65_536, 256, 480],
+  [131_072, 256, 480],
+  [131_072, 1024, 480],
+  [131_072, 4096, 480],
+  [131_072, 32_768, 480],
+];
+
+/** The classic suite sends 1,000 messages of every size, 11 GB in all. With this many bytes a case, the groups take minutes. */
+const maxVolume = 16 * 1024 * 1024;
+const maxMessages = 1000;
+
+const countOf = (length: number) => Math.min(maxMessages, Math.ceil(maxVolume / length));
+
+interface Series {
+  /** 12.1, for example; the cases are 12.1.1 to 12.1.18. */
+  readonly number: string;
+  readonly name: string;
+  readonly group: string;
+  readonly kind: PayloadKind;
+  readonly deflate: DeflateDemand;
+}
+
+function casesOf({ number, name, group, kind, deflate }: Series): ConformanceCase[] {
+  return sizes.map(([length, fragment, seconds], at) => {
+    const count = countOf(length);
+    const pieces = fragment === 0 ? '' : `, in fragments of ${fragment} bytes`;
+    return {
+      name: `compression/${name}-${length}${fragment === 0 ? '' : `-in-fragments-of-${fragment}`}`,
+      number: `${number}.${at + 1}`,
+      group,
+      description: `Sends ${count} compressed messages of ${length} bytes${pieces}, each after the echo of the one before: ${title(kind)}.`,
+      expectation: `Each message comes back, and all within ${seconds} seconds.`,
+      // The shortest messages that every implementation compresses are enough for a quick run.
+      isLarge: length !== 1024,
+      deflate,
+      plan: () =>
+        answered(
+          [
+            {
+              do: 'round trips',
+              count,
+              message: index => ({
+                isText: kind.isText,
+                payload: pieceOf(kind, index * length, length),
+                fragment: fragment === 0 ? undefined : fragment,
+              }),
+            },
+          ],
+          [],
+          { after: seconds * second, end: 'close' },
+        ),
+    };
+  });
+}
+
+const title = ({ title: its, isText, size }: PayloadKind) =>
+  `${its} (${isText ? 'text' : 'binary'}, ${size} bytes)`;
+
+/** As a client: leaves everything about its own direction to the server, and asks for this about the server's. */
+function offer(asked: { readonly isFresh?: boolean; readonly bits?: number }): string {
+  const fresh = asked.isFresh === true ? '; server_no_context_takeover' : '';
+  const bits = asked.bits === undefined ? '' : `; server_max_window_bits=${asked.bits}`;
+  return `permessage-deflate; client_no_context_takeover; client_max_window_bits${fresh}${bits}`;
+}
+
+function demand(offers: readonly string[], wishes: readonly DeflateWish[]): DeflateDemand {
+  return { offers, answer: given => grantDeflate(given, wishes) };
+}
+
+const plain: DeflateWish = { clientNoContextTakeover: false };
+const fresh: DeflateWish = { clientNoContextTakeover: true };
+const fresh8: DeflateWish = { clientNoContextTakeover: true, clientMaxWindowBits: 8 };
+
+/** Each asks the peer for the same, whichever end it is. */
+const parameters: readonly (readonly [name: string, words: string, deflate: DeflateDemand])[] = [
+  ['plain', 'no parameters', demand([offer({})], [plain])],
+  ['no-context', 'the peer keeps no window', demand([offer({ isFresh: true })], [fresh])],
+  [
+    'window-8',
+    "the peer's window has 256 bytes",
+    demand([offer({ bits: 8 })], [{ clientNoContextTakeover: false, clientMaxWindowBits: 8 }]),
+  ],
+  [
+    'window-15',
+    "the peer's window has 32 KiB",
+    demand([offer({ bits: 15 })], [{ clientNoContextTakeover: false, clientMaxWindowBits: 15 }]),
+  ],
+  [
+    'no-context-window-8',
+    'the peer keeps no window, and it has 256 bytes',
+    demand([offer({ isFresh: true, bits: 8 })], [fresh8]),
+  ],
+  [
+    'no-context-window-15',
+    'the peer keeps no window, and it has 32 KiB',
+    demand(
+      [offer({ isFresh: true, bits: 15 })],
+      [{ clientNoContextTakeover: true, clientMaxWindowBits: 15 }],
+    ),
+  ],
+  [
+    'three-offers',
+    'the peer chooses among three sets of parameters',
+    demand([offer({ isFresh: true, bits: 8 }), offer({ isFresh: true }), offer({})], [fresh8, fresh, plain]),
+  ],
+];
+
+const [json] = payloadKinds;
+
+export const compressionCases: readonly ConformanceCase[] = [
+  ...payloadKinds.map((kind, at) => ({
+    number: `12.${at + 1}`,
+    name: kind.name,
+    group: 'Compression of different data',
+    kind,
+    deflate: demand([offer({})], [plain]),
+  })),
+  ...parameters.map(([name, words, deflate], at) => ({
+    number: `13.${at + 1}`,
+    name,
+    group: `Compression with parameters: ${words}`,
+    kind: json!,
+    deflate,
+  })),
+].flatMap(casesOf);

@@ -1,0 +1,99 @@
+/** The page with the results of all agents, `index.html`: one table, and in front of it what is not as it should be. */
+import type { ConformanceCase } from '../../conformance/case.ts';
+import { markupText } from '../../conformance/reports/markup.ts';
+import { verdicts } from '../../conformance/reports/report.ts';
+import { type CaseVerdict, combined } from '../../conformance/verdict.ts';
+import { type Agent, numberOf, type StoredResult, type Suite } from './suite.ts';
+
+const style = `
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 72em; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; margin: 1em 0 2em; }
+th, td { border: 1px solid #ccc; padding: 0.2em 0.6em; text-align: left; vertical-align: top; }
+th { background: #f3f3f3; }
+td small { color: #666; }
+.OK { background: #dff2d8; } .NON-STRICT { background: #fff3c4; } .INFORMATIONAL { background: #dcebfb; }
+.UNIMPLEMENTED, .missing { background: #eee; color: #666; } .FAILED { background: #fbd9d5; }
+@media (prefers-color-scheme: dark) {
+  body { background: #1b1b1b; color: #ddd; } th { background: #2b2b2b; } th, td { border-color: #444; } td small { color: #aaa; }
+  a { color: #9cf; }
+  .OK { background: #1e3a1a; } .NON-STRICT { background: #4a3f10; } .INFORMATIONAL { background: #1c3350; }
+  .UNIMPLEMENTED, .missing { background: #333; color: #aaa; } .FAILED { background: #57201a; }
+}`;
+
+/** @param madeAt the time that the page shows */
+export function reportPage({ cases, agents }: Suite, madeAt: Date): string {
+  const tested = [...agents.values()].filter(({ results }) => results.size > 0);
+  return [
+    '<!DOCTYPE html>',
+    '<html lang="en"><head><meta charset="utf-8"><title>WebSocket clients: conformance</title>',
+    `<style>${style}\n</style></head><body>`,
+    '<h1>Conformance of WebSocket clients</h1>',
+    `<p>Pollywog tested them with ${cases.length} cases. The numbers are those of Autobahn's test suite. Made at ${madeAt.toISOString()}.</p>`,
+    summary(tested, cases),
+    ...tested.map(agent => faults(agent, cases)),
+    '<h2>All cases</h2>',
+    allCases(tested, cases),
+    '</body></html>\n',
+  ].join('\n');
+}
+
+function summary(agents: readonly Agent[], cases: readonly ConformanceCase[]): string {
+  const head = ['agent', ...verdicts, 'not run'].map(word => `<th>${word}</th>`).join('');
+  const rows = agents.map(({ name, results }) => {
+    const counts = verdicts.map(
+      one => [...results.values()].filter(result => verdictOf(result) === one).length,
+    );
+    const missing = cases.filter(test => !results.has(numberOf(test))).length;
+    return `<tr><td>${markupText(name)}</td>${[...counts, missing].map(count => `<td>${count}</td>`).join('')}</tr>`;
+  });
+  return `<table><tr>${head}</tr>${rows.join('\n')}</table>`;
+}
+
+/** What went wrong with one agent, or not quite right. */
+function faults({ name, results }: Agent, cases: readonly ConformanceCase[]): string {
+  const rows = cases.flatMap(test => {
+    const result = results.get(numberOf(test));
+    if (result === undefined || !['FAILED', 'NON-STRICT'].includes(verdictOf(result))) return [];
+    const what = `${caseLink(test)}<br><small>${markupText(test.description)}</small>`;
+    return [
+      `<tr><td>${what}</td>${cell(result)}<td>${markupText(result.expected)}</td><td>${markupText(result.seen)}</td></tr>`,
+    ];
+  });
+  if (rows.length === 0) return '';
+  const head = '<tr><th>case</th><th>verdict</th><th>expected</th><th>seen</th></tr>';
+  return `<h2>${markupText(name)}</h2>\n<table>${head}\n${rows.join('\n')}</table>`;
+}
+
+function allCases(agents: readonly Agent[], cases: readonly ConformanceCase[]): string {
+  const head = ['case', ...agents.map(({ name }) => name)]
+    .map(word => `<th>${markupText(word)}</th>`)
+    .join('');
+  const rows: string[] = [];
+  let group = '';
+  for (const test of cases) {
+    if (test.group !== group) {
+      group = test.group;
+      rows.push(`<tr><th colspan="${agents.length + 1}">${markupText(group)}</th></tr>`);
+    }
+    const cells = agents.map(({ results }) => cell(results.get(numberOf(test))));
+    const title = markupText(`${test.description} ${test.expectation}`);
+    rows.push(
+      `<tr id="${numberOf(test)}"><td title="${title}">${numberOf(test)} ${markupText(test.name)}</td>${cells.join('')}</tr>`,
+    );
+  }
+  return `<table><tr>${head}</tr>\n${rows.join('\n')}</table>`;
+}
+
+const caseLink = (test: ConformanceCase) =>
+  `<a href="#${numberOf(test)}">${numberOf(test)}</a> ${markupText(test.name)}`;
+
+function cell(result: StoredResult | undefined): string {
+  if (result === undefined) return '<td class="missing">not run</td>';
+  const { behavior, behaviorClose, duration, remoteCloseCode, reportFile } = result;
+  const close = behaviorClose === behavior ? '' : `, close: ${behaviorClose}`;
+  const code = remoteCloseCode === null ? '' : `, ${remoteCloseCode}`;
+  return `<td class="${verdictOf(result)}"><a href="${markupText(reportFile)}">${behavior}</a>${close} <small>${duration} ms${code}</small></td>`;
+}
+
+const verdictOf = ({ behavior, behaviorClose }: StoredResult): CaseVerdict =>
+  combined(behavior, behaviorClose);

@@ -1,0 +1,87 @@
+/** Runs client drivers in the classic form against a server, and reads the reports. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { findPythonWithWebsockets } from '../../support/install.ts';
+import { startServerWith } from '../../support/serverProcess.ts';
+import { temporaryFolder } from '../../support/temporaryFolder.ts';
+
+const run = promisify(execFile);
+
+export interface CaseOfReport {
+  readonly behavior: string;
+  readonly behaviorClose: string;
+  readonly duration: number;
+  readonly reportfile: string;
+}
+
+/** By the number of the case. */
+export type Results = Readonly<Record<string, CaseOfReport>>;
+
+export const drivers = {
+  ws: () => [process.execPath, fileURLToPath(new URL('./wsDriver.js', import.meta.url))],
+  websockets: () => [
+    findPythonWithWebsockets(),
+    fileURLToPath(new URL('../../../../test/handlers/conformance/websockets_driver.py', import.meta.url)),
+  ],
+} as const satisfies Record<string, () => readonly string[]>;
+
+/** Runs all cases but those of the patterns. @returns what `index.json` says of the agent, and the folder of the reports */
+export async function runDriver(
+  client: keyof typeof drivers,
+  excluded: readonly string[],
+): Promise<{ results: Results; reports: string }> {
+  const folder = temporaryFolder();
+  const excluding = excluded.flatMap(pattern => ['--conformance-exclude', pattern]);
+  const standard = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
+  const server = await startServerWith([...standard, ...excluding], { folder });
+  try {
+    const [program = '', ...words] = drivers[client]();
+    await run(program, [...words, `ws://127.0.0.1:${server.port}`, client], {
+      env: { PATH: process.env['PATH'], PYTHONDONTWRITEBYTECODE: '1' },
+    });
+    // The driver has asked for the reports: they are there before the server ends.
+    const reports = join(folder, 'reports/clients');
+    const results = JSON.parse(readFileSync(join(reports, 'index.json'), 'utf8'))[client] as Results;
+    return { results, reports };
+  } finally {
+    await server.stop();
+  }
+}
+
+/** The verdicts of Autobahn's suite on the client, by number, if they are not OK. */
+export const knownVerdicts: Readonly<Record<keyof typeof drivers, Readonly<Record<string, string>>>> = {
+  // It checks text when the message is complete.
+  ws: {
+    ...{ '6.4.1': 'NON-STRICT', '6.4.2': 'NON-STRICT', '6.4.3': 'NON-STRICT', '6.4.4': 'NON-STRICT' },
+    ...{ '7.1.6': 'INFORMATIONAL', '7.13.1': 'INFORMATIONAL', '7.13.2': 'INFORMATIONAL' },
+  },
+  // It checks text frame by frame.
+  websockets: {
+    ...{ '6.4.3': 'NON-STRICT', '6.4.4': 'NON-STRICT' },
+    ...{ '7.1.6': 'INFORMATIONAL', '7.13.1': 'INFORMATIONAL', '7.13.2': 'INFORMATIONAL' },
+  },
+};
+
+/** websockets fails the connection without waiting for the program to echo what came before: OK or NON-STRICT, as it happens. */
+const racing = ['3.2', '3.3', '3.4', '4.1.3', '4.1.4', '4.1.5', '4.2.3', '4.2.4', '4.2.5', '5.15'];
+
+/** The verdicts that are not OK, without those that are left to chance. */
+export function unusual(client: keyof typeof drivers, results: Results): Record<string, string> {
+  const isRacing = (number: string) => client === 'websockets' && racing.includes(number);
+  const entries = Object.entries(results).map(([number, { behavior }]) => [number, behavior] as const);
+  return Object.fromEntries(
+    entries.filter(
+      ([number, behavior]) => behavior !== 'OK' && !(isRacing(number) && behavior === 'NON-STRICT'),
+    ),
+  );
+}
+
+/** The numbers of the cases in which the connection did not end as it should. */
+export function badlyClosed(results: Results): string[] {
+  return Object.entries(results)
+    .filter(([, { behaviorClose }]) => behaviorClose !== 'OK' && behaviorClose !== 'INFORMATIONAL')
+    .map(([number]) => number);
+}
