@@ -94,6 +94,9 @@ swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
 
+planted: build build-tests ## plant bugs in copies of the server, and find each by a conformance case
+	node build/test/conformance/planted.js
+
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
@@ -140,4 +143,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps soak strangers screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps planted soak strangers screenshot manuals install uninstall format clean

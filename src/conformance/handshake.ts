@@ -63,6 +63,9 @@ export function readResponse(
   const { handshake } = test;
   const seen = `${head.status} ${head.reason}`.trimEnd();
   if (head.status !== 101) return readRefusal(test, head, seen);
+  if (handshake?.refusal !== undefined) {
+    return handshakeResult(test, handshake.refusal.ifAccepted, 'the server accepts', seen);
+  }
   try {
     const extensions = head.headers.get('sec-websocket-extensions');
     const headers = new Map(head.headers);
@@ -74,9 +77,6 @@ export function readResponse(
         : readAgreement(test.deflate.offers, extensions);
     const fault = handshake?.check?.(head);
     if (fault !== undefined) broken(fault);
-    if (handshake?.refusal !== undefined) {
-      return handshakeResult(test, handshake.refusal.ifAccepted, 'the server accepts', seen);
-    }
     return { deflate };
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;

@@ -50,7 +50,7 @@ const tcpEndTime = 2000;
 export interface CaseRun extends CaseEvidence {
   readonly endpoint: Endpoint;
   readonly writer: FrameWriter;
-  /** All deadlines, though not the waits in the steps, are multiplied by this: more than 1 for a busy machine. */
+  /** All deadlines, though not the waits in the steps, are at least so many milliseconds: for a busy machine. */
   readonly patience: number;
   /** For the driver: writes, in order. */
   output: Buffer[];
@@ -80,7 +80,7 @@ export function beginCase(
   test: ConformanceCase,
   role: Role,
   deflate: DeflateParameters | undefined,
-  patience = 1,
+  patience = 0,
 ): CaseRun {
   const plan = test.plan();
   const context = (of: Role) =>
@@ -121,7 +121,7 @@ function takeSteps(run: CaseRun): void {
     const step = plan.steps[run.next];
     if (step === undefined) {
       // After the tester's close frame, the time for the reply is running.
-      if (endpoint.state === 'OPEN') startWait(run, plan.deadline.after * run.patience);
+      if (endpoint.state === 'OPEN') startWait(run, Math.max(plan.deadline.after, run.patience));
       return;
     }
     run.next++;
@@ -132,7 +132,7 @@ function takeSteps(run: CaseRun): void {
     }
     if (step.do === 'round trips') {
       run.roundTrips = { step, done: 0 };
-      startWait(run, plan.deadline.after * run.patience);
+      startWait(run, Math.max(plan.deadline.after, run.patience));
       sendTrip(run, step, 0);
       return;
     }
@@ -189,7 +189,7 @@ function sendCloseFrame(run: CaseRun, payload: Buffer): void {
   run.localCode = payload.length >= 2 ? payload.readUInt16BE(0) : undefined;
   run.isClosedByTester = true;
   startClosing(run.endpoint);
-  startWait(run, closeTime * run.patience);
+  startWait(run, Math.max(closeTime, run.patience));
 }
 
 function startClose(run: CaseRun, code: number): void {

@@ -77,7 +77,7 @@ export function judge(run: CaseEvidence): CaseResult {
   const isFatal =
     (expectation.isWrongEndFatal === true && isWrongEnd) ||
     (expectation.isWrongCodeFatal === true && behaviorClose === 'WRONG CODE');
-  if (isFatal && behavior !== 'UNIMPLEMENTED') {
+  if (isFatal && behavior !== 'UNIMPLEMENTED' && behavior !== 'FAILED') {
     behavior = 'FAILED';
     result = close.sentence;
   }
@@ -193,9 +193,9 @@ function showSeen(run: CaseEvidence): string {
   if (violation !== undefined) return `a broken rule: ${violation}`;
   if (wrongEcho !== undefined) return wrongEcho;
   const end = run.isClean
-    ? `${run.isClosedByTester ? 'a close' : 'the peer closes'} with ${remoteCode ?? 'no code'}`
+    ? `${run.isClosedByTester ? 'a close' : 'the peer closes'} with ${remoteCode ?? 'no code'}${run.isDroppedByTester ? ', and TCP goes on' : ''}`
     : run.isDroppedByTester
-      ? 'no answer to the close'
+      ? 'no reply to the close'
       : 'the end of TCP without a close frame';
   return `${showHappenings(happenings)}, then ${end}`;
 }

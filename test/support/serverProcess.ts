@@ -45,6 +45,8 @@ export interface StartSettings {
   readonly openFiles?: number;
   /** The working directory. */
   readonly folder?: string;
+  /** The server's program, if it is not dist/server.js. */
+  readonly script?: string;
 }
 
 /**
@@ -67,9 +69,9 @@ export async function startServerFor(test: Hooks, ...options: string[]): Promise
 /** Like `startServer`, with the whole command line, which must contain `--log-format json`. */
 export async function startServerWith(
   commandLine: readonly string[],
-  { test, environment = process.env, stdin = 'ignore', openFiles, folder }: StartSettings = {},
+  { test, environment = process.env, stdin = 'ignore', openFiles, folder, script }: StartSettings = {},
 ): Promise<ServerProcess> {
-  const words = [process.execPath, serverScript, ...commandLine];
+  const words = [process.execPath, script ?? serverScript, ...commandLine];
   // After `exec`, the shell's process is the server's.
   if (openFiles !== undefined) words.unshift('sh', '-c', `ulimit -n ${openFiles}; exec "$0" "$@"`);
   const [program = '', ...rest] = words;

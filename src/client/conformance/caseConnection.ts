@@ -21,8 +21,8 @@ import { defaults } from '../../protocol/limits.ts';
 import type { ClientConfiguration } from '../configuration.ts';
 import { openSocket } from '../dial.ts';
 
-/** All deadlines of the cases are so many times longer: a good server answers at once, however busy the machine is. */
-const patience = 5;
+/** The deadlines of the cases are at least so many milliseconds: a good server answers at once, but the machine may be busy. */
+const patience = 5000;
 
 /** Milliseconds in which a dropped socket may write the rest of its output. */
 const lingerTime = 1000;

@@ -8,7 +8,6 @@ import { junitReport } from '../../conformance/reports/junit.ts';
 import {
   countVerdicts,
   type Report,
-  reasonOf,
   seconds,
   type TimedResult,
   titleOf,
@@ -111,7 +110,7 @@ async function runAll(
 
 function caseLine(result: TimedResult): string {
   const { verdict, expected, seen } = result;
-  return `${verdict.padEnd(13)} ${titleOf(result)}: ${reasonOf(result)} Expected: ${expected}. Seen: ${seen}.`;
+  return `${verdict.padEnd(13)} ${titleOf(result)}: expected ${expected}; saw ${seen}`;
 }
 
 /** One line for all cases of a group that the server does not implement. */

@@ -1,0 +1,56 @@
+/** Plants a bug in a copy of dist/, and lets the true client test the server with it. */
+import { execFile } from 'node:child_process';
+import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { startServerWith } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+import type { PlantedBug } from './plantedBugs.ts';
+
+const checkout = fileURLToPath(new URL('../../../', import.meta.url));
+const run = promisify(execFile);
+
+/** The text of a file of dist/ with the bug. @throws Error if the place of the bug is not there, or not unique */
+export function withBug({ file, find, replace, does }: PlantedBug): string {
+  const text = readFileSync(join(checkout, 'dist', file), 'utf8');
+  const parts = text.split(find);
+  if (parts.length !== 2) {
+    throw new Error(`"${does}": the text to replace is ${parts.length - 1} times in ${file}`);
+  }
+  return parts.join(replace);
+}
+
+/** @returns the verdict of the case that should find the bug, and what was seen */
+export async function findBug(bug: PlantedBug): Promise<{ readonly verdict: string; readonly seen: string }> {
+  const folder = temporaryFolder();
+  try {
+    cpSync(join(checkout, 'dist'), join(folder, 'dist'), { recursive: true });
+    for (const name of ['package.json', 'node_modules'])
+      symlinkSync(join(checkout, name), join(folder, name));
+    writeFileSync(join(folder, 'dist', bug.file), withBug(bug));
+    const options = ['-p', '0', '--host', '127.0.0.1', '--control', 'none', '--log-format', 'json'];
+    const server = await startServerWith(options, { script: join(folder, 'dist/server.js') });
+    try {
+      return await runOneCase(server.port, bug.case);
+    } finally {
+      await server.kill();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function runOneCase(port: number, name: string) {
+  const words = ['--conformance', `ws://127.0.0.1:${port}/echo`, '--cases', name, '--report', 'json:-'];
+  const { stdout } = await run(process.execPath, [join(checkout, 'dist/client.js'), ...words]).catch(
+    (error: { stdout?: string }) => {
+      if (!error.stdout) throw error;
+      return { stdout: error.stdout };
+    },
+  );
+  const { cases } = JSON.parse(stdout) as { cases: { name: string; verdict: string; seen: string }[] };
+  const found = cases.find(each => each.name === name);
+  if (found === undefined) throw new Error(`there is no case ${name}`);
+  return found;
+}
