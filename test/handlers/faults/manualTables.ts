@@ -1,33 +1,30 @@
 /** The tables of the manual page `faults`. Run as a program, this prints them, with what the two clients do now. */
 import { pathToFileURL } from 'node:url';
-import type { FaultKind, Stage } from '../../../src/handlers/faults/fault.ts';
-import { faults } from '../../../src/handlers/faults/table.ts';
-import { observeReactions, type Reactions } from './reactions.ts';
+import { closingFaults } from '../../../src/handlers/faults/closing.ts';
+import type { FaultKind } from '../../../src/handlers/faults/fault.ts';
+import { frameFaults } from '../../../src/handlers/faults/frames.ts';
+import { handshakeFaults } from '../../../src/handlers/faults/handshake.ts';
+import { orderFaults } from '../../../src/handlers/faults/order.ts';
+import { pingFaults } from '../../../src/handlers/faults/pings.ts';
+import { timeFaults } from '../../../src/handlers/faults/time.ts';
+import { observeReactions, type ReactionRow, type Reactions } from './reactions.ts';
 
-const titles: Readonly<Record<Stage, string>> = {
-  handshake: 'Handshake',
-  frames: 'Frames',
-  closing: 'Closing',
-  time: 'Time and rate',
-  rate: 'Time and rate',
-  order: 'Order',
-  pings: 'Pings',
-};
+const groups: readonly (readonly [title: string, faults: readonly FaultKind[]])[] = [
+  ['Handshake', handshakeFaults],
+  ['Frames', frameFaults],
+  ['Closing', closingFaults],
+  ['Time', timeFaults],
+  ['Order', orderFaults],
+  ['Pings', pingFaults],
+];
 
-/** The faults, a section for each kind. */
+/** The faults, a section for each group. */
 export function faultSections(): string {
-  const rows = new Map<string, string[]>();
-  for (const kind of faults.values()) {
-    const title = titles[kind.stage];
-    rows.set(title, [...(rows.get(title) ?? []), rowOf(kind)]);
-  }
-  return [...rows]
-    .map(([title, lines]) =>
-      [`### ${title}`, '', '| fault | what the server does | default |', '|---|---|---|', ...lines].join(
-        '\n',
-      ),
-    )
-    .join('\n\n');
+  const sections = groups.map(([title, kinds]) => {
+    const head = ['| fault | what it does | default |', '|---|---|---|'];
+    return [`### ${title}`, '', ...head, ...kinds.map(rowOf)].join('\n');
+  });
+  return sections.join('\n\n');
 }
 
 function rowOf({ name, sentence, parameters }: FaultKind): string {
@@ -38,12 +35,13 @@ function rowOf({ name, sentence, parameters }: FaultKind): string {
   return `| \`${fault}\` | ${[sentence, ...further].join(', ')} | ${usual} |`;
 }
 
-export function reactionTable({ versions, rows }: Reactions): string {
-  return [
-    `| fault | ws ${versions.ws} | websockets ${versions.websockets} |`,
-    '|---|---|---|',
-    ...rows.map(({ fault, ws, websockets }) => `| \`${fault}\` | ${cell(ws)} | ${cell(websockets)} |`),
-  ].join('\n');
+/** The first line of the table of reactions. */
+export function reactionHead([ws, websockets]: Reactions['versions']): string {
+  return `| fault | ws ${ws} | websockets ${websockets} |`;
+}
+
+export function reactionLine({ fault, ws, websockets }: ReactionRow): string {
+  return `| \`${fault}\` | ${cell(ws)} | ${cell(websockets)} |`;
 }
 
 /** What an application sees has characters that Markdown would read. */
@@ -52,5 +50,8 @@ function cell(text: string): string {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  console.log(`${faultSections()}\n\n${reactionTable(await observeReactions())}`);
+  const { versions, rows } = await observeReactions();
+  console.log(
+    [faultSections(), '', reactionHead(versions), '|---|---|---|', ...rows.map(reactionLine)].join('\n'),
+  );
 }

@@ -1,4 +1,7 @@
-"""How Python's websockets reacts to faults: websockets_reactions.py ORIGIN PATIENCE < PATHS. Prints a JSON object a line."""
+"""How Python's websockets reacts to faults: websockets_reactions.py ORIGIN PATIENCE < PATHS. Prints a JSON object a line.
+
+The session is that of wsReactions.ts.
+"""
 
 import asyncio
 import json
@@ -13,46 +16,61 @@ def shown(message):
     return f"{len(message)} bytes" if isinstance(message, bytes) or len(message) > 60 else f'"{message}"'
 
 
+def is_answered(reaction):
+    return {'"one"', '"two"'} <= set(reaction["messages"]) and reaction["hasPong"]
+
+
+def ended(closed):
+    """The code that the application sees, and who chose it."""
+    if closed.rcvd is None:
+        return "close 1006" if closed.sent is None else f"fails with {closed.sent.code}"
+    return f"close {closed.rcvd.code}" + (f' "{closed.rcvd.reason}"' if closed.rcvd.reason else "")
+
+
 async def session(client, reaction):
-    """Receives until the connection is closed or silent. The answer to the first message is a ping and a second one."""
     await client.send("one")
     while True:
-        message = await asyncio.wait_for(client.recv(), patience)
+        try:
+            message = await asyncio.wait_for(client.recv(), patience / 4 if is_answered(reaction) else patience)
+        except asyncio.TimeoutError:
+            break
         reaction["messages"].append(shown(message))
-        if len(reaction["messages"]) > 1:
-            continue
-        pong = await client.ping("ping")
-        pong.add_done_callback(lambda done: reaction.update(hasPong=not done.cancelled() and not done.exception()))
-        await client.send("two")
+        if message == "one":
+            pong = await client.ping("ping")
+            pong.add_done_callback(lambda done: reaction.update(hasPong=not done.cancelled() and not done.exception()))
+            await client.send("two")
+    if not is_answered(reaction):
+        return
+    await client.close(1000)
+    if client.close_code != 1000:
+        reaction["end"] = f"close {client.close_code}"
 
 
 async def react(path):
     reaction = {"messages": [], "hasPong": False}
     try:
-        client = await websockets.connect(origin + path, open_timeout=patience, close_timeout=0.2, ping_interval=None)
+        client = await websockets.connect(
+            origin + path, open_timeout=patience, close_timeout=patience / 3, ping_interval=None
+        )
     except Exception as refused:  # The library has many kinds, and some of them are internal errors.
-        reaction["refusal"] = f"{type(refused).__name__}: {refused}"
+        reaction["refusal"] = str(refused) or type(refused).__name__
         return reaction
     try:
         await session(client, reaction)
-    except asyncio.TimeoutError:
-        pass
     except websockets.ConnectionClosed as closed:
-        reaction["end"] = f"{type(closed).__name__}: {closed}"
+        reaction["end"] = ended(closed)
     finally:
         if client.transport is not None:
             client.transport.abort()
     return reaction
 
 
-async def run(path, room):
-    async with room:
-        print(json.dumps({"path": path, "reaction": await react(path)}), flush=True)
+async def run(path):
+    print(json.dumps({"path": path, "reaction": await react(path)}), flush=True)
 
 
 async def main():
-    room = asyncio.Semaphore(30)
-    await asyncio.gather(*(run(line.strip(), room) for line in sys.stdin if line.strip()))
+    await asyncio.gather(*(run(line.strip()) for line in sys.stdin if line.strip()))
 
 
 print(json.dumps({"version": websockets.version.version}), flush=True)

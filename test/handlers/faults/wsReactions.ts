@@ -1,4 +1,7 @@
-/** How npm's ws reacts to faults: what an application sees of a session in which it sends two messages and a ping. */
+/**
+ * How npm's ws reacts to faults: what an application sees of a session in which it sends a message and, after the answer, a
+ * ping and another message. When both are answered and nothing more arrives, it closes.
+ */
 import { createRequire } from 'node:module';
 import WebSocket from 'ws';
 
@@ -12,17 +15,23 @@ export interface Reaction {
   readonly messages: string[];
   /** The answer to the ping arrived. */
   hasPong: boolean;
-  /** How the session ended; undefined: it was still open. */
+  /** How the session ended, unless the application closed it and that went well, or it was still open. */
   end?: string;
 }
 
-/** @param patience milliseconds without an event after which a session counts as over */
+/** Whether both messages and the ping were answered. */
+export function isAnswered({ messages, hasPong }: Reaction): boolean {
+  return messages.includes('"one"') && messages.includes('"two"') && hasPong;
+}
+
+/** @param patience milliseconds that the application waits for each event, and for the end of the closing handshake */
 export function wsReaction(url: string, patience: number): Promise<Reaction> {
   const reaction: Reaction = { messages: [], hasPong: false };
-  const client = new WebSocket(url, { handshakeTimeout: patience });
-  let isOpen = false;
+  const client = new WebSocket(url, { handshakeTimeout: patience / 2 });
+  let state: 'connecting' | 'open' | 'closing' = 'connecting';
+  let timer: NodeJS.Timeout | undefined;
   return new Promise(resolve => {
-    const end = () => {
+    const finish = () => {
       clearTimeout(timer);
       client.removeAllListeners();
       // Ending a handshake that was not answered is an error.
@@ -30,33 +39,48 @@ export function wsReaction(url: string, patience: number): Promise<Reaction> {
       client.terminate();
       resolve(reaction);
     };
-    const timer = setTimeout(end, 2 * patience);
-    const note = () => timer.refresh();
+    const wait = () => {
+      clearTimeout(timer);
+      if (state !== 'open' || !isAnswered(reaction)) timer = setTimeout(giveUp, patience);
+      else timer = setTimeout(close, patience / 4);
+    };
+    const giveUp = () => {
+      if (state === 'closing') reaction.end = 'waits for the close frame';
+      finish();
+    };
+    const close = () => {
+      state = 'closing';
+      client.close(1000);
+      wait();
+    };
     client.on('open', () => {
-      note();
-      isOpen = true;
+      state = 'open';
       client.send('one');
+      wait();
     });
     client.on('message', (data: Buffer, isBinary) => {
-      note();
       reaction.messages.push(isBinary || data.length > 60 ? `${data.length} bytes` : `"${data}"`);
-      if (reaction.messages.length > 1) return;
-      client.ping('ping');
-      client.send('two');
+      if (data.toString() === 'one') {
+        client.ping('ping');
+        client.send('two');
+      }
+      wait();
     });
     client.on('pong', data => {
-      note();
       if (data.toString() === 'ping') reaction.hasPong = true;
+      wait();
     });
     client.on('error', ({ message }) => {
-      note();
-      if (isOpen) reaction.end ??= message;
-      else reaction.refusal = message;
+      // Versions of Node say different things behind it.
+      if (state === 'connecting') reaction.refusal = message.replace(/^(Parse Error).*/, '$1');
+      else reaction.end ??= `fails: ${message.replace(/^Invalid WebSocket frame: /, '')}`;
     });
     client.on('close', (code, reason) => {
+      const isClean = state === 'closing' && code === 1000;
       const words = reason.length === 0 ? '' : ` "${reason}"`;
-      if (isOpen) reaction.end ??= `close ${code}${words}`;
-      end();
+      if (state !== 'connecting' && !isClean) reaction.end ??= `close ${code}${words}`;
+      finish();
     });
+    wait();
   });
 }
