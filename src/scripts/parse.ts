@@ -10,7 +10,7 @@ import {
   maxScriptRounds,
   maxScriptVariables,
 } from '../protocol/scriptLimits.ts';
-import { anyPayload } from './payload.ts';
+import { anyPayload, isCapture } from './payload.ts';
 import type {
   Direction,
   FrameLine,
@@ -138,7 +138,8 @@ function readTime(words: readonly string[]): number {
 function readSet(reading: Reading, words: readonly string[], line: number, source: string): ScriptStep {
   const [, name = '', string = ''] = words;
   expectWords(words, 3, 'set NAME "VALUE"');
-  const value = readString(reading, string, false);
+  const value = readString(reading, string);
+  if (value.some(isCapture)) throw new UsageError('set takes a text without captures; write the text');
   const variable = variableName(reading, name);
   return { kind: 'set', variable, value, line, source };
 }
@@ -210,12 +211,11 @@ function readFrame(reading: Reading, direction: Direction, source: string, line:
   } as const;
   if (kind === 'any') {
     expectWords(words, 0, `${direction} any`);
-    if (direction === '>') throw new UsageError('any frame can be received, but not sent; name its kind');
     return { ...usual, opcode: undefined, payload: anyPayload };
   }
   const opcode = kind === 'opcode' ? readNumber('opcode', words.shift() ?? '', 15) : opcodes.get(kind);
   if (opcode === undefined) throw unknownWord(kind, frameKinds, `a frame is one of ${frameKinds.join(', ')}`);
-  const step = { ...usual, opcode, ...readRest(reading, words, opcode === Opcode.Close, direction) };
+  const step = { ...usual, opcode, ...readRest(reading, words, opcode === Opcode.Close) };
   checkCaptures(step);
   return step;
 }
@@ -253,7 +253,7 @@ const largestLength = 2 ** 64;
 type Rest = Pick<FrameLine, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
 
 /** Reads the payload of a frame and its options, in any order. */
-function readRest(reading: Reading, words: readonly string[], isClose: boolean, direction: Direction): Rest {
+function readRest(reading: Reading, words: readonly string[], isClose: boolean): Rest {
   const parts: PayloadPart[] = [];
   let hasCode = false;
   let isFinal = true;
@@ -265,11 +265,9 @@ function readRest(reading: Reading, words: readonly string[], isClose: boolean, 
     if (word === 'more') isFinal = false;
     else if (word === 'compressed') isCompressed = true;
     else if (option !== null) form = { ...form, ...readOption(option[1]!, option[2]!) };
-    else if (word === 'any') {
-      if (direction === '>') throw new UsageError('any payload can be received, but not sent; write it');
-      parts.push(...anyPayload);
-    } else if (word === 'x') parts.push(repeated(reading, parts.pop(), words[++i] ?? ''));
-    else if (/^["']/.test(word)) parts.push(...readString(reading, word, direction === '<'));
+    else if (word === 'any') parts.push(...anyPayload);
+    else if (word === 'x') parts.push(repeated(reading, parts.pop(), words[++i] ?? ''));
+    else if (/^["']/.test(word)) parts.push(...readString(reading, word));
     else if (isClose && parts.length === 0 && /^\d+$/.test(word)) {
       hasCode = true;
       parts.push(closeCode(word));
@@ -326,7 +324,7 @@ function counted(reading: Reading, bytes: Buffer): Buffer {
 }
 
 /** `"JSON"`, as the trace shows it, or `'as it is'`, with variables. */
-function readString(reading: Reading, word: string, mayCapture: boolean): PayloadPart[] {
+function readString(reading: Reading, word: string): PayloadPart[] {
   const text = word.startsWith("'") ? word.slice(1, -1) : readJsonString(word);
   const parts: PayloadPart[] = [];
   const addText = (piece: string) => parts.push(counted(reading, Buffer.from(piece)));
@@ -336,8 +334,7 @@ function readString(reading: Reading, word: string, mayCapture: boolean): Payloa
     at = found.index + found[0].length;
     const [, name = '', mark = ''] = found;
     if (mark === '') parts.push({ variable: knownVariable(reading, name) });
-    else if (mayCapture) parts.push({ capture: name === '' ? '' : variableName(reading, name) });
-    else throw new UsageError(`{{${name}?}} keeps what is received; here, write {{${name}}}`);
+    else parts.push({ capture: name === '' ? '' : variableName(reading, name) });
   }
   if (at < text.length) addText(text.slice(at));
   // An empty string is a part too, which `x N` repeats.
@@ -380,11 +377,10 @@ function joined(parts: readonly PayloadPart[]): PayloadPattern {
 }
 
 function checkCaptures({ payload }: FrameLine): void {
-  const isCapture = (part: PayloadPart | undefined) =>
-    part !== undefined && !Buffer.isBuffer(part) && 'capture' in part;
-  if (payload.some((part, index) => isCapture(part) && isCapture(payload[index + 1])))
+  const captures = payload.map(isCapture);
+  if (captures.some((is, index) => is && captures[index + 1]))
     throw new UsageError('two captures in a row have no boundary; write something between them');
-  const names = payload.flatMap(part => (!Buffer.isBuffer(part) && 'capture' in part ? [part.capture] : []));
+  const names = payload.flatMap(part => (isCapture(part) ? [part.capture] : []));
   const isUsed = payload.some(
     part => !Buffer.isBuffer(part) && 'variable' in part && names.includes(part.variable),
   );

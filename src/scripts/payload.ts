@@ -9,6 +9,10 @@ const noBytes = Buffer.alloc(0);
 
 export const anyPayload: PayloadPattern = [{ capture: '' }];
 
+export function isCapture(part: PayloadPart): part is { readonly capture: string } {
+  return !Buffer.isBuffer(part) && 'capture' in part;
+}
+
 /** The payload with the values of the variables. Captures, which only received lines have, are empty. */
 export function fillPayload(payload: PayloadPattern, variables: ScriptVariables): Buffer {
   if (payload.length === 1 && Buffer.isBuffer(payload[0])) return payload[0];

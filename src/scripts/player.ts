@@ -11,7 +11,7 @@ import { duration } from '../options/values.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxScriptBacklog, maxScriptBacklogBytes, scriptTimeout } from '../protocol/scriptLimits.ts';
 import { encodeFrame, isUsualForm } from './encode.ts';
-import { anyPayload, fillPayload, matchesPayload, type ScriptVariables } from './payload.ts';
+import { anyPayload, fillPayload, isCapture, matchesPayload, type ScriptVariables } from './payload.ts';
 import { endsSession, isFrame, type Received, showReceived } from './received.ts';
 import type {
   BytesLine,
@@ -355,22 +355,34 @@ export function cutOff(player: Player, now: number, why: string): ScriptOutcome 
   return player.outcome ?? { isEqual: true };
 }
 
-/** @throws UsageError if the player of this side would have to await what it cannot see, or go on after it has left */
+/**
+ * @throws UsageError for a line that this side cannot play: it would send something that is not written out, await something
+ *   that it cannot see, or go on after it has left
+ */
 export function checkPlayable({ name, steps }: Script, side: ScriptSide): void {
-  checkSteps(name, steps, side === 'server' ? '<' : '>', true);
+  checkSteps(name, steps, side === 'server' ? '>' : '<', true);
 }
 
-function checkSteps(name: string, steps: readonly ScriptStep[], awaited: Direction, mayLeave: boolean): void {
+function checkSteps(name: string, steps: readonly ScriptStep[], own: Direction, mayLeave: boolean): void {
   for (const [index, step] of steps.entries()) {
-    if (step.kind === 'repeat') checkSteps(name, step.steps, awaited, false);
-    const isOwn = 'direction' in step && step.direction !== awaited;
+    if (step.kind === 'repeat') checkSteps(name, step.steps, own, false);
+    if (!('direction' in step)) continue;
     const isLast = mayLeave && index === steps.length - 1;
-    if (isOwn && (step.kind === 'end' || step.kind === 'drop') && !isLast)
-      throw new UsageError(`${name}: line ${step.line}: the connection ends here; make it the last line`);
-    const isUnusual = step.kind === 'frame' ? !isUsualForm(step.form) : step.kind === 'bytes';
-    if (isUnusual && 'direction' in step && step.direction === awaited)
-      throw new UsageError(
-        `${name}: line ${step.line}: only frames that keep the rules can be awaited; write what they mean, without options`,
-      );
+    const fault = step.direction === own ? faultOfSent(step, isLast) : faultOfAwaited(step);
+    if (fault !== undefined) throw new UsageError(`${name}: line ${step.line}: ${fault}`);
   }
+}
+
+function faultOfSent(step: FrameLine | BytesLine | EndLine, isLast: boolean): string | undefined {
+  if (step.kind === 'end' || step.kind === 'drop')
+    return isLast ? undefined : 'the connection ends here; make it the last line';
+  const isOpen = step.kind === 'frame' && (step.opcode === undefined || step.payload.some(isCapture));
+  return isOpen ? 'what is sent must be written out; write it without any, and without {{NAME?}}' : undefined;
+}
+
+function faultOfAwaited(step: FrameLine | BytesLine | EndLine): string | undefined {
+  const isVisible = step.kind === 'frame' ? isUsualForm(step.form) : step.kind !== 'bytes';
+  return isVisible
+    ? undefined
+    : 'only frames that keep the rules can be awaited; write what they mean, without options';
 }

@@ -93,8 +93,6 @@ test('a mistake is reported with its line and what to write instead', () => {
   );
   refuses('> binary 0', 'line 1: bytes are written as pairs of hexadecimal digits, such as 00ff, not "0"');
   refuses('> close 70000', 'line 1: a close code is a number from 0 to 65535, not "70000"');
-  refuses('> text any', 'line 1: any payload can be received, but not sent; write it');
-  refuses('> any', 'line 1: any frame can be received, but not sent; name its kind');
   refuses('> text "a" rsv=8', 'line 1: rsv is a number from 0 to 7, not "8"');
   refuses('> text len=1', 'line 1: len is 0, 2 or 8 bytes, not "1"');
   refuses('> text key=1', 'line 1: key is eight hexadecimal digits or none, not "1"');
@@ -121,7 +119,7 @@ test('a variable must have a value before a line uses it', () => {
     'line 1: {{name}} has no value yet; write set name "…", or {{name?}} in a line that is received',
   );
   refuses('set name "ada"\n> text "{{nam}}"', 'line 2: {{nam}} has no value yet; did you mean {{name}}?');
-  refuses('> text "{{name?}}"', 'line 1: {{name?}} keeps what is received; here, write {{name}}');
+  refuses('set a "{{b?}}"', 'line 1: set takes a text without captures; write the text');
   refuses('set 1a "b"', 'line 1: a variable has a name of letters, digits and _, not "1a"');
   refuses(
     '< text "{{a?}}{{b?}}"',

@@ -240,6 +240,13 @@ describe('the player', () => {
     assert.throws(() => play('> end\n< end'), /s: line 1: the connection ends here; make it the last line/);
   });
 
+  test('cannot send what is not written out', () => {
+    for (const line of ['any', 'text any', 'text "{{a?}}"', 'close 1000 any']) {
+      assert.throws(() => play(`> ${line}`), /^UsageError: s: line 1: what is sent must be written out/);
+      assert.doesNotThrow(() => play(`> ${line}`, 'client'));
+    }
+  });
+
   test('cannot await bytes that no reader of frames shows', () => {
     for (const line of ['hex 8100', 'text rsv=4 "a"', 'text key=00000000 "a"'])
       assert.throws(() => play(`< ${line}`), /line 1: only frames that keep the rules can be awaited/);

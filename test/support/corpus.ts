@@ -1,31 +1,27 @@
 /**
- * Sessions as readable files in test/corpus: what a peer sends, and the events that follow. A line is
+ * Sessions as readable files in test/corpus: scripts (src/scripts/script.ts) from the side of our endpoint, which echoes every
+ * message. `<` is what the peer sends, and the `>` lines after it are the answers:
  *
  *     == NAME [| client] [| max=BYTES] [| on] [| takeover] [| closes]
- *                                 begins a session: our role (default: server), the largest message, whether
- *                                 compression was negotiated, whether we close on the first message
- *     > KIND [OPTION...] [PAYLOAD...]
- *                                 a frame that the peer sends: text, binary, cont, close, ping, pong, or op=N
- *     > raw HEX...                bytes that the peer sends
- *     < EVENT                     the next event: `text "Hello"`, `sends pong ""`, `closed 1000 "bye"`
- *     < fails CODE                short for `sends close` with this code and a reason, then `closed` with both
- *     <= LINE                     the event exactly as endpointRun.ts records it
- *     # ...                       a comment
+ *                     begins a session: our role (default: server), the largest message, whether compression was negotiated,
+ *                     whether we close on the first message
+ *     > close 1002    we fail the connection, with some reason; `> close 1000 ""` answers a close frame
  *
- * Options: `nofin`, `rsv=1..7` (4 is RSV1), `key=HEX`, `key=none`, `len=0|2|8` (bytes of extended length), `says=N` (the
- * length in the header). A payload consists of `"JSON strings"`, `hex:...` and numbers (two bytes: a close code), each
- * repeated by `x N` behind it; `deflated` compresses the whole and sets RSV1.
- * A session without events (found by the fuzzer) must give the same events wherever it is cut.
+ * A session without `>` lines (found by the fuzzer) must give the same events wherever it is cut.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { constants, deflateRawSync } from 'node:zlib';
+import { encodeFrame } from '../../src/scripts/encode.ts';
+import { parseScript } from '../../src/scripts/parse.ts';
+import { fillPayload } from '../../src/scripts/payload.ts';
+import type { BytesLine, FrameLine, Script } from '../../src/scripts/script.ts';
 import { type EndpointSetup, plainServer, showBytes, showClose } from './endpointRun.ts';
-import { frame, opcode } from './rawFrame.ts';
+import { opcode } from './rawFrame.ts';
 
 export interface Session {
   readonly name: string;
   readonly setup: EndpointSetup;
+  readonly script: Script;
   readonly input: Buffer;
   /** Where each of the peer's frames ends. */
   readonly frameEnds: readonly number[];
@@ -48,39 +44,44 @@ export function readCorpus(): SessionGroup[] {
     .sort()
     .map(file => ({
       name: file.slice(0, -4),
-      sessions: parseSessions(readFileSync(new URL(file, corpusFolder), 'utf8')),
+      sessions: parseSessions(file, readFileSync(new URL(file, corpusFolder), 'utf8')),
     }));
 }
 
-export function parseSessions(text: string): Session[] {
-  const parts = text.replace(/^#.*\n/gm, '').split(/^== /m);
-  return parts.slice(1).map(parseSession);
+function parseSessions(file: string, text: string): Session[] {
+  const sessions: Session[] = [];
+  let line = 1;
+  for (const part of text.split(/^(?=== )/m)) {
+    if (part.startsWith('== ')) sessions.push(parseSession(file, part, line));
+    line += part.split('\n').length - 1;
+  }
+  return sessions;
 }
 
-function parseSession(text: string): Session {
-  const [title = '', ...lines] = text.split('\n').filter(line => line.trim() !== '');
-  const [name = '', ...settings] = title.split('|').map(part => part.trim());
+function parseSession(file: string, text: string, firstLine: number): Session {
+  const [title = ''] = text.split('\n', 1);
+  const [name = '', ...settings] = title
+    .slice(3)
+    .split('|')
+    .map(part => part.trim());
   const setup = parseSetup(settings);
+  const script = parseScript(file, text.slice(title.length), firstLine);
+  const lines = script.steps.map(step => {
+    assert.ok(step.kind === 'frame' || step.kind === 'bytes', `line ${step.line} of ${file} is a frame`);
+    return step;
+  });
   const pieces: Buffer[] = [];
   const frameEnds: number[] = [];
-  const expected: string[] = [];
   let size = 0;
-  for (const line of lines) {
-    const words = line.slice(1).match(/"(?:\\.|[^"\\])*"|\S+/g) ?? [];
-    if (line.startsWith('>')) {
-      const piece = parseInput(words, setup);
-      size += piece.length;
-      pieces.push(piece);
-      frameEnds.push(size);
-    } else if (line.startsWith('<= ')) {
-      expected.push(line.slice(3));
-    } else {
-      assert.ok(line.startsWith('<'), `a line of the corpus is none: ${line}`);
-      expected.push(...parseEvent(words));
-    }
+  for (const step of lines.filter(({ direction }) => direction === '<')) {
+    const piece = bytesOf(step, setup);
+    size += piece.length;
+    pieces.push(piece);
+    frameEnds.push(size);
   }
-  const input = Buffer.concat(pieces);
-  return { name, setup, input, frameEnds, expected: expected.length === 0 ? undefined : expected };
+  const isKnown = lines.some(({ direction }) => direction === '>');
+  const expected = isKnown ? expectedEvents(lines) : undefined;
+  return { name, setup, script, input: Buffer.concat(pieces), frameEnds, expected };
 }
 
 function parseSetup(settings: readonly string[]): EndpointSetup {
@@ -94,62 +95,40 @@ function parseSetup(settings: readonly string[]): EndpointSetup {
   };
 }
 
-const exampleKey = Buffer.from('37fa213d', 'hex');
-const opcodes: Readonly<Record<string, number>> = { ...opcode, cont: opcode.continuation };
+/** The key of RFC 6455 §5.7. */
+export const exampleKey = Buffer.from('37fa213d', 'hex');
 
-function parseInput([kind = '', ...words]: readonly string[], setup: EndpointSetup): Buffer {
-  if (kind === 'raw') return Buffer.from(words.join(''), 'hex');
-  const number = kind.startsWith('op=') ? Number(kind.slice(3)) : opcodes[kind];
-  assert.ok(number !== undefined, `a frame of an unknown kind: ${kind}`);
-  const option = (name: string) => words.find(word => word.startsWith(`${name}=`))?.slice(name.length + 1);
-  const isDeflated = words.includes('deflated');
-  const plain = parsePayload(words.filter(word => !/^(?:deflated$|nofin$|\w+=)/.test(word)));
-  const payload = isDeflated ? deflated(plain) : plain;
-  const key = option('key') ?? (setup.role === 'server' ? exampleKey.toString('hex') : 'none');
-  const lengthBytes = option('len');
-  return frame(number, payload, {
-    fin: !words.includes('nofin'),
-    rsv: Number(option('rsv') ?? (isDeflated ? 4 : 0)),
-    key: key === 'none' ? null : Buffer.from(key, 'hex'),
-    announcedLength: Number(option('says') ?? payload.length),
-    ...(lengthBytes === undefined ? {} : { lengthBytes: Number(lengthBytes) as 0 | 2 | 8 }),
-  });
+function bytesOf(step: FrameLine | BytesLine, { role }: EndpointSetup): Buffer {
+  if (step.kind === 'bytes') return step.bytes;
+  const { opcode: number = opcode.text, isFinal, isCompressed, form } = step;
+  const payload = payloadOf(step);
+  const key = role === 'server' ? exampleKey : null;
+  return encodeFrame({ opcode: number, isFinal, isCompressed, payload, form }, key);
 }
 
-/** Compresses like a peer without context takeover. */
-function deflated(plain: Buffer): Buffer {
-  return deflateRawSync(plain, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
-}
+const payloadOf = ({ payload }: FrameLine) => fillPayload(payload, new Map());
 
-function parsePayload(words: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i]!;
-    if (word === 'x') {
-      const times = Number(words[++i]);
-      parts.push(Buffer.alloc(parts.at(-1)!.length * times, parts.pop()!));
-    } else if (word.startsWith('"')) {
-      parts.push(Buffer.from(JSON.parse(word) as string));
-    } else if (word.startsWith('hex:')) {
-      parts.push(Buffer.from(word.slice(4), 'hex'));
-    } else {
-      assert.match(word, /^\d+$/, 'a payload that is none');
-      const code = Buffer.alloc(2);
-      code.writeUInt16BE(Number(word));
-      parts.push(code);
-    }
+/** The events of the endpoint: those that the answers show, the pongs that it was sent, and the end. */
+function expectedEvents(lines: readonly (FrameLine | BytesLine)[]): string[] {
+  const events: string[] = [];
+  let closed: string | undefined;
+  for (const step of lines) {
+    if (step.kind === 'bytes' || !step.isFinal) continue;
+    const payload = payloadOf(step);
+    const isClose = step.opcode === opcode.close;
+    if (step.direction === '<') {
+      if (step.opcode === opcode.pong && closed === undefined && payload.length <= 125)
+        events.push(`pong ${showBytes(payload)}`);
+      if (isClose) closed ??= `closed ${showClose(payload)}`;
+    } else if (isClose && step.isReasonFree) {
+      const code = payload.readUInt16BE();
+      events.push(`sends close ${code} "`);
+      closed = `closed ${code} "`;
+    } else if (isClose) events.push(`sends close ${showClose(payload)}`);
+    else if (step.opcode === opcode.pong) events.push(`sends pong ${showBytes(payload)}`);
+    else events.push(`${step.opcode === opcode.text ? 'text' : 'binary'} ${showBytes(payload)}`);
   }
-  return Buffer.concat(parts);
-}
-
-function parseEvent(words: readonly string[]): string[] {
-  const [kind = '', ...rest] = words;
-  if (kind === 'fails') return [`sends close ${rest[0]} "`, `closed ${rest[0]} "`];
-  if (kind === 'closed') return [`closed ${rest[0]} ${rest[1] ?? '""'}`];
-  if (kind === 'sends' && rest[0] === 'close')
-    return [`sends close ${showClose(parsePayload(rest.slice(1)))}`];
-  if (kind === 'sends') return [`sends ${rest[0]} ${showBytes(parsePayload(rest.slice(1)))}`];
-  return [`${kind} ${showBytes(parsePayload(rest))}`];
+  return closed === undefined ? events : [...events, closed];
 }
 
 /** Whether these are the events that a session expects. */
@@ -161,7 +140,7 @@ export function assertEvents(actual: readonly string[], expected: readonly strin
   assert.deepEqual(actual, matched);
 }
 
-/** Writes a session as a file. */
+/** Writes a session as a file. @param expected its events, as comments */
 export function writeSession(
   name: string,
   setup: EndpointSetup,
@@ -172,6 +151,6 @@ export function writeSession(
   if (setup.role === 'client') settings.push('client');
   if (setup.compression !== 'off') settings.push(setup.compression);
   if (setup.closesOnMessage) settings.push('closes');
-  const events = expected.map(line => `<= ${line}\n`).join('');
-  return `== ${settings.join(' | ')}\n> raw ${input.toString('hex')}\n${events}`;
+  const events = expected.map(line => `# expected: ${line}\n`).join('');
+  return `== ${settings.join(' | ')}\n< hex ${input.toString('hex')}\n${events}`;
 }
