@@ -77,6 +77,13 @@ drivers: build build-tests ## run the 517 classic cases with client drivers for 
 fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run
 	node build/test/fuzz/fuzz.js --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+.PHONY: ledger ledger-proof
+ledger: build-tests ## compare the rules of RFC 6455 with the markers beside the code, and write src/manual/rfc6455.md
+	@node build/test/ledger/ledger.js
+
+ledger-proof: build build-tests ## break each marked check, and require that its test fails; ONLY=5.1-2 or ONLY=FOLDER for some
+	@node build/test/ledger/ledgerProof.js $(if $(ONLY),--only $(ONLY))
+
 kill: build build-tests ## kill -9 the chat and channels under load, TIMES=100, and compare the log with what clients got
 	node build/test/handlers/chat/killNine.js --times $(TIMES)
 	node build/test/handlers/channels/killNine.js --times $(TIMES)

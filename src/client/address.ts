@@ -21,7 +21,7 @@ export const addressForm =
 /** @returns undefined if the word is not the URL of a WebSocket server */
 export function parseAddress(word: string): Address | undefined {
   if (/^(ws\+)?unix:/i.test(word)) return parseUnixAddress(word);
-  // RFC 6455 §3: a WebSocket URL must not have a fragment.
+  // RFC 6455 §3, §4.1 [3-2, 3-3, 4.1-3, 4.1-4]: a WebSocket URL must be valid, and must not have a fragment.
   if (!/^wss?:\/\/[^/]/i.test(word) || word.includes('#') || !URL.canParse(word)) return undefined;
   const url = new URL(word);
   const isSecure = url.protocol === 'wss:';
@@ -29,6 +29,7 @@ export function parseAddress(word: string): Address | undefined {
   return {
     shown: `${url.protocol}//${url.host}${resource}`,
     isSecure,
+    // RFC 6455 §3 [3-1].
     target: {
       host: url.hostname.replace(/^\[|\]$/g, ''),
       port: url.port === '' ? (isSecure ? 443 : 80) : Number(url.port),

@@ -35,6 +35,7 @@ export function dial(
   trace: (lines: readonly string[]) => void,
 ): Promise<OpenConnection | Outcome> {
   const { address, request, timeout } = configuration;
+  // RFC 6455 §4.1, 7 [4.1-25, 4.1-26]: random, and new for each connection.
   const nonce = randomBytes(16);
   const socket = openSocket(configuration, identity);
   return new Promise(resolve => {
@@ -73,6 +74,7 @@ export function dial(
           trace(headLines('<', received.subarray(0, end)));
           if (head.status === 101) {
             socket.pause();
+            // RFC 6455 §4.1 [4.1-36]: the client checks the answer.
             settle({
               socket,
               agreement: finishHandshake(head, request, nonce),
@@ -87,6 +89,7 @@ export function dial(
         if (received.length - refused.end >= bodyLength(refused.head)) finish();
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
+        // RFC 6455 §7.2.1 [7.2.1-1, 7.2.1-2].
         settle(outcome(ExitCode.ProtocolError, error.message));
       }
     };
@@ -97,8 +100,10 @@ export function dial(
     socket.once(address.isSecure ? 'secureConnect' : 'connect', () => {
       const head = startHandshake(request, nonce);
       trace(headLines('>', head));
+      // RFC 6455 §4.1 [4.1-2, 4.1-17, 4.1-35]: the handshake, and nothing more before the answer.
       socket.write(head);
     });
+    // RFC 6455 §4.1 [4.1-12]: a connection that cannot be opened fails.
     socket.on('data', receive).on('end', finish).on('error', fail);
   });
 }
@@ -114,13 +119,15 @@ export function openSocket(
   { address: { target, isSecure }, insecure }: ConnectionSettings,
   identity: SecureContext | undefined,
 ): Socket {
+  // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15].
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
   return connectSecurely({
     ...target,
-    // RFC 6066 §3: an IP address is not a server name.
+    // RFC 6455 §4.1 [4.1-16]; RFC 6066 §3: an IP address is not a server name.
     ...(isIP(target.host) === 0 ? { servername: target.host } : {}),
     // RFC 7301: the handshake of RFC 6455 needs HTTP/1.1.
     ALPNProtocols: ['http/1.1'],
+    // RFC 6455 §4.1 [4.1-14].
     rejectUnauthorized: !insecure,
     ...(identity === undefined ? {} : { secureContext: identity }),
   });

@@ -32,7 +32,7 @@ interface ClientRun {
   printed: number;
 }
 
-/** The close frame that a signal sends. */
+/** The close frame that a signal sends. RFC 6455 §7.4.1 [7.4.1-b]. */
 const goingAway = { code: 1001, reason: '' };
 const signals = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -186,7 +186,9 @@ const stableTime = maxDelay;
  * @returns milliseconds: 500 to 1000 at first, then doubled, up to 30,000
  */
 export function reconnectDelay(failures: number, chance: number): number {
+  // RFC 6455 §7.2.3 [7.2.3-1, 7.2.3-4].
   const full = Math.min(maxDelay, firstDelay * 2 ** failures);
+  // RFC 6455 §7.2.3 [7.2.3-2, 7.2.3-3].
   return full / 2 + (full / 2) * chance;
 }
 

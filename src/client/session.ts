@@ -88,6 +88,7 @@ const retryableCodes: readonly number[] = [
 /** The outcome that follows from the server's close code. */
 function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: number, reason: string): Outcome {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
+  // RFC 6455 §7.1.7 [7.1.7-2].
   if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
   const isRetryable = !isLeaving && retryableCodes.includes(code);
   // RFC 6455 §5.5.1: a server typically answers a close frame with the same code.
@@ -133,7 +134,7 @@ export function startSession(
     clearTimeout(session.quiet);
     session.endpoint.state = 'CLOSED';
     session.wake();
-    // RFC 6455 §7.1.5: without a close frame, the code is 1006.
+    // RFC 6455 §7.1.5, §7.2.1 [7.1.5-b, 7.2.1-3]: without a close frame, the code is 1006.
     const lost = `closed ${CloseCode.AbnormalClosure}: the connection was lost${fault}`;
     session.end(session.verdict ?? outcome(ExitCode.Closed, lost, !session.isLeaving));
   });
@@ -181,19 +182,19 @@ function readFrames(session: ClientSession, bytes: Buffer): number {
         break;
 
       case ProtocolEvent.Ping:
-        // RFC 6455 §5.5.2: a ping is answered with a pong that has the same payload.
+        // RFC 6455 §5.5.2 [5.5.2-2]: a ping is answered with a pong that has the same payload.
         if (control.isReplyDue) sendControl(session, Opcode.Pong, control);
         break;
 
       case ProtocolEvent.Close:
-        // RFC 6455 §5.5.1: a close frame is answered with one.
+        // RFC 6455 §5.5.1 [5.5.1-6]: a close frame is answered with one.
         if (control.isReplyDue) sendClose(session, control);
         endEndpoint(endpoint);
         closed(session, control.code, control.reason);
         return bytes.length;
 
       case ProtocolEvent.Failed:
-        // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
+        // RFC 6455 §7.1.7 [7.1.7-4]: before an endpoint fails the connection, it says why in a close frame.
         if (control.isReplyDue) sendClose(session, control);
         failEndpoint(endpoint);
         closed(session, control.code, control.reason);
@@ -218,6 +219,7 @@ function closed(session: ClientSession, code: number, reason: string): void {
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4].
   session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
   session.wake();
 }
@@ -281,7 +283,7 @@ function compress(deflater: DeflateContext, bytes: Uint8Array): Uint8Array {
   return deflateMessage(deflater, bytes, 0, bytes.length);
 }
 
-/** Sends a fragment of a binary message (RFC 6455 §5.4), so the whole message need not be in memory. */
+/** Sends a fragment of a binary message (RFC 6455 §5.4, §6.1 [5.4-6, 6.1-5]), so the whole message need not be in memory. */
 export function sendFragment(
   session: ClientSession,
   isFirst: boolean,
@@ -290,6 +292,7 @@ export function sendFragment(
 ): void {
   if (!isOpen(session)) return;
   const opcode = isFirst ? Opcode.Binary : Opcode.Continuation;
+  // RFC 6455 §5.2 [5.2-a].
   sendFrame(session, (isLast ? FIN : 0) | opcode, bytes, 0, bytes.length);
 }
 
@@ -314,6 +317,7 @@ function checkAlive(session: ClientSession): void {
 export function pingServer(session: ClientSession, payload = Buffer.alloc(0)): void {
   if (!isOpen(session)) return;
   session.isAlive = false;
+  // RFC 6455 §5.5.2 [5.5.2-4].
   sendFrame(session, FIN | Opcode.Ping, payload, 0, payload.length);
 }
 
@@ -344,6 +348,7 @@ export function startClose(
   session.verdict = verdict;
   session.isLeaving = true;
   const payload = closePayload(code, reason);
+  // RFC 6455 §7.1.2 [7.1.2-1].
   sendClose(session, { bytes: payload, start: 0, end: payload.length });
   startClosing(session.endpoint);
   const { socket } = session;

@@ -145,6 +145,7 @@ function resumeProducers(producers: Producers): void {
 /** @returns false if the connection is lost */
 function writeQueue(connection: Connection): boolean {
   const { queue, socket } = connection;
+  // RFC 6455 §6.1 [6.1-9].
   const error =
     queue.earlier === undefined
       ? socket.writeOne(queue.chunk!.bytes, queue.start, queue.end)
@@ -173,6 +174,7 @@ function writeQueue(connection: Connection): boolean {
 function shutdownWrite(connection: Connection): void {
   if (!connection.isShutDown) {
     connection.isShutDown = true;
+    // RFC 6455 §7.1.1 [7.1.1-1, 7.1.1-3]: the server closes TCP first.
     connection.socket.shutdown();
   }
   if (connection.hasPeerEnded && !holdsOutput(connection.socket)) dropConnection(connection);

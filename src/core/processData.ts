@@ -170,5 +170,6 @@ export function handlerThrew(connection: Connection, handler: Handler, error: un
     `an internal error: the handler ${handler.name} threw an exception (see the log)`,
     { cause: 'internal_error' },
   );
+  // RFC 6455 §7.4.1 [7.4.1-i].
   closeConnection(connection, CloseCode.InternalError, 'internal error');
 }

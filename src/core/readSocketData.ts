@@ -89,7 +89,7 @@ export function readSocketData(
         break;
       }
       case ProtocolEvent.Ping:
-        // RFC 6455 §5.5.2: a ping is answered with a pong that has the same payload.
+        // RFC 6455 §5.5.2, §5.5.3 [5.5.2-2, 5.5.3-a]: a ping is answered with a pong that has the same payload.
         if (control.isReplyDue) sendControl(connection, Opcode.Pong, control);
         goesOn = charge(connection, 0);
         break;
@@ -101,16 +101,17 @@ export function readSocketData(
         break;
 
       case ProtocolEvent.Close:
-        // RFC 6455 §5.5.1: a close frame is answered with one. §7.1.1: then the server closes the TCP connection.
+        // RFC 6455 §5.5.1 [5.5.1-6]: a close frame is answered with one.
         if (control.isReplyDue) sendClose(connection, control);
         endEndpoint(endpoint);
         noteCloseReceived(connection, control.code, control.reason);
+        // RFC 6455 §5.5.1, §7.1.1 [5.5.1-9, 5.5.1-10, 7.1.1-3, 7.1.1-5, 7.1.2-2]: then the server closes the TCP connection.
         closed(connection, control.code, control.reason);
         goesOn = false;
         break;
 
       case ProtocolEvent.Failed:
-        // RFC 6455 §7.1.7: before an endpoint fails the connection, it says why in a close frame.
+        // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: before an endpoint fails the connection, it says why in a close frame.
         if (control.isReplyDue) sendClose(connection, control);
         failWebSocket(connection, endpoint, control);
         goesOn = false;
@@ -144,8 +145,11 @@ export function failWebSocket(
   endpoint: Endpoint,
   { code, reason, option }: { code: number; reason: string; option?: string | undefined },
 ): void {
+  // RFC 6455 §7.1.7 [7.1.7-6]: what still arrives is not processed.
   failEndpoint(endpoint);
+  // RFC 6455 §7.1.7 [7.1.7-1, 7.1.7-3]: the server logs the problem.
   noteFailed(connection, code, reason, option);
+  // RFC 6455 §7.1.7, §10.7 [7.1.7-3, 10.7-2].
   closed(connection, code, reason);
 }
 

@@ -34,15 +34,18 @@ export function sendMessage(
   end: number,
 ): void {
   const { endpoint, phase } = connection;
+  // RFC 6455 §6.1 [5.1-7, 5.5.1-5, 6.1-2, 6.1-3]: only while the connection is open.
   if (phase !== 'open' || (endpoint !== undefined && endpoint.state !== 'OPEN')) return;
   connection.messagesOut++;
   if (endpoint === undefined) {
     queueBytes(connection, bytes, start, end);
     return;
   }
+  // RFC 6455 §6.1 [6.1-6, 6.1-7]: the opcode says whether it is text, and FIN that it is the last frame.
   const first = FIN | (isText ? Opcode.Text : Opcode.Binary);
   const { deflater } = endpoint;
   const deflated = deflater === undefined ? undefined : compress(deflater, bytes, start, end);
+  // RFC 6455 §5.2 [5.2-2]; RFC 7692 §6 [7692-6-4, 7692-6.1-1]: RSV1 marks a compressed message.
   if (deflated === undefined) queueFrame(connection, first, bytes, start, end);
   else queueFrame(connection, first | RSV1, deflated, 0, deflated.length);
 }
@@ -78,6 +81,7 @@ export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Messag
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */
 export function sendControl(connection: Connection, opcode: number, { bytes, start, end }: ByteRange): void {
+  // RFC 6455 §5.5 [5.4-2, 5.5-1, 5.5.2-1]; RFC 7692 §6 [7692-6-2, 7692-6-6].
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 
@@ -101,9 +105,11 @@ function queueFrame(
 ): void {
   // The second half is `queueRange`, inlined: every message comes through here.
   const { server, queue } = connection;
+  // RFC 6455 §5.5.1 [5.5.1-8]: a close frame follows the messages before it.
   if (server.pendingFanout !== undefined) keepOrder(connection, server.pendingFanout);
   const chunk = reserve(server.arena, maxHeaderSize + end - start);
   const from = chunk.used;
+  // RFC 6455 §6.1 [6.1-1, 6.1-4].
   writeFrame(chunk, first, bytes, start, end);
   recordSent(connection, chunk.bytes, from, chunk.used);
   workUnits.spent++;
@@ -151,6 +157,7 @@ export function scheduleFlush(connection: Connection): void {
 /** Writes one frame at `chunk.used`, and advances that. The chunk has room for the payload and `maxHeaderSize` bytes. */
 export function writeFrame(chunk: Chunk, first: number, bytes: Uint8Array, start: number, end: number): void {
   const length = end - start;
+  // RFC 6455 §5.1 [5.1-4]: a server masks no frame.
   const at = writeFrameHeader(chunk.bytes, chunk.used, first, length);
   // Inside the arena, bytes are copied without a view of them, which would cost more than the copy.
   if (bytes === ioArena && chunk.bytes === ioArena) copyInArena(at, start, end);
@@ -174,6 +181,7 @@ export function compress(
   start: number,
   end: number,
 ): Buffer | undefined {
+  // RFC 7692 §6.1 [7692-6.1-2].
   if (end - start < compressFrom) return undefined;
   if (end - start <= maxAlwaysCompressed) return deflateMessage(deflater, bytes, start, end);
   if (end - start > maxTriedCompression) return undefined;

@@ -63,6 +63,7 @@ export async function serverLoop(server: Server, runCommands: () => void): Promi
     readClock(server);
     server.counters.turns++;
     if (ready.accepted.length > 0) acceptConnections(server);
+    // RFC 6455 §5.5.1, §5.5.2 [5.5.1-7, 5.5.2-3]: control frames are answered before any message is read.
     readControlFrames(server);
     if (server.hasCommands) runCommands();
     readMessages(server);

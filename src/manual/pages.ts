@@ -27,5 +27,5 @@ export function readPage(subject: string): Page {
 
 /** The subject of the page that a link leads to; undefined for all other links. */
 export function pageOf(target: string): string | undefined {
-  return /^([a-z-]+)\.md(?:#.*)?$/.exec(target)?.[1];
+  return /^([a-z\d-]+)\.md(?:#.*)?$/.exec(target)?.[1];
 }

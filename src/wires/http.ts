@@ -110,6 +110,7 @@ export function newHttpWire(
     if (asksForWebSocket(head)) {
       if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       // A refused client tries again with a new connection.
+      // RFC 6455 §7.2.2 [7.2.2-1].
       request.isKept = false;
       return answerHandshake(connection, request, isGuarded);
     }
@@ -410,6 +411,7 @@ function inviteBody(connection: Connection, { head: { headers, version } }: Requ
 /** Refuses the request if the error is a `ProtocolError`; rethrows any other error, which is internal. */
 function refuseOrRethrow(connection: Connection, error: unknown): void {
   if (!(error instanceof ProtocolError)) throw error;
+  // RFC 6455 §4.2.1, §4.2.2, §10.7 [4.2.1-1, 4.2.2-5, 10.7-4]: an HTTP status says why.
   refuseRequest(connection, error);
 }
 
@@ -426,10 +428,12 @@ export function chooseHandler(server: Server, subprotocol: string | undefined, p
     (defaultHandler === noHandler ? undefined : handlers.get(defaultHandler));
   if (handler !== undefined) return handler;
   const names = [...handlers.keys()].join(', ');
+  // RFC 6455 §4.2.2, 4 [4.2.2-7].
   throw new ProtocolError(404, 'no handler for this path', {}, undefined, { handlers: names });
 }
 
 function switchToWebSocket(connection: Connection, deflate: DeflateParameters | undefined): void {
+  // RFC 6455 §5.8 [5.8-1]: the extension is in use if it was negotiated.
   connection.endpoint = newEndpoint(
     'server',
     connection.server.configuration.maxMessage,

@@ -28,6 +28,7 @@ export function newTlsWire(secure: Secure, inside: Wire): Wire {
     },
 
     receive(connection, bytes, start, end) {
+      // RFC 6455 §10.6 [4.2.2-2, 10.6-1].
       if (secure(connection, bytes.subarray(start, end))) {
         connection.wire = handshake;
       } else {

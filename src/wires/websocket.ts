@@ -40,6 +40,7 @@ export const websocket: Wire = {
     const { endpoint } = connection;
     if (endpoint?.state !== 'OPEN') return;
     noteClosing(connection, reason);
+    // RFC 6455 §7.1.2 [7.1.2-1]: a close frame with this code and reason starts the closing handshake.
     sendClose(connection, wholeOf(closePayload(code, reason)));
     startClosing(endpoint);
     connection.endingAt = connection.server.now;
@@ -51,6 +52,7 @@ export const websocket: Wire = {
   fail(connection, code, reason) {
     const { endpoint } = connection;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
+    // RFC 6455 §7.1.7 [7.1.7-4].
     if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
     failWebSocket(connection, endpoint, { code, reason });
   },
@@ -60,7 +62,7 @@ export const websocket: Wire = {
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
     endEndpoint(endpoint);
     notifyPingsLost(connection);
-    // RFC 6455 §7.1.5: no close frame arrived, so the code is 1006.
+    // RFC 6455 §7.1.5 [7.1.5-b]: no close frame arrived, so the code is 1006.
     closeSession(connection, CloseCode.AbnormalClosure, error ?? 'the peer ended the TCP connection');
     endConnection(connection);
   },
@@ -103,6 +105,7 @@ export const websocket: Wire = {
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;
       connection.unsentAtPing = connection.socket.unsent();
+      // RFC 6455 §5.5.2 [5.5.2-4].
       sendControl(connection, Opcode.Ping, noPayload);
     }
   },
@@ -116,11 +119,13 @@ function probe(connection: Connection): void {
   const { heardAt, probedAt, queue, server, socket } = connection;
   if (server.now - Math.max(heardAt, probedAt) < probeInterval || queue.size > 0 || socket.isBusy) return;
   connection.probedAt = server.now;
+  // RFC 6455 §5.5.3 [5.5.3-2].
   sendControl(connection, Opcode.Pong, noPayload);
 }
 
 /** The peer does not answer: drops the connection without a close frame. */
 function giveUp(connection: Connection, why: string): void {
   websocket.onEnd(connection, why);
+  // RFC 6455 §7.1.1, §7.1.7 [7.1.1-2, 7.1.7-5]: the peer hardly reads a close frame.
   dropConnection(connection);
 }

@@ -14,7 +14,7 @@ function read(...words: string[]): ClientConfiguration {
   return configuration;
 }
 
-test('the URL gives the target, the Host header, the resource and the credentials', () => {
+test('the URL gives the target, the Host header, the resource and the credentials [3-1, 3-2, 3-3, 4.1-3, 4.1-4]', () => {
   const plain = { isSecure: false, authorization: undefined };
   assert.deepEqual(parseAddress('ws://localhost:8080/echo?a=b c'), {
     ...plain,
@@ -58,7 +58,7 @@ test('the URL gives the target, the Host header, the resource and the credential
   }
 });
 
-test('without options, the configuration has the documented defaults', () => {
+test('without options, the configuration has the documented defaults [7.4.1-a]', () => {
   const { address: _, request, ...rest } = read();
   assert.deepEqual(rest, {
     ...{

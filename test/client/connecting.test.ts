@@ -11,7 +11,7 @@ import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 const limit = { timeout: 60_000 };
 
 describe('the handshake request', limit, () => {
-  test('has the given headers, origin and subprotocols', async t => {
+  test('has the given headers, origin and subprotocols [4.1-2, 4.1-10, 4.1-17]', async t => {
     let headers: NodeJS.Dict<string | string[]> = {};
     const url = await startWs(t, (_, sent) => {
       headers = sent;
@@ -57,7 +57,7 @@ describe('the handshake request', limit, () => {
   });
 });
 
-test('every frame is masked with a fresh key', limit, async t => {
+test('every frame is masked with a fresh key [5.1-1, 5.3-2, 5.3-3, 6.1-8, 10.3-1]', limit, async t => {
   const keys = new Set<string>();
   const reader = new FrameReader();
   const texts: string[] = [];
@@ -179,7 +179,7 @@ describe('the client', limit, () => {
 });
 
 describe('--ping', limit, () => {
-  test('keeps a connection whose pings are answered', async t => {
+  test('keeps a connection whose pings are answered [5.5.2-4]', async t => {
     const url = await startWs(t, socket => {
       let pings = 0;
       socket.on('ping', () => {
@@ -201,38 +201,42 @@ describe('--ping', limit, () => {
   });
 });
 
-test('-v shows the handshake and each frame on stderr, wherever the bytes are cut', limit, async t => {
-  const url = await startRaw(t, ({ socket, response }) => {
-    const bytes = Buffer.concat([
-      Buffer.from(response),
-      frame(opcode.text, 'x'.repeat(300), { key: null, fin: false }),
-      frame(opcode.ping, 'now', { key: null }),
-      frame(opcode.continuation, 'end', { key: null }),
-      frame(opcode.close, Buffer.from([3, 232]), { key: null }),
-    ]);
-    socket.setNoDelay();
-    socket.on('end', () => socket.end());
-    const next = async () => {
-      for (const byte of bytes) {
-        socket.write(Buffer.from([byte]));
-        await new Promise(resolve => setImmediate(resolve));
-      }
-    };
-    void next();
-  });
-  const { status, stdout, stderr } = await runClient(t, [url, '-v', '-w', 'forever']);
-  assert.deepEqual([status, stdout.length], [0, 304]);
-  assert.match(stderr, /^> GET \/ HTTP\/1\.1\n> Host: .*\n< HTTP\/1\.1 101 Switching Protocols\n/s);
-  const frames = stderr.split('\n').filter(line => /bytes/.test(line));
-  assert.deepEqual(
-    frames.filter(line => line.startsWith('<')),
-    ['< text, 300 bytes, more follows', '< ping, 3 bytes', '< continuation, 3 bytes', '< close, 2 bytes'],
-  );
-  assert.deepEqual(
-    frames.filter(line => line.startsWith('>')),
-    ['> pong, 3 bytes', '> close, 2 bytes'],
-  );
-});
+test(
+  '-v shows the handshake and each frame on stderr, wherever the bytes are cut [5.5.1-6, 5.5.2-2]',
+  limit,
+  async t => {
+    const url = await startRaw(t, ({ socket, response }) => {
+      const bytes = Buffer.concat([
+        Buffer.from(response),
+        frame(opcode.text, 'x'.repeat(300), { key: null, fin: false }),
+        frame(opcode.ping, 'now', { key: null }),
+        frame(opcode.continuation, 'end', { key: null }),
+        frame(opcode.close, Buffer.from([3, 232]), { key: null }),
+      ]);
+      socket.setNoDelay();
+      socket.on('end', () => socket.end());
+      const next = async () => {
+        for (const byte of bytes) {
+          socket.write(Buffer.from([byte]));
+          await new Promise(resolve => setImmediate(resolve));
+        }
+      };
+      void next();
+    });
+    const { status, stdout, stderr } = await runClient(t, [url, '-v', '-w', 'forever']);
+    assert.deepEqual([status, stdout.length], [0, 304]);
+    assert.match(stderr, /^> GET \/ HTTP\/1\.1\n> Host: .*\n< HTTP\/1\.1 101 Switching Protocols\n/s);
+    const frames = stderr.split('\n').filter(line => /bytes/.test(line));
+    assert.deepEqual(
+      frames.filter(line => line.startsWith('<')),
+      ['< text, 300 bytes, more follows', '< ping, 3 bytes', '< continuation, 3 bytes', '< close, 2 bytes'],
+    );
+    assert.deepEqual(
+      frames.filter(line => line.startsWith('>')),
+      ['> pong, 3 bytes', '> close, 2 bytes'],
+    );
+  },
+);
 
 test('large messages are compressed if the server accepts permessage-deflate', limit, async t => {
   const url = await startWs(

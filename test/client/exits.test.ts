@@ -43,7 +43,7 @@ describe('a close by the server', limit, () => {
     await expectEnd(t, [await startWs(t, socket => socket.close()), ...awaiting], 0, '');
   });
 
-  test('without a close frame ends the client with exit code 5 and reports 1006', async t => {
+  test('without a close frame ends the client with exit code 5 and reports 1006 [7.1.5-b, 7.2.1-3]', async t => {
     const url = await startWs(t, socket => socket.terminate());
     await expectEnd(t, [url, ...awaiting], 5, /^pollywog-client: closed 1006: the connection was lost/);
   });
@@ -60,7 +60,7 @@ describe('a close by the client', limit, () => {
     [['--close', '1001'], 1001, ''],
     [['--close', '4001:so: long'], 4001, 'so: long'],
   ] as const) {
-    test(`sends code ${code} and the reason "${reason}"`, async t => {
+    test(`sends code ${code} and the reason "${reason}" [7.1.2-1]`, async t => {
       const closed: unknown[] = [];
       const url = await startWs(t, socket =>
         socket.on('close', (...how) => closed.push([how[0], `${how[1]}`])),
@@ -83,7 +83,7 @@ describe('a close by the client', limit, () => {
     await expectEnd(t, [url], 6, 'pollywog-client: the server did not close within 10s of the close frame\n');
   });
 
-  test('after SIGINT or SIGTERM has code 1001', async t => {
+  test('after SIGINT or SIGTERM has code 1001 [7.4.1-b]', async t => {
     let code = 0;
     const url = await startWs(t, socket => {
       socket.on('close', how => {
@@ -105,7 +105,7 @@ describe('a close by the client', limit, () => {
 });
 
 describe('a failed connection', limit, () => {
-  test('ends with exit code 3 if nothing listens at the address', async t => {
+  test('ends with exit code 3 if nothing listens at the address [4.1-12]', async t => {
     await expectEnd(
       t,
       ['ws://127.0.0.1:1/'],
@@ -169,8 +169,8 @@ describe('a server that violates the protocol', limit, () => {
     ['an extension of its own', add('Sec-WebSocket-Extensions: mine'), /not offered/],
   ];
   for (const [what, spoil, sentence] of handshakes) {
-    test(`in its handshake ends the client with exit code 7: ${what}`, async t => {
-      const url = await startRaw(t, ({ socket, response }) => socket.write(spoil(response)));
+    test(`in its handshake ends the client with exit code 7: ${what} [4.1-36, 7.2.1-1, 7.2.1-2]`, async t => {
+      const url = await startRaw(t, ({ socket, response }) => socket.end(spoil(response)));
       await expectEnd(t, [url, ...awaiting], 7, sentence);
     });
   }
@@ -192,7 +192,7 @@ describe('a server that violates the protocol', limit, () => {
     ['continues nothing', frame(opcode.continuation, 'x', plain), 1002, /continu/],
   ];
   for (const [what, bytes, code, sentence] of frames) {
-    test(`gets code ${code} and exit code 7 if it ${what}`, async t => {
+    test(`gets code ${code} and exit code 7 if it ${what} [7.1.7-2, 7.1.7-4]`, async t => {
       let said = Buffer.alloc(0);
       const url = await startRaw(t, ({ socket, response }) => {
         socket.on('data', chunk => {

@@ -9,11 +9,12 @@ import { runClient, startClient, startRaw, startWs } from './clientProcess.ts';
 
 const limit = { timeout: 60_000 };
 
-test('reconnect delays double from half a second to half a minute', () => {
+test('reconnect delays double from half a second to half a minute [7.2.3-1, 7.2.3-2, 7.2.3-3, 7.2.3-4]', () => {
   assert.deepEqual(
     [0, 1, 2].map(failures => reconnectDelay(failures, 0)),
     [500, 1000, 2000],
   );
+  assert.equal(reconnectDelay(0, 0.5), 750);
   assert.equal(reconnectDelay(1000, 0), 15_000);
   const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
   fc.assert(

@@ -28,7 +28,7 @@ function makeCertificate(): { key: Buffer; cert: Buffer } {
   return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 
-test('an untrusted certificate is refused, and accepted with -k', limit, async t => {
+test('an untrusted certificate is refused, and accepted with -k [4.1-14, 4.1-16]', limit, async t => {
   const names: unknown[] = [];
   const server: Server = createServer(makeCertificate());
   server.on('secureConnection', socket => names.push((socket as { servername?: unknown }).servername));
@@ -54,10 +54,10 @@ test('an untrusted certificate is refused, and accepted with -k', limit, async t
   assert.deepEqual(names.filter(name => name === 'localhost').length > 0, true, 'the name was told (SNI)');
 });
 
-test('wss to a server without TLS ends with exit code 1', limit, async t => {
+test('wss to a server without TLS ends with exit code 1 [4.1-13, 4.1-15]', limit, async t => {
   // The server answers the ClientHello with a fatal alert.
   const { port } = await startServerFor(t);
-  const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`]);
+  const { status, stderr } = await runClient(t, [`wss://127.0.0.1:${port}/`, '--timeout', '5s']);
   assert.equal(status, 1);
   const reason = 'no TLS with wss:\\S+: [\\w/ ]+; try ws://, or give a client certificate \\(--cert\\)';
   assert.match(stderr, new RegExp(`^pollywog-client: ${reason}\n$`));

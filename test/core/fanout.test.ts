@@ -78,7 +78,7 @@ test('a member whose connection is failed right after its message gets the messa
   assert.match(told(connection), /^\x81\x02hi\x88.\x03\xea/s);
 });
 
-test('a member that is closed right after a message gets the message before the close frame', () => {
+test('a member that is closed right after a message gets the message before the close frame [5.5.1-8]', () => {
   const group = newGroup();
   const member = open();
   join(group, member);

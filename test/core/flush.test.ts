@@ -19,7 +19,7 @@ function drain({ connection, socket }: FakeConnection): void {
   onWriteComplete(connection, undefined);
 }
 
-test('the flush writes to a connection once a turn, however many messages are queued', () => {
+test('the flush writes to a connection once a turn, however many messages are queued [6.1-9]', () => {
   const { connection, socket } = open();
   for (let i = 0; i < 10; i++) sendText(connection, `message ${i}`);
   assert.equal(socket.writes.length, 0, 'nothing is written before the flush');
@@ -34,7 +34,7 @@ test('the flush writes to a connection once a turn, however many messages are qu
   assert.equal(connection.bytesOut, socket.written().length);
 });
 
-test('the FIN is sent after the queued bytes, and the connection is freed once both directions have ended', () => {
+test('the FIN is sent after the queued bytes, and the connection is freed once both directions have ended [7.1.1-1]', () => {
   const { connection, socket } = open();
   socket.isStuck = true;
   sendText(connection, 'last words');

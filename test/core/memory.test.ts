@@ -76,7 +76,7 @@ test('a frame in many queues counts once, until the last queue and the last writ
   assert.equal(arena.held, 0);
 });
 
-test('over the limit, the largest holders are closed with 1013, and connections within their share stay open', () => {
+test('over the limit, the largest holders are closed with 1013, and connections within their share stay open [7.1.7-4]', () => {
   const server = newFakeServer('--max-memory', '5MB');
   const small = Array.from({ length: 10 }, () => holding(server, 20 * KiB));
   const large = Array.from({ length: 3 }, () => holding(server, 700 * KiB));

@@ -47,7 +47,7 @@ function traced(server: ServerProcess): string[] {
     .map(entry => `${entry['way']}${entry['opcode'] ?? ''} ${entry['text'] ?? ''}`.trim());
 }
 
-test('a turn handles control frames, then commands, then messages, in whatever order they arrived', async t => {
+test('a turn handles control frames, then commands, then messages, in whatever order they arrived [5.5.1-7, 5.5.2-3]', async t => {
   if (skipUnlessLinux(t, '/proc')) return;
   const folder = temporaryFolder();
   const control = join(folder, 'control');

@@ -44,7 +44,7 @@ test('a handler that pauses after each message gets the next one when it resumes
   assert.equal(at, bytes.length);
 });
 
-test('pings ahead of a paused message are answered at once, pings behind it after the message', () => {
+test('pings ahead of a paused message are answered at once, pings behind it after the message [5.5.2-2, 5.5.3-a]', () => {
   const { connection, got } = openBusy();
   const front = Buffer.concat([frame(opcode.text, 'one'), frame(opcode.ping, 'a'), frame(opcode.ping, 'b')]);
   const bytes = Buffer.concat([front, frame(opcode.text, 'two'), frame(opcode.ping, 'c')]);
@@ -77,7 +77,7 @@ test('fragments wait while messages are paused, and the ping between them is ans
   assert.equal(queuedBytes(connection).toString('latin1'), '\x8a\x01p');
 });
 
-test('a close frame is handled while messages are paused', () => {
+test('a close frame is handled while messages are paused [5.5.1-7]', () => {
   const { connection, codes } = openBusy();
   pauseMessages(connection);
   const bytes = closeFrame(1000);
@@ -95,7 +95,7 @@ test('after the server has closed, paused messages are discarded and the answer 
   assert.deepEqual([got, codes], [['one'], [1001]]);
 });
 
-test('a paused connection is pinged, but not dropped for a pong that may still be unread', () => {
+test('a paused connection is pinged, but not dropped for a pong that may still be unread [5.5.2-4]', () => {
   const { server, connection } = openBusy('--ping-interval', '10s', '--pong-timeout', '20s');
   pauseMessages(connection);
   connection.heardAt = server.now;
@@ -117,7 +117,7 @@ test('a paused connection is pinged, but not dropped for a pong that may still b
   assert.equal(connection.endpoint?.state, 'CLOSED', 'a connection that is not paused has to answer');
 });
 
-test('the close timeout applies while messages are paused', () => {
+test('the close timeout applies while messages are paused [7.1.1-2, 7.1.7-5]', () => {
   const { server, connection } = openBusy('--close-timeout', '5s');
   pauseMessages(connection);
   websocket.close(connection, 1001, '');

@@ -23,7 +23,7 @@ test('processData counts a message, notes its time and calls the handler', () =>
   assert.deepEqual([connection.messagesIn, server.counters.messagesIn, connection.messageAt], [1, 1, 1234]);
 });
 
-test('a handler that throws closes only its own connection, with 1011 and no details of the error', () => {
+test('a handler that throws closes only its own connection, with 1011 and no details of the error [7.4.1-i]', () => {
   const server = newFakeServer();
   const closed: unknown[] = [];
   const handler: Handler = {

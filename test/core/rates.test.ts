@@ -47,7 +47,7 @@ describe('--message-rate', () => {
     other.destroy();
   });
 
-  test('closes a connection with 1008 if it has sent more than another burst meanwhile', async t => {
+  test('closes a connection with 1008 if it has sent more than another burst meanwhile [7.4.1-f]', async t => {
     const server = await startServerFor(t, '--message-rate', '10/s:3', '--log-level', 'debug');
     const client = await connectRaw(server.port, { path: '/echo' });
     client.send(...texts(12));

@@ -17,7 +17,7 @@ const codeOf = (payload: Buffer | undefined) => payload?.readUInt16BE(0);
 
 for (const sockets of ['auto', 'stream']) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`after ${signal} the server closes all connections with 1001 and exits with 0 (--sockets ${sockets})`, async t => {
+    test(`after ${signal} the server closes all connections with 1001 and exits with 0 (--sockets ${sockets}) [7.4.1-b]`, async t => {
       const server = await startDraining(t, sockets, '0');
       const clients = await Promise.all(
         Array.from({ length: 5 }, () => connectRaw(server.port, { path: '/echo' })),

@@ -54,7 +54,7 @@ for (const sockets of ['auto', 'stream']) {
       assert.match(ask('http'), /connect with ws:\/\/ instead of http:\/\//);
     });
 
-    test("npm's ws connects by wss", async () => {
+    test("npm's ws connects by wss [4.2.2-2, 10.6-1]", async () => {
       const client = new WebSocket(`wss://localhost:${server.port}/echo`, { rejectUnauthorized: false });
       await once(client, 'open');
       client.send('grüß dich');

@@ -31,7 +31,7 @@ const chat: HandshakeRequest = {
 };
 
 describe('startHandshake', () => {
-  test('writes what RFC 6455 §4.1 demands', () => {
+  test('writes what RFC 6455 §4.1 demands [4.1-18, 4.1-19, 4.1-20, 4.1-21, 4.1-22, 4.1-23, 4.1-24, 4.1-28, 4.1-29, 4.1-30, 4.1-31, 4.1-33, 4.1-34, 7692-7.1.2.2-1]', () => {
     assert.equal(
       startHandshake(chat, nonce).toString('latin1'),
       [
@@ -54,10 +54,10 @@ describe('startHandshake', () => {
   const invalid: [name: string, request: Partial<HandshakeRequest>, reason: RegExp][] = [
     ['host', { host: 'a b' }, /not a host/],
     ['path without slash', { path: 'chat' }, /path/],
-    ['path with a fragment', { path: '/a#b' }, /path/],
+    ['path with a fragment [3-2]', { path: '/a#b' }, /path/],
     ['path with a line break', { path: '/ HTTP/1.1\r\nA: b' }, /path/],
     ['subprotocol', { subprotocols: ['a b'] }, /subprotocols/],
-    ['repeated subprotocol', { subprotocols: ['a', 'a'] }, /subprotocols/],
+    ['repeated subprotocol [4.1-32]', { subprotocols: ['a', 'a'] }, /subprotocols/],
     ['header name', { headers: { 'a b': 'c' } }, /"a b"/],
     ['header value', { headers: { a: 'b\r\nc: d' } }, /header a contains/],
     ['header beyond latin1', { headers: { a: '\u0142' } }, /header a contains/],
@@ -74,7 +74,7 @@ describe('startHandshake', () => {
     });
   }
 
-  test('refuses a nonce that is not 16 bytes', () => {
+  test('refuses a nonce that is not 16 bytes [4.1-25]', () => {
     assert.throws(() => startHandshake(plain, new Uint8Array(15)), TypeError);
   });
 });
@@ -145,18 +145,18 @@ describe('finishHandshake', () => {
     reason: RegExp,
     request?: HandshakeRequest,
   ][] = [
-    ['403', ['HTTP/1.1 403 Forbidden'], 403, /refused: 403 Forbidden$/],
+    ['403 [4.1-36]', ['HTTP/1.1 403 Forbidden'], 403, /refused: 403 Forbidden$/],
     ['200', ['HTTP/1.1 200'], 200, /refused: 200$/],
-    ['HTTP/1.0', ['HTTP/1.0 101 A', upgrade, connection, proof], wrong, /HTTP\/1.0/],
-    ['no Upgrade', [status, connection, proof], wrong, /Upgrade is not/],
+    ['HTTP/1.0 [4.1-42]', ['HTTP/1.0 101 A', upgrade, connection, proof], wrong, /HTTP\/1.0/],
+    ['no Upgrade [4.1-37]', [status, connection, proof], wrong, /Upgrade is not/],
     ['another Upgrade', [status, 'Upgrade: h2c, websocket', connection, proof], wrong, /Upgrade is not/],
-    ['no Connection', [status, upgrade, proof], wrong, /Connection/],
+    ['no Connection [4.1-38]', [status, upgrade, proof], wrong, /Connection/],
     ['another Connection', [status, upgrade, 'Connection: close', proof], wrong, /Connection/],
     ['no Accept', [status, upgrade, connection], wrong, /Accept/],
-    ['another Accept', [status, upgrade, connection, proof.replace('s3', 'S3')], wrong, /Accept/],
+    ['another Accept [4.1-39]', [status, upgrade, connection, proof.replace('s3', 'S3')], wrong, /Accept/],
     ['two Accepts', [...good, proof], wrong, /Accept/],
     ['subprotocol unasked', [...good, 'Sec-WebSocket-Protocol: chat'], wrong, /Protocol/, plain],
-    ['another subprotocol', [...good, 'Sec-WebSocket-Protocol: Chat'], wrong, /Protocol/],
+    ['another subprotocol [4.1-41]', [...good, 'Sec-WebSocket-Protocol: Chat'], wrong, /Protocol/],
     ['two subprotocols', [...good, 'Sec-WebSocket-Protocol: chat, superchat'], wrong, /Protocol/],
     [
       'extension unasked',
@@ -166,7 +166,7 @@ describe('finishHandshake', () => {
       plain,
     ],
     ['unknown extension', [...good, 'Sec-WebSocket-Extensions: foo'], wrong, /not offered/],
-    ['malformed extension', [...good, 'Sec-WebSocket-Extensions: ;'], wrong, /malformed/],
+    ['malformed extension [9.1-1]', [...good, 'Sec-WebSocket-Extensions: ;'], wrong, /malformed/],
   ];
   for (const [name, lines, code, reason, request = chat] of refusals) {
     test(`refuses ${name}`, () => {

@@ -36,7 +36,7 @@ function newEnd(setup: Partial<EndpointSetup> = {}) {
 
 for (const role of ['server', 'client'] as Role[]) {
   describe(`an endpoint that is a ${role}`, () => {
-    test('delivers whole messages, and answers pings, in the order of arrival', () => {
+    test('delivers whole messages, and answers pings, in the order of arrival [5.2-b, 5.2-f, 5.2-g, 6.2-1, 6.2-3, 6.2-7]', () => {
       const { give, peer, events } = newEnd({ role });
       const bytes = Buffer.concat([
         peer('text', 'one'),
@@ -94,7 +94,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), ['sends pong ""']);
     });
 
-    test('answers a ping between the fragments of a message', () => {
+    test('answers a ping between the fragments of a message [5.2-a, 5.4-1, 5.4-5, 5.4-7, 6.2-2]', () => {
       const { give, peer, events } = newEnd({ role });
       give(peer('text', 'Hel', { fin: false }));
       give(peer('ping', 'now'));
@@ -103,7 +103,7 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), ['text "Hello"']);
     });
 
-    test('answers a ping while OPEN only', () => {
+    test('answers a ping while OPEN only [5.5.2-2, 7.1.1-1, 7.1.7-6]', () => {
       const { record, give, peer, events } = newEnd({ role });
       close(record, 1000);
       events();
@@ -117,11 +117,14 @@ for (const role of ['server', 'client'] as Role[]) {
       assert.deepEqual(events(), []);
     });
 
-    test('fails at the header, before the payload arrives', () => {
+    test('fails at the header, before the payload arrives [7.4.1-g, 10.4-1, 10.4-2]', () => {
       const { endpoint, give, peer, events } = newEnd({ role, maxMessage: 1000 });
       give(peer('binary', '', { announcedLength: 1001 }));
       assert.match(events().join(), /^sends close 1009 ".+",closed 1009 ".+"$/);
       assert.equal(endpoint.state, 'CLOSED');
+      const other = newEnd({ role, maxMessage: 1000 });
+      other.give(other.peer('binary', 'x'.repeat(1001)));
+      assert.match(other.events().join(), /^sends close 1009 /);
     });
 
     test('fails at the header of a message that no memory can hold, with and without a limit', () => {
@@ -132,7 +135,7 @@ for (const role of ['server', 'client'] as Role[]) {
       }
     });
 
-    test('delivers the messages before the fault, and none after it', () => {
+    test('delivers the messages before the fault, and none after it [7.1.7-4, 10.7-3]', () => {
       const { give, peer, events } = newEnd({ role });
       const bytes = Buffer.concat([
         peer('text', 'good'),
@@ -163,7 +166,7 @@ test('an endpoint reads the same inside and outside of the memory of WebAssembly
   }
 });
 
-test('a message in one frame is not copied; one in fragments is', () => {
+test('a message in one frame is not copied; one in fragments is [5.2-1]', () => {
   const { record, peer } = newEnd();
   const isInPlace: boolean[] = [];
   const bytes = Buffer.concat([

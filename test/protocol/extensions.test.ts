@@ -64,7 +64,7 @@ describe('parseExtensions', () => {
     ...['\xe9', 'a\xa0', 'a;b=\u0142'],
   ];
   for (const value of malformed) {
-    test(`refuses ${JSON.stringify(value)}`, () => {
+    test(`refuses ${JSON.stringify(value)} [4.3-1, 9.1-1, 9.1-2]`, () => {
       assert.throws(() => parseExtensions(value, 400), refusedWith(400, /Sec-WebSocket-Extensions/));
       assert.throws(() => parseExtensions(value, 1002), refusedWith(1002, /Sec-WebSocket-Extensions/));
     });
@@ -139,7 +139,7 @@ describe('negotiateDeflate', () => {
     ],
   ];
   for (const [mode, offer, response, parameters] of accepted) {
-    test(`accepts ${offer} in the mode ${mode}`, () => {
+    test(`accepts ${offer} in the mode ${mode} [4.2.2-10, 7692-5-1, 7692-5-2, 7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.2-2, 7692-7.1.2.1-3, 7692-7.1.2.2-3, 7692-7.1.2.2-4]`, () => {
       const agreed = negotiateDeflate(parseExtensions(offer, 400), mode);
       assert.equal(agreed?.response, response);
       assert.equal(short(agreed.parameters), parameters);
@@ -164,13 +164,13 @@ describe('negotiateDeflate', () => {
     ]),
   ];
   for (const offer of declined) {
-    test(`declines ${offer}`, () => {
+    test(`declines ${offer} [9-3, 9.1-5, 7692-7-1, 7692-7-2, 7692-7-3, 7692-7.1.2.1-2, 7692-7.1.2.2-2]`, () => {
       assert.equal(negotiateDeflate(parseExtensions(offer, 400), 'on'), undefined);
       assert.equal(negotiateDeflate(parseExtensions(offer, 400), 'takeover'), undefined);
     });
   }
 
-  test('uses no compression if it is off or not offered', () => {
+  test('uses no compression if it is off or not offered [9-1, 9.2-1, 7692-7-4]', () => {
     assert.equal(negotiateDeflate(parseExtensions(pmd, 400), 'off'), undefined);
     assert.equal(negotiateDeflate([], 'on'), undefined);
   });
@@ -180,8 +180,9 @@ describe('the client', () => {
   const accept = (response: string, mode: 'off' | 'on' | 'takeover') =>
     acceptDeflateResponse(parseExtensions(response, CloseCode.ProtocolError), mode);
 
-  test('makes an offer that our server accepts, and accepts its response', () => {
+  test('makes an offer that our server accepts, and accepts its response [9.1-6, 7692-7.1.1.1-1, 7692-7.1.1.2-1]', () => {
     assert.equal(offerDeflate('off'), undefined);
+    assert.equal(offerDeflate('on'), both.replace(pmd, `${pmd}; client_max_window_bits`));
     for (const client of ['on', 'takeover'] as const) {
       for (const server of ['on', 'takeover'] as const) {
         const agreed = negotiateDeflate(parseExtensions(offerDeflate(client)!, 400), server);
@@ -202,7 +203,7 @@ describe('the client', () => {
     ['takeover', `${pmd}; client_max_window_bits=8; server_max_window_bits=12`, '12 8'],
   ];
   for (const [mode, response, parameters] of accepted) {
-    test(`accepts ${response} in the mode ${mode}`, () =>
+    test(`accepts ${response} in the mode ${mode} [7692-7.1.1.2-3]`, () =>
       assert.equal(short(accept(response, mode)), parameters));
   }
 
@@ -218,7 +219,7 @@ describe('the client', () => {
     ['takeover', `${pmd}; client_max_window_bits`, /without a value/],
   ];
   for (const [mode, response, reason] of refused) {
-    test(`refuses ${response} in the mode ${mode}`, () => {
+    test(`refuses ${response} in the mode ${mode} [4.1-40, 7692-5-4, 7692-5-6, 7692-7-5, 7692-7-6, 7692-7-7, 7692-7-8, 7692-7.1.2.2-5]`, () => {
       assert.throws(() => accept(response, mode), refusedWith(CloseCode.ProtocolError, reason));
     });
   }

@@ -57,7 +57,7 @@ for (const role of roles) {
   const maskBytes = role === 'server' ? 4 : 0;
 
   describe(`readFrameHeader as a ${role}`, () => {
-    test('reads every opcode, with and without FIN', () => {
+    test('reads every opcode, with and without FIN [5.2-a]', () => {
       for (const opcode of [0, 1, 2, 8, 9, 10]) {
         for (const fin of opcode < 8 ? [true, false] : [true]) {
           const { size, header } = read(role, peerFrame(role, opcode, { fin }, 'Hello'));
@@ -73,7 +73,7 @@ for (const role of roles) {
       }
     });
 
-    test('reads every length, and nothing before the header is complete', () => {
+    test('reads every length, and nothing before the header is complete [5.2-c, 5.2-d, 5.2-e]', () => {
       const lengths = [
         0,
         1,
@@ -126,7 +126,7 @@ for (const role of roles) {
       assert.equal(readFrameHeader(header, { bytes, start: 7, end: 8 }, role, false), 0);
     });
 
-    test('refuses reserved opcodes by the first byte', () => {
+    test('refuses reserved opcodes by the first byte [5.2-4]', () => {
       for (const opcode of [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]) {
         for (const fin of [true, false]) {
           assertRefusedAt(1, role, peerFrame(role, opcode, { fin }), /reserved|fragmented/);
@@ -134,7 +134,7 @@ for (const role of roles) {
       }
     });
 
-    test('refuses reserved bits by the first byte', () => {
+    test('refuses reserved bits by the first byte [5.2-3, 5.8-1, 7692-6-3, 7692-6-6]', () => {
       for (const opcode of [0, 1, 2, 8, 9, 10]) {
         for (let rsv = 1; rsv <= 7; rsv++) {
           const bytes = peerFrame(role, opcode, { rsv });
@@ -151,13 +151,13 @@ for (const role of roles) {
       assert.equal(read(role, peerFrame(role, 1, { fin: false }), true).header.rsv1, false);
     });
 
-    test('refuses fragmented control frames by the first byte', () => {
+    test('refuses fragmented control frames by the first byte [5.4-2, 5.5-1]', () => {
       for (const opcode of [8, 9, 10]) {
         assertRefusedAt(1, role, peerFrame(role, opcode, { fin: false }), /fragmented/);
       }
     });
 
-    test('refuses the wrong masking by the second byte', () => {
+    test('refuses the wrong masking by the second byte [5.1-2, 5.1-3, 5.1-5, 5.1-6, 7.4.1-c]', () => {
       for (const opcode of [0, 1, 2, 8, 9, 10]) {
         for (const announcedLength of opcode < 8 ? [0, 125, 126, 65_536] : [0, 125]) {
           const bytes = peerFrame(role, opcode, { key: role === 'server' ? null : key, announcedLength });
@@ -166,7 +166,7 @@ for (const role of roles) {
       }
     });
 
-    test('refuses long control frames by the second byte, before the extended length', () => {
+    test('refuses long control frames by the second byte, before the extended length [5.5-1]', () => {
       for (const opcode of [8, 9, 10]) {
         for (const announcedLength of [126, 65_535, 65_536]) {
           assertRefusedAt(2, role, peerFrame(role, opcode, { announcedLength }), /at most 125/);
@@ -174,7 +174,7 @@ for (const role of roles) {
       }
     });
 
-    test('refuses a length that is not minimal before the masking key arrives', () => {
+    test('refuses a length that is not minimal before the masking key arrives [5.2-6]', () => {
       for (const announcedLength of [0, 1, 124, 125]) {
         assertRefusedAt(4, role, peerFrame(role, 2, { announcedLength, lengthBytes: 2 }), /fewest/);
       }
@@ -183,13 +183,13 @@ for (const role of roles) {
       }
     });
 
-    test('refuses a 64-bit length with the top bit set before the masking key arrives', () => {
+    test('refuses a 64-bit length with the top bit set before the masking key arrives [5.2-5]', () => {
       for (const announcedLength of [2 ** 63, 2 ** 63 + 2 ** 20]) {
         assertRefusedAt(10, role, peerFrame(role, 2, { announcedLength }), /most significant bit/);
       }
     });
 
-    test('accepts or refuses every pair of first bytes as the RFC says', () => {
+    test('accepts or refuses every pair of first bytes as the RFC says [5.2-8]', () => {
       for (let first = 0; first < 256; first++) {
         for (let second = 0; second < 256; second++) {
           const bytes = Buffer.from([first, second, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
@@ -216,7 +216,7 @@ for (const role of roles) {
     });
   });
 
-  test(`the peer of a ${role} reads the headers that writeFrameHeader writes`, () => {
+  test(`the peer of a ${role} reads the headers that writeFrameHeader writes [5.2-6, 5.2-c, 5.2-d, 5.2-e, 5.3-1]`, () => {
     for (const length of [0, 1, 125, 126, 65_535, 65_536, 2 ** 31, 2 ** 32 + 5, 2 ** 53 - 1]) {
       const bytes = Buffer.alloc(24, 0xee);
       const end = writeFrameHeader(bytes, 3, 0x82, length, role === 'server' ? keyAsNumber : undefined);

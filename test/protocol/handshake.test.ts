@@ -40,12 +40,12 @@ function request(changes: Changes = {}, line = 'GET /chat?room=1 HTTP/1.1'): Hea
 const accept = (changes: Changes = {}, its: Partial<HandshakePolicy> = {}) =>
   acceptHandshake(request(changes), { ...policy, ...its });
 
-test("acceptValueFor computes the accept key of the RFC's example (§1.3)", () => {
+test("acceptValueFor computes the accept key of the RFC's example (§1.3) [4.2.2-a]", () => {
   assert.equal(acceptValueFor('dGhlIHNhbXBsZSBub25jZQ=='), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
 });
 
 describe('acceptHandshake', () => {
-  test("answers the RFC's example (§1.3)", () => {
+  test("answers the RFC's example (§1.3) [4.2.2-12]", () => {
     const { response, ...rest } = accept({
       'Sec-WebSocket-Protocol': 'chat, superchat',
       Origin: 'http://example.com',
@@ -85,36 +85,46 @@ describe('acceptHandshake', () => {
   const webSocket = { Upgrade: 'websocket', Connection: 'Upgrade' };
   const version = { ...webSocket, 'Sec-WebSocket-Version': '13' };
   const refusals: [name: string, head: Head, status: number, reason: RegExp, headers?: object][] = [
-    ['HTTP/1.0', request({}, 'GET / HTTP/1.0'), 505, /needs HTTP\/1.1/],
-    ['POST', request({}, 'POST / HTTP/1.1'), 405, /not a POST/, { Allow: 'GET' }],
+    ['HTTP/1.0 [4.1-19]', request({}, 'GET / HTTP/1.0'), 505, /needs HTTP\/1.1/],
+    ['POST [4.1-19, 4.2.2-1]', request({}, 'POST / HTTP/1.1'), 405, /not a POST/, { Allow: 'GET' }],
     ['HEAD', request({}, 'HEAD / HTTP/1.1'), 405, /not a HEAD/, { Allow: 'GET' }],
     ['a body', request({ 'Content-Length': '3' }), 400, /no body/],
     ['a chunked body', request({ 'Transfer-Encoding': 'chunked' }), 400, /no body/],
-    ['no Upgrade', request({ Upgrade: undefined }), 426, /Upgrade: websocket/, webSocket],
+    ['no Upgrade [4.1-22]', request({ Upgrade: undefined }), 426, /Upgrade: websocket/, webSocket],
     ['another Upgrade', request({ Upgrade: 'h2c' }), 426, /Upgrade: websocket/, webSocket],
     ['half an Upgrade', request({ Upgrade: 'websockets' }), 426, /Upgrade: websocket/, webSocket],
-    ['no Connection', request({ Connection: undefined }), 400, /Connection/],
+    ['no Connection [4.1-23]', request({ Connection: undefined }), 400, /Connection/],
     ['another Connection', request({ Connection: 'keep-alive' }), 400, /Connection/],
-    ['no version', request({ 'Sec-WebSocket-Version': undefined }), 426, /not 13/, version],
-    ['version 8', request({ 'Sec-WebSocket-Version': '8' }), 426, /not 13/, version],
+    ['no version [4.1-29]', request({ 'Sec-WebSocket-Version': undefined }), 426, /not 13/, version],
+    ['version 8 [4.1-30, 4.2.2-6, 4.4-1]', request({ 'Sec-WebSocket-Version': '8' }), 426, /not 13/, version],
     ['version 013', request({ 'Sec-WebSocket-Version': '013' }), 426, /not 13/, version],
     ['two versions', request({ 'Sec-WebSocket-Version': ['13', '13'] }), 426, /not 13/, version],
-    ['no key', request({ 'Sec-WebSocket-Key': undefined }), 400, /base64/],
+    ['no key [4.1-24]', request({ 'Sec-WebSocket-Key': undefined }), 400, /base64/],
     [
       'two keys',
       request({ 'Sec-WebSocket-Key': Array(2).fill(rfcFields['Sec-WebSocket-Key']) }),
       400,
       /base64/,
     ],
-    ['key of 15 bytes', request({ 'Sec-WebSocket-Key': Buffer.alloc(15).toString('base64') }), 400, /base64/],
+    [
+      'key of 15 bytes [4.1-25]',
+      request({ 'Sec-WebSocket-Key': Buffer.alloc(15).toString('base64') }),
+      400,
+      /base64/,
+    ],
     ['key of 17 bytes', request({ 'Sec-WebSocket-Key': Buffer.alloc(17).toString('base64') }), 400, /base64/],
     ['unpadded key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ' }), 400, /base64/],
-    ['base64url key', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBs-SBub25jZQ==' }), 400, /base64/],
-    ['repeated subprotocol', request({ 'Sec-WebSocket-Protocol': 'chat, chat' }), 400, /distinct tokens/],
+    ['base64url key [4.3-1]', request({ 'Sec-WebSocket-Key': 'dGhlIHNhbXBs-SBub25jZQ==' }), 400, /base64/],
+    [
+      'repeated subprotocol [4.1-32]',
+      request({ 'Sec-WebSocket-Protocol': 'chat, chat' }),
+      400,
+      /distinct tokens/,
+    ],
     ['repeated subprotocol, apart', request({ 'Sec-WebSocket-Protocol': 'a,,a' }), 400, /distinct tokens/],
     ['subprotocol with a space', request({ 'Sec-WebSocket-Protocol': 'ch at' }), 400, /distinct tokens/],
     [
-      'malformed extensions',
+      'malformed extensions [9.1-1]',
       request({ 'Sec-WebSocket-Extensions': 'a;' }),
       400,
       /Extensions header is malformed/,
@@ -147,14 +157,14 @@ describe('acceptHandshake', () => {
     ['foo', undefined],
   ];
   for (const [offered, chosen] of subprotocols) {
-    test(`chooses ${chosen} from the subprotocols ${offered}`, () => {
+    test(`chooses ${chosen} from the subprotocols ${offered} [4.2.2-8, 4.2.2-9]`, () => {
       const { subprotocol, response } = accept({ 'Sec-WebSocket-Protocol': offered });
       assert.equal(subprotocol, chosen);
       assert.equal(/Sec-WebSocket-Protocol: (.*)\r\n/.exec(response.toString())?.[1], chosen);
     });
   }
 
-  test('accepts an offer of compression, unless it is off', () => {
+  test('accepts an offer of compression, unless it is off [4.2.2-11, 9-2, 9.1-3, 9.1-4, 7692-5-7]', () => {
     const offer = { 'Sec-WebSocket-Extensions': ['foo', 'permessage-deflate; server_max_window_bits=10'] };
     const { deflate, response } = accept(offer, { compression: 'takeover' });
     assert.equal(deflate?.serverMaxWindowBits, 10);
@@ -162,7 +172,8 @@ describe('acceptHandshake', () => {
       response.toString(),
       /\r\nSec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n/,
     );
-    for (const value of [', permessage-deflate', 'permessage-deflate,', ['', 'permessage-deflate']]) {
+    const lists = [', permessage-deflate', 'permessage-deflate,', ['', 'permessage-deflate']];
+    for (const value of [...lists, ['permessage-deflate', 'foo']]) {
       const listed = accept({ 'Sec-WebSocket-Extensions': value }, { compression: 'takeover' });
       assert.equal(listed.deflate?.serverMaxWindowBits, 15, String(value));
     }
@@ -170,7 +181,7 @@ describe('acceptHandshake', () => {
     assert.equal(accept(offer).deflate, undefined);
   });
 
-  test('refuses pages of other origins with 403', () => {
+  test('refuses pages of other origins with 403 [4.2.2-4, 4.2.2-5, 10.2-1, 10.2-2]', () => {
     const its = { origins: ['https://example.com'] };
     assert.ok(accept({ Origin: 'https://example.com' }, its).response);
     assert.throws(
@@ -179,7 +190,7 @@ describe('acceptHandshake', () => {
     );
   });
 
-  test('accepts a request without Origin: browsers always send one', () => {
+  test('accepts a request without Origin: browsers always send one [4.2.1-2]', () => {
     assert.ok(accept({}, { origins: ['https://example.com'] }).response);
   });
 

@@ -49,7 +49,7 @@ test("unmask decodes the RFC's example", () => {
   assert.equal(bytes.toString(), 'Hello');
 });
 
-test('WebAssembly and plain JavaScript unmask as the RFC says, at every alignment and short length', () => {
+test('WebAssembly and plain JavaScript unmask as the RFC says, at every alignment and short length [5.3-a]', () => {
   for (let offset = 0; offset < 17; offset++) {
     for (let length = 0; length < 70; length++) {
       assertUnmasks(Buffer.alloc(length, 0x61), offset, (0x01020304 * (length + 1)) | 0);

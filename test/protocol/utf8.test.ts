@@ -26,7 +26,7 @@ function assertAgrees(bytes: Uint8Array): void {
 }
 
 describe('checkUtf8 agrees with Node', () => {
-  test('on all sequences of one byte and of two', () => {
+  test('on all sequences of one byte and of two [8.1-1]', () => {
     for (let first = 0; first < 256; first++) {
       assertAgrees(Uint8Array.of(first));
       for (let second = 0; second < 256; second++) assertAgrees(Uint8Array.of(first, second));

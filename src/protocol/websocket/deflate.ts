@@ -37,11 +37,11 @@ export function newDeflateContext(keepsContext: boolean, windowBits: number): De
   return { window: noWindow, keepsContext, windowBits };
 }
 
-/** RFC 7692 §7.2.1: the four bytes at the end of a flush are not sent. */
+/** RFC 7692 §7.2.1 [7692-7.2.1-1, 7692-7.2.3-3]: the four bytes at the end of a flush are not sent. */
 const flushEnd = 4;
 
 /**
- * RFC 7692 §7.2.2: a received message is inflated with the four bytes that the sender removed. The empty last block after
+ * RFC 7692 §7.2.2 [7692-7.2.2-1]: a received message is inflated with the four bytes that the sender removed. The empty last block after
  * them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
  */
 const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
@@ -89,12 +89,13 @@ export function beginInflation(
  * @throws ProtocolError 1009 as soon as the output exceeds `maxLength`, 1007 for data that is not DEFLATE
  */
 export function inflateSome(inflation: Inflation): boolean {
-  // §7.2.3.6: an empty message is one byte. Some senders send none, which is not ambiguous.
+  // RFC 7692 §7.2.3.6: an empty message is one byte. Some senders send none, which is not ambiguous.
   if (inflation.length === 0) return true;
   const { at, size } = inflation;
   try {
     if (inflateStep(inflation) && finishStream(inflation)) {
       const { inflater } = inflation;
+      // RFC 7692 §7.2.2 [7692-7.2.2-2, 7692-7.2.2-3].
       inflater.window = inflater.keepsContext ? windowAfter(inflation) : noWindow;
       return true;
     }
@@ -129,8 +130,8 @@ function inflateStep(inflation: Inflation): boolean {
   // A byte of input can cost a hundred times as much as a byte of output, so a slice takes less input.
   const input = Math.min(total - at, inflateSlice / 4);
   const room = Math.min(output.length - size, inflateSlice);
-  // With Z_FINISH, zlib reports an error if the input ends before the stream.
   const isLast = at + input === total;
+  // With Z_FINISH, zlib reports an error if the input ends before the stream. RFC 7692 §7.2.3 [7692-7.2.3-1].
   const flush = isLast ? constants.Z_FINISH : constants.Z_NO_FLUSH;
   stream.handle.writeSync(flush, compressed, at, input, output, size, room);
   if (stream.state.destroyed) throw notDeflate();
@@ -170,7 +171,7 @@ function inflateWhole(inflation: Inflation): true {
 function finishStream(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
-  // RFC 7692 §7.2.3.4: after a final block, a sender adds an empty one, so that there are four bytes to remove. A sender
+  // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty one, so that there are four bytes to remove. A sender
   // that finishes the stream instead (Z_FINISH) adds nothing, and its message is complete as well.
   return at === length || at === length + inflateEnd.length;
 }
@@ -253,7 +254,7 @@ function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
 
 function ignore(): void {}
 
-/** The largest window serves for every negotiated one: `window` never has more bytes than was negotiated. */
+/** RFC 7692 §7.2.2 [7692-7.2.2-4]. The largest window serves for every negotiated one: `window` never has more bytes than was negotiated. */
 function inflateOptions(window: Buffer): ZlibOptions {
   return window.length > 0 ? { windowBits: 15, dictionary: window } : { windowBits: 15 };
 }
@@ -307,7 +308,7 @@ export function deflateMessage(
 }
 
 function deflateOptions({ window, windowBits }: DeflateContext, level: number): ZlibOptions {
-  // zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250 bytes (it keeps 262 ahead), so its
+  // RFC 7692 §7.2.1 [7692-7.2.1-4]. zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250 bytes (it keeps 262 ahead), so its
   // output is valid for a window of 256, too.
   const options = { windowBits: Math.max(9, windowBits), level };
   return window.length > 0 ? { ...options, dictionary: window } : options;
@@ -362,6 +363,7 @@ const deflateSlice = 64 * 1024;
 
 /** Updates the window after a message was sent compressed, by this deflater or in a fan-out. */
 export function updateWindow(deflater: DeflateContext, bytes: Uint8Array, start: number, end: number): void {
+  // RFC 7692 §7.2.1 [7692-7.2.1-5, 7692-7.1.1.1-4, 7692-7.1.1.2-3].
   if (deflater.keepsContext) deflater.window = windowWith(deflater, bytes.subarray(start, end));
 }
 

@@ -187,9 +187,11 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         continue;
       }
 
+      // RFC 6455 §6.2 [6.2-1]: what arrives is read as frames.
       const size = readFrameHeader(frame, input, endpoint.role, endpoint.inflater !== undefined);
       if (size === 0) return ProtocolEvent.NeedMore;
       const start = input.start + size;
+      // RFC 6455 §5.2 [5.2-f, 5.2-g]: without extension data, the whole payload is application data.
       const end = start + frame.length;
       if (frame.opcode >= 8 && end > input.end) return ProtocolEvent.NeedMore;
       frame.bytes = input.bytes;
@@ -197,10 +199,12 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       frame.end = Math.min(end, input.end);
       frame.size = size;
 
+      // RFC 6455 §5.4 [5.4-1, 5.4-5, 6.2-2]: control frames may come between the fragments of a message.
       if (frame.opcode >= 8) {
         input.start = end;
         return readControl(endpoint);
       }
+      // RFC 6455 §5.2 [5.2-1]: the first fragment may also be the final one.
       if (
         incoming === undefined &&
         frame.fin &&
@@ -210,10 +214,14 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       ) {
         // Nearly every message is one frame that has arrived completely. It is delivered without a copy.
         input.start = end;
+        // RFC 6455 §10.4 [10.4-1, 10.4-2].
         if (frame.length > endpoint.maxMessage) checkSize(frame.length, endpoint.maxMessage);
+        // RFC 6455 §6.2 [6.2-3, 5.2-b]: the opcode gives the message its type.
         const isText = frame.opcode === Opcode.Text;
+        // RFC 6455 §6.2 [6.2-7]: a server MUST remove masking.
         const notAscii = endpoint.role === 'server' ? unmask(input.bytes, start, end, frame.key) : 1;
         frame.key = 0;
+        // RFC 6455 §5.6, §8.1 [5.6-1, 8.1-1, 10.7-1]: text MUST be valid UTF-8.
         if (isText && notAscii !== 0) checkTextEnd(checkText(utf8Start, input.bytes, start, end));
         message.isText = isText;
         message.bytes = input.bytes;
@@ -229,7 +237,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
         ? ProtocolEvent.Message
         : ProtocolEvent.Frame;
     }
-    // RFC 6455 §1.4: whatever follows the close frame is discarded.
+    // RFC 6455 §1.4, §7.1.7 [7.1.1-1, 7.1.7-6]: whatever follows the close frame, or the fault, is discarded.
     input.start = input.end;
     return ProtocolEvent.NeedMore;
   } catch (error) {
@@ -250,6 +258,7 @@ function mayReadDespitePause(
 ): boolean {
   const first = bytes[start]!;
   const isClose = (first & 0x0f) === Opcode.Close;
+  // RFC 6455 §5.5.1, §5.5.2 [5.5.1-7]: control frames are answered as soon as is practical.
   return isControlNext(incoming, first) && (!isClose || (acceptsClose && inflating === undefined));
 }
 
@@ -274,11 +283,13 @@ function isComplete(incoming: IncomingMessage): boolean {
 
 /** The last byte of a message has arrived. @returns whether it is `message` now: not if it is discarded or still compressed */
 function completeMessage(endpoint: Endpoint, incoming: IncomingMessage): boolean {
+  // RFC 6455 §6.2 [6.2-4]: the next data frame begins another message.
   endpoint.incoming = undefined;
   if (!isDelivered(endpoint)) {
     dropMessage(incoming);
     return false;
   }
+  // RFC 7692 §6.2 [6.2-6, 7692-6.2-1]: all fragments together are inflated.
   if (incoming.isCompressed && endpoint.inflater !== undefined) {
     endpoint.inflating = beginInflating(incoming, endpoint.inflater, endpoint.maxMessage);
     return false;
@@ -300,12 +311,13 @@ function inflate(endpoint: Endpoint, inflating: InflatingMessage): ProtocolEvent
 /** Reads the control frame that `frame` holds completely (RFC 6455 §5.5). */
 function readControl(endpoint: Endpoint): ProtocolEvent {
   const { bytes, start, end, key, opcode } = frame;
+  // RFC 6455 §6.2 [6.2-7].
   if (key !== 0) unmask(bytes, start, end, key);
   frame.key = 0;
   control.bytes = bytes;
   control.start = start;
   control.end = end;
-  // RFC 6455 §5.5.2: pings are answered until the peer's close frame arrives. We are stricter, and send nothing after our
+  // RFC 6455 §5.5.2 [5.5.2-2]: pings are answered until the peer's close frame arrives. We are stricter, and send nothing after our
   // own close frame, which the peer is about to answer.
   control.isReplyDue = endpoint.state === 'OPEN' && opcode !== Opcode.Pong;
   if (opcode === Opcode.Ping) return ProtocolEvent.Ping;
@@ -316,17 +328,20 @@ function readControl(endpoint: Endpoint): ProtocolEvent {
 
 /** RFC 6455 §5.5.1, §7.4. @throws ProtocolError 1002 or 1007 */
 function readClose(bytes: Uint8Array, start: number, end: number): void {
+  // RFC 6455 §7.1.5 [7.1.5-a]: without a code, it is 1005.
   control.code = CloseCode.NoStatusReceived;
   control.reason = '';
   if (end === start) return;
+  // RFC 6455 §5.5.1 [5.5.1-2]: a payload begins with a code of two bytes.
   if (end - start === 1) {
     throw new ProtocolError(CloseCode.ProtocolError, 'a close frame with half a close code');
   }
   control.code = (bytes[start]! << 8) | bytes[start + 1]!;
+  // RFC 6455 §7.4 [7.4.1-3, 7.4.1-4, 7.4.1-6].
   if (!isSendableCloseCode(control.code)) {
     throw new ProtocolError(CloseCode.ProtocolError, `close code ${control.code} must not be sent`);
   }
-  // RFC 6455 §5.5.1: the reason is UTF-8.
+  // RFC 6455 §5.5.1 [5.5.1-3]: the reason is UTF-8.
   checkTextEnd(checkText(utf8Start, bytes, start + 2, end));
   control.reason = Buffer.from(bytes.buffer, bytes.byteOffset + start + 2, end - start - 2).toString('utf8');
   // RFC 6455 §5.5.1: the answer typically echoes the code.
@@ -335,6 +350,7 @@ function readClose(bytes: Uint8Array, start: number, end: number): void {
 
 /** Turns a broken rule into a `Failed` event with the close frame to send. */
 function reportFault({ state }: Endpoint, { code, message: reason, option }: ProtocolError): ProtocolEvent {
+  // RFC 6455 §7.1.7 [7.1.7-4, 10.7-3]: the reply is due if the connection is open.
   control.isReplyDue = state === 'OPEN';
   control.bytes = closePayload(code, reason);
   control.start = 0;
@@ -365,6 +381,7 @@ function dropInflating(endpoint: Endpoint): void {
 
 /** Our close frame was sent: the closing handshake has begun (RFC 6455 §7.1.2, §7.1.3). */
 export function startClosing(endpoint: Endpoint): void {
+  // RFC 6455 §5.5.1 [5.5.1-5]: no data follows.
   endpoint.state = 'CLOSING';
   if (!endpoint.deliversWhileClosing) dropInflating(endpoint);
 }
@@ -381,8 +398,10 @@ export function failEndpoint(endpoint: Endpoint): void {
  * @param reason cut at the end of a character, if it is longer than 123 bytes
  */
 export function closePayload(code: number, reason: string): Buffer {
+  // RFC 6455 §7.4.1 [7.4.1-3]: 1005 MUST NOT be sent.
   if (code === CloseCode.NoStatusReceived) return Buffer.alloc(0);
   const payload = Buffer.alloc(2 + maxCloseReason);
+  // RFC 6455 §5.5.1 [5.5.1-1, 5.5.1-2, 7.4-1]: the code in network byte order, then the reason.
   payload.writeUInt16BE(code);
   return payload.subarray(0, 2 + payload.write(reason, 2, 'utf8'));
 }

@@ -38,7 +38,7 @@ export interface DeflateAgreement {
 const extensionName = 'permessage-deflate';
 
 /**
- * RFC 6455 §9.1, extension-list: one name or parameter, and its delimiter. A quoted value must be a token after unescaping,
+ * RFC 6455 §9.1 [9.1-2, 4.3-1], extension-list: one name or parameter, and its delimiter. A quoted value must be a token after unescaping,
  * so each of its characters may have a backslash. White space is RFC 2616's implied *LWS. Sticky, and unambiguous about the
  * end of each part, so matching takes linear time.
  */
@@ -65,6 +65,7 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
       if (element.lastIndex === value.length) break;
     }
     const match = element.exec(value);
+    // RFC 6455 §9.1 [9.1-1].
     if (match === null) throw new ProtocolError(refusal, 'the Sec-WebSocket-Extensions header is malformed');
     const [, name = '', token, quoted] = match;
     const given = token ?? quoted?.replaceAll('\\', '');
@@ -95,9 +96,11 @@ export function negotiateDeflate(
   offers: readonly Extension[],
   mode: Compression,
 ): DeflateAgreement | undefined {
+  // RFC 6455 §9 [9-1, 9.2-1]; RFC 7692 §7 [7692-7-4].
   if (mode === 'off') return undefined;
   for (const offer of offers) {
     const offered = offer.name === extensionName ? readParameters(offer) : undefined;
+    // RFC 7692 §5 [7692-5-1, 7692-5-2, 4.2.2-10]: the first acceptable offer.
     if (offered !== undefined) return acceptOffer(offered, mode);
   }
   return undefined;
@@ -120,8 +123,9 @@ function readParameters(extension: Extension): NamedParameters | undefined {
     clientMaxWindowBits: undefined,
   };
   for (const [name, value] of extension.parameters) {
-    // RFC 7692 §7.1.2.1: a decimal from 8 to 15 without leading zeroes.
+    // RFC 7692 §7.1.2 [7692-7.1.2.1-2, 7692-7.1.2.2-2, 7692-7-2, 7692-7-6]: a decimal from 8 to 15 without leading zeroes.
     const bits = value !== undefined && /^(?:[89]|1[0-5])$/.test(value) ? Number(value) : undefined;
+    // RFC 7692 §7 [7692-7-3, 7692-7-7]: no parameter twice.
     if (name === 'server_no_context_takeover' && !named.serverNoContextTakeover && value === undefined) {
       named.serverNoContextTakeover = true;
     } else if (
@@ -136,6 +140,7 @@ function readParameters(extension: Extension): NamedParameters | undefined {
       if (value !== undefined && bits === undefined) return undefined;
       named.clientMaxWindowBits = bits ?? true;
     } else {
+      // RFC 7692 §7 [7692-7-1, 7692-7-5, 9-3, 9.1-5]: no parameter that is not defined.
       return undefined;
     }
   }
@@ -143,18 +148,21 @@ function readParameters(extension: Extension): NamedParameters | undefined {
 }
 
 function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): DeflateAgreement {
-  // RFC 7692 §7.1.1.1: the server must grant what the client asks of it. §7.1.1.2: the server may restrict the client unasked.
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.2-2]: the server must grant what the client asks of it, and may
+  // restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
   let response = extensionName;
   if (serverNoContextTakeover) response += '; server_no_context_takeover';
   if (clientNoContextTakeover) response += '; client_no_context_takeover';
+  // RFC 7692 §7.1.2.1 [7692-7.1.2.1-3].
   if (offered.serverMaxWindowBits !== undefined) {
     response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
   }
   // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
   // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
   let clientMaxWindowBits = 15;
+  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4].
   if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
     clientMaxWindowBits = offered.clientMaxWindowBits;
     response += `; client_max_window_bits=${clientMaxWindowBits}`;
@@ -228,8 +236,9 @@ function grantWish(offered: NamedParameters, wish: DeflateWish): DeflateAgreemen
 /** The client's offer, as the value of the header; undefined for none. */
 export function offerDeflate(mode: Compression): string | undefined {
   if (mode === 'off') return undefined;
-  // Like browsers, let the server choose our window size.
+  // Like browsers, let the server choose our window size. RFC 7692 §7.1 [7692-7.1.2.2-1].
   const offer = `${extensionName}; client_max_window_bits`;
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-1, 7692-7.1.1.2-1].
   return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
 }
 
@@ -243,16 +252,18 @@ export function acceptDeflateResponse(
   mode: Compression,
 ): DeflateParameters | undefined {
   const [agreed, second] = extensions;
+  // RFC 6455 §9.1 [9.1-6].
   if (agreed === undefined) return undefined;
-  // RFC 6455 §4.1: an extension that was not requested fails the connection.
+  // RFC 6455 §4.1 [4.1-40]; RFC 7692 §5 [7692-5-4]: an extension that was not requested fails the connection.
   if (mode === 'off' || agreed.name !== extensionName || second !== undefined) {
     throw invalidResponse('the server uses an extension that was not offered');
   }
   const named = readParameters(agreed);
-  // RFC 7692 §7.1: a parameter that is unknown, repeated or invalid in a response fails the connection.
+  // RFC 7692 §7 [7692-5-6, 7692-7-5, 7692-7-6, 7692-7-7]: a parameter that is unknown, repeated or invalid in a response fails
+  // the connection.
   if (named === undefined)
     throw invalidResponse('the server answers permessage-deflate with invalid parameters');
-  // RFC 7692 §7.1.2.2: in a response, client_max_window_bits has a value.
+  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-5, 7692-7-8]: in a response, client_max_window_bits has a value.
   if (named.clientMaxWindowBits === true) {
     throw invalidResponse('the server answers client_max_window_bits without a value');
   }
@@ -260,6 +271,7 @@ export function acceptDeflateResponse(
   // permessage-deflate: their messages may use the context, so the client keeps its window.
   return {
     serverNoContextTakeover: named.serverNoContextTakeover,
+    // RFC 7692 §7.1.1.2 [7692-7.1.1.2-3].
     clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,
     serverMaxWindowBits: named.serverMaxWindowBits ?? 15,
     clientMaxWindowBits: named.clientMaxWindowBits ?? 15,

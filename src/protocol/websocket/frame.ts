@@ -41,6 +41,7 @@ export function newFrameHeader(): FrameHeader {
 }
 
 const fail = (reason: string): never => {
+  // RFC 6455 §5.1 [5.1-3, 5.1-6, 7.4.1-c]: 1002 is a protocol error.
   throw new ProtocolError(CloseCode.ProtocolError, reason);
 };
 
@@ -61,31 +62,33 @@ export function readFrameHeader(
   const first = bytes[start]!;
   const opcode = first & 0x0f;
   const isControl = opcode >= 8;
-  // RFC 6455 §5.2: RSV1 to 3 MUST be 0 unless an extension defines them. RFC 7692 §6 defines RSV1, on the first frame of
-  // a message only.
+  // RFC 6455 §5.2 [5.2-3, 5.2-8]: RSV1 to 3 MUST be 0 unless an extension defines them. RFC 7692 §6 defines RSV1, on the
+  // first frame of a message only.
   if ((first & 0x70) !== 0) checkReservedBits(first, opcode, allowsRsv1);
-  // RFC 6455 §5.2: opcodes 3 to 7 and B to F are reserved.
+  // RFC 6455 §5.2 [5.2-4]: opcodes 3 to 7 and B to F are reserved.
   if ((opcode > 2 && opcode < 8) || opcode > 10) fail(`opcode ${opcode} is reserved`);
-  // RFC 6455 §5.5: control frames MUST NOT be fragmented.
+  // RFC 6455 §5.5 [5.4-2, 5.5-1]: control frames MUST NOT be fragmented.
   if (isControl && first < 0x80) fail('a control frame must not be fragmented');
 
   if (start + 2 > end) return 0;
   const second = bytes[start + 1]!;
-  // RFC 6455 §5.1: a client MUST mask all frames, a server MUST NOT mask any.
+  // RFC 6455 §5.1 [5.1-2, 5.1-5]: a client MUST mask all frames, a server MUST NOT mask any.
   if (second >= 0x80 !== (role === 'server')) {
     fail(role === 'server' ? 'a client must mask its frames' : 'a server must not mask its frames');
   }
+  // RFC 6455 §5.2 [5.2-c, 5.2-d]: the masking key and the length.
   const maskBytes = role === 'server' ? 4 : 0;
   let length = second & 0x7f;
   let size = 2;
   if (length >= 126) {
-    // RFC 6455 §5.5: all control frames MUST have a payload length of 125 bytes or less.
+    // RFC 6455 §5.5 [5.5-1]: all control frames MUST have a payload length of 125 bytes or less.
     if (isControl) fail(`a control frame carries at most ${maxControlPayload} bytes`);
     size = length === 126 ? 4 : 10;
     if (start + size > end) return 0;
     length = size === 4 ? readLength16(bytes, start + 2) : readLength64(bytes, start + 2);
   }
   if (start + size + maskBytes > end) return 0;
+  // RFC 6455 §5.2 [5.2-a]: FIN marks the last fragment.
   header.fin = first >= 0x80;
   header.rsv1 = (first & 0x40) !== 0;
   header.opcode = opcode;
@@ -114,23 +117,26 @@ export function countWholeFrames(bytes: Uint8Array, start: number, end: number):
 }
 
 function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): void {
+  // RFC 6455 §5.2 [5.2-3]: no extension defines RSV2 and RSV3, and only permessage-deflate defines RSV1.
   if ((first & 0x30) !== 0) fail('RSV2 and RSV3 must be 0');
+  // RFC 6455 §5.8 [5.8-1]: no extension is in use unless it was negotiated.
   if (!allowsRsv1) fail('RSV1 must be 0: no compression was negotiated');
-  // RFC 7692 §6.1: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
+  // RFC 7692 §6 [7692-6-3, 7692-6-6]: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
   if (opcode >= 8) fail('RSV1 must be 0 on a control frame');
+  // RFC 7692 §6 [7692-6-3].
   if (opcode === 0) fail('RSV1 must be 0 on a continuation frame');
 }
 
-// RFC 6455 §5.2: the minimal number of bytes MUST be used to encode the length.
+// RFC 6455 §5.2 [5.2-e, 5.2-6]: network byte order, in the fewest bytes.
 function readLength16(bytes: Uint8Array, at: number): number {
   const length = (bytes[at]! << 8) | bytes[at + 1]!;
   if (length < 126) fail('the payload length is not encoded in the fewest bytes');
   return length;
 }
 
-// RFC 6455 §5.2: the minimal number of bytes MUST be used, as in `readLength16`.
+// RFC 6455 §5.2 [5.2-e, 5.2-6], as in `readLength16`.
 function readLength64(bytes: Uint8Array, at: number): number {
-  // RFC 6455 §5.2: the most significant bit MUST be 0.
+  // RFC 6455 §5.2 [5.2-5]: the most significant bit MUST be 0.
   if (bytes[at]! >= 0x80) fail('the most significant bit of a 64-bit payload length must be 0');
   let length = 0;
   for (let i = 0; i < 8; i++) length = length * 256 + bytes[at + i]!;
@@ -141,7 +147,7 @@ function readLength64(bytes: Uint8Array, at: number): number {
 /** The longest header of an unmasked frame. */
 export const maxHeaderSize = 10;
 
-/** The size of the header of an unmasked frame with `length` bytes of payload. */
+/** The size of the header of an unmasked frame with `length` bytes of payload. RFC 6455 §5.2 [5.2-6]. */
 export function frameHeaderSize(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
@@ -172,9 +178,11 @@ export function writeFrameHeader(
   length: number,
   key?: number,
 ): number {
+  // RFC 6455 §5.3 [5.3-1]: the mask bit of a masked frame MUST be 1.
   const maskBit = key === undefined ? 0 : 0x80;
   let next = at;
   bytes[next++] = first;
+  // RFC 6455 §5.2 [5.2-6, 5.2-d, 5.2-e]: the fewest bytes, in network byte order.
   if (length < 126) {
     bytes[next++] = maskBit | length;
   } else if (length < 65_536) {
@@ -187,6 +195,7 @@ export function writeFrameHeader(
     for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = high >>> shift;
     for (let shift = 24; shift >= 0; shift -= 8) bytes[next++] = length >>> shift;
   }
+  // RFC 6455 §5.2 [5.2-c]: the masking key is present if the mask bit is set.
   if (key !== undefined) {
     for (let shift = 0; shift < 32; shift += 8) bytes[next++] = key >>> shift;
   }

@@ -53,24 +53,29 @@ export function asksForWebSocket(head: Head): boolean {
  */
 export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const { headers } = head;
+  // RFC 6455 §4.2.1, §4.2.2 [4.2.2-1].
   checkRequest(head);
   const key = headers.get('sec-websocket-key');
-  // RFC 6455 §4.2.1, 5: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits after the 128th are not
+  // RFC 6455 §4.2.1, 5 [4.1-24, 4.1-25, 4.3-1]: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits after the 128th are not
   // checked: §4.2.2, 4 does not require decoding the key, and RFC 4648 §3.5 leaves them open.
   if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
     throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
   }
+  // RFC 6455 §10.2 [10.2-1].
   checkOrigin(head, policy.origins);
   const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
   const extensions = headers.get('sec-websocket-extensions');
+  // RFC 6455 §9.1 [9.1-1].
   const offers = extensions === undefined ? [] : parseExtensions(extensions, 400);
   const { compression } = policy;
   const deflate =
     typeof compression === 'function' ? compression(offers) : negotiateDeflate(offers, compression);
 
-  // RFC 6455 §4.2.2, 5: the response.
+  // RFC 6455 §4.2.2, 5 [4.2.2-12]: the response.
   let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValueFor(key)}\r\n`;
+  // RFC 6455 §4.2.2 [4.2.2-9].
   if (subprotocol !== undefined) response += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
+  // RFC 6455 §4.2.2 [4.2.2-11, 9-2]; RFC 7692 §5 [7692-5-7].
   if (deflate !== undefined) response += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`;
   return {
     response: Buffer.from(`${response}\r\n`, 'latin1'),
@@ -83,7 +88,7 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
 
 /**
  * `Sec-WebSocket-Accept`, which proves to the sender of `key` that the server understood the handshake (RFC 6455 §4.2.2,
- * 5.4).
+ * 5.4 [4.2.2-a]).
  */
 export function acceptValueFor(key: string): string {
   const proof = `${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
@@ -94,25 +99,25 @@ export function acceptValueFor(key: string): string {
 
 function checkRequest(head: Head): void {
   const { headers } = head;
-  // RFC 6455 §4.2.1, 1: HTTP/1.1 or higher. A 426 would be wrong, because the client does request an upgrade. The version
+  // RFC 6455 §4.2.1, 1 [4.1-19]: HTTP/1.1 or higher. A 426 would be wrong, because the client does request an upgrade. The version
   // is usually a proxy's: nginx uses HTTP/1.0 for upstreams by default.
   if (head.version === '1.0') throw new ProtocolError(505, 'a WebSocket handshake needs HTTP/1.1, not 1.0');
-  // RFC 6455 §4.2.1, 1: a GET request. RFC 9110 §15.5.6: a 405 lists the allowed methods.
+  // RFC 6455 §4.2.1, 1 [4.1-19]: a GET request. RFC 9110 §15.5.6: a 405 lists the allowed methods.
   if (head.method !== 'GET') {
     throw new ProtocolError(405, `a WebSocket handshake is a GET, not a ${head.method}`, { Allow: 'GET' });
   }
   // Bytes after the head would be read as frames.
   if (head.bodyLength !== 0) throw new ProtocolError(400, 'a WebSocket handshake has no body');
-  // RFC 6455 §4.2.1, 3.
+  // RFC 6455 §4.2.1, 3 [4.1-22].
   if (!hasToken(headers.get('upgrade'), 'websocket')) {
     const reason = 'this path accepts WebSocket only, and the header "Upgrade: websocket" is missing';
     throw new ProtocolError(426, reason, upgradeRequired);
   }
-  // RFC 6455 §4.2.1, 4.
+  // RFC 6455 §4.2.1, 4 [4.1-23].
   if (!hasToken(headers.get('connection'), 'upgrade')) {
     throw new ProtocolError(400, 'the Connection header does not have "Upgrade"');
   }
-  // RFC 6455 §4.2.2, 4 and §4.4: the answer to any other version names the supported one. The same holds without a version,
+  // RFC 6455 §4.2.2, 4 and §4.4 [4.1-29, 4.1-30, 4.2.2-6, 4.4-1]: the answer to any other version names the supported one. The same holds without a version,
   // as in drafts before 04, and for a repeated one.
   if (headers.get('sec-websocket-version') !== '13') {
     const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
@@ -127,9 +132,10 @@ function chooseSubprotocol(
 ): string | undefined {
   if (value === undefined) return undefined;
   const wanted = splitList(value);
-  // RFC 6455 §4.1, 10: unique tokens. RFC 9110 §5.6.1.2: empty elements are ignored.
+  // RFC 6455 §4.1, 10 [4.1-32]: unique tokens. RFC 9110 §5.6.1.2: empty elements are ignored.
   if (!wanted.every(isToken) || new Set(wanted).size !== wanted.length) {
     throw new ProtocolError(400, 'Sec-WebSocket-Protocol is not a list of distinct tokens');
   }
+  // RFC 6455 §4.2.2, 4 [4.2.2-8]: one of those that the client offered.
   return wanted.find(name => known.has(name));
 }

@@ -68,12 +68,14 @@ const nothing = Buffer.alloc(0);
 
 /** @throws ProtocolError 1002 or 1009, from the header alone */
 export function beginMessage(header: FrameHeader, maxMessage: number): IncomingMessage {
-  // RFC 6455 §5.4: a continuation frame continues a message.
+  // RFC 6455 §5.4 [5.4-a]: a continuation frame continues a message.
   if (header.opcode === Opcode.Continuation) {
     throw new ProtocolError(CloseCode.ProtocolError, 'a continuation frame without a message to continue');
   }
   const incoming: IncomingMessage = {
+    // RFC 6455 §5.4 [5.4-12, 6.2-3]: the first frame gives all fragments their type.
     isText: header.opcode === Opcode.Text,
+    // RFC 7692 §6 [7692-6-1, 7692-6.2-2].
     isCompressed: header.rsv1,
     fragments: 0,
     isLastFrame: false,
@@ -90,7 +92,7 @@ export function beginMessage(header: FrameHeader, maxMessage: number): IncomingM
 
 /** @throws ProtocolError 1002 if the frame begins another message; 1009 */
 export function continueMessage(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
-  // RFC 6455 §5.4: the fragments of one message MUST NOT be interleaved with those of another.
+  // RFC 6455 §5.4 [5.4-4]: the fragments of one message MUST NOT be interleaved with those of another.
   if (header.opcode !== Opcode.Continuation) {
     throw new ProtocolError(CloseCode.ProtocolError, 'a new message before the last one was finished');
   }
@@ -99,10 +101,12 @@ export function continueMessage(incoming: IncomingMessage, header: FrameHeader, 
 
 function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
   const size = incoming.length + header.length;
+  // RFC 6455 §10.4 [10.4-1, 10.4-2].
   checkSize(incoming.isCompressed ? size / deflateGrowth : size, maxMessage);
   if (++incoming.fragments > maxFragments) {
     throw new ProtocolError(CloseCode.MessageTooBig, `a message of more than ${maxFragments} fragments`);
   }
+  // RFC 6455 §5.4 [5.4-7, 5.2-a]: a message ends with the frame that has FIN.
   incoming.isLastFrame = header.fin;
   incoming.missing = header.length;
   incoming.key = header.key;
@@ -112,6 +116,7 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
     const reason = `a message is at most ${maxMessage} bytes here`;
+    // RFC 6455 §7.4.1 [7.4.1-g].
     throw new ProtocolError(CloseCode.MessageTooBig, reason, {}, 'maxMessage');
   }
 }
@@ -124,15 +129,18 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
   const { bytes, start } = input;
   const count = Math.min(incoming.missing, input.end - start);
   const end = start + count;
-  // Only `unmask` tells whether all bytes are ASCII.
+  // Only `unmask` tells whether all bytes are ASCII. RFC 6455 §6.2 [6.2-7].
   const notAscii = isMasked ? unmask(bytes, start, end, incoming.key) : 1;
+  // RFC 6455 §8.1 [5.6-1, 8.1-1]; RFC 7692 §6 [7692-6-5]: compressed text is checked when it is inflated.
   if (incoming.isText && !incoming.isCompressed && (notAscii !== 0 || incoming.utf8 !== utf8Start)) {
     incoming.utf8 = checkText(incoming.utf8, bytes, start, end);
   }
   makeRoom(incoming, count);
+  // RFC 6455 §5.4 [5.4-3]: in the order sent.
   incoming.buffer.set(bytes.subarray(start, end), incoming.start + incoming.length);
   incoming.length += count;
   incoming.missing -= count;
+  // RFC 6455 §5.3 [5.3-a]: octet i is XORed with octet i modulo 4 of the key.
   incoming.key = advanceKey(incoming.key, count);
   input.start = end;
 }
@@ -140,12 +148,14 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
 /** RFC 6455 §8.1: text that is not UTF-8 fails the connection. @returns the next state @throws ProtocolError 1007 */
 export function checkText(state: number, bytes: Uint8Array, start: number, end: number): number {
   const next = checkUtf8(state, bytes, start, end);
+  // RFC 6455 §7.4.1 [7.4.1-e].
   if (next === utf8Invalid) throw new ProtocolError(CloseCode.InvalidPayload, 'text that is not valid UTF-8');
   return next;
 }
 
 /** Checks that the text does not end inside a character. @throws ProtocolError 1007 */
 export function checkTextEnd(state: number): void {
+  // RFC 6455 §5.6 [5.6-1].
   if (state !== utf8Start)
     throw new ProtocolError(CloseCode.InvalidPayload, 'text that ends inside a character');
 }
@@ -214,6 +224,7 @@ export function inflateNextSlice(inflating: InflatingMessage, message: Message):
   const checked = inflation.size;
   const isWhole = inflateSome(inflation);
   const { output, size } = inflation;
+  // RFC 7692 §6.1 [7692-6.2-3]: what it inflates to is UTF-8.
   if (isText) inflating.utf8 = checkText(inflating.utf8, output, checked, size);
   if (!isWhole) return false;
   if (isText) checkTextEnd(inflating.utf8);

@@ -116,7 +116,7 @@ for (const wire of wires) {
   });
 }
 
-test('the magic in a text message is refused: packets must be binary messages', async t => {
+test('the magic in a text message is refused: packets must be binary messages [7.4.1-2]', async t => {
   const { port } = await startServerFor(t);
   const client = await connectChat(port, 'alice');
   client.socket.write(frame(opcode.text, magicPacket));

@@ -108,7 +108,7 @@ describe('a connection', () => {
     }
   });
 
-  test('still has its data in `closed`, where sending has no effect', async () => {
+  test('still has its data in `closed`, where sending has no effect [7.1.5-b]', async () => {
     const server =
       await load(`export function opened(connection) { connection.data = 'mine'; connection.join('all'); }
       export function message() {}

@@ -1,0 +1,184 @@
+/** Every rule of RFC 6455 and RFC 7692 has a claim, the manual lists them all, and a sample of the claims is proven. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { manualPage } from '../support/documents.ts';
+import { type Attempt, attemptsAt, brokenSource, parseBreaks } from './breakage.ts';
+import { faultsOf, readLedger } from './check.ts';
+import { type NamedTest, type Place, placesIn, testsIn } from './markers.ts';
+import { manualPageOf, pagePath } from './page.ts';
+import { allAttempts, proveAll } from './proof.ts';
+import { allStatements, parseStatements } from './statements.ts';
+
+const limit = { timeout: 120_000 };
+
+describe('the ledger', () => {
+  const { claims, faults } = readLedger();
+
+  test('has a claim for every rule, and a rule for every marker', () => {
+    assert.deepEqual(faults, []);
+  });
+
+  test('lists all 181 sentences of RFC 6455 with MUST, SHOULD or MAY, and further rules of both RFCs', () => {
+    const ids = allStatements().map(({ id }) => id);
+    assert.equal(ids.filter(id => /^[\d.]+-\d+$/.test(id)).length, 181);
+    assert.ok(ids.includes('5.2-a') && ids.includes('7.4.1-i') && ids.includes('7692-7.2.2-1'));
+  });
+
+  test('is the page of the manual', () => {
+    assert.equal(manualPage('rfc6455'), manualPageOf(claims), `${pagePath} is out of date; run make ledger`);
+  });
+});
+
+describe('make ledger', () => {
+  const text = `== 5.1 Overview
+
+5.1-1 MUST client
+A client masks.
+
+5.1-2 MAY proxy
+A proxy may.
+not here: there is none.
+`;
+  const statements = parseStatements(text, 'RFC 6455');
+  const place = (id: string): Place => ({ ids: [id], file: 'src/a.ts', line: 0, name: 'mask' });
+  const named = (id: string): NamedTest => ({ ids: [id], file: 'test/a.test.ts', name: 'it masks' });
+
+  test('accepts rules with code and a test, and rules with a reason', () => {
+    assert.deepEqual(faultsOf(statements, [place('5.1-1')], [named('5.1-1')]), []);
+    assert.deepEqual(
+      statements.map(({ id, section, party, notHere }) => [id, section, party, notHere]),
+      [
+        ['5.1-1', 'RFC 6455 §5.1', 'client', undefined],
+        ['5.1-2', 'RFC 6455 §5.1', 'proxy', 'there is none.'],
+      ],
+    );
+  });
+
+  test('names a rule without code or without a test, an unknown marker, and a rule with a reason and code', () => {
+    const both = [place('5.1-1'), place('5.1-2')];
+    for (const [places, tests, fault] of [
+      [[], [], /^5\.1-1 has no claim: /],
+      [[place('5.1-1')], [], /^5\.1-1 has no test: /],
+      [both, [named('5.1-1')], /^5\.1-2 is "not here", but src\/a\.ts has its marker; /],
+      [[place('5.1-1')], [named('5.1-1'), named('5.1-9')], /^test\/a\.test\.ts has the marker \[5\.1-9\], /],
+    ] as const) {
+      const [first = '', ...others] = faultsOf(statements, places, tests);
+      assert.match(first, fault);
+      assert.deepEqual(others, []);
+    }
+    assert.match(faultsOf([...statements, statements[1]!], [place('5.1-1')], [named('5.1-1')])[0]!, /twice/);
+  });
+
+  test('refuses a rule that is malformed', () => {
+    assert.throws(
+      () => parseStatements('5.1-1 MUST nobody\nA rule.', 'RFC 6455'),
+      /"5\.1-1 MUST nobody" is not a rule/,
+    );
+    assert.throws(() => parseStatements('5.1-1 MUST both', 'RFC 6455'), /5\.1-1 has no sentence/);
+  });
+
+  test('finds the markers in comments and in the names of tests, and the function that a marker is in', () => {
+    const source = `/** The codes. RFC 6455 §7.4 [7.4-1]. */
+export const codes = [1000];
+
+function read(
+  bytes: Uint8Array,
+): void {
+  if (bytes.length > 0) {
+    // RFC 6455 §5.1 [5.1-1, 5.1-2]: masked.
+    check(bytes, '[5.1-3]');
+  }
+}
+
+export const wire = {
+  close(connection, code) {
+    end(connection); // RFC 6455 §7.1.1 [7.1.1-3]
+  },
+};
+`;
+    assert.deepEqual(
+      placesIn('src/a.ts', source).map(({ ids, line, name }) => [ids, line, name]),
+      [
+        [['7.4-1'], 0, 'codes'],
+        [['5.1-1', '5.1-2'], 7, 'read'],
+        [['7.1.1-3'], 14, 'close'],
+      ],
+    );
+    const tests =
+      "// [5.1-3]\ntest('the \\'first\\' [5.1-1, 5.1-2]', () => {});\nconst rows = [['no key [5.1-4]', 1]];\n";
+    assert.deepEqual(
+      testsIn('test/a.test.ts', tests).map(({ ids, name }) => [ids, name]),
+      [
+        [['5.1-1', '5.1-2'], "the 'first'"],
+        [['5.1-4'], 'no key'],
+      ],
+    );
+  });
+});
+
+describe('make ledger-proof', () => {
+  const source = `function read(bytes) {
+  // RFC 6455 §5.1 [5.1-1].
+  if (bytes.length > max(1, ')')) fail();
+  // RFC 6455 §5.1 [5.1-2].
+  fail({ a: ';' });
+  // RFC 6455 §5.1
+  // [5.1-3].
+  return a === b;
+  // RFC 6455 §5.1 [5.1-4, 5.1-5].
+  const size = 4;
+}
+`;
+  const places = placesIn('src/a.ts', source);
+
+  function broken(attempt: Attempt): string[] {
+    const before = source.split('\n');
+    return brokenSource(source, attempt)
+      .split('\n')
+      .filter((line, index) => line !== before[index])
+      .map(line => line.trim());
+  }
+
+  test('makes a condition false, leaves a statement out, negates what is returned, or does what breaks.txt says', () => {
+    const breaks = parseBreaks('# comment\n\n5.1-4 src/a.ts\n- = 4\n+ = 5\n');
+    const attempts = attemptsAt(places, breaks);
+    assert.deepEqual(
+      attempts.map(attempt => [attempt.ids, broken(attempt)]),
+      [
+        [['5.1-1'], ['if (false) fail();']],
+        [['5.1-2'], [';']],
+        [['5.1-3'], ['return !(a === b);']],
+        [['5.1-4', '5.1-5'], ['const size = 5;']],
+      ],
+    );
+  });
+
+  test('says what is wrong with breaks.txt', () => {
+    assert.throws(() => attemptsAt(places, parseBreaks('5.1-9 src/a.ts\n- a\n+ b')), /no marker \[5\.1-9\]/);
+    const [first] = attemptsAt(places, parseBreaks('5.1-1 src/a.ts\n- missing\n+ b'));
+    assert.throws(() => brokenSource(source, first!), /has no "missing" after the marker/);
+    const last = attemptsAt(places, []).at(-1)!;
+    assert.throws(() => brokenSource(source, last), /no statement to remove; add an entry/);
+    assert.throws(() => parseBreaks('5.1-1 src/a.ts\nnothing'), /breaks\.txt: an entry has/);
+  });
+
+  test('proves a sample of the rules, and notices a change that breaks nothing', limit, async () => {
+    const { claims } = readLedger();
+    const isQuick = ({ ids }: Attempt) =>
+      claims
+        .filter(({ statement }) => ids.includes(statement.id))
+        .every(({ tests }) => tests.every(({ file }) => file.startsWith('test/protocol/')));
+    const quick = allAttempts(claims).filter(isQuick);
+    assert.ok(quick.length > 50);
+    const sample = quick.filter((_, index) => index % Math.floor(quick.length / 6) === 0);
+    const harmless = { ...sample[0]!, change: { id: '', file: '', from: ' ', to: '  ' } };
+    const faults: (string | undefined)[] = [];
+    const notProven: string[] = [];
+    await proveAll([...sample, harmless], ({ id, attempt, fault }) => {
+      if (attempt === harmless) faults.push(fault);
+      else if (fault !== undefined) notProven.push(`${id}: ${fault}`);
+    });
+    assert.deepEqual(notProven, []);
+    assert.deepEqual(new Set(faults), new Set(['its tests pass although the check is broken']));
+  });
+});

@@ -1,0 +1,114 @@
+/**
+ * Collects the markers: `[5.1-2]` in a comment of the source stands beside the code that enforces the rule, and in the name of a
+ * test it says that the test fails without that code. A marker may have several ids: `[5.1-2, 5.1-3]`.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { root } from '../support/documents.ts';
+import { idPattern } from './statements.ts';
+
+/** A marker in a comment of the source. */
+export interface Place {
+  readonly ids: readonly string[];
+  /** Such as `src/protocol/websocket/frame.ts`. */
+  readonly file: string;
+  /** The index of the marker's line; the first line is 0. */
+  readonly line: number;
+  /** The function or declaration around the marker, or below it. */
+  readonly name: string;
+}
+
+/** A marker in the name of a test, or in the part of it that a table of cases has. */
+export interface NamedTest {
+  readonly ids: readonly string[];
+  readonly file: string;
+  /** The name without the markers. */
+  readonly name: string;
+}
+
+const marker = new RegExp(String.raw`\[(${idPattern}(?:, ${idPattern})*)\]`, 'g');
+
+function idsIn(text: string): string[] {
+  return [...text.matchAll(marker)].flatMap(([, ids = '']) => ids.split(', '));
+}
+
+/** @param folder `src` or `test` @param ending of the names of its files @returns their paths and texts */
+export function readFolder(folder: string, ending: string): { file: string; text: string }[] {
+  const names = readdirSync(new URL(`${folder}/`, root), { recursive: true, encoding: 'utf8' });
+  return names
+    .filter(name => name.endsWith(ending))
+    .sort()
+    .map(name => ({
+      file: `${folder}/${name}`,
+      text: readFileSync(new URL(`${folder}/${name}`, root), 'utf8'),
+    }));
+}
+
+export function placesIn(file: string, text: string): Place[] {
+  const lines = text.split('\n');
+  return lines.flatMap((line, at) => {
+    const ids = idsIn(commentIn(line));
+    return ids.length === 0 ? [] : [{ ids, file, line: at, name: nameAround(lines, at) }];
+  });
+}
+
+/** The comment of a line, or ''. */
+function commentIn(line: string): string {
+  return /^\s*(?:\/\*\*|\*|\/\/).*|(?<=\s)\/\/ .*/.exec(line)?.[0] ?? '';
+}
+
+const declaration =
+  /^\s*(?:export )?(?:async )?(?:(?:function\*?|const|let|interface|type|class) (\w+)|(?:async )?(\w+)(?:\(.*\) \{|: .*=> \{?|\($)$)/;
+
+/** The name of the nearest declaration that the line is in; at the top of a file, the one that follows its comment. */
+function nameAround(lines: readonly string[], at: number): string {
+  const indentOf = (line: string) => line.length - line.trimStart().length;
+  let indent = indentOf(lines[at]!.replace(/^ \*/, '*'));
+  if (indent === 0) {
+    const below = lines
+      .slice(at + 1)
+      .find(line => /^(export |async |function|const|let|type|interface)/.test(line));
+    return nameIn(below ?? '') ?? '';
+  }
+  for (let line = at - 1; line >= 0; line--) {
+    const text = lines[line]!;
+    if (text.trim() === '' || indentOf(text) >= indent || /^\s*(?:\*|\/[/*])/.test(text)) continue;
+    const name = nameIn(text);
+    if (name !== undefined) return name;
+    // The end of a parameter list stands before its beginning.
+    if (!/^\s*\)/.test(text)) indent = Math.max(1, indentOf(text));
+  }
+  return '';
+}
+
+const keywords = ['if', 'for', 'while', 'switch', 'return', 'catch', 'else'];
+
+function nameIn(line: string): string | undefined {
+  const [, declared, method] = declaration.exec(line) ?? [];
+  const name = declared ?? method;
+  return name === undefined || keywords.includes(name) ? undefined : name;
+}
+
+export function testsIn(file: string, text: string): NamedTest[] {
+  const lines = text.split('\n').filter(line => idsIn(line).length > 0 && !/^\s*(?:\/\/|\*|\/\*)/.test(line));
+  const literals = lines.flatMap(
+    line => line.match(/'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`/g) ?? [],
+  );
+  return literals.flatMap(literal => {
+    const ids = idsIn(literal);
+    if (ids.length === 0) return [];
+    const name = literal
+      .slice(1, -1)
+      .replace(marker, '')
+      .replace(/\$\{[^}]*\}/g, '…');
+    return [{ ids, file, name: name.replaceAll('\\', '').replace(/ +/g, ' ').trim() }];
+  });
+}
+
+export function collectMarkers(): { places: Place[]; tests: NamedTest[] } {
+  return {
+    places: readFolder('src', '.ts').flatMap(({ file, text }) => placesIn(file, text)),
+    tests: readFolder('test', '.test.ts')
+      .filter(({ file }) => file !== 'test/ledger/ledger.test.ts')
+      .flatMap(({ file, text }) => testsIn(file, text)),
+  };
+}
