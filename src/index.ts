@@ -15,6 +15,7 @@ import type { Listener } from './records/records.ts';
 import { newCommandMethods } from './testing/commandMethods.ts';
 import { viewConnections } from './testing/connections.ts';
 import { type EventRing, forgetEvents, openEvents, readEvents, waitForEvent } from './testing/events.ts';
+import { forgetFrames, type SeenFrames, watchFrames } from './testing/frames.ts';
 import type { ListenOptions, TestServer } from './testing/interface.ts';
 import { openServerLog } from './testing/log.ts';
 import { resetServer } from './testing/reset.ts';
@@ -56,9 +57,10 @@ async function open(
     closeLog();
   };
   try {
+    const seen = watchFrames(server);
     const prepared = await prepareServer(server, { places: noPlaces, readAgain, ...inProcess });
     const listeners = await openListeners(prepared);
-    return newTestServer({ source, prepared, listeners, ring: events.ring, readAgain, closeOutput });
+    return newTestServer({ source, prepared, listeners, ring: events.ring, seen, readAgain, closeOutput });
   } catch (error) {
     closeOutput();
     throw error;
@@ -70,6 +72,7 @@ interface Opened {
   readonly prepared: PreparedServer;
   readonly listeners: readonly Listener[];
   readonly ring: EventRing;
+  readonly seen: SeenFrames;
   readonly readAgain: () => Configuration;
   /** Ends the events and the log. */
   readonly closeOutput: () => void;
@@ -90,7 +93,7 @@ function newTestServer({ source, prepared, listeners, ring, readAgain, closeOutp
     url: urlOf(listeners[0], server.configuration),
     port: listeners[0]?.port ?? 0,
     get connections() {
-      return viewConnections(control);
+      return viewConnections(control, seen);
     },
     commands: commands.methods,
     events: { [Symbol.asyncIterator]: () => readEvents(ring) },
@@ -98,6 +101,7 @@ function newTestServer({ source, prepared, listeners, ring, readAgain, closeOutp
     async reset() {
       await logAs(source, () => resetServer(control, readAgain));
       forgetEvents(ring);
+      forgetFrames(seen);
     },
     close() {
       if (!hasEnded) logAs(source, () => stopServer(server, 'close'));

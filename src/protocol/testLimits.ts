@@ -26,3 +26,7 @@ export const defaultEventWait = 4000;
 
 /** Bytes of received messages that a client keeps until they are taken; beyond, it stops reading. As the server's send queue. */
 export const maxUntakenMessages = 1024 * 1024;
+
+/** Frames of all connections that `connection.frames` still finds, and bytes of each: 2 MB together. */
+export const maxSeenFrames = 2000;
+export const maxSeenPayload = 1024;

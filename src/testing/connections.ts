@@ -4,26 +4,29 @@ import type { Control } from '../commands/command.ts';
 import { sendToConnection } from '../commands/send.ts';
 import { closeConnection } from '../core/close.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
+import { setFaults } from '../handlers/faults/faults.ts';
+import { splitWords } from '../options/words.ts';
 import { CloseCode, isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import type { Connection } from '../records/records.ts';
-import type { ServerConnection } from './interface.ts';
+import { framesOf, type SeenFrames } from './frames.ts';
+import type { SeenFrame, ServerConnection } from './interface.ts';
 
 /** One view for each connection, for as long as anything refers to it. */
 const views = new WeakMap<Connection, ConnectionView>();
 
 /** The connections that have a handler, by id. */
-export function viewConnections(control: Control): readonly ServerConnection[] {
+export function viewConnections(control: Control, seen: SeenFrames): readonly ServerConnection[] {
   return control.server.table.entries.flatMap(entry =>
     entry?.kind === 'connection' && entry.handler !== undefined && entry.phase !== 'gone'
-      ? [viewOf(control, entry)]
+      ? [viewOf(control, seen, entry)]
       : [],
   );
 }
 
-function viewOf(control: Control, connection: Connection): ConnectionView {
+function viewOf(control: Control, seen: SeenFrames, connection: Connection): ConnectionView {
   let view = views.get(connection);
   if (view === undefined) {
-    view = new ConnectionView(control, connection);
+    view = new ConnectionView(control, seen, connection);
     views.set(connection, view);
   }
   return view;
@@ -32,11 +35,13 @@ function viewOf(control: Control, connection: Connection): ConnectionView {
 class ConnectionView implements ServerConnection {
   readonly id: number;
   readonly #control: Control;
+  readonly #seen: SeenFrames;
   readonly #connection: Connection;
 
-  constructor(control: Control, connection: Connection) {
+  constructor(control: Control, seen: SeenFrames, connection: Connection) {
     this.id = connection.id;
     this.#control = control;
+    this.#seen = seen;
     this.#connection = connection;
   }
 
@@ -57,6 +62,10 @@ class ConnectionView implements ServerConnection {
     return phase === 'open' && handler !== undefined && (endpoint === undefined || endpoint.state === 'OPEN');
   }
 
+  get frames(): readonly SeenFrame[] {
+    return framesOf(this.#seen, this.#connection);
+  }
+
   send(message: string | Uint8Array): void {
     const isText = typeof message === 'string';
     if (!isText && !(message instanceof Uint8Array))
@@ -70,5 +79,9 @@ class ConnectionView implements ServerConnection {
       throw new RangeError(`close code ${code} is not allowed: use ${sendableCloseCodes}`);
     noteEnding(this.#connection, 'server', 'the test closed it', { cause: 'command' });
     closeConnection(this.#connection, code, reason);
+  }
+
+  fault(...faults: readonly string[]): readonly string[] {
+    return this.isOpen ? setFaults(this.#connection, faults.flatMap(splitWords)) : [];
   }
 }

@@ -1,6 +1,7 @@
 /**
  * What `import { listen } from 'pollywog'` offers: a server in the process of a test. The types here are those of the package.
  */
+import type { Buffer } from 'node:buffer';
 import type * as modules from '../handlers/modules/interface.ts';
 import type { ListenOptionName } from '../options/object.ts';
 
@@ -101,10 +102,34 @@ export interface ServerConnection {
   readonly user: string | undefined;
   /** Whether `send` still has an effect. */
   readonly isOpen: boolean;
+  /** Its frames, oldest first, as long as they are among the last 2,000 of the server. */
+  readonly frames: readonly SeenFrame[];
   /** Queues a text message, or a binary one for bytes, which are copied. */
   send(message: string | Uint8Array): void;
   /** Starts the closing handshake (1000 by default). @throws RangeError if a close frame cannot have this code */
   close(code?: number, reason?: string): void;
+  /**
+   * Replaces its faults (pollywog help faults): `fault('stall')`, `fault('delay=200ms', 'seed=7')`, `fault('off')`.
+   * @returns the faults, as they were written @throws Error for a fault that does not exist, or that it cannot have
+   */
+  fault(...faults: readonly string[]): readonly string[];
+}
+
+/** A frame that the server read or sent. */
+export interface SeenFrame {
+  /** As in the trace: `<` was received, `>` is sent. */
+  readonly direction: '<' | '>';
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  /** 1 is text, 2 binary, 0 a continuation, 8 close, 9 ping, 10 pong (RFC 6455 §5.2). -1: bytes without a frame, such as the handshake. */
+  readonly opcode: number;
+  readonly isFinal: boolean;
+  /** RSV1: the message is compressed (RFC 7692). */
+  readonly isCompressed: boolean;
+  /** The length of the whole payload. */
+  readonly length: number;
+  /** The first 1,024 bytes of the payload, unmasked, as far as they had arrived with the header. */
+  readonly payload: Buffer;
 }
 
 /**
