@@ -78,7 +78,15 @@ interface Opened {
   readonly closeOutput: () => void;
 }
 
-function newTestServer({ source, prepared, listeners, ring, readAgain, closeOutput }: Opened): TestServer {
+function newTestServer({
+  source,
+  prepared,
+  listeners,
+  ring,
+  seen,
+  readAgain,
+  closeOutput,
+}: Opened): TestServer {
   const { server, control } = prepared;
   const commands = newCommandMethods(control);
   let hasEnded = false;

@@ -82,6 +82,11 @@ class ConnectionView implements ServerConnection {
   }
 
   fault(...faults: readonly string[]): readonly string[] {
-    return this.isOpen ? setFaults(this.#connection, faults.flatMap(splitWords)) : [];
+    return this.isOpen
+      ? setFaults(
+          this.#connection,
+          faults.flatMap(text => splitWords(text)),
+        )
+      : [];
   }
 }

@@ -2,11 +2,44 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { connectRaw } from '../support/rawClient.ts';
 import { frame, opcode } from '../support/rawFrame.ts';
-import { newWorkshop, runProgram, runShell, testExamples, writeFiles } from './examples.ts';
+import { newWorkshop, type Runner, runProgram, runShell, testExamples, writeFiles } from './examples.ts';
+import { linkPackage } from './inProcess.ts';
+
+const checkSyntax: Runner = async (_, code) => {
+  const workshop = newWorkshop({ 'example.mjs': code });
+  assert.equal(await runProgram(workshop, [process.execPath, '--check', 'example.mjs']), '');
+};
 
 testExamples('testing', {
   // test/readme.test.ts compares it with the table of options.
   'output --script': () => {},
+
+  'js node:test': async (_, code) => {
+    const workshop = newWorkshop({ 'quiz.test.mjs': code });
+    linkPackage(workshop);
+    const printed = await runProgram(workshop, [
+      'env',
+      '-u',
+      'NODE_TEST_CONTEXT',
+      process.execPath,
+      '--test',
+      '.',
+    ]);
+    assert.match(printed, /^(?:#|ℹ) pass 2$/m);
+    assert.match(printed, /^(?:#|ℹ) fail 0$/m);
+  },
+
+  // `make examples` runs these with the programs that they are for, which it installs.
+  'js vitest': checkSyntax,
+  'js @jest/globals': checkSyntax,
+  'js @playwright/test': checkSyntax,
+  'go golang.org': () => {},
+
+  'python pytest': async (_, code) => {
+    const workshop = newWorkshop({ 'test_echo.py': code });
+    const words = ['/usr/bin/python3', '-m', 'pytest', '-q', '-p', 'no:cacheprovider'];
+    assert.match(await runProgram(workshop, words), /^1 passed/m);
+  },
 
   'js createInterface': async (_, code) => {
     const workshop = newWorkshop({ 'example.mjs': code });
@@ -19,11 +52,6 @@ testExamples('testing', {
       ]),
       '200\n',
     );
-  },
-
-  'python subprocess': async (_, code) => {
-    const workshop = newWorkshop({ 'example.py': code });
-    assert.equal(await runProgram(workshop, ['/usr/bin/python3', 'example.py']), '200\n');
   },
 
   'js as you asked': async (t, code) => {

@@ -33,6 +33,7 @@ const tools: readonly Tool[] = [
   { name: 'perl', package: 'perl', isThere: hasPerl },
   { name: 'PHP', package: 'php-cli', isThere: () => onPath(['php']) !== undefined },
   { name: 'python3', package: 'python3', isThere: () => onPath(['python3']) !== undefined },
+  { name: 'pytest, for /usr/bin/python3', package: 'python3-pytest', isThere: hasPytest },
   { name: 'openssl', package: 'openssl', isThere: () => onPath(['openssl']) !== undefined },
   { name: 'flock', package: 'util-linux', isThere: () => onPath(['flock']) !== undefined },
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
@@ -63,6 +64,15 @@ export function findPythonWithWebsockets(): string {
 function hasWebsockets(): boolean {
   try {
     execFileSync(python, ['-c', 'import websockets'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function hasPytest(): boolean {
+  try {
+    execFileSync(python, ['-c', 'import pytest'], { stdio: 'ignore' });
     return true;
   } catch {
     return false;

@@ -97,6 +97,45 @@ test('connections are live views, by which a test sends and closes', async t => 
   connection!.close();
 });
 
+test('a connection shows its frames in both directions, unmasked, and only its own', async t => {
+  const server = await open(t);
+  const [client, other] = [await connect(`${server.url}/echo`), await connect(`${server.url}/echo`)];
+  const [connection] = server.connections;
+  await other.send('not mine');
+  await other.next();
+  const long = 'x'.repeat(1500);
+  for (const message of ['hello', long]) {
+    await client.send(message);
+    assert.equal(await client.next(), message);
+  }
+  await client.ping('are you there?');
+  await client.close(4000, 'bye');
+  const shown = connection!.frames.map(
+    ({ direction, opcode, length, payload }) => `${direction} ${opcode} ${length} ${payload.length}`,
+  );
+  assert.match(shown[0]!, /^> -1 \d+ \d+$/, 'the response of the handshake');
+  assert.deepEqual(shown.slice(1, 3), ['< 1 5 5', '> 1 5 5']);
+  assert.deepEqual(shown.slice(-4), ['< 9 14 14', '> 10 14 14', '< 8 5 5', '> 8 2 2']);
+  assert.equal(connection!.frames[1]!.payload.toString(), 'hello');
+  const [, , , compressed] = connection!.frames;
+  assert.deepEqual([compressed!.isFinal, compressed!.isCompressed], [true, true]);
+  await server.reset();
+  assert.deepEqual(connection!.frames, []);
+});
+
+test('a test gives a connection faults, of whatever handler', async t => {
+  const server = await open(t);
+  const client = await connect(`${server.url}/echo`);
+  const [connection] = server.connections;
+  assert.throws(() => connection!.fault('stal'), /did you mean stall\?/);
+  assert.deepEqual(connection!.fault('stall'), ['stall']);
+  assert.deepEqual(connection!.fault('masked', 'delay=1ms'), ['masked', 'delay=1ms']);
+  await client.send('x');
+  assert.equal((await client.closed).code, 1002);
+  await server.waitFor(({ event }) => event === 'closed');
+  assert.deepEqual(connection!.fault('stall'), []);
+});
+
 test('every command of the table is a method, which takes the words of its command line', async t => {
   const server = await open(t, {
     handlers: { sums: { message() {}, command: (words: readonly string[]) => words.length } },
