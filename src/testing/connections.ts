@@ -4,7 +4,7 @@ import type { Control } from '../commands/command.ts';
 import { sendToConnection } from '../commands/send.ts';
 import { closeConnection } from '../core/close.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
-import { setFaults } from '../handlers/faults/faults.ts';
+import { readFaults, setFaults } from '../handlers/faults/faults.ts';
 import { splitWords } from '../options/words.ts';
 import { CloseCode, isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import type { Connection } from '../records/records.ts';
@@ -82,11 +82,7 @@ class ConnectionView implements ServerConnection {
   }
 
   fault(...faults: readonly string[]): readonly string[] {
-    return this.isOpen
-      ? setFaults(
-          this.#connection,
-          faults.flatMap(text => splitWords(text)),
-        )
-      : [];
+    const plan = readFaults(faults.flatMap(text => splitWords(text)));
+    return this.isOpen ? setFaults(this.#connection, plan) : [];
   }
 }

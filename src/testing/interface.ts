@@ -147,5 +147,5 @@ export type CommandWord = string | number | Uint8Array | Readonly<Record<string,
 export type CommandName =
   | ('list' | 'rooms' | 'presence' | 'info' | 'metrics')
   | ('channels' | 'history' | 'forget' | 'send' | 'publish' | 'broadcast')
-  | ('ping' | 'why' | 'trace' | 'disconnect' | 'call')
+  | ('ping' | 'why' | 'trace' | 'record' | 'disconnect' | 'fault' | 'call')
   | ('set' | 'get' | 'reload' | 'drain' | 'stop');
