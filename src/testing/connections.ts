@@ -8,7 +8,7 @@ import { readFaults, setFaults } from '../handlers/faults/faults.ts';
 import { splitWords } from '../options/words.ts';
 import { CloseCode, isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import type { Connection } from '../records/records.ts';
-import { framesOf, type SeenFrames } from './frames.ts';
+import { type SeenFrames, seenFramesOf } from './frames.ts';
 import type { SeenFrame, ServerConnection } from './interface.ts';
 
 /** One view for each connection, for as long as anything refers to it. */
@@ -63,7 +63,7 @@ class ConnectionView implements ServerConnection {
   }
 
   get frames(): readonly SeenFrame[] {
-    return framesOf(this.#seen, this.#connection);
+    return seenFramesOf(this.#seen, this.#connection);
   }
 
   send(message: string | Uint8Array): void {

@@ -32,7 +32,7 @@ export function watchFrames({ taps }: Pick<Server, 'taps'>): SeenFrames {
 }
 
 /** @returns the frames of this connection, oldest first */
-export function framesOf({ entries, next }: SeenFrames, connection: Tapped): readonly SeenFrame[] {
+export function seenFramesOf({ entries, next }: SeenFrames, connection: Tapped): readonly SeenFrame[] {
   return [...entries.slice(next), ...entries.slice(0, next)]
     .filter(entry => entry.connection === connection)
     .map(({ frame }) => frame);
