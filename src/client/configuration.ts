@@ -29,6 +29,10 @@ export interface ClientConfiguration
   readonly chat: { readonly nick: string; readonly room: string } | undefined;
   /** Undefined unless the server is tested. */
   readonly conformance: Pick<Values, 'cases' | 'quick' | 'strict' | 'report'> | undefined;
+  /** The file of `--record`; undefined: nothing is recorded. */
+  readonly recording: { readonly path: string; readonly hasCredentials: boolean } | undefined;
+  /** Undefined unless recordings are replayed. */
+  readonly replay: { readonly paths: readonly string[]; readonly speed: number } | undefined;
 }
 
 export const chatSubprotocol = 'tpacket';
@@ -58,8 +62,12 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
     count: values.one ? 1 : values.count,
     chat: given.has('nick') ? { nick: values.nick, room: values.room } : undefined,
     conformance: values.conformance ? chooseConformance(values) : undefined,
+    recording:
+      values.record === '' ? undefined : { path: values.record, hasCredentials: values.recordCredentials },
+    replay: values.replay.length === 0 ? undefined : { paths: values.replay, speed: values.speed },
   };
   if (!values.conformance) checkNoConformance(given);
+  checkRecordings(given);
   checkTogether(configuration);
   return configuration;
 }
@@ -130,6 +138,17 @@ function chooseConformance({ cases, quick, strict, report }: Values): ClientConf
 function checkNoConformance(given: { has(name: keyof Values): boolean }): void {
   const stray = (['cases', 'quick', 'strict', 'report'] as const).find(name => given.has(name));
   if (stray !== undefined) throw new UsageError(`--${stray} needs --conformance`);
+}
+
+function checkRecordings(given: { has(name: keyof Values): boolean }): void {
+  if (given.has('speed') && !given.has('replay')) throw new UsageError('--speed needs --replay');
+  if (given.has('recordCredentials') && !given.has('record'))
+    throw new UsageError('--record-credentials needs --record');
+  const other = (['record', 'conformance', 'send', 'nick', 'reconnect'] as const).find(name =>
+    given.has(name),
+  );
+  if (given.has('replay') && other !== undefined)
+    throw new UsageError(`--replay sends what was recorded; remove --${other}`);
 }
 
 function checkTogether({ chat, framing, reconnect, send, request }: ClientConfiguration): void {

@@ -9,6 +9,7 @@ import { ProtocolError } from '../protocol/codes.ts';
 import { parseResponseHead, type ResponseHead } from '../protocol/http/head.ts';
 import { defaults } from '../protocol/limits.ts';
 import { type Agreement, finishHandshake, startHandshake } from '../protocol/websocket/clientHandshake.ts';
+import type { Side } from '../recordings/recording.ts';
 import type { ConnectionSettings } from './configuration.ts';
 import { headLines } from './frames.ts';
 import { ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
@@ -28,11 +29,13 @@ const refusalTime = 1000;
 /**
  * @param identity for TLS
  * @param trace receives each line of the handshake, in both directions
+ * @param observe receives the bytes of the handshake
  */
 export function dial(
   configuration: ConnectionSettings,
   identity: SecureContext | undefined,
   trace: (lines: readonly string[]) => void,
+  observe?: (from: Side, bytes: Uint8Array) => void,
 ): Promise<OpenConnection | Outcome> {
   const { address, request, timeout } = configuration;
   // RFC 6455 §4.1, 7 [4.1-25, 4.1-26]: random, and new for each connection.
@@ -72,6 +75,7 @@ export function dial(
           if (parsed === undefined) return;
           const { head, end } = parsed;
           trace(headLines('<', received.subarray(0, end)));
+          observe?.('server', received.subarray(0, end));
           if (head.status === 101) {
             socket.pause();
             // RFC 6455 §4.1 [4.1-36]: the client checks the answer.
@@ -100,6 +104,7 @@ export function dial(
     socket.once(address.isSecure ? 'secureConnect' : 'connect', () => {
       const head = startHandshake(request, nonce);
       trace(headLines('>', head));
+      observe?.('client', head);
       // RFC 6455 §4.1 [4.1-2, 4.1-17, 4.1-35]: the handshake, and nothing more before the answer.
       socket.write(head);
     });

@@ -87,6 +87,18 @@ const caseName: Kind<string> = {
   show: pattern => pattern,
 };
 
+/** How much faster than it was recorded a session is replayed; Infinity: as fast as the server answers. */
+const speed: Kind<number> = {
+  placeholder: 'SPEED',
+  expected: 'max, or a number such as 1 (as recorded) or 10',
+  parse(raw) {
+    if (raw === 'max') return Number.POSITIVE_INFINITY;
+    const times = typeof raw === 'string' && /^\d{1,6}(\.\d{1,3})?$/.test(raw) ? Number(raw) : 0;
+    return times > 0 ? times : undefined;
+  },
+  show: value => (value === Number.POSITIVE_INFINITY ? 'max' : String(value)),
+};
+
 export const clientOptions = {
   subprotocol: {
     kind: token,
@@ -264,6 +276,31 @@ export const clientOptions = {
     default: [],
     group: 'Conformance',
     help: 'junit, json, tap or html, to a file or -',
+  },
+  record: {
+    kind: namedFile,
+    default: '',
+    group: 'Recordings',
+    help: 'write the session to this file',
+  },
+  recordCredentials: {
+    kind: flag,
+    default: false,
+    group: 'Recordings',
+    help: 'tokens, cookies and passwords, too',
+  },
+  replay: {
+    kind: namedFile,
+    repeatable: true,
+    default: [],
+    group: 'Recordings',
+    help: 'replay a recording, a folder of them or a HAR file',
+  },
+  speed: {
+    kind: speed,
+    default: 1,
+    group: 'Recordings',
+    help: 'of the replay: max, or times the recorded one',
   },
   verbose: {
     kind: flag,

@@ -14,6 +14,10 @@ async function main(): Promise<number> {
   const configuration = readClientConfiguration(argv);
   if (configuration === 'help') return print(clientHelp());
   if (configuration === 'version') return print(version());
+  if (configuration.replay !== undefined) {
+    const { runReplay } = await import('./recordings/replay.ts');
+    return runReplay(configuration);
+  }
   if (configuration.conformance === undefined) return runClient(configuration);
   // Its cases take longer to load than a session to start.
   const { runConformance } = await import('./conformance/conformance.ts');

@@ -8,6 +8,7 @@ import { type Dialect, newChatDialect, newPlainDialect } from './dialects.ts';
 import { type Batch, type MessageSource, newMessageSource, readMessages } from './input.ts';
 import { done, ExitCode, type Outcome, outcome, showDuration } from './outcome.ts';
 import { type ClientOutput, newClientOutput } from './output.ts';
+import { openSessionRecorder, type SessionRecorder } from './recordings/record.ts';
 import {
   type ClientSession,
   closeWhenQuiet,
@@ -30,6 +31,8 @@ interface ClientRun {
   readonly isInteractive: boolean;
   /** The number of messages printed. */
   printed: number;
+  /** Records the current session, with `--record`. */
+  recorder: SessionRecorder | undefined;
 }
 
 /** The close frame that a signal sends. RFC 6455 §7.4.1 [7.4.1-b]. */
@@ -52,7 +55,7 @@ export async function runClient(configuration: ClientConfiguration): Promise<num
     configuration.chat === undefined
       ? newPlainDialect(output)
       : newChatDialect(configuration.chat, output, isInteractive);
-  const run: ClientRun = { configuration, output, dialect, isInteractive, printed: 0 };
+  const run: ClientRun = { configuration, output, dialect, isInteractive, printed: 0, recorder: undefined };
   const last = await dialUntilDone(run, identity, terminal);
   output.flush();
   terminal?.close();
@@ -70,13 +73,18 @@ async function dialUntilDone(
     configuration.send.length > 0 ? undefined : newMessageSource(readInput(configuration, terminal));
   let session: ClientSession | undefined;
   installStopHandlers(run, terminal, () => session);
-  for (let failures = 0; ; failures++) {
-    const connection = await dial(configuration, identity, lines => {
+  const { recording, address } = configuration;
+  for (let failures = 0, dials = 1; ; failures++, dials++) {
+    if (recording !== undefined)
+      run.recorder = openSessionRecorder(recording.path, recording.hasCredentials, address.shown, dials);
+    const trace = (lines: readonly string[]) => {
       if (configuration.verbose) output.notice(...lines);
-    });
+    };
+    const connection = await dial(configuration, identity, trace, run.recorder?.observe);
     let last: Outcome;
     if ('exit' in connection) {
       last = connection;
+      run.recorder?.end(connection.sentence);
     } else {
       const openedAt = Date.now();
       session = openSession(
@@ -85,7 +93,9 @@ async function dialUntilDone(
         terminal,
         stdinSource ?? newMessageSource(oneBatch(configuration.send)),
       );
-      last = finalOutcome(run, await session.ended);
+      const ended = await session.ended;
+      run.recorder?.end(ended.sentence);
+      last = finalOutcome(run, ended);
       if (Date.now() - openedAt >= stableTime) failures = 0;
     }
     if (!configuration.reconnect || !last.isRetryable) return last;
@@ -205,6 +215,7 @@ function newSessionListener(run: ClientRun, session: () => ClientSession): Sessi
     },
     flush: () => output.flush(),
     trace: lines => output.notice(...lines),
+    observe: run.recorder?.observe,
   };
 }
 

@@ -21,6 +21,7 @@ import {
 } from '../protocol/websocket/endpoint.ts';
 import { FIN, RSV1 } from '../protocol/websocket/frame.ts';
 import type { Message } from '../protocol/websocket/message.ts';
+import type { Side } from '../recordings/recording.ts';
 import type { ConnectionSettings } from './configuration.ts';
 import type { OpenConnection } from './dial.ts';
 import { frameLine, maskedFrame } from './frames.ts';
@@ -38,6 +39,8 @@ export interface SessionListener {
   pong?(payload: ByteRange): void;
   /** The WebSocket connection is closed; 1005 for a close frame without a code (RFC 6455 §7.1.5). */
   closed?(code: number, reason: string): void;
+  /** Records bytes after the handshake. */
+  readonly observe?: ((from: Side, bytes: Uint8Array) => void) | undefined;
 }
 
 export interface ClientSession {
@@ -148,6 +151,7 @@ function receiveChunk(session: ClientSession, chunk: Buffer): void {
   const { endpoint, listener } = session;
   if (endpoint.state === 'CLOSED') return;
   session.isAlive = true;
+  listener.observe?.('server', chunk);
   const bytes = session.rest.length === 0 ? chunk : Buffer.concat([session.rest, chunk]);
   session.rest = Buffer.from(bytes.subarray(readFrames(session, bytes)));
   // A large message that is still arriving counts as activity; pings do not.
@@ -259,7 +263,9 @@ function sendFrame(
 ): void {
   const { socket, listener, configuration } = session;
   if (!socket.writable) return;
-  socket.write(maskedFrame(first, bytes, start, end));
+  const sent = maskedFrame(first, bytes, start, end);
+  socket.write(sent);
+  listener.observe?.('client', sent);
   if (!configuration.verbose) return;
   const header = {
     fin: (first & FIN) !== 0,

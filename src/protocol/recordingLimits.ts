@@ -20,3 +20,10 @@ export const maxRecorderMemory = 32 * MiB;
 
 /** A file that is replayed is read as a whole. */
 export const maxReplayFile = 256 * MiB;
+
+/** Milliseconds for which a replay waits for what the recorded server sent, as a script waits for a frame. */
+export const replayPatience = 10_000;
+
+/** What a server may send ahead of the replay of a session, in messages and bytes. After that TCP makes it wait. */
+export const maxReplayBacklog = 10_000;
+export const maxReplayBacklogBytes = 64 * MiB;

@@ -1,8 +1,6 @@
 /** Credentials in recordings: they are left out of headers, URLs and messages, since a recording is made to be given to others. */
-import { redact, redactMessage } from '../protocol/http/redact.ts';
+import { hidden, redact, redactMessage } from '../protocol/http/redact.ts';
 import type { RecordedEvent, RecordedHeaders } from './recording.ts';
-
-const hidden = '***';
 
 /** Names of header fields, parameters and members whose values are credentials. An `author` is none. */
 const secretName =

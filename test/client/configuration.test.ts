@@ -80,6 +80,8 @@ test('without options, the configuration has the documented defaults [7.4.1-a]',
       count: 0,
       chat: undefined,
       conformance: undefined,
+      recording: undefined,
+      replay: undefined,
     },
   });
   assert.deepEqual([request.subprotocols, request.headers, request.origin], [[], {}, undefined]);

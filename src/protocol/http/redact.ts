@@ -1,7 +1,7 @@
 /** Secrets in URLs and messages: tokens, signatures and the ids of polling sessions grant access to all who read them in a log. */
 
 /** What replaces a secret. It is ASCII, so a header field can contain it. */
-const hidden = '***';
+export const hidden = '***';
 
 /** Parameters whose values are secret, in lower case. */
 const secretParameters: ReadonlySet<string> = new Set(['token', 'sign']);

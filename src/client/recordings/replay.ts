@@ -1,0 +1,288 @@
+/**
+ * `--replay`: plays the client's side of recordings against a server, and compares what the server sends.
+ *
+ * Before each action, everything that the recorded server had sent by then must have arrived, in all sessions. If the last
+ * action was one of another session, a ping makes sure that the server has read it. So the server reads what it is sent in
+ * the recorded order, however fast the replay is.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { SecureContext } from 'node:tls';
+import { Opcode } from '../../protocol/codes.ts';
+import { isToken, splitList } from '../../protocol/http/fields.ts';
+import { hidden } from '../../protocol/http/redact.ts';
+import { replayPatience } from '../../protocol/recordingLimits.ts';
+import type { HandshakeRequest } from '../../protocol/websocket/clientHandshake.ts';
+import type { Recording, RequestEvent, ResponseEvent } from '../../recordings/recording.ts';
+import {
+  type Expected,
+  firstDifference,
+  isAsExpected,
+  planReplay,
+  type ReplayStep,
+  showExpected,
+} from '../../recordings/replay.ts';
+import type { ClientConfiguration } from '../configuration.ts';
+import { dial, readIdentity } from '../dial.ts';
+import { ExitCode, type Outcome, showDuration, terminalSafe } from '../outcome.ts';
+import { readRecordings } from './files.ts';
+import {
+  closeReplayPeer,
+  leaveReplayPeer,
+  openReplayPeer,
+  type ReplayPeer,
+  sendRaw,
+  sendReplayClose,
+  sendWhole,
+  takeArrived,
+} from './peer.ts';
+
+interface ReplaySession {
+  readonly recording: Recording;
+  /** Undefined before its handshake. */
+  peer: ReplayPeer | undefined;
+  /** What must arrive next, with its line and its time in the recording. */
+  readonly expected: { readonly line: number; readonly at: number; readonly expected: Expected }[];
+  /** The first difference: after it, nothing is compared. */
+  difference: { readonly line: number; readonly sentence: string } | undefined;
+  compared: number;
+}
+
+interface Replay {
+  readonly configuration: ClientConfiguration;
+  readonly identity: SecureContext | undefined;
+  readonly sessions: readonly ReplaySession[];
+  /** Wakes whoever waits for a change. */
+  wake: () => void;
+  /** The time in the recordings up to which everything was done. */
+  at: number;
+  sent: number;
+  barriers: number;
+}
+
+/** @returns the exit code: 1 if the server sent something else @throws UsageError */
+export async function runReplay(configuration: ClientConfiguration): Promise<number> {
+  const { paths, speed } = configuration.replay!;
+  const recordings = readRecordings(paths);
+  const replay: Replay = {
+    configuration,
+    identity: await readIdentity(configuration),
+    sessions: recordings.map(recording => ({
+      ...{ recording, peer: undefined, expected: [], difference: undefined, compared: 0 },
+    })),
+    ...{ wake: () => {}, at: 0, sent: 0, barriers: 0 },
+  };
+  const begun = performance.now();
+  let last: ReplaySession | undefined;
+  for (const step of planReplay(recordings)) {
+    const session = replay.sessions[step.session]!;
+    if (session.difference !== undefined) continue;
+    if (step.action.kind !== 'expect') {
+      const early = begun + step.at / speed - performance.now();
+      if (early > 0) await delay(early);
+      await untilArrived(replay);
+      if (last !== undefined && last !== session) await untilRead(replay, last);
+      last = step.action.kind === 'open' ? undefined : session;
+    }
+    // Perhaps it has just been found.
+    if (session.difference !== undefined) continue;
+    const refusal = await perform(replay, session, step);
+    if (refusal !== undefined) return report(replay, refusal);
+    replay.at = step.at;
+  }
+  await untilArrived(replay);
+  for (const session of replay.sessions) await untilRead(replay, session);
+  for (const session of replay.sessions) checkRest(session);
+  await closeAll(replay);
+  return report(replay, undefined);
+}
+
+/** @returns the outcome of the first handshake, if there is no server, or it refuses */
+async function perform(
+  replay: Replay,
+  session: ReplaySession,
+  { line, at, action }: ReplayStep,
+): Promise<Outcome | undefined> {
+  if (action.kind === 'open') return open(replay, session, line, action);
+  if (action.kind === 'expect') {
+    session.expected.push({ line, at, expected: action.expected });
+    compareArrived(session);
+    return undefined;
+  }
+  const { peer } = session;
+  if (peer === undefined) return undefined;
+  replay.sent++;
+  if (action.kind === 'close') sendReplayClose(peer, action.payload, action.bytes);
+  else if (action.kind === 'leave') leaveReplayPeer(peer);
+  else if (action.kind === 'sendFrame') sendWhole(peer, action.opcode, action.payload);
+  else sendRaw(peer, action.bytes, action.isWhole);
+  return undefined;
+}
+
+async function open(
+  replay: Replay,
+  session: ReplaySession,
+  line: number,
+  { request, response }: { request: RequestEvent | undefined; response: ResponseEvent | undefined },
+): Promise<Outcome | undefined> {
+  const { configuration, identity, sessions } = replay;
+  const own = { ...configuration, request: requestOf(configuration, request) };
+  const connection = await dial(own, identity, () => {});
+  if ('exit' in connection) {
+    if (sessions.every(({ peer }) => peer === undefined)) return connection;
+    session.difference = { line, sentence: `expected a WebSocket; the client said: ${connection.sentence}` };
+    return undefined;
+  }
+  session.peer = openReplayPeer(connection, configuration.maxMessage, () => {
+    compareArrived(session);
+    replay.wake();
+  });
+  const recorded = response?.headers['sec-websocket-protocol'];
+  const { subprotocol } = connection.agreement;
+  if (response !== undefined && recorded !== subprotocol && recorded !== hidden) {
+    const sentence = `expected the subprotocol ${recorded ?? 'none'}; the server chose ${subprotocol ?? 'none'}`;
+    session.difference = { line, sentence };
+  }
+  return undefined;
+}
+
+/** Fields that the client writes itself, or that belong to the connection that was recorded. */
+const ownFields = /^(?:host|connection|upgrade|origin|content-length|transfer-encoding|sec-websocket-.*)$/;
+
+/** The recorded request. What the command line says comes first: it has the credentials that the recording has not. */
+function requestOf(
+  { request, address }: ClientConfiguration,
+  recorded: RequestEvent | undefined,
+): HandshakeRequest {
+  if (recorded === undefined) return request;
+  const { headers, target } = recorded;
+  const given = new Set(Object.keys(request.headers).map(name => name.toLowerCase()));
+  const others = Object.entries(headers).filter(
+    ([name, value]) =>
+      isToken(name) &&
+      !ownFields.test(name) &&
+      !given.has(name) &&
+      !value.includes(hidden) &&
+      isSendable(value),
+  );
+  const offered = splitList(headers['sec-websocket-protocol'] ?? '').filter(isToken);
+  const extensions = headers['sec-websocket-extensions'] ?? '';
+  return {
+    ...request,
+    path: address.resource === '/' ? target : request.path,
+    subprotocols: request.subprotocols.length > 0 ? request.subprotocols : [...new Set(offered)],
+    headers: { ...request.headers, ...Object.fromEntries(others) },
+    origin: request.origin ?? headers['origin'],
+    compression: !extensions.includes('permessage-deflate')
+      ? 'off'
+      : extensions.includes('server_no_context_takeover')
+        ? 'on'
+        : 'takeover',
+  };
+}
+
+/** Whether a header field may have this value (RFC 9110 §5.5). */
+function isSendable(value: string): boolean {
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value);
+}
+
+/** Compares what has arrived with what was expected, until one of them is missing. */
+function compareArrived(session: ReplaySession): void {
+  const { expected, peer } = session;
+  while (session.difference === undefined && peer !== undefined && expected.length > 0) {
+    const arrived = takeArrived(peer);
+    if (arrived === undefined) return;
+    const next = expected.shift()!;
+    session.compared++;
+    if (isAsExpected(next.expected, arrived)) continue;
+    const index = firstDifference(next.expected, arrived);
+    const where = index === undefined ? '' : ` (the first difference is at byte ${index})`;
+    const sentence = `expected ${showExpected(next.expected)}; the server sent ${showExpected(arrived)}${where}`;
+    session.difference = { line: next.line, sentence };
+  }
+}
+
+/** Waits until all that is expected has arrived. A session in which nothing arrives for too long differs. */
+async function untilArrived(replay: Replay): Promise<void> {
+  for (;;) {
+    const waiting = replay.sessions.filter(
+      ({ peer, difference, expected }) =>
+        peer !== undefined && difference === undefined && expected.length > 0,
+    );
+    const [first] = waiting.map(({ expected }) => expected[0]!).sort((one, other) => one.at - other.at);
+    if (first === undefined) return;
+    // What the recorded server sent later by itself, this one may send as late.
+    const patience = replayPatience + Math.max(0, first.at - replay.at);
+    const isChanged = await untilChange(replay, patience);
+    if (isChanged) continue;
+    for (const session of waiting) {
+      const { line, expected } = session.expected[0]!;
+      const late = `nothing within ${showDuration(patience)}`;
+      session.difference = { line, sentence: `expected ${showExpected(expected)}; the server sent ${late}` };
+    }
+  }
+}
+
+/** @returns false if nothing has changed within this time */
+function untilChange(replay: Replay, patience: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const timer = setTimeout(() => resolve(false), patience);
+    replay.wake = () => {
+      clearTimeout(timer);
+      resolve(true);
+    };
+  });
+}
+
+/** Waits until the server has read everything that the session has sent. A server that does not answer pings is not waited for. */
+async function untilRead(replay: Replay, { peer }: ReplaySession): Promise<void> {
+  if (peer === undefined || peer.isUnframed) return;
+  const ping = `replay ${++replay.barriers}`;
+  const isOpen = peer.endpoint.state === 'OPEN';
+  if (isOpen) sendWhole(peer, Opcode.Ping, Buffer.from(ping));
+  const isRead = () =>
+    peer.isGone || (peer.hasLeft ? false : isOpen ? peer.pong === ping : peer.endpoint.state === 'CLOSED');
+  const end = performance.now() + replayPatience;
+  while (!isRead() && performance.now() < end) await untilChange(replay, end - performance.now());
+}
+
+/** After the last action, the server must have sent nothing else. */
+function checkRest(session: ReplaySession): void {
+  const { peer, recording } = session;
+  const arrived = peer === undefined || session.difference !== undefined ? undefined : takeArrived(peer);
+  if (arrived === undefined) return;
+  const line = recording.events.at(-1)?.line ?? 0;
+  session.difference = { line, sentence: `expected nothing more; the server sent ${showExpected(arrived)}` };
+}
+
+async function closeAll(replay: Replay): Promise<void> {
+  const peers = replay.sessions.flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
+  for (const peer of peers) closeReplayPeer(peer);
+  const end = performance.now() + replayPatience;
+  while (peers.some(({ isGone }) => !isGone) && performance.now() < end)
+    await untilChange(replay, end - performance.now());
+  for (const { socket } of peers) socket.destroy();
+}
+
+/** Prints the differences to stderr, and a summary to stdout. */
+function report({ sessions, sent }: Replay, refusal: Outcome | undefined): number {
+  if (refusal !== undefined) {
+    process.stderr.write(`pollywog-client: ${refusal.sentence}\n`);
+    return refusal.exit;
+  }
+  const different = sessions.filter(({ difference }) => difference !== undefined);
+  for (const { recording, difference } of different) {
+    const { line, sentence } = difference!;
+    process.stderr.write(`${recording.name}: line ${line}: ${terminalSafe(sentence)}\n`);
+  }
+  const compared = sessions.reduce((sum, session) => sum + session.compared, 0);
+  const verdict =
+    different.length === 0 ? 'equal' : `${different.length} of ${count(sessions.length, 'session')} differ`;
+  process.stdout.write(
+    `replayed ${count(sessions.length, 'session')}: ${sent} sent, ${compared} compared: ${verdict}\n`,
+  );
+  return different.length === 0 ? ExitCode.Done : ExitCode.Failed;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
