@@ -142,14 +142,31 @@ export function playReceived(player: Player, received: Received): void {
     return;
   }
   if (received.kind === 'pong' && player.ignoresPongs) return;
+  // No line will come that awaits it.
+  if (!endsSession(received) && !willAwait(player)) return;
   backlog.push(received);
   player.backlogBytes += received.bytes.length;
   if (endsSession(received) && player.outcome === undefined) noteLeaving(player, received);
 }
 
 /** Whether no more should be received for now. */
-export function isBacklogFull({ backlog, backlogBytes }: Player): boolean {
-  return backlog.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
+export function isBacklogFull({ backlog, backlogBytes, replies }: Player): boolean {
+  return backlog.length + replies.length >= maxScriptBacklog || backlogBytes >= maxScriptBacklogBytes;
+}
+
+/** Bytes that peers have made the player keep. */
+export function heldByPlayer({ backlogBytes, variables }: Player): number {
+  let held = backlogBytes;
+  for (const value of variables.values()) held += value.length;
+  return held;
+}
+
+/** Forgets what has arrived: the script is over, or memory is short. */
+export function clearPlayer(player: Player): void {
+  player.backlog.length = 0;
+  player.backlogBytes = 0;
+  player.replies.length = 0;
+  player.variables.clear();
 }
 
 /** The time of the action `wait`, if nothing ends it but `playReceived`. */
@@ -325,6 +342,13 @@ function noteLeaving(player: Player, received: Received): void {
   const step = currentStep(player);
   if (step === undefined || awaitsAny(player, levels[0]!.steps.slice(levels[0]!.at))) return;
   differ(player, step, 'a client that stays until the script ends', showReceived(received));
+}
+
+/** Whether a line that awaits something may still come. */
+function willAwait(player: Player): boolean {
+  return player.levels.some(({ steps, repeat, at, round }) =>
+    awaitsAny(player, repeat !== undefined && round < repeat.rounds ? steps : steps.slice(at)),
+  );
 }
 
 function awaitsAny(player: Player, steps: readonly ScriptStep[]): boolean {

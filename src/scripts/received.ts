@@ -8,7 +8,7 @@ export interface Received {
    * more is read (`failed`).
    */
   readonly kind: 'text' | 'binary' | 'ping' | 'pong' | 'close' | 'end' | 'failed';
-  /** The payload, unmasked and inflated, of a close frame with its code; of `failed`, the rule as text. */
+  /** The payload, unmasked and inflated, of a close frame with its code; of `failed` and `end`, the reason as text. */
   readonly bytes: Buffer;
 }
 
@@ -41,7 +41,7 @@ export function showReceived({ kind, bytes }: Received): string {
   const more = bytes.length > shownBytes ? '…' : '';
   const head = bytes.subarray(0, shownBytes);
   const text = (shown: Buffer) => `${printableJson(shown.toString())}${more}`;
-  if (kind === 'end') return 'end';
+  if (kind === 'end') return bytes.length === 0 ? 'end' : `end (${bytes.toString()})`;
   if (kind === 'failed') return `a frame that breaks a rule: ${bytes.toString()}`;
   if (bytes.length === 0) return kind === 'text' ? 'text ""' : kind;
   if (kind === 'close') {

@@ -4,7 +4,7 @@ import type { Head } from '../../protocol/http/head.ts';
 import type { Handler, Server } from '../../records/records.ts';
 import type { Script } from '../../scripts/script.ts';
 import { readScript, readScripts, type Scripts } from './folder.ts';
-import { beginScript, stopScript } from './play.ts';
+import { beginScript, heldByScript, stopScript } from './play.ts';
 
 /** The texts of scripts by name. */
 export type GivenScripts = Readonly<Record<string, string>>;
@@ -62,5 +62,6 @@ function newScriptHandler(scripts: () => Scripts): Handler {
     },
     message() {},
     closed: stopScript,
+    held: heldByScript,
   };
 }

@@ -33,7 +33,9 @@ import {
 import { messageBytes } from '../../protocol/websocket/message.ts';
 import type { Connection, Producer, Wire } from '../../records/records.ts';
 import {
+  clearPlayer,
   cutOff,
+  heldByPlayer,
   isBacklogFull,
   newPlayer,
   nextAction,
@@ -94,6 +96,12 @@ export function stopScript(connection: Connection): void {
   clearTimeout(playing(connection)?.timer);
 }
 
+/** Bytes of memory that the script holds for the connection. */
+export function heldByScript(connection: Connection): number {
+  const state = connection.data as Playing | undefined;
+  return state === undefined ? 0 : heldByPlayer(state.player);
+}
+
 const scriptWire: Wire = {
   name: 'websocket',
 
@@ -108,8 +116,6 @@ const scriptWire: Wire = {
 
   isPaused: connection => isBacklogFull(playing(connection).player),
 
-  held: connection => playing(connection).player.backlogBytes,
-
   close(connection, code, reason) {
     interrupt(connection, `the server closed the connection: ${code} ${reason}`);
     connection.wire.close(connection, code, reason);
@@ -122,7 +128,7 @@ const scriptWire: Wire = {
 
   onEnd(connection, error) {
     const state = playing(connection);
-    if (!state.hasEnded) playReceived(state.player, { kind: 'end', bytes: Buffer.alloc(0) });
+    if (!state.hasEnded) playReceived(state.player, { kind: 'end', bytes: Buffer.from(error ?? '') });
     state.hasEnded = true;
     if (error === undefined) goOn(connection, state);
     else {
@@ -316,6 +322,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   if (state.isOver) return;
   state.isOver = true;
   clearTimeout(state.timer);
+  clearPlayer(state.player);
   connection.wire = state.usual;
   connection.producer = undefined;
   if (connection.endpoint !== undefined) connection.endpoint.deliversWhileClosing = false;
@@ -329,7 +336,7 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   }
   const { line, expected, seen } = outcome;
   log('warn', 'script differs', { id, script: name, line, expected, seen });
-  const sentence = `line ${line} of the script ${name} expected ${expected}, but the client sent ${seen}`;
+  const sentence = `line ${line} of the script ${name}: expected ${expected}, got ${seen}`;
   noteEnding(connection, 'server', sentence);
   const ending = endingOf(connection);
   if (ending.why !== sentence) ending.aftermath ??= sentence;

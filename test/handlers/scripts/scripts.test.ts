@@ -144,7 +144,7 @@ describe('a script', () => {
     const { why } = await server.untilLogged(
       entry => entry['event'] === 'closed' && /script why/.test(String(entry['why'])),
     );
-    assert.equal(why, 'line 1 of the script why expected text "a", but the client sent text "b"');
+    assert.equal(why, 'line 1 of the script why: expected text "a", got text "b"');
   });
 
   test('that does not exist is refused with 404, and so is a path below it', async () => {
