@@ -472,8 +472,8 @@ export interface Wire {
 export interface Handler {
   /** Its subprotocol, and its path. */
   readonly name: string;
-  /** Further subprotocols, on its path. */
-  readonly subprotocols?: readonly string[];
+  /** Further subprotocols, on its path; they may depend on the request. */
+  readonly subprotocols?: readonly string[] | ((request: Head) => readonly string[]);
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;
   /** Negotiates permessage-deflate for an admitted handshake. Without it, `--compress` decides. */

@@ -3,6 +3,7 @@ import { nearest, quoted, UsageError } from '../options/error.ts';
 import { isWellFormed } from '../options/text.ts';
 import { duration } from '../options/values.ts';
 import { Opcode } from '../protocol/codes.ts';
+import { isToken } from '../protocol/http/fields.ts';
 import {
   maxScriptDepth,
   maxScriptPayload,
@@ -32,7 +33,7 @@ const opcodes: ReadonlyMap<string, number> = new Map([
 ]);
 
 const frameKinds = [...opcodes.keys(), 'any', 'opcode', 'hex', 'end', 'drop'];
-const statements = ['wait', 'repeat', 'end', 'set', 'timeout', 'strict'];
+const statements = ['wait', 'repeat', 'end', 'set', 'timeout', 'subprotocol', 'strict'];
 
 /** What the parser knows of the lines before. */
 interface Reading {
@@ -42,6 +43,7 @@ interface Reading {
   /** Bytes of payload so far. */
   payloads: number;
   isStrict: boolean;
+  subprotocol: Script['subprotocol'];
 }
 
 /**
@@ -55,6 +57,7 @@ export function parseScript(name: string, text: string, firstLine = 1): Script {
     variables: new Set(),
     payloads: 0,
     isStrict: false,
+    subprotocol: undefined,
   };
   for (const [index, raw] of text.split(/\r?\n/).entries()) {
     const line = firstLine + index;
@@ -68,7 +71,8 @@ export function parseScript(name: string, text: string, firstLine = 1): Script {
   const open = reading.blocks.at(-1)!.head;
   if (open !== undefined)
     throw new UsageError(`${name}: line ${open.line}: the repeat has no end; add a line "end"`);
-  return { name, steps: reading.blocks[0]!.steps, isStrict: reading.isStrict };
+  const { blocks, isStrict, subprotocol } = reading;
+  return { name, steps: blocks[0]!.steps, isStrict, ...(subprotocol === undefined ? {} : { subprotocol }) };
 }
 
 function readLine(reading: Reading, source: string, line: number): void {
@@ -89,6 +93,9 @@ function readLine(reading: Reading, source: string, line: number): void {
     case 'strict':
       expectWords(words, 1, 'strict');
       reading.isStrict = true;
+      break;
+    case 'subprotocol':
+      reading.subprotocol = { token: readToken(reading, words), line, source };
       break;
     case 'set':
       steps.push(readSet(reading, words, line, source));
@@ -133,6 +140,14 @@ function readTime(words: readonly string[]): number {
   if (time === undefined)
     throw new UsageError(`${statement} takes ${duration.expected}, not ${quoted(word)}`);
   return time;
+}
+
+function readToken({ subprotocol }: Reading, words: readonly string[]): string {
+  const [, token = ''] = words;
+  expectWords(words, 2, 'subprotocol NAME');
+  if (!isToken(token)) throw new UsageError(`${quoted(token)} is no subprotocol; write a token such as chat`);
+  if (subprotocol !== undefined) throw new UsageError('a script has one subprotocol; remove a line');
+  return token;
 }
 
 function readSet(reading: Reading, words: readonly string[], line: number, source: string): ScriptStep {

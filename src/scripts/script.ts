@@ -16,6 +16,7 @@
  *     repeat 3 as n … end             `{{n}}` is 1, 2, 3; without a number, until the peer does something else, or closes
  *     set name "ada"
  *     timeout 30s                     how long the lines below wait for a frame
+ *     subprotocol chat                the client must offer it, and the server accepts it
  *     strict                          pings and pongs are frames like any other
  *
  * After the payload, options make a frame that breaks rules: `more` (FIN is 0), `rsv=N` (0 to 7; 4 is RSV1), `len=0|2|8` (bytes
@@ -102,4 +103,6 @@ export interface Script {
   readonly steps: readonly ScriptStep[];
   /** Pings and pongs are frames like any other, even if no line awaits one. */
   readonly isStrict: boolean;
+  /** The subprotocol that the client must offer, and the server accepts. */
+  readonly subprotocol?: Line & { readonly token: string };
 }

@@ -130,7 +130,8 @@ export function newHttpWire(
   function answerHandshake(connection: Connection, request: Request, isGuarded: boolean): true {
     const { head } = request;
     const { origins, compress } = server.configuration;
-    const own = server.handlers.get(firstSegment(head.path))?.subprotocols;
+    const further = server.handlers.get(firstSegment(head.path))?.subprotocols;
+    const own = typeof further === 'function' ? further(head) : further;
     const subprotocols = { has: (one: string) => server.handlers.has(one) || own?.includes(one) === true };
     let accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler = chooseHandler(server, accepted.subprotocol, accepted.path);

@@ -81,7 +81,7 @@ test('a mistake is reported with its line and what to write instead', () => {
   );
   refuses(
     'tell me',
-    'line 1: unknown word "tell"; a line begins with <, > or one of wait, repeat, end, set, timeout, strict',
+    'line 1: unknown word "tell"; a line begins with <, > or one of wait, repeat, end, set, timeout, subprotocol, strict',
   );
   refuses('wiat 1s', 'line 1: unknown word "wiat"; did you mean wait?');
   refuses('wait', 'line 1: write: wait TIME, such as wait 50ms');
@@ -108,6 +108,8 @@ test('a mistake is reported with its line and what to write instead', () => {
   refuses('repeat 0', 'line 1: repeat takes a number from 1 to 1000000, not "0"');
   refuses('repeat 2 with n', 'line 1: write: repeat, repeat N or repeat N as NAME');
   refuses('> ping\nrepeat 2\n> ping', 'line 2: the repeat has no end; add a line "end"');
+  refuses('subprotocol a,b', 'line 1: "a,b" is no subprotocol; write a token such as chat');
+  refuses('subprotocol a\nsubprotocol b', 'line 2: a script has one subprotocol; remove a line');
   refuses('end', 'line 1: there is no repeat to end; remove the line');
   refuses('repeat 2\nset a "b"\nend', 'line 3: a repeat needs a frame or a wait; add one');
   refuses(`${'repeat 2\n'.repeat(9)}`, 'line 9: a repeat is in at most 7 others; use fewer');

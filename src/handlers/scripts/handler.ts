@@ -1,8 +1,8 @@
 /** The handler `script`: plays the script NAME against each client of `/script/NAME`. */
-import { ProtocolError } from '../../protocol/codes.ts';
+import { closeConnection } from '../../core/close.ts';
+import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
 import type { Handler, Server } from '../../records/records.ts';
-import type { Script } from '../../scripts/script.ts';
 import { readScript, readScripts, type Scripts } from './folder.ts';
 import { beginScript, heldByScript, stopScript } from './play.ts';
 
@@ -38,27 +38,30 @@ export function newScriptHandlers(server: Server, given: GivenScripts = {}): rea
 
 function changeOf(before: Scripts, after: Scripts): readonly string[] {
   const names = [...new Set([...before.keys(), ...after.keys()])];
-  const isChanged = (name: string) =>
-    JSON.stringify(before.get(name)?.steps) !== JSON.stringify(after.get(name)?.steps);
+  const isChanged = (name: string) => JSON.stringify(before.get(name)) !== JSON.stringify(after.get(name));
   const changed = names.filter(isChanged);
   return changed.length === 0 ? [] : [`scripts: ${changed.join(', ')}`];
 }
 
 function newScriptHandler(scripts: () => Scripts): Handler {
-  const find = (head: Head): Script => {
-    const [, , name = '', ...more] = head.path.split('/');
-    const script = more.length === 0 ? scripts().get(name) : undefined;
-    if (script !== undefined) return script;
-    const names = [...scripts().keys()].join(', ');
-    throw new ProtocolError(404, 'no script of this name', {}, undefined, { scripts: names });
-  };
+  const find = ({ path }: Head) => scripts().get(/^\/script\/([^/]+)$/.exec(path)?.[1] ?? '');
   return {
     name: 'script',
-    admit(_, head) {
-      find(head);
+    subprotocols(request) {
+      const subprotocol = find(request)?.subprotocol;
+      return subprotocol === undefined ? [] : [subprotocol.token];
     },
-    opened(connection, head) {
-      if (head !== undefined) beginScript(connection, find(head));
+    admit(_, request) {
+      if (find(request) !== undefined) return;
+      const names = [...scripts().keys()].join(', ');
+      throw new ProtocolError(404, 'no script of this name', {}, undefined, { scripts: names });
+    },
+    opened(connection, request) {
+      const script = request === undefined ? undefined : find(request);
+      // A reload may have removed the script while the client's rights were decided.
+      if (script === undefined)
+        closeConnection(connection, CloseCode.TryAgainLater, 'no script of this name');
+      else beginScript(connection, script, request!);
     },
     message() {},
     closed: stopScript,

@@ -16,6 +16,7 @@ import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
 import type { ByteRange } from '../../protocol/buffers.ts';
 import { CloseCode } from '../../protocol/codes.ts';
+import type { Head } from '../../protocol/http/head.ts';
 import { backpressureThreshold, outputSlice } from '../../protocol/limits.ts';
 import { scriptActionsPerTurn } from '../../protocol/scriptLimits.ts';
 import {
@@ -71,7 +72,7 @@ const maxShownLine = 200;
 const playing = (connection: Connection) => connection.data as Playing;
 
 /** The WebSocket is open: the script begins. */
-export function beginScript(connection: Connection, script: Script): void {
+export function beginScript(connection: Connection, script: Script, { headers }: Head): void {
   const { wire, endpoint, server, socket } = connection;
   const state: Playing = {
     player: newPlayer(script, 'server'),
@@ -88,6 +89,12 @@ export function beginScript(connection: Connection, script: Script): void {
   if (endpoint !== undefined) endpoint.deliversWhileClosing = true;
   // A script sends no pings of ours: TCP keep-alive detects a dead peer.
   socket.keepAlive(server.configuration.pingInterval);
+  const { subprotocol } = script;
+  const offers = (headers.get('sec-websocket-protocol') ?? '').split(',').map(offer => offer.trim());
+  if (subprotocol !== undefined && !offers.includes(subprotocol.token)) {
+    const { line, source: expected } = subprotocol;
+    state.player.outcome = { isEqual: false, line, expected, seen: 'a handshake that does not offer it' };
+  }
   goOn(connection, state);
 }
 

@@ -26,6 +26,7 @@ const scripts = {
   short: 'timeout 50ms\n< text "a"',
   strict: '< text "b"',
   why: '< text "a"',
+  chat: 'subprotocol chat\n> text "hi"',
   greeting: '> text "first"',
 };
 
@@ -147,12 +148,36 @@ describe('a script', () => {
     assert.equal(why, 'line 1 of the script why: expected text "a", got text "b"');
   });
 
+  test('demands its subprotocol, which no other script accepts', async () => {
+    const offering = (offer: string | null, name = 'chat') =>
+      connectRaw(server.port, { path: `/script/${name}`, headers: { 'Sec-WebSocket-Protocol': offer } });
+    const polite = await offering('superchat, chat');
+    assert.deepEqual([polite.headers.get('sec-websocket-protocol'), await next(polite)], ['chat', 'text hi']);
+    for (const offer of ['superchat', null]) {
+      const client = await offering(offer);
+      const reason = 'line 1: expected subprotocol chat, got a handshake that does not offer it';
+      assert.equal(await next(client), `close 4409 ${reason}`);
+      client.destroy();
+    }
+    const other = await offering('chat', 'greeting');
+    assert.equal(other.headers.get('sec-websocket-protocol'), undefined);
+    for (const client of [polite, other]) client.destroy();
+  });
+
   test('that does not exist is refused with 404, and so is a path below it', async () => {
-    for (const path of ['/script/b', '/script', '/script/', '/script/a/b', '/script/..', '/script/%61']) {
+    for (const path of ['/script/b', '/script', '/script/', '/script/why/b', '/script/..', '/script/w%68y']) {
       const client = await tryRaw(server.port, { path });
       assert.equal(client.status, 404, path);
       client.destroy();
     }
+    const elsewhere = await tryRaw(server.port, {
+      path: '/x/why',
+      headers: { 'Sec-WebSocket-Protocol': 'script' },
+    });
+    assert.equal(elsewhere.status, 404);
+    elsewhere.destroy();
+    const poll = await fetch(`http://127.0.0.1:${server.port}/poll/script/why`, { method: 'POST' });
+    assert.equal(poll.status, 404);
   });
 });
 
