@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { exampleCode } from '../manual/examples.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -107,6 +108,63 @@ export const subscription: { close(): void } = subscribe(
     encoding: 'utf8',
   });
   assert.equal(run.stdout, 'function\n');
+});
+
+test('a package that has installed it runs the tests of the manual, in process', () => {
+  writeFileSync(join(folder, 'quiz.test.mjs'), exampleCode('testing', 'js node:test'));
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const { stdout, status } = spawnSync(process.execPath, ['--test', '--test-reporter=tap', 'quiz.test.mjs'], {
+    ...{ cwd: folder, env, encoding: 'utf8' },
+  });
+  assert.match(stdout, /^# pass 2$/m);
+  assert.equal(status, 0);
+});
+
+test('the types of the package know options, commands, events, the client and the protocol', () => {
+  mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
+  symlinkSync(join(root, 'node_modules/@types/node'), join(folder, 'node_modules/@types/node'));
+  const check = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    const words = ['--noEmit', '--ignoreConfig', '--strict', '--target', 'es2023', '--types', 'node'];
+    const { stdout } = spawnSync(
+      join(root, 'node_modules/.bin/tsc'),
+      [...words, '--noPropertyAccessFromIndexSignature', '--module', 'nodenext', name],
+      { cwd: folder, encoding: 'utf8' },
+    );
+    return stdout;
+  };
+  const good = `import { type Handler, listen, type ServerEvent, type TestServer } from 'pollywog';
+import { type Client, connect } from 'pollywog/client';
+import { type Endpoint, newEndpoint, nextEvent, ProtocolEvent } from 'pollywog/protocol';
+const quiz: Handler<{ name: string }, { round: number }> = {
+  state: () => ({ round: 0 }),
+  message(connection, message, server) {
+    connection.data = { name: message.text() };
+    server.state.round++;
+  },
+};
+export const server: TestServer = await listen({
+  port: 0, handlers: { quiz }, maxMessage: '1MB', noSelf: true, origin: ['same'], timeouts: 'test',
+});
+export const id: string = (await server.commands.publish('orders', 'x', { event: 'new' })).id;
+export const event: ServerEvent = await server.waitFor(one => one.event === 'closed' && one.id === 1);
+for (const { frames, send } of server.connections) send(frames[0]?.payload ?? '');
+export const client: Client = await connect(server.url + '/quiz', { subprotocol: 'quiz' });
+export const answer: string | Buffer | undefined = await client.next();
+export const endpoint: Endpoint = newEndpoint('client', 1000);
+export const isDone: boolean =
+  nextEvent(endpoint, { bytes: Buffer.alloc(0), start: 0, end: 0 }) === ProtocolEvent.NeedMore;
+`;
+  assert.equal(check('goodTest.mts', good), '');
+  const bad = `import { listen } from 'pollywog';
+await listen({ maxMesage: '1MB' });
+await listen({ daemon: true });
+await (await listen()).commands.publsh('orders', 'x');
+`;
+  assert.deepEqual(
+    [...check('badTest.mts', bad).matchAll(/^badTest\.mts\((\d+)/gm)].map(([, line]) => line),
+    ['2', '3', '4'],
+  );
 });
 
 test('prepare does nothing and succeeds without the development dependencies', () => {
