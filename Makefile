@@ -104,6 +104,9 @@ swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, e
 planted: build build-tests ## plant bugs in copies of the server, and find each by a conformance case
 	node build/test/conformance/planted.js
 
+examples: build build-tests ## run the recipes of the manual page testing with Vitest, Jest, Playwright, pytest and Go
+	node build/test/examples/recipes.js
+
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)
 
@@ -150,4 +153,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps planted soak strangers screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps examples planted soak strangers screenshot manuals install uninstall format clean
