@@ -6,12 +6,11 @@
  * the lines above. A message is compared as a whole, however the peer has divided it into frames (RFC 6455 §5.4: fragments
  * have no meaning). Pings and pongs that no line of the script awaits are answered and ignored.
  */
-import { UsageError } from '../options/error.ts';
 import { duration } from '../options/values.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { maxScriptBacklog, maxScriptBacklogBytes, scriptTimeout } from '../protocol/scriptLimits.ts';
 import { encodeFrame, isUsualForm } from './encode.ts';
-import { anyPayload, fillPayload, isCapture, matchesPayload, type ScriptVariables } from './payload.ts';
+import { anyPayload, fillPayload, matchesPayload, type ScriptVariables } from './payload.ts';
 import { endsSession, isFrame, type Received, showReceived } from './received.ts';
 import type {
   BytesLine,
@@ -275,11 +274,9 @@ function awaitStep(
   }
   const received = player.backlog[0];
   if (received === undefined) return waitFor(player, step, now);
-  const { fragments, fragmentOpcode, variables } = player;
   const isMatch =
     step.kind === 'frame'
-      ? isFrame(received, fragmentOpcode ?? step.opcode) &&
-        matchesPayload(awaitedPayload(fragments, step), received.bytes, variables)
+      ? matchesFrame(player, step, received)
       : step.kind !== 'bytes' && received.kind === 'end';
   if (!isMatch) {
     if (!leaveRepeat(player, received)) differ(player, step, step.source, showReceived(received));
@@ -287,15 +284,22 @@ function awaitStep(
   }
   player.backlog.shift();
   player.backlogBytes -= received.bytes.length;
-  player.fragments = [];
-  player.fragmentOpcode = undefined;
   advance(player);
   return undefined;
 }
 
-function awaitedPayload(fragments: PayloadPattern, { payload, isReasonFree }: FrameLine): PayloadPattern {
-  if (fragments.length > 0) return [...fragments, ...payload];
-  return isReasonFree ? [...payload, ...anyPayload] : payload;
+function matchesFrame(player: Player, step: FrameLine, received: Received): boolean {
+  const { opcode, payload, isReasonFree } = step;
+  const { variables, fragments, fragmentOpcode } = player;
+  if (opcode !== Opcode.Continuation) {
+    const pattern = isReasonFree ? [...payload, ...anyPayload] : payload;
+    return isFrame(received, opcode) && matchesPayload(pattern, received.bytes, variables);
+  }
+  player.fragments = [];
+  player.fragmentOpcode = undefined;
+  return (
+    isFrame(received, fragmentOpcode) && matchesPayload([...fragments, ...payload], received.bytes, variables)
+  );
 }
 
 function waitFor(player: Player, step: ScriptStep, now: number): PlayerAction | undefined {
@@ -377,36 +381,4 @@ export function cutOff(player: Player, now: number, why: string): ScriptOutcome 
   const step = currentStep(player);
   if (step !== undefined) differ(player, step, step.source, why);
   return player.outcome ?? { isEqual: true };
-}
-
-/**
- * @throws UsageError for a line that this side cannot play: it would send something that is not written out, await something
- *   that it cannot see, or go on after it has left
- */
-export function checkPlayable({ name, steps }: Script, side: ScriptSide): void {
-  checkSteps(name, steps, side === 'server' ? '>' : '<', true);
-}
-
-function checkSteps(name: string, steps: readonly ScriptStep[], own: Direction, mayLeave: boolean): void {
-  for (const [index, step] of steps.entries()) {
-    if (step.kind === 'repeat') checkSteps(name, step.steps, own, false);
-    if (!('direction' in step)) continue;
-    const isLast = mayLeave && index === steps.length - 1;
-    const fault = step.direction === own ? faultOfSent(step, isLast) : faultOfAwaited(step);
-    if (fault !== undefined) throw new UsageError(`${name}: line ${step.line}: ${fault}`);
-  }
-}
-
-function faultOfSent(step: FrameLine | BytesLine | EndLine, isLast: boolean): string | undefined {
-  if (step.kind === 'end' || step.kind === 'drop')
-    return isLast ? undefined : 'the connection ends here; make it the last line';
-  const isOpen = step.kind === 'frame' && (step.opcode === undefined || step.payload.some(isCapture));
-  return isOpen ? 'what is sent must be written out; write it without any, and without {{NAME?}}' : undefined;
-}
-
-function faultOfAwaited(step: FrameLine | BytesLine | EndLine): string | undefined {
-  const isVisible = step.kind === 'frame' ? isUsualForm(step.form) : step.kind !== 'bytes';
-  return isVisible
-    ? undefined
-    : 'only frames that keep the rules can be awaited; write what they mean, without options';
 }

@@ -44,6 +44,7 @@ export function showReceived({ kind, bytes }: Received): string {
   if (kind === 'end') return bytes.length === 0 ? 'end' : `end (${bytes.toString()})`;
   if (kind === 'failed') return `a frame that breaks a rule: ${bytes.toString()}`;
   if (bytes.length === 0) return kind === 'text' ? 'text ""' : kind;
+  if (kind === 'close' && bytes.length === 1) return `close hex:${bytes.toString('hex')}`;
   if (kind === 'close') {
     const reason = bytes.length > 2 ? ` ${text(head.subarray(2))}` : '';
     return `close ${bytes.readUInt16BE()}${reason}`;

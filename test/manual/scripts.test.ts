@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { listen } from '../../src/index.ts';
 import { parseScript } from '../../src/scripts/parse.ts';
-import { checkPlayable } from '../../src/scripts/player.ts';
+import { checkPlayable } from '../../src/scripts/playable.ts';
 import { manualPage, root } from '../support/documents.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';

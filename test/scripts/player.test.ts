@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseScript } from '../../src/scripts/parse.ts';
-import { checkPlayable, newPlayer, nextAction, type Player, playReceived } from '../../src/scripts/player.ts';
+import { checkPlayable } from '../../src/scripts/playable.ts';
+import { newPlayer, nextAction, type Player, playReceived } from '../../src/scripts/player.ts';
 import { type Received, showReceived } from '../../src/scripts/received.ts';
 import { FrameReader } from '../support/rawFrame.ts';
 
@@ -159,6 +160,11 @@ describe('the player', () => {
     passes(player, 'text', 'hello');
     passes(player, 'binary', Buffer.from([0]));
     assert.deepEqual(actions(player), ['equal']);
+    const interrupted = play('< text more "he"\n< ping\n> text "between"\n< continuation "llo"');
+    passes(interrupted, 'ping');
+    assert.deepEqual(actions(interrupted), ['text "between"', 'waits 10000']);
+    passes(interrupted, 'text', 'hello');
+    assert.deepEqual(actions(interrupted), ['equal']);
   });
 
   test('answers pings and ignores pongs that no line awaits', () => {
@@ -238,6 +244,21 @@ describe('the player', () => {
     assert.deepEqual(actions(play('> text "a"\n> drop')), ['text "a"', 'drop', 'equal']);
     assert.deepEqual(actions(play('> end')), ['end', 'equal']);
     assert.throws(() => play('> end\n< end'), /s: line 1: the connection ends here; make it the last line/);
+  });
+
+  test('cannot await a part of a message', () => {
+    const refuses = (text: string, sentence: string) =>
+      assert.throws(() => play(text), { message: `s: ${sentence}` });
+    refuses('< text more "a"', 'line 1: the rest of the message is missing; add a line with continuation');
+    refuses(
+      'repeat\n< text more "a"\nend\n< continuation',
+      'line 2: the rest of the message is missing; add a line with continuation',
+    );
+    refuses('< continuation "a"', 'line 1: no message is unfinished here; write text or binary');
+    refuses('< text more "a"\n< text "b"', 'line 2: the message of line 1 is unfinished; write continuation');
+    refuses('< ping more', 'line 1: a control frame has no fragments; remove more');
+    assert.doesNotThrow(() => play('< text more "a"\n< ping\n> text "b"\n< continuation'));
+    assert.doesNotThrow(() => play('> text more "a"\n> ping more'));
   });
 
   test('cannot send what is not written out', () => {

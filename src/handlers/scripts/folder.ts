@@ -5,7 +5,7 @@ import { UsageError } from '../../options/error.ts';
 import { readText } from '../../options/text.ts';
 import { maxScriptFile, maxScripts } from '../../protocol/scriptLimits.ts';
 import { parseScript } from '../../scripts/parse.ts';
-import { checkPlayable } from '../../scripts/player.ts';
+import { checkPlayable } from '../../scripts/playable.ts';
 import type { Script } from '../../scripts/script.ts';
 
 export type Scripts = ReadonlyMap<string, Script>;
