@@ -16,6 +16,7 @@ const floors = [
   'conformance',
   'scripts',
   'recordings',
+  'explain',
   'client',
   'check',
   'diagnostics',

@@ -20,6 +20,7 @@ import { allowedOptions, showAllowed } from './allowed.ts';
 import { checkOptions, runCheckCommand } from './check.ts';
 import type { Call, Command } from './command.ts';
 import { findCommand, parameterOptions, parseWords, unreadable, wordOptions } from './commands.ts';
+import { explainOptions, showExplanation } from './explain.ts';
 import { commandHelp, helpInJson, helpOn, helpOverview, localHelp } from './help.ts';
 
 /**
@@ -51,6 +52,8 @@ export async function runCommandLine(
       return runCheckCommand(argumentsOf('check', argv, checkOptions), print);
     case 'allowed':
       return print(showAllowed(argumentsOf('allowed', argv, allowedOptions), env, usual.configFiles));
+    case 'explain':
+      return print(showExplanation(argumentsOf('explain', argv, explainOptions), showsColours(env)));
     default:
       return runOnServer(word, argv, env, usual);
   }
@@ -71,6 +74,7 @@ const anyOptions: OptionTable = {
   ...commandOptions,
   ...checkOptions,
   ...allowedOptions,
+  ...explainOptions,
 };
 
 /** @param options those that the command takes @throws UsageError for any other */
@@ -218,6 +222,11 @@ function fail(sentence: string, exitCode: number): number {
 export async function print(text: string): Promise<number> {
   const error = await writeStdout(`${text}\n`);
   return error === undefined ? Exit.Done : failToPrint(error);
+}
+
+/** https://no-color.org: a variable that is not empty turns colours off. */
+function showsColours(env: Environment): boolean {
+  return process.stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '';
 }
 
 function writeStdout(text: string | Buffer): Promise<NodeJS.ErrnoException | undefined> {

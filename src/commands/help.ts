@@ -10,6 +10,7 @@ import { allowedOptions } from './allowed.ts';
 import { checkOptions, checkSilence } from './check.ts';
 import type { Command, Parameter } from './command.ts';
 import { commands, usage } from './commands.ts';
+import { explainOptions } from './explain.ts';
 
 /** A command that runs in the calling program, without a running server. */
 interface LocalCommand {
@@ -41,6 +42,16 @@ const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
       details:
         'Prints each right on the path, such as /channels/orders, and the line of --allow that grants or denies it. USER is - for a client without a user. Reads the configuration, and asks no server. See: pollywog help access.',
       options: allowedOptions,
+    },
+  ],
+  [
+    'explain',
+    {
+      usage: 'explain HEX|FILE|-',
+      help: 'explain frames and handshakes, byte by byte',
+      details:
+        'Takes hexadecimal digits, a file of digits or bytes, a capture of one connection (pcap, pcapng), or stdin. Names the rule that a frame breaks, and the byte at which that is certain. See: pollywog help explain.',
+      options: explainOptions,
     },
   ],
 ]);

@@ -1,0 +1,133 @@
+/** Explains what one or both ends of a connection sent: handshakes, then frames. */
+import { Buffer } from 'node:buffer';
+import { ProtocolError } from '../protocol/codes.ts';
+import { newDeflateContext } from '../protocol/websocket/deflate.ts';
+import {
+  acceptDeflateResponse,
+  type DeflateParameters,
+  parseExtensions,
+} from '../protocol/websocket/extensions.ts';
+import type { Role } from '../protocol/websocket/frame.ts';
+import { explainFrame, type FrameStream, newFrameStream } from './frames.ts';
+import { beginsHandshake, explainHandshake, extensionsOf, type Request, requestOf } from './handshake.ts';
+import type { Explanation, HandshakeExplanation } from './records.ts';
+
+/** Bytes of one sender, in order with those of the other one. */
+export interface Chunk {
+  readonly sender: Role;
+  readonly bytes: Buffer;
+}
+
+export interface ExplainSettings {
+  /** permessage-deflate was negotiated before the input begins. */
+  readonly isCompressed: boolean;
+}
+
+interface Side {
+  readonly sender: Role;
+  /** Input that has arrived, and how much of it is explained. */
+  bytes: Buffer;
+  at: number;
+  /** Input behind `bytes`: joined when a frame may be complete. */
+  readonly pieces: Buffer[];
+  length: number;
+  /** The frame under way needs so much input. */
+  needed: number;
+  frames: FrameStream | undefined;
+}
+
+/** Without a handshake, both ends may keep their context and use the largest window. */
+const usualParameters: DeflateParameters = {
+  serverNoContextTakeover: false,
+  clientNoContextTakeover: false,
+  serverMaxWindowBits: 15,
+  clientMaxWindowBits: 15,
+};
+
+/** @returns the explanations, in the order in which what they explain was complete */
+export function explain(chunks: readonly Chunk[], { isCompressed }: ExplainSettings): Explanation[] {
+  const newSide = (sender: Role): Side => ({
+    ...{ sender, bytes: Buffer.alloc(0), at: 0, pieces: [], length: 0, needed: 0, frames: undefined },
+  });
+  const sides = { client: newSide('client'), server: newSide('server') };
+  const all: Explanation[] = [];
+  let request: Request | undefined;
+  let parameters = isCompressed ? usualParameters : undefined;
+
+  /** Explains what is complete or, at the end, everything. @returns whether it went on */
+  function step(side: Side, isLast: boolean): boolean {
+    const { sender, bytes, at } = side;
+    if (at >= bytes.length) return false;
+    if (side.frames === undefined && at === 0 && beginsHandshake(bytes, at) !== undefined) {
+      const handshake = explainHandshake(bytes, at, sender, request);
+      if (handshake.missing > 0 && !isLast) return false;
+      if (sender === 'client') request = requestOf(bytes, handshake);
+      else parameters = agreedParameters(handshake) ?? parameters;
+      all.push(handshake);
+      side.at += handshake.size;
+      // After a refusal, the rest is HTTP.
+      if (handshake.missing === 0 && handshake.breaches.length > 0)
+        ignoreRest(side, 'no WebSocket was opened');
+      return true;
+    }
+    side.frames ??= newFrameStream(sender, inflaterOf(sender));
+    if (side.frames.ending !== undefined) {
+      if (!isLast) return false;
+      ignoreRest(side, side.frames.ending);
+      return true;
+    }
+    const { message } = side.frames;
+    const frame = explainFrame(side.frames, bytes, at);
+    if (frame.missing > 0 && !isLast) {
+      side.frames.message = message;
+      side.needed = bytes.length + frame.missing;
+      return false;
+    }
+    all.push(frame);
+    side.at += frame.size;
+    return true;
+  }
+
+  function inflaterOf(sender: Role) {
+    if (parameters === undefined) return undefined;
+    return sender === 'client'
+      ? newDeflateContext(!parameters.clientNoContextTakeover, parameters.clientMaxWindowBits)
+      : newDeflateContext(!parameters.serverNoContextTakeover, parameters.serverMaxWindowBits);
+  }
+
+  function ignoreRest(side: Side, why: string): void {
+    const size = side.bytes.length - side.at;
+    if (size > 0) all.push({ kind: 'ignored', sender: side.sender, at: side.at, size, why });
+    side.at = side.bytes.length;
+  }
+
+  for (const { sender, bytes } of chunks) {
+    const side = sides[sender];
+    side.pieces.push(bytes);
+    side.length += bytes.length;
+    if (side.length < side.needed) continue;
+    joinPieces(side);
+    while (step(side, false));
+  }
+  for (const side of [sides.client, sides.server]) {
+    joinPieces(side);
+    while (step(side, true));
+  }
+  return all;
+}
+
+function joinPieces(side: Side): void {
+  if (side.pieces.length > 0) side.bytes = Buffer.concat([side.bytes, ...side.pieces.splice(0)]);
+}
+
+/** What a server's answer agreed to; undefined for no compression, and for an answer that a client refuses. */
+function agreedParameters(handshake: HandshakeExplanation): DeflateParameters | undefined {
+  const extensions = extensionsOf(handshake);
+  if (extensions === undefined || handshake.breaches.length > 0) return undefined;
+  try {
+    return acceptDeflateResponse(parseExtensions(extensions, 1002), 'takeover');
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return undefined;
+  }
+}

@@ -1,0 +1,92 @@
+/** `pollywog explain` on the command line. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { serverScript } from '../support/serverProcess.ts';
+import { temporaryFolder } from '../support/temporaryFolder.ts';
+
+function run(words: readonly string[], input: string | Uint8Array = '') {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [serverScript, 'explain', ...words], {
+    input,
+    encoding: 'utf8',
+  });
+  return { status, stdout, stderr };
+}
+
+const hello = '818537fa213d7f9f4d5158';
+const bytes = Buffer.from(hello, 'hex');
+
+describe('pollywog explain', () => {
+  test('reads hexadecimal digits, files of digits or bytes, and stdin, and says the same', () => {
+    const folder = temporaryFolder();
+    const [digits, raw] = [join(folder, 'digits'), join(folder, 'raw')];
+    writeFileSync(digits, '0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d\n7f 9f 4d:51:58\n');
+    writeFileSync(raw, bytes);
+    const { status, stdout, stderr } = run([hello]);
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, /^frame of the client: text, 5 bytes, masked\n/);
+    const others = [
+      run(hello.match(/../g)!),
+      run([digits]),
+      run([raw]),
+      run(['-'], bytes),
+      run(['-'], hello),
+    ];
+    for (const other of others) assert.deepEqual(other, { status, stdout, stderr });
+  });
+
+  test('draws the frame as the RFC does', () => {
+    assert.ok(
+      run([hello]).stdout.includes(`
+  +-+-+-+-+-------+-+-------------+-------------------------------+
+  |F|1|2|3|opcode |M| Payload len |          Masking-key          |
+  |1|0|0|0|0 0 0 1|1|0 0 0 0 1 0 1|             37 fa             |
+  +-+-+-+-+-------+-+-------------+-------------------------------+
+  |                               |        Payload, masked        |
+  |             21 3d             |             7f 9f             |
+  +-------------------------------+---------------+---------------+
+`),
+    );
+  });
+
+  test('takes the sender from --role or from a handshake, and compression from --deflate', () => {
+    assert.match(
+      run(['810548656c6c6f']).stdout,
+      /refused: a client must mask its frames \(RFC 6455 §5\.1\); certain at byte 1/,
+    );
+    assert.match(run(['810548656c6c6f', '--role', 'server']).stdout, /text message: "Hello"/);
+    assert.match(
+      run(['c107f248cdc9c90700', '--role', 'server', '--deflate']).stdout,
+      /5 inflated .*: "Hello"/,
+    );
+    assert.match(run(['-'], 'HTTP/1.1 101 x\r\n').stdout, /^handshake of the server\n/);
+  });
+
+  test('prints JSON', () => {
+    const [frame] = JSON.parse(run([hello, '--json']).stdout) as [
+      { kind: string; fields: { name: string }[] },
+    ];
+    assert.equal(frame.kind, 'frame');
+    assert.ok(frame.fields.some(({ name }) => name === 'Masking-key'));
+  });
+
+  test('refuses what it cannot read, in a sentence', () => {
+    const refused: readonly (readonly [words: string[], why: RegExp])[] = [
+      [[], /^pollywog: usage: pollywog explain HEX\|FILE\|-/],
+      [['810'], /3 hexadecimal digits do not make whole bytes/],
+      [['hello'], /there is no file hello, and it is no hexadecimal number/],
+      [['-'], /stdin is empty; nothing to explain/],
+      [[hello, '--role', 'proxy'], /--role must be client or server/],
+      [[hello, '--as', 'text'], /--as is not an option of explain/],
+      [[temporaryFolder()], /cannot read .*directory/],
+    ];
+    for (const [words, why] of refused) {
+      const { status, stderr } = run(words);
+      assert.equal(status, 2);
+      assert.match(stderr, why);
+      assert.equal(stderr.split('\n').length, 2, 'one line');
+    }
+  });
+});

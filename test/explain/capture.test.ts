@@ -1,0 +1,186 @@
+/** Captures of packets, built byte by byte. */
+import assert from 'node:assert/strict';
+import { Buffer } from 'node:buffer';
+import { describe, test } from 'node:test';
+import { isCapture, readCapture } from '../../src/explain/capture.ts';
+
+interface Segment {
+  readonly from: 'client' | 'server';
+  readonly sequence: number;
+  readonly data?: string;
+  readonly isSyn?: boolean;
+  /** The client's port; another one is another connection. */
+  readonly port?: number;
+}
+
+function tcp({ from, sequence, data = '', isSyn = false, port = 50000 }: Segment): Buffer {
+  const segment = Buffer.alloc(20 + data.length);
+  const ports = from === 'client' ? [port, 8080] : [8080, port];
+  segment.writeUInt16BE(ports[0]!, 0);
+  segment.writeUInt16BE(ports[1]!, 2);
+  segment.writeUInt32BE(sequence, 4);
+  segment[12] = 5 << 4;
+  segment[13] = isSyn ? 2 : 16;
+  segment.write(data, 20, 'latin1');
+  return segment;
+}
+
+function ipV4(segment: Segment): Buffer {
+  const payload = tcp(segment);
+  const header = Buffer.alloc(20);
+  header[0] = 0x45;
+  header.writeUInt16BE(20 + payload.length, 2);
+  header[9] = 6;
+  header.set([127, 0, 0, 1, 127, 0, 0, 1], 12);
+  return Buffer.concat([header, payload]);
+}
+
+function ipV6(segment: Segment): Buffer {
+  const payload = tcp(segment);
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(payload.length, 4);
+  header[6] = 6;
+  header[23] = 1;
+  header[39] = 1;
+  return Buffer.concat([header, payload]);
+}
+
+/** How a packet begins, by the type of its link. */
+const links = {
+  'BSD loopback': { type: 0, before: 4 },
+  Ethernet: { type: 1, before: 14 },
+  'raw IP': { type: 101, before: 0 },
+  'Linux any': { type: 113, before: 16 },
+  'Linux any, version 2': { type: 276, before: 20 },
+} as const;
+
+function pcap(packets: readonly Buffer[], type: number, isLittle = true): Buffer {
+  const u32 = (value: number) => {
+    const bytes = Buffer.alloc(4);
+    if (isLittle) bytes.writeUInt32LE(value);
+    else bytes.writeUInt32BE(value);
+    return bytes;
+  };
+  const header = [u32(0xa1b2c3d4), Buffer.alloc(12), u32(65535), u32(type)];
+  const records = packets.flatMap(packet => [u32(0), u32(0), u32(packet.length), u32(packet.length), packet]);
+  return Buffer.concat([...header, ...records]);
+}
+
+function pcapng(packets: readonly Buffer[], type: number): Buffer {
+  const block = (kind: number, body: Buffer) => {
+    const padded = Buffer.concat([body, Buffer.alloc((4 - (body.length % 4)) % 4)]);
+    const bytes = Buffer.alloc(12 + padded.length);
+    bytes.writeUInt32LE(kind, 0);
+    bytes.writeUInt32LE(bytes.length, 4);
+    padded.copy(bytes, 8);
+    bytes.writeUInt32LE(bytes.length, bytes.length - 4);
+    return bytes;
+  };
+  const section = Buffer.from('4d3c2b1a01000000ffffffffffffffff', 'hex');
+  const link = Buffer.alloc(8);
+  link.writeUInt16LE(type);
+  const packetBody = (packet: Buffer) => {
+    const head = Buffer.alloc(20);
+    head.writeUInt32LE(packet.length, 12);
+    head.writeUInt32LE(packet.length, 16);
+    return Buffer.concat([head, packet]);
+  };
+  return Buffer.concat([
+    block(0x0a0d0d0a, section),
+    block(1, link),
+    ...packets.map(packet => block(6, packetBody(packet))),
+  ]);
+}
+
+const session: readonly Segment[] = [
+  { from: 'client', sequence: 999, isSyn: true },
+  { from: 'server', sequence: 4_999, isSyn: true },
+  { from: 'client', sequence: 1000, data: 'GET ' },
+  { from: 'server', sequence: 5000, data: 'HTTP' },
+  { from: 'client', sequence: 1004, data: '/chat' },
+];
+
+function shown(capture: Buffer): string {
+  return readCapture(capture)
+    .map(({ sender, bytes }) => `${sender} ${bytes.toString('latin1')}`)
+    .join(', ');
+}
+
+const inOrder = 'client GET , server HTTP, client /chat';
+
+describe('a capture of one connection', () => {
+  for (const [name, { type, before }] of Object.entries(links)) {
+    test(`is read from ${name}, over IPv4 and IPv6, from pcap and pcapng`, () => {
+      const etherType = (version: number) => {
+        const head = Buffer.alloc(before);
+        if (type === 1) head.writeUInt16BE(version === 4 ? 0x0800 : 0x86dd, 12);
+        return head;
+      };
+      const v4 = session.map(segment => Buffer.concat([etherType(4), ipV4(segment)]));
+      const v6 = session.map(segment => Buffer.concat([etherType(6), ipV6(segment)]));
+      for (const packets of [v4, v6]) {
+        for (const capture of [pcap(packets, type), pcap(packets, type, false), pcapng(packets, type)]) {
+          assert.ok(isCapture(capture));
+          assert.equal(shown(capture), inOrder);
+        }
+      }
+    });
+  }
+
+  const raw = (segments: readonly Segment[]) => pcap(segments.map(ipV4), links['raw IP'].type);
+
+  test('is put in order, without bytes that were sent twice, across the end of the sequence numbers', () => {
+    const wrapped: Segment[] = [
+      { from: 'client', sequence: 0xffff_fffd, data: 'ab' },
+      { from: 'client', sequence: 1, data: 'ef' },
+      { from: 'client', sequence: 0xffff_fffd, data: 'ab' },
+      { from: 'client', sequence: 0xffff_fffe, data: 'bcd' },
+      { from: 'client', sequence: 0, data: 'de' },
+    ];
+    assert.equal(
+      readCapture(raw(wrapped))
+        .map(({ bytes }) => bytes.toString())
+        .join(''),
+      'abcdef',
+    );
+  });
+
+  test('begins with the client if its start was not captured', () => {
+    assert.equal(shown(raw(session.slice(2))), inOrder);
+  });
+
+  test('is refused if it has a gap, several connections, or no TCP', () => {
+    const gap: Segment[] = [...session, { from: 'client', sequence: 1020, data: 'late' }];
+    assert.throws(() => readCapture(raw(gap)), /the capture has a gap/);
+    const two: Segment[] = [...session, { from: 'client', sequence: 1, data: 'x', port: 50001 }];
+    assert.throws(
+      () => readCapture(raw(two)),
+      /has 2 connections, such as 127\.0\.0\.1:50000 and 127\.0\.0\.1:8080; keep one/,
+    );
+    assert.throws(() => readCapture(raw([])), /the capture has no TCP packet/);
+  });
+
+  test('that is cut off or damaged anywhere causes no other error', () => {
+    for (const whole of [raw(session), pcapng(session.map(ipV4), links['raw IP'].type)]) {
+      for (let end = 4; end < whole.length; end++) {
+        try {
+          readCapture(whole.subarray(0, end));
+        } catch (error) {
+          assert.match((error as Error).message, /^the capture has /);
+        }
+      }
+      for (let at = 4; at < whole.length; at++) {
+        for (const byte of [0, 0x7f, 0xff]) {
+          const damaged = Buffer.from(whole);
+          damaged[at] = byte;
+          try {
+            readCapture(damaged);
+          } catch (error) {
+            assert.match((error as Error).message, /^the capture has /, `byte ${at} = ${byte}`);
+          }
+        }
+      }
+    }
+  });
+});
