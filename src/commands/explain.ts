@@ -5,6 +5,7 @@ import { isCapture, readCapture } from '../explain/capture.ts';
 import { colours, drawAll, noColours } from '../explain/draw.ts';
 import { type Chunk, explain } from '../explain/explain.ts';
 import { beginsHandshake } from '../explain/handshake.ts';
+import { isRecording, readRecorded } from '../explain/recorded.ts';
 import type { Arguments } from '../options/arguments.ts';
 import { UsageError } from '../options/error.ts';
 import { type OptionTable, readValues } from '../options/option.ts';
@@ -82,14 +83,13 @@ function readInput(words: readonly string[]): Buffer {
   return readHex(text) ?? bytes;
 }
 
-/** @throws UsageError for a capture that does not have one whole connection */
+/** @throws UsageError for a capture that does not have one whole connection, and for a damaged recording */
 function chunksOf(bytes: Buffer, sender: 'client' | 'server'): Chunk[] {
-  if (isCapture(bytes)) {
-    try {
-      return readCapture(bytes);
-    } catch (error) {
-      throw new UsageError((error as Error).message);
-    }
+  try {
+    if (isCapture(bytes)) return readCapture(bytes);
+    if (isRecording(bytes)) return readRecorded(bytes);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
   }
   return [{ sender: beginsHandshake(bytes, 0) ?? sender, bytes }];
 }

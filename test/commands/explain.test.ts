@@ -64,6 +64,31 @@ describe('pollywog explain', () => {
     assert.match(run(['-'], 'HTTP/1.1 101 x\r\n').stdout, /^handshake of the server\n/);
   });
 
+  test('reads a recording, and inflates what its handshake allows', () => {
+    const file = join(temporaryFolder(), 'session.jsonl');
+    const lines = [
+      { pollywog: 'recording', version: 1, time: '2026-11-27T05:06:38.412Z', side: 'server', id: 7 },
+      {
+        at: 0,
+        from: 'client',
+        request: '/echo',
+        headers: { 'sec-websocket-extensions': 'permessage-deflate' },
+      },
+      {
+        ...{ at: 1, from: 'server', status: 101 },
+        headers: {
+          ...{ upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-accept': 'x' },
+          'sec-websocket-extensions': 'permessage-deflate',
+        },
+      },
+      { at: 2, from: 'server', opcode: 'text', text: 'Hello', raw: 'c107f248cdc9c90700' },
+    ];
+    writeFileSync(file, lines.map(line => JSON.stringify(line)).join('\n'));
+    assert.match(run([file]).stdout, /5 inflated .*: "Hello"$/m);
+    writeFileSync(file, `${JSON.stringify(lines[0])}\nnonsense\n`);
+    assert.match(run([file]).stderr, /^pollywog: line 2: /);
+  });
+
   test('prints JSON', () => {
     const [frame] = JSON.parse(run([hello, '--json']).stdout) as [
       { kind: string; fields: { name: string }[] },
