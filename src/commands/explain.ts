@@ -1,9 +1,9 @@
 /** `pollywog explain`: what bytes mean, field by field. It runs in the calling process and asks no server. */
 import { Buffer } from 'node:buffer';
 import { existsSync, readFileSync } from 'node:fs';
-import { isCapture, readCapture } from '../explain/capture.ts';
+import { isPacketCapture, readCapture } from '../explain/capture.ts';
 import { colours, drawAll, noColours } from '../explain/draw.ts';
-import { type Chunk, explain } from '../explain/explain.ts';
+import { explain, type SentBytes } from '../explain/explain.ts';
 import { beginsHandshake } from '../explain/handshake.ts';
 import { isRecording, readRecorded } from '../explain/recorded.ts';
 import type { Arguments } from '../options/arguments.ts';
@@ -84,9 +84,9 @@ function readInput(words: readonly string[]): Buffer {
 }
 
 /** @throws UsageError for a capture that does not have one whole connection, and for a damaged recording */
-function chunksOf(bytes: Buffer, sender: 'client' | 'server'): Chunk[] {
+function chunksOf(bytes: Buffer, sender: 'client' | 'server'): SentBytes[] {
   try {
-    if (isCapture(bytes)) return readCapture(bytes);
+    if (isPacketCapture(bytes)) return readCapture(bytes);
     if (isRecording(bytes)) return readRecorded(bytes);
   } catch (error) {
     throw new UsageError((error as Error).message);

@@ -3,7 +3,7 @@
  * bytes in order.
  */
 import { Buffer } from 'node:buffer';
-import type { Chunk } from './explain.ts';
+import type { SentBytes } from './explain.ts';
 
 /** A TCP segment with data. */
 interface Segment {
@@ -27,7 +27,7 @@ const pcapMagics: ReadonlyMap<string, 'little' | 'big'> = new Map([
 ]);
 const pcapngMagic = '0a0d0d0a';
 
-export function isCapture(bytes: Buffer): boolean {
+export function isPacketCapture(bytes: Buffer): boolean {
   const magic = bytes.toString('hex', 0, 4);
   return pcapMagics.has(magic) || magic === pcapngMagic;
 }
@@ -37,7 +37,7 @@ export function isCapture(bytes: Buffer): boolean {
  *   if that was not captured, the one that sent first
  * @throws Error, a sentence, if the capture has no connection, several, or a gap
  */
-export function readCapture(bytes: Buffer): Chunk[] {
+export function readCapture(bytes: Buffer): SentBytes[] {
   const packets = bytes.toString('hex', 0, 4) === pcapngMagic ? readPcapng(bytes) : readPcap(bytes);
   const segments = packets.map(segmentOf).filter(segment => segment !== undefined);
   const ends = new Set(segments.map(({ from, to }) => [from, to].sort().join(' and ')));
@@ -49,9 +49,9 @@ export function readCapture(bytes: Buffer): Chunk[] {
   return inOrder(segments);
 }
 
-function inOrder(segments: readonly Segment[]): Chunk[] {
+function inOrder(segments: readonly Segment[]): SentBytes[] {
   const client = (segments.find(({ isSyn }) => isSyn) ?? segments.find(({ data }) => data.length > 0))?.from;
-  const chunks: Chunk[] = [];
+  const chunks: SentBytes[] = [];
   /** By sender: the next sequence number, and segments that arrived ahead of it. */
   const flows = new Map<string, { next: number | undefined; ahead: Segment[] }>();
   for (const segment of segments) {

@@ -9,11 +9,17 @@ import {
 } from '../protocol/websocket/extensions.ts';
 import type { Role } from '../protocol/websocket/frame.ts';
 import { explainFrame, type FrameStream, newFrameStream } from './frames.ts';
-import { beginsHandshake, explainHandshake, extensionsOf, type Request, requestOf } from './handshake.ts';
+import {
+  beginsHandshake,
+  explainHandshake,
+  extensionsOf,
+  requestOf,
+  type UpgradeRequest,
+} from './handshake.ts';
 import type { Explanation, HandshakeExplanation } from './records.ts';
 
 /** Bytes of one sender, in order with those of the other one. */
-export interface Chunk {
+export interface SentBytes {
   readonly sender: Role;
   readonly bytes: Buffer;
 }
@@ -45,13 +51,13 @@ const usualParameters: DeflateParameters = {
 };
 
 /** @returns the explanations, in the order in which what they explain was complete */
-export function explain(chunks: readonly Chunk[], { isCompressed }: ExplainSettings): Explanation[] {
+export function explain(chunks: readonly SentBytes[], { isCompressed }: ExplainSettings): Explanation[] {
   const newSide = (sender: Role): Side => ({
     ...{ sender, bytes: Buffer.alloc(0), at: 0, pieces: [], length: 0, needed: 0, frames: undefined },
   });
   const sides = { client: newSide('client'), server: newSide('server') };
   const all: Explanation[] = [];
-  let request: Request | undefined;
+  let request: UpgradeRequest | undefined;
   let parameters = isCompressed ? usualParameters : undefined;
 
   /** Explains what is complete or, at the end, everything. @returns whether it went on */

@@ -8,7 +8,7 @@ import type { Role } from '../protocol/websocket/frame.ts';
 import type { Breach, HandshakeExplanation, LineExplanation } from './records.ts';
 
 /** What the request said, for the answer. */
-export interface Request {
+export interface UpgradeRequest {
   readonly key: string | undefined;
   readonly subprotocols: readonly string[];
   readonly extensions: readonly string[];
@@ -28,7 +28,7 @@ interface HeaderField {
 interface FieldRule {
   readonly section: string;
   meaning(value: string): string;
-  fault?(value: string, request: Request | undefined): string | undefined;
+  fault?(value: string, request: UpgradeRequest | undefined): string | undefined;
   /** The sentence if the field is missing; without one, it may be. */
   readonly required?: string;
 }
@@ -184,7 +184,7 @@ export function explainHandshake(
   bytes: Buffer,
   start: number,
   sender: Role,
-  request: Request | undefined,
+  request: UpgradeRequest | undefined,
 ): HandshakeExplanation {
   const end = bytes.indexOf('\r\n\r\n', start, 'latin1');
   const isWhole = end >= 0;
@@ -266,7 +266,7 @@ function explainField(
     breach,
   }: {
     rules: Readonly<Record<string, FieldRule>>;
-    request: Request | undefined;
+    request: UpgradeRequest | undefined;
     isRefusal: boolean;
     breach: Breaches;
   },
@@ -295,11 +295,11 @@ function acceptSteps(key: string): string[] {
 }
 
 /** What the answer is compared with. */
-export function requestOf(bytes: Buffer, { at, size }: HandshakeExplanation): Request {
+export function requestOf(bytes: Buffer, { at, size }: HandshakeExplanation): UpgradeRequest {
   return readRequest(readLines(bytes.toString('latin1', at, at + size), at).slice(1));
 }
 
-function readRequest(fields: readonly HeaderField[]): Request {
+function readRequest(fields: readonly HeaderField[]): UpgradeRequest {
   const fieldValue = (name: string) => fields.find(field => field.name === name)?.value;
   const subprotocols = splitList(fieldValue('sec-websocket-protocol') ?? '');
   const extensions = extensionNames(fieldValue('sec-websocket-extensions') ?? '') ?? [];

@@ -1,7 +1,7 @@
 /** A recording as input of `explain`. */
 import { Buffer } from 'node:buffer';
 import { parseRecording, type RecordedEvent, type RecordedHeaders } from '../recordings/recording.ts';
-import type { Chunk } from './explain.ts';
+import type { SentBytes } from './explain.ts';
 
 export function isRecording(bytes: Buffer): boolean {
   return bytes.toString('latin1', 0, 24).startsWith('{"pollywog":"recording"');
@@ -11,12 +11,12 @@ export function isRecording(bytes: Buffer): boolean {
  * @returns what both ends sent, without the frames that were redacted
  * @throws Error, a sentence that names the line
  */
-export function readRecorded(bytes: Buffer): Chunk[] {
+export function readRecorded(bytes: Buffer): SentBytes[] {
   const { events } = parseRecording('recording', bytes.toString('utf8'));
   return events.map(chunkOf).filter(chunk => chunk !== undefined);
 }
 
-function chunkOf(event: RecordedEvent): Chunk | undefined {
+function chunkOf(event: RecordedEvent): SentBytes | undefined {
   switch (event.kind) {
     // A recording has the fields of the handshake, but not their bytes.
     case 'request':

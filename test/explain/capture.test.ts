@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { Buffer } from 'node:buffer';
 import { describe, test } from 'node:test';
-import { isCapture, readCapture } from '../../src/explain/capture.ts';
+import { isPacketCapture, readCapture } from '../../src/explain/capture.ts';
 
 interface Segment {
   readonly from: 'client' | 'server';
@@ -121,7 +121,7 @@ describe('a capture of one connection', () => {
       const v6 = session.map(segment => Buffer.concat([etherType(6), ipV6(segment)]));
       for (const packets of [v4, v6]) {
         for (const capture of [pcap(packets, type), pcap(packets, type, false), pcapng(packets, type)]) {
-          assert.ok(isCapture(capture));
+          assert.ok(isPacketCapture(capture));
           assert.equal(shown(capture), inOrder);
         }
       }
