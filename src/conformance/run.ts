@@ -38,8 +38,12 @@ import {
 import { canStillMatch, matches } from './happenings.ts';
 import { type CaseEvidence, type CaseResult, judge } from './verdict.ts';
 
-/** The largest message that a tester reads: the largest case echoes 16 MiB. */
-const maxMessage = 64 * 1024 * 1024;
+/**
+ * The largest messages that a tester reads. The largest case echoes 16 MiB; compressed, it is 128 KiB. A peer that sends more is
+ * wrong, and inflating much would keep other cases waiting.
+ */
+const maxMessage = 17 * 1024 * 1024;
+const maxCompressedMessage = 1024 * 1024;
 
 /** Milliseconds to wait for the peer's close frame. */
 const closeTime = 1000;
@@ -92,7 +96,10 @@ export function beginCase(
   const deflater = context(role);
   const run: CaseRun = {
     ...{ test, plan, role, patience, isCompressed: deflate !== undefined },
-    endpoint: { ...newEndpoint(role, maxMessage, context(peer), deflater), deliversWhileClosing: true },
+    endpoint: {
+      ...newEndpoint(role, deflate ? maxCompressedMessage : maxMessage, context(peer), deflater),
+      deliversWhileClosing: true,
+    },
     writer: newFrameWriter(role, deflater),
     ...{
       output: [],

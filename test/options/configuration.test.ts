@@ -173,6 +173,14 @@ describe('listeners', () => {
     assert.deepEqual(read(['--listen', 'unix:/a'], { PORT: '1' }).listeners, [tcp('::', 1), unix]);
   });
 
+  test('of conformance tests are not on the network, and on the port of drivers, unless they are told', () => {
+    assert.deepEqual(read(['--conformance']).listeners, [tcp('127.0.0.1', 9001)]);
+    assert.deepEqual(read(['--conformance', '-p', '1']).listeners, [tcp('127.0.0.1', 1)]);
+    assert.deepEqual(read(['--conformance', '--host', '::']).listeners, [tcp('::', 9001)]);
+    assert.deepEqual(read(['--conformance'], { PORT: '1' }).listeners, [tcp('127.0.0.1', 1)]);
+    assert.deepEqual(read(['--conformance', '--listen', 'tcp://:1']).listeners, [tcp('::', 1)]);
+  });
+
   test('may not be duplicates, except on port 0', () => {
     refuses(['-p', '1', '-p', '1'], 'duplicate listener tcp://[::]:1; keep one');
     refuses(['-p8080', '--listen=tcp://[::]:8080'], 'duplicate listener tcp://[::]:8080; keep one');

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 import { classicCases } from '../../../src/conformance/table.ts';
 import { maxAgents } from '../../../src/protocol/conformanceLimits.ts';
 import { tryRaw } from '../../support/rawClient.ts';
-import { runToEnd, type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
+import { type Hooks, runToEnd, type ServerProcess, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 const standard = ['-p', '0', '--control', 'none', '--log-format', 'json', '--conformance'];
@@ -18,9 +18,10 @@ interface Started {
   readonly reports: string;
 }
 
-async function start(t: Parameters<typeof startServerWith>[1], ...options: string[]): Promise<Started> {
+/** @param t the server ends with this test; without one, the suite ends it */
+async function start(t: Hooks | undefined, ...options: string[]): Promise<Started> {
   const folder = temporaryFolder();
-  const server = await startServerWith([...standard, ...options], { ...t, folder });
+  const server = await startServerWith([...standard, ...options], { folder, ...(t && t) });
   return { server, url: `ws://127.0.0.1:${server.port}`, reports: join(folder, 'reports/clients') };
 }
 
@@ -68,14 +69,24 @@ test('the classic cases are the 517 of the classic suite, in its order', () => {
 });
 
 describe('the paths', () => {
-  test('getCaseCount answers with the number of cases, and closes without a code', async t => {
-    const { url } = await start({ test: t });
+  let started: Started;
+  before(async () => {
+    started = await start(undefined);
+  });
+  after(() => started.server.kill());
+
+  test('without an address, they are on the loopback interface', () => {
+    assert.match(started.server.url, /^ws:\/\/127\.0\.0\.1:/);
+  });
+
+  test('getCaseCount answers with the number of cases, and closes without a code', async () => {
+    const { url } = started;
     assert.deepEqual(await visit(`${url}/getCaseCount`), { text: '517', code: 1005 });
     assert.deepEqual(await visit(`${url}/getCaseCount?agent=a`), { text: '517', code: 1005 });
   });
 
-  test('getCaseInfo answers with the number and the description of a case', async t => {
-    const { url } = await start({ test: t });
+  test('getCaseInfo answers with the number and the description of a case', async () => {
+    const { url } = started;
     for (const [index, number] of [
       [1, '1.1.1'],
       [301, '10.1.1'],
@@ -88,8 +99,8 @@ describe('the paths', () => {
     assert.equal(JSON.parse((await visit(`${url}/getCaseInfo?casetuple=2.10`)).text).id, '2.10');
   });
 
-  test('getCaseStatus answers with the behavior, and waits until the case is over', async t => {
-    const { url } = await start({ test: t });
+  test('getCaseStatus answers with the behavior, and waits until the case is over', async () => {
+    const { url } = started;
     const early = visit(`${url}/getCaseStatus?case=2&agent=a+b`);
     assert.equal((await run(url, 1, 'a b')).code, 1000);
     assert.equal((await run(url, 2, 'a b')).code, 1000);
@@ -100,16 +111,16 @@ describe('the paths', () => {
     });
   });
 
-  test('a case that the client gets wrong is FAILED', async t => {
-    const { url } = await start({ test: t });
+  test('a case that the client gets wrong is FAILED', async () => {
+    const { url } = started;
     const client = new WebSocket(`${url}/runCase?case=2&agent=wrong`);
     client.on('message', () => client.send('something else'));
     await new Promise(resolve => client.once('close', resolve));
     assert.equal((await visit(`${url}/getCaseStatus?case=2&agent=wrong`)).text, '{"behavior":"FAILED"}');
   });
 
-  test('an impossible request is refused with a sentence', async t => {
-    const { url, server } = await start({ test: t });
+  test('an impossible request is refused with a sentence', async () => {
+    const { url, server } = started;
     for (const path of [
       '/getCaseInfo',
       '/getCaseInfo?case=0',
@@ -131,7 +142,7 @@ describe('the paths', () => {
 
   test('excluded cases are not counted, and the others move up', async t => {
     const { url } = await start(
-      { test: t },
+      t,
       ...['--conformance-exclude', '1*', '--conformance-exclude', 'limits/*', '--conformance-exclude', '2.1'],
     );
     const left = 517 - 16 - 54 - 1 - 216 - 1;
@@ -152,7 +163,7 @@ describe('the paths', () => {
 
 describe('the reports', () => {
   test('index.json lists the results by agent and number, with a file for each case, and a page shows them', async t => {
-    const { url, reports } = await start({ test: t });
+    const { url, reports } = await start(t);
     for (const agent of ['ws/8 <b>', 'ws-8 <b>', '__proto__'])
       for (const index of [1, 2]) await run(url, index, agent);
     assert.equal(existsSync(join(reports, 'index.json')), false);
@@ -186,7 +197,7 @@ describe('the reports', () => {
   });
 
   test('credentials of a client are not in its reports', async t => {
-    const { url, reports } = await start({ test: t });
+    const { url, reports } = await start(t);
     const client = new WebSocket(`${url}/runCase?case=1&agent=a`, {
       headers: { Authorization: 'Basic secret' },
     });
@@ -197,7 +208,7 @@ describe('the reports', () => {
   });
 
   test('at most 20 agents are tested', async t => {
-    const { url, server } = await start({ test: t });
+    const { url, server } = await start(t);
     for (let i = 0; i < maxAgents; i++) await run(url, 1, `agent ${i}`);
     const { status, socket } = await tryRaw(server.port, { path: '/runCase?case=1&agent=another' });
     assert.equal(status, 503);
@@ -206,14 +217,9 @@ describe('the reports', () => {
   });
 
   test('a folder that cannot be written closes updateReports with 1011', async t => {
-    const { url } = await start({ test: t }, '--report-dir', '/dev/null/reports');
+    const { url } = await start(t, '--report-dir', '/dev/null/reports');
     await run(url, 1, 'a');
     assert.equal((await visit(`${url}/updateReports?agent=a`)).code, 1011);
     assert.equal((await visit(`${url}/getCaseStatus?case=1&agent=a`)).text, '{"behavior":"OK"}');
   });
-});
-
-test('without an address, it listens on the loopback interface and the port that drivers know', async t => {
-  const { server } = await start({ test: t });
-  assert.match(server.url, /^ws:\/\/127\.0\.0\.1:/);
 });
