@@ -21,7 +21,7 @@ interface Started {
 /** @param t the server ends with this test; without one, the suite ends it */
 async function start(t: Hooks | undefined, ...options: string[]): Promise<Started> {
   const folder = temporaryFolder();
-  const server = await startServerWith([...standard, ...options], { folder, ...(t && t) });
+  const server = await startServerWith([...standard, ...options], { folder, ...(t && { test: t }) });
   return { server, url: `ws://127.0.0.1:${server.port}`, reports: join(folder, 'reports/clients') };
 }
 
