@@ -179,6 +179,8 @@ function readFrames(connection: Connection, state: Playing, endpoint: Endpoint, 
         goesOn = charge(connection, 0) && state.failure === undefined;
     }
   }
+  // While messages are paused, a large one is not inflated any further.
+  endpoint.acceptsMessages = !isBacklogFull(player);
   commitFrames();
   return state.failure === undefined ? input.start : input.end;
 }
@@ -225,7 +227,9 @@ function goOn(connection: Connection, state: Playing): void {
     } else if (action.kind === 'over') finish(connection, state, action.outcome, undefined);
     else endAsWritten(connection, state, action.kind);
   }
-  if (wasFull && !isBacklogFull(state.player) && connection.phase === 'open') scheduleRead(connection);
+  if (!wasFull || isBacklogFull(state.player) || connection.phase !== 'open') return;
+  if (connection.endpoint !== undefined) connection.endpoint.acceptsMessages = true;
+  scheduleRead(connection);
 }
 
 function setTimer(connection: Connection, state: Playing, delay: number): void {
@@ -332,7 +336,10 @@ function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOu
   clearPlayer(state.player);
   connection.wire = state.usual;
   connection.producer = undefined;
-  if (connection.endpoint !== undefined) connection.endpoint.deliversWhileClosing = false;
+  if (connection.endpoint !== undefined) {
+    connection.endpoint.deliversWhileClosing = false;
+    connection.endpoint.acceptsMessages = true;
+  }
   const { id } = connection;
   const { name } = state.player.script;
   // Not `logForAddress`: each outcome is what somebody waits for.

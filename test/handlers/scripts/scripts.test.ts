@@ -1,8 +1,10 @@
 /** Scripts at /script/NAME, played by the server against clients that write their own frames. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { readScripts } from '../../../src/handlers/scripts/folder.ts';
 import { connectRaw, type RawClient, tryRaw } from '../../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../../support/rawFrame.ts';
@@ -26,6 +28,8 @@ const scripts = {
   short: 'timeout 50ms\n< text "a"',
   strict: '< text "b"',
   why: '< text "a"',
+  many: 'wait 50ms\nrepeat 300\n< binary any\nend\n> text "all"',
+  large: '< text "a" x 3000000\n> text "small" compressed\n< close',
   chat: 'subprotocol chat\n> text "hi"',
   greeting: '> text "first"',
 };
@@ -118,6 +122,25 @@ describe('a script', () => {
       each.destroy();
     }
     assert.equal((await outcomeOf('flood'))['event'], 'script played');
+  });
+
+  test('makes the client wait while much has arrived that no line has awaited yet', async () => {
+    const client = await connectTo('many');
+    const piece = frame(opcode.binary, Buffer.alloc(20_000));
+    for (let i = 0; i < 300; i++) client.send(piece);
+    assert.equal(await next(client), 'text all');
+    client.destroy();
+  });
+
+  test('compares what a compressed message means', async () => {
+    const client = new WebSocket(`ws://127.0.0.1:${server.port}/script/large`);
+    await once(client, 'open');
+    client.send('a'.repeat(3_000_000));
+    const [message] = await once(client, 'message');
+    assert.equal(String(message), 'small');
+    client.close();
+    await once(client, 'close');
+    assert.equal((await outcomeOf('large'))['event'], 'script played');
   });
 
   test('ends with a difference if the client breaks a rule, leaves, or says nothing', async () => {
