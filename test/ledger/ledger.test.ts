@@ -104,13 +104,20 @@ export const wire = {
         [['7.1.1-3'], 14, 'close'],
       ],
     );
-    const tests =
-      "// [5.1-3]\ntest('the \\'first\\' [5.1-1, 5.1-2]', () => {});\nconst rows = [['no key [5.1-4]', 1]];\n";
+    const tests = `// [5.1-3]
+test('the \\'first\\' [5.1-1, 5.1-2]', () => {});
+describe('a handshake', () => {
+  const rows = [['no key [5.1-4]', 1]];
+  for (const [name, status] of rows) {
+    test(\`with \${name} is refused with \${status}\`, () => {});
+  }
+});
+`;
     assert.deepEqual(
       testsIn('test/a.test.ts', tests).map(({ ids, name }) => [ids, name]),
       [
         [['5.1-1', '5.1-2'], "the 'first'"],
-        [['5.1-4'], 'no key'],
+        [['5.1-4'], 'a handshake with no key is refused with …'],
       ],
     );
   });

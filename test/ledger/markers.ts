@@ -61,7 +61,6 @@ const declaration =
 
 /** The name of the nearest declaration that the line is in; at the top of a file, the one that follows its comment. */
 function nameAround(lines: readonly string[], at: number): string {
-  const indentOf = (line: string) => line.length - line.trimStart().length;
   let indent = indentOf(lines[at]!.replace(/^ \*/, '*'));
   if (indent === 0) {
     const below = lines
@@ -82,26 +81,60 @@ function nameAround(lines: readonly string[], at: number): string {
 
 const keywords = ['if', 'for', 'while', 'switch', 'return', 'catch', 'else'];
 
+/** The name that the line declares: of a function or method, or of anything at the top of a file. */
 function nameIn(line: string): string | undefined {
   const [, declared, method] = declaration.exec(line) ?? [];
+  if (/^\s+(?:const|let)\b/.test(line)) return undefined;
   const name = declared ?? method;
   return name === undefined || keywords.includes(name) ? undefined : name;
 }
 
 export function testsIn(file: string, text: string): NamedTest[] {
-  const lines = text.split('\n').filter(line => idsIn(line).length > 0 && !/^\s*(?:\/\/|\*|\/\*)/.test(line));
-  const literals = lines.flatMap(
-    line => line.match(/'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`/g) ?? [],
-  );
-  return literals.flatMap(literal => {
-    const ids = idsIn(literal);
-    if (ids.length === 0) return [];
-    const name = literal
-      .slice(1, -1)
-      .replace(marker, '')
-      .replace(/\$\{[^}]*\}/g, '…');
-    return [{ ids, file, name: name.replaceAll('\\', '').replace(/ +/g, ' ').trim() }];
+  const lines = text.split('\n');
+  return lines.flatMap((line, at) => {
+    if (/^\s*(?:\/\/|\*|\/\*)/.test(line)) return [];
+    const literals = line.match(/'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`/g) ?? [];
+    return literals.flatMap(literal => {
+      const ids = idsIn(literal);
+      return ids.length === 0 ? [] : [{ ids, file, name: nameOf(literal, lines, at) }];
+    });
   });
+}
+
+/**
+ * The name of the test, behind that of its suite. In a table of cases, it is the name of the case in that of the test below the
+ * table.
+ */
+function nameOf(literal: string, lines: readonly string[], at: number): string {
+  const isWhole = /\btest\($/.test(lines[at - 1] ?? '') || /\btest\(/.test(lines[at]!);
+  const part = literal.slice(1, -1);
+  const template = isWhole ? undefined : /\btest\(\s*`([^`]*)`/.exec(lines.slice(at).join('\n'))?.[1];
+  const whole = template === undefined ? part : template.replace(/\$\{[^}]*\}/, part);
+  return [...suitesAround(lines, at), whole]
+    .join(' ')
+    .replace(marker, '')
+    .replace(/\$\{[^}]*\}/g, '…')
+    .replaceAll('\\', '')
+    .replace(/ +/g, ' ')
+    .trim();
+}
+
+/** The names of the suites that the line is in, from the outside. */
+function suitesAround(lines: readonly string[], at: number): string[] {
+  const suites: string[] = [];
+  let indent = indentOf(lines[at]!);
+  for (let line = at - 1; line >= 0 && indent > 0; line--) {
+    const text = lines[line]!;
+    if (text.trim() === '' || indentOf(text) >= indent) continue;
+    indent = indentOf(text);
+    const [, quoted] = /\bdescribe\((['"`].*?['"`])(?=,)/.exec(text) ?? [];
+    if (quoted !== undefined) suites.unshift(quoted.slice(1, -1));
+  }
+  return suites;
+}
+
+function indentOf(line: string): number {
+  return line.length - line.trimStart().length;
 }
 
 export function collectMarkers(): { places: Place[]; tests: NamedTest[] } {

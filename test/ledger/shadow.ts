@@ -31,9 +31,8 @@ export async function compileInto(shadow: string, file: string, text: string): P
   if (existsSync(program)) writeFileSync(program, compiled);
 }
 
-/** Milliseconds for a file of tests, and for all files of a run. */
+/** Milliseconds for a file of tests, and for each further file of a run. */
 const fileTimeout = 20_000;
-const runTimeout = 90_000;
 
 export interface TestRun {
   /** The names of the tests that passed and that failed, as the test runner shows them. */
@@ -61,7 +60,7 @@ export function runTests(shadow: string, files: readonly string[], ids: readonly
     output += text;
   });
   return new Promise(resolve => {
-    const timer = setTimeout(() => endGroup(child.pid), runTimeout);
+    const timer = setTimeout(() => endGroup(child.pid), (files.length + 2) * fileTimeout);
     child.on('close', () => {
       clearTimeout(timer);
       endGroup(child.pid);
