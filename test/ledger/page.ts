@@ -35,7 +35,9 @@ export function manualPageOf(claims: readonly Claim[]): string {
 
 const introduction = (all: number, enforced: number) => `# The rules of WebSocket
 
-Each rule of RFC 6455 and RFC 7692, the code that enforces it, and the test that fails without that code.
+Each rule of RFC 6455 and RFC 7692, its code and its test.
+
+The code enforces the rule, and the test fails without that code.
 
 RFC 6455 has 181 sentences with MUST, SHOULD or MAY in its sections 3 to 10. Each has an id: \`5.1-2\` is the second one of §5.1.
 An id with a letter, such as \`5.2-a\`, is a rule that the RFC states without these words. The ids of RFC 7692, which defines
