@@ -4,7 +4,7 @@ import { Buffer } from 'node:buffer';
 import { origin } from '../options/addresses.ts';
 import { type HelpPage, showHelp } from '../options/help.ts';
 import type { OptionTable } from '../options/option.ts';
-import { choice, count, duration, flag, type Kind, namedFile, size } from '../options/values.ts';
+import { choice, count, duration, flag, type Kind, namedFile, size, speed } from '../options/values.ts';
 import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
 import { defaults, maxCloseReason } from '../protocol/limits.ts';
@@ -85,18 +85,6 @@ const caseName: Kind<string> = {
   expected: "a case's number or name, such as 6.4.1 or 'utf8/*'",
   parse: raw => (typeof raw === 'string' && /^[\w./*-]+$/.test(raw) ? raw : undefined),
   show: pattern => pattern,
-};
-
-/** How much faster than it was recorded a session is replayed; Infinity: as fast as the server answers. */
-const speed: Kind<number> = {
-  placeholder: 'SPEED',
-  expected: 'max, or a number such as 1 (as recorded) or 10',
-  parse(raw) {
-    if (raw === 'max') return Number.POSITIVE_INFINITY;
-    const times = typeof raw === 'string' && /^\d{1,6}(\.\d{1,3})?$/.test(raw) ? Number(raw) : 0;
-    return times > 0 ? times : undefined;
-  },
-  show: value => (value === Number.POSITIVE_INFINITY ? 'max' : String(value)),
 };
 
 export const clientOptions = {

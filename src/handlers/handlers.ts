@@ -16,6 +16,7 @@ import { checkProgram } from './programs/executable.ts';
 import { newProgramHandler } from './programs/perConnection.ts';
 import { newPrograms } from './programs/programs.ts';
 import { newSharedProgramHandler } from './programs/shared.ts';
+import { newReplayHandler } from './replay.ts';
 import { type GivenScripts, newScriptHandlers } from './scripts/handler.ts';
 
 const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
@@ -26,7 +27,7 @@ const builtIn: Readonly<Record<string, (chat: Chat) => Handler>> = {
 };
 
 /** The names of the built-in handlers, which the user's programs cannot have. */
-export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels', 'script'];
+export const handlerNames: readonly string[] = [...Object.keys(builtIn), 'channels', 'script', 'replay'];
 
 /**
  * @param scripts besides those of `--script`
@@ -39,6 +40,7 @@ export function addHandlers(server: Server, chat: Chat, channels: Channels, scri
     ...own,
     ...newProgramHandlers(channels),
     ...newScriptHandlers(server, scripts),
+    newReplayHandler(server),
     ...newConformanceHandlers(server),
     newChannelsHandler(channels),
   ];

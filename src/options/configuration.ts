@@ -145,6 +145,8 @@ export interface Configuration {
   readonly recordMax: number;
   /** Whether recordings have the credentials of clients. */
   readonly recordCredentials: boolean;
+  /** The folder of recordings that are replayed; empty: that of `record`. */
+  readonly replay: string;
   /** Whether clients can be tested with the conformance cases, and which of these are left out. */
   readonly conformance: boolean;
   readonly conformanceExclude: readonly string[];

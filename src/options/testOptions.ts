@@ -45,6 +45,13 @@ export const testOptions = {
     group: 'Testing',
     help: 'record tokens, cookies and passwords, too',
   },
+  replay: {
+    kind: directory('none'),
+    default: '',
+    needsRestart: true,
+    group: 'Testing',
+    help: 'the recordings of /replay/NAME, if not --record',
+  },
   conformance: {
     kind: flag,
     default: false,

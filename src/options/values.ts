@@ -338,3 +338,15 @@ export const optionalCookie: Kind<string> = {
   parse: raw => (raw === 'none' ? '' : cookieName.parse(raw)),
   show: name => (name === '' ? 'none' : name),
 };
+
+/** How much faster than it was recorded a session is replayed; Infinity: as fast as the server answers. */
+export const speed: Kind<number> = {
+  placeholder: 'SPEED',
+  expected: 'max, or a number such as 1 (as recorded) or 10',
+  parse(raw) {
+    if (raw === 'max') return Number.POSITIVE_INFINITY;
+    const times = typeof raw === 'string' && /^\d{1,6}(\.\d{1,3})?$/.test(raw) ? Number(raw) : 0;
+    return times > 0 ? times : undefined;
+  },
+  show: value => (value === Number.POSITIVE_INFINITY ? 'max' : String(value)),
+};

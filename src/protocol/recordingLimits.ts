@@ -27,3 +27,9 @@ export const replayPatience = 10_000;
 /** What a server may send ahead of the replay of a session, in messages and bytes. After that TCP makes it wait. */
 export const maxReplayBacklog = 10_000;
 export const maxReplayBacklogBytes = 64 * MiB;
+
+/** A recording that a server replays. It is read at once, while others wait, and a megabyte takes some 10 ms. */
+export const maxServedRecording = 16 * MiB;
+
+/** Recordings that a server keeps in memory after they were replayed. */
+export const maxServedRecordings = 4;

@@ -472,7 +472,7 @@ export interface Wire {
 export interface Handler {
   /** Its subprotocol, and its path. */
   readonly name: string;
-  /** Further subprotocols, on its path; they may depend on the request. */
+  /** Further subprotocols, on its path. If they depend on the request, its path wins over all subprotocols. */
   readonly subprotocols?: readonly string[] | ((request: Head) => readonly string[]);
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;

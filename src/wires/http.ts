@@ -130,11 +130,19 @@ export function newHttpWire(
   function answerHandshake(connection: Connection, request: Request, isGuarded: boolean): true {
     const { head } = request;
     const { origins, compress } = server.configuration;
-    const further = server.handlers.get(firstSegment(head.path))?.subprotocols;
-    const own = typeof further === 'function' ? further(head) : further;
-    const subprotocols = { has: (one: string) => server.handlers.has(one) || own?.includes(one) === true };
+    const pathHandler = server.handlers.get(firstSegment(head.path));
+    const further = pathHandler?.subprotocols;
+    // Such a handler plays a session of any subprotocol, also of one that another handler speaks.
+    const own = typeof further === 'function' ? further(head) : undefined;
+    const subprotocols = {
+      has: (one: string) =>
+        own?.includes(one) ?? (server.handlers.has(one) || (Array.isArray(further) && further.includes(one))),
+    };
     let accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
-    const handler = chooseHandler(server, accepted.subprotocol, accepted.path);
+    const handler =
+      own !== undefined && pathHandler !== undefined
+        ? pathHandler
+        : chooseHandler(server, accepted.subprotocol, accepted.path);
     handler.admit?.(connection, head);
     if (server.configuration.fault.length > 0) faultHandshake(connection, handler);
     if (handler.grantDeflate !== undefined) {

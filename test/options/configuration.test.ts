@@ -73,6 +73,7 @@ test('without any source, every option has its default', () => {
     record: '',
     recordMax: 100 * 1024 * 1024,
     recordCredentials: false,
+    replay: '',
     compress: 'on',
     logLevel: 'info',
     logFormat: 'text',

@@ -224,6 +224,7 @@ const valued: Record<
   ...folder('spool', 'none'),
   ...folder('script', 'none'),
   ...folder('record', 'none'),
+  ...folder('replay', 'none'),
   ...folder('reportDir', 'none'),
   conformanceExclude: {
     field: 'conformanceExclude',

@@ -1,7 +1,7 @@
 /** A HAR file with two WebSockets and a page, in the form in which Chromium's developer tools save one. */
 
-/** @param origin of the WebSockets' URLs */
-export function chromiumHar(origin: string): string {
+/** @param origin of the WebSockets' URLs @param subprotocol that the server chose */
+export function chromiumHar(origin: string, subprotocol?: string): string {
   const request = (url: string, ...fields: { name: string; value: string }[]) => ({
     ...{ method: 'GET', url, httpVersion: 'HTTP/1.1', cookies: [], headersSize: 500, bodySize: 0 },
     headers: [
@@ -23,7 +23,10 @@ export function chromiumHar(origin: string): string {
       cookies: [],
       redirectURL: '',
     },
-    headers: [{ name: 'Upgrade', value: 'websocket' }],
+    headers: [
+      { name: 'Upgrade', value: 'websocket' },
+      ...(subprotocol === undefined ? [] : [{ name: 'Sec-WebSocket-Protocol', value: subprotocol }]),
+    ],
     content: { size: 0, mimeType: 'x-unknown' },
   };
   const bytes = Buffer.from([0, 1, 255]).toString('base64');

@@ -1,0 +1,118 @@
+/**
+ * The handler `replay`: plays the server's side of the recording NAME against each client of `/replay/NAME`. The recordings are
+ * those of `--replay` or, without it, of `--record`; also HAR files. Strangers must not have it, so it needs `--faults`.
+ */
+import { readFileSync, type Stats, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { speed } from '../options/values.ts';
+import { ProtocolError } from '../protocol/codes.ts';
+import { splitList } from '../protocol/http/fields.ts';
+import type { Head } from '../protocol/http/head.ts';
+import { maxServedRecording, maxServedRecordings } from '../protocol/recordingLimits.ts';
+import { parseHar } from '../recordings/har.ts';
+import {
+  isRecordingName,
+  parseRecording,
+  type Recording,
+  recordingExtension,
+} from '../recordings/recording.ts';
+import { toScript } from '../recordings/toScript.ts';
+import type { Handler, Server } from '../records/records.ts';
+import { checkPlayable } from '../scripts/player.ts';
+import type { Script } from '../scripts/script.ts';
+import { beginScript, stopScript } from './scripts/play.ts';
+
+/** The sessions of a file, which is read again when it has changed. */
+interface ReadFile {
+  readonly stamp: string;
+  readonly sessions: readonly Recording[];
+}
+
+export function newReplayHandler(server: Server): Handler {
+  /** By path; the file that was used last is the last. */
+  const known = new Map<string, ReadFile>();
+
+  function find({ path, query }: Head): Recording & { readonly script: Script } {
+    const { faults, replay, record } = server.configuration;
+    if (!faults) throw new ProtocolError(404, 'this server replays no recordings; start it with --faults');
+    const [, , name = '', ...more] = path.split('/');
+    const folder = replay === '' ? record : replay;
+    const recording =
+      more.length > 0 || folder === '' || !isRecordingName(name) ? undefined : recordingIn(folder, name);
+    if (recording === undefined) throw new ProtocolError(404, 'no recording of this name');
+    const script = toScript(recording, speedOf(query));
+    try {
+      checkPlayable(script, 'server');
+    } catch (error) {
+      throw new ProtocolError(422, `this recording cannot be replayed: ${(error as Error).message}`);
+    }
+    return { ...recording, script };
+  }
+
+  /** @throws ProtocolError 413, 422 */
+  function recordingIn(folder: string, name: string): Recording | undefined {
+    const [recording] = sessionsOf(join(folder, name + recordingExtension), name, text => [
+      parseRecording(name, text),
+    ]);
+    if (recording !== undefined) return recording;
+    const [, file = '', number = '1'] = /^(.+?)(?:-(\d{1,3}))?$/.exec(name) ?? [];
+    const read = (one: string) => sessionsOf(join(folder, `${one}.har`), one, text => parseHar(one, text));
+    return read(name)[0] ?? read(file)[Number(number) - 1];
+  }
+
+  function sessionsOf(
+    path: string,
+    name: string,
+    parse: (text: string) => Recording[],
+  ): readonly Recording[] {
+    const stats: Stats | undefined = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined || !stats.isFile()) return [];
+    if (stats.size > maxServedRecording)
+      throw new ProtocolError(413, `the recording ${name} is too long to be replayed by a server`);
+    const stamp = `${stats.mtimeMs} ${stats.size}`;
+    let file = known.get(path);
+    known.delete(path);
+    if (file?.stamp !== stamp)
+      file = { stamp, sessions: parseOrThrow(name, () => parse(readFileSync(path, 'utf8'))) };
+    known.set(path, file);
+    const [oldest] = known.keys();
+    if (known.size > maxServedRecordings) known.delete(oldest!);
+    return file.sessions;
+  }
+
+  return {
+    name: 'replay',
+    subprotocols: head => subprotocolsOf(find(head)),
+    admit(_, head) {
+      find(head);
+    },
+    opened(connection, head) {
+      if (head !== undefined) beginScript(connection, find(head).script);
+    },
+    message() {},
+    closed: stopScript,
+  };
+}
+
+/** @throws ProtocolError 422 that names the line */
+function parseOrThrow(name: string, parse: () => Recording[]): Recording[] {
+  try {
+    return parse();
+  } catch (error) {
+    throw new ProtocolError(422, `the recording ${name} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** The parameter `speed` of a URL's query. @throws ProtocolError 400 */
+function speedOf(query: string): number {
+  const given = new URLSearchParams(query).get('speed');
+  const read = given === null ? speed.parse('1') : speed.parse(given);
+  if (read === undefined) throw new ProtocolError(400, `speed must be ${speed.expected}`);
+  return read;
+}
+
+/** The subprotocol that the recorded server chose, if it did. */
+function subprotocolsOf({ events }: Recording): readonly string[] {
+  const response = events.find(({ kind }) => kind === 'response');
+  return response?.kind === 'response' ? splitList(response.headers['sec-websocket-protocol'] ?? '') : [];
+}

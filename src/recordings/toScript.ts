@@ -1,0 +1,125 @@
+/** The server's side of a recording as a script, which the player of scripts plays against any client. */
+import { Opcode } from '../protocol/codes.ts';
+import { scriptTimeout } from '../protocol/scriptLimits.ts';
+import { payloadStart } from '../protocol/websocket/frame.ts';
+import type { Direction, FrameLine, Script, ScriptStep } from '../scripts/script.ts';
+import type { FrameEvent, NumberedEvent, Recording } from './recording.ts';
+import { type Expected, showExpected } from './replay.ts';
+
+/** What has happened so far. */
+interface Progress {
+  /** The time of the last step. */
+  at: number;
+  isServerClosed: boolean;
+  isClientClosed: boolean;
+  /** The frames of the server's current message are left out: it is sent as one frame without compression. */
+  isLeftOut: boolean;
+}
+
+/**
+ * Pings and pongs of the client are left out: the player answers pings, and ignores pongs. So are all steps after bytes of the
+ * client that are no frames.
+ * @param speed how much faster than recorded; Infinity: the server's frames follow each other at once
+ */
+export function toScript({ name, events }: Recording, speed: number): Script {
+  const progress: Progress = {
+    at: events[0]?.at ?? 0,
+    isServerClosed: false,
+    isClientClosed: false,
+    isLeftOut: false,
+  };
+  const steps: ScriptStep[] = [];
+  let longest = 0;
+  for (const event of events) {
+    if (event.kind === 'bytes' && event.from === 'client') break;
+    if (event.kind === 'response') progress.at = event.at;
+    const step = stepOf(event, progress);
+    if (step === undefined) continue;
+    const gap = Math.max(0, event.at - progress.at);
+    progress.at = event.at;
+    const { line, source } = step;
+    if (step.direction === '<') longest = Math.max(longest, gap);
+    else if (gap / speed >= 1) steps.push({ kind: 'wait', line, source, time: Math.round(gap / speed) });
+    steps.push(step);
+  }
+  // A client may take its time, as the recorded one did.
+  const timeout = Math.ceil(longest) + scriptTimeout;
+  steps.unshift({ kind: 'timeout', line: 1, source: `timeout ${timeout}ms`, time: timeout });
+  return { name, steps, isStrict: false };
+}
+
+type DirectedStep = ScriptStep & { readonly direction: Direction };
+
+function stepOf(event: NumberedEvent, progress: Progress): DirectedStep | undefined {
+  const { line } = event;
+  switch (event.kind) {
+    case 'frame':
+      return event.from === 'client' ? clientStep(event, progress) : serverStep(event, progress);
+    case 'bytes':
+      return { kind: 'bytes', direction: '>', line, source: 'bytes', bytes: event.bytes };
+    case 'end': {
+      // After close frames, the usual closing handshake ends the connection.
+      if (progress.isServerClosed || progress.isClientClosed) return undefined;
+      if (event.by === 'client') return { kind: 'end', direction: '<', line, source: 'end' };
+      return { kind: 'drop', direction: '>', line, source: 'drop' };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function clientStep(event: FrameEvent & NumberedEvent, progress: Progress): FrameLine | undefined {
+  const { opcode, isFinal, content, line } = event;
+  if (opcode === Opcode.Close) {
+    progress.isClientClosed = true;
+    const payload = content?.bytes ?? noBytes;
+    // The answer to a close frame may have any code.
+    const isAnswer = progress.isServerClosed;
+    return frameLine('<', line, opcode, isAnswer ? undefined : payload, { kind: 'close', payload });
+  }
+  if (opcode >= 8 || !isFinal) return undefined;
+  if (content === undefined) return frameLine('<', line, undefined, undefined, { kind: 'any message' });
+  const whole = content.isText ? Opcode.Text : Opcode.Binary;
+  return frameLine('<', line, whole, content.bytes, { kind: 'message', content });
+}
+
+const noBytes = Buffer.alloc(0);
+
+/** @param payload undefined: any */
+function frameLine(
+  direction: Direction,
+  line: number,
+  opcode: number | undefined,
+  payload: Buffer | undefined,
+  shown: Expected,
+): FrameLine {
+  return {
+    ...{ kind: 'frame', direction, line, opcode, source: showExpected(shown) },
+    payload: payload === undefined ? (opcode === undefined ? [{ capture: '' }] : []) : [payload],
+    ...{ isReasonFree: payload === undefined, isFinal: true, isCompressed: false, form: {} },
+  };
+}
+
+function serverStep(event: FrameEvent & NumberedEvent, progress: Progress): FrameLine | undefined {
+  const { opcode, isFinal, isCompressed, content, raw, line } = event;
+  // The player answers the pings of this client.
+  if (opcode === Opcode.Pong) return undefined;
+  if (opcode >= 8) {
+    const payload = content?.bytes ?? noBytes;
+    if (opcode === Opcode.Close) progress.isServerClosed = true;
+    const shown: Expected =
+      opcode === Opcode.Close
+        ? { kind: 'close', payload }
+        : { kind: 'message', content: { isText: false, bytes: payload } };
+    return frameLine('>', line, opcode, payload, shown);
+  }
+  if (opcode !== Opcode.Continuation) progress.isLeftOut = isCompressed || raw === undefined;
+  if (!progress.isLeftOut && raw !== undefined) {
+    const payload = raw.subarray(payloadStart(raw, 0));
+    const shown: Expected = { kind: 'message', content: { isText: opcode === Opcode.Text, bytes: payload } };
+    return { ...frameLine('>', line, opcode, payload, shown), isFinal };
+  }
+  if (!isFinal || content === undefined) return undefined;
+  const whole = content.isText ? Opcode.Text : Opcode.Binary;
+  return frameLine('>', line, whole, content.bytes, { kind: 'message', content });
+}
