@@ -6,7 +6,6 @@ import { readFileSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { speed } from '../options/values.ts';
 import { ProtocolError } from '../protocol/codes.ts';
-import { splitList } from '../protocol/http/fields.ts';
 import type { Head } from '../protocol/http/head.ts';
 import { maxServedRecording, maxServedRecordings } from '../protocol/recordingLimits.ts';
 import { parseHar } from '../recordings/har.ts';
@@ -18,9 +17,9 @@ import {
 } from '../recordings/recording.ts';
 import { toScript } from '../recordings/toScript.ts';
 import type { Handler, Server } from '../records/records.ts';
-import { checkPlayable } from '../scripts/player.ts';
+import { checkPlayable } from '../scripts/playable.ts';
 import type { Script } from '../scripts/script.ts';
-import { beginScript, stopScript } from './scripts/play.ts';
+import { beginScript, heldByScript, stopScript } from './scripts/play.ts';
 
 /** The sessions of a file, which is read again when it has changed. */
 interface ReadFile {
@@ -32,7 +31,7 @@ export function newReplayHandler(server: Server): Handler {
   /** By path; the file that was used last is the last. */
   const known = new Map<string, ReadFile>();
 
-  function find({ path, query }: Head): Recording & { readonly script: Script } {
+  function find({ path, query }: Head): Script {
     const { faults, replay, record } = server.configuration;
     if (!faults) throw new ProtocolError(404, 'this server replays no recordings; start it with --faults');
     const [, , name = '', ...more] = path.split('/');
@@ -46,7 +45,7 @@ export function newReplayHandler(server: Server): Handler {
     } catch (error) {
       throw new ProtocolError(422, `this recording cannot be replayed: ${(error as Error).message}`);
     }
-    return { ...recording, script };
+    return script;
   }
 
   /** @throws ProtocolError 413, 422 */
@@ -82,15 +81,19 @@ export function newReplayHandler(server: Server): Handler {
 
   return {
     name: 'replay',
-    subprotocols: head => subprotocolsOf(find(head)),
+    subprotocols(head) {
+      const { subprotocol } = find(head);
+      return subprotocol === undefined ? [] : [subprotocol.token];
+    },
     admit(_, head) {
       find(head);
     },
     opened(connection, head) {
-      if (head !== undefined) beginScript(connection, find(head).script);
+      if (head !== undefined) beginScript(connection, find(head), head);
     },
     message() {},
     closed: stopScript,
+    held: heldByScript,
   };
 }
 
@@ -109,10 +112,4 @@ function speedOf(query: string): number {
   const read = given === null ? speed.parse('1') : speed.parse(given);
   if (read === undefined) throw new ProtocolError(400, `speed must be ${speed.expected}`);
   return read;
-}
-
-/** The subprotocol that the recorded server chose, if it did. */
-function subprotocolsOf({ events }: Recording): readonly string[] {
-  const response = events.find(({ kind }) => kind === 'response');
-  return response?.kind === 'response' ? splitList(response.headers['sec-websocket-protocol'] ?? '') : [];
 }

@@ -1,5 +1,6 @@
 /** The server's side of a recording as a script, which the player of scripts plays against any client. */
 import { Opcode } from '../protocol/codes.ts';
+import { splitList } from '../protocol/http/fields.ts';
 import { scriptTimeout } from '../protocol/scriptLimits.ts';
 import { payloadStart } from '../protocol/websocket/frame.ts';
 import type { Direction, FrameLine, Script, ScriptStep } from '../scripts/script.ts';
@@ -45,7 +46,16 @@ export function toScript({ name, events }: Recording, speed: number): Script {
   // A client may take its time, as the recorded one did.
   const timeout = Math.ceil(longest) + scriptTimeout;
   steps.unshift({ kind: 'timeout', line: 1, source: `timeout ${timeout}ms`, time: timeout });
-  return { name, steps, isStrict: false };
+  const subprotocol = subprotocolOf(events);
+  return { name, steps, isStrict: false, ...(subprotocol === undefined ? {} : { subprotocol }) };
+}
+
+/** The subprotocol that the recorded server chose. */
+function subprotocolOf(events: readonly NumberedEvent[]): Script['subprotocol'] {
+  const response = events.find(({ kind }) => kind === 'response');
+  if (response?.kind !== 'response') return undefined;
+  const [token] = splitList(response.headers['sec-websocket-protocol'] ?? '');
+  return token === undefined ? undefined : { token, line: response.line, source: `subprotocol ${token}` };
 }
 
 type DirectedStep = ScriptStep & { readonly direction: Direction };
