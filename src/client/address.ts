@@ -29,7 +29,7 @@ export function parseAddress(word: string): Address | undefined {
   return {
     shown: `${url.protocol}//${url.host}${resource}`,
     isSecure,
-    // RFC 6455 §3 [3-1].
+    // RFC 6455 §3 [3-1]: the default ports.
     target: {
       host: url.hostname.replace(/^\[|\]$/g, ''),
       port: url.port === '' ? (isSecure ? 443 : 80) : Number(url.port),

@@ -93,7 +93,7 @@ export function dial(
         if (received.length - refused.end >= bodyLength(refused.head)) finish();
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
-        // RFC 6455 §7.2.1 [7.2.1-1, 7.2.1-2].
+        // RFC 6455 §7.2.1 [7.2.1-1, 7.2.1-2]: an invalid answer fails the connection.
         settle(outcome(ExitCode.ProtocolError, error.message));
       }
     };
@@ -124,7 +124,7 @@ export function openSocket(
   { address: { target, isSecure }, insecure }: ConnectionSettings,
   identity: SecureContext | undefined,
 ): Socket {
-  // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15].
+  // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15]: directly; with wss:, by TLS.
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
   return connectSecurely({
     ...target,
@@ -132,7 +132,7 @@ export function openSocket(
     ...(isIP(target.host) === 0 ? { servername: target.host } : {}),
     // RFC 7301: the handshake of RFC 6455 needs HTTP/1.1.
     ALPNProtocols: ['http/1.1'],
-    // RFC 6455 §4.1 [4.1-14].
+    // RFC 6455 §4.1 [4.1-14]: a certificate that cannot be verified fails the connection.
     rejectUnauthorized: !insecure,
     ...(identity === undefined ? {} : { secureContext: identity }),
   });

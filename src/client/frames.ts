@@ -7,7 +7,10 @@ import { unmask } from '../protocol/websocket/mask.ts';
 
 const keySize = 4;
 
-/** RFC 6455 §10.3 [5.3-3, 10.3-1]: masking keys must be unpredictable. They are drawn in bulk: one call a key would cost more than a frame. */
+/**
+ * RFC 6455 §10.3 [5.3-3, 10.3-1]: masking keys must be unpredictable. They are drawn in bulk: one call a key would cost
+ * more than a frame.
+ */
 const keys = Buffer.alloc(1024 * keySize);
 let usedKeys = keys.length;
 
@@ -28,7 +31,7 @@ function freshKey(): number {
 export function maskedFrame(first: number, bytes: Uint8Array, start: number, end: number): Buffer {
   const key = freshKey();
   const frame = Buffer.allocUnsafe(frameHeaderSize(end - start) + keySize + end - start);
-  // RFC 6455 §5.1, §6.1 [5.1-1, 6.1-8].
+  // RFC 6455 §5.1, §6.1 [5.1-1, 6.1-8]: a client masks every frame.
   const payload = writeFrameHeader(frame, 0, first, end - start, key);
   frame.set(bytes.subarray(start, end), payload);
   unmask(frame, payload, frame.length, key);

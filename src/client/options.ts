@@ -216,7 +216,7 @@ export const clientOptions = {
   },
   close: {
     kind: closeFrame,
-    // RFC 6455 §7.4.1 [7.4.1-a].
+    // RFC 6455 §7.4.1 [7.4.1-a]: 1000 is a normal end.
     default: { code: 1000, reason: '' },
     group: 'Messages',
     help: 'close with this code and reason',

@@ -196,9 +196,9 @@ const stableTime = maxDelay;
  * @returns milliseconds: 500 to 1000 at first, then doubled, up to 30,000
  */
 export function reconnectDelay(failures: number, chance: number): number {
-  // RFC 6455 §7.2.3 [7.2.3-1, 7.2.3-4].
+  // RFC 6455 §7.2.3 [7.2.3-1, 7.2.3-4]: truncated exponential backoff.
   const full = Math.min(maxDelay, firstDelay * 2 ** failures);
-  // RFC 6455 §7.2.3 [7.2.3-2, 7.2.3-3].
+  // RFC 6455 §7.2.3 [7.2.3-2, 7.2.3-3]: a random delay.
   return full / 2 + (full / 2) * chance;
 }
 

@@ -91,7 +91,7 @@ const retryableCodes: readonly number[] = [
 /** The outcome that follows from the server's close code. */
 function verdictOf({ endpoint, closeCode, isLeaving }: ClientSession, code: number, reason: string): Outcome {
   const shown = `${code}${reason === '' ? '' : `: ${reason}`}`;
-  // RFC 6455 §7.1.7 [7.1.7-2].
+  // RFC 6455 §7.1.7 [7.1.7-2]: the user learns why the connection failed.
   if (endpoint.hasFailed) return outcome(ExitCode.ProtocolError, `the connection failed: ${shown}`);
   const isRetryable = !isLeaving && retryableCodes.includes(code);
   // RFC 6455 §5.5.1: a server typically answers a close frame with the same code.
@@ -223,7 +223,7 @@ function closed(session: ClientSession, code: number, reason: string): void {
   session.verdict ??= verdictOf(session, code, reason);
   session.socket.end();
   clearTimeout(session.deadline);
-  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4].
+  // RFC 6455 §5.5.1, §7.1.1 [5.5.1-10, 7.1.1-4]: the client waits for the server, but not for ever.
   session.deadline = setTimeout(() => session.socket.destroy(), lingerTime);
   session.wake();
 }
@@ -298,7 +298,7 @@ export function sendFragment(
 ): void {
   if (!isOpen(session)) return;
   const opcode = isFirst ? Opcode.Binary : Opcode.Continuation;
-  // RFC 6455 §5.2 [5.2-a].
+  // RFC 6455 §5.2 [5.2-a]: FIN marks the last fragment.
   sendFrame(session, (isLast ? FIN : 0) | opcode, bytes, 0, bytes.length);
 }
 
@@ -323,7 +323,7 @@ function checkAlive(session: ClientSession): void {
 export function pingServer(session: ClientSession, payload = Buffer.alloc(0)): void {
   if (!isOpen(session)) return;
   session.isAlive = false;
-  // RFC 6455 §5.5.2 [5.5.2-4].
+  // RFC 6455 §5.5.2 [5.5.2-4]: a ping may be sent at any time.
   sendFrame(session, FIN | Opcode.Ping, payload, 0, payload.length);
 }
 
@@ -354,7 +354,7 @@ export function startClose(
   session.verdict = verdict;
   session.isLeaving = true;
   const payload = closePayload(code, reason);
-  // RFC 6455 §7.1.2 [7.1.2-1].
+  // RFC 6455 §7.1.2 [7.1.2-1]: a close frame with this code and reason starts the closing handshake.
   sendClose(session, { bytes: payload, start: 0, end: payload.length });
   startClosing(session.endpoint);
   const { socket } = session;

@@ -170,6 +170,6 @@ export function handlerThrew(connection: Connection, handler: Handler, error: un
     `an internal error: the handler ${handler.name} threw an exception (see the log)`,
     { cause: 'internal_error' },
   );
-  // RFC 6455 §7.4.1 [7.4.1-i].
+  // RFC 6455 §7.4.1 [7.4.1-i]: 1011 is for an unexpected condition in the server.
   closeConnection(connection, CloseCode.InternalError, 'internal error');
 }

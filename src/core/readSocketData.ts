@@ -149,7 +149,7 @@ export function failWebSocket(
   failEndpoint(endpoint);
   // RFC 6455 §7.1.7 [7.1.7-1, 7.1.7-3]: the server logs the problem.
   noteFailed(connection, code, reason, option);
-  // RFC 6455 §7.1.7, §10.7 [7.1.7-3, 10.7-2].
+  // RFC 6455 §7.1.7, §10.7 [7.1.7-3, 10.7-2]: then it closes the connection.
   closed(connection, code, reason);
 }
 

@@ -81,7 +81,7 @@ export function keptFrame(arena: ArenaUse, { isText, bytes, start, end }: Messag
 
 /** Sends a control frame. Its payload of at most 125 bytes is copied. */
 export function sendControl(connection: Connection, opcode: number, { bytes, start, end }: ByteRange): void {
-  // RFC 6455 §5.5 [5.4-2, 5.5-1, 5.5.2-1]; RFC 7692 §6 [7692-6-2, 7692-6-6].
+  // RFC 6455 §5.5 [5.4-2, 5.5-1, 5.5.2-1]; RFC 7692 §6 [7692-6-2, 7692-6-6]: neither fragmented nor compressed.
   queueFrame(connection, FIN | opcode, bytes, start, end);
 }
 
@@ -109,7 +109,7 @@ function queueFrame(
   if (server.pendingFanout !== undefined) keepOrder(connection, server.pendingFanout);
   const chunk = reserve(server.arena, maxHeaderSize + end - start);
   const from = chunk.used;
-  // RFC 6455 §6.1 [6.1-1, 6.1-4].
+  // RFC 6455 §6.1 [6.1-1, 6.1-4]: the data is encapsulated in a frame.
   writeFrame(chunk, first, bytes, start, end);
   recordSent(connection, chunk.bytes, from, chunk.used);
   workUnits.spent++;
@@ -181,7 +181,7 @@ export function compress(
   start: number,
   end: number,
 ): Buffer | undefined {
-  // RFC 7692 §6.1 [7692-6.1-2].
+  // RFC 7692 §6.1 [7692-6.1-2]: any message may be sent without compression.
   if (end - start < compressFrom) return undefined;
   if (end - start <= maxAlwaysCompressed) return deflateMessage(deflater, bytes, start, end);
   if (end - start > maxTriedCompression) return undefined;

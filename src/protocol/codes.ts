@@ -46,11 +46,12 @@ export const sendableCloseCodes = '1000 to 1003, 1007 to 1014 or 3000 to 4999 (n
 
 /**
  * Whether a peer may put `code` into a close frame.
- * RFC 6455 §7.4.2 [7.4.2-a, 7.4.2-b, 7.4.2-c, 7.4.2-d]: 0 to 999 are not used. 1000 to 2999 belong to the protocol and its registry: 1004, 1005, 1006 and 1015
- * must not be sent, and unassigned codes, 1016 to 2999, are refused too. 3000 to 4999 belong to libraries and applications.
+ * RFC 6455 §7.4.2 [7.4.2-a, 7.4.2-b, 7.4.2-c, 7.4.2-d]: 0 to 999 are not used. 1000 to 2999 belong to the protocol and
+ * its registry: 1004, 1005, 1006 and 1015 must not be sent, and unassigned codes, 1016 to 2999, are refused too. 3000 to
+ * 4999 belong to libraries and applications.
  */
 export function isSendableCloseCode(code: number): boolean {
-  // RFC 6455 §7.4.1 [7.4.1-d, 7.4.1-3, 7.4.1-4, 7.4.1-6, 7.4.1-1].
+  // RFC 6455 §7.4.1 [7.4.1-d, 7.4.1-3, 7.4.1-4, 7.4.1-6, 7.4.1-1]: the defined codes, without those that are reserved.
   return (
     (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) ||
     (code >= 3000 && code <= 4999)

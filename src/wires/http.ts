@@ -110,7 +110,7 @@ export function newHttpWire(
     if (asksForWebSocket(head)) {
       if (name === 'metrics') throw new ProtocolError(404, 'there are no WebSockets here');
       // A refused client tries again with a new connection.
-      // RFC 6455 §7.2.2 [7.2.2-1].
+      // RFC 6455 §7.2.2 [7.2.2-1]: a refused handshake ends the connection.
       request.isKept = false;
       return answerHandshake(connection, request, isGuarded);
     }
@@ -437,7 +437,7 @@ export function chooseHandler(server: Server, subprotocol: string | undefined, p
     (defaultHandler === noHandler ? undefined : handlers.get(defaultHandler));
   if (handler !== undefined) return handler;
   const names = [...handlers.keys()].join(', ');
-  // RFC 6455 §4.2.2, 4 [4.2.2-7].
+  // RFC 6455 §4.2.2, 4 [4.2.2-7]: 404 if the service is not available.
   throw new ProtocolError(404, 'no handler for this path', {}, undefined, { handlers: names });
 }
 

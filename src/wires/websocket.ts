@@ -52,7 +52,7 @@ export const websocket: Wire = {
   fail(connection, code, reason) {
     const { endpoint } = connection;
     if (endpoint === undefined || endpoint.state === 'CLOSED') return;
-    // RFC 6455 §7.1.7 [7.1.7-4].
+    // RFC 6455 §7.1.7 [7.1.7-4]: a close frame says why.
     if (endpoint.state === 'OPEN') sendClose(connection, wholeOf(closePayload(code, reason)));
     failWebSocket(connection, endpoint, { code, reason });
   },
@@ -105,7 +105,7 @@ export const websocket: Wire = {
     } else if (pingInterval > 0 && now - connection.heardAt >= pingInterval) {
       connection.pingedAt = now;
       connection.unsentAtPing = connection.socket.unsent();
-      // RFC 6455 §5.5.2 [5.5.2-4].
+      // RFC 6455 §5.5.2 [5.5.2-4]: a ping may be sent at any time.
       sendControl(connection, Opcode.Ping, noPayload);
     }
   },
@@ -119,7 +119,7 @@ function probe(connection: Connection): void {
   const { heardAt, probedAt, queue, server, socket } = connection;
   if (server.now - Math.max(heardAt, probedAt) < probeInterval || queue.size > 0 || socket.isBusy) return;
   connection.probedAt = server.now;
-  // RFC 6455 §5.5.3 [5.5.3-2].
+  // RFC 6455 §5.5.3 [5.5.3-2]: a pong may be sent without a ping.
   sendControl(connection, Opcode.Pong, noPayload);
 }
 

@@ -27,7 +27,7 @@ export function newTpacketHandler(chat: Chat): Handler {
     message(connection, message) {
       const { isText, bytes, start, end } = message;
       try {
-        // RFC 6455 §7.4.1 [7.4.1-2].
+        // RFC 6455 §7.4.1 [7.4.1-2]: 1003 is for a type of data that the endpoint does not accept.
         if (isText) throw new ProtocolError(CloseCode.UnsupportedData, 'packets must be binary messages');
         for (let at = start; at < end; ) {
           const size = readPacket(packet, bytes, at, end);

@@ -211,7 +211,8 @@ function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query
     if (absolute === null || !isHost(absolute[1]!)) throw malformed('the request target is not a path');
     from = absolute[0].length;
   }
-  // RFC 9112 §3.2: no white space. RFC 6455 §3 [3-2, 3-3]: no fragment. Browsers send a few characters that RFC 3986 forbids, such as `|`.
+  // RFC 9112 §3.2: no white space. RFC 6455 §3 [3-2, 3-3]: no fragment. Browsers send a few characters that RFC 3986
+  // forbids, such as `|`.
   if (/[^\x21\x22\x24-\x7e]/.test(target))
     throw malformed('the request target contains a character that is not allowed');
   const question = target.indexOf('?', from);
@@ -222,7 +223,7 @@ function splitTarget(target: string, method: string): Pick<Head, 'path' | 'query
 /** RFC 9112 §3.2: an HTTP/1.1 request has exactly one valid Host. */
 function checkHost(headers: Headers, version: Head['version']): void {
   const host = headers.get('host');
-  // RFC 6455 §4.2.1, 2 [4.1-21].
+  // RFC 6455 §4.2.1, 2 [4.1-21]: a handshake has a Host header, as every request of HTTP/1.1.
   if (host === undefined && version === '1.1') throw malformed('there is no Host header');
   if (host !== undefined && !isHost(host)) throw malformed('the Host header is not a host');
 }

@@ -41,7 +41,7 @@ export interface Agreement {
  */
 export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Buffer {
   checkRequest(request, nonce);
-  // RFC 6455 §4.1, 4 to 9 [4.1-21, 4.1-22, 4.1-23, 4.1-24, 4.1-29, 4.1-30].
+  // RFC 6455 §4.1, 4 to 9 [4.1-21, 4.1-22, 4.1-23, 4.1-24, 4.1-29, 4.1-30]: the required headers.
   const fields: [name: string, value: string][] = [
     ['Host', request.host],
     ['Upgrade', 'websocket'],
@@ -49,14 +49,14 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
     ['Sec-WebSocket-Key', encodeKey(nonce)],
     ['Sec-WebSocket-Version', '13'],
   ];
-  // RFC 6455 §4.1, 8 [4.1-28].
+  // RFC 6455 §4.1, 8 [4.1-28]: only browsers have to send Origin.
   if (request.origin !== undefined) fields.push(['Origin', request.origin]);
-  // RFC 6455 §4.1, 10 [4.1-31].
+  // RFC 6455 §4.1, 10 [4.1-31]: subprotocols are optional.
   if (request.subprotocols.length > 0) {
     fields.push(['Sec-WebSocket-Protocol', request.subprotocols.join(', ')]);
   }
   const offer = offerDeflate(request.compression);
-  // RFC 6455 §4.1, 11 [4.1-33].
+  // RFC 6455 §4.1, 11 [4.1-33]: so are extensions.
   if (offer !== undefined) fields.push(['Sec-WebSocket-Extensions', offer]);
   const own = new Set(fields.map(([name]) => name.toLowerCase()));
   for (const [name, value] of Object.entries(request.headers)) {
@@ -66,10 +66,10 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
         `the header ${JSON.stringify(name)} is not a valid header name, or is reserved for the handshake`,
       );
     }
-    // RFC 6455 §4.1, 12 [4.1-34].
+    // RFC 6455 §4.1, 12 [4.1-34]: any other header may follow.
     fields.push([name, value]);
   }
-  // RFC 6455 §4.1, 1 to 3 [4.1-18, 4.1-19, 4.1-20].
+  // RFC 6455 §4.1, 1 to 3 [4.1-18, 4.1-19, 4.1-20]: a GET of the resource name, in HTTP/1.1.
   let head = `GET ${request.path} HTTP/1.1\r\n`;
   for (const [name, value] of fields) {
     if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) {
@@ -83,7 +83,7 @@ export function startHandshake(request: HandshakeRequest, nonce: Uint8Array): Bu
 }
 
 function checkRequest(request: HandshakeRequest, nonce: Uint8Array): void {
-  // RFC 6455 §4.1, 7 [4.1-25].
+  // RFC 6455 §4.1, 7 [4.1-25]: the key is the base64 of 16 bytes.
   if (nonce.length !== 16) throw new TypeError('the nonce is not 16 bytes long');
   if (!isHost(request.host)) throw new TypeError(`${JSON.stringify(request.host)} is not a host`);
   // RFC 6455 §3 [3-2]: no fragment.
@@ -91,7 +91,7 @@ function checkRequest(request: HandshakeRequest, nonce: Uint8Array): void {
     throw new TypeError(`${JSON.stringify(request.path)} is not a percent-encoded path`);
   }
   const { subprotocols } = request;
-  // RFC 6455 §4.1, 10 [4.1-32].
+  // RFC 6455 §4.1, 10 [4.1-32]: distinct tokens.
   if (!subprotocols.every(isToken) || new Set(subprotocols).size !== subprotocols.length) {
     throw new TypeError('the subprotocols must be distinct tokens');
   }
@@ -109,22 +109,22 @@ function encodeKey(nonce: Uint8Array): string {
  */
 export function finishHandshake(head: ResponseHead, request: HandshakeRequest, nonce: Uint8Array): Agreement {
   const { headers } = head;
-  // RFC 6455 §4.1, response 1 [4.1-36].
+  // RFC 6455 §4.1, response 1 [4.1-36]: any status but 101 is a refusal.
   if (head.status !== 101) {
     throw new ProtocolError(head.status, `the server refused: ${head.status} ${head.reason}`.trimEnd());
   }
   // RFC 9110 §7.8: HTTP/1.0 has no upgrades. RFC 6455 §4.1 [4.1-42].
   if (head.version === '1.0') throw broken('the server upgrades in HTTP/1.0');
   const upgrade = splitList(headers.get('upgrade')?.toLowerCase() ?? '');
-  // RFC 6455 §4.1, response 2 [4.1-37].
+  // RFC 6455 §4.1, response 2 [4.1-37]: Upgrade is "websocket", in any case.
   if (upgrade.length !== 1 || upgrade[0] !== 'websocket') throw broken('Upgrade is not "websocket"');
-  // RFC 6455 §4.1, response 3 [4.1-38].
+  // RFC 6455 §4.1, response 3 [4.1-38]: Connection contains "Upgrade".
   if (!hasToken(headers.get('connection'), 'upgrade')) throw broken('Connection does not have "Upgrade"');
-  // RFC 6455 §4.1, response 4 [4.1-39].
+  // RFC 6455 §4.1, response 4 [4.1-39]: the accept value belongs to our key.
   if (headers.get('sec-websocket-accept') !== acceptValueFor(encodeKey(nonce))) {
     throw broken('Sec-WebSocket-Accept does not belong to the key');
   }
-  // RFC 6455 §4.1, response 5 [9.1-1].
+  // RFC 6455 §4.1, response 5 [9.1-1]: a malformed list fails the connection.
   const extensions = headers.get('sec-websocket-extensions');
   const agreed = extensions === undefined ? [] : parseExtensions(extensions, CloseCode.ProtocolError);
   const deflate = acceptDeflateResponse(agreed, request.compression);

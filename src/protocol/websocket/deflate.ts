@@ -41,8 +41,8 @@ export function newDeflateContext(keepsContext: boolean, windowBits: number): De
 const flushEnd = 4;
 
 /**
- * RFC 7692 §7.2.2 [7692-7.2.2-1]: a received message is inflated with the four bytes that the sender removed. The empty last block after
- * them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
+ * RFC 7692 §7.2.2 [7692-7.2.2-1]: a received message is inflated with the four bytes that the sender removed. The empty
+ * last block after them ends the stream: without it, zlib could not tell a whole message from one that was cut short.
  */
 const inflateEnd = Buffer.from([0x00, 0x00, 0xff, 0xff, 0x03, 0x00]);
 
@@ -95,7 +95,7 @@ export function inflateSome(inflation: Inflation): boolean {
   try {
     if (inflateStep(inflation) && finishStream(inflation)) {
       const { inflater } = inflation;
-      // RFC 7692 §7.2.2 [7692-7.2.2-2, 7692-7.2.2-3].
+      // RFC 7692 §7.2.2 [7692-7.2.2-2, 7692-7.2.2-3]: the next message may refer to this one only with context takeover.
       inflater.window = inflater.keepsContext ? windowAfter(inflation) : noWindow;
       return true;
     }
@@ -171,8 +171,8 @@ function inflateWhole(inflation: Inflation): true {
 function finishStream(inflation: Inflation): boolean {
   const { length, at } = inflation;
   closeStream(inflation);
-  // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty one, so that there are four bytes to remove. A sender
-  // that finishes the stream instead (Z_FINISH) adds nothing, and its message is complete as well.
+  // RFC 7692 §7.2.3.4 [7692-7.2.3-2]: after a final block, a sender adds an empty one, so that there are four bytes to
+  // remove. A sender that finishes the stream instead (Z_FINISH) adds nothing, and its message is complete as well.
   return at === length || at === length + inflateEnd.length;
 }
 
@@ -254,7 +254,10 @@ function inSlices(state: InflateRaw | DeflateRaw): SlicedStream {
 
 function ignore(): void {}
 
-/** RFC 7692 §7.2.2 [7692-7.2.2-4]. The largest window serves for every negotiated one: `window` never has more bytes than was negotiated. */
+/**
+ * RFC 7692 §7.2.2 [7692-7.2.2-4]. The largest window serves for every negotiated one: `window` never has more bytes
+ * than was negotiated.
+ */
 function inflateOptions(window: Buffer): ZlibOptions {
   return window.length > 0 ? { windowBits: 15, dictionary: window } : { windowBits: 15 };
 }
@@ -308,8 +311,8 @@ export function deflateMessage(
 }
 
 function deflateOptions({ window, windowBits }: DeflateContext, level: number): ZlibOptions {
-  // RFC 7692 §7.2.1 [7692-7.2.1-4]. zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250 bytes (it keeps 262 ahead), so its
-  // output is valid for a window of 256, too.
+  // RFC 7692 §7.2.1 [7692-7.2.1-4]. zlib makes no raw stream with a window of 2^8. With 2^9 it refers back at most 250
+  // bytes (it keeps 262 ahead), so its output is valid for a window of 256, too.
   const options = { windowBits: Math.max(9, windowBits), level };
   return window.length > 0 ? { ...options, dictionary: window } : options;
 }
@@ -363,7 +366,8 @@ const deflateSlice = 64 * 1024;
 
 /** Updates the window after a message was sent compressed, by this deflater or in a fan-out. */
 export function updateWindow(deflater: DeflateContext, bytes: Uint8Array, start: number, end: number): void {
-  // RFC 7692 §7.2.1 [7692-7.2.1-5, 7692-7.1.1.1-4, 7692-7.1.1.2-3].
+  // RFC 7692 §7.2.1 [7692-7.2.1-5, 7692-7.1.1.1-4, 7692-7.1.1.2-3]: without context takeover, each message begins with an
+  // empty window.
   if (deflater.keepsContext) deflater.window = windowWith(deflater, bytes.subarray(start, end));
 }
 

@@ -214,7 +214,7 @@ export function nextEvent(endpoint: Endpoint, input: ByteRange, onlyControl = fa
       ) {
         // Nearly every message is one frame that has arrived completely. It is delivered without a copy.
         input.start = end;
-        // RFC 6455 §10.4 [10.4-1, 10.4-2].
+        // RFC 6455 §10.4 [10.4-1, 10.4-2]: a limit on the size of a message.
         if (frame.length > endpoint.maxMessage) checkSize(frame.length, endpoint.maxMessage);
         // RFC 6455 §6.2 [6.2-3, 5.2-b]: the opcode gives the message its type.
         const isText = frame.opcode === Opcode.Text;
@@ -311,14 +311,14 @@ function inflate(endpoint: Endpoint, inflating: InflatingMessage): ProtocolEvent
 /** Reads the control frame that `frame` holds completely (RFC 6455 §5.5). */
 function readControl(endpoint: Endpoint): ProtocolEvent {
   const { bytes, start, end, key, opcode } = frame;
-  // RFC 6455 §6.2 [6.2-7].
+  // RFC 6455 §6.2 [6.2-7]: a client masks control frames, too.
   if (key !== 0) unmask(bytes, start, end, key);
   frame.key = 0;
   control.bytes = bytes;
   control.start = start;
   control.end = end;
-  // RFC 6455 §5.5.2 [5.5.2-2]: pings are answered until the peer's close frame arrives. We are stricter, and send nothing after our
-  // own close frame, which the peer is about to answer.
+  // RFC 6455 §5.5.2 [5.5.2-2]: pings are answered until the peer's close frame arrives. We are stricter, and send nothing
+  // after our own close frame, which the peer is about to answer.
   control.isReplyDue = endpoint.state === 'OPEN' && opcode !== Opcode.Pong;
   if (opcode === Opcode.Ping) return ProtocolEvent.Ping;
   if (opcode === Opcode.Pong) return ProtocolEvent.Pong;
@@ -337,7 +337,7 @@ function readClose(bytes: Uint8Array, start: number, end: number): void {
     throw new ProtocolError(CloseCode.ProtocolError, 'a close frame with half a close code');
   }
   control.code = (bytes[start]! << 8) | bytes[start + 1]!;
-  // RFC 6455 §7.4 [7.4.1-3, 7.4.1-4, 7.4.1-6].
+  // RFC 6455 §7.4 [7.4.1-3, 7.4.1-4, 7.4.1-6]: some codes must not be sent.
   if (!isSendableCloseCode(control.code)) {
     throw new ProtocolError(CloseCode.ProtocolError, `close code ${control.code} must not be sent`);
   }

@@ -38,9 +38,9 @@ export interface DeflateAgreement {
 const extensionName = 'permessage-deflate';
 
 /**
- * RFC 6455 §9.1 [9.1-2, 4.3-1], extension-list: one name or parameter, and its delimiter. A quoted value must be a token after unescaping,
- * so each of its characters may have a backslash. White space is RFC 2616's implied *LWS. Sticky, and unambiguous about the
- * end of each part, so matching takes linear time.
+ * RFC 6455 §9.1 [9.1-2, 4.3-1], extension-list: one name or parameter, and its delimiter. A quoted value must be a token
+ * after unescaping, so each of its characters may have a backslash. White space is RFC 2616's implied *LWS. Sticky, and
+ * unambiguous about the end of each part, so matching takes linear time.
  */
 const element =
   /[ \t]*([\w!#$%&'*+.^`|~-]+)(?:[ \t]*=[ \t]*(?:([\w!#$%&'*+.^`|~-]+)|"((?:\\?[\w!#$%&'*+.^`|~-])+)"))?[ \t]*(;|,|$)/y;
@@ -65,7 +65,7 @@ export function parseExtensions(value: string, refusal: number): Extension[] {
       if (element.lastIndex === value.length) break;
     }
     const match = element.exec(value);
-    // RFC 6455 §9.1 [9.1-1].
+    // RFC 6455 §9.1 [9.1-1]: a value that breaks the grammar fails the connection.
     if (match === null) throw new ProtocolError(refusal, 'the Sec-WebSocket-Extensions header is malformed');
     const [, name = '', token, quoted] = match;
     const given = token ?? quoted?.replaceAll('\\', '');
@@ -96,7 +96,7 @@ export function negotiateDeflate(
   offers: readonly Extension[],
   mode: Compression,
 ): DeflateAgreement | undefined {
-  // RFC 6455 §9 [9-1, 9.2-1]; RFC 7692 §7 [7692-7-4].
+  // RFC 6455 §9 [9-1, 9.2-1]; RFC 7692 §7 [7692-7-4]: a server may decline every offer.
   if (mode === 'off') return undefined;
   for (const offer of offers) {
     const offered = offer.name === extensionName ? readParameters(offer) : undefined;
@@ -148,21 +148,21 @@ function readParameters(extension: Extension): NamedParameters | undefined {
 }
 
 function acceptOffer(offered: NamedParameters, mode: 'on' | 'takeover'): DeflateAgreement {
-  // RFC 7692 §7.1.1 [7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.2-2]: the server must grant what the client asks of it, and may
-  // restrict the client unasked.
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-2, 7692-7.1.1.1-3, 7692-7.1.1.1-5, 7692-7.1.1.2-2]: the server must grant what the client
+  // asks of it, and may restrict the client unasked.
   const serverNoContextTakeover = mode === 'on' || offered.serverNoContextTakeover;
   const clientNoContextTakeover = mode === 'on' || offered.clientNoContextTakeover;
   let response = extensionName;
   if (serverNoContextTakeover) response += '; server_no_context_takeover';
   if (clientNoContextTakeover) response += '; client_no_context_takeover';
-  // RFC 7692 §7.1.2.1 [7692-7.1.2.1-3].
+  // RFC 7692 §7.1.2.1 [7692-7.1.2.1-3]: the server grants the window that the client asks for.
   if (offered.serverMaxWindowBits !== undefined) {
     response += `; server_max_window_bits=${offered.serverMaxWindowBits}`;
   }
   // RFC 7692 §7.1.2.2: a window size in the offer is a hint, and echoing it makes it binding. That saves memory with context
   // takeover, where each connection keeps a window. Without it no connection keeps one, so there is nothing to save.
   let clientMaxWindowBits = 15;
-  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4].
+  // RFC 7692 §7.1.2.2 [7692-7.1.2.2-3, 7692-7.1.2.2-4]: only if the client offers it.
   if (mode === 'takeover' && typeof offered.clientMaxWindowBits === 'number') {
     clientMaxWindowBits = offered.clientMaxWindowBits;
     response += `; client_max_window_bits=${clientMaxWindowBits}`;
@@ -238,7 +238,7 @@ export function offerDeflate(mode: Compression): string | undefined {
   if (mode === 'off') return undefined;
   // Like browsers, let the server choose our window size. RFC 7692 §7.1 [7692-7.1.2.2-1].
   const offer = `${extensionName}; client_max_window_bits`;
-  // RFC 7692 §7.1.1 [7692-7.1.1.1-1, 7692-7.1.1.2-1].
+  // RFC 7692 §7.1.1 [7692-7.1.1.1-1, 7692-7.1.1.2-1]: each message stands alone, in both directions.
   return mode === 'on' ? `${offer}; server_no_context_takeover; client_no_context_takeover` : offer;
 }
 
@@ -252,7 +252,7 @@ export function acceptDeflateResponse(
   mode: Compression,
 ): DeflateParameters | undefined {
   const [agreed, second] = extensions;
-  // RFC 6455 §9.1 [9.1-6].
+  // RFC 6455 §9.1 [9.1-6]: what the server does not accept is not used.
   if (agreed === undefined) return undefined;
   // RFC 6455 §4.1 [4.1-40]; RFC 7692 §5 [7692-5-4]: an extension that was not requested fails the connection.
   if (mode === 'off' || agreed.name !== extensionName || second !== undefined) {
@@ -271,7 +271,7 @@ export function acceptDeflateResponse(
   // permessage-deflate: their messages may use the context, so the client keeps its window.
   return {
     serverNoContextTakeover: named.serverNoContextTakeover,
-    // RFC 7692 §7.1.1.2 [7692-7.1.1.2-3].
+    // RFC 7692 §7.1.1.2 [7692-7.1.1.2-3, 7692-7.1.1.2-4]: the server may forbid our context.
     clientNoContextTakeover: mode === 'on' || named.clientNoContextTakeover,
     serverMaxWindowBits: named.serverMaxWindowBits ?? 15,
     clientMaxWindowBits: named.clientMaxWindowBits ?? 15,

@@ -123,7 +123,7 @@ function checkReservedBits(first: number, opcode: number, allowsRsv1: boolean): 
   if (!allowsRsv1) fail('RSV1 must be 0: no compression was negotiated');
   // RFC 7692 §6 [7692-6-3, 7692-6-6]: RSV1 MUST NOT be set on control frames, nor on fragments after the first.
   if (opcode >= 8) fail('RSV1 must be 0 on a control frame');
-  // RFC 7692 §6 [7692-6-3].
+  // RFC 7692 §6 [7692-6-3]: only the first fragment says whether the message is compressed.
   if (opcode === 0) fail('RSV1 must be 0 on a continuation frame');
 }
 

@@ -53,19 +53,20 @@ export function asksForWebSocket(head: Head): boolean {
  */
 export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
   const { headers } = head;
-  // RFC 6455 §4.2.1, §4.2.2 [4.2.2-1].
+  // RFC 6455 §4.2.1, §4.2.2 [4.2.2-1]: all checks come before the answer.
   checkRequest(head);
   const key = headers.get('sec-websocket-key');
-  // RFC 6455 §4.2.1, 5 [4.1-24, 4.1-25, 4.3-1]: base64 of 16 bytes. A repeated key, joined by a comma, does not match. Bits after the 128th are not
-  // checked: §4.2.2, 4 does not require decoding the key, and RFC 4648 §3.5 leaves them open.
+  // RFC 6455 §4.2.1, 5 [4.1-24, 4.1-25, 4.3-1]: base64 of 16 bytes. A repeated key, joined by a comma, does not match.
+  // Bits after the 128th are not checked: §4.2.2, 4 does not require decoding the key, and RFC 4648 §3.5 leaves them
+  // open.
   if (key === undefined || !/^[A-Za-z\d+/]{22}==$/.test(key)) {
     throw new ProtocolError(400, 'Sec-WebSocket-Key is not the base64 of 16 bytes');
   }
-  // RFC 6455 §10.2 [10.2-1].
+  // RFC 6455 §10.2 [10.2-1]: a server for certain sites checks the origin.
   checkOrigin(head, policy.origins);
   const subprotocol = chooseSubprotocol(headers.get('sec-websocket-protocol'), policy.subprotocols);
   const extensions = headers.get('sec-websocket-extensions');
-  // RFC 6455 §9.1 [9.1-1].
+  // RFC 6455 §9.1 [9.1-1]: a malformed list fails the handshake.
   const offers = extensions === undefined ? [] : parseExtensions(extensions, 400);
   const { compression } = policy;
   const deflate =
@@ -73,9 +74,9 @@ export function acceptHandshake(head: Head, policy: HandshakePolicy): Accepted {
 
   // RFC 6455 §4.2.2, 5 [4.2.2-12]: the response.
   let response = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptValueFor(key)}\r\n`;
-  // RFC 6455 §4.2.2 [4.2.2-9].
+  // RFC 6455 §4.2.2 [4.2.2-9]: without an agreement there is no such header.
   if (subprotocol !== undefined) response += `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
-  // RFC 6455 §4.2.2 [4.2.2-11, 9-2]; RFC 7692 §5 [7692-5-7].
+  // RFC 6455 §4.2.2 [4.2.2-11, 9-2]; RFC 7692 §5 [7692-5-7]: the answer lists what was offered and accepted, or nothing.
   if (deflate !== undefined) response += `Sec-WebSocket-Extensions: ${deflate.response}\r\n`;
   return {
     response: Buffer.from(`${response}\r\n`, 'latin1'),
@@ -99,8 +100,8 @@ export function acceptValueFor(key: string): string {
 
 function checkRequest(head: Head): void {
   const { headers } = head;
-  // RFC 6455 §4.2.1, 1 [4.1-19]: HTTP/1.1 or higher. A 426 would be wrong, because the client does request an upgrade. The version
-  // is usually a proxy's: nginx uses HTTP/1.0 for upstreams by default.
+  // RFC 6455 §4.2.1, 1 [4.1-19]: HTTP/1.1 or higher. A 426 would be wrong, because the client does request an upgrade.
+  // The version is usually a proxy's: nginx uses HTTP/1.0 for upstreams by default.
   if (head.version === '1.0') throw new ProtocolError(505, 'a WebSocket handshake needs HTTP/1.1, not 1.0');
   // RFC 6455 §4.2.1, 1 [4.1-19]: a GET request. RFC 9110 §15.5.6: a 405 lists the allowed methods.
   if (head.method !== 'GET') {
@@ -108,17 +109,17 @@ function checkRequest(head: Head): void {
   }
   // Bytes after the head would be read as frames.
   if (head.bodyLength !== 0) throw new ProtocolError(400, 'a WebSocket handshake has no body');
-  // RFC 6455 §4.2.1, 3 [4.1-22].
+  // RFC 6455 §4.2.1, 3 [4.1-22]: Upgrade contains "websocket".
   if (!hasToken(headers.get('upgrade'), 'websocket')) {
     const reason = 'this path accepts WebSocket only, and the header "Upgrade: websocket" is missing';
     throw new ProtocolError(426, reason, upgradeRequired);
   }
-  // RFC 6455 §4.2.1, 4 [4.1-23].
+  // RFC 6455 §4.2.1, 4 [4.1-23]: Connection contains "Upgrade".
   if (!hasToken(headers.get('connection'), 'upgrade')) {
     throw new ProtocolError(400, 'the Connection header does not have "Upgrade"');
   }
-  // RFC 6455 §4.2.2, 4 and §4.4 [4.1-29, 4.1-30, 4.2.2-6, 4.4-1]: the answer to any other version names the supported one. The same holds without a version,
-  // as in drafts before 04, and for a repeated one.
+  // RFC 6455 §4.2.2, 4 and §4.4 [4.1-29, 4.1-30, 4.2.2-6, 4.4-1]: the answer to any other version names the supported
+  // one. The same holds without a version, as in drafts before 04, and for a repeated one.
   if (headers.get('sec-websocket-version') !== '13') {
     const answer = { ...upgradeRequired, 'Sec-WebSocket-Version': '13' };
     throw new ProtocolError(426, 'Sec-WebSocket-Version is not 13', answer);

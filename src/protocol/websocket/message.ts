@@ -75,7 +75,7 @@ export function beginMessage(header: FrameHeader, maxMessage: number): IncomingM
   const incoming: IncomingMessage = {
     // RFC 6455 §5.4 [5.4-12, 6.2-3]: the first frame gives all fragments their type.
     isText: header.opcode === Opcode.Text,
-    // RFC 7692 §6 [7692-6-1, 7692-6.2-2].
+    // RFC 7692 §6 [7692-6-1, 7692-6.2-2]: RSV1 of the first frame marks a compressed message.
     isCompressed: header.rsv1,
     fragments: 0,
     isLastFrame: false,
@@ -101,7 +101,7 @@ export function continueMessage(incoming: IncomingMessage, header: FrameHeader, 
 
 function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessage: number): void {
   const size = incoming.length + header.length;
-  // RFC 6455 §10.4 [10.4-1, 10.4-2].
+  // RFC 6455 §10.4 [10.4-1, 10.4-2]: the limit holds for all fragments together.
   checkSize(incoming.isCompressed ? size / deflateGrowth : size, maxMessage);
   if (++incoming.fragments > maxFragments) {
     throw new ProtocolError(CloseCode.MessageTooBig, `a message of more than ${maxFragments} fragments`);
@@ -116,7 +116,7 @@ function beginFragment(incoming: IncomingMessage, header: FrameHeader, maxMessag
 export function checkSize(size: number, maxMessage: number): void {
   if (size > maxMessage) {
     const reason = `a message is at most ${maxMessage} bytes here`;
-    // RFC 6455 §7.4.1 [7.4.1-g].
+    // RFC 6455 §7.4.1 [7.4.1-g]: 1009 is for a message that is too big.
     throw new ProtocolError(CloseCode.MessageTooBig, reason, {}, 'maxMessage');
   }
 }
@@ -148,14 +148,14 @@ export function addPayload(incoming: IncomingMessage, input: ByteRange, isMasked
 /** RFC 6455 §8.1: text that is not UTF-8 fails the connection. @returns the next state @throws ProtocolError 1007 */
 export function checkText(state: number, bytes: Uint8Array, start: number, end: number): number {
   const next = checkUtf8(state, bytes, start, end);
-  // RFC 6455 §7.4.1 [7.4.1-e].
+  // RFC 6455 §7.4.1 [7.4.1-e]: 1007 is for text that is not UTF-8.
   if (next === utf8Invalid) throw new ProtocolError(CloseCode.InvalidPayload, 'text that is not valid UTF-8');
   return next;
 }
 
 /** Checks that the text does not end inside a character. @throws ProtocolError 1007 */
 export function checkTextEnd(state: number): void {
-  // RFC 6455 §5.6 [5.6-1].
+  // RFC 6455 §5.6 [5.6-1]: a fragment may end inside a character, a message may not.
   if (state !== utf8Start)
     throw new ProtocolError(CloseCode.InvalidPayload, 'text that ends inside a character');
 }
