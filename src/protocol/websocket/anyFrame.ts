@@ -7,7 +7,7 @@ export interface AnyFrame {
   readonly first: number;
   /** It is copied. */
   readonly payload: Uint8Array;
-  /** The masking key, as in `FrameHeader`; undefined: the frame is not masked. */
+  /** The low 32 bits are the masking key, as in `FrameHeader`; undefined: the frame is not masked. */
   readonly key?: number | undefined;
   /** The length in the header, below 2^64, if it is not the payload's. */
   readonly announced?: bigint | undefined;
@@ -28,8 +28,8 @@ export function encodeAnyFrame({ first, payload, key, announced, lengthBytes }: 
   else if (field === 8) bytes.writeBigUInt64BE(length, 2);
   bytes.set(payload, start);
   if (key !== undefined) {
-    bytes.writeInt32LE(key, start - 4);
-    unmask(bytes, start, bytes.length, key);
+    bytes.writeInt32LE(key | 0, start - 4);
+    unmask(bytes, start, bytes.length, key | 0);
   }
   return bytes;
 }
