@@ -117,7 +117,7 @@ export interface CloseExpectation {
 /** What the tester saw. */
 export type Happening =
   | { readonly is: 'message'; readonly isText: boolean; readonly payload: Buffer }
-  | { readonly is: 'ping' | 'pong'; readonly payload: Buffer }
+  | { readonly is: 'pong'; readonly payload: Buffer }
   /** A wait was over, and the connection was still open. */
   | { readonly is: 'timeout'; readonly label: string };
 

@@ -239,12 +239,12 @@ export function receiveBytes(run: CaseRun, chunk: Buffer): void {
       }
 
       case ProtocolEvent.Ping:
+        // RFC 6455 §5.5.2: a peer may ping at any time. That is no happening, and neither is a heartbeat between round trips.
         if (control.isReplyDue) write(run, [pongFrameOf(run.writer, controlPayload())]);
-        note(run, { is: 'ping', payload: controlPayload() });
         break;
 
       case ProtocolEvent.Pong:
-        note(run, { is: 'pong', payload: controlPayload() });
+        if (run.roundTrips === undefined) note(run, { is: 'pong', payload: controlPayload() });
         break;
 
       case ProtocolEvent.Close:
@@ -291,8 +291,8 @@ function note(run: CaseRun, happening: Happening): void {
   if (special?.close !== undefined) {
     startClose(run, special.close.codes[0]!);
   } else if (!outcomes.some(outcome => canStillMatch(happenings, outcome.happenings))) {
-    // Nothing can make this right any more.
-    failPeer(run);
+    // Nothing can make this right any more: the deadline need not be awaited.
+    endBadly(run);
   } else if (
     close.by === 'tester' &&
     close.isInSteps !== true &&
@@ -342,8 +342,12 @@ function drop(run: CaseRun, isByTester: boolean): void {
   startWait(run, undefined);
 }
 
-/** The tester fails the connection, because the case cannot end well any more. */
-function failPeer(run: CaseRun): void {
+/** The case cannot end well any more: what the plan has for its deadline. */
+function endBadly(run: CaseRun): void {
+  if (run.plan.deadline.end === 'close') {
+    startClose(run, CloseCode.NormalClosure);
+    return;
+  }
   run.hasFailedPeer = true;
   startClose(run, CloseCode.GoingAway);
 }
@@ -351,15 +355,14 @@ function failPeer(run: CaseRun): void {
 /** The wait that the driver was asked for is over. */
 export function timePassed(run: CaseRun): void {
   run.wait = undefined;
-  const { waiting, endpoint, plan } = run;
+  const { waiting, endpoint } = run;
   if (waiting !== undefined) {
     run.waiting = undefined;
     if (endpoint.state !== 'OPEN') return;
     if (waiting.label !== undefined) note(run, { is: 'timeout', label: waiting.label });
     if (endpoint.state === 'OPEN') takeSteps(run);
   } else if (endpoint.state === 'OPEN') {
-    if (plan.deadline.end === 'close') startClose(run, CloseCode.NormalClosure);
-    else failPeer(run);
+    endBadly(run);
   } else {
     // The peer did not answer the close frame, or the server did not end TCP.
     drop(run, true);

@@ -45,6 +45,24 @@ test('an echo and the reply to the close frame make a case OK', () => {
   assert.deepEqual(verdicts(endCase(run)), ['OK', 'OK', 'OK']);
 });
 
+test("a peer's ping is answered, and does not matter; neither does its heartbeat between round trips", () => {
+  const run = begin('1.1.2');
+  written(run);
+  receiveBytes(run, answer(opcode.ping, 'x'));
+  assert.deepEqual(written(run)[0], 0x80 | opcode.pong);
+  receiveBytes(run, Buffer.concat([answer(opcode.text, '*'.repeat(125)), closeAnswer(1000)]));
+  assert.equal(endCase(run).verdict, 'OK');
+
+  const trips = begin('9.7.2');
+  written(trips);
+  receiveBytes(trips, answer(opcode.ping));
+  receiveBytes(trips, answer(opcode.pong));
+  assert.equal(written(trips)[0], 0x80 | opcode.pong);
+  for (let i = 0; i < 1000; i++) receiveBytes(trips, answer(opcode.text, 'Wj4&frog-9Wj4&fr'));
+  receiveBytes(trips, closeAnswer(1000));
+  assert.equal(endCase(trips).verdict, 'OK');
+});
+
 test('an answer may arrive byte by byte', () => {
   const run = begin('1.1.2');
   const answers = Buffer.concat([answer(opcode.text, '*'.repeat(125)), closeAnswer(1000)]);

@@ -30,7 +30,9 @@ describe('Client drivers in the classic form', { timeout: 120_000 }, () => {
     test(`${client} gets the verdicts of the classic suite, in the cases that are fast`, async () => {
       const { results } = await runDriver(client, [...waiting, ...large]);
       assert.equal(Object.keys(results).length, 301 - 54 - waiting.length);
-      const expected = Object.entries(knownVerdicts[client]).filter(([number]) => !waiting.includes(number));
+      const expected = Object.entries(knownVerdicts[client]).filter(
+        ([number]) => results[number] !== undefined,
+      );
       assert.deepEqual(unusual(client, results), Object.fromEntries(expected));
       assert.deepEqual(badlyClosed(results), []);
     });
