@@ -101,11 +101,14 @@ swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
 
+conformance: build build-tests ## run all conformance cases against this server, ws, Python's websockets and websocketd
+	node build/test/conformance/peers.js
+
 planted: build build-tests ## plant bugs in copies of the server, and find each by a conformance case
 	node build/test/conformance/planted.js
 
 examples: build build-tests ## run the recipes of the manual page testing with Vitest, Jest, Playwright, pytest and Go
-	node build/test/manual/recipes.js
+	node build/test/examples/recipes.js
 
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)

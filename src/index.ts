@@ -88,8 +88,7 @@ function newTestServer({
   closeOutput,
 }: Opened): TestServer {
   const { server, control } = prepared;
-  const events = { [Symbol.asyncIterator]: () => readEvents(ring) };
-  const commands = newCommandMethods(control, events);
+  const commands = newCommandMethods(control);
   let hasEnded = false;
   const ended = runServer(prepared).finally(async () => {
     hasEnded = true;
@@ -105,7 +104,7 @@ function newTestServer({
       return viewConnections(control, seen);
     },
     commands: commands.methods,
-    events,
+    events: { [Symbol.asyncIterator]: () => readEvents(ring) },
     waitFor: (isWanted, options) => waitForEvent(ring, isWanted, options),
     async reset() {
       await logAs(source, () => resetServer(control, readAgain));

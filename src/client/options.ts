@@ -4,7 +4,17 @@ import { Buffer } from 'node:buffer';
 import { origin } from '../options/addresses.ts';
 import { type HelpPage, showHelp } from '../options/help.ts';
 import type { OptionTable } from '../options/option.ts';
-import { choice, count, duration, flag, type Kind, namedFile, size, speed } from '../options/values.ts';
+import {
+  casePattern,
+  choice,
+  count,
+  duration,
+  flag,
+  type Kind,
+  namedFile,
+  size,
+  speed,
+} from '../options/values.ts';
 import { isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import { isToken } from '../protocol/http/fields.ts';
 import { defaults, maxCloseReason } from '../protocol/limits.ts';
@@ -78,13 +88,6 @@ const reportFile: Kind<{ readonly format: (typeof reportFormats)[number]; readon
     return format === undefined ? undefined : { format, file };
   },
   show: ({ format, file }) => `${format}:${file}`,
-};
-
-const caseName: Kind<string> = {
-  placeholder: 'PATTERN',
-  expected: "a case's number or name, such as 6.4.1 or 'utf8/*'",
-  parse: raw => (typeof raw === 'string' && /^[\w./*-]+$/.test(raw) ? raw : undefined),
-  show: pattern => pattern,
 };
 
 export const clientOptions = {
@@ -240,7 +243,7 @@ export const clientOptions = {
     help: 'test the server, which must echo every message',
   },
   cases: {
-    kind: caseName,
+    kind: casePattern,
     repeatable: true,
     default: [],
     group: 'Conformance',

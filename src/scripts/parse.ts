@@ -262,12 +262,8 @@ function readHex(word: string): Buffer {
   return Buffer.from(word, 'hex');
 }
 
-/** The length in a header: 64 bits. */
-function readLength(word: string): bigint {
-  const length = /^\d{1,20}$/.test(word) ? BigInt(word) : 2n ** 64n;
-  if (length >= 2n ** 64n) throw new UsageError(`says is a number below 2^64, not ${quoted(word)}`);
-  return length;
-}
+/** The largest length that a header can announce, as a number. */
+const largestLength = 2 ** 64;
 
 type Rest = Pick<FrameLine, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
 
@@ -307,7 +303,7 @@ function readOption(option: string, value: string): WrittenForm {
     case 'rsv':
       return { rsv: readNumber('rsv', value, 7) };
     case 'says':
-      return { announcedLength: readLength(value) };
+      return { announcedLength: readNumber('says', value, largestLength - 1) };
     case 'len':
       if (value !== '0' && value !== '2' && value !== '8')
         throw new UsageError(`len is 0, 2 or 8 bytes, not ${quoted(value)}`);

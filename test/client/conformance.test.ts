@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { manualPage } from '../support/documents.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { type ServerProcess, startServer, startServerFor } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
@@ -48,6 +49,10 @@ describe('this server', () => {
       'INFORMATIONAL 7.13.2',
       'INFORMATIONAL deflate/truncated',
     ]);
+    const shown = manualPage('conformance')
+      .split('\n')
+      .filter(line => line.startsWith('INFORMATIONAL '));
+    assert.ok(lines.includes(shown[0]!), 'the manual shows one of these lines');
     assert.match(lines.at(-1)!, /^\d+ cases in \S+ s: 4 INFORMATIONAL, \d+ OK$/);
     assert.equal(status, 0);
     const [junit, json, tap, html] = files.map(file => readFileSync(file, 'utf8'));
@@ -100,6 +105,7 @@ test('npm’s ws refuses invalid text at its end, which is NON-STRICT and fails 
       .toSorted(),
     ['NON-STRICT 6.4.1', 'NON-STRICT 6.4.2', 'NON-STRICT 6.4.3', 'NON-STRICT 6.4.4'],
   );
+  assert.ok(manualPage('conformance').includes(`\n${plain.lines.find(line => line.includes(' 6.4.1 '))}\n`));
   assert.match(plain.lines.at(-1)!, /: 4 NON-STRICT$/);
   const strict = await run(t, url, '--cases', '6.4.1', '--strict');
   assert.equal(strict.status, 1);

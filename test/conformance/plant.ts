@@ -1,15 +1,13 @@
 /** Plants a bug in a copy of dist/, and lets the true client test the server with it. */
-import { execFile } from 'node:child_process';
 import { cpSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { startServerWith } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 import type { PlantedBug } from './plantedBugs.ts';
+import { runReport } from './runReport.ts';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
-const run = promisify(execFile);
 
 /** The text of a file of dist/ with the bug. @throws Error if the place of the bug is not there, or not unique */
 export function withBug({ file, find, replace, does }: PlantedBug): string {
@@ -42,14 +40,7 @@ export async function findBug(bug: PlantedBug): Promise<{ readonly verdict: stri
 }
 
 async function runOneCase(port: number, name: string) {
-  const words = ['--conformance', `ws://127.0.0.1:${port}/echo`, '--cases', name, '--report', 'json:-'];
-  const { stdout } = await run(process.execPath, [join(checkout, 'dist/client.js'), ...words]).catch(
-    (error: { stdout?: string }) => {
-      if (!error.stdout) throw error;
-      return { stdout: error.stdout };
-    },
-  );
-  const { cases } = JSON.parse(stdout) as { cases: { name: string; verdict: string; seen: string }[] };
+  const cases = await runReport(`ws://127.0.0.1:${port}/echo`, '--cases', name);
   const found = cases.find(each => each.name === name);
   if (found === undefined) throw new Error(`there is no case ${name}`);
   return found;

@@ -316,8 +316,8 @@ const rows: readonly (readonly [does: string, file: string, find: string, replac
     [
       'does not grant server_no_context_takeover',
       extensions,
-      'if (serverNoContextTakeover)\n',
-      'if (false)\n',
+      "mode === 'on' || offered.serverNoContextTakeover",
+      'false',
       'deflate/offer-server-no-context-takeover',
     ],
     [

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { symlinkSync } from 'node:fs';
+import { readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from '../support/documents.ts';
@@ -24,4 +24,23 @@ testExamples('conformance', {
 
   // Run behind the driver, above.
   'sh grep': () => {},
+
+  // All small cases are in test/client/conformance.test.ts.
+  'sh --quick': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, 'pollywog');
+    const printed = await runShell(t, workshop, `${code.trimEnd()} --cases 2`);
+    assert.match(printed, /^11 cases in \S+ s: 11 OK$/m);
+  },
+
+  // test/client/conformance.test.ts compares it with what is printed.
+  'output NON-STRICT': () => {},
+
+  'sh junit:': async (t, code) => {
+    const workshop = newWorkshop();
+    await runShell(t, workshop, 'pollywog');
+    await runShell(t, workshop, `${code.trimEnd()} --cases 2`);
+    assert.match(readFileSync(join(workshop.folder, 'conformance.xml'), 'utf8'), /tests="11" failures="0"/);
+    assert.match(readFileSync(join(workshop.folder, 'conformance.html'), 'utf8'), /11 OK/);
+  },
 });

@@ -39,6 +39,7 @@ const tools: readonly Tool[] = [
   { name: 'systemd-notify', package: 'systemd', isThere: () => onPath(['systemd-notify']) !== undefined },
   { name: 'unshare', package: 'util-linux', isThere: () => onPath(['unshare']) !== undefined },
   { name: 'man', package: 'man-db', isThere: () => onPath(['man']) !== undefined },
+  { name: 'websocketd', package: 'websocketd', isThere: () => onPath(['websocketd']) !== undefined },
   { name: 'prlimit', package: 'util-linux', isThere: () => onPath(['prlimit']) !== undefined },
 ];
 
@@ -59,6 +60,13 @@ function chromiumOnPath(): string | undefined {
 export function findPythonWithWebsockets(): string {
   if (!hasWebsockets()) throw new Error(wanted([tools[1]!]));
   return python;
+}
+
+/** @returns the path of websocketd. @throws Error that says what to install */
+export function findWebsocketd(): string {
+  const found = onPath(['websocketd']);
+  if (found === undefined) throw new Error(wanted(tools.filter(({ name }) => name === 'websocketd')));
+  return found;
 }
 
 function hasWebsockets(): boolean {

@@ -49,7 +49,7 @@ export const apache: FrontProxy = {
 };
 
 /** A port that was free a moment ago: these programs cannot choose one themselves. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };
