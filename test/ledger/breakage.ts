@@ -7,7 +7,7 @@
  *     - writeFrameHeader(chunk.bytes, chunk.used, first, length)
  *     + writeFrameHeader(chunk.bytes, chunk.used, first, length, 0)
  *
- * The text behind `-` is looked for from the marker on. If a file has several markers of a rule, the first entry is for the first
+ * The text behind `-` is looked for in the code below the marker. If a file has several markers of a rule, the first entry is for the first
  * marker.
  */
 import { readFileSync } from 'node:fs';
@@ -80,7 +80,7 @@ export function brokenSource(text: string, { place, change }: Attempt): string {
   const lines = text.split('\n');
   const offset = lines.slice(0, place.line).reduce((sum, line) => sum + line.length + 1, 0);
   if (change !== undefined) {
-    const at = text.indexOf(change.from, offset);
+    const at = text.indexOf(change.from, codeAfter(text, offset));
     if (at === -1)
       throw new Error(
         `${place.file} has no "${change.from}" after the marker [${change.id}]; correct breaks.txt`,
