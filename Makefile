@@ -108,7 +108,7 @@ planted: build build-tests ## plant bugs in copies of the server, and find each 
 	node build/test/conformance/planted.js
 
 examples: build build-tests ## run the recipes of the manual page testing with Vitest, Jest, Playwright, pytest and Go
-	node build/test/examples/recipes.js
+	node build/test/manual/recipes.js
 
 soak: build build-tests ## run all kinds of clients, swaps and floods against one server for SECONDS=600
 	node build/test/soak/soak.js --seconds $(SECONDS)

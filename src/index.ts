@@ -88,7 +88,8 @@ function newTestServer({
   closeOutput,
 }: Opened): TestServer {
   const { server, control } = prepared;
-  const commands = newCommandMethods(control);
+  const events = { [Symbol.asyncIterator]: () => readEvents(ring) };
+  const commands = newCommandMethods(control, events);
   let hasEnded = false;
   const ended = runServer(prepared).finally(async () => {
     hasEnded = true;
@@ -104,7 +105,7 @@ function newTestServer({
       return viewConnections(control, seen);
     },
     commands: commands.methods,
-    events: { [Symbol.asyncIterator]: () => readEvents(ring) },
+    events,
     waitFor: (isWanted, options) => waitForEvent(ring, isWanted, options),
     async reset() {
       await logAs(source, () => resetServer(control, readAgain));

@@ -1,6 +1,7 @@
 /** The client as a library: `import { connect } from 'pollywog/client'`. Its types are in interface.ts. */
 
 import { Buffer } from 'node:buffer';
+import type { Socket } from 'node:net';
 import { invalidValue } from '../options/error.ts';
 import { readNamedOptions } from '../options/object.ts';
 import { readValues } from '../options/option.ts';
@@ -8,7 +9,7 @@ import { CloseCode } from '../protocol/codes.ts';
 import { maxControlPayload } from '../protocol/limits.ts';
 import { maxUntakenMessages } from '../protocol/testLimits.ts';
 import { messageBytes, messageText } from '../protocol/websocket/message.ts';
-import { connectionSettings } from './configuration.ts';
+import { type ConnectionSettings, connectionSettings } from './configuration.ts';
 import { dial, type OpenConnection, readIdentity } from './dial.ts';
 import type { Client, Closing, ConnectOptions } from './interface.ts';
 import { clientOptions, closeFrame } from './options.ts';
@@ -32,11 +33,27 @@ const known = Object.entries(clientOptions)
 
 /** Opens a WebSocket. @throws Error with a sentence if that fails */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Client> {
+  const settings = readSettings(url, options);
+  return newClient(await openConnection(settings), settings);
+}
+
+/** Opens a WebSocket, and leaves its frames to the caller. @throws Error with a sentence if that fails */
+export async function connectSocket(url: string, options: ConnectOptions = {}): Promise<Socket> {
+  const { socket, rest } = await openConnection(readSettings(url, options));
+  if (rest.length > 0) socket.unshift(rest);
+  return socket;
+}
+
+/** @throws UsageError */
+function readSettings(url: string, options: ConnectOptions): ConnectionSettings {
   const given = readNamedOptions({ ...options }, known, 'see pollywog-client --help');
-  const settings = connectionSettings(url, readValues(clientOptions, [given]));
+  return connectionSettings(url, readValues(clientOptions, [given]));
+}
+
+async function openConnection(settings: ConnectionSettings): Promise<OpenConnection> {
   const connection = await dial(settings, await readIdentity(settings), () => {});
   if ('exit' in connection) throw new Error(connection.sentence);
-  return newClient(connection, settings);
+  return connection;
 }
 
 /** Messages that nobody has taken, and those who wait for one. */
@@ -57,7 +74,7 @@ interface AwaitedPong {
   readonly sentAt: number;
 }
 
-function newClient(connection: OpenConnection, settings: ReturnType<typeof connectionSettings>): Client {
+function newClient(connection: OpenConnection, settings: ConnectionSettings): Client {
   const inbox: Inbox = { messages: [], size: 0, takers: [], isPaused: false, isClosed: false };
   const pongs: AwaitedPong[] = [];
   let closing: Closing = { code: CloseCode.AbnormalClosure, reason: '' };

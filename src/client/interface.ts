@@ -1,5 +1,6 @@
 /** What `import { connect } from 'pollywog/client'` offers: the client of `pollywog-client`, for programs and tests. */
 import type { Buffer } from 'node:buffer';
+import type { Socket } from 'node:net';
 
 /**
  * The options of `pollywog-client --help` under "Connecting", by their long names in camel case, with values as on the command
@@ -30,6 +31,12 @@ export interface ConnectOptions {
  * there is no server, it refuses, or an option is wrong.
  */
 export declare function connect(url: string, options?: ConnectOptions): Promise<Client>;
+
+/**
+ * The same, but leaves all frames to you: the socket, paused after the handshake. What it reads and writes are the raw bytes of the
+ * connection, with TLS decrypted. Offer no compression (`compress: 'off'`) unless you speak it.
+ */
+export declare function connectSocket(url: string, options?: ConnectOptions): Promise<Socket>;
 
 /** How a connection ended. Without a close frame, the code is 1006 (RFC 6455 §7.1.5). */
 export interface Closing {

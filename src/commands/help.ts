@@ -48,7 +48,7 @@ const localCommands: ReadonlyMap<string, LocalCommand> = new Map([
     'explain',
     {
       usage: 'explain HEX|FILE|-',
-      help: 'explain frames and handshakes, byte by byte',
+      help: 'explain each byte of frames and heads',
       details:
         'Takes hexadecimal digits, a file of digits or bytes, a capture of one connection (pcap, pcapng), or stdin. Names the rule that a frame breaks, and the byte at which that is certain. See: pollywog help explain.',
       options: explainOptions,

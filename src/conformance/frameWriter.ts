@@ -2,6 +2,7 @@
 import { Buffer } from 'node:buffer';
 import { randomInt } from 'node:crypto';
 import { Opcode } from '../protocol/codes.ts';
+import { encodeAnyFrame } from '../protocol/websocket/anyFrame.ts';
 import { type DeflateContext, deflateMessage } from '../protocol/websocket/deflate.ts';
 import { FIN, type Role, RSV1, writeFrameHeader } from '../protocol/websocket/frame.ts';
 import { advanceKey, unmask } from '../protocol/websocket/mask.ts';
@@ -26,36 +27,14 @@ export function frameOf(writer: FrameWriter, step: FrameStep): Buffer[] {
   const first = (fin ? FIN : 0) | (rsv << 4) | opcode;
   const isMasked = writer.masks !== (form.isMaskWrong === true);
   const key = isMasked ? freshKey() : undefined;
-  const head =
-    form.lengthBytes === undefined && form.announced === undefined
-      ? header(first, payload.length, key)
-      : unusualHeader(first, form.announced ?? BigInt(payload.length), form.lengthBytes, key);
-  const frame = Buffer.concat([head, payload]);
-  if (key !== undefined) unmask(frame, head.length, frame.length, key);
+  const { announced, lengthBytes } = form;
+  const frame = encodeAnyFrame({ first, payload, key, announced, lengthBytes });
   return chop === undefined ? [frame] : chopped(frame, chop);
 }
 
 function header(first: number, length: number, key: number | undefined): Buffer {
   const head = Buffer.alloc(14);
   return head.subarray(0, writeFrameHeader(head, 0, first, length, key));
-}
-
-/** A header whose length is not the payload's, or is encoded in more bytes than it needs. */
-function unusualHeader(
-  first: number,
-  length: bigint,
-  lengthBytes: 2 | 8 | undefined,
-  key: number | undefined,
-): Buffer {
-  const fewest = length < 126n ? 0 : length < 65_536n ? 2 : 8;
-  const size = lengthBytes ?? fewest;
-  const head = Buffer.alloc(2 + size + (key === undefined ? 0 : 4));
-  head[0] = first;
-  head[1] = (key === undefined ? 0 : 0x80) | (size === 0 ? Number(length) : size === 2 ? 126 : 127);
-  if (size === 2) head.writeUInt16BE(Number(length), 2);
-  else if (size === 8) head.writeBigUInt64BE(length, 2);
-  if (key !== undefined) head.writeInt32LE(key, 2 + size);
-  return head;
 }
 
 function chopped(bytes: Buffer, size: number): Buffer[] {

@@ -262,8 +262,12 @@ function readHex(word: string): Buffer {
   return Buffer.from(word, 'hex');
 }
 
-/** The largest length that a header can announce, as a number. */
-const largestLength = 2 ** 64;
+/** The length in a header: 64 bits. */
+function readLength(word: string): bigint {
+  const length = /^\d{1,20}$/.test(word) ? BigInt(word) : 2n ** 64n;
+  if (length >= 2n ** 64n) throw new UsageError(`says is a number below 2^64, not ${quoted(word)}`);
+  return length;
+}
 
 type Rest = Pick<FrameLine, 'payload' | 'isFinal' | 'isCompressed' | 'isReasonFree' | 'form'>;
 
@@ -303,7 +307,7 @@ function readOption(option: string, value: string): WrittenForm {
     case 'rsv':
       return { rsv: readNumber('rsv', value, 7) };
     case 'says':
-      return { announcedLength: readNumber('says', value, largestLength - 1) };
+      return { announcedLength: readLength(value) };
     case 'len':
       if (value !== '0' && value !== '2' && value !== '8')
         throw new UsageError(`len is 0, 2 or 8 bytes, not ${quoted(value)}`);

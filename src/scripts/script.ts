@@ -42,7 +42,7 @@ export interface WrittenForm {
   /** Bytes of the extended length. */
   readonly lengthBytes?: 0 | 2 | 8;
   /** The length in the header. */
-  readonly announcedLength?: number;
+  readonly announcedLength?: bigint;
 }
 
 interface Line {

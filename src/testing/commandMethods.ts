@@ -5,7 +5,7 @@ import { submit } from '../commands/commandQueue.ts';
 import { commands, parseNamed, usage } from '../commands/commands.ts';
 import { UsageError } from '../options/error.ts';
 import { isObject } from '../options/json.ts';
-import type { Commands, CommandWord } from './interface.ts';
+import type { Commands, CommandWord, ServerEvent } from './interface.ts';
 
 /** Calls that have no answer yet; `fail` rejects them when the server ends. */
 export interface CommandMethods {
@@ -13,7 +13,8 @@ export interface CommandMethods {
   fail(error: Error): void;
 }
 
-export function newCommandMethods(control: Control): CommandMethods {
+/** @param events what `watch` returns */
+export function newCommandMethods(control: Control, events: AsyncIterable<ServerEvent>): CommandMethods {
   const pending = new Set<(error: Error) => void>();
   let ended: Error | undefined;
 
@@ -36,7 +37,7 @@ export function newCommandMethods(control: Control): CommandMethods {
     (...words: readonly CommandWord[]) => call(command, words),
   ]);
   return {
-    methods: Object.fromEntries(methods) as Commands,
+    methods: { ...(Object.fromEntries(methods) as Omit<Commands, 'watch'>), watch: () => events },
     fail(error) {
       ended = error;
       for (const reject of pending) reject(error);

@@ -139,11 +139,14 @@ export interface SeenFrame {
 export type Commands = {
   // biome-ignore lint/suspicious/noExplicitAny: the result is JSON, and depends on the command
   readonly [Name in CommandName]: (...words: readonly CommandWord[]) => Promise<any>;
+} & {
+  /** The same as `server.events`. */
+  readonly watch: () => AsyncIterable<ServerEvent>;
 };
 
 export type CommandWord = string | number | Uint8Array | Readonly<Record<string, unknown>>;
 
-/** The commands of the table in commands/commands.ts, but for `watch`: see `events`. */
+/** The commands of the table in commands/commands.ts, but for `watch`. */
 export type CommandName =
   | ('list' | 'rooms' | 'presence' | 'info' | 'metrics')
   | ('channels' | 'history' | 'forget' | 'send' | 'publish' | 'broadcast')

@@ -5,6 +5,7 @@ import { reloadConfiguration } from '../commands/reload.ts';
 import { closeConnection, dropConnection } from '../core/close.ts';
 import { scheduleTurn } from '../core/poll.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
+import { recordEveryone } from '../diagnostics/recordings.ts';
 import { traceConnection } from '../diagnostics/trace.ts';
 import { endGraceTimes } from '../handlers/channels/presence.ts';
 import { forgetChannel } from '../handlers/channels/publish.ts';
@@ -17,7 +18,7 @@ import type { Connection, Server } from '../records/records.ts';
  * Closes all connections (1001), without waiting for the clients' answers, and forgets what they left behind. Ids are free again;
  * the listeners stay.
  * @param readAgain the options as they were given
- * @throws Error if the state of a handler cannot be made, or kept messages on disk cannot be forgotten
+ * @throws Error if the server closes, the state of a handler cannot be made, or kept messages on disk cannot be forgotten
  */
 export async function resetServer(control: Control, readAgain: () => Configuration): Promise<void> {
   const { server } = control;
@@ -26,7 +27,9 @@ export async function resetServer(control: Control, readAgain: () => Configurati
   if (server.configuration.setByHand.size > 0) await reloadConfiguration(server, readAgain);
   resetModules(server);
   traceConnection(server.trace, server.configuration.trace ? 'all' : 'off');
-  const { closedConnections, counters, places } = server;
+  const { closedConnections, counters, places, recordings } = server;
+  // There are recordings only with `--record`.
+  if (recordings !== undefined) recordEveryone(recordings, []);
   closedConnections.records.length = 0;
   closedConnections.next = 0;
   for (const name of Object.keys(counters) as (keyof typeof counters)[]) counters[name] = 0;
@@ -50,10 +53,11 @@ function connectionsOf({ table }: Server): readonly Connection[] {
   );
 }
 
-/** Resolves after a turn of the server. */
+/** Resolves after a turn of the server. @throws Error if it closes: then no turn may follow */
 async function nextTurn(server: Server): Promise<void> {
   const { turns } = server.counters;
   while (server.counters.turns === turns) {
+    if (server.isDraining) throw new Error('the server is closing, and cannot be reset');
     scheduleTurn(server);
     await new Promise(resolve => setImmediate(resolve));
   }

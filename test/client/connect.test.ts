@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { connect } from '../../src/client/index.ts';
+import { connect, connectSocket } from '../../src/client/index.ts';
 import type { ConnectOptions } from '../../src/client/interface.ts';
+import type { Connection } from '../../src/handlers/modules/interface.ts';
 import { listen } from '../../src/index.ts';
 import { maxUntakenMessages } from '../../src/protocol/testLimits.ts';
 import { acceptValueFor } from '../../src/protocol/websocket/handshake.ts';
@@ -74,6 +75,21 @@ test('raw bytes leave as they are, so a test can break any rule', async t => {
   client.sendRaw(Buffer.of(0x81, 0x01, 0x78));
   const { code, reason } = await client.closed;
   assert.deepEqual([code, reason], [1002, 'a client must mask its frames']);
+});
+
+test('a socket after its handshake carries raw bytes in both directions', async t => {
+  const server = await listen({
+    handlers: { greeter: { opened: (one: Connection) => one.send('hi'), message() {} } },
+  });
+  t.after(() => server.close());
+  const socket = await connectSocket(`${server.url}/greeter`, { compress: 'off' });
+  socket.write(Buffer.of(0x89, 0x81, 0, 0, 0, 0, 0x78));
+  const received: Buffer[] = [];
+  for await (const bytes of socket) {
+    received.push(bytes as Buffer);
+    if (Buffer.concat(received).length >= 7) break;
+  }
+  assert.deepEqual(Buffer.concat(received), Buffer.of(0x81, 2, 0x68, 0x69, 0x8a, 1, 0x78));
 });
 
 test('the options are those of the program, and a wrong one is refused', async t => {

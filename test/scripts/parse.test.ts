@@ -52,6 +52,8 @@ describe('a line that is sent', () => {
     assert.equal(sent('text len=8 "a"'), '817f000000000000000161');
     assert.equal(sent('text says=3 "a"'), '810361');
     assert.equal(sent('binary says=9007199254740992'), '827f0020000000000000');
+    assert.equal(sent('binary says=18446744073709551615'), '827fffffffffffffffff');
+    assert.equal(sent('ping len=2 says=126'), '897e007e');
     assert.equal(sent('text compressed "Hello"'), 'c107f248cdc9c90700');
   });
 
@@ -94,6 +96,10 @@ test('a mistake is reported with its line and what to write instead', () => {
   refuses('> binary 0', 'line 1: bytes are written as pairs of hexadecimal digits, such as 00ff, not "0"');
   refuses('> close 70000', 'line 1: a close code is a number from 0 to 65535, not "70000"');
   refuses('> text "a" rsv=8', 'line 1: rsv is a number from 0 to 7, not "8"');
+  refuses(
+    '> text says=18446744073709551616',
+    'line 1: says is a number below 2^64, not "18446744073709551616"',
+  );
   refuses('> text len=1', 'line 1: len is 0, 2 or 8 bytes, not "1"');
   refuses('> text key=1', 'line 1: key is eight hexadecimal digits or none, not "1"');
   refuses('> text x 3', 'line 1: x N repeats the bytes or the string before it, without variables');

@@ -140,17 +140,11 @@ test('every command of the table is a method, which takes the words of its comma
   const server = await open(t, {
     handlers: { sums: { message() {}, command: (words: readonly string[]) => words.length } },
   });
-  const finite = [...commands.values()].filter(({ streams }) => streams === undefined);
-  assert.deepEqual(
-    Object.keys(server.commands),
-    finite.map(({ name }) => name),
-  );
-  const names = namesInInterface();
-  assert.ok(names.length > 15);
-  assert.deepEqual(
-    names.filter(name => !(name in server.commands)),
-    [],
-  );
+  assert.deepEqual(Object.keys(server.commands).toSorted(), [...commands.keys()].toSorted());
+  assert.deepEqual([...namesInInterface(), 'watch'].toSorted(), [...commands.keys()].toSorted());
+  for await (const { event } of server.commands.watch()) if (event === 'listening') break;
+  for (const name of ['list', 'rooms', 'info', 'metrics', 'channels', 'get', 'reload'] as const)
+    assert.equal(typeof (await server.commands[name]()), 'object', name);
   const published = await server.commands.publish('orders', Buffer.of(1, 2), { event: 'new', ttl: 60 });
   assert.equal(published.sent, 0);
   const [kept] = await server.commands.history('orders', 1);
@@ -293,6 +287,23 @@ test('two servers in a process keep their connections, channels and events apart
   assert.ok((await names(newt)).includes('opened'));
   assert.ok(!(await names(frog)).includes('opened'));
   assert.ok(handlerNames.length > 0);
+});
+
+test('a server that has closed, or closes, refuses a reset', async () => {
+  const server = await listen();
+  const closed = server.close();
+  await assert.rejects(server.reset(), { message: 'the server is closing, and cannot be reset' });
+  await closed;
+  await server.close();
+  await assert.rejects(server.reset(), { message: 'the server is closing, and cannot be reset' });
+});
+
+test('a command that stops the server ends it as close does', async () => {
+  const server = await listen();
+  const client = await connect(server.url);
+  assert.deepEqual(await server.commands.stop(), { stopping: 1 });
+  assert.equal((await client.closed).code, 1001);
+  await server.close();
 });
 
 test('await using closes the server', async () => {

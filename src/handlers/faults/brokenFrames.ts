@@ -5,7 +5,8 @@
 import { constants, deflateRawSync } from 'node:zlib';
 import { Opcode } from '../../protocol/codes.ts';
 import { maxControlPayload } from '../../protocol/limits.ts';
-import { FIN, frameHeaderSize, RSV1, writeFrameHeader } from '../../protocol/websocket/frame.ts';
+import { encodeAnyFrame } from '../../protocol/websocket/anyFrame.ts';
+import { FIN, RSV1 } from '../../protocol/websocket/frame.ts';
 
 const RSV2 = 0x20;
 const RSV3 = 0x10;
@@ -14,21 +15,12 @@ const text = FIN | Opcode.Text;
 /** A frame with a header in its right form. @param key masks the payload, which a server must not do */
 export function faultFrame(first: number, payload: string | Uint8Array, key?: number): Buffer {
   const plain = typeof payload === 'string' ? Buffer.from(payload) : payload;
-  const bytes = Buffer.alloc(frameHeaderSize(plain.length) + (key === undefined ? 0 : 4) + plain.length);
-  const at = writeFrameHeader(bytes, 0, first, plain.length, key);
-  bytes.set(plain, at);
-  if (key !== undefined) for (let i = 0; i < plain.length; i++) bytes[at + i]! ^= key >>> (8 * (i & 3));
-  return bytes;
+  return encodeAnyFrame({ first, payload: plain, key });
 }
 
 /** A frame's first byte, and a length in a field of 2 or 8 bytes, whether or not it needs them. */
 function headerOf(first: number, length: bigint, fieldSize: 2 | 8): Buffer {
-  const bytes = Buffer.alloc(2 + fieldSize);
-  bytes[0] = first;
-  bytes[1] = fieldSize === 2 ? 126 : 127;
-  if (fieldSize === 2) bytes.writeUInt16BE(Number(length), 2);
-  else bytes.writeBigUInt64BE(length, 2);
-  return bytes;
+  return encodeAnyFrame({ first, payload: Buffer.alloc(0), announced: length, lengthBytes: fieldSize });
 }
 
 function withLength(name: string, fieldSize: 2 | 8, highBit = 0n): Buffer {

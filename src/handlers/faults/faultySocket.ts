@@ -11,7 +11,7 @@ import { onEnd } from '../../core/poll.ts';
 import { scheduleFlush } from '../../core/send.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
 import { tapFault } from '../../diagnostics/tap.ts';
-import { Opcode } from '../../protocol/codes.ts';
+import { Opcode, ProtocolError } from '../../protocol/codes.ts';
 import { maxFaultHeld, maxFaults, resetDelay } from '../../protocol/faultLimits.ts';
 import { FIN, frameEnd } from '../../protocol/websocket/frame.ts';
 import type { Range } from '../../records/arena.ts';
@@ -75,8 +75,10 @@ export class FaultySocket implements Socket {
       this.retireFaults();
       this.seed = seed ?? Math.floor(Math.random() * 2 ** 32);
       this.message = 0;
-      const hasFrames = this.connection.endpoint !== undefined;
-      this.format = isHandshake ? 'response' : hasFrames ? 'frames' : 'bytes';
+      if (isHandshake) this.format = 'response';
+      // A command may come while the handshake awaits a decision.
+      else if (this.format !== 'response')
+        this.format = this.connection.endpoint === undefined ? 'bytes' : 'frames';
       const chain: Link[] = [];
       for (const [at, setting] of settings.entries()) {
         const fault = setting.kind.make(setting.values, this.contextOf(chain, at, setting));
@@ -114,7 +116,7 @@ export class FaultySocket implements Socket {
   private startTimer(milliseconds: number, act: () => void): NodeJS.Timeout {
     const run = () => {
       // Otherwise it was cancelled meanwhile.
-      if (this.timers.delete(timer)) runIsolated(this.connection, () => this.enter(act));
+      if (this.timers.delete(timer)) this.enter(act);
     };
     const timer = setTimeout(() => runInShare(run), milliseconds).unref();
     this.timers.add(timer);
@@ -162,7 +164,7 @@ export class FaultySocket implements Socket {
     return error;
   }
 
-  /** Cuts what the server writes into pieces: it writes whole responses and whole frames. */
+  /** Cuts what the server writes into pieces: it writes whole responses and whole frames, but a script may send anything. */
   private cut(bytes: Buffer): void {
     let at = 0;
     if (this.format === 'response') {
@@ -179,14 +181,13 @@ export class FaultySocket implements Socket {
       }
     }
     while (at < bytes.length) {
-      const end = this.format === 'frames' ? frameEnd(bytes, at) : bytes.length;
-      this.passOutput(bytes.subarray(at, end));
-      at = end;
+      const end = this.format === 'frames' ? wholeFrameEnd(bytes, at) : undefined;
+      this.passOutput(bytes.subarray(at, end), end !== undefined);
+      at = end ?? bytes.length;
     }
   }
 
-  private passOutput(bytes: Buffer): void {
-    const isFrame = this.format === 'frames';
+  private passOutput(bytes: Buffer, isFrame: boolean): void {
     const isMessage = !isFrame || isLastOfMessage(bytes);
     if (isMessage) this.message++;
     this.pass(this.chain, 0, { kind: isFrame ? 'frame' : 'bytes', bytes, message: this.message });
@@ -233,11 +234,9 @@ export class FaultySocket implements Socket {
   /** Runs work that passes on pieces, and then writes them. @returns a negative system error number if the connection is lost */
   private run(work: () => void): number {
     this.depth++;
-    try {
-      work();
-    } finally {
-      this.depth--;
-    }
+    // The server may be writing to other connections as well.
+    runIsolated(this.connection, work);
+    this.depth--;
     return this.depth === 0 ? this.pump() : 0;
   }
 
@@ -336,7 +335,7 @@ export class FaultySocket implements Socket {
       return;
     }
     this.connection.heardAt = this.connection.server.now;
-    runIsolated(this.connection, () => this.enter(() => {}));
+    this.enter(() => {});
   }
 
   shutdown(): void {
@@ -393,6 +392,18 @@ export class FaultySocket implements Socket {
 
 const nothing = Buffer.alloc(0);
 const acceptedStatus = 'HTTP/1.1 101';
+
+/** Where the frame at `bytes[at]` ends; undefined if there is no whole, well-formed frame. */
+function wholeFrameEnd(bytes: Buffer, at: number): number | undefined {
+  // A header that is cut off has a length that is not a number.
+  try {
+    const end = frameEnd(bytes, at);
+    return end <= bytes.length ? end : undefined;
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
+  }
+}
 
 function opcodeOf(frame: Buffer): number {
   return frame[0]! & 0x0f;

@@ -1,4 +1,6 @@
 /** The handler `script`: plays the script NAME against each client of `/script/NAME`. */
+
+import { isDeepStrictEqual } from 'node:util';
 import { closeConnection } from '../../core/close.ts';
 import { CloseCode, ProtocolError } from '../../protocol/codes.ts';
 import type { Head } from '../../protocol/http/head.ts';
@@ -38,7 +40,7 @@ export function newScriptHandlers(server: Server, given: GivenScripts = {}): rea
 
 function changeOf(before: Scripts, after: Scripts): readonly string[] {
   const names = [...new Set([...before.keys(), ...after.keys()])];
-  const isChanged = (name: string) => JSON.stringify(before.get(name)) !== JSON.stringify(after.get(name));
+  const isChanged = (name: string) => !isDeepStrictEqual(before.get(name), after.get(name));
   const changed = names.filter(isChanged);
   return changed.length === 0 ? [] : [`scripts: ${changed.join(', ')}`];
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { flush, onWriteComplete } from '../../../src/core/flush.ts';
 import { updateHeld } from '../../../src/core/memory.ts';
+import { sendBytes } from '../../../src/core/send.ts';
 import { readFaults, setFaults } from '../../../src/handlers/faults/faults.ts';
 import type { FaultySocket } from '../../../src/handlers/faults/faultySocket.ts';
 import { maxFaultHeld, maxFaults } from '../../../src/protocol/faultLimits.ts';
@@ -111,6 +112,31 @@ describe('a faulty socket', () => {
     assert.deepEqual(texts(socket.written()), ['a', 'b', 'b']);
   });
 
+  test('passes on what is no whole frame as it is', () => {
+    for (const bytes of ['81', '817e00', '817e000161', '8105', '81056869', '817f8000000000000000']) {
+      const { connection, inner } = open('double');
+      sendText(connection, 'a');
+      sendBytes(connection, Buffer.from(bytes, 'hex'));
+      flush(connection.server);
+      assert.equal(inner.written().toString('hex'), `810161810161${bytes}`);
+    }
+  });
+
+  test('drops its connection, and no other, if a fault throws', () => {
+    const { connection, faulty, send } = open('double');
+    const take = () => {
+      throw new Error('a bug');
+    };
+    const { settings } = readFaults(['double']);
+    const broken = settings.map(setting => ({
+      ...setting,
+      kind: { ...setting.kind, make: () => ({ take }) },
+    }));
+    faulty.setFaults({ seed: 1, settings: broken }, false);
+    send('a');
+    assert.equal(connection.phase, 'gone');
+  });
+
   test('reports a write that failed', () => {
     const { connection, inner, send } = open('double');
     inner.nextError = -104;
@@ -163,10 +189,10 @@ describe('a faulty socket', () => {
 
   test('ends its timers with the connection', t => {
     t.mock.timers.enable({ apis: ['setTimeout'] });
-    const { inner, faulty, send } = open('delay=1ms');
+    const { inner, faulty, send } = open('delay=1h');
     send('a');
     faulty.destroy();
-    t.mock.timers.tick(10);
+    t.mock.timers.tick(3_600_001);
     assert.equal(inner.writes.length, 0);
     assert.ok(inner.isDestroyed);
   });

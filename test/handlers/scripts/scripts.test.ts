@@ -28,6 +28,7 @@ const scripts = {
   short: 'timeout 50ms\n< text "a"',
   strict: '< text "b"',
   why: '< text "a"',
+  huge: '> binary says=18446744073709551615',
   many: 'wait 50ms\nrepeat 300\n< binary any\nend\n> text "all"',
   large: '< text "a" x 3000000\n> text "small" compressed\n< close',
   chat: 'subprotocol chat\n> text "hi"',
@@ -215,7 +216,8 @@ describe('the folder of --script', () => {
     assert.equal(await greeting(), 'text first');
     writeFileSync(join(folder, 'greeting.txt'), '> text "second"');
     server.child.kill('SIGHUP');
-    await server.untilLogged(({ event }) => event === 'reloaded');
+    const reloaded = await server.untilLogged(({ event }) => event === 'reloaded');
+    assert.match(JSON.stringify(reloaded), /scripts: greeting"/);
     assert.equal(await greeting(), 'text second');
     writeFileSync(join(folder, 'greeting.txt'), '> frob');
     server.child.kill('SIGHUP');

@@ -7,9 +7,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { exampleCode } from '../manual/examples.ts';
 import { root } from '../support/documents.ts';
 import { findChromium } from '../support/install.ts';
+import { exampleCode } from './examples.ts';
 
 interface Recipe {
   readonly name: string;
