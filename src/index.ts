@@ -102,7 +102,7 @@ function newTestServer({
     url: urlOf(listeners[0], server.configuration),
     port: listeners[0]?.port ?? 0,
     get connections() {
-      return viewConnections(control, seen);
+      return viewConnections(control, seen, source);
     },
     commands: commands.methods,
     events,

@@ -239,7 +239,11 @@ function readFrame(reading: Reading, direction: Direction, source: string, line:
 function fromTrace(source: string): string {
   const [, kind, details = '', payload = ''] =
     /^([a-z]+(?: \d+)?), \d+ bytes?((?:, compressed|, more follows)*)(?::? (.*))?$/.exec(source) ?? [];
-  if (kind === undefined) return source;
+  if (kind === undefined) {
+    if (/^\d+ bytes?(?:$|:)/.test(source))
+      throw new UsageError('the handshake is no part of a script; remove the line');
+    return source;
+  }
   if (payload.endsWith('…'))
     throw new UsageError('the trace shows the beginning of a long payload only; write the rest, or any');
   if (details.includes('compressed'))

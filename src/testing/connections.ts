@@ -5,6 +5,7 @@ import { sendToConnection } from '../commands/send.ts';
 import { closeConnection } from '../core/close.ts';
 import { noteEnding } from '../diagnostics/closeReason.ts';
 import { readFaults, setFaults } from '../handlers/faults/faults.ts';
+import { type LogSource, logAs } from '../log/log.ts';
 import { splitWords } from '../options/words.ts';
 import { CloseCode, isSendableCloseCode, sendableCloseCodes } from '../protocol/codes.ts';
 import type { Connection } from '../records/records.ts';
@@ -15,18 +16,22 @@ import type { SeenFrame, ServerConnection } from './interface.ts';
 const views = new WeakMap<Connection, ConnectionView>();
 
 /** The connections that have a handler, by id. */
-export function viewConnections(control: Control, seen: SeenFrames): readonly ServerConnection[] {
+export function viewConnections(
+  control: Control,
+  seen: SeenFrames,
+  source: LogSource,
+): readonly ServerConnection[] {
   return control.server.table.entries.flatMap(entry =>
     entry?.kind === 'connection' && entry.handler !== undefined && entry.phase !== 'gone'
-      ? [viewOf(control, seen, entry)]
+      ? [viewOf(entry, () => new ConnectionView(control, seen, source, entry))]
       : [],
   );
 }
 
-function viewOf(control: Control, seen: SeenFrames, connection: Connection): ConnectionView {
+function viewOf(connection: Connection, make: () => ConnectionView): ConnectionView {
   let view = views.get(connection);
   if (view === undefined) {
-    view = new ConnectionView(control, seen, connection);
+    view = make();
     views.set(connection, view);
   }
   return view;
@@ -36,12 +41,15 @@ class ConnectionView implements ServerConnection {
   readonly id: number;
   readonly #control: Control;
   readonly #seen: SeenFrames;
+  /** What a call causes is logged as the server's own. */
+  readonly #source: LogSource;
   readonly #connection: Connection;
 
-  constructor(control: Control, seen: SeenFrames, connection: Connection) {
+  constructor(control: Control, seen: SeenFrames, source: LogSource, connection: Connection) {
     this.id = connection.id;
     this.#control = control;
     this.#seen = seen;
+    this.#source = source;
     this.#connection = connection;
   }
 
@@ -71,18 +79,19 @@ class ConnectionView implements ServerConnection {
     if (!isText && !(message instanceof Uint8Array))
       throw new TypeError(`cannot send ${typeof message}: pass a string or bytes`);
     const bytes = Buffer.from(message);
-    if (this.isOpen) sendToConnection(this.#control, this.#connection, { isText, bytes });
+    if (!this.isOpen) return;
+    logAs(this.#source, () => sendToConnection(this.#control, this.#connection, { isText, bytes }));
   }
 
   close(code: number = CloseCode.NormalClosure, reason = ''): void {
     if (!isSendableCloseCode(code))
       throw new RangeError(`close code ${code} is not allowed: use ${sendableCloseCodes}`);
     noteEnding(this.#connection, 'server', 'the test closed it', { cause: 'command' });
-    closeConnection(this.#connection, code, reason);
+    logAs(this.#source, () => closeConnection(this.#connection, code, reason));
   }
 
   fault(...faults: readonly string[]): readonly string[] {
     const plan = readFaults(faults.flatMap(text => splitWords(text)));
-    return this.isOpen ? setFaults(this.#connection, plan) : [];
+    return this.isOpen ? logAs(this.#source, () => setFaults(this.#connection, plan)) : [];
   }
 }

@@ -111,6 +111,7 @@ test('a mistake is reported with its line and what to write instead', () => {
     '< text, 9 bytes, compressed: 00',
     'line 1: the trace shows the bytes of a compressed payload; write what they mean',
   );
+  refuses('> 231 bytes: "HTTP/1.1 101" …', 'line 1: the handshake is no part of a script; remove the line');
   refuses('repeat 0', 'line 1: repeat takes a number from 1 to 1000000, not "0"');
   refuses('repeat 2 with n', 'line 1: write: repeat, repeat N or repeat N as NAME');
   refuses('> ping\nrepeat 2\n> ping', 'line 2: the repeat has no end; add a line "end"');

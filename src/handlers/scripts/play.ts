@@ -124,12 +124,12 @@ const scriptWire: Wire = {
   isPaused: connection => isBacklogFull(playing(connection).player),
 
   close(connection, code, reason) {
-    interrupt(connection, `the server closed the connection: ${code} ${reason}`);
+    interrupt(connection, `${code} ${reason}`.trim());
     connection.wire.close(connection, code, reason);
   },
 
   fail(connection, code, reason) {
-    interrupt(connection, `the server closed the connection: ${code} ${reason}`);
+    interrupt(connection, `${code} ${reason}`.trim());
     connection.wire.fail?.(connection, code, reason);
   },
 
@@ -139,6 +139,8 @@ const scriptWire: Wire = {
     state.hasEnded = true;
     if (error === undefined) goOn(connection, state);
     else {
+      // We drop a connection that does not end in time, for example.
+      if (connection.ending?.by === 'server') interrupt(connection, connection.ending.why);
       const outcome = cutOff(state.player, clock(), error);
       finish(connection, state, outcome, error);
     }
@@ -290,10 +292,17 @@ function endAsWritten(connection: Connection, state: Playing, kind: 'end' | 'dro
   scheduleFlush(connection);
 }
 
-/** Something else than the script closes the connection. The usual wire is back. */
-function interrupt(connection: Connection, why: string): void {
+/** The server ends the connection, for another reason than the script: the client is not to blame. The usual wire is back. */
+function interrupt(connection: Connection, by: string): void {
   const state = playing(connection);
-  finishPlaying(connection, state, cutOff(state.player, clock(), why));
+  const outcome = cutOff(state.player, clock(), by);
+  if (outcome.isEqual) {
+    finishPlaying(connection, state, outcome);
+    return;
+  }
+  stopPlaying(connection, state);
+  const { id } = connection;
+  log('info', 'script interrupted', { id, script: state.player.script.name, line: outcome.line, by });
 }
 
 /** The script is over: ends the connection as the frames so far demand. @param error why the connection is lost, if it is */
@@ -328,18 +337,23 @@ function finish(
   } else usual.close(connection, code, reason);
 }
 
-/** Reports the outcome, and gives the connection back to its usual wire. */
-function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOutcome): void {
-  if (state.isOver) return;
+/** Gives the connection back to its usual wire. */
+function stopPlaying(connection: Connection, state: Playing): void {
+  const { endpoint } = connection;
   state.isOver = true;
   clearTimeout(state.timer);
   clearPlayer(state.player);
   connection.wire = state.usual;
   connection.producer = undefined;
-  if (connection.endpoint !== undefined) {
-    connection.endpoint.deliversWhileClosing = false;
-    connection.endpoint.acceptsMessages = true;
-  }
+  if (endpoint === undefined) return;
+  endpoint.deliversWhileClosing = false;
+  endpoint.acceptsMessages = true;
+}
+
+/** Does that, and reports the outcome. */
+function finishPlaying(connection: Connection, state: Playing, outcome: ScriptOutcome): void {
+  if (state.isOver) return;
+  stopPlaying(connection, state);
   const { id } = connection;
   const { name } = state.player.script;
   // Not `logForAddress`: each outcome is what somebody waits for.

@@ -22,6 +22,26 @@ test('a test gives its scripts as text, and awaits their outcomes', async () => 
   await server.close();
 });
 
+test('a script that the server interrupts is no difference', async () => {
+  const server = await listen({ script: { hello: '> text "hello"\n< text "world"' } });
+  const [client, other] = await Promise.all(
+    [1, 2].map(() => connectRaw(server.port, { path: '/script/hello' })),
+  );
+  assert.ok(client !== undefined && other !== undefined);
+  await client.nextFrame();
+  const [first, second] = server.connections;
+  first?.close(1012, 'restarting');
+  const { script, line, by } = await server.waitFor(({ event }) => event === 'script interrupted');
+  assert.deepEqual([script, line, by], ['hello', 2, '1012 restarting']);
+  await server.close();
+  const isSecond = ({ event, id }: { event: string; id?: unknown }) =>
+    event.startsWith('script') && id === second?.id;
+  const events: string[] = [];
+  for await (const event of server.events) if (isSecond(event)) events.push(event.event);
+  assert.deepEqual(events, ['script interrupted']);
+  for (const each of [client, other]) each.destroy();
+});
+
 test('a mistake in a script rejects listen with its line', async () => {
   await assert.rejects(
     listen({ script: { hello: '\n> txt' } }),
