@@ -101,7 +101,7 @@ swaps: TIMES = 200
 swaps: build build-tests ## swap a module TIMES=200 times under 1,000 clients, every tenth version broken
 	node build/test/handlers/modules/swarm.js --times $(TIMES)
 
-conformance: build build-tests ## run all conformance cases against this server, ws, Python's websockets and websocketd
+conformance: build build-tests ## run all conformance cases against this server, and most against ws, Python's websockets and websocketd
 	node build/test/conformance/peers.js
 
 planted: build build-tests ## plant bugs in copies of the server, and find each by a conformance case
