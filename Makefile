@@ -71,7 +71,7 @@ bench-against: build build-tests ## compare with another build of Pollywog, in B
 count-echo: build build-tests ## print the functions that one echo of 32 bytes passes through
 	node build/test/bench/echoPath.js
 
-drivers: build build-tests ## run the 517 classic cases with client drivers for ws and Python's websockets, or CLIENT=ws
+drivers: build build-tests ## run the 517 classic cases with drivers for ws, Python's websockets and our client, or CLIENT=ws
 	node build/test/handlers/conformance/allCases.js $(CLIENT)
 
 fuzz: build-tests ## run random and mutated sessions for SECONDS=600; SEED=n repeats a run

@@ -56,6 +56,15 @@ describe('a message in fragments', () => {
     assert.deepEqual(messageBytes(message), Buffer.from('one two'));
   });
 
+  test('may be empty, and then has an empty text', () => {
+    const incoming = beginMessage(text({ length: 0 }), noBound);
+    continueMessage(incoming, header({ length: 0 }), noBound);
+    continueMessage(incoming, header({ fin: true, length: 0 }), noBound);
+    const message = finish(incoming);
+    assert.equal(messageText(message), '');
+    assert.deepEqual(messageBytes(message), Buffer.alloc(0));
+  });
+
   test('takes no more of the bytes than its frame has', () => {
     const incoming = beginMessage(text({ length: 3 }), noBound);
     const input = { bytes: Buffer.from('..onetwo'), start: 2, end: 8 };

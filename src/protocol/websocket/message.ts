@@ -189,8 +189,9 @@ export function finishMessage(incoming: IncomingMessage, message: Message): void
   if (incoming.isText) checkTextEnd(incoming.utf8);
   message.isText = incoming.isText;
   message.bytes = incoming.buffer;
-  message.start = incoming.start;
-  message.end = incoming.start + incoming.length;
+  // An empty message has no buffer, in which it could begin behind the room for a header.
+  message.start = incoming.length === 0 ? 0 : incoming.start;
+  message.end = message.start + incoming.length;
 }
 
 /** A compressed message all of whose fragments have arrived. */

@@ -1,5 +1,5 @@
 /**
- * Runs all 517 cases with both drivers, or those of one: `allCases.js [ws|websockets]`. Prints what differs from the known
+ * Runs all 517 cases with all drivers, or with one: `allCases.js [ws|websockets|pollywog]`. Prints what differs from the known
  * verdicts, and exits with 1 if anything does.
  */
 import { badlyClosed, drivers, knownVerdicts, runDriver, unusual } from './drivers.ts';

@@ -1,5 +1,5 @@
 /**
- * Two client drivers in the classic form: for npm's ws and for Python's websockets. `make drivers` runs all 517 cases; here
+ * Client drivers in the classic form, for npm's ws, Python's websockets and our own client. `make drivers` runs all 517 cases; here
  * are those that neither wait for seconds nor move many megabytes.
  */
 import assert from 'node:assert/strict';

@@ -27,6 +27,7 @@ export const drivers = {
     findPythonWithWebsockets(),
     fileURLToPath(new URL('../../../../test/handlers/conformance/websockets_driver.py', import.meta.url)),
   ],
+  pollywog: () => [process.execPath, fileURLToPath(new URL('./pollywogDriver.js', import.meta.url))],
 } as const satisfies Record<string, () => readonly string[]>;
 
 /** Runs all cases but those of the patterns. @returns what `index.json` says of the agent, and the folder of the reports */
@@ -68,14 +69,16 @@ export const knownVerdicts: Readonly<Record<keyof typeof drivers, Readonly<Recor
     ...{ '6.4.3': 'NON-STRICT', '6.4.4': 'NON-STRICT' },
     ...{ '7.1.6': 'INFORMATIONAL', '7.13.1': 'INFORMATIONAL', '7.13.2': 'INFORMATIONAL' },
   },
+  pollywog: { '7.1.6': 'INFORMATIONAL', '7.13.1': 'INFORMATIONAL', '7.13.2': 'INFORMATIONAL' },
 };
 
-/** websockets fails the connection without waiting for the program to echo what came before: OK or NON-STRICT, as it happens. */
+/** These libraries fail the connection without waiting for the program to echo what came before: OK or NON-STRICT, as it happens. */
+const racers = ['websockets', 'pollywog'];
 const racing = ['3.2', '3.3', '3.4', '4.1.3', '4.1.4', '4.1.5', '4.2.3', '4.2.4', '4.2.5', '5.15'];
 
 /** The verdicts that are not OK, without those that are left to chance. */
 export function unusual(client: keyof typeof drivers, results: Results): Record<string, string> {
-  const isRacing = (number: string) => client === 'websockets' && racing.includes(number);
+  const isRacing = (number: string) => racers.includes(client) && racing.includes(number);
   const entries = Object.entries(results).map(([number, { behavior }]) => [number, behavior] as const);
   return Object.fromEntries(
     entries.filter(
