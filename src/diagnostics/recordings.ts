@@ -73,6 +73,7 @@ export interface Recordings {
 
 /** The part of a connection that recordings read. */
 export interface Recordable extends Tapped {
+  readonly server: Tapped['server'] & { readonly counters: { readonly turns: number } };
   readonly security: object | undefined;
   readonly ending: Ending | undefined;
   readonly input: Buffer | undefined;
@@ -272,7 +273,9 @@ function noteDecoded(session: RecordedSession, event: DecodedEvent): void {
   const waits = event.from === 'client' && event.kind !== 'request';
   if (!waits || (unread.length === 0 && (event.kind === 'bytes' || session.early > 0))) {
     if (waits && event.kind === 'frame') session.early--;
-    addEvent(redactor, event);
+    // What arrives is read in the next turn.
+    const turn = session.connection.server.counters.turns + (event.from === 'client' ? 1 : 0);
+    addEvent(redactor, { ...event, turn });
   } else {
     unread.push(event);
   }
@@ -293,7 +296,8 @@ function noteRead(recordings: Recordings, connection: Recordable): void {
 }
 
 function writeFirst(session: RecordedSession): void {
-  addEvent(session.redactor, { ...session.unread.shift()!, at: timeOf(session) });
+  const { turns: turn } = session.connection.server.counters;
+  addEvent(session.redactor, { ...session.unread.shift()!, at: timeOf(session), turn });
 }
 
 /** The connection is about to be freed. */
@@ -304,7 +308,8 @@ function endRecording(recordings: Recordings, connection: Recordable): void {
   if (session.isBegun && !session.isCut) {
     while (session.unread.length > 0) writeFirst(session);
     const at = timeOf(session);
-    addEvent(session.redactor, { kind: 'end', at, by: ending?.by ?? 'server', why: ending?.why ?? '' });
+    const turn = connection.server.counters.turns;
+    addEvent(session.redactor, { kind: 'end', at, turn, by: ending?.by ?? 'server', why: ending?.why ?? '' });
   }
   forget(recordings, session);
   recordings.sessions.delete(id);

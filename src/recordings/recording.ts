@@ -5,14 +5,14 @@
  *     {"pollywog":"recording","version":1,"time":"2026-11-27T05:06:38.412Z","side":"server","id":7}
  *     {"at":0.113,"from":"client","request":"/echo","headers":{"host":"localhost:8080", …}}
  *     {"at":1.852,"from":"server","status":101,"headers":{"upgrade":"websocket", …}}
- *     {"at":2.406,"from":"client","opcode":"text","text":"hello","raw":"8185…"}
- *     {"at":2.617,"from":"server","opcode":"text","text":"hello","raw":"8105…"}
+ *     {"at":2.406,"turn":31,"from":"client","opcode":"text","text":"hello","raw":"8185…"}
+ *     {"at":2.617,"turn":31,"from":"server","opcode":"text","text":"hello","raw":"8105…"}
  *     {"at":9.020,"from":"client","opcode":"close","code":1000,"text":"bye","raw":"8885…"}
  *     {"at":9.871,"end":"client","why":"the peer closed the connection"}
  *
  * `raw` has a frame's exact bytes in hexadecimal digits. `text`, or `hex` if it is not text, has the content: of a control frame,
  * or of the message that this frame completes, without compression. `fin` is false if more frames of the message follow.
- * `bytes` has what is no frame. A frame that was `redacted` contained a credential, and has no `raw`.
+ * `turn` is the turn of the server's loop in which it read or sent this. `bytes` has what is no frame. A frame that was `redacted` contained a credential, and has no `raw`.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject } from '../options/json.ts';
@@ -36,18 +36,23 @@ export interface RecordingHeader {
 /** Names in lower case; fields of the same name are joined with commas. */
 export type RecordedHeaders = Readonly<Record<string, string>>;
 
-export interface RequestEvent {
-  readonly kind: 'request';
+interface Timed {
+  /** Milliseconds since `time` of the header. */
   readonly at: number;
+  /** The turn of the recorded server in which it read or sent this. */
+  readonly turn?: number;
+}
+
+export interface RequestEvent extends Timed {
+  readonly kind: 'request';
   readonly from: 'client';
   /** Path and query. */
   readonly target: string;
   readonly headers: RecordedHeaders;
 }
 
-export interface ResponseEvent {
+export interface ResponseEvent extends Timed {
   readonly kind: 'response';
-  readonly at: number;
   readonly from: 'server';
   readonly status: number;
   readonly headers: RecordedHeaders;
@@ -59,9 +64,8 @@ export interface Content {
   readonly bytes: Buffer;
 }
 
-export interface FrameEvent {
+export interface FrameEvent extends Timed {
   readonly kind: 'frame';
-  readonly at: number;
   readonly from: Side;
   /** The frame's opcode: a fragment after the first has `Opcode.Continuation`. */
   readonly opcode: number;
@@ -74,26 +78,23 @@ export interface FrameEvent {
 }
 
 /** Bytes that are no valid frame, and those that follow them. */
-export interface BytesEvent {
+export interface BytesEvent extends Timed {
   readonly kind: 'bytes';
-  readonly at: number;
   readonly from: Side;
   readonly bytes: Buffer;
 }
 
 /** The end of the connection. */
-export interface EndEvent {
+export interface EndEvent extends Timed {
   readonly kind: 'end';
-  readonly at: number;
   /** Who ended it, as in the command `why`. */
   readonly by: string;
   readonly why: string;
 }
 
 /** The recording ends before the connection does. */
-export interface CutEvent {
+export interface CutEvent extends Timed {
   readonly kind: 'cut';
-  readonly at: number;
   readonly why: string;
 }
 
@@ -136,24 +137,25 @@ export function showHeader(header: RecordingHeader): string {
 
 /** An event as a line of the file, with its line end. */
 export function showEvent(event: RecordedEvent): string {
-  return `${JSON.stringify(fieldsOf(event))}\n`;
+  const at = Math.round(event.at * 1000) / 1000;
+  const { turn } = event;
+  return `${JSON.stringify({ at, ...(turn === undefined ? {} : { turn }), ...fieldsOf(event) })}\n`;
 }
 
 function fieldsOf(event: RecordedEvent): object {
-  const at = Math.round(event.at * 1000) / 1000;
   switch (event.kind) {
     case 'request':
-      return { at, from: event.from, request: event.target, headers: event.headers };
+      return { from: event.from, request: event.target, headers: event.headers };
     case 'response':
-      return { at, from: event.from, status: event.status, headers: event.headers };
+      return { from: event.from, status: event.status, headers: event.headers };
     case 'frame':
-      return { at, from: event.from, ...frameFields(event) };
+      return { from: event.from, ...frameFields(event) };
     case 'bytes':
-      return { at, from: event.from, bytes: event.bytes.toString('hex') };
+      return { from: event.from, bytes: event.bytes.toString('hex') };
     case 'end':
-      return { at, end: event.by, why: event.why };
+      return { end: event.by, why: event.why };
     case 'cut':
-      return { at, cut: event.why };
+      return { cut: event.why };
   }
 }
 
@@ -230,6 +232,11 @@ function parseHeader(line: string): RecordingHeader {
 
 function parseEvent(text: string, line: number): NumberedEvent {
   const fields = readObject(text, line);
+  const { turn } = fields;
+  return { ...parseFields(fields, line), ...(typeof turn === 'number' ? { turn } : {}) };
+}
+
+function parseFields(fields: Record<string, unknown>, line: number): NumberedEvent {
   const { at, from, request, status, opcode, bytes, end, cut } = fields;
   if (typeof at !== 'number' || !Number.isFinite(at)) throw fault(line, '"at" is not a number');
   if (typeof cut === 'string') return { kind: 'cut', line, at, why: cut };

@@ -53,21 +53,36 @@ export interface ReplayStep {
   readonly session: number;
   /** The line of its file. */
   readonly line: number;
+  /** Steps of one turn of the recorded server have the same number: their actions are done at once. */
+  readonly group: number;
+  /**
+   * Whether what the session expects in this group arrives in this order. A server that reads two sessions in one turn may
+   * answer one before it tells both about the other, and in two turns not.
+   */
+  readonly isOrdered: boolean;
   readonly action: ReplayAction;
 }
 
 /** @returns the steps of all recordings, in order of time */
 export function planReplay(recordings: readonly Recording[]): ReplayStep[] {
-  const steps = recordings.flatMap((recording, session) =>
-    actionsOf(recording).map(({ event, action }) => ({
-      at: Date.parse(recording.header.time) + event.at,
-      session,
-      line: event.line,
-      action,
-    })),
-  );
-  const start = steps.reduce((earliest, { at }) => Math.min(earliest, at), Number.POSITIVE_INFINITY);
-  return steps.map(step => ({ ...step, at: step.at - start })).sort((one, other) => one.at - other.at);
+  const steps = recordings
+    .flatMap((recording, session) =>
+      actionsOf(recording).map(({ event, action }) => ({
+        ...{ session, line: event.line, turn: event.turn, action },
+        at: Date.parse(recording.header.time) + event.at,
+      })),
+    )
+    .sort((one, other) => one.at - other.at);
+  const start = steps[0]?.at ?? 0;
+  let group = 0;
+  const grouped = steps.map(({ turn, at, ...step }, index) => {
+    if (turn === undefined || turn !== steps[index - 1]?.turn) group++;
+    return { ...step, at: at - start, group };
+  });
+  const actors = new Map<number, Set<number>>();
+  for (const { group: of, session, action } of grouped)
+    if (action.kind !== 'expect') actors.set(of, (actors.get(of) ?? new Set()).add(session));
+  return grouped.map(step => ({ ...step, isOrdered: (actors.get(step.group)?.size ?? 0) < 2 }));
 }
 
 interface Planned {

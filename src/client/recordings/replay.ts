@@ -3,7 +3,7 @@
  *
  * Before each action, everything that the recorded server had sent by then must have arrived, in all sessions. If the last
  * action was one of another session, a ping makes sure that the server has read it. So the server reads what it is sent in
- * the recorded order, however fast the replay is.
+ * the recorded order, however fast the replay is. Only what the recorded server read in one turn is sent at once.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
@@ -14,6 +14,7 @@ import { replayPatience } from '../../protocol/recordingLimits.ts';
 import type { HandshakeRequest } from '../../protocol/websocket/clientHandshake.ts';
 import type { Recording, RequestEvent, ResponseEvent } from '../../recordings/recording.ts';
 import {
+  type Arrived,
   type Expected,
   firstDifference,
   isAsExpected,
@@ -36,13 +37,15 @@ import {
   takeArrived,
 } from './peer.ts';
 
+type ExpectedStep = Omit<ReplayStep, 'action'> & { readonly expected: Expected };
+
 interface ReplaySession {
   readonly recording: Recording;
   /** Undefined before its handshake. */
   peer: ReplayPeer | undefined;
   /** What must arrive next, with its line and its time in the recording. */
-  readonly expected: { readonly line: number; readonly at: number; readonly expected: Expected }[];
-  /** The first difference: after it, nothing is compared. */
+  readonly expected: ExpectedStep[];
+  /** The first difference. After it the session goes on, since others depend on it, but nothing of it is compared. */
   difference: { readonly line: number; readonly sentence: string } | undefined;
   compared: number;
 }
@@ -72,22 +75,29 @@ export async function runReplay(configuration: ClientConfiguration): Promise<num
     ...{ wake: () => {}, at: 0, sent: 0, barriers: 0 },
   };
   const begun = performance.now();
-  let last: ReplaySession | undefined;
-  for (const step of planReplay(recordings)) {
-    const session = replay.sessions[step.session]!;
-    if (session.difference !== undefined) continue;
-    if (step.action.kind !== 'expect') {
-      const early = begun + step.at / speed - performance.now();
+  /** The sessions that have sent something in the last group with actions. */
+  const actors = new Set<ReplaySession>();
+  for (const group of groupsOf(planReplay(recordings))) {
+    const actions = group.filter(({ action }) => action.kind !== 'expect');
+    const [first] = actions;
+    if (first !== undefined) {
+      const early = begun + first.at / speed - performance.now();
       if (early > 0) await delay(early);
       await untilArrived(replay);
-      if (last !== undefined && last !== session) await untilRead(replay, last);
-      last = step.action.kind === 'open' ? undefined : session;
+      const isAlone = actions.every(({ session }) => session === first.session);
+      for (const actor of actors)
+        if (!isAlone || actor !== replay.sessions[first.session]) await untilRead(replay, actor);
+      actors.clear();
     }
-    // Perhaps it has just been found.
-    if (session.difference !== undefined) continue;
-    const refusal = await perform(replay, session, step);
-    if (refusal !== undefined) return report(replay, refusal);
-    replay.at = step.at;
+    // First, since an answer may arrive while another session is opened.
+    for (const step of group) expect(replay.sessions[step.session]!, step);
+    for (const step of actions) {
+      const session = replay.sessions[step.session]!;
+      const refusal = await perform(replay, session, step);
+      if (refusal !== undefined) return report(replay, refusal);
+      if (step.action.kind !== 'open') actors.add(session);
+      replay.at = step.at;
+    }
   }
   await untilArrived(replay);
   for (const session of replay.sessions) await untilRead(replay, session);
@@ -96,20 +106,32 @@ export async function runReplay(configuration: ClientConfiguration): Promise<num
   return report(replay, undefined);
 }
 
+/** The steps of each group. */
+function groupsOf(steps: readonly ReplayStep[]): ReplayStep[][] {
+  const groups: ReplayStep[][] = [];
+  for (const step of steps) {
+    const last = groups.at(-1);
+    if (last?.[0]?.group === step.group) last.push(step);
+    else groups.push([step]);
+  }
+  return groups;
+}
+
+function expect(session: ReplaySession, { action, ...step }: ReplayStep): void {
+  if (action.kind !== 'expect') return;
+  session.expected.push({ ...step, expected: action.expected });
+  compareArrived(session);
+}
+
 /** @returns the outcome of the first handshake, if there is no server, or it refuses */
 async function perform(
   replay: Replay,
   session: ReplaySession,
-  { line, at, action }: ReplayStep,
+  { line, action }: ReplayStep,
 ): Promise<Outcome | undefined> {
   if (action.kind === 'open') return open(replay, session, line, action);
-  if (action.kind === 'expect') {
-    session.expected.push({ line, at, expected: action.expected });
-    compareArrived(session);
-    return undefined;
-  }
   const { peer } = session;
-  if (peer === undefined) return undefined;
+  if (peer === undefined || action.kind === 'expect') return undefined;
   replay.sent++;
   if (action.kind === 'close') sendReplayClose(peer, action.payload, action.bytes);
   else if (action.kind === 'leave') leaveReplayPeer(peer);
@@ -188,17 +210,30 @@ function isSendable(value: string): boolean {
 /** Compares what has arrived with what was expected, until one of them is missing. */
 function compareArrived(session: ReplaySession): void {
   const { expected, peer } = session;
-  while (session.difference === undefined && peer !== undefined && expected.length > 0) {
+  while (peer !== undefined && (expected.length > 0 || session.difference !== undefined)) {
     const arrived = takeArrived(peer);
     if (arrived === undefined) return;
-    const next = expected.shift()!;
+    if (session.difference !== undefined) continue;
     session.compared++;
-    if (isAsExpected(next.expected, arrived)) continue;
-    const index = firstDifference(next.expected, arrived);
-    const where = index === undefined ? '' : ` (the first difference is at byte ${index})`;
-    const sentence = `expected ${showExpected(next.expected)}; the server sent ${showExpected(arrived)}${where}`;
-    session.difference = { line: next.line, sentence };
+    const [next] = expected;
+    const { group, isOrdered } = next!;
+    const match = isOrdered
+      ? isAsExpected(next!.expected, arrived)
+        ? 0
+        : -1
+      : expected.findIndex(one => one.group === group && isAsExpected(one.expected, arrived));
+    if (match >= 0) expected.splice(match, 1);
+    else session.difference = differenceOf(next!, arrived);
   }
+}
+
+function differenceOf({ line, expected }: ExpectedStep, arrived: Arrived): ReplaySession['difference'] {
+  const index = firstDifference(expected, arrived);
+  const where = index === undefined ? '' : ` (the first difference is at byte ${index})`;
+  return {
+    line,
+    sentence: `expected ${showExpected(expected)}; the server sent ${showExpected(arrived)}${where}`,
+  };
 }
 
 /** Waits until all that is expected has arrived. A session in which nothing arrives for too long differs. */
