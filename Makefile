@@ -88,6 +88,9 @@ kill: build build-tests ## kill -9 the chat and channels under load, TIMES=100, 
 	node build/test/handlers/chat/killNine.js --times $(TIMES)
 	node build/test/handlers/channels/killNine.js --times $(TIMES)
 
+replay: build build-tests ## record an hour of chat, sped up, and replay it against the same build and a changed one; SEED=n
+	$(if $(SEED),SEED=$(SEED)) node build/test/recordings/chatReplay.js
+
 storm: build build-tests ## reconnect 5,000 clients of 300 users after a restart, and count the requests to --auth-url
 	node build/test/access/storm.js
 
@@ -156,4 +159,4 @@ node_modules: package.json package-lock.json
 	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch node_modules
 
-.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model storm scale swaps examples planted soak strangers screenshot manuals install uninstall format clean
+.PHONY: help serve build build-tests drivers test test-nodes test-nodes-core check bench bench-publish bench-spool bench-against count-echo fuzz kill model replay storm scale swaps examples planted soak strangers screenshot manuals install uninstall format clean

@@ -64,8 +64,9 @@ export function dropConnection(connection: Connection): void {
 
 /** A stage of the turn: peers that will send nothing more. */
 export function handleDisconnects(server: Server): void {
-  const { ended } = server.ready;
-  for (let i = 0; i < ended.length; i++) {
+  const { ended, isSerial, hasRead } = server.ready;
+  const count = isSerial ? (hasRead ? 0 : 1) : ended.length;
+  for (let i = 0; i < count; i++) {
     const { connection, error } = ended[i]!;
     if (connection.phase === 'gone') continue;
     connection.hasPeerEnded = true;
@@ -76,7 +77,8 @@ export function handleDisconnects(server: Server): void {
     if (error === undefined) scheduleFlush(connection);
     else dropConnection(connection);
   }
-  ended.length = 0;
+  if (isSerial) ended.splice(0, count);
+  else ended.length = 0;
 }
 
 /** The peer will send nothing more, and its input is read, or the connection is lost (`error`). */

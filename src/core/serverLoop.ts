@@ -117,8 +117,10 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
 
 /** Reads control frames and requests for commands, up to their budget, and sorts the other connections into classes. */
 function readControlFrames(server: Server): void {
-  const { readable } = server.ready;
-  const { cheap, throttled } = server.classes;
+  const { ready, classes } = server;
+  const { readable } = ready;
+  const { cheap, throttled } = classes;
+  if (ready.isSerial) keepFirst(server);
   const count = readable.length;
   const urgentLimit = workUnits.spent + controlFrameBudget;
   for (let i = 0; i < count; i++) {
@@ -134,6 +136,12 @@ function readControlFrames(server: Server): void {
     else cheap.push(connection);
   }
   readable.length = 0;
+}
+
+/** Leaves all readable connections but the first to the next turns. */
+function keepFirst({ ready, classes }: Server): void {
+  classes.later.push(...ready.readable.splice(1));
+  ready.hasRead = ready.readable.length > 0;
 }
 
 /** Reads the control frames at the start of a connection's input. A message after them waits for its class. */
@@ -180,6 +188,7 @@ function readMessages(server: Server): void {
   readSome(server, costly, costlyBudget, 1);
   // If the arena filled up before all sockets were read, throttled connections wait for a turn after that.
   readSome(server, throttled, server.ready.isArenaFull ? 0 : throttledBudget, 1);
+  if (server.ready.isSerial) readSome(server, server.classes.later, 0, 1);
   server.ready.isArenaFull = false;
   resetInputArena(server);
 }

@@ -59,6 +59,7 @@ interface RecordedSession {
 /** A server's recordings. */
 export interface Recordings {
   readonly files: AppendedFiles;
+  readonly ready: Recorded['ready'];
   readonly taps: Taps;
   readonly tap: Tap;
   readonly hasCredentials: boolean;
@@ -103,6 +104,7 @@ export interface Observation {
 
 /** The part of the server that recordings need. */
 interface Recorded extends Pick<Observation, 'taps' | 'recordings'> {
+  readonly ready: { isSerial: boolean };
   readonly configuration: Configuration;
 }
 
@@ -122,15 +124,21 @@ export function openRecordings(server: Recorded, folder: string): Recordings {
   const { record, recordMax, recordCredentials } = server.configuration;
   const chosen = record === '' ? folder : record;
   if (chosen === '') throw new Error('there is no folder for recordings; start the server with --record DIR');
-  server.recordings ??= newRecordings(server.taps, chosen, recordMax, recordCredentials);
+  server.recordings ??= newRecordings(server, chosen, recordMax, recordCredentials);
   return server.recordings;
 }
 
-function newRecordings(taps: Taps, folder: string, maxSize: number, hasCredentials: boolean): Recordings {
+function newRecordings(
+  { taps, ready }: Recorded,
+  folder: string,
+  maxSize: number,
+  hasCredentials: boolean,
+): Recordings {
   const files = openAppendedFiles(folder, recordingExtension, maxSize);
   const recordings: Recordings = {
     ...{
       files,
+      ready,
       taps,
       hasCredentials,
       isEveryone: false,
@@ -157,6 +165,7 @@ export function recordEveryone(recordings: Recordings, open: readonly Recordable
   if (recordings.isEveryone) return;
   stopRecording(recordings);
   recordings.isEveryone = true;
+  recordings.ready.isSerial = true;
   addTap(recordings.taps, 'all', recordings.tap);
   for (const connection of open) if (!connection.isControl) beginSession(recordings, connection);
 }
@@ -182,6 +191,7 @@ export function stopRecording(recordings: Recordings): void {
   }
   sessions.clear();
   recordings.isEveryone = false;
+  recordings.ready.isSerial = false;
   removeTap(taps, 'all', tap);
 }
 
@@ -274,7 +284,7 @@ function noteDecoded(session: RecordedSession, event: DecodedEvent): void {
   if (!waits || (unread.length === 0 && (event.kind === 'bytes' || session.early > 0))) {
     if (waits && event.kind === 'frame') session.early--;
     // What arrives is read in the next turn.
-    const turn = session.connection.server.counters.turns + (event.from === 'client' ? 1 : 0);
+    const turn = session.connection.server.counters.turns + (waits ? 1 : 0);
     addEvent(redactor, { ...event, turn });
   } else {
     unread.push(event);

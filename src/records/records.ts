@@ -261,6 +261,10 @@ export interface ReadyEvents {
   spilled: number;
   /** Turns that began in this poll because the input arena was full. */
   earlyTurns: number;
+  /** All sessions are recorded: a turn reads one connection, or handles the end of one, so that a replay can repeat it. */
+  isSerial: boolean;
+  /** With `isSerial`: this turn has read a connection. */
+  hasRead: boolean;
 }
 
 /** When the next turn begins. */
@@ -300,6 +304,8 @@ export interface ReadClasses {
   readonly costly: Connection[];
   /** They used up their budget of the last turn. */
   readonly throttled: Connection[];
+  /** With `ready.isSerial`: those for which the next turns are. */
+  readonly later: Connection[];
 }
 
 /** Large messages that wait for inflation, in order of arrival. Only the first makes progress: they need the memory of one. */

@@ -4,17 +4,17 @@ import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { constants, deflateRawSync } from 'node:zlib';
+import { listen } from '../../src/index.ts';
 import {
   isRecordingName,
   parseRecording,
   type Recording,
   showEvent,
 } from '../../src/recordings/recording.ts';
-import { makeCertificate, tlsOptions } from '../support/certificates.ts';
-import { run } from '../support/commandWays.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { connectRaw } from '../support/rawClient.ts';
 import { closeFrame, frame, opcode } from '../support/rawFrame.ts';
-import { runToEnd, startServer, startServerFor, startServerWith } from '../support/serverProcess.ts';
+import { runToEnd } from '../support/serverProcess.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 function recordingsIn(folder: string): Recording[] {
@@ -23,17 +23,17 @@ function recordingsIn(folder: string): Recording[] {
     .map(file => parseRecording(file.replace(/\.jsonl$/, ''), readFileSync(join(folder, file), 'utf8')));
 }
 
-/** The events without times, raw bytes and headers. */
+/** The events without times, turns, raw bytes and headers. */
 function told({ events }: Recording): object[] {
   return events.map(event => {
-    const { at, raw, headers, why, ...rest } = JSON.parse(showEvent(event));
+    const { at, turn, raw, headers, why, ...rest } = JSON.parse(showEvent(event));
     return rest;
   });
 }
 
 test('--record writes a private file for each session, with its handshake, its frames and its end', async () => {
   const folder = temporaryFolder();
-  const server = await startServer('--record', folder);
+  const server = await listen({ record: folder });
   const client = await connectRaw(server.port, { path: '/echo' });
   const text = frame(opcode.text, 'hello');
   client.send(text, frame(opcode.ping, 'p'), frame(opcode.binary, Buffer.from([1, 2])));
@@ -41,7 +41,7 @@ test('--record writes a private file for each session, with its handshake, its f
   await client.end();
   const page = await fetch(`http://127.0.0.1:${server.port}/`);
   await page.text();
-  await server.stop();
+  await server.close();
   const [recording, ...others] = recordingsIn(folder);
   assert.equal(others.length, 0, 'a page is no session');
   assert.ok(recording && isRecordingName(recording.name));
@@ -66,12 +66,12 @@ test('--record writes a private file for each session, with its handshake, its f
 
 test('the bytes of a client that breaks the protocol are recorded, and why it was closed', async () => {
   const folder = temporaryFolder();
-  const server = await startServer('--record', folder);
+  const server = await listen({ record: folder });
   const client = await connectRaw(server.port, { path: '/echo' });
   const bad = Buffer.from('f1800102030461', 'hex');
   client.send(Buffer.concat([frame(opcode.text, 'good'), bad]));
   await client.end();
-  await server.stop();
+  await server.close();
   const [recording] = recordingsIn(folder);
   assert.deepEqual(told(recording!).slice(2), [
     { from: 'client', opcode: 'text', text: 'good' },
@@ -85,14 +85,14 @@ test('the bytes of a client that breaks the protocol are recorded, and why it wa
 test('a session over TLS is recorded as it was encrypted, and a compressed message as it was meant', async () => {
   const folder = temporaryFolder();
   const identity = makeCertificate('localhost', { names: ['localhost'] });
-  const server = await startServer('--record', folder, ...tlsOptions(identity));
+  const server = await listen({ record: folder, tlsCert: [identity.cert], tlsKey: [identity.key] });
   const headers = { 'Sec-WebSocket-Extensions': 'permessage-deflate' };
   const client = await connectRaw(server.port, { path: '/echo', headers, tls: {} });
   const text = 'croak '.repeat(1000);
   const deflated = deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
   client.send(frame(opcode.text, deflated, { rsv: 4 }), closeFrame(1000));
   await client.end();
-  await server.stop();
+  await server.close();
   const [recording] = recordingsIn(folder);
   assert.deepEqual(told(recording!).slice(0, 4), [
     { from: 'client', request: '/echo' },
@@ -103,9 +103,9 @@ test('a session over TLS is recorded as it was encrypted, and a compressed messa
 });
 
 test('credentials of URLs, headers and first messages are in no recording, unless --record-credentials asks for them', async () => {
-  for (const options of [[], ['--record-credentials']]) {
+  for (const recordCredentials of [false, true]) {
     const folder = temporaryFolder();
-    const server = await startServer('--record', folder, ...options);
+    const server = await listen({ record: folder, recordCredentials });
     const headers = {
       Authorization: 'Bearer hush1',
       Cookie: 'sid=hush2',
@@ -115,10 +115,10 @@ test('credentials of URLs, headers and first messages are in no recording, unles
     const first = frame(opcode.text, '{"password":"hu', { fin: false });
     client.send(first, frame(opcode.ping, 'p'), frame(opcode.continuation, 'sh5"}'), closeFrame(1000));
     await client.end();
-    await server.stop();
+    await server.close();
     const [file = ''] = readdirSync(folder);
     const text = readFileSync(join(folder, file), 'utf8');
-    const isHidden = options.length === 0;
+    const isHidden = !recordCredentials;
     assert.match(text, /room=pond/);
     for (const secret of [...(isHidden ? ['hu'] : []), 'hush1', 'hush2', 'hush3', 'hush4', 'hush5\\"}'])
       assert.equal(text.includes(secret), !isHidden, secret);
@@ -129,7 +129,7 @@ test('credentials of URLs, headers and first messages are in no recording, unles
 
 test('recordings end at --record-max, and the server goes on', async () => {
   const folder = temporaryFolder();
-  const server = await startServer('--record', folder, '--record-max', '20KB');
+  const server = await listen({ record: folder, recordMax: '20KB' });
   const client = await connectRaw(server.port, { path: '/echo' });
   for (let i = 0; i < 3; i++) {
     client.send(frame(opcode.text, 'x'.repeat(4000)));
@@ -139,14 +139,14 @@ test('recordings end at --record-max, and the server goes on', async () => {
   late.send(frame(opcode.text, 'x'.repeat(20_000)));
   assert.equal((await late.nextFrame())?.payload.length, 20_000);
   late.destroy();
+  await server.waitFor(({ event, level }) => event === 'recording cut' && level === 'warn');
   await client.end();
-  await server.stop();
+  await server.close();
   const sizes = readdirSync(folder).map(file => statSync(join(folder, file)).size);
   assert.ok(sizes.reduce((sum, size) => sum + size, 0) < 21_000, `${sizes}`);
   const [recording] = recordingsIn(folder);
   const last = recording!.events.at(-1);
   assert.match(last?.kind === 'cut' ? last.why : '', /20KB \(--record-max\)/);
-  assert.equal(server.logged().filter(({ event }) => event === 'recording cut').length, 1);
 });
 
 test('a folder that others may read is refused, and says what to do', () => {
@@ -158,27 +158,24 @@ test('a folder that others may read is refused, and says what to do', () => {
   assert.match(stderr, /others may read it; chmod 700 /);
 });
 
-test('the command record begins in the middle of a session, and ends with off', async t => {
+test('the command record begins in the middle of a session, and ends with off', async () => {
   const folder = temporaryFolder();
-  const control = join(temporaryFolder(), 'control.sock');
-  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--control', control];
-  const server = await startServerWith([...standard, '--record', folder], { test: t });
-  await run(['record', 'off', '--control', control]);
+  const server = await listen({ record: folder });
+  await server.commands.record('off');
   const client = await connectRaw(server.port, { path: '/echo' });
   const long = frame(opcode.text, 'y'.repeat(1000));
   client.send(frame(opcode.text, 'before'), long.subarray(0, 500));
   await client.nextFrame();
-  const [{ id }] = JSON.parse((await run(['list', '--json', '--control', control])).stdout);
-  const outcome = await run(['record', String(id), '--control', control, '--json']);
-  const { file } = JSON.parse(outcome.stdout);
+  const [{ id } = { id: 0 }] = server.connections;
+  const { file } = (await server.commands.record(id)) as { file: string };
   assert.ok(existsSync(file));
   client.send(long.subarray(500), frame(opcode.text, 'after'));
   await client.nextFrame();
   await client.nextFrame();
-  await run(['record', 'off', '--control', control]);
+  await server.commands.record('off');
   client.send(frame(opcode.text, 'unseen'));
   await client.nextFrame();
-  await server.stop();
+  await server.close();
   const [recording] = recordingsIn(folder);
   assert.deepEqual(told(recording!), [
     { from: 'server', opcode: 'text', text: 'y'.repeat(1000) },
@@ -188,20 +185,28 @@ test('the command record begins in the middle of a session, and ends with off', 
   ]);
 });
 
-test('while recordings are written, sessions are as fast as the disk allows, and none is mixed with another', async t => {
+test('while all sessions are recorded, a turn reads one of them, and none is mixed with another', async () => {
   const folder = temporaryFolder();
-  const server = await startServerFor(t, '--record', folder);
+  const server = await listen({ record: folder });
   const clients = await Promise.all(
     Array.from({ length: 20 }, () => connectRaw(server.port, { path: '/broadcast' })),
   );
+  // At once: without recording, one turn would read several.
   for (const [index, client] of clients.entries()) client.send(frame(opcode.text, `from ${index}`));
   for (const client of clients) for (let i = 0; i < 20; i++) await client.nextFrame();
   for (const client of clients) await client.end();
-  await server.stop();
+  await server.close();
   const recordings = recordingsIn(folder);
   assert.equal(recordings.length, 20);
+  /** The sessions, by the turn that read them. */
+  const readers = new Map<number | undefined, string>();
   for (const recording of recordings) {
     const heard = told(recording).filter(event => 'text' in event);
     assert.equal(heard.length, 21);
+    for (const { kind, turn, ...event } of recording.events) {
+      if (kind !== 'frame' || !('from' in event) || event.from !== 'client') continue;
+      assert.equal(readers.get(turn) ?? recording.name, recording.name);
+      readers.set(turn, recording.name);
+    }
   }
 });

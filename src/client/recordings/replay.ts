@@ -62,8 +62,22 @@ interface Replay {
   barriers: number;
 }
 
+/** Where the report goes: a summary, and the differences. */
+export interface ReplayOutput {
+  out(text: string): void;
+  error(text: string): void;
+}
+
+const printed: ReplayOutput = {
+  out: text => void process.stdout.write(text),
+  error: text => void process.stderr.write(text),
+};
+
 /** @returns the exit code: 1 if the server sent something else @throws UsageError */
-export async function runReplay(configuration: ClientConfiguration): Promise<number> {
+export async function runReplay(
+  configuration: ClientConfiguration,
+  output: ReplayOutput = printed,
+): Promise<number> {
   const { paths, speed } = configuration.replay!;
   const recordings = readRecordings(paths);
   const replay: Replay = {
@@ -91,19 +105,23 @@ export async function runReplay(configuration: ClientConfiguration): Promise<num
     }
     // First, since an answer may arrive while another session is opened.
     for (const step of group) expect(replay.sessions[step.session]!, step);
+    // Frames that were read together are sent together.
+    const corked = actions.flatMap(({ session }) => replay.sessions[session]!.peer?.socket ?? []);
+    for (const socket of corked) socket.cork();
     for (const step of actions) {
       const session = replay.sessions[step.session]!;
       const refusal = await perform(replay, session, step);
-      if (refusal !== undefined) return report(replay, refusal);
+      if (refusal !== undefined) return report(replay, output, refusal);
       if (step.action.kind !== 'open') actors.add(session);
       replay.at = step.at;
     }
+    for (const socket of corked) socket.uncork();
   }
   await untilArrived(replay);
   for (const session of replay.sessions) await untilRead(replay, session);
   for (const session of replay.sessions) checkRest(session);
   await closeAll(replay);
-  return report(replay, undefined);
+  return report(replay, output, undefined);
 }
 
 /** The steps of each group. */
@@ -298,21 +316,21 @@ async function closeAll(replay: Replay): Promise<void> {
   for (const { socket } of peers) socket.destroy();
 }
 
-/** Prints the differences to stderr, and a summary to stdout. */
-function report({ sessions, sent }: Replay, refusal: Outcome | undefined): number {
+/** Reports the differences, and a summary. @returns the exit code */
+function report({ sessions, sent }: Replay, output: ReplayOutput, refusal: Outcome | undefined): number {
   if (refusal !== undefined) {
-    process.stderr.write(`pollywog-client: ${refusal.sentence}\n`);
+    output.error(`pollywog-client: ${refusal.sentence}\n`);
     return refusal.exit;
   }
   const different = sessions.filter(({ difference }) => difference !== undefined);
   for (const { recording, difference } of different) {
     const { line, sentence } = difference!;
-    process.stderr.write(`${recording.name}: line ${line}: ${terminalSafe(sentence)}\n`);
+    output.error(`${recording.name}: line ${line}: ${terminalSafe(sentence)}\n`);
   }
   const compared = sessions.reduce((sum, session) => sum + session.compared, 0);
   const verdict =
     different.length === 0 ? 'equal' : `${different.length} of ${count(sessions.length, 'session')} differ`;
-  process.stdout.write(
+  output.out(
     `replayed ${count(sessions.length, 'session')}: ${sent} sent, ${compared} compared: ${verdict}\n`,
   );
   return different.length === 0 ? ExitCode.Done : ExitCode.Failed;
