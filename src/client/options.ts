@@ -69,6 +69,7 @@ export const closeFrame: Kind<{ readonly code: number; readonly reason: string }
   parse(raw) {
     const [, digits, reason = ''] = typeof raw === 'string' ? (/^(\d{4})(?::(.*))?$/.exec(raw) ?? []) : [];
     const code = Number(digits);
+    // RFC 6455 §7.4.1 [7.4.1-3]: reserved codes must not be sent.
     return isSendableCloseCode(code) && Buffer.byteLength(reason) <= maxCloseReason
       ? { code, reason }
       : undefined;

@@ -142,6 +142,7 @@ export const setting: Kind<string> = {
 export const closeCode: Kind<number> = {
   placeholder: 'CODE',
   expected: `a close code, ${sendableCloseCodes}`,
+  // RFC 6455 §7.4.1 [7.4.1-4, 7.4.1-6]: reserved codes must not be sent.
   parse: raw => (/^\d{4}$/.test(wordOf(raw)) && isSendableCloseCode(Number(raw)) ? Number(raw) : undefined),
   show: String,
 };

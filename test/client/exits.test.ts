@@ -222,7 +222,7 @@ test('a message that arrives with the handshake is printed', limit, async t => {
   assert.deepEqual([status, stdout.toString()], [0, 'hello\n']);
 });
 
-test('wrong usage ends with exit code 2 and a sentence', async t => {
+test('wrong usage ends with exit code 2 and a sentence [7.4.1-3]', async t => {
   const url = 'ws://127.0.0.1:1/';
   for (const [words, sentence] of [
     [[], /^pollywog-client: no URL; give a URL such as/],

@@ -92,7 +92,8 @@ describe('a call as words', () => {
     [`disconnect 7 1000 ${'\u00e9'.repeat(62)}`, /^reason must be a reason of at most 123 bytes/],
   ];
   for (const [line, message] of refused) {
-    test(`${line.slice(0, 40)} is refused`, () => assert.throws(() => words(line), usageError(message)));
+    test(`${line.slice(0, 40)} is refused [7.4.1-4, 7.4.1-6]`, () =>
+      assert.throws(() => words(line), usageError(message)));
   }
 });
 

@@ -98,6 +98,7 @@ export class Peer implements user.Connection {
   }
 
   close(code: number = CloseCode.NormalClosure, reason = ''): void {
+    // RFC 6455 §7.4.1 [7.4.1-4]: reserved codes must not be sent.
     if (!isSendableCloseCode(code) || (code < 3000 && code !== CloseCode.NormalClosure))
       throw new RangeError(`close code ${code} is not allowed: use 1000, or 3000 to 4999`);
     const connection = this.#connection;

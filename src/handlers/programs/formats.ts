@@ -98,6 +98,7 @@ export function closeRecord(
   code: number = CloseCode.NormalClosure,
   reason = '',
 ): OutputRecord {
+  // RFC 6455 §7.4.1 [7.4.1-4]: reserved codes must not be sent.
   if (!isSendableCloseCode(code)) throw new Error(`close code ${code} must not be sent`);
   return { kind: 'close', to, ...noMessage, code, reason, ...noPublication };
 }

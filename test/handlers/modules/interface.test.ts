@@ -89,7 +89,7 @@ describe('a connection', () => {
     assert.deepEqual([plain[0], plain[4]], [1, null]);
   });
 
-  test('closes with a code and a reason, and refuses codes that a module may not use', async () => {
+  test('closes with a code and a reason, and refuses codes that a module may not use [7.4.1-4]', async () => {
     const server = await load(`export function message(connection, message) {
         const [code, reason] = message.text().split(' ');
         connection.close(code === '' ? undefined : Number(code), reason);

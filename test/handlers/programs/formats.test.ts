@@ -247,7 +247,7 @@ describe('json', () => {
   test('an unpaired surrogate does not become invalid UTF-8', () => {
     assert.deepEqual(readAll(format, Buffer.from('{"text":"\\ud800"}\n')), [one('\ufffd')]);
   });
-  test('invalid records are reported', () => {
+  test('invalid records are reported [7.4.1-4]', () => {
     const oneOf = '! the object does not have exactly one of "text", "base64", "close" and "publish"';
     const wrong: [string, string][] = [
       ['nil', '! the line is not valid JSON'],
