@@ -20,6 +20,7 @@ function describe({ server, chat }: Control, connection: Connection): Record<str
   const user = userOf(chat, connection);
   return {
     id: connection.id,
+    serial: connection.serial,
     wire: wire.name,
     handler: handler?.name ?? null,
     address: connection.address,
@@ -42,9 +43,10 @@ const list: Command = {
   parameters: {},
   help: 'list the connections',
   details:
-    'age: time since the connection was accepted. idle: time since its last message. Both are seconds in JSON. queued: bytes of output that wait to be written.',
+    'serial: its number among all connections since the start, as in why "#812". age: time since the connection was accepted. idle: time since its last message. Both are seconds in JSON. queued: bytes of output that wait to be written.',
   columns: {
     id: { width: -4 },
+    serial: { width: 7, format: serial => `#${serial}` },
     wire: { width: 9 },
     handler: { width: 9 },
     address: { width: 21 },

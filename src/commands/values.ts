@@ -1,20 +1,21 @@
 /** The kinds of parameters that commands have. */
 
+import type { Serial } from '../diagnostics/closedConnections.ts';
 import { channelNameFault } from '../handlers/channels/names.ts';
 import { type Name, readName } from '../handlers/chat/names.ts';
 import { choice, duration, flag, type Kind } from '../options/values.ts';
 import { splitWords } from '../options/words.ts';
 import { isSendableCloseCode, ProtocolError, sendableCloseCodes } from '../protocol/codes.ts';
 import { maxCloseReason } from '../protocol/limits.ts';
-import type { Connection } from '../records/records.ts';
+import type { Connection, Listener, Server } from '../records/records.ts';
 import type { Control, Parameter } from './command.ts';
 
-/** A connection by its id or its chat nick, or all connections of a user. */
-export type Target = number | Name | { readonly user: string };
+/** A connection by its id, its serial number or its chat nick, or all connections of a user. */
+export type Target = number | Serial | Name | { readonly user: string };
 
 const target: Kind<Target> = {
   placeholder: 'ID|@NICK',
-  expected: 'a connection id, such as 7, a nick, such as @ada, or a user, such as user:17',
+  expected: 'a connection id, such as 7 or #812, a nick, such as @ada, or a user, such as user:17',
   parse(raw) {
     if (typeof raw === 'string' && raw.startsWith('@')) {
       const name = readName(Buffer.from(raw.slice(1)), 'nick');
@@ -25,7 +26,7 @@ const target: Kind<Target> = {
     return connectionId.parse(raw);
   },
   show(value) {
-    if (typeof value === 'number') return String(value);
+    if (typeof value === 'number' || 'serial' in value) return connectionId.show(value);
     return 'user' in value ? `user:${value.user}` : `@${value.text}`;
   },
 };
@@ -36,19 +37,24 @@ export const id: Parameter = { kind: target };
 /** JSON may have numbers. */
 const wordOf = (raw: unknown) => (typeof raw === 'string' || typeof raw === 'number' ? String(raw) : '');
 
-export const connectionId: Kind<number> = {
+/** The id, which later connections reuse, or the serial number. */
+export const connectionId: Kind<number | Serial> = {
   placeholder: 'ID',
-  expected: 'a connection id, such as 7',
-  parse: raw => (/^\d{1,9}$/.test(wordOf(raw)) ? Number(raw) : undefined),
-  show: String,
+  expected: 'a connection id, such as 7 or #812',
+  parse(raw) {
+    const [, number, serial] = /^(?:(\d{1,9})|#(\d{1,15}))$/.exec(wordOf(raw)) ?? [];
+    if (serial !== undefined) return { serial: Number(serial) };
+    return number === undefined ? undefined : Number(number);
+  },
+  show: value => (typeof value === 'number' ? String(value) : `#${value.serial}`),
 };
 
 /** `id` of `trace` and `record`: one connection, all or none. */
-export const observed: Kind<number | 'all' | 'off'> = {
+export const observed: Kind<number | Serial | 'all' | 'off'> = {
   placeholder: 'ID|all|off',
-  expected: 'a connection id, such as 7, all, or off',
+  expected: `${connectionId.expected}, all, or off`,
   parse: raw => (raw === 'all' || raw === 'off' ? raw : connectionId.parse(raw)),
-  show: String,
+  show: value => (typeof value === 'string' ? value : connectionId.show(value)),
 };
 
 export const roomName: Kind<Name> = {
@@ -179,6 +185,14 @@ export function connectionsOf({ server }: Control, user: string): readonly Conne
   return found;
 }
 
+/** @returns undefined if the connection has ended, or carries commands */
+export function openConnection({ table }: Server, wanted: number | Serial): Connection | undefined {
+  const isWanted = (entry: Connection | Listener | undefined) =>
+    entry?.kind === 'connection' && typeof wanted !== 'number' && entry.serial === wanted.serial;
+  const found = typeof wanted === 'number' ? table.entries[wanted] : table.entries.find(isWanted);
+  return found?.kind === 'connection' && isListed(found) ? found : undefined;
+}
+
 /** @throws ProtocolError 404, or 409 for a user with several connections */
 export function findConnection(control: Control, wanted: Target): Connection {
   const { server, chat } = control;
@@ -187,7 +201,7 @@ export function findConnection(control: Control, wanted: Target): Connection {
     if (more.length === 0) return first!;
     throw new ProtocolError(409, `the user ${wanted.user} has several connections; choose one by its id`);
   }
-  if (typeof wanted !== 'number') {
+  if (typeof wanted !== 'number' && 'key' in wanted) {
     const user = chat.users.get(wanted.key);
     if (user === undefined)
       throw new ProtocolError(
@@ -196,7 +210,8 @@ export function findConnection(control: Control, wanted: Target): Connection {
       );
     return user.connection;
   }
-  const found = server.table.entries[wanted];
-  if (found?.kind === 'connection' && isListed(found)) return found;
-  throw new ProtocolError(404, `there is no connection ${wanted}; pollywog list shows who is connected`);
+  const found = openConnection(server, wanted);
+  if (found !== undefined) return found;
+  const shown = connectionId.show(wanted);
+  throw new ProtocolError(404, `there is no connection ${shown}; pollywog list shows who is connected`);
 }

@@ -1,7 +1,7 @@
 /** Commands that observe connections: a ping, what is happening, and why one ended. */
 
 import { sendControl } from '../core/send.ts';
-import { type ClosedRecord, findClosed, lastFrames } from '../diagnostics/closedConnections.ts';
+import { type ClosedRecord, findClosed, lastFrames, type Serial } from '../diagnostics/closedConnections.ts';
 import {
   openRecordings,
   type Recordings,
@@ -17,7 +17,7 @@ import type { Connection, Server } from '../records/records.ts';
 import { pathOf, untilWritten } from '../storage/appendedFiles.ts';
 import { websocket } from '../wires/websocket.ts';
 import { type Command, logsChanges } from './command.ts';
-import { connectionId, findConnection, id, observed, type Target } from './values.ts';
+import { connectionId, findConnection, id, observed, openConnection, type Target } from './values.ts';
 
 const ping: Command = {
   name: 'ping',
@@ -71,22 +71,23 @@ const why: Command = {
   isReadOnly: true,
   parameters: { id: { kind: connectionId } },
   help: 'explain why a connection ended',
-  details: `Prints who ended it, by which rule or timeout, and its last frames. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
+  details: `Prints who ended it, by which rule or timeout, and its last frames. An id is reused: 3 means the latest connection that ended with this id, and #812, with the serial number, no other one. The server keeps records of the last ${maxClosedRecords} connections that ended.`,
   run(control, { id: wanted }, reply) {
-    const { closedConnections, table } = control.server;
-    const [newest, ...earlier] = findClosed(closedConnections, wanted as number);
-    if (newest !== undefined) return reply.isJson ? newest : readable(newest, earlier.length);
-    const entry = table.entries[wanted as number];
-    if (entry?.kind !== 'connection' || entry.isControl) {
+    const asked = wanted as number | Serial;
+    const [newest, ...earlier] = findClosed(control.server.closedConnections, asked);
+    const open = openConnection(control.server, asked);
+    if (newest !== undefined) return reply.isJson ? newest : readable(newest, earlier, open);
+    if (open === undefined) {
       throw new ProtocolError(
         404,
-        `there is no record of a connection ${wanted}; only the last ${maxClosedRecords.toLocaleString('en')} are kept`,
+        `there is no record of a connection ${connectionId.show(asked)}; only the last ${maxClosedRecords.toLocaleString('en')} are kept`,
       );
     }
-    const frames = lastFrames(entry);
-    const faults = entry.socket.faults?.();
+    const frames = lastFrames(open);
+    const faults = open.socket.faults?.();
     return {
-      id: wanted,
+      id: open.id,
+      serial: open.serial,
       why: 'it has not ended',
       ...(faults && { faults }),
       frames: reply.isJson ? frames : (frames ?? notRecorded),
@@ -96,11 +97,27 @@ const why: Command = {
 
 const notRecorded = 'not recorded: the recorder is off (--recorder)';
 
-/** The reason first, and no empty fields. */
-function readable(record: ClosedRecord, earlier: number): Readonly<Record<string, unknown>> {
-  const { why, id, ...rest } = { ...record, frames: record.frames ?? notRecorded };
+/** The reason first, no empty fields, and which other connections had the id. */
+function readable(
+  record: ClosedRecord,
+  earlier: readonly ClosedRecord[],
+  open: Connection | undefined,
+): Readonly<Record<string, unknown>> {
+  const { why, id, serial, ...rest } = { ...record, frames: record.frames ?? notRecorded };
   const known = Object.entries(rest).filter(([, value]) => value !== null && value !== '');
-  return { why, id, ...Object.fromEntries(known), earlierOfThisId: earlier || undefined };
+  const others = [
+    ...(open === undefined ? [] : [`#${open.serial} has it now`]),
+    ...(earlier.length === 0 ? [] : [`${listSerials(earlier)} had it before`]),
+  ];
+  const sameId = others.length === 0 ? undefined : `this is the latest that ended; ${others.join(', ')}`;
+  return { why, id, serial: `#${serial}`, sameId, ...Object.fromEntries(known) };
+}
+
+/** The newest three. */
+function listSerials(records: readonly ClosedRecord[]): string {
+  const shown = records.slice(0, 3).map(({ serial }) => `#${serial}`);
+  const more = records.length - shown.length;
+  return `${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 const trace: Command = {
@@ -110,8 +127,11 @@ const trace: Command = {
   details: 'Each frame becomes a log event "frame", which watch prints, too. off ends all tracing.',
   logs: logsChanges,
   run(control, { id }) {
-    if (typeof id === 'number') findConnection(control, id);
-    traceConnection(control.server.trace, id as number | 'all' | 'off');
+    const which = id as number | Serial | 'all' | 'off';
+    traceConnection(
+      control.server.trace,
+      typeof which === 'string' ? which : findConnection(control, which).id,
+    );
     return { traced: tracedConnections(control.server.trace) };
   },
 };
@@ -129,14 +149,17 @@ const record: Command = {
       if (server.recordings !== undefined) stopRecording(server.recordings);
       return { recorded: [] };
     }
-    const connection = id === 'all' ? undefined : findConnection(control, id as number);
+    const connection = id === 'all' ? undefined : findConnection(control, id as number | Serial);
     if (connection !== undefined && connection.endpoint === undefined)
-      throw new ProtocolError(409, `connection ${id} is not a WebSocket, so it cannot be recorded`);
+      throw new ProtocolError(
+        409,
+        `connection ${connection.id} is not a WebSocket, so it cannot be recorded`,
+      );
     const recordings = openOrThrow(server, places.recordings);
     if (connection !== undefined) {
       const name = recordConnection(recordings, connection);
       await untilWritten(recordings.files);
-      return { recorded: id, file: pathOf(recordings.files, name) };
+      return { recorded: connection.id, file: pathOf(recordings.files, name) };
     }
     recordEveryone(
       recordings,

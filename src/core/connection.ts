@@ -17,6 +17,7 @@ export function newConnection(
   return {
     kind: 'connection',
     id,
+    serial: ++server.lastSerial,
     server,
     socket,
     isControl,

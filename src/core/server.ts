@@ -35,6 +35,7 @@ export function newServer(configuration: Configuration, maxDescriptors = Number.
     now: clock(),
     isDraining: false,
     drainDeadline: 0,
+    lastSerial: 0,
     lastWarnedAt: new Map(),
     recorder: newRecorder(configuration.recorder === 'on'),
     taps,

@@ -111,7 +111,8 @@ function acceptConnection(server: Server, socket: Socket, { firstWire, isControl
     return;
   }
   const connection = addConnection(server, socket, firstWire, isControl, address);
-  if (isLogged('debug')) log('debug', 'connected', { id: connection.id, address: connection.address });
+  const { id, serial } = connection;
+  if (isLogged('debug')) log('debug', 'connected', { id, serial, address: connection.address });
   if (firstWire.begin !== undefined) runIsolated(connection, () => firstWire.begin?.(connection));
 }
 

@@ -19,6 +19,7 @@ import { showFrame } from './trace.ts';
 /** What the command `why` reports about a connection, as text or JSON. */
 export interface ClosedRecord {
   readonly id: number;
+  readonly serial: number;
   readonly wire: string;
   /** `null` if the connection had none yet: its handshake was rejected, for example. */
   readonly handler: string | null;
@@ -54,6 +55,7 @@ export interface ClosedRecord {
 
 /** The part of a connection that a record is made of. */
 export interface Closed extends Ended, Recorded, Visitor {
+  readonly serial: number;
   readonly server: (Recorded & Visitor)['server'] & {
     readonly configuration: Configuration;
     readonly closedConnections: ClosedConnections;
@@ -73,6 +75,7 @@ export interface Closed extends Ended, Recorded, Visitor {
 /** A record as it is stored: `why` makes it readable. */
 interface StoredRecord {
   readonly id: number;
+  readonly serial: number;
   readonly wire: string;
   readonly handler: string | undefined;
   readonly user: string | undefined;
@@ -130,11 +133,12 @@ export function recordRefused(connection: Closed): void {
 }
 
 function storeRecord(connection: Closed, ending: Ending): void {
-  const { id, server } = connection;
+  const { id, serial, server } = connection;
   const { closedConnections: closed } = server;
   const { wire, handlerName, address, messagesIn, messagesOut, bytesIn, bytesOut, acceptedAt } = connection;
   closed.records[closed.next] = {
     id,
+    serial,
     wire: wire.name,
     handler: handlerName,
     user: connection.identity?.user,
@@ -165,12 +169,13 @@ function storeFrames(closed: ClosedConnections, connection: Closed): number {
 }
 
 function closedFields(connection: Closed, ending: Ending) {
-  const { id, address, server, acceptedAt, messagesIn, messagesOut, bytesIn, bytesOut } = connection;
+  const { id, serial, address, server, acceptedAt, messagesIn, messagesOut, bytesIn, bytesOut } = connection;
   const { by, why, aftermath, code, reason, status, errno } = ending;
   const seconds = (server.now - acceptedAt) / 1000;
   return {
     ...{
       id,
+      serial,
       address,
       user: connection.identity?.user,
       by,
@@ -187,13 +192,20 @@ function closedFields(connection: Closed, ending: Ending) {
 }
 
 /**
- * The stored records of connections that had this id, newest first. Pages that were served and connections that never sent
- * anything are not stored.
+ * The stored records of connections that had this id, newest first, or of the connection with this serial number. Pages that were
+ * served and connections that never sent anything are not stored.
  */
-export function findClosed(closed: ClosedConnections, id: number): ClosedRecord[] {
+export function findClosed(closed: ClosedConnections, wanted: number | Serial): ClosedRecord[] {
   const { records, next } = closed;
   const newestFirst = records.map((_, index) => (next - 1 - index + records.length) % records.length);
-  return newestFirst.filter(index => records[index]!.id === id).map(index => show(closed, index));
+  const isWanted = ({ id, serial }: StoredRecord) =>
+    typeof wanted === 'number' ? id === wanted : serial === wanted.serial;
+  return newestFirst.filter(index => isWanted(records[index]!)).map(index => show(closed, index));
+}
+
+/** A connection by its serial number: never another one. */
+export interface Serial {
+  readonly serial: number;
 }
 
 function show(closed: ClosedConnections, index: number): ClosedRecord {

@@ -31,6 +31,8 @@ interface Peer {
   readonly kind: 'connection';
   /** The lowest number that was free (table.ts). */
   readonly id: number;
+  /** Counts the server's connections, from 1: never used again. */
+  readonly serial: number;
   readonly server: Server;
   /** Replaced when TLS begins, and by faults. */
   socket: Socket;
@@ -185,6 +187,8 @@ export interface Server extends Turn, Resources, Observation {
   /** A graceful shutdown is under way: the loop ends with the last connection, or at `drainDeadline`. */
   isDraining: boolean;
   drainDeadline: number;
+  /** The serial number of the newest connection. */
+  lastSerial: number;
   /** When each kind of shortage was last logged, as in `now`. */
   readonly lastWarnedAt: Map<string, number>;
   readonly recorder: Recorder;

@@ -71,9 +71,9 @@ const bytesThatAreNoText = Buffer.from([0, 1, 2, 0xff, 0x0a, 0xc3]);
 const cases: readonly Case[] = [
   {
     words: ['list'],
-    says: /^id wire handler address nick .*# websocket echo #\S+ - - .*# websocket tpacket #\S+ ada pond .*# lines - #\S+ newt lobby /s,
+    says: /^id serial wire handler address nick .*# ## websocket echo #\S+ - - .*# ## websocket tpacket #\S+ ada pond .*# ## lines - #\S+ newt lobby /s,
   },
-  { words: ['list', '--json'], says: /^\[\{"id":#,"wire":"websocket","handler":"echo",/ },
+  { words: ['list', '--json'], says: /^\[\{"id":#,"serial":#,"wire":"websocket","handler":"echo",/ },
   { words: ['rooms'], says: 'room users remembered\npond # #\nlobby # #\n' },
   { words: ['presence', 'pond'], says: /^nick uid id address\nada # # #\S+\n$/ },
   { words: ['presence', 'nowhere'], says: 'nick uid id address\n' },
@@ -123,7 +123,7 @@ const cases: readonly Case[] = [
   {
     words: ['send', 'ada', 'hi'],
     exit: 2,
-    says: 'id must be a connection id, such as #, a nick, such as @ada, or a user, such as user:#, not "ada"\n',
+    says: 'id must be a connection id, such as # or ##, a nick, such as @ada, or a user, such as user:#, not "ada"\n',
   },
   { words: ['publish', 'pond', 'back', 'soon'], says: /^sent: #\nid: \S+\n$/, seen: ({ ada }) => ada.hear() },
   { words: ['publish', 'nowhere', 'hm'], says: /^sent: #\nid: \S+\n$/ },

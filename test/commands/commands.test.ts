@@ -69,7 +69,7 @@ describe('a call as words', () => {
   const refused: [string, string | RegExp][] = [
     [
       'send',
-      /^missing parameter id: a connection id, such as 7, a nick, such as @ada, or a user, .*; usage: send ID\|@NICK TEXT$/,
+      /^missing parameter id: a connection id, such as 7 or #812, a nick, such as @ada, or a user, .*; usage: send ID\|@NICK TEXT$/,
     ],
     ['send 7', 'missing parameter text: a text; usage: send ID|@NICK TEXT'],
     ['send seven hi', /^id must be a connection id, .* not "seven"$/],

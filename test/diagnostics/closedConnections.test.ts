@@ -58,6 +58,7 @@ test('all of it is there, and the same as JSON', () => {
   ]);
   assert.deepEqual(rest, {
     id: connection.id,
+    serial: connection.serial,
     wire: 'websocket',
     handler: 'echo',
     address: '127.0.0.1:1',
@@ -75,6 +76,7 @@ test('all of it is there, and the same as JSON', () => {
     messagesOut: 1,
     bytesIn: connection.bytesIn,
     bytesOut: 0,
+    faults: null,
   });
   assert.deepEqual(JSON.parse(JSON.stringify(ended)), ended);
 });
@@ -135,6 +137,26 @@ test('our own faults are called so', t => {
     findClosed(server.closedConnections, faulty.id)[0]?.why,
     'an internal error of the server (see the log)',
   );
+});
+
+test('a serial number finds one connection, also if others had its id', () => {
+  const [first, second] = [opened(), opened()];
+  for (const connection of [first, second]) {
+    receive(connection, closeFrame(connection === first ? 4000 : 4001));
+    free(connection);
+  }
+  assert.notEqual(first.serial, second.serial);
+  for (const [connection, code] of [
+    [first, 4000],
+    [second, 4001],
+  ] as const) {
+    const found = findClosed(server.closedConnections, { serial: connection.serial });
+    assert.deepEqual(
+      found.map(one => one.code),
+      [code],
+    );
+  }
+  assert.deepEqual(findClosed(server.closedConnections, { serial: 1_000_000 }), []);
 });
 
 test('an id that was used again has all its stories, the newest first, and each its own frames', () => {

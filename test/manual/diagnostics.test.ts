@@ -10,7 +10,10 @@ testExamples('diagnostics', {
     const workshop = newWorkshop();
     await runShell(t, workshop, 'pollywog');
     const { port } = workshop.server!;
-    const [why = '', watch = '', trace = '', ...more] = code.trim().split('\n').map(withoutComment);
+    const [why = '', whyThisOne = '', watch = '', trace = '', ...more] = code
+      .trim()
+      .split('\n')
+      .map(withoutComment);
     assert.deepEqual(more, []);
     // The first client has the id 2.
     const client = await connectRaw(port);
@@ -19,7 +22,9 @@ testExamples('diagnostics', {
     await workshop.server!.untilLogged(({ event, id }) => event === 'frame' && id === 2);
     await client.remainingFrames();
     client.destroy();
-    assert.match(await runLines(workshop, `until ${why} 2>err; do :; done`), /client/);
+    const explained = await runLines(workshop, `until ${why} 2>err; do :; done`);
+    assert.match(explained, /client/);
+    assert.equal(await runLines(workshop, whyThisOne), explained);
 
     // Watching begins at some time; then one of these is seen to close.
     let line: string | undefined;
