@@ -87,8 +87,8 @@ const why: Command = {
     const faults = open.socket.faults?.();
     return {
       id: open.id,
-      serial: open.serial,
       why: 'it has not ended',
+      serial: reply.isJson ? open.serial : `#${open.serial}`,
       ...(faults && { faults }),
       frames: reply.isJson ? frames : (frames ?? notRecorded),
     };
