@@ -157,7 +157,7 @@ export const clientOptions = {
     kind: duration,
     default: 0,
     group: 'Connecting',
-    help: 'ping this often; give up if nothing comes back',
+    help: 'ping this often; give up if unanswered',
   },
   reconnect: {
     kind: flag,
@@ -216,7 +216,7 @@ export const clientOptions = {
     short: 'w',
     default: 'quiet',
     group: 'Messages',
-    help: 'wait this long after the last message sent',
+    help: 'wait this long after the last message',
   },
   close: {
     kind: closeFrame,
@@ -286,7 +286,7 @@ export const clientOptions = {
     repeatable: true,
     default: [],
     group: 'Recordings',
-    help: 'replay a recording, a folder of them or a HAR file',
+    help: 'replay a recording, a folder or a HAR file',
   },
   speed: {
     kind: speed,
