@@ -57,7 +57,7 @@ function commentIn(line: string): string {
 }
 
 const declaration =
-  /^\s*(?:export )?(?:async )?(?:(?:function\*?|const|let|interface|type|class) (\w+)|(?:async )?(\w+)(?:\(.*\) \{|: .*=> \{?|\($)$)/;
+  /^\s*(?:export )?(?:async )?(?:(?:function\*?|const|let|interface|type|class) (\w+)|(?:async )?(\w+)(?:\(.*\)(?:: [^{]+)? \{|: .*=> \{?|\($)$)/;
 
 /** The name of the nearest declaration that the line is in; at the top of a file, the one that follows its comment. */
 function nameAround(lines: readonly string[], at: number): string {
