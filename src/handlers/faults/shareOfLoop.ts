@@ -18,7 +18,8 @@ export function runInShare(work: () => void): void {
 
 function schedule(): void {
   isScheduled = true;
-  setImmediate(runDue).unref();
+  // Without a reference, the loop would wait for some other event first.
+  setImmediate(runDue);
 }
 
 function runDue(): void {

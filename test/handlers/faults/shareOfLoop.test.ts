@@ -31,3 +31,14 @@ test('much work of faults runs in order, and other work of the loop between it',
   assert.ok(order.lastIndexOf('fault 79') > order.indexOf('other'));
   assert.ok(order.indexOf('other') < 20, order.join());
 });
+
+test('the work of a fault does not wait for another event', { timeout: 60_000 }, async () => {
+  // The next event of this process is far away, except for some of the test runner.
+  const far = setTimeout(() => {}, 2 ** 30);
+  for (let step = 0; step < 50; step++) {
+    await new Promise<void>(resolve => {
+      setTimeout(() => runInShare(resolve), 1).unref();
+    });
+  }
+  clearTimeout(far);
+});
