@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { readArguments } from '../options/arguments.ts';
 import { invalidValue, quoted, UsageError } from '../options/error.ts';
-import { readValues, type ValuesOf } from '../options/option.ts';
+import { flagName, readValues, type ValuesOf } from '../options/option.ts';
 import { type HandshakeRequest, startHandshake } from '../protocol/websocket/clientHandshake.ts';
 import { type Address, addressForm, parseAddress } from './address.ts';
 import { clientOptions, closeFrame } from './options.ts';
@@ -66,7 +66,7 @@ export function readClientConfiguration(argv: readonly string[]): ClientConfigur
       values.record === '' ? undefined : { path: values.record, hasCredentials: values.recordCredentials },
     replay: values.replay.length === 0 ? undefined : { paths: values.replay, speed: values.speed },
   };
-  if (!values.conformance) checkNoConformance(given);
+  checkConformance(values.conformance, given);
   checkRecordings(given);
   checkTogether(configuration);
   return configuration;
@@ -135,9 +135,19 @@ function chooseConformance({ cases, quick, strict, report }: Values): ClientConf
   return { cases, quick, strict, report };
 }
 
-function checkNoConformance(given: { has(name: keyof Values): boolean }): void {
-  const stray = (['cases', 'quick', 'strict', 'report'] as const).find(name => given.has(name));
-  if (stray !== undefined) throw new UsageError(`--${stray} needs --conformance`);
+function checkConformance(isTesting: boolean, given: { has(name: keyof Values): boolean }): void {
+  const own = ['cases', 'quick', 'strict', 'report'] as const;
+  const session = [
+    ...(['send', 'null', 'json', 'binary', 'count', 'one', 'wait', 'close', 'nick', 'room'] as const),
+    ...(['reconnect', 'ping', 'compress', 'maxMessage', 'record'] as const),
+  ];
+  const stray = (isTesting ? session : own).find(name => given.has(name));
+  if (stray === undefined) return;
+  throw new UsageError(
+    isTesting
+      ? `--conformance sends what its cases say; remove ${flagName(stray)}`
+      : `${flagName(stray)} needs --conformance`,
+  );
 }
 
 function checkRecordings(given: { has(name: keyof Values): boolean }): void {

@@ -126,7 +126,7 @@ export function openSocket(
 ): Socket {
   // RFC 6455 §4.1 [4.1-10, 4.1-13, 4.1-15]: directly; with wss:, by TLS.
   if (!isSecure || 'path' in target) return connect({ ...target, noDelay: true });
-  return connectSecurely({
+  const socket = connectSecurely({
     ...target,
     // RFC 6455 §4.1 [4.1-16]; RFC 6066 §3: an IP address is not a server name.
     ...(isIP(target.host) === 0 ? { servername: target.host } : {}),
@@ -136,6 +136,7 @@ export function openSocket(
     rejectUnauthorized: !insecure,
     ...(identity === undefined ? {} : { secureContext: identity }),
   });
+  return socket.setNoDelay(true);
 }
 
 /**

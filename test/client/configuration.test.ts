@@ -109,6 +109,8 @@ test('each option sets its part of the configuration', () => {
     report: [{ format: 'tap', file: 'x' }],
   });
   assert.throws(() => read('--quick'), /--quick needs --conformance/);
+  assert.throws(() => read('--conformance', '--max-message', '1KB'), /remove --max-message/);
+  assert.throws(() => read('--conformance', '-x', 'a'), /remove --send/);
   assert.throws(() => read('--conformance', '--report', 'pdf:x'), /junit, json, tap, html/);
   assert.throws(() => read('--conformance', '--report', 'tap:-', '--report', 'json:-'), UsageError);
   assert.equal(read('-H', 'X: é').request.headers['X'], 'Ã©', 'its bytes, as latin1');
