@@ -8,13 +8,14 @@
  * that; call `timePassed` when `run.wait` milliseconds have passed, counted from the call that set `run.isWaitNew`.
  */
 import { Buffer } from 'node:buffer';
-import { CloseCode } from '../protocol/codes.ts';
+import { CloseCode, Opcode } from '../protocol/codes.ts';
 import { newDeflateContext } from '../protocol/websocket/deflate.ts';
 import {
   control,
   type Endpoint,
   endEndpoint,
   failEndpoint,
+  frame,
   message,
   newEndpoint,
   nextEvent,
@@ -323,6 +324,10 @@ function receiveClose(run: CaseRun): void {
 /** The peer broke a rule: RFC 6455 §7.1.7. */
 function receiveFault(run: CaseRun): void {
   run.violation = control.reason;
+  // A close code that must not be sent, or one with an invalid reason, is evidence, too.
+  const { size, opcode, bytes, start, end } = frame;
+  if (size > 0 && opcode === Opcode.Close && end - start >= 2)
+    run.remoteCode = (bytes[start]! << 8) | bytes[start + 1]!;
   run.isClosedByTester = true;
   if (control.isReplyDue) {
     write(run, [closeFrameOf(run.writer, controlPayload())]);

@@ -63,6 +63,15 @@ test("a peer's ping is answered, and does not matter; neither does its heartbeat
   assert.equal(endCase(trips).verdict, 'OK');
 });
 
+test('a peer that echoes an invalid close code has FAILED with the wrong code', () => {
+  const run = begin('7.9.6');
+  written(run);
+  receiveBytes(run, closeAnswer(1016));
+  const result = endCase(run);
+  assert.deepEqual(verdicts(result), ['FAILED', 'WRONG CODE', 'FAILED']);
+  assert.equal(result.remoteCloseCode, 1016);
+});
+
 test('an answer may arrive byte by byte', () => {
   const run = begin('1.1.2');
   const answers = Buffer.concat([answer(opcode.text, '*'.repeat(125)), closeAnswer(1000)]);
