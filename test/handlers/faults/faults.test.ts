@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { run } from '../../support/commandWays.ts';
+import { listen } from '../../../src/index.ts';
+import type { ListenOptions } from '../../../src/testing/interface.ts';
 import { connectTerminal } from '../../support/lineClient.ts';
 import { connectRaw, exchange, handshakeRequest, type RawClient } from '../../support/rawClient.ts';
 import { frame, opcode } from '../../support/rawFrame.ts';
-import { reload, runToEnd, startServerFor, startServerWith } from '../../support/serverProcess.ts';
+import { reload, runToEnd, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
 
 const text = (words: string) => frame(opcode.text, words);
@@ -19,20 +20,15 @@ async function open(t: TestContext, port: number, path: string): Promise<RawClie
   return client;
 }
 
-/** A server with a control socket. @returns a function that runs a command, and its stdout or stderr */
-async function openControlled(t: TestContext, ...options: string[]) {
-  const control = join(temporaryFolder(), 'control');
-  const standard = ['-p', '0', '--host', '127.0.0.1', '--log-format', 'json', '--config', 'none'];
-  const server = await startServerWith([...standard, '--control', control, ...options], { test: t });
-  const command = async (...words: string[]) => {
-    const { stdout, stderr } = await run(['--control', control, ...words]);
-    return stdout + stderr;
-  };
-  return { server, command };
+/** A server in this process. @returns a function that runs a command on it */
+async function openServer(t: TestContext, options: ListenOptions) {
+  const server = await listen(options);
+  t.after(() => server.close());
+  return { ...server, port: server.port, fault: server.commands.fault, why: server.commands.why };
 }
 
 test('a fault by URL acts after the first message, or after as many as the URL says', async t => {
-  const { port } = await startServerFor(t, '--faults');
+  const { port } = await openServer(t, { faults: true });
   for (const [query, count] of [
     ['reset', 1],
     ['after=3&reset', 3],
@@ -53,7 +49,7 @@ test('a fault by URL acts after the first message, or after as many as the URL s
 });
 
 test('without --faults, the handler faulty is not served', async t => {
-  const { port } = await startServerFor(t);
+  const { port } = await openServer(t, {});
   const answer = await exchange(port, handshakeRequest({ path: '/faulty?reset' }));
   assert.match(answer.toString(), /^HTTP\/1\.1 404 .*start it with --faults/s);
 });
@@ -99,65 +95,62 @@ test('an invalid --fault stops the server at its start', () => {
 });
 
 test('the command fault breaks open connections of any handler, and off repairs them', async t => {
-  const { server, command } = await openControlled(t, '--ping-interval', '0');
-  const echo = await open(t, server.port, '/echo');
-  const other = await open(t, server.port, '/broadcast');
-  assert.equal(await command('fault', '2', 'stall'), 'connections: 1\nfaults:\n  stall\n');
+  const { port, fault, why } = await openServer(t, { pingInterval: 0 });
+  const echo = await open(t, port, '/echo');
+  const other = await open(t, port, '/broadcast');
+  assert.deepEqual(await fault(1, 'stall'), { connections: 1, faults: ['stall'] });
   echo.send(text('a'), frame(opcode.ping, ''));
   other.send(text('b'));
   assert.equal((await other.nextFrame())?.payload.toString(), 'b');
-  assert.match(
-    await command('why', '2'),
-    /^id: 2\nwhy: it has not ended\nfaults:\n {2}stall seed=\d+: acted 2 times\n/,
-  );
+  const { why: reason, faults } = (await why(1)) as { why: string; faults: string[] };
+  assert.equal(reason, 'it has not ended');
+  assert.match(faults.join(), /^stall seed=\d+: acted 2 times$/);
   assert.equal(echo.pending.length, 0);
-  assert.equal(await command('fault', '2', 'off'), 'connections: 1\nfaults: -\n');
+  assert.deepEqual(await fault(1, 'off'), { connections: 1, faults: [] });
   assert.deepEqual(
     [await echo.nextFrame(), await echo.nextFrame()].map(one => one?.payload.toString()),
     ['a', ''],
   );
-  assert.equal(await command('fault', 'all', 'drop', 'times=1'), 'connections: 2\n');
+  assert.deepEqual(await fault('all', 'drop', 'times=1'), { connections: 2 });
   echo.send(text('lost'), text('c'));
   assert.equal((await echo.nextFrame())?.payload.toString(), 'c');
-  assert.equal(await command('fault', 'off'), 'connections: 2\n');
+  assert.deepEqual(await fault('off'), { connections: 2 });
   other.send(text('d'));
   assert.equal((await other.nextFrame())?.payload.toString(), 'd');
 
-  assert.equal(await command('fault', '2', 'reset', 'after=1'), 'connections: 1\nfaults:\n  reset after=1\n');
-  assert.equal(await command('fault', '3', 'reset'), 'connections: 1\nfaults:\n  reset\n');
+  await fault(1, 'reset', 'after=1');
+  await fault(2, 'reset');
   assert.equal(await other.ended, 'ECONNRESET');
-  assert.match(
-    await command('why', '3'),
-    /^why: the fault reset ended it\n.*faults:\n.* {2}reset seed=\d+: acted once\n/s,
-  );
+  const record = (await why(2)) as { why: string; faults: string[] };
+  assert.equal(record.why, 'the fault reset ended it');
+  assert.match(record.faults.join(), /^drop times=1 seed=\d+: has not acted,reset seed=\d+: acted once$/);
 });
 
 test('the command fault refuses what a connection cannot have', async t => {
-  const { server, command } = await openControlled(t);
-  await open(t, server.port, '/echo');
-  const terminal = await connectTerminal(server.port, 'newt');
+  const { port, fault } = await openServer(t, {});
+  await open(t, port, '/echo');
+  const terminal = await connectTerminal(port, 'newt');
   t.after(() => terminal.socket.destroy());
-  assert.equal(
-    await command('fault', '2', 'silence'),
-    'pollywog: silence is a fault of the handshake, which is over on connection 2\n',
-  );
-  assert.equal(
-    await command('fault', '3', 'masked'),
-    'pollywog: masked needs a WebSocket, which connection 3 is not\n',
-  );
-  assert.equal(await command('fault', '2'), 'pollywog: no fault is given; off turns faults off\n');
-  assert.match(await command('fault', '9', 'stall'), /there is no connection 9/);
-  assert.match(await command('fault', 'off', 'stall'), /fault off takes no faults/);
-  assert.equal(await command('fault', 'all', 'masked'), 'connections: 1\n');
-  assert.equal(await command('fault', '@newt', 'half-close'), 'connections: 1\nfaults:\n  half-close\n');
+  for (const [words, message] of [
+    [[1, 'silence'], 'silence is a fault of the handshake, which is over on connection 1'],
+    [[2, 'masked'], 'masked needs a WebSocket, which connection 2 is not'],
+    [[1], 'no fault is given; off turns faults off'],
+    [[9, 'stall'], 'there is no connection 9; pollywog list shows who is connected'],
+    [['off', 'stall'], 'fault off takes no faults; name a connection before them'],
+    [['all', 'stal'], 'unknown fault "stal"; did you mean stall?'],
+  ] as const)
+    await assert.rejects(fault(...words), { message });
+  assert.deepEqual(await fault('all', 'masked'), { connections: 1 });
+  assert.deepEqual(await fault('@newt', 'half-close'), { connections: 1, faults: ['half-close'] });
   await terminal.rest();
 });
 
-test('the trace and the log show each fault that acts', async t => {
-  const server = await startServerFor(t, '--faults', '--trace');
+test('the trace shows each fault that acts, with the connection', async t => {
+  const server = await listen({ faults: true, trace: true });
+  t.after(() => server.close());
   const client = await open(t, server.port, '/faulty?after=2&close=1011&seed=7');
   client.send(text('a'), text('b'), frame(opcode.close, Buffer.of(3, 0xe8)));
   await client.remainingFrames();
-  const { id, fault } = await server.untilLogged(({ event }) => event === 'fault');
-  assert.deepEqual([id, fault], [1, 'close=1011 after=2']);
+  const event = await server.waitFor(({ event }) => event === 'fault');
+  assert.deepEqual([event['id'], event['fault']], [1, 'close=1011 after=2']);
 });
