@@ -10,6 +10,7 @@ import { handlerNames } from '../../src/handlers/handlers.ts';
 import { listen } from '../../src/index.ts';
 import { serverOptions } from '../../src/options/table.ts';
 import type { ListenOptions, TestServer } from '../../src/testing/interface.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { temporaryFolder } from '../support/temporaryFolder.ts';
 
 const quiz = {
@@ -268,6 +269,19 @@ test('a server that was unref’ed lets the process end, with its connections', 
   const words = ['--input-type=module', '--eval', script];
   const output = execFileSync(process.execPath, words, { encoding: 'utf8', timeout: 20_000 });
   assert.equal(output, 'x\nx\nend\n');
+});
+
+test('with a certificate the URL is wss, and the client trusts the authority that it is given', async t => {
+  const { cert, key } = makeCertificate('localhost', { names: ['localhost'] });
+  const server = await open(t, { tlsCert: cert, tlsKey: key, host: 'localhost' });
+  const url = server.url.replace(/\/\/.*:/, '//localhost:');
+  assert.match(url, /^wss:/);
+  const client = await connect(`${url}/echo`, { ca: cert });
+  await client.send('secret');
+  assert.equal(await client.next(), 'secret');
+  assert.equal(server.connections[0]!.frames.at(-1)!.payload.toString(), 'secret');
+  await server.reset();
+  assert.equal((await client.closed).code, 1001);
 });
 
 test('two servers in a process keep their connections, channels and events apart', async t => {
