@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { checkFaultWords } from '../handlers/faults/faults.ts';
 import { whyUnwritable } from '../log/log.ts';
 import { printableLine } from '../log/printable.ts';
 import { type Arguments, readArguments } from '../options/arguments.ts';
@@ -47,7 +48,7 @@ export async function runCommandLine(
     case 'defaultconfig':
       return print(defaultFile());
     case 'checkconfig':
-      return print(checkConfiguration(name, env, handlers, usual.configFiles));
+      return print(checkConfiguration(name, env, handlers, usual.configFiles, checkFaultWords));
     case 'check':
       return runCheckCommand(argumentsOf('check', argv, checkOptions), print);
     case 'allowed':

@@ -4,7 +4,7 @@
  */
 import { StringDecoder } from 'node:string_decoder';
 import { type LogFields, log } from '../log/log.ts';
-import { printableJson } from '../log/printable.ts';
+import { printableJson, printableLine } from '../log/printable.ts';
 import { Opcode } from '../protocol/codes.ts';
 import { redactMessage } from '../protocol/http/redact.ts';
 import { FIN, frameEnd, payloadStart, RSV1 } from '../protocol/websocket/frame.ts';
@@ -133,7 +133,7 @@ export function newTrace(taps: Taps): Trace {
   const ids = new Set<number>();
   const tap: Tap = {
     ...newFrameTap(traceFrame, shownSize),
-    fault: ({ id }, fault) => log('info', 'fault', { id, fault }, `id=${id} ! ${fault}`),
+    fault: ({ id }, fault) => log('info', 'fault', { id, fault }, `id=${id} ! ${printableLine(fault)}`),
     ended: ({ id }) => void ids.delete(id),
   };
   return { taps, tap, isEveryone: false, ids };

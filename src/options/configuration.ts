@@ -315,6 +315,7 @@ export interface Reloadable {
 /**
  * Checks a configuration file, or without one, everything that the server would read.
  * @param handlers names for `default-handler`
+ * @param checkWords checks what the options cannot know, such as the names of faults; throws UsageError
  * @returns a sentence that says so, if all is valid
  * @throws UsageError
  */
@@ -323,6 +324,7 @@ export function checkConfiguration(
   env: Environment,
   handlers: readonly string[],
   usualFiles: readonly string[],
+  checkWords: (configuration: Configuration) => void = () => {},
 ): string {
   // A named file is checked by itself, without the environment.
   const configuration =
@@ -330,6 +332,7 @@ export function checkConfiguration(
       ? readConfiguration([], env, handlers, usualFiles)
       : readConfiguration(['--config', file], {}, handlers);
   checkTls(configuration);
+  checkWords(configuration);
   const { configFile } = configuration;
   return configFile === undefined
     ? `no configuration file (looked for ${usualFiles.join(' and ')}): the defaults are valid`

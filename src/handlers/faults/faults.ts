@@ -101,14 +101,20 @@ export function openFaults(server: Server): void {
   });
 }
 
-function checkFaults({ handlers }: Server, { fault }: Configuration): void {
+function checkFaults({ handlers }: Server, configuration: Configuration): void {
+  for (const { handler } of configuration.fault) {
+    if (handlers.has(handler)) continue;
+    const likely = nearest(handler, handlers.keys());
+    const advice =
+      likely === undefined ? `choose one of ${[...handlers.keys()].join(', ')}` : `did you mean ${likely}?`;
+    throw new UsageError(`--fault names the handler ${handler}, which does not exist; ${advice}`);
+  }
+  checkFaultWords(configuration);
+}
+
+/** Checks the faults of `--fault`, but not the names of the handlers. @throws UsageError */
+export function checkFaultWords({ fault }: Configuration): void {
   for (const { handler, words, text } of fault) {
-    if (!handlers.has(handler)) {
-      const likely = nearest(handler, handlers.keys());
-      const advice =
-        likely === undefined ? `choose one of ${[...handlers.keys()].join(', ')}` : `did you mean ${likely}?`;
-      throw new UsageError(`--fault names the handler ${handler}, which does not exist; ${advice}`);
-    }
     try {
       if (parseFaults(words, usualAfter).settings.length === 0) throw new UsageError('no fault is given');
     } catch (error) {

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { listen } from '../../../src/index.ts';
+import { watchLog } from '../../../src/log/log.ts';
 import type { ListenOptions } from '../../../src/testing/interface.ts';
 import { connectTerminal } from '../../support/lineClient.ts';
 import { connectRaw, exchange, handshakeRequest, type RawClient } from '../../support/rawClient.ts';
@@ -75,6 +76,7 @@ test('--fault has faults for the connections of one handler, and a reload change
   configure('broadcast: closed');
   const { event, reason } = await reload(server);
   assert.equal(event, 'reload failed');
+  assert.match(runToEnd('checkconfig', file).stderr, /--fault broadcast: closed: unknown fault "closed"/);
   assert.match(String(reason), /--fault broadcast: closed: unknown fault "closed"; did you mean close\?/);
 });
 
@@ -146,11 +148,14 @@ test('the command fault refuses what a connection cannot have', async t => {
 });
 
 test('the trace shows each fault that acts, with the connection', async t => {
+  const lines: string[] = [];
+  t.after(watchLog(line => lines.push(line) > 0));
   const server = await listen({ faults: true, trace: true });
   t.after(() => server.close());
-  const client = await open(t, server.port, '/faulty?after=2&close=1011&seed=7');
+  const client = await open(t, server.port, '/faulty?after=2&close=1011&reason=%1b[0m&seed=7');
   client.send(text('a'), text('b'), frame(opcode.close, Buffer.of(3, 0xe8)));
   await client.remainingFrames();
   const event = await server.waitFor(({ event }) => event === 'fault');
-  assert.deepEqual([event['id'], event['fault']], [1, 'close=1011 after=2']);
+  assert.deepEqual([event['id'], event['fault']], [1, 'close=1011 reason=\x1b[0m after=2']);
+  assert.match(lines.join(''), /fault id=1 ! close=1011 reason=\\u001b\[0m after=2\n/);
 });
