@@ -2,7 +2,7 @@
 import type { ConformanceCase } from '../../conformance/case.ts';
 import { markupText } from '../../conformance/reports/markup.ts';
 import { verdicts } from '../../conformance/reports/report.ts';
-import { type CaseVerdict, combined } from '../../conformance/verdict.ts';
+import { combined } from '../../conformance/verdict.ts';
 import { type Agent, numberOf, type StoredResult, type Suite } from './suite.ts';
 
 const style = `
@@ -38,26 +38,30 @@ export function reportPage({ cases, agents }: Suite, madeAt: Date): string {
 }
 
 function summary(agents: readonly Agent[], cases: readonly ConformanceCase[]): string {
-  const head = ['agent', ...verdicts, 'not run'].map(word => `<th>${word}</th>`).join('');
+  const head = ['agent', ...verdicts, 'closed badly', 'not run'].map(word => `<th>${word}</th>`).join('');
   const rows = agents.map(({ name, results }) => {
-    const counts = verdicts.map(
-      one => [...results.values()].filter(result => verdictOf(result) === one).length,
-    );
+    const all = [...results.values()];
+    const counts = verdicts.map(one => all.filter(({ behavior }) => behavior === one).length);
     const missing = cases.filter(test => !results.has(numberOf(test))).length;
-    return `<tr><td>${markupText(name)}</td>${[...counts, missing].map(count => `<td>${count}</td>`).join('')}</tr>`;
+    const cells = [...counts, all.filter(isClosedBadly).length, missing].map(count => `<td>${count}</td>`);
+    return `<tr><td>${markupText(name)}</td>${cells.join('')}</tr>`;
   });
   return `<table><tr>${head}</tr>${rows.join('\n')}</table>`;
 }
 
-/** What went wrong with one agent, or not quite right. */
+/** What went wrong with one agent, or not quite right: the worst first. */
 function faults({ name, results }: Agent, cases: readonly ConformanceCase[]): string {
-  const rows = cases.flatMap(test => {
+  const seen = cases.flatMap(test => {
     const result = results.get(numberOf(test));
-    if (result === undefined || !['FAILED', 'NON-STRICT'].includes(verdictOf(result))) return [];
+    return result === undefined ? [] : [{ test, result }];
+  });
+  const rows = [
+    ...seen.filter(({ result }) => result.behavior === 'FAILED'),
+    ...seen.filter(({ result }) => result.behavior === 'NON-STRICT'),
+    ...seen.filter(({ result }) => result.behavior === 'OK' && isClosedBadly(result)),
+  ].map(({ test, result }) => {
     const what = `${caseLink(test)}<br><small>${markupText(test.description)}</small>`;
-    return [
-      `<tr><td>${what}</td>${cell(result)}<td>${markupText(result.expected)}</td><td>${markupText(result.seen)}</td></tr>`,
-    ];
+    return `<tr><td>${what}</td>${cell(result)}<td>${markupText(result.expected)}</td><td>${markupText(result.seen)}</td></tr>`;
   });
   if (rows.length === 0) return '';
   const head = '<tr><th>case</th><th>verdict</th><th>expected</th><th>seen</th></tr>';
@@ -90,10 +94,10 @@ const caseLink = (test: ConformanceCase) =>
 function cell(result: StoredResult | undefined): string {
   if (result === undefined) return '<td class="missing">not run</td>';
   const { behavior, behaviorClose, duration, remoteCloseCode, reportFile } = result;
-  const close = behaviorClose === behavior ? '' : `, close: ${behaviorClose}`;
+  const close = isClosedBadly(result) ? `, close: ${behaviorClose}` : '';
   const code = remoteCloseCode === null ? '' : `, ${remoteCloseCode}`;
-  return `<td class="${verdictOf(result)}"><a href="${markupText(reportFile)}">${behavior}</a>${close} <small>${duration} ms${code}</small></td>`;
+  return `<td class="${combined(behavior, behaviorClose)}"><a href="${markupText(reportFile)}">${behavior}</a>${close} <small>${duration} ms${code}</small></td>`;
 }
 
-const verdictOf = ({ behavior, behaviorClose }: StoredResult): CaseVerdict =>
-  combined(behavior, behaviorClose);
+const isClosedBadly = ({ behaviorClose }: StoredResult) =>
+  behaviorClose !== 'OK' && behaviorClose !== 'INFORMATIONAL';
