@@ -9,6 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { descriptorsInUse } from '../core/descriptors.ts';
 import { usedMemory } from '../core/memory.ts';
 import { addTraffic, type Histogram, type Traffic } from '../diagnostics/metrics.ts';
+import { servedNames } from '../handlers/handlers.ts';
 import { countPrograms } from '../handlers/programs/programs.ts';
 import type { Connection, Server } from '../records/records.ts';
 import type { Command, Control } from './command.ts';
@@ -320,7 +321,7 @@ function newScrape(control: Control): Scrape {
   const { server } = control;
   const traffic = { ...server.metrics.closedTraffic };
   // Every handler starts at 0, so a monitor sees its first client.
-  const idle = [...server.handlers.keys()].map(name => [name, 0] as const);
+  const idle = servedNames(server).map(name => [name, 0] as const);
   const open = new Map([['websocket', new Map(idle)]]);
   let queued = 0;
   for (const entry of server.table.entries) {

@@ -88,8 +88,8 @@ const why: Command = {
     return {
       id: open.id,
       why: 'it has not ended',
-      serial: reply.isJson ? open.serial : `#${open.serial}`,
       ...(faults && { faults }),
+      serial: reply.isJson ? open.serial : `#${open.serial}`,
       frames: reply.isJson ? frames : (frames ?? notRecorded),
     };
   },

@@ -65,10 +65,21 @@ function newProgramHandlers(channels: Channels): readonly Handler[] {
   ];
 }
 
+/** Whether clients can use the handler with this name. */
+export function isServed({ handlers, configuration }: Server, name: string): boolean {
+  const handler = handlers.get(name);
+  return handler !== undefined && handler.isOff?.(configuration) !== true;
+}
+
+export function servedNames(server: Server): readonly string[] {
+  return [...server.handlers.keys()].filter(name => isServed(server, name));
+}
+
 /** Runs when all handlers are loaded. @throws UsageError if `--default-handler` names none of them */
-export function checkDefault({ handlers, configuration: { defaultHandler } }: Server): void {
-  if (defaultHandler === noHandler || handlers.has(defaultHandler)) return;
-  const known = [...handlers.keys(), noHandler].join(', ');
+export function checkDefault(server: Server): void {
+  const { defaultHandler } = server.configuration;
+  if (defaultHandler === noHandler || isServed(server, defaultHandler)) return;
+  const known = [...servedNames(server), noHandler].join(', ');
   throw new UsageError(`--default-handler must be one of ${known}, not ${quoted(defaultHandler)}`);
 }
 

@@ -81,6 +81,7 @@ export function newReplayHandler(server: Server): Handler {
 
   return {
     name: 'replay',
+    isOff: ({ faults }) => !faults,
     subprotocols(head) {
       const { subprotocol } = find(head);
       return subprotocol === undefined ? [] : [subprotocol.token];

@@ -484,6 +484,8 @@ export interface Handler {
   readonly name: string;
   /** Further subprotocols, on its path. If they depend on the request, its path wins over all subprotocols. */
   readonly subprotocols?: readonly string[] | ((request: Head) => readonly string[]);
+  /** It only refuses its path, with a reason: no list has it, and no subprotocol chooses it. */
+  isOff?(configuration: Configuration): boolean;
   /** Checks a handshake before it is accepted. @throws ProtocolError, whose code is the HTTP status of the refusal */
   admit?(connection: Connection, request: Head): void;
   /** Negotiates permessage-deflate for an admitted handshake. Without it, `--compress` decides. */

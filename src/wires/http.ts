@@ -14,6 +14,7 @@ import { startReceiving } from '../core/progress.ts';
 import { sendBytes } from '../core/send.ts';
 import { beginAccess, noteAccess } from '../diagnostics/accessLog.ts';
 import { faultHandshake } from '../handlers/faults/faults.ts';
+import { isServed, servedNames } from '../handlers/handlers.ts';
 import { noHandler } from '../options/configuration.ts';
 import { giveBuffer } from '../protocol/buffers.ts';
 import { closeCodeFor, ProtocolError } from '../protocol/codes.ts';
@@ -136,7 +137,7 @@ export function newHttpWire(
     const own = typeof further === 'function' ? further(head) : undefined;
     const subprotocols = {
       has: (one: string) =>
-        own?.includes(one) ?? (server.handlers.has(one) || (Array.isArray(further) && further.includes(one))),
+        own?.includes(one) ?? (isServed(server, one) || (Array.isArray(further) && further.includes(one))),
     };
     let accepted = acceptHandshake(head, { subprotocols, origins, compression: compress });
     const handler =
@@ -436,7 +437,7 @@ export function chooseHandler(server: Server, subprotocol: string | undefined, p
     handlers.get(firstSegment(path)) ??
     (defaultHandler === noHandler ? undefined : handlers.get(defaultHandler));
   if (handler !== undefined) return handler;
-  const names = [...handlers.keys()].join(', ');
+  const names = servedNames(server).join(', ');
   // RFC 6455 §4.2.2, 4 [4.2.2-7]: 404 if the service is not available.
   throw new ProtocolError(404, 'no handler for this path', {}, undefined, { handlers: names });
 }

@@ -234,7 +234,7 @@ function settled(said: string): string {
   }
   return said
     .replace(/pollywog-test-\w+/g, 'folder')
-    .replace(/^ *\d+ +http .*\n/gm, '')
+    .replace(/^ *\d+ +#\d+ +http .*\n/gm, '')
     .replace(/\b[a-z\d]{8}-\d+\b/g, '#')
     .replace(/(?<![\w.])-?\d+(?:\.\d+)*(?:ms|s|K|M)?/g, '#')
     .replace(/ +/g, ' ')

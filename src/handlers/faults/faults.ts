@@ -16,6 +16,7 @@ const usualAfter = 1;
 /** The handler `faulty`: an echo with the faults that the URL's query names. */
 export const faulty: Handler = {
   name: 'faulty',
+  isOff: ({ faults }) => !faults,
 
   admit(connection, head) {
     if (!connection.server.configuration.faults)
