@@ -89,6 +89,13 @@ describe('this server', () => {
     assert.deepEqual([status, stderr], [2, 'pollywog-client: no case is called none\n']);
   });
 
+  test('a report that cannot be written is an error before the first case', async t => {
+    const url = `ws://127.0.0.1:${server.port}/echo`;
+    const { status, lines, stderr } = await run(t, url, '--report', `tap:${join(folder, 'none/report')}`);
+    assert.deepEqual([status, lines], [2, ['']]);
+    assert.match(stderr, /^pollywog-client: the report cannot be written: ENOENT/);
+  });
+
   test('if the server refuses an ordinary handshake, no case runs, and the exit code is 4', async t => {
     const strict = await startServerFor(t, '--origin', 'https://own.example');
     const url = `ws://127.0.0.1:${strict.port}/echo`;

@@ -1,5 +1,5 @@
 /** `pollywog-client --conformance URL`: runs the cases against a server, several at once, and reports. */
-import { writeFileSync } from 'node:fs';
+import { openSync, writeFileSync } from 'node:fs';
 import type { SecureContext } from 'node:tls';
 import type { ConformanceCase } from '../../conformance/case.ts';
 import { htmlReport } from '../../conformance/reports/html.ts';
@@ -43,6 +43,8 @@ export async function runConformance(configuration: ClientConfiguration): Promis
   const identity = await readIdentity(configuration);
   const unreachable = await probe(configuration, identity);
   if (unreachable !== undefined) return unreachable;
+  // A run takes minutes: a report that cannot be written is noticed before it.
+  const files = reports.map(({ format, file }) => ({ format, descriptor: openReport(file) }));
   const isPrinting = !reports.some(({ file }) => file === '-');
   const print = (line: string) => {
     if (isPrinting) process.stdout.write(`${terminalSafe(line)}\n`);
@@ -57,7 +59,11 @@ export async function runConformance(configuration: ClientConfiguration): Promis
   };
   for (const line of unimplementedLines(results)) print(line);
   print(summary(report));
-  for (const { format, file } of reports) writeReport(writers[format](report, isStrict), file);
+  for (const { format, descriptor } of files) {
+    const text = writers[format](report, isStrict);
+    if (descriptor === undefined) process.stdout.write(text);
+    else writeFileSync(descriptor, text);
+  }
   const isBad = results.some(({ verdict }) => verdict === 'FAILED' || (isStrict && verdict === 'NON-STRICT'));
   return isBad ? ExitCode.Failed : ExitCode.Done;
 }
@@ -130,13 +136,11 @@ function summary({ results, duration }: Report): string {
   return `${results.length} cases in ${seconds(duration)} s: ${shown}`;
 }
 
-function writeReport(text: string, file: string): void {
-  if (file === '-') {
-    process.stdout.write(text);
-    return;
-  }
+/** @returns a file descriptor, which the end of the process closes; undefined for stdout */
+function openReport(file: string): number | undefined {
+  if (file === '-') return undefined;
   try {
-    writeFileSync(file, text);
+    return openSync(file, 'w');
   } catch (error) {
     throw new UsageError(`the report cannot be written: ${(error as Error).message}`);
   }
