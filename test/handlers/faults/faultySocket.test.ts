@@ -82,17 +82,18 @@ describe('a faulty socket', () => {
   });
 
   test('writes nothing to a busy socket, and the rest when that is ready', () => {
-    const { connection, inner, faulty, send } = open('double');
+    const { connection, inner, faulty, send, set } = open('double');
     inner.isStuck = true;
     send('a');
     assert.ok(faulty.isBusy);
     send('b');
+    set('unasked-pong', 'times=1');
     assert.equal(inner.writes.length, 0);
     inner.isStuck = false;
     inner.drain();
     onWriteComplete(connection, undefined);
     flush(connection.server);
-    assert.deepEqual(texts(inner.written()), ['a', 'a', 'b', 'b']);
+    assert.deepEqual(texts(inner.written()), ['a', 'a', 'unasked-pong', 'b']);
     assert.equal(connection.queue.size, 0);
   });
 
@@ -148,9 +149,9 @@ describe('a faulty socket', () => {
   });
 
   test('applies faults in the order of their stages, however they were written', () => {
-    const { inner, send } = open('double', 'unasked-pong');
+    const { inner, send } = open('data-after-close', 'close', 'after=1');
     send('a');
-    assert.deepEqual(texts(inner.written()), ['unasked-pong', 'a', 'a', 'unasked-pong']);
+    assert.deepEqual(texts(inner.written()), ['a', '\x03\xe8', 'data-after-close']);
   });
 
   test('draws by its seed alone', () => {
@@ -177,6 +178,16 @@ describe('a faulty socket', () => {
     for (let at = 0; at < 2 * maxFaults; at++) set('double', `seed=${at}`);
     assert.equal(faulty.faults().length, maxFaults);
     assert.equal(faulty.faults().at(-1), `double seed=${2 * maxFaults - 1}: has not acted`);
+  });
+
+  test('discards what follows the end of its output', () => {
+    const { inner, faulty, send } = open('half-close', 'after=1');
+    send('a', 'b');
+    send('c');
+    assert.ok(inner.isShutDown);
+    assert.deepEqual(texts(inner.written()), ['a']);
+    assert.equal(faulty.held(), 0);
+    assert.equal(faulty.isBusy, false);
   });
 
   test('copies nothing while its faults are off', () => {
