@@ -112,7 +112,13 @@ export function beginCase(
       waiting: undefined,
     },
     ...{ roundTrips: undefined, happenings: [], rest: Buffer.alloc(0), violation: undefined },
-    ...{ wrongEcho: undefined, hasFinished: undefined, isClosedByTester: false, hasFailedPeer: false },
+    ...{
+      wrongEcho: undefined,
+      hasFinished: undefined,
+      echoes: 0,
+      isClosedByTester: false,
+      hasFailedPeer: false,
+    },
     ...{ isDroppedByTester: false, isClean: false },
     ...{ localCode: undefined, remoteCode: undefined, remoteReason: undefined },
   };
@@ -275,6 +281,7 @@ function receiveMessage(run: CaseRun, isText: boolean, payload: Buffer): void {
     return;
   }
   roundTrips.done++;
+  run.echoes++;
   if (roundTrips.done < step.count) return sendTrip(run, step, roundTrips.done);
   run.roundTrips = undefined;
   run.hasFinished = true;

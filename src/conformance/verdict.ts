@@ -31,6 +31,8 @@ export interface CaseEvidence {
   wrongEcho: string | undefined;
   /** Whether the round trips are complete; undefined if the plan has none. */
   hasFinished: boolean | undefined;
+  /** How many echoes of round trips have arrived. */
+  echoes: number;
   /** Which end sent the first close frame, or dropped TCP. */
   isClosedByTester: boolean;
   hasFailedPeer: boolean;
@@ -183,7 +185,8 @@ export function combined(behavior: CaseVerdict, behaviorClose: CloseVerdict): Ca
 
 function showExpected({ plan }: CaseEvidence): string {
   const { outcomes, close } = plan;
-  const first = outcomes[0] === undefined ? 'nothing' : showHappenings(outcomes[0].happenings);
+  const trips = plan.steps.reduce((sum, step) => sum + (step.do === 'round trips' ? step.count : 0), 0);
+  const first = trips > 0 ? `${trips} echoes` : showHappenings(outcomes[0]?.happenings ?? []);
   const codes = close.codes.join(' or ');
   return `${first}, then ${close.by === 'peer' ? `the peer closes with ${codes}` : `a close with ${codes}`}`;
 }
@@ -197,5 +200,6 @@ function showSeen(run: CaseEvidence): string {
     : run.isDroppedByTester
       ? 'no reply to the close'
       : 'the end of TCP without a close frame';
-  return `${showHappenings(happenings)}, then ${end}`;
+  const events = run.hasFinished === undefined ? showHappenings(happenings) : `${run.echoes} echoes`;
+  return `${events}, then ${end}`;
 }

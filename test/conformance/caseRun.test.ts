@@ -193,3 +193,14 @@ test('frames that no wait separates are one write, and those of another way are 
   assert.equal(begin('5.6').output.length, 1);
   assert.equal(begin('6.4.3').output.length, 2, 'the header, and the first part');
 });
+
+test('a case of round trips that ends early says how many echoes arrived', () => {
+  const run = begin('9.7.1', 'server');
+  written(run);
+  receiveBytes(run, frame(opcode.text));
+  timePassed(run);
+  const result = endCase(run);
+  assert.equal(result.verdict, 'FAILED');
+  assert.equal(result.expected, '1000 echoes, then a close with 1000');
+  assert.match(result.seen, /^1 echoes, then/);
+});
