@@ -22,11 +22,10 @@ function closesWith(payload: Buffer, code: number, reason: string, context: Faul
     act() {
       isClosed = true;
       context.send('frame', faultFrame(FIN | Opcode.Close, payload));
+      // Before a quick client answers: the first reason counts.
+      noteEnding(connection, 'server', `the fault ${words} closed it`, { cause: 'fault' });
       // Not now: the server is writing.
-      context.later(0, () => {
-        noteEnding(connection, 'server', `the fault ${words} closed it`, { cause: 'fault' });
-        closeConnection(connection, code, reason);
-      });
+      context.later(0, () => closeConnection(connection, code, reason));
     },
     pass(piece) {
       if (!isClosed || piece.kind === 'end') context.emit(piece);

@@ -113,3 +113,12 @@ describe('a fault of closing', () => {
     );
   });
 });
+
+test('the log names the fault that closed the connection, however quickly the client answers', () =>
+  withFault('close=4111', async client => {
+    await client.untilSize(echoed.length + closeOf(4111).length);
+    client.socket.write(closeFrame(4111));
+    const { by, why } = await server.untilLogged(({ event, code }) => event === 'closed' && code === 4111);
+    assert.equal(by, 'server');
+    assert.match(String(why), /the fault close=4111 closed it/);
+  }));
