@@ -92,6 +92,6 @@ export async function proveAll(
 export async function failingTests(): Promise<readonly string[]> {
   const { claims } = readLedger();
   const ids = claims.filter(({ tests }) => tests.length > 0).map(({ statement }) => statement.id);
-  const { failed, hasHung } = await runTests(newShadow(), filesOf(claims, ids), ids);
+  const { failed, hasHung } = await runTests(newShadow(), filesOf(claims, ids), ids, 300_000);
   return hasHung ? [...failed, 'a file of tests that takes too long'] : failed;
 }

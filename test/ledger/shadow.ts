@@ -31,8 +31,8 @@ export async function compileInto(shadow: string, file: string, text: string): P
   if (existsSync(program)) writeFileSync(program, compiled);
 }
 
-/** Milliseconds for a file of tests, and for each further file of a run. */
-const fileTimeout = 20_000;
+/** Milliseconds for a file of tests: many times what it takes, so that only a test that waits for ever takes longer. */
+const patience = 60_000;
 
 export interface TestRun {
   /** The names of the tests that passed and that failed, as the test runner shows them. */
@@ -42,8 +42,16 @@ export interface TestRun {
   readonly hasHung: boolean;
 }
 
-/** Runs the tests of these files whose names contain a marker of one of the rules. */
-export function runTests(shadow: string, files: readonly string[], ids: readonly string[]): Promise<TestRun> {
+/**
+ * Runs the tests of these files whose names contain a marker of one of the rules.
+ * @param fileTimeout milliseconds for each file
+ */
+export function runTests(
+  shadow: string,
+  files: readonly string[],
+  ids: readonly string[],
+  fileTimeout = patience,
+): Promise<TestRun> {
   const patterns = ids.map(id => `--test-name-pattern=[[ ]${id.replaceAll('.', '\\.')}[\\],]`);
   const scripts = files.map(file => join(shadow, 'build', file.replace(/\.ts$/, '.js')));
   const options = ['--test', '--test-reporter=tap', `--test-timeout=${fileTimeout}`, '--test-concurrency=1'];
