@@ -75,6 +75,7 @@ export interface Recordings {
 /** The part of a connection that recordings read. */
 export interface Recordable extends Tapped {
   readonly server: Tapped['server'] & { readonly counters: { readonly turns: number } };
+  readonly socket: { readonly altersOutput?: true };
   readonly security: object | undefined;
   readonly ending: Ending | undefined;
   readonly input: Buffer | undefined;
@@ -151,9 +152,12 @@ function newRecordings(
         noteArrived(recordings, connection as Recordable, { bytes, start, end }),
       read: connection => noteRead(recordings, connection as Recordable),
       sent: (connection, bytes, start, end) => {
-        const session = sessionOf(recordings, connection as Recordable);
-        if (session !== undefined) decodeBytes(recordings, session, 'server', { bytes, start, end });
+        // What a faulty socket makes of it follows.
+        if ((connection as Recordable).socket.altersOutput) return;
+        noteSent(recordings, connection as Recordable, { bytes, start, end });
       },
+      wrote: (connection, bytes, start, end) =>
+        noteSent(recordings, connection as Recordable, { bytes, start, end }),
       ended: connection => endRecording(recordings, connection as Recordable),
     },
   };
@@ -264,13 +268,23 @@ function noteArrived(recordings: Recordings, connection: Recordable, range: Byte
   else decodeBytes(recordings, session, 'client', range);
 }
 
+function noteSent(recordings: Recordings, connection: Recordable, range: ByteRange): void {
+  const session = sessionOf(recordings, connection);
+  if (session !== undefined) decodeBytes(recordings, session, 'server', range);
+}
+
 function decodeBytes(
   recordings: Recordings,
   session: RecordedSession,
   from: Side,
   { bytes, start, end }: ByteRange,
 ): void {
-  decode(session.decoder, from, bytes, start, end, timeOf(session));
+  try {
+    decode(session.decoder, from, bytes, start, end, timeOf(session));
+  } catch (error) {
+    // A mistake in the decoder must not end the connection.
+    complain(recordings, session, `internal error: ${(error as Error).message}`);
+  }
   updateHeld(recordings, session);
 }
 

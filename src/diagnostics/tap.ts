@@ -31,6 +31,11 @@ export interface Tap {
   read?(connection: Tapped, first: number | undefined, payload: TappedPayload): void;
   /** Whole frames are queued for the peer; before the handshake is complete, and on other wires, bytes. */
   sent?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
+  /**
+   * Bytes leave that were not queued as whole frames: those of a script's line or, on a socket that alters its output, all that
+   * is written, in place of what was queued.
+   */
+  wrote?(connection: Tapped, bytes: Uint8Array, start: number, end: number): void;
   /** A fault acts on what is sent (handlers/faults/). @param fault as it was written, such as `close=1011 after=3` */
   fault?(connection: Tapped, fault: string): void;
   /** The connection is about to be freed. */
@@ -80,6 +85,10 @@ export function tapRead(connection: Tapped, first: number | undefined, payload: 
 
 export function tapSent(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
   for (const tap of tapsOf(connection)) tap.sent?.(connection, bytes, start, end);
+}
+
+export function tapWrote(connection: Tapped, bytes: Uint8Array, start: number, end: number): void {
+  for (const tap of tapsOf(connection)) tap.wrote?.(connection, bytes, start, end);
 }
 
 export function tapFault(connection: Tapped, fault: string): void {

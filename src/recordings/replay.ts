@@ -20,14 +20,13 @@ export type Expected =
   /** A message whose content was not recorded: it was too long, or could not be inflated. */
   | { readonly kind: 'any message' }
   | { readonly kind: 'close'; readonly payload: Buffer }
+  /** Bytes that are no frame. */
+  | { readonly kind: 'failure'; readonly reason: string }
   /** The connection ends. */
   | { readonly kind: 'end' };
 
 /** What a server has sent. */
-export type Arrived =
-  | Exclude<Expected, { kind: 'any message' }>
-  /** The server broke the protocol. */
-  | { readonly kind: 'failure'; readonly reason: string };
+export type Arrived = Exclude<Expected, { kind: 'any message' }>;
 
 export type ReplayAction =
   /** Connects. Undefined: the handshake was not recorded. */
@@ -120,7 +119,7 @@ function actionOf(event: NumberedEvent, progress: Progress): ReplayAction | unde
     case 'frame':
       return event.from === 'client' ? clientAction(event, progress) : serverAction(event, progress);
     case 'bytes':
-      return bytesAction(event);
+      return bytesAction(event, progress);
     case 'end':
       if (progress.isServerClosed) return undefined;
       if (event.by === 'client') return progress.isClientClosed ? undefined : { kind: 'leave' };
@@ -169,9 +168,12 @@ function serverAction(
   };
 }
 
-/** What the client sent is sent again. What a server sends that is no frame ends the session before it can be compared. */
-function bytesAction({ from, bytes }: BytesEvent): ReplayAction | undefined {
-  return from === 'client' ? { kind: 'send', bytes, isWhole: false } : undefined;
+/** What the client sent is sent again. The server's bytes fail the connection, as they did when they were recorded. */
+function bytesAction({ from, bytes }: BytesEvent, progress: Progress): ReplayAction | undefined {
+  if (from === 'client') return { kind: 'send', bytes, isWhole: false };
+  if (progress.isServerClosed) return undefined;
+  progress.isServerClosed = true;
+  return { kind: 'expect', expected: { kind: 'failure', reason: 'as recorded' } };
 }
 
 /** Whether the server has sent what was recorded. A message is compared as a whole, however it is divided and compressed. */
@@ -189,7 +191,7 @@ export function isAsExpected(expected: Expected, arrived: Arrived): boolean {
 const maxShownContent = 200;
 
 /** As in a script: `text "hello"`, `close 1000 "bye"`. */
-export function showExpected(expected: Expected | Arrived): string {
+export function showExpected(expected: Expected): string {
   switch (expected.kind) {
     case 'message': {
       const { isText, bytes } = expected.content;

@@ -36,11 +36,12 @@ export function toScript({ name, events }: Recording, speed: number): Script {
     if (event.kind === 'response') progress.at = event.at;
     const step = stepOf(event, progress);
     if (step === undefined) continue;
-    const gap = Math.max(0, event.at - progress.at);
+    const gap = Math.min(longestGap, Math.max(0, event.at - progress.at));
     progress.at = event.at;
     const { line, source } = step;
     if (step.direction === '<') longest = Math.max(longest, gap);
-    else if (gap / speed >= 1) steps.push({ kind: 'wait', line, source, time: Math.round(gap / speed) });
+    else if (gap / speed >= 1)
+      steps.push({ kind: 'wait', line, source, time: Math.min(longestGap, Math.round(gap / speed)) });
     steps.push(step);
   }
   // A client may take its time, as the recorded one did.
@@ -57,6 +58,9 @@ function subprotocolOf(events: readonly NumberedEvent[]): Script['subprotocol'] 
   const [token] = splitList(response.headers['sec-websocket-protocol'] ?? '');
   return token === undefined ? undefined : { token, line: response.line, source: `subprotocol ${token}` };
 }
+
+/** Node's timers take less than 2^31 ms, also with the timeout of a script added. */
+const longestGap = 2 ** 30;
 
 type DirectedStep = ScriptStep & { readonly direction: Direction };
 

@@ -394,6 +394,8 @@ export interface Places {
 export interface Socket {
   /** It consists of HTTP requests, and has no descriptor of its own. */
   readonly isVirtual?: true;
+  /** What it writes is not what it is given. */
+  readonly altersOutput?: true;
   /** Starts reading for this connection. */
   start(connection: Connection): void;
   /** An earlier write is not complete: nothing may be written until `onWriteComplete`. */

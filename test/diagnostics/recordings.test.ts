@@ -210,3 +210,23 @@ test('while all sessions are recorded, a turn reads one of them, and none is mix
     }
   }
 });
+
+test('what a fault or a script sends that is no frame is recorded as it left', async () => {
+  const folder = temporaryFolder();
+  const script = { broken: '> hex 8305 6c6174' };
+  const server = await listen({ record: folder, faults: true, script });
+  const faulty = await connectRaw(server.port, { path: '/faulty?after=0&rsv2&seed=1' });
+  faulty.send(frame(opcode.text, 'one'), closeFrame(1000));
+  await faulty.end();
+  const scripted = await connectRaw(server.port, { path: '/script/broken' });
+  scripted.send(closeFrame(1000));
+  await scripted.end();
+  await server.close();
+  const bytes = recordingsIn(folder).map(({ events }) =>
+    events.flatMap(event =>
+      event.kind === 'bytes' && event.from === 'server' ? [event.bytes.toString('hex')] : [],
+    ),
+  );
+  assert.match(bytes[0]!.join(''), /^a1/);
+  assert.match(bytes[1]!.join(''), /^83056c6174/);
+});

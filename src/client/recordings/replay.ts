@@ -96,7 +96,7 @@ export async function runReplay(
     const [first] = actions;
     if (first !== undefined) {
       const early = begun + first.at / speed - performance.now();
-      if (early > 0) await delay(early);
+      if (early > 0) await delay(Math.min(early, longestDelay));
       await untilArrived(replay);
       const isAlone = actions.every(({ session }) => session === first.session);
       for (const actor of actors)
@@ -123,6 +123,9 @@ export async function runReplay(
   await closeAll(replay);
   return report(replay, output, undefined);
 }
+
+/** Node's longest timer. */
+const longestDelay = 2 ** 31 - 1;
 
 /** The steps of each group. */
 function groupsOf(steps: readonly ReplayStep[]): ReplayStep[][] {

@@ -10,7 +10,7 @@ import { updateHeld } from '../../core/memory.ts';
 import { onEnd } from '../../core/poll.ts';
 import { scheduleFlush } from '../../core/send.ts';
 import { noteEnding } from '../../diagnostics/closeReason.ts';
-import { tapFault } from '../../diagnostics/tap.ts';
+import { tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { Opcode, ProtocolError } from '../../protocol/codes.ts';
 import { maxFaultHeld, maxFaults, resetDelay } from '../../protocol/faultLimits.ts';
 import { FIN, frameEnd } from '../../protocol/websocket/frame.ts';
@@ -34,6 +34,7 @@ interface Link {
 type Format = 'response' | 'frames' | 'bytes';
 
 export class FaultySocket implements Socket {
+  readonly altersOutput = true;
   isBusy: boolean;
   /** The socket that it replaced. */
   readonly inner: Socket;
@@ -136,7 +137,7 @@ export class FaultySocket implements Socket {
 
   writeOne(bytes: Buffer, start: number, end: number): number {
     if (this.isTransparent()) {
-      this.passedOn += end - start;
+      this.notePassedOn(bytes, start, end);
       return this.afterWrite(this.inner.writeOne(bytes, start, end));
     }
     return this.take(Buffer.from(bytes.subarray(start, end)));
@@ -144,7 +145,7 @@ export class FaultySocket implements Socket {
 
   write(ranges: readonly Range[]): number {
     if (this.isTransparent()) {
-      for (const { start, end } of ranges) this.passedOn += end - start;
+      for (const { chunk, start, end } of ranges) this.notePassedOn(chunk.bytes, start, end);
       return this.afterWrite(this.inner.write(ranges));
     }
     return this.take(Buffer.concat(ranges.map(({ chunk, start, end }) => chunk.bytes.subarray(start, end))));
@@ -253,6 +254,11 @@ export class FaultySocket implements Socket {
     updateHeld(connection);
   }
 
+  private notePassedOn(bytes: Uint8Array, start: number, end: number): void {
+    this.passedOn += end - start;
+    if (this.connection.server.taps.isOn) tapWrote(this.connection, bytes, start, end);
+  }
+
   /** Writes what waits, in as few writes as possible. */
   private pump(): number {
     const { inner } = this;
@@ -267,7 +273,7 @@ export class FaultySocket implements Socket {
       const bytes = pieces.length === 1 ? pieces[0]!.bytes : Buffer.concat(pieces.map(piece => piece.bytes));
       this.waitingSize -= bytes.length;
       if (bytes.length === 0) continue;
-      this.passedOn += bytes.length;
+      this.notePassedOn(bytes, 0, bytes.length);
       const error = inner.writeOne(bytes, 0, bytes.length);
       if (error < 0) {
         this.forgetOutput();

@@ -11,7 +11,7 @@ import { failWebSocket, notifyPingsLost, sendClose, wholeOf } from '../../core/r
 import { appendOutput, queueRange, scheduleFlush, writeBytes } from '../../core/send.ts';
 import { endingOf, noteCloseReceived, noteCloseSent, noteEnding } from '../../diagnostics/closeReason.ts';
 import { commitFrames, recordReceived } from '../../diagnostics/recorder.ts';
-import { tapFault } from '../../diagnostics/tap.ts';
+import { tapFault, tapWrote } from '../../diagnostics/tap.ts';
 import { log } from '../../log/log.ts';
 import { clock } from '../../process/clock.ts';
 import type { ByteRange } from '../../protocol/buffers.ts';
@@ -268,7 +268,10 @@ function sendAction(
   // The trace and the recorder can read whole frames only, so they show the line instead.
   if (isFramed) queueRange(connection, range.chunk, range.start, range.end);
   else {
-    if (server.taps.isOn) tapFault(connection, source.slice(0, maxShownLine));
+    if (server.taps.isOn) {
+      tapFault(connection, source.slice(0, maxShownLine));
+      if (connection.socket.altersOutput === undefined) tapWrote(connection, bytes, 0, bytes.length);
+    }
     appendOutput(connection, range.chunk, range.start, range.end);
   }
   if (close === undefined) return;
