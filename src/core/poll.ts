@@ -15,7 +15,8 @@ import {
 } from '../protocol/limits.ts';
 import { ioArena } from '../protocol/websocket/mask.ts';
 import { inputEnd, inputStart, readBufferSize } from '../records/arena.ts';
-import type { Accepting, Connection, DeadlineTimer, Listener, Server, Socket } from '../records/records.ts';
+import type { Accepting, Connection, Listener, Server, Socket } from '../records/records.ts';
+import type { DeadlineTimer } from '../records/resources.ts';
 
 /**
  * The input arena belongs to the process: all its servers read into it, from `inputStart` up. Unread input lies in

@@ -18,7 +18,15 @@ import type { DeflateAgreement, Extension } from '../protocol/websocket/extensio
 import type { InflatingMessage, Message } from '../protocol/websocket/message.ts';
 import type { ArenaUse, Chunk, OutgoingQueue, Range } from './arena.ts';
 import type { Claim, Identity, Need, Security } from './identity.ts';
-import type { AddressLines, AddressUse, Bucket, Counters, Descriptors, MemoryUse } from './resources.ts';
+import type {
+  AddressLines,
+  AddressUse,
+  Bucket,
+  Counters,
+  DeadlineTimer,
+  Descriptors,
+  MemoryUse,
+} from './resources.ts';
 import type { Table } from './table.ts';
 
 // The connection
@@ -357,16 +365,6 @@ export interface Producers {
   readonly served: Connection[];
   /** Slices produced in this turn. */
   slices: number;
-}
-
-export interface DeadlineTimer {
-  timer: NodeJS.Timeout | undefined;
-  /** The timer fired: this turn checks all deadlines. */
-  isDue: boolean;
-  /** When the timer fires, as in `server.now`; 0: it is not set. */
-  dueAt: number;
-  /** The last check was postponed, because the process had not run for a while. */
-  wasPostponed: boolean;
 }
 
 export interface Places {

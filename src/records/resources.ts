@@ -1,4 +1,4 @@
-/** The resources of a server, as plain numbers: descriptors, memory, the connections of an address. */
+/** The resources of a server, as plain numbers: descriptors, memory, time, the connections of an address. */
 
 export interface Counters {
   turns: number;
@@ -68,4 +68,15 @@ export interface MemoryUse {
   programs: number;
   /** Discards such input, the largest first, until at most this many bytes are left. */
   trimPrograms(most: number): void;
+}
+
+/** The timer of all deadlines together. */
+export interface DeadlineTimer {
+  timer: NodeJS.Timeout | undefined;
+  /** The timer fired: this turn checks all deadlines. */
+  isDue: boolean;
+  /** When the timer fires, as in `server.now`; 0: it is not set. */
+  dueAt: number;
+  /** The last check was postponed, because the process had not run for a while. */
+  wasPostponed: boolean;
 }
