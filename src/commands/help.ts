@@ -66,10 +66,15 @@ export function commandLines(): string[] {
   return entries.map(([words, help]) => `  ${words.padEnd(width)}  ${help}`);
 }
 
+/** The commands under a heading, for the man page. */
+export function commandSection(): string[] {
+  return ['Commands:', ...commandLines()];
+}
+
 /** The names of the commands for `--help`, which has no room for a line each. */
 export function commandNames(): string[] {
   const names = [...commands.keys(), ...localCommands.keys()].join(', ');
-  return wrap(`${names}. "pollywog help" describes them.`, '  ');
+  return wrap(`${names}. See "pollywog help".`, '  ', 'Commands: ');
 }
 
 /** The answer to `help` without a word. */

@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { commandLines } from '../commands/help.ts';
+import { commandSection } from '../commands/help.ts';
 import { readPage, subjects } from '../manual/pages.ts';
 import { escaped, example, manPage } from '../manual/roff.ts';
 import { fullHelpText } from '../options/help.ts';
@@ -95,7 +95,7 @@ function writePages(folder: string): void {
 
 /** What `--help` prints; the page of the server describes each command, too. */
 function helpOf(program: string): string {
-  if (program === 'pollywog') return fullHelpText(commandLines());
+  if (program === 'pollywog') return fullHelpText(commandSection());
   const path = fileURLToPath(new URL('../client.js', import.meta.url));
   return execFileSync(process.execPath, [path, '--help'], { encoding: 'utf8' }).trimEnd();
 }

@@ -18,11 +18,10 @@ const examples = `Examples:
   pollywog --default-handler tpacket -p 25021 --data /var/lib/pollywog
   PORT=8080 POLLYWOG_LOG_FORMAT=json pollywog`;
 
-const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 switches a limit or timeout
-off, except where noted. A FILE may be auto (the usual place) or none.
-Options with ... may be repeated. In the environment, --max-message is
-POLLYWOG_MAX_MESSAGE. CMD is NAME=COMMAND or NAME:FORMAT=COMMAND, with the
-format line, null, length or json.`;
+const notes = `Sizes: 512KB, 16MB. Times: 500ms, 30s, 2m, 1h. 0 turns a limit off, except
+where noted. A FILE may be auto (the usual place) or none. Options with ... may
+be repeated. In the environment, --max-message is POLLYWOG_MAX_MESSAGE. CMD is
+NAME=COMMAND or NAME:FORMAT=COMMAND; formats: line, null, length, json.`;
 
 const usage = `pollywog [OPTION]...         start a server
        pollywog COMMAND [WORD]...   control a running server`;
@@ -30,7 +29,7 @@ const usage = `pollywog [OPTION]...         start a server
 /** The groups of which `--help` lists the names of the options only, and where they are shown in full. */
 const shortGroups: ReadonlyMap<string, string> = new Map([['Testing', 'pollywog help testing']]);
 
-/** The server's `--help`, without a final newline. @param commands lines that list the commands */
+/** The server's `--help`, without a final newline. @param commands the paragraph that lists the commands, with its heading */
 export function helpText(commands: readonly string[]): string {
   return serverHelp(commands, shortGroups);
 }
@@ -41,8 +40,8 @@ export function fullHelpText(commands: readonly string[]): string {
 }
 
 function serverHelp(commands: readonly string[], short: ReadonlyMap<string, string>): string {
-  const listed = ['Commands:', ...commands].join('\n');
-  return showHelp({ usage, options: serverOptions, paragraphs: [listed, notes, examples] }, short);
+  const paragraphs = [commands.join('\n'), notes, examples];
+  return showHelp({ usage, options: serverOptions, paragraphs }, short);
 }
 
 /** The lines of one group of the server's options, without its heading. */

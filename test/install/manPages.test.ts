@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { commandLines } from '../../src/commands/help.ts';
+import { commandSection } from '../../src/commands/help.ts';
 import { programPage } from '../../src/install/manPages.ts';
 import { fullHelpText } from '../../src/options/help.ts';
 import { flagName, optionEntries } from '../../src/options/table.ts';
@@ -95,7 +95,7 @@ test('man shows every option without a warning', () => {
     '1',
     '0',
     '# p\n\np\n\n@synopsis\n\n@options',
-    fullHelpText(commandLines()),
+    fullHelpText(commandSection()),
   );
   const { stdout, stderr, status } = spawnSync('man', ['--warnings', '-l', '-'], {
     input: page,
