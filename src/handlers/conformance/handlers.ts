@@ -115,13 +115,15 @@ function answerStatus(suite: Suite, connection: Connection, test: ConformanceCas
   const result = suite.agents.get(agent)?.results.get(numberOf(test));
   if (result !== undefined) return answer(connection, { behavior: result.behavior });
   const key = statusKey(test, agent);
+  connection.data = key;
   suite.waiting.set(key, (suite.waiting.get(key) ?? new Set()).add(connection));
 }
 
+/** @param connection its data is the key of the status that it waits for, if there is one */
 function forgetWaiting({ waiting }: Suite, connection: Connection): void {
-  for (const [key, connections] of waiting) {
-    if (connections.delete(connection) && connections.size === 0) waiting.delete(key);
-  }
+  const key = String(connection.data);
+  const connections = waiting.get(key);
+  if (connections?.delete(connection) === true && connections.size === 0) waiting.delete(key);
 }
 
 /** Sends a value as JSON, and closes. */

@@ -111,6 +111,16 @@ describe('the paths', () => {
     });
   });
 
+  test('several may wait for one status, and those that leave are forgotten', async () => {
+    const { url } = started;
+    const early = [1, 2, 3].map(() => visit(`${url}/getCaseStatus?case=3&agent=several`));
+    const left = new WebSocket(`${url}/getCaseStatus?case=3&agent=several`);
+    await new Promise(resolve => left.once('open', resolve));
+    left.terminate();
+    await run(url, 3, 'several');
+    for (const { text } of await Promise.all(early)) assert.equal(text, '{"behavior":"OK"}');
+  });
+
   test('a case that the client gets wrong is FAILED', async () => {
     const { url } = started;
     const client = new WebSocket(`${url}/runCase?case=2&agent=wrong`);
