@@ -112,6 +112,10 @@ export const wire = {
         [['7.1.1-3'], 21, 'end'],
       ],
     );
+    assert.throws(
+      () => placesIn('src/a.ts', '// RFC 6455 §5.1 [5.1-1,\n// 5.1-2]'),
+      /src\/a\.ts:1 has a marker of two/,
+    );
     const tests = `// [5.1-3]
 test('the \\'first\\' [5.1-1, 5.1-2]', () => {});
 describe('a handshake', () => {

@@ -27,6 +27,8 @@ export interface NamedTest {
 
 const marker = new RegExp(String.raw`\[(${idPattern}(?:, ${idPattern})*)\]`, 'g');
 
+const splitMarker = new RegExp(String.raw`\[${idPattern}(?:, ${idPattern})*,?$`);
+
 function idsIn(text: string): string[] {
   return [...text.matchAll(marker)].flatMap(([, ids = '']) => ids.split(', '));
 }
@@ -43,9 +45,12 @@ export function readFolder(folder: string, ending: string): { file: string; text
     }));
 }
 
+/** @throws Error for a marker of two lines */
 export function placesIn(file: string, text: string): Place[] {
   const lines = text.split('\n');
   return lines.flatMap((line, at) => {
+    if (splitMarker.test(commentIn(line)))
+      throw new Error(`${file}:${at + 1} has a marker of two lines; write it in one`);
     const ids = idsIn(commentIn(line));
     return ids.length === 0 ? [] : [{ ids, file, line: at, name: nameAround(lines, at) }];
   });
