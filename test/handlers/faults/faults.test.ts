@@ -1,5 +1,6 @@
 /** Where faults come from: the URL, the option and the command; and what tells of them. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -7,7 +8,13 @@ import { listen } from '../../../src/index.ts';
 import { watchLog } from '../../../src/log/log.ts';
 import type { ListenOptions } from '../../../src/testing/interface.ts';
 import { connectTerminal } from '../../support/lineClient.ts';
-import { connectRaw, exchange, handshakeRequest, type RawClient } from '../../support/rawClient.ts';
+import {
+  connectRaw,
+  connectTcp,
+  exchange,
+  handshakeRequest,
+  type RawClient,
+} from '../../support/rawClient.ts';
 import { frame, opcode } from '../../support/rawFrame.ts';
 import { reload, runToEnd, startServerWith } from '../../support/serverProcess.ts';
 import { temporaryFolder } from '../../support/temporaryFolder.ts';
@@ -143,6 +150,15 @@ test('the command fault refuses what a connection cannot have', async t => {
   ] as const)
     await assert.rejects(fault(...words), { message });
   assert.deepEqual(await fault('all', 'masked'), { connections: 1 });
+  const http = await connectTcp(port);
+  t.after(() => http.destroy());
+  for (let answers = 0; answers < 2; answers++) {
+    http.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
+    const [answer] = await once(http, 'data');
+    assert.match(answer.toString(), /^HTTP\/1\.1 200 /);
+    // It may carry the command itself, so it is left out.
+    assert.deepEqual(await fault('all', 'stall'), { connections: 2 });
+  }
   assert.deepEqual(await fault('@newt', 'half-close'), { connections: 1, faults: ['half-close'] });
   await terminal.rest();
 });
